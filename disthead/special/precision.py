@@ -1,0 +1,40 @@
+"""One rule for the precision of every special function: float64 inside, the caller's dtype outside."""
+
+import functools
+
+import torch
+
+
+def in_float64(function):
+    """Run `function` on float64 copies of its tensor arguments and return the promoted dtype of the originals (at least float32).
+
+    Numbers may stand in for tensors as long as one argument is a tensor; `None` passes through. On a device without float64 (mps)
+    the work is done in float32.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args):
+        tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
+        if not tensors:
+            raise TypeError(f"{function.__name__} must be given at least one tensor, got {args}")
+        device = max((tensor for tensor in tensors), key=torch.Tensor.dim).device
+        inside = torch.float32 if device.type == "mps" else torch.float64
+        outside = torch.float32
+        for tensor in tensors:
+            outside = torch.promote_types(outside, tensor.dtype)
+        args = [
+            arg.to(inside) if isinstance(arg, torch.Tensor) else arg if arg is None else torch.full((), arg, dtype=inside, device=device)
+            for arg in args
+        ]
+        result = function(*args)
+        return tuple(part.to(outside) for part in result) if isinstance(result, tuple) else result.to(outside)
+
+    return wrapped
+
+
+def horner(x, coefficients):
+    """Evaluate the polynomial whose coefficients are given from the constant term up."""
+    result = torch.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        result = result * x + coefficient
+    return result

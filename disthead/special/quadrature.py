@@ -1,0 +1,79 @@
+"""Quadrature with fixed nodes: the same work for every element of a batch, so it compiles, exports and vmaps."""
+
+import math
+
+import torch
+
+
+def _legendre_rule(count):
+    """Nodes and weights on (0, 1) by Newton's method on the Legendre recurrence."""
+    k = torch.arange(count, dtype=torch.float64)
+    x = torch.cos(math.pi * (k + 0.75) / (count + 0.5))
+    for _ in range(8):
+        previous, current = torch.ones_like(x), x
+        for degree in range(2, count + 1):
+            previous, current = current, ((2 * degree - 1) * x * current - (degree - 1) * previous) / degree
+        slope = count * (x * current - previous) / (x * x - 1)
+        x = x - current / slope
+    weight = 2 / ((1 - x * x) * slope * slope)
+    return ((1 - x) / 2).contiguous(), (weight / 2).contiguous()
+
+
+def _tanh_sinh_rule(count, reach=3.6):
+    s = torch.linspace(-reach, reach, count, dtype=torch.float64)
+    step = 2 * reach / (count - 1)
+    angle = math.pi * torch.sinh(s)
+    return torch.sigmoid(angle), torch.sigmoid(-angle), step * math.pi * torch.cosh(s) * torch.sigmoid(angle) * torch.sigmoid(-angle)
+
+
+_RULES = {}
+_LEGENDRE_COUNTS = (12, 24, 40, 48, 64, 96, 128)
+for _count in _LEGENDRE_COUNTS:
+    _RULES[_count] = _legendre_rule(_count)
+_TANH_SINH = {_count: _tanh_sinh_rule(_count) for _count in (41, 81, 161)}
+
+
+def _like(tensor, reference):
+    return tensor.to(device=reference.device, dtype=reference.dtype, non_blocking=True)
+
+
+def gauss_legendre(count, like):
+    """Nodes and weights of the Gauss-Legendre rule on (0, 1), each of shape (count,), with the device and dtype of the tensor `like`.
+
+    `count` is one of 12, 24, 40, 48, 64, 96, 128; the rule is exact for polynomials of degree 2 count - 1. Nodes are accurate to 1e-16.
+
+    >>> nodes, weights = gauss_legendre(12, torch.tensor(0.0, dtype=torch.float64))
+    >>> round(float((weights * nodes**3).sum()), 14)
+    0.25
+    """
+    nodes, weights = _RULES[count]
+    return _like(nodes, like), _like(weights, like)
+
+
+def tanh_sinh(count, like):
+    """Nodes t, complements 1 - t and weights of the double-exponential rule on (0, 1), each of shape (count,).
+
+    t = sigmoid(pi sinh s) at equidistant s: algebraic and logarithmic singularities at either end do no harm, and 1 - t keeps all its
+    digits near 1. `count` is one of 41, 81, 161. Source: Takahasi and Mori (1974).
+
+    >>> t, complement, weights = tanh_sinh(81, torch.tensor(0.0, dtype=torch.float64))
+    >>> round(float((weights * (t * complement) ** -0.5).sum()), 7) == round(math.pi, 7)
+    True
+    """
+    return tuple(_like(part, like) for part in _TANH_SINH[count])
+
+
+def integrate(function, lower, upper, nodes=64):
+    """Integral of `function` from `lower` to `upper` by Gauss-Legendre, element by element.
+
+    `lower` and `upper` broadcast to a batch shape; `function` gets points of shape (nodes, *batch) and returns values of that shape,
+    so parameters of the batch shape broadcast inside it. Differentiable in the limits and in everything `function` closes over.
+
+    >>> upper = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    >>> integrate(torch.exp, torch.zeros_like(upper), upper).tolist()
+    [1.718281828459045, 6.38905609893065]
+    """
+    width = upper - lower
+    t, weights = gauss_legendre(nodes, width)
+    shape = (nodes,) + (1,) * width.dim()
+    return width * (weights.reshape(shape) * function(lower + width * t.reshape(shape))).sum(0)
