@@ -71,7 +71,7 @@ def integrate(function, lower, upper, nodes=64):
 
     >>> upper = torch.tensor([1.0, 2.0], dtype=torch.float64)
     >>> integrate(torch.exp, torch.zeros_like(upper), upper).tolist()
-    [1.718281828459045, 6.38905609893065]
+    [1.718281828459045, 6.3890560989306495]
     """
     width = upper - lower
     t, weights = gauss_legendre(nodes, width)
