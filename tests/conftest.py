@@ -1,0 +1,18 @@
+"""Settings that every test shares."""
+
+import pytest
+import torch
+from hypothesis import settings
+
+# The workers of pytest-xdist already fill the cores.
+torch.set_num_threads(1)
+
+# The same examples on every run, and no time limit: the first call of an operator may be slow.
+settings.register_profile("disthead", deadline=None, derandomize=True)
+settings.load_profile("disthead")
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A source of random numbers that gives each test the same ones, whichever tests ran before."""
+    return torch.Generator().manual_seed(0)
