@@ -1,5 +1,8 @@
 """Special functions with gradients in all arguments: pure tensor functions that know no family."""
 
+from .incomplete_beta import betainc, betaincc, betaincinv, log_betainc, log_betaincc
+from .incomplete_gamma import gammainc, gammaincc, gammainccinv, gammaincinv, log_gammainc, log_gammaincc
+from .inverse import bracketed_inverse, implicit, integer_inverse
 from .quadrature import gauss_legendre, integrate, tanh_sinh
 from .stirling import (
     beta_log_kernel,
@@ -13,3 +16,4 @@ from .stirling import (
     poisson_log_mass,
     stirling_error,
 )
+from .student_t import student_t_cdf, student_t_icdf, student_t_log_cdf, student_t_log_density

@@ -1,0 +1,136 @@
+"""Inverses of monotone functions by a fixed amount of work, and the gradient that the implicit function theorem gives them."""
+
+import torch
+
+_MAX = torch.finfo(torch.float64).max
+
+
+def implicit(value, residual, slope):
+    """Attach to `value`, the root v of residual(v, parameters) = 0, the gradient in the parameters; the value does not change.
+
+    `residual` is evaluated at the detached value with the parameters attached, and `slope` is its derivative in v:
+    dv = -d residual / slope. First order only. All broadcast.
+
+    >>> q = torch.tensor(9.0, requires_grad=True)
+    >>> root = torch.tensor(3.0)
+    >>> implicit(root, root**2 - q, 2 * root).backward()
+    >>> round(q.grad.item(), 6)
+    0.166667
+    """
+    return value.detach() + (residual.detach() - residual) / slope.detach()
+
+
+def repeat(steps, body, state):
+    """state = body(*state), `steps` times: a loop in eager mode, one loop node (not `steps` copies) under torch.compile and export."""
+    if not torch.compiler.is_compiling():
+        for _ in range(steps):
+            state = body(*state)
+        return state
+    from torch._higher_order_ops.while_loop import while_loop
+
+    counter = torch.zeros((), dtype=torch.int64)
+    result = while_loop(lambda count, *_: count < steps, lambda count, *state: (count + 1, *body(*state)), (counter, *state))
+    return result[1:]
+
+
+def _rank(x):
+    """A position on (-1500, 1500) that grows like the logarithm of |x|: halving it finds any magnitude from 1e-308 to 1e308."""
+    return torch.sign(x) * (torch.log2(torch.clamp(torch.abs(x), 2.0**-1000)) + 1001) * (x != 0)
+
+
+def _unrank(rank):
+    return torch.sign(rank) * torch.exp2(torch.abs(rank) - 1001) * (torch.abs(rank) >= 1)
+
+
+@torch.no_grad()
+def bracketed_inverse(function, target, lower, upper, steps=80):
+    """The x in [lower, upper] where the increasing `function` reaches `target`, element by element, in float64.
+
+    `function` takes and returns a float64 tensor of the broadcast shape of target, lower and upper; the limits may be infinite. The
+    first 24 steps bisect the exponent of x, the rest x itself, so roots of every magnitude are found to rounding. At a jump it is the
+    upper side: function(x) >= target. No gradient (see `implicit`).
+
+    >>> bracketed_inverse(lambda x: x**3, torch.tensor([8.0, -1e-30]), -torch.inf, torch.inf).tolist()
+    [2.0, -1e-10]
+    """
+    target = target.to(torch.float64)
+    lower, upper = (torch.as_tensor(limit, dtype=torch.float64, device=target.device) for limit in (lower, upper))
+    target, lower, upper = (part.contiguous() for part in torch.broadcast_tensors(target, lower, upper))
+    lower, upper = lower.clamp(min=-_MAX), upper.clamp(max=_MAX)
+
+    def split(lower, upper, middle):
+        below = function(middle) < target
+        return torch.where(below, middle, lower), torch.where(below, upper, middle)
+
+    def by_magnitude(lower, upper):
+        return split(lower, upper, torch.minimum(torch.maximum(_unrank((_rank(lower) + _rank(upper)) / 2), lower), upper))
+
+    def by_half(lower, upper):
+        return split(lower, upper, lower / 2 + upper / 2)
+
+    lower, upper = repeat(24, by_magnitude, (lower, upper))
+    return repeat(steps - 24, by_half, (lower, upper))[1]
+
+
+@torch.no_grad()
+def integer_inverse(function, target, lower=0, upper=2**53, steps=54):
+    """The smallest integer k in [lower, upper] with function(k) >= target: the exact quantile of a distribution on the integers.
+
+    `function` is increasing and takes and returns float64 tensors. Bisection of the integers, exact for `steps` >= log2 of the width.
+
+    >>> integer_inverse(lambda k: 1 - 0.5 ** (k + 1), torch.tensor([0.5, 0.51, 0.99])).tolist()
+    [0.0, 1.0, 6.0]
+    """
+    target = target.to(torch.float64)
+    lower, upper = (torch.as_tensor(limit, dtype=torch.float64, device=target.device) for limit in (lower, upper))
+    target, lower, upper = torch.broadcast_tensors(target, lower, upper)
+
+    def body(below, upper):
+        middle = below + torch.floor((upper - below) / 2)
+        short = function(torch.maximum(middle, below + 1)) < target
+        middle = torch.maximum(middle, below + 1)
+        return torch.where(short, middle, below), torch.where(short, upper, torch.minimum(middle, upper))
+
+    return repeat(steps, body, (lower - 1, upper.contiguous()))[1]
+
+
+def elementwise_operator(name):
+    """Register `function`, float64 tensors of one shape to tensors of that shape, as one opaque operator.
+
+    An iterative solver unrolled into a graph takes minutes to compile; an operator is one node for compile, export and vmap.
+    """
+
+    def register(function):
+        arity = function.__code__.co_argcount
+        signature = ", ".join(f"Tensor {argument}" for argument in function.__code__.co_varnames[:arity])
+        operator = torch.library.custom_op(f"disthead::{name}", torch.no_grad()(function), mutates_args=(), schema=f"({signature}) -> Tensor")
+        operator.register_fake(lambda *args: torch.empty_like(args[0], memory_format=torch.contiguous_format))
+
+        def vmap(info, in_dims, *args):
+            args = [
+                arg.unsqueeze(0).expand(info.batch_size, *arg.shape) if dim is None else arg.movedim(dim, 0)
+                for arg, dim in zip(args, in_dims, strict=True)
+            ]
+            return operator(*args), 0
+
+        operator.register_vmap(vmap)
+        return lambda *args: operator(*(arg.detach() for arg in torch.broadcast_tensors(*args)))
+
+    return register
+
+
+def log_concave_root(log_tail, log_density, log_target, start, steps=14):
+    """The v where log_tail(v) = log_target, for a log-concave distribution function, by Halley's method.
+
+    log_density(v) gives the logarithm of the density in v and its derivative. log_tail is increasing and concave, so that Newton's
+    steps come from the left without overshooting; Halley's correction, bounded by a factor of two, only lengthens them.
+    """
+    v = start
+    for _ in range(steps):
+        value = log_tail(v)
+        log_slope, tilt = log_density(v)
+        slope = torch.exp(log_slope - value)
+        newton = (log_target - value) / slope
+        curvature = newton * (tilt - slope) / 2
+        v = torch.clamp(v + newton / torch.clamp(1 + curvature, 0.5, 2), -745, 745)
+    return v
