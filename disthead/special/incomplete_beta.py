@@ -144,7 +144,19 @@ def _logit_inverse(a, b, log_p):
         x, y = torch.sigmoid(v), torch.sigmoid(-v)
         return beta_log_kernel(a, b, x, y), a * y - b * x
 
-    return log_concave_root(log_tail, log_density, log_p, torch.clamp(torch.log(a) - torch.log(b), -700, 700))
+    total = a + b
+    left = a <= b
+    p, sign = torch.where(left, a, b) / total, torch.where(left, -1.0, 1.0).to(a.dtype)
+
+    def chernoff(u):
+        value, derivative = _cumulant(p, sign * u)
+        return total * value, total * sign * derivative
+
+    # Chernoff's bound on the tail gives a start on the far side of the root
+    narrow = torch.log1p(-log_p / b + torch.sqrt(-2 * log_p / b)) - log_p / a
+    limit = torch.clamp(torch.where(left, torch.inf, narrow), max=690)
+    distance = truncation_point(chernoff, torch.zeros_like(a), a * (b / total), -log_p, limit)
+    return log_concave_root(log_tail, log_density, log_p, torch.log(a) - torch.log(b) - distance)
 
 
 def pair_inverse(a, b, p, q):
@@ -155,12 +167,12 @@ def pair_inverse(a, b, p, q):
     target = torch.log(torch.where(edge, 0.5, torch.where(upper, q, p)))
     first, second = torch.where(upper, b, a), torch.where(upper, a, b)
     logit = _logit_inverse(first, second, target)
-    lost = edge | (torch.abs(logit) > 690)  # x or 1 - x is 0 or below the smallest number
+    lost = edge | (torch.abs(logit) > 690)  # at an end, or too close to one to be written
     safe = torch.where(lost, 0, logit)
     x, y = torch.sigmoid(safe), torch.sigmoid(-safe)
     tail = log_tails(first, second, x, y)[0]
     slope = torch.exp(torch.where(lost, 0, (beta_log_kernel(first, second, x, y) - tail).detach()))
-    logit = torch.where(lost, logit, implicit(safe, torch.where(lost, 0, tail - target), slope))
+    logit = torch.where(lost, torch.sign(logit) * torch.inf, implicit(safe, torch.where(lost, 0, tail - target), slope))
     logit = torch.where(upper, -logit, logit)
     x, y = torch.sigmoid(logit), torch.sigmoid(-logit)
     return tuple(torch.where(zero, 0, torch.where(one, 1, part)) for part, zero, one in ((x, empty, full), (y, full, empty)))

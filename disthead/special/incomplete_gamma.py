@@ -31,12 +31,16 @@ def log1mexp(x):
 
 
 @torch.no_grad()
-def truncation_point(exponent, slope, curvature):
-    """The u where a convex exponent(u) ~ slope u + curvature u^2 / 2 + ... reaches 40, by Newton's method on log against log."""
-    u = 2 * _DEPTH / (slope + torch.sqrt(slope * slope + 2 * _DEPTH * curvature))
+def truncation_point(exponent, slope, curvature, depth=_DEPTH, limit=None):
+    """The u where a convex exponent(u) ~ slope u + curvature u^2 / 2 + ... reaches `depth`, by Newton's method on log against log.
+
+    `limit` bounds the first guess where u may be so large that the exponent overflows.
+    """
+    limit = torch.full_like(slope, torch.inf) if limit is None else limit
+    u = torch.minimum(2 * depth / (slope + torch.sqrt(slope * slope + 2 * depth * curvature)), limit)
     for _ in range(7):
         value, derivative = exponent(u)
-        u = u * torch.exp(torch.log(_DEPTH / value) * value / (u * derivative))
+        u = torch.minimum(u * torch.exp(torch.log(depth / value) * value / (u * derivative)), limit)
     return u
 
 
@@ -144,7 +148,13 @@ def _inverse(a, log_p, upper):
         x = torch.exp(sign * v)
         return poisson_log_mass(a, x) + torch.log(a), sign * (a - x)
 
-    return torch.exp(sign * log_concave_root(log_tail, log_density, log_p, sign * torch.log(a)))
+    def chernoff(u):
+        return a * expm1mx(-sign * u), -a * sign * torch.expm1(-sign * u)
+
+    # Chernoff's bound on the tail gives a start on the far side of the root: a (e^w - 1 - w) = -log p at log x = log a + w
+    limit = torch.where(upper, torch.log1p(-log_p / a + torch.sqrt(-2 * log_p / a)), torch.inf)
+    start = sign * torch.log(a) - truncation_point(chernoff, torch.zeros_like(a), a, -log_p, limit)
+    return torch.exp(sign * log_concave_root(log_tail, log_density, log_p, start))
 
 
 def _quantile(a, p, q):
@@ -154,13 +164,13 @@ def _quantile(a, p, q):
     edge = empty | full
     target = torch.log(torch.where(edge, 0.5, torch.where(upper, q, p)))
     x = _inverse(a, target, upper.to(a.dtype))
-    lost = edge | (x < 1e-300)  # the quantile itself is 0 or inf, or below the smallest number
+    lost = edge | (x < 1e-300)  # at an end, or too small to be written
     safe = torch.where(lost, 1, x)
     lower_tail, upper_tail = _log_tails(a, safe)
     tail = torch.where(upper, upper_tail, lower_tail)
     log_slope = (poisson_log_mass(a, safe) + torch.log(a) - torch.log(safe) - tail).detach()
     slope = torch.where(upper, -1.0, 1.0).to(x.dtype) * torch.exp(torch.where(lost, 0, log_slope))
-    x = torch.where(lost, x, implicit(safe, torch.where(lost, 0, tail - target), slope))
+    x = torch.where(lost, 0, implicit(safe, torch.where(lost, 0, tail - target), slope))
     return torch.where(empty, 0, torch.where(full, torch.inf, x))
 
 

@@ -3,6 +3,7 @@
 import torch
 
 _MAX = torch.finfo(torch.float64).max
+REACH = 700.0  # e^-700 is the smallest root that is looked for
 
 
 def implicit(value, residual, slope):
@@ -50,8 +51,8 @@ def bracketed_inverse(function, target, lower, upper, steps=80):
     first 24 steps bisect the exponent of x, the rest x itself, so roots of every magnitude are found to rounding. At a jump it is the
     upper side: function(x) >= target. No gradient (see `implicit`).
 
-    >>> bracketed_inverse(lambda x: x**3, torch.tensor([8.0, -1e-30]), -torch.inf, torch.inf).tolist()
-    [2.0, -1e-10]
+    >>> bracketed_inverse(lambda x: x**3, torch.tensor([8.0, -27.0]), -torch.inf, torch.inf).tolist()
+    [2.0, -3.0]
     """
     target = target.to(torch.float64)
     lower, upper = (torch.as_tensor(limit, dtype=torch.float64, device=target.device) for limit in (lower, upper))
@@ -123,14 +124,14 @@ def log_concave_root(log_tail, log_density, log_target, start, steps=14):
     """The v where log_tail(v) = log_target, for a log-concave distribution function, by Halley's method.
 
     log_density(v) gives the logarithm of the density in v and its derivative. log_tail is increasing and concave, so that Newton's
-    steps come from the left without overshooting; Halley's correction, bounded by a factor of two, only lengthens them.
+    steps come from the left without overshooting; Halley's correction, bounded by a factor of two, lengthens them.
     """
-    v = start
+    v = torch.clamp(start, -REACH, REACH)
     for _ in range(steps):
         value = log_tail(v)
         log_slope, tilt = log_density(v)
         slope = torch.exp(log_slope - value)
         newton = (log_target - value) / slope
         curvature = newton * (tilt - slope) / 2
-        v = torch.clamp(v + newton / torch.clamp(1 + curvature, 0.5, 2), -745, 745)
+        v = torch.clamp(v + newton / torch.clamp(1 + curvature, 0.5, 2), -REACH, REACH)
     return v
