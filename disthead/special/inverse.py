@@ -120,7 +120,7 @@ def elementwise_operator(name):
     return register
 
 
-def log_concave_root(log_tail, log_density, log_target, start, steps=14):
+def log_concave_root(log_tail, log_density, log_target, start, steps=8):
     """The v where log_tail(v) = log_target, for a log-concave distribution function, by Halley's method.
 
     log_density(v) gives the logarithm of the density in v and its derivative. log_tail is increasing and concave, so that Newton's
