@@ -1,0 +1,181 @@
+"""`Continuous`: answers that every continuous distribution on the line can derive from its density and its cdf."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import register_kl
+
+from disthead.families.univariate import Univariate, check_level, in_double
+from disthead.special import bracketed_inverse, implicit, tanh_sinh
+
+__all__ = ["Continuous"]
+
+
+class Continuous(Univariate):
+    """A continuous distribution on the line, or on part of it.
+
+    Subclasses give `log_prob`, `cdf`, `log_cdf` and `log_survival` (exact in the tails) and the mode. What follows is
+    derived from these, in double precision with fixed node counts; subclasses replace whatever has a closed form.
+    """
+
+    has_rsample = True
+
+    def support_limits(self) -> tuple[Tensor, Tensor]:
+        """The ends of the support, infinite where it has none."""
+        lower = getattr(self.support, "lower_bound", -math.inf)
+        upper = getattr(self.support, "upper_bound", math.inf)
+        return self._constant(lower), self._constant(upper)
+
+    def cdf(self, y: Tensor) -> Tensor:
+        return self.log_cdf(y).exp()
+
+    def icdf(self, q: Tensor) -> Tensor:
+        """The quantile: the y with cdf(y) = q, the ends of the support at q = 0 and 1.
+
+        Differentiable in q and in the parameters (implicit function theorem, first order).
+        """
+        exact = self._in_double()
+        q = torch.as_tensor(q, device=self.device).to(exact.dtype)
+        return exact._quantile(q, 1 - q).to(self.dtype)
+
+    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+        check_level(level)
+        exact, tail = self._in_double(), self._constant((1 - level) / 2)
+        lower, upper = exact._quantile(tail, 1 - tail), exact._quantile(1 - tail, tail)
+        return lower.to(self.dtype), upper.to(self.dtype)
+
+    @torch.no_grad()
+    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+        """The shortest interval that holds `level` of the probability; not differentiable.
+
+        For a density with one peak it is the region of highest density: it starts where the quantile function makes the
+        density equal at both ends, or at the edge of the support where the density falls monotonically.
+
+        Raises:
+            ValueError: unless 0 < level < 1.
+        """
+        check_level(level)
+        exact = self._in_double()
+        none = self._constant(0.0)
+        least, most = none, none + (1 - level)
+        for _ in range(50):
+            below = 0.5 * (least + most)  # probability below the interval
+            lower, upper = exact._ends(below, level)
+            rising = exact.log_prob(lower) < exact.log_prob(upper)
+            least, most = torch.where(rising, below, least), torch.where(rising, most, below)
+        best = exact._ends(0.5 * (least + most), level)
+        for below in (none, none + (1 - level)):
+            other = exact._ends(below, level)
+            shorter = other[1] - other[0] <= best[1] - best[0]
+            best = tuple(torch.where(shorter, new, old) for new, old in zip(other, best, strict=True))
+        return best[0].to(self.dtype), best[1].to(self.dtype)
+
+    def _ends(self, below: Tensor, level: float) -> tuple[Tensor, Tensor]:
+        above = (1 - level - below).clamp(min=0)
+        return self._quantile(below, 1 - below), self._quantile(1 - above, above)
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        """Samples with gradients: the quantile of uniform numbers, differentiated implicitly (Figurnov et al. 2018)."""
+        exact = self._in_double()
+        uniform = torch.rand(self._extended_shape(sample_shape), dtype=exact.dtype, device=self.device)
+        uniform = uniform.clamp(min=0.5 * torch.finfo(exact.dtype).eps)
+        return exact._quantile(uniform, 1 - uniform).to(self.dtype)
+
+    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The probability integral transform cdf(y): uniform on (0, 1) where the distribution is true."""
+        return self.cdf(y)
+
+    def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """P(Y < y) and P(Y <= y), which agree for a continuous distribution."""
+        value = self.cdf(y)
+        return value, value
+
+    @property
+    @in_double
+    def mean(self) -> Tensor:
+        return self._expectation(lambda y: y)
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        mean = self.mean
+        return self._expectation(lambda y: (y - mean).square())
+
+    @in_double
+    def entropy(self) -> Tensor:
+        """E[-log p(Y)] in nats, by quadrature over the quantiles."""
+        return self._expectation(lambda y: -self.log_prob(y))
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y.
+
+        Lower is better. Computed by quadrature over the quantiles on each side of y. Source: Gneiting and Raftery 2007.
+        """
+        below, above = self.log_cdf(y).exp(), self.log_survival(y).exp()
+        t, complement, weights = (_column(part, below.ndim) for part in tanh_sinh(161, below))
+        # A side without probability adds nothing; its quantiles would be infinite.
+        some_below, some_above = torch.where(below > 0, below, 0.5), torch.where(above > 0, above, 0.5)
+        low = self._quantile(some_below * t, (1 - some_below) + some_below * complement)
+        high = self._quantile((1 - some_above) + some_above * t, some_above * complement)
+        left = torch.where(below > 0, (weights * 2 * t * (y - low)).sum(0), 0.0) * below.square()
+        right = torch.where(above > 0, (weights * 2 * complement * (high - y)).sum(0), 0.0) * above.square()
+        return left + right
+
+    def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """E[function(Y)] by the double-exponential rule over the quantiles; `function` takes points of shape (nodes, ...)."""
+        parts = tanh_sinh(161, self._constant(0.0))
+        t, complement, weights = (_column(part, len(self.batch_shape)) for part in parts)
+        return (weights * function(self._quantile(t, complement))).sum(0)
+
+    def _quantile(self, below: Tensor, above: Tensor) -> Tensor:
+        """The y with P(Y <= y) = below and P(Y > y) = above: of the two the smaller one carries the digits."""
+        interior = (below > 0) & (above > 0)
+        y = self._inverse(torch.where(interior, below, 0.5), torch.where(interior, above, 0.5))
+        lower, upper = self.support_limits()
+        edge = torch.where(below == 0, lower, torch.where(above == 0, upper, math.nan))
+        return torch.where(interior, y, edge)
+
+    def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
+        """`_quantile` of probabilities that are neither 0 nor 1: by a bracketed search, unless there is a closed form."""
+        below, above, _ = torch.broadcast_tensors(below, above, self._constant(0.0))
+        log_below, log_above = below.log(), above.log()
+        left = below <= above
+
+        def residual(y: Tensor) -> Tensor:
+            return torch.where(left, self.log_cdf(y) - log_below, log_above - self.log_survival(y))
+
+        with torch.no_grad():
+            y = bracketed_inverse(residual, torch.zeros_like(below), *self.support_limits())
+        return self._with_gradient(y, log_below, log_above)
+
+    def _with_gradient(self, y: Tensor, log_below: Tensor | None = None, log_above: Tensor | None = None) -> Tensor:
+        """y as the differentiable quantile at these log-probabilities, which are taken to be constant where not given.
+
+        By the implicit function theorem, in the logarithm of the smaller tail, where neither the tail nor the density underflows.
+        """
+        y = y.detach()
+        log_cdf, log_survival = self.log_cdf(y), self.log_survival(y)
+        left = (log_cdf <= log_survival).detach()
+        residual = torch.where(
+            left,
+            log_cdf - (log_cdf.detach() if log_below is None else log_below),
+            (log_survival.detach() if log_above is None else log_above) - log_survival,
+        )
+        slope = torch.exp(self.log_prob(y) - torch.where(left, log_cdf, log_survival))
+        return implicit(y, residual, slope)
+
+
+@register_kl(Continuous, Continuous)
+def _kl_by_quadrature(p: Continuous, q: Continuous) -> Tensor:
+    """E_p[log p(Y) - log q(Y)] in nats, by quadrature over the quantiles of p."""
+    dtype = torch.promote_types(p.dtype, q.dtype)
+    p = p._in_double().expand(torch.broadcast_shapes(p.batch_shape, q.batch_shape))
+    q = q._in_double()
+    return p._expectation(lambda y: p.log_prob(y) - q.log_prob(y)).to(dtype)
+
+
+def _column(values: Tensor, dims: int) -> Tensor:
+    return values.reshape((-1,) + (1,) * dims)

@@ -1,0 +1,120 @@
+"""The normal distribution: additive noise of many small causes."""
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints, register_kl
+
+from disthead.families.continuous import Continuous
+from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors
+from disthead.families.family import Family
+from disthead.families.univariate import in_double, ratio, spread
+from disthead.links import LINKS
+from disthead.special import expm1mx
+
+__all__ = ["Normal", "NormalFamily"]
+
+
+class Normal(Continuous):
+    """Normal distribution with density exp(-z^2 / 2) / (scale sqrt(2 pi)), z = (y - loc) / scale.
+
+    Args:
+        loc: mean, shape (...,).
+        scale: standard deviation, shape (...,), positive, in the units of y.
+        log_scale: its logarithm; either or both may be given.
+
+    >>> Normal(0.0, 1.0).log_prob(torch.tensor(0.0))
+    tensor(-0.9189)
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.real
+
+    def __init__(self, loc, scale=None, *, log_scale=None):
+        loc, scale, log_scale = tensors(loc, scale, log_scale)
+        scale, log_scale = positive(scale, log_scale)
+        self._store(loc=loc, scale=scale, log_scale=log_scale)
+
+    def _standardised(self, y: Tensor) -> Tensor:
+        return ratio(y - self.loc, self.scale, self.log_scale)
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        return -0.5 * self._standardised(y).square() - self.log_scale - HALF_LOG_TWO_PI
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        return torch.special.ndtr(self._standardised(y))
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        return torch.special.log_ndtr(self._standardised(y))
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        return torch.special.log_ndtr(-self._standardised(y))
+
+    def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
+        left = below <= above
+        z = torch.special.ndtri(torch.where(left, below, above))
+        return self.loc + self.scale * torch.where(left, z, -z)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    mode = median = mean
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale.square()
+
+    @property
+    def stddev(self) -> Tensor:
+        return self.scale
+
+    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+        return self.interval(level)  # symmetric about its peak
+
+    def entropy(self) -> Tensor:
+        return 0.5 + HALF_LOG_TWO_PI + self.log_scale
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        return self.loc + self.scale * torch.randn(shape, dtype=self.dtype, device=self.device)
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """scale (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), Gneiting, Raftery, Westveld and Goldman 2005."""
+        z = self._standardised(y)
+        density = torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
+        return self.scale * (z * torch.erf(z / 2**0.5) + 2 * density - torch.pi**-0.5)
+
+    def affine(self, loc: Tensor, scale: Tensor) -> "Normal":
+        return Normal(loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale)
+
+
+@register_kl(Normal, Normal)
+@in_double
+def kl_normal(p: Normal, q: Normal) -> Tensor:
+    """log(q.scale / p.scale) + (p.scale^2 + (p.loc - q.loc)^2) / (2 q.scale^2) - 1/2."""
+    log_ratio = 2 * (p.log_scale - q.log_scale)
+    return 0.5 * (expm1mx(log_ratio) + ratio(p.loc - q.loc, q.scale, q.log_scale).square())
+
+
+class NormalFamily(Family):
+    name = "normal"
+    parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
+    support = constraints.real
+    data_type = "univariate, continuous, unbounded"
+    domain = "y in R"
+    use = "regression"
+    loss = "mean squared error"
+    noise = "Symmetric, additive noise of many small independent causes; its spread may change with the features."
+    density = "p(y) = exp(-(y - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi))"
+    breaks = "Outliers pull the mean, since a distance of ten spreads costs fifty nats. Skewed or bounded targets get mass where none can be."
+    remedy = "student_t or laplace for outliers, log_normal or gamma for positive targets, mixture for several peaks."
+
+    def make(self, **parameters: Tensor) -> Normal:
+        return Normal(**parameters)
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        return {"loc": y.mean(0), "scale": spread(y)}

@@ -1,0 +1,105 @@
+"""`Univariate`: answers that every distribution of a single ordered number can derive from its quantiles."""
+
+import functools
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from disthead.families.distribution import Distribution, wide
+
+__all__ = ["Univariate", "check_level", "in_double", "ratio", "spread"]
+
+
+class Univariate(Distribution):
+    """A distribution of one ordered number, continuous or a count: the base of `Continuous` and `Discrete`."""
+
+    @property
+    def median(self) -> Tensor:
+        return self.icdf(self._constant(0.5))
+
+    def log_cdf(self, y: Tensor) -> Tensor:
+        """log P(Y <= y)."""
+        return self.cdf(y).log()
+
+    def log_survival(self, y: Tensor) -> Tensor:
+        """log P(Y > y)."""
+        return torch.log1p(-self.cdf(y))
+
+    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+        """The central interval that holds `level` of the probability: quantiles (1 - level) / 2 and (1 + level) / 2.
+
+        Raises:
+            ValueError: unless 0 < level < 1.
+        """
+        check_level(level)
+        return self.icdf(self._constant((1 - level) / 2)), self.icdf(self._constant((1 + level) / 2))
+
+    def _constant(self, value: float) -> Tensor:
+        """The number for each distribution of the batch, in double precision where there is one."""
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        return torch.full(self.batch_shape, value, dtype=dtype, device=self.device)
+
+    def _in_double(self) -> Self:
+        """The same distribution with parameters in double precision (except on devices that have none).
+
+        A positive parameter that underflowed in its own precision comes back to life from its logarithm.
+        """
+        if self.dtype == torch.float64 or self.device.type == "mps":
+            return self
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        parameters = {}
+        for name in self._names:
+            value, log_name = getattr(self, name), "log_" + name
+            if log_name in self._names:
+                log_value = getattr(self, log_name)
+                parameters[name] = wide(value, log_value)
+                alive = value > 2 * torch.finfo(value.dtype).tiny
+                parameters[log_name] = torch.where(
+                    alive, torch.where(alive, value.double(), 1.0).log(), log_value.double()
+                )
+            elif name not in parameters:
+                parameters[name] = value.double()
+        new._store(tuple(self.event_shape), **parameters)
+        return new
+
+
+def in_double(method: Callable) -> Callable:
+    """A method of a `Univariate` answered in double precision, and its answer in the precision of the question.
+
+    Inside the method `self` has its parameters, and the arguments have their values, in double precision. An argument is
+    a tensor or another distribution.
+    """
+
+    @functools.wraps(method)
+    def answer(self, *arguments: "Tensor | Univariate") -> Tensor:
+        exact, dtype = self._in_double(), self.dtype
+        given = []
+        for argument in arguments:
+            dtype = torch.promote_types(dtype, argument.dtype)
+            is_tensor = isinstance(argument, Tensor)
+            given.append(argument.to(exact.dtype) if is_tensor else argument._in_double())
+        return method(exact, *given).to(dtype)
+
+    return answer
+
+
+def ratio(value: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
+    """value / scale, also where the scale underflowed and only its logarithm is exact."""
+    tiny = scale <= 2 * torch.finfo(scale.dtype).tiny
+    half = torch.exp(-0.5 * torch.where(tiny, log_scale, 0.0))  # in two steps: exp(-log_scale) would overflow
+    return torch.where(tiny, torch.where(tiny, value, 0.0) * half * half, value / torch.where(tiny, 1.0, scale))
+
+
+def spread(y: Tensor) -> Tensor:
+    """The standard deviation over rows, positive for constant targets too: where the fit of a scale starts."""
+    magnitude = y.abs().mean(0)
+    floor = torch.where(magnitude > 0, 1e-6 * magnitude, 1.0).clamp(min=torch.finfo(y.dtype).tiny)
+    return torch.maximum(y.std(0, correction=0), floor)
+
+
+def check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, such as 0.9 for a 90 % interval, got {level}.")
