@@ -17,7 +17,7 @@ def in_float64(function):
         tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
         if not tensors:
             raise TypeError(f"{function.__name__} must be given at least one tensor, got {args}")
-        device = max((tensor for tensor in tensors), key=torch.Tensor.dim).device
+        device = next((tensor for tensor in tensors if tensor.dim() > 0), tensors[0]).device
         inside = torch.float32 if device.type == "mps" else torch.float64
         outside = torch.float32
         for tensor in tensors:

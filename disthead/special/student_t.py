@@ -9,6 +9,7 @@ import torch
 
 from .incomplete_beta import log_tails, pair_inverse
 from .inverse import implicit
+from .normal import log_ndtr
 from .precision import in_float64
 from .stirling import log_beta
 
@@ -36,7 +37,7 @@ def _log_cdf(df, z):
     z2 = torch.where(central, z, 0)
     middle = torch.log1p(2 * torch.exp(_log_density(df1, torch.zeros_like(z2))) * z2) - math.log(2)
     result = torch.where(central, middle, result)
-    result = torch.where(normal, torch.special.log_ndtr(torch.where(normal & ~infinite, z, 0)), result)
+    result = torch.where(normal, log_ndtr(torch.where(normal & ~infinite, z, 0)), result)
     return torch.where(infinite, torch.where(z > 0, 0, -torch.inf), result)
 
 

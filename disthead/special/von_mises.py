@@ -171,7 +171,8 @@ def _tail_inverse(k, log_p):
         fallback = torch.where((by_tail > lower) & (by_tail < upper), by_tail, (lower + upper) / 2)
         distance = torch.where((by_log > lower) & (by_log < upper), by_log, fallback)
     for _ in range(2):
-        distance = torch.minimum(torch.maximum(steps(distance)[1], lower), upper)
+        by_log = steps(distance)[1]
+        distance = torch.where(torch.isfinite(by_log), torch.minimum(torch.maximum(by_log, lower), upper), distance)
     return distance
 
 
@@ -187,9 +188,10 @@ def von_mises_icdf(concentration, p):
     k, p = torch.broadcast_tensors(concentration, p)
     edge, upper = (p <= 0) | (p >= 1), p > 0.5
     tail = torch.where(edge, 0.25, torch.where(upper, 1 - p, p))
-    angle = -_tail_inverse(k, torch.log(tail))
+    distance = _tail_inverse(k, torch.log(tail))
+    edge = edge | (distance >= math.pi)
+    angle = torch.where(edge, -1, -distance)
     log_tail = _log_cdf(k, angle)
     slope = torch.exp(_log_density(k, angle) - log_tail)
-    angle = implicit(angle, log_tail - torch.log(tail), slope)
-    angle = torch.where(edge, -math.pi, angle)
+    angle = torch.where(edge, -math.pi, implicit(angle, log_tail - torch.log(tail), slope))
     return torch.where(upper, -angle, angle)

@@ -1,0 +1,24 @@
+"""The digamma function next to the logarithm that it approaches."""
+
+import torch
+
+from .precision import horner, in_float64
+
+_SERIES = [1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12, -3617 / 8160]
+_LARGE = 10.0
+
+
+@in_float64
+def digamma_error(x):
+    """log(x) - digamma(x) for x > 0, about 1 / (2 x): what digamma lacks of the logarithm, without cancellation for large x.
+
+    With `stirling_error` it writes the entropies and divergences of gamma and beta distributions. Asymptotic series from 10 on.
+
+    >>> round(digamma_error(torch.tensor(1.0, dtype=torch.float64)).item(), 13)    # Euler's constant
+    0.5772156649015
+    """
+    large = x >= _LARGE
+    inverse = 1 / torch.where(large, x, _LARGE)
+    series = inverse * (0.5 + inverse * horner(inverse * inverse, _SERIES))
+    small = torch.where(large, 1.0, x)
+    return torch.where(large, series, torch.log(small) - torch.digamma(small))
