@@ -125,10 +125,14 @@ class Continuous(Univariate):
         return left + right
 
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """E[function(Y)] by the double-exponential rule over the quantiles; `function` takes points of shape (nodes, ...)."""
-        parts = tanh_sinh(161, self._constant(0.0))
-        t, complement, weights = (_column(part, len(self.batch_shape)) for part in parts)
-        return (weights * function(self._quantile(t, complement))).sum(0)
+        """E[function(Y)] by the double-exponential rule over the quantiles on each side of the median, where a kink may be.
+
+        `function` takes points of shape (nodes, ...).
+        """
+        t, complement, weights = (_column(part, len(self.batch_shape)) for part in tanh_sinh(81, self._constant(0.0)))
+        near, far, weights = 0.5 * t, 0.5 * (1 + complement), 0.5 * weights
+        low = (weights * function(self._quantile(near, far))).sum(0)
+        return low + (weights * function(self._quantile(far, near))).sum(0)
 
     def _quantile(self, below: Tensor, above: Tensor) -> Tensor:
         """The y with P(Y <= y) = below and P(Y > y) = above: of the two the smaller one carries the digits."""

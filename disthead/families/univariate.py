@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disthead.families.distribution import Distribution, wide
 
-__all__ = ["Univariate", "check_level", "in_double", "ratio", "spread"]
+__all__ = ["Univariate", "at_least", "check_level", "in_double", "product", "ratio", "spread"]
 
 
 class Univariate(Distribution):
@@ -93,11 +93,23 @@ def ratio(value: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
     return torch.where(tiny, torch.where(tiny, value, 0.0) * half * half, value / torch.where(tiny, 1.0, scale))
 
 
+def product(value: Tensor, rate: Tensor, log_rate: Tensor) -> Tensor:
+    """value * rate, also where the rate underflowed and only its logarithm is exact."""
+    tiny = rate <= 2 * torch.finfo(rate.dtype).tiny
+    half = torch.exp(0.5 * torch.where(tiny, log_rate, 0.0))
+    return torch.where(tiny, value * half * half, value * rate)
+
+
 def spread(y: Tensor) -> Tensor:
-    """The standard deviation over rows, positive for constant targets too: where the fit of a scale starts."""
+    """The standard deviation over rows, where the fit of a scale starts."""
+    return at_least(y.std(0, correction=0), y)
+
+
+def at_least(scale: Tensor, y: Tensor) -> Tensor:
+    """The scale, or a millionth of the targets' magnitude where that is larger: constant targets start inside too."""
     magnitude = y.abs().mean(0)
     floor = torch.where(magnitude > 0, 1e-6 * magnitude, 1.0).clamp(min=torch.finfo(y.dtype).tiny)
-    return torch.maximum(y.std(0, correction=0), floor)
+    return torch.maximum(scale, floor)
 
 
 def check_level(level: float) -> None:

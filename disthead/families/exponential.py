@@ -1,0 +1,120 @@
+"""The exponential distribution: waiting times of events that do not age."""
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints, register_kl
+
+from disthead.families.continuous import Continuous
+from disthead.families.distribution import positive, tensors
+from disthead.families.family import Family
+from disthead.families.univariate import in_double, product
+from disthead.links import LINKS
+from disthead.special import deviance
+
+__all__ = ["Exponential", "ExponentialFamily"]
+
+
+class Exponential(Continuous):
+    """Exponential distribution with density rate exp(-rate y) for y >= 0.
+
+    Args:
+        rate: one over the mean, shape (...,), positive, in units of 1 / y.
+        log_rate: its logarithm; either or both may be given.
+
+    >>> Exponential(2.0).mean
+    tensor(0.5000)
+    """
+
+    arg_constraints = {"rate": constraints.positive}
+    support = constraints.nonnegative
+
+    def __init__(self, rate=None, *, log_rate=None):
+        rate, log_rate = tensors(rate, log_rate)
+        rate, log_rate = positive(rate, log_rate)
+        self._store(rate=rate, log_rate=log_rate)
+
+    def _standardised(self, y: Tensor) -> Tensor:
+        """rate * y, and 0 for negative y."""
+        return product(torch.where(y > 0, y, 0.0), self.rate, self.log_rate)
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        return torch.where(y >= 0, self.log_rate - self._standardised(y), -torch.inf)
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        return -torch.expm1(-self._standardised(y))
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        inside = y > 0
+        z = self._standardised(torch.where(inside, y, 1 / self.rate))
+        late = z > 1
+        early_z, late_z = torch.where(late, 1.0, z), torch.where(late, z, 1.0)
+        value = torch.where(late, torch.log1p(-torch.exp(-late_z)), torch.log(-torch.expm1(-early_z)))
+        return torch.where(inside, value, -torch.inf)
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        return -self._standardised(y)
+
+    def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
+        return minus_log(below, above) / self.rate
+
+    @property
+    @in_double
+    def mean(self) -> Tensor:
+        return 1 / self.rate
+
+    stddev = mean
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        return self.rate**-2
+
+    @property
+    def mode(self) -> Tensor:
+        return torch.zeros_like(self.rate)
+
+    def entropy(self) -> Tensor:
+        return 1 - self.log_rate
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """|y| - (2 F(y) - 1/2) / rate, Jordan, Krueger and Lerch 2019."""
+        return y.abs() + (2 * torch.expm1(-self._standardised(y)) + 0.5) / self.rate
+
+
+def minus_log(below: Tensor, above: Tensor) -> Tensor:
+    """-log(above) of two probabilities that add to one, of which the smaller one carries the digits."""
+    low = below < above
+    return -torch.where(low, torch.log1p(-torch.where(low, below, 0.5)), torch.where(low, 0.5, above).log())
+
+
+@register_kl(Exponential, Exponential)
+@in_double
+def _kl_exponential(p: Exponential, q: Exponential) -> Tensor:
+    """log(p.rate / q.rate) + q.rate / p.rate - 1."""
+    return deviance(torch.ones_like(p.rate), q.rate / p.rate)
+
+
+class ExponentialFamily(Family):
+    name = "exponential"
+    parameters = {"rate": LINKS["softplus"]}
+    support = constraints.nonnegative
+    data_type = "univariate, continuous, bounded below"
+    domain = "y >= 0"
+    use = "magnitudes"
+    loss = "y / mean + log mean"
+    noise = "Waiting time for an event that is equally likely at every moment: the spread equals the mean."
+    density = "p(y) = rate exp(-rate y)"
+    breaks = "One parameter sets mean and spread together, so the intervals are wrong wherever the spread differs from the mean."
+    remedy = "gamma or weibull, which have a shape of their own; log_normal for heavy tails."
+
+    def make(self, **parameters: Tensor) -> Exponential:
+        return Exponential(**parameters)
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        limits = torch.finfo(y.dtype)
+        mean = y.mean(0)
+        return {"rate": 1 / torch.where(mean > 0, mean, 1.0).clamp(2 / limits.max, limits.max)}

@@ -1,0 +1,209 @@
+"""The gamma distribution: sums of waiting times, magnitudes whose spread is proportional to their mean."""
+
+import math
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints, register_kl
+
+from disthead.errors import unknown_name
+from disthead.families.continuous import Continuous
+from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors
+from disthead.families.family import Family
+from disthead.families.univariate import in_double
+from disthead.links import LINKS
+from disthead.special import (
+    deviance,
+    gammaincc,
+    gammainccinv,
+    gammaincinv,
+    log_beta,
+    log_gammainc,
+    log_gammaincc,
+    poisson_log_mass,
+    stirling_error,
+)
+from disthead.special.digamma import digamma_error
+
+__all__ = ["Gamma", "GammaFamily", "MeanGamma"]
+
+
+class Gamma(Continuous):
+    """Gamma distribution with density rate^a y^(a - 1) exp(-rate y) / Gamma(a) for y > 0, a = concentration.
+
+    Args:
+        concentration: shape (...,), positive: 1 is the exponential distribution, below it the density has a pole at 0.
+        rate: concentration over mean, shape (...,), positive, in units of 1 / y.
+        log_concentration, log_rate: their logarithms; either or both may be given.
+
+    Densities are written by Stirling errors and deviances (Loader 2000), so that nothing cancels at large concentrations.
+
+    >>> Gamma(1e6, 1e3).log_prob(torch.tensor(1e3))
+    tensor(-0.9189)
+    """
+
+    arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
+    support = constraints.positive
+
+    def __init__(self, concentration=None, rate=None, *, log_concentration=None, log_rate=None):
+        given = tensors(concentration, rate, log_concentration, log_rate)
+        concentration, rate, log_concentration, log_rate = given
+        concentration, log_concentration = positive(concentration, log_concentration)
+        rate, log_rate = positive(rate, log_rate)
+        self._store(concentration=concentration, rate=rate, log_concentration=log_concentration, log_rate=log_rate)
+
+    @in_double
+    def log_prob(self, y: Tensor) -> Tensor:
+        inside = y > 0
+        y = torch.where(inside, y, 1.0)
+        value = poisson_log_mass(self.concentration, self.rate * y) + self.log_concentration - y.log()
+        return torch.where(inside, value, -torch.inf)
+
+    def _standardised(self, y: Tensor) -> Tensor:
+        return self.rate * y.clamp(min=0)
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        return log_gammainc(self.concentration, self._standardised(y))
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        return log_gammaincc(self.concentration, self._standardised(y))
+
+    def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
+        left = below <= above
+        lower = gammaincinv(self.concentration, torch.where(left, below, 0.5))
+        upper = gammainccinv(self.concentration, torch.where(left, 0.5, above))
+        return torch.where(left, lower, upper) / self.rate
+
+    @property
+    @in_double
+    def mean(self) -> Tensor:
+        return self.concentration / self.rate
+
+    @property
+    @in_double
+    def mode(self) -> Tensor:
+        return (self.concentration - 1).clamp(min=0) / self.rate
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        return self.concentration / self.rate / self.rate
+
+    @property
+    @in_double
+    def stddev(self) -> Tensor:
+        return self.concentration.sqrt() / self.rate
+
+    @in_double
+    def entropy(self) -> Tensor:
+        """a - log(rate) + log Gamma(a) + (1 - a) psi(a), by what the last two lack of their asymptotes."""
+        a = self.concentration
+        lacking = stirling_error(a) + (a - 1) * digamma_error(a)
+        return HALF_LOG_TWO_PI + 0.5 * self.log_concentration - self.log_rate + lacking
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        """Samples with gradients by implicit reparametrisation (Figurnov et al. 2018)."""
+        exact = self._in_double()
+        a = exact.concentration.expand(self._extended_shape(sample_shape))
+        with torch.no_grad():
+            # Gamma(a) is Gamma(a + 1) U^(1 / a), whose logarithm does not underflow.
+            log_sample = torch._standard_gamma(a + 1).log() - torch.empty_like(a).exponential_() / a
+            smallest = torch.finfo(self.dtype).tiny
+            y = torch.exp(log_sample).clamp(min=smallest)
+        standard = Gamma(exact.concentration, torch.ones_like(exact.concentration))
+        return (standard._with_gradient(y) / exact.rate).to(self.dtype).clamp(min=smallest)
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """(y - mean) (2 F(y) - 1) + 2 (y p(y) - 1 / B(1/2, a)) / rate, after Jordan, Krueger and Lerch 2019."""
+        z = self._standardised(y)
+        balance = 1 - 2 * gammaincc(self.concentration, z)
+        mass = torch.exp(poisson_log_mass(self.concentration, z) + self.log_concentration)
+        half = torch.full_like(self.concentration, 0.5)
+        mean_difference = torch.exp(-log_beta(half, self.concentration))
+        return ((self.rate * y - self.concentration) * balance + 2 * mass - mean_difference) / self.rate
+
+
+class MeanGamma(Gamma):
+    """Gamma distribution by its mean and its concentration: the variance is mean^2 / concentration.
+
+    Args:
+        mean: shape (...,), positive, in the units of y.
+        concentration: shape (...,), positive; its inverse is the dispersion of a generalised linear model.
+        log_mean, log_concentration: their logarithms; either or both may be given.
+
+    >>> MeanGamma(3.0, 2.0).variance
+    tensor(4.5000)
+    """
+
+    arg_constraints = {"mean": constraints.positive, "concentration": constraints.positive}
+    mean = None  # a stored parameter, not derived
+
+    def __init__(self, mean=None, concentration=None, *, log_mean=None, log_concentration=None):
+        given = tensors(mean, concentration, log_mean, log_concentration)
+        mean, concentration, log_mean, log_concentration = given
+        mean, log_mean = positive(mean, log_mean)
+        concentration, log_concentration = positive(concentration, log_concentration)
+        self._store(mean=mean, concentration=concentration, log_mean=log_mean, log_concentration=log_concentration)
+
+    @property
+    def rate(self) -> Tensor:
+        return self.concentration / self.mean
+
+    @property
+    def log_rate(self) -> Tensor:
+        return self.log_concentration - self.log_mean
+
+
+@register_kl(Gamma, Gamma)
+@in_double
+def _kl_gamma(p: Gamma, q: Gamma) -> Tensor:
+    """The Poisson deviance of q's concentration from p's mean in q's units, and a Stirling remainder that is small for large ones."""
+    a, b = p.concentration, q.concentration
+    return deviance(b, a * (q.rate / p.rate)) + concentration_divergence(a, b)
+
+
+def concentration_divergence(a: Tensor, b: Tensor) -> Tensor:
+    """log Gamma(b) - log Gamma(a) - (b - a) psi(a), without its deviance term b log(b / a) - b + a."""
+    return 0.5 * (a.log() - b.log()) + stirling_error(b) - stirling_error(a) + (b - a) * digamma_error(a)
+
+
+class GammaFamily(Family):
+    """Gamma. `parametrization` is "rate" for (concentration, rate) or "mean" for (mean, concentration)."""
+
+    name = "gamma"
+    support = constraints.positive
+    data_type = "univariate, continuous, bounded below"
+    domain = "y > 0"
+    use = "magnitudes"
+    loss = "gamma deviance"
+    noise = "Positive, right-skewed magnitudes whose spread is proportional to their mean, such as costs, rain or waiting times."
+    density = "p(y) = rate^a y^(a - 1) exp(-rate y) / Gamma(a), a = concentration = mean * rate"
+    breaks = "Zeros are impossible. Tails heavier than exponential are underestimated."
+    remedy = "log_normal for heavy tails, weibull for lifetimes, a hurdle or zero-inflated family when there are zeros."
+    edge_remedy = (
+        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its own (no claim, no rain), take "
+        "a zero-inflated or hurdle family; where it stands for 'too small to measure', a censored one; "
+        "or add a stated amount, such as half the smallest positive value."
+    )
+
+    def __init__(self, parametrization: str = "rate"):
+        if parametrization not in ("rate", "mean"):
+            raise unknown_name("parametrization", parametrization, ["rate", "mean"])
+        self.parametrization = parametrization
+        names = ("mean", "concentration") if parametrization == "mean" else ("concentration", "rate")
+        self.parameters = {name: LINKS["softplus"] for name in names}
+
+    def make(self, **parameters: Tensor) -> Gamma:
+        return MeanGamma(**parameters) if self.parametrization == "mean" else Gamma(**parameters)
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        # log(mean) - mean of logs is about 1 / (2 a); the rational form is within 2 % (Minka 2002)
+        mean = y.mean(0)
+        gap = (mean.log() - y.log().mean(0)).clamp(min=1e-10)
+        concentration = (3 - gap + ((gap - 3).square() + 24 * gap).sqrt()) / (12 * gap)
+        if self.parametrization == "mean":
+            return {"mean": mean, "concentration": concentration}
+        return {"concentration": concentration, "rate": concentration / mean}

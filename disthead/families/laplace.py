@@ -1,0 +1,126 @@
+"""The Laplace distribution: additive noise with exponential tails, the likelihood of the mean absolute error."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints, register_kl
+
+from disthead.families.continuous import Continuous
+from disthead.families.distribution import positive, tensors
+from disthead.families.family import Family
+from disthead.families.univariate import at_least, in_double, ratio
+from disthead.links import LINKS
+from disthead.special import deviance, expm1mx
+
+__all__ = ["Laplace", "LaplaceFamily"]
+
+
+class Laplace(Continuous):
+    """Laplace distribution with density exp(-|z|) / (2 scale), z = (y - loc) / scale.
+
+    Args:
+        loc: mean and median, shape (...,).
+        scale: mean absolute deviation, shape (...,), positive, in the units of y.
+        log_scale: its logarithm; either or both may be given.
+
+    >>> Laplace(0.0, 1.0).log_prob(torch.tensor(-2.0))
+    tensor(-2.6931)
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.real
+
+    def __init__(self, loc, scale=None, *, log_scale=None):
+        loc, scale, log_scale = tensors(loc, scale, log_scale)
+        scale, log_scale = positive(scale, log_scale)
+        self._store(loc=loc, scale=scale, log_scale=log_scale)
+
+    def _standardised(self, y: Tensor) -> Tensor:
+        return ratio(y - self.loc, self.scale, self.log_scale)
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        return -self._standardised(y).abs() - self.log_scale - math.log(2)
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        z = self._standardised(y)
+        tail = 0.5 * torch.exp(-z.abs())
+        return torch.where(z < 0, tail, 1 - tail)
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        return _log_cdf(self._standardised(y))
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        return _log_cdf(-self._standardised(y))
+
+    def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
+        left = below <= above
+        z = torch.log(2 * torch.where(left, below, above))
+        return self.loc + self.scale * torch.where(left, z, -z)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    mode = median = mean
+
+    @property
+    def variance(self) -> Tensor:
+        return 2 * self.scale.square()
+
+    @property
+    def stddev(self) -> Tensor:
+        return math.sqrt(2) * self.scale
+
+    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+        return self.interval(level)  # symmetric about its peak
+
+    def entropy(self) -> Tensor:
+        return 1 + math.log(2) + self.log_scale
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """scale (|z| + exp(-|z|) - 3/4), Jordan, Krueger and Lerch 2019."""
+        distance = self._standardised(y).abs()
+        return self.scale * (distance + torch.exp(-distance) - 0.75)
+
+    def affine(self, loc: Tensor, scale: Tensor) -> "Laplace":
+        return Laplace(loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale)
+
+
+def _log_cdf(z: Tensor) -> Tensor:
+    left = z < 0
+    return torch.where(left, z - math.log(2), torch.log1p(-0.5 * torch.exp(-torch.where(left, 0.0, z))))
+
+
+@register_kl(Laplace, Laplace)
+@in_double
+def _kl_laplace(p: Laplace, q: Laplace) -> Tensor:
+    """log(q.scale / p.scale) + (p.scale exp(-d / p.scale) + d) / q.scale - 1, d = |p.loc - q.loc|."""
+    distance = (p.loc - q.loc).abs()
+    shift = expm1mx(-ratio(distance, p.scale, p.log_scale)) * p.scale / q.scale
+    return shift + deviance(torch.ones_like(p.scale), p.scale / q.scale)
+
+
+class LaplaceFamily(Family):
+    name = "laplace"
+    parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
+    support = constraints.real
+    data_type = "univariate, continuous, unbounded"
+    domain = "y in R"
+    use = "robust regression"
+    loss = "mean absolute error"
+    noise = "Symmetric, additive noise where large deviations are more common than the normal has them: exponential tails."
+    density = "p(y) = exp(-|y - loc| / scale) / (2 scale)"
+    breaks = "Gross outliers still count in proportion to their distance. The sharp peak at loc fits smooth bulk poorly."
+    remedy = "student_t when outliers are extreme, normal when the bulk is smooth and the tails are light."
+
+    def make(self, **parameters: Tensor) -> Laplace:
+        return Laplace(**parameters)
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        loc = y.median(0).values
+        return {"loc": loc, "scale": at_least((y - loc).abs().mean(0), y)}

@@ -1,0 +1,161 @@
+"""The log-normal distribution: the product of many small causes."""
+
+import math
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints, register_kl
+
+from disthead.families.continuous import Continuous
+from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors
+from disthead.families.family import Family
+from disthead.families.univariate import in_double, spread
+from disthead.links import LINKS
+from disthead.special import expm1mx, integrate
+
+__all__ = ["LogNormal", "LogNormalFamily"]
+
+
+class LogNormal(Continuous):
+    """Log-normal distribution: log y is normal, density exp(-z^2 / 2) / (y scale sqrt(2 pi)), z = (log y - loc) / scale.
+
+    Args:
+        loc: mean of log y, shape (...,); exp(loc) is the median of y.
+        scale: standard deviation of log y, shape (...,), positive, without a unit: 0.1 is a spread of about 10 %.
+        log_scale: its logarithm; either or both may be given.
+
+    >>> LogNormal(0.0, 1.0).median
+    tensor(1.)
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.positive
+
+    def __init__(self, loc, scale=None, *, log_scale=None):
+        loc, scale, log_scale = tensors(loc, scale, log_scale)
+        scale, log_scale = positive(scale, log_scale)
+        self._store(loc=loc, scale=scale, log_scale=log_scale)
+
+    def _standardised(self, y: Tensor) -> Tensor:
+        return (y.log() - self.loc) / self.scale
+
+    @in_double
+    def log_prob(self, y: Tensor) -> Tensor:
+        inside = y > 0
+        y = torch.where(inside, y, 1.0)
+        value = -0.5 * self._standardised(y).square() - y.log() - self.log_scale - HALF_LOG_TWO_PI
+        return torch.where(inside, value, -torch.inf)
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        inside = y > 0
+        return torch.where(inside, torch.special.ndtr(self._standardised(torch.where(inside, y, 1.0))), 0.0)
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        inside = y > 0
+        z = self._standardised(torch.where(inside, y, 1.0))
+        return torch.where(inside, torch.special.log_ndtr(z), -torch.inf)
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        inside = y > 0
+        z = self._standardised(torch.where(inside, y, 1.0))
+        return torch.where(inside, torch.special.log_ndtr(-z), 0.0)
+
+    def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
+        left = below <= above
+        z = torch.special.ndtri(torch.where(left, below, above))
+        return torch.exp(self.loc + self.scale * torch.where(left, z, -z))
+
+    @property
+    @in_double
+    def mean(self) -> Tensor:
+        return torch.exp(self.loc + 0.5 * self.scale.square())
+
+    @property
+    @in_double
+    def median(self) -> Tensor:
+        return torch.exp(self.loc)
+
+    @property
+    @in_double
+    def mode(self) -> Tensor:
+        return torch.exp(self.loc - self.scale.square())
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        return torch.expm1(self.scale.square()) * torch.exp(2 * self.loc + self.scale.square())
+
+    @property
+    @in_double
+    def stddev(self) -> Tensor:
+        return torch.expm1(self.scale.square()).sqrt() * torch.exp(self.loc + 0.5 * self.scale.square())
+
+    @in_double
+    def entropy(self) -> Tensor:
+        return 0.5 + HALF_LOG_TWO_PI + self.log_scale + self.loc
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        exact = self._in_double()
+        z = torch.randn(self._extended_shape(sample_shape), dtype=exact.dtype, device=self.device)
+        return torch.exp(exact.loc + exact.scale * z).to(self.dtype)
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """y (2 Phi(z) - 1) - 2 mean (Phi(z - scale) - Phi(-scale / sqrt(2))), Baran and Lerch 2015."""
+        inside = y > 0
+        z = self._standardised(torch.where(inside, y, 1.0))
+        z = torch.where(inside, z, -math.inf)
+        return torch.where(self.scale < 0.5, self._crps_narrow(y, z), self._crps_wide(y, z))
+
+    def _crps_wide(self, y: Tensor, z: Tensor) -> Tensor:
+        log_mean = math.log(2) + self.loc + 0.5 * self.scale.square()
+        taken = torch.exp(log_mean + torch.special.log_ndtr(z - self.scale))
+        mean_difference = torch.exp(log_mean + torch.special.log_ndtr(-self.scale / math.sqrt(2)))
+        return y * (2 * torch.special.ndtr(z) - 1) - taken + mean_difference
+
+    def _crps_narrow(self, y: Tensor, z: Tensor) -> Tensor:
+        """The same, arranged so that nothing cancels when the scale is small."""
+        scale = torch.where(self.scale < 0.5, self.scale, 0.25)
+        z, mean = z.clamp(-50, 50), torch.exp(self.loc + 0.5 * scale.square())
+        step = integrate(_density, z - scale, z, nodes=24)
+        spread_term = 2 * step - torch.erf(0.5 * scale)
+        return (y - mean) * torch.erf(z / math.sqrt(2)) + mean * spread_term
+
+
+def _density(z: Tensor) -> Tensor:
+    return torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
+
+
+@register_kl(LogNormal, LogNormal)
+@in_double
+def _kl_log_normal(p: LogNormal, q: LogNormal) -> Tensor:
+    """That of the two normal distributions of log y."""
+    return 0.5 * (expm1mx(2 * (p.log_scale - q.log_scale)) + ((p.loc - q.loc) / q.scale).square())
+
+
+class LogNormalFamily(Family):
+    name = "log_normal"
+    parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
+    support = constraints.positive
+    data_type = "univariate, continuous, bounded below"
+    domain = "y > 0"
+    use = "magnitudes"
+    loss = "mean squared error of log y"
+    noise = "Multiplicative noise of many small independent causes: errors in per cent rather than in units."
+    density = "p(y) = exp(-(log y - loc)^2 / (2 scale^2)) / (y scale sqrt(2 pi))"
+    breaks = "Values near zero are outliers on the logarithmic scale. The mean, exp(loc + scale^2 / 2), reacts strongly to the scale."
+    remedy = "gamma or weibull when small values are common; a zero-inflated or hurdle family when there are zeros."
+    edge_remedy = (
+        "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take a zero-inflated or hurdle family; "
+        "where it stands for 'too small to measure', a censored one."
+    )
+
+    def make(self, **parameters: Tensor) -> LogNormal:
+        return LogNormal(**parameters)
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        logs = y.log()
+        return {"loc": logs.mean(0), "scale": spread(logs)}

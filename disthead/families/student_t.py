@@ -1,0 +1,177 @@
+"""Student's t distribution: additive noise with outliers, which lose their pull the further out they are."""
+
+import math
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints
+
+from disthead.families.continuous import Continuous
+from disthead.families.distribution import positive, tensors
+from disthead.families.family import Family
+from disthead.families.univariate import at_least, in_double, ratio
+from disthead.links import LINKS
+from disthead.special import (
+    log_beta,
+    student_t_cdf,
+    student_t_icdf,
+    student_t_log_cdf,
+    student_t_log_density,
+)
+from disthead.special.digamma import digamma_error
+
+__all__ = ["StudentT", "StudentTFamily"]
+
+
+class StudentT(Continuous):
+    """Student's t distribution with density proportional to (1 + z^2 / df)^(-(df + 1) / 2) / scale, z = (y - loc) / scale.
+
+    Args:
+        df: degrees of freedom, shape (...,), positive: 1 is the Cauchy distribution, from about 30 on it is nearly normal.
+        loc: median, shape (...,).
+        scale: half-width of the peak, shape (...,), positive, in the units of y.
+        log_df, log_scale: their logarithms; either or both may be given.
+
+    The mean needs df > 1 and is nan otherwise; the variance needs df > 2, is inf down to df > 1 and nan below.
+
+    >>> StudentT(1.0, 0.0, 1.0).log_prob(torch.tensor(2e19))
+    tensor(-89.9269)
+    """
+
+    arg_constraints = {"df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
+    support = constraints.real
+
+    def __init__(self, df, loc, scale=None, *, log_df=None, log_scale=None):
+        df, loc, scale, log_df, log_scale = tensors(df, loc, scale, log_df, log_scale)
+        df, log_df = positive(df, log_df)
+        scale, log_scale = positive(scale, log_scale)
+        self._store(df=df, loc=loc, scale=scale, log_df=log_df, log_scale=log_scale)
+
+    def _standardised(self, y: Tensor) -> Tensor:
+        return ratio(y - self.loc, self.scale, self.log_scale)
+
+    @in_double
+    def log_prob(self, y: Tensor) -> Tensor:
+        return student_t_log_density(self.df, self._standardised(y)) - self.log_scale
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        return student_t_cdf(self.df, self._standardised(y))
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        return student_t_log_cdf(self.df, self._standardised(y))
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        return student_t_log_cdf(self.df, -self._standardised(y))
+
+    def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
+        left = below <= above
+        z = student_t_icdf(self.df, torch.where(left, below, above))
+        return self.loc + self.scale * torch.where(left, z, -z)
+
+    @property
+    def median(self) -> Tensor:
+        return self.loc
+
+    mode = median
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.where(self.df > 1, self.loc, math.nan)
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        finite = self.df > 2
+        above = torch.where(finite, self.df, 4.0)
+        variance = self.scale.square() * (above / (above - 2))
+        return torch.where(finite, variance, torch.where(self.df > 1, math.inf, math.nan))
+
+    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+        return self.interval(level)  # symmetric about its peak
+
+    @in_double
+    def entropy(self) -> Tensor:
+        """(df + 1) / 2 (psi((df + 1) / 2) - psi(df / 2)) + log(sqrt(df) B(df / 2, 1/2)) + log(scale)."""
+        half = 0.5 * self.df
+        # The digammas by what they lack of logarithms, whose difference is exact for large df.
+        digammas = torch.log1p(0.5 / half) - digamma_error(half + 0.5) + digamma_error(half)
+        return (half + 0.5) * digammas + 0.5 * self.df.log() + log_beta(half, torch.full_like(half, 0.5)) + self.log_scale
+
+    @torch.no_grad()
+    def _standard_sample(self, shape: Size) -> Tensor:
+        half = (0.5 * self.df).expand(shape)
+        chi = torch._standard_gamma(half).clamp(min=torch.finfo(half.dtype).tiny) / half
+        return torch.randn(shape, dtype=half.dtype, device=half.device) * chi.rsqrt()
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        """Samples with gradients, for df by implicit reparametrisation (Figurnov et al. 2018)."""
+        exact = self._in_double()
+        standard = StudentT(exact.df, torch.zeros_like(exact.df), torch.ones_like(exact.df))
+        z = standard._with_gradient(exact._standard_sample(self._extended_shape(sample_shape)))
+        return (exact.loc + exact.scale * z).to(self.dtype)
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Closed form of Jordan, Krueger and Lerch 2019, continued to df <= 1; inf for df <= 1/2."""
+        z = self._standardised(y).abs()
+        defined = self.df > 0.5
+        df = torch.where(defined, self.df, 2.0)
+        # The formula is 0 / 0 at df = 1, where the value is that of its neighbours.
+        beside = (df - 1).abs() < 1e-4
+        low, high = torch.where(beside, 1 - 1e-4, df), torch.where(beside, 1 + 1e-4, df)
+        share = torch.where(beside, (df - low) / 2e-4, 0.0)
+        score = (1 - share) * _standard_crps(low, z) + share * _standard_crps(high, z)
+        return torch.where(defined, self.scale * score, math.inf)
+
+    def affine(self, loc: Tensor, scale: Tensor) -> "StudentT":
+        log_scale = scale.log() + self.log_scale
+        return StudentT(self.df, loc + scale * self.loc, scale * self.scale, log_df=self.log_df, log_scale=log_scale)
+
+
+def _standard_crps(df: Tensor, z: Tensor) -> Tensor:
+    """z (2 F(z) - 1) + 2 (p(z) (df + z^2) - sqrt(df) B(1/2, df - 1/2) / B(1/2, df / 2)^2) / (df - 1) for z >= 0."""
+    half = torch.full_like(df, 0.5)
+    # p(z) (df + z^2) = p(z) df (1 + z^2 / df), where the square may overflow
+    inner = z < df.sqrt()
+    growth = torch.where(
+        inner,
+        torch.log1p((torch.where(inner, z, 0.0) / df.sqrt()).square()),
+        torch.log1p((df.sqrt() / torch.where(inner, df.sqrt(), z)).square())
+        + 2 * torch.log(torch.where(inner, df.sqrt(), z) / df.sqrt()),
+    )
+    here = student_t_log_density(df, z) + df.log() + growth
+    mean_difference = 0.5 * df.log() + log_beta(half, df - 0.5) - 2 * log_beta(half, 0.5 * df)
+    return z * (1 - 2 * student_t_cdf(df, -z)) + 2 * (here.exp() - mean_difference.exp()) / (df - 1)
+
+
+class StudentTFamily(Family):
+    """Student's t. `min_df` is what df stays above: 2 keeps the variance finite, 0 allows every tail."""
+
+    name = "student_t"
+    support = constraints.real
+    data_type = "univariate, continuous, unbounded"
+    domain = "y in R"
+    use = "robust regression"
+    loss = "heavy-tailed: log(1 + z^2 / df)"
+    noise = "Symmetric, additive noise with outliers; df says how many: few degrees of freedom, heavy tails."
+    density = "p(y) = (1 + z^2 / df)^(-(df + 1) / 2) / (scale sqrt(df) B(df / 2, 1/2)), z = (y - loc) / scale"
+    breaks = "Little data cannot tell df from scale. The likelihood may have several peaks in loc. Skewed noise biases it."
+    remedy = "fixed={'df': 4} or shared=('df',) on little data, mixture for several peaks, log_normal for skewed positive targets."
+
+    def __init__(self, min_df: float = 2.0):
+        if min_df < 0:
+            raise ValueError(f"min_df must be zero or more, got {min_df}.")
+        df = LINKS["softplus"].shifted(min_df) if min_df else LINKS["softplus"]
+        self.min_df = min_df
+        self.parameters = {"df": df, "loc": LINKS["identity"], "scale": LINKS["softplus"]}
+
+    def make(self, **parameters: Tensor) -> StudentT:
+        return StudentT(**parameters)
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        loc = y.median(0).values
+        quartile_range = torch.quantile(y, 0.75, 0) - torch.quantile(y, 0.25, 0)
+        return {"df": torch.full_like(loc, self.min_df + 4), "loc": loc, "scale": at_least(quartile_range / 1.5, y)}

@@ -1,0 +1,176 @@
+"""The Weibull distribution: lifetimes whose hazard grows or falls as a power of age."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints, register_kl
+
+from disthead.families.continuous import Continuous
+from disthead.families.distribution import positive, tensors
+from disthead.families.exponential import minus_log
+from disthead.families.family import Family
+from disthead.families.univariate import in_double, spread
+from disthead.links import LINKS
+from disthead.special import expm1mx, log_gammainc
+
+__all__ = ["Weibull", "WeibullFamily"]
+
+_EULER = 0.5772156649015329
+
+
+class Weibull(Continuous):
+    """Weibull distribution with survival function exp(-(y / scale)^concentration) for y > 0.
+
+    Args:
+        scale: the 63 % quantile, shape (...,), positive, in the units of y.
+        concentration: shape (...,), positive: 1 is the exponential distribution, above it the hazard grows with age.
+        log_scale, log_concentration: their logarithms; either or both may be given.
+
+    >>> Weibull(2.0, 1.0).mean
+    tensor(2.)
+    """
+
+    arg_constraints = {"scale": constraints.positive, "concentration": constraints.positive}
+    support = constraints.positive
+
+    def __init__(self, scale=None, concentration=None, *, log_scale=None, log_concentration=None):
+        given = tensors(scale, concentration, log_scale, log_concentration)
+        scale, concentration, log_scale, log_concentration = given
+        scale, log_scale = positive(scale, log_scale)
+        concentration, log_concentration = positive(concentration, log_concentration)
+        self._store(scale=scale, concentration=concentration, log_scale=log_scale, log_concentration=log_concentration)
+
+    def _log_hazard(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """log(y / scale), exact where y is close to the scale, and concentration times it: the log of the cumulative hazard."""
+        near = (y - self.scale).abs() < 0.5 * self.scale
+        close = torch.log1p(torch.where(near, (y - self.scale) / self.scale, 0.0))
+        log_ratio = torch.where(near, close, y.log() - self.log_scale)
+        return log_ratio, self.concentration * log_ratio
+
+    @in_double
+    def log_prob(self, y: Tensor) -> Tensor:
+        inside = y > 0
+        y = torch.where(inside, y, self.scale)
+        log_ratio, log_hazard = self._log_hazard(y)
+        value = self.log_concentration - self.log_scale + (log_hazard - log_ratio) - log_hazard.exp()
+        return torch.where(inside, value, -torch.inf)
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        return -torch.expm1(self.log_survival(y))
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        inside = y > 0
+        _, log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
+        early, late = log_hazard < -30, log_hazard > 0  # exp(-30) is the relative error of 1 - exp(-h) = h
+        middle = torch.where(early | late, 0.0, log_hazard).exp()
+        value = torch.where(early, log_hazard - 0.5 * log_hazard.clamp(max=0).exp(), torch.log(-torch.expm1(-middle)))
+        value = torch.where(late, torch.log1p(-torch.exp(-torch.where(late, log_hazard, 0.0).exp())), value)
+        return torch.where(inside, value, -torch.inf)
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        inside = y > 0
+        _, log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
+        return torch.where(inside, -log_hazard.exp(), 0.0)
+
+    def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
+        return self.scale * torch.exp(minus_log(below, above).log() / self.concentration)
+
+    @property
+    @in_double
+    def mean(self) -> Tensor:
+        return torch.exp(self.log_scale + torch.lgamma(1 + 1 / self.concentration))
+
+    @property
+    @in_double
+    def mode(self) -> Tensor:
+        peaked = self.concentration > 1
+        shape = torch.where(peaked, self.concentration, 2.0)
+        return torch.where(peaked, self.scale * torch.exp(torch.log1p(-1 / shape) / shape), 0.0)
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        return self._log_variance().exp()
+
+    @property
+    @in_double
+    def stddev(self) -> Tensor:
+        return (0.5 * self._log_variance()).exp()
+
+    def _log_variance(self) -> Tensor:
+        """2 log(scale) + log(Gamma(1 + 2 / concentration) - Gamma(1 + 1 / concentration)^2)."""
+        power = 1 / self.concentration
+        log_square = 2 * torch.lgamma(1 + power)
+        # lgamma(1 + 2 x) - 2 lgamma(1 + x), x^2 pi^2 / 6 for small x
+        return 2 * self.log_scale + log_square + torch.log(torch.expm1(_convexity(power)))
+
+    @in_double
+    def entropy(self) -> Tensor:
+        return _EULER * (1 - 1 / self.concentration) + self.log_scale - self.log_concentration + 1
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """y (1 - 2 exp(-h)) + mean (2^(-1 / concentration) - 2 P(1 + 1 / concentration, h)), h = (y / scale)^concentration.
+
+        P is the regularised incomplete gamma function. From E|Y - y| - E|Y - Y'| / 2, where min(Y, Y') is Weibull too.
+        """
+        inside = y > 0
+        _, log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
+        hazard = torch.where(inside, log_hazard.exp(), 0.0)
+        power = 1 / self.concentration
+        log_mean = self.log_scale + torch.lgamma(1 + power)
+        taken = torch.exp(log_mean + log_gammainc(1 + power, hazard))
+        return y * (1 - 2 * torch.exp(-hazard)) + torch.exp(log_mean - power * math.log(2)) - 2 * taken
+
+
+def _convexity(x: Tensor) -> Tensor:
+    """lgamma(1 + 2 x) - 2 lgamma(1 + x) for x > 0, without cancellation for small x."""
+    small = x < 0.05
+    inner = torch.where(small, x, 0.05)
+    series = torch.zeros_like(x)
+    for k in range(14, 1, -1):
+        zeta = float(torch.special.zeta(torch.tensor(float(k), dtype=torch.float64), 1.0))
+        series = series * inner + (-1) ** k * zeta * (2**k - 2) / k
+    far = torch.where(small, 1.0, x)
+    return torch.where(small, series * inner.square(), torch.lgamma(1 + 2 * far) - 2 * torch.lgamma(1 + far))
+
+
+@register_kl(Weibull, Weibull)
+@in_double
+def _kl_weibull(p: Weibull, q: Weibull) -> Tensor:
+    """M - 1 - log M + log Gamma(1 + r) + gamma (r - 1) - log r, M = E[(Y / q.scale)^q.concentration], r the concentrations' ratio."""
+    power = q.concentration / p.concentration
+    moment = torch.lgamma(1 + power)
+    log_moment = q.concentration * (p.log_scale - q.log_scale) + moment  # of (Y / q.scale)^q.concentration
+    return expm1mx(log_moment) + moment + _EULER * (power - 1) - torch.log(power)
+
+
+class WeibullFamily(Family):
+    name = "weibull"
+    parameters = {"scale": LINKS["softplus"], "concentration": LINKS["softplus"]}
+    support = constraints.positive
+    data_type = "univariate, continuous, bounded below"
+    domain = "y > 0"
+    use = "lifetimes and magnitudes"
+    loss = "(y / scale)^k - k log(y / scale)"
+    noise = "Lifetimes whose hazard grows (concentration > 1) or falls (< 1) as a power of age; minima of many causes."
+    density = "p(y) = (k / scale) (y / scale)^(k - 1) exp(-(y / scale)^k), k = concentration"
+    breaks = "Tails heavier than a power of y in the exponent, and hazards that rise first and fall later."
+    remedy = "log_normal for heavy tails or a hazard with a peak, gamma for sums of waiting times, a censored family for running lives."
+    edge_remedy = (
+        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its own, take a zero-inflated "
+        "or hurdle family; where it stands for 'too small to measure', a censored one."
+    )
+
+    def make(self, **parameters: Tensor) -> Weibull:
+        return Weibull(**parameters)
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration)
+        logs = y.log()
+        concentration = (math.pi / math.sqrt(6) / spread(logs)).clamp(1e-3, 1e3)
+        return {"scale": torch.exp(logs.mean(0) + _EULER / concentration), "concentration": concentration}
