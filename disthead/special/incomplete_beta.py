@@ -17,7 +17,8 @@ The other tail follows from I_x(a, b) = 1 - I_(1-x)(b, a). Everything is made of
 import torch
 
 from .incomplete_gamma import endpoint_rule, log1mexp, truncation_point
-from .inverse import elementwise_operator, implicit, log_concave_root
+from .inverse import implicit, log_concave_root
+from .operators import elementwise_operator, opaque_when_compiled
 from .precision import in_float64
 from .quadrature import gauss_legendre
 from .stirling import beta_log_kernel, expm1mx, lgamma1p, log1pmx, log_gamma_ratio, normalize_pair
@@ -69,8 +70,11 @@ def _log_a_beta(a, b):
 
 def log_tails(a, b, x, y):
     """(log I_x(a, b), log I_y(b, a)) for y = 1 - x in float64."""
-    x, y = normalize_pair(x, y)
-    a, b, x, y = torch.broadcast_tensors(a, b, x, y)
+    return _log_tails(a, b, *normalize_pair(x, y))
+
+
+@opaque_when_compiled("log_betainc_tails")
+def _log_tails(a, b, x, y):
     empty, full = x <= 0, y <= 0
     x, y = torch.where(empty | full, 0.5, x), torch.where(empty | full, 0.5, y)
     # by symmetry, work in the tail whose series or integral applies

@@ -16,7 +16,8 @@ derivatives of the quadrature, and log-space results do not underflow.
 
 import torch
 
-from .inverse import elementwise_operator, implicit, log_concave_root
+from .inverse import implicit, log_concave_root
+from .operators import elementwise_operator, opaque_when_compiled
 from .precision import in_float64
 from .quadrature import gauss_legendre
 from .stirling import expm1mx, lgamma1p, poisson_log_mass
@@ -73,9 +74,9 @@ def _log_lower_small(a, x):
     return a * torch.log(x) - lgamma1p(a) + torch.log1p(a * correction)
 
 
+@opaque_when_compiled("log_gammainc_tails")
 def _log_tails(a, x):
     """(log P, log Q)."""
-    a, x = torch.broadcast_tensors(a, x)
     empty, full = x == 0, torch.isinf(x)
     x = torch.where(empty | full, 1, x)
     small = (a < 1) & (x < 1)

@@ -95,31 +95,6 @@ def integer_inverse(function, target, lower=0, upper=2**53, steps=54):
     return repeat(steps, body, (lower - 1, upper.contiguous()))[1]
 
 
-def elementwise_operator(name):
-    """Register `function`, float64 tensors of one shape to tensors of that shape, as one opaque operator.
-
-    An iterative solver unrolled into a graph takes minutes to compile; an operator is one node for compile, export and vmap.
-    """
-
-    def register(function):
-        arity = function.__code__.co_argcount
-        signature = ", ".join(f"Tensor {argument}" for argument in function.__code__.co_varnames[:arity])
-        operator = torch.library.custom_op(f"disthead::{name}", torch.no_grad()(function), mutates_args=(), schema=f"({signature}) -> Tensor")
-        operator.register_fake(lambda *args: torch.empty_like(args[0], memory_format=torch.contiguous_format))
-
-        def vmap(info, in_dims, *args):
-            args = [
-                arg.unsqueeze(0).expand(info.batch_size, *arg.shape) if dim is None else arg.movedim(dim, 0)
-                for arg, dim in zip(args, in_dims, strict=True)
-            ]
-            return operator(*args), 0
-
-        operator.register_vmap(vmap)
-        return lambda *args: operator(*(arg.detach() for arg in torch.broadcast_tensors(*args)))
-
-    return register
-
-
 def log_concave_root(log_tail, log_density, log_target, start, steps=8):
     """The v where log_tail(v) = log_target, for a log-concave distribution function, by Halley's method.
 

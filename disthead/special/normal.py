@@ -5,8 +5,10 @@ import math
 import torch
 
 from .incomplete_gamma import log1mexp
-from .inverse import elementwise_operator, implicit
+from .inverse import implicit
+from .operators import elementwise_operator
 from .precision import in_float64
+from .quadrature import gauss_legendre
 
 
 class _LogNdtr(torch.autograd.Function):
@@ -62,7 +64,7 @@ def log_ndtr(z):
     """Logarithm of the standard normal distribution function, elementwise, accurate in both tails with its gradient.
 
     >>> round(log_ndtr(torch.tensor(-1e3, dtype=torch.float64)).item(), 6)
-    -500007.826694
+    -500007.826695
     """
     return _LogNdtr.apply(z)
 
@@ -80,10 +82,21 @@ def log_ndtr_difference(lower, upper):
     flip = lower > 0  # work in the left tail, where the logarithms differ
     lower, upper = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
     empty, open_left, open_right = upper <= lower, torch.isinf(lower), torch.isinf(upper)
-    below = _LogNdtr.apply(torch.where(open_left | empty, -1, lower))
-    above = torch.where(open_right, 0, _LogNdtr.apply(torch.where(open_right | empty, 0, upper)))
-    full = torch.where(open_left, above, above + log1mexp(torch.where(open_left, -1, below - above)))
-    return torch.where(empty, -torch.inf, full)
+    narrow = (upper - lower) * (1 + torch.abs(lower)) < 2
+    wide = ~(narrow | empty)
+    below = _LogNdtr.apply(torch.where(wide & ~open_left, lower, -1))
+    above = torch.where(open_right, 0, _LogNdtr.apply(torch.where(wide & ~open_right, upper, 1)))
+    far = torch.where(open_left, above, above + log1mexp(torch.where(wide & ~open_left, below - above, -1)))
+    return torch.where(empty, -torch.inf, torch.where(narrow, _log_narrow(lower, upper, narrow & ~empty), far))
+
+
+def _log_narrow(lower, upper, narrow):
+    """The same by quadrature of the density relative to its value at `lower`, where two logarithms would cancel."""
+    start, width = torch.where(narrow, lower, 0), torch.where(narrow, upper - torch.where(narrow, lower, 0), 1)
+    nodes, weights = gauss_legendre(24, width)
+    step = width.unsqueeze(-1) * nodes
+    relative = (weights * torch.exp(-step * (start.unsqueeze(-1) + step / 2))).sum(-1)
+    return torch.log(relative) + torch.log(width) - start * start / 2 - 0.5 * math.log(2 * math.pi)
 
 
 @elementwise_operator("ndtri_exp")

@@ -11,7 +11,8 @@ import math
 
 import torch
 
-from .inverse import elementwise_operator, implicit
+from .inverse import implicit
+from .operators import elementwise_operator
 from .precision import horner, in_float64
 from .quadrature import gauss_legendre
 

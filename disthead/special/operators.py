@@ -1,0 +1,71 @@
+"""Opaque operators: one node in a compiled graph for work that would take a compiler minutes to digest."""
+
+import inspect
+
+import torch
+
+
+def _register(name, function, arguments, results):
+    """A torch.library operator over tensors of one shape; vmap moves the mapped dimension to the front, as all are elementwise."""
+    schema = f"({', '.join(f'Tensor {argument}' for argument in arguments)}) -> {results}"
+    operator = torch.library.custom_op(f"disthead::{name}", function, mutates_args=(), schema=schema)
+
+    def fake(*args):
+        empty = [torch.empty_like(args[0], memory_format=torch.contiguous_format) for _ in range(results.count("Tensor"))]
+        return tuple(empty) if len(empty) > 1 else empty[0]
+
+    def vmap(info, in_dims, *args):
+        args = [
+            arg.unsqueeze(0).expand(info.batch_size, *arg.shape) if dim is None else arg.movedim(dim, 0)
+            for arg, dim in zip(args, in_dims, strict=True)
+        ]
+        outputs = operator(*args)
+        return outputs, (0,) * len(outputs) if isinstance(outputs, tuple) else 0
+
+    operator.register_fake(fake)
+    operator.register_vmap(vmap)
+    return operator
+
+
+def elementwise_operator(name):
+    """Make of `function`, from float64 tensors of one shape to one tensor of that shape, an opaque operator without gradient."""
+
+    def decorate(function):
+        operator = _register(name, torch.no_grad()(function), inspect.signature(function).parameters, "Tensor")
+        return lambda *args: operator(*(arg.detach() for arg in torch.broadcast_tensors(*args)))
+
+    return decorate
+
+
+def opaque_when_compiled(name):
+    """Let torch.compile see `function`, from tensors of one shape to a pair of them, as one operator with a first-order gradient.
+
+    Eagerly and in an exported program it stays what it is: differentiable operations, of any order.
+    """
+
+    def decorate(function):
+        arguments = list(inspect.signature(function).parameters)
+
+        def forward(*args):
+            return tuple(output.contiguous() for output in function(*args))
+
+        def pullback(*args):
+            inputs, grads = args[: len(arguments)], args[len(arguments) :]
+            return tuple(grad.contiguous() for grad in torch.func.vjp(function, *inputs)[1](grads))
+
+        operator = _register(name, forward, arguments, "(Tensor, Tensor)")
+        gradient = _register(f"{name}_gradient", pullback, [*arguments, "first", "second"], f"({', '.join(['Tensor'] * len(arguments))})")
+
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        operator.register_autograd(lambda ctx, *grads: gradient(*ctx.saved_tensors, *grads), setup_context=setup_context)
+
+        def call(*args):
+            args = torch.broadcast_tensors(*args)
+            opaque = torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting()
+            return operator(*(arg.contiguous() for arg in args)) if opaque else function(*args)
+
+        return call
+
+    return decorate
