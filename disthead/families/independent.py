@@ -37,8 +37,8 @@ class Independent(Distribution):
 
     @property
     def marginals(self) -> Distribution:
-        """The distribution of each output, with batch_shape batch + event."""
-        return self.base
+        """The distribution of each single number, with batch_shape batch + event."""
+        return self.base.marginals if self.base.event_shape else self.base
 
     @property
     def support(self) -> constraints.Constraint:
