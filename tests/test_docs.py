@@ -9,7 +9,9 @@ import torch
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PAGES = [
-    page for page in [*ROOT.glob("README.md"), *sorted(ROOT.glob("docs/**/*.md"))] if BLOCK.search(page.read_text("utf-8"))
+    page
+    for page in [*ROOT.glob("README.md"), *sorted(ROOT.glob("docs/**/*.md"))]
+    if BLOCK.search(page.read_text("utf-8"))
 ]
 
 
