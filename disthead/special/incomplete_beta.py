@@ -73,7 +73,7 @@ def log_tails(a, b, x, y):
     return _log_tails(a, b, *normalize_pair(x, y))
 
 
-@opaque_when_compiled("log_betainc_tails")
+@opaque_when_compiled("log_betainc_tails", outputs=2)
 def _log_tails(a, b, x, y):
     empty, full = x <= 0, y <= 0
     x, y = torch.where(empty | full, 0.5, x), torch.where(empty | full, 0.5, y)

@@ -74,7 +74,7 @@ def _log_lower_small(a, x):
     return a * torch.log(x) - lgamma1p(a) + torch.log1p(a * correction)
 
 
-@opaque_when_compiled("log_gammainc_tails")
+@opaque_when_compiled("log_gammainc_tails", outputs=2)
 def _log_tails(a, x):
     """(log P, log Q)."""
     empty, full = x == 0, torch.isinf(x)

@@ -27,6 +27,10 @@ def _register(name, function, arguments, results):
     return operator
 
 
+def _tensors(count):
+    return "Tensor" if count == 1 else f"({', '.join(['Tensor'] * count)})"
+
+
 def elementwise_operator(name):
     """Make of `function`, from float64 tensors of one shape to one tensor of that shape, an opaque operator without gradient."""
 
@@ -37,8 +41,8 @@ def elementwise_operator(name):
     return decorate
 
 
-def opaque_when_compiled(name):
-    """Let torch.compile see `function`, from tensors of one shape to a pair of them, as one operator with a first-order gradient.
+def opaque_when_compiled(name, outputs=1):
+    """Let torch.compile see `function`, from tensors of one shape to one or two of them, as one operator with a first-order gradient.
 
     Eagerly and in an exported program it stays what it is: differentiable operations, of any order.
     """
@@ -47,14 +51,16 @@ def opaque_when_compiled(name):
         arguments = list(inspect.signature(function).parameters)
 
         def forward(*args):
-            return tuple(output.contiguous() for output in function(*args))
+            result = function(*args)
+            return result.contiguous() if outputs == 1 else tuple(part.contiguous() for part in result)
 
         def pullback(*args):
             inputs, grads = args[: len(arguments)], args[len(arguments) :]
-            return tuple(grad.contiguous() for grad in torch.func.vjp(function, *inputs)[1](grads))
+            result = torch.func.vjp(function, *inputs)[1](grads[0] if outputs == 1 else grads)
+            return result[0].contiguous() if len(result) == 1 else tuple(part.contiguous() for part in result)
 
-        operator = _register(name, forward, arguments, "(Tensor, Tensor)")
-        gradient = _register(f"{name}_gradient", pullback, [*arguments, "first", "second"], f"({', '.join(['Tensor'] * len(arguments))})")
+        operator = _register(name, forward, arguments, _tensors(outputs))
+        gradient = _register(f"{name}_gradient", pullback, [*arguments, *("first", "second")[:outputs]], _tensors(len(arguments)))
 
         def setup_context(ctx, inputs, output):
             ctx.save_for_backward(*inputs)

@@ -8,6 +8,7 @@ import math
 
 import torch
 
+from .operators import opaque_when_compiled
 from .precision import horner, in_float64
 from .quadrature import gauss_legendre
 
@@ -157,7 +158,7 @@ def deviance(x, mean):
     >>> deviance(torch.tensor(1e6 + 1, dtype=torch.float64), 1e6).item()
     4.999998333334167e-07
     """
-    return _Deviance.apply(*torch.broadcast_tensors(x, mean))
+    return _deviance(x, mean)
 
 
 def lgamma1p(x):
@@ -183,6 +184,30 @@ def _stirling_step(x):
     return torch.where(small, (inner + 0.5) * (torch.log1p(inner) - torch.log(inner)) - 1, series)
 
 
+@opaque_when_compiled("deviance")
+def _deviance(x, mean):
+    return _Deviance.apply(x, mean)
+
+
+@opaque_when_compiled("stirling_error")
+def _stirling_error(x):
+    large = x >= _LARGE
+    inner = torch.where(large, 1, x)
+    total = _stirling_step(inner)
+    for shift in range(1, 10):
+        total = total + _stirling_step(inner + shift)
+    return torch.where(large, _stirling_series(torch.where(large, x, _LARGE)), total + _stirling_series(inner + 10))
+
+
+@opaque_when_compiled("poisson_log_mass")
+def _poisson_log_mass(x, rate):
+    large = x >= _LARGE
+    big, small = torch.where(large, x, _LARGE), torch.where(large, 1, x)
+    big_rate = torch.where(large, rate, _LARGE)
+    saddle = -_deviance(big, big_rate) - _stirling_series(big) - 0.5 * torch.log(big) - _HALF_LOG_TWO_PI
+    return torch.where(large, saddle, _safe_xlogy(small, torch.where(large, 1, rate)) - rate - lgamma1p(small))
+
+
 @in_float64
 def stirling_error(x):
     """What Stirling's formula leaves out: lgamma(x) - [(x - 1/2) log x - x + log(2 pi) / 2], about 1 / (12 x).
@@ -193,12 +218,7 @@ def stirling_error(x):
     >>> round(stirling_error(torch.tensor(1.0, dtype=torch.float64)).item(), 14)    # 1 - log(2 pi) / 2
     0.08106146679533
     """
-    large = x >= _LARGE
-    inner = torch.where(large, 1, x)
-    total = _stirling_step(inner)
-    for shift in range(1, 10):
-        total = total + _stirling_step(inner + shift)
-    return torch.where(large, _stirling_series(torch.where(large, x, _LARGE)), total + _stirling_series(inner + 10))
+    return _stirling_error(x)
 
 
 @in_float64
@@ -235,11 +255,7 @@ def poisson_log_mass(x, rate):
     >>> round(poisson_log_mass(torch.tensor(1e6, dtype=torch.float64), 1e6).item(), 12)
     -7.82669389552
     """
-    large = x >= _LARGE
-    big, small = torch.where(large, x, _LARGE), torch.where(large, 1, x)
-    big_rate = torch.where(large, rate, _LARGE)
-    saddle = -deviance(big, big_rate) - _stirling_series(big) - 0.5 * torch.log(big) - _HALF_LOG_TWO_PI
-    return torch.where(large, saddle, _safe_xlogy(small, torch.where(large, 1, rate)) - rate - lgamma1p(small))
+    return _poisson_log_mass(x, rate)
 
 
 @in_float64
@@ -251,7 +267,7 @@ def binomial_log_mass(x, n, p, q):
     >>> round(binomial_log_mass(torch.tensor(3.0), 4.0, 0.5, 0.5).exp().item(), 6)
     0.25
     """
-    return _log_two_way_mass(x, n - x, p, q)
+    return _two_way_log_mass(x, n - x, p, q)
 
 
 @in_float64
@@ -263,7 +279,7 @@ def negative_binomial_log_mass(x, count, p, q):
     >>> round(negative_binomial_log_mass(torch.tensor(1e6, dtype=torch.float64), 1e6, 0.5, 0.5).item(), 11)
     -8.17326752747
     """
-    return _log_two_way_mass(count, x, p, q) - torch.log1p(x / count)
+    return _two_way_log_mass(count, x, p, q) - torch.log1p(x / count)
 
 
 @in_float64
@@ -276,7 +292,7 @@ def beta_log_kernel(a, b, x, complement):
     7.0285373916
     """
     small, large = torch.minimum(a, b), torch.maximum(a, b)
-    return _log_two_way_mass(a, b, x, complement) + torch.log(small) - torch.log1p(small / large)
+    return _two_way_log_mass(a, b, x, complement) + torch.log(small) - torch.log1p(small / large)
 
 
 def normalize_pair(x, complement):
@@ -287,17 +303,17 @@ def normalize_pair(x, complement):
     return torch.where(lower, x, 1 - complement), torch.where(lower, 1 - x, complement)
 
 
-def _log_two_way_mass(k, m, p, q):
+@opaque_when_compiled("two_way_log_mass")
+def _two_way_log_mass(k, m, p, q):
     """log of Gamma(k + m + 1) / (Gamma(k + 1) Gamma(m + 1)) p^k q^m."""
     p, q = normalize_pair(p, q)
-    k, m, p, q = torch.broadcast_tensors(k, m, p, q)
     large = torch.minimum(k, m) >= _LARGE
     # Loader's form where both counts are large
     k1, m1 = torch.where(large, k, _LARGE), torch.where(large, m, _LARGE)
     n1, p1, q1 = k1 + m1, torch.where(large, p, 0.5), torch.where(large, q, 0.5)
     saddle = (
         _stirling_series(n1) - _stirling_series(k1) - _stirling_series(m1)
-        - deviance(k1, n1 * p1) - deviance(m1, n1 * q1)
+        - _deviance(k1, n1 * p1) - _deviance(m1, n1 * q1)
         + 0.5 * (torch.log(n1 / k1) - torch.log(m1)) - _HALF_LOG_TWO_PI
     )  # fmt: skip
     # otherwise the smaller count s gives a short product of s factors near l
