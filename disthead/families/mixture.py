@@ -1,0 +1,472 @@
+"""Mixtures: several distributions at once, for targets with more than one peak."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints
+
+from disthead.families.continuous import Continuous
+from disthead.families.discrete import Discrete, _distances
+from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution
+from disthead.families.family import Family, get_family
+from disthead.families.normal import Normal
+from disthead.families.univariate import check_level, in_double
+from disthead.links import LINKS
+from disthead.special import bracketed_inverse, gauss_legendre
+
+__all__ = ["DiscreteMixture", "Mixture", "MixtureFamily", "NormalMixtureFamily", "mixture"]
+
+# The quantiles of the components that divide the line into pieces on which everything about the mixture is smooth.
+_TAILS = [10.0**-k for k in range(13, 1, -1)]
+_BODY = [0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97]
+_BELOW = _TAILS + _BODY + [1 - tail for tail in reversed(_TAILS)]
+_ABOVE = [1 - tail for tail in _TAILS] + [1 - level for level in _BODY] + _TAILS[::-1]
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def mixture(logits: Tensor, components: Distribution) -> "Mixture | DiscreteMixture":
+    """The mixture of `components`, of the kind that they are: a `Mixture`, or a `DiscreteMixture` of counts."""
+    kind = DiscreteMixture if components.support.is_discrete else Mixture
+    return kind(logits, components)
+
+
+class _Components:
+    """What mixtures of continuous distributions and of counts have in common."""
+
+    def __init__(self, logits: Tensor, components: Distribution):
+        logits = torch.as_tensor(logits, dtype=components.dtype, device=components.device)
+        shape = torch.broadcast_shapes(logits.shape, components.batch_shape)
+        self.logits = logits.expand(shape)
+        self.components = components if components.batch_shape == shape else components.expand(shape)
+        Distribution.__init__(self, shape[:-1], validate_args=False)
+
+    @property
+    def log_weights(self) -> Tensor:
+        return self.logits.log_softmax(-1)
+
+    @property
+    def probs(self) -> Tensor:
+        """The weights of the components, which sum to one."""
+        return self.logits.softmax(-1)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return self.components.support
+
+    @property
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+        of_components = {_own_name(name): constraint for name, constraint in self.components.arg_constraints.items()}
+        return of_components | {"logits": constraints.real_vector, "probs": constraints.simplex}
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        return {"logits": self.logits} | {_own_name(name): value for name, value in self.components.parameters.items()}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.logits.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.logits.device
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(logits: {list(self.logits.shape)}, {self.components!r})"
+
+    def map(self, function):
+        return type(self)(function(self.logits), self.components.map(function))
+
+    def affine(self, loc: Tensor, scale: Tensor):
+        loc, scale = (torch.as_tensor(part, dtype=self.dtype, device=self.device).unsqueeze(-1) for part in (loc, scale))
+        return type(self)(self.logits, self.components.affine(loc, scale))
+
+    def _in_double(self):
+        components = self.components._in_double()
+        return type(self)(self.logits.to(components.dtype), components)
+
+    def support_limits(self) -> tuple[Tensor, Tensor]:
+        lower, upper = self.components.support_limits()
+        return lower.amin(-1), upper.amax(-1)
+
+    # Probabilities. Double precision also keeps the gradient of a component alive that is far away: its weight is zero there,
+    # and what it is multiplied with must not overflow.
+
+    def _log_mean(self, values: Tensor) -> Tensor:
+        """log of the weighted mean of exp(values) over the components, with gradient zero where all of them vanish."""
+        terms = self.log_weights + values
+        top = terms.detach().amax(-1)
+        finite = top.isfinite()
+        shift = torch.where(finite, top, 0.0)
+        total = torch.exp(torch.where(finite.unsqueeze(-1), terms - shift.unsqueeze(-1), 0.0)).sum(-1)
+        return torch.where(finite, total.log() + shift, top)
+
+    @in_double
+    def log_prob(self, y: Tensor) -> Tensor:
+        return self._log_mean(self.components.log_prob(y.unsqueeze(-1)))
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        return (self.probs * self.components.cdf(y.unsqueeze(-1))).sum(-1)
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        return self._log_mean(self.components.log_cdf(y.unsqueeze(-1)))
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        return self._log_mean(self.components.log_survival(y.unsqueeze(-1)))
+
+    def responsibilities(self, y: Tensor) -> Tensor:
+        """The probability of each component once y is known, shape (..., K)."""
+        return (self.log_weights + self.components.log_prob(y.unsqueeze(-1))).softmax(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.probs * self.components.mean).sum(-1)
+
+    @property
+    def variance(self) -> Tensor:
+        """Law of total variance: the mean of the variances plus the variance of the means."""
+        between = self.components.mean - self.mean.unsqueeze(-1)
+        return (self.probs * (self.components.variance + between.square())).sum(-1)
+
+    @torch.no_grad()
+    def sample(self, sample_shape=Size()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        race = torch.empty(shape + self.logits.shape[-1:], dtype=self.dtype, device=self.device).exponential_()
+        chosen = (self.logits - race.log()).argmax(-1, keepdim=True)  # Gumbel's trick
+        return self.components.sample(sample_shape).gather(-1, chosen).squeeze(-1)
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y; lower is better.
+
+        The weighted mean of the components' own scores, less the integral of the variance of their cdfs about the mixture's.
+        """
+        return (self.probs * self.components.crps(y.unsqueeze(-1))).sum(-1) - self._disagreement()
+
+    def _variance_of_cdfs(self, t: Tensor) -> Tensor:
+        cdfs = self.components.cdf(t.unsqueeze(-1))
+        mean = (self.probs * cdfs).sum(-1, keepdim=True)
+        return (self.probs * (cdfs - mean).square()).sum(-1)
+
+    # Peaks.
+
+    def _breakpoints(self) -> Tensor:
+        """Quantiles of all components from tail to tail, sorted, of shape (points, ...)."""
+        column = (-1,) + (1,) * self.logits.ndim
+        like = {"dtype": self.dtype, "device": self.device}
+        below, above = (torch.tensor(levels, **like).reshape(column) for levels in (_BELOW, _ABOVE))
+        return self._by_component(self._component_quantiles(below, above)).sort(0).values
+
+    @staticmethod
+    def _by_component(points: Tensor) -> Tensor:
+        return points.movedim(-1, 0).flatten(0, 1)
+
+    @property
+    @in_double
+    @torch.no_grad()
+    def mode(self) -> Tensor:
+        """The highest peak: local searches around the highest points of a grid of the components' quantiles, modes and means."""
+        size = self.logits.shape[-1]
+        special = torch.stack([self.components.mode, self.components.mean]).to(self.dtype).nan_to_num(0.0)
+        lower, upper = self.support_limits()
+        grid = torch.cat([self._breakpoints(), self._by_component(special)])
+        grid = torch.minimum(torch.maximum(self._on_grid(grid), lower), upper).sort(0).values
+        height = self.log_prob(grid).nan_to_num(-torch.inf, torch.inf, -torch.inf)
+        wall = torch.full_like(height[:1], -torch.inf)
+        peak = (height >= torch.cat([wall, height[:-1]])) & (height >= torch.cat([height[1:], wall]))
+        best = torch.where(peak, height, -torch.inf).topk(size, 0).indices
+        left = grid.gather(0, (best - 1).clamp(min=0))
+        right = grid.gather(0, (best + 1).clamp(max=grid.shape[0] - 1))
+        found = torch.cat([self._climb(left, right), grid.gather(0, best)])
+        return found.gather(0, self.log_prob(found).nan_to_num(-torch.inf).argmax(0, keepdim=True)).squeeze(0)
+
+
+class Mixture(_Components, Continuous):
+    """Mixture of K continuous distributions, with density sum_k weight_k p_k(y).
+
+    Args:
+        logits: unnormalised log-weights of the components, shape (..., K).
+        components: a distribution of one number with batch_shape (..., K), of any family (`Normal`, `Gamma`, an affine one ...).
+
+    The entropy and the divergences are integrals over pieces between the components' quantiles, in double precision.
+    See `DiscreteMixture` for counts.
+
+    >>> peaks = Mixture(torch.zeros(2), Normal(torch.tensor([-1.0, 1.0]), 0.1))
+    >>> peaks.mean, peaks.log_prob(torch.tensor(1.0))
+    (tensor(0.), tensor(0.6906))
+    """
+
+    def _component_quantiles(self, below: Tensor, above: Tensor) -> Tensor:
+        return self.components._quantile(below, above)
+
+    def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
+        """The quantile lies between the smallest and the largest of the components' own."""
+        below, above, _ = torch.broadcast_tensors(below, above, self._constant(0.0))
+        log_below, log_above, left = below.log(), above.log(), below <= above
+
+        def residual(y: Tensor) -> Tensor:
+            return torch.where(left, self.log_cdf(y) - log_below, log_above - self.log_survival(y))
+
+        with torch.no_grad():
+            own = self._component_quantiles(below.unsqueeze(-1), above.unsqueeze(-1))
+            y = bracketed_inverse(residual, torch.zeros_like(below), own.amin(-1), own.amax(-1))
+        return self._with_gradient(y, log_below, log_above)
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        """Samples with gradients in the weights too: implicitly, through the cdf of the mixture (Figurnov et al. 2018)."""
+        exact = self._in_double()
+        return exact._with_gradient(exact.sample(sample_shape)).to(self.dtype)
+
+    @torch.no_grad()
+    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+        """The shortest single interval that holds `level` of the probability; not differentiable.
+
+        With several peaks the region of highest density can fall into several intervals, of a smaller total length.
+        """
+        check_level(level)
+        exact = self._in_double()
+
+        def length(below: Tensor) -> Tensor:
+            lower, upper = exact._ends(below, level)
+            return upper - lower
+
+        grid = torch.linspace(0, 1 - level, 65, dtype=exact.dtype, device=self.device)
+        grid = grid.reshape((-1,) + (1,) * len(self.batch_shape)) + exact._constant(0.0)
+        shortest = length(grid).argmin(0, keepdim=True)
+        left, right = (grid.gather(0, (shortest + step).clamp(0, 64)).squeeze(0) for step in (-1, 1))
+        refined = _golden_section(lambda below: -length(below), left, right, 40)
+        candidates = torch.stack([refined, grid.gather(0, shortest).squeeze(0)])
+        below = candidates.gather(0, length(candidates).argmin(0, keepdim=True)).squeeze(0)
+        lower, upper = exact._ends(below, level)
+        return lower.to(self.dtype), upper.to(self.dtype)
+
+    def _on_grid(self, y: Tensor) -> Tensor:
+        return y
+
+    def _climb(self, left: Tensor, right: Tensor) -> Tensor:
+        return _golden_section(self.log_prob, left, right, 80)
+
+    @torch.no_grad()
+    def _nodes(self) -> tuple[Tensor, Tensor]:
+        """Points (nodes, ...) and weights of Gauss-Legendre rules between neighbouring breakpoints.
+
+        Where the support has an end, the rule is taken in the logarithm of the distance to it, since a density may be a power there.
+        """
+        points = self._breakpoints()
+        lower, upper = self.support_limits()
+        start, end = points[:-1], points[1:]
+        near_lower = lower.isfinite() & (start - lower <= upper - end)
+        near_upper = upper.isfinite() & ~near_lower
+        edge = torch.where(near_lower, lower, torch.where(near_upper, upper, 0.0))
+        first, last = ((point - edge).abs().clamp(min=1e-300) for point in (start, end))
+        t, weights = (part.reshape((-1,) + (1,) * points.ndim) for part in gauss_legendre(12, points))
+        distance = first * (last / first) ** t
+        logarithmic = near_lower | near_upper
+        y = torch.where(logarithmic, edge + torch.where(near_upper, -distance, distance), start + t * (end - start))
+        slope = torch.where(logarithmic, distance * (last / first).log().abs(), end - start)
+        return y.flatten(0, 1), (weights * slope).flatten(0, 1)
+
+    def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        y, weights = self._nodes()
+        density = self.log_prob(y).exp()
+        return torch.where(density > 0, weights * density * function(y), 0.0).sum(0)
+
+    def _disagreement(self) -> Tensor:
+        if isinstance(self.components, Normal):
+            return self._disagreement_of_normals()
+        t, weights = self._nodes()
+        return (weights * self._variance_of_cdfs(t)).sum(0)
+
+    def _disagreement_of_normals(self) -> Tensor:
+        """In closed form: half the mean distance of two samples, less that within components (Grimit et al. 2006)."""
+        loc, variance = self.components.loc, self.components.variance
+        difference = loc.unsqueeze(-1) - loc.unsqueeze(-2)
+        sd = (variance.unsqueeze(-1) + variance.unsqueeze(-2)).sqrt()
+        z = difference / sd
+        distance = difference * torch.erf(z / math.sqrt(2)) + 2 * sd * torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
+        within = distance.diagonal(dim1=-2, dim2=-1)
+        excess = distance - 0.5 * (within.unsqueeze(-1) + within.unsqueeze(-2))
+        return 0.5 * (self.probs.unsqueeze(-1) * self.probs.unsqueeze(-2) * excess).sum((-2, -1))
+
+
+class DiscreteMixture(_Components, Discrete):
+    """Mixture of K distributions of counts, with mass sum_k weight_k p_k(y).
+
+    Args:
+        logits: unnormalised log-weights of the components, shape (..., K).
+        components: a distribution of counts with batch_shape (..., K).
+
+    >>> from disthead.families.poisson import Poisson
+    >>> DiscreteMixture(torch.zeros(2), Poisson(torch.tensor([1.0, 9.0]))).mean
+    tensor(5.)
+    """
+
+    def _log_mass(self, x: Tensor) -> Tensor:
+        return self._log_mean(self.components._log_mass(x.unsqueeze(-1)))
+
+    def _log_cdf(self, k: Tensor) -> Tensor:
+        return self._log_mean(self.components._log_cdf(k.unsqueeze(-1)))
+
+    def _log_survival(self, k: Tensor) -> Tensor:
+        return self._log_mean(self.components._log_survival(k.unsqueeze(-1)))
+
+    def _component_quantiles(self, below: Tensor, above: Tensor) -> Tensor:
+        return self.components.icdf(below)
+
+    def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        first, last = self.components._reach(below.unsqueeze(-1), above.unsqueeze(-1))
+        return first.amin(-1), last.amax(-1)
+
+    def _sum(self, function: Callable[[Tensor], Tensor], start: Tensor | None = None) -> Tensor:
+        """The sum over all integers that carry probability, begun afresh where each component does: there it needs every term."""
+        with torch.no_grad():
+            tail = self._constant(1e-18).unsqueeze(-1)
+            first, last = (self._by_component(part.unsqueeze(0) + 0 * self.logits) for part in self.components._reach(tail, tail))
+            first, last = first.sort(0).values, last.amax(0)
+            following = torch.cat([first[1:], last.unsqueeze(0) + 1])
+            distance, weight = _distances(torch.log(((following - first - 0.5) / 191.5).clamp(min=1)))
+            k = first + distance
+            weight = torch.where(k < following - 0.25, weight, 0.0).flatten(0, 1)
+            k = torch.minimum(k, last).flatten(0, 1)
+        return (weight * function(k)).sum(0)
+
+    def _disagreement(self) -> Tensor:
+        return self._sum(self._variance_of_cdfs)
+
+    @torch.no_grad()
+    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+        """The shortest run of integers that holds at least `level` of the probability, of those that start at one of 257 quantiles.
+
+        Every integer with a probability above (1 - level) / 256 is such a start. With several peaks the most probable integers
+        can fall into several runs.
+        """
+        check_level(level)
+        exact = self._in_double()
+        below = torch.linspace(0, 1 - level, 257, dtype=exact.dtype, device=self.device)
+        lower = exact.icdf(below.clamp(min=1e-15).reshape((-1,) + (1,) * len(self.batch_shape)) + exact._constant(0.0))
+        upper = exact.icdf((exact.cdf(lower - 1) + level).clamp(max=1 - 1e-15))
+        enough = exact.cdf(upper) - exact.cdf(lower - 1) >= level - 1e-12
+        shortest = torch.where(enough, upper - lower, torch.inf).argmin(0, keepdim=True)
+        return tuple(end.gather(0, shortest).squeeze(0).to(self.dtype) for end in (lower, upper))
+
+    def _on_grid(self, y: Tensor) -> Tensor:
+        return y.round()
+
+    def _climb(self, left: Tensor, right: Tensor) -> Tensor:
+        """Bisection of the integers on whether the mass still rises."""
+        for _ in range(54):
+            middle = ((left + right) / 2).floor()
+            rises = (self.log_prob(middle + 1) > self.log_prob(middle)) & (left < right)
+            left, right = torch.where(rises, middle + 1, left), torch.where(rises, right, torch.minimum(middle, right))
+        return left
+
+
+def _golden_section(function: Callable[[Tensor], Tensor], left: Tensor, right: Tensor, steps: int) -> Tensor:
+    """Where a function with one peak between `left` and `right` is highest, by a fixed number of steps."""
+    for _ in range(steps):
+        width = _GOLDEN * (right - left)
+        low, high = right - width, left + width
+        rises = function(low) < function(high)
+        left, right = torch.where(rises, low, left), torch.where(rises, right, high)
+    return 0.5 * (left + right)
+
+
+def _own_name(name: str) -> str:
+    """A parameter of the components beside the mixture's own logits."""
+    return f"component_{name}" if name in ("logits", "probs") else name
+
+
+class MixtureFamily(Family):
+    """Mixture of any family of one number.
+
+    Args:
+        component: the family of the components, a name or a `Family`.
+        num_components: how many.
+        component_options: what the component family takes.
+    """
+
+    name = "mixture"
+    data_type = "univariate, continuous, unbounded"
+    domain = "that of its components, y in R for normal ones"
+    use = "multimodal regression"
+    loss = "log-sum-exp of the components, of Gaussians for normal ones"
+    noise = "Each observation comes from one of several sources, which the features alone do not tell apart."
+    density = "p(y) = sum_k weight_k p_k(y), weight = softmax(logits)"
+    breaks = (
+        "A component can shrink onto a single point, with a likelihood without bound. The likelihood has several optima,"
+        " and components that start equal stay equal."
+    )
+    remedy = "Fewer components, a shared or floored scale, initialize(y) before training; one component if the data have one peak."
+
+    def __init__(self, component: "str | Family" = "normal", num_components: int = 2, **component_options):
+        self.component = get_family(component, **component_options)
+        if self.component.event_dim:
+            raise ValueError(f"component must be a family of one number, got {self.component.name}.")
+        if not isinstance(num_components, int) or num_components < 1:
+            raise ValueError(f"num_components must be a whole number of at least 1, got {num_components!r}.")
+        self.num_components = num_components
+        self.parameters = {"logits": LINKS["softmax"]} | {
+            _own_name(name): link for name, link in self.component.parameters.items()
+        }
+        self.shapes = {"logits": (num_components,)} | {
+            _own_name(name): (num_components, *self.component.shapes.get(name, ())) for name in self.component.parameters
+        }
+        self.support = self.component.support
+        self.known = self.component.known
+
+    def make(self, logits: Tensor | None = None, probs: Tensor | None = None, **parameters: Tensor) -> Distribution:
+        if (logits is None) == (probs is None):
+            raise TypeError("give the weights as one of logits and probs.")
+        logits = probs.log() if logits is None else logits
+        if logits.shape[-1:] != (self.num_components,):
+            raise ValueError(f"logits must end in {self.num_components}, one for each component, got the shape {tuple(logits.shape)}.")
+        own = {_without_prefix(name): value for name, value in parameters.items()}
+        own |= {name: own[name].unsqueeze(-1) for name in self.known if name in own}
+        return mixture(logits, self.component.make(**own))
+
+    def constrain(self, raw, links):
+        of_mixture = super().constrain({name: part for name, part in raw.items() if name == "logits"}, links)
+        of_components = self.component.constrain(*self._for_component(raw, links))
+        return of_mixture | {_with_prefix(name): value for name, value in of_components.items()}
+
+    def unconstrain(self, values, links):
+        of_mixture = super().unconstrain({name: part for name, part in values.items() if name == "logits"}, links)
+        of_components = self.component.unconstrain(*self._for_component(values, links))
+        return of_mixture | {_own_name(name): value for name, value in of_components.items()}
+
+    def _for_component(self, values, links):
+        return tuple({_without_prefix(name): part for name, part in table.items() if name != "logits"} for table in (values, links))
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        """Each component starts from its slice of the sorted targets."""
+        slices = [part if len(part) else y for part in y.sort(0).values.tensor_split(self.num_components)]
+        starts = [self.component.start(part) for part in slices]
+        values = {
+            _own_name(name): torch.stack([start[name].expand(y.shape[1:] + start[name].shape[y.ndim - 1 :]) for start in starts], y.ndim - 1)
+            for name in starts[0]
+        }
+        return {"logits": torch.zeros((*y.shape[1:], self.num_components), dtype=y.dtype, device=y.device)} | values
+
+
+def _with_prefix(name: str) -> str:
+    bare = name.removeprefix("log_")
+    return name if bare not in ("logits", "probs") else name.replace(bare, _own_name(bare))
+
+
+def _without_prefix(name: str) -> str:
+    return name.replace("component_", "")
+
+
+class NormalMixtureFamily(MixtureFamily):
+    """Mixture of normal distributions: `mixture` by a short name."""
+
+    name = "normal_mixture"
+    domain = "y in R"
+    loss = "log-sum-exp of Gaussians"
+
+    def __init__(self, num_components: int = 2):
+        super().__init__("normal", num_components)
