@@ -1,0 +1,231 @@
+"""`Discrete`: answers that every distribution on the integers can derive from its mass and its cdf."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import register_kl
+
+from disthead.families.univariate import Univariate, check_level, in_double
+from disthead.special import gauss_legendre, integer_inverse
+
+__all__ = ["OUTSIDE", "Discrete", "concentrated"]
+
+_TERMS = 192  # integers that a sum takes one by one
+_RUN_STEPS = 26  # halvings of the length of a run
+OUTSIDE = 1e-18  # probability that a sum leaves out on either side
+
+
+class Discrete(Univariate):
+    """A distribution on the integers, or on part of them.
+
+    Subclasses give `_log_mass(x)`, the logarithm of the mass carried to real x within the support, `_log_cdf(k)` and
+    `_log_survival(k)` at integers of the support, both exact in the tails, further the mean, variance, mode and `sample`.
+    What follows is derived from these, in double precision by a fixed amount of work; subclasses replace whatever has a
+    closed form. Where they know bounds of their tails they narrow `_bracket` and `_bulk`, the ranges of searches and sums.
+    """
+
+    has_rsample = False
+    _search_steps = 54  # halvings, from 2^53 integers to one
+
+    def support_limits(self) -> tuple[Tensor, Tensor]:
+        """The least and the largest integer of the support, infinite where there is none."""
+        lower = getattr(self.support, "lower_bound", -math.inf)
+        upper = getattr(self.support, "upper_bound", math.inf)
+        return self._constant(lower), self._constant(upper)
+
+    @in_double
+    def log_prob(self, y: Tensor) -> Tensor:
+        lower, upper = self.support_limits()
+        inside = (y >= lower) & (y <= upper) & (y == y.floor()) & y.isfinite()
+        return torch.where(inside, self._log_mass(torch.where(inside, y, lower)), -torch.inf)
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        """P(Y <= y), between integers as at the integer below."""
+        return self._tail(self._log_cdf, y, -torch.inf, 0.0).exp()
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        return self._tail(self._log_cdf, y, -torch.inf, 0.0)
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        """log P(Y > y)."""
+        return self._tail(self._log_survival, y, 0.0, -torch.inf)
+
+    def _tail(self, log_tail: Callable[[Tensor], Tensor], y: Tensor, before: float, beyond: float) -> Tensor:
+        lower, upper = self.support_limits()
+        k = y.floor()
+        inside = (k >= lower) & (k < upper)
+        value = log_tail(torch.where(inside, k, lower))
+        outside = torch.where(k < lower, before, torch.where(k >= upper, beyond, math.nan))
+        return torch.where(inside, value, outside)
+
+    @torch.no_grad()
+    def icdf(self, q: Tensor) -> Tensor:
+        """The quantile: the smallest integer k with cdf(k) >= q; the ends of the support at q = 0 and 1. Not differentiable.
+
+        q counts as reached by a cdf(k) that differs from it by no more than the rounding of q in its own precision, so
+        that icdf(cdf(k)) is k.
+        """
+        exact = self._in_double()
+        precision = torch.finfo(q.dtype).eps if isinstance(q, Tensor) else torch.finfo(torch.float64).eps
+        q = torch.as_tensor(q, dtype=exact.dtype, device=self.device)
+        rounding = torch.where(q <= 0.5, q * (0.5 * precision + 1e-15), 0.25 * precision + 1e-15 * (1 - q))
+        interior = (q > 0) & (q < 1)
+        lower, upper = exact.support_limits()
+        first, last = exact._bracket(torch.where(interior, q, 0.5), torch.where(interior, 1 - q, 0.5))
+        bounded = upper < torch.inf
+        k = integer_inverse(exact.cdf, q - rounding, first, torch.where(bounded, upper, last), self._search_steps)
+        edge = torch.where(q == 0, lower, torch.where(q == 1, torch.where(bounded, k, upper), math.nan))
+        return torch.where(interior, k, edge).to(self.dtype)
+
+    @torch.no_grad()
+    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+        """The smallest run of integers that holds at least `level` of the probability, its first and its last.
+
+        It is made of the most probable integers, for a mass with one peak. Not differentiable.
+
+        Raises:
+            ValueError: unless 0 < level < 1.
+        """
+        check_level(level)
+        exact = self._in_double()
+        least, most = exact.support_limits()
+
+        def first(size: Tensor, lower: Tensor, upper: Tensor, bits: int) -> Tensor:
+            """Where the `size` most probable integers begin: so far left that the next one on the right is no more probable."""
+            below = lower - 1
+            for _ in range(0, bits, 3):  # seven candidates at a time, since each call costs more than its numbers
+                k = below + ((upper - below) * eighths).floor()
+                last = torch.minimum(k + size, most)
+                left, right = exact._log_mass(torch.stack([torch.maximum(k, lower), last]))
+                settled = (k >= lower) & ((left >= right) | (k + size > most))
+                below = torch.maximum(below, torch.where(settled, below, k).amax(0))
+                upper = torch.minimum(upper, torch.where(settled, k, upper).amin(0))
+            return upper
+
+        eighths = torch.arange(1, 8, dtype=least.dtype, device=least.device).reshape((7,) + (1,) * least.ndim) / 8
+        # The runs of each size are nested: as the sizes in question close in, so do their first integers.
+        short, long = torch.ones_like(least), exact._width(level)
+        short_start = exact.mode.to(exact.dtype)
+        long_start = first(long, torch.maximum(short_start - long + 1, least), short_start, _RUN_STEPS)
+        for bits in range(_RUN_STEPS, 0, -1):
+            size = short + ((long - short) / 2).floor()
+            lower = torch.maximum(long_start, short_start - (size - short))
+            start = first(size, lower, torch.minimum(short_start, long_start + (long - size)), bits)
+            enough = exact.cdf(start + size - 1) - exact.cdf(start - 1) >= level - 1e-15
+            short, short_start = torch.where(enough, short, size), torch.where(enough, short_start, start)
+            long, long_start = torch.where(enough, size, long), torch.where(enough, start, long_start)
+        return long_start.to(self.dtype), (long_start + long - 1).to(self.dtype)
+
+    def _width(self, level: float) -> Tensor:
+        """How many integers the central interval holds: the run sought is no longer."""
+        lower, upper = self.interval(level)
+        return upper - lower + 1
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        reason = "integers do not move continuously with the parameters. Use sample(), and log_prob for a score-function gradient"
+        raise self._unanswered("rsample", reason)
+
+    def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """P(Y < y) and P(Y <= y), which the non-randomised probability integral transform needs (Czado, Gneiting and Held 2009)."""
+        return self.cdf(y.ceil() - 1), self.cdf(y)
+
+    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The randomised probability integral transform P(Y < y) + v P(Y = y), v uniform: uniform where the distribution is true."""
+        below, through = self.cdf_limits(y)
+        v = torch.rand(below.shape, generator=generator, dtype=below.dtype, device=below.device)
+        return below + v * (through - below)
+
+    @in_double
+    def entropy(self) -> Tensor:
+        """E[-log p(Y)] in nats."""
+        return self._expectation(lambda k: -self._log_mass(k))
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts; lower is better (Gneiting and Raftery 2007)."""
+        excess = self._sum(lambda k: (k - y).clamp(min=0) * self._log_mass(k).exp(), start=y.ceil())
+        half_mean_difference = self._sum(lambda k: self._log_cdf(k).exp() * self._log_survival(k).exp())
+        return 2 * excess + (y - self.mean) - half_mean_difference
+
+    def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """Where to search for the smallest k with cdf(k) >= below = 1 - above; here in all of the support."""
+        lower, upper = self.support_limits()
+        return lower.clamp(min=-(2.0**53)), upper.clamp(max=2.0**53)
+
+    def _bulk(self) -> tuple[Tensor, Tensor]:
+        """The range of a sum: next to no probability is outside."""
+        tail = self._constant(OUTSIDE)
+        lower, upper = self._bracket(tail, tail)
+        first = integer_inverse(self.log_cdf, tail.log(), lower, upper, self._search_steps)
+        return first, integer_inverse(lambda k: -self.log_survival(k), -tail.log(), lower, upper, self._search_steps)
+
+    def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """E[function(Y)]; `function` takes points of shape (nodes, ...)."""
+
+        def term(k: Tensor) -> Tensor:
+            mass = self._log_mass(k).exp()
+            return torch.where(mass > 0, mass * function(k), 0.0)
+
+        return self._sum(term)
+
+    def _sum(self, function: Callable[[Tensor], Tensor], start: Tensor | None = None) -> Tensor:
+        """Sum of function(k) over the integers k >= start that carry probability, by a fixed number of terms.
+
+        The first integers are taken one by one. The rest is an integral, once the function is smooth from one integer to the
+        next: by Gauss-Legendre in the logarithm of the distance, with the correction of Euler and Maclaurin at the seam.
+        """
+        with torch.no_grad():
+            first, last = self._bulk()
+            limit = self.support_limits()[1]
+            if start is not None:
+                first = torch.minimum(torch.maximum(start, first), last)
+            k, weight = _distances(torch.log(((last - first + 0.5) / (_TERMS - 0.5)).clamp(min=1)))
+            k = first + k
+            weight = torch.where(k <= limit, weight, 0.0)
+            k = torch.minimum(k, limit)
+        return (weight * function(k)).sum(0)
+
+
+def _distances(length: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances from the first integer, and their weights; `length` is the logarithm of how much further the sum goes."""
+    singles = torch.arange(_TERMS + 2, dtype=length.dtype, device=length.device)
+    weights = (singles < _TERMS).to(length.dtype)
+    # sum_{k >= n} f(k) = integral from n - 1/2 + d f / 24 - 17 d^3 f / 5760 + ..., d the central differences at n - 1/2
+    for distance, coefficient in ((0, 1 / 24 + 51 / 5760), (1, -17 / 5760)):
+        weights = weights + coefficient * ((singles == _TERMS + distance).to(length.dtype))
+        weights = weights - coefficient * ((singles == _TERMS - 1 - distance).to(length.dtype))
+    nodes, gauss = gauss_legendre(128, length)
+    column = (-1,) + (1,) * length.ndim
+    far = (_TERMS - 0.5) * torch.exp(length * nodes.reshape(column))
+    ones = torch.ones_like(length)
+    distances = torch.cat([singles.reshape(column) * ones, far])
+    return distances, torch.cat([weights.reshape(column) * ones, length * gauss.reshape(column) * far])
+
+
+def concentrated(mean: Tensor, variance: Tensor, tail: Tensor | float, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers with at most the probability `below` on their left and `above` on their right, for a count, by Bernstein's bounds on both tails.
+
+    `tail` bounds the length over which the upper tail falls by a factor e: log E exp(s (Y - mean)) <= s^2 variance / (2 (1 - s tail)).
+    """
+    depth = -above.log()
+    lower = mean - (-2 * variance * below.log()).sqrt()
+    upper = mean + (2 * variance * depth).sqrt() + tail * depth
+    return lower.floor().clamp(min=0).detach(), upper.ceil().detach()
+
+
+@register_kl(Discrete, Discrete)
+@in_double
+def _kl_by_sum(p: Discrete, q: Discrete) -> Tensor:
+    """E_p[log p(Y) - log q(Y)] in nats."""
+    lower, upper = q.support_limits()
+
+    def difference(k: Tensor) -> Tensor:
+        inside = (k >= lower) & (k <= upper)
+        return p._log_mass(k) - torch.where(inside, q._log_mass(torch.minimum(torch.maximum(k, lower), upper)), -torch.inf)
+
+    return p.expand(torch.broadcast_shapes(p.batch_shape, q.batch_shape))._expectation(difference)
