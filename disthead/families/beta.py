@@ -126,9 +126,11 @@ class Beta(Continuous):
     @in_double
     def crps(self, y: Tensor) -> Tensor:
         """(y - mean) (2 F(y) - 1) + 2 (y (1 - y) p(y) - B(2 a, 2 b) / B(a, b)^2) / (a + b), after Jordan, Krueger and Lerch 2019."""
-        a, b, inner = self.concentration1, self.concentration0, y.clamp(0, 1)
-        balance = 1 - 2 * log_betaincc(a, b, inner).exp()
-        kernel = beta_log_kernel(a, b, inner, 1 - inner).exp()
+        a, b = self.concentration1, self.concentration0
+        inside = (y > 0) & (y < 1)
+        inner = torch.where(inside, y, 0.5)
+        balance = torch.where(inside, 1 - 2 * log_betaincc(a, b, inner).exp(), torch.where(y > 0, 1.0, -1.0))
+        kernel = torch.where(inside, beta_log_kernel(a, b, inner, 1 - inner).exp(), 0.0)
         mean_difference = torch.exp(log_beta(2 * a, 2 * b) - 2 * log_beta(a, b))
         return (y - a / self._total) * balance + 2 * (kernel - mean_difference) / self._total
 

@@ -57,23 +57,27 @@ class Continuous(Univariate):
             ValueError: unless 0 < level < 1.
         """
         check_level(level)
-        exact = self._in_double()
-        none = self._constant(0.0)
-        least, most = none, none + (1 - level)
-        for _ in range(50):
-            below = 0.5 * (least + most)  # probability below the interval
-            lower, upper = exact._ends(below, level)
-            rising = exact.log_prob(lower) < exact.log_prob(upper)
-            least, most = torch.where(rising, below, least), torch.where(rising, most, below)
-        best = exact._ends(0.5 * (least + most), level)
-        for below in (none, none + (1 - level)):
-            other = exact._ends(below, level)
-            shorter = other[1] - other[0] <= best[1] - best[0]
-            best = tuple(torch.where(shorter, new, old) for new, old in zip(other, best, strict=True))
-        return best[0].to(self.dtype), best[1].to(self.dtype)
+        exact, outside = self._in_double(), 1 - level
+        # The log-odds of the two tails, against which the logarithms of most densities at their ends are nearly straight.
+        odds, most = self._constant(0.0), self._constant(36.0)
+        least, slope = -most, torch.ones_like(most)
+        before, gap_before = odds, odds
+        for step in range(10):
+            lower, upper = exact._ends(outside * odds.sigmoid(), outside * (-odds).sigmoid())
+            gap = (exact.log_prob(lower) - exact.log_prob(upper)).clamp(-700, 700)
+            least, most = torch.where(gap < 0, odds, least), torch.where(gap < 0, most, odds)
+            if step:
+                secant = (gap - gap_before) / (odds - before)
+                slope = torch.where(secant > 0, secant, 1.0)
+            before, gap_before, after = odds, gap, odds - gap / slope
+            odds = torch.where((after > least) & (after < most), after, 0.5 * (least + most))
+        none, all_outside = self._constant(0.0), self._constant(outside)
+        for other in (exact._ends(none, all_outside), exact._ends(all_outside, none)):
+            shorter = other[1] - other[0] <= upper - lower
+            lower, upper = torch.where(shorter, other[0], lower), torch.where(shorter, other[1], upper)
+        return lower.to(self.dtype), upper.to(self.dtype)
 
-    def _ends(self, below: Tensor, level: float) -> tuple[Tensor, Tensor]:
-        above = (1 - level - below).clamp(min=0)
+    def _ends(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         return self._quantile(below, 1 - below), self._quantile(1 - above, above)
 
     def rsample(self, sample_shape=Size()) -> Tensor:
@@ -131,8 +135,13 @@ class Continuous(Univariate):
         """
         t, complement, weights = (_column(part, len(self.batch_shape)) for part in tanh_sinh(81, self._constant(0.0)))
         near, far, weights = 0.5 * t, 0.5 * (1 + complement), 0.5 * weights
-        low = (weights * function(self._quantile(near, far))).sum(0)
-        return low + (weights * function(self._quantile(far, near))).sum(0)
+        low = (weights * function(self._inside(self._quantile(near, far)))).sum(0)
+        return low + (weights * function(self._inside(self._quantile(far, near)))).sum(0)
+
+    def _inside(self, y: Tensor) -> Tensor:
+        """y, or the number next to the end of the support that it was rounded to."""
+        lower, upper = self.support_limits()
+        return torch.minimum(torch.maximum(y, torch.nextafter(lower, upper)), torch.nextafter(upper, lower))
 
     def _quantile(self, below: Tensor, above: Tensor) -> Tensor:
         """The y with P(Y <= y) = below and P(Y > y) = above: of the two the smaller one carries the digits."""

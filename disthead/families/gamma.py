@@ -118,9 +118,10 @@ class Gamma(Continuous):
     @in_double
     def crps(self, y: Tensor) -> Tensor:
         """(y - mean) (2 F(y) - 1) + 2 (y p(y) - 1 / B(1/2, a)) / rate, after Jordan, Krueger and Lerch 2019."""
-        z = self._standardised(y)
-        balance = 1 - 2 * gammaincc(self.concentration, z)
-        mass = torch.exp(poisson_log_mass(self.concentration, z) + self.log_concentration)
+        inside = y > 0
+        z = torch.where(inside, self.rate * y, 1.0)
+        balance = torch.where(inside, 1 - 2 * gammaincc(self.concentration, z), -1.0)
+        mass = torch.where(inside, self.concentration * poisson_log_mass(self.concentration, z).exp(), 0.0)
         half = torch.full_like(self.concentration, 0.5)
         mean_difference = torch.exp(-log_beta(half, self.concentration))
         return ((self.rate * y - self.concentration) * balance + 2 * mass - mean_difference) / self.rate

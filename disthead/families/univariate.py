@@ -52,16 +52,12 @@ class Univariate(Distribution):
         new.__dict__.update(self.__dict__)
         parameters = {}
         for name in self._names:
-            value, log_name = getattr(self, name), "log_" + name
+            log_name = "log_" + name
             if log_name in self._names:
-                log_value = getattr(self, log_name)
-                parameters[name] = wide(value, log_value)
-                alive = value > 2 * torch.finfo(value.dtype).tiny
-                parameters[log_name] = torch.where(
-                    alive, torch.where(alive, value.double(), 1.0).log(), log_value.double()
-                )
+                value, log_value = getattr(self, name), getattr(self, log_name)
+                parameters[name], parameters[log_name] = _pair_in_double(value, log_value)
             elif name not in parameters:
-                parameters[name] = value.double()
+                parameters[name] = getattr(self, name).double()
         new._store(tuple(self.event_shape), **parameters)
         return new
 
@@ -86,18 +82,34 @@ def in_double(method: Callable) -> Callable:
     return answer
 
 
+def _pair_in_double(value: Tensor, log_value: Tensor) -> tuple[Tensor, Tensor]:
+    """A positive parameter and its logarithm, each from whichever holds the digits.
+
+    Both have their gradients through the logarithm: that of the value may overflow where the value is tiny.
+    """
+    exact, given = wide(value, log_value).detach(), log_value.double()
+    log_exact = given + (exact.log() - given).detach()
+    return _follow(exact, log_exact), log_exact
+
+
+def _follow(value: Tensor, log_value: Tensor) -> Tensor:
+    """The value, with its gradient through its logarithm."""
+    return value.detach() * torch.exp(log_value - log_value.detach())
+
+
 def ratio(value: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
     """value / scale, also where the scale underflowed and only its logarithm is exact."""
     tiny = scale <= 2 * torch.finfo(scale.dtype).tiny
-    half = torch.exp(-0.5 * torch.where(tiny, log_scale, 0.0))  # in two steps: exp(-log_scale) would overflow
-    return torch.where(tiny, torch.where(tiny, value, 0.0) * half * half, value / torch.where(tiny, 1.0, scale))
+    half = torch.exp(-0.5 * torch.where(tiny, log_scale, 0.0)).detach()  # in two steps: exp(-log_scale) would overflow
+    quotient = torch.where(tiny, torch.where(tiny, value, 0.0) * half * half, value / torch.where(tiny, 1.0, scale.detach()))
+    return quotient * torch.exp(log_scale.detach() - log_scale)
 
 
 def product(value: Tensor, rate: Tensor, log_rate: Tensor) -> Tensor:
     """value * rate, also where the rate underflowed and only its logarithm is exact."""
     tiny = rate <= 2 * torch.finfo(rate.dtype).tiny
-    half = torch.exp(0.5 * torch.where(tiny, log_rate, 0.0))
-    return torch.where(tiny, value * half * half, value * rate)
+    half = torch.exp(0.5 * torch.where(tiny, log_rate, 0.0)).detach()
+    return torch.where(tiny, value * half * half, value * rate.detach()) * torch.exp(log_rate - log_rate.detach())
 
 
 def spread(y: Tensor) -> Tensor:
