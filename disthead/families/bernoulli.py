@@ -1,0 +1,148 @@
+"""The Bernoulli distribution: one of two outcomes."""
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints, register_kl
+from torch.nn.functional import logsigmoid
+
+from disthead.families.discrete import Discrete
+from disthead.families.distribution import tensors
+from disthead.families.family import Family
+from disthead.families.univariate import check_level, in_double
+from disthead.links import LINKS
+
+__all__ = ["Bernoulli", "BernoulliFamily", "one_of"]
+
+
+class Bernoulli(Discrete):
+    """Bernoulli distribution: y = 1 with probability probs = 1 / (1 + exp(-logits)), otherwise y = 0.
+
+    Args:
+        logits: log odds log(probs / (1 - probs)), shape (...,).
+        probs: the probability of 1, shape (...,). Exactly one of the two is given.
+
+    A target may be a soft label, a probability of 1 between 0 and 1: log_prob is then minus the binary cross-entropy.
+
+    >>> Bernoulli(logits=torch.tensor(-100.0)).log_prob(torch.tensor(1.0))
+    tensor(-100.)
+    """
+
+    arg_constraints = {"logits": constraints.real, "probs": constraints.unit_interval}
+    support = constraints.boolean
+    _search_steps = 2
+
+    def __init__(self, logits=None, *, probs=None):
+        one_of("bernoulli", logits=logits, probs=probs)
+        logits, probs = tensors(logits, probs)
+        self._store(logits=torch.logit(probs) if logits is None else logits)
+
+    def support_limits(self) -> tuple[Tensor, Tensor]:
+        return self._constant(0.0), self._constant(1.0)
+
+    @property
+    def probs(self) -> Tensor:
+        """The probability of 1."""
+        return self.logits.sigmoid()
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        """y log(probs) + (1 - y) log(1 - probs), also for soft labels 0 <= y <= 1."""
+        y = y.to(torch.promote_types(self.dtype, y.dtype))
+        positive = torch.where(y == 0, 0.0, y * logsigmoid(self.logits))  # a certain outcome has infinite logits
+        negative = torch.where(y == 1, 0.0, (1 - y) * logsigmoid(-self.logits))
+        return torch.where((y >= 0) & (y <= 1), positive + negative, -torch.inf)
+
+    def _log_mass(self, x: Tensor) -> Tensor:
+        return torch.where(x == 1, logsigmoid(self.logits), logsigmoid(-self.logits))
+
+    def _log_cdf(self, k: Tensor) -> Tensor:
+        return logsigmoid(-self.logits)  # k is 0: one is the end of the support
+
+    def _log_survival(self, k: Tensor) -> Tensor:
+        return logsigmoid(self.logits)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.probs
+
+    @property
+    def variance(self) -> Tensor:
+        return self.logits.sigmoid() * (-self.logits).sigmoid()
+
+    @property
+    def mode(self) -> Tensor:
+        """The more probable outcome, 1 for even odds."""
+        return (self.logits >= 0).to(self.dtype)
+
+    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+        """The more probable outcome alone if it holds the level, else both."""
+        check_level(level)
+        enough = self.logits.abs().sigmoid() >= level
+        return torch.where(enough, self.mode, 0.0), torch.where(enough, self.mode, 1.0)
+
+    @torch.no_grad()
+    def sample(self, sample_shape=Size()) -> Tensor:
+        return torch.bernoulli(self.probs.expand(self._extended_shape(sample_shape)))
+
+    def entropy(self) -> Tensor:
+        """Minus probs log(probs) minus (1 - probs) log(1 - probs), in nats."""
+        certain = self.logits.isinf()
+        logits = torch.where(certain, 0.0, self.logits)
+        value = logits.sigmoid() * logsigmoid(logits) + (-logits).sigmoid() * logsigmoid(-logits)
+        return torch.where(certain, 0.0, -value)
+
+    def brier(self, y: Tensor) -> Tensor:
+        """Brier score (y - probs)^2; lower is better."""
+        # each probability from its own side, so that a confident forecast keeps its digits
+        y = y.to(torch.promote_types(self.dtype, y.dtype))
+        missed = y * (-self.logits).sigmoid() - (1 - y) * self.logits.sigmoid()
+        return missed.square()
+
+    def crps(self, y: Tensor) -> Tensor:
+        """The Brier score, which the continuous ranked probability score is for two outcomes."""
+        return self.brier(y)
+
+    def expected_cost(self, cost: Tensor) -> Tensor:
+        """The expected cost of each action: cost (actions, 2), for outcomes 0 and 1, gives (..., actions)."""
+        cost = torch.as_tensor(cost, dtype=self.dtype, device=self.device)
+        probabilities = torch.stack([(-self.logits).sigmoid(), self.logits.sigmoid()], -1)
+        return probabilities @ cost.mT
+
+
+def one_of(family: str, **given: object) -> None:
+    """Exactly one of these parameters is to be given."""
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) != 1:
+        raise ValueError(f"{family} takes exactly one of {' and '.join(given)}, got {' and '.join(names) or 'neither'}.")
+
+
+@register_kl(Bernoulli, Bernoulli)
+@in_double
+def _kl_bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
+    """The sum over both outcomes of p log(p / q)."""
+    value = torch.zeros_like(p.logits * q.logits)
+    for sign in (-1, 1):
+        probability = (sign * p.logits).sigmoid()
+        difference = logsigmoid(sign * p.logits) - logsigmoid(sign * q.logits)
+        value = value + torch.where(probability > 0, probability * difference, 0.0)
+    return value
+
+
+class BernoulliFamily(Family):
+    name = "bernoulli"
+    parameters = {"logits": LINKS["sigmoid"]}
+    support = constraints.boolean
+    data_type = "univariate, discrete, binary"
+    domain = "y in {0, 1}"
+    use = "binary classification"
+    loss = "binary cross-entropy"
+    noise = "One of two outcomes, with odds set by the features."
+    density = "p(1) = probs = 1 / (1 + exp(-logits)), p(0) = 1 - probs"
+    breaks = "A single wrong label on the sure side costs without bound, and networks grow too sure of themselves."
+    remedy = "Soft labels for doubtful ones, recalibration for overconfidence, binomial for counts of successes, categorical for more than two classes."
+
+    def make(self, **parameters: Tensor) -> Bernoulli:
+        return Bernoulli(**parameters)
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        half = 0.5 / len(y)  # half a row of the outcome that does not occur
+        return {"logits": y.double().mean(0).clamp(half, 1 - half).logit()}

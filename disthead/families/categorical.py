@@ -1,0 +1,220 @@
+"""The categorical distribution: one of several unordered classes."""
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints, register_kl
+
+from disthead.errors import TargetError, locate
+from disthead.families.bernoulli import one_of
+from disthead.families.distribution import Distribution, tensors
+from disthead.families.family import Family
+from disthead.links import LINKS
+
+__all__ = ["Categorical", "CategoricalFamily"]
+
+_UNORDERED = "classes are unordered. Take the probabilities in `probs`, or the ordinal family where they have an order"
+
+
+class Categorical(Distribution):
+    """Categorical distribution: class k has the probability exp(logits_k) / sum_j exp(logits_j).
+
+    Args:
+        logits: unnormalised log-probabilities, shape (..., K).
+        probs: probabilities, shape (..., K). Exactly one of the two is given.
+
+    A target is a class index, of integer or floating dtype, or a floating tensor of shape batch_shape + (K,) with a
+    probability for each class: one-hot or soft labels, for which log_prob is minus the cross-entropy. Indices with sample
+    dimensions in front of the batch are therefore best given as integers.
+
+    >>> Categorical(logits=torch.zeros(3)).log_prob(torch.tensor(2))
+    tensor(-1.0986)
+    >>> Categorical(logits=torch.zeros(3)).log_prob(torch.tensor([0.1, 0.2, 0.7]))
+    tensor(-1.0986)
+    """
+
+    arg_constraints = {
+        "logits": constraints.independent(constraints.real, 1),
+        "probs": constraints.simplex,
+    }
+    parameter_dims = {"logits": 1}
+
+    def __init__(self, logits=None, *, probs=None):
+        one_of("categorical", logits=logits, probs=probs)
+        logits, probs = tensors(logits, probs)
+        self._store(logits=probs.log() if logits is None else logits)
+
+    @property
+    def num_classes(self) -> int:
+        return self.logits.shape[-1]
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return constraints.integer_interval(0, self.num_classes - 1)
+
+    @property
+    def probs(self) -> Tensor:
+        return self.logits.softmax(-1)
+
+    def _shifted(self) -> Tensor:
+        """Logits with their largest at 0, against which logsumexp does not round."""
+        return self.logits - self.logits.amax(-1, keepdim=True).detach()
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        logits = self._shifted()
+        normalizer = logits.logsumexp(-1)
+        if self._is_soft(y):
+            weighted = torch.where(y == 0, 0.0, y * logits).sum(-1)
+            return weighted - y.sum(-1) * normalizer
+        inside = (y >= 0) & (y < self.num_classes) & (y == y.floor())
+        index = torch.where(inside, y, 0).long()
+        shape = torch.broadcast_shapes(index.shape, self.batch_shape)
+        chosen = logits.expand(shape + logits.shape[-1:]).gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)
+        return torch.where(inside, chosen - normalizer, -torch.inf)
+
+    def _is_soft(self, y: Tensor) -> bool:
+        return y.is_floating_point() and y.ndim > len(self.batch_shape) and y.shape[-1] == self.num_classes
+
+    @property
+    def mode(self) -> Tensor:
+        """The most probable class, the first one among equals."""
+        return self.logits.argmax(-1)
+
+    def entropy(self) -> Tensor:
+        """-sum_k p_k log p_k, in nats."""
+        log_probs = self.logits.log_softmax(-1)
+        return -torch.where(log_probs > -torch.inf, log_probs.exp() * log_probs, 0.0).sum(-1)
+
+    @torch.no_grad()
+    def sample(self, sample_shape=Size()) -> Tensor:
+        """Class indices of integer dtype."""
+        sample_shape = Size(sample_shape)
+        rows = self.probs.reshape(-1, self.num_classes)
+        drawn = torch.multinomial(rows, sample_shape.numel(), replacement=True)
+        return drawn.mT.reshape(sample_shape + self.batch_shape)
+
+    def brier(self, y: Tensor) -> Tensor:
+        """Brier score sum_k (p_k - 1{y = k})^2, between 0 and 2; lower is better. Soft labels take the place of 1{y = k}."""
+        if not self._is_soft(y):
+            y = (y.unsqueeze(-1) == torch.arange(self.num_classes, device=y.device)).to(self.dtype)
+        return (self.probs - y).square().sum(-1)
+
+    def expected_cost(self, cost: Tensor) -> Tensor:
+        """The expected cost of each action: cost (actions, K) gives (..., actions)."""
+        return self.probs @ torch.as_tensor(cost, dtype=self.dtype, device=self.device).mT
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        reason = "classes do not move continuously with the parameters. Use sample(), and log_prob for a score-function gradient"
+        raise self._unanswered("rsample", reason)
+
+    @property
+    def mean(self) -> Tensor:
+        raise self._unanswered("mean", _UNORDERED)
+
+    @property
+    def median(self) -> Tensor:
+        raise self._unanswered("median", _UNORDERED)
+
+    @property
+    def variance(self) -> Tensor:
+        raise self._unanswered("variance", _UNORDERED)
+
+    @property
+    def stddev(self) -> Tensor:
+        raise self._unanswered("stddev", _UNORDERED)
+
+    def cdf(self, y: Tensor) -> Tensor:
+        raise self._unanswered("cdf", _UNORDERED)
+
+    def log_cdf(self, y: Tensor) -> Tensor:
+        raise self._unanswered("log_cdf", _UNORDERED)
+
+    def log_survival(self, y: Tensor) -> Tensor:
+        raise self._unanswered("log_survival", _UNORDERED)
+
+    def icdf(self, q: Tensor) -> Tensor:
+        raise self._unanswered("icdf", _UNORDERED)
+
+    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+        raise self._unanswered("interval", _UNORDERED)
+
+    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+        raise self._unanswered("highest_density", _UNORDERED)
+
+    def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        raise self._unanswered("cdf_limits", _UNORDERED)
+
+    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        raise self._unanswered("pit", _UNORDERED)
+
+    def crps(self, y: Tensor) -> Tensor:
+        raise self._unanswered("crps", _UNORDERED + "; brier(y) scores them")
+
+    def affine(self, loc: Tensor, scale: Tensor) -> Distribution:
+        raise self._unanswered("affine", _UNORDERED)
+
+
+@register_kl(Categorical, Categorical)
+def _kl_categorical(p: Categorical, q: Categorical) -> Tensor:
+    """sum_k p_k log(p_k / q_k), in nats."""
+    log_p, log_q = p.logits.log_softmax(-1), q.logits.log_softmax(-1)
+    return torch.where(log_p > -torch.inf, log_p.exp() * (log_p - log_q), 0.0).sum(-1)
+
+
+class CategoricalFamily(Family):
+    """Categorical over `num_classes` classes, numbered from 0.
+
+    Raises:
+        ValueError: without num_classes, or with fewer than two.
+    """
+
+    name = "categorical"
+    parameters = {"logits": LINKS["softmax"]}
+    support = constraints.nonnegative_integer
+    data_type = "univariate, discrete, bounded"
+    domain = "y in {0, ..., K - 1}"
+    use = "multiclass classification"
+    loss = "cross-entropy"
+    noise = "One of K unordered classes, with odds set by the features."
+    density = "p(k) = exp(logits_k) / sum_j exp(logits_j)"
+    breaks = "An order among the classes is lost: a near miss costs what a far one does. Networks grow too sure of themselves."
+    remedy = "ordinal for ordered classes, poisson or negative_binomial for counts, soft labels for doubtful ones, recalibration for overconfidence."
+
+    def __init__(self, num_classes: int | None = None):
+        if num_classes is None:
+            raise ValueError("categorical needs num_classes, the number of classes: get_family('categorical', num_classes=3).")
+        if not isinstance(num_classes, int) or num_classes < 2:
+            raise ValueError(f"num_classes must be an integer of at least 2, got {num_classes!r}.")
+        self.num_classes = num_classes
+        self.shapes = {"logits": (num_classes,)}
+        self.support = constraints.integer_interval(0, num_classes - 1)
+        self.domain = f"y in {{0, ..., {num_classes - 1}}}"
+
+    def make(self, **parameters: Tensor) -> Categorical:
+        return Categorical(**parameters)
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        counts = torch.stack([(y == k).double().sum(0) for k in range(self.num_classes)], -1)
+        return {"logits": (counts.clamp(min=0.5) / len(y)).log()}  # half a row of a class that does not occur
+
+    def check_target(self, y: Tensor, column: str = "the target") -> None:
+        """Class indices 0 ... K - 1, or a floating tensor (..., K) of class probabilities.
+
+        Raises:
+            TargetError: for anything else, naming rows and values.
+        """
+        if y.is_floating_point() and y.ndim > 1 and y.shape[-1] == self.num_classes and y.isfinite().all():
+            valid = (y >= 0).all(-1) & ((y.sum(-1) - 1).abs() < 1e-4)
+            if valid.all():
+                return
+            if not (y == y.floor()).all():
+                raise TargetError(
+                    f"{column} must be class indices, or class probabilities that sum to 1 over the last dimension, "
+                    f"got the sums {locate(~valid, y.sum(-1))}."
+                )
+        wrong = y.isfinite() & ~self.support.check(y)
+        if wrong.any():
+            raise TargetError(
+                f"{column} must be a class index 0, ..., {self.num_classes - 1} (num_classes={self.num_classes}), got {locate(wrong, y)}. "
+                "Number the classes from 0, or set num_classes to one more than the largest index."
+            )
+        super().check_target(y, column)

@@ -1,0 +1,211 @@
+"""The negative binomial distribution: counts that scatter more than their mean."""
+
+import math
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints
+from torch.nn.functional import softplus
+
+from disthead.errors import unknown_name
+from disthead.families.bernoulli import one_of
+from disthead.families.discrete import OUTSIDE, Discrete, concentrated
+from disthead.families.distribution import positive, tensors, wide
+from disthead.families.family import Family
+from disthead.families.poisson import positive_mean
+from disthead.families.univariate import in_double
+from disthead.links import LINKS
+from disthead.special import log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
+
+__all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]
+
+
+class NegativeBinomial(Discrete):
+    """Negative binomial distribution with mass Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y on y = 0, 1, 2, ..., r = total_count.
+
+    A Poisson distribution whose rate itself is gamma distributed: mean r exp(logits), variance mean + mean^2 / r.
+
+    Args:
+        total_count: r, shape (...,), positive, not necessarily whole; the larger, the closer to the Poisson distribution.
+        logits: log(probs / (1 - probs)) = log(mean / total_count), shape (...,).
+        probs: shape (...,), between 0 and 1. Exactly one of probs and logits is given.
+        log_total_count: logarithm of total_count; either or both may be given.
+
+    >>> NegativeBinomial(1e6, logits=torch.tensor(0.0)).log_prob(torch.tensor(1_000_000))
+    tensor(-8.1733)
+    """
+
+    arg_constraints = {
+        "total_count": constraints.positive,
+        "logits": constraints.real,
+        "probs": constraints.half_open_interval(0.0, 1.0),
+    }
+    support = constraints.nonnegative_integer
+    _search_steps = 36
+
+    def __init__(self, total_count=None, logits=None, *, probs=None, log_total_count=None):
+        one_of("negative_binomial", logits=logits, probs=probs)
+        total_count, logits, probs, log_total_count = tensors(total_count, logits, probs, log_total_count)
+        total_count, log_total_count = positive(total_count, log_total_count)
+        logits = torch.logit(probs) if logits is None else logits
+        self._store(total_count=total_count, logits=logits, log_total_count=log_total_count)
+
+    @property
+    def probs(self) -> Tensor:
+        return self.logits.sigmoid()
+
+    @property
+    def _ends(self) -> Tensor:
+        """1 - probs."""
+        return (-self.logits).sigmoid()
+
+    @property
+    @in_double
+    def mean(self) -> Tensor:
+        return torch.exp(self.log_total_count + self.logits)
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        return self.mean / self._ends
+
+    @property
+    @in_double
+    def mode(self) -> Tensor:
+        """The largest integer up to (total_count - 1) exp(logits), 0 below a total count of 1."""
+        return ((self.total_count - 1).clamp(min=0) * self.logits.exp()).floor()
+
+    def _log_mass(self, x: Tensor) -> Tensor:
+        return negative_binomial_log_mass(x, self.total_count, self._ends, self.probs)
+
+    def _log_cdf(self, k: Tensor) -> Tensor:
+        return log_betainc(self.total_count, k + 1, self._ends, self.probs)
+
+    def _log_survival(self, k: Tensor) -> Tensor:
+        return log_betaincc(self.total_count, k + 1, self._ends, self.probs)
+
+    def _bulk(self) -> tuple[Tensor, Tensor]:
+        tail = torch.full_like(self.mean, OUTSIDE)
+        return self._bracket(tail, tail)
+
+    def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        return concentrated(self.mean, self.variance, 1 / 3 + 1 / softplus(-self.logits), below, above)
+
+    @torch.no_grad()
+    def sample(self, sample_shape=Size()) -> Tensor:
+        exact, shape = self._in_double(), self._extended_shape(sample_shape)
+        r = exact.total_count.expand(shape)
+        # Gamma(r) is Gamma(r + 1) U^(1 / r), whose logarithm does not underflow
+        log_gamma = torch._standard_gamma(r + 1).log() - torch.empty_like(r).exponential_() / r
+        return torch.poisson(torch.exp(log_gamma + exact.logits)).to(self.dtype)
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """E|Y - y| - E|Y - Y'| / 2 with E|Y - y| = (y - mean) (2 F(y) - 1) + 2 (k + r) exp(logits) p(k), k = floor(y).
+
+        The first term is a partial expectation by the recurrence of the mass, the second an integral over the squared
+        characteristic function; compare Wei and Held 2014.
+        """
+        k = y.floor().clamp(min=0)
+        flux = torch.exp(self._log_mass(k) + torch.log(k + self.total_count) + self.logits)
+        distance = (y - self.mean) * (2 * self.cdf(y) - 1) + torch.where(y >= 0, 2 * flux, 0.0)
+        return distance - self._half_mean_difference()
+
+    def _half_mean_difference(self) -> Tensor:
+        """E|Y - Y'| / 2 = (2 / pi) r s integral_0^V cos(t) cosh(v)^-(2 r + 1) dv, sin(t) = sinh(v) / (2 s), sinh(V) = 2 s.
+
+        s = sqrt(probs) / (1 - probs). It is the integral over t of |1 - probs exp(2 i t)|^(-2 r) and so on, in a variable in
+        which the peak at t = 0 has the width of a unit or of 1 / sqrt(r).
+        """
+        r, s = self.total_count, self.probs.sqrt() / self._ends
+        whole = torch.asinh(2 * s)
+        depth = 45 / (2 * r + 1)  # log cosh(v) beyond which nothing is left
+        end = torch.minimum(whole, depth + torch.log1p((-torch.expm1(-2 * depth)).sqrt()))
+        t, complement, weights = (part.reshape((-1,) + (1,) * r.ndim) for part in tanh_sinh(161, r))
+        v, rest = end * t, (whole - end) + end * complement
+        cosine = (torch.sinh(rest) * torch.sinh(v + whole)).sqrt() / (2 * s)
+        peak = torch.exp(-(2 * r + 1) * torch.log1p(2 * torch.sinh(v / 2).square()))
+        return 2 / math.pi * r * s * end * (weights * cosine * peak).sum(0)
+
+
+class MeanNegativeBinomial(NegativeBinomial):
+    """Negative binomial distribution by its mean and its total count: the variance is mean + mean^2 / total_count.
+
+    Args:
+        mean: expected count per unit of exposure, shape (...,), positive.
+        total_count: shape (...,), positive; its inverse is the overdispersion.
+        log_mean, log_total_count: their logarithms; either or both may be given.
+        exposure: how long, or over how much, each row was counted, shape (...,), positive; it multiplies the mean.
+
+    >>> MeanNegativeBinomial(4.0, 2.0).variance
+    tensor(12.)
+    """
+
+    arg_constraints = {"mean": constraints.positive, "total_count": constraints.positive, "exposure": constraints.positive}
+
+    def __init__(self, mean=None, total_count=None, *, log_mean=None, log_total_count=None, exposure=None):
+        given = tensors(mean, total_count, log_mean, log_total_count, exposure)
+        mean, total_count, log_mean, log_total_count, exposure = given
+        mean, log_mean = positive(mean, log_mean)
+        total_count, log_total_count = positive(total_count, log_total_count)
+        if exposure is not None:  # in double precision, which keeps the digits of the product
+            mean = wide(mean) * wide(exposure)
+            log_mean = wide(log_mean) + wide(exposure).log()
+        self._store(total_count=total_count, log_total_count=log_total_count, expected=mean, log_expected=log_mean)
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "total_count": self.total_count}
+
+    @property
+    def mean(self) -> Tensor:
+        return self.expected.to(self.dtype)
+
+    @property
+    def logits(self) -> Tensor:
+        return self.log_expected - self.log_total_count
+
+    @property
+    def probs(self) -> Tensor:
+        return self.expected / (self.expected + self.total_count)
+
+    @property
+    def _ends(self) -> Tensor:
+        return self.total_count / (self.expected + self.total_count)
+
+
+class NegativeBinomialFamily(Family):
+    """Negative binomial. `parametrization` is "logits" for (total_count, logits) or "mean" for (mean, total_count)."""
+
+    name = "negative_binomial"
+    support = constraints.nonnegative_integer
+    data_type = "univariate, discrete, bounded below"
+    domain = "y in {0, 1, 2, ...}"
+    use = "event counts with extra scatter"
+    loss = "negative binomial deviance, the Poisson deviance for large total_count"
+    noise = "Counts at a rate that differs from row to row in ways the features do not show; the variance is mean + mean^2 / total_count."
+    density = "p(y) = Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y, r = total_count, mean = r exp(logits)"
+    breaks = "Counts that scatter less than their mean cannot be had: total_count grows without end. Extra zeros bend the fit."
+    remedy = "poisson or binomial for less scatter, a zero-inflated or hurdle family for extra zeros; name unequal observation times as exposure."
+
+    def __init__(self, parametrization: str = "logits"):
+        if parametrization not in ("logits", "mean"):
+            raise unknown_name("parametrization", parametrization, ["logits", "mean"])
+        self.parametrization = parametrization
+        if parametrization == "mean":
+            self.parameters = {"mean": LINKS["softplus"], "total_count": LINKS["softplus"]}
+            self.known = ("exposure",)
+        else:
+            self.parameters = {"total_count": LINKS["softplus"], "logits": LINKS["identity"]}
+
+    def make(self, **parameters: Tensor) -> NegativeBinomial:
+        return MeanNegativeBinomial(**parameters) if self.parametrization == "mean" else NegativeBinomial(**parameters)
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        mean = positive_mean(y)
+        excess = y.double().var(0, correction=0) - mean
+        total_count = mean.square() / excess.clamp(min=1e-6 * mean.square())
+        total_count = torch.where(excess > 0, total_count, 1e6)
+        if self.parametrization == "mean":
+            return {"mean": mean, "total_count": total_count}
+        return {"total_count": total_count, "logits": (mean / total_count).log()}
