@@ -18,4 +18,13 @@ from .stirling import (
     stirling_error,
 )
 from .student_t import student_t_cdf, student_t_icdf, student_t_log_cdf, student_t_log_density
-from .von_mises import bessel_ratio, von_mises_cdf, von_mises_icdf, von_mises_log_cdf, von_mises_log_normalizer
+from .von_mises import (
+    bessel_ratio,
+    bessel_ratio_complement,
+    von_mises_cdf,
+    von_mises_excess,
+    von_mises_icdf,
+    von_mises_log_cdf,
+    von_mises_log_normalizer,
+    von_mises_mean_distance,
+)

@@ -92,6 +92,16 @@ def bessel_ratio(concentration):
 
 
 @in_float64
+def bessel_ratio_complement(concentration):
+    """1 - I1(k) / I0(k), which falls like 1 / (2 k), with all its digits; as `bessel_ratio`.
+
+    >>> round(bessel_ratio_complement(torch.tensor(1e6, dtype=torch.float64)).item() * 1e6, 9)
+    0.500000125
+    """
+    return -_ratio_minus_one(concentration)
+
+
+@in_float64
 def von_mises_log_normalizer(concentration):
     """log(2 pi I0(k)) - k, so that the log density of the angle t is -2 k sin^2(t / 2) minus this.
 
@@ -107,22 +117,60 @@ def _log_density(k, angle):
     return -2 * k * torch.sin(angle / 2) ** 2 - _LogI0e.apply(k) - math.log(2 * math.pi)
 
 
-def _log_tail(k, distance):
-    """log of the probability from `distance` to pi on one side of the location, 0 <= distance <= pi."""
+def _tail_rule(k, distance):
+    """Steps beyond `distance`, up to pi or to where nothing is left, and weights times the density relative to that at `distance`."""
     rest = math.pi - distance
-    empty = rest <= 0
-    rest = torch.where(empty, 1, rest)
     with torch.no_grad():
         # where the exponent reaches 40: the squared cosine of half the angle has fallen by 20 / k
         height = torch.sin(rest / 2) ** 2 - _DEPTH / 2 / k
         open_end = ~(height > 0)
         fraction = torch.where(open_end, 1, 1 - 2 * torch.asin(torch.sqrt(torch.where(open_end, 0.5, height))) / rest)
     nodes, weights = gauss_legendre(64, k)
-    width = rest * fraction
-    step = width.unsqueeze(-1) * nodes
+    width = (rest * fraction).unsqueeze(-1)
+    step = width * nodes
     exponent = 2 * k.unsqueeze(-1) * torch.sin(step / 2) * torch.sin(distance.unsqueeze(-1) + step / 2)
-    integral = (weights * torch.exp(-exponent)).sum(-1) * width
+    return step, width * weights * torch.exp(-exponent)
+
+
+def _log_tail(k, distance):
+    """log of the probability from `distance` to pi on one side of the location, 0 <= distance <= pi."""
+    empty = distance >= math.pi
+    integral = _tail_rule(k, torch.where(empty, math.pi - 1, distance))[1].sum(-1)
     return torch.where(empty, -torch.inf, _log_density(k, distance) + torch.log(integral))
+
+
+@in_float64
+def von_mises_excess(concentration, distance):
+    """E[max(T - distance, 0)] of the angle T from the location, on the side where T > 0: for the circular CRPS.
+
+    concentration k >= 0 and 0 <= distance <= pi broadcast; gradients in both.
+
+    >>> round(von_mises_excess(torch.tensor(0.0, dtype=torch.float64), 0.0).item(), 12)    # uniform: pi / 4
+    0.785398163397
+    """
+    k, distance = torch.broadcast_tensors(concentration, distance)
+    empty = distance >= math.pi
+    inner = torch.where(empty, math.pi - 1, distance)
+    step, weights = _tail_rule(k, inner)
+    return torch.where(empty, 0, torch.exp(_log_density(k, inner)) * (step * weights).sum(-1))
+
+
+@in_float64
+def von_mises_mean_distance(concentration):
+    """E|T - T'|, the mean angular distance of two independent angles: their difference has the density I0(2 k cos(t / 2)) / (2 pi I0(k)^2).
+
+    >>> round(von_mises_mean_distance(torch.tensor(0.0, dtype=torch.float64)).item(), 12)    # uniform: pi / 2
+    1.570796326795
+    """
+    k = concentration.unsqueeze(-1)
+    with torch.no_grad():
+        # where the exponent 4 k sin^2(t / 4) reaches 40
+        height = _DEPTH / 4 / k
+        end = torch.where(height < 0.5, 4 * torch.asin(torch.sqrt(torch.clamp(height, max=0.5))), math.pi)
+    nodes, weights = gauss_legendre(96, k)
+    t = end * nodes
+    log_density = _LogI0e.apply(2 * k * torch.cos(t / 2)) - 4 * k * torch.sin(t / 4) ** 2 - 2 * _LogI0e.apply(k)
+    return (end * weights * t * torch.exp(log_density)).sum(-1) / math.pi
 
 
 def _log_cdf(k, angle):
