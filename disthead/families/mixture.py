@@ -230,8 +230,11 @@ class Mixture(_Components, Continuous):
         check_level(level)
         exact = self._in_double()
 
+        def ends(below: Tensor) -> tuple[Tensor, Tensor]:
+            return exact._ends(below, (1 - level - below).clamp(min=0))
+
         def length(below: Tensor) -> Tensor:
-            lower, upper = exact._ends(below, level)
+            lower, upper = ends(below)
             return upper - lower
 
         grid = torch.linspace(0, 1 - level, 65, dtype=exact.dtype, device=self.device)
@@ -241,7 +244,7 @@ class Mixture(_Components, Continuous):
         refined = _golden_section(lambda below: -length(below), left, right, 40)
         candidates = torch.stack([refined, grid.gather(0, shortest).squeeze(0)])
         below = candidates.gather(0, length(candidates).argmin(0, keepdim=True)).squeeze(0)
-        lower, upper = exact._ends(below, level)
+        lower, upper = ends(below)
         return lower.to(self.dtype), upper.to(self.dtype)
 
     def _on_grid(self, y: Tensor) -> Tensor:
