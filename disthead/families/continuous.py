@@ -70,7 +70,7 @@ class Continuous(Univariate):
                 secant = (gap - gap_before) / (odds - before)
                 slope = torch.where(secant > 0, secant, 1.0)
             before, gap_before, after = odds, gap, odds - gap / slope
-            odds = torch.where((after > least) & (after < most), after, 0.5 * (least + most))
+            odds = torch.where((after >= least) & (after <= most), after, 0.5 * (least + most))
         none, all_outside = self._constant(0.0), self._constant(outside)
         for other in (exact._ends(none, all_outside), exact._ends(all_outside, none)):
             shorter = other[1] - other[0] <= upper - lower

@@ -11,7 +11,7 @@ from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import in_double, spread
 from disthead.links import LINKS
-from disthead.special import expm1mx, integrate
+from disthead.special import expm1mx, integrate, log_ndtr
 
 __all__ = ["LogNormal", "LogNormalFamily"]
 
@@ -55,13 +55,13 @@ class LogNormal(Continuous):
     def log_cdf(self, y: Tensor) -> Tensor:
         inside = y > 0
         z = self._standardised(torch.where(inside, y, 1.0))
-        return torch.where(inside, torch.special.log_ndtr(z), -torch.inf)
+        return torch.where(inside, log_ndtr(z), -torch.inf)
 
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         inside = y > 0
         z = self._standardised(torch.where(inside, y, 1.0))
-        return torch.where(inside, torch.special.log_ndtr(-z), 0.0)
+        return torch.where(inside, log_ndtr(-z), 0.0)
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         left = below <= above
@@ -112,8 +112,8 @@ class LogNormal(Continuous):
 
     def _crps_wide(self, y: Tensor, z: Tensor) -> Tensor:
         log_mean = math.log(2) + self.loc + 0.5 * self.scale.square()
-        taken = torch.exp(log_mean + torch.special.log_ndtr(z - self.scale))
-        mean_difference = torch.exp(log_mean + torch.special.log_ndtr(-self.scale / math.sqrt(2)))
+        taken = torch.exp(log_mean + log_ndtr(z - self.scale))
+        mean_difference = torch.exp(log_mean + log_ndtr(-self.scale / math.sqrt(2)))
         return y * (2 * torch.special.ndtr(z) - 1) - taken + mean_difference
 
     def _crps_narrow(self, y: Tensor, z: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import in_double, ratio, spread
 from disthead.links import LINKS
-from disthead.special import expm1mx
+from disthead.special import expm1mx, log_ndtr
 
 __all__ = ["Normal", "NormalFamily"]
 
@@ -46,11 +46,11 @@ class Normal(Continuous):
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
-        return torch.special.log_ndtr(self._standardised(y))
+        return log_ndtr(self._standardised(y))
 
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
-        return torch.special.log_ndtr(-self._standardised(y))
+        return log_ndtr(-self._standardised(y))
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         left = below <= above
