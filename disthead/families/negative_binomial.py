@@ -149,7 +149,7 @@ class MeanNegativeBinomial(NegativeBinomial):
         mean, log_mean = positive(mean, log_mean)
         total_count, log_total_count = positive(total_count, log_total_count)
         if exposure is not None:  # in double precision, which keeps the digits of the product
-            mean = wide(mean) * wide(exposure)
+            mean = wide(mean, log_mean) * wide(exposure)
             log_mean = wide(log_mean) + wide(exposure).log()
         self._store(total_count=total_count, log_total_count=log_total_count, expected=mean, log_expected=log_mean)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.errors import TargetError, locate
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import positive, tensors
 from disthead.families.family import Family
@@ -212,7 +213,6 @@ class VonMisesFamily(Family):
     density = "p(y) = exp(concentration cos(y - loc)) / (2 pi I0(concentration))"
     breaks = "Two opposite directions, as of an axis, average to none. Outliers pull the mean direction."
     remedy = "mixture for several directions; double the angles of an axis."
-    edge_remedy = ""
 
     def make(self, **parameters: Tensor) -> VonMises:
         return VonMises(**parameters)
@@ -223,3 +223,12 @@ class VonMisesFamily(Family):
         # the concentration whose mean resultant length this is, to a few per cent (Banerjee et al. 2005)
         concentration = length * (2 - length.square()) / (1 - length.square()).clamp(min=1e-6)
         return {"loc": torch.atan2(sine, cosine), "concentration": concentration.clamp(min=1e-3)}
+
+    def check_target(self, y: Tensor, column: str = "the target") -> None:
+        outside = y.isfinite() & ~self.support.check(y)
+        if outside.any():
+            raise TargetError(
+                f"{column} must be a direction in radians, from -pi to pi, got {locate(outside, y)}. "
+                "Turn degrees into radians, and wrap with torch.atan2(y.sin(), y.cos())."
+            )
+        super().check_target(y, column)
