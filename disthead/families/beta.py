@@ -51,9 +51,7 @@ class Beta(Continuous):
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support = constraints.unit_interval
 
-    def __init__(
-        self, concentration1=None, concentration0=None, *, log_concentration1=None, log_concentration0=None
-    ):
+    def __init__(self, concentration1=None, concentration0=None, *, log_concentration1=None, log_concentration0=None):
         a, b, log_a, log_b = tensors(concentration1, concentration0, log_concentration1, log_concentration0)
         a, log_a = positive(a, log_a)
         b, log_b = positive(b, log_b)
@@ -104,7 +102,7 @@ class Beta(Continuous):
 
     @in_double
     def entropy(self) -> Tensor:
-        """log B(a, b) - (a - 1) psi(a) - (b - 1) psi(b) + (a + b - 2) psi(a + b), by what each lacks of its asymptote."""
+        """log B(a, b) - (a - 1) psi(a) - (b - 1) psi(b) + (a + b - 2) psi(a + b)."""
         a, b, total = self.concentration1, self.concentration0, self._total
         leading = 0.5 * (self.log_concentration1 + self.log_concentration0 - 3 * total.log())
         return HALF_LOG_TWO_PI + leading + _lacking(a, 1) + _lacking(b, 1) - _lacking(total, 2)
@@ -125,7 +123,10 @@ class Beta(Continuous):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """(y - mean) (2 F(y) - 1) + 2 (y (1 - y) p(y) - B(2 a, 2 b) / B(a, b)^2) / (a + b), after Jordan, Krueger and Lerch 2019."""
+        """(y - mean) (2 F(y) - 1) + 2 (y (1 - y) p(y) - B(2 a, 2 b) / B(a, b)^2) / (a + b).
+
+        After Jordan, Krueger and Lerch 2019, rearranged so that large concentrations do not cancel.
+        """
         a, b = self.concentration1, self.concentration0
         inside = (y > 0) & (y < 1)
         inner = torch.where(inside, y, 0.5)
@@ -195,7 +196,7 @@ class MeanBeta(Beta):
 @register_kl(Beta, Beta)
 @in_double
 def _kl_beta(p: Beta, q: Beta) -> Tensor:
-    """The binomial deviance of q's concentrations from p's mean, and Stirling remainders that are small for large ones."""
+    """The binomial deviance of q's concentrations from p's mean, and remainders of Stirling errors."""
     pairs = ((p.concentration1, q.concentration1), (p.concentration0, q.concentration0))
     leading = sum(deviance(b, q._total * (a / p._total)) for a, b in pairs)
     remainder = sum(concentration_divergence(a, b) for a, b in pairs)
@@ -203,7 +204,7 @@ def _kl_beta(p: Beta, q: Beta) -> Tensor:
 
 
 class BetaFamily(Family):
-    """Beta. `parametrization` is "concentration" for (concentration1, concentration0) or "mean" for (mean, precision)."""
+    """Beta. `parametrization`: "concentration" for (concentration1, concentration0), "mean" for (mean, precision)."""
 
     name = "beta"
     support = _InsideUnitInterval()
@@ -213,11 +214,18 @@ class BetaFamily(Family):
     loss = "-(a - 1) log y - (b - 1) log(1 - y) + log B(a, b)"
     noise = "Proportions and rates strictly between 0 and 1, whose spread shrinks towards both ends."
     density = "p(y) = y^(a - 1) (1 - y)^(b - 1) / B(a, b), a = concentration1 = mean * precision, b = concentration0"
-    breaks = "Exact zeros and ones are impossible. A value very near an end costs many nats or, below concentration 1, gains them."
-    remedy = "a zero-inflated family or censoring for exact ends, mixture of betas for several peaks, binomial for counted shares."
+    breaks = (
+        "Exact zeros and ones are impossible. A value very near an end costs many nats or, below concentration 1, "
+        "gains them."
+    )
+    remedy = (
+        "a zero-inflated family or censoring for exact ends, mixture of betas for several peaks, binomial for "
+        "counted shares."
+    )
     edge_remedy = (
         "A target of exactly 0 or 1 has the density zero or infinity. Where the ends are outcomes of their own, take a "
-        "zero-inflated (or one-inflated) family; where they come from rounding or a limit of measurement, a censored one; "
+        "zero-inflated (or one-inflated) family; where they come from rounding or a limit of measurement, a "
+        "censored one; "
         "or squeeze by a stated amount, (y (n - 1) + 1/2) / n for n rows (Smithson and Verkuilen 2006)."
     )
 

@@ -58,7 +58,7 @@ class Continuous(Univariate):
         """
         check_level(level)
         exact, outside = self._in_double(), 1 - level
-        # The log-odds of the two tails, against which the logarithms of most densities at their ends are nearly straight.
+        # Against the log-odds of the two tails the difference of the log-densities at both ends is nearly a straight line.
         odds, most = self._constant(0.0), self._constant(36.0)
         least, slope = -most, torch.ones_like(most)
         before, gap_before = odds, odds
@@ -129,7 +129,7 @@ class Continuous(Univariate):
         return left + right
 
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """E[function(Y)] by the double-exponential rule over the quantiles on each side of the median, where a kink may be.
+        """E[function(Y)] by double-exponential rules over the quantiles on both sides of the median, where a kink may be.
 
         `function` takes points of shape (nodes, ...).
         """
@@ -152,7 +152,7 @@ class Continuous(Univariate):
         return torch.where(interior, y, edge)
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
-        """`_quantile` of probabilities that are neither 0 nor 1: by a bracketed search, unless there is a closed form."""
+        """`_quantile` of probabilities other than 0 and 1: by a bracketed search, unless there is a closed form."""
         below, above, _ = torch.broadcast_tensors(below, above, self._constant(0.0))
         log_below, log_above = below.log(), above.log()
         left = below <= above
@@ -167,7 +167,7 @@ class Continuous(Univariate):
     def _with_gradient(self, y: Tensor, log_below: Tensor | None = None, log_above: Tensor | None = None) -> Tensor:
         """y as the differentiable quantile at these log-probabilities, which are taken to be constant where not given.
 
-        By the implicit function theorem, in the logarithm of the smaller tail, where neither the tail nor the density underflows.
+        By the implicit function theorem, in the logarithm of the smaller tail, where nothing underflows.
         """
         y = y.detach()
         log_cdf, log_survival = self.log_cdf(y), self.log_survival(y)

@@ -108,7 +108,10 @@ class ExponentialFamily(Family):
     loss = "y / mean + log mean"
     noise = "Waiting time for an event that is equally likely at every moment: the spread equals the mean."
     density = "p(y) = rate exp(-rate y)"
-    breaks = "One parameter sets mean and spread together, so the intervals are wrong wherever the spread differs from the mean."
+    breaks = (
+        "One parameter sets mean and spread together, so the intervals are wrong wherever the spread differs from "
+        "the mean."
+    )
     remedy = "gamma or weibull, which have a shape of their own; log_normal for heavy tails."
 
     def make(self, **parameters: Tensor) -> Exponential:

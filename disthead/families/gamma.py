@@ -1,7 +1,5 @@
 """The gamma distribution: sums of waiting times, magnitudes whose spread is proportional to their mean."""
 
-import math
-
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
@@ -36,7 +34,7 @@ class Gamma(Continuous):
         rate: concentration over mean, shape (...,), positive, in units of 1 / y.
         log_concentration, log_rate: their logarithms; either or both may be given.
 
-    Densities are written by Stirling errors and deviances (Loader 2000), so that nothing cancels at large concentrations.
+    Densities are written by Stirling errors and deviances (Loader 2000): nothing cancels at large concentrations.
 
     >>> Gamma(1e6, 1e3).log_prob(torch.tensor(1e3))
     tensor(-0.9189)
@@ -161,7 +159,7 @@ class MeanGamma(Gamma):
 @register_kl(Gamma, Gamma)
 @in_double
 def _kl_gamma(p: Gamma, q: Gamma) -> Tensor:
-    """The Poisson deviance of q's concentration from p's mean in q's units, and a Stirling remainder that is small for large ones."""
+    """The Poisson deviance of q's concentration from p's mean in q's units, and a remainder of Stirling errors."""
     a, b = p.concentration, q.concentration
     return deviance(b, a * (q.rate / p.rate)) + concentration_divergence(a, b)
 
@@ -180,12 +178,16 @@ class GammaFamily(Family):
     domain = "y > 0"
     use = "magnitudes"
     loss = "gamma deviance"
-    noise = "Positive, right-skewed magnitudes whose spread is proportional to their mean, such as costs, rain or waiting times."
+    noise = (
+        "Positive, right-skewed magnitudes whose spread is proportional to their mean, such as costs, rain or "
+        "waiting times."
+    )
     density = "p(y) = rate^a y^(a - 1) exp(-rate y) / Gamma(a), a = concentration = mean * rate"
     breaks = "Zeros are impossible. Tails heavier than exponential are underestimated."
     remedy = "log_normal for heavy tails, weibull for lifetimes, a hurdle or zero-inflated family when there are zeros."
     edge_remedy = (
-        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its own (no claim, no rain), take "
+        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its own (no "
+        "claim, no rain), take "
         "a zero-inflated or hurdle family; where it stands for 'too small to measure', a censored one; "
         "or add a stated amount, such as half the smallest positive value."
     )
@@ -195,7 +197,7 @@ class GammaFamily(Family):
             raise unknown_name("parametrization", parametrization, ["rate", "mean"])
         self.parametrization = parametrization
         names = ("mean", "concentration") if parametrization == "mean" else ("concentration", "rate")
-        self.parameters = {name: LINKS["softplus"] for name in names}
+        self.parameters = dict.fromkeys(names, LINKS["softplus"])
 
     def make(self, **parameters: Tensor) -> Gamma:
         return MeanGamma(**parameters) if self.parametrization == "mean" else Gamma(**parameters)

@@ -113,9 +113,13 @@ class LaplaceFamily(Family):
     domain = "y in R"
     use = "robust regression"
     loss = "mean absolute error"
-    noise = "Symmetric, additive noise where large deviations are more common than the normal has them: exponential tails."
+    noise = (
+        "Symmetric, additive noise where large deviations are more common than the normal has them: exponential tails."
+    )
     density = "p(y) = exp(-|y - loc| / scale) / (2 scale)"
-    breaks = "Gross outliers still count in proportion to their distance. The sharp peak at loc fits smooth bulk poorly."
+    breaks = (
+        "Gross outliers still count in proportion to their distance. The sharp peak at loc fits smooth bulk poorly."
+    )
     remedy = "student_t when outliers are extreme, normal when the bulk is smooth and the tails are light."
 
     def make(self, **parameters: Tensor) -> Laplace:

@@ -17,7 +17,7 @@ __all__ = ["LogNormal", "LogNormalFamily"]
 
 
 class LogNormal(Continuous):
-    """Log-normal distribution: log y is normal, density exp(-z^2 / 2) / (y scale sqrt(2 pi)), z = (log y - loc) / scale.
+    """Log-normal distribution, density exp(-z^2 / 2) / (y scale sqrt(2 pi)), z = (log y - loc) / scale.
 
     Args:
         loc: mean of log y, shape (...,); exp(loc) is the median of y.
@@ -146,10 +146,14 @@ class LogNormalFamily(Family):
     loss = "mean squared error of log y"
     noise = "Multiplicative noise of many small independent causes: errors in per cent rather than in units."
     density = "p(y) = exp(-(log y - loc)^2 / (2 scale^2)) / (y scale sqrt(2 pi))"
-    breaks = "Values near zero are outliers on the logarithmic scale. The mean, exp(loc + scale^2 / 2), reacts strongly to the scale."
+    breaks = (
+        "Values near zero are outliers on the logarithmic scale. The mean, exp(loc + scale^2 / 2), reacts strongly "
+        "to the scale."
+    )
     remedy = "gamma or weibull when small values are common; a zero-inflated or hurdle family when there are zeros."
     edge_remedy = (
-        "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take a zero-inflated or hurdle family; "
+        "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take a zero-inflated "
+        "or hurdle family; "
         "where it stands for 'too small to measure', a censored one."
     )
 

@@ -24,10 +24,10 @@ __all__ = ["StudentT", "StudentTFamily"]
 
 
 class StudentT(Continuous):
-    """Student's t distribution with density proportional to (1 + z^2 / df)^(-(df + 1) / 2) / scale, z = (y - loc) / scale.
+    """Student's t distribution, density proportional to (1 + z^2 / df)^(-(df + 1) / 2) / scale, z = (y - loc) / scale.
 
     Args:
-        df: degrees of freedom, shape (...,), positive: 1 is the Cauchy distribution, from about 30 on it is nearly normal.
+        df: degrees of freedom, shape (...,), positive: 1 is the Cauchy distribution, above 30 it is nearly normal.
         loc: median, shape (...,).
         scale: half-width of the peak, shape (...,), positive, in the units of y.
         log_df, log_scale: their logarithms; either or both may be given.
@@ -35,7 +35,7 @@ class StudentT(Continuous):
     The mean needs df > 1 and is nan otherwise; the variance needs df > 2, is inf down to df > 1 and nan below.
 
     >>> StudentT(1.0, 0.0, 1.0).log_prob(torch.tensor(2e19))
-    tensor(-89.9269)
+    tensor(-90.0293)
     """
 
     arg_constraints = {"df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
@@ -98,7 +98,9 @@ class StudentT(Continuous):
         half = 0.5 * self.df
         # The digammas by what they lack of logarithms, whose difference is exact for large df.
         digammas = torch.log1p(0.5 / half) - digamma_error(half + 0.5) + digamma_error(half)
-        return (half + 0.5) * digammas + 0.5 * self.df.log() + log_beta(half, torch.full_like(half, 0.5)) + self.log_scale
+        return (
+            (half + 0.5) * digammas + 0.5 * self.df.log() + log_beta(half, torch.full_like(half, 0.5)) + self.log_scale
+        )
 
     @torch.no_grad()
     def _standard_sample(self, shape: Size) -> Tensor:
@@ -158,8 +160,13 @@ class StudentTFamily(Family):
     loss = "heavy-tailed: log(1 + z^2 / df)"
     noise = "Symmetric, additive noise with outliers; df says how many: few degrees of freedom, heavy tails."
     density = "p(y) = (1 + z^2 / df)^(-(df + 1) / 2) / (scale sqrt(df) B(df / 2, 1/2)), z = (y - loc) / scale"
-    breaks = "Little data cannot tell df from scale. The likelihood may have several peaks in loc. Skewed noise biases it."
-    remedy = "fixed={'df': 4} or shared=('df',) on little data, mixture for several peaks, log_normal for skewed positive targets."
+    breaks = (
+        "Little data cannot tell df from scale. The likelihood may have several peaks in loc. Skewed noise biases it."
+    )
+    remedy = (
+        "fixed={'df': 4} or shared=('df',) on little data, mixture for several peaks, log_normal for skewed "
+        "positive targets."
+    )
 
     def __init__(self, min_df: float = 2.0):
         if min_df < 0:

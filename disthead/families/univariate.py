@@ -65,8 +65,7 @@ class Univariate(Distribution):
 def in_double(method: Callable) -> Callable:
     """A method of a `Univariate` answered in double precision, and its answer in the precision of the question.
 
-    Inside the method `self` has its parameters, and the arguments have their values, in double precision. An argument is
-    a tensor or another distribution.
+    Inside the method the parameters of `self` and the arguments, tensors or distributions, are in double precision.
     """
 
     @functools.wraps(method)
@@ -101,7 +100,9 @@ def ratio(value: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
     """value / scale, also where the scale underflowed and only its logarithm is exact."""
     tiny = scale <= 2 * torch.finfo(scale.dtype).tiny
     half = torch.exp(-0.5 * torch.where(tiny, log_scale, 0.0)).detach()  # in two steps: exp(-log_scale) would overflow
-    quotient = torch.where(tiny, torch.where(tiny, value, 0.0) * half * half, value / torch.where(tiny, 1.0, scale.detach()))
+    quotient = torch.where(
+        tiny, torch.where(tiny, value, 0.0) * half * half, value / torch.where(tiny, 1.0, scale.detach())
+    )
     return quotient * torch.exp(log_scale.detach() - log_scale)
 
 

@@ -42,7 +42,7 @@ class Weibull(Continuous):
         self._store(scale=scale, concentration=concentration, log_scale=log_scale, log_concentration=log_concentration)
 
     def _log_hazard(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """log(y / scale), exact where y is close to the scale, and concentration times it: the log of the cumulative hazard."""
+        """log(y / scale), exact where y is close to the scale, and the log of the cumulative hazard."""
         near = (y - self.scale).abs() < 0.5 * self.scale
         close = torch.log1p(torch.where(near, (y - self.scale) / self.scale, 0.0))
         log_ratio = torch.where(near, close, y.log() - self.log_scale)
@@ -114,7 +114,7 @@ class Weibull(Continuous):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """y (1 - 2 exp(-h)) + mean (2^(-1 / concentration) - 2 P(1 + 1 / concentration, h)), h = (y / scale)^concentration.
+        """y (1 - 2 exp(-h)) + mean (2^(-1 / k) - 2 P(1 + 1 / k, h)), h = (y / scale)^k, k = concentration.
 
         P is the regularised incomplete gamma function. From E|Y - y| - E|Y - Y'| / 2, where min(Y, Y') is Weibull too.
         """
@@ -142,7 +142,7 @@ def _convexity(x: Tensor) -> Tensor:
 @register_kl(Weibull, Weibull)
 @in_double
 def _kl_weibull(p: Weibull, q: Weibull) -> Tensor:
-    """M - 1 - log M + log Gamma(1 + r) + gamma (r - 1) - log r, M = E[(Y / q.scale)^q.concentration], r the concentrations' ratio."""
+    """M - 1 - log M + log Gamma(1 + r) + gamma (r - 1) - log r, where M = E[(Y / q.scale)^q.concentration]."""
     power = q.concentration / p.concentration
     moment = torch.lgamma(1 + power)
     log_moment = q.concentration * (p.log_scale - q.log_scale) + moment  # of (Y / q.scale)^q.concentration
@@ -160,9 +160,13 @@ class WeibullFamily(Family):
     noise = "Lifetimes whose hazard grows (concentration > 1) or falls (< 1) as a power of age; minima of many causes."
     density = "p(y) = (k / scale) (y / scale)^(k - 1) exp(-(y / scale)^k), k = concentration"
     breaks = "Tails heavier than a power of y in the exponent, and hazards that rise first and fall later."
-    remedy = "log_normal for heavy tails or a hazard with a peak, gamma for sums of waiting times, a censored family for running lives."
+    remedy = (
+        "log_normal for heavy tails or a hazard with a peak, gamma for sums of waiting times, a censored family "
+        "for running lives."
+    )
     edge_remedy = (
-        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its own, take a zero-inflated "
+        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its own, take a "
+        "zero-inflated "
         "or hurdle family; where it stands for 'too small to measure', a censored one."
     )
 

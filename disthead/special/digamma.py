@@ -10,10 +10,10 @@ _LARGE = 10.0
 
 @in_float64
 def digamma_error(x):
-    """log(x) - digamma(x) for x > 0, about 1 / (2 x): what digamma lacks of the logarithm, without cancellation for large x.
+    """log(x) - digamma(x) for x > 0, about 1 / (2 x): what digamma lacks of the logarithm, without cancellation.
 
-    With `stirling_error` it writes the entropies and divergences of gamma and beta distributions. Asymptotic series from 10 on, below
-    that the recurrence x -> x + 1.
+    With `stirling_error` it writes the entropies and divergences of gamma and beta distributions.
+    Asymptotic series from 10 on, below that the recurrence x -> x + 1.
 
     >>> round(digamma_error(torch.tensor(1.0, dtype=torch.float64)).item(), 13)    # Euler's constant
     0.5772156649015
