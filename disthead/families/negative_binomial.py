@@ -15,7 +15,7 @@ from disthead.families.family import Family
 from disthead.families.poisson import positive_mean
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
-from disthead.special import log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
+from disthead.special import integer_inverse, log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
 
 __all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]
 
@@ -41,7 +41,7 @@ class NegativeBinomial(Discrete):
         "probs": constraints.half_open_interval(0.0, 1.0),
     }
     support = constraints.nonnegative_integer
-    _search_steps = 36
+    _search_steps = 30
 
     def __init__(self, total_count=None, logits=None, *, probs=None, log_total_count=None):
         one_of("negative_binomial", logits=logits, probs=probs)
@@ -71,6 +71,11 @@ class NegativeBinomial(Discrete):
 
     @property
     @in_double
+    def stddev(self) -> Tensor:
+        return self.variance.sqrt()
+
+    @property
+    @in_double
     def mode(self) -> Tensor:
         """The largest integer up to (total_count - 1) exp(logits), 0 below a total count of 1."""
         return ((self.total_count - 1).clamp(min=0) * self.logits.exp()).floor()
@@ -86,10 +91,18 @@ class NegativeBinomial(Discrete):
 
     def _bulk(self) -> tuple[Tensor, Tensor]:
         tail = torch.full_like(self.mean, OUTSIDE)
-        return self._bracket(tail, tail)
+        return self._spread(tail, tail)
+
+    def _spread(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        return concentrated(self.mean, self.variance, 1 / 3 + 1 / softplus(-self.logits), below, above)
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        return concentrated(self.mean, self.variance, 1 / 3 + 1 / softplus(-self.logits), below, above)
+        """First the power of 2^(1/4): at small total counts a quantile may have any magnitude below the mean."""
+        lower, upper = self._spread(below, above)
+        steps = integer_inverse(lambda e: self.cdf(torch.exp2(e / 4) - 1), below, 0, 4096, 12)
+        most = torch.exp2(steps / 4).ceil() - 1
+        least = torch.where(steps > 0, torch.exp2((steps - 1) / 4).floor() - 1, 0.0)
+        return torch.maximum(lower, least), torch.minimum(upper, most)
 
     @torch.no_grad()
     def sample(self, sample_shape=Size()) -> Tensor:
