@@ -58,7 +58,7 @@ class Continuous(Univariate):
         """
         check_level(level)
         exact, outside = self._in_double(), 1 - level
-        # Against the log-odds of the two tails the difference of the log-densities at both ends is nearly a straight line.
+        # Against the log-odds of the two tails the difference of the log-densities at the ends is nearly straight.
         odds, most = self._constant(0.0), self._constant(36.0)
         least, slope = -most, torch.ones_like(most)
         before, gap_before = odds, odds
@@ -107,6 +107,11 @@ class Continuous(Univariate):
         mean = self.mean
         return self._expectation(lambda y: (y - mean).square())
 
+    @property
+    @in_double
+    def stddev(self) -> Tensor:
+        return self.variance.sqrt()
+
     @in_double
     def entropy(self) -> Tensor:
         """E[-log p(Y)] in nats, by quadrature over the quantiles."""
@@ -129,7 +134,7 @@ class Continuous(Univariate):
         return left + right
 
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """E[function(Y)] by double-exponential rules over the quantiles on both sides of the median, where a kink may be.
+        """E[function(Y)] by double-exponential rules over the quantiles on each side of the median, a likely kink.
 
         `function` takes points of shape (nodes, ...).
         """

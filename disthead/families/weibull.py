@@ -58,7 +58,9 @@ class Weibull(Continuous):
 
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
-        return -torch.expm1(self.log_survival(y))
+        inside = y > 0
+        _, log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
+        return torch.where(inside, -torch.expm1(-log_hazard.clamp(max=60).exp()), 0.0)  # exp(-exp(60)) is zero
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
@@ -67,7 +69,9 @@ class Weibull(Continuous):
         early, late = log_hazard < -30, log_hazard > 0  # exp(-30) is the relative error of 1 - exp(-h) = h
         middle = torch.where(early | late, 0.0, log_hazard).exp()
         value = torch.where(early, log_hazard - 0.5 * log_hazard.clamp(max=0).exp(), torch.log(-torch.expm1(-middle)))
-        value = torch.where(late, torch.log1p(-torch.exp(-torch.where(late, log_hazard, 0.0).exp())), value)
+        value = torch.where(
+            late, torch.log1p(-torch.exp(-torch.where(late, log_hazard, 0.0).clamp(max=60).exp())), value
+        )
         return torch.where(inside, value, -torch.inf)
 
     @in_double
@@ -120,7 +124,7 @@ class Weibull(Continuous):
         """
         inside = y > 0
         _, log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
-        hazard = torch.where(inside, log_hazard.exp(), 0.0)
+        hazard = torch.where(inside, log_hazard.clamp(max=60).exp(), 0.0)
         power = 1 / self.concentration
         log_mean = self.log_scale + torch.lgamma(1 + power)
         taken = torch.exp(log_mean + log_gammainc(1 + power, hazard))
