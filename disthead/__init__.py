@@ -1,0 +1,25 @@
+"""disthead: the last layer of a model becomes a probability distribution.
+
+    features -> DistributionHead -> Distribution -> loss (nll), predictions, scores, decisions
+"""
+
+from disthead.families import Distribution, Family, families, get_family
+from disthead.head import DistributionHead
+from disthead.links import LINKS, Link, get_link
+from disthead.losses import nll
+from disthead.marginal import marginal
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LINKS",
+    "Distribution",
+    "DistributionHead",
+    "Family",
+    "Link",
+    "families",
+    "get_family",
+    "get_link",
+    "marginal",
+    "nll",
+]

@@ -1,0 +1,59 @@
+"""What went wrong, where, and what to try: the wording of errors, in one place."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["TargetError", "locate", "pick", "unknown_name"]
+
+
+class TargetError(ValueError):
+    """A target that the distribution cannot have produced: outside the support, missing or infinite."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
+    """The error for a name that does not exist, with the nearest names that do.
+
+    >>> print(unknown_name("link", "softplsu", ["identity", "softplus"]))
+    unknown link 'softplsu'; did you mean 'softplus'? Known: identity, softplus.
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.6)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
+    return ValueError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}.")
+
+
+def pick(kind: str, name: str, table: dict):
+    """`table[name]`, or the error that names the nearest entries."""
+    if name not in table:
+        raise unknown_name(kind, name, table)
+    return table[name]
+
+
+def locate(bad: Tensor, values: Tensor, limit: int = 3) -> str:
+    """Where the marked values are, for a message: how many, and the first few with their rows.
+
+    `bad` is a boolean tensor with the shape of `values`; the first dimension counts rows, the rest are columns.
+
+    >>> y = torch.tensor([1.0, -2.0, 3.0, -4.0])
+    >>> locate(y < 0, y)
+    '2 of 4 values: -2 at row 1, -4 at row 3'
+    """
+    positions = bad.nonzero()[:limit].tolist()
+    found = [f"{_number(values[tuple(position)])} at {_place(position)}" for position in positions]
+    count = int(bad.sum())
+    rest = ", ..." if count > limit else ""
+    return f"{count} of {bad.numel()} values: {', '.join(found)}{rest}"
+
+
+def _place(position: Sequence[int]) -> str:
+    if not position:
+        return "the only entry"
+    row, *columns = position
+    return f"row {row}" + "".join(f", column {column}" for column in columns)
+
+
+def _number(value: Tensor) -> str:
+    return f"{value.item():.7g}"

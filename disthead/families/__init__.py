@@ -1,0 +1,24 @@
+"""The families, one file each, in the order of figure 5.11 of Prince (2023) and then those beside it."""
+
+# isort: off  (the order of import is the order of `families()`)
+from disthead.families.distribution import Distribution
+from disthead.families.family import Family, families, get_family
+from disthead.families.normal import Normal, NormalFamily
+from disthead.families.laplace import Laplace, LaplaceFamily
+from disthead.families.student_t import StudentT, StudentTFamily
+from disthead.families.mixture import Mixture, MixtureFamily, NormalMixtureFamily
+from disthead.families.exponential import Exponential, ExponentialFamily
+from disthead.families.gamma import Gamma, GammaFamily
+from disthead.families.beta import Beta, BetaFamily
+#MVN
+from disthead.families.von_mises import VonMises, VonMisesFamily
+from disthead.families.bernoulli import Bernoulli, BernoulliFamily
+from disthead.families.categorical import Categorical, CategoricalFamily
+from disthead.families.poisson import Poisson, PoissonFamily
+#PL
+from disthead.families.negative_binomial import NegativeBinomial, NegativeBinomialFamily
+from disthead.families.log_normal import LogNormal, LogNormalFamily
+from disthead.families.weibull import Weibull, WeibullFamily
+from disthead.families.independent import Independent
+from disthead.families.affine import Affine
+# isort: on

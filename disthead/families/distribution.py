@@ -1,0 +1,138 @@
+"""`Distribution`: what every distribution of the library has in common."""
+
+import math
+from collections.abc import Callable
+from typing import ClassVar, Self
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Size, Tensor
+
+__all__ = ["Distribution", "positive", "tensors", "wide"]
+
+
+def tensors(*values: "Tensor | float | None") -> list:
+    """Numbers and tensors as tensors of one floating dtype on one device, at least single precision; None stays None."""
+    given = [value for value in values if isinstance(value, Tensor)]
+    dtype = torch.get_default_dtype()
+    floating = [value.dtype for value in given if value.is_floating_point()]
+    if floating:
+        dtype = torch.float32
+        for other in floating:
+            dtype = torch.promote_types(dtype, other)
+    device = next((value.device for value in given if value.ndim), given[0].device if given else None)
+    return [None if value is None else torch.as_tensor(value, dtype=dtype, device=device) for value in values]
+
+
+def positive(value: Tensor | None, log_value: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A positive parameter and its logarithm, either made from the other where only one is given.
+
+    Both are kept because each is exact where the other is not: `log_value` where `value` underflows,
+    `value` where it is large and its logarithm rounds it.
+    """
+    if value is None:
+        if log_value is None:
+            raise TypeError("a positive parameter needs its value or its logarithm")
+        return log_value.exp(), log_value
+    return value, value.log() if log_value is None else log_value
+
+
+def wide(value: Tensor, log_value: Tensor | None = None) -> Tensor:
+    """The value in double precision, through its logarithm where it underflowed in its own."""
+    if value.dtype == torch.float64 or value.device.type == "mps":  # mps has no double precision
+        return value
+    if log_value is None:
+        return value.double()
+    tiny = value <= 2 * torch.finfo(value.dtype).tiny
+    return torch.where(tiny, log_value.double().exp(), value.double())
+
+
+class Distribution(TorchDistribution):
+    """A probability distribution: what a head returns and everything after it asks.
+
+    It is a Pyro distribution (`pyro.sample`, `mask`, `to_event`, `expand`) and so a torch distribution, whose questions
+    it answers completely: `log_prob cdf log_cdf log_survival icdf mean median mode variance stddev entropy sample rsample
+    interval highest_density crps pit`. Where the mathematics has no answer the question raises NotImplementedError
+    and says why.
+
+    Nothing is validated here, so that it runs without host synchronisation and under `torch.compile`: parameter values
+    are checked by `Family.distribution`, targets once, at the data boundary, by `Family.check_target`.
+
+    Subclasses call `_store` with their parameters; `parameter_dims` says how many trailing dimensions of each belong
+    to one distribution (1 for the logits of a categorical, 2 for a scale matrix).
+    """
+
+    parameter_dims: ClassVar[dict[str, int]] = {}
+    has_rsample = False
+
+    def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
+        """Keep the parameters under their names, broadcast against each other over the batch."""
+        dims = {name: self.parameter_dims.get(name, 0) for name in parameters}
+        batch_shape = torch.broadcast_shapes(*(p.shape[: p.ndim - dims[name]] for name, p in parameters.items()))
+        self._names = tuple(parameters)
+        for name, parameter in parameters.items():
+            setattr(self, name, parameter.expand(batch_shape + parameter.shape[parameter.ndim - dims[name] :]))
+        super().__init__(batch_shape, Size(event_shape), validate_args=False)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The distribution with `function` applied to each parameter: `dist.map(torch.detach)`, `dist.map(lambda p: p.cpu())`.
+
+        The function may change the batch dimensions, which come first, and must leave the parameter's own, which come last.
+        """
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        new._store(tuple(self.event_shape), **{name: function(getattr(self, name)) for name in self._names})
+        return new
+
+    def __getitem__(self, index) -> Self:
+        """The distributions at `index` of the batch: `dist[:10]`, `dist[rows]`."""
+        index = index if isinstance(index, tuple) else (index,)
+        return self.map(lambda parameter: parameter[index])
+
+    def expand(self, batch_shape, _instance=None) -> Self:
+        batch_shape, old = Size(batch_shape), len(self.batch_shape)
+        return self.map(lambda parameter: parameter.expand(batch_shape + parameter.shape[old:]))
+
+    def to_event(self, reinterpreted_batch_ndims: int | None = None) -> "Distribution":
+        """Declare the last batch dimensions as one event of independent outputs, whose log-probabilities add up."""
+        from disthead.families.independent import Independent
+
+        count = len(self.batch_shape) if reinterpreted_batch_ndims is None else reinterpreted_batch_ndims
+        return Independent(self, count) if count else self
+
+    def affine(self, loc: Tensor, scale: Tensor) -> "Distribution":
+        """The distribution of `loc + scale * y`, with the exact change of variable; `scale` is positive."""
+        from disthead.families.affine import Affine
+
+        return Affine(self, loc, scale)
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The parameters by name, as the family declares them."""
+        return {name: getattr(self, name) for name in self._names if not name.startswith("log_")}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return getattr(self, self._names[0]).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return getattr(self, self._names[0]).device
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}: {list(value.shape)}" for name, value in self.parameters.items())
+        return f"{type(self).__name__}({shapes})"
+
+    @property
+    def stddev(self) -> Tensor:
+        return self.variance.sqrt()
+
+    def sample(self, sample_shape=Size()) -> Tensor:
+        with torch.no_grad():
+            return self.rsample(sample_shape)
+
+    def _unanswered(self, question: str, reason: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} has no {question}: {reason}")
+
+
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)

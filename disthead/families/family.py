@@ -1,0 +1,296 @@
+"""`Family`: the declaration of a kind of distribution, and how raw outputs become one."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from disthead.errors import TargetError, locate, pick, unknown_name
+from disthead.families.distribution import Distribution, tensors
+from disthead.links import Link, get_link
+
+__all__ = ["Family", "families", "get_family"]
+
+
+class Family(ABC):
+    """A kind of distribution: its parameters with their links, its support, and the row of the table that it fills.
+
+    A family holds no numbers of its own. It makes distributions, from parameter values (`distribution`) or from the raw
+    outputs of a layer (`from_raw`), says where a marginal fit starts (`start`) and which targets it can take
+    (`check_target`).
+
+    Subclasses set the class attributes below and, in `__init__`, nothing but their options; `option_defaults` is read
+    off their signature.
+
+    Attributes:
+        name: the name by which users choose it.
+        parameters: parameter name -> default link, in the order of the raw outputs.
+        shapes: the shape of each parameter of one distribution, `()` where it is left out.
+        support: the values a target may take, a constraint of `torch.distributions`.
+        data_type, domain, use: the row of the table (Prince 2023, figure 5.11).
+        loss: the classical loss it turns into.
+        noise, density, breaks, remedy: what `disthead explain` says: the assumed noise, the formula,
+            when it breaks and what to try then.
+        edge_remedy: what to do about targets exactly on the edge of the support.
+        known: quantities that a caller may give per row, by name, such as `total_count` or `exposure`.
+    """
+
+    name: ClassVar[str]
+    parameters: Mapping[str, Link]
+    shapes: Mapping[str, tuple[int, ...]] = {}
+    support: constraints.Constraint
+    data_type: ClassVar[str]
+    domain: ClassVar[str]
+    use: ClassVar[str]
+    loss: ClassVar[str]
+    noise: ClassVar[str]
+    density: ClassVar[str]
+    breaks: ClassVar[str]
+    remedy: ClassVar[str]
+    edge_remedy: ClassVar[str] = ""
+    known: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def is_discrete(self) -> bool:
+        return self.support.is_discrete
+
+    @property
+    def event_dim(self) -> int:
+        return self.support.event_dim
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one target; `()` for a number, `(K,)` for a vector family."""
+        return ()
+
+    @classmethod
+    def with_event_shape(cls, event_shape: tuple[int, ...], **options) -> "Family":
+        """The family for targets of that shape: a vector family takes its dimension from it, others leave it alone."""
+        return cls(**options)
+
+    @abstractmethod
+    def make(self, **parameters: Tensor) -> Distribution:
+        """The distribution from parameter tensors, unchecked; positive ones may come as `log_...` too."""
+
+    @abstractmethod
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        """Parameter values near the maximum likelihood fit to targets `y` of shape (N, ...): where its search starts.
+
+        One value for each entry of the trailing dimensions of `y` (several outputs have a fit of their own each).
+        """
+
+    def distribution(self, **parameters: "Tensor | float") -> Distribution:
+        """The distribution with these parameter values, tensors or numbers, which broadcast.
+
+        Raises:
+            ValueError: for a parameter that does not exist, is missing, or has values it may not take.
+        """
+        given = dict(zip(parameters, tensors(*parameters.values()), strict=True))
+        try:
+            dist = self.make(**given)
+        except TypeError as error:
+            raise self._signature_error(given) from error
+        if not torch.compiler.is_compiling():
+            self._check_parameters(dist, given)
+        return dist
+
+    def from_raw(self, raw: Tensor) -> Distribution:
+        """The distribution from raw outputs of shape (..., P), through the default links, parameters in declared order."""
+        return self.make(**self.constrain(self.split(raw), self.parameters))
+
+    def split(self, raw: Tensor) -> dict[str, Tensor]:
+        """Raw outputs (..., P) -> the raw outputs of each parameter, in the shape its link takes."""
+        sizes = [math.prod(self.raw_shape(name)) for name in self.parameters]
+        if raw.shape[-1] != sum(sizes):
+            raise ValueError(
+                f"{self.name} takes {sum(sizes)} raw outputs in the last dimension "
+                f"({', '.join(f'{name}: {size}' for name, size in zip(self.parameters, sizes, strict=True))}), "
+                f"got a tensor of shape {tuple(raw.shape)}."
+            )
+        parts = raw.split(sizes, -1)
+        return {
+            name: part.reshape(raw.shape[:-1] + self.raw_shape(name))
+            for name, part in zip(self.parameters, parts, strict=True)
+        }
+
+    def raw_shape(self, name: str, link: Link | None = None) -> tuple[int, ...]:
+        """The shape of the raw outputs behind one parameter of one distribution."""
+        return (link or self.parameters[name]).raw_shape(self.shapes.get(name, ()))
+
+    def constrain(self, raw: Mapping[str, Tensor], links: Mapping[str, Link]) -> dict[str, Tensor]:
+        """Raw outputs by parameter -> what `make` takes: values, logarithms of the positive ones, logits of those in (0, 1)."""
+        values = {}
+        for name, part in raw.items():
+            link = links[name]
+            if name == "logits":
+                values[name] = link.logits(part)
+                continue
+            values[name] = link.forward(part)
+            if link.codomain is constraints.unit_interval:
+                values["logits_" + name] = link.logits(part)
+            elif link.is_positive:
+                values["log_" + name] = link.log(part)
+        return values
+
+    def unconstrain(self, values: Mapping[str, Tensor], links: Mapping[str, Link]) -> dict[str, Tensor]:
+        """Parameter values -> raw outputs: where the bias of a layer has to be to give them."""
+        raw = {}
+        for name, value in values.items():
+            link = links[name]
+            if name != "logits":
+                raw[name] = link.inverse(value)
+            elif link.logits(value) is value:
+                raw[name] = value
+            else:
+                raw[name] = link.inverse(value.sigmoid())
+        return raw
+
+    def resolve_links(self, links: Mapping[str, "str | Link"] | None) -> dict[str, Link]:
+        """The default links with those of `links` in their place, checked against what each parameter may be.
+
+        Raises:
+            ValueError: for an unknown parameter or link, with the nearest names, or a link onto the wrong values.
+        """
+        resolved = dict(self.parameters)
+        for name, choice in (links or {}).items():
+            default = pick(f"parameter of {self.name}", name, resolved)
+            link = get_link(choice)
+            lower = getattr(default.codomain, "lower_bound", 0)
+            if lower and link.is_positive and isinstance(choice, str):
+                link = link.shifted(lower)
+            if not _fits(link, default, name):
+                raise ValueError(
+                    f"the link {link.name!r} of {self.name}'s {name} gives values in {describe(link.codomain)}, "
+                    f"{name} must be in {describe(default.codomain)}. Try {default.name!r}"
+                    + (" or 'exp'." if default.name == "softplus" else ".")
+                )
+            resolved[name] = link
+        return resolved
+
+    def check_target(self, y: Tensor, column: str = "the target") -> None:
+        """Refuse targets that this family cannot have produced, naming rows, values and families that could.
+
+        Raises:
+            TargetError: for NaN, infinite values or values outside the support.
+        """
+        if y.is_floating_point():
+            missing = ~y.isfinite()
+            if missing.any():
+                raise TargetError(
+                    f"{column} must be finite, got NaN or infinity in {locate(missing, y)}. "
+                    "Drop or impute these rows; nothing is dropped silently."
+                )
+        inside = self.support.check(y)
+        if inside.all():
+            return
+        where = locate(~inside, y)
+        takers = [other for other in _families_that_take(y) if other != self.name]
+        advice = f" {self.edge_remedy}" if self.edge_remedy and self._on_edge(y[~inside]) else ""
+        raise TargetError(
+            f"{column} must be in the support of {self.name} ({self.domain}), got {where}."
+            + (f" Families that take such targets: {', '.join(takers)}." if takers and y.ndim == 1 else "")
+            + advice
+        )
+
+    def _on_edge(self, values: Tensor) -> bool:
+        """Whether all the refused values lie exactly on the edge of the support, 0 (or 1 for a proportion)."""
+        return bool(((values == 0) | (values == getattr(self.support, "upper_bound", 0))).all())
+
+    def _check_parameters(self, dist: Distribution, given: Mapping[str, Tensor]) -> None:
+        for name in given:
+            constraint = dist.arg_constraints.get(name)
+            value = given[name]
+            if constraint is None:
+                continue
+            valid = constraint.check(value)
+            if not valid.all():
+                bad = ~valid.reshape(valid.shape + (1,) * (value.ndim - valid.ndim)).expand(value.shape)
+                raise ValueError(f"{name} of {self.name} must be {describe(constraint)}, got {locate(bad, value)}.")
+
+    def _signature_error(self, given: Mapping[str, Tensor]) -> ValueError:
+        accepted = [*self.parameters, *(n for n in ("probs",) if "logits" in self.parameters)]
+        for name in given:
+            if name not in accepted:
+                return unknown_name(f"parameter of {self.name}", name, accepted)
+        missing = [name for name in self.parameters if name not in given]
+        return ValueError(f"{self.name} needs the parameters {', '.join(self.parameters)}; missing: {', '.join(missing)}.")
+
+    def __repr__(self) -> str:
+        links = ", ".join(f"{name}: {link}" for name, link in self.parameters.items())
+        return f"{type(self).__name__}({links})"
+
+
+def _fits(link: Link, default: Link, name: str) -> bool:
+    if name == "logits":
+        return link.has_logits and (link.name == "identity" or link.codomain is default.codomain or default.name == "identity")
+    if default.codomain is constraints.unit_interval:
+        return link.codomain is constraints.unit_interval
+    if default.is_positive:
+        return link.is_positive
+    return link.codomain is default.codomain and link.raw_shape((2, 2)) == default.raw_shape((2, 2))
+
+
+def describe(constraint: constraints.Constraint) -> str:
+    names = {
+        constraints.real: "any real number",
+        constraints.positive: "positive",
+        constraints.nonnegative: "zero or more",
+        constraints.unit_interval: "between 0 and 1",
+        constraints.simplex: "probabilities that sum to one",
+        constraints.real_vector: "real numbers",
+        constraints.lower_cholesky: "lower triangular with a positive diagonal",
+    }
+    return names.get(constraint, repr(constraint))
+
+
+def _descendants(family: type[Family]) -> list[type[Family]]:
+    found = []
+    for child in family.__subclasses__():
+        found += [child, *_descendants(child)]
+    return found
+
+
+def _table() -> dict[str, type[Family]]:
+    return {family.name: family for family in _descendants(Family) if "name" in family.__dict__}
+
+
+def families() -> list[str]:
+    """The names of all families, those of figure 5.11 first.
+
+    >>> families()[:3]
+    ['normal', 'laplace', 'student_t']
+    """
+    return list(_table())
+
+
+def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **options) -> Family:
+    """The family of that name, with its options; a `Family` is passed through.
+
+    `event_shape` is the shape of one target, from which a vector family takes its dimension.
+
+    Raises:
+        ValueError: for an unknown family or option, with the nearest names.
+
+    >>> get_family("normal").parameters["scale"].name
+    'softplus'
+    """
+    if isinstance(name, Family):
+        if options:
+            raise ValueError(f"options {', '.join(options)} belong to a family given by name, got the Family {name!r}.")
+        return name
+    family = pick("family", name, _table())
+    return family.with_event_shape(tuple(event_shape), **options)
+
+
+def _families_that_take(y: Tensor) -> list[str]:
+    """Families for single numbers whose support holds every value of `y`."""
+    found = []
+    for name, family in _table().items():
+        support = family.__dict__.get("support")
+        if support is not None and support.event_dim == 0 and bool(support.check(y).all()):
+            found.append(name)
+    return found

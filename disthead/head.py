@@ -1,0 +1,208 @@
+"""`DistributionHead`: the last layer of a model, whose output is a probability distribution."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from disthead.errors import pick
+from disthead.families.distribution import Distribution
+from disthead.families.family import Family, describe, get_family
+from disthead.links import Link
+
+__all__ = ["DistributionHead"]
+
+
+class DistributionHead(nn.Module):
+    """A linear layer whose outputs pass through links and become the parameters of a distribution.
+
+    Args:
+        family: a name (`disthead.families()`) or a `Family`.
+        in_features: size of the features.
+        event_shape: shape of one target. `(D,)` gives D independent outputs; a vector family takes its dimension from it.
+        links: another link for a parameter, by name: `{"scale": "exp"}`.
+        fixed: a parameter that is a constant: `{"scale": 1.0}` makes the normal's loss the mean squared error.
+        shared: parameters that are one learned value for all inputs, `("scale",)` or `"all"`. All others are predicted.
+        feature_dim: the dimension of the features that is projected; 1 for images (N, C, H, W), which become (N, H, W).
+        family_options: what the family takes: `num_classes=10`, `component="normal"`, `parametrization="mean"` ...
+
+    Shapes: features (..., in_features) -> distribution with batch_shape (...,) and event_shape.
+    Under autocast and for low-precision features everything is computed in float32.
+
+    Raises:
+        ValueError: for an unknown family, parameter, link or option, with the nearest names.
+
+    >>> head = DistributionHead("normal", in_features=3)
+    >>> head(torch.zeros(5, 3)).batch_shape
+    torch.Size([5])
+    """
+
+    def __init__(
+        self,
+        family: "str | Family",
+        in_features: int,
+        *,
+        event_shape: Sequence[int] = (),
+        links: "Mapping[str, str | Link] | None" = None,
+        fixed: "Mapping[str, float | Tensor] | None" = None,
+        shared: "Sequence[str] | Literal['all']" = (),
+        feature_dim: int = -1,
+        **family_options,
+    ):
+        super().__init__()
+        self.family = get_family(family, event_shape=tuple(event_shape), **family_options)
+        self.in_features = in_features
+        self.feature_dim = feature_dim
+        self.event_shape = self._resolved_event_shape(tuple(event_shape))
+        self.links = self.family.resolve_links(links)
+        fixed = dict(fixed or {})
+        shared = self._shared_names(shared, fixed)
+        self.predicted = tuple(name for name in self.links if name not in fixed and name not in shared)
+        self.shared = nn.ParameterDict({name: nn.Parameter(torch.zeros(self._raw_shape(name))) for name in shared})
+        self.fixed = {name: self._fixed_value(name, value) for name, value in fixed.items()}
+        self._sizes = [math.prod(self._raw_shape(name)) for name in self.predicted]
+        self.linear = nn.Linear(in_features, sum(self._sizes)) if self.predicted else None
+
+    def forward(self, features: Tensor, **known: Tensor) -> Distribution:
+        """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`."""
+        return self._distribution(self._raw(features), **known)
+
+    def params(self, features: Tensor) -> dict[str, Tensor]:
+        """The parameters of `head(features)` by name: what is exported. Each has shape batch_shape + its own."""
+        values = self._constrain(self._raw(features))
+        return {name: values[name] for name in self.links}
+
+    @torch.no_grad()
+    def initialize(self, y: Tensor, **known: Tensor) -> Self:
+        """Start from the marginal maximum likelihood fit of targets `y` (..., *event_shape): sets the bias terms only.
+
+        The fit is one distribution for all rows, with this head's links, fixed values and outputs (L-BFGS in double
+        precision); `known` are per-row quantities as in `forward`.
+
+        Raises:
+            TargetError: for targets outside the support, with rows and values.
+        """
+        from disthead.marginal import fit_biases
+
+        biases = fit_biases(self, y, known)
+        for name, value in self.shared.items():
+            value.copy_(biases[name])
+        if self.linear is not None:
+            self.linear.bias.copy_(torch.cat([biases[name].flatten() for name in self.predicted]))
+        return self
+
+    def extra_repr(self) -> str:
+        parts = [f"{name}={link.name}" for name, link in self.links.items() if name in self.predicted]
+        parts += [f"{name} shared" for name in self.shared]
+        parts += [f"{name} fixed" for name in self.fixed]
+        return f"{self.family.name}, event_shape={self.event_shape}, " + ", ".join(parts)
+
+    def _raw(self, features: Tensor) -> dict[str, Tensor]:
+        """Raw outputs by parameter, predicted and shared, each of shape batch_shape + event + its raw shape."""
+        self._check_features(features)
+        features = features.movedim(self.feature_dim, -1)
+        batch_shape = features.shape[:-1]
+        raw = {}
+        if self.linear is not None:
+            weight, bias = self.linear.weight, self.linear.bias
+            dtype = _at_least_single(torch.promote_types(features.dtype, weight.dtype))
+            with torch.autocast(features.device.type, enabled=False):
+                output = nn.functional.linear(features.to(dtype), weight.to(dtype), bias.to(dtype))
+            for name, part in zip(self.predicted, output.split(self._sizes, -1), strict=True):
+                raw[name] = part.reshape(batch_shape + self._raw_shape(name))
+        for name, value in self.shared.items():
+            raw[name] = value.to(_at_least_single(value.dtype)).expand(batch_shape + value.shape)
+        return {name: raw[name] for name in self.links if name in raw}
+
+    def _constrain(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Raw outputs by parameter -> parameter values, those that are fixed among them."""
+        any_raw = next(iter(raw.values()))
+        with torch.autocast(any_raw.device.type, enabled=False):
+            values = self.family.constrain(raw, self.links)
+        for name, value in self.fixed.items():
+            number = value if isinstance(value, float) else getattr(self, value)
+            values[name] = (
+                any_raw.new_full((), number) if isinstance(number, float) else number.to(any_raw.dtype)
+            )
+        return values
+
+    def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
+        values = self._constrain(raw)
+        with torch.autocast(next(iter(values.values())).device.type, enabled=False):
+            dist = self.family.make(**values, **self._known(known))
+        return dist.to_event(len(self.event_shape) - self.family.event_dim)
+
+    def _known(self, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Per-row quantities, with a dimension for each independent output."""
+        for name in known:
+            pick(f"known quantity of {self.family.name}", name, dict.fromkeys(self.family.known))
+        independent = len(self.event_shape) - self.family.event_dim
+        return {name: value.reshape(value.shape + (1,) * independent) for name, value in known.items()}
+
+    def _raw_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one parameter's raw outputs for one row: one set for each independent output."""
+        return self._independent_shape + self.family.raw_shape(name, self.links[name])
+
+    @property
+    def _independent_shape(self) -> tuple[int, ...]:
+        return self.event_shape[: len(self.event_shape) - self.family.event_dim]
+
+    def _resolved_event_shape(self, given: tuple[int, ...]) -> tuple[int, ...]:
+        own = self.family.event_shape
+        if own and given and given != own:
+            raise ValueError(f"{self.family.name} has the event_shape {own}, got event_shape={given}.")
+        if any(not isinstance(size, int) or size < 1 for size in given):
+            raise ValueError(f"event_shape must be positive sizes, such as (3,) for three outputs, got {given}.")
+        return own or given
+
+    def _shared_names(self, shared: "Sequence[str] | str", fixed: Mapping[str, object]) -> tuple[str, ...]:
+        kind = f"parameter of {self.family.name}"
+        for name in fixed:
+            pick(kind, name, self.links)
+        if shared == "all":
+            shared = [name for name in self.links if name not in fixed]
+        shared = (shared,) if isinstance(shared, str) else tuple(shared)
+        for name in shared:
+            pick(kind, name, self.links)
+            if name in fixed:
+                raise ValueError(f"{name} is both fixed and shared: choose one of fixed={{{name!r}: ...}} and shared=({name!r},).")
+        if len(fixed) == len(self.links):
+            raise ValueError(f"every parameter of {self.family.name} is fixed, nothing is left to learn.")
+        return shared
+
+    def _fixed_value(self, name: str, value: "float | Tensor") -> "float | str":
+        """Numbers stay exact Python numbers; tensors become buffers, and their name stands for them."""
+        tensor = torch.as_tensor(value)
+        codomain = self.family.parameters[name].codomain
+        if name != "logits" and not bool(codomain.check(tensor).all()):
+            raise ValueError(f"fixed {name} of {self.family.name} must be {describe(codomain)}, got {value}.")
+        if not isinstance(value, Tensor):
+            if tensor.ndim == 0:
+                return float(value)
+            tensor = tensor.to(torch.get_default_dtype())
+        shape = self._independent_shape + tuple(self.family.shapes.get(name, ()))
+        try:
+            tensor.expand(shape)
+        except RuntimeError:
+            raise ValueError(
+                f"fixed {name} of {self.family.name} must have the shape {shape} or one that expands to it, "
+                f"got {tuple(tensor.shape)}."
+            ) from None
+        self.register_buffer(f"fixed_{name}", tensor)
+        return f"fixed_{name}"
+
+    def _check_features(self, features: Tensor) -> None:
+        if not features.is_floating_point():
+            raise ValueError(f"features must be floating-point, got {features.dtype}. Try features.float().")
+        dim = self.feature_dim
+        if not -features.ndim <= dim < features.ndim or features.shape[dim] != self.in_features:
+            raise ValueError(
+                f"features must have {self.in_features} entries in dimension {dim} (in_features, feature_dim), "
+                f"got a tensor of shape {tuple(features.shape)}."
+            )
+
+
+def _at_least_single(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)

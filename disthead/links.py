@@ -1,0 +1,229 @@
+"""Links: how the raw outputs of a layer become the parameters of a distribution.
+
+A link maps real numbers onto the values that a parameter may take, as in generalised linear models
+(Nelder and Wedderburn 1972). Each link also gives its result in the space where it does not round or underflow:
+`log` for positive parameters and `logits` for probabilities, because `log(softplus(-100))` is -100 while
+`softplus(-100)` is already zero in single precision.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+from torch.nn.functional import logsigmoid
+from torch.nn.functional import softplus as torch_softplus
+
+from disthead.errors import pick
+
+__all__ = ["LINKS", "Link", "get_link"]
+
+Shape = tuple[int, ...]
+_EVERYTHING_BELOW_IS_EXPONENTIAL = -40.0  # exp(-40) is under half a unit in the last place, in double precision too
+
+
+def _no_log(raw: Tensor) -> Tensor:
+    raise NotImplementedError("this link has values that are not positive, they have no logarithm")
+
+
+def _no_logits(raw: Tensor) -> Tensor:
+    raise NotImplementedError("this link has values that are not probabilities, they have no logits")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A smooth map from raw outputs to parameter values, with its inverse.
+
+    Attributes:
+        name: the name by which heads and configurations choose it.
+        formula: the map, for people.
+        codomain: the values it gives, a constraint of `torch.distributions`.
+        forward: raw outputs -> values. Shapes agree, except for `direction` and `scale_tril`.
+        inverse: values -> raw outputs, so that a layer can be started at given values.
+        log: raw outputs -> log(values), for positive values.
+        logits: raw outputs -> log(p / (1 - p)) for probabilities, unnormalised log-probabilities for softmax.
+        raw_shape: shape of a parameter -> shape of the raw outputs that it takes.
+
+    >>> softplus = get_link("softplus")
+    >>> softplus.forward(torch.tensor(0.0)), softplus.inverse(torch.tensor(2.0).log())
+    (tensor(0.6931), tensor(0.))
+    """
+
+    name: str
+    formula: str
+    codomain: constraints.Constraint
+    forward: Callable[[Tensor], Tensor]
+    inverse: Callable[[Tensor], Tensor]
+    log: Callable[[Tensor], Tensor] = _no_log
+    logits: Callable[[Tensor], Tensor] = _no_logits
+    raw_shape: Callable[[Shape], Shape] = tuple
+
+    @property
+    def is_positive(self) -> bool:
+        return self.log is not _no_log
+
+    @property
+    def has_logits(self) -> bool:
+        return self.logits is not _no_logits
+
+    def __str__(self) -> str:
+        return self.name
+
+    def shifted(self, lower: float) -> "Link":
+        """The same link with `lower` added, for parameters bounded below by more than zero."""
+        return replace(
+            self,
+            formula=f"{lower:g} + {self.formula}",
+            codomain=constraints.greater_than(lower),
+            forward=_Shifted(self, lower),
+            inverse=_Unshifted(self, lower),
+            log=_ShiftedLog(self, lower),
+        )
+
+
+@dataclass(frozen=True)
+class _Shifted:
+    link: Link
+    lower: float
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return self.lower + self.link.forward(values)
+
+
+class _Unshifted(_Shifted):
+    def __call__(self, values: Tensor) -> Tensor:
+        return self.link.inverse(values - self.lower)
+
+
+class _ShiftedLog(_Shifted):
+    def __call__(self, values: Tensor) -> Tensor:
+        return (self.lower + self.link.forward(values)).log()
+
+
+def _same(values: Tensor) -> Tensor:
+    return values
+
+
+def _representable(values: Tensor) -> Tensor:
+    """Positive values kept inside the floating-point range; their logarithm, computed apart, stays exact."""
+    limits = torch.finfo(values.dtype)
+    return values.clamp(limits.tiny, limits.max)
+
+
+def _softplus(raw: Tensor) -> Tensor:
+    return _representable(torch_softplus(raw, threshold=-_EVERYTHING_BELOW_IS_EXPONENTIAL))
+
+
+def _softplus_inverse(values: Tensor) -> Tensor:
+    return values + torch.log(-torch.expm1(-values))
+
+
+def _softplus_log(raw: Tensor) -> Tensor:
+    # Two sided `where`: the branch not taken must not send a nan into the gradient.
+    tail = raw < _EVERYTHING_BELOW_IS_EXPONENTIAL
+    bulk = torch_softplus(torch.where(tail, 0.0, raw), threshold=-_EVERYTHING_BELOW_IS_EXPONENTIAL)
+    return torch.where(tail, raw, bulk.log())
+
+
+def _exp(raw: Tensor) -> Tensor:
+    return _representable(raw.exp())
+
+
+def _softmax(raw: Tensor) -> Tensor:
+    return raw.softmax(-1)
+
+
+def _probit_logits(raw: Tensor) -> Tensor:
+    return torch.special.log_ndtr(raw) - torch.special.log_ndtr(-raw)
+
+
+def _probit_log(raw: Tensor) -> Tensor:
+    return torch.special.log_ndtr(raw)
+
+
+def _angle(raw: Tensor) -> Tensor:
+    cosine, sine = raw.unbind(-1)
+    return torch.atan2(sine, cosine)
+
+
+def _unit_vector(angle: Tensor) -> Tensor:
+    return torch.stack([angle.cos(), angle.sin()], -1)
+
+
+def _two_per_angle(shape: Shape) -> Shape:
+    return (*shape, 2)
+
+
+def _scale_tril(raw: Tensor) -> Tensor:
+    size = (math.isqrt(8 * raw.shape[-1] + 1) - 1) // 2
+    row, column = torch.tril_indices(size, size, device=raw.device)
+    lower = torch.where(row == column, _softplus(raw), raw)
+    position = torch.zeros(size, size, dtype=torch.long, device=raw.device)
+    position[row, column] = torch.arange(row.numel(), device=raw.device)
+    return lower[..., position].tril()
+
+
+def _scale_tril_inverse(matrix: Tensor) -> Tensor:
+    row, column = torch.tril_indices(matrix.shape[-1], matrix.shape[-1], device=matrix.device)
+    lower = matrix[..., row, column]
+    on_diagonal = row == column
+    return torch.where(on_diagonal, _softplus_inverse(torch.where(on_diagonal, lower, 1.0)), lower)
+
+
+def _triangle(shape: Shape) -> Shape:
+    *batch, size, _ = shape
+    return (*batch, size * (size + 1) // 2)
+
+
+LINKS: dict[str, Link] = {
+    link.name: link
+    for link in (
+        Link("identity", "x", constraints.real, _same, _same, logits=_same),
+        Link("softplus", "log(1 + exp(x))", constraints.positive, _softplus, _softplus_inverse, log=_softplus_log),
+        Link("exp", "exp(x)", constraints.positive, _exp, torch.log, log=_same),
+        Link(
+            "sigmoid",
+            "1 / (1 + exp(-x))",
+            constraints.unit_interval,
+            torch.sigmoid,
+            torch.logit,
+            log=logsigmoid,
+            logits=_same,
+        ),
+        Link(
+            "probit",
+            "normal cdf of x",
+            constraints.unit_interval,
+            torch.special.ndtr,
+            torch.special.ndtri,
+            log=_probit_log,
+            logits=_probit_logits,
+        ),
+        Link("softmax", "exp(x_k) / sum exp(x)", constraints.simplex, _softmax, torch.log, logits=_same),
+        Link(
+            "direction", "atan2(x_2, x_1)", constraints.real, _angle, _unit_vector, raw_shape=_two_per_angle
+        ),
+        Link(
+            "scale_tril",
+            "lower triangle, softplus on its diagonal",
+            constraints.lower_cholesky,
+            _scale_tril,
+            _scale_tril_inverse,
+            raw_shape=_triangle,
+        ),
+    )
+}
+
+
+def get_link(link: "str | Link") -> Link:
+    """The link of that name; a `Link` of your own is passed through.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known ones.
+
+    >>> get_link("exp").formula
+    'exp(x)'
+    """
+    return link if isinstance(link, Link) else pick("link", link, LINKS)

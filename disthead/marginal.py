@@ -1,0 +1,65 @@
+"""The marginal fit: one distribution for all rows, where training starts and the baseline that it has to beat."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from disthead.families.distribution import Distribution
+from disthead.families.family import Family
+from disthead.head import DistributionHead
+
+__all__ = ["fit_biases", "marginal"]
+
+
+def marginal(family: "str | Family", y: Tensor, **options) -> Distribution:
+    """The maximum likelihood fit of one distribution to all targets, without features.
+
+    Args:
+        family: a name or a `Family`.
+        y: targets (N, *event_shape).
+        options: as for `DistributionHead`, such as `event_shape`, `fixed` or `num_classes`.
+
+    >>> marginal("normal", torch.tensor([1.0, 2.0, 3.0])).loc
+    tensor(2.)
+    """
+    head = DistributionHead(family, 1, shared="all", **options)
+    with torch.no_grad():
+        return head.initialize(y)(torch.zeros(1))
+
+
+def fit_biases(head: DistributionHead, y: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The raw values of every parameter that the head learns, at the marginal maximum likelihood, in double precision."""
+    dims = len(head.event_shape)
+    if y.ndim < dims or (head.family.event_dim == 0 and dims and tuple(y.shape[-dims:]) != head.event_shape):
+        raise ValueError(f"y must have the shape (rows, {', '.join(map(str, head.event_shape))}), got {tuple(y.shape)}.")
+    y = y.detach().reshape(-1, *y.shape[y.ndim - dims :])
+    head.family.check_target(y)
+    known = {name: value.detach().reshape(-1) for name, value in known.items()}
+    if y.is_floating_point():
+        y = y.double()
+
+    learned = [name for name in head.links if name not in head.fixed]
+    start = head.family.unconstrain(head.family.start(y), head.links)
+    raw = {name: start[name].double().clone().requires_grad_() for name in learned}
+
+    def loss() -> Tensor:
+        return -head._distribution(raw, **known).log_prob(y).mean()
+
+    before = {name: value.detach().clone() for name, value in raw.items()}
+    with torch.enable_grad():
+        initial = float(loss().detach())
+        optimizer = torch.optim.LBFGS(
+            list(raw.values()), max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+        )
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            value = loss()
+            value.backward()
+            return value
+
+        optimizer.step(closure)
+        final = float(loss().detach())
+    fitted = {name: value.detach() for name, value in raw.items()}
+    return fitted if final <= initial and all(value.isfinite().all() for value in fitted.values()) else before
