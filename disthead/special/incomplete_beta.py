@@ -1,13 +1,14 @@
 """The regularised incomplete beta function, its complement and their logarithms.
 
-With p the smaller of x and 1 - x, the tail on the side of x away from the mode is the integrand at x times an integral along
-u = |logit t - logit x|,
+With p the smaller of x and 1 - x, the tail on the side of x away from the mode is the integrand at x times an integral
+along u = |logit t - logit x|,
 
     I_x(a, b) = x^a (1 - x)^b / B(a, b) * integral_0^inf exp(-[m u + (a + b) K(u)]) du,   m = a (1 - x) - b x >= 0,
     K(u) = log(1 + p (e^w - 1)) - p w,   w = -u if p = x, else u,
 
-where K, the cumulant function of a centred Bernoulli variable, is convex. Fixed Gauss-Legendre nodes up to the point where the bracket
-reaches 40 take it to rounding as long as a >= 1 or the integrand is at its steep part. The rest, a < 1 and x (a + b) of order 1, is
+where K, the cumulant function of a centred Bernoulli variable, is convex. Fixed Gauss-Legendre nodes up to the point
+where the bracket reaches 40 take it to rounding as long as a >= 1 or the integrand is at its steep part. The rest,
+a < 1 and x (a + b) of order 1, is
 
     I_x(a, b) = x^a / (a B(a, b)) * [1 + a integral_0^1 s^(a - 1) ((1 - x s)^(b - 1) - 1) ds].
 
@@ -81,7 +82,9 @@ def _log_tails(a, b, x, y):
     small_left = (a < 1) & (x <= 0.5) & ((a + b) * x < 1.5)
     small_right = (b < 1) & (y <= 0.5) & ((a + b) * y < 1.5) & ~small_left
     small = small_left | small_right
-    swap = torch.where(small, small_right, torch.where((a < 1) & ~(b < 1), True, torch.where((b < 1) & ~(a < 1), False, a * y < b * x)))
+    # integrate the tail beyond the mode, but never the one that starts with a shape below 1
+    swap = torch.where((a < 1) == (b < 1), a * y < b * x, a < 1)
+    swap = torch.where(small, small_right, swap)
     a, b, x, y = torch.where(swap, b, a), torch.where(swap, a, b), torch.where(swap, y, x), torch.where(swap, x, y)
     a1, b1 = torch.where(small, 2, a), torch.where(small, 2, b)
     x1, y1 = torch.where(small, 0.5, x), torch.where(small, 0.5, y)
@@ -96,10 +99,12 @@ def _log_tails(a, b, x, y):
 
 @in_float64
 def log_betainc(a, b, x, complement=None):
-    """Logarithm of the regularised incomplete beta function I_x(a, b) = integral_0^x t^(a - 1) (1 - t)^(b - 1) dt / B(a, b).
+    """Logarithm of the regularised incomplete beta function, the integral from 0 to x of t^(a-1) (1-t)^(b-1) / B(a, b).
 
-    a, b > 0 and 0 <= x <= 1 broadcast. `complement` = 1 - x may be passed to keep its digits where x is near 1; the gradient then
-    reaches the smaller of the two.
+    a, b > 0 and 0 <= x <= 1 broadcast. `complement` = 1 - x may be passed to keep its digits where x is near 1; the
+    gradient then reaches the smaller of the two. Measured against mpmath: relative error of the logarithm 4e-14, of its
+    gradients 1e-11 (a, b from 1e-30 to 3000, x from 1e-300 to 1 - 2^-45), absolute error of the probability 5e-15
+    (2e-14 with a, b up to 1e6).
 
     >>> round(log_betainc(torch.tensor(5.0, dtype=torch.float64), 1.0, 1e-100).item(), 9)    # 5 log x
     -1151.292546497
@@ -179,15 +184,18 @@ def pair_inverse(a, b, p, q):
     logit = torch.where(lost, torch.sign(logit) * torch.inf, implicit(safe, torch.where(lost, 0, tail - target), slope))
     logit = torch.where(upper, -logit, logit)
     x, y = torch.sigmoid(logit), torch.sigmoid(-logit)
-    return tuple(torch.where(zero, 0, torch.where(one, 1, part)) for part, zero, one in ((x, empty, full), (y, full, empty)))
+    return tuple(
+        torch.where(zero, 0, torch.where(one, 1, part)) for part, zero, one in ((x, empty, full), (y, full, empty))
+    )
 
 
 @in_float64
 def betaincinv(a, b, p, complement=None):
     """The x with betainc(a, b, x) = p: the quantile of the beta distribution.
 
-    a, b > 0 and 0 <= p <= 1 broadcast; `complement` = 1 - p may be passed where p is near 1. Gradients by the implicit function
-    theorem, first order. For 1 - x with all its digits, swap: betaincinv(b, a, 1 - p, p).
+    a, b > 0 and 0 <= p <= 1 broadcast; `complement` = 1 - p may be passed where p is near 1. Gradients by the implicit
+    function theorem, first order. For 1 - x with all its digits, swap: betaincinv(b, a, 1 - p, p). The round trip
+    betainc(a, b, x) holds to 1e-13 absolute and 1e-11 relative; a quantile below 1e-300 is returned as 0.
 
     >>> round(betaincinv(torch.tensor(2.0, dtype=torch.float64), 2.0, 0.15625).item(), 12)
     0.25

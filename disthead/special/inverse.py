@@ -1,4 +1,4 @@
-"""Inverses of monotone functions by a fixed amount of work, and the gradient that the implicit function theorem gives them."""
+"""Inverses of monotone functions by a fixed amount of work, and their gradient by the implicit function theorem."""
 
 import torch
 
@@ -7,10 +7,10 @@ REACH = 700.0  # e^-700 is the smallest root that is looked for
 
 
 def implicit(value, residual, slope):
-    """Attach to `value`, the root v of residual(v, parameters) = 0, the gradient in the parameters; the value does not change.
+    """Attach to `value`, the root v of residual(v, parameters) = 0, its gradient in the parameters.
 
-    `residual` is evaluated at the detached value with the parameters attached, and `slope` is its derivative in v:
-    dv = -d residual / slope. First order only. All broadcast.
+    The value does not change. `residual` is evaluated at the detached value with the parameters attached, and
+    `slope` is its derivative in v: dv = -d residual / slope. First order only. All broadcast.
 
     >>> q = torch.tensor(9.0, requires_grad=True)
     >>> root = torch.tensor(3.0)
@@ -22,7 +22,7 @@ def implicit(value, residual, slope):
 
 
 def repeat(steps, body, state):
-    """state = body(*state), `steps` times: a loop in eager mode, one loop node (not `steps` copies) under torch.compile and export."""
+    """state = body(*state), `steps` times: under torch.compile and export one loop node, not `steps` copies."""
     if not torch.compiler.is_compiling():
         for _ in range(steps):
             state = body(*state)
@@ -30,12 +30,14 @@ def repeat(steps, body, state):
     from torch._higher_order_ops.while_loop import while_loop
 
     counter = torch.zeros((), dtype=torch.int64)
-    result = while_loop(lambda count, *_: count < steps, lambda count, *state: (count + 1, *body(*state)), (counter, *state))
+    result = while_loop(
+        lambda count, *_: count < steps, lambda count, *state: (count + 1, *body(*state)), (counter, *state)
+    )
     return result[1:]
 
 
 def _rank(x):
-    """A position on (-1500, 1500) that grows like the logarithm of |x|: halving it finds any magnitude from 1e-308 to 1e308."""
+    """A position that grows with x like the logarithm of |x|: halving it finds any magnitude."""
     return torch.sign(x) * (torch.log2(torch.clamp(torch.abs(x), 2.0**-1000)) + 1001) * (x != 0)
 
 
@@ -47,9 +49,9 @@ def _unrank(rank):
 def bracketed_inverse(function, target, lower, upper, steps=80):
     """The x in [lower, upper] where the increasing `function` reaches `target`, element by element, in float64.
 
-    `function` takes and returns a float64 tensor of the broadcast shape of target, lower and upper; the limits may be infinite. The
-    first 24 steps bisect the exponent of x, the rest x itself, so roots of every magnitude are found to rounding. At a jump it is the
-    upper side: function(x) >= target. No gradient (see `implicit`).
+    `function` takes and returns a float64 tensor of the broadcast shape of target, lower and upper; the limits may be
+    infinite. The first 24 steps bisect the exponent of x, the rest x itself, so roots of every magnitude
+    are found to rounding. At a jump it is the upper side: function(x) >= target. No gradient (see `implicit`).
 
     >>> bracketed_inverse(lambda x: x**3, torch.tensor([8.0, -27.0]), -torch.inf, torch.inf).tolist()
     [2.0, -3.0]
@@ -64,7 +66,9 @@ def bracketed_inverse(function, target, lower, upper, steps=80):
         return torch.where(below, middle, lower), torch.where(below, upper, middle)
 
     def by_magnitude(lower, upper):
-        return split(lower, upper, torch.minimum(torch.maximum(_unrank((_rank(lower) + _rank(upper)) / 2), lower), upper))
+        return split(
+            lower, upper, torch.minimum(torch.maximum(_unrank((_rank(lower) + _rank(upper)) / 2), lower), upper)
+        )
 
     def by_half(lower, upper):
         return split(lower, upper, lower / 2 + upper / 2)
@@ -75,9 +79,10 @@ def bracketed_inverse(function, target, lower, upper, steps=80):
 
 @torch.no_grad()
 def integer_inverse(function, target, lower=0, upper=2**53, steps=54):
-    """The smallest integer k in [lower, upper] with function(k) >= target: the exact quantile of a distribution on the integers.
+    """The smallest integer k in [lower, upper] with function(k) >= target: the quantile of a discrete distribution.
 
-    `function` is increasing and takes and returns float64 tensors. Bisection of the integers, exact for `steps` >= log2 of the width.
+    `function` is increasing and takes and returns float64 tensors. Bisection of the integers, exact for `steps` >= log2
+    of the width.
 
     >>> integer_inverse(lambda k: 1 - 0.5 ** (k + 1), torch.tensor([0.5, 0.51, 0.99])).tolist()
     [0.0, 1.0, 6.0]
@@ -98,8 +103,9 @@ def integer_inverse(function, target, lower=0, upper=2**53, steps=54):
 def log_concave_root(log_tail, log_density, log_target, start, steps=8):
     """The v where log_tail(v) = log_target, for a log-concave distribution function, by Halley's method.
 
-    log_density(v) gives the logarithm of the density in v and its derivative. log_tail is increasing and concave, so that Newton's
-    steps come from the left without overshooting; Halley's correction, bounded by a factor of two, lengthens them.
+    log_density(v) gives the logarithm of the density in v and its derivative. log_tail is increasing and concave, so
+    that Newton's steps come from the left without overshooting; Halley's correction, bounded by a factor of two,
+    lengthens them.
     """
     v = torch.clamp(start, -REACH, REACH)
     for _ in range(steps):

@@ -6,12 +6,14 @@ import torch
 
 
 def _register(name, function, arguments, results):
-    """A torch.library operator over tensors of one shape; vmap moves the mapped dimension to the front, as all are elementwise."""
+    """A torch.library operator over tensors of one shape; elementwise, so vmap only adds a dimension in front."""
     schema = f"({', '.join(f'Tensor {argument}' for argument in arguments)}) -> {results}"
     operator = torch.library.custom_op(f"disthead::{name}", function, mutates_args=(), schema=schema)
 
     def fake(*args):
-        empty = [torch.empty_like(args[0], memory_format=torch.contiguous_format) for _ in range(results.count("Tensor"))]
+        empty = [
+            torch.empty_like(args[0], memory_format=torch.contiguous_format) for _ in range(results.count("Tensor"))
+        ]
         return tuple(empty) if len(empty) > 1 else empty[0]
 
     def vmap(info, in_dims, *args):
@@ -32,7 +34,7 @@ def _tensors(count):
 
 
 def elementwise_operator(name):
-    """Make of `function`, from float64 tensors of one shape to one tensor of that shape, an opaque operator without gradient."""
+    """Make of `function`, from tensors of one shape to one tensor of it, an opaque operator without gradient."""
 
     def decorate(function):
         operator = _register(name, torch.no_grad()(function), inspect.signature(function).parameters, "Tensor")
@@ -42,7 +44,7 @@ def elementwise_operator(name):
 
 
 def opaque_when_compiled(name, outputs=1):
-    """Let torch.compile see `function`, from tensors of one shape to one or two of them, as one operator with a first-order gradient.
+    """Let torch.compile see `function`, from tensors of one shape to one or two of it, as one operator with a gradient.
 
     Eagerly and in an exported program it stays what it is: differentiable operations, of any order.
     """
@@ -60,12 +62,16 @@ def opaque_when_compiled(name, outputs=1):
             return result[0].contiguous() if len(result) == 1 else tuple(part.contiguous() for part in result)
 
         operator = _register(name, forward, arguments, _tensors(outputs))
-        gradient = _register(f"{name}_gradient", pullback, [*arguments, *("first", "second")[:outputs]], _tensors(len(arguments)))
+        gradient = _register(
+            f"{name}_gradient", pullback, [*arguments, *("first", "second")[:outputs]], _tensors(len(arguments))
+        )
 
         def setup_context(ctx, inputs, output):
             ctx.save_for_backward(*inputs)
 
-        operator.register_autograd(lambda ctx, *grads: gradient(*ctx.saved_tensors, *grads), setup_context=setup_context)
+        operator.register_autograd(
+            lambda ctx, *grads: gradient(*ctx.saved_tensors, *grads), setup_context=setup_context
+        )
 
         def call(*args):
             args = torch.broadcast_tensors(*args)

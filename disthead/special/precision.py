@@ -6,10 +6,10 @@ import torch
 
 
 def in_float64(function):
-    """Run `function` on float64 copies of its tensor arguments and return the promoted dtype of the originals (at least float32).
+    """Run `function` on float64 copies of its tensor arguments; return their promoted dtype, at least float32.
 
-    Numbers may stand in for tensors as long as one argument is a tensor; `None` passes through. On a device without float64 (mps)
-    the work is done in float32.
+    Numbers may stand in for tensors as long as one argument is a tensor; `None` passes through. On a device without
+    float64 (mps) the work is done in float32.
     """
 
     @functools.wraps(function)
@@ -22,13 +22,17 @@ def in_float64(function):
         outside = torch.float32
         for tensor in tensors:
             outside = torch.promote_types(outside, tensor.dtype)
-        args = [
-            arg.to(inside) if isinstance(arg, torch.Tensor) else arg if arg is None else torch.full((), arg, dtype=inside, device=device)
-            for arg in args
-        ]
-        result = function(*args)
+
+        def convert(arg):
+            if arg is None:
+                return None
+            return arg.to(inside) if isinstance(arg, torch.Tensor) else torch.full((), arg, dtype=inside, device=device)
+
+        result = function(*map(convert, args))
         return tuple(part.to(outside) for part in result) if isinstance(result, tuple) else result.to(outside)
 
+    # torch.compile counts recompilations by code object: each function has its own
+    wrapped.__code__ = wrapped.__code__.replace(co_name=function.__name__)
     return wrapped
 
 

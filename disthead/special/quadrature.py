@@ -23,7 +23,11 @@ def _tanh_sinh_rule(count, reach=3.6):
     s = torch.linspace(-reach, reach, count, dtype=torch.float64)
     step = 2 * reach / (count - 1)
     angle = math.pi * torch.sinh(s)
-    return torch.sigmoid(angle), torch.sigmoid(-angle), step * math.pi * torch.cosh(s) * torch.sigmoid(angle) * torch.sigmoid(-angle)
+    return (
+        torch.sigmoid(angle),
+        torch.sigmoid(-angle),
+        step * math.pi * torch.cosh(s) * torch.sigmoid(angle) * torch.sigmoid(-angle),
+    )
 
 
 _RULES = {}
@@ -38,9 +42,10 @@ def _like(tensor, reference):
 
 
 def gauss_legendre(count, like):
-    """Nodes and weights of the Gauss-Legendre rule on (0, 1), each of shape (count,), with the device and dtype of the tensor `like`.
+    """Nodes and weights of the Gauss-Legendre rule on (0, 1), each of shape (count,), on the device of `like`.
 
-    `count` is one of 12, 24, 40, 48, 64, 96, 128; the rule is exact for polynomials of degree 2 count - 1. Nodes are accurate to 1e-16.
+    `count` is one of 12, 24, 40, 48, 64, 96, 128; the rule is exact for polynomials of degree 2 count - 1. Nodes are
+    accurate to 1e-16.
 
     >>> nodes, weights = gauss_legendre(12, torch.tensor(0.0, dtype=torch.float64))
     >>> round(float((weights * nodes**3).sum()), 14)
@@ -53,8 +58,8 @@ def gauss_legendre(count, like):
 def tanh_sinh(count, like):
     """Nodes t, complements 1 - t and weights of the double-exponential rule on (0, 1), each of shape (count,).
 
-    t = sigmoid(pi sinh s) at equidistant s: algebraic and logarithmic singularities at either end do no harm, and 1 - t keeps all its
-    digits near 1. `count` is one of 41, 81, 161. Source: Takahasi and Mori (1974).
+    t = sigmoid(pi sinh s) at equidistant s: algebraic and logarithmic singularities at either end do no harm, and 1 - t
+    keeps all its digits near 1. `count` is one of 41, 81, 161. Source: Takahasi and Mori (1974).
 
     >>> t, complement, weights = tanh_sinh(81, torch.tensor(0.0, dtype=torch.float64))
     >>> round(float((weights * (t * complement) ** -0.5).sum()), 7) == round(math.pi, 7)
@@ -66,8 +71,9 @@ def tanh_sinh(count, like):
 def integrate(function, lower, upper, nodes=64):
     """Integral of `function` from `lower` to `upper` by Gauss-Legendre, element by element.
 
-    `lower` and `upper` broadcast to a batch shape; `function` gets points of shape (nodes, *batch) and returns values of that shape,
-    so parameters of the batch shape broadcast inside it. Differentiable in the limits and in everything `function` closes over.
+    `lower` and `upper` broadcast to a batch shape; `function` gets points of shape (nodes, *batch) and returns values
+    of that shape, so parameters of the batch shape broadcast inside it. Differentiable in the limits and in everything
+    `function` closes over.
 
     >>> upper = torch.tensor([1.0, 2.0], dtype=torch.float64)
     >>> integrate(torch.exp, torch.zeros_like(upper), upper).tolist()

@@ -1,7 +1,8 @@
 """Log-gamma differences without cancellation: the pieces of Loader's saddle-point form of the classical densities.
 
-Source: C. Loader (2000), Fast and accurate computation of binomial probabilities. There a log mass is written as minus deviances,
-which vanish where the observation meets the mean, minus Stirling errors, which vanish for large arguments; huge terms never meet.
+Source: C. Loader (2000), Fast and accurate computation of binomial probabilities. There a log mass is written as minus
+deviances, which vanish where the observation meets the mean, minus Stirling errors, which vanish for large arguments;
+huge terms never meet.
 """
 
 import math
@@ -14,8 +15,21 @@ from .quadrature import gauss_legendre
 
 _ATANH = [1 / (2 * k + 3) for k in range(18)]
 _EXPM1MX = [1 / math.factorial(k + 2) for k in range(16)]
-_STIRLING = [1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400, 43867 / 244188, -174611 / 125400]
-_ZETA = [float(torch.special.zeta(torch.tensor(float(k), dtype=torch.float64), 2.0)) * (-1) ** k / k for k in range(2, 30)]
+_STIRLING = [
+    1 / 12,
+    -1 / 360,
+    1 / 1260,
+    -1 / 1680,
+    1 / 1188,
+    -691 / 360360,
+    1 / 156,
+    -3617 / 122400,
+    43867 / 244188,
+    -174611 / 125400,
+]
+_ZETA = [
+    float(torch.special.zeta(torch.tensor(float(k), dtype=torch.float64), 2.0)) * (-1) ** k / k for k in range(2, 30)
+]
 _EULER = 0.5772156649015329
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 _LARGE = 10.0  # from here on Stirling's series with the terms above is exact to rounding
@@ -129,8 +143,9 @@ def _log_ratio(x, mean):
 def log1pmx(x):
     """log(1 + x) - x without cancellation near zero.
 
-    Elementwise on x >= -1 (-inf at -1). Relative error below 5e-16 (200 points from 1e-300 to 1e300 and up to -1 + 1e-16), gradient
-    -x / (1 + x). With y = x / (2 + x) it is y (2 y^2 (1/3 + y^2/5 + ...) - x), the series of the inverse hyperbolic tangent.
+    Elementwise on x >= -1 (-inf at -1). Relative error below 5e-16 (200 points from 1e-300 to 1e300 and up to -1 +
+    1e-16), gradient -x / (1 + x). With y = x / (2 + x) it is y (2 y^2 (1/3 + y^2/5 + ...) - x), the series of the
+    inverse hyperbolic tangent.
 
     >>> log1pmx(torch.tensor(1e-10, dtype=torch.float64)).item()
     -4.999999999666667e-21
@@ -152,8 +167,8 @@ def expm1mx(x):
 def deviance(x, mean):
     """Half the Poisson deviance, x log(x / mean) - x + mean >= 0, without cancellation where x is close to the mean.
 
-    x >= 0 and mean >= 0 broadcast; x = 0 gives the mean. Gradients log(x / mean) and 1 - x / mean. This is `bd0` of Loader (2000),
-    computed as -x log1pmx((mean - x) / x).
+    x >= 0 and mean >= 0 broadcast; x = 0 gives the mean. Gradients log(x / mean) and 1 - x / mean. This is `bd0` of
+    Loader (2000), computed as -x log1pmx((mean - x) / x).
 
     >>> deviance(torch.tensor(1e6 + 1, dtype=torch.float64), 1e6).item()
     4.999998333334167e-07
@@ -176,7 +191,9 @@ def _stirling_series(x):
 
 
 def _stirling_step(x):
-    """stirling_error(x) - stirling_error(x + 1) = (x + 1/2) log(1 + 1/x) - 1 = atanh(y) / y - 1 with y = 1 / (2x + 1)."""
+    """stirling_error(x) - stirling_error(x + 1) = (x + 1/2) log(1 + 1/x) - 1 = atanh(y) / y - 1 with y = 1 / (2x +
+    1).
+    """
     small = x < 1
     square = (2 * torch.where(small, 1, x) + 1) ** -2
     series = square * horner(square, _ATANH)
@@ -212,8 +229,9 @@ def _poisson_log_mass(x, rate):
 def stirling_error(x):
     """What Stirling's formula leaves out: lgamma(x) - [(x - 1/2) log x - x + log(2 pi) / 2], about 1 / (12 x).
 
-    Elementwise on x > 0. Accurate relative to its own size, which falls to 0: 2e-15 from 1e-300 to 1e300, as are its first two
-    derivatives. Stirling's series from 10 on, below that nine steps of the recurrence x -> x + 1 written without cancellation.
+    Elementwise on x > 0. Accurate relative to its own size, which falls to 0: 2e-15 from 1e-300 to 1e300, as are its
+    first two derivatives. Stirling's series from 10 on, below that nine steps of the recurrence x -> x + 1 written
+    without cancellation.
 
     >>> round(stirling_error(torch.tensor(1.0, dtype=torch.float64)).item(), 14)    # 1 - log(2 pi) / 2
     0.08106146679533
@@ -225,7 +243,8 @@ def stirling_error(x):
 def log_gamma_ratio(x, step):
     """lgamma(x + step) - lgamma(x) for 0 <= step <= x, accurate relative to `step` however small it is.
 
-    x > 0 and step broadcast. It is the integral of digamma, step * integral_0^1 digamma(x + step u) du, by 12 Gauss-Legendre nodes.
+    x > 0 and step broadcast. It is the integral of digamma, step * integral_0^1 digamma(x + step u) du, by 12 Gauss-
+    Legendre nodes.
 
     >>> log_gamma_ratio(torch.tensor(3.0, dtype=torch.float64), 2.0).item()    # log(4!) - log(2!)
     2.484906649788
@@ -248,7 +267,8 @@ def log_beta(a, b):
 
 @in_float64
 def poisson_log_mass(x, rate):
-    """Logarithm of rate^x exp(-rate) / Gamma(x + 1), the Poisson mass carried to real x >= 0; the gamma density is made of it too.
+    """Logarithm of rate^x exp(-rate) / Gamma(x + 1), the Poisson mass carried to real x >= 0; the gamma density is made
+    of it too.
 
     x >= 0 and rate >= 0 broadcast; the density of Gamma(a, rate) at y is a / y times the mass of x = a at rate * y.
 
@@ -262,7 +282,8 @@ def poisson_log_mass(x, rate):
 def binomial_log_mass(x, n, p, q):
     """Logarithm of the binomial mass Gamma(n + 1) / (Gamma(x + 1) Gamma(n - x + 1)) p^x q^(n - x) for real 0 <= x <= n.
 
-    All four broadcast. p + q = 1: pass both so that no digit of the smaller is lost; the gradient reaches the smaller of the two.
+    All four broadcast. p + q = 1: pass both so that no digit of the smaller is lost; the gradient reaches the smaller
+    of the two.
 
     >>> round(binomial_log_mass(torch.tensor(3.0), 4.0, 0.5, 0.5).exp().item(), 6)
     0.25
@@ -272,7 +293,8 @@ def binomial_log_mass(x, n, p, q):
 
 @in_float64
 def negative_binomial_log_mass(x, count, p, q):
-    """Logarithm of Gamma(x + count) / (Gamma(count) Gamma(x + 1)) p^count q^x: x failures before `count` successes of probability p.
+    """Logarithm of Gamma(x + count) / (Gamma(count) Gamma(x + 1)) p^count q^x: x failures before `count` successes of
+    probability p.
 
     x >= 0 and count > 0 real; p + q = 1, and the gradient reaches the smaller of the two.
 
@@ -316,11 +338,11 @@ def _two_way_log_mass(k, m, p, q):
         - _deviance(k1, n1 * p1) - _deviance(m1, n1 * q1)
         + 0.5 * (torch.log(n1 / k1) - torch.log(m1)) - _HALF_LOG_TWO_PI
     )  # fmt: skip
-    # otherwise the smaller count s gives a short product of s factors near l
+    # otherwise the smaller count s gives a short product of s factors near r
     k2, m2 = torch.where(large, 1, k), torch.where(large, 1, m)
     p2, q2 = torch.where(large, 0.5, p), torch.where(large, 0.5, q)
-    s, l = torch.minimum(k2, m2), torch.maximum(k2, m2)
-    choose = log_gamma_ratio(l + 1, s) - lgamma1p(s)
+    s, r = torch.minimum(k2, m2), torch.maximum(k2, m2)
+    choose = log_gamma_ratio(r + 1, s) - lgamma1p(s)
     return torch.where(large, saddle, choose + _count_log(k2, p2, q2) + _count_log(m2, q2, p2))
 
 

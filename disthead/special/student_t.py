@@ -1,6 +1,7 @@
 """Student's t distribution function, its logarithm, density and quantile, by the incomplete beta function.
 
-The tail beyond |z| is I_x(df / 2, 1/2) / 2 with x = df / (df + z^2) and 1 - x = z^2 / (df + z^2), both formed without cancellation.
+The tail beyond |z| is I_x(df / 2, 1/2) / 2 with x = df / (df + z^2) and 1 - x = z^2 / (df + z^2), both formed without
+cancellation.
 """
 
 import math
@@ -33,7 +34,8 @@ def _log_cdf(df, z):
     df1, z1 = torch.where(normal, 1, df), torch.where(plain, z, 1)
     tail = log_tails(df1 / 2, torch.full_like(df1, 0.5), *_pair(df1, z1))[0] - math.log(2)
     result = torch.where(z1 < 0, tail, torch.log1p(-torch.exp(torch.where(z1 < 0, -1, tail))))
-    # at the centre the distribution function is 1/2 + density(0) z to rounding, where the square of z would lose the gradient
+    # at the centre the distribution function is 1/2 + density(0) z to rounding, where the square of z would lose the
+    # gradient
     z2 = torch.where(central, z, 0)
     middle = torch.log1p(2 * torch.exp(_log_density(df1, torch.zeros_like(z2))) * z2) - math.log(2)
     result = torch.where(central, middle, result)
@@ -47,7 +49,9 @@ def _log_density(df, z):
     root = torch.sqrt(df1)
     outer = torch.abs(z) > root
     ratio = torch.abs(torch.where(outer, z, root)) / root
-    spread = torch.where(outer, torch.log1p(ratio**-2) + 2 * torch.log(ratio), torch.log1p((torch.where(outer, 0, z) / root) ** 2))
+    spread = torch.where(
+        outer, torch.log1p(ratio**-2) + 2 * torch.log(ratio), torch.log1p((torch.where(outer, 0, z) / root) ** 2)
+    )
     student = -log_beta(df1 / 2, torch.full_like(df1, 0.5)) - torch.log(root) - (df1 + 1) / 2 * spread
     return torch.where(normal, -0.5 * torch.where(normal, z, 0) ** 2 - 0.5 * math.log(2 * math.pi), student)
 
@@ -90,7 +94,8 @@ def student_t_cdf(df, z):
 def student_t_icdf(df, p):
     """Quantile of Student's t: the z with student_t_cdf(df, z) = p, odd about p = 1/2.
 
-    df > 0 and 0 <= p <= 1 (-inf and inf at the ends) broadcast. Gradients by the implicit function theorem, first order.
+    df > 0 and 0 <= p <= 1 (-inf and inf at the ends) broadcast. Gradients by the implicit function theorem, first
+    order.
 
     >>> round(student_t_icdf(torch.tensor(1.0, dtype=torch.float64), 0.75).item(), 12)
     1.0

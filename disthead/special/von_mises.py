@@ -1,6 +1,7 @@
 """The von Mises distribution's normaliser, mean resultant length, distribution function and quantile.
 
-Angles are measured from the location and lie in [-pi, pi]. The tail from |angle| to pi is, relative to its integrand at |angle|,
+Angles are measured from the location and lie in [-pi, pi]. The tail from |angle| to pi is, relative to its integrand at
+|angle|,
 
     integral_|angle|^pi exp(-2 k sin((t - |angle|) / 2) sin((t + |angle|) / 2)) dt,
 
@@ -118,7 +119,9 @@ def _log_density(k, angle):
 
 
 def _tail_rule(k, distance):
-    """Steps beyond `distance`, up to pi or to where nothing is left, and weights times the density relative to that at `distance`."""
+    """Steps beyond `distance`, up to pi or to where nothing is left, and weights times the density relative to that at
+    `distance`.
+    """
     rest = math.pi - distance
     with torch.no_grad():
         # where the exponent reaches 40: the squared cosine of half the angle has fallen by 20 / k
@@ -157,7 +160,8 @@ def von_mises_excess(concentration, distance):
 
 @in_float64
 def von_mises_mean_distance(concentration):
-    """E|T - T'|, the mean angular distance of two independent angles: their difference has the density I0(2 k cos(t / 2)) / (2 pi I0(k)^2).
+    """E|T - T'|, the mean angular distance of two independent angles: their difference has the density I0(2 k cos(t /
+    2)) / (2 pi I0(k)^2).
 
     >>> round(von_mises_mean_distance(torch.tensor(0.0, dtype=torch.float64)).item(), 12)    # uniform: pi / 2
     1.570796326795
@@ -192,7 +196,8 @@ def von_mises_log_cdf(concentration, angle):
 
 @in_float64
 def von_mises_cdf(concentration, angle):
-    """Distribution function of the von Mises distribution on [-pi, pi], counted from 0 at -pi, at an angle from the location.
+    """Distribution function of the von Mises distribution on [-pi, pi], counted from 0 at -pi, at an angle from the
+    location.
 
     concentration k >= 0 and -pi <= angle <= pi broadcast; gradients in both.
 
@@ -227,7 +232,8 @@ def _tail_inverse(k, log_p):
 
 @in_float64
 def von_mises_icdf(concentration, p):
-    """Quantile of the von Mises distribution: the angle in [-pi, pi] from the location with von_mises_cdf(concentration, angle) = p.
+    """Quantile of the von Mises distribution: the angle in [-pi, pi] from the location with
+    von_mises_cdf(concentration, angle) = p.
 
     concentration k >= 0 and 0 <= p <= 1 broadcast. Gradients by the implicit function theorem, first order.
 

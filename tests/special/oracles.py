@@ -6,7 +6,10 @@ import torch
 
 def columns(grid):
     """The grid's columns as float64 leaves."""
-    return [torch.tensor([float(row[i]) for row in grid], dtype=torch.float64, requires_grad=True) for i in range(len(grid[0]))]
+    return [
+        torch.tensor([float(row[i]) for row in grid], dtype=torch.float64, requires_grad=True)
+        for i in range(len(grid[0]))
+    ]
 
 
 def gap(got, want, relative=True):
@@ -36,7 +39,12 @@ def check_gradients(function, oracle, grid, tolerance, floor=0.0):
                 step = abs(point[k]) * mp.mpf(10) ** -20
                 moved = [[*point[:k], point[k] + sign * step, *point[k + 1 :]] for sign in (1, -1)]
                 want = (oracle(*moved[0]) - oracle(*moved[1])) / (2 * step)
-            assert abs(gradient[i].item() - want) <= tolerance * abs(want) + floor, (row, k, gradient[i].item(), float(want))
+            assert abs(gradient[i].item() - want) <= tolerance * abs(want) + floor, (
+                row,
+                k,
+                gradient[i].item(),
+                float(want),
+            )
 
 
 def log_gammainc_pair(a, x):
@@ -92,6 +100,8 @@ def _complement(log_p):
 def von_mises_cdf(k, angle):
     """Quadrature in pieces of the width of the peak."""
     spread = 1 / mp.sqrt(k + 1)
-    knots = {-mp.pi, angle} | {min(max(q * spread, -mp.pi), angle) for q in (-12, -8, -6, -4, -2, -1, 0, 1, 2, 4, 6, 8, 12)}
+    knots = {-mp.pi, angle} | {
+        min(max(q * spread, -mp.pi), angle) for q in (-12, -8, -6, -4, -2, -1, 0, 1, 2, 4, 6, 8, 12)
+    }
     integral = mp.quad(lambda t: mp.exp(-2 * k * mp.sin(t / 2) ** 2), sorted(knots))
     return integral / (2 * mp.pi * mp.besseli(0, k) * mp.exp(-k))

@@ -38,8 +38,8 @@ def representable(i, grid):
 def test_logarithms(i):
     function = (special.log_betainc, special.log_betaincc)[i]
     oracle = lambda a, b, x: log_betainc_pair(a, b, x)[i]  # noqa: E731
-    grid = representable(i, GRID)
-    check_values(function, oracle, grid, 2e-13)
+    grid = representable(i, GRID[::2])
+    check_values(function, oracle, grid[::3], 2e-13)
     few = [row for row in grid if max(row[:2]) < 400 and min(row) > 1e-20][::9]
     check_gradients(function, oracle, few, 1e-9, 1e-290)
 

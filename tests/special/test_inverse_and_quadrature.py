@@ -13,7 +13,9 @@ def test_bracketed_inverse_over_all_magnitudes():
 
 def test_bracketed_inverse_in_a_finite_bracket():
     target = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
-    assert torch.allclose(special.bracketed_inverse(lambda x: x**2, target, 0.0, 1.0), target.sqrt(), rtol=1e-15, atol=1e-15)
+    assert torch.allclose(
+        special.bracketed_inverse(lambda x: x**2, target, 0.0, 1.0), target.sqrt(), rtol=1e-15, atol=1e-15
+    )
 
 
 def test_integer_inverse_is_exact():
@@ -41,9 +43,16 @@ def test_rules_integrate():
         assert torch.allclose((weights * nodes ** powers[:, None]).sum(-1), 1 / (powers + 1), rtol=1e-13)
     t, complement, weights = special.tanh_sinh(81, like)
     assert abs((weights * -torch.log(t)).sum().item() - 1) < 1e-13
-    assert abs((weights * torch.sqrt(complement / t)).sum().item() - math.pi / 2) < 1e-7  # the end nodes bound the singular part
+    assert (
+        abs((weights * torch.sqrt(complement / t)).sum().item() - math.pi / 2) < 1e-7
+    )  # the end nodes bound the singular part
 
 
 def test_integrate_differentiates_in_limits_and_parameters():
-    lower, upper, rate = (torch.tensor([0.0, x, y], dtype=torch.float64, requires_grad=True) for x, y in ((0.5, 1.0), (2.0, 3.0), (1.5, 0.3)))
-    assert torch.autograd.gradcheck(lambda a, b, c: special.integrate(lambda t: torch.exp(-c * t), a, b), (lower, upper, rate))
+    lower, upper, rate = (
+        torch.tensor([0.0, x, y], dtype=torch.float64, requires_grad=True)
+        for x, y in ((0.5, 1.0), (2.0, 3.0), (1.5, 0.3))
+    )
+    assert torch.autograd.gradcheck(
+        lambda a, b, c: special.integrate(lambda t: torch.exp(-c * t), a, b), (lower, upper, rate)
+    )

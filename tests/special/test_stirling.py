@@ -8,7 +8,29 @@ from disthead import special
 
 from .oracles import check_gradients, check_values, columns
 
-SIZES = [1e-300, 1e-30, 1e-10, 1e-5, 0.01, 0.3, 0.499, 0.51, 0.9, 1, 1.1, 2.7, 7, 9.9, 10, 10.1, 20, 100, 1e4, 1e6, 1e15]
+SIZES = [
+    1e-300,
+    1e-30,
+    1e-10,
+    1e-5,
+    0.01,
+    0.3,
+    0.499,
+    0.51,
+    0.9,
+    1,
+    1.1,
+    2.7,
+    7,
+    9.9,
+    10,
+    10.1,
+    20,
+    100,
+    1e4,
+    1e6,
+    1e15,
+]
 COUNTS = [1e-30, 1e-3, 0.5, 1, 5, 9.5, 11, 100, 1e4, 1e6]
 CHANCES = [1e-300, 1e-48, 1e-6, 0.1, 0.5, 0.7, 1 - 1e-6, 1 - 2**-40]
 
@@ -24,7 +46,7 @@ def log_gamma_fraction(above, *below):
 
 
 def test_log1pmx():
-    grid = [(sign * x,) for sign in (1, -1) for x in SIZES if 1e-160 < x and sign * x > -1]
+    grid = [(sign * x,) for sign in (1, -1) for x in SIZES if x > 1e-160 and sign * x > -1]
     with mp.workdps(110):
         check_values(special.log1pmx, lambda x: mp.log1p(x) - x, grid, 1e-15)
     check_gradients(special.log1pmx, lambda x: mp.log1p(x) - x, [row for row in grid if abs(row[0]) > 1e-9], 1e-14)
@@ -80,7 +102,9 @@ def test_log_gamma_ratio_is_relative_to_the_step():
 
 def test_poisson_log_mass():
     oracle = lambda x, rate: x * mp.log(rate) - rate - mp.loggamma(x + 1)  # noqa: E731
-    grid = [*itertools.product([1e-30, 1e-5, 0.1, 1, 9.9, 10, 100, 1e6], [1e-48, 1e-5, 1, 9.9, 10, 100, 1e6, 1e6 + 700])]
+    grid = [
+        *itertools.product([1e-30, 1e-5, 0.1, 1, 9.9, 10, 100, 1e6], [1e-48, 1e-5, 1, 9.9, 10, 100, 1e6, 1e6 + 700])
+    ]
     check_values(special.poisson_log_mass, oracle, grid, 1e-15)
     check_gradients(special.poisson_log_mass, oracle, grid, 1e-12, 1e-15)
 

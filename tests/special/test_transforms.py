@@ -42,7 +42,9 @@ def with_gradients(function, inputs):
     return value, *torch.autograd.grad(value.sum(), inputs)
 
 
-@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES])
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 def test_compile(name):
     function, inputs = getattr(special, name), arguments(name)
     want = with_gradients(function, inputs)
@@ -64,7 +66,9 @@ def test_vmap_and_func_grad(name):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES])
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 def test_export(name):
     class Module(torch.nn.Module):
         def forward(self, *inputs):

@@ -50,7 +50,9 @@ def test_cdf():
 
 def test_cdf_gradients():
     assert torch.autograd.gradcheck(special.von_mises_cdf, columns([(0.1, -2.0), (1.0, 0.5), (10.0, 0.0), (50.0, 0.1)]))
-    assert torch.autograd.gradgradcheck(special.von_mises_cdf, columns([(0.1, -2.0), (1.0, 0.5), (10.0, 0.3), (50.0, 0.1)]))
+    assert torch.autograd.gradgradcheck(
+        special.von_mises_cdf, columns([(0.1, -2.0), (1.0, 0.5), (10.0, 0.3), (50.0, 0.1)])
+    )
     k, angle = columns(GRID)
     (gradient,) = torch.autograd.grad(special.von_mises_cdf(k, angle).sum(), angle)
     density = torch.exp(-2 * k * torch.sin(angle / 2) ** 2 - special.von_mises_log_normalizer(k))
