@@ -112,7 +112,9 @@ def one_of(family: str, **given: object) -> None:
     """Exactly one of these parameters is to be given."""
     names = [name for name, value in given.items() if value is not None]
     if len(names) != 1:
-        raise ValueError(f"{family} takes exactly one of {' and '.join(given)}, got {' and '.join(names) or 'neither'}.")
+        raise ValueError(
+            f"{family} takes exactly one of {' and '.join(given)}, got {' and '.join(names) or 'neither'}."
+        )
 
 
 @register_kl(Bernoulli, Bernoulli)
@@ -138,7 +140,10 @@ class BernoulliFamily(Family):
     noise = "One of two outcomes, with odds set by the features."
     density = "p(1) = probs = 1 / (1 + exp(-logits)), p(0) = 1 - probs"
     breaks = "A single wrong label on the sure side costs without bound, and networks grow too sure of themselves."
-    remedy = "Soft labels for doubtful ones, recalibration for overconfidence, binomial for counts of successes, categorical for more than two classes."
+    remedy = (
+        "Soft labels for doubtful ones, recalibration for overconfidence, binomial for counts of successes, "
+        "categorical for more than two classes."
+    )
 
     def make(self, **parameters: Tensor) -> Bernoulli:
         return Bernoulli(**parameters)

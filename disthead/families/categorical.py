@@ -23,8 +23,8 @@ class Categorical(Distribution):
         probs: probabilities, shape (..., K). Exactly one of the two is given.
 
     A target is a class index, of integer or floating dtype, or a floating tensor of shape batch_shape + (K,) with a
-    probability for each class: one-hot or soft labels, for which log_prob is minus the cross-entropy. Indices with sample
-    dimensions in front of the batch are therefore best given as integers.
+    probability for each class: one-hot or soft labels, for which log_prob is minus the cross-entropy. Indices with
+    sample dimensions in front of the batch are therefore best given as integers.
 
     >>> Categorical(logits=torch.zeros(3)).log_prob(torch.tensor(2))
     tensor(-1.0986)
@@ -93,7 +93,7 @@ class Categorical(Distribution):
         return drawn.mT.reshape(sample_shape + self.batch_shape)
 
     def brier(self, y: Tensor) -> Tensor:
-        """Brier score sum_k (p_k - 1{y = k})^2, between 0 and 2; lower is better. Soft labels take the place of 1{y = k}."""
+        """Brier score sum_k (p_k - 1{y = k})^2, from 0 to 2; soft labels take the place of 1{y = k}."""
         if not self._is_soft(y):
             y = (y.unsqueeze(-1) == torch.arange(self.num_classes, device=y.device)).to(self.dtype)
         return (self.probs - y).square().sum(-1)
@@ -103,7 +103,10 @@ class Categorical(Distribution):
         return self.probs @ torch.as_tensor(cost, dtype=self.dtype, device=self.device).mT
 
     def rsample(self, sample_shape=Size()) -> Tensor:
-        reason = "classes do not move continuously with the parameters. Use sample(), and log_prob for a score-function gradient"
+        reason = (
+            "classes do not move continuously with the parameters. Use sample(), and log_prob for a score-function "
+            "gradient"
+        )
         raise self._unanswered("rsample", reason)
 
     @property
@@ -176,12 +179,20 @@ class CategoricalFamily(Family):
     loss = "cross-entropy"
     noise = "One of K unordered classes, with odds set by the features."
     density = "p(k) = exp(logits_k) / sum_j exp(logits_j)"
-    breaks = "An order among the classes is lost: a near miss costs what a far one does. Networks grow too sure of themselves."
-    remedy = "ordinal for ordered classes, poisson or negative_binomial for counts, soft labels for doubtful ones, recalibration for overconfidence."
+    breaks = (
+        "An order among the classes is lost: a near miss costs what a far one does. Networks grow too sure of "
+        "themselves."
+    )
+    remedy = (
+        "ordinal for ordered classes, poisson or negative_binomial for counts, soft labels for doubtful ones, "
+        "recalibration for overconfidence."
+    )
 
     def __init__(self, num_classes: int | None = None):
         if num_classes is None:
-            raise ValueError("categorical needs num_classes, the number of classes: get_family('categorical', num_classes=3).")
+            raise ValueError(
+                "categorical needs num_classes, the number of classes: get_family('categorical', num_classes=3)."
+            )
         if not isinstance(num_classes, int) or num_classes < 2:
             raise ValueError(f"num_classes must be an integer of at least 2, got {num_classes!r}.")
         self.num_classes = num_classes
@@ -214,7 +225,8 @@ class CategoricalFamily(Family):
         wrong = y.isfinite() & ~self.support.check(y)
         if wrong.any():
             raise TargetError(
-                f"{column} must be a class index 0, ..., {self.num_classes - 1} (num_classes={self.num_classes}), got {locate(wrong, y)}. "
+                f"{column} must be a class index 0, ..., {self.num_classes - 1} "
+                f"(num_classes={self.num_classes}), got {locate(wrong, y)}. "
                 "Number the classes from 0, or set num_classes to one more than the largest index."
             )
         super().check_target(y, column)

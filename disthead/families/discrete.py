@@ -21,9 +21,10 @@ class Discrete(Univariate):
     """A distribution on the integers, or on part of them.
 
     Subclasses give `_log_mass(x)`, the logarithm of the mass carried to real x within the support, `_log_cdf(k)` and
-    `_log_survival(k)` at integers of the support, both exact in the tails, further the mean, variance, mode and `sample`.
-    What follows is derived from these, in double precision by a fixed amount of work; subclasses replace whatever has a
-    closed form. Where they know bounds of their tails they narrow `_bracket` and `_bulk`, the ranges of searches and sums.
+    `_log_survival(k)` at integers of the support, both exact in the tails, further the mean, variance, mode and
+    `sample`. What follows is derived from these, in double precision by a fixed amount of work; subclasses replace
+    whatever has a closed form. Where they know bounds of their tails they narrow `_bracket` and `_bulk`, the ranges
+    of searches and sums.
     """
 
     has_rsample = False
@@ -65,13 +66,14 @@ class Discrete(Univariate):
 
     @torch.no_grad()
     def icdf(self, q: Tensor) -> Tensor:
-        """The quantile: the smallest integer k with cdf(k) >= q; the ends of the support at q = 0 and 1. Not differentiable.
+        """The quantile: the smallest integer k with cdf(k) >= q; the ends of the support at q = 0 and 1.
 
-        q counts as reached by a cdf(k) that differs from it by no more than the rounding of q in its own precision, so
-        that icdf(cdf(k)) is k.
+        Not differentiable. q counts as reached by a cdf(k) that differs from it by no more than the rounding of q in
+        its own precision, so that icdf(cdf(k)) is k.
         """
         exact = self._in_double()
-        precision = torch.finfo(q.dtype).eps if isinstance(q, Tensor) else torch.finfo(torch.float64).eps
+        given = q.dtype if isinstance(q, Tensor) else torch.float64
+        precision = torch.finfo(torch.promote_types(given, torch.float32)).eps
         q = torch.as_tensor(q, dtype=exact.dtype, device=self.device)
         rounding = torch.where(q <= 0.5, q * (0.5 * precision + 1e-15), 0.25 * precision + 1e-15 * (1 - q))
         interior = (q > 0) & (q < 1)
@@ -96,7 +98,7 @@ class Discrete(Univariate):
         least, most = exact.support_limits()
 
         def first(size: Tensor, lower: Tensor, upper: Tensor, bits: int) -> Tensor:
-            """Where the `size` most probable integers begin: so far left that the next one on the right is no more probable."""
+            """Where the `size` most probable integers begin: the next one on the right is no more probable."""
             below = lower - 1
             for _ in range(0, bits, 3):  # seven candidates at a time, since each call costs more than its numbers
                 k = below + ((upper - below) * eighths).floor()
@@ -127,15 +129,18 @@ class Discrete(Univariate):
         return upper - lower + 1
 
     def rsample(self, sample_shape=Size()) -> Tensor:
-        reason = "integers do not move continuously with the parameters. Use sample(), and log_prob for a score-function gradient"
+        reason = (
+            "integers do not move continuously with the parameters. Use sample(), and log_prob for a score-function"
+            " gradient"
+        )
         raise self._unanswered("rsample", reason)
 
     def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """P(Y < y) and P(Y <= y), which the non-randomised probability integral transform needs (Czado, Gneiting and Held 2009)."""
+        """P(Y < y) and P(Y <= y), for the non-randomised integral transform of Czado, Gneiting and Held 2009."""
         return self.cdf(y.ceil() - 1), self.cdf(y)
 
     def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The randomised probability integral transform P(Y < y) + v P(Y = y), v uniform: uniform where the distribution is true."""
+        """The randomised integral transform P(Y < y) + v P(Y = y), v uniform: uniform if the distribution is true."""
         below, through = self.cdf_limits(y)
         v = torch.rand(below.shape, generator=generator, dtype=below.dtype, device=below.device)
         return below + v * (through - below)
@@ -147,7 +152,7 @@ class Discrete(Univariate):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts; lower is better (Gneiting and Raftery 2007)."""
+        """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts (Gneiting and Raftery 2007)."""
         excess = self._sum(lambda k: (k - y).clamp(min=0) * self._log_mass(k).exp(), start=y.ceil())
         half_mean_difference = self._sum(lambda k: self._log_cdf(k).exp() * self._log_survival(k).exp())
         return 2 * excess + (y - self.mean) - half_mean_difference
@@ -176,8 +181,9 @@ class Discrete(Univariate):
     def _sum(self, function: Callable[[Tensor], Tensor], start: Tensor | None = None) -> Tensor:
         """Sum of function(k) over the integers k >= start that carry probability, by a fixed number of terms.
 
-        The first integers are taken one by one. The rest is an integral, once the function is smooth from one integer to the
-        next: by Gauss-Legendre in the logarithm of the distance, with the correction of Euler and Maclaurin at the seam.
+        The first integers are taken one by one. The rest is an integral, once the function is smooth from one integer
+        to the next: by Gauss-Legendre in the logarithm of the distance, with the correction of Euler and Maclaurin at
+        the seam.
         """
         with torch.no_grad():
             first, last = self._bulk()
@@ -192,7 +198,7 @@ class Discrete(Univariate):
 
 
 def _distances(length: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances from the first integer, and their weights; `length` is the logarithm of how much further the sum goes."""
+    """Distances from the first integer, and weights; `length` is the logarithm of how much further the sum goes."""
     singles = torch.arange(_TERMS + 2, dtype=length.dtype, device=length.device)
     weights = (singles < _TERMS).to(length.dtype)
     # sum_{k >= n} f(k) = integral from n - 1/2 + d f / 24 - 17 d^3 f / 5760 + ..., d the central differences at n - 1/2
@@ -207,10 +213,12 @@ def _distances(length: Tensor) -> tuple[Tensor, Tensor]:
     return distances, torch.cat([weights.reshape(column) * ones, length * gauss.reshape(column) * far])
 
 
-def concentrated(mean: Tensor, variance: Tensor, tail: Tensor | float, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-    """Integers with at most the probability `below` on their left and `above` on their right, for a count, by Bernstein's bounds on both tails.
+def concentrated(
+    mean: Tensor, variance: Tensor, tail: Tensor | float, below: Tensor, above: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Integers with at most the probability `below` on their left and `above` on their right, for a count.
 
-    `tail` bounds the length over which the upper tail falls by a factor e: log E exp(s (Y - mean)) <= s^2 variance / (2 (1 - s tail)).
+    By Bernstein's bounds: `tail` is a length with log E exp(s (Y - mean)) <= s^2 variance / (2 (1 - s tail)).
     """
     depth = -above.log()
     lower = mean - (-2 * variance * below.log()).sqrt()
@@ -226,6 +234,8 @@ def _kl_by_sum(p: Discrete, q: Discrete) -> Tensor:
 
     def difference(k: Tensor) -> Tensor:
         inside = (k >= lower) & (k <= upper)
-        return p._log_mass(k) - torch.where(inside, q._log_mass(torch.minimum(torch.maximum(k, lower), upper)), -torch.inf)
+        return p._log_mass(k) - torch.where(
+            inside, q._log_mass(torch.minimum(torch.maximum(k, lower), upper)), -torch.inf
+        )
 
     return p.expand(torch.broadcast_shapes(p.batch_shape, q.batch_shape))._expectation(difference)

@@ -21,12 +21,13 @@ __all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]
 
 
 class NegativeBinomial(Discrete):
-    """Negative binomial distribution with mass Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y on y = 0, 1, 2, ..., r = total_count.
+    """Negative binomial distribution: a Poisson distribution whose rate itself is gamma distributed.
 
-    A Poisson distribution whose rate itself is gamma distributed: mean r exp(logits), variance mean + mean^2 / r.
+    Its mass is Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y on y = 0, 1, 2, ..., r = total_count. The mean is
+    r exp(logits), the variance mean + mean^2 / r.
 
     Args:
-        total_count: r, shape (...,), positive, not necessarily whole; the larger, the closer to the Poisson distribution.
+        total_count: r, shape (...,), positive, not necessarily whole; large values give the Poisson distribution.
         logits: log(probs / (1 - probs)) = log(mean / total_count), shape (...,).
         probs: shape (...,), between 0 and 1. Exactly one of probs and logits is given.
         log_total_count: logarithm of total_count; either or both may be given.
@@ -125,10 +126,10 @@ class NegativeBinomial(Discrete):
         return distance - self._half_mean_difference()
 
     def _half_mean_difference(self) -> Tensor:
-        """E|Y - Y'| / 2 = (2 / pi) r s integral_0^V cos(t) cosh(v)^-(2 r + 1) dv, sin(t) = sinh(v) / (2 s), sinh(V) = 2 s.
+        """E|Y - Y'| / 2 = (2 / pi) r s integral_0^V cos(t) cosh(v)^-(2 r + 1) dv, sin(t) = sinh(v) / (2 s).
 
-        s = sqrt(probs) / (1 - probs). It is the integral over t of |1 - probs exp(2 i t)|^(-2 r) and so on, in a variable in
-        which the peak at t = 0 has the width of a unit or of 1 / sqrt(r).
+        s = sqrt(probs) / (1 - probs) and sinh(V) = 2 s. It is Euler's integral for the hypergeometric function of the
+        closed form, in a variable in which the peak at t = 0 is about 1 / sqrt(r) or one unit wide.
         """
         r, s = self.total_count, self.probs.sqrt() / self._ends
         whole = torch.asinh(2 * s)
@@ -154,7 +155,11 @@ class MeanNegativeBinomial(NegativeBinomial):
     tensor(12.)
     """
 
-    arg_constraints = {"mean": constraints.positive, "total_count": constraints.positive, "exposure": constraints.positive}
+    arg_constraints = {
+        "mean": constraints.positive,
+        "total_count": constraints.positive,
+        "exposure": constraints.positive,
+    }
 
     def __init__(self, mean=None, total_count=None, *, log_mean=None, log_total_count=None, exposure=None):
         given = tensors(mean, total_count, log_mean, log_total_count, exposure)
@@ -196,10 +201,19 @@ class NegativeBinomialFamily(Family):
     domain = "y in {0, 1, 2, ...}"
     use = "event counts with extra scatter"
     loss = "negative binomial deviance, the Poisson deviance for large total_count"
-    noise = "Counts at a rate that differs from row to row in ways the features do not show; the variance is mean + mean^2 / total_count."
+    noise = (
+        "Counts at a rate that differs from row to row in ways the features do not show; the variance is mean + "
+        "mean^2 / total_count."
+    )
     density = "p(y) = Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y, r = total_count, mean = r exp(logits)"
-    breaks = "Counts that scatter less than their mean cannot be had: total_count grows without end. Extra zeros bend the fit."
-    remedy = "poisson or binomial for less scatter, a zero-inflated or hurdle family for extra zeros; name unequal observation times as exposure."
+    breaks = (
+        "Counts that scatter less than their mean cannot be had: total_count grows without end. Extra zeros bend "
+        "the fit."
+    )
+    remedy = (
+        "poisson or binomial for less scatter, a zero-inflated or hurdle family for extra zeros; name unequal "
+        "observation times as exposure."
+    )
 
     def __init__(self, parametrization: str = "logits"):
         if parametrization not in ("logits", "mean"):

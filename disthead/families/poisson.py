@@ -15,7 +15,7 @@ __all__ = ["Poisson", "PoissonFamily", "positive_mean"]
 
 
 class Poisson(Discrete):
-    """Poisson distribution with mass m^y exp(-m) / y! on y = 0, 1, 2, ..., where m = rate * exposure is mean and variance.
+    """Poisson distribution with mass m^y exp(-m) / y! on y = 0, 1, 2, ..., m = rate * exposure.
 
     Args:
         rate: expected count per unit of exposure, shape (...,), positive.
@@ -64,7 +64,7 @@ class Poisson(Discrete):
         return concentrated(self._expected, self._expected, 1 / 3, tail, tail)
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        """The quantiles to within one, by the bounds of Short 2013 on the signed root of the deviance; above all for icdf."""
+        """The quantiles to within one, by the bounds of Short 2013: normal quantiles of the signed root deviance."""
         mean = self._expected
         lower, upper = concentrated(mean, mean, 1 / 3, below, above)
         left = below <= above
@@ -120,10 +120,19 @@ class PoissonFamily(Family):
     domain = "y in {0, 1, 2, ...}"
     use = "event counts"
     loss = "Poisson deviance"
-    noise = "Counts of events that happen independently of each other at a rate set by the features; the variance is the mean."
+    noise = (
+        "Counts of events that happen independently of each other at a rate set by the features; the variance is "
+        "the mean."
+    )
     density = "p(y) = m^y exp(-m) / y!, m = rate * exposure"
-    breaks = "Real counts often scatter more than their mean: unseen differences between rows, events in clusters, too many zeros."
-    remedy = "negative_binomial for extra scatter, a zero-inflated or hurdle family for extra zeros; name unequal observation times as exposure."
+    breaks = (
+        "Real counts often scatter more than their mean: unseen differences between rows, events in clusters, too "
+        "many zeros."
+    )
+    remedy = (
+        "negative_binomial for extra scatter, a zero-inflated or hurdle family for extra zeros; name unequal "
+        "observation times as exposure."
+    )
 
     def make(self, **parameters: Tensor) -> Poisson:
         return Poisson(**parameters)

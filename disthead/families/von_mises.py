@@ -48,10 +48,11 @@ class VonMises(Continuous):
             distribution with the variance 1 / concentration.
         log_concentration: its logarithm; either or both may be given.
 
-    Angles that differ by 2 pi are the same direction. The cdf starts opposite the mean direction, at loc - pi, so that the
-    median is the mean direction; quantiles are wrapped back to (-pi, pi]. `mean` is the mean direction, `variance` the circular
-    variance 1 - R with the mean resultant length R = I1 / I0, and `stddev` the circular standard deviation sqrt(-2 log R), in
-    radians (Mardia and Jupp 2000), which is not the square root of the variance.
+    Angles that differ by 2 pi are the same direction. The cdf starts opposite the mean direction, at loc - pi, so
+    that the median is the mean direction; quantiles are wrapped back to (-pi, pi]. `mean` is the mean direction,
+    `variance` the circular variance 1 - R with the mean resultant length R = I1 / I0, and `stddev` the circular
+    standard deviation sqrt(-2 log R), in radians (Mardia and Jupp 2000), which is not the square root of the
+    variance.
 
     >>> VonMises(0.0, 1e5).log_prob(torch.tensor(0.01))
     tensor(-0.1624)
@@ -67,7 +68,8 @@ class VonMises(Continuous):
 
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
-        return -2 * self.concentration * torch.sin((y - self.loc) / 2).square() - von_mises_log_normalizer(self.concentration)
+        k = self.concentration
+        return -2 * k * torch.sin((y - self.loc) / 2).square() - von_mises_log_normalizer(k)
 
     def _angle(self, y: Tensor) -> Tensor:
         """The angle from the mean direction, in [-pi, pi]."""
@@ -130,15 +132,16 @@ class VonMises(Continuous):
     @in_double
     def stddev(self) -> Tensor:
         """The circular standard deviation sqrt(-2 log(I1 / I0)), in radians."""
-        complement = bessel_ratio_complement(self.concentration)
+        length, complement = bessel_ratio(self.concentration), bessel_ratio_complement(self.concentration)
         near = complement < 0.5
-        log_length = torch.where(near, torch.log1p(-torch.where(near, complement, 0.0)), bessel_ratio(self.concentration).log())
+        log_length = torch.where(near, torch.log1p(-torch.where(near, complement, 0.0)), length.log())
         return (-2 * log_length).sqrt()
 
     @in_double
     def entropy(self) -> Tensor:
         """log(2 pi I0) - concentration I1 / I0, in nats."""
-        return von_mises_log_normalizer(self.concentration) + self.concentration * bessel_ratio_complement(self.concentration)
+        k = self.concentration
+        return von_mises_log_normalizer(k) + k * bessel_ratio_complement(k)
 
     @torch.no_grad()
     def sample(self, sample_shape=Size()) -> Tensor:
@@ -178,12 +181,14 @@ class VonMises(Continuous):
 
         Source: Grimit, Gneiting, Berrocal and Johnson 2006.
         """
-        distance = self._angle(y).abs()
-        excess = von_mises_excess(self.concentration, distance) - von_mises_excess(self.concentration, math.pi - distance)
-        return distance + 2 * excess - 0.5 * von_mises_mean_distance(self.concentration)
+        k, distance = self.concentration, self._angle(y).abs()
+        excess = von_mises_excess(k, distance) - von_mises_excess(k, math.pi - distance)
+        return distance + 2 * excess - 0.5 * von_mises_mean_distance(k)
 
     def affine(self, loc: Tensor, scale: Tensor) -> Continuous:
-        raise self._unanswered("affine", "a direction has neither an origin nor a unit to change, do not standardise it")
+        raise self._unanswered(
+            "affine", "a direction has neither an origin nor a unit to change, do not standardise it"
+        )
 
 
 def wrapped(angle: Tensor) -> Tensor:
