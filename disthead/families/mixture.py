@@ -147,8 +147,7 @@ class _Components:
         """
         return (self.probs * self.components.crps(y.unsqueeze(-1))).sum(-1) - self._disagreement()
 
-    def _variance_of_cdfs(self, t: Tensor) -> Tensor:
-        cdfs = self.components.cdf(t.unsqueeze(-1))
+    def _variance_over_components(self, cdfs: Tensor) -> Tensor:
         mean = (self.probs * cdfs).sum(-1, keepdim=True)
         return (self.probs * (cdfs - mean).square()).sum(-1)
 
@@ -282,7 +281,7 @@ class Mixture(_Components, Continuous):
         if isinstance(self.components, Normal):
             return self._disagreement_of_normals()
         t, weights = self._nodes()
-        return (weights * self._variance_of_cdfs(t)).sum(0)
+        return (weights * self._variance_over_components(self.components.cdf(t.unsqueeze(-1)))).sum(0)
 
     def _disagreement_of_normals(self) -> Tensor:
         """In closed form: half the mean distance of two samples, less that within components (Grimit et al. 2006)."""
@@ -320,15 +319,18 @@ class DiscreteMixture(_Components, Discrete):
     def _component_quantiles(self, below: Tensor, above: Tensor) -> Tensor:
         return self.components.icdf(below)
 
-    def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        first, last = self.components._reach(below.unsqueeze(-1), above.unsqueeze(-1))
+    def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        first, last = self.components._bracket(below.unsqueeze(-1), above.unsqueeze(-1))
+        return first.amin(-1), last.amax(-1)
+
+    def _bulk(self) -> tuple[Tensor, Tensor]:
+        first, last = self.components._bulk()
         return first.amin(-1), last.amax(-1)
 
     def _sum(self, function: Callable[[Tensor], Tensor], start: Tensor | None = None) -> Tensor:
         """The sum over all integers that carry probability, begun afresh where each component does: there it needs every term."""
         with torch.no_grad():
-            tail = self._constant(1e-18).unsqueeze(-1)
-            first, last = (self._by_component(part.unsqueeze(0) + 0 * self.logits) for part in self.components._reach(tail, tail))
+            first, last = (part.movedim(-1, 0) for part in self.components._bulk())
             first, last = first.sort(0).values, last.amax(0)
             following = torch.cat([first[1:], last.unsqueeze(0) + 1])
             distance, weight = _distances(torch.log(((following - first - 0.5) / 191.5).clamp(min=1)))
@@ -338,7 +340,8 @@ class DiscreteMixture(_Components, Discrete):
         return (weight * function(k)).sum(0)
 
     def _disagreement(self) -> Tensor:
-        return self._sum(self._variance_of_cdfs)
+        # Not `cdf`, which is a step function: the sum asks between integers too.
+        return self._sum(lambda k: self._variance_over_components(self.components._log_cdf(k.unsqueeze(-1)).exp()))
 
     @torch.no_grad()
     def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
