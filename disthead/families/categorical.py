@@ -172,7 +172,7 @@ class CategoricalFamily(Family):
 
     name = "categorical"
     parameters = {"logits": LINKS["softmax"]}
-    support = constraints.nonnegative_integer
+    support: constraints.Constraint = constraints.nonnegative_integer
     data_type = "univariate, discrete, bounded"
     domain = "y in {0, ..., K - 1}"
     use = "multiclass classification"
@@ -198,7 +198,6 @@ class CategoricalFamily(Family):
         self.num_classes = num_classes
         self.shapes = {"logits": (num_classes,)}
         self.support = constraints.integer_interval(0, num_classes - 1)
-        self.domain = f"y in {{0, ..., {num_classes - 1}}}"
 
     def make(self, **parameters: Tensor) -> Categorical:
         return Categorical(**parameters)
