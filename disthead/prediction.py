@@ -1,0 +1,149 @@
+"""Predictions as columns: what a distribution says about each row, with names, for a table or a file."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disthead.families.distribution import Distribution
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["predictions", "write_predictions"]
+
+Columns = dict[str, np.ndarray]
+
+
+@torch.no_grad()
+def predictions(
+    dist: Distribution,
+    targets: Sequence[str] = (),
+    classes: Mapping[str, Sequence[str]] | None = None,
+    quantiles: Sequence[float] = (0.1, 0.25, 0.75, 0.9),
+    level: float = 0.9,
+) -> Columns:
+    """Columns of predictions, one entry per row: parameters, mean, median, mode, stddev, quantiles and the central interval.
+
+    What a distribution does not have (the mean of classes, the quantile of a ranking) is left out. Classes get a probability
+    each, by name. Several outputs get the name of their target as a suffix; a ranking has one mode per place.
+
+    Args:
+        dist: a distribution with batch_shape (N,).
+        targets: the names of the outputs.
+        classes: target -> names of its classes.
+        quantiles: levels of the quantiles, named `quantile_0.1`.
+        level: probability of the central interval, named `lower_90` and `upper_90`.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("exponential").distribution(rate=torch.tensor([1.0, 2.0]))
+    >>> list(predictions(dist, quantiles=[0.5]))
+    ['rate', 'mean', 'median', 'mode', 'stddev', 'quantile_0.5', 'lower_90', 'upper_90']
+    """
+    names = _Names(dist, list(targets), dict(classes or {}))
+    if hasattr(dist, "expected_cost"):
+        return names.classes()
+    columns: Columns = {}
+    for name, value in dist.parameters.items():
+        columns |= names.parameter(name, value)
+    for name in ("mean", "median", "mode", "stddev"):
+        columns |= names.of_outputs(name, lambda name=name: getattr(dist, name))
+    shape = dist.batch_shape + dist.event_shape
+    for q in quantiles:
+        columns |= names.of_outputs(f"quantile_{q:g}", lambda q=q: dist.icdf(torch.full(shape, q, device=dist.device)))
+    each = dist.marginals if hasattr(dist, "marginals") else dist
+    for k, end in enumerate(("lower", "upper")):
+        columns |= names.of_outputs(f"{end}_{100 * level:g}", lambda k=k: each.interval(level)[k])
+    return columns
+
+
+class _Names:
+    """Splits tensors of shape (N, ...) into named columns."""
+
+    def __init__(self, dist: Distribution, targets: list[str], classes: dict[str, Sequence[str]]):
+        self.dist, self.targets, self.class_names = dist, targets, classes
+        self.event_shape = tuple(dist.event_shape)
+
+    def of_outputs(self, name: str, ask: Callable[[], Tensor]) -> Columns:
+        """The answer to a question, one column per output; nothing where there is none."""
+        try:
+            return self._split(name, ask(), len(self.event_shape))
+        except (NotImplementedError, AttributeError):
+            return {}
+
+    def parameter(self, name: str, value: Tensor) -> Columns:
+        trailing = tuple(value.shape[len(self.dist.batch_shape) :])
+        per_output = trailing[: len(self.event_shape)] == self.event_shape and not self._is_ranking
+        return self._split(name, value, len(self.event_shape) if per_output else 0)
+
+    def classes(self) -> Columns:
+        """The probability of each class and the most probable one, for each output."""
+        probs = self.dist.probs  # type: ignore[attr-defined]
+        columns: Columns = {}
+        mode = self.dist.mode
+        if probs.shape == mode.shape:
+            probs = torch.stack([1 - probs, probs], -1)
+        count = probs.shape[-1]
+        for output, suffix in self._outputs(len(self.event_shape)):
+            target = suffix or (self.targets[0] if self.targets else "")
+            names = self.class_names.get(target, [str(k) for k in range(count)])
+            names = [*names, *(str(k) for k in range(len(names), count))]
+            end = f"_{suffix}" if suffix else ""
+            for k in range(count):
+                columns[f"probability_{names[k]}{end}"] = _array(probs[(slice(None), *output, k)])
+            chosen = mode[(slice(None), *output)].long().tolist()
+            columns[f"mode{end}"] = np.array([names[k] for k in chosen]) if target in self.class_names else np.array(chosen)
+        return columns
+
+    @property
+    def _is_ranking(self) -> bool:
+        """Targets that are vectors of integers whose outputs are places, while the parameters belong to items."""
+        support = self.dist.support
+        return bool(support.is_discrete) and support.event_dim == 1 and not hasattr(self.dist, "count")
+
+    def _outputs(self, dims: int) -> list[tuple[tuple[int, ...], str]]:
+        """The index and the name of each output."""
+        shape = self.event_shape[:dims]
+        found = []
+        for flat, index in enumerate(np.ndindex(*shape)):
+            if not shape:
+                name = ""
+            elif flat < len(self.targets):
+                name = self.targets[flat]
+            else:
+                name = "_".join(map(str, index))
+            found.append((index, name))
+        return found
+
+    def _split(self, name: str, value: Tensor, dims: int) -> Columns:
+        """Columns of a tensor (N, outputs ..., rest ...): outputs by name, the rest by index."""
+        columns: Columns = {}
+        for output, suffix in self._outputs(dims):
+            part = value[(slice(None), *output)]
+            for rest in np.ndindex(*part.shape[1:]):
+                label = "_".join([name, *map(str, rest), *([suffix] if suffix else [])])
+                columns[label] = _array(part[(slice(None), *rest)])
+        return columns
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy()
+
+
+def write_predictions(columns: "Mapping[str, Any] | DataFrame", path: str) -> None:
+    """Write columns to a .csv or .parquet file.
+
+    Raises:
+        ValueError: for another ending.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(columns)
+    if path.endswith(".csv"):
+        frame.to_csv(path, index=False)
+    elif path.endswith((".parquet", ".pq")):
+        frame.to_parquet(path, index=False)
+    else:
+        raise ValueError(f"predictions can be written to .csv and .parquet files, got {path!r}.")

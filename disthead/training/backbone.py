@@ -1,0 +1,72 @@
+"""Backbones, optimizers and schedulers from plain data, so that a configuration or a checkpoint can name them."""
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn, optim
+
+from disthead.errors import unknown_name
+
+__all__ = ["build", "multilayer_perceptron"]
+
+_SHORT = {"activation": nn, "optimizer": optim, "scheduler": optim.lr_scheduler}
+
+
+def multilayer_perceptron(
+    in_features: int, hidden_sizes: Sequence[int], activation: str = "SiLU", dropout: float = 0.0
+) -> nn.Sequential:
+    """Linear layers of the given sizes, each followed by the activation; with none of them the features pass through.
+
+    >>> multilayer_perceptron(3, [8])
+    Sequential(
+      (0): Linear(in_features=3, out_features=8, bias=True)
+      (1): SiLU()
+    )
+    """
+    layers: list[nn.Module] = []
+    for size in hidden_sizes:
+        layers += [nn.Linear(in_features, size), build("activation", activation)]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        in_features = size
+    return nn.Sequential(*layers)
+
+
+def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
+    """The object that `spec` names: a class path, or `{"class_path": ..., "init_args": {...}}`.
+
+    Classes of torch need no path: `SiLU`, `AdamW`, `CosineAnnealingLR`. `arguments` come before those of the spec.
+
+    Raises:
+        ValueError: for a class that does not exist, or arguments that it does not take.
+    """
+    if isinstance(spec, str):
+        spec = {"class_path": spec}
+    if not isinstance(spec, Mapping) or "class_path" not in spec:
+        raise ValueError(f"{kind} must be a class path or have the keys class_path and init_args, got {spec!r}.")
+    found, options = _find(kind, spec["class_path"]), dict(spec.get("init_args") or {})
+    try:
+        inspect.signature(found).bind(*arguments, **options)
+    except TypeError as error:
+        raise ValueError(f"{kind} {spec['class_path']}: {error}; its arguments are {inspect.signature(found)}.") from error
+    return found(*arguments, **options)
+
+
+def _find(kind: str, path: str) -> Any:
+    module_name, _, name = path.rpartition(".")
+    if not module_name:
+        module = _SHORT.get(kind)
+        if module is None:
+            raise ValueError(f"{kind} {path!r} needs the path of its module, such as my_package.my_module.{path}.")
+        known = [key for key, value in vars(module).items() if inspect.isclass(value) and not key.startswith("_")]
+    else:
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as error:
+            raise ValueError(f"{kind} {path!r} cannot be imported: {error}.") from error
+        known = [key for key in vars(module) if not key.startswith("_")]
+    if not hasattr(module, name):
+        raise unknown_name(kind, name, known)
+    return getattr(module, name)

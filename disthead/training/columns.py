@@ -1,0 +1,194 @@
+"""`Columns`: which columns of a table mean what, and how they become tensors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disthead.errors import unknown_name
+from disthead.training.table import DataError, check_complete, is_text, numbers
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+__all__ = ["Columns", "Encoded"]
+
+
+class Encoded(NamedTuple):
+    """A table as tensors, all rows in their order: features (N, P), y (N,) or (N, D), weight (N,), known by name (N,)."""
+
+    features: Tensor
+    y: Tensor | None
+    weight: Tensor | None
+    known: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The part of each column, found in the training data; plain data, so that it travels in a checkpoint.
+
+    Attributes:
+        features: feature name -> its categories in their order, or None for a number.
+        target: names of the target columns.
+        classes: target name -> class names, for targets given as text.
+        known: quantity of the family -> column, such as `{"exposure": "months"}`.
+        weight: the column of the weights.
+    """
+
+    features: dict[str, list[str] | None]
+    target: list[str]
+    classes: dict[str, list[str]]
+    known: dict[str, str]
+    weight: str | None
+
+    @classmethod
+    def find(
+        cls,
+        frame: "DataFrame",
+        train: np.ndarray,
+        target: Sequence[str],
+        features: Sequence[str] | None = None,
+        categorical: Sequence[str] = (),
+        known: Mapping[str, str] | None = None,
+        weight: str | None = None,
+        ignore: Sequence[str] = (),
+    ) -> Self:
+        """The columns of `frame`, with the categories that occur in the rows `train`.
+
+        Raises:
+            DataError: for unknown, constant or empty columns.
+        """
+        known = dict(known or {})
+        taken = [*target, *known.values(), *([weight] if weight else []), *ignore]
+        for name in [*taken, *(features or ()), *categorical]:
+            _check_exists(frame, name)
+        names = list(features) if features else [name for name in frame.columns if name not in taken]
+        overlap = [name for name in names if name in target]
+        if overlap:
+            raise DataError(f"{', '.join(map(repr, overlap))} cannot be both feature and target.")
+        if not names:
+            raise DataError(f"no feature columns are left beside {', '.join(map(repr, taken))}.")
+        for name in [*names, *target]:
+            _check_varies(frame[name])
+        encodings = {n: _categories(frame[n], train) if n in categorical or is_text(frame[n]) else None for n in names}
+        classes = {n: _categories(frame[n], slice(None)) for n in target if is_text(frame[n]) or _is_bool(frame[n])}
+        return cls(encodings, list(target), classes, known, weight)
+
+    @property
+    def state(self) -> dict:
+        return asdict(self)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the entries of the feature vector: `age`, `colour=red`, `colour=blue` ..."""
+        names = []
+        for name, categories in self.features.items():
+            names += [name] if categories is None else [f"{name}={category}" for category in categories]
+        return names
+
+    def encode(self, frame: "DataFrame", needs_target: bool = True) -> Encoded:
+        """The table as tensors.
+
+        Raises:
+            DataError: for columns that are missing, incomplete, hold text where numbers are needed or unknown categories.
+        """
+        for name in [*self.features, *self.known.values(), *(self.target if needs_target else ())]:
+            _check_exists(frame, name)
+        parts = [
+            torch.from_numpy(numbers(frame[name])).unsqueeze(-1) if categories is None else _one_hot(frame[name], categories)
+            for name, categories in self.features.items()
+        ]
+        has_target = all(name in frame.columns for name in self.target)
+        has_weight = self.weight is not None and (needs_target or self.weight in frame.columns)
+        return Encoded(
+            single(torch.cat(parts, -1), self.feature_names),
+            self._targets(frame) if needs_target and has_target else None,
+            self._weights(frame) if has_weight and needs_target else None,
+            {name: torch.from_numpy(numbers(frame[column])).float() for name, column in self.known.items()},
+        )
+
+    def _targets(self, frame: "DataFrame") -> Tensor:
+        columns = []
+        for name in self.target:
+            if name in self.classes:
+                columns.append(torch.from_numpy(_indices(frame[name], self.classes[name], "class")))
+            else:
+                columns.append(torch.from_numpy(numbers(frame[name])))
+        y = columns[0] if len(columns) == 1 else torch.stack(columns, -1)
+        return single(y, self.target) if y.is_floating_point() else y
+
+    def _weights(self, frame: "DataFrame") -> Tensor:
+        assert self.weight is not None
+        _check_exists(frame, self.weight)
+        values = numbers(frame[self.weight])
+        if (values < 0).any():
+            row = int(np.argmax(values < 0))
+            raise DataError(f"weights must be zero or more, column {self.weight!r} has {values[row]:g} at row {row}.")
+        return torch.from_numpy(values).float()
+
+
+def single(values: Tensor, names: Sequence[str]) -> Tensor:
+    """Single precision, refused where a column varies by less than that can tell from its level."""
+    table = values.reshape(len(values), -1)
+    spread, level = table.std(0, correction=0), table.abs().amax(0)
+    lost = (spread > 0) & (spread < 1e-4 * level) & (level * torch.finfo(torch.float32).eps > 1e-3 * spread)
+    if lost.any():
+        k = int(lost.nonzero()[0])
+        raise DataError(
+            f"column {names[k]!r} varies by {spread[k]:.3g} about {level[k]:.7g}, too little for single precision. "
+            "Subtract a constant from it first."
+        )
+    return values.float()
+
+
+def _check_exists(frame: "DataFrame", name: str) -> None:
+    if name not in frame.columns:
+        raise DataError(str(unknown_name("column", name, list(frame.columns))))
+
+
+def _check_varies(column: "Series") -> None:
+    check_complete(str(column.name), column.isna().to_numpy())
+    if len(column) > 1 and column.nunique() == 1:
+        raise DataError(f"column {column.name!r} is constant, {column.iloc[0]!r} in all rows: leave it out.")
+
+
+def _is_bool(column: "Series") -> bool:
+    from pandas.api.types import is_bool_dtype
+
+    return bool(is_bool_dtype(column.dtype))
+
+
+def _label(value: object) -> str:
+    """A category as text; 1 and 1.0 are the same one."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _categories(column: "Series", rows: "np.ndarray | slice") -> list[str]:
+    missing = column.isna().to_numpy()
+    check_complete(str(column.name), missing)
+    values = sorted(column.iloc[rows].unique().tolist(), key=lambda value: (isinstance(value, str), value))
+    if len(values) > 50 and len(values) > 0.5 * len(column):
+        raise DataError(
+            f"column {column.name!r} has {len(values)} different texts in {len(column)} rows: it seems to name the rows. "
+            "Leave it out of the features."
+        )
+    return [_label(value) for value in values]
+
+
+def _indices(column: "Series", categories: list[str], kind: str = "category") -> np.ndarray:
+    check_complete(str(column.name), column.isna().to_numpy())
+    position = {category: k for k, category in enumerate(categories)}
+    indices = np.array([position.get(_label(value), -1) for value in column.tolist()], dtype=np.int64)
+    if (indices < 0).any():
+        row = int(np.argmax(indices < 0))
+        error = unknown_name(f"{kind} of column {column.name!r} at row {row},", _label(column.iloc[row]), categories)
+        raise DataError(f"{error} The model has never seen it.")
+    return indices
+
+
+def _one_hot(column: "Series", categories: list[str]) -> Tensor:
+    indices = torch.from_numpy(_indices(column, categories))
+    return torch.nn.functional.one_hot(indices, len(categories)).double()

@@ -1,0 +1,267 @@
+"""`TabularDataModule`: a table in, batches for training, validation, test and prediction out."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+
+from disthead.errors import pick
+from disthead.training.batches import Batches
+from disthead.training.columns import Columns, Encoded
+from disthead.training.datasets import load_dataset
+from disthead.training.table import DataError, read_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["Part", "TabularDataModule"]
+
+PARTS = ("train", "val", "test", "predict")
+
+
+class Part(NamedTuple):
+    """The rows `index` of a table that training, validation, test or prediction uses."""
+
+    table: Encoded
+    index: Tensor
+
+    @property
+    def features(self) -> Tensor:
+        return self.table.features[self.index]
+
+    @property
+    def y(self) -> Tensor:
+        assert self.table.y is not None
+        return self.table.y[self.index]
+
+    @property
+    def known(self) -> dict[str, Tensor]:
+        return {name: values[self.index] for name, values in self.table.known.items()}
+
+
+class TabularDataModule(lightning.LightningDataModule):
+    """Tables for Lightning: reads, checks, splits and batches them.
+
+    Numbers stay in the user's units; the model standardises them. Columns of text become one indicator per category that
+    occurs in the training rows, targets of text become class indices. What is wrong with a table is said with the
+    column, the row (counted from 0, without the header) and the value; nothing is dropped or filled in.
+
+    Args:
+        path: a CSV or Parquet file, a data frame, a mapping of columns, or a pair of arrays (features, y), whose
+            columns are called x0, x1 ... and y (or y0, y1 ...).
+        dataset: in place of a path, a data set that ships with scikit-learn or statsmodels, or a generated
+            one: `sklearn.diabetes`, `statsmodels.engel`, `generated.direction`.
+        target: name of the target column, or several names. A ranking is several columns of item indices, best first.
+        features: names of the feature columns; all other columns unless given.
+        categorical: columns of numbers that are categories.
+        known: quantities that the family takes per row, with their columns: `{"exposure": "months"}`.
+        weight: column of the weights of the rows.
+        val_size, test_size: the part of the rows (below 1) or their number, drawn at random with `split_seed`.
+        split_seed: seed of the split and of the order of the rows in training.
+        split_column: a column with "train", "val" or "test" in each row, in place of a random split.
+        val_path, test_path, predict_path: separate tables, of which all rows are used.
+        batch_size: rows for one step, over all processes together.
+
+    Prediction takes `predict_path`, or else all rows of the table, in their order.
+
+    Raises:
+        DataError: for a table that cannot be used, when Lightning calls `setup`.
+    """
+
+    def __init__(
+        self,
+        path: Any = None,
+        dataset: str | None = None,
+        target: str | list[str] = "target",
+        features: list[str] | None = None,
+        categorical: list[str] | None = None,
+        known: dict[str, str] | None = None,
+        weight: str | None = None,
+        val_size: float | int = 0.2,
+        test_size: float | int = 0.2,
+        split_seed: int = 0,
+        split_column: str | None = None,
+        val_path: Any = None,
+        test_path: Any = None,
+        predict_path: Any = None,
+        batch_size: int = 64,
+    ):
+        super().__init__()
+        given = dict(locals())
+        for name in ("self", "__class__"):
+            given.pop(name)
+        self._sources = {"main": path, "val": val_path, "test": test_path, "predict": predict_path}
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
+        self._set_hparams({name: _plain(value) for name, value in given.items()})
+        self._hparams_initial = dict(self.hparams)
+        self._log_hyperparams = True
+        self.target = [target] if isinstance(target, str) else list(target)
+        self.columns: Columns | None = None
+        self._encoded: dict[str, Encoded] = {}
+        self._frames: dict[str, DataFrame] = {}
+        self._split: dict[str, Tensor] = {}
+
+    @classmethod
+    def from_arrays(cls, features: Any, y: Any, **options: Any) -> Self:
+        """The data module of arrays or tensors: features (N, P), whose columns are called x0, x1 ..., and y (N,) or (N, D)."""
+        targets = "y" if np.ndim(y) == 1 else [f"y{k}" for k in range(np.shape(y)[1])]
+        return cls((features, y), **{"target": targets} | options)
+
+    def setup(self, stage: str) -> None:
+        """Called by Lightning: reads the tables that `stage` needs, and finds the columns unless the model knows them."""
+        module = getattr(self.trainer, "lightning_module", None)
+        state = getattr(module, "columns", None)
+        if state is not None:
+            self.columns = Columns(**state)
+        if self.columns is None or stage == "fit":
+            self.find_columns()
+
+    def find_columns(self) -> Columns:
+        """Split the table and find its columns, unless they are known already."""
+        if not self._split:
+            self._split = self._split_rows()
+        if self.columns is None:
+            ignored = [self.hparams.split_column] if self.hparams.split_column else []
+            self.columns = Columns.find(
+                self._frame("main"),
+                self._split["train"].numpy(),
+                self.target,
+                self.hparams.features,
+                self.hparams.categorical or (),
+                self.hparams.known,
+                self.hparams.weight,
+                ignored,
+            )
+        return self.columns
+
+    def part(self, name: str) -> Part:
+        """The rows of "train", "val", "test" or "predict" as tensors.
+
+        Raises:
+            DataError: for a part that has no rows.
+        """
+        pick("part of the table", name, dict.fromkeys(PARTS))
+        if self._sources.get(name) is not None:
+            table = self._table(name, name)
+            return Part(table, torch.arange(len(table.features)))
+        if name == "predict":
+            table = self._table("main", name)
+            return Part(table, torch.arange(len(table.features)))
+        if not self._split:
+            self._split = self._split_rows()
+        index = self._split[name]
+        if not len(index):
+            raise DataError(f"there are no rows for {name}: raise {name}_size, or give {name}_path.")
+        return Part(self._table("main", name), index)
+
+    def has(self, name: str) -> bool:
+        """Whether there are rows for this part."""
+        if self._sources.get(name) is not None or name == "predict":
+            return True
+        if not self._split:
+            self._split = self._split_rows()
+        return len(self._split[name]) > 0
+
+    def train_dataloader(self) -> Batches:
+        return self._batches("train", seed=self.hparams.split_seed)
+
+    def val_dataloader(self) -> "Batches | list":
+        return self._batches("val") if self.has("val") else []
+
+    def test_dataloader(self) -> Batches:
+        return self._batches("test")
+
+    def predict_dataloader(self) -> Batches:
+        return self._batches("predict")
+
+    def _batches(self, name: str, seed: int | None = None) -> Batches:
+        trainer = self.trainer
+        part = self.part(name)
+        if trainer is None:
+            return Batches(*part, self.hparams.batch_size, seed=seed)
+        return Batches(
+            *part,
+            self.hparams.batch_size,
+            seed=seed,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            epoch=lambda: trainer.current_epoch,
+        )
+
+    def _frame(self, source: str) -> "DataFrame":
+        if source not in self._frames:
+            given, dataset = self._sources[source], self.hparams.dataset
+            if source != "main" or dataset is None:
+                if given is None:
+                    raise DataError("no data: give `path` (a CSV or Parquet file, a data frame, arrays) or `dataset`.")
+                self._frames[source] = read_table(given)
+            elif given is not None:
+                raise DataError(f"both path={given!r} and dataset={dataset!r} are given, choose one.")
+            else:
+                self._frames[source] = read_table(load_dataset(dataset))
+        return self._frames[source]
+
+    def _table(self, source: str, part: str) -> Encoded:
+        """The table as tensors; prediction does not need its targets."""
+        key = f"{source} without targets" if part == "predict" else source
+        if key not in self._encoded:
+            columns = self.columns or self.find_columns()
+            self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict")
+        return self._encoded[key]
+
+    def _split_rows(self) -> dict[str, Tensor]:
+        frame = self._frame("main")
+        if self.hparams.split_column is not None:
+            return _split_by_column(frame, self.hparams.split_column)
+        rows = len(frame)
+        sizes = {
+            name: 0 if self._sources[name] is not None else _size(f"{name}_size", self.hparams[f"{name}_size"], rows)
+            for name in ("test", "val")
+        }
+        train = rows - sizes["test"] - sizes["val"]
+        if train < 2 or any(size == 0 and wanted for size, wanted in self._wanted(sizes)):
+            raise DataError(
+                f"{rows} rows are too few for this split: {train} for training (2 or more are needed), {sizes['val']} for "
+                f"validation, {sizes['test']} for test. Change val_size and test_size, or add rows."
+            )
+        order = torch.randperm(rows, generator=torch.Generator().manual_seed(self.hparams.split_seed))
+        test, val, train_rows = order.split([sizes["test"], sizes["val"], train])
+        return {"train": train_rows.sort().values, "val": val.sort().values, "test": test.sort().values}
+
+    def _wanted(self, sizes: Mapping[str, int]) -> Sequence[tuple[int, bool]]:
+        return [(size, self._sources[name] is None and self.hparams[f"{name}_size"] > 0) for name, size in sizes.items()]
+
+
+def _size(name: str, size: float | int, rows: int) -> int:
+    if size < 0 or (size >= 1 and size != int(size)):
+        raise ValueError(f"{name} must be a part of the rows, such as 0.2, or their number, such as 100, got {size}.")
+    return int(size) if size >= 1 else round(size * rows)
+
+
+def _split_by_column(frame: "DataFrame", name: str) -> dict[str, Tensor]:
+    values = pick("column", name, {column: frame[column] for column in frame.columns}).astype(str).to_numpy()
+    unknown = ~np.isin(values, PARTS[:3])
+    if unknown.any():
+        row = int(np.argmax(unknown))
+        raise DataError(f"the split column {name!r} must hold train, val or test, got {values[row]!r} at row {row}.")
+    split = {part: torch.from_numpy(np.flatnonzero(values == part)) for part in PARTS[:3]}
+    if len(split["train"]) < 2:
+        raise DataError(f"the split column {name!r} leaves {len(split['train'])} rows for training, 2 or more are needed.")
+    return split
+
+
+def _plain(value: Any) -> Any:
+    """What a checkpoint can hold: data that are not in a file stay out of it."""
+    if isinstance(value, PathLike):
+        return str(value)
+    return value if isinstance(value, (str, int, float, bool, list, dict, type(None))) and not _has_arrays(value) else None
+
+
+def _has_arrays(value: Any) -> bool:
+    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(not isinstance(entry, (str, int, float, bool, type(None))) for entry in entries)
