@@ -1,0 +1,287 @@
+"""The multivariate normal distribution: outputs that are wrong together."""
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints, register_kl
+from torch.linalg import solve_triangular
+
+from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution, positive, tensors, wide
+from disthead.families.family import Family
+from disthead.families.normal import Normal
+from disthead.families.vector import Vector
+from disthead.links import LINKS
+
+__all__ = ["LowRankMultivariateNormal", "MultivariateNormal", "MultivariateNormalFamily"]
+
+
+class _Gaussian(Vector):
+    """What both ways to give the covariance have in common; its subclasses say how deviations are whitened.
+
+    Computed in double precision: a solve with a spread near zero amplifies what was rounded before.
+    """
+
+    support = constraints.real_vector
+    has_rsample = True
+
+    def _whiten(self, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared Mahalanobis length of the deviation, and half the logarithm of the determinant of the covariance."""
+        raise NotImplementedError
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        squared, half_log_det = self._whiten(wide(y) - wide(self.loc))
+        return (-0.5 * squared - half_log_det - self.loc.shape[-1] * HALF_LOG_TWO_PI).to(torch.promote_types(y.dtype, self.dtype))
+
+    def mahalanobis(self, y: Tensor) -> Tensor:
+        """The distance of y from loc in units of the spread in that direction; its square is chi-square distributed."""
+        return self._whiten(wide(y) - wide(self.loc))[0].sqrt().to(self.dtype)
+
+    def entropy(self) -> Tensor:
+        size = self.loc.shape[-1]
+        return (self._half_log_det() + size * (0.5 + HALF_LOG_TWO_PI)).to(self.dtype)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    mode = median = mean
+
+    @property
+    def variance(self) -> Tensor:
+        return self.covariance.diagonal(dim1=-2, dim2=-1)
+
+    @property
+    def covariance_matrix(self) -> Tensor:
+        """`covariance` by the name it has in torch."""
+        return self.covariance
+
+    @property
+    def marginals(self) -> Normal:
+        return Normal(self.loc, self.stddev)
+
+
+class MultivariateNormal(_Gaussian):
+    """Normal distribution of vectors, with density exp(-|z|^2 / 2) / ((2 pi)^(D/2) |L|), L z = y - loc.
+
+    Args:
+        loc: mean, shape (..., D).
+        scale_tril: L, the lower triangular factor of the covariance L L^T, shape (..., D, D), in the units of y.
+        log_diagonal: the logarithm of its diagonal, shape (..., D), where that is known more exactly.
+
+    >>> MultivariateNormal(torch.zeros(2), torch.eye(2)).log_prob(torch.zeros(2))
+    tensor(-1.8379)
+    """
+
+    arg_constraints = {"loc": constraints.real_vector, "scale_tril": constraints.lower_cholesky}
+    parameter_dims = {"loc": 1, "scale_tril": 2, "log_diagonal": 1}
+
+    def __init__(self, loc, scale_tril, *, log_diagonal=None):
+        loc, scale_tril, log_diagonal = tensors(loc, scale_tril, log_diagonal)
+        if log_diagonal is None:
+            log_diagonal = scale_tril.diagonal(dim1=-2, dim2=-1).log()
+        size = scale_tril.shape[-1]
+        loc = loc.expand(torch.broadcast_shapes(loc.shape, (size,)))
+        self._store((size,), loc=loc, scale_tril=scale_tril, log_diagonal=log_diagonal)
+
+    def _factor(self) -> Tensor:
+        """scale_tril in double precision, with a diagonal that has not underflowed."""
+        lower = wide(self.scale_tril)
+        diagonal = wide(self.scale_tril.diagonal(dim1=-2, dim2=-1), self.log_diagonal)
+        return torch.where(torch.eye(lower.shape[-1], dtype=torch.bool, device=lower.device), diagonal.unsqueeze(-1), lower)
+
+    def _half_log_det(self) -> Tensor:
+        return wide(self.log_diagonal).sum(-1)
+
+    def _whiten(self, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        z = solve_triangular(self._factor(), deviation.unsqueeze(-1), upper=False).squeeze(-1)
+        return z.square().sum(-1), self._half_log_det()
+
+    @property
+    def covariance(self) -> Tensor:
+        return self.scale_tril @ self.scale_tril.mT
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale_tril.square().sum(-1)
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        z = torch.randn(self._extended_shape(sample_shape), dtype=self.dtype, device=self.device)
+        return self.loc + (self.scale_tril @ z.unsqueeze(-1)).squeeze(-1)
+
+    def affine(self, loc: Tensor, scale: Tensor) -> "MultivariateNormal":
+        loc, scale = (torch.as_tensor(part, dtype=self.dtype, device=self.device).expand(self.event_shape) if part.ndim == 0 else part for part in (loc, scale))
+        return MultivariateNormal(
+            loc + scale * self.loc, scale.unsqueeze(-1) * self.scale_tril, log_diagonal=scale.log() + self.log_diagonal
+        )
+
+
+class LowRankMultivariateNormal(_Gaussian):
+    """Normal distribution of vectors with covariance W W^T + diag(d): a few common causes and noise of each coordinate's own.
+
+    Takes O(D R^2) in place of O(D^3).
+
+    Args:
+        loc: mean, shape (..., D).
+        cov_factor: W, the effect of the R common causes, shape (..., D, R), in the units of y.
+        cov_diag: d, the variance of each coordinate's own noise, shape (..., D), positive.
+        log_cov_diag: its logarithm; either or both may be given.
+
+    >>> LowRankMultivariateNormal(torch.zeros(2), torch.ones(2, 1), torch.ones(2)).covariance
+    tensor([[2., 1.],
+            [1., 2.]])
+    """
+
+    arg_constraints = {
+        "loc": constraints.real_vector,
+        "cov_factor": constraints.independent(constraints.real, 2),
+        "cov_diag": constraints.independent(constraints.positive, 1),
+    }
+    parameter_dims = {"loc": 1, "cov_factor": 2, "cov_diag": 1, "log_cov_diag": 1}
+
+    def __init__(self, loc, cov_factor, cov_diag=None, *, log_cov_diag=None):
+        loc, cov_factor, cov_diag, log_cov_diag = tensors(loc, cov_factor, cov_diag, log_cov_diag)
+        cov_diag, log_cov_diag = positive(cov_diag, log_cov_diag)
+        size = (cov_factor.shape[-2],)
+        loc, cov_diag, log_cov_diag = (p.expand(torch.broadcast_shapes(p.shape, size)) for p in (loc, cov_diag, log_cov_diag))
+        self._store(size, loc=loc, cov_factor=cov_factor, cov_diag=cov_diag, log_cov_diag=log_cov_diag)
+
+    def _regression(self) -> tuple[Tensor, Tensor]:
+        """Q and R of [A; I], where A is W in units of each coordinate's own noise; R^T R = I + A^T A is always positive."""
+        noise = (-0.5 * wide(self.log_cov_diag)).exp().unsqueeze(-1)
+        effects = noise * wide(self.cov_factor)
+        rank = effects.shape[-1]
+        ridge = torch.eye(rank, dtype=effects.dtype, device=effects.device).expand(*effects.shape[:-2], rank, rank)
+        return torch.linalg.qr(torch.cat([effects, ridge], -2))
+
+    def _half_log_det(self, triangle: Tensor | None = None) -> Tensor:
+        """By the matrix determinant lemma."""
+        triangle = self._regression()[1] if triangle is None else triangle
+        return triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + 0.5 * wide(self.log_cov_diag).sum(-1)
+
+    def _whiten(self, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        """Woodbury's identity as a least squares problem, min over v of |e - A v|^2 + |v|^2: sums of squares cannot cancel."""
+        orthogonal, triangle = self._regression()
+        own = deviation * (-0.5 * wide(self.log_cov_diag)).exp()
+        padded = torch.cat([own, own.new_zeros((*own.shape[:-1], triangle.shape[-1]))], -1).unsqueeze(-1)
+        explained = orthogonal @ (orthogonal.mT @ padded)
+        return (padded - explained).square().sum((-2, -1)), self._half_log_det(triangle)
+
+    def dense(self) -> MultivariateNormal:
+        """The same distribution by the triangular factor of its covariance."""
+        roots = torch.cat([wide(self.cov_factor).mT, (0.5 * wide(self.log_cov_diag)).exp().diag_embed()], -2)
+        upper = torch.linalg.qr(roots).R
+        signs = torch.where(upper.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0)
+        return MultivariateNormal(self.loc.to(upper.dtype), upper.mT * signs.unsqueeze(-2))
+
+    @property
+    def covariance(self) -> Tensor:
+        return self.cov_factor @ self.cov_factor.mT + self.cov_diag.diag_embed()
+
+    @property
+    def variance(self) -> Tensor:
+        return self.cov_factor.square().sum(-1) + self.cov_diag
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        own = torch.randn(shape, dtype=self.dtype, device=self.device) * (0.5 * self.log_cov_diag).exp()
+        common = torch.randn((*shape[:-1], self.cov_factor.shape[-1]), dtype=self.dtype, device=self.device)
+        return self.loc + (self.cov_factor @ common.unsqueeze(-1)).squeeze(-1) + own
+
+    def affine(self, loc: Tensor, scale: Tensor) -> "LowRankMultivariateNormal":
+        return LowRankMultivariateNormal(
+            loc + scale * self.loc,
+            scale.unsqueeze(-1) * self.cov_factor,
+            scale.square() * self.cov_diag,
+            log_cov_diag=2 * scale.log() + self.log_cov_diag,
+        )
+
+
+@register_kl(_Gaussian, _Gaussian)
+def _kl_gaussian_gaussian(p: _Gaussian, q: _Gaussian) -> Tensor:
+    dtype = torch.promote_types(p.dtype, q.dtype)
+    p, q = (dist.dense() if isinstance(dist, LowRankMultivariateNormal) else dist for dist in (p, q))
+    deviation = (wide(q.loc) - wide(p.loc)).unsqueeze(-1)
+    shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
+    columns = torch.cat([part.expand(*shape, *part.shape[-2:]) for part in (p._factor(), deviation)], -1)
+    whitened = solve_triangular(q._factor().expand(*shape, -1, -1), columns, upper=False)
+    excess = whitened.square().sum((-2, -1)) - p.event_shape[0]
+    return (0.5 * excess + q._half_log_det() - p._half_log_det()).to(dtype)
+
+
+class MultivariateNormalFamily(Family):
+    """Multivariate normal family for targets of shape `event_shape`.
+
+    Args:
+        event_shape: (D,).
+        rank: the number of common causes of a low-rank covariance, for large D; None gives the full covariance.
+    """
+
+    name = "multivariate_normal"
+    support = constraints.real_vector
+    data_type = "multivariate, continuous, unbounded"
+    domain = "y in R^K"
+    use = "multivariate regression"
+    loss = "Mahalanobis distance + log determinant"
+    noise = "Several outputs with symmetric, additive noise that is correlated between them."
+    density = "p(y) = exp(-|z|^2 / 2) / ((2 pi)^(D/2) det L), L z = y - loc"
+    breaks = "Outliers pull the mean and the covariance. A full covariance has D (D + 1) / 2 parameters: too many for few rows or large D."
+    remedy = "rank=R for large D, shared=('scale_tril',), independent outputs (normal with event_shape) if nothing is correlated."
+
+    def __init__(self, event_shape: tuple[int, ...] = (), rank: int | None = None):
+        event_shape = tuple(event_shape)
+        if len(event_shape) != 1 or event_shape[0] < 1:
+            got = f"got event_shape={event_shape}" if event_shape else "none was given"
+            raise ValueError(f"multivariate_normal needs event_shape=(D,), the number of outputs, such as (3,); {got}.")
+        size = event_shape[0]
+        if rank is not None and not 1 <= rank <= size:
+            raise ValueError(f"rank must be from 1 to {size}, the number of outputs, got {rank}.")
+        self.size, self.rank = size, rank
+        self.parameters = {"loc": LINKS["identity"]}
+        self.shapes = {"loc": (size,)}
+        if rank is None:
+            self.parameters |= {"scale_tril": LINKS["scale_tril"]}
+            self.shapes |= {"scale_tril": (size, size)}
+        else:
+            self.parameters |= {"cov_factor": LINKS["identity"], "cov_diag": LINKS["softplus"]}
+            self.shapes |= {"cov_factor": (size, rank), "cov_diag": (size,)}
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return (self.size,)
+
+    @classmethod
+    def with_event_shape(cls, event_shape, **options):
+        return cls(event_shape, **options)
+
+    def make(self, **parameters: Tensor) -> Distribution:
+        return MultivariateNormal(**parameters) if self.rank is None else LowRankMultivariateNormal(**parameters)
+
+    def constrain(self, raw, links):
+        values = super().constrain(raw, links)
+        if "scale_tril" in raw and links["scale_tril"] is LINKS["scale_tril"]:
+            row = torch.arange(self.size, device=raw["scale_tril"].device)
+            values["log_diagonal"] = LINKS["softplus"].log(raw["scale_tril"][..., row * (row + 3) // 2])
+        return values
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        loc = y.mean(0)
+        deviation = y - loc
+        covariance = deviation.mT @ deviation / len(y)
+        variance = covariance.diagonal()
+        if self.rank is None:
+            return {"loc": loc, "scale_tril": _cholesky(covariance)}
+        # The leading principal components are the common causes; what they leave over is each coordinate's own.
+        values, vectors = torch.linalg.eigh(covariance)
+        factor = vectors[:, -self.rank :] * values[-self.rank :].clamp(min=0).sqrt()
+        own = variance - factor.square().sum(-1)
+        floor = torch.where(variance > 0, 1e-2 * variance, 1e-6 * loc.square()).clamp(min=1e-12)
+        return {"loc": loc, "cov_factor": factor, "cov_diag": torch.maximum(own, floor)}
+
+
+def _cholesky(covariance: Tensor) -> Tensor:
+    """The Cholesky factor, of the nearest covariance a little wider where it is singular (fewer rows than outputs, a constant one)."""
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    variance = covariance.diagonal()
+    if not failed and bool((factor.diagonal().square() > 1e-10 * variance).all()):
+        return factor
+    largest = torch.where(variance.max() > 0, variance.max(), 1.0)
+    return torch.linalg.cholesky(covariance + torch.maximum(1e-6 * variance, 1e-9 * largest).diag_embed())
