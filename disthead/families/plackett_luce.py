@@ -1,0 +1,273 @@
+"""The Plackett-Luce distribution of rankings: items are chosen one after the other, each by its share of what is left."""
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints, register_kl
+
+from disthead.families.distribution import Distribution, tensors, wide
+from disthead.families.family import Family
+from disthead.families.vector import draw
+from disthead.links import LINKS
+
+__all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "ranking"]
+
+EXACT_ITEMS = 10  # up to here entropy and divergence are sums over all sets of items, 2^K of them
+ORDERS = 1024  # sampled orders beyond
+_FAINT = 200.0  # exp(-200) beside the least item is nothing, and still a number
+
+
+class Ranking(constraints.Constraint):
+    """Orders of `size` items, best first: distinct item indices, then -1 where a partial ranking ends; at least one item.
+
+    A tensor narrower than `size` holds partial rankings of its width.
+    """
+
+    is_discrete = True
+    event_dim = 1
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def check(self, value: Tensor) -> Tensor:
+        width = value.shape[-1]
+        if not 1 <= width <= self.size:
+            return torch.zeros(value.shape[:-1], dtype=torch.bool, device=value.device)
+        ranked = value >= 0
+        items = (value == value.floor()) & (value < self.size) & (ranked | (value == -1))
+        no_gap = (ranked[..., :-1] | ~ranked[..., 1:]).all(-1)
+        # Unranked places get numbers of their own beyond the items, so that equal neighbours are repeats.
+        places = -1 - torch.arange(width, device=value.device).to(value.dtype)
+        ordered = torch.where(ranked, value, places).sort(-1).values
+        distinct = (ordered[..., 1:] != ordered[..., :-1]).all(-1)
+        return items.all(-1) & no_gap & distinct & ranked[..., 0]
+
+    def __repr__(self) -> str:
+        return f"orders of {self.size} items, best first, -1 after a partial one"
+
+
+ranking = Ranking
+
+
+class PlackettLuce(Distribution):
+    """Distribution of orders: P(order) = prod_i exp(s_i) / (exp(s_i) + the same of all items that come later).
+
+    Only differences of the scores matter. A partial ranking (top-k) has the probability of all orders that begin with it.
+
+    Args:
+        logits: scores s of the items, shape (..., K).
+
+    Targets are item indices, best first, shape (..., K); -1 pads a partial ranking, which may also come narrower than K.
+    Source: Plackett 1975; its negative log-likelihood is the listwise loss ListMLE (Xia et al. 2008).
+
+    >>> dist = PlackettLuce(torch.tensor([2.0, 0.0, 1.0]))
+    >>> dist.mode, dist.log_prob(torch.tensor([0, 2, 1])).exp()
+    (tensor([0, 2, 1]), tensor(0.4863))
+    """
+
+    arg_constraints = {"logits": constraints.real_vector}
+    parameter_dims = {"logits": 1}
+
+    def __init__(self, logits):
+        (logits,) = tensors(logits)
+        self._store(tuple(logits.shape[-1:]), logits=logits)
+
+    @property
+    def num_items(self) -> int:
+        return self.logits.shape[-1]
+
+    @property
+    def support(self) -> Ranking:
+        return Ranking(self.num_items)
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        """log P(y), in O(K) for each row: sums over the items that are left are built up from the last place to the first."""
+        logits, y = wide(self.logits), y.long()
+        shape = torch.broadcast_shapes(logits.shape[:-1], y.shape[:-1])
+        logits, y = logits.expand(*shape, -1), y.expand(*shape, -1)
+        ranked = y >= 0
+        nothing = logits.detach().amin(-1, keepdim=True) - _FAINT  # in place of -inf, whose gradient would be nan
+        chosen = torch.where(ranked, logits.gather(-1, y.clamp(min=0)), nothing)
+        places = torch.where(ranked, y, self.num_items)
+        is_ranked = torch.zeros((*shape, self.num_items + 1), dtype=torch.bool, device=y.device)
+        is_ranked = is_ranked.scatter(-1, places, torch.ones_like(places, dtype=torch.bool))[..., :-1]
+        others = torch.where(is_ranked, nothing, logits).logsumexp(-1, keepdim=True)
+        left = torch.cat([others, chosen.flip(-1)], -1).logcumsumexp(-1)[..., 1:].flip(-1)
+        return torch.where(ranked, chosen - left, 0.0).sum(-1).to(self.dtype)
+
+    @property
+    def mode(self) -> Tensor:
+        """The most probable order: items by falling score."""
+        return self.logits.argsort(dim=-1, descending=True, stable=True)
+
+    @torch.no_grad()
+    def sample(self, sample_shape=Size()) -> Tensor:
+        """Exact samples: the order of scores plus Gumbel noise (Yellott 1977)."""
+        shape = self._extended_shape(sample_shape)
+        race = torch.empty(shape, dtype=self.dtype, device=self.device).exponential_()
+        return (self.logits - race.log()).argsort(-1, descending=True)
+
+    @property
+    def top1(self) -> Tensor:
+        """P(item i comes first), shape (..., K)."""
+        return self.logits.softmax(-1)
+
+    @property
+    def pairwise(self) -> Tensor:
+        """P(item i comes before item j) = sigmoid(s_i - s_j), shape (..., K, K)."""
+        return torch.sigmoid(self.logits.unsqueeze(-1) - self.logits.unsqueeze(-2))
+
+    @property
+    def expected_rank(self) -> Tensor:
+        """The mean place of each item, 0 for the first, shape (..., K): how many others are expected before it."""
+        return self.pairwise.sum(-2) - 0.5  # less its own entry, sigmoid(0)
+
+    def entropy(self) -> Tensor:
+        """E[-log P(order)] in nats: exact for up to 10 items; beyond them estimated by 1024 samples (without their gradient)."""
+        return self._mean_of_choices(lambda log_p: -(log_p.exp() * log_p)).to(self.dtype)
+
+    def _mean_of_choices(self, function, *others: Tensor) -> Tensor:
+        """E[sum over the choices of sum_i function(log P(i chosen next))_i]: what an expectation over orders comes down to.
+
+        A choice depends on the set of items taken before, not on their order, and these sets are few enough for few items.
+        `others` are further scores, whose log-probabilities of the same choices `function` gets too.
+        """
+        size, scores = self.num_items, [wide(self.logits), *others]
+
+        def of_choices(taken: Tensor) -> tuple[Tensor, list[Tensor]]:
+            log_ps = []
+            for s in scores:
+                nothing = s.detach().amin(-1, keepdim=True) - _FAINT
+                log_p = torch.where(taken, nothing, s)
+                log_ps.append(torch.where(taken, 0.0, log_p - log_p.logsumexp(-1, keepdim=True)))
+            return torch.where(taken, 0.0, function(*log_ps)).sum(-1), log_ps
+
+        if size > EXACT_ITEMS:
+            orders = draw(self, ORDERS)
+            places = orders.argsort(-1).unsqueeze(-2)
+            stages = torch.arange(size, device=self.device).unsqueeze(-1)
+            scores = [s.unsqueeze(-2) for s in scores]
+            return of_choices(places < stages)[0].sum(-1).mean(0)
+
+        items = torch.arange(size, device=self.device)
+        sets = torch.arange(2**size, device=self.device)
+        taken = (sets.unsqueeze(-1) >> items) % 2 == 1
+        count = taken.sum(-1)
+        scores = [s.unsqueeze(-2) for s in scores]
+        values, (log_p, *_) = of_choices(taken)
+        # P(the first k items are this set), from the sets that lack one of its items.
+        reached = (sets == 0).to(log_p.dtype).expand(log_p.shape[:-1])
+        before = (sets.unsqueeze(-1) - (1 << items)).clamp(min=0)
+        step = torch.where(taken, log_p.exp()[..., before, items], 0.0)
+        for stage in range(1, size):
+            through = (reached[..., before] * step).sum(-1)
+            reached = torch.where(count == stage, through, reached)
+        return torch.where(count < size, reached * values, 0.0).sum(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        raise self._unanswered("mean", "an average of item indices means nothing; expected_rank gives the mean place of each item.")
+
+    @property
+    def variance(self) -> Tensor:
+        raise self._unanswered("variance", "item indices are names, not numbers; pairwise and entropy() say how uncertain the order is.")
+
+    @property
+    def median(self) -> Tensor:
+        raise self._no_order("median")
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        raise self._unanswered("rsample", "orders do not move continuously with the scores; use sample().")
+
+    def energy_score(self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None) -> Tensor:
+        raise self._unanswered("energy_score", "item indices have no distance; use log_prob(y).")
+
+    def crps(self, y: Tensor) -> Tensor:
+        raise self._unanswered("crps", "it scores one number, and item indices have no distance; use log_prob(y).")
+
+    def cdf(self, y: Tensor) -> Tensor:
+        raise self._no_order("cdf")
+
+    def log_cdf(self, y: Tensor) -> Tensor:
+        raise self._no_order("log_cdf")
+
+    def log_survival(self, y: Tensor) -> Tensor:
+        raise self._no_order("log_survival")
+
+    def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        raise self._no_order("cdf_limits")
+
+    def icdf(self, q: Tensor) -> Tensor:
+        raise self._no_order("icdf")
+
+    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        raise self._no_order("pit")
+
+    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+        raise self._no_order("interval")
+
+    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+        raise self._no_order("highest_density")
+
+    def affine(self, loc: Tensor, scale: Tensor) -> Distribution:
+        raise self._unanswered("affine", "item indices have no units.")
+
+    def _no_order(self, question: str) -> NotImplementedError:
+        return self._unanswered(question, "rankings are not ordered among themselves; mode, top1, pairwise and expected_rank summarise them.")
+
+
+@register_kl(PlackettLuce, PlackettLuce)
+def _kl_plackett_luce(p: PlackettLuce, q: PlackettLuce) -> Tensor:
+    """Exact for up to 10 items; beyond them estimated by 1024 sampled orders."""
+    shape = torch.broadcast_shapes(p.logits.shape, q.logits.shape)
+    dtype = torch.promote_types(p.dtype, q.dtype)
+    p, other = p.expand(shape[:-1]), wide(q.logits).expand(shape)
+    return p._mean_of_choices(lambda log_p, log_q: log_p.exp() * (log_p - log_q), other).to(dtype)
+
+
+class PlackettLuceFamily(Family):
+    """Plackett-Luce family for rankings of K items, `event_shape` = (K,)."""
+
+    name = "plackett_luce"
+    parameters = {"logits": LINKS["softmax"]}
+    data_type = "multivariate, discrete, permutation"
+    domain = "y in Perm[1..K]"
+    use = "ranking"
+    loss = "listwise softmax (ListMLE)"
+    noise = "Items are chosen one after the other, each with a probability proportional to its worth among those that are left."
+    density = "P(y) = prod_i exp(s_{y_i}) / sum_{j >= i} exp(s_{y_j})"
+    breaks = (
+        "The odds of two items do not depend on which others are there, which fails for near duplicates."
+        " An item that wins or loses against all others has a score without bound."
+    )
+    remedy = "Weight decay for few rankings; categorical if only the winner is of interest."
+
+    def __init__(self, event_shape: tuple[int, ...] = ()):
+        event_shape = tuple(event_shape)
+        if len(event_shape) != 1 or event_shape[0] < 1:
+            got = f"got event_shape={event_shape}" if event_shape else "none was given"
+            raise ValueError(f"plackett_luce needs event_shape=(K,), the number of items, such as (4,); {got}.")
+        self.size = event_shape[0]
+        self.shapes = {"logits": event_shape}
+        self.support = Ranking(self.size)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return (self.size,)
+
+    @classmethod
+    def with_event_shape(cls, event_shape, **options):
+        return cls(event_shape, **options)
+
+    def make(self, logits: Tensor | None = None, probs: Tensor | None = None) -> PlackettLuce:
+        if (logits is None) == (probs is None):
+            raise TypeError("give one of logits and probs.")
+        return PlackettLuce(probs.log() if logits is None else logits)
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        """The logarithm of how often each item is chosen, per choice it took part in; half a choice is added to both counts."""
+        ranked = y >= 0
+        chosen = torch.nn.functional.one_hot(torch.where(ranked, y, 0).long(), self.size) * ranked.unsqueeze(-1)
+        present = (1 - (chosen.cumsum(-2) - chosen)) * ranked.unsqueeze(-1)
+        wins, tries = (part.double().sum((0, 1)) + 0.5 for part in (chosen, present))
+        share = (wins / tries).log()
+        return {"logits": share - share.mean()}
