@@ -87,12 +87,12 @@ class DistributionModule(lightning.LightningModule):
         hidden_sizes: Sequence[int] = (64, 64),
         activation: str = "SiLU",
         dropout: float = 0.0,
-        backbone: Any = None,
+        backbone: str | dict[str, Any] | nn.Module | None = None,
         in_features: int | None = None,
         backbone_features: int | None = None,
         standardise: bool = True,
-        optimizer: Any = "AdamW",
-        scheduler: Any = None,
+        optimizer: str | dict[str, Any] = "AdamW",
+        scheduler: str | dict[str, Any] | None = None,
         columns: dict[str, Any] | None = None,
     ):
         super().__init__()

@@ -1,0 +1,104 @@
+"""The command `disthead`: a dictionary of plain functions.
+
+    disthead families                     the table of families
+    disthead explain NAME                 what a family assumes, when it breaks, what to try then
+    disthead fit --config FILE            train; any key of the configuration can be overridden
+    disthead validate|test --ckpt_path FILE [--data.path FILE]
+    disthead predict --ckpt_path FILE --data.path FILE --out predictions.parquet
+"""
+
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+
+from disthead.errors import unknown_name
+from disthead.families import Family, families, get_family
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0 if it worked, 2 after an error of the user's, which is printed without a traceback."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__.strip())
+        return 0
+    try:
+        if arguments[0] not in COMMANDS:
+            raise unknown_name("command", arguments[0], COMMANDS)
+        COMMANDS[arguments[0]](arguments)
+    except (ValueError, OSError) as error:
+        print(f"disthead: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def show_families(arguments: Sequence[str]) -> None:
+    """Print the table of families."""
+    if len(arguments) > 1:
+        raise ValueError(f"disthead families takes no arguments, got {' '.join(arguments[1:])}.")
+    rows = [("family", "data type", "domain", "use", "parameters -> link", "loss")]
+    for name in families():
+        family = _example(name)
+        rows.append((name, family.data_type, family.domain, family.use, _links(family), family.loss))
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    print("\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]]))
+
+
+def explain(arguments: Sequence[str]) -> None:
+    """Print what a family assumes, for people."""
+    if len(arguments) != 2:
+        raise ValueError("disthead explain takes the name of one family, such as: disthead explain student_t.")
+    name = arguments[1]
+    if name not in families():
+        raise unknown_name("family", name, families())
+    family = _example(name)
+    known = f"Per row, by name: {', '.join(family.known)}." if family.known else ""
+    parts = [
+        ("use", f"{family.use} ({family.data_type}; {family.domain})"),
+        ("noise", family.noise),
+        ("density", family.density),
+        ("parameters", _links(family)),
+        ("known", known),
+        ("loss", family.loss),
+        ("breaks", family.breaks),
+        ("then try", family.remedy),
+        ("at the edge", family.edge_remedy),
+    ]
+    print(name)
+    for label, text in parts:
+        if text:
+            print(textwrap.fill(text, 100, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14))
+
+
+def _links(family: Family) -> str:
+    return ", ".join(f"{name} {link.name}" for name, link in family.parameters.items())
+
+
+def _example(name: str) -> Family:
+    """The family with some choice of the options that it cannot do without."""
+    for options in ({}, {"num_classes": 3}, {"event_shape": (3,)}):
+        try:
+            return get_family(name, **options)  # type: ignore[arg-type]
+        except (ValueError, TypeError):
+            continue
+    return get_family(name, event_shape=(3,), num_classes=3)
+
+
+def _train(arguments: Sequence[str]) -> None:
+    from disthead.training.commands import run
+
+    run(arguments)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "families": show_families,
+    "explain": explain,
+    "fit": _train,
+    "validate": _train,
+    "test": _train,
+    "predict": _train,
+}
