@@ -10,12 +10,12 @@ from disthead.families.mixture import Mixture, MixtureFamily, NormalMixtureFamil
 from disthead.families.exponential import Exponential, ExponentialFamily
 from disthead.families.gamma import Gamma, GammaFamily
 from disthead.families.beta import Beta, BetaFamily
-#MVN
+from disthead.families.multivariate_normal import MultivariateNormal, MultivariateNormalFamily
 from disthead.families.von_mises import VonMises, VonMisesFamily
 from disthead.families.bernoulli import Bernoulli, BernoulliFamily
 from disthead.families.categorical import Categorical, CategoricalFamily
 from disthead.families.poisson import Poisson, PoissonFamily
-#PL
+from disthead.families.plackett_luce import PlackettLuce, PlackettLuceFamily
 from disthead.families.negative_binomial import NegativeBinomial, NegativeBinomialFamily
 from disthead.families.log_normal import LogNormal, LogNormalFamily
 from disthead.families.weibull import Weibull, WeibullFamily
