@@ -22,7 +22,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     names = list(known)
     near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.6)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-    return ValueError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}.")
+    return ValueError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}.")
 
 
 def pick(kind: str, name: str, table: dict):

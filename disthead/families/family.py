@@ -1,5 +1,6 @@
 """`Family`: the declaration of a kind of distribution, and how raw outputs become one."""
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -230,7 +231,7 @@ def _fits(link: Link, default: Link, name: str) -> bool:
     if default.codomain is constraints.unit_interval:
         return link.codomain is constraints.unit_interval
     if default.is_positive:
-        return link.is_positive
+        return link.is_positive and link.codomain is not constraints.unit_interval
     return link.codomain is default.codomain and link.raw_shape((2, 2)) == default.raw_shape((2, 2))
 
 
@@ -283,6 +284,11 @@ def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **opt
             raise ValueError(f"options {', '.join(options)} belong to a family given by name, got the Family {name!r}.")
         return name
     family = pick("family", name, _table())
+    accepted = [option for option in inspect.signature(family).parameters if option not in ("args", "kwargs")]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(family).parameters.values())
+    for option in options:
+        if option not in accepted and not takes_any:
+            raise unknown_name(f"option of {name}", option, accepted)
     return family.with_event_shape(tuple(event_shape), **options)
 
 

@@ -1,0 +1,213 @@
+"""The head: which parameters are predicted, shared or fixed, its shapes, its start, its errors."""
+
+import math
+
+import pytest
+import torch
+
+import disthead as dh
+
+
+def test_normal_with_everything_predicted_is_a_linear_layer_and_links(generator):
+    head = dh.DistributionHead("normal", 4)
+    features = torch.randn(6, 4, generator=generator)
+    loc, raw_scale = head.linear(features).unbind(-1)
+    dist = head(features)
+    torch.testing.assert_close(dist.loc, loc)
+    torch.testing.assert_close(dist.scale, torch.nn.functional.softplus(raw_scale))
+    torch.testing.assert_close(head.params(features)["scale"], dist.scale)
+    assert list(head.params(features)) == ["loc", "scale"]
+
+
+def test_links_are_exchangeable(generator):
+    head = dh.DistributionHead("normal", 4, links={"scale": "exp"})
+    features = torch.randn(6, 4, generator=generator)
+    torch.testing.assert_close(head(features).scale, head.linear(features)[:, 1].exp())
+
+
+def test_own_link():
+    square = dh.Link(
+        "square",
+        "x^2",
+        torch.distributions.constraints.positive,
+        torch.square,
+        torch.sqrt,
+        log=lambda x: 2 * x.abs().log(),
+    )
+    head = dh.DistributionHead("poisson", 2, links={"rate": square}).initialize(torch.tensor([3.0, 5.0]))
+    torch.testing.assert_close(head(torch.zeros(1, 2)).rate, torch.tensor([4.0]))
+
+
+def test_shared_parameter_is_one_value_for_all_rows(generator):
+    head = dh.DistributionHead("normal", 4, event_shape=(3,), shared=("scale",))
+    dist = head(torch.randn(6, 4, generator=generator))
+    assert head.linear.out_features == 3
+    assert head.shared["scale"].shape == (3,)  # a spread for each output
+    assert dist.batch_shape == (6,)
+    assert dist.event_shape == (3,)
+    assert bool((dist.scale == dist.scale[0]).all())
+    assert not bool((dist.loc == dist.loc[0]).all())
+
+
+def test_everything_shared_ignores_the_features(generator):
+    head = dh.DistributionHead("gamma", 4, shared="all")
+    assert head.linear is None
+    dist = head(torch.randn(6, 4, generator=generator))
+    assert dist.batch_shape == (6,)
+    assert bool((dist.rate == dist.rate[0]).all())
+
+
+def test_fixed_parameter_is_exact_in_any_precision():
+    head = dh.DistributionHead("normal", 2, fixed={"scale": 0.1})
+    assert float(head.double()(torch.zeros(1, 2, dtype=torch.float64)).scale) == 0.1
+    assert [name for name, _ in head.named_parameters()] == ["linear.weight", "linear.bias"]
+
+
+def test_fixed_tensor_travels_with_the_state():
+    head = dh.DistributionHead("normal", 2, event_shape=(2,), fixed={"scale": torch.tensor([1.0, 2.0])})
+    assert "fixed_scale" in head.state_dict()
+    torch.testing.assert_close(head(torch.zeros(1, 2)).scale, torch.tensor([[1.0, 2.0]]))
+
+
+def test_independent_outputs_add_up(generator):
+    head = dh.DistributionHead("student_t", 4, event_shape=(2, 3))
+    features, y = torch.randn(6, 4, generator=generator), torch.randn(6, 2, 3, generator=generator)
+    dist = head(features)
+    assert dist.event_shape == (2, 3)
+    assert dist.log_prob(y).shape == (6,)
+    torch.testing.assert_close(dist.log_prob(y), dist.base.log_prob(y).sum((-2, -1)))
+
+
+def test_vector_family_takes_its_dimension_from_event_shape():
+    head = dh.DistributionHead("multivariate_normal", 4, event_shape=(3,))
+    assert head(torch.zeros(6, 4)).scale_tril.shape == (6, 3, 3)
+
+
+def test_head_for_images_is_a_1x1_convolution(generator):
+    images = torch.randn(2, 4, 5, 7, generator=generator)
+    head = dh.DistributionHead("normal", 4, feature_dim=1)
+    dist = head(images)
+    assert dist.batch_shape == (2, 5, 7)
+    convolved = torch.nn.functional.conv2d(images, head.linear.weight[:, :, None, None], head.linear.bias)
+    torch.testing.assert_close(dist.loc, convolved[:, 0])
+
+
+def test_image_head_with_several_outputs_and_their_marginal_fit(generator):
+    head = dh.DistributionHead("normal", 4, feature_dim=1, event_shape=(3,))
+    y = torch.randn(2, 5, 7, 3, generator=generator) + torch.tensor([0.0, 10.0, -5.0])
+    dist = head.initialize(y)(torch.zeros(2, 4, 5, 7))
+    torch.testing.assert_close(dist.mean[0, 0, 0], y.mean((0, 1, 2)), atol=1e-4, rtol=1e-4)
+
+
+def test_initialize_sets_biases_only_and_matches_the_closed_form(generator):
+    y = 3 + 2 * torch.randn(500, generator=generator)
+    head = dh.DistributionHead("normal", 4)
+    weight = head.linear.weight.clone()
+    dist = head.initialize(y)(torch.zeros(1, 4))
+    torch.testing.assert_close(head.linear.weight, weight)
+    torch.testing.assert_close(dist.loc, y.mean()[None])
+    torch.testing.assert_close(dist.scale, y.std(correction=0)[None])
+
+
+@pytest.mark.parametrize("link", ["sigmoid", "probit", "identity"])
+def test_initialize_goes_through_the_link(link):
+    head = dh.DistributionHead("bernoulli", 2, links={"logits": link}).initialize(torch.tensor([0.0, 1.0, 1.0, 1.0]))
+    torch.testing.assert_close(head(torch.zeros(1, 2)).probs, torch.tensor([0.75]))
+
+
+def test_initialize_with_a_fixed_parameter(generator):
+    y = torch.randn(200, generator=generator)
+    head = dh.DistributionHead("normal", 2, fixed={"scale": 5.0}).initialize(y)
+    torch.testing.assert_close(head(torch.zeros(1, 2)).loc, y.mean()[None], atol=1e-5, rtol=1e-5)
+
+
+def test_exposure_is_known_per_row():
+    y, months = torch.tensor([2.0, 4.0, 12.0]), torch.tensor([1.0, 2.0, 6.0])
+    head = dh.DistributionHead("poisson", 1).initialize(y, exposure=months)
+    dist = head(torch.zeros(3, 1), exposure=months)
+    torch.testing.assert_close(dist.mean, y, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="unknown known quantity of poisson 'exposur'; did you mean 'exposure'"):
+        head(torch.zeros(3, 1), exposur=months)
+
+
+@pytest.mark.parametrize(
+    "family", ["normal", "laplace", "student_t", "gamma", "log_normal", "weibull", "normal_mixture"]
+)
+def test_constant_targets_leave_a_finite_head(family):
+    head = dh.DistributionHead(family, 2).initialize(torch.full((20,), 3.0))
+    assert all(parameter.isfinite().all() for parameter in head.parameters())
+
+
+def test_low_precision_features_are_computed_in_single_precision():
+    head = dh.DistributionHead("normal", 2).bfloat16()
+    assert head(torch.zeros(3, 2, dtype=torch.bfloat16)).loc.dtype == torch.float32
+
+
+def test_head_repeats_what_it_is():
+    head = dh.DistributionHead("student_t", 2, fixed={"df": 4.0}, shared=("scale",))
+    assert "student_t" in repr(head)
+    assert "loc=identity" in repr(head)
+    assert "scale shared" in repr(head)
+    assert "df fixed" in repr(head)
+
+
+@pytest.mark.parametrize(
+    "arguments, options, message",
+    [
+        (("nromal", 2), {}, "unknown family 'nromal'; did you mean 'normal'"),
+        (("normal", 2), {"links": {"scale": "softpls"}}, "unknown link 'softpls'; did you mean 'softplus'"),
+        (("normal", 2), {"links": {"sale": "exp"}}, "unknown parameter of normal 'sale'; did you mean 'scale'"),
+        (("normal", 2), {"links": {"scale": "identity"}}, "must be.*positive.*Try 'softplus' or 'exp'"),
+        (("gamma", 2), {"links": {"rate": "sigmoid"}}, "must be.*positive"),
+        (("normal", 2), {"fixed": {"scale": -1.0}}, "fixed scale of normal must be positive, got -1"),
+        (("normal", 2), {"fixed": {"scal": 1.0}}, "did you mean 'scale'"),
+        (("normal", 2), {"shared": ("scael",)}, "did you mean 'scale'"),
+        (("normal", 2), {"shared": ("scale",), "fixed": {"scale": 1.0}}, "both fixed and shared"),
+        (("normal", 2), {"fixed": {"scale": 1.0, "loc": 0.0}}, "nothing is left to learn"),
+        (("normal", 2), {"fixed": {"scale": torch.ones(3)}}, r"fixed scale of normal must have the shape \(\)"),
+        (("multivariate_normal", 2), {}, "event_shape"),
+        (("plackett_luce", 2), {}, "event_shape"),
+        (("categorical", 2), {}, "num_classes"),
+        (("normal", 2), {"event_shape": (0,)}, "event_shape must be positive sizes"),
+        (("normal", 2), {"num_clases": 3}, "unknown option of normal 'num_clases'"),
+        (("gamma", 2), {"parametrization": "men"}, "did you mean 'mean'"),
+    ],
+)
+def test_mistakes_are_named(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        dh.DistributionHead(*arguments, **options)
+
+
+def test_wrong_features_are_named():
+    head = dh.DistributionHead("normal", 2)
+    with pytest.raises(ValueError, match=r"2 entries in dimension -1.*got a tensor of shape \(5, 3\)"):
+        head(torch.zeros(5, 3))
+    with pytest.raises(ValueError, match=r"floating-point, got torch.int64"):
+        head(torch.zeros(5, 2, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    "family, options, y, message",
+    [
+        ("gamma", {}, [1.0, 2.0, -3.0], r"support of gamma.*-3 at row 2.*Families that take such targets: normal"),
+        ("poisson", {}, [1.0, 2.5], r"2.5 at row 1"),
+        ("beta", {}, [0.5, 0.0, 1.0], r"0 at row 1, 1 at row 2.*squeeze"),
+        ("bernoulli", {}, [0.0, 2.0], r"2 at row 1"),
+        ("categorical", {"num_classes": 3}, [0, 1, 3], r"num_classes=3.*3 at row 2"),
+        ("normal", {}, [0.0, math.nan], r"finite.*nan at row 1"),
+        ("normal", {}, [0.0, math.inf], r"finite.*inf at row 1"),
+        ("von_mises", {}, [0.0, 4.0], r"4 at row 1"),
+    ],
+)
+def test_targets_outside_the_support_are_named(family, options, y, message):
+    with pytest.raises(ValueError, match=message):
+        dh.DistributionHead(family, 2, **options).initialize(torch.tensor(y))
+
+
+def test_parameter_values_are_checked_where_people_give_them():
+    with pytest.raises(ValueError, match="scale of normal must be positive, got 1 of 2 values: -1 at row 1"):
+        dh.get_family("normal").distribution(loc=0.0, scale=torch.tensor([1.0, -1.0]))
+    with pytest.raises(ValueError, match=r"normal needs the parameters loc, scale; missing: scale"):
+        dh.get_family("normal").distribution(loc=0.0)
+    with pytest.raises(ValueError, match="unknown parameter of gamma 'rte'; did you mean 'rate'"):
+        dh.get_family("gamma").distribution(concentration=1.0, rte=1.0)

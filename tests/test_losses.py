@@ -1,0 +1,100 @@
+"""With the right family and fixed parameters the negative log-likelihood is the classical loss."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+import disthead as dh
+
+
+@pytest.fixture
+def outputs(generator):
+    return torch.randn(20, 5, generator=generator, dtype=torch.float64)
+
+
+def dist(family, event_shape=(), **parameters):
+    options = {"num_classes": 5} if family == "categorical" else {}
+    return dh.get_family(family, event_shape=event_shape, **options).distribution(**parameters)
+
+
+def test_normal_with_fixed_scale_is_mean_squared_error(outputs):
+    loc, y = outputs[:, 0], outputs[:, 1]
+    loss = dh.nll(dist("normal", loc=loc, scale=math.sqrt(0.5)), y)
+    torch.testing.assert_close(loss - 0.5 * math.log(math.pi), functional.mse_loss(loc, y))
+
+
+def test_laplace_with_fixed_scale_is_mean_absolute_error(outputs):
+    loc, y = outputs[:, 0], outputs[:, 1]
+    torch.testing.assert_close(dh.nll(dist("laplace", loc=loc, scale=1.0), y) - math.log(2), functional.l1_loss(loc, y))
+
+
+def test_bernoulli_is_binary_cross_entropy(outputs):
+    logits, y = 30 * outputs[:, 0], (outputs[:, 1] > 0).double()
+    expected = functional.binary_cross_entropy_with_logits(logits, y)
+    torch.testing.assert_close(dh.nll(dist("bernoulli", logits=logits), y), expected)
+
+
+def test_categorical_is_cross_entropy_in_every_form(outputs, generator):
+    classes = torch.randint(5, (20,), generator=generator)
+    expected = functional.cross_entropy(outputs, classes)
+    head = dist("categorical", logits=outputs)
+    torch.testing.assert_close(dh.nll(head, classes), expected)
+    torch.testing.assert_close(dh.nll(head, functional.one_hot(classes, 5).double()), expected)
+    torch.testing.assert_close(dh.nll(dist("categorical", probs=outputs.softmax(-1)), classes), expected)
+    soft = torch.rand(20, 5, generator=generator, dtype=torch.float64).softmax(-1)
+    torch.testing.assert_close(dh.nll(head, soft), functional.cross_entropy(outputs, soft))
+
+
+def test_poisson_is_poisson_deviance(outputs, generator):
+    rate, y = outputs[:, 0].exp(), torch.poisson(5 * outputs[:, 1].exp(), generator=generator)
+    saturated = dh.nll(dist("poisson", rate=y.clamp(min=1e-300)), y)
+    deviance = 2 * (torch.special.xlogy(y, y / rate) - (y - rate)).mean()
+    torch.testing.assert_close(2 * (dh.nll(dist("poisson", rate=rate), y) - saturated), deviance)
+
+
+def test_exponential_is_ratio_plus_log(outputs):
+    mean, y = outputs[:, 0].exp(), outputs[:, 1].exp()
+    torch.testing.assert_close(dh.nll(dist("exponential", rate=1 / mean), y), (y / mean + mean.log()).mean())
+
+
+def test_plackett_luce_is_listmle(outputs, generator):
+    order = torch.stack([torch.randperm(5, generator=generator) for _ in range(20)])
+    ordered = outputs.gather(-1, order)
+    listmle = sum(ordered[:, k:].logsumexp(-1) - ordered[:, k] for k in range(5)).mean()
+    torch.testing.assert_close(dh.nll(dist("plackett_luce", (5,), logits=outputs), order), listmle)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_uniform_prediction_scores_log_of_the_number_of_classes(classes):
+    uniform = dh.get_family("categorical", num_classes=classes).from_raw(torch.zeros(3, classes))
+    assert float(dh.nll(uniform, torch.tensor([0, 1, classes - 1]))) == pytest.approx(math.log(classes), rel=1e-6)
+
+
+def test_reductions_and_weights(outputs):
+    loc, y, weight = outputs[:, 0], outputs[:, 1], outputs[:, 2].exp()
+    normal = dist("normal", loc=loc, scale=1.0)
+    rows = dh.nll(normal, y, reduction="none")
+    torch.testing.assert_close(rows, -normal.log_prob(y))
+    torch.testing.assert_close(dh.nll(normal, y), rows.mean())
+    torch.testing.assert_close(dh.nll(normal, y, reduction="sum"), rows.sum())
+    torch.testing.assert_close(dh.nll(normal, y, weight=weight), (weight * rows).sum() / weight.sum())
+    torch.testing.assert_close(dh.nll(normal, y, weight=torch.ones(20, dtype=torch.float64)), rows.mean())
+
+
+def test_weights_count_like_repeated_rows(outputs):
+    y = outputs[:3, 0]
+    repeated = dh.nll(dist("normal", loc=torch.zeros(4).double(), scale=1.0), y[[0, 1, 1, 2]])
+    weighted = dh.nll(dist("normal", loc=torch.zeros(3).double(), scale=1.0), y, weight=torch.tensor([1.0, 2.0, 1.0]))
+    torch.testing.assert_close(weighted, repeated)
+
+
+def test_shapes_that_would_broadcast_are_refused(outputs):
+    normal = dist("normal", loc=outputs[:, 0], scale=1.0)
+    with pytest.raises(ValueError, match=r"y must have the shape \(20,\).*got \(20, 1\).*squeeze"):
+        dh.nll(normal, outputs[:, :1])
+    with pytest.raises(ValueError, match="weight must have one value per row"):
+        dh.nll(normal, outputs[:, 0], weight=torch.ones(1))
+    with pytest.raises(ValueError, match="reduction must be"):
+        dh.nll(normal, outputs[:, 0], reduction="average")
