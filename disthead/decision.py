@@ -28,7 +28,7 @@ def decide(dist: Distribution, cost: "Tensor | list | tuple | None" = None) -> T
     tensor([0, 1, 1])
     """
     if cost is None:
-        return dist.mode
+        return dist.mode.detach()
     try:
         table = torch.as_tensor(cost, dtype=torch.float64)
     except (TypeError, ValueError) as error:

@@ -9,8 +9,9 @@ from torch import nn, optim
 
 from disthead.errors import unknown_name
 
-__all__ = ["build", "multilayer_perceptron"]
+__all__ = ["build", "multilayer_perceptron", "qualified"]
 
+TIMING = ("interval", "frequency", "monitor")  # what Lightning wants to know about a scheduler
 _SHORT = {"activation": nn, "optimizer": optim, "scheduler": optim.lr_scheduler}
 
 
@@ -52,6 +53,20 @@ def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
     except TypeError as error:
         raise ValueError(f"{kind} {spec['class_path']}: {error}; its arguments are {inspect.signature(found)}.") from error
     return found(*arguments, **options)
+
+
+def qualified(kind: str, spec: Any) -> Any:
+    """The spec with the full path of its class and all arguments in `init_args`, as jsonargparse writes and reads it.
+
+    On the command line `--model.optimizer.init_args.lr 0.1` arrives beside the `init_args` of the configuration.
+    """
+    if not isinstance(spec, Mapping) or "class_path" not in spec:
+        return spec
+    path = spec["class_path"]
+    beside = {name: value for name, value in spec.items() if name not in ("class_path", "init_args", *TIMING)}
+    timing = {name: spec[name] for name in TIMING if name in spec}
+    path = path if "." in path or kind not in _SHORT else f"{_SHORT[kind].__name__}.{path}"
+    return {"class_path": path, "init_args": {**(spec.get("init_args") or {}), **beside}} | timing
 
 
 def _find(kind: str, path: str) -> Any:

@@ -79,7 +79,13 @@ class Columns:
 
     @property
     def state(self) -> dict:
-        return asdict(self)
+        """The columns as plain data. Features are a list, since their order matters and not every format keeps that of a mapping."""
+        features = [{"name": name, "categories": categories} for name, categories in self.features.items()]
+        return asdict(self) | {"features": features}
+
+    @classmethod
+    def from_state(cls, state: Mapping) -> Self:
+        return cls(**{**state, "features": {entry["name"]: entry["categories"] for entry in state["features"]}})
 
     @property
     def feature_names(self) -> list[str]:

@@ -117,7 +117,7 @@ class TabularDataModule(lightning.LightningDataModule):
         module = getattr(self.trainer, "lightning_module", None)
         state = getattr(module, "columns", None)
         if state is not None:
-            self.columns = Columns(**state)
+            self.columns = Columns.from_state(state)
         if self.columns is None or stage == "fit":
             self.find_columns()
 

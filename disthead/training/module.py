@@ -15,7 +15,7 @@ from disthead.families.distribution import Distribution
 from disthead.families.family import Family, _table, get_family
 from disthead.head import DistributionHead
 from disthead.losses import nll
-from disthead.training.backbone import build, multilayer_perceptron
+from disthead.training.backbone import TIMING, build, multilayer_perceptron, qualified
 from disthead.training.columns import Columns
 from disthead.training.data import PARTS, Part, TabularDataModule
 from disthead.training.metrics import RowMean
@@ -67,7 +67,7 @@ class DistributionModule(lightning.LightningModule):
         backbone_features: size of what the backbone puts out; found by a trial on zeros unless given.
         standardise: whether inputs and real-valued targets are standardised.
         optimizer, scheduler: class path or class_path and init_args, such as
-            `{"class_path": "AdamW", "init_args": {"lr": 0.01}}`. A scheduler may also have `interval` ("epoch", "step"),
+            `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`. A scheduler may also have `interval` ("epoch", "step"),
             `frequency` and `monitor`.
         columns: what the columns of the table are; found by `fit`, and read from checkpoints.
 
@@ -98,6 +98,8 @@ class DistributionModule(lightning.LightningModule):
         super().__init__()
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         self._set_hparams({name: _plain(value) for name, value in given.items()})
+        for kind in ("backbone", "optimizer", "scheduler"):
+            self.hparams[kind] = qualified(kind, self.hparams[kind])
         self._hparams_initial = dict(self.hparams)
         self._log_hyperparams = True
         if isinstance(backbone, nn.Module):
@@ -107,7 +109,7 @@ class DistributionModule(lightning.LightningModule):
                 f"this model was trained with a backbone {backbone}. Give it again: "
                 "DistributionModule.load_from_checkpoint(path, backbone=...)."
             )
-        self._given_backbone = backbone
+        self._given_backbone = backbone if isinstance(backbone, nn.Module) else self.hparams["backbone"]
         self.head: DistributionHead | None = None
         self.columns: dict[str, Any] | None = None
         self._check_family()
@@ -153,7 +155,7 @@ class DistributionModule(lightning.LightningModule):
         options, event_shape = dict(hparams.family_options or {}), tuple(hparams.event_shape)
         in_features = hparams.in_features
         if columns is not None:
-            found = Columns(**columns)
+            found = Columns.from_state(columns)
             width, targets = len(found.feature_names), len(found.target)
             if in_features not in (None, width):
                 raise DataError(f"in_features is {in_features}, the table has {width} features after encoding.")
@@ -359,7 +361,7 @@ class DistributionModule(lightning.LightningModule):
         if spec is None:
             return optimizer
         spec = {"class_path": spec} if isinstance(spec, str) else dict(spec)
-        timing = {name: spec.pop(name) for name in ("interval", "frequency", "monitor") if name in spec}
+        timing = {name: spec.pop(name) for name in TIMING if name in spec}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": build("scheduler", spec, optimizer)} | timing}
 
     # Checkpoints.
