@@ -1,6 +1,6 @@
 """disthead: the last layer of a model becomes a probability distribution.
 
-    features -> DistributionHead -> Distribution -> loss (nll), predictions, scores, decisions
+features -> DistributionHead -> Distribution -> loss (nll), predictions, scores, decisions
 """
 
 from disthead.families import Distribution, Family, families, get_family

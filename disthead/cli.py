@@ -1,10 +1,10 @@
 """The command `disthead`: a dictionary of plain functions.
 
-    disthead families                     the table of families
-    disthead explain NAME                 what a family assumes, when it breaks, what to try then
-    disthead fit --config FILE            train; any key of the configuration can be overridden
-    disthead validate|test --ckpt_path FILE [--data.path FILE]
-    disthead predict --ckpt_path FILE --data.path FILE --out predictions.parquet
+disthead families                     the table of families
+disthead explain NAME                 what a family assumes, when it breaks, what to try then
+disthead fit --config FILE            train; any key of the configuration can be overridden
+disthead validate|test --ckpt_path FILE [--data.path FILE]
+disthead predict --ckpt_path FILE --data.path FILE --out predictions.parquet
 """
 
 import sys
@@ -82,7 +82,7 @@ def _example(name: str) -> Family:
     """The family with some choice of the options that it cannot do without."""
     for options in ({}, {"num_classes": 3}, {"event_shape": (3,)}):
         try:
-            return get_family(name, **options)  # type: ignore[arg-type]
+            return get_family(name, **options)
         except (ValueError, TypeError):
             continue
     return get_family(name, event_shape=(3,), num_classes=3)

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
-import torch
 from torch import Tensor
 
 __all__ = ["TargetError", "locate", "pick", "unknown_name"]
@@ -37,6 +36,7 @@ def locate(bad: Tensor, values: Tensor, limit: int = 3) -> str:
 
     `bad` is a boolean tensor with the shape of `values`; the first dimension counts rows, the rest are columns.
 
+    >>> import torch
     >>> y = torch.tensor([1.0, -2.0, 3.0, -4.0])
     >>> locate(y < 0, y)
     '2 of 4 values: -2 at row 1, -4 at row 3'

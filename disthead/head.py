@@ -123,9 +123,7 @@ class DistributionHead(nn.Module):
             values = self.family.constrain(raw, self.links)
         for name, value in self.fixed.items():
             number = value if isinstance(value, float) else getattr(self, value)
-            values[name] = (
-                any_raw.new_full((), number) if isinstance(number, float) else number.to(any_raw.dtype)
-            )
+            values[name] = any_raw.new_full((), number) if isinstance(number, float) else number.to(any_raw.dtype)
         return values
 
     def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
@@ -167,7 +165,9 @@ class DistributionHead(nn.Module):
         for name in shared:
             pick(kind, name, self.links)
             if name in fixed:
-                raise ValueError(f"{name} is both fixed and shared: choose one of fixed={{{name!r}: ...}} and shared=({name!r},).")
+                raise ValueError(
+                    f"{name} is both fixed and shared: choose one of fixed={{{name!r}: ...}} and shared=({name!r},)."
+                )
         if len(fixed) == len(self.links):
             raise ValueError(f"every parameter of {self.family.name} is fixed, nothing is left to learn.")
         return shared

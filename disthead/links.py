@@ -202,9 +202,7 @@ LINKS: dict[str, Link] = {
             logits=_probit_logits,
         ),
         Link("softmax", "exp(x_k) / sum exp(x)", constraints.simplex, _softmax, torch.log, logits=_same),
-        Link(
-            "direction", "atan2(x_2, x_1)", constraints.real, _angle, _unit_vector, raw_shape=_two_per_angle
-        ),
+        Link("direction", "atan2(x_2, x_1)", constraints.real, _angle, _unit_vector, raw_shape=_two_per_angle),
         Link(
             "scale_tril",
             "lower triangle, softplus on its diagonal",

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from disthead.families.distribution import Distribution
@@ -12,9 +11,7 @@ __all__ = ["nll", "reduce"]
 Reduction = Literal["mean", "sum", "none"]
 
 
-def nll(
-    dist: Distribution, y: Tensor, *, weight: Tensor | None = None, reduction: Reduction = "mean"
-) -> Tensor:
+def nll(dist: Distribution, y: Tensor, *, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
     """Negative log-likelihood -dist.log_prob(y), in nats per row.
 
     Args:
@@ -27,7 +24,7 @@ def nll(
         ValueError: when the shape of `y` or `weight` does not fit; nothing is broadcast silently, since (N, 1) targets
             against N distributions would score N x N pairs.
 
-    >>> import disthead as dh
+    >>> import torch, disthead as dh
     >>> dh.nll(dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0), torch.zeros(2))
     tensor(0.9189)
     """
@@ -44,7 +41,9 @@ def reduce(values: Tensor, weight: Tensor | None = None, reduction: Reduction = 
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
     if weight is not None:
         if weight.shape != values.shape:
-            raise ValueError(f"weight must have one value per row, shape {tuple(values.shape)}, got {tuple(weight.shape)}.")
+            raise ValueError(
+                f"weight must have one value per row, shape {tuple(values.shape)}, got {tuple(weight.shape)}."
+            )
         values = values * weight
     if reduction == "none":
         return values
@@ -55,6 +54,8 @@ def reduce(values: Tensor, weight: Tensor | None = None, reduction: Reduction = 
 
 def _is_class_probabilities(dist: Distribution, y: Tensor) -> bool:
     """Soft labels: one probability per class in place of the class index."""
-    return y.is_floating_point() and getattr(dist, "num_classes", None) is not None and y.shape == (
-        *dist.batch_shape, dist.num_classes
+    return (
+        y.is_floating_point()
+        and getattr(dist, "num_classes", None) is not None
+        and y.shape == (*dist.batch_shape, dist.num_classes)
     )

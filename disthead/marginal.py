@@ -25,14 +25,16 @@ def marginal(family: "str | Family", y: Tensor, **options) -> Distribution:
     """
     head = DistributionHead(family, 1, shared="all", **options)
     with torch.no_grad():
-        return head.initialize(y)(torch.zeros(1))
+        return head.initialize(y)(torch.zeros(1)).map(torch.detach)
 
 
 def fit_biases(head: DistributionHead, y: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The raw values of every parameter that the head learns, at the marginal maximum likelihood, in double precision."""
     dims = len(head.event_shape)
     if y.ndim < dims or (head.family.event_dim == 0 and dims and tuple(y.shape[-dims:]) != head.event_shape):
-        raise ValueError(f"y must have the shape (rows, {', '.join(map(str, head.event_shape))}), got {tuple(y.shape)}.")
+        raise ValueError(
+            f"y must have the shape (rows, {', '.join(map(str, head.event_shape))}), got {tuple(y.shape)}."
+        )
     y = y.detach().reshape(-1, *y.shape[y.ndim - dims :])
     head.family.check_target(y)
     known = {name: value.detach().reshape(-1) for name, value in known.items()}
@@ -50,7 +52,11 @@ def fit_biases(head: DistributionHead, y: Tensor, known: Mapping[str, Tensor]) -
     with torch.enable_grad():
         initial = float(loss().detach())
         optimizer = torch.optim.LBFGS(
-            list(raw.values()), max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+            list(raw.values()),
+            max_iter=200,
+            tolerance_grad=1e-10,
+            tolerance_change=1e-14,
+            line_search_fn="strong_wolfe",
         )
 
         def closure() -> Tensor:

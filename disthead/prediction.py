@@ -94,7 +94,9 @@ class _Names:
             for k in range(count):
                 columns[f"probability_{names[k]}{end}"] = _array(probs[(slice(None), *output, k)])
             chosen = mode[(slice(None), *output)].long().tolist()
-            columns[f"mode{end}"] = np.array([names[k] for k in chosen]) if target in self.class_names else np.array(chosen)
+            columns[f"mode{end}"] = (
+                np.array([names[k] for k in chosen]) if target in self.class_names else np.array(chosen)
+            )
         return columns
 
     @property

@@ -1,6 +1,7 @@
 """The families, one file each, in the order of figure 5.11 of Prince (2023) and then those beside it."""
 
-# isort: off  (the order of import is the order of `families()`)
+# The order of import is the order of `families()`.
+# isort: off
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, families, get_family
 from disthead.families.normal import Normal, NormalFamily
@@ -22,3 +23,46 @@ from disthead.families.weibull import Weibull, WeibullFamily
 from disthead.families.independent import Independent
 from disthead.families.affine import Affine
 # isort: on
+
+__all__ = [
+    "Affine",
+    "Bernoulli",
+    "BernoulliFamily",
+    "Beta",
+    "BetaFamily",
+    "Categorical",
+    "CategoricalFamily",
+    "Distribution",
+    "Exponential",
+    "ExponentialFamily",
+    "Family",
+    "Gamma",
+    "GammaFamily",
+    "Independent",
+    "Laplace",
+    "LaplaceFamily",
+    "LogNormal",
+    "LogNormalFamily",
+    "Mixture",
+    "MixtureFamily",
+    "MultivariateNormal",
+    "MultivariateNormalFamily",
+    "NegativeBinomial",
+    "NegativeBinomialFamily",
+    "Normal",
+    "NormalFamily",
+    "NormalMixtureFamily",
+    "PlackettLuce",
+    "PlackettLuceFamily",
+    "Poisson",
+    "PoissonFamily",
+    "StudentT",
+    "StudentTFamily",
+    "VonMises",
+    "VonMisesFamily",
+    "Weibull",
+    "WeibullFamily",
+    "families",
+    "get_family",
+    "is the order of `families()`.",
+]

@@ -193,7 +193,9 @@ def _kl_affine_affine(p: Affine, q: Affine) -> Tensor:
     """The bases' own divergence where the units agree, since a change of units does not change it."""
     between_bases = kl_divergence(p.base, q.base)
     if not isinstance(p.base, Continuous):
-        raise NotImplementedError("the divergence is known between continuous distributions of one number in other units.")
+        raise NotImplementedError(
+            "the divergence is known between continuous distributions of one number in other units."
+        )
     same = ((p.loc == q.loc) & (p.scale == q.scale)).expand(between_bases.shape)
     return torch.where(same, between_bases, _kl_by_quadrature(p, q))
 

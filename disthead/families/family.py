@@ -53,7 +53,7 @@ class Family(ABC):
     breaks: ClassVar[str]
     remedy: ClassVar[str]
     edge_remedy: ClassVar[str] = ""
-    known: ClassVar[tuple[str, ...]] = ()
+    known: tuple[str, ...] = ()
 
     @property
     def is_discrete(self) -> bool:
@@ -218,7 +218,9 @@ class Family(ABC):
             if name not in accepted:
                 return unknown_name(f"parameter of {self.name}", name, accepted)
         missing = [name for name in self.parameters if name not in given]
-        return ValueError(f"{self.name} needs the parameters {', '.join(self.parameters)}; missing: {', '.join(missing)}.")
+        return ValueError(
+            f"{self.name} needs the parameters {', '.join(self.parameters)}; missing: {', '.join(missing)}."
+        )
 
     def __repr__(self) -> str:
         links = ", ".join(f"{name}: {link}" for name, link in self.parameters.items())
@@ -227,7 +229,9 @@ class Family(ABC):
 
 def _fits(link: Link, default: Link, name: str) -> bool:
     if name == "logits":
-        return link.has_logits and (link.name == "identity" or link.codomain is default.codomain or default.name == "identity")
+        return link.has_logits and (
+            link.name == "identity" or link.codomain is default.codomain or default.name == "identity"
+        )
     if default.codomain is constraints.unit_interval:
         return link.codomain is constraints.unit_interval
     if default.is_positive:

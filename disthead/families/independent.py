@@ -29,7 +29,9 @@ class Independent(Distribution):
 
     def __init__(self, base: Distribution, count: int):
         if not 0 <= count <= len(base.batch_shape):
-            raise ValueError(f"count must be from 0 to {len(base.batch_shape)}, the batch dimensions of the base, got {count}.")
+            raise ValueError(
+                f"count must be from 0 to {len(base.batch_shape)}, the batch dimensions of the base, got {count}."
+            )
         self.base, self.count = base, count
         cut = len(base.batch_shape) - count
         event_shape = base.batch_shape[cut:] + base.event_shape
@@ -130,7 +132,9 @@ class Independent(Distribution):
     def covariance(self) -> Tensor:
         """Covariance of the outputs, one dimension of them: the variances on a diagonal."""
         if len(self.event_shape) != 1:
-            raise self._unanswered("covariance", f"its outputs have shape {tuple(self.event_shape)}, not one dimension.")
+            raise self._unanswered(
+                "covariance", f"its outputs have shape {tuple(self.event_shape)}, not one dimension."
+            )
         return self.variance.diag_embed()
 
     def cdf(self, y: Tensor) -> Tensor:

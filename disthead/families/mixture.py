@@ -79,7 +79,9 @@ class _Components:
         return type(self)(function(self.logits), self.components.map(function))
 
     def affine(self, loc: Tensor, scale: Tensor):
-        loc, scale = (torch.as_tensor(part, dtype=self.dtype, device=self.device).unsqueeze(-1) for part in (loc, scale))
+        loc, scale = (
+            torch.as_tensor(part, dtype=self.dtype, device=self.device).unsqueeze(-1) for part in (loc, scale)
+        )
         return type(self)(self.logits, self.components.affine(loc, scale))
 
     def _in_double(self):
@@ -196,7 +198,7 @@ class Mixture(_Components, Continuous):
 
     >>> peaks = Mixture(torch.zeros(2), Normal(torch.tensor([-1.0, 1.0]), 0.1))
     >>> peaks.mean, peaks.log_prob(torch.tensor(1.0))
-    (tensor(0.), tensor(0.6906))
+    (tensor(0.), tensor(0.6905))
     """
 
     def _component_quantiles(self, below: Tensor, above: Tensor) -> Tensor:
@@ -230,21 +232,18 @@ class Mixture(_Components, Continuous):
         exact = self._in_double()
 
         def ends(below: Tensor) -> tuple[Tensor, Tensor]:
-            return exact._ends(below, (1 - level - below).clamp(min=0))
+            above = (1 - level - below).clamp(min=0)
+            return exact._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
 
-        def length(below: Tensor) -> Tensor:
+        # A grid of the probability below the interval, refined around its best point: each round is one batch of quantiles.
+        share = torch.linspace(0, 1, 65, dtype=exact.dtype, device=self.device).reshape((-1,) + (1,) * len(self.batch_shape))
+        left, right = exact._constant(0.0), exact._constant(1 - level)
+        for _ in range(5):
+            below = left + (right - left) * share
             lower, upper = ends(below)
-            return upper - lower
-
-        grid = torch.linspace(0, 1 - level, 65, dtype=exact.dtype, device=self.device)
-        grid = grid.reshape((-1,) + (1,) * len(self.batch_shape)) + exact._constant(0.0)
-        shortest = length(grid).argmin(0, keepdim=True)
-        left, right = (grid.gather(0, (shortest + step).clamp(0, 64)).squeeze(0) for step in (-1, 1))
-        refined = _golden_section(lambda below: -length(below), left, right, 40)
-        candidates = torch.stack([refined, grid.gather(0, shortest).squeeze(0)])
-        below = candidates.gather(0, length(candidates).argmin(0, keepdim=True)).squeeze(0)
-        lower, upper = ends(below)
-        return lower.to(self.dtype), upper.to(self.dtype)
+            best = (upper - lower).argmin(0, keepdim=True)
+            left, right = (below.gather(0, (best + step).clamp(0, 64)).squeeze(0) for step in (-1, 1))
+        return lower.gather(0, best).squeeze(0).to(self.dtype), upper.gather(0, best).squeeze(0).to(self.dtype)
 
     def _on_grid(self, y: Tensor) -> Tensor:
         return y
@@ -419,7 +418,8 @@ class MixtureFamily(Family):
             _own_name(name): link for name, link in self.component.parameters.items()
         }
         self.shapes = {"logits": (num_components,)} | {
-            _own_name(name): (num_components, *self.component.shapes.get(name, ())) for name in self.component.parameters
+            _own_name(name): (num_components, *self.component.shapes.get(name, ()))
+            for name in self.component.parameters
         }
         self.support = self.component.support
         self.known = self.component.known
@@ -429,7 +429,9 @@ class MixtureFamily(Family):
             raise TypeError("give the weights as one of logits and probs.")
         logits = probs.log() if logits is None else logits
         if logits.shape[-1:] != (self.num_components,):
-            raise ValueError(f"logits must end in {self.num_components}, one for each component, got the shape {tuple(logits.shape)}.")
+            raise ValueError(
+                f"logits must end in {self.num_components}, one for each component, got the shape {tuple(logits.shape)}."
+            )
         own = {_without_prefix(name): value for name, value in parameters.items()}
         own |= {name: own[name].unsqueeze(-1) for name in self.known if name in own}
         return mixture(logits, self.component.make(**own))
@@ -445,14 +447,19 @@ class MixtureFamily(Family):
         return of_mixture | {_own_name(name): value for name, value in of_components.items()}
 
     def _for_component(self, values, links):
-        return tuple({_without_prefix(name): part for name, part in table.items() if name != "logits"} for table in (values, links))
+        return tuple(
+            {_without_prefix(name): part for name, part in table.items() if name != "logits"}
+            for table in (values, links)
+        )
 
     def start(self, y: Tensor) -> dict[str, Tensor]:
         """Each component starts from its slice of the sorted targets."""
         slices = [part if len(part) else y for part in y.sort(0).values.tensor_split(self.num_components)]
         starts = [self.component.start(part) for part in slices]
         values = {
-            _own_name(name): torch.stack([start[name].expand(y.shape[1:] + start[name].shape[y.ndim - 1 :]) for start in starts], y.ndim - 1)
+            _own_name(name): torch.stack(
+                [start[name].expand(y.shape[1:] + start[name].shape[y.ndim - 1 :]) for start in starts], y.ndim - 1
+            )
             for name in starts[0]
         }
         return {"logits": torch.zeros((*y.shape[1:], self.num_components), dtype=y.dtype, device=y.device)} | values

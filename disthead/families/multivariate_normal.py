@@ -29,7 +29,9 @@ class _Gaussian(Vector):
 
     def log_prob(self, y: Tensor) -> Tensor:
         squared, half_log_det = self._whiten(wide(y) - wide(self.loc))
-        return (-0.5 * squared - half_log_det - self.loc.shape[-1] * HALF_LOG_TWO_PI).to(torch.promote_types(y.dtype, self.dtype))
+        return (-0.5 * squared - half_log_det - self.loc.shape[-1] * HALF_LOG_TWO_PI).to(
+            torch.promote_types(y.dtype, self.dtype)
+        )
 
     def mahalanobis(self, y: Tensor) -> Tensor:
         """The distance of y from loc in units of the spread in that direction; its square is chi-square distributed."""
@@ -86,7 +88,9 @@ class MultivariateNormal(_Gaussian):
         """scale_tril in double precision, with a diagonal that has not underflowed."""
         lower = wide(self.scale_tril)
         diagonal = wide(self.scale_tril.diagonal(dim1=-2, dim2=-1), self.log_diagonal)
-        return torch.where(torch.eye(lower.shape[-1], dtype=torch.bool, device=lower.device), diagonal.unsqueeze(-1), lower)
+        return torch.where(
+            torch.eye(lower.shape[-1], dtype=torch.bool, device=lower.device), diagonal.unsqueeze(-1), lower
+        )
 
     def _half_log_det(self) -> Tensor:
         return wide(self.log_diagonal).sum(-1)
@@ -108,7 +112,12 @@ class MultivariateNormal(_Gaussian):
         return self.loc + (self.scale_tril @ z.unsqueeze(-1)).squeeze(-1)
 
     def affine(self, loc: Tensor, scale: Tensor) -> "MultivariateNormal":
-        loc, scale = (torch.as_tensor(part, dtype=self.dtype, device=self.device).expand(self.event_shape) if part.ndim == 0 else part for part in (loc, scale))
+        loc, scale = (
+            torch.as_tensor(part, dtype=self.dtype, device=self.device).expand(self.event_shape)
+            if part.ndim == 0
+            else part
+            for part in (loc, scale)
+        )
         return MultivariateNormal(
             loc + scale * self.loc, scale.unsqueeze(-1) * self.scale_tril, log_diagonal=scale.log() + self.log_diagonal
         )
@@ -141,7 +150,9 @@ class LowRankMultivariateNormal(_Gaussian):
         loc, cov_factor, cov_diag, log_cov_diag = tensors(loc, cov_factor, cov_diag, log_cov_diag)
         cov_diag, log_cov_diag = positive(cov_diag, log_cov_diag)
         size = (cov_factor.shape[-2],)
-        loc, cov_diag, log_cov_diag = (p.expand(torch.broadcast_shapes(p.shape, size)) for p in (loc, cov_diag, log_cov_diag))
+        loc, cov_diag, log_cov_diag = (
+            p.expand(torch.broadcast_shapes(p.shape, size)) for p in (loc, cov_diag, log_cov_diag)
+        )
         self._store(size, loc=loc, cov_factor=cov_factor, cov_diag=cov_diag, log_cov_diag=log_cov_diag)
 
     def _regression(self) -> tuple[Tensor, Tensor]:

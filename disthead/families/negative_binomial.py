@@ -221,7 +221,7 @@ class NegativeBinomialFamily(Family):
         self.parametrization = parametrization
         if parametrization == "mean":
             self.parameters = {"mean": LINKS["softplus"], "total_count": LINKS["softplus"]}
-            self.known = ("exposure",)  # type: ignore[misc]  # of this form only
+            self.known = ("exposure",)  # of this form only
         else:
             self.parameters = {"total_count": LINKS["softplus"], "logits": LINKS["identity"]}
 

@@ -165,11 +165,15 @@ class PlackettLuce(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        raise self._unanswered("mean", "an average of item indices means nothing; expected_rank gives the mean place of each item.")
+        raise self._unanswered(
+            "mean", "an average of item indices means nothing; expected_rank gives the mean place of each item."
+        )
 
     @property
     def variance(self) -> Tensor:
-        raise self._unanswered("variance", "item indices are names, not numbers; pairwise and entropy() say how uncertain the order is.")
+        raise self._unanswered(
+            "variance", "item indices are names, not numbers; pairwise and entropy() say how uncertain the order is."
+        )
 
     @property
     def median(self) -> Tensor:
@@ -212,7 +216,10 @@ class PlackettLuce(Distribution):
         raise self._unanswered("affine", "item indices have no units.")
 
     def _no_order(self, question: str) -> NotImplementedError:
-        return self._unanswered(question, "rankings are not ordered among themselves; mode, top1, pairwise and expected_rank summarise them.")
+        return self._unanswered(
+            question,
+            "rankings are not ordered among themselves; mode, top1, pairwise and expected_rank summarise them.",
+        )
 
 
 @register_kl(PlackettLuce, PlackettLuce)

@@ -49,10 +49,14 @@ class Vector(Distribution):
         raise self._no_order("cdf_limits")
 
     def crps(self, y: Tensor) -> Tensor:
-        raise self._unanswered("crps", "it scores one number; energy_score(y) scores vectors, marginals.crps(y) each coordinate.")
+        raise self._unanswered(
+            "crps", "it scores one number; energy_score(y) scores vectors, marginals.crps(y) each coordinate."
+        )
 
     def _no_order(self, question: str) -> NotImplementedError:
-        return self._unanswered(question, f"vectors have no order; marginals.{question}(...) answers for each coordinate.")
+        return self._unanswered(
+            question, f"vectors have no order; marginals.{question}(...) answers for each coordinate."
+        )
 
 
 def energy_score(dist: Distribution, y: Tensor, samples: int = 512, generator: torch.Generator | None = None) -> Tensor:

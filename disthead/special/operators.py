@@ -17,11 +17,11 @@ def _register(name, function, arguments, results):
         return tuple(empty) if len(empty) > 1 else empty[0]
 
     def vmap(info, in_dims, *args):
-        args = [
+        batched = [
             arg.unsqueeze(0).expand(info.batch_size, *arg.shape) if dim is None else arg.movedim(dim, 0)
             for arg, dim in zip(args, in_dims, strict=True)
         ]
-        outputs = operator(*args)
+        outputs = operator(*batched)
         return outputs, (0,) * len(outputs) if isinstance(outputs, tuple) else 0
 
     operator.register_fake(fake)

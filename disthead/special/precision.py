@@ -32,7 +32,7 @@ def in_float64(function):
         return tuple(part.to(outside) for part in result) if isinstance(result, tuple) else result.to(outside)
 
     # torch.compile counts recompilations by code object: each function has its own
-    wrapped.__code__ = wrapped.__code__.replace(co_name=function.__name__)
+    wrapped.__code__ = wrapped.__code__.replace(co_name=function.__name__)  # type: ignore[attr-defined]
     return wrapped
 
 
