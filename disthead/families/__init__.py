@@ -1,6 +1,6 @@
 """The families, one file each, in the order of figure 5.11 of Prince (2023) and then those beside it."""
 
-# The order of import is the order of `families()`.
+# In the order of the figure, as a reader of the table expects them.
 # isort: off
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, families, get_family

@@ -259,8 +259,16 @@ def _descendants(family: type[Family]) -> list[type[Family]]:
     return found
 
 
+_FIGURE = (
+    "normal laplace student_t mixture normal_mixture exponential gamma beta multivariate_normal von_mises bernoulli "
+    "categorical poisson plackett_luce"
+).split()
+
+
 def _table() -> dict[str, type[Family]]:
-    return {family.name: family for family in _descendants(Family) if "name" in family.__dict__}
+    """Name -> class: the class tree, in the order of figure 5.11 of Prince (2023), then as defined."""
+    found = {family.name: family for family in _descendants(Family) if "name" in family.__dict__}
+    return {name: found[name] for name in _FIGURE if name in found} | found
 
 
 def families() -> list[str]:

@@ -53,7 +53,7 @@ class TabularDataModule(lightning.LightningDataModule):
     Args:
         path: a CSV or Parquet file, a data frame, a mapping of columns, or a pair of arrays (features, y), whose
             columns are called x0, x1 ... and y (or y0, y1 ...).
-        dataset: in place of a path, a data set that ships with scikit-learn or statsmodels, or a generated
+        dataset: where no path is given, a data set that ships with scikit-learn or statsmodels, or a generated
             one: `sklearn.diabetes`, `statsmodels.engel`, `generated.direction`.
         target: name of the target column, or several names. A ranking is several columns of item indices, best first.
         features: names of the feature columns; all other columns unless given.
@@ -120,6 +120,8 @@ class TabularDataModule(lightning.LightningDataModule):
             self.columns = Columns.from_state(state)
         if self.columns is None or stage == "fit":
             self.find_columns()
+        if stage == "fit" and not self.has("val"):
+            self.trainer.limit_val_batches = 0  # Lightning would warn of a loader without batches
 
     def find_columns(self) -> Columns:
         """Split the table and find its columns, unless they are known already."""
@@ -170,8 +172,8 @@ class TabularDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> Batches:
         return self._batches("train", seed=self.hparams.split_seed)
 
-    def val_dataloader(self) -> "Batches | list":
-        return self._batches("val") if self.has("val") else []
+    def val_dataloader(self) -> Batches:
+        return self._batches("val")
 
     def test_dataloader(self) -> Batches:
         return self._batches("test")
@@ -196,12 +198,10 @@ class TabularDataModule(lightning.LightningDataModule):
     def _frame(self, source: str) -> "DataFrame":
         if source not in self._frames:
             given, dataset = self._sources[source], self.hparams.dataset
-            if source != "main" or dataset is None:
-                if given is None:
-                    raise DataError("no data: give `path` (a CSV or Parquet file, a data frame, arrays) or `dataset`.")
+            if given is not None:
                 self._frames[source] = read_table(given)
-            elif given is not None:
-                raise DataError(f"both path={given!r} and dataset={dataset!r} are given, choose one.")
+            elif dataset is None:
+                raise DataError("no data: give `path` (a CSV or Parquet file, a data frame, arrays) or `dataset`.")
             else:
                 self._frames[source] = read_table(load_dataset(dataset))
         return self._frames[source]
