@@ -1,13 +1,12 @@
 """Backbones, optimizers and schedulers from plain data, so that a configuration or a checkpoint can name them."""
 
+import difflib
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn, optim
-
-from disthead.errors import unknown_name
 
 __all__ = ["build", "multilayer_perceptron", "qualified"]
 
@@ -83,5 +82,8 @@ def _find(kind: str, path: str) -> Any:
             raise ValueError(f"{kind} {path!r} cannot be imported: {error}.") from error
         known = [key for key in vars(module) if not key.startswith("_")]
     if not hasattr(module, name):
-        raise unknown_name(kind, name, known)
+        by_lower = {entry.lower(): entry for entry in known}
+        near = [by_lower[entry] for entry in difflib.get_close_matches(name.lower(), by_lower, n=3)]
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
+        raise ValueError(f"unknown {kind} {name!r} in {module.__name__}{hint}")
     return getattr(module, name)

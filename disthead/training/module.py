@@ -14,7 +14,7 @@ from torch.distributions import constraints
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, _table, get_family
 from disthead.head import DistributionHead
-from disthead.losses import nll
+from disthead.losses import nll, reduce
 from disthead.training.backbone import TIMING, build, multilayer_perceptron, qualified
 from disthead.training.columns import Columns
 from disthead.training.data import PARTS, Part, TabularDataModule
@@ -291,18 +291,20 @@ class DistributionModule(lightning.LightningModule):
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         batch = _unpack(batch)
-        dist = self(batch.features, **batch.known)
-        values = nll(dist, batch.y, reduction="none")
-        weighted = values if batch.weight is None else values * batch.weight
-        if batch.total is None:
-            loss = weighted.sum() / (batch.weight.sum() if batch.weight is not None else values.numel())
-        else:
-            # Lightning's ddp averages gradients over processes, whose shares of the batch may differ in size.
-            loss = weighted.sum() * self.trainer.world_size / batch.total
+        values, loss = self._loss(batch)
         if not torch.isfinite(loss):
             raise self._non_finite(values, batch)
         self._record("train", {"nll": values}, batch)
         return loss
+
+    def _loss(self, batch: _Batch) -> tuple[Tensor, Tensor]:
+        """The nll of each row, and what their share of the batch adds to the mean over the batch."""
+        values = nll(self(batch.features, **batch.known), batch.y, reduction="none")
+        if batch.total is None:
+            return values, reduce(values, batch.weight)
+        weighted = values if batch.weight is None else values * batch.weight
+        # Lightning's ddp averages gradients over processes, whose shares of the batch may differ in size.
+        return values, weighted.sum() * self.trainer.world_size / batch.total
 
     def _non_finite(self, values: Tensor, batch: _Batch) -> NonFiniteLoss:
         bad = ~values.isfinite()
