@@ -4,10 +4,22 @@ import pytest
 
 import disthead as dh
 
-FIGURE = (
-    "normal laplace student_t mixture normal_mixture exponential gamma beta multivariate_normal von_mises bernoulli "
-    "categorical poisson plackett_luce"
-).split()
+FIGURE = [
+    "normal",
+    "laplace",
+    "student_t",
+    "mixture",
+    "normal_mixture",
+    "exponential",
+    "gamma",
+    "beta",
+    "multivariate_normal",
+    "von_mises",
+    "bernoulli",
+    "categorical",
+    "poisson",
+    "plackett_luce",
+]
 
 
 def test_figure_comes_first():

@@ -259,10 +259,22 @@ def _descendants(family: type[Family]) -> list[type[Family]]:
     return found
 
 
-_FIGURE = (
-    "normal laplace student_t mixture normal_mixture exponential gamma beta multivariate_normal von_mises bernoulli "
-    "categorical poisson plackett_luce"
-).split()
+_FIGURE = [
+    "normal",
+    "laplace",
+    "student_t",
+    "mixture",
+    "normal_mixture",
+    "exponential",
+    "gamma",
+    "beta",
+    "multivariate_normal",
+    "von_mises",
+    "bernoulli",
+    "categorical",
+    "poisson",
+    "plackett_luce",
+]
 
 
 def _table() -> dict[str, type[Family]]:

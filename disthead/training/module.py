@@ -1,6 +1,7 @@
 """`DistributionModule`: a backbone and a distribution head, trained by Lightning."""
 
 import inspect
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,6 +67,8 @@ class DistributionModule(lightning.LightningModule):
         in_features: number of features; taken from the table unless given.
         backbone_features: size of what the backbone puts out; found by a trial on zeros unless given.
         standardise: whether inputs and real-valued targets are standardised.
+        spread_floor: the least `scale` of a standardised target, in standard deviations of the training targets, so that
+            no spread collapses onto a single row; 0 switches it off (docs/edges.md).
         optimizer, scheduler: class path or class_path and init_args, such as
             `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`. A scheduler may also have `interval` ("epoch", "step"),
             `frequency` and `monitor`.
@@ -91,6 +94,7 @@ class DistributionModule(lightning.LightningModule):
         in_features: int | None = None,
         backbone_features: int | None = None,
         standardise: bool = True,
+        spread_floor: float = 1e-4,
         optimizer: str | dict[str, Any] = "AdamW",
         scheduler: str | dict[str, Any] | None = None,
         columns: dict[str, Any] | None = None,
@@ -113,6 +117,11 @@ class DistributionModule(lightning.LightningModule):
         self.head: DistributionHead | None = None
         self.columns: dict[str, Any] | None = None
         self._check_family()
+        if not 0 <= spread_floor < 1:
+            raise ValueError(
+                f"spread_floor must be 0 (off) or a small positive number such as 1e-4, got {spread_floor!r}."
+            )
+        self._has_floor, self._warned_of_collapse = False, False
         if columns is not None:
             self._build(columns)
         elif in_features is not None:
@@ -123,7 +132,9 @@ class DistributionModule(lightning.LightningModule):
     def forward(self, features: Tensor, **known: Tensor) -> Distribution:
         """Features (N, in_features) -> the distribution of the target, in the user's units."""
         if self.head is None:
-            raise RuntimeError("the model does not know its inputs yet: call fit with a TabularDataModule, or give in_features.")
+            raise RuntimeError(
+                "the model does not know its inputs yet: call fit with a TabularDataModule, or give in_features."
+            )
         if self.columns is not None:
             features = (features - self.feature_loc) * self.feature_rate
         dist = self.head(self.backbone(features), **known)
@@ -177,7 +188,8 @@ class DistributionModule(lightning.LightningModule):
             self.register_buffer("target_scale", torch.ones(event_shape))
         options |= {"event_shape": event_shape, "links": hparams.links}
         fixed = self._fixed(event_shape)
-        self.head = DistributionHead(hparams.family, width, shared=hparams.shared, fixed=fixed, **options)
+        floored = options | {"links": self._links_with_floor(family)}
+        self.head = DistributionHead(hparams.family, width, shared=hparams.shared, fixed=fixed, **floored)
         self.has_baseline = columns is not None
         if self.has_baseline:
             fixed = self._fixed(event_shape)
@@ -197,7 +209,9 @@ class DistributionModule(lightning.LightningModule):
             if not isinstance(made, nn.Module):
                 raise ValueError(f"backbone must be an nn.Module, {given!r} makes a {type(made).__name__}.")
             return made
-        return multilayer_perceptron(in_features, self.hparams.hidden_sizes, self.hparams.activation, self.hparams.dropout)
+        return multilayer_perceptron(
+            in_features, self.hparams.hidden_sizes, self.hparams.activation, self.hparams.dropout
+        )
 
     @torch.no_grad()
     def _measure(self, in_features: int) -> int:
@@ -223,6 +237,19 @@ class DistributionModule(lightning.LightningModule):
             support = support.base_constraint
         rescalable = (*_WITHOUT_UNIT, "loc", "scale") if family.event_dim == 0 and not family.shapes else _WITHOUT_UNIT
         return support is constraints.real and all(name in rescalable for name in self.hparams.fixed or {})
+
+    def _links_with_floor(self, family: Family) -> dict[str, Any]:
+        """The links, that of the spread with the floor below it."""
+        links, floor = dict(self.hparams.links or {}), self.hparams.spread_floor
+        self._has_floor = (
+            self._scales_target
+            and floor > 0
+            and "scale" in family.parameters
+            and "scale" not in (self.hparams.fixed or {})
+        )
+        if self._has_floor:
+            links["scale"] = family.resolve_links(links)["scale"].shifted(floor)
+        return links
 
     def _fixed(self, event_shape: tuple[int, ...]) -> dict[str, Any]:
         """Fixed values; those with a unit become buffers, which `_standardise` puts into standardised units."""
@@ -281,7 +308,9 @@ class DistributionModule(lightning.LightningModule):
         bounded = family.support is constraints.boolean or hasattr(family.support, "upper_bound")
         if classes and not (family.is_discrete and bounded):
             name = next(iter(classes))
-            raise DataError(f"target {name!r} holds classes ({', '.join(classes[name][:3])} ...), {family.name} takes numbers.")
+            raise DataError(
+                f"target {name!r} holds classes ({', '.join(classes[name][:3])} ...), {family.name} takes numbers."
+            )
         wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         for part in wanted:
             if data.has(part):
@@ -341,6 +370,30 @@ class DistributionModule(lightning.LightningModule):
             baseline = self.marginal(len(batch.features), **batch.known)
             values["nll_marginal"] = nll(baseline, batch.y, reduction="none")
         self._record(part, values | _hits(dist, batch.y), batch)
+        if part == "val" and self._has_floor:
+            self._count_collapsed(dist)
+
+    def _count_collapsed(self, dist: Distribution) -> None:
+        """Count the rows whose spread lies within a factor of two of its floor."""
+        scale = dist.parameters["scale"]
+        unit = self.target_scale.reshape(self.target_scale.shape + (1,) * (scale.ndim - 1 - self.target_scale.ndim))
+        near = scale <= 2 * self.hparams.spread_floor * unit
+        self._collapsed = self._collapsed + near.reshape(len(near), -1).any(-1).sum()
+
+    def on_validation_epoch_start(self) -> None:
+        self._collapsed = torch.zeros((), dtype=torch.long, device=self.device)
+
+    def on_validation_epoch_end(self) -> None:
+        if self._warned_of_collapse or not int(self._collapsed):
+            return
+        self._warned_of_collapse = True
+        warnings.warn(
+            f"the predicted scale of {int(self._collapsed)} validation rows has come down to its floor, "
+            f"{self.hparams.spread_floor:g} standard deviations of the targets: their likelihood would grow without bound. "
+            "Look for duplicates and for a target that is really discrete; share the scale (shared=['scale']), regularise, or "
+            "choose a family for classes or counts.",
+            stacklevel=2,
+        )
 
     def _record(self, part: str, values: Mapping[str, Tensor], batch: _Batch) -> None:
         for name, value in values.items():
@@ -420,7 +473,9 @@ def read_checkpoint(path: Any) -> dict[str, Any]:
 def _unpack(batch: Any) -> _Batch:
     if isinstance(batch, Mapping):
         y = batch.get("y")
-        return _Batch(batch["features"], y, batch.get("weight"), batch.get("known", {}), batch.get("rows"), batch.get("total"))
+        return _Batch(
+            batch["features"], y, batch.get("weight"), batch.get("known", {}), batch.get("rows"), batch.get("total")
+        )
     features, y, *weight = batch if isinstance(batch, (tuple, list)) else (batch, None)
     return _Batch(features, y, weight[0] if weight else None, {}, None, None)
 

@@ -1,0 +1,50 @@
+"""A spread that would collapse stops at its floor, and training says so, once."""
+
+import lightning
+import numpy as np
+import pytest
+import torch
+
+from disthead.training import DistributionModule, TabularDataModule
+
+
+def fit(tmp_path, y, **options):
+    x = np.linspace(-1, 1, len(y))[:, None]
+    data = TabularDataModule.from_arrays(x, y, batch_size=32)
+    module = DistributionModule(
+        "normal", hidden_sizes=[], optimizer={"class_path": "Adam", "init_args": {"lr": 0.3}}, **options
+    )
+    trainer = lightning.Trainer(
+        max_epochs=30, accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    return module
+
+
+def noiseless():
+    return 3.0 * np.linspace(-1, 1, 200)  # a straight line: the likelihood has no maximum
+
+
+def test_noiseless_targets_warn_once_and_stay_above_the_floor(tmp_path):
+    with pytest.warns(UserWarning, match="come down to its floor, 0.05 standard deviations") as caught:
+        module = fit(tmp_path, noiseless(), spread_floor=0.05)
+    assert len([warning for warning in caught if "floor" in str(warning.message)]) == 1
+    with torch.no_grad():
+        scale = module(torch.linspace(-1, 1, 50)[:, None]).scale
+    assert bool((scale >= 0.05 * module.target_scale).all())
+
+
+def test_floor_is_off_on_request(tmp_path):
+    module = fit(tmp_path, noiseless(), spread_floor=0)  # warnings are errors
+    with torch.no_grad():
+        assert float(module(torch.zeros(1, 1)).scale) < 0.05 * float(module.target_scale)
+
+
+def test_an_honest_spread_says_nothing(tmp_path, generator):
+    fit(tmp_path, noiseless() + torch.randn(200, generator=generator).numpy())
+
+
+def test_a_floor_that_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match="spread_floor must be 0"):
+        DistributionModule("normal", spread_floor=-1)
