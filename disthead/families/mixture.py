@@ -13,6 +13,7 @@ from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution
 from disthead.families.family import Family, get_family
 from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
+from disthead.families.von_mises import VonMises
 from disthead.links import LINKS
 from disthead.special import bracketed_inverse, gauss_legendre
 
@@ -27,7 +28,11 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def mixture(logits: Tensor, components: Distribution) -> "Mixture | DiscreteMixture":
-    """The mixture of `components`, of the kind that they are: a `Mixture`, or a `DiscreteMixture` of counts."""
+    """The mixture of `components`, of the kind that they are: a `Mixture`, a `DiscreteMixture` of counts, or a `CircularMixture`."""
+    if isinstance(components, VonMises):
+        from disthead.families.circular_mixture import CircularMixture
+
+        return CircularMixture(logits, components)
     kind = DiscreteMixture if components.support.is_discrete else Mixture
     return kind(logits, components)
 
@@ -236,13 +241,13 @@ class Mixture(_Components, Continuous):
             return exact._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
 
         # A grid of the probability below the interval, refined around its best point: each round is one batch of quantiles.
-        share = torch.linspace(0, 1, 65, dtype=exact.dtype, device=self.device).reshape((-1,) + (1,) * len(self.batch_shape))
         left, right = exact._constant(0.0), exact._constant(1 - level)
-        for _ in range(5):
-            below = left + (right - left) * share
+        for points in (65, 17, 17, 17, 17, 17, 17):
+            share = torch.linspace(0, 1, points, dtype=exact.dtype, device=self.device)
+            below = left + (right - left) * share.reshape((-1,) + (1,) * len(self.batch_shape))
             lower, upper = ends(below)
             best = (upper - lower).argmin(0, keepdim=True)
-            left, right = (below.gather(0, (best + step).clamp(0, 64)).squeeze(0) for step in (-1, 1))
+            left, right = (below.gather(0, (best + step).clamp(0, points - 1)).squeeze(0) for step in (-1, 1))
         return lower.gather(0, best).squeeze(0).to(self.dtype), upper.gather(0, best).squeeze(0).to(self.dtype)
 
     def _on_grid(self, y: Tensor) -> Tensor:
@@ -251,6 +256,10 @@ class Mixture(_Components, Continuous):
     def _climb(self, left: Tensor, right: Tensor) -> Tensor:
         return _golden_section(self.log_prob, left, right, 80)
 
+    def _power_ends(self) -> tuple[Tensor, Tensor]:
+        """The ends of the line at which the density may be a power of the distance to them."""
+        return self.support_limits()
+
     @torch.no_grad()
     def _nodes(self) -> tuple[Tensor, Tensor]:
         """Points (nodes, ...) and weights of Gauss-Legendre rules between neighbouring breakpoints.
@@ -258,7 +267,7 @@ class Mixture(_Components, Continuous):
         Where the support has an end, the rule is taken in the logarithm of the distance to it, since a density may be a power there.
         """
         points = self._breakpoints()
-        lower, upper = self.support_limits()
+        lower, upper = self._power_ends()
         start, end = points[:-1], points[1:]
         near_lower = lower.isfinite() & (start - lower <= upper - end)
         near_upper = upper.isfinite() & ~near_lower

@@ -1,0 +1,108 @@
+"""Mixtures of directions, for targets that point several ways."""
+
+import math
+
+import torch
+from torch import Size, Tensor
+
+from disthead.families.distribution import Distribution
+from disthead.families.mixture import Mixture
+from disthead.families.univariate import in_double
+from disthead.families.von_mises import wrapped
+
+__all__ = ["CircularMixture"]
+
+
+class CircularMixture(Mixture):
+    """Mixture of K distributions on the circle, with density sum_k weight_k p_k(y).
+
+    Mean and variance are those of directions: the angle of the mean unit vector, and one minus its length. A circle with
+    several peaks has no place where a cdf would naturally start, so quantiles and what rests on them are not defined.
+
+    Args:
+        logits: unnormalised log-weights of the components, shape (..., K).
+        components: a `VonMises` with batch_shape (..., K).
+
+    >>> from disthead.families.von_mises import VonMises
+    >>> CircularMixture(torch.zeros(2), VonMises(torch.tensor([0.0, 1.0]), 4.0)).mean
+    tensor(0.5000)
+    """
+
+    has_rsample = False
+
+    def support_limits(self) -> tuple[Tensor, Tensor]:
+        return self._constant(-math.pi), self._constant(math.pi)
+
+    def _resultant(self) -> tuple[Tensor, Tensor]:
+        """The mean unit vector."""
+        length = self.probs * (1 - self.components.variance)
+        direction = self.components.mean
+        return (length * direction.cos()).sum(-1), (length * direction.sin()).sum(-1)
+
+    @property
+    @in_double
+    def mean(self) -> Tensor:
+        """The mean direction, in (-pi, pi]."""
+        cosine, sine = self._resultant()
+        return torch.atan2(sine, cosine)
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        """The circular variance, from 0 for one direction to 1 where directions cancel."""
+        cosine, sine = self._resultant()
+        return 1 - torch.hypot(cosine, sine)
+
+    @property
+    @in_double
+    def stddev(self) -> Tensor:
+        """The circular standard deviation sqrt(-2 log(1 - variance)), in radians."""
+        return (-2 * torch.log1p(-self.variance)).sqrt()
+
+    def _breakpoints(self) -> Tensor:
+        points = wrapped(super()._breakpoints())
+        ends = torch.stack(self.support_limits())
+        return torch.cat([points, ends]).sort(0).values
+
+    def _power_ends(self) -> tuple[Tensor, Tensor]:
+        return self._constant(-math.inf), self._constant(math.inf)
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        raise self._no_start("rsample")
+
+    def cdf(self, y: Tensor) -> Tensor:
+        raise self._no_start("cdf")
+
+    def log_cdf(self, y: Tensor) -> Tensor:
+        raise self._no_start("log_cdf")
+
+    def log_survival(self, y: Tensor) -> Tensor:
+        raise self._no_start("log_survival")
+
+    def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        raise self._no_start("cdf_limits")
+
+    def icdf(self, q: Tensor) -> Tensor:
+        raise self._no_start("icdf")
+
+    @property
+    def median(self) -> Tensor:
+        raise self._no_start("median")
+
+    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        raise self._no_start("pit")
+
+    def crps(self, y: Tensor) -> Tensor:
+        raise self._no_start("crps")
+
+    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+        raise self._no_start("interval")
+
+    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+        raise self._no_start("highest_density")
+
+    def affine(self, loc: Tensor, scale: Tensor) -> Distribution:
+        raise self._unanswered("affine", "a scaled circle is no circle; rotate the targets instead.")
+
+    def _no_start(self, question: str) -> NotImplementedError:
+        return self._unanswered(question, f"a circle with several peaks has no place where a cdf starts; components.{question} answers for each.")
