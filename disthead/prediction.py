@@ -51,11 +51,13 @@ def predictions(
     for name in ("mean", "median", "mode", "stddev"):
         columns |= names.of_outputs(name, lambda name=name: getattr(dist, name))
     shape = dist.batch_shape + dist.event_shape
-    for q in quantiles:
-        columns |= names.of_outputs(f"quantile_{q:g}", lambda q=q: dist.icdf(torch.full(shape, q, device=dist.device)))
     each = dist.marginals if hasattr(dist, "marginals") else dist
-    for k, end in enumerate(("lower", "upper")):
-        columns |= names.of_outputs(f"{end}_{100 * level:g}", lambda k=k: each.interval(level)[k])
+    for q in quantiles:
+        columns |= names.of_outputs(f"quantile_{q:g}", lambda q=q: each.icdf(torch.full(shape, q, device=dist.device)))
+    for end, q in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
+        columns |= names.of_outputs(
+            f"{end}_{100 * level:g}", lambda q=q: each.icdf(torch.full(shape, q, device=dist.device))
+        )
     return columns
 
 

@@ -50,7 +50,9 @@ def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
     try:
         inspect.signature(found).bind(*arguments, **options)
     except TypeError as error:
-        raise ValueError(f"{kind} {spec['class_path']}: {error}; its arguments are {inspect.signature(found)}.") from error
+        raise ValueError(
+            f"{kind} {spec['class_path']}: {error}; its arguments are {inspect.signature(found)}."
+        ) from error
     return found(*arguments, **options)
 
 

@@ -104,7 +104,9 @@ class Columns:
         for name in [*self.features, *self.known.values(), *(self.target if needs_target else ())]:
             _check_exists(frame, name)
         parts = [
-            torch.from_numpy(numbers(frame[name])).unsqueeze(-1) if categories is None else _one_hot(frame[name], categories)
+            torch.from_numpy(numbers(frame[name])).unsqueeze(-1)
+            if categories is None
+            else _one_hot(frame[name], categories)
             for name, categories in self.features.items()
         ]
         has_target = all(name in frame.columns for name in self.target)

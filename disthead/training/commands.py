@@ -1,5 +1,6 @@
 """The commands fit, validate, test and predict, by LightningCLI."""
 
+import difflib
 import logging
 import os
 import re
@@ -60,6 +61,12 @@ def run(arguments: Sequence[str]) -> None:
             logger.removeFilter(_is_no_tip)
 
 
+def unknown_option(name: str, known: Sequence[str]) -> ValueError:
+    near = difflib.get_close_matches(name, known, n=2)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
+    return ValueError(f"unknown option {name!r}{hint} All of them: disthead fit --help")
+
+
 def _is_no_tip(record: logging.LogRecord) -> bool:
     return not _TIPS.match(record.getMessage())
 
@@ -94,7 +101,14 @@ class _Parser(LightningArgumentParser):
     """A parser whose errors are one message, without the list of all options."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        unknown = re.search(r"nrecognized arguments: (--[\w.]+)", message)
+        if unknown:
+            raise unknown_option(unknown[1], self._known_options()) from ex
         raise ValueError(message.strip()) from ex
+
+    def _known_options(self) -> list[str]:
+        parsers = [self, *(self._subcommands_action.choices.values() if self._subcommands_action else ())]
+        return [name for parser in parsers for name in parser._option_string_actions]
 
 
 class _CLI(LightningCLI):
@@ -152,7 +166,9 @@ class _CLI(LightningCLI):
         options.pop("return_predictions", None)
         distributions = self.trainer.predict(**options)
         columns = self.model.columns or {}
-        frames = [pd.DataFrame(predictions(d, columns.get("target", ()), columns.get("classes"))) for d in distributions]
+        frames = [
+            pd.DataFrame(predictions(d, columns.get("target", ()), columns.get("classes"))) for d in distributions
+        ]
         frame = pd.concat(frames, ignore_index=True)
         write_predictions(frame, out)
         print(f"{len(frame)} predictions in {out}")

@@ -234,7 +234,9 @@ class TabularDataModule(lightning.LightningDataModule):
         return {"train": train_rows.sort().values, "val": val.sort().values, "test": test.sort().values}
 
     def _wanted(self, sizes: Mapping[str, int]) -> Sequence[tuple[int, bool]]:
-        return [(size, self._sources[name] is None and self.hparams[f"{name}_size"] > 0) for name, size in sizes.items()]
+        return [
+            (size, self._sources[name] is None and self.hparams[f"{name}_size"] > 0) for name, size in sizes.items()
+        ]
 
 
 def _size(name: str, size: float | int, rows: int) -> int:
@@ -251,7 +253,9 @@ def _split_by_column(frame: "DataFrame", name: str) -> dict[str, Tensor]:
         raise DataError(f"the split column {name!r} must hold train, val or test, got {values[row]!r} at row {row}.")
     split = {part: torch.from_numpy(np.flatnonzero(values == part)) for part in PARTS[:3]}
     if len(split["train"]) < 2:
-        raise DataError(f"the split column {name!r} leaves {len(split['train'])} rows for training, 2 or more are needed.")
+        raise DataError(
+            f"the split column {name!r} leaves {len(split['train'])} rows for training, 2 or more are needed."
+        )
     return split
 
 
@@ -259,7 +263,9 @@ def _plain(value: Any) -> Any:
     """What a checkpoint can hold: data that are not in a file stay out of it."""
     if isinstance(value, PathLike):
         return str(value)
-    return value if isinstance(value, (str, int, float, bool, list, dict, type(None))) and not _has_arrays(value) else None
+    return (
+        value if isinstance(value, (str, int, float, bool, list, dict, type(None))) and not _has_arrays(value) else None
+    )
 
 
 def _has_arrays(value: Any) -> bool:

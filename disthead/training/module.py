@@ -280,8 +280,11 @@ class DistributionModule(lightning.LightningModule):
                     value = getattr(head, f"fixed_{name}")
                     value.copy_((value - self.target_loc if name == "loc" else value) / self.target_scale)
             y = ((wide - self.target_loc) / self.target_scale).to(y.dtype)
-        for head in (self.head, self.baseline):
-            head.initialize(y, **train.known)
+        fitted = self.baseline.initialize(y, **train.known).shared
+        for name, value in self.head.shared.items():
+            value.copy_(fitted[name])
+        if self.head.linear is not None:
+            self.head.linear.bias.copy_(torch.cat([fitted[name].flatten() for name in self.head.predicted]))
 
     # Hooks of Lightning.
 
@@ -303,7 +306,8 @@ class DistributionModule(lightning.LightningModule):
             self._check_targets(data, stage)
 
     def _check_targets(self, data: TabularDataModule, stage: str) -> None:
-        assert self.head is not None and self.columns is not None
+        assert self.head is not None
+        assert self.columns is not None
         family, classes = self.head.family, self.columns["classes"]
         bounded = family.support is constraints.boolean or hasattr(family.support, "upper_bound")
         if classes and not (family.is_discrete and bounded):

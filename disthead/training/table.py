@@ -52,7 +52,9 @@ def _from_arrays(features: Any, y: Any) -> "DataFrame":
     """Columns x0, x1 ... and y, or y0, y1 ... for several targets."""
     import pandas as pd
 
-    x, y = (part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else np.asarray(part) for part in (features, y))
+    x, y = (
+        part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else np.asarray(part) for part in (features, y)
+    )
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or y.ndim not in (1, 2) or len(x) != len(y):
         raise DataError(f"features must be (N, P) and y (N,) or (N, D), got the shapes {x.shape} and {y.shape}.")
@@ -102,7 +104,9 @@ def _header(path: Path, separator: str) -> list[str]:
 def _check_names(names: list[str], where: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"{where} has several columns named {', '.join(map(repr, twice))}; give each a name of its own.")
+        raise DataError(
+            f"{where} has several columns named {', '.join(map(repr, twice))}; give each a name of its own."
+        )
 
 
 def _first_line(error: BaseException) -> str:

@@ -41,7 +41,9 @@ def test_categories_become_indicators(frame):
 
 
 def test_splits_are_disjoint_complete_and_seeded(frame):
-    rows = {name: set(TabularDataModule(frame, target="y").part(name).index.tolist()) for name in ("train", "val", "test")}
+    rows = {
+        name: set(TabularDataModule(frame, target="y").part(name).index.tolist()) for name in ("train", "val", "test")
+    }
     assert set().union(*rows.values()) == set(range(200))
     assert [len(rows[name]) for name in ("train", "val", "test")] == [120, 40, 40]
     assert rows["test"] == set(TabularDataModule(frame, target="y").part("test").index.tolist())
@@ -98,7 +100,11 @@ BAD_TABLES = {
     "infinite feature": (spoil("x", 3, np.inf), {}, r"column 'x' has 1 .*infinite .* row 3"),
     "missing target": (spoil("y", 5, np.nan), {}, r"column 'y' .* row 5"),
     "missing category": (spoil("colour", 8, None), {}, r"column 'colour' has 1 missing .* row 8"),
-    "text in numbers": (spoil("x", 9, "n/a"), {}, r"column 'x' must hold numbers, got text in 1 of 200 rows: 'n/a' at row 9"),
+    "text in numbers": (
+        spoil("x", 9, "n/a"),
+        {},
+        r"column 'x' must hold numbers, got text in 1 of 200 rows: 'n/a' at row 9",
+    ),
     "constant": (lambda f: f.assign(c=1), {}, r"column 'c' is constant"),
     "empty": (lambda f: f.assign(c=np.nan), {}, r"column 'c' is empty"),
     "constant target": (lambda f: f.assign(y=2.0), {}, r"column 'y' is constant"),
@@ -109,7 +115,11 @@ BAD_TABLES = {
     "unknown feature": (lambda f: f, {"features": ["x", "color"]}, r"unknown column 'color'; did you mean 'colour'"),
     "target as feature": (lambda f: f, {"features": ["x", "y"]}, r"'y' cannot be both"),
     "dates": (lambda f: f.assign(d=pd.date_range("2020", periods=200)), {}, r"column 'd' holds dates"),
-    "negative weight": (lambda f: f.assign(w=-1.0 + f.index), {"weight": "w"}, r"weights must be .* 'w' has -1 at row 0"),
+    "negative weight": (
+        lambda f: f.assign(w=-1.0 + f.index),
+        {"weight": "w"},
+        r"weights must be .* 'w' has -1 at row 0",
+    ),
     "split words": (lambda f: f.assign(s="learn"), {"split_column": "s"}, r"got 'learn' at row 0"),
     "single precision": (lambda f: f.assign(t=1e12 + f["x"]), {}, r"column 't' varies by .* single precision"),
     "size": (lambda f: f, {"val_size": -1}, r"val_size must be"),
@@ -163,7 +173,13 @@ def test_unknown_data_sets_have_neighbours():
 
 BAD_TARGETS = {
     "support": (lambda f: f, "beta", {}, TargetError, r"column 'y' must be in the support of beta .* at row 0"),
-    "class index": (lambda f: f.assign(y=np.arange(200) % 4), "categorical", {"num_classes": 3}, TargetError, r"3 at row 3"),
+    "class index": (
+        lambda f: f.assign(y=np.arange(200) % 4),
+        "categorical",
+        {"num_classes": 3},
+        TargetError,
+        r"3 at row 3",
+    ),
     "classes for numbers": (lambda f: f, "normal", {}, DataError, r"'colour' holds classes .*normal takes numbers"),
 }
 

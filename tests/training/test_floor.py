@@ -12,10 +12,10 @@ def fit(tmp_path, y, **options):
     x = np.linspace(-1, 1, len(y))[:, None]
     data = TabularDataModule.from_arrays(x, y, batch_size=32)
     module = DistributionModule(
-        "normal", hidden_sizes=[], optimizer={"class_path": "Adam", "init_args": {"lr": 0.3}}, **options
+        "normal", hidden_sizes=[], optimizer={"class_path": "Adam", "init_args": {"lr": 0.05}}, **options
     )
     trainer = lightning.Trainer(
-        max_epochs=30, accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
+        max_epochs=60, accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, data)

@@ -150,7 +150,9 @@ def test_loaders_of_ones_own(trainer):
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory")
-@pytest.mark.parametrize("stop", [{"every_n_epochs": 1}, {"every_n_train_steps": 3}], ids=["between epochs", "within an epoch"])
+@pytest.mark.parametrize(
+    "stop", [{"every_n_epochs": 1}, {"every_n_train_steps": 3}], ids=["between epochs", "within an epoch"]
+)
 def test_resuming_gives_the_weights_of_an_uninterrupted_run(frame, trainer, tmp_path, stop):
     model = {"dropout": 0.3, "scheduler": {"class_path": "CosineAnnealingLR", "init_args": {"T_max": 4}}}
     whole = fit(trainer, TabularDataModule(frame, target="y", batch_size=32), epochs=4, **model)
@@ -177,7 +179,12 @@ def test_a_checkpoint_of_another_family_is_refused(frame, trainer, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no such checkpoint"), (b"", "corrupt"), (b"PK\x03\x04 half", "corrupt"), ("other", "not a checkpoint of a")],
+    [
+        (None, "no such checkpoint"),
+        (b"", "corrupt"),
+        (b"PK\x03\x04 half", "corrupt"),
+        ("other", "not a checkpoint of a"),
+    ],
 )
 def test_bad_checkpoints_are_named(tmp_path, content, message):
     path = tmp_path / "model.ckpt"
@@ -240,7 +247,12 @@ def test_weights_count_rows(frame, trainer):
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.copy_(torch.full_like(parameter, 0.1))
-            for buffer, value in (("feature_loc", 0.0), ("feature_rate", 1.0), ("target_loc", 100.0), ("target_scale", 20.0)):
+            for buffer, value in (
+                ("feature_loc", 0.0),
+                ("feature_rate", 1.0),
+                ("target_loc", 100.0),
+                ("target_scale", 20.0),
+            ):
                 getattr(module, buffer).fill_(value)
         nlls.append(module._loss(_unpack(next(iter(data.train_dataloader()))))[1].item())
     assert nlls[0] == pytest.approx(nlls[1], rel=1e-5)
