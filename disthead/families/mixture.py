@@ -188,7 +188,11 @@ class _Components:
         left = grid.gather(0, (best - 1).clamp(min=0))
         right = grid.gather(0, (best + 1).clamp(max=grid.shape[0] - 1))
         found = torch.cat([self._climb(left, right), grid.gather(0, best)])
-        return found.gather(0, self.log_prob(found).nan_to_num(-torch.inf).argmax(0, keepdim=True)).squeeze(0)
+        found = found.gather(0, self.log_prob(found).nan_to_num(-torch.inf).argmax(0, keepdim=True)).squeeze(0)
+        # A density without bound is highest at the end of the support itself.
+        near = 1e-12 * (grid[-1] - grid[0])
+        found = torch.where(found - lower < near, lower, found)
+        return torch.where(upper - found < near, upper, found)
 
 
 class Mixture(_Components, Continuous):
@@ -220,7 +224,9 @@ class Mixture(_Components, Continuous):
         with torch.no_grad():
             own = self._component_quantiles(below.unsqueeze(-1), above.unsqueeze(-1))
             y = bracketed_inverse(residual, torch.zeros_like(below), own.amin(-1), own.amax(-1))
-        return self._with_gradient(y, log_below, log_above)
+            dense = self.log_prob(y).isfinite()  # not where the quantile rounds to an end of the support
+            inside = torch.where(dense, y, self.mean)
+        return torch.where(dense, self._with_gradient(inside, log_below, log_above), y)
 
     def rsample(self, sample_shape=Size()) -> Tensor:
         """Samples with gradients in the weights too: implicitly, through the cdf of the mixture (Figurnov et al. 2018)."""
