@@ -49,7 +49,8 @@ class LogNormal(Continuous):
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         inside = y > 0
-        return torch.where(inside, torch.special.ndtr(self._standardised(torch.where(inside, y, 1.0))), 0.0)
+        z = self._standardised(torch.where(inside, y, 1.0))
+        return torch.where(inside, 0.5 * torch.erfc(-z / 2**0.5), 0.0)  # special.ndtr loses the lower tail
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class Normal(Continuous):
 
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
-        return torch.special.ndtr(self._standardised(y))
+        return 0.5 * torch.erfc(-self._standardised(y) / 2**0.5)  # special.ndtr loses the lower tail
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
