@@ -8,11 +8,11 @@ disthead predict --ckpt_path FILE --data.path FILE --out predictions.parquet
 """
 
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 
+from disthead import explanation
 from disthead.errors import unknown_name
-from disthead.families import Family, families, get_family
+from disthead.families import Family, families
 
 __all__ = ["main"]
 
@@ -41,7 +41,7 @@ def show_families(arguments: Sequence[str]) -> None:
         raise ValueError(f"disthead families takes no arguments, got {' '.join(arguments[1:])}.")
     rows = [("family", "data type", "domain", "use", "parameters -> link", "loss")]
     for name in families():
-        family = _example(name)
+        family = explanation.example(name)
         rows.append((name, family.data_type, family.domain, family.use, _links(family), family.loss))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -52,40 +52,11 @@ def explain(arguments: Sequence[str]) -> None:
     """Print what a family assumes, for people."""
     if len(arguments) != 2:
         raise ValueError("disthead explain takes the name of one family, such as: disthead explain student_t.")
-    name = arguments[1]
-    if name not in families():
-        raise unknown_name("family", name, families())
-    family = _example(name)
-    known = f"Per row, by name: {', '.join(family.known)}." if family.known else ""
-    parts = [
-        ("use", f"{family.use} ({family.data_type}; {family.domain})"),
-        ("noise", family.noise),
-        ("density", family.density),
-        ("parameters", _links(family)),
-        ("known", known),
-        ("loss", family.loss),
-        ("breaks", family.breaks),
-        ("then try", family.remedy),
-        ("at the edge", family.edge_remedy),
-    ]
-    print(name)
-    for label, text in parts:
-        if text:
-            print(textwrap.fill(text, 100, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14))
+    print(explanation.explain(arguments[1]))
 
 
 def _links(family: Family) -> str:
     return ", ".join(f"{name} {link.name}" for name, link in family.parameters.items())
-
-
-def _example(name: str) -> Family:
-    """The family with some choice of the options that it cannot do without."""
-    for options in ({}, {"num_classes": 3}, {"event_shape": (3,)}):
-        try:
-            return get_family(name, **options)
-        except (ValueError, TypeError):
-            continue
-    return get_family(name, event_shape=(3,), num_classes=3)
 
 
 def _train(arguments: Sequence[str]) -> None:

@@ -48,7 +48,7 @@ def _cheapest(dist: Distribution, cost: Tensor) -> Tensor:
     # What a class costs whatever one does changes no decision. Without it the expected costs do not round away
     # the difference, and equal costs leave the probabilities as they are.
     regret = cost - cost.amax(0)
-    expected = dist.expected_cost(regret)  # type: ignore[attr-defined]
+    expected = dist.expected_cost(regret)
     best = expected.argmin(-1)
     if len(cost) != classes:
         return best

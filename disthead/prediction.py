@@ -1,6 +1,7 @@
 """Predictions as columns: what a distribution says about each row, with names, for a table or a file."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,15 +50,12 @@ def predictions(
     for name, value in dist.parameters.items():
         columns |= names.parameter(name, value)
     for name in ("mean", "median", "mode", "stddev"):
-        columns |= names.of_outputs(name, lambda name=name: getattr(dist, name))
+        columns |= names.of_outputs(name, partial(getattr, dist, name))
+    ends = {f"lower_{100 * level:g}": (1 - level) / 2, f"upper_{100 * level:g}": (1 + level) / 2}
     shape = dist.batch_shape + dist.event_shape
     each = dist.marginals if hasattr(dist, "marginals") else dist
-    for q in quantiles:
-        columns |= names.of_outputs(f"quantile_{q:g}", lambda q=q: each.icdf(torch.full(shape, q, device=dist.device)))
-    for end, q in (("lower", (1 - level) / 2), ("upper", (1 + level) / 2)):
-        columns |= names.of_outputs(
-            f"{end}_{100 * level:g}", lambda q=q: each.icdf(torch.full(shape, q, device=dist.device))
-        )
+    for name, q in ({f"quantile_{q:g}": q for q in quantiles} | ends).items():
+        columns |= names.of_outputs(name, partial(each.icdf, torch.full(shape, q, device=dist.device)))
     return columns
 
 
@@ -82,7 +80,7 @@ class _Names:
 
     def classes(self) -> Columns:
         """The probability of each class and the most probable one, for each output."""
-        probs = self.dist.probs  # type: ignore[attr-defined]
+        probs = self.dist.probs
         columns: Columns = {}
         mode = self.dist.mode
         if probs.shape == mode.shape:

@@ -31,7 +31,7 @@ def visits(tmp_path, monkeypatch) -> pd.DataFrame:
     return frame
 
 
-FIT = ["fit", "--config", COUNTS, "--data.dataset=null", "--data.path=my.csv", "--data.target=visits"]
+FIT = ["fit", "--config", COUNTS, "--data.path=my.csv", "--data.target=visits"]
 
 
 def fit(*options: str) -> str:
@@ -56,7 +56,7 @@ def test_explain_is_for_people(name, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    "arguments, message",
     [
         (["explain", "studnt"], "did you mean 'student_t'"),
         (["explain"], "name of one family"),

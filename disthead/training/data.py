@@ -24,23 +24,23 @@ PARTS = ("train", "val", "test", "predict")
 
 
 class Part(NamedTuple):
-    """The rows `index` of a table that training, validation, test or prediction uses."""
+    """The `rows` of a table that training, validation, test or prediction uses."""
 
     table: Encoded
-    index: Tensor
+    rows: Tensor
 
     @property
     def features(self) -> Tensor:
-        return self.table.features[self.index]
+        return self.table.features[self.rows]
 
     @property
     def y(self) -> Tensor:
         assert self.table.y is not None
-        return self.table.y[self.index]
+        return self.table.y[self.rows]
 
     @property
     def known(self) -> dict[str, Tensor]:
-        return {name: values[self.index] for name, values in self.table.known.items()}
+        return {name: values[self.rows] for name, values in self.table.known.items()}
 
 
 class TabularDataModule(lightning.LightningDataModule):

@@ -79,6 +79,8 @@ class DistributionModule(lightning.LightningModule):
     torch.Size([5])
     """
 
+    _collapsed: Tensor
+
     def __init__(
         self,
         family: str = "normal",
@@ -285,6 +287,9 @@ class DistributionModule(lightning.LightningModule):
             value.copy_(fitted[name])
         if self.head.linear is not None:
             self.head.linear.bias.copy_(torch.cat([fitted[name].flatten() for name in self.head.predicted]))
+            self.head.linear.weight.mul_(
+                0.1
+            )  # near the baseline, and enough to tell equal components of a mixture apart
 
     # Hooks of Lightning.
 
@@ -296,7 +301,9 @@ class DistributionModule(lightning.LightningModule):
             return
         if self.columns is None:
             if stage != "fit":
-                raise ValueError(f"{stage} needs a trained model: call fit first, or load a checkpoint.")
+                raise ValueError(
+                    f"{getattr(stage, 'value', stage)} needs a trained model: call fit first, or load a checkpoint."
+                )
             columns = data.find_columns().state
             self._build(columns)
             self.hparams["columns"] = columns
@@ -443,7 +450,7 @@ class DistributionModule(lightning.LightningModule):
             torch.set_rng_state(state.cpu())  # dropout continues where it was
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, **options: Any) -> "DistributionModule":  # type: ignore[override]
+    def load_from_checkpoint(cls, checkpoint_path: Any, **options: Any) -> "DistributionModule":
         """The trained model, with everything it needs to predict.
 
         Raises:

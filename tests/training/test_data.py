@@ -28,7 +28,7 @@ def test_arrays_and_several_targets():
     data = TabularDataModule.from_arrays(x, y, val_size=0, test_size=10)
     part = data.part("train")
     assert part.features.shape == (40, 3)
-    torch.testing.assert_close(part.y, torch.from_numpy(y).float()[part.index])
+    torch.testing.assert_close(part.y, torch.from_numpy(y).float()[part.rows])
 
 
 def test_categories_become_indicators(frame):
@@ -42,18 +42,18 @@ def test_categories_become_indicators(frame):
 
 def test_splits_are_disjoint_complete_and_seeded(frame):
     rows = {
-        name: set(TabularDataModule(frame, target="y").part(name).index.tolist()) for name in ("train", "val", "test")
+        name: set(TabularDataModule(frame, target="y").part(name).rows.tolist()) for name in ("train", "val", "test")
     }
     assert set().union(*rows.values()) == set(range(200))
     assert [len(rows[name]) for name in ("train", "val", "test")] == [120, 40, 40]
-    assert rows["test"] == set(TabularDataModule(frame, target="y").part("test").index.tolist())
-    assert rows["test"] != set(TabularDataModule(frame, target="y", split_seed=1).part("test").index.tolist())
+    assert rows["test"] == set(TabularDataModule(frame, target="y").part("test").rows.tolist())
+    assert rows["test"] != set(TabularDataModule(frame, target="y", split_seed=1).part("test").rows.tolist())
 
 
 def test_split_column_and_separate_tables(frame):
     part_of_row = np.resize(["train", "train", "val", "test"], 200)
     data = TabularDataModule(frame.assign(part=part_of_row), target="y", split_column="part", predict_path=frame[:7])
-    assert data.part("val").index.tolist() == np.flatnonzero(part_of_row == "val").tolist()
+    assert data.part("val").rows.tolist() == np.flatnonzero(part_of_row == "val").tolist()
     assert "part" not in data.find_columns().features
     assert len(data.part("predict").features) == 7
 

@@ -40,7 +40,7 @@ def test_the_loss_is_in_the_units_of_the_target(frame, trainer):
         own = torch.distributions.Normal(dist.loc, dist.scale).log_prob(part.y)
     [logged] = trainer().test(module, data, verbose=False)
     assert logged["test/nll"] == pytest.approx(-own.mean().item(), rel=1e-5)
-    train = frame["y"].to_numpy()[data.part("train").index]
+    train = frame["y"].to_numpy()[data.part("train").rows]
     marginal = torch.distributions.Normal(train.mean(), train.std())
     assert logged["test/nll_marginal"] == pytest.approx(-marginal.log_prob(part.y.double()).mean().item(), rel=1e-4)
     assert 0.6 < logged["test/coverage_90"] <= 1
@@ -50,7 +50,7 @@ def test_training_starts_at_the_marginal_fit(frame, trainer):
     module = fit(trainer, TabularDataModule(frame, target="y"), epochs=0)
     dist, marginal = module(torch.zeros(1, 5)), module.marginal(1)
     assert not dist.loc.isnan()
-    torch.testing.assert_close(module.head.linear.bias, torch.stack([p for p in module.baseline.shared.values()]))
+    torch.testing.assert_close(module.head.linear.bias, torch.stack(list(module.baseline.shared.values())))
     assert marginal.loc.item() == pytest.approx(100, abs=20)
 
 
@@ -82,7 +82,7 @@ def test_constant_inputs_become_zero(frame, trainer):
 
 
 @pytest.mark.parametrize(
-    ("family", "options", "dataset", "target", "logged"),
+    "family, options, dataset, target, logged",
     [
         ("categorical", {}, "sklearn.iris", "target", "accuracy"),
         ("bernoulli", {}, "sklearn.breast_cancer", "target", "accuracy"),
@@ -178,7 +178,7 @@ def test_a_checkpoint_of_another_family_is_refused(frame, trainer, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content, message",
     [
         (None, "no such checkpoint"),
         (b"", "corrupt"),
