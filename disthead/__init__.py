@@ -3,6 +3,8 @@
 features -> DistributionHead -> Distribution -> loss (nll), predictions, scores, decisions
 """
 
+from disthead.decision import decide
+from disthead.explanation import explain
 from disthead.families import Distribution, Family, families, get_family
 from disthead.head import DistributionHead
 from disthead.links import LINKS, Link, get_link
@@ -17,6 +19,8 @@ __all__ = [
     "DistributionHead",
     "Family",
     "Link",
+    "decide",
+    "explain",
     "families",
     "get_family",
     "get_link",

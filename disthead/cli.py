@@ -7,6 +7,7 @@ disthead validate|test --ckpt_path FILE [--data.path FILE]
 disthead predict --ckpt_path FILE --data.path FILE --out predictions.parquet
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[0] not in COMMANDS:
             raise unknown_name("command", arguments[0], COMMANDS)
         COMMANDS[arguments[0]](arguments)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         print(f"disthead: error: {error}", file=sys.stderr)
         return 2

@@ -14,7 +14,7 @@ LAYERS = [
     ("families",),
     ("head", "marginal"),
     ("losses",),
-    ("decision", "metrics", "calibration", "diagnostics", "surface"),
+    ("decision", "explanation", "metrics", "calibration", "diagnostics", "surface"),
     ("prediction",),
     ("training",),
     ("cli", "export", "plots", "__main__", "__init__"),

@@ -1,0 +1,50 @@
+"""What a family assumes, for people."""
+
+import textwrap
+
+from disthead.families import Family, families, get_family
+
+__all__ = ["explain"]
+
+
+def explain(name: str) -> str:
+    """The noise that a family assumes, its density, parameters and links, the loss it turns into, when it breaks and what
+    to try then.
+
+    Raises:
+        ValueError: for an unknown family, with the nearest names.
+
+    >>> print(explain("poisson").splitlines()[0])
+    poisson
+    """
+    family = example(name)
+    known = f"Per row, by name: {', '.join(family.known)}." if family.known else ""
+    parts = {
+        "use": f"{family.use} ({family.data_type}; {family.domain})",
+        "noise": family.noise,
+        "density": family.density,
+        "parameters": ", ".join(f"{parameter} {link.name}" for parameter, link in family.parameters.items()),
+        "known": known,
+        "loss": family.loss,
+        "breaks": family.breaks,
+        "then try": family.remedy,
+        "at the edge": family.edge_remedy,
+    }
+    lines = [
+        textwrap.fill(text, 100, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14)
+        for label, text in parts.items()
+        if text
+    ]
+    return "\n".join([name, *lines])
+
+
+def example(name: str) -> Family:
+    """The family with some choice of the options that it cannot do without."""
+    if name not in families():
+        return get_family(name)  # raises the error that names the nearest
+    for options in ({}, {"num_classes": 3}):
+        try:
+            return get_family(name, **options)  # type: ignore[arg-type]
+        except ValueError:
+            continue
+    return get_family(name, event_shape=(3,))
