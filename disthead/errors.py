@@ -56,4 +56,4 @@ def _place(position: Sequence[int]) -> str:
 
 
 def _number(value: Tensor) -> str:
-    return f"{value.item():.7g}"
+    return f"{value.item():.7g}" if value.ndim == 0 else f"[{', '.join(f'{part:.7g}' for part in value.tolist())}]"

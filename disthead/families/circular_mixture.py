@@ -105,4 +105,7 @@ class CircularMixture(Mixture):
         raise self._unanswered("affine", "a scaled circle is no circle; rotate the targets instead.")
 
     def _no_start(self, question: str) -> NotImplementedError:
-        return self._unanswered(question, f"a circle with several peaks has no place where a cdf starts; components.{question} answers for each.")
+        return self._unanswered(
+            question,
+            f"a circle with several peaks has no place where a cdf starts; components.{question} answers for each.",
+        )

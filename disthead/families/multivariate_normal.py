@@ -282,7 +282,7 @@ class MultivariateNormalFamily(Family):
             return {"loc": loc, "scale_tril": _cholesky(covariance)}
         # The leading principal components are the common causes; what they leave over is each coordinate's own.
         values, vectors = torch.linalg.eigh(covariance)
-        factor = vectors[:, -self.rank :] * values[-self.rank :].clamp(min=0).sqrt()
+        factor = (vectors[:, -self.rank :] * values[-self.rank :].clamp(min=0).sqrt()).contiguous()
         own = variance - factor.square().sum(-1)
         floor = torch.where(variance > 0, 1e-2 * variance, 1e-6 * loc.square()).clamp(min=1e-12)
         return {"loc": loc, "cov_factor": factor, "cov_diag": torch.maximum(own, floor)}
