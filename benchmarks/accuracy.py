@@ -188,12 +188,7 @@ def beta_log_prob(a, b, y):
 
 
 def beta_entropy(a, b):
-    return (
-        log_beta(a, b)
-        - (a - 1) * mp.digamma(a)
-        - (b - 1) * mp.digamma(b)
-        + ((a - 1) + (b - 1)) * mp.digamma(a + b)
-    )
+    return log_beta(a, b) - (a - 1) * mp.digamma(a) - (b - 1) * mp.digamma(b) + ((a - 1) + (b - 1)) * mp.digamma(a + b)
 
 
 def beta_crps(a, b, y):
@@ -328,7 +323,7 @@ def proportions(a, b):
     return [1e-30, 1e-6, 0.01, 0.5, 0.999, 1 - 2.0**-24, a / (a + b)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Truth:
     """A family with everything known about it: functions of (*parameters, y), where a parameter vector is unrolled.
 
@@ -421,10 +416,6 @@ def as_target(y):
 
 def tensor_softplus(raw):
     return torch.nn.functional.softplus(raw)
-
-
-def mean_beta(mean, precision):
-    return mean * precision, (1 - mean) * precision
 
 
 _JUST_ABOVE_0, _JUST_BELOW_1 = 1.2e-38, 1 - 2.0**-24
@@ -648,7 +639,14 @@ TRUTHS = [
         "normal_mixture",
         "normal_mixture",
         (identity, identity, identity, identity, softplus, softplus),
-        ((-110.0, 0.0, 50.0), (-20.0, 0.3), (-110.0, 0.0, 1e6), (-1.0, 50.0), (-110.0, -30.0, 0.5, 1e3), (-50.0, 0.0, 1e6)),
+        (
+            (-110.0, 0.0, 50.0),
+            (-20.0, 0.3),
+            (-110.0, 0.0, 1e6),
+            (-1.0, 50.0),
+            (-110.0, -30.0, 0.5, 1e3),
+            (-50.0, 0.0, 1e6),
+        ),
         lambda w0, w1, loc0, loc1, scale0, scale1: around(loc0, scale0) + around(loc1, scale1),
         mixture_log_prob,
         mixture_cdf,
@@ -736,7 +734,7 @@ def round_trips(case: Truth, cdf: torch.Tensor, log_prob: torch.Tensor, rows, dt
     """
     _, y = tensors_of(rows, torch.float64)
     limits = torch.finfo(dtype)
-    inside = (cdf > limits.tiny) & (cdf < 1) & representable(log_prob, dtype)
+    inside = (cdf > limits.tiny) & (1 - cdf > limits.eps) & representable(log_prob, dtype)
     if case.made.is_discrete:
         return inside & (log_prob.exp() > 8 * limits.eps * cdf) & (1 - cdf > 8 * limits.eps)
     moved = limits.eps * cdf / log_prob.exp()
@@ -752,75 +750,70 @@ def round_trip_errors(make, possible: torch.Tensor, rows, dtype, circular: bool 
     return torch.where(possible, torch.where(error.isnan(), math.inf, error), 0.0)
 
 
-def worst_errors(case: Truth, dtype: torch.dtype, makers: dict[str, Callable], rows, scored) -> dict[str, dict[str, float]]:
-    """Library -> question -> worst error, nan where the library does not answer."""
+def questions(case: Truth, rows: Sequence[tuple], scored: Sequence[tuple]) -> dict[str, Callable]:
+    """Question -> the errors of a maker of distributions in a precision, for every question whose truth is known."""
     log_prob = numbers(case.ask("log_prob", *row) for row in rows)
     slope = torch.stack([numbers(case.gradient(*row)) for row in rows])
-    cdf = numbers(case.ask("cdf", *row) for row in rows) if case.cdf else None
-    entropy = numbers(case.ask("entropy", raw) for raw, _ in scored) if case.entropy else None
-    crps = numbers(case.ask("crps", *row) for row in scored) if case.crps else None
+    answers: dict[str, Callable] = {
+        "log_prob": lambda make, dtype: log_prob_errors(make, log_prob, slope, rows, dtype)[0],
+        "gradient": lambda make, dtype: log_prob_errors(make, log_prob, slope, rows, dtype)[1],
+    }
+    if case.cdf:
+        cdf = numbers(case.ask("cdf", *row) for row in rows)
+        answers["cdf"] = lambda make, dtype: cdf_errors(make, cdf, rows, dtype, case.circular)
+        answers["icdf"] = lambda make, dtype: round_trip_errors(
+            make, round_trips(case, cdf, log_prob, rows, dtype), rows, dtype, case.circular
+        )
+    if case.entropy:
+        entropy = numbers(case.ask("entropy", raw) for raw, _ in scored)
+        answers["entropy"] = lambda make, dtype: relative_error(make(tensors_of(scored, dtype)[0]).entropy(), entropy)
+    if case.crps:
+        crps = numbers(case.ask("crps", *row) for row in scored)
 
-    def each_of(dist, question, *given):
-        truth = {"entropy": entropy, "crps": crps}[question]
-        known = truth.isfinite()
-        return relative_error(getattr(dist, question)(*given), truth)[known]
+        def crps_errors(make, dtype):
+            raw, y = tensors_of(scored, dtype)
+            return relative_error(make(raw).crps(y), crps)
 
-    worst = {}
-    for library, make in makers.items():
-        found = worst[library] = {}
+        answers["crps"] = crps_errors
+    return answers
 
-        def put(question, answer, known=True, found=found):
-            try:
-                found[question] = float(answer().max()) if known else math.nan
-            except (NotImplementedError, AttributeError, RuntimeError, ValueError):
-                found[question] = math.nan
 
-        put("log_prob", lambda make=make: log_prob_errors(make, log_prob, slope, rows, dtype)[0])
-        put("gradient", lambda make=make: log_prob_errors(make, log_prob, slope, rows, dtype)[1])
-        put("cdf", lambda make=make: cdf_errors(make, cdf, rows, dtype, case.circular), cdf is not None)
-        if cdf is not None:
-            possible = round_trips(case, cdf, log_prob, rows, dtype)
-            put("icdf", lambda make=make, p=possible: round_trip_errors(make, p, rows, dtype, case.circular))
-        raw, y = tensors_of(scored, dtype)
-        put("entropy", lambda make=make: each_of(make(raw), "entropy"), entropy is not None)
-        put("crps", lambda make=make: each_of(make(raw), "crps", y), crps is not None)
-    return worst
+def worst(errors: Callable[[Callable, torch.dtype], torch.Tensor], make: Callable | None, dtype: torch.dtype) -> str:
+    """The worst error as a cell of the table."""
+    if make is None:
+        return "missing"
+    try:
+        error = float(errors(make, dtype).max())
+    except (NotImplementedError, AttributeError, RuntimeError):
+        return "missing"
+    return "nan or inf" if math.isinf(error) else f"{error:.0e}"
 
 
 def table(row_count: int) -> str:
     """The Markdown table."""
     import pyro.distributions
 
-    libraries = ("disthead", "torch", "Pyro")
-    columns = [f"{library} {precision}" for library in libraries for precision in ("float32", "float64")]
-    lines = ["| family | question | " + " | ".join(columns) + " |", "|---" * (2 + len(columns)) + "|"]
+    libraries = {"disthead": None, "torch": torch.distributions, "Pyro": pyro.distributions}
+    columns = list(itertools.product(libraries, (torch.float32, torch.float64)))
+    titles = [f"{library} {str(dtype).removeprefix('torch.')}" for library, dtype in columns]
+    lines = ["| family | question | " + " | ".join(titles) + " |", "|---" * (2 + len(titles)) + "|"]
     for case in TRUTHS:
         rows = case.grid(row_count)
-        makers = {"disthead": case.made.from_raw}
-        if case.peer:
-            with_peer = functools.partial(functools.partial, case.peer)
-            makers |= {"torch": with_peer(torch.distributions), "Pyro": with_peer(pyro.distributions)}
-        scored = rows[: max(row_count // 5, 1)]
-        found = {dtype: worst_errors(case, dtype, makers, rows, scored) for dtype in (torch.float32, torch.float64)}
-        for question in BOUNDS:
-            cells = [found[dtype].get(library, {}).get(question, math.nan) for library in libraries for dtype in found]
-            if not all(math.isnan(cell) for cell in cells):
-                lines.append(f"| {case} | {question} | " + " | ".join(_written(cell) for cell in cells) + " |")
+        makers = {name: case.peer and functools.partial(case.peer, module) for name, module in libraries.items()}
+        makers["disthead"] = case.made.from_raw
+        for question, errors in questions(case, rows, rows[: max(row_count // 5, 1)]).items():
+            cells = [worst(errors, makers[library], dtype) for library, dtype in columns]
+            lines.append(f"| {case} | {question} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _written(error: float) -> str:
-    if math.isnan(error):
-        return "missing"
-    return "nan or inf" if math.isinf(error) else f"{error:.0e}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100, help="rows of the grid for each family")
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.distributions.Distribution.set_default_validate_args(False)
-    print(table(parser.parse_args().rows))
+    print(table(arguments.rows))
 
 
 if __name__ == "__main__":
