@@ -175,6 +175,8 @@ class Continuous(Univariate):
         By the implicit function theorem, in the logarithm of the smaller tail, where nothing underflows.
         """
         y = y.detach()
+        if not torch.is_grad_enabled():
+            return y
         log_cdf, log_survival = self.log_cdf(y), self.log_survival(y)
         left = (log_cdf <= log_survival).detach()
         residual = torch.where(
