@@ -121,8 +121,9 @@ def _softplus_inverse(values: Tensor) -> Tensor:
 
 
 def _softplus_log(raw: Tensor) -> Tensor:
-    # Two sided `where`: the branch not taken must not send a nan into the gradient.
-    tail = raw < _EVERYTHING_BELOW_IS_EXPONENTIAL
+    # Two sided `where`: the branch not taken must not send a nan into the gradient. As early as the precision allows,
+    # since a gradient is divided by softplus on its way through the other branch, and may overflow there.
+    tail = raw < (_EVERYTHING_BELOW_IS_EXPONENTIAL if raw.dtype == torch.float64 else -17.0)
     bulk = torch_softplus(torch.where(tail, 0.0, raw), threshold=-_EVERYTHING_BELOW_IS_EXPONENTIAL)
     return torch.where(tail, raw, bulk.log())
 
