@@ -1,6 +1,6 @@
 """The command `disthead`: a dictionary of plain functions.
 
-disthead families                     the table of families
+disthead families [--surface]         the table of families, or which of them answers which question
 disthead explain NAME                 what a family assumes, when it breaks, what to try then
 disthead fit --config FILE            train; any key of the configuration can be overridden
 disthead validate|test --ckpt_path FILE [--data.path FILE]
@@ -39,9 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def show_families(arguments: Sequence[str]) -> None:
-    """Print the table of families."""
+    """Print the table of families, or with --surface which of them answers which question."""
+    if list(arguments[1:]) == ["--surface"]:
+        from disthead.surface import matrix
+
+        print(matrix())
+        return
     if len(arguments) > 1:
-        raise ValueError(f"disthead families takes no arguments, got {' '.join(arguments[1:])}.")
+        raise ValueError(f"disthead families takes no arguments but --surface, got {' '.join(arguments[1:])}.")
     rows = [("family", "data type", "domain", "use", "parameters -> link", "loss")]
     for name in families():
         family = explanation.example(name)

@@ -47,6 +47,21 @@ def wide(value: Tensor, log_value: Tensor | None = None) -> Tensor:
     return torch.where(tiny, log_value.double().exp(), value.double())
 
 
+_SPECIAL = {
+    "brier": "it scores class probabilities.",
+    "expected_cost": "decisions by a table of costs need classes.",
+    "covariance": "only a vector of numbers has a matrix of covariances.",
+    "marginals": "only a vector of numbers has coordinates.",
+    "energy_score": "it scores vectors of numbers; crps(y) scores one number.",
+    "top1": "only orders of items have a first place.",
+    "pairwise": "only orders of items rank one before another.",
+}
+
+
+class _NotOffered(NotImplementedError, AttributeError):
+    """A question that other families answer; an AttributeError too, so that `hasattr` says no."""
+
+
 class Distribution(TorchDistribution):
     """A probability distribution: what a head returns and everything after it asks.
 
@@ -126,6 +141,12 @@ class Distribution(TorchDistribution):
     @property
     def stddev(self) -> Tensor:
         return self.variance.sqrt()
+
+    def __getattr__(self, name: str):
+        # Reached only where the class has no such attribute: questions that some families alone can answer.
+        if name in _SPECIAL:
+            raise _NotOffered(str(self._unanswered(name, _SPECIAL[name])))
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def sample(self, sample_shape=Size()) -> Tensor:
         with torch.no_grad():
