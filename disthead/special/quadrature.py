@@ -77,8 +77,8 @@ def integrate(function, lower, upper, nodes=64):
     `function` closes over.
 
     >>> upper = torch.tensor([1.0, 2.0], dtype=torch.float64)
-    >>> integrate(torch.exp, torch.zeros_like(upper), upper).tolist()
-    [1.718281828459045, 6.3890560989306495]
+    >>> [round(value, 13) for value in integrate(torch.exp, torch.zeros_like(upper), upper).tolist()]  # e - 1, e^2 - 1
+    [1.718281828459, 6.3890560989306]
     """
     width = upper - lower
     t, weights = gauss_legendre(nodes, width)

@@ -246,7 +246,7 @@ def log_gamma_ratio(x, step):
     x > 0 and step broadcast. It is the integral of digamma, step * integral_0^1 digamma(x + step u) du, by 12 Gauss-
     Legendre nodes.
 
-    >>> log_gamma_ratio(torch.tensor(3.0, dtype=torch.float64), 2.0).item()    # log(4!) - log(2!)
+    >>> round(log_gamma_ratio(torch.tensor(3.0, dtype=torch.float64), 2.0).item(), 12)  # log(4!) - log(2!)
     2.484906649788
     """
     return _LogGammaRatio.apply(*torch.broadcast_tensors(x, step))
