@@ -86,8 +86,8 @@ def matrix() -> str:
     head = " " * width + "  " + "  ".join(name.ljust(size) for (name, _), size in zip(rows, sizes, strict=True))
     lines = [head.rstrip()]
     for index, question in enumerate(QUESTIONS):
-        cells = "  ".join(cells[index].ljust(size) for (_, cells), size in zip(rows, sizes, strict=True))
-        lines.append(f"{question.ljust(width)}  {cells}".rstrip())
+        line = "  ".join(cells[index].ljust(size) for (_, cells), size in zip(rows, sizes, strict=True))
+        lines.append(f"{question.ljust(width)}  {line}".rstrip())
     return "\n".join([*lines, "", *(f"[{number}] {reason}" for reason, number in notes.items())])
 
 
