@@ -61,7 +61,8 @@ class Discrete(Univariate):
         k = y.floor()
         inside = (k >= lower) & (k < upper)
         value = log_tail(torch.where(inside, k, lower))
-        outside = torch.where(k < lower, before, torch.where(k >= upper, beyond, math.nan))
+        # Of the dtype of k: a number would make it single, and the value, where it has no dimension, with it.
+        outside = torch.where(k < lower, before, torch.where(k >= upper, beyond, math.nan)).to(k.dtype)
         return torch.where(inside, value, outside)
 
     @torch.no_grad()

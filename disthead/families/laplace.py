@@ -45,7 +45,7 @@ class Laplace(Continuous):
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         z = self._standardised(y)
-        tail = 0.5 * torch.exp(-z.abs())
+        tail = 0.5 * torch.exp(torch.where(z < 0, z, -z))  # abs has no slope at 0, the cdf does
         return torch.where(z < 0, tail, 1 - tail)
 
     @in_double
