@@ -18,7 +18,9 @@ def implicit(value, residual, slope):
     >>> round(q.grad.item(), 6)
     0.166667
     """
-    return value.detach() + (residual.detach() - residual) / slope.detach()
+    # A slope that underflowed makes the gradient as large as it can be; the value stays what it is, not 0 / 0.
+    steep = torch.where(slope == 0, torch.finfo(slope.dtype).tiny, slope).detach()
+    return value.detach() + (residual.detach() - residual) / steep
 
 
 def repeat(steps, body, state):
