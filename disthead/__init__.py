@@ -6,10 +6,9 @@ features -> DistributionHead -> Distribution -> loss (nll), predictions, scores,
 from disthead.decision import decide
 from disthead.explanation import explain
 from disthead.families import Distribution, Family, families, get_family
-from disthead.head import DistributionHead
+from disthead.head import DistributionHead, marginal
 from disthead.links import LINKS, Link, get_link
 from disthead.losses import nll
-from disthead.marginal import marginal
 
 __version__ = "0.1.0"
 

@@ -11,8 +11,9 @@ from disthead.errors import pick
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, describe, get_family
 from disthead.links import Link
+from disthead.marginal import fit_biases
 
-__all__ = ["DistributionHead"]
+__all__ = ["DistributionHead", "marginal"]
 
 
 class DistributionHead(nn.Module):
@@ -84,8 +85,6 @@ class DistributionHead(nn.Module):
         Raises:
             TargetError: for targets outside the support, with rows and values.
         """
-        from disthead.marginal import fit_biases
-
         biases = fit_biases(self, y, known)
         for name, value in self.shared.items():
             value.copy_(biases[name])
@@ -202,6 +201,22 @@ class DistributionHead(nn.Module):
                 f"features must have {self.in_features} entries in dimension {dim} (in_features, feature_dim), "
                 f"got a tensor of shape {tuple(features.shape)}."
             )
+
+
+def marginal(family: "str | Family", y: Tensor, **options) -> Distribution:
+    """The maximum likelihood fit of one distribution to all targets, without features.
+
+    Args:
+        family: a name or a `Family`.
+        y: targets (N, *event_shape).
+        options: as for `DistributionHead`, such as `event_shape`, `fixed` or `num_classes`.
+
+    >>> marginal("normal", torch.tensor([1.0, 2.0, 3.0])).loc
+    tensor(2.)
+    """
+    head = DistributionHead(family, 1, shared="all", **options)
+    with torch.no_grad():
+        return head.initialize(y)(torch.zeros(1)).map(torch.detach)
 
 
 def _at_least_single(dtype: torch.dtype) -> torch.dtype:

@@ -1,34 +1,18 @@
 """The marginal fit: one distribution for all rows, where training starts and the baseline that it has to beat."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from disthead.families.distribution import Distribution
-from disthead.families.family import Family
-from disthead.head import DistributionHead
+if TYPE_CHECKING:
+    from disthead.head import DistributionHead
 
-__all__ = ["fit_biases", "marginal"]
-
-
-def marginal(family: "str | Family", y: Tensor, **options) -> Distribution:
-    """The maximum likelihood fit of one distribution to all targets, without features.
-
-    Args:
-        family: a name or a `Family`.
-        y: targets (N, *event_shape).
-        options: as for `DistributionHead`, such as `event_shape`, `fixed` or `num_classes`.
-
-    >>> marginal("normal", torch.tensor([1.0, 2.0, 3.0])).loc
-    tensor(2.)
-    """
-    head = DistributionHead(family, 1, shared="all", **options)
-    with torch.no_grad():
-        return head.initialize(y)(torch.zeros(1)).map(torch.detach)
+__all__ = ["fit_biases"]
 
 
-def fit_biases(head: DistributionHead, y: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def fit_biases(head: "DistributionHead", y: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The raw values of every parameter that the head learns, at the marginal maximum likelihood, in double precision."""
     dims = len(head.event_shape)
     if y.ndim < dims or (head.family.event_dim == 0 and dims and tuple(y.shape[-dims:]) != head.event_shape):
