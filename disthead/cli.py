@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from disthead import explanation
 from disthead.errors import unknown_name
-from disthead.families import Family, families
+from disthead.families import families
 
 __all__ = ["main"]
 
@@ -50,7 +50,7 @@ def show_families(arguments: Sequence[str]) -> None:
     rows = [("family", "data type", "domain", "use", "parameters -> link", "loss")]
     for name in families():
         family = explanation.example(name)
-        rows.append((name, family.data_type, family.domain, family.use, _links(family), family.loss))
+        rows.append((name, family.data_type, family.domain, family.use, explanation.links(family), family.loss))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     print("\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]]))
@@ -61,10 +61,6 @@ def explain(arguments: Sequence[str]) -> None:
     if len(arguments) != 2:
         raise ValueError("disthead explain takes the name of one family, such as: disthead explain student_t.")
     print(explanation.explain(arguments[1]))
-
-
-def _links(family: Family) -> str:
-    return ", ".join(f"{name} {link.name}" for name, link in family.parameters.items())
 
 
 def _train(arguments: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ def explain(name: str) -> str:
         "use": f"{family.use} ({family.data_type}; {family.domain})",
         "noise": family.noise,
         "density": family.density,
-        "parameters": ", ".join(f"{parameter} {link.name}" for parameter, link in family.parameters.items()),
+        "parameters": links(family),
         "known": known,
         "loss": family.loss,
         "breaks": family.breaks,
@@ -36,6 +36,11 @@ def explain(name: str) -> str:
         if text
     ]
     return "\n".join([name, *lines])
+
+
+def links(family: Family) -> str:
+    """The parameters with their links, in the order of the raw outputs."""
+    return ", ".join(f"{name} {link.name}" for name, link in family.parameters.items())
 
 
 def example(name: str) -> Family:

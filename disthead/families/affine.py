@@ -7,11 +7,12 @@ from torch.distributions import constraints, kl_divergence, register_kl
 from disthead.families.continuous import Continuous, _kl_by_quadrature
 from disthead.families.distribution import Distribution
 from disthead.families.vector import energy_score
+from disthead.families.wrapper import Wrapper
 
 __all__ = ["Affine"]
 
 
-class Affine(Distribution):
+class Affine(Wrapper):
     """The distribution of Y = loc + scale * X, X from a base distribution and scale > 0.
 
     Its density is p_X((y - loc) / scale) / scale; every answer is the base's, carried over. A location-scale family needs
@@ -54,22 +55,6 @@ class Affine(Distribution):
     @property
     def support(self) -> constraints.Constraint:
         return _Image(self)
-
-    @property
-    def has_rsample(self) -> bool:
-        return self.base.has_rsample
-
-    @property
-    def parameters(self) -> dict[str, Tensor]:
-        return self.base.parameters
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.base.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self.base.device
 
     def __repr__(self) -> str:
         return f"Affine({self.base!r}, loc={list(self.loc.shape)}, scale={list(self.scale.shape)})"

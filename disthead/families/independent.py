@@ -6,11 +6,12 @@ from torch.distributions import constraints, kl_divergence, register_kl
 
 from disthead.families.distribution import Distribution
 from disthead.families.vector import energy_score
+from disthead.families.wrapper import Wrapper
 
 __all__ = ["Independent"]
 
 
-class Independent(Distribution):
+class Independent(Wrapper):
     """The last batch dimensions of a distribution as one event: log-probabilities and entropies add up over them.
 
     What is about one number (cdf, icdf, crps, pit, interval ...) is answered for each output by itself, with shape
@@ -45,22 +46,6 @@ class Independent(Distribution):
     @property
     def support(self) -> constraints.Constraint:
         return constraints.independent(self.base.support, self.count)
-
-    @property
-    def has_rsample(self) -> bool:
-        return self.base.has_rsample
-
-    @property
-    def parameters(self) -> dict[str, Tensor]:
-        return self.base.parameters
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.base.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self.base.device
 
     def __getattr__(self, name: str):
         # Parameters and special questions of the base (loc, num_classes, brier ...), each output's own.
