@@ -334,8 +334,7 @@ class Truth:
         peer: (module, raw) -> the same distribution of torch.distributions or pyro.distributions.
         limits: the ends of the support, or the numbers next to them.
         circular: whether y and y + 2 pi are the same.
-        rounded: the parameter whose rounding alone breaks the bounds, because the distribution has no better
-            way to hold it. There an error may also be what one unit in the last place of that parameter makes.
+        rounded: the parameter whose rounding to double precision alone breaks the bounds of double precision.
     """
 
     name: str
@@ -481,7 +480,6 @@ TRUTHS = [
         gamma_entropy,
         gamma_crps,
         lambda of, raw: of.Gamma(tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])),
-        rounded=1,  # the rate is a number of single precision, which a concentration of 1e6 magnifies
         limits=(_JUST_ABOVE_0, math.inf),
     ),
     Truth(
@@ -496,7 +494,6 @@ TRUTHS = [
         gamma_crps,
         options={"parametrization": "mean"},
         convert=lambda mean, a: (a, a / mean),
-        rounded=1,  # mean and concentration are single precision numbers, which a concentration of 1e6 magnifies
         limits=(_JUST_ABOVE_0, math.inf),
     ),
     Truth(
@@ -540,7 +537,7 @@ TRUTHS = [
         convert=lambda cosine, sine, k: (mp.atan2(sine, cosine), k),
         limits=(-3.1415926, 3.1415926),
         circular=True,
-        rounded=0,  # the angle is one number, whose error a concentration of 1e6 magnifies
+        rounded=0,  # the rounding of the angle, which gradients by a short raw vector magnify
     ),
     Truth(
         "bernoulli",
@@ -632,7 +629,7 @@ TRUTHS = [
         lambda scale, k: mp.euler * (1 - 1 / k) + mp.log(scale / k) + 1,
         weibull_crps,
         lambda of, raw: of.Weibull(tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])),
-        rounded=0,  # the scale is a number of single precision, which a concentration of 1e6 magnifies
+        rounded=0,  # the rounding of the scale, which a concentration of 1e6 magnifies
         limits=(_JUST_ABOVE_0, math.inf),
     ),
     Truth(

@@ -72,7 +72,9 @@ class DistributionHead(nn.Module):
 
     def params(self, features: Tensor) -> dict[str, Tensor]:
         """The parameters of `head(features)` by name: what is exported. Each has shape batch_shape + its own."""
-        values = self._constrain(self._raw(features))
+        raw = self._raw(features)
+        with torch.autocast(features.device.type, enabled=False):
+            values = self.family.constrain(raw, self.links) | self._fixed_values(raw)
         return {name: values[name] for name in self.links}
 
     @torch.no_grad()
@@ -115,20 +117,17 @@ class DistributionHead(nn.Module):
             raw[name] = value.to(_at_least_single(value.dtype)).expand(batch_shape + value.shape)
         return {name: raw[name] for name in self.links if name in raw}
 
-    def _constrain(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Raw outputs by parameter -> parameter values, those that are fixed among them."""
+    def _fixed_values(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The fixed parameters, in the precision of the raw outputs."""
         any_raw = next(iter(raw.values()))
-        with torch.autocast(any_raw.device.type, enabled=False):
-            values = self.family.constrain(raw, self.links)
+        values = {}
         for name, value in self.fixed.items():
-            number = value if isinstance(value, float) else getattr(self, value)
-            values[name] = any_raw.new_full((), number) if isinstance(number, float) else number.to(any_raw.dtype)
+            values[name] = any_raw.new_full((), value) if isinstance(value, float) else getattr(self, value).to(any_raw)
         return values
 
     def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
-        values = self._constrain(raw)
-        with torch.autocast(next(iter(values.values())).device.type, enabled=False):
-            dist = self.family.make(**values, **self._known(known))
+        with torch.autocast(next(iter(raw.values())).device.type, enabled=False):
+            dist = self.family.from_parts(raw, self.links, **self._fixed_values(raw), **self._known(known))
         return dist.to_event(len(self.event_shape) - self.family.event_dim)
 
     def _known(self, known: Mapping[str, Tensor]) -> dict[str, Tensor]:

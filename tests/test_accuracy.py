@@ -2,9 +2,10 @@
 
 A fixed sample of the grid runs by default, more of it under the mark `slow`. Two things are not asked: numbers that the
 precision cannot hold, and icdf(cdf(y)) = y where rounding the cdf already moves y (in single precision: most of the
-upper half, where the cdf is near 1). Four families hold a parameter, or a transformed target, as one number whose
-rounding is magnified by a sharp peak: the angle of von_mises, rate or mean of gamma, scale of weibull, log y of log_normal
+upper half, where the cdf is near 1). In double precision three families hold a parameter, or a transformed target, as one
+number whose rounding a sharp peak magnifies: the angle of von_mises, the scale of weibull, log y of log_normal
 (`Truth.rounded`). They are allowed, beside the bound, what two units in the last place of that number change.
+In single precision nobody is: links and densities of these families are computed in double precision.
 """
 
 import functools
@@ -32,17 +33,6 @@ every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], i
 every_truth = pytest.mark.parametrize("case", TRUTHS, ids=str)
 with_cdf = pytest.mark.parametrize("case", [case for case in TRUTHS if case.cdf], ids=str)
 
-# Errors that the larger grid has found and that wait for their repair; the sample is free of them.
-KNOWN = {
-    ("beta by mean", "gradient", torch.float64): "4e-9 by the logit of a mean next to 1 where the precision is 1e6",
-    ("normal_mixture", "icdf", torch.float64): "inexact at a component that is all but a point",
-}
-
-
-def skip_known(case: Truth, question: str, dtype: torch.dtype, size: int) -> None:
-    if size > 40 and (case.name, question, dtype) in KNOWN:
-        pytest.xfail(KNOWN[case.name, question, dtype])
-
 
 @functools.cache
 def truths(case: Truth, question: str, size: int, unit: float = 0.0) -> torch.Tensor:
@@ -55,7 +45,7 @@ def truths(case: Truth, question: str, size: int, unit: float = 0.0) -> torch.Te
 def allowance(case: Truth, question: str, size: int, dtype: torch.dtype) -> torch.Tensor:
     """What two units in the last place of the rounded parameter change, nothing for most families."""
     truth = truths(case, question, size)
-    if case.rounded is None:
+    if case.rounded is None or dtype == torch.float32:
         return torch.zeros_like(truth)
     change = (truths(case, question, size, 2 * torch.finfo(dtype).eps) - truth).abs()
     change = torch.where(change.isnan(), 0.0, change)
@@ -76,7 +66,6 @@ def test_log_prob_and_gradient(case, dtype, size):
     assert value.isfinite().any()
     errors, slope_errors = log_prob_errors(case.made.from_raw, value, slope, case.grid(size), dtype)
     assert_within(errors, BOUNDS["log_prob"][dtype] + allowance(case, "log_prob", size, dtype), case, size)
-    skip_known(case, "gradient", dtype, size)
     assert_within(slope_errors, BOUNDS["gradient"][dtype] + allowance(case, "gradient", size, dtype), case, size)
 
 
@@ -102,7 +91,6 @@ def test_cdf(case, dtype, size):
 @every_dtype
 @every_size
 def test_round_trip(case, dtype, size):
-    skip_known(case, "icdf", dtype, size)
     rows = case.grid(size)
     possible = round_trips(case, truths(case, "cdf", size), truths(case, "log_prob", size), rows, dtype)
     assert possible.any()

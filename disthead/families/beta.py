@@ -10,7 +10,7 @@ from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors, wide
 from disthead.families.family import Family
 from disthead.families.gamma import concentration_divergence
-from disthead.families.univariate import in_double
+from disthead.families.univariate import follow, in_double
 from disthead.links import LINKS
 from disthead.special import (
     beta_log_kernel,
@@ -182,11 +182,15 @@ class MeanBeta(Beta):
 
     @property
     def concentration1(self) -> Tensor:
-        return self.precision * self.logits_mean.sigmoid().to(self.dtype)
+        return self.precision * self._share(self.logits_mean)
 
     @property
     def concentration0(self) -> Tensor:
-        return self.precision * (-self.logits_mean).sigmoid().to(self.dtype)
+        return self.precision * self._share(-self.logits_mean)
+
+    def _share(self, logits: Tensor) -> Tensor:
+        # sigmoid's own gradient, p (1 - p), has lost the digits of 1 - p where p is close to 1
+        return follow(logits.sigmoid(), logsigmoid(logits)).to(self.dtype)
 
     @property
     def _total(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -58,6 +58,18 @@ _SPECIAL = {
 }
 
 
+class Source(Protocol):
+    """Where a distribution comes from, more exact than its rounded parameters: the raw outputs of a head."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Source":
+        """The raw outputs with `function` applied, as `Distribution.map` applies it to parameters."""
+        ...
+
+    def in_double(self) -> "Distribution":
+        """The distribution made anew, with every link computed in double precision."""
+        ...
+
+
 class _NotOffered(NotImplementedError, AttributeError):
     """A question that other families answer; an AttributeError too, so that `hasattr` says no."""
 
@@ -79,6 +91,7 @@ class Distribution(TorchDistribution):
 
     parameter_dims: ClassVar[dict[str, int]] = {}
     has_rsample = False
+    _source: "Source | None" = None
 
     def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
         """Keep the parameters under their names, broadcast against each other over the batch."""
@@ -97,7 +110,12 @@ class Distribution(TorchDistribution):
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
         new._store(tuple(self.event_shape), **{name: function(getattr(self, name)) for name in self._names})
-        return new
+        return new._made_of(self._source and self._source.map(function))
+
+    def _made_of(self, source: "Source | None") -> Self:
+        """Remember the raw outputs behind the parameters, so that double precision can start from what is exact."""
+        self._source = source
+        return self
 
     def __getitem__(self, index) -> Self:
         """The distributions at `index` of the batch: `dist[:10]`, `dist[rows]`."""

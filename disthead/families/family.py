@@ -3,7 +3,8 @@
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,21 @@ from disthead.families.distribution import Distribution, tensors
 from disthead.links import Link, get_link
 
 __all__ = ["Family", "families", "get_family"]
+
+
+@dataclass(frozen=True)
+class _RawOutputs:
+    """The `Source` of a distribution that a family made of raw outputs."""
+
+    family: "Family"
+    raw: Mapping[str, Tensor]
+    links: Mapping[str, Link]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "_RawOutputs":
+        return replace(self, raw={name: function(part) for name, part in self.raw.items()})
+
+    def in_double(self) -> Distribution:
+        return self.family.from_parts({name: part.double() for name, part in self.raw.items()}, self.links)
 
 
 class Family(ABC):
@@ -101,7 +117,13 @@ class Family(ABC):
 
     def from_raw(self, raw: Tensor) -> Distribution:
         """The distribution from raw outputs of shape (..., P), through the default links, parameters in declared order."""
-        return self.make(**self.constrain(self.split(raw), self.parameters))
+        return self.from_parts(self.split(raw), self.parameters)
+
+    def from_parts(self, raw: Mapping[str, Tensor], links: Mapping[str, Link], **given: Tensor) -> Distribution:
+        """The distribution from raw outputs by parameter; `given` are fixed parameters and known quantities."""
+        dist = self.make(**self.constrain(raw, links), **given)
+        any_raw = next(iter(raw.values()))
+        return dist if given or any_raw.dtype == torch.float64 else dist._made_of(_RawOutputs(self, raw, links))
 
     def split(self, raw: Tensor) -> dict[str, Tensor]:
         """Raw outputs (..., P) -> the raw outputs of each parameter, in the shape its link takes."""

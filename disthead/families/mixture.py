@@ -81,7 +81,8 @@ class _Components:
         return f"{type(self).__name__}(logits: {list(self.logits.shape)}, {self.components!r})"
 
     def map(self, function):
-        return type(self)(function(self.logits), self.components.map(function))
+        mapped = type(self)(function(self.logits), self.components.map(function))
+        return mapped._made_of(self._source and self._source.map(function))
 
     def affine(self, loc: Tensor, scale: Tensor):
         loc, scale = (
@@ -90,6 +91,8 @@ class _Components:
         return type(self)(self.logits, self.components.affine(loc, scale))
 
     def _in_double(self):
+        if self._source is not None and self.dtype != torch.float64 and self.device.type != "mps":
+            return self._source.in_double()
         components = self.components._in_double()
         return type(self)(self.logits.to(components.dtype), components)
 

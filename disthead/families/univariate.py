@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disthead.families.distribution import Distribution, wide
 
-__all__ = ["Univariate", "at_least", "check_level", "in_double", "product", "ratio", "spread"]
+__all__ = ["Univariate", "at_least", "check_level", "follow", "in_double", "product", "ratio", "spread"]
 
 
 class Univariate(Distribution):
@@ -44,10 +44,13 @@ class Univariate(Distribution):
     def _in_double(self) -> Self:
         """The same distribution with parameters in double precision (except on devices that have none).
 
-        A positive parameter that underflowed in its own precision comes back to life from its logarithm.
+        A head's distribution goes back to the raw outputs, which are exact: an angle or a scale that was rounded to single
+        precision would misplace a sharp peak. Of given parameters, one that underflowed comes back from its logarithm.
         """
         if self.dtype == torch.float64 or self.device.type == "mps":
             return self
+        if self._source is not None:
+            return self._source.in_double()
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
         parameters = {}
@@ -88,10 +91,10 @@ def _pair_in_double(value: Tensor, log_value: Tensor) -> tuple[Tensor, Tensor]:
     """
     exact, given = wide(value, log_value).detach(), log_value.double()
     log_exact = given + (exact.log() - given).detach()
-    return _follow(exact, log_exact), log_exact
+    return follow(exact, log_exact), log_exact
 
 
-def _follow(value: Tensor, log_value: Tensor) -> Tensor:
+def follow(value: Tensor, log_value: Tensor) -> Tensor:
     """The value, with its gradient through its logarithm."""
     return value.detach() * torch.exp(log_value - log_value.detach())
 
