@@ -72,7 +72,14 @@ class Link:
         return self.name
 
     def shifted(self, lower: float) -> "Link":
-        """The same link with `lower` added, for parameters bounded below by more than zero."""
+        """The same link with `lower` added, for parameters bounded below by more than zero; to a matrix, on its diagonal."""
+        if self.codomain is constraints.lower_cholesky:
+            return replace(
+                self,
+                formula=f"{lower:g} I + {self.formula}",
+                forward=_ShiftedDiagonal(self, lower),
+                inverse=_UnshiftedDiagonal(self, lower),
+            )
         return replace(
             self,
             formula=f"{lower:g} + {self.formula}",
@@ -100,6 +107,20 @@ class _Unshifted(_Shifted):
 class _ShiftedLog(_Shifted):
     def __call__(self, values: Tensor) -> Tensor:
         return (self.lower + self.link.forward(values)).log()
+
+
+class _ShiftedDiagonal(_Shifted):
+    def __call__(self, values: Tensor) -> Tensor:
+        matrix = self.link.forward(values)
+        return matrix + self._identity(matrix)
+
+    def _identity(self, matrix: Tensor) -> Tensor:
+        return self.lower * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+
+
+class _UnshiftedDiagonal(_ShiftedDiagonal):
+    def __call__(self, values: Tensor) -> Tensor:
+        return self.link.inverse(values - self._identity(values))
 
 
 def _same(values: Tensor) -> Tensor:

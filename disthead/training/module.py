@@ -27,6 +27,11 @@ __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
 _GIVEN = "given as an object: "
 _IDENTITY = ("family", "family_options", "event_shape", "links", "fixed", "shared")
 _WITHOUT_UNIT = ("df", "logits")  # parameters that a change of the target's unit leaves alone
+_SPREADS = {
+    "scale": 1,
+    "scale_tril": 1,
+    "cov_diag": 2,
+}  # parameters that can collapse -> power of the target's unit in them
 _LEVEL = 0.9
 
 
@@ -67,8 +72,9 @@ class DistributionModule(lightning.LightningModule):
         in_features: number of features; taken from the table unless given.
         backbone_features: size of what the backbone puts out; found by a trial on zeros unless given.
         standardise: whether inputs and real-valued targets are standardised.
-        spread_floor: the least `scale` of a standardised target, in standard deviations of the training targets, so that
-            no spread collapses onto a single row; 0 switches it off (docs/edges.md).
+        spread_floor: the least `scale` of a standardised target (for vectors: the least diagonal of `scale_tril`, or root of
+            `cov_diag`), in standard deviations of the training targets, so that no spread collapses onto a single row;
+            0 switches it off (docs/edges.md).
         optimizer, scheduler: class path or class_path and init_args, such as
             `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`. A scheduler may also have `interval` ("epoch", "step"),
             `frequency` and `monitor`.
@@ -243,14 +249,12 @@ class DistributionModule(lightning.LightningModule):
     def _links_with_floor(self, family: Family) -> dict[str, Any]:
         """The links, that of the spread with the floor below it."""
         links, floor = dict(self.hparams.links or {}), self.hparams.spread_floor
+        spread = next((name for name in _SPREADS if name in family.parameters), None)
         self._has_floor = (
-            self._scales_target
-            and floor > 0
-            and "scale" in family.parameters
-            and "scale" not in (self.hparams.fixed or {})
+            self._scales_target and floor > 0 and spread is not None and spread not in (self.hparams.fixed or {})
         )
-        if self._has_floor:
-            links["scale"] = family.resolve_links(links)["scale"].shifted(floor)
+        if spread and self._has_floor:
+            links[spread] = family.resolve_links(links)[spread].shifted(floor ** _SPREADS[spread])
         return links
 
     def _fixed(self, event_shape: tuple[int, ...]) -> dict[str, Any]:
@@ -386,7 +390,9 @@ class DistributionModule(lightning.LightningModule):
 
     def _count_collapsed(self, dist: Distribution) -> None:
         """Count the rows whose spread lies within a factor of two of its floor."""
-        scale = dist.parameters["scale"]
+        name = next(name for name in _SPREADS if name in dist.parameters)
+        scale = dist.parameters[name] ** (1 / _SPREADS[name])
+        scale = scale.diagonal(dim1=-2, dim2=-1) if name == "scale_tril" else scale
         unit = self.target_scale.reshape(self.target_scale.shape + (1,) * (scale.ndim - 1 - self.target_scale.ndim))
         near = scale <= 2 * self.hparams.spread_floor * unit
         self._collapsed = self._collapsed + near.reshape(len(near), -1).any(-1).sum()
