@@ -15,6 +15,11 @@ from disthead.special import expm1mx, integrate, log_ndtr
 
 __all__ = ["LogNormal", "LogNormalFamily"]
 
+_LOG_2_HIGH, _LOG_2_LOW = (
+    0.6931471803691238,
+    1.9082149292705877e-10,
+)  # the first has zeros at its end: exact times a power
+
 
 class LogNormal(Continuous):
     """Log-normal distribution, density exp(-z^2 / 2) / (y scale sqrt(2 pi)), z = (log y - loc) / scale.
@@ -37,7 +42,10 @@ class LogNormal(Continuous):
         self._store(loc=loc, scale=scale, log_scale=log_scale)
 
     def _standardised(self, y: Tensor) -> Tensor:
-        return (y.log() - self.loc) / self.scale
+        # Both in units of the power of two next to the median: log(y) - loc keeps digits that a large loc would cancel.
+        power = (self.loc.detach() / math.log(2)).round().clamp(-400, 400)
+        log_ratio = torch.log(y * torch.exp2(-power)) - (self.loc - power * _LOG_2_HIGH - power * _LOG_2_LOW)
+        return log_ratio / self.scale
 
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
