@@ -22,7 +22,7 @@ QUESTIONS: dict[str, Callable[[Distribution, Tensor], Any]] = {
     "log_cdf": lambda dist, y: dist.log_cdf(y),
     "log_survival": lambda dist, y: dist.log_survival(y),
     "cdf_limits": lambda dist, y: dist.cdf_limits(y),
-    "icdf": lambda dist, y: dist.icdf(torch.full(dist.batch_shape, _LEVEL, dtype=dist.dtype, device=dist.device)),
+    "icdf": lambda dist, y: dist.icdf(torch.tensor(_LEVEL, dtype=dist.dtype, device=dist.device)),
     "mean": lambda dist, y: dist.mean,
     "median": lambda dist, y: dist.median,
     "mode": lambda dist, y: dist.mode,

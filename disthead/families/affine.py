@@ -40,7 +40,14 @@ class Affine(Wrapper):
         super().__init__(batch_shape, base.event_shape, validate_args=False)
 
     def _to_base(self, y: Tensor) -> Tensor:
-        return (y - self.loc) / self.scale
+        x = (y - self.loc) / self.scale
+        if not self.base.support.is_discrete:
+            return x
+        # loc + scale * k was rounded when it was written down: what lies that close to it is the count k.
+        k = x.round()
+        rounding = torch.finfo(y.dtype if y.is_floating_point() else x.dtype).eps
+        close = (x - k).abs() <= 2 * rounding * ((y.abs() + self.loc.abs()) / self.scale + k.abs())
+        return torch.where(close, k, x)
 
     def _from_base(self, x: Tensor) -> Tensor:
         return self.loc + self.scale * x
@@ -177,12 +184,14 @@ class _Image(constraints.Constraint):
 def _kl_affine_affine(p: Affine, q: Affine) -> Tensor:
     """The bases' own divergence where the units agree, since a change of units does not change it."""
     between_bases = kl_divergence(p.base, q.base)
-    if not isinstance(p.base, Continuous):
-        raise NotImplementedError(
-            "the divergence is known between continuous distributions of one number in other units."
-        )
     same = ((p.loc == q.loc) & (p.scale == q.scale)).expand(between_bases.shape)
-    return torch.where(same, between_bases, _kl_by_quadrature(p, q))
+    if isinstance(p.base, Continuous):
+        return torch.where(same, between_bases, _kl_by_quadrature(p, q))
+    if not bool(same.all()):
+        raise NotImplementedError(
+            f"the divergence of {p!r} from {q!r}: counts or vectors in different units take different values."
+        )
+    return between_bases
 
 
 @register_kl(Affine, Continuous)

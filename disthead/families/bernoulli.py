@@ -98,8 +98,11 @@ class Bernoulli(Discrete):
         return missed.square()
 
     def crps(self, y: Tensor) -> Tensor:
-        """The Brier score, which the continuous ranked probability score is for two outcomes."""
-        return self.brier(y)
+        """y (1 - probs)^2 + (1 - y) probs^2 for 0 <= y <= 1, the Brier score at both outcomes; and how far y is outside."""
+        y = y.to(torch.promote_types(self.dtype, y.dtype))
+        label = y.clamp(0, 1)
+        score = label * (-self.logits).sigmoid().square() + (1 - label) * self.logits.sigmoid().square()
+        return score + (y - label).abs()
 
     def expected_cost(self, cost: Tensor) -> Tensor:
         """The expected cost of each action: cost (actions, 2), for outcomes 0 and 1, gives (..., actions)."""

@@ -85,7 +85,15 @@ class Independent(Wrapper):
 
     def energy_score(self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None) -> Tensor:
         """E||Y - y|| - E||Y - Y'|| / 2 of all outputs together, by samples; see `vector.energy_score`."""
+        if self.event_shape.numel() > 1:
+            self._need_a_line("energy_score", "crps(y) of each one")
         return energy_score(self, y, samples, generator)
+
+    def _need_a_line(self, question: str, remedy: str) -> None:
+        """Refuse directions, between which there is no straight line."""
+        if getattr(self.base.support, "is_circular", False):
+            reason = f"directions that differ by a turn are the same, so no straight distance counts; ask the {remedy}."
+            raise self._unanswered(question, reason)
 
     def sample(self, sample_shape=Size()) -> Tensor:
         return self.base.sample(sample_shape)
@@ -120,6 +128,7 @@ class Independent(Wrapper):
             raise self._unanswered(
                 "covariance", f"its outputs have shape {tuple(self.event_shape)}, not one dimension."
             )
+        self._need_a_line("covariance", "variance of each one")
         return self.variance.diag_embed()
 
     def cdf(self, y: Tensor) -> Tensor:

@@ -74,6 +74,8 @@ def energy_score(dist: Distribution, y: Tensor, samples: int = 512, generator: t
     if dist.event_shape.numel() == 1:
         return dist.marginals.crps(y).sum(dims)
     x = draw(dist, samples, generator)
+    if not x.is_floating_point():
+        raise dist._unanswered("energy_score", "class indices are names, which have no distance; brier(y) scores them.")
     distance = torch.linalg.vector_norm(x - y, dim=dims).mean(0)
     lags = range(1, min(PAIRS, samples - 1) + 1)
     spread = sum(torch.linalg.vector_norm(x - x.roll(lag, 0), dim=dims).mean(0) for lag in lags) / len(lags)

@@ -1,0 +1,243 @@
+"""The answers of every row of the table agree with each other, and with brute force."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import kl_divergence
+
+from tests.brute_force import crps, lattice, mean_of, panels
+from tests.cases import (
+    ALL_COUNTS,
+    CIRCULAR,
+    CIRCULAR_MIXTURES,
+    CLASSES,
+    COUNTS,
+    EVERYTHING,
+    ON_A_LINE,
+    ORDERED,
+    RANKINGS,
+    rows,
+)
+
+LEVELS = torch.tensor([1e-9, 0.003, 0.1, 0.35, 0.5, 0.8, 0.97, 0.9995], dtype=torch.float64)
+each = pytest.mark.parametrize
+
+
+def points(case) -> torch.Tensor:
+    """Targets from one tail to the other."""
+    return case.dist().icdf(LEVELS).detach()
+
+
+def raw_of(case) -> torch.Tensor:
+    return torch.tensor(case.raw, dtype=torch.float64, requires_grad=True)
+
+
+# cdf and quantiles
+
+
+@each("case", rows(ON_A_LINE + CIRCULAR))
+def test_derivative_of_cdf_is_density(case):
+    y = points(case).requires_grad_()
+    dist = case.dist()
+    for tail, sign in ((dist.log_cdf, 1), (dist.log_survival, -1)):
+        (slope,) = torch.autograd.grad(tail(y).sum(), y)
+        expected = sign * torch.exp(dist.log_prob(y) - tail(y)).detach()
+        torch.testing.assert_close(slope, expected, rtol=1e-6, atol=1e-12)
+    (slope,) = torch.autograd.grad(dist.cdf(y).sum(), y)
+    torch.testing.assert_close(slope, dist.log_prob(y).exp().detach(), rtol=1e-6, atol=1e-12)
+
+
+@each("case", rows(ON_A_LINE + CIRCULAR))
+def test_gradients_of_cdf_and_quantile_in_the_parameters(case):
+    y, q = points(case)[2:-1], LEVELS[2:-1].clone().requires_grad_()
+    raw = raw_of(case)
+    assert torch.autograd.gradcheck(lambda raw: case.from_raw(raw).cdf(y), raw, fast_mode=True)
+    # A quantile that is searched for is found to some 1e-12: differences of them to 1e-6.
+    near = {"atol": 1e-4, "rtol": 1e-4, "fast_mode": True}
+    assert torch.autograd.gradcheck(lambda raw, q: case.from_raw(raw).icdf(q), (raw, q), **near)
+
+
+@each("case", rows(ON_A_LINE + CIRCULAR))
+def test_icdf_inverts_cdf_both_ways(case):
+    dist, y = case.dist(), points(case)
+    torch.testing.assert_close(dist.cdf(y), LEVELS, rtol=1e-9, atol=1e-13)
+    torch.testing.assert_close(dist.icdf(dist.cdf(y)), y, rtol=1e-9, atol=1e-9)
+
+
+@each("case", rows(COUNTS))
+def test_icdf_is_the_smallest_count_that_reaches_the_level(case):
+    dist, y = case.dist(), points(case)
+    assert (dist.cdf(y) >= LEVELS).all()
+    assert (dist.cdf(y - 1) < LEVELS).all()
+    k = lattice(case)[:2]
+    torch.testing.assert_close(dist.icdf(dist.cdf(k).clamp(max=1)), k)
+
+
+@each("case", rows(ALL_COUNTS))
+def test_cdf_of_counts_is_the_sum_of_their_mass(case):
+    dist, y = case.dist(), lattice(case)[:200]
+    torch.testing.assert_close(dist.cdf(y), dist.log_prob(y).exp().cumsum(0), rtol=1e-11, atol=1e-13)
+    below, through = dist.cdf_limits(y)
+    torch.testing.assert_close(through - below, dist.log_prob(y).exp(), rtol=1e-9, atol=1e-12)
+
+
+@each("case", rows(ORDERED))
+def test_log_cdf_and_log_survival_agree_with_cdf(case):
+    dist, y = case.dist(), points(case)
+    torch.testing.assert_close(dist.log_cdf(y).exp(), dist.cdf(y), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(dist.log_survival(y).exp(), 1 - dist.cdf(y), rtol=0, atol=1e-12)
+
+
+# moments, mode, entropy
+
+
+@each("case", rows(ON_A_LINE + ALL_COUNTS))
+def test_moments_are_expectations(case):
+    dist = case.dist()
+    torch.testing.assert_close(dist.stddev.square(), dist.variance)
+    if case.name == "student_t heavy":
+        assert dist.variance == torch.inf
+        return
+    if "student_t" in case.name:  # the far tails carry some of the variance
+        torch.testing.assert_close(mean_of(case, lambda y: y - dist.median), dist.mean - dist.median, atol=1e-6, rtol=0)
+        return
+    torch.testing.assert_close(mean_of(case, lambda y: y), dist.mean, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(mean_of(case, lambda y: (y - dist.mean).square()), dist.variance, rtol=1e-7, atol=1e-9)
+
+
+@each("case", rows(CIRCULAR + CIRCULAR_MIXTURES))
+def test_circular_moments_are_those_of_the_mean_unit_vector(case):
+    dist = case.dist()
+    cosine, sine = mean_of(case, torch.cos), mean_of(case, torch.sin)
+    length = torch.hypot(cosine, sine)
+    torch.testing.assert_close(dist.mean, torch.atan2(sine, cosine), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(dist.variance, 1 - length, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(dist.stddev, (-2 * length.log()).sqrt(), rtol=1e-9, atol=1e-12)
+
+
+@each("case", rows(ORDERED + CIRCULAR_MIXTURES))
+def test_mode_is_the_highest_of_all_peaks(case):
+    dist = case.dist()
+    if case in ALL_COUNTS:
+        grid = lattice(case)
+    elif case in CIRCULAR + CIRCULAR_MIXTURES:
+        grid = torch.linspace(-math.pi, math.pi, 20_001, dtype=torch.float64)
+    else:
+        grid = dist.icdf(torch.linspace(1e-4, 1 - 1e-4, 2001, dtype=torch.float64))
+        reach = dist.interval(0.5)[1] - dist.interval(0.5)[0]
+        steps = reach * torch.tensor([1e-6, 1e-4, 1e-2, 0.1], dtype=torch.float64)
+        grid = torch.cat([grid, dist.mode + steps, dist.mode - steps])
+        grid = grid[dist.support.check(grid)]
+    height = dist.log_prob(dist.mode)
+    start, end = dist.support_limits()
+    if dist.mode == start or dist.mode == end:  # where the density may rise without bound
+        step = 1e-12 * (1.0 if dist.mode == start else -1.0)
+        height = torch.maximum(height, dist.log_prob(dist.mode + step))
+    else:
+        assert dist.support.check(dist.mode)
+    assert (dist.log_prob(grid) <= height + 1e-12).all()
+
+
+@each("case", rows(ORDERED + CIRCULAR_MIXTURES))
+def test_entropy_is_the_mean_surprise(case):
+    dist = case.dist()
+    torch.testing.assert_close(mean_of(case, lambda y: -dist.log_prob(y)), dist.entropy(), rtol=1e-7, atol=1e-8)
+
+
+@each("case", rows(ORDERED + CIRCULAR_MIXTURES))
+@each("shift", [0.2, -0.7])
+def test_kl_equals_the_quadrature(case, shift):
+    p, q = case.dist(), case.dist(shift=shift)
+    expected = mean_of(case, lambda y: p.log_prob(y) - q.log_prob(y))
+    assert expected >= 0
+    torch.testing.assert_close(kl_divergence(p, q), expected, rtol=1e-6, atol=1e-8)
+
+
+@each("case", rows(EVERYTHING))
+def test_kl_is_zero_to_itself_and_positive_to_others(case):
+    p, q = case.dist(), case.dist(shift=0.3)
+    assert abs(float(kl_divergence(p, case.dist()))) < 1e-9
+    if case in CLASSES + RANKINGS or case.name == "independent classes":
+        weights = torch.linspace(-1, 1, len(case.raw), dtype=torch.float64)  # equal shifts change no probabilities
+        q = case.from_raw(raw_of(case).detach() + weights)
+    assert kl_divergence(p, q) > 1e-6
+
+
+# scores
+
+
+@each("case", rows(ORDERED))
+def test_crps_is_the_integral_over_the_cdf(case):
+    dist = case.dist()
+    lower, upper = dist.interval(0.98)
+    targets = [float(lower), float(dist.median), float(upper), float(dist.mean) + 0.3, float(upper) + 2.5]
+    if case in CIRCULAR:
+        targets = [float(dist.mean), float(dist.mean) + 0.4, 3.0, -2.0, math.pi]
+    for y in targets:
+        expected = crps(case, y)
+        torch.testing.assert_close(dist.crps(torch.tensor(y).double()), expected, rtol=1e-6, atol=1e-7)
+
+
+# intervals
+
+
+def mass_between(case, dist, lower, upper) -> float:
+    """P(lower <= Y <= upper) by the density, or by the cdf; on the circle anticlockwise from the first to the second."""
+    if case in ALL_COUNTS:
+        below, _ = dist.cdf_limits(lower)
+        return float(dist.cdf(upper) - below)
+    if case not in CIRCULAR:
+        return float(dist.cdf(upper) - dist.cdf(lower))
+    turn = 2 * math.pi if upper < lower else 0.0
+    y, weights = panels(torch.linspace(0, 1, 65, dtype=torch.float64) * (upper + turn - lower) + lower)
+    return float((weights * dist.log_prob(y).exp()).sum())
+
+
+@each("case", rows(ORDERED))
+@each("level", [0.05, 0.5, 0.9, 0.999])
+def test_central_interval_holds_its_level_and_half_of_the_rest_on_each_side(case, level):
+    dist = case.dist()
+    lower, upper = dist.interval(level)
+    held = mass_between(case, dist, lower, upper)
+    if case in ALL_COUNTS:
+        assert held >= level - 1e-12
+        below, _ = dist.cdf_limits(lower)
+        assert below <= (1 - level) / 2 + 1e-12
+        below, _ = dist.cdf_limits(upper)
+        assert below <= (1 + level) / 2 + 1e-12
+        return
+    assert held == pytest.approx(level, abs=1e-9)
+    assert float(dist.cdf(lower)) == pytest.approx((1 - level) / 2, abs=1e-9)
+
+
+@each("case", rows(ORDERED))
+@each("level", [0.9, *(pytest.param(level, marks=pytest.mark.slow) for level in (0.05, 0.5, 0.999))])
+def test_highest_density_interval_is_the_shortest_that_holds_its_level(case, level):
+    dist = case.dist()
+    lower, upper = dist.highest_density(level)
+    held = mass_between(case, dist, lower, upper)
+    if case in CIRCULAR:
+        assert held == pytest.approx(level, abs=1e-9)
+        torch.testing.assert_close(dist.log_prob(lower), dist.log_prob(upper))
+        assert dist.log_prob(lower) < dist.log_prob(dist.mean)
+        return
+    if case in ALL_COUNTS:
+        assert held >= level - 1e-12
+        y = lattice(case)[:400]
+        starts = [dist.cdf_limits(y)[0], dist.cdf(y)]
+        shortest = min(
+            int((starts[1] >= before + level - 1e-12).long().argmax()) - i
+            for i, before in enumerate(starts[0])
+            if float(before) + level <= 1 - 1e-12
+        )
+        step = case.units[1] if case.units else 1.0
+        assert float(upper - lower) == pytest.approx(step * shortest)
+        return
+    assert held == pytest.approx(level, abs=1e-8)
+    below = (1 - level) * torch.linspace(0, 1, 201, dtype=torch.float64)
+    others = dist.icdf((below + level).clamp(max=1)) - dist.icdf(below)
+    assert (upper - lower <= others * (1 + 1e-9)).all()
+    start, end = dist.support_limits()
+    if lower > start and upper < end:
+        torch.testing.assert_close(dist.log_prob(lower), dist.log_prob(upper), rtol=0, atol=1e-4)

@@ -1,0 +1,152 @@
+"""The same relations at parameters that nobody chose: raw outputs drawn across the domain, and at its extremes."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from torch.distributions import kl_divergence
+
+from tests.brute_force import mean_of
+from tests.cases import AFFINE_COUNTS, ALL_COUNTS, CIRCULAR, EVERYTHING, ON_A_LINE, ORDERED, Case, rows
+
+LEVELS = torch.tensor([1e-6, 0.2, 0.5, 0.9, 1 - 1e-6], dtype=torch.float64)
+EXTREMES = (-60.0, -30.0, -12.0, -6.0, 0.0, 6.0, 12.0, 30.0, 60.0)
+each = pytest.mark.parametrize
+
+
+def drawn(data, case: Case, low: float = -4, high: float = 4) -> torch.Tensor:
+    numbers = some.floats(low, high, allow_subnormal=False)
+    return torch.tensor(data.draw(some.lists(numbers, min_size=len(case.raw), max_size=len(case.raw)))).double()
+
+
+def check_quantiles(case, dist) -> torch.Tensor:
+    """The quantiles, after their levels were found to lie between the cdf just before and just behind each."""
+    y = dist.icdf(LEVELS).detach()
+    assert y.isfinite().all()
+    lower, upper = dist.support_limits()
+    if case in ALL_COUNTS:
+        step = case.units[1] if case.units else 1.0
+        assert (dist.cdf(y) >= LEVELS - 1e-12).all()
+        assert (dist.cdf(y - step) < LEVELS).all()
+    elif case in CIRCULAR:
+        torch.testing.assert_close(dist.cdf(y), LEVELS, rtol=1e-9, atol=1e-9)
+    else:
+        nudge = 1e-13 * (y.abs() + dist.median.abs()) + 1e-300
+        before, behind = torch.maximum(y - nudge, lower), torch.minimum(y + nudge, upper)
+        assert (dist.cdf(before) <= LEVELS + 1e-10).all(), (y, dist.cdf(before))
+        assert (dist.cdf(behind) >= LEVELS - 1e-10).all(), (y, dist.cdf(behind))
+    return y
+
+
+def relations_hold(data, case: Case) -> None:
+    raw, other_raw = drawn(data, case), drawn(data, case)
+    dist, other = case.from_raw(raw), case.from_raw(other_raw)
+    y = check_quantiles(case, dist)
+    inside = dist.log_prob(y).isfinite()  # not where a quantile rounds to an end of the support
+    assert inside[1:-1].all() or case in ON_A_LINE
+    # tails
+    torch.testing.assert_close(dist.log_cdf(y).exp(), dist.cdf(y), rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(dist.log_survival(y).exp(), 1 - dist.cdf(y), rtol=0, atol=1e-12)
+    below, through = dist.cdf_limits(y)
+    pit = dist.pit(y, generator=torch.Generator().manual_seed(0))
+    assert ((below <= pit) & (pit <= through)).all()
+    # density
+    if case in ALL_COUNTS:
+        torch.testing.assert_close(through - below, dist.log_prob(y).exp(), rtol=1e-8, atol=1e-12)
+    else:
+        at = y[inside].requires_grad_()
+        (slope,) = torch.autograd.grad(dist.cdf(at).sum(), at)
+        torch.testing.assert_close(slope, dist.log_prob(at).exp().detach(), rtol=1e-6, atol=1e-12)
+    # summaries
+    lower, upper = dist.interval(0.8)
+    assert case in CIRCULAR or lower <= dist.median <= upper
+    assert dist.variance >= 0
+    assert (dist.log_prob(y)[inside] <= dist.log_prob(dist.mode) + 1e-9).all()
+    torch.testing.assert_close(
+        mean_of(case, lambda y: -dist.log_prob(y), dist, pieces=60), dist.entropy(), rtol=1e-6, atol=1e-6
+    )
+    # scores and divergence
+    crps = dist.crps(y)
+    assert (crps.isfinite() & (crps >= -1e-12)).all()
+    divergence = kl_divergence(dist, other) if case not in AFFINE_COUNTS else kl_divergence(dist, dist)
+    assert divergence >= -1e-9
+
+
+@settings(max_examples=4)
+@given(data=some.data())
+@each("case", rows(ORDERED))
+def test_relations_hold_at_any_parameters(case, data):
+    relations_hold(data, case)
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(data=some.data())
+@each("case", ORDERED, ids=str)
+def test_relations_hold_at_many_parameters(case, data):
+    relations_hold(data, case)
+
+
+def extreme_rows(case: Case, sizes) -> torch.Tensor:
+    """All combinations of extreme raw outputs of one number; of mixtures each output goes there alone."""
+    if len(case.raw) <= 2:
+        return torch.tensor(list(itertools.product(sizes, repeat=len(case.raw))), dtype=torch.float64)
+    raw = torch.tensor(case.raw, dtype=torch.float64).repeat(len(case.raw), len(sizes), 1)
+    index = range(len(case.raw))
+    raw[index, :, index] = torch.tensor(sizes, dtype=torch.float64)
+    return raw.flatten(0, 1)
+
+
+def answers_are_numbers(case: Case, raw: torch.Tensor) -> None:
+    """Nothing is nan; whatever has a true value below 1e300 is finite."""
+    torch.manual_seed(1)
+    dist = case.from_raw(raw)
+    y = dist.median
+    answers = {question: getattr(dist, question) for question in ("mean", "median", "mode", "variance", "stddev")}
+    answers |= {question: getattr(dist, question)() for question in ("entropy", "sample")}
+    answers |= {question: getattr(dist, question)(y) for question in ("cdf", "log_cdf", "log_survival", "crps")}
+    answers |= dict(zip(("lower", "upper"), dist.interval(0.9), strict=True))
+    answers["log_prob"] = dist.log_prob(y)
+    answers["divergence"] = kl_divergence(dist, dist)
+    for question, answer in answers.items():
+        assert not answer.isnan().any(), (question, raw[answer.isnan()].tolist())
+    assert ((answers["cdf"] >= 0) & (answers["cdf"] <= 1)).all()
+    assert (answers["variance"] >= 0).all()
+    assert (answers["crps"] >= 0).all()
+    for question in ("entropy", "median", "lower", "upper", "cdf", "crps"):
+        assert answers[question].isfinite().all(), (question, raw[~answers[question].isfinite()].tolist())
+    if case not in CIRCULAR:
+        assert (answers["lower"] <= y).all()
+        assert (y <= answers["upper"]).all()
+    assert answers["divergence"].abs().max() < 1e-6
+
+
+@each("case", rows(ORDERED))
+def test_answers_at_extreme_parameters_are_numbers(case):
+    answers_are_numbers(case, extreme_rows(case, (-30.0, 0.0, 30.0)))
+
+
+@pytest.mark.slow
+@each("case", ORDERED, ids=str)
+@each("dtype", [torch.float32, torch.float64], ids=str)
+def test_answers_at_more_extreme_parameters_are_numbers(case, dtype):
+    answers_are_numbers(case, extreme_rows(case, EXTREMES).to(dtype))
+
+
+@each("case", rows(EVERYTHING))
+def test_single_precision_answers_agree_with_double(case):
+    """float32 in and out, double inside: rounding of the raw outputs is all that may differ."""
+    exact, dist = case.dist(), case.dist(torch.float32)
+    torch.manual_seed(1)
+    y = exact.sample((4,)).float()
+    torch.testing.assert_close(dist.log_prob(y).double(), exact.log_prob(y.double()), rtol=2e-6, atol=2e-6)
+    if case in ORDERED:
+        for question in ("cdf", "crps"):
+            answer = getattr(dist, question)(y)
+            assert answer.dtype == torch.float32
+            torch.testing.assert_close(answer.double(), getattr(exact, question)(y.double()), rtol=2e-6, atol=2e-6)
+        torch.testing.assert_close(
+            dist.icdf(LEVELS.float()).double(), exact.icdf(LEVELS.float().double()), rtol=1e-5, atol=1e-6
+        )
