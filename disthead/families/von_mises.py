@@ -32,6 +32,7 @@ class _Directions(constraints.Constraint):
     """Angles in radians from -pi to pi, both written ends of the circle included."""
 
     is_discrete = False
+    is_circular = True
     event_dim = 0
     lower_bound, upper_bound = -math.pi, math.pi
 
