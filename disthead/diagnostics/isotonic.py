@@ -1,0 +1,96 @@
+"""Isotonic regression: the best fit that never falls, for means and for quantiles."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["isotonic_mean", "isotonic_quantile"]
+
+_ROUNDS = 64
+
+
+def isotonic_mean(y: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The non-decreasing values with the least weighted squared distance to `y`, by pooling adjacent violators.
+
+    Args:
+        y: values in the order in which the fit may not fall, shape (..., N); leading dimensions are problems of their own.
+        weight: positive, shape (..., N), one unless given.
+
+    Neighbours that fall have the same value in the solution, whatever else is in it, so all falling runs are pooled at
+    once, round after round. Source: Ayer et al. 1955.
+
+    >>> isotonic_mean(torch.tensor([1.0, 3.0, 2.0, 4.0]))
+    tensor([1.0000, 2.5000, 2.5000, 4.0000])
+    """
+    y = torch.as_tensor(y)
+    weight = torch.ones_like(y) if weight is None else weight
+    if y.numel() == 0:
+        return y.clone()
+    problem = torch.arange(y[..., 0].numel(), device=y.device).repeat_interleave(y.shape[-1])
+    return _pool(y.reshape(-1), weight.expand(y.shape).reshape(-1), problem).reshape(y.shape).to(y.dtype)
+
+
+def isotonic_quantile(y: Tensor, level: float) -> Tensor:
+    """The non-decreasing values with the least pinball loss at `level` to `y`, shape (..., N); the lower ones among equals.
+
+    Whether a value exceeds a threshold is an isotonic regression of 0 and 1; the values are found by halving, which splits
+    the rows into those below and those above, problems of their own. Source: Jordan, Mühlemann and Ziegel 2022.
+
+    >>> isotonic_quantile(torch.tensor([1.0, 5.0, 2.0, 3.0, 9.0]), 0.5)
+    tensor([1., 2., 2., 3., 9.])
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level}.")
+    y = torch.as_tensor(y)
+    values, rank = y.reshape(-1).unique(return_inverse=True)
+    rows = y[..., 0].numel() if y.numel() else 0
+    problem = torch.arange(rows, device=y.device).repeat_interleave(y.shape[-1])
+    first, last = torch.zeros_like(rank), torch.full_like(rank, len(values) - 1)
+    ones = torch.ones_like(rank, dtype=torch.float64)
+    while bool((first < last).any()):
+        middle = (first + last) // 2
+        # The rows of a problem share `first` and `last`, so that these tell the problems apart.
+        above = (rank > middle).double()
+        beyond = _pool(above, ones, _runs(problem, first)) > 1 - level + 1e-12
+        first, last = torch.where(beyond, torch.minimum(middle + 1, last), first), torch.where(beyond, last, middle)
+    return values[first].reshape(y.shape)
+
+
+def _runs(*labels: Tensor) -> Tensor:
+    """A number for each run of equal labels."""
+    change = torch.stack([label[1:] != label[:-1] for label in labels]).any(0)
+    return torch.cat([change.new_zeros(1), change]).cumsum(0)
+
+
+def _pool(y: Tensor, weight: Tensor, problem: Tensor) -> Tensor:
+    """Isotonic means within each problem, a label that is constant along runs of the rows; double precision."""
+    weight = weight.double()
+    total = y.double() * weight
+    block = torch.arange(len(y), device=y.device)  # the block of each row
+    for _ in range(_ROUNDS):
+        mean = total / weight
+        falls = (mean[1:] <= mean[:-1]) & (problem[1:] == problem[:-1])
+        if not bool(falls.any()):
+            return mean[block]
+        start = torch.cat([~falls.new_zeros(1), ~falls])
+        target = start.cumsum(0) - 1
+        total, weight = _sum_runs(total, start), _sum_runs(weight, start)
+        block, problem = target[block], problem[start]
+    return _pool_one_by_one(total.tolist(), weight.tolist(), problem.tolist(), y.device)[block]
+
+
+def _sum_runs(values: Tensor, start: Tensor) -> Tensor:
+    index = start.cumsum(0) - 1
+    return values.new_zeros(int(index[-1]) + 1).index_add(0, index, values)
+
+
+def _pool_one_by_one(total: list[float], weight: list[float], problem: list[int], device: torch.device) -> Tensor:
+    """The rest of the work for orders that pool one block a round: linear in the number of blocks."""
+    blocks: list[list] = []  # sum, weight, problem, how many
+    for new in zip(total, weight, problem, strict=True):
+        block = [*new, 1]
+        while blocks and blocks[-1][2] == block[2] and blocks[-1][0] * block[1] >= block[0] * blocks[-1][1]:
+            last = blocks.pop()
+            block = [last[0] + block[0], last[1] + block[1], block[2], last[3] + block[3]]
+        blocks.append(block)
+    means = torch.tensor([block[0] / block[1] for block in blocks], dtype=torch.float64, device=device)
+    return means.repeat_interleave(torch.tensor([block[3] for block in blocks], device=device))

@@ -1,0 +1,229 @@
+"""Reliability diagrams by isotonic regression, and what they say about a score: CORP."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from disthead.diagnostics.isotonic import isotonic_mean, isotonic_quantile
+from disthead.errors import locate
+from disthead.families.distribution import Distribution
+from disthead.families.vector import draw
+
+__all__ = ["Reliability", "exceedance_reliability", "quantile_reliability", "reliability"]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What a forecast should have said, against what it said: `score = miscalibration - discrimination + uncertainty`.
+
+    Attributes:
+        forecast: the forecasts that occur, rising, shape (K,).
+        count: how many rows had each.
+        recalibrated: the isotonic fit at each: the frequency, or the quantile, of what happened. On the diagonal where
+            calibrated.
+        lower, upper: where `confidence` of the fits lie, for each forecast, if the forecast is calibrated.
+        score: mean Brier score (y - p)^2 of probabilities, mean pinball loss of quantiles.
+        miscalibration: how much lower the score of the recalibrated forecast is; 0 is best.
+        discrimination: how much lower that is than the score of one constant forecast; large is good.
+        uncertainty: the score of the best constant forecast, which the data alone decide.
+        p_value: of the hypothesis that the forecast is calibrated: how often its miscalibration by chance is as large.
+        level: of a quantile; None for probabilities.
+        confidence: of the band.
+    """
+
+    forecast: Tensor
+    count: Tensor
+    recalibrated: Tensor
+    lower: Tensor
+    upper: Tensor
+    score: float
+    miscalibration: float
+    discrimination: float
+    uncertainty: float
+    p_value: float
+    level: float | None
+    confidence: float
+
+
+@torch.no_grad()
+def reliability(
+    forecast: Tensor,
+    outcome: Tensor,
+    *,
+    level: float | None = None,
+    resamples: int = 200,
+    confidence: float = 0.9,
+    generator: torch.Generator | None = None,
+    simulated: Tensor | None = None,
+) -> Reliability:
+    """The CORP reliability diagram of probabilities, or of quantiles at `level`.
+
+    The recalibrated forecast is the isotonic regression of the outcomes on the forecasts: no bins to choose, and the
+    parts of the score add up exactly. The band holds the fits of simulated outcomes for which the forecast is right.
+    Sources: Dimitriadis, Gneiting and Jordan 2021; for quantiles Gneiting and Resin 2023.
+
+    Args:
+        forecast: probabilities of the event, or quantiles, shape (N,).
+        outcome: 0 or 1, or numbers, shape (N,).
+        level: of the quantile; None for probabilities.
+        resamples: how many simulations make the band and the p-value; 0 for none (NaN).
+        confidence: of the band, at each forecast by itself.
+        generator: of the simulation; seed 0 unless given.
+        simulated: outcomes (resamples, N) drawn from the forecast distributions. Unless given, events are drawn with
+            their probability, and numbers as quantile + a residual of any row, moved so that the quantile is right.
+
+    Raises:
+        ValueError: for shapes that do not fit, no rows, probabilities outside [0, 1] or outcomes other than 0 and 1.
+
+    >>> result = reliability(torch.tensor([0.2, 0.2, 0.8, 0.8]), torch.tensor([0, 1, 1, 1]))
+    >>> result.recalibrated
+    tensor([0.5000, 1.0000], dtype=torch.float64)
+    >>> round(result.miscalibration - result.discrimination + result.uncertainty - result.score, 12)
+    0.0
+    """
+    forecast, outcome = _checked(forecast, outcome, level)
+    order = forecast.argsort(stable=True)
+    forecast, outcome = forecast[order], outcome[order]
+    values, place, count = forecast.unique_consecutive(return_inverse=True, return_counts=True)
+    generator = torch.Generator(forecast.device).manual_seed(0) if generator is None else generator
+
+    def fit(y: Tensor) -> Tensor:
+        return _fit(y, place, count, level)
+
+    recalibrated = fit(outcome)
+    score = _score(forecast, outcome, level)
+    uncertainty = _score(_constant(outcome, level), outcome, level)
+    best = _score(recalibrated[place], outcome, level)
+    if simulated is not None:
+        draws = simulated.to(forecast.dtype)[:, order]
+    elif resamples:
+        draws = _simulate(forecast, outcome, level, resamples, generator)
+    else:
+        draws = forecast.new_empty(0, len(forecast))
+    lower = upper = torch.full_like(values, torch.nan)
+    p_value = torch.nan
+    if len(draws):
+        fits = fit(draws)
+        tail = (1 - confidence) / 2
+        lower, upper = fits.quantile(torch.tensor([tail, 1 - tail], dtype=fits.dtype, device=fits.device), dim=0)
+        chance = _score(forecast, draws, level) - _score(fits[:, place], draws, level)
+        p_value = float(((chance >= score - best).sum() + 1) / (len(draws) + 1))
+    return Reliability(
+        values,
+        count,
+        recalibrated,
+        lower,
+        upper,
+        float(score),
+        float(score - best),
+        float(uncertainty - best),
+        float(uncertainty),
+        p_value,
+        level,
+        confidence,
+    )
+
+
+@torch.no_grad()
+def exceedance_reliability(
+    dist: Distribution, y: Tensor, threshold: float, generator: torch.Generator | None = None, **options
+) -> Reliability:
+    """The reliability of the probabilities P(Y > threshold), for a distribution of numbers; options as of `reliability`.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("poisson").distribution(rate=torch.tensor([1.0, 9.0]))
+    >>> exceedance_reliability(dist, torch.tensor([0.0, 8.0]), threshold=4).recalibrated
+    tensor([0., 1.], dtype=torch.float64)
+    """
+    at = torch.full(dist.batch_shape, threshold, dtype=torch.float64, device=dist.device)
+    return reliability(dist.log_survival(at).exp(), (y > threshold).double(), generator=generator, **options)
+
+
+@torch.no_grad()
+def quantile_reliability(
+    dist: Distribution,
+    y: Tensor,
+    level: float,
+    resamples: int = 200,
+    generator: torch.Generator | None = None,
+    **options,
+) -> Reliability:
+    """The reliability of the predicted quantiles at `level`; the band comes from outcomes drawn from `dist`.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("normal").distribution(loc=torch.tensor([1.0, 9.0]), scale=1.0)
+    >>> quantile_reliability(dist, torch.tensor([2.0, 8.0]), level=0.5).forecast
+    tensor([1., 9.], dtype=torch.float64)
+    """
+    generator = torch.Generator(dist.device).manual_seed(0) if generator is None else generator
+    simulated = draw(dist, resamples, generator) if resamples else None
+    quantile = dist.icdf(torch.full(dist.batch_shape, level, dtype=torch.float64, device=dist.device))
+    return reliability(quantile, y, level=level, simulated=simulated, resamples=resamples, **options)
+
+
+def _checked(forecast: Tensor, outcome: Tensor, level: float | None) -> tuple[Tensor, Tensor]:
+    if forecast.ndim != 1 or forecast.shape != outcome.shape or not len(forecast):
+        raise ValueError(
+            f"forecast and outcome must be of one shape (N,) with N > 0, got {tuple(forecast.shape)} and "
+            f"{tuple(outcome.shape)}. Flatten them, or drop a last dimension of one by squeeze(-1)."
+        )
+    if level is not None and not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level}.")
+    forecast, outcome = forecast.double(), outcome.double()
+    for name, values in (("forecast", forecast), ("outcome", outcome)):
+        if not values.isfinite().all():
+            raise ValueError(f"{name} must be finite, got {locate(~values.isfinite(), values)}.")
+    if level is None:
+        outside = (forecast < 0) | (forecast > 1)
+        if outside.any():
+            raise ValueError(
+                f"forecast must hold probabilities, got {locate(outside, forecast)}. Give `level` for quantiles."
+            )
+        other = (outcome != 0) & (outcome != 1)
+        if other.any():
+            raise ValueError(
+                f"outcome must be 0 or 1 for probabilities, got {locate(other, outcome)}. Give `level` for quantiles."
+            )
+    return forecast, outcome
+
+
+def _fit(y: Tensor, place: Tensor, count: Tensor, level: float | None) -> Tensor:
+    """The isotonic fit at each distinct forecast, of outcomes (..., N) in the order of the forecasts."""
+    if level is None:
+        sums = y.new_zeros(*y.shape[:-1], len(count)).index_add(-1, place, y)
+        return isotonic_mean(sums / count, count.to(y.dtype))
+    if len(count) == len(place):
+        return isotonic_quantile(y, level)
+    # Rows with one forecast have one value: the fit of rows in falling order cannot but make them equal.
+    falling = y.argsort(dim=-1, descending=True, stable=True)
+    within = falling.gather(-1, place.expand(y.shape).gather(-1, falling).argsort(dim=-1, stable=True))
+    first = count.cumsum(0) - count
+    return isotonic_quantile(y.gather(-1, within), level)[..., first]
+
+
+def _constant(outcome: Tensor, level: float | None) -> Tensor:
+    if level is None:
+        return outcome.mean()
+    rows = len(outcome)
+    k = max(1, -int(-(level * rows - 1e-9) // 1))
+    return outcome.kthvalue(min(k, rows)).values
+
+
+def _score(forecast: Tensor, outcome: Tensor, level: float | None) -> Tensor:
+    if level is None:
+        return (outcome - forecast).square().mean(-1)
+    error = outcome - forecast
+    return torch.maximum(level * error, (level - 1) * error).mean(-1)
+
+
+def _simulate(
+    forecast: Tensor, outcome: Tensor, level: float | None, resamples: int, generator: torch.Generator
+) -> Tensor:
+    shape = (resamples, len(forecast))
+    if level is None:
+        return torch.bernoulli(forecast.expand(shape), generator=generator)
+    residual = outcome - forecast
+    residual = residual - _constant(residual, level)
+    picked = torch.randint(len(forecast), shape, generator=generator, device=forecast.device)
+    return forecast + residual[picked]

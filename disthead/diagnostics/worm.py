@@ -1,0 +1,89 @@
+"""Worm plots: where, and for which rows, the shape of a distribution is wrong."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from disthead.families.distribution import Distribution
+
+__all__ = ["Worm", "feature_bins", "worm", "worms"]
+
+
+@dataclass(frozen=True)
+class Worm:
+    """A detrended normal quantile plot of the residuals.
+
+    Attributes:
+        normal: expected normal quantiles, rising, shape (N,).
+        deviation: the residual's quantile minus the expected one, shape (N,). A worm above 0 has outcomes that were
+            predicted too low, a rising one a spread predicted too small, a bent one a skewness, an S the tails.
+        half_width: of the 95 % band around 0, for each point by itself, shape (N,).
+        label: which rows these are.
+    """
+
+    normal: Tensor
+    deviation: Tensor
+    half_width: Tensor
+    label: str
+
+    @property
+    def outside(self) -> float:
+        """The share of the points that are outside the band; near 0.05 is what chance does."""
+        return float((self.deviation.abs() > self.half_width).double().mean())
+
+
+@torch.no_grad()
+def worm(dist: Distribution, y: Tensor, generator: torch.Generator | None = None, label: str = "all rows") -> Worm:
+    """The worm of the normal residuals Phi^-1(pit(y)), which are standard normal where the distribution is true.
+
+    The band is +- 1.96 standard errors of an order statistic, sqrt(p (1 - p) / N) / phi(z). The PIT of counts is
+    randomised with the generator (seed 0). Source: van Buuren and Fredriks 2001; residuals: Dunn and Smyth 1996.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
+    >>> worm(dist, torch.tensor([1.0, 0.0, 2.0])).deviation
+    tensor([0.8871, 1.0000, 1.1129], dtype=torch.float64)
+    """
+    generator = torch.Generator(dist.device).manual_seed(0) if generator is None else generator
+    residual = _normal_residual(dist, y, generator).sort().values
+    rows = len(residual)
+    # Blom's plotting positions, next to the expected order statistics of a normal sample.
+    p = (torch.arange(1, rows + 1, dtype=torch.float64, device=residual.device) - 0.375) / (rows + 0.25)
+    normal = torch.special.ndtri(p)
+    density = torch.exp(-0.5 * normal.square()) / (2 * torch.pi) ** 0.5
+    return Worm(normal, residual - normal, 1.96 * (p * (1 - p) / rows).sqrt() / density, label)
+
+
+@torch.no_grad()
+def worms(
+    dist: Distribution, y: Tensor, feature: Tensor, bins: int = 4, name: str = "feature", seed: int = 0
+) -> list[Worm]:
+    """A worm for each of `bins` ranges of a feature (N,), with as many rows each as its ties allow.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("normal").distribution(loc=torch.zeros(8), scale=1.0)
+    >>> [part.label for part in worms(dist, torch.zeros(8), torch.arange(8.0), bins=2, name="age")]
+    ['age 0 to 3', 'age 4 to 7']
+    """
+    generator = torch.Generator(dist.device).manual_seed(seed)
+    return [worm(dist[rows], y[rows], generator, label) for label, rows in feature_bins(feature, bins, name)]
+
+
+def feature_bins(feature: Tensor, bins: int, name: str) -> list[tuple[str, Tensor]]:
+    """The rows of each range of a feature, under a label with its ends; ranges that ties leave empty are left out."""
+    feature = feature.double()
+    edges = feature.quantile(torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=feature.device)[1:-1])
+    index = torch.bucketize(feature, edges.unique())
+    parts = []
+    for k in index.unique().tolist():
+        rows = (index == k).nonzero().squeeze(-1)
+        low, high = float(feature[rows].min()), float(feature[rows].max())
+        parts.append((f"{name} {low:.4g}" if low == high else f"{name} {low:.4g} to {high:.4g}", rows))
+    return parts
+
+
+def _normal_residual(dist: Distribution, y: Tensor, generator: torch.Generator) -> Tensor:
+    u = dist.pit(y, generator=generator).double()
+    eps = torch.finfo(dist.dtype).eps  # a PIT that rounds to 0 or 1 is a residual far out, and a finite one
+    return torch.special.ndtri(u.clamp(0.5 * eps * eps, 1 - torch.finfo(torch.float64).eps))
