@@ -44,7 +44,7 @@ def angles() -> tuple[Tensor, Tensor]:
     return y, torch.full_like(y, 2 * math.pi / ANGLES)
 
 
-def mean_of(case: Case, function: Callable[[Tensor], Tensor], dist: Distribution | None = None, pieces=200) -> Tensor:
+def mean_of(case: Case, function: Callable[[Tensor], Tensor], dist: Distribution | None = None, pieces=80) -> Tensor:
     """E function(Y) of the row's distribution, or of `dist` of the same kind."""
     dist = case.dist() if dist is None else dist
     if case in ALL_COUNTS:
@@ -58,21 +58,21 @@ def mean_of(case: Case, function: Callable[[Tensor], Tensor], dist: Distribution
     return torch.where(inside, weights * density * function(torch.where(inside, y, y[len(y) // 2])), 0.0).sum()
 
 
-def crps(case: Case, y: float, pieces: int = 200) -> Tensor:
+def crps(case: Case, y: Tensor, pieces: int = 80) -> Tensor:
     """The integral of (cdf(t) - 1{t >= y})^2 dt; on the circle E d(Y, y) - E d(Y, Y') / 2 by the angular distance d."""
     dist = case.dist()
-    target = torch.tensor([y], dtype=torch.float64)
     if case in CIRCULAR:
         points, weights = angles()
         mass = dist.log_prob(points).exp() * weights
-        turn = torch.remainder(points - y, 2 * math.pi)
-        to_target = (mass * torch.minimum(turn, 2 * math.pi - turn)).sum()
+        turn = torch.remainder(points - y.unsqueeze(-1), 2 * math.pi)
+        to_target = (mass * torch.minimum(turn, 2 * math.pi - turn)).sum(-1)
         # How probable each difference of two angles is: a circular autocorrelation.
         differences = torch.fft.irfft(torch.fft.rfft(mass).abs().square(), ANGLES)
         steps = torch.arange(ANGLES, dtype=torch.float64) * (2 * math.pi / ANGLES)
         return to_target - 0.5 * (differences * torch.minimum(steps, 2 * math.pi - steps)).sum()
     if case in ALL_COUNTS:  # a step function: its value at the left end of each piece, once below all counts
-        cuts = torch.cat([lattice(case), target, lattice(case)[:1].minimum(target) - 1]).unique()
-        return ((cuts[1:] - cuts[:-1]) * (dist.cdf(cuts[:-1]) - (cuts[:-1] >= y).double()).square()).sum()
-    t, weights = panels(torch.cat([quantile_grid(dist, pieces), target]).unique())
-    return (weights * (dist.cdf(t) - (t >= y).double()).square()).sum()
+        cuts = torch.cat([lattice(case), y, lattice(case)[:1].minimum(y.min()) - 1]).unique()
+        t, weights = cuts[:-1], cuts[1:] - cuts[:-1]
+    else:
+        t, weights = panels(torch.cat([quantile_grid(dist, pieces), y]).unique())
+    return (weights * (dist.cdf(t) - (t >= y.unsqueeze(-1)).double()).square()).sum(-1)

@@ -63,7 +63,8 @@ def relations_hold(data, case: Case) -> None:
     lower, upper = dist.interval(0.8)
     assert case in CIRCULAR or lower <= dist.median <= upper
     assert dist.variance >= 0
-    assert (dist.log_prob(y)[inside] <= dist.log_prob(dist.mode) + 1e-9).all()
+    at_an_end = any(dist.mode == end for end in dist.support_limits())  # where the density may be infinite
+    assert at_an_end or (dist.log_prob(y)[inside] <= dist.log_prob(dist.mode) + 1e-9).all()
     torch.testing.assert_close(
         mean_of(case, lambda y: -dist.log_prob(y), dist, pieces=60), dist.entropy(), rtol=1e-6, atol=1e-6
     )
@@ -99,28 +100,41 @@ def extreme_rows(case: Case, sizes) -> torch.Tensor:
     return raw.flatten(0, 1)
 
 
-def answers_are_numbers(case: Case, raw: torch.Tensor) -> None:
-    """Nothing is nan; whatever has a true value below 1e300 is finite."""
+def ask_all(dist) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
-    dist = case.from_raw(raw)
     y = dist.median
     answers = {question: getattr(dist, question) for question in ("mean", "median", "mode", "variance", "stddev")}
     answers |= {question: getattr(dist, question)() for question in ("entropy", "sample")}
     answers |= {question: getattr(dist, question)(y) for question in ("cdf", "log_cdf", "log_survival", "crps")}
     answers |= dict(zip(("lower", "upper"), dist.interval(0.9), strict=True))
-    answers["log_prob"] = dist.log_prob(y)
-    answers["divergence"] = kl_divergence(dist, dist)
+    return answers | {"log_prob": dist.log_prob(y), "divergence": kl_divergence(dist, dist)}
+
+
+def answers_are_numbers(case: Case, raw: torch.Tensor) -> None:
+    """Nothing is nan, and what is infinite is beyond all numbers: quantiles of such tails, and means that they pull along."""
+    dist = case.from_raw(raw)
+    answers = ask_all(dist)
+    has_mean = answers["mean"].isfinite()
     for question, answer in answers.items():
-        assert not answer.isnan().any(), (question, raw[answer.isnan()].tolist())
+        unknown = answer.isnan() & (has_mean | torch.tensor(question not in ("variance", "stddev")))
+        assert not unknown.any(), (question, raw[unknown].tolist())
     assert ((answers["cdf"] >= 0) & (answers["cdf"] <= 1)).all()
-    assert (answers["variance"] >= 0).all()
-    assert (answers["crps"] >= 0).all()
-    for question in ("entropy", "median", "lower", "upper", "cdf", "crps"):
-        assert answers[question].isfinite().all(), (question, raw[~answers[question].isfinite()].tolist())
-    if case not in CIRCULAR:
-        assert (answers["lower"] <= y).all()
-        assert (y <= answers["upper"]).all()
+    assert (answers["variance"][has_mean] >= 0).all()
+    size = answers["median"].abs() + answers["mean"].abs() + 1
+    assert (answers["crps"] >= -1e-12 * size).all()
     assert answers["divergence"].abs().max() < 1e-6
+    reachable = dist.cdf(torch.tensor(1e300, dtype=torch.float64)) > 0.95
+    representable = {question: reachable for question in ("lower", "median", "upper")}
+    representable |= {"crps": has_mean, "entropy": torch.ones_like(reachable), "cdf": torch.ones_like(reachable)}
+    for question, where in representable.items():
+        infinite = where & ~answers[question].isfinite()
+        assert not infinite.any(), (question, raw[infinite].tolist())
+    if case not in CIRCULAR:
+        assert (answers["lower"] <= answers["median"]).all()
+        assert (answers["median"] <= answers["upper"]).all()
+    for question, answer in ask_all(case.from_raw(raw.float())).items():
+        infinite = ~answer.isfinite() & (answers[question].abs() < 1e38)
+        assert not infinite.any(), ("in single precision", question, raw[infinite].tolist())
 
 
 @each("case", rows(ORDERED))
@@ -130,9 +144,8 @@ def test_answers_at_extreme_parameters_are_numbers(case):
 
 @pytest.mark.slow
 @each("case", ORDERED, ids=str)
-@each("dtype", [torch.float32, torch.float64], ids=str)
-def test_answers_at_more_extreme_parameters_are_numbers(case, dtype):
-    answers_are_numbers(case, extreme_rows(case, EXTREMES).to(dtype))
+def test_answers_at_more_extreme_parameters_are_numbers(case):
+    answers_are_numbers(case, extreme_rows(case, EXTREMES))
 
 
 @each("case", rows(EVERYTHING))
@@ -140,13 +153,16 @@ def test_single_precision_answers_agree_with_double(case):
     """float32 in and out, double inside: rounding of the raw outputs is all that may differ."""
     exact, dist = case.dist(), case.dist(torch.float32)
     torch.manual_seed(1)
-    y = exact.sample((4,)).float()
-    torch.testing.assert_close(dist.log_prob(y).double(), exact.log_prob(y.double()), rtol=2e-6, atol=2e-6)
+    written = exact.sample((4,))
+    y = written.float()
+    # A rounded count in other units is still that count, to a distribution of the same precision.
+    rounded = written if case in AFFINE_COUNTS else y.double()
+    torch.testing.assert_close(dist.log_prob(y).double(), exact.log_prob(rounded), rtol=2e-6, atol=2e-6)
     if case in ORDERED:
         for question in ("cdf", "crps"):
             answer = getattr(dist, question)(y)
             assert answer.dtype == torch.float32
-            torch.testing.assert_close(answer.double(), getattr(exact, question)(y.double()), rtol=2e-6, atol=2e-6)
+            torch.testing.assert_close(answer.double(), getattr(exact, question)(rounded), rtol=2e-6, atol=2e-6)
         torch.testing.assert_close(
             dist.icdf(LEVELS.float()).double(), exact.icdf(LEVELS.float().double()), rtol=1e-5, atol=1e-6
         )
