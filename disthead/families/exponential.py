@@ -37,6 +37,7 @@ class Exponential(Continuous):
         """rate * y, and 0 for negative y."""
         return product(torch.where(y > 0, y, 0.0), self.rate, self.log_rate)
 
+    @in_double  # for the gradient, 1 / rate - y
     def log_prob(self, y: Tensor) -> Tensor:
         return torch.where(y >= 0, self.log_rate - self._standardised(y), -torch.inf)
 

@@ -41,31 +41,31 @@ class Weibull(Continuous):
         concentration, log_concentration = positive(concentration, log_concentration)
         self._store(scale=scale, concentration=concentration, log_scale=log_scale, log_concentration=log_concentration)
 
-    def _log_hazard(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """log(y / scale), exact where y is close to the scale, and the log of the cumulative hazard."""
+    def _log_hazard(self, y: Tensor) -> Tensor:
+        """The logarithm of the cumulative hazard, exact where y is close to the scale."""
         near = (y - self.scale).abs() < 0.5 * self.scale
         close = torch.log1p(torch.where(near, (y - self.scale) / self.scale, 0.0))
         log_ratio = torch.where(near, close, y.log() - self.log_scale)
-        return log_ratio, self.concentration * log_ratio
+        return self.concentration * log_ratio
 
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         inside = y > 0
         y = torch.where(inside, y, self.scale)
-        log_ratio, log_hazard = self._log_hazard(y)
-        value = self.log_concentration - self.log_scale + (log_hazard - log_ratio) - log_hazard.exp()
+        log_hazard = self._log_hazard(y)
+        value = self.log_concentration + log_hazard - y.log() - log_hazard.exp()
         return torch.where(inside, value, -torch.inf)
 
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         inside = y > 0
-        _, log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
+        log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
         return torch.where(inside, -torch.expm1(-log_hazard.clamp(max=60).exp()), 0.0)  # exp(-exp(60)) is zero
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
         inside = y > 0
-        _, log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
+        log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
         early, late = log_hazard < -30, log_hazard > 0  # exp(-30) is the relative error of 1 - exp(-h) = h
         middle = torch.where(early | late, 0.0, log_hazard).exp()
         value = torch.where(early, log_hazard - 0.5 * log_hazard.clamp(max=0).exp(), torch.log(-torch.expm1(-middle)))
@@ -77,7 +77,7 @@ class Weibull(Continuous):
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         inside = y > 0
-        _, log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
+        log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
         return torch.where(inside, -log_hazard.exp(), 0.0)
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class Weibull(Continuous):
         P is the regularised incomplete gamma function. From E|Y - y| - E|Y - Y'| / 2, where min(Y, Y') is Weibull too.
         """
         inside = y > 0
-        _, log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
+        log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
         hazard = torch.where(inside, log_hazard.clamp(max=60).exp(), 0.0)
         power = 1 / self.concentration
         log_mean = self.log_scale + torch.lgamma(1 + power)
