@@ -1,4 +1,4 @@
-"""Pictures of distributions: an `ax` of matplotlib in, the same `ax` out. matplotlib loads when a plot is drawn."""
+"""Predictions against a position."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 
 from disthead.families.distribution import Distribution
+from disthead.plots.style import BLUE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["prediction_band"]
-
-BLUE = "#0072B2"  # Okabe and Ito 2008: told apart with any colour vision
 
 
 @torch.no_grad()

@@ -1,0 +1,207 @@
+"""Pictures of calibration: does what was predicted happen as often as predicted?"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from disthead.diagnostics import CoverageCurve, PITBand, Reliability, Worm
+from disthead.plots.style import BLUE, GREY, VERMILION, frame, percent, with_unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["coverage_by_group", "coverage_curve", "pit_histogram", "reliability_diagram", "worm_plot"]
+
+
+def pit_histogram(ax: "Axes", numbers: PITBand, title: str = "PIT histogram") -> "Axes":
+    """Bars of the PIT, flat where calibrated, with the band in which chance keeps them.
+
+    >>> import matplotlib.pyplot as plt, torch
+    >>> from disthead.diagnostics import pit_band
+    >>> ax = pit_histogram(plt.figure().add_subplot(), pit_band(torch.tensor([0.2, 0.3, 0.3, 0.2]), count=500))
+    >>> len(ax.patches)
+    5
+    """
+    frequency = numbers.frequency.cpu().double().numpy()
+    bins = len(frequency)
+    outside = (frequency < numbers.lower) | (frequency > numbers.upper)
+    colors = [VERMILION if flag else BLUE for flag in outside]
+    left = np.arange(bins) / bins
+    ax.bar(left, frequency * bins, width=1 / bins, align="edge", color=colors, edgecolor="white", linewidth=0.6)
+    ax.axhspan(numbers.lower * bins, numbers.upper * bins, color=GREY, alpha=0.35, linewidth=0, zorder=2)
+    ax.axhline(1.0, color="black", linewidth=1, linestyle="--", zorder=3)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1.22 * max(float(frequency.max()), numbers.upper) * bins)
+    frame(ax, title, "PIT: predicted probability of a smaller outcome", "density (1 = as predicted)")
+    key = [("inside", BLUE, 1.0), (f"chance, all bars ({100 * numbers.confidence:g} %)", GREY, 0.35)]
+    _key(ax, [*key, ("outside", VERMILION, 1.0)] if outside.any() else key)
+    return ax
+
+
+def coverage_curve(ax: "Axes", numbers: CoverageCurve, title: str = "Coverage of central intervals") -> "Axes":
+    """Observed minus nominal coverage of the central intervals against their level, with the simultaneous band.
+
+    Above zero the intervals hold too much (too wide), below zero too little (too narrow).
+
+    >>> import matplotlib.pyplot as plt, torch
+    >>> from disthead import diagnostics
+    >>> numbers = diagnostics.coverage_curve(torch.tensor([0.5, 0.9]), torch.tensor([0.4, 0.8]), count=100)
+    >>> coverage_curve(plt.figure().add_subplot(), numbers).lines[-1].get_ydata().round(3).tolist()
+    [-0.1, -0.1]
+    """
+    level = numbers.level.numpy()
+    off = numbers.coverage.numpy() - level
+    ends = np.concatenate([[0.0], level, [1.0]])
+    lower = np.concatenate([[0.0], numbers.lower.numpy() - level, [0.0]])
+    upper = np.concatenate([[0.0], numbers.upper.numpy() - level, [0.0]])
+    label = f"chance, all levels ({100 * numbers.confidence:g} %)"
+    ax.fill_between(ends, lower, upper, color=GREY, alpha=0.35, linewidth=0, label=label)
+    ax.axhline(0.0, color="black", linewidth=1, linestyle="--")
+    ax.plot(level, off, color=BLUE, marker="o", markersize=4, linewidth=1.5, label="observed")
+    reach = 1.45 * max(float(np.abs(off).max()), float(np.abs([lower, upper]).max()), 1e-3)
+    ax.set_ylim(-reach, reach)
+    ax.set_xlim(0, 1)
+    percent(ax.xaxis)
+    percent(ax.yaxis)
+    frame(ax, title, "nominal level", "observed minus nominal")
+    ax.text(0.02, 0.97, "too wide", transform=ax.transAxes, ha="left", va="top", color="#555555")
+    ax.text(0.02, 0.03, "too narrow", transform=ax.transAxes, ha="left", va="bottom", color="#555555")
+    ax.legend(loc="upper right", frameon=False, fontsize="small")
+    return ax
+
+
+def reliability_diagram(
+    ax: "Axes", numbers: Reliability, title: str = "Reliability", event: str = "the event", unit: str = ""
+) -> "Axes":
+    """The CORP diagram: recalibrated against original forecasts, on the diagonal where calibrated, with the score's parts.
+
+    >>> import matplotlib.pyplot as plt, torch
+    >>> from disthead.diagnostics import reliability
+    >>> numbers = reliability(torch.tensor([0.2, 0.2, 0.8, 0.8]), torch.tensor([0, 1, 1, 1]))
+    >>> reliability_diagram(plt.figure().add_subplot(), numbers).get_xlabel()
+    'predicted probability of the event'
+    """
+    forecast, fit = numbers.forecast.cpu().numpy(), numbers.recalibrated.cpu().numpy()
+    lower, upper = numbers.lower.cpu().numpy(), numbers.upper.cpu().numpy()
+    if numbers.level is None:
+        low, high = 0.0, 1.0
+    else:
+        low, high = (float(end) for end in (forecast.min(), forecast.max()))
+        low, high = low - 0.03 * (high - low or 1.0), high + 0.03 * (high - low or 1.0)
+    if np.isfinite(lower).all():
+        label = f"chance ({100 * numbers.confidence:g} %)"
+        ax.fill_between(forecast, lower, upper, color=GREY, alpha=0.35, linewidth=0, label=label)
+    ax.plot([low, high], [low, high], color="black", linewidth=1, linestyle="--")
+    ax.plot(forecast, fit, color=VERMILION, linewidth=2, label="what happened", marker=".", markersize=3)
+    bottom, top = min(low, float(fit.min())), max(high, float(fit.max()))
+    reach = top - bottom
+    # How often each forecast was made, along the bottom.
+    weights = numbers.count.cpu().double().numpy()
+    height, edges = np.histogram(forecast, bins=40, range=(low, high), weights=weights)
+    base = bottom - 0.14 * reach
+    ax.bar(
+        edges[:-1],
+        0.12 * reach * height / height.max(),
+        width=np.diff(edges),
+        bottom=base,
+        align="edge",
+        color=BLUE,
+        alpha=0.5,
+        linewidth=0,
+        label="how often predicted",
+    )
+    ax.set_xlim(low, high)
+    ax.set_ylim(base, top + 0.03 * reach)
+    if numbers.level is None:
+        ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
+        ax.set_xticks(ticks)
+        ax.set_yticks(ticks)
+        percent(ax.xaxis)
+        percent(ax.yaxis)
+        frame(ax, title, f"predicted probability of {event}", "observed frequency")
+    else:
+        name = f"{100 * numbers.level:g} % quantile"
+        frame(ax, title, with_unit(f"predicted {name}", unit), with_unit(f"observed {name}", unit))
+    score = "Brier score" if numbers.level is None else "pinball loss"
+    parts = (
+        f"{score} {numbers.score:.3g}\n= miscalibration {numbers.miscalibration:.2g}\n"
+        f"− discrimination {numbers.discrimination:.3g}\n+ uncertainty {numbers.uncertainty:.3g}"
+    )
+    ax.text(0.03, 0.97, parts, transform=ax.transAxes, va="top", ha="left", fontsize="small")
+    ax.legend(loc="lower right", frameon=False, fontsize="small", bbox_to_anchor=(1.0, 0.12))
+    return ax
+
+
+def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float | None = None) -> "Axes":
+    """Deviation of the normal residuals from what a true distribution gives, with the band of chance.
+
+    High: outcomes larger than predicted. Rising: spread predicted too small. Bent: skewness. S-shaped: tails.
+
+    >>> import matplotlib.pyplot as plt, torch
+    >>> from disthead.diagnostics import worm
+    >>> from disthead import get_family
+    >>> dist = get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
+    >>> worm_plot(plt.figure().add_subplot(), worm(dist, torch.tensor([1.0, 0.0, 2.0]))).get_title(loc="left")
+    'all rows (3 rows)'
+    """
+    normal, deviation, half = (part.cpu().numpy() for part in (numbers.normal, numbers.deviation, numbers.half_width))
+    ax.fill_between(normal, -half, half, color=GREY, alpha=0.35, linewidth=0, label="chance (95 %)")
+    ax.axhline(0.0, color="black", linewidth=1, linestyle="--")
+    out = np.abs(deviation) > half
+    ax.scatter(normal[~out], deviation[~out], s=7, color=BLUE, linewidth=0, label="inside")
+    ax.scatter(normal[out], deviation[out], s=9, color=VERMILION, linewidth=0, marker="s", label="outside")
+    reach = worm_reach([numbers]) if reach is None else reach
+    ax.set_ylim(-reach, reach)
+    frame(
+        ax,
+        title or f"{numbers.label} ({len(normal):,} rows)",
+        "expected residual (stddev.)",
+        "observed minus expected",
+    )
+    return ax
+
+
+def worm_reach(numbers: Sequence[Worm]) -> float:
+    """A common height for worms side by side; the few points far out in the tails do not set it."""
+    sizes = [float(part.deviation.abs().double().quantile(0.98)) for part in numbers]
+    return max(0.4, 1.5 * max(sizes))
+
+
+def coverage_by_group(
+    ax: "Axes",
+    coverage: Mapping[str, tuple[float, float]],
+    level: float,
+    title: str = "Coverage by group",
+) -> "Axes":
+    """Coverage of the intervals at one level by group, label -> (coverage, rows), with 95 % bars of chance.
+
+    >>> import matplotlib.pyplot as plt
+    >>> ax = coverage_by_group(plt.figure().add_subplot(), {"poor": (0.8, 100), "rich": (0.9, 80)}, level=0.9)
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['poor (100)', 'rich (80)']
+    """
+    labels = list(coverage)
+    place = np.arange(len(labels))
+    observed = np.array([coverage[label][0] for label in labels])
+    rows = np.array([coverage[label][1] for label in labels])
+    half = 1.96 * np.sqrt(level * (1 - level) / rows)
+    ax.axvline(level, color="black", linewidth=1, linestyle="--")
+    ax.barh(place, 2 * half, left=level - half, height=0.62, color=GREY, alpha=0.35, linewidth=0, label="chance (95 %)")
+    out = np.abs(observed - level) > half
+    ax.scatter(observed[~out], place[~out], color=BLUE, zorder=3, label="observed")
+    if out.any():
+        ax.scatter(observed[out], place[out], color=VERMILION, marker="s", zorder=3, label="outside")
+    ax.set_yticks(place, [f"{label} ({rows[k]:,.0f})" for k, label in enumerate(labels)])
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    percent(ax.xaxis)
+    frame(ax, title, f"share of the outcomes inside the {100 * level:g} % interval", "")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=3, frameon=False, fontsize="small")
+    return ax
+
+
+def _key(ax: "Axes", entries: list[tuple[str, str, float]]) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=color, alpha=alpha, linewidth=0, label=label) for label, color, alpha in entries]
+    ax.legend(handles=handles, loc="upper center", ncols=3, frameon=False, fontsize="small")

@@ -1,0 +1,135 @@
+"""Pictures of observed against expected frequencies: counts, directions, classes."""
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from disthead.diagnostics import Confusion, Rootogram, Rose
+from disthead.plots.style import BLUE, GREY, VERMILION, frame
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.projections.polar import PolarAxes
+
+__all__ = ["confusion_matrix", "hanging_rootogram", "rose_plot"]
+
+
+def hanging_rootogram(ax: "Axes", numbers: Rootogram, title: str = "Hanging rootogram", unit: str = "") -> "Axes":
+    """Bars of the observed frequencies hung from the expected ones, both as square roots: they should end at zero.
+
+    A bar that ends below zero is a count that occurred more often than predicted, above zero less often.
+
+    >>> import matplotlib.pyplot as plt, torch
+    >>> from disthead.diagnostics import Rootogram
+    >>> one = torch.ones(2)
+    >>> ax = hanging_rootogram(plt.figure().add_subplot(), Rootogram(one.cumsum(0), one.cumsum(0), one, 4 * one, one))
+    >>> [float(patch.get_y()) for patch in ax.patches]
+    [1.0, 1.0]
+    """
+    first, last = numbers.first.cpu().numpy(), numbers.last.cpu().numpy()
+    root = np.sqrt(numbers.expected.cpu().numpy())
+    observed = np.sqrt(numbers.observed.cpu().numpy())
+    half = 1.96 * numbers.standard_error.cpu().numpy()
+    place, size = (first + last) / 2, float(last[0] - first[0] + 1)
+    bottom = root - observed
+    out = np.abs(bottom) > half
+    colors = [VERMILION if flag else BLUE for flag in out]
+    ax.bar(place, observed, bottom=bottom, width=0.86 * size, color=colors, alpha=0.75, linewidth=0)
+    ax.fill_between(
+        place, -half, half, color=GREY, alpha=0.45, linewidth=0, step="mid", label="chance (95 %)", zorder=2.5
+    )
+    ax.axhline(0.0, color="black", linewidth=1, linestyle="--", zorder=3)
+    ax.plot(place, root, color="black", marker="o", markersize=3.5, linewidth=1.2, label="expected", zorder=3)
+    margin = 0.06 * float(root.max())
+    ax.set_ylim(min(float(bottom.min()), float(-half.max())) - margin, 1.15 * float(root.max()))
+    name = "count" if size == 1 else f"count, {size:g} to a bar"
+    frame(ax, title, f"{name} ({unit})" if unit else name, "square root of the number of rows")
+    ax.legend(loc="upper right", frameon=False, fontsize="small")
+    return ax
+
+
+def rose_plot(ax: "PolarAxes", numbers: Rose, title: str = "Directions") -> "PolarAxes":
+    """Observed directions by sector as petals whose area is their number, with the expected ones as an outline.
+
+    Args:
+        ax: polar, made with `projection="polar"`.
+        numbers: from `diagnostics.rose`.
+        title: above the plot.
+
+    >>> import matplotlib.pyplot as plt, torch
+    >>> from disthead.diagnostics import rose
+    >>> from disthead import get_family
+    >>> dist = get_family("von_mises").distribution(loc=torch.zeros(8), concentration=1.0)
+    >>> numbers = rose(dist, torch.linspace(-3.0, 3.0, 8), sectors=4)
+    >>> len(rose_plot(plt.figure().add_subplot(projection="polar"), numbers).patches)
+    4
+    """
+    if ax.name != "polar":
+        raise ValueError(f"ax must be polar, made with projection='polar', got one of kind {ax.name!r}.")
+    edges = numbers.edges.cpu().numpy()
+    observed, expected = numbers.observed.cpu().numpy(), numbers.expected.cpu().numpy()
+    half = 1.96 * numbers.standard_error.cpu().numpy()
+    out = np.abs(observed - expected) > half
+    colors = [VERMILION if flag else BLUE for flag in out]
+    ax.bar(
+        edges[:-1],
+        np.sqrt(observed),
+        width=np.diff(edges),
+        align="edge",
+        color=colors,
+        alpha=0.7,
+        edgecolor="white",
+        linewidth=0.6,
+        label="observed",
+    )
+    angle = np.concatenate([np.linspace(a, b, 12) for a, b in itertools.pairwise(edges)])
+    low, middle, high = (
+        np.repeat(np.sqrt(np.maximum(part, 0)), 12) for part in (expected - half, expected, expected + half)
+    )
+    ax.fill_between(angle, low, high, color=GREY, alpha=0.5, linewidth=0, label="chance (95 %)", zorder=2.5)
+    ax.plot(angle, middle, color="black", linewidth=1.3, label="expected", zorder=3)
+    top = float(max(np.sqrt(observed).max(), high.max()))
+    rows = np.unique(np.array([0.25, 0.5, 1.0]) * top**2 // 1)
+    rows = rows[rows > 0]
+    ax.set_ylim(0, 1.05 * top)
+    ax.set_yticks(np.sqrt(rows), [f"{k:g}" for k in rows], fontsize="small")
+    ax.set_rlabel_position(100)
+    ax.set_xticks(np.arange(8) * np.pi / 4, ["0", "π/4", "π/2", "3π/4", "±π", "−3π/4", "−π/2", "−π/4"])
+    ax.set_title(title, loc="left", fontweight="bold", fontsize="medium")
+    ax.set_xlabel("angle (radians); rings: rows in a sector")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.05), frameon=False, fontsize="small")
+    return ax
+
+
+def confusion_matrix(
+    ax: "Axes", numbers: Confusion, names: Sequence[str] | None = None, title: str = "Confusion"
+) -> "Axes":
+    """True against predicted classes, shaded by the share of each true class, with the numbers of rows.
+
+    >>> import matplotlib.pyplot as plt, torch
+    >>> from disthead.diagnostics import confusion
+    >>> numbers = confusion(torch.tensor([[0.9, 0.1], [0.6, 0.4]]), torch.tensor([0, 1]))
+    >>> [text.get_text() for text in confusion_matrix(plt.figure().add_subplot(), numbers).texts]
+    ['1', '0', '1', '0']
+    """
+    count = numbers.count.cpu().numpy()
+    classes = len(count)
+    names = [str(k) for k in range(classes)] if names is None else list(names)
+    share = count / np.maximum(count.sum(1, keepdims=True), 1)
+    image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    if classes <= 12:
+        for i in range(classes):
+            for j in range(classes):
+                color = "white" if share[i, j] > 0.55 else "black"
+                ax.text(j, i, f"{count[i, j]:,.0f}", ha="center", va="center", color=color, fontsize="small")
+    step = max(1, classes // 20)
+    place = np.arange(0, classes, step)
+    turn = 45 if max(map(len, names)) > 4 else 0
+    ax.set_xticks(place, [names[k] for k in place], rotation=turn, ha="right" if turn else "center")
+    ax.set_yticks(place, [names[k] for k in place])
+    frame(ax, title, "predicted class", "true class")
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.8)
+    bar.set_label("share of the true class")
+    return ax
