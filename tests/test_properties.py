@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.distributions import kl_divergence
 
-from tests.brute_force import crps, lattice, mean_of, panels
+import disthead as dh
+from tests.brute_force import crps, lattice, mean_of, panels, quantile_grid
 from tests.cases import (
     ALL_COUNTS,
     CIRCULAR,
@@ -177,6 +178,16 @@ def test_crps_is_the_integral_over_the_cdf(case):
         targets = [dist.mean, dist.mean + 0.4, *(torch.tensor(y).double() for y in (3.0, -2.0, math.pi))]
     y = torch.stack(targets)
     torch.testing.assert_close(dist.crps(y), crps(case, y), rtol=1e-6, atol=1e-7)
+
+
+@each("df", [0.8, 1.0, 1.2])
+def test_crps_of_tails_without_a_mean(df):
+    """E|Y - y| is infinite, the integral is not: Cauchy's distribution and its neighbours."""
+    dist = dh.get_family("student_t", min_df=0).distribution(df=torch.tensor(df).double(), loc=0.3, scale=0.7)
+    for y in (0.3, -2.0, 50.0):
+        t, weights = panels(torch.cat([quantile_grid(dist, 200), torch.tensor([y]).double()]).unique())
+        expected = (weights * (dist.cdf(t) - (t >= y).double()).square()).sum()
+        torch.testing.assert_close(dist.crps(torch.tensor(y).double()), expected, rtol=1e-6, atol=1e-6)
 
 
 # intervals

@@ -124,7 +124,7 @@ def answers_are_numbers(case: Case, raw: torch.Tensor) -> None:
     assert (answers["crps"] >= -1e-12 * size).all()
     assert answers["divergence"].abs().max() < 1e-6
     reachable = dist.cdf(torch.tensor(1e300, dtype=torch.float64)) > 0.95
-    representable = {question: reachable for question in ("lower", "median", "upper")}
+    representable = dict.fromkeys(("lower", "median", "upper"), reachable)
     representable |= {"crps": has_mean, "entropy": torch.ones_like(reachable), "cdf": torch.ones_like(reachable)}
     for question, where in representable.items():
         infinite = where & ~answers[question].isfinite()
@@ -132,8 +132,10 @@ def answers_are_numbers(case: Case, raw: torch.Tensor) -> None:
     if case not in CIRCULAR:
         assert (answers["lower"] <= answers["median"]).all()
         assert (answers["median"] <= answers["upper"]).all()
-    for question, answer in ask_all(case.from_raw(raw.float())).items():
-        infinite = ~answer.isfinite() & (answers[question].abs() < 1e38)
+    # Targets next to the median would not be the same in single precision: questions without a target.
+    single = ask_all(case.from_raw(raw.float()))
+    for question in ("mean", "lower", "median", "upper", "entropy"):
+        infinite = ~single[question].isfinite() & (answers[question].abs() < 1e38)
         assert not infinite.any(), ("in single precision", question, raw[infinite].tolist())
 
 

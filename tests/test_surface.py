@@ -43,6 +43,7 @@ CLAIMS = {
     "independent": ONE_NUMBER | {"rsample"} | VECTOR,
     "independent counts": ONE_NUMBER | VECTOR,
     "independent classes": CLASS,
+    "independent von_mises": ONE_NUMBER | {"rsample", "marginals"},
     "independent, shaped": ONE_NUMBER | {"rsample"} | VECTOR - {"covariance"},
 }
 LEVELS = torch.tensor([1e-9, 0.003, 0.1, 0.35, 0.5, 0.8, 0.97, 0.9995], dtype=torch.float64)
