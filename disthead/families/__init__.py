@@ -64,5 +64,4 @@ __all__ = [
     "WeibullFamily",
     "families",
     "get_family",
-    "is the order of `families()`.",
 ]
