@@ -1,0 +1,230 @@
+"""`Recalibrated`: a distribution whose cdf F is replaced by Phi(h(Phi^-1(F))), with every answer that follows."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints
+
+from disthead.calibration.warp import Warp, probit
+from disthead.families.affine import Affine
+from disthead.families.continuous import Continuous
+from disthead.families.discrete import Discrete
+from disthead.families.distribution import Distribution
+from disthead.families.univariate import in_double
+from disthead.families.wrapper import Wrapper
+from disthead.special import bracketed_inverse, log_ndtr, log_ndtr_difference
+
+__all__ = ["Recalibrated", "RecalibratedContinuous", "RecalibratedDiscrete", "recalibrated"]
+
+_FAR = 37.0  # beyond, the normal cdf nears the smallest number in double precision
+
+
+def recalibrated(dist: Distribution, *warps: Warp) -> Distribution:
+    """The distribution with cdf Phi(h(Phi^-1(F(y)))), F the cdf of `dist` and h the warps one after the other.
+
+    Raises:
+        ValueError: unless `dist` is of one ordered number.
+    """
+    if isinstance(dist, Affine):  # an increasing map of probabilities knows no units
+        return Affine(recalibrated(dist.base, *warps), dist.loc, dist.scale)
+    if isinstance(dist, Recalibrated):
+        return type(dist)(dist.base, (*dist.warps, *warps))
+    if isinstance(dist, Continuous):
+        return RecalibratedContinuous(dist, warps)
+    if isinstance(dist, Discrete):
+        return RecalibratedDiscrete(dist, warps)
+    raise ValueError(f"dist must be a distribution of one ordered number, got {dist!r}.")
+
+
+class Recalibrated(Wrapper):
+    """What continuous distributions and counts have in common once their probabilities are mapped.
+
+    Where the density of the base is f, the recalibrated one is f(y) h'(z) phi(h(z)) / phi(z) with z = Phi^-1(F(y)), and its
+    quantile is F^-1(Phi(h^-1(Phi^-1(q)))). The support stays. `parameters` are those of the base.
+
+    Args:
+        base: a `Continuous` or `Discrete` distribution.
+        warps: increasing maps of the probit scale, applied in this order.
+    """
+
+    arg_constraints = {}
+
+    def __init__(self, base: Distribution, warps: Sequence[Warp]):
+        self.base = base
+        self.warps = tuple(warp.expand(base.batch_shape) for warp in warps)
+        Distribution.__init__(self, base.batch_shape, validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return self.base.support
+
+    def support_limits(self) -> tuple[Tensor, Tensor]:
+        return self.base.support_limits()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base!r})"
+
+    def map(self, function: Callable[[Tensor], Tensor]):
+        return type(self)(self.base.map(function), [warp.map(function) for warp in self.warps])
+
+    def expand(self, batch_shape, _instance=None):
+        return type(self)(self.base.expand(batch_shape), [warp.expand(Size(batch_shape)) for warp in self.warps])
+
+    def _in_double(self):
+        base = self.base._in_double()
+        return type(self)(base, [warp.map(lambda part: part.to(base.dtype)) for warp in self.warps])
+
+    def _warped(self, z: Tensor) -> Tensor:
+        for warp in self.warps:
+            z = warp(z)
+        return z
+
+    def _unwarped(self, x: Tensor) -> Tensor:
+        for warp in reversed(self.warps):
+            x = warp.inverse(x)
+        return x
+
+    def _log_slope(self, z: Tensor) -> Tensor:
+        total = torch.zeros_like(z)
+        for warp in self.warps:
+            total, z = total + warp.log_slope(z), warp(z)
+        return total
+
+    def _base_probit(self, below: Tensor, above: Tensor) -> Tensor:
+        """Where on the probit scale of the base the probability `below` = 1 - `above` of this distribution lies."""
+        left = below <= above
+        x = torch.special.ndtri(torch.where(left, below, above))
+        return self._unwarped(torch.where(left, x, -x))
+
+    def _peak(self, log_density: Callable[[Tensor], Tensor], lower: Tensor, upper: Tensor, rounds: int) -> Tensor:
+        """Where the density is highest between the ends: by grids that close in on their best point."""
+        share = torch.linspace(0, 1, 65, dtype=lower.dtype, device=lower.device).reshape((-1,) + (1,) * lower.ndim)
+        least, most = lower, upper
+        best = self.base.mode.to(lower.dtype)
+        for _ in range(rounds):
+            grid = torch.cat([self._on_lattice(least + share * (most - least)), best.unsqueeze(0)])
+            height = log_density(grid).nan_to_num(-torch.inf, torch.inf, -torch.inf)
+            best = grid.gather(0, height.argmax(0, keepdim=True)).squeeze(0)
+            reach = (most - least) / 32
+            least, most = torch.maximum(best - reach, lower), torch.minimum(best + reach, upper)
+        return best
+
+    def _on_lattice(self, y: Tensor) -> Tensor:
+        return y
+
+
+def _ndtr(z: Tensor) -> Tensor:
+    return 0.5 * torch.erfc(-z / 2**0.5)
+
+
+class RecalibratedContinuous(Recalibrated, Continuous):
+    """A continuous distribution whose probabilities were recalibrated; see `Recalibrated`."""
+
+    @in_double
+    def log_prob(self, y: Tensor) -> Tensor:
+        base = self.base.log_prob(y)
+        z = self._z(y)
+        inside = z.isfinite()
+        z = torch.where(inside, z, torch.where(z > 0, _FAR, -_FAR))
+        x = self._warped(z)
+        value = base + self._log_slope(z) + 0.5 * (z - x) * (z + x)
+        # On the edge of the support the factor h'(z) phi(h(z)) / phi(z) goes to infinity or to zero.
+        edge = torch.where(x.abs() == z.abs(), base, torch.where(x.abs() < z.abs(), torch.inf, -torch.inf))
+        return torch.where(inside, value, torch.where(base.isfinite(), edge, base))
+
+    def _z(self, y: Tensor) -> Tensor:
+        return probit(self.base.log_cdf(y), self.base.log_survival(y))
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        return log_ndtr(self._warped(self._z(y)))
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        return log_ndtr(-self._warped(self._z(y)))
+
+    def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
+        z = self._base_probit(below, above)
+        near = z.clamp(-_FAR, _FAR)
+        y = self.base._quantile(_ndtr(near), _ndtr(-near))
+        far = z.abs() > _FAR
+        if not far.any():
+            return y
+        # There the probability itself would underflow: searched by its logarithm.
+        with torch.no_grad():
+            target, left = log_ndtr(-z.abs()), z < 0
+
+            def residual(y: Tensor) -> Tensor:
+                return torch.where(left, self.base.log_cdf(y) - target, target - self.base.log_survival(y))
+
+            return torch.where(far, bracketed_inverse(residual, torch.zeros_like(z), *self.support_limits()), y)
+
+    @property
+    @in_double
+    @torch.no_grad()
+    def mode(self) -> Tensor:
+        """The highest point of the density, to about 1e-8 of the spread; the end of the support where it is unbounded."""
+        tail = self._constant(1e-4)
+        lower, upper = self._quantile(tail, 1 - tail), self._quantile(1 - tail, tail)
+        first, last = self.support_limits()
+        lower = torch.where(first.isfinite(), first, lower)
+        return self._peak(self.log_prob, lower, torch.where(last.isfinite(), last, upper), rounds=8)
+
+
+class RecalibratedDiscrete(Recalibrated, Discrete):
+    """A distribution of counts whose probabilities were recalibrated; see `Recalibrated`."""
+
+    has_rsample = False
+
+    @property
+    def _search_steps(self) -> int:
+        return self.base._search_steps
+
+    def _on_lattice(self, y: Tensor) -> Tensor:
+        return y.round()
+
+    def _z(self, k: Tensor) -> Tensor:
+        """h(Phi^-1(P(Y <= k))) under the base, also for real k within the support."""
+        lower, upper = self.support_limits()
+        inside = (k >= lower) & (k < upper)
+        safe = torch.where(inside, k, lower)
+        z = self._warped(probit(self.base._log_cdf(safe), self.base._log_survival(safe)))
+        return torch.where(inside, z, torch.where(k < lower, -torch.inf, torch.inf).to(z.dtype))
+
+    def _log_mass(self, x: Tensor) -> Tensor:
+        return log_ndtr_difference(self._z(x - 1), self._z(x))
+
+    def _log_cdf(self, k: Tensor) -> Tensor:
+        return log_ndtr(self._z(k))
+
+    def _log_survival(self, k: Tensor) -> Tensor:
+        return log_ndtr(-self._z(k))
+
+    def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        z = self._base_probit(below, above).clamp(-_FAR, _FAR)
+        return self.base._bracket(_ndtr(z), _ndtr(-z))
+
+    @property
+    @in_double
+    def mean(self) -> Tensor:
+        return self._expectation(lambda k: k)
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        mean = self.mean
+        return self._expectation(lambda k: (k - mean).square())
+
+    @property
+    @in_double
+    @torch.no_grad()
+    def mode(self) -> Tensor:
+        """The most probable integer."""
+        tail = self._constant(1e-4)
+        return self._peak(self._log_mass, self.icdf(tail), self.icdf(1 - tail), rounds=14)
+
+    @torch.no_grad()
+    def sample(self, sample_shape=Size()) -> Tensor:
+        uniform = torch.rand(self._extended_shape(sample_shape), dtype=torch.float64, device=self.device)
+        return self.icdf(uniform.clamp(min=1e-16))
