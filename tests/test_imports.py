@@ -18,7 +18,9 @@ LAYERS = [
     ("decision", "explanation", "metrics", "calibration", "diagnostics", "surface"),
     ("prediction",),
     ("training",),
-    ("cli", "export", "plots", "__main__", "__init__"),
+    ("plots",),
+    ("report",),
+    ("cli", "export", "__main__", "__init__"),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

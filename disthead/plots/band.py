@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from disthead.families.distribution import Distribution
-from disthead.plots.style import BLUE
+from disthead.plots.style import BLUE, VERMILION, frame, with_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["prediction_band"]
+__all__ = ["interval_chart", "prediction_band"]
 
 
 @torch.no_grad()
@@ -55,4 +55,58 @@ def prediction_band(
     if y is not None:
         points = (x if x_of_y is None else x_of_y).cpu().numpy()
         ax.scatter(points, y.cpu().numpy(), s=14, color="#333333", alpha=0.6, linewidth=0, zorder=3, label="observed")
+    return ax
+
+
+@torch.no_grad()
+def interval_chart(
+    ax: "Axes",
+    dist: Distribution,
+    y: Tensor,
+    levels: tuple[float, float] = (0.5, 0.9),
+    title: str = "Predictions and outcomes",
+    unit: str = "",
+) -> "Axes":
+    """Intervals of a few rows side by side, in the order of their medians, with what happened.
+
+    Args:
+        ax: where to draw.
+        dist: batch_shape (N,), of one ordered number; some 60 rows can be told apart.
+        y: outcomes (N,).
+        levels: probabilities of the thick and of the thin bars.
+        title: above the plot.
+        unit: of y.
+
+    >>> import matplotlib.pyplot as plt
+    >>> from disthead import get_family
+    >>> dist = get_family("normal").distribution(loc=torch.tensor([1.0, 0.0]), scale=1.0)
+    >>> interval_chart(plt.figure().add_subplot(), dist, torch.zeros(2)).get_legend_handles_labels()[1]
+    ['50 % interval', '90 % interval', 'median', 'outcome inside']
+    """
+    order = dist.median.argsort()
+    place = torch.arange(len(order)).numpy()
+    for level, width, alpha in zip(sorted(levels), (5.0, 2.0), (0.45, 0.45), strict=True):
+        lower, upper = (end[order].cpu().numpy() for end in dist.interval(level))
+        ax.vlines(place, lower, upper, color=BLUE, linewidth=width, alpha=alpha, label=f"{100 * level:g} % interval")
+    ax.plot(place, dist.median[order].cpu().numpy(), "_", color="white", markersize=5, markeredgewidth=1.5)
+    ax.plot([], [], "_", color=BLUE, markersize=6, markeredgewidth=1.5, label="median")
+    observed = y[order].cpu().numpy()
+    inside = (observed >= lower) & (observed <= upper)
+    ax.scatter(place[inside], observed[inside], s=14, color="black", zorder=3, linewidth=0, label="outcome inside")
+    if not inside.all():
+        ax.scatter(
+            place[~inside],
+            observed[~inside],
+            s=26,
+            color=VERMILION,
+            marker="D",
+            zorder=3,
+            linewidth=0,
+            label=f"outside the {100 * max(levels):g} %",
+        )
+    frame(ax, title, "rows, in the order of their predicted median", with_unit("outcome", unit))
+    ax.set_xticks([])
+    ax.legend(loc="upper left", frameon=False, fontsize="small", ncols=2)
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom, top + 0.25 * (top - bottom))
     return ax

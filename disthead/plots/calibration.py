@@ -11,7 +11,7 @@ from disthead.plots.style import BLUE, GREY, VERMILION, frame, percent, with_uni
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["coverage_by_group", "coverage_curve", "pit_histogram", "reliability_diagram", "worm_plot"]
+__all__ = ["coverage_by_group", "coverage_curve", "pit_histogram", "reliability_diagram", "worm_plot", "worm_reach"]
 
 
 def pit_histogram(ax: "Axes", numbers: PITBand, title: str = "PIT histogram") -> "Axes":
@@ -94,7 +94,9 @@ def reliability_diagram(
         ax.fill_between(forecast, lower, upper, color=GREY, alpha=0.35, linewidth=0, label=label)
     ax.plot([low, high], [low, high], color="black", linewidth=1, linestyle="--")
     ax.plot(forecast, fit, color=VERMILION, linewidth=2, label="what happened", marker=".", markersize=3)
-    bottom, top = min(low, float(fit.min())), max(high, float(fit.max()))
+    # A few extreme outcomes at either end of the fit would flatten the rest.
+    bulk = np.repeat(fit, numbers.count.cpu().numpy())
+    bottom, top = min(low, float(np.quantile(bulk, 0.01))), max(high, float(np.quantile(bulk, 0.99)))
     reach = top - bottom
     # How often each forecast was made, along the bottom.
     weights = numbers.count.cpu().double().numpy()
@@ -196,7 +198,7 @@ def coverage_by_group(
     ax.set_ylim(len(labels) - 0.4, -0.6)
     percent(ax.xaxis)
     frame(ax, title, f"share of the outcomes inside the {100 * level:g} % interval", "")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=3, frameon=False, fontsize="small")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False, fontsize="small")
     return ax
 
 

@@ -66,6 +66,8 @@ def rose_plot(ax: "PolarAxes", numbers: Rose, title: str = "Directions") -> "Pol
     >>> len(rose_plot(plt.figure().add_subplot(projection="polar"), numbers).patches)
     4
     """
+    from matplotlib.patches import Patch
+
     if ax.name != "polar":
         raise ValueError(f"ax must be polar, made with projection='polar', got one of kind {ax.name!r}.")
     edges = numbers.edges.cpu().numpy()
@@ -82,7 +84,6 @@ def rose_plot(ax: "PolarAxes", numbers: Rose, title: str = "Directions") -> "Pol
         alpha=0.7,
         edgecolor="white",
         linewidth=0.6,
-        label="observed",
     )
     angle = np.concatenate([np.linspace(a, b, 12) for a, b in itertools.pairwise(edges)])
     low, middle, high = (
@@ -95,11 +96,17 @@ def rose_plot(ax: "PolarAxes", numbers: Rose, title: str = "Directions") -> "Pol
     rows = rows[rows > 0]
     ax.set_ylim(0, 1.05 * top)
     ax.set_yticks(np.sqrt(rows), [f"{k:g}" for k in rows], fontsize="small")
-    ax.set_rlabel_position(100)
+    emptiest = int(np.maximum(observed, expected).argmin())
+    ax.set_rlabel_position(float(np.degrees(edges[emptiest : emptiest + 2].mean())))
     ax.set_xticks(np.arange(8) * np.pi / 4, ["0", "π/4", "π/2", "3π/4", "±π", "−3π/4", "−π/2", "−π/4"])
     ax.set_title(title, loc="left", fontweight="bold", fontsize="medium")
     ax.set_xlabel("angle (radians); rings: rows in a sector")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.05), frameon=False, fontsize="small")
+    handles, _ = ax.get_legend_handles_labels()
+    petals = [Patch(color=BLUE, alpha=0.7, linewidth=0, label="observed")]
+    if out.any():
+        petals.append(Patch(color=VERMILION, alpha=0.7, linewidth=0, label="beyond chance"))
+    place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.05)}
+    ax.legend(handles=[*handles, *petals], frameon=False, fontsize="small", **place)
     return ax
 
 

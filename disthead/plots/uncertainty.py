@@ -109,5 +109,5 @@ def sharpness(ax: "Axes", numbers: Sharpness, title: str = "Sharpness", unit: st
     ax.set_xlim(0, reach)
     ax.set_ylim(0, 1.5 * ax.get_ylim()[1])
     frame(ax, title, with_unit(f"width of the {100 * numbers.level:g} % interval", unit), "rows")
-    ax.legend(loc="upper right", frameon=False, fontsize="small")
+    ax.legend(loc="upper right", framealpha=1.0, edgecolor="none", fontsize="small")
     return ax

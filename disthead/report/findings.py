@@ -1,0 +1,373 @@
+"""What is found out about one output: figures in one pass over all rows, numbers for pictures from a sample of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disthead import diagnostics
+from disthead.diagnostics.worm import feature_bins
+from disthead.families.distribution import Distribution
+from disthead.families.vector import draw
+from disthead.report import verdicts
+from disthead.report.stream import Mean, PITHistogram, coverage
+from disthead.report.verdicts import Score, Verdict
+
+__all__ = ["Findings", "Output", "kind_of"]
+
+LEVELS = torch.arange(1, 20, dtype=torch.float64) / 20
+CORP_ROWS = 4000  # the resampling of quantile reliability takes a second for so many
+GROUP_ROWS = 30  # fewer say nothing about a group
+
+
+def kind_of(dist: Distribution) -> str:
+    """What its target is: "ranking", "binary", "classes", "vector", "direction", "count" or "number"."""
+    if hasattr(dist, "pairwise"):
+        return "ranking"
+    if dist.event_shape:
+        return "vector"
+    if hasattr(dist, "expected_cost"):
+        return "classes" if hasattr(dist, "num_classes") else "binary"
+    support: Any = dist.support
+    if getattr(support, "is_circular", False):
+        return "direction"
+    return "count" if support.is_discrete else "number"
+
+
+@dataclass
+class Findings:
+    """The figures, verdicts and numbers of one output."""
+
+    name: str
+    kind: str
+    scores: dict[str, Score] = field(default_factory=dict)
+    verdicts: list[Verdict] = field(default_factory=list)
+    numbers: dict[str, Any] = field(default_factory=dict)
+    unanswered: dict[str, str] = field(default_factory=dict)
+
+
+class Output:
+    """Collects what is said about one output, batch after batch."""
+
+    def __init__(self, name: str, kind: str, unit: str, level: float, has_baseline: bool):
+        self.name, self.kind, self.unit, self.level = name, kind, unit, level
+        self.count = 0
+        self.unanswered: dict[str, str] = {}
+        self.means: dict[str, tuple[Mean, str]] = {}
+        for label, (score, units, root) in SCORES.items():
+            if kind in WANTED[label]:
+                self.means[label] = (Mean(score, root), unit if units == "y" else units)
+        self.pit = PITHistogram() if kind in ("number", "count", "direction") else None
+        self.differences: dict[str, tuple[Mean, str]] = {}
+        self.baselines: dict[str, Mean] = {}
+        for label in COMPARED if has_baseline else ():
+            if label in self.means:
+                score, units = SCORES[label][0], self.means[label][1]
+                self.differences[label] = (
+                    Mean(lambda first, second, y, score=score: score(first, y) - score(second, y)),
+                    units,
+                )
+                self.baselines[label] = Mean(score)
+
+    @torch.no_grad()
+    def update(self, dist: Distribution, y: Tensor, baseline: Distribution | None) -> None:
+        self.count += len(y)
+        for label, (mean, _) in self.means.items():
+            self._ask(label, mean.update, dist, y)
+        if self.pit is not None:
+            self._ask("PIT", self.pit.update, dist, y)
+        if baseline is not None:
+            for label, (mean, _) in self.differences.items():
+                self._ask(label, mean.update, dist, baseline, y)
+                self._ask(label, self.baselines[label].update, baseline, y)
+
+    def _ask(self, label: str, update: Callable, *arguments) -> None:
+        if label in self.unanswered:
+            return
+        try:
+            update(*arguments)
+        except NotImplementedError as error:
+            self.unanswered[label] = str(error)
+
+    @torch.no_grad()
+    def findings(
+        self,
+        dist: Distribution,
+        y: Tensor,
+        features: Mapping[str, Tensor],
+        groups: Sequence[str] | None,
+        baseline_name: str,
+        generator: torch.Generator,
+    ) -> Findings:
+        """Everything, with a sample of the rows for what needs rows."""
+        found = Findings(self.name, self.kind, unanswered=self.unanswered)
+        for label, (mean, units) in self.means.items():
+            if label not in self.unanswered:
+                found.scores[label] = Score(float(mean.compute()), float(mean.standard_error()), units)
+        for label, (mean, units) in self.differences.items():
+            if label not in self.unanswered:
+                difference = Score(float(mean.compute()), float(mean.standard_error()), units)
+                found.scores[f"{label} minus that of {baseline_name}"] = difference
+                reference = float(self.baselines[label].compute())
+                skill = difference.value / reference if label != LOG_SCORE and reference else None
+                found.verdicts.append(verdicts.comparison(_lower(label), difference, skill, baseline_name))
+        nll = found.scores.get(LOG_SCORE)
+        if nll and not nll.value < torch.inf:
+            sentence = "Outcomes occurred that the model holds to be impossible: its log score is infinite."
+            found.verdicts.append(Verdict("impossible outcomes", "poor", sentence))
+        if self.pit is not None and "PIT" not in self.unanswered:
+            self._calibration(found)
+            self._rows_of_numbers(found, dist, y, features, groups, generator)
+        elif self.kind in ("classes", "binary"):
+            self._classes(found, dist, y, generator)
+        elif self.kind == "ranking":
+            self._ranking(found, dist, y, generator)
+        elif self.kind == "vector":
+            self._joint(found, dist, y, generator)
+        found.verdicts = [Verdict(v.aspect, v.status, v.sentence, self.name) for v in found.verdicts]
+        return found
+
+    def _calibration(self, found: Findings) -> None:
+        assert self.pit is not None
+        count, uniformity = self.count, self.pit.uniformity()
+        found.numbers["pit"] = diagnostics.pit_band(self.pit.compute(), count)
+        found.numbers["coverage"] = diagnostics.coverage_curve(LEVELS, coverage(self.pit, LEVELS), count)
+        for level in sorted({0.5, self.level}):
+            observed = float(coverage(self.pit, torch.tensor([level], dtype=torch.float64)))
+            found.verdicts.append(verdicts.coverage(level, observed, count))
+        above = 1 - float(self.pit.cumulative()[len(self.pit.fine) // 2])
+        found.verdicts.append(verdicts.bias(above, count, self.kind == "direction"))
+        found.verdicts.append(verdicts.shape(uniformity.ks_statistic, uniformity.ks_p_value, uniformity.dispersion))
+        found.numbers["uniformity"] = uniformity
+
+    def _rows_of_numbers(
+        self,
+        found: Findings,
+        dist: Distribution,
+        y: Tensor,
+        features: Mapping[str, Tensor],
+        groups: Sequence[str] | None,
+        generator: torch.Generator,
+    ) -> None:
+        is_direction = self.kind == "direction"
+
+        def widths() -> None:
+            found.numbers["sharpness"] = diagnostics.sharpness(dist, y, self.level)
+            found.verdicts.append(verdicts.sharp(found.numbers["sharpness"], self.unit))
+
+        def spread() -> None:
+            error = _angle(dist.mean - y) if is_direction else dist.mean - y
+            found.numbers["spread_skill"] = diagnostics.spread_skill(error, dist.stddev)
+            found.verdicts.append(verdicts.honest_spread(found.numbers["spread_skill"]))
+            found.numbers["sparsification"] = diagnostics.sparsification(error.abs(), dist.stddev)
+            found.verdicts.append(verdicts.informative(found.numbers["sparsification"]))
+
+        def rows() -> None:
+            some = torch.randperm(len(y), generator=generator)[:60]
+            found.numbers["rows"] = (dist[some], y[some])
+
+        def corp() -> None:
+            some = torch.randperm(len(y), generator=generator)[:CORP_ROWS]
+            threshold = float(y.double().quantile(0.75))
+            found.numbers["exceedance"] = diagnostics.exceedance_reliability(
+                dist[some], y[some], threshold, generator, resamples=199
+            )
+            found.numbers["threshold"] = threshold
+            found.verdicts.append(
+                verdicts.probabilities(
+                    found.numbers["exceedance"],
+                    f"the probability to exceed {threshold:.4g}{self.unit and ' ' + self.unit}",
+                )
+            )
+            if self.kind == "number":
+                q = (1 + self.level) / 2
+                found.numbers["quantile"] = diagnostics.quantile_reliability(dist[some], y[some], q, 120, generator)
+
+        # A circle has neither an end to exceed nor a first and a last row.
+        asked = [widths, spread] if is_direction else [widths, spread, rows, corp]
+        for ask in asked:
+            self._ask(ask.__name__, ask)
+        if self.kind == "count":
+            found.numbers["rootogram"] = diagnostics.rootogram(dist, y)
+        if is_direction:
+            found.numbers["rose"] = diagnostics.rose(dist, y)
+        found.numbers["worm"] = diagnostics.worm(dist, y, generator)
+        self._conditional(found, dist, y, features, groups, generator)
+
+    def _conditional(
+        self,
+        found: Findings,
+        dist: Distribution,
+        y: Tensor,
+        features: Mapping[str, Tensor],
+        groups: Sequence[str] | None,
+        generator: torch.Generator,
+    ) -> None:
+        inside = _inside(dist, y, self.level, generator)
+        if groups is not None:
+            labels = sorted(set(groups))
+            index = {label: torch.tensor([k for k, g in enumerate(groups) if g == label]) for label in labels}
+            rates = _rates(index, inside)
+            if rates:
+                found.numbers["groups"] = rates
+                found.verdicts.append(verdicts.by_group(rates, self.level, "group"))
+        by_feature = {
+            name: {label: (float(inside[rows].mean()), float(len(rows))) for label, rows in feature_bins(x, 4, name)}
+            for name, x in features.items()
+        }
+        if by_feature:
+            found.verdicts.append(
+                verdicts.by_group(
+                    {k: v for part in by_feature.values() for k, v in part.items()}, self.level, "feature"
+                )
+            )
+
+            def distance(name: str) -> float:
+                return max(abs(rate - self.level) * rows**0.5 for rate, rows in by_feature[name].values())
+
+            worst = max(by_feature, key=distance)
+            found.numbers["feature"] = (worst, by_feature[worst])
+            found.numbers["worms"] = diagnostics.worms(dist, y, features[worst], name=worst)
+            found.numbers["features"] = features
+
+    def _classes(self, found: Findings, dist: Distribution, y: Tensor, generator: torch.Generator) -> None:
+        probs = dist.probs
+        if self.kind == "binary":
+            found.numbers["reliability"] = diagnostics.reliability(probs, y, resamples=199, generator=generator)
+            found.verdicts.append(verdicts.probabilities(found.numbers["reliability"], "the probability of a 1"))
+            probs = torch.stack([1 - probs, probs], -1)
+        top = probs.max(-1)
+        hit = (top.indices == y).double()
+        if self.kind == "classes":
+            found.numbers["reliability"] = diagnostics.reliability(top.values, hit, resamples=199, generator=generator)
+            found.verdicts.append(
+                verdicts.probabilities(found.numbers["reliability"], "the probability of the predicted class")
+            )
+        gap = top.values.double() - hit
+        error = float(gap.std(correction=0) / max(len(gap), 1) ** 0.5)
+        found.verdicts.append(
+            verdicts.confidence(float(top.values.mean()), float(hit.mean()), error, "The most probable class")
+        )
+        found.numbers["confusion"] = diagnostics.confusion(probs, y)
+
+    def _ranking(self, found: Findings, dist: Distribution, y: Tensor, generator: torch.Generator) -> None:
+        some = torch.randperm(len(y), generator=generator)[: max(1, CORP_ROWS // dist.event_shape[0])]
+        dist, first = dist[some], y[some, 0].long()
+        items = torch.arange(dist.event_shape[0])
+        drawn = draw(dist, 199, generator)[..., :1]
+        found.numbers["reliability"] = diagnostics.reliability(
+            dist.top1.reshape(-1),
+            (first.unsqueeze(-1) == items).double().reshape(-1),
+            simulated=(drawn == items).double().flatten(1),
+        )
+        found.verdicts.append(verdicts.probabilities(found.numbers["reliability"], "the probability to come first"))
+        top = dist.top1.max(-1)
+        hit = (top.indices == first).double()
+        gap = top.values.double() - hit
+        error = float(gap.std(correction=0) / max(len(gap), 1) ** 0.5)
+        found.verdicts.append(verdicts.confidence(float(top.values.mean()), float(hit.mean()), error, "The favourite"))
+        shown = min(12, dist.event_shape[0])
+        place = torch.nn.functional.one_hot(
+            dist.mode.argsort(-1).gather(-1, first.unsqueeze(-1)).squeeze(-1), shown + 500
+        )
+        found.numbers["first_place"] = place[:, :shown].double().mean(0)
+
+    def _joint(self, found: Findings, dist: Distribution, y: Tensor, generator: torch.Generator) -> None:
+        pit = PITHistogram(limits=_pre_rank(generator))
+        some = torch.randperm(len(y), generator=generator)[:CORP_ROWS]
+        self._ask("joint PIT", pit.update, dist[some], y[some])
+        if "joint PIT" in self.unanswered:
+            return
+        uniformity = pit.uniformity()
+        found.numbers["joint"] = diagnostics.pit_band(pit.compute(), len(some))
+        verdict = verdicts.shape(uniformity.ks_statistic, uniformity.ks_p_value, 1.0)
+        sentence = verdict.sentence.replace("PIT histogram", "density ranks of all outputs together")
+        sentence = sentence.replace(", dispersion 1.00 where 1 is right", "")
+        if verdict.status in ("fair", "poor"):
+            cause = "too many" if uniformity.mean < 0.5 else "too few"
+            sentence = sentence.partition(";")[0] + f"; {cause} outcomes are where all outputs together are improbable."
+        found.verdicts.append(Verdict("all outputs together", verdict.status, sentence))
+
+
+def _pre_rank(generator: torch.Generator, samples: int = 200) -> Callable:
+    """The rank of log p(y) among those of samples: uniform where the distribution is true (Gneiting et al. 2008)."""
+
+    def limits(dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
+        drawn = dist.log_prob(draw(dist, samples, generator))
+        own = dist.log_prob(y)
+        below, upto = (drawn < own).double().sum(0), (drawn <= own).double().sum(0) + 1
+        return below / (samples + 1), upto / (samples + 1)
+
+    return limits
+
+
+def _inside(dist: Distribution, y: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    """1 where the central interval of the (randomised) PIT holds y."""
+    u = dist.pit(y, generator=generator).double()
+    return ((2 * u - 1).abs() <= level).double()
+
+
+def _rates(index: Mapping[str, Tensor], inside: Tensor) -> dict[str, tuple[float, float]]:
+    return {
+        label: (float(inside[rows].mean()), float(len(rows)))
+        for label, rows in index.items()
+        if len(rows) >= GROUP_ROWS
+    }
+
+
+def _angle(difference: Tensor) -> Tensor:
+    return torch.atan2(difference.sin(), difference.cos())
+
+
+def _lower(label: str) -> str:
+    return label if label.startswith("CRPS") else label[0].lower() + label[1:]
+
+
+def _absolute_error(dist: Distribution, y: Tensor) -> Tensor:
+    return (dist.median - y).abs()
+
+
+def _kendall(dist: Distribution, y: Tensor) -> Tensor:
+    """Share of concordant minus discordant pairs of the ranked items, for each row."""
+    place = dist.mode.argsort(-1).gather(-1, y.clamp(min=0).long()).double()
+    ranked = (y >= 0).double()
+    order = (place.unsqueeze(-1) - place.unsqueeze(-2)).sign()
+    size = y.shape[-1]
+    upper = torch.ones(size, size, dtype=torch.float64, device=y.device).triu(1)
+    pairs = ranked.unsqueeze(-1) * ranked.unsqueeze(-2) * upper
+    return -(order * pairs).sum((-1, -2)) / pairs.sum((-1, -2)).clamp(min=1)
+
+
+LOG_SCORE = "Negative log-likelihood"
+COMPARED = (LOG_SCORE, "CRPS", "Energy score", "Brier score")
+# label -> per-row score, unit ("y" for that of the target), whether the root of the mean is reported
+SCORES: dict[str, tuple[Callable[..., Tensor], str, bool]] = {
+    LOG_SCORE: (lambda dist, y: -dist.log_prob(y), "nats", False),
+    "CRPS": (lambda dist, y: dist.crps(y), "y", False),
+    "Energy score": (
+        lambda dist, y: dist.energy_score(y, generator=torch.Generator(dist.device).manual_seed(0)),
+        "y",
+        False,
+    ),
+    "Mean absolute error of the median": (_absolute_error, "y", False),
+    "Root mean squared error of the mean": (lambda dist, y: (dist.mean - y).square(), "y", True),
+    "Mean angular error": (lambda dist, y: _angle(dist.mean - y).abs(), "rad", False),
+    "Brier score": (lambda dist, y: dist.brier(y), "", False),
+    "Accuracy": (lambda dist, y: (dist.mode == y).double(), "", False),
+    "Kendall's tau": (_kendall, "", False),
+    "First place right": (lambda dist, y: (dist.mode[..., 0] == y[..., 0]).double(), "", False),
+}
+WANTED: dict[str, tuple[str, ...]] = {
+    LOG_SCORE: ("number", "count", "direction", "binary", "classes", "ranking", "vector"),
+    "CRPS": ("number", "count", "direction"),
+    "Energy score": ("vector",),
+    "Mean absolute error of the median": ("number", "count"),
+    "Root mean squared error of the mean": ("number", "count"),
+    "Mean angular error": ("direction",),
+    "Brier score": ("binary", "classes"),
+    "Accuracy": ("binary", "classes"),
+    "Kendall's tau": ("ranking",),
+    "First place right": ("ranking",),
+}

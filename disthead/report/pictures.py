@@ -1,0 +1,113 @@
+"""The pictures of a report: which ones there are, with what a reader should look for."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from disthead import plots
+from disthead.report.findings import Findings
+
+__all__ = ["Picture", "pictures"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a PNG, with a sentence on how to read it."""
+
+    name: str
+    caption: str
+    png: bytes
+
+
+CAPTIONS = {
+    "rows": "Each bar is one row: what was predicted, and what happened. Nine in ten points should lie on a bar.",
+    "band": "Prediction bands along the feature, with what happened.",
+    "pit": "Flat if calibrated. A U shape means a spread predicted too small, a hump one too large, a slope a bias.",
+    "coverage": "How much more or less the intervals held than they promised. Inside the grey band is what chance does.",
+    "exceedance": "If 30 % was predicted it should happen in 30 % of the rows: on the diagonal, up to the grey band.",
+    "quantile": "The level that outcomes stay below as often as promised, against the one predicted: on the diagonal if right.",
+    "spread_skill": "Errors should be as large as predicted: on the diagonal.",
+    "sharpness": "How wide the intervals are. Narrow is good as long as coverage is right.",
+    "sparsification": "If the model knows where it is unsure, the error falls when those rows are left out.",
+    "rootogram": "Bars hang from the expected frequency and should end at zero, up to the grey band.",
+    "rose": "Directions that occurred, and the outline of those that were expected.",
+    "worm": "Points in the band around zero are as predicted. A slope is a wrong spread, a bend a skewness, an S wrong tails.",
+    "worms": "The same for the ranges of the feature along which calibration is worst.",
+    "groups": "Do the intervals hold in every group? The grey bar is what chance does.",
+    "feature": "Do the intervals hold along the feature where they do worst?",
+    "reliability": "What was predicted with 30 % should happen in 30 % of the cases: on the diagonal, up to the grey band.",
+    "confusion": "Which class was predicted where which was true; right answers are on the diagonal.",
+    "joint": "All outputs together. Flat if calibrated; high on the left: outcomes in improbable places too often.",
+}
+
+
+def pictures(found: Findings, unit: str, names: tuple[str, ...]) -> list[Picture]:
+    """Every picture for which there are numbers."""
+    numbers = found.numbers
+    drawn = []
+
+    def add(key: str, draw: Callable, size: tuple[float, float] = (5.6, 4.2), polar: bool = False) -> None:
+        if key in numbers:
+            name = f"{found.name}_{key}" if found.name else key
+            drawn.append(Picture(name, CAPTIONS[key], _png(lambda figure: draw(figure, polar), size)))
+
+    def on_axis(draw: Callable) -> Callable:
+        return lambda figure, polar: draw(figure.add_subplot(projection="polar" if polar else None))
+
+    features = numbers.get("features", {})
+    add(
+        "rows",
+        on_axis(lambda ax: plots.interval_chart(ax, numbers["rows"][0], numbers["rows"][1], unit=unit)),
+        (9, 4.2),
+    )
+    add("pit", on_axis(lambda ax: plots.pit_histogram(ax, numbers["pit"])))
+    add("joint", on_axis(lambda ax: plots.pit_histogram(ax, numbers["joint"], "Density ranks of all outputs together")))
+    add("coverage", on_axis(lambda ax: plots.coverage_curve(ax, numbers["coverage"])))
+    event = f"more than {numbers.get('threshold', 0):.4g}{unit and ' ' + unit}"
+    if found.kind in ("classes", "binary", "ranking"):
+        event = {"classes": "the predicted class", "binary": names[1] if len(names) > 1 else "a 1"}.get(
+            found.kind, "first place"
+        )
+    add("exceedance", on_axis(lambda ax: plots.reliability_diagram(ax, numbers["exceedance"], event=event)))
+    add("reliability", on_axis(lambda ax: plots.reliability_diagram(ax, numbers["reliability"], event=event)))
+    add("quantile", on_axis(lambda ax: plots.reliability_diagram(ax, numbers["quantile"], unit=unit)))
+    add("rootogram", on_axis(lambda ax: plots.hanging_rootogram(ax, numbers["rootogram"], unit=unit)))
+    add("rose", on_axis(lambda ax: plots.rose_plot(ax, numbers["rose"])), (6.4, 4.6), polar=True)
+    add("confusion", on_axis(lambda ax: plots.confusion_matrix(ax, numbers["confusion"], names or None)))
+    add("spread_skill", on_axis(lambda ax: plots.spread_skill(ax, numbers["spread_skill"], unit=unit)))
+    add("sharpness", on_axis(lambda ax: plots.sharpness(ax, numbers["sharpness"], unit=unit)))
+    add("sparsification", on_axis(lambda ax: plots.sparsification(ax, numbers["sparsification"])))
+    add("worm", on_axis(lambda ax: plots.worm_plot(ax, numbers["worm"], "Worm plot")))
+    level = found.numbers["sharpness"].level if "sharpness" in numbers else 0.9
+    if features:
+        name, rates = numbers["feature"]
+        title = f"Coverage by {name}"
+        add("feature", on_axis(lambda ax: plots.coverage_by_group(ax, rates, level, title)))
+        add("worms", lambda figure, polar: _worms(figure, numbers["worms"]), (9, 6))
+    if "groups" in numbers:
+        height = max(3.0, 1.4 + 0.35 * len(numbers["groups"]))
+        add("groups", on_axis(lambda ax: plots.coverage_by_group(ax, numbers["groups"], level)), (6.5, height))
+    return drawn
+
+
+def _worms(figure, worms: list) -> None:
+    columns = 2
+    axes = figure.subplots(-(-len(worms) // columns), columns, sharex=True, sharey=True, squeeze=False).reshape(-1)
+    reach = plots.worm_reach(worms)
+    for ax, numbers in zip(axes, worms, strict=False):
+        plots.worm_plot(ax, numbers, reach=reach)
+        ax.label_outer()
+    for ax in axes[len(worms) :]:
+        ax.set_visible(False)
+
+
+def _png(draw: Callable, size: tuple[float, float]) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    draw(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
