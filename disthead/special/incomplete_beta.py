@@ -17,8 +17,8 @@ The other tail follows from I_x(a, b) = 1 - I_(1-x)(b, a). Everything is made of
 
 import torch
 
-from .incomplete_gamma import endpoint_rule, log1mexp, truncation_point
-from .inverse import implicit, log_concave_root
+from .incomplete_gamma import DEPTH, FULL, STEPS, endpoint_rule, log1mexp, truncation_point
+from .inverse import Root, log_concave_root
 from .operators import elementwise_operator, opaque_when_compiled
 from .precision import in_float64
 from .quadrature import gauss_legendre
@@ -34,26 +34,34 @@ def _cumulant(p, w):
     return torch.where(near, close, torch.log1p(growth) - p * w), growth * (1 - p) / (1 + growth)
 
 
-def _log_tail_integral(a, b, x, y):
+def _rough_cumulant(p, w):
+    """`_cumulant` to seven digits."""
+    growth = p * torch.expm1(w)
+    close = p * (1 - p) * w * w * (0.5 + (1 - 2 * p) * w / 6)
+    return torch.where(torch.abs(w) < 1e-3, close, torch.log1p(growth) - p * w), growth * (1 - p) / (1 + growth)
+
+
+def _log_tail_integral(a, b, x, y, count):
     """log of the integral above, for x at or below the mean a / (a + b)."""
+    cumulant = _cumulant if count == FULL else _rough_cumulant
     slope, total = a * y - b * x, a + b
     left = x <= y
     p, sign = torch.where(left, x, y), torch.where(left, -1.0, 1.0).to(x.dtype)
 
     def exponent(u):
-        value, derivative = _cumulant(p, sign * u)
+        value, derivative = cumulant(p, sign * u)
         return slope * u + total * value, slope + total * sign * derivative
 
-    end = truncation_point(exponent, slope, total * x * y).unsqueeze(-1)
-    nodes, weights = gauss_legendre(64, x)
+    end = truncation_point(exponent, slope, total * x * y, DEPTH[count]).unsqueeze(-1)
+    nodes, weights = gauss_legendre(count, x)
     u = end * nodes
-    bracket = slope.unsqueeze(-1) * u + total.unsqueeze(-1) * _cumulant(p.unsqueeze(-1), sign.unsqueeze(-1) * u)[0]
+    bracket = slope.unsqueeze(-1) * u + total.unsqueeze(-1) * cumulant(p.unsqueeze(-1), sign.unsqueeze(-1) * u)[0]
     return torch.log((end * weights * torch.exp(-bracket)).sum(-1))
 
 
-def _log_lower_small(a, b, x):
+def _log_lower_small(a, b, x, count):
     """log I_x(a, b) for a < 1 and small x (a + b), relatively accurate even where it is close to 0."""
-    s, weights = endpoint_rule(x)
+    s, weights = endpoint_rule(count, x)
     a_, b_, x_ = a.unsqueeze(-1), b.unsqueeze(-1), x.unsqueeze(-1)
     correction = (weights * s**a_ * torch.expm1((b_ - 1) * torch.log1p(-x_ * s))).sum(-1)
     return a * torch.log(x) - _log_a_beta(a, b) + torch.log1p(a * correction)
@@ -76,6 +84,11 @@ def log_tails(a, b, x, y):
 
 @opaque_when_compiled("log_betainc_tails", outputs=2)
 def _log_tails(a, b, x, y):
+    return _tails(a, b, x, y, FULL)
+
+
+def _tails(a, b, x, y, count, log_kernel=None):
+    """`_log_tails` with `count` nodes, given the logarithm of x^a y^b / B(a, b) where it is at hand."""
     empty, full = x <= 0, y <= 0
     x, y = torch.where(empty | full, 0.5, x), torch.where(empty | full, 0.5, y)
     # by symmetry, work in the tail whose series or integral applies
@@ -88,8 +101,12 @@ def _log_tails(a, b, x, y):
     a, b, x, y = torch.where(swap, b, a), torch.where(swap, a, b), torch.where(swap, y, x), torch.where(swap, x, y)
     a1, b1 = torch.where(small, 2, a), torch.where(small, 2, b)
     x1, y1 = torch.where(small, 0.5, x), torch.where(small, 0.5, y)
-    integrated = beta_log_kernel(a1, b1, x1, y1) + _log_tail_integral(a1, b1, x1, y1)
-    series = _log_lower_small(torch.where(small, a, 0.5), torch.where(small, b, 0.5), torch.where(small, x, 0.25))
+    if log_kernel is None:
+        log_kernel = beta_log_kernel(a1, b1, x1, y1)
+    integrated = log_kernel + _log_tail_integral(a1, b1, x1, y1, count)
+    series = _log_lower_small(
+        torch.where(small, a, 0.5), torch.where(small, b, 0.5), torch.where(small, x, 0.25), count
+    )
     known = torch.where(small, series, integrated)
     other = log1mexp(known)
     lower, upper = torch.where(swap, other, known), torch.where(swap, known, other)
@@ -146,42 +163,56 @@ def betaincc(a, b, x, complement=None):
 def _logit_inverse(a, b, log_p):
     """The logit of the x with log I_x(a, b) = log_p, p <= 1/2, by steps in the logit, where the tail is log-concave."""
 
-    def log_tail(v):
-        return log_tails(a, b, torch.sigmoid(v), torch.sigmoid(-v))[0]
-
-    def log_density(v):
-        x, y = torch.sigmoid(v), torch.sigmoid(-v)
-        return beta_log_kernel(a, b, x, y), a * y - b * x
-
     total = a + b
     left = a <= b
     p, sign = torch.where(left, a, b) / total, torch.where(left, -1.0, 1.0).to(a.dtype)
+    peak, log_height = torch.log(a) - torch.log(b), beta_log_kernel(a, b, a / total, b / total)
 
-    def chernoff(u):
-        value, derivative = _cumulant(p, sign * u)
-        return total * value, total * sign * derivative
+    def descent(u):
+        """How far the logarithm of the kernel has fallen at u below the peak, and its slope."""
+        w = sign * u
+        inner = torch.clamp(w, max=600)  # from there on the logarithm is straight
+        value, derivative = _cumulant(p, inner)
+        return total * (value + (1 - p) * (w - inner)), total * sign * derivative
 
-    # Chernoff's bound on the tail gives a start on the far side of the root
+    def tail(v, count):
+        x, y = torch.sigmoid(v), torch.sigmoid(-v)
+        fallen, tilt = descent(peak - v)
+        log_kernel = beta_log_kernel(a, b, x, y) if count == FULL else log_height - fallen
+        return _tails(a, b, *normalize_pair(x, y), count, log_kernel)[0], log_kernel, tilt
+
+    # Chernoff's bound on the tail, whose logarithm is that fall, gives a start on the far side of the root
     narrow = torch.log1p(-log_p / b + torch.sqrt(-2 * log_p / b)) - log_p / a
     limit = torch.clamp(torch.where(left, torch.inf, narrow), max=690)
-    distance = truncation_point(chernoff, torch.zeros_like(a), a * (b / total), -log_p, limit)
-    return log_concave_root(log_tail, log_density, log_p, torch.log(a) - torch.log(b) - distance)
+    distance = truncation_point(descent, torch.zeros_like(a), a * (b / total), -log_p, limit)
+    return log_concave_root(tail, log_p, peak - distance, STEPS)
+
+
+class _LogitInverse(Root):
+    solve = staticmethod(_logit_inverse)
+
+    @staticmethod
+    def equation(logit, a, b, log_p):
+        lost = torch.abs(logit) > 690  # too close to an end to be written
+        safe = torch.where(lost, 0, logit)
+        x, y = torch.sigmoid(safe), torch.sigmoid(-safe)
+        tail = log_tails(a, b, x, y)[0]
+        slope = torch.exp(torch.where(lost, 0, beta_log_kernel(a, b, x, y) - tail))
+        return torch.where(lost, 0, tail - log_p), slope
+
+
+@opaque_when_compiled("logit_betainc_root")
+def _logit_root(a, b, log_p):
+    return _LogitInverse.apply(a, b, log_p)
 
 
 def pair_inverse(a, b, p, q):
     """(x, 1 - x) with I_x(a, b) = p = 1 - q, solved in the smaller of p and q; float64 in and out."""
     a, b, p, q = torch.broadcast_tensors(a, b, p, q)
     empty, full, upper = p <= 0, q <= 0, p > q
-    edge = empty | full
-    target = torch.log(torch.where(edge, 0.5, torch.where(upper, q, p)))
-    first, second = torch.where(upper, b, a), torch.where(upper, a, b)
-    logit = _logit_inverse(first, second, target)
-    lost = edge | (torch.abs(logit) > 690)  # at an end, or too close to one to be written
-    safe = torch.where(lost, 0, logit)
-    x, y = torch.sigmoid(safe), torch.sigmoid(-safe)
-    tail = log_tails(first, second, x, y)[0]
-    slope = torch.exp(torch.where(lost, 0, (beta_log_kernel(first, second, x, y) - tail).detach()))
-    logit = torch.where(lost, torch.sign(logit) * torch.inf, implicit(safe, torch.where(lost, 0, tail - target), slope))
+    log_p = torch.log(torch.where(empty | full, 0.5, torch.where(upper, q, p)))
+    logit = _logit_root(torch.where(upper, b, a), torch.where(upper, a, b), log_p)
+    logit = torch.where(torch.abs(logit) > 690, torch.sign(logit) * torch.inf, logit)
     logit = torch.where(upper, -logit, logit)
     x, y = torch.sigmoid(logit), torch.sigmoid(-logit)
     return tuple(
@@ -194,7 +225,7 @@ def betaincinv(a, b, p, complement=None):
     """The x with betainc(a, b, x) = p: the quantile of the beta distribution.
 
     a, b > 0 and 0 <= p <= 1 broadcast; `complement` = 1 - p may be passed where p is near 1. Gradients by the implicit
-    function theorem, first order. For 1 - x with all its digits, swap: betaincinv(b, a, 1 - p, p). The round trip
+    function theorem. For 1 - x with all its digits, swap: betaincinv(b, a, 1 - p, p). The round trip
     betainc(a, b, x) holds to 1e-13 absolute and 1e-11 relative; a quantile below 1e-300 is returned as 0.
 
     >>> round(betaincinv(torch.tensor(2.0, dtype=torch.float64), 2.0, 0.15625).item(), 12)

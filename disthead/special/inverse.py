@@ -1,5 +1,7 @@
 """Inverses of monotone functions by a fixed amount of work, and their gradient by the implicit function theorem."""
 
+from collections.abc import Callable
+
 import torch
 
 _MAX = torch.finfo(torch.float64).max
@@ -21,6 +23,33 @@ def implicit(value, residual, slope):
     # A slope that underflowed makes the gradient as large as it can be; the value stays what it is, not 0 / 0.
     steep = torch.where(slope == 0, torch.finfo(slope.dtype).tiny, slope).detach()
     return value.detach() + (residual.detach() - residual) / steep
+
+
+class Root(torch.autograd.Function):
+    """The root v of equation(v, arguments) = 0, differentiable in the arguments to any order.
+
+    Subclasses give `solve(*arguments)`, without gradient, and `equation(v, *arguments)`, differentiable, with its
+    derivative in v. The work of the gradient, dv = -d equation / derivative, is done when the gradient is asked for.
+    """
+
+    generate_vmap_rule = True
+    solve: Callable[..., torch.Tensor]
+    equation: Callable[..., tuple[torch.Tensor, torch.Tensor]]
+
+    @classmethod
+    def forward(cls, *arguments):
+        return cls.solve(*arguments)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(output, *inputs)
+
+    @classmethod
+    def backward(cls, ctx, grad):
+        root, *arguments = ctx.saved_tensors
+        _, pull, slope = torch.func.vjp(lambda *given: cls.equation(root, *given), *arguments, has_aux=True)
+        # a slope that underflowed makes the gradient as large as it can be, not 0 / 0
+        return pull(-grad / torch.where(slope == 0, torch.finfo(slope.dtype).tiny, slope))
 
 
 def repeat(steps, body, state):
@@ -102,18 +131,18 @@ def integer_inverse(function, target, lower=0, upper=2**53, steps=54):
     return repeat(steps, body, (lower - 1, upper.contiguous()))[1]
 
 
-def log_concave_root(log_tail, log_density, log_target, start, steps=8):
-    """The v where log_tail(v) = log_target, for a log-concave distribution function, by Halley's method.
+def log_concave_root(tail, log_target, start, accuracies):
+    """The v where the logarithm of a log-concave distribution function is `log_target`, by Halley's method.
 
-    log_density(v) gives the logarithm of the density in v and its derivative. log_tail is increasing and concave, so
-    that Newton's steps come from the left without overshooting; Halley's correction, bounded by a factor of two,
-    lengthens them.
+    tail(v, accuracy) gives that logarithm, the logarithm of the density in v and the derivative of the latter. The
+    logarithm is increasing and concave, so that Newton's steps come from the left without overshooting; Halley's
+    correction, bounded by a factor of two, lengthens them. One step for each of `accuracies`: an error e shrinks to the
+    order of e^3, so all but the last may be coarse.
     """
     v = torch.clamp(start, -REACH, REACH)
-    for _ in range(steps):
-        value = log_tail(v)
-        log_slope, tilt = log_density(v)
-        slope = torch.exp(log_slope - value)
+    for accuracy in accuracies:
+        value, log_density, tilt = tail(v, accuracy)
+        slope = torch.exp(log_density - value)
         newton = (log_target - value) / slope
         curvature = newton * (tilt - slope) / 2
         v = torch.clamp(v + newton / torch.clamp(1 + curvature, 0.5, 2), -REACH, REACH)

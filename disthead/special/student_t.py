@@ -9,8 +9,9 @@ import math
 import torch
 
 from .incomplete_beta import log_tails, pair_inverse
-from .inverse import implicit
+from .inverse import Root
 from .normal import log_ndtr
+from .operators import opaque_when_compiled
 from .precision import in_float64
 from .stirling import log_beta
 
@@ -90,26 +91,43 @@ def student_t_cdf(df, z):
     return torch.exp(_log_cdf(df, z))
 
 
+class _Inverse(Root):
+    """The z <= 0 where the logarithm of the distribution function is log_p <= log(1/2)."""
+
+    @staticmethod
+    @torch.no_grad()
+    def solve(df, log_p):
+        normal, tail = df > _NORMAL, torch.exp(log_p)
+        df1 = torch.where(normal, 1, df)
+        x, y = pair_inverse(df1 / 2, torch.full_like(df1, 0.5), 2 * tail, 1 - 2 * tail)
+        return torch.where(normal, torch.special.ndtri(tail), -torch.sqrt(df1) * torch.sqrt(y) / torch.sqrt(x))
+
+    @staticmethod
+    def equation(z, df, log_p):
+        lost = torch.isinf(z)
+        safe = torch.where(lost, -1, z)
+        log_cdf = _log_cdf(df, safe)
+        slope = torch.exp(torch.where(lost, 0, _log_density(df, safe) - log_cdf))
+        return torch.where(lost, 0, log_cdf - log_p), slope
+
+
+@opaque_when_compiled("student_t_root")
+def _root(df, log_p):
+    return _Inverse.apply(df, log_p)
+
+
 @in_float64
 def student_t_icdf(df, p):
     """Quantile of Student's t: the z with student_t_cdf(df, z) = p, odd about p = 1/2.
 
-    df > 0 and 0 <= p <= 1 (-inf and inf at the ends) broadcast. Gradients by the implicit function theorem, first
-    order.
+    df > 0 and 0 <= p <= 1 (-inf and inf at the ends) broadcast. Gradients by the implicit function theorem.
 
     >>> round(student_t_icdf(torch.tensor(1.0, dtype=torch.float64), 0.75).item(), 12)
     1.0
     """
     df, p = torch.broadcast_tensors(df, p)
-    normal, edge, upper = df > _NORMAL, (p <= 0) | (p >= 1), p > 0.5
-    df1, tail = torch.where(normal, 1, df), torch.where(edge, 0.25, torch.where(upper, 1 - p, p))
-    sign = torch.where(upper, -1.0, 1.0).to(p.dtype)
-    with torch.no_grad():
-        x, y = pair_inverse(df1 / 2, torch.full_like(df1, 0.5), 2 * tail, 1 - 2 * tail)
-        z = torch.where(normal, torch.special.ndtri(tail), -torch.sqrt(df1) * torch.sqrt(y) / torch.sqrt(x))
-    lost = edge | torch.isinf(z)
-    safe = torch.where(lost, -1, z)
-    log_tail = _log_cdf(df, safe)
-    slope = torch.exp(_log_density(df, safe) - log_tail)
-    z = sign * torch.where(lost, z, implicit(safe, torch.where(lost, 0, log_tail - torch.log(tail)), slope))
+    edge, upper = (p <= 0) | (p >= 1), p > 0.5
+    tail = torch.where(edge, 0.25, torch.where(upper, 1 - p, p))
+    z = _root(df, torch.log(tail))
+    z = torch.where(upper, -z, z)
     return torch.where(p <= 0, -torch.inf, torch.where(p >= 1, torch.inf, z))
