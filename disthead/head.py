@@ -68,6 +68,9 @@ class DistributionHead(nn.Module):
 
     def forward(self, features: Tensor, **known: Tensor) -> Distribution:
         """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`."""
+        if self._is_plain and not known:
+            with torch.autocast(features.device.type, enabled=False):
+                return self.family.linked(self._output(features), self.links)
         return self._distribution(self._raw(features), **known)
 
     def params(self, features: Tensor) -> dict[str, Tensor]:
@@ -102,20 +105,30 @@ class DistributionHead(nn.Module):
 
     def _raw(self, features: Tensor) -> dict[str, Tensor]:
         """Raw outputs by parameter, predicted and shared, each of shape batch_shape + event + its raw shape."""
-        self._check_features(features)
-        features = features.movedim(self.feature_dim, -1)
-        batch_shape = features.shape[:-1]
-        raw = {}
+        raw, batch_shape = {}, features.movedim(self.feature_dim, -1).shape[:-1]
         if self.linear is not None:
-            weight, bias = self.linear.weight, self.linear.bias
-            dtype = _at_least_single(torch.promote_types(features.dtype, weight.dtype))
-            with torch.autocast(features.device.type, enabled=False):
-                output = nn.functional.linear(features.to(dtype), weight.to(dtype), bias.to(dtype))
-            for name, part in zip(self.predicted, output.split(self._sizes, -1), strict=True):
+            for name, part in zip(self.predicted, self._output(features).split(self._sizes, -1), strict=True):
                 raw[name] = part.reshape(batch_shape + self._raw_shape(name))
+        else:
+            self._check_features(features)
         for name, value in self.shared.items():
             raw[name] = value.to(_at_least_single(value.dtype)).expand(batch_shape + value.shape)
         return {name: raw[name] for name in self.links if name in raw}
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the outputs of the linear layer are the raw outputs of one distribution as they are."""
+        return len(self.predicted) == len(self.links) and not self._independent_shape
+
+    def _output(self, features: Tensor) -> Tensor:
+        """The linear layer, at least in single precision."""
+        self._check_features(features)
+        assert self.linear is not None
+        weight, bias = self.linear.weight, self.linear.bias
+        dtype = _at_least_single(torch.promote_types(features.dtype, weight.dtype))
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.movedim(self.feature_dim, -1).to(dtype)
+            return nn.functional.linear(features, weight.to(dtype), bias.to(dtype))
 
     def _fixed_values(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The fixed parameters, in the precision of the raw outputs."""
@@ -127,8 +140,20 @@ class DistributionHead(nn.Module):
 
     def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
         with torch.autocast(next(iter(raw.values())).device.type, enabled=False):
-            dist = self.family.from_parts(raw, self.links, **self._fixed_values(raw), **self._known(known))
+            if self.fixed or known:
+                values = self.family.constrain(raw, self.links) | self._fixed_values(raw) | self._known(known)
+                dist = self.family.make(**values)
+            else:
+                dist = self.family.linked(self._side_by_side(raw), self.links)
         return dist.to_event(len(self.event_shape) - self.family.event_dim)
+
+    def _side_by_side(self, raw: Mapping[str, Tensor]) -> Tensor:
+        """Raw outputs by parameter -> (..., P), for each independent output."""
+        parts = []
+        for name, part in raw.items():
+            own = len(self.family.raw_shape(name, self.links[name]))
+            parts.append(part.flatten(part.ndim - own) if own else part.unsqueeze(-1))
+        return torch.cat(parts, -1)
 
     def _known(self, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Per-row quantities, with a dimension for each independent output."""

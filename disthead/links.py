@@ -9,6 +9,7 @@ A link maps real numbers onto the values that a parameter may take, as in genera
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from torch.nn.functional import logsigmoid
 from torch.nn.functional import softplus as torch_softplus
 
 from disthead.errors import pick
+from disthead.special import fast
+from disthead.special.fast import Positive
 
 __all__ = ["LINKS", "Link", "get_link"]
 
@@ -45,6 +48,7 @@ class Link:
         log: raw outputs -> log(values), for positive values.
         logits: raw outputs -> log(p / (1 - p)) for probabilities, unnormalised log-probabilities for softmax.
         raw_shape: shape of a parameter -> shape of the raw outputs that it takes.
+        quick: float64 raw outputs -> the value, of positive ones with logarithm and slope; where training takes one pass.
 
     >>> softplus = get_link("softplus")
     >>> softplus.forward(torch.tensor(0.0)), softplus.inverse(torch.tensor(2.0).log())
@@ -59,6 +63,7 @@ class Link:
     log: Callable[[Tensor], Tensor] = _no_log
     logits: Callable[[Tensor], Tensor] = _no_logits
     raw_shape: Callable[[Shape], Shape] = tuple
+    quick: Callable[[Tensor], Any] | None = None
 
     @property
     def is_positive(self) -> bool:
@@ -87,6 +92,7 @@ class Link:
             forward=_Shifted(self, lower),
             inverse=_Unshifted(self, lower),
             log=_ShiftedLog(self, lower),
+            quick=self.quick and _ShiftedQuick(self.quick, lower),
         )
 
 
@@ -107,6 +113,17 @@ class _Unshifted(_Shifted):
 class _ShiftedLog(_Shifted):
     def __call__(self, values: Tensor) -> Tensor:
         return (self.lower + self.link.forward(values)).log()
+
+
+@dataclass(frozen=True)
+class _ShiftedQuick:
+    quick: Callable[[Tensor], Positive]
+    lower: float
+
+    def __call__(self, values: Tensor) -> Positive:
+        value, _, slope = self.quick(values)
+        above = value + self.lower
+        return Positive(above, above.log(), slope * value / above)
 
 
 class _ShiftedDiagonal(_Shifted):
@@ -202,9 +219,17 @@ def _triangle(shape: Shape) -> Shape:
 LINKS: dict[str, Link] = {
     link.name: link
     for link in (
-        Link("identity", "x", constraints.real, _same, _same, logits=_same),
-        Link("softplus", "log(1 + exp(x))", constraints.positive, _softplus, _softplus_inverse, log=_softplus_log),
-        Link("exp", "exp(x)", constraints.positive, _exp, torch.log, log=_same),
+        Link("identity", "x", constraints.real, _same, _same, logits=_same, quick=_same),
+        Link(
+            "softplus",
+            "log(1 + exp(x))",
+            constraints.positive,
+            _softplus,
+            _softplus_inverse,
+            log=_softplus_log,
+            quick=fast.softplus,
+        ),
+        Link("exp", "exp(x)", constraints.positive, _exp, torch.log, log=_same, quick=fast.exponential),
         Link(
             "sigmoid",
             "1 / (1 + exp(-x))",

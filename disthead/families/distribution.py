@@ -1,5 +1,6 @@
 """`Distribution`: what every distribution of the library has in common."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import ClassVar, Protocol, Self
@@ -8,7 +9,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 
-__all__ = ["Distribution", "positive", "tensors", "wide"]
+__all__ = ["Distribution", "from_score", "positive", "tensors", "wide"]
 
 
 def tensors(*values: "Tensor | float | None") -> list:
@@ -61,6 +62,19 @@ _SPECIAL = {
 class Source(Protocol):
     """Where a distribution comes from, more exact than its rounded parameters: the raw outputs of a head."""
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether `log_prob` answers."""
+        ...
+
+    def make(self) -> "Distribution":
+        """The distribution with its parameters."""
+        ...
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        """log_prob and its gradient in one pass, where `is_quick`."""
+        ...
+
     def map(self, function: Callable[[Tensor], Tensor]) -> "Source":
         """The raw outputs with `function` applied, as `Distribution.map` applies it to parameters."""
         ...
@@ -72,6 +86,21 @@ class Source(Protocol):
 
 class _NotOffered(NotImplementedError, AttributeError):
     """A question that other families answer; an AttributeError too, so that `hasattr` says no."""
+
+
+def from_score(log_prob: Callable) -> Callable:
+    """A `log_prob` that is asked from raw outputs in one pass where that applies (`RawOutputs`), by the class's `score`."""
+
+    @functools.wraps(log_prob)
+    def answer(self: "Distribution", y: Tensor) -> Tensor:
+        source = self._source
+        if source is None or not source.is_quick or y.requires_grad or y.dtype == torch.float64:
+            return log_prob(self, y)
+        if y.ndim > len(self.batch_shape):
+            return log_prob(self, y)
+        return source.log_prob(y)
+
+    return answer
 
 
 class Distribution(TorchDistribution):
@@ -161,7 +190,12 @@ class Distribution(TorchDistribution):
         return self.variance.sqrt()
 
     def __getattr__(self, name: str):
-        # Reached only where the class has no such attribute: questions that some families alone can answer.
+        # Reached only where there is no such attribute: parameters that nobody has asked for yet, and questions that some
+        # families alone can answer.
+        source = self.__dict__.get("_source")
+        if source is not None and "_names" not in self.__dict__ and not name.startswith("__"):
+            self.__dict__.update(source.make().__dict__ | {"_source": source})
+            return getattr(self, name)
         if name in _SPECIAL:
             raise _NotOffered(str(self._unanswered(name, _SPECIAL[name])))
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")

@@ -3,8 +3,7 @@
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -13,24 +12,10 @@ from torch.distributions import constraints
 
 from disthead.errors import TargetError, locate, pick, unknown_name
 from disthead.families.distribution import Distribution, tensors
+from disthead.families.raw_outputs import RawOutputs
 from disthead.links import Link, get_link
 
 __all__ = ["Family", "families", "get_family"]
-
-
-@dataclass(frozen=True)
-class _RawOutputs:
-    """The `Source` of a distribution that a family made of raw outputs."""
-
-    family: "Family"
-    raw: Mapping[str, Tensor]
-    links: Mapping[str, Link]
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> "_RawOutputs":
-        return replace(self, raw={name: function(part) for name, part in self.raw.items()})
-
-    def in_double(self) -> Distribution:
-        return self.family.from_parts({name: part.double() for name, part in self.raw.items()}, self.links)
 
 
 class Family(ABC):
@@ -54,6 +39,7 @@ class Family(ABC):
             when it breaks and what to try then.
         edge_remedy: what to do about targets exactly on the edge of the support.
         known: quantities that a caller may give per row, by name, such as `total_count` or `exposure`.
+        quick: the class of the distributions, where it has a `score`: log_prob and its derivatives in one pass.
     """
 
     name: ClassVar[str]
@@ -70,6 +56,7 @@ class Family(ABC):
     remedy: ClassVar[str]
     edge_remedy: ClassVar[str] = ""
     known: tuple[str, ...] = ()
+    quick: type[Distribution] | None = None
 
     @property
     def is_discrete(self) -> bool:
@@ -117,28 +104,30 @@ class Family(ABC):
 
     def from_raw(self, raw: Tensor) -> Distribution:
         """The distribution from raw outputs of shape (..., P), through the default links, parameters in declared order."""
-        return self.from_parts(self.split(raw), self.parameters)
+        return self.linked(raw, self.parameters)
 
-    def from_parts(self, raw: Mapping[str, Tensor], links: Mapping[str, Link], **given: Tensor) -> Distribution:
-        """The distribution from raw outputs by parameter; `given` are fixed parameters and known quantities."""
-        dist = self.make(**self.constrain(raw, links), **given)
-        any_raw = next(iter(raw.values()))
-        return dist if given or any_raw.dtype == torch.float64 else dist._made_of(_RawOutputs(self, raw, links))
+    def linked(self, raw: Tensor, links: Mapping[str, Link]) -> Distribution:
+        """The distribution from raw outputs (..., P), through these links."""
+        self._check_width(raw, links)
+        source = RawOutputs(self, links, raw)
+        return source.lazily() if source.is_quick else source.make()._made_of(source)
 
-    def split(self, raw: Tensor) -> dict[str, Tensor]:
+    def split(self, raw: Tensor, links: Mapping[str, Link]) -> dict[str, Tensor]:
         """Raw outputs (..., P) -> the raw outputs of each parameter, in the shape its link takes."""
-        sizes = [math.prod(self.raw_shape(name)) for name in self.parameters]
+        shapes = [self.raw_shape(name, link) for name, link in links.items()]
+        parts = raw.split([math.prod(shape) for shape in shapes], -1)
+        return {
+            name: part.reshape(raw.shape[:-1] + shape) for name, part, shape in zip(links, parts, shapes, strict=True)
+        }
+
+    def _check_width(self, raw: Tensor, links: Mapping[str, Link]) -> None:
+        sizes = [math.prod(self.raw_shape(name, link)) for name, link in links.items()]
         if raw.shape[-1] != sum(sizes):
             raise ValueError(
                 f"{self.name} takes {sum(sizes)} raw outputs in the last dimension "
-                f"({', '.join(f'{name}: {size}' for name, size in zip(self.parameters, sizes, strict=True))}), "
+                f"({', '.join(f'{name}: {size}' for name, size in zip(links, sizes, strict=True))}), "
                 f"got a tensor of shape {tuple(raw.shape)}."
             )
-        parts = raw.split(sizes, -1)
-        return {
-            name: part.reshape(raw.shape[:-1] + self.raw_shape(name))
-            for name, part in zip(self.parameters, parts, strict=True)
-        }
 
     def raw_shape(self, name: str, link: Link | None = None) -> tuple[int, ...]:
         """The shape of the raw outputs behind one parameter of one distribution."""

@@ -6,7 +6,7 @@ from torch.distributions import constraints, register_kl
 
 from disthead.errors import unknown_name
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors
+from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
@@ -22,6 +22,7 @@ from disthead.special import (
     stirling_error,
 )
 from disthead.special.digamma import digamma_error
+from disthead.special.fast import Positive, log_gamma
 
 __all__ = ["Gamma", "GammaFamily", "MeanGamma"]
 
@@ -50,6 +51,18 @@ class Gamma(Continuous):
         rate, log_rate = positive(rate, log_rate)
         self._store(concentration=concentration, rate=rate, log_concentration=log_concentration, log_rate=log_rate)
 
+    @staticmethod
+    def score(y: Tensor, concentration: Positive, rate: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(concentration) and log(rate)."""
+        outside, a = y <= 0, concentration.value
+        y = y.masked_fill(outside, 1.0)
+        log_y, x = y.log(), rate.value * y
+        log_normalizer, digamma = log_gamma(a)
+        log_x = rate.log + log_y
+        value = a * log_x - x - log_normalizer - log_y
+        return value.masked_fill_(outside, -torch.inf), a * (log_x - digamma), a - x
+
+    @from_score
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         inside = y > 0
@@ -196,6 +209,7 @@ class GammaFamily(Family):
         if parametrization not in ("rate", "mean"):
             raise unknown_name("parametrization", parametrization, ["rate", "mean"])
         self.parametrization = parametrization
+        self.quick = Gamma if parametrization == "rate" else None
         names = ("mean", "concentration") if parametrization == "mean" else ("concentration", "rate")
         self.parameters = dict.fromkeys(names, LINKS["softplus"])
 

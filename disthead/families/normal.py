@@ -5,11 +5,12 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors
+from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import in_double, ratio, spread
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr
+from disthead.special.fast import Positive
 
 __all__ = ["Normal", "NormalFamily"]
 
@@ -37,6 +38,14 @@ class Normal(Continuous):
     def _standardised(self, y: Tensor) -> Tensor:
         return ratio(y - self.loc, self.scale, self.log_scale)
 
+    @staticmethod
+    def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by loc and log(scale)."""
+        z = (y - loc) / scale.value
+        square = z * z
+        return -0.5 * square - scale.log - HALF_LOG_TWO_PI, z / scale.value, square - 1
+
+    @from_score
     def log_prob(self, y: Tensor) -> Tensor:
         return -0.5 * self._standardised(y).square() - self.log_scale - HALF_LOG_TWO_PI
 
@@ -104,6 +113,7 @@ class NormalFamily(Family):
     name = "normal"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
+    quick = Normal
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"
     use = "regression"
