@@ -1,11 +1,20 @@
 """Recalibration: what a model says about its own errors, corrected on rows that it was not trained on."""
 
+from disthead.calibration.binary import BetaCalibration, IsotonicCalibration
+from disthead.calibration.classes import TemperatureScaling, VectorScaling
+from disthead.calibration.conformal import ConformalPredictive, ConformalQuantiles
 from disthead.calibration.recalibration import Recalibration, rebuild
 from disthead.calibration.scale import QuantileRecalibration, ScaleCalibration
 
 __all__ = [
+    "BetaCalibration",
+    "ConformalPredictive",
+    "ConformalQuantiles",
+    "IsotonicCalibration",
     "QuantileRecalibration",
     "Recalibration",
     "ScaleCalibration",
+    "TemperatureScaling",
+    "VectorScaling",
     "rebuild",
 ]

@@ -58,8 +58,8 @@ class Recalibration(nn.Module, ABC):
 
             dist, y = dist.map(rows), rows(y)
             given = {name: None if value is None else rows(value) for name, value in known.items()}
-            self._check_kind(dist)
             base = dist.base if isinstance(dist, Independent) else dist
+            self._check_kind(base)
             self._learn(base, y if _is_label(base) else y.double(), **given)
         for name, buffer in self.named_buffers():
             if not buffer.isfinite().all():
@@ -77,7 +77,9 @@ class Recalibration(nn.Module, ABC):
             ValueError: before `fit`, or for another family or event_shape than at `fit`.
         """
         if not self._fitted_on:
-            raise ValueError(f"{type(self).__name__} has learned nothing yet: call fit(dist, y) on held-out rows first.")
+            raise ValueError(
+                f"{type(self).__name__} has learned nothing yet: call fit(dist, y) on held-out rows first."
+            )
         given = _kind(dist)
         if given != self._fitted_on:
             raise ValueError(f"{type(self).__name__} was fitted on {_say(self._fitted_on)}, got {_say(given)}.")
@@ -195,7 +197,9 @@ def _check_target(dist: Distribution, y: Tensor) -> None:
         raise TargetError(f"y must be finite, got NaN or infinity in {locate(~y.isfinite(), y)}.")
     log_prob = dist.log_prob(y).detach()
     if log_prob.isnan().any():
-        raise ValueError(f"dist must have finite parameters, its log_prob is NaN in {locate(log_prob.isnan(), log_prob)}.")
+        raise ValueError(
+            f"dist must have finite parameters, its log_prob is NaN in {locate(log_prob.isnan(), log_prob)}."
+        )
     impossible = log_prob == -torch.inf
     if impossible.any():
         trailing = y.ndim - impossible.ndim

@@ -26,7 +26,7 @@ class ScaleCalibration(Recalibration):
       of its own.
     - On part of the line and for counts, where that would leave the support, the same on the probit scale: the cdf F
       becomes Phi((Phi^-1(F) - c) / scale + scale c). It agrees with the above for a normal distribution and keeps the
-      support; c = Phi^-1(F(mean)) makes it keep the mean, nearly; counts have c = 0 and keep the median.
+      support; c = Phi^-1(F(mean)) makes it keep the mean, nearly.
     - Directions: the concentration is divided by scale^2.
 
     After `fit`, `scale` has shape (), or event_shape for several outputs.
@@ -80,8 +80,13 @@ def _centre(dist: Distribution) -> Tensor | None:
     """What stays where it is: the median on the whole line, elsewhere the mean, by its place on the probit scale."""
     if _on_whole_line(dist):
         return dist.median
-    if isinstance(dist, Continuous) and not isinstance(dist, VonMises):
-        exact = dist._in_double()
+    exact = dist._in_double() if isinstance(dist, (Continuous, Discrete)) else dist
+    if isinstance(exact, Discrete):
+        # Half an integer to the left, as everywhere where a smooth curve runs through a cdf of integers; fading out below
+        # a mean of one, where the mean lies in the upper tail.
+        least = torch.maximum(exact.mean - 0.5, exact.support_limits()[0])
+        return probit(exact._log_cdf(least), exact._log_survival(least)) * exact.mean.abs().clamp(max=1)
+    if isinstance(exact, Continuous) and not isinstance(exact, VonMises):
         return probit(exact.log_cdf(exact.mean), exact.log_survival(exact.mean))
     return torch.zeros(dist.batch_shape, dtype=torch.float64, device=dist.device)
 
