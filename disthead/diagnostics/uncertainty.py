@@ -95,7 +95,7 @@ def spread_skill(error: Tensor, stddev: Tensor, bins: int = 10) -> SpreadSkill:
     >>> result.error.tolist(), result.spread.tolist()
     ([1.0, 2.0], [1.0, 2.0])
     """
-    error, stddev = error.double(), stddev.double()
+    error, stddev = error.double(), stddev.double().contiguous()
     edges = stddev.quantile(torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=error.device)[1:-1])
     _, index = torch.bucketize(stddev, edges.unique()).unique(return_inverse=True)
     count = index.bincount().double()

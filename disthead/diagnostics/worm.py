@@ -72,14 +72,14 @@ def worms(
 
 def feature_bins(feature: Tensor, bins: int, name: str) -> list[tuple[str, Tensor]]:
     """The rows of each range of a feature, under a label with its ends; ranges that ties leave empty are left out."""
-    feature = feature.double()
+    feature = feature.double().contiguous()
     edges = feature.quantile(torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=feature.device)[1:-1])
     index = torch.bucketize(feature, edges.unique())
     parts = []
     for k in index.unique().tolist():
         rows = (index == k).nonzero().squeeze(-1)
         low, high = float(feature[rows].min()), float(feature[rows].max())
-        parts.append((f"{name} {low:.4g}" if low == high else f"{name} {low:.4g} to {high:.4g}", rows))
+        parts.append((f"{name} {low:.3g}" if low == high else f"{name} {low:.3g} to {high:.3g}", rows))
     return parts
 
 

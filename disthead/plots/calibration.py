@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["coverage_by_group", "coverage_curve", "pit_histogram", "reliability_diagram", "worm_plot", "worm_reach"]
 
 
-def pit_histogram(ax: "Axes", numbers: PITBand, title: str = "PIT histogram") -> "Axes":
+def pit_histogram(
+    ax: "Axes",
+    numbers: PITBand,
+    title: str = "PIT histogram",
+    label: str = "PIT: predicted probability of a smaller outcome",
+) -> "Axes":
     """Bars of the PIT, flat where calibrated, with the band in which chance keeps them.
 
     >>> import matplotlib.pyplot as plt, torch
@@ -33,7 +38,7 @@ def pit_histogram(ax: "Axes", numbers: PITBand, title: str = "PIT histogram") ->
     ax.axhline(1.0, color="black", linewidth=1, linestyle="--", zorder=3)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.22 * max(float(frequency.max()), numbers.upper) * bins)
-    frame(ax, title, "PIT: predicted probability of a smaller outcome", "density (1 = as predicted)")
+    frame(ax, title, label, "density (1 = as predicted)")
     key = [("inside", BLUE, 1.0), (f"chance, all bars ({100 * numbers.confidence:g} %)", GREY, 0.35)]
     _key(ax, [*key, ("outside", VERMILION, 1.0)] if outside.any() else key)
     return ax
@@ -183,6 +188,8 @@ def coverage_by_group(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['poor (100)', 'rich (80)']
     """
+    from matplotlib.ticker import MaxNLocator
+
     labels = list(coverage)
     place = np.arange(len(labels))
     observed = np.array([coverage[label][0] for label in labels])
@@ -191,14 +198,15 @@ def coverage_by_group(
     ax.axvline(level, color="black", linewidth=1, linestyle="--")
     ax.barh(place, 2 * half, left=level - half, height=0.62, color=GREY, alpha=0.35, linewidth=0, label="chance (95 %)")
     out = np.abs(observed - level) > half
-    ax.scatter(observed[~out], place[~out], color=BLUE, zorder=3, label="observed")
+    ax.scatter(observed[~out], place[~out], color=BLUE, zorder=3)
     if out.any():
-        ax.scatter(observed[out], place[out], color=VERMILION, marker="s", zorder=3, label="outside")
+        ax.scatter(observed[out], place[out], color=VERMILION, marker="s", zorder=3)
     ax.set_yticks(place, [f"{label} ({rows[k]:,.0f})" for k, label in enumerate(labels)])
     ax.set_ylim(len(labels) - 0.4, -0.6)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     percent(ax.xaxis)
-    frame(ax, title, f"share of the outcomes inside the {100 * level:g} % interval", "")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False, fontsize="small")
+    ax.margins(x=0.08)
+    frame(ax, title, f"share inside the {100 * level:g} % interval (grey: chance, 95 %)", "")
     return ax
 
 

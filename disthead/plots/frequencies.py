@@ -105,8 +105,9 @@ def rose_plot(ax: "PolarAxes", numbers: Rose, title: str = "Directions") -> "Pol
     petals = [Patch(color=BLUE, alpha=0.7, linewidth=0, label="observed")]
     if out.any():
         petals.append(Patch(color=VERMILION, alpha=0.7, linewidth=0, label="beyond chance"))
-    place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.05)}
-    ax.legend(handles=[*handles, *petals], frameon=False, fontsize="small", **place)
+    ax.legend(
+        handles=[*handles, *petals], loc="upper left", bbox_to_anchor=(1.02, 1.05), frameon=False, fontsize="small"
+    )
     return ax
 
 

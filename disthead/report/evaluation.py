@@ -177,7 +177,7 @@ def evaluate(
         {part.name: part.unanswered for part in found},
     )
     if out is not None:
-        _write(evaluation, found, Path(out), unit, tuple(classes))
+        _write(evaluation, found, Path(out), tuple(classes))
     return evaluation
 
 
@@ -230,6 +230,7 @@ class _Stream:
         if kind == "vector":
             size = dist.event_shape.numel()
             names = self.names if len(self.names) == size else tuple(f"output {k}" for k in range(size))
+            self.parts[0].outputs = names
             for index, name in enumerate(names):
                 one = _marginal(dist, index)
                 self.parts.append(Output(name, kind_of(one), self.unit, self.level, has_baseline))
@@ -302,12 +303,12 @@ def _marginal(dist: Distribution, index: int) -> Distribution:
     return each[(slice(None), *(int(k) for k in torch.unravel_index(torch.tensor(index), shape)))]
 
 
-def _write(evaluation: Evaluation, found: list[Findings], folder: Path, unit: str, classes: tuple[str, ...]) -> None:
+def _write(evaluation: Evaluation, found: list[Findings], folder: Path, classes: tuple[str, ...]) -> None:
     from disthead.report.page import page
     from disthead.report.pictures import pictures
 
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = {part.name: pictures(part, unit, classes) for part in found}
+    drawn = {part.name: pictures(part, classes) for part in found}
     for each in drawn.values():
         for picture in each:
             name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in picture.name)

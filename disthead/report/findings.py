@@ -18,7 +18,7 @@ from disthead.report.verdicts import Score, Verdict
 __all__ = ["Findings", "Output", "kind_of"]
 
 LEVELS = torch.arange(1, 20, dtype=torch.float64) / 20
-CORP_ROWS = 4000  # the resampling of quantile reliability takes a second for so many
+CORP_ROWS = 2000  # the resampling of quantile reliability takes a second or two for so many
 GROUP_ROWS = 30  # fewer say nothing about a group
 
 
@@ -42,6 +42,7 @@ class Findings:
 
     name: str
     kind: str
+    unit: str
     scores: dict[str, Score] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Output:
     def __init__(self, name: str, kind: str, unit: str, level: float, has_baseline: bool):
         self.name, self.kind, self.unit, self.level = name, kind, unit, level
         self.count = 0
+        self.outputs: tuple[str, ...] = ()  # names of the parts of a vector
         self.unanswered: dict[str, str] = {}
         self.means: dict[str, tuple[Mean, str]] = {}
         for label, (score, units, root) in SCORES.items():
@@ -102,7 +104,7 @@ class Output:
         generator: torch.Generator,
     ) -> Findings:
         """Everything, with a sample of the rows for what needs rows."""
-        found = Findings(self.name, self.kind, unanswered=self.unanswered)
+        found = Findings(self.name, self.kind, self.unit, unanswered=self.unanswered)
         for label, (mean, units) in self.means.items():
             if label not in self.unanswered:
                 found.scores[label] = Score(float(mean.compute()), float(mean.standard_error()), units)
@@ -268,13 +270,9 @@ class Output:
         gap = top.values.double() - hit
         error = float(gap.std(correction=0) / max(len(gap), 1) ** 0.5)
         found.verdicts.append(verdicts.confidence(float(top.values.mean()), float(hit.mean()), error, "The favourite"))
-        shown = min(12, dist.event_shape[0])
-        place = torch.nn.functional.one_hot(
-            dist.mode.argsort(-1).gather(-1, first.unsqueeze(-1)).squeeze(-1), shown + 500
-        )
-        found.numbers["first_place"] = place[:, :shown].double().mean(0)
 
     def _joint(self, found: Findings, dist: Distribution, y: Tensor, generator: torch.Generator) -> None:
+        self._ask("dependence", self._dependence, found, dist, y, generator)
         pit = PITHistogram(limits=_pre_rank(generator))
         some = torch.randperm(len(y), generator=generator)[:CORP_ROWS]
         self._ask("joint PIT", pit.update, dist[some], y[some])
@@ -289,6 +287,18 @@ class Output:
             cause = "too many" if uniformity.mean < 0.5 else "too few"
             sentence = sentence.partition(";")[0] + f"; {cause} outcomes are where all outputs together are improbable."
         found.verdicts.append(Verdict("all outputs together", verdict.status, sentence))
+
+    def _dependence(self, found: Findings, dist: Distribution, y: Tensor, generator: torch.Generator) -> None:
+        observed, simulated = (
+            _correlation(dist.marginals, values, generator) for values in (y, draw(dist, 1, generator)[0])
+        )
+        found.verdicts.append(verdicts.dependence(observed, simulated, len(y), self.outputs))
+
+
+def _correlation(each: Distribution, y: Tensor, generator: torch.Generator) -> Tensor:
+    """Correlations of the outputs' normal residuals, which have the same spread whatever the row."""
+    u = each.pit(y, generator=generator).double().flatten(1)
+    return torch.corrcoef(torch.special.ndtri(u.clamp(1e-15, 1 - 1e-15)).mT)
 
 
 def _pre_rank(generator: torch.Generator, samples: int = 200) -> Callable:

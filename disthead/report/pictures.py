@@ -41,9 +41,9 @@ CAPTIONS = {
 }
 
 
-def pictures(found: Findings, unit: str, names: tuple[str, ...]) -> list[Picture]:
+def pictures(found: Findings, names: tuple[str, ...]) -> list[Picture]:
     """Every picture for which there are numbers."""
-    numbers = found.numbers
+    numbers, unit = found.numbers, found.unit
     drawn = []
 
     def add(key: str, draw: Callable, size: tuple[float, float] = (5.6, 4.2), polar: bool = False) -> None:
@@ -61,16 +61,34 @@ def pictures(found: Findings, unit: str, names: tuple[str, ...]) -> list[Picture
         (9, 4.2),
     )
     add("pit", on_axis(lambda ax: plots.pit_histogram(ax, numbers["pit"])))
-    add("joint", on_axis(lambda ax: plots.pit_histogram(ax, numbers["joint"], "Density ranks of all outputs together")))
+    add(
+        "joint",
+        on_axis(
+            lambda ax: plots.pit_histogram(
+                ax, numbers["joint"], "All outputs together", "predicted probability of a less probable outcome"
+            )
+        ),
+    )
     add("coverage", on_axis(lambda ax: plots.coverage_curve(ax, numbers["coverage"])))
     event = f"more than {numbers.get('threshold', 0):.4g}{unit and ' ' + unit}"
     if found.kind in ("classes", "binary", "ranking"):
         event = {"classes": "the predicted class", "binary": names[1] if len(names) > 1 else "a 1"}.get(
             found.kind, "first place"
         )
-    add("exceedance", on_axis(lambda ax: plots.reliability_diagram(ax, numbers["exceedance"], event=event)))
-    add("reliability", on_axis(lambda ax: plots.reliability_diagram(ax, numbers["reliability"], event=event)))
-    add("quantile", on_axis(lambda ax: plots.reliability_diagram(ax, numbers["quantile"], unit=unit)))
+    add(
+        "exceedance",
+        on_axis(lambda ax: plots.reliability_diagram(ax, numbers["exceedance"], "Reliability of a probability", event)),
+    )
+    add(
+        "reliability",
+        on_axis(
+            lambda ax: plots.reliability_diagram(ax, numbers["reliability"], "Reliability of a probability", event)
+        ),
+    )
+    add(
+        "quantile",
+        on_axis(lambda ax: plots.reliability_diagram(ax, numbers["quantile"], "Reliability of a quantile", unit=unit)),
+    )
     add("rootogram", on_axis(lambda ax: plots.hanging_rootogram(ax, numbers["rootogram"], unit=unit)))
     add("rose", on_axis(lambda ax: plots.rose_plot(ax, numbers["rose"])), (6.4, 4.6), polar=True)
     add("confusion", on_axis(lambda ax: plots.confusion_matrix(ax, numbers["confusion"], names or None)))
@@ -82,11 +100,11 @@ def pictures(found: Findings, unit: str, names: tuple[str, ...]) -> list[Picture
     if features:
         name, rates = numbers["feature"]
         title = f"Coverage by {name}"
-        add("feature", on_axis(lambda ax: plots.coverage_by_group(ax, rates, level, title)))
+        add("feature", on_axis(lambda ax: plots.coverage_by_group(ax, rates, level, title)), (7, 3.6))
         add("worms", lambda figure, polar: _worms(figure, numbers["worms"]), (9, 6))
     if "groups" in numbers:
         height = max(3.0, 1.4 + 0.35 * len(numbers["groups"]))
-        add("groups", on_axis(lambda ax: plots.coverage_by_group(ax, numbers["groups"], level)), (6.5, height))
+        add("groups", on_axis(lambda ax: plots.coverage_by_group(ax, numbers["groups"], level)), (7, height))
     return drawn
 
 

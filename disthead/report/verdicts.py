@@ -1,10 +1,12 @@
 """Numbers into sentences: is a difference more than chance, and is it large enough to matter?"""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from disthead.diagnostics import Reliability, Sharpness, Sparsification, SpreadSkill
 
@@ -223,6 +225,28 @@ def confidence(claimed: float, right: float, standard_error: float, what: str) -
     if abs(difference) < 0.03:
         return Verdict("confidence", "fair", f"{seen}: slightly {kind}.")
     return Verdict("confidence", "poor", f"{seen}: clearly {kind}.")
+
+
+def dependence(observed: Tensor, simulated: Tensor, count: float, names: Sequence[str]) -> Verdict:
+    """Whether outputs go together as predicted: correlations of their normal residuals against those of one simulated set.
+
+    Both stray by 1 / sqrt(count) in Fisher's transform; the limit of chance allows for looking at all pairs.
+    """
+    rows, columns = torch.triu_indices(len(observed), len(observed), 1)
+    seen, expected = observed[rows, columns], simulated[rows, columns]
+    z = (seen.clamp(-0.999999, 0.999999).atanh() - expected.clamp(-0.999999, 0.999999).atanh()) * math.sqrt(count / 2)
+    worst = int(z.abs().argmax())
+    pair = f"{names[int(rows[worst])]} and {names[int(columns[worst])]}"
+    sentence = (
+        f"The errors of {pair} have a correlation of {float(seen[worst]):.2f} where the model predicts "
+        f"{float(expected[worst]):.2f}"
+    )
+    size = _size(abs(float(seen[worst] - expected[worst])))
+    aspect = "dependence between outputs"
+    if abs(float(z[worst])) <= _critical(len(z)) or not size:
+        return Verdict(aspect, "good", f"{sentence}, the largest difference of all pairs: no more than chance.")
+    status: Status = "fair" if size == "slightly" else "poor"
+    return Verdict(aspect, status, f"{sentence}: {size} different. A joint family can learn it.")
 
 
 def comparison(name: str, difference: Score, skill: float | None, baseline: str) -> Verdict:
