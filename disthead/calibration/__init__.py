@@ -2,7 +2,8 @@
 
 from disthead.calibration.binary import BetaCalibration, IsotonicCalibration
 from disthead.calibration.classes import TemperatureScaling, VectorScaling
-from disthead.calibration.conformal import ConformalPredictive, ConformalQuantiles
+from disthead.calibration.conformal import ConformalQuantiles
+from disthead.calibration.predictive import ConformalPredictive
 from disthead.calibration.recalibration import Recalibration, rebuild
 from disthead.calibration.scale import QuantileRecalibration, ScaleCalibration
 

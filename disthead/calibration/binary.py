@@ -61,7 +61,7 @@ class BetaCalibration(Recalibration):
             found = fit(used)
         self.coefficients = found
 
-    def _apply(self, dist: Distribution) -> Distribution:
+    def _recalibrate(self, dist: Distribution) -> Distribution:
         return Bernoulli(logits=_beta_odds(dist.logits, self.coefficients.to(dist.logits.dtype)))
 
 
@@ -99,7 +99,7 @@ class IsotonicCalibration(Recalibration):
         mean = (total / count.clamp(min=1)).gather(-1, group)
         self.predicted, self.observed = predicted, isotonic_mean(mean)
 
-    def _apply(self, dist: Distribution) -> Distribution:
+    def _recalibrate(self, dist: Distribution) -> Distribution:
         p = dist.logits.double().sigmoid()
         count = self.predicted.shape[-1]
         knots = self.predicted.double().expand(*p.shape, count) if self.predicted.ndim > 1 else self.predicted.double()

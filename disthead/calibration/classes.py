@@ -44,13 +44,17 @@ class TemperatureScaling(Recalibration):
         (found,) = minimise(loss, torch.zeros(outputs, dtype=torch.float64, device=logits.device))
         self.temperature = found.exp()
 
-    def _apply(self, dist: Distribution) -> Distribution:
+    def _recalibrate(self, dist: Distribution) -> Distribution:
         return _divided(dist, dist.logits, self.temperature.to(dist.logits.dtype))
 
 
 def _divided(dist: Distribution, logits: Tensor, temperature: Tensor) -> Distribution:
     own = logits.ndim - len(dist.batch_shape)
-    return type(dist)(logits=logits / temperature.reshape(temperature.shape + (1,) * own))
+    return _with_logits(dist, logits / temperature.reshape(temperature.shape + (1,) * own))
+
+
+def _with_logits(dist: Distribution, logits: Tensor) -> Distribution:
+    return type(dist)(logits=logits)  # type: ignore[call-arg]
 
 
 class VectorScaling(Recalibration):
@@ -85,7 +89,7 @@ class VectorScaling(Recalibration):
             )
 
         def loss(factor: Tensor, shift: Tensor) -> Tensor:
-            return -type(dist)(logits=logits * factor + shift).log_prob(y).mean(0).sum()
+            return -_with_logits(dist, logits * factor + shift).log_prob(y).mean(0).sum()
 
         one = torch.ones(logits.shape[1:], dtype=torch.float64, device=logits.device)
         factor, shift = minimise(loss, one, torch.zeros_like(one))
@@ -95,9 +99,9 @@ class VectorScaling(Recalibration):
             shift - shift.mean(-1, keepdim=True) if hasattr(dist, "num_classes") else shift,
         )
 
-    def _apply(self, dist: Distribution) -> Distribution:
+    def _recalibrate(self, dist: Distribution) -> Distribution:
         dtype = dist.logits.dtype
-        return type(dist)(logits=dist.logits * self.factor.to(dtype) + self.shift.to(dtype))
+        return _with_logits(dist, dist.logits * self.factor.to(dtype) + self.shift.to(dtype))
 
 
 def _check_logits(recalibration: Recalibration, dist: Distribution, *kinds: type[Distribution]) -> None:

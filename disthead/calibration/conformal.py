@@ -1,12 +1,13 @@
-"""`ConformalQuantiles` and `ConformalPredictive`: coverage that holds for any model, by the ranks of held-out rows."""
+"""`ConformalQuantiles`: intervals whose coverage holds for any model, by the errors of held-out rows."""
 
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from disthead.calibration.recalibrated import Recalibrated, RecalibratedContinuous, RecalibratedDiscrete, recalibrated
+from disthead.calibration.recalibrated import recalibrated
 from disthead.calibration.recalibration import Recalibration
 from disthead.calibration.warp import Steps, probit
 from disthead.families.affine import Affine
@@ -15,9 +16,9 @@ from disthead.families.discrete import Discrete
 from disthead.families.distribution import Distribution
 from disthead.families.univariate import check_level
 
-__all__ = ["ConformalPredictive", "ConformalQuantiles"]
+__all__ = ["FAR", "ConformalQuantiles", "check_ordered"]
 
-_FAR = 1e3  # on the probit scale: as good as the end of the support
+FAR = 1e3  # on the probit scale: as good as the end of the support
 _GAP = 1e-9  # between points that would coincide
 
 
@@ -60,13 +61,13 @@ class ConformalQuantiles(Recalibration):
         self._learned("offsets")
 
     def _check_kind(self, dist: Distribution) -> None:
-        _check_ordered(self, dist)
+        check_ordered(self, dist)
 
-    def fit(self, dist: Distribution, y: Tensor, group: Tensor | None = None) -> "ConformalQuantiles":
-        return super().fit(dist, y, group=group)
+    def fit(self, dist: Distribution, y: Tensor, group: Tensor | None = None) -> Self:
+        return self._fit(dist, y, group=group)
 
     def forward(self, dist: Distribution, group: Tensor | None = None) -> Distribution:
-        return super().forward(dist, group=group)
+        return self._forward(dist, group=group)
 
     @torch.no_grad()
     def _learn(self, dist: Distribution, y: Tensor, group: Tensor | None = None) -> None:
@@ -91,7 +92,7 @@ class ConformalQuantiles(Recalibration):
     def num_groups(self) -> int:
         return len(self.offsets)
 
-    def _apply(self, dist: Distribution, group: Tensor | None = None) -> Distribution:
+    def _recalibrate(self, dist: Distribution, group: Tensor | None = None) -> Distribution:
         wide, offsets = dist._in_double(), self._of_group(dist, group)
         lower_ends: list[Tensor] = []
         upper_ends: list[Tensor] = []
@@ -107,7 +108,7 @@ class ConformalQuantiles(Recalibration):
             upper_ends.append(upper)
         lower, upper = torch.stack(lower_ends[::-1], -1), torch.stack(upper_ends, -1)
         z = torch.cat([_probit_of_ends(dist, lower, False), _probit_of_ends(dist, upper, True)], -1)
-        z = z.clamp(-_FAR, _FAR).cummax(-1).values + _GAP * torch.arange(z.shape[-1], dtype=z.dtype, device=z.device)
+        z = z.clamp(-FAR, FAR).cummax(-1).values + _GAP * torch.arange(z.shape[-1], dtype=z.dtype, device=z.device)
         tails = torch.tensor([(1 - level) / 2 for level in self._levels], dtype=z.dtype, device=z.device)
         x = torch.special.ndtri(tails)
         return recalibrated(dist, Steps(z, torch.cat([x.flip(0), -x])))
@@ -153,114 +154,7 @@ def _probit_of_ends(dist: Distribution, ends: Tensor, is_upper: bool) -> Tensor:
     return probit(dist.log_cdf(ends), dist.log_survival(ends)).movedim(0, -1)
 
 
-class ConformalPredictive(Recalibration):
-    """A predictive distribution whose probabilities are ranks: right at every level, whatever the model.
-
-    Between neighbours of the n sorted transforms F_i(y_i) of held-out rows lies the probability 1 / (n + 1), as it
-    must for a new row that is exchangeable with them; `r(dist)` carries that through the model's quantiles. The
-    interval of any level covers with a probability from `level` to level + 1 / (n + 1) (above for counts). Inside
-    a gap the probability is spread evenly on the probit scale; there is no density, since the gaps' widths are chance.
-    Transforms of counts are randomised, with `seed`.
-
-    Source: Vovk, Shen, Manokhin and Xie 2017; Chernozhukov, Wuthrich and Zhu 2021.
-
-    >>> from disthead.families import Normal
-    >>> y = torch.randn(999, generator=torch.Generator().manual_seed(0))
-    >>> too_narrow = Normal(torch.zeros(999), 0.5)
-    >>> lower, upper = ConformalPredictive().fit(too_narrow, y)(too_narrow).interval(0.8)
-    >>> ((lower <= y) & (y <= upper)).float().mean()
-    tensor(0.8018)
-    """
-
-    least_rows = 3
-    ranks: Tensor
-
-    def __init__(self, seed: int = 0):
-        super().__init__()
-        self.seed = seed
-        self._learned("ranks")
-
-    def _check_kind(self, dist: Distribution) -> None:
-        _check_ordered(self, dist)
-
-    @torch.no_grad()
-    def _learn(self, dist: Distribution, y: Tensor) -> None:
-        while isinstance(dist, Affine):
-            dist, y = dist.base, dist._to_base(y)
-        dist = dist._in_double()
-        below, above = dist.log_cdf(y), dist.log_survival(y)
-        if isinstance(dist, Discrete):
-            v = torch.rand(y.shape, generator=torch.Generator().manual_seed(self.seed), dtype=y.dtype).to(y.device)
-            below = torch.logaddexp(below + v.log(), dist.log_cdf(y - 1) + (1 - v).log())
-            above = torch.logaddexp(above + v.log(), dist.log_survival(y - 1) + (1 - v).log())
-        self.ranks = probit(below, above).clamp(-_FAR, _FAR).sort(0).values.movedim(0, -1)  # (*outputs, n)
-
-    def _apply(self, dist: Distribution) -> Distribution:
-        if isinstance(dist, Affine):
-            return Affine(self._apply(dist.base), dist.loc, dist.scale)
-        n = self.ranks.shape[-1]
-        share = torch.arange(1, n + 1, dtype=torch.float64, device=self.ranks.device) / (n + 1)
-        upper = torch.arange(n, 0, -1, dtype=torch.float64, device=self.ranks.device) / (n + 1)
-        x = torch.where(share < 0.5, torch.special.ndtri(share), -torch.special.ndtri(upper))
-        kind = _ConformalDiscrete if isinstance(dist, Discrete) else _ConformalContinuous
-        return kind(dist, [Steps(self.ranks.double(), x)])
-
-
-class _Ranked(Recalibrated):
-    def interval(self, level: float) -> tuple[Tensor, Tensor]:
-        """The interval between two of the ranks, ceil((n + 1) level) gaps apart.
-
-        Raises:
-            ValueError: for a level that takes more rows than there were at `fit`.
-        """
-        check_level(level)
-        n = self.warps[0].x.shape[-1]
-        gaps = math.ceil((n + 1) * level - 1e-9)
-        outside = (n + 1 - gaps) // 2
-        if outside < 1:
-            need = math.ceil(2 / (1 - level) - 1e-9) - 1
-            raise ValueError(f"an interval of level {level:g} needs at least {need} rows at fit, there were {n}.")
-        first, last = outside / (n + 1), (n + 1 - outside - gaps) / (n + 1)
-        return self._at(first, 1 - first), self._at(1 - last, last)
-
-    def _at(self, below: float, above: float) -> Tensor:
-        raise NotImplementedError
-
-
-class _ConformalContinuous(_Ranked, RecalibratedContinuous):
-    """A continuous distribution with the ranks of held-out rows for its probabilities; see `ConformalPredictive`."""
-
-    def _at(self, below: float, above: float) -> Tensor:
-        exact = self._in_double()
-        return exact._quantile(exact._constant(below), exact._constant(above)).to(self.dtype)
-
-    def log_prob(self, y: Tensor) -> Tensor:
-        raise self._no_density("log_prob")
-
-    def entropy(self) -> Tensor:
-        raise self._no_density("entropy")
-
-    @property
-    def mode(self) -> Tensor:
-        raise self._no_density("mode")
-
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
-        raise self._no_density("highest_density")
-
-    def _no_density(self, question: str) -> NotImplementedError:
-        return self._unanswered(
-            question, "ranks give probabilities of intervals but no density. Try QuantileRecalibration, which has one."
-        )
-
-
-class _ConformalDiscrete(_Ranked, RecalibratedDiscrete):
-    """Counts with the ranks of held-out rows for their probabilities; see `ConformalPredictive`."""
-
-    def _at(self, below: float, above: float) -> Tensor:
-        return self.icdf(self._constant(below))
-
-
-def _check_ordered(recalibration: Recalibration, dist: Distribution) -> None:
+def check_ordered(recalibration: Recalibration, dist: Distribution) -> None:
     base = dist
     while isinstance(base, Affine):
         base = base.base

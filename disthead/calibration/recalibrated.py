@@ -57,7 +57,7 @@ class Recalibrated(Wrapper):
 
     @property
     def support(self) -> constraints.Constraint:
-        return self.base.support
+        return self.base.support  # type: ignore[return-value]  # torch's may be None
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
         return self.base.support_limits()
@@ -118,7 +118,7 @@ def _ndtr(z: Tensor) -> Tensor:
     return 0.5 * torch.erfc(-z / 2**0.5)
 
 
-class RecalibratedContinuous(Recalibrated, Continuous):
+class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override]
     """A continuous distribution whose probabilities were recalibrated; see `Recalibrated`."""
 
     @in_double
@@ -177,9 +177,9 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
 
     has_rsample = False
 
-    @property
-    def _search_steps(self) -> int:
-        return self.base._search_steps
+    def __init__(self, base: Distribution, warps: Sequence[Warp]):
+        super().__init__(base, warps)
+        self._search_steps = base._search_steps
 
     def _on_lattice(self, y: Tensor) -> Tensor:
         return y.round()

@@ -24,7 +24,7 @@ class Recalibration(nn.Module, ABC):
     independent outputs have a map each. Gradients flow through `r(dist)` into the model, but never from `fit`.
 
     Subclasses keep their constructor's arguments under the same names, call `_learned` for each buffer, and give
-    `_learn` and `_apply`.
+    `_learn` and `_recalibrate`.
     """
 
     least_rows = 2
@@ -33,7 +33,7 @@ class Recalibration(nn.Module, ABC):
         super().__init__()
         self._fitted_on: dict[str, Any] = {}
 
-    def fit(self, dist: Distribution, y: Tensor, **known: Tensor | None) -> Self:
+    def fit(self, dist: Distribution, y: Tensor) -> Self:
         """Learn from rows that the model was not trained on.
 
         Args:
@@ -44,6 +44,17 @@ class Recalibration(nn.Module, ABC):
             TargetError: for NaN, or a value to which `dist` gives no probability.
             ValueError: for too few rows, another shape, or a kind of distribution that this map is not for.
         """
+        return self._fit(dist, y)
+
+    def forward(self, dist: Distribution) -> Distribution:
+        """The recalibrated distribution, of the same batch_shape and event_shape.
+
+        Raises:
+            ValueError: before `fit`, or for another family or event_shape than at `fit`.
+        """
+        return self._forward(dist)
+
+    def _fit(self, dist: Distribution, y: Tensor, **known: Tensor | None) -> Self:
         # Validation may run in inference mode, from whose tensors nothing can be learned unless they are copied.
         with torch.inference_mode(False), torch.enable_grad():
             batch = len(dist.batch_shape)
@@ -70,12 +81,7 @@ class Recalibration(nn.Module, ABC):
         self._fitted_on = _kind(dist)
         return self
 
-    def forward(self, dist: Distribution, **known: Tensor | None) -> Distribution:
-        """The recalibrated distribution, of the same batch_shape and event_shape.
-
-        Raises:
-            ValueError: before `fit`, or for another family or event_shape than at `fit`.
-        """
+    def _forward(self, dist: Distribution, **known: Tensor | None) -> Distribution:
         if not self._fitted_on:
             raise ValueError(
                 f"{type(self).__name__} has learned nothing yet: call fit(dist, y) on held-out rows first."
@@ -84,8 +90,8 @@ class Recalibration(nn.Module, ABC):
         if given != self._fitted_on:
             raise ValueError(f"{type(self).__name__} was fitted on {_say(self._fitted_on)}, got {_say(given)}.")
         if isinstance(dist, Independent):
-            return Independent(self._apply(dist.base, **known), dist.count)
-        return self._apply(dist, **known)
+            return Independent(self._recalibrate(dist.base, **known), dist.count)
+        return self._recalibrate(dist, **known)
 
     @property
     def is_fitted(self) -> bool:
@@ -102,7 +108,7 @@ class Recalibration(nn.Module, ABC):
         """Set the buffers, from a distribution with batch_shape (rows, *outputs)."""
 
     @abstractmethod
-    def _apply(self, dist: Distribution) -> Distribution:
+    def _recalibrate(self, dist: Distribution) -> Distribution:
         """The recalibrated distribution for one of batch_shape (..., *outputs)."""
 
     def _check_kind(self, dist: Distribution) -> None:
@@ -140,7 +146,8 @@ def rebuild(config: Mapping[str, Any]) -> Recalibration:
 
 
 def _classes() -> dict[str, type[Recalibration]]:
-    found, waiting = {}, [Recalibration]
+    found: dict[str, type[Recalibration]] = {}
+    waiting: list[type[Recalibration]] = [Recalibration]
     while waiting:
         children = waiting.pop().__subclasses__()
         found |= {child.__name__: child for child in children if not inspect.isabstract(child)}

@@ -63,12 +63,12 @@ class ScaleCalibration(Recalibration):
     @staticmethod
     def _start(dist: Distribution, y: Tensor) -> Tensor:
         """The exact answer for a normal distribution and on the probit scale: the root mean square of Phi^-1(F(y))."""
-        if isinstance(dist, Vector) or isinstance(dist, Discrete):
+        if isinstance(dist, (Vector, Discrete)):
             return torch.zeros(y.shape[1:], dtype=torch.float64, device=y.device)
         z = probit(dist.log_cdf(y), dist.log_survival(y)).clamp(-1e3, 1e3)
         return 0.5 * z.square().mean(0).clamp(min=1e-12).log()
 
-    def _apply(self, dist: Distribution) -> Distribution:
+    def _recalibrate(self, dist: Distribution) -> Distribution:
         return _scaled(dist, self.scale)
 
 
@@ -76,7 +76,7 @@ def _on_whole_line(dist: Distribution) -> bool:
     return dist.support is constraints.real or dist.support is constraints.real_vector
 
 
-def _centre(dist: Distribution) -> Tensor | None:
+def _centre(dist: Distribution) -> Tensor:
     """What stays where it is: the median on the whole line, elsewhere the mean, by its place on the probit scale."""
     if _on_whole_line(dist):
         return dist.median
@@ -143,7 +143,7 @@ class QuantileRecalibration(Recalibration):
         while isinstance(dist, Affine):
             dist, y = dist.base, dist._to_base(y)
         self.spread._learn(dist, y)
-        scaled = self.spread._apply(dist._in_double())
+        scaled = self.spread._recalibrate(dist._in_double())
         if isinstance(scaled, Discrete):
             below, through = scaled._z(y - 1), scaled._z(y)
         else:
@@ -161,8 +161,8 @@ class QuantileRecalibration(Recalibration):
         start = torch.zeros(y.shape[1:], dtype=torch.float64, device=y.device)
         self.offset, self.log_slopes = minimise(loss, start, start.unsqueeze(-1).expand(*start.shape, len(KNOTS) - 2))
 
-    def _apply(self, dist: Distribution) -> Distribution:
-        return recalibrated(self.spread._apply(dist), Bend(self.offset.double(), self.log_slopes.double()))
+    def _recalibrate(self, dist: Distribution) -> Distribution:
+        return recalibrated(self.spread._recalibrate(dist), Bend(self.offset.double(), self.log_slopes.double()))
 
 
 def _refuse_classes(recalibration: Recalibration, dist: Distribution) -> None:

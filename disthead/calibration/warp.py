@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Size, Tensor
@@ -17,7 +17,9 @@ KNOTS = (-3.0, -2.25, -1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0)  # of Bend; beyond
 
 @dataclass(frozen=True)
 class Warp(ABC):
-    """An increasing map h of the line. Its tensors have the batch in front, `dims` dimensions of their own behind."""
+    """An increasing map h of the line. Its tensors have the batch in front, and behind it as many dimensions as `dims` says."""
+
+    dims: ClassVar[dict[str, int]] = {}
 
     @abstractmethod
     def __call__(self, z: Tensor) -> Tensor:
@@ -36,16 +38,11 @@ class Warp(ABC):
 
     def expand(self, batch_shape: Size) -> Self:
         """With tensors expanded to the batch: views, which take no memory."""
-        own = {part.name: part.metadata.get("dims", 0) for part in fields(self)}
         expanded = {}
-        for name, dims in own.items():
-            value = getattr(self, name)
-            expanded[name] = value.expand(batch_shape + value.shape[value.ndim - dims :])
+        for part in fields(self):
+            value = getattr(self, part.name)
+            expanded[part.name] = value.expand(batch_shape + value.shape[value.ndim - self.dims.get(part.name, 0) :])
         return replace(self, **expanded)
-
-
-def _knots(dims: int = 1):
-    return field(metadata={"dims": dims})
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,9 @@ class Bend(Warp):
         log_slopes: at the inner knots, shape (..., len(KNOTS) - 2).
     """
 
+    dims = {"log_slopes": 1}
     offset: Tensor
-    log_slopes: Tensor = _knots()
+    log_slopes: Tensor
 
     def __call__(self, z: Tensor) -> Tensor:
         starts = self._heights()
@@ -130,8 +128,9 @@ class Steps(Warp):
         z, x: increasing, shape (..., K).
     """
 
-    z: Tensor = _knots()
-    x: Tensor = _knots()
+    dims = {"z": 1, "x": 1}
+    z: Tensor
+    x: Tensor
 
     def __call__(self, z: Tensor) -> Tensor:
         return _interpolated(z, self.z, self.x)[0]
@@ -169,15 +168,16 @@ def _interpolated(values: Tensor, across: Tensor, up: Tensor) -> tuple[Tensor, T
     return height + slope * (values - start), slope
 
 
-def _beyond(z: Tensor, first: "Tensor | float | None", last: "Tensor | float | None") -> Tensor:
+def _beyond(z: Tensor, first: Any, last: Any) -> Tensor:
     """How far z is into the piece from `first` to `last`; into an open piece, how far beyond its end, signed.
 
     On a knot only one of its two pieces has a gradient, as `clamp` would not.
     """
+    if last is None:
+        return torch.where(z < first, 0.0, z - first)
     if first is None:
         return torch.where(z < last, z - last, 0.0)
-    far = torch.where(z < first, 0.0, z - first)
-    return far if last is None else torch.where(z < last, far, last - first)
+    return torch.where(z < first, 0.0, torch.where(z < last, z - first, last - first))
 
 
 def _expm1_ratio(r: Tensor) -> Tensor:
