@@ -1,5 +1,6 @@
 """Does the predicted spread tell good predictions from bad ones, and how wide is it?"""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -117,7 +118,8 @@ class Sharpness:
 
     Attributes:
         width: of each row's central interval, rising, shape (N,), in the units of y.
-        marginal: width of the interval between the same quantiles of the outcomes themselves.
+        marginal: width of the interval between the same quantiles of the outcomes themselves; of directions the shortest
+            arc that holds as many of them.
         level: probability of the intervals.
     """
 
@@ -144,8 +146,13 @@ def sharpness(dist: Distribution, y: Tensor, level: float = 0.9) -> Sharpness:
     """
     lower, upper = dist.interval(level)
     width = (upper - lower).double()
+    y = y.double()
     if getattr(dist.support, "is_circular", False):
         width = width % (2 * torch.pi)
-    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64, device=y.device)
-    low, high = y.double().quantile(ends).tolist()
-    return Sharpness(width.sort().values, high - low, level)
+        around = torch.cat([y.sort().values, y.sort().values + 2 * torch.pi])
+        inside = math.ceil(level * len(y) - 1e-9)
+        marginal = float((around[inside - 1 : inside - 1 + len(y)] - around[: len(y)]).min())
+    else:
+        ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64, device=y.device)
+        marginal = float(y.quantile(ends).diff())
+    return Sharpness(width.sort().values, marginal, level)
