@@ -1,0 +1,51 @@
+"""Is a distribution sharp, and is it honest? torchmetrics on (dist, y), in one pass and over any number of processes."""
+
+from .calibration_error import CalibrationError
+from .comparison import PairedDifference, Skill
+from .defaults import default_metrics
+from .grouped import Grouped
+from .mean import RowMean, Score
+from .probability_integral import Coverage, PITHistogram, Uniformity
+from .scores import (
+    CRPS,
+    Accuracy,
+    BrierScore,
+    EnergyScore,
+    IntervalScore,
+    KendallTau,
+    MeanAbsoluteError,
+    NegativeLogLikelihood,
+    PinballLoss,
+    RankedProbabilityScore,
+    RootMeanSquaredError,
+    Sharpness,
+    TopKHitRate,
+)
+from .spread_skill import SpreadSkill
+
+__all__ = [
+    "CRPS",
+    "Accuracy",
+    "BrierScore",
+    "CalibrationError",
+    "Coverage",
+    "EnergyScore",
+    "Grouped",
+    "IntervalScore",
+    "KendallTau",
+    "MeanAbsoluteError",
+    "NegativeLogLikelihood",
+    "PITHistogram",
+    "PairedDifference",
+    "PinballLoss",
+    "RankedProbabilityScore",
+    "RootMeanSquaredError",
+    "RowMean",
+    "Score",
+    "Sharpness",
+    "Skill",
+    "SpreadSkill",
+    "TopKHitRate",
+    "Uniformity",
+    "default_metrics",
+]

@@ -1,0 +1,97 @@
+"""`PairedDifference` and `Skill`: is one forecast better than another, on the same rows?"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disthead.families.distribution import Distribution
+from disthead.metrics.mean import RowMean, Score
+
+__all__ = ["PairedDifference", "Skill"]
+
+
+class PairedDifference(RowMean):
+    """The mean difference of a score between two forecasts of the same rows, with its standard error.
+
+    Negative where the first has the lower score. The rows' difficulty cancels, so that its standard error is far below those
+    of the two means: "better" means that the difference is several standard errors from zero (Diebold and Mariano 1995).
+
+    Args:
+        metric: a `Score`, such as `CRPS()`.
+
+    >>> from disthead import get_family
+    >>> from disthead.metrics import CRPS
+    >>> normal = get_family("normal").distribution
+    >>> better = PairedDifference(CRPS())
+    >>> better.update(normal(loc=torch.zeros(3), scale=1.0), normal(loc=torch.ones(3), scale=1.0), torch.zeros(3))
+    >>> bool(better.compute() < 0)
+    True
+    """
+
+    def __init__(self, metric: Score, **options: Any):
+        super().__init__(metric.shape, **options)
+        self.metric = metric
+
+    def update(  # type: ignore[override]
+        self, first: Distribution, second: Distribution, y: Tensor, weight: Tensor | None = None
+    ) -> None:
+        """Add rows of two forecasts and their targets."""
+        one, other = (self.metric._by_row(self.metric.score(dist, y), dist) for dist in (first, second))
+        self._add(one - other, weight)
+
+
+class Skill(RowMean):
+    """1 - score / score of a reference, such as the marginal fit: 1 is perfect, 0 no better; of log scores the difference in nats.
+
+    Args:
+        metric: a `Score`, such as `CRPS()`.
+        reference: the forecast to beat, with batch_shape () for all rows; or give it to `update`.
+        relative: whether the score is a share of the reference's; scores that may be negative, as log scores, are compared
+            by their difference, reference - score.
+
+    The standard error is by the delta method, from the rows' pairs of scores.
+    """
+
+    product: Tensor
+
+    def __init__(
+        self, metric: Score, reference: Distribution | None = None, relative: bool | None = None, **options: Any
+    ):
+        super().__init__((2, *metric.shape), **options)
+        from disthead.metrics.scores import NegativeLogLikelihood
+
+        self.metric, self.reference = metric, reference
+        self.relative = not isinstance(metric, NegativeLogLikelihood) if relative is None else relative
+        self.add_state("product", torch.zeros(metric.shape, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(  # type: ignore[override]
+        self, dist: Distribution, y: Tensor, weight: Tensor | None = None, *, reference: Distribution | None = None
+    ) -> None:
+        """Add rows of a forecast, its targets, and the reference where none was given before."""
+        other = self.reference if reference is None else reference
+        if other is None:
+            raise ValueError("Skill needs a reference: Skill(metric, reference=...), or update(..., reference=...).")
+        other = other if other.batch_shape == dist.batch_shape else other.expand(dist.batch_shape)
+        scores = [self.metric._by_row(self.metric.score(each, y), each) for each in (dist, other)]
+        both = torch.stack([part.detach().to(self.sums.dtype) for part in scores], 1)
+        self._add(both, weight)
+        w = 1.0 if weight is None else weight.detach().to(both).reshape(-1, *(1,) * (both.ndim - 2)).square()
+        self.product = self.product + (w * both[:, 0] * both[:, 1]).sum(0)
+
+    def compute(self) -> Tensor:
+        score, reference = self._mean()
+        return (1 - score / reference if self.relative else reference - score).float()
+
+    def standard_error(self) -> Tensor:
+        (rows, total, _, w2, w2v, w2v2), (score, reference) = self.sums, self._mean()
+        slope_score, slope_reference = (
+            (-1 / reference, score / reference.square())
+            if self.relative
+            else (-torch.ones_like(score), torch.ones_like(score))
+        )
+        means = torch.stack([score, reference])
+        own = (w2v2 - 2 * means * w2v + means.square() * w2).clamp(min=0)
+        shared = self.product - score * w2v[1] - reference * w2v[0] + score * reference * w2[0]
+        spread = slope_score**2 * own[0] + slope_reference**2 * own[1] + 2 * slope_score * slope_reference * shared
+        return ((spread.clamp(min=0) * rows[0] / (rows[0] - 1)).sqrt() / total[0]).float()

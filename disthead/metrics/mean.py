@@ -1,0 +1,114 @@
+"""`RowMean` and `Score`: means over rows with their standard errors, in one pass and over any number of processes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from disthead.families.distribution import Distribution
+
+__all__ = ["RowMean", "Score"]
+
+
+class RowMean(Metric):
+    """The weighted mean of values over rows, with its standard error.
+
+    sum w v / sum w, right for batches of any size, none among them, and over processes, of which some may have seen nothing.
+    Sums are kept in double precision; `compute()` before any row is nan.
+
+    Args:
+        shape: of one row's value: () gives a number, (D,) a mean for each of D columns.
+
+    >>> mean = RowMean()
+    >>> mean.update(torch.tensor([1.0, 2.0, 6.0]))
+    >>> mean.compute(), mean.standard_error()
+    (tensor(3.), tensor(1.5275))
+    """
+
+    full_state_update = False
+    sums: Tensor
+
+    def __init__(self, shape: tuple[int, ...] = (), **options: Any):
+        super().__init__(**options)
+        self.shape = tuple(shape)
+        # rows, w, w v, w^2, w^2 v, w^2 v^2
+        self.add_state("sums", torch.zeros(6, *self.shape, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, values: Tensor, weight: Tensor | None = None) -> None:
+        """Add rows of values (N, *shape) with weights (N,), 1 unless given."""
+        self._add(values, weight)
+
+    def _add(self, values: Tensor, weight: Tensor | None) -> None:
+        values = values.detach().to(self.sums.dtype)
+        values = values.reshape(-1, *self.shape)
+        w = torch.ones_like(values)
+        if weight is not None:
+            w = w * weight.detach().to(w).reshape(-1, *(1,) * len(self.shape))
+        parts = (w > 0, w, w * values, w * w, w * w * values, (w * values).square())
+        # a row without weight counts for nothing, also where its value is infinite
+        self.sums = self.sums + torch.stack([torch.where(w > 0, part, 0.0).sum(0) for part in parts])
+
+    def compute(self) -> Tensor:
+        return self._mean().float()
+
+    def standard_error(self) -> Tensor:
+        """Of the mean, from the spread of the rows; nan for fewer than two of them."""
+        return self._standard_error().float()
+
+    def _mean(self) -> Tensor:
+        return self.sums[2] / self.sums[1]
+
+    def _standard_error(self) -> Tensor:
+        rows, total, _, w2, w2v, w2v2 = self.sums
+        mean = self._mean()
+        spread = (w2v2 - 2 * mean * w2v + mean.square() * w2).clamp(min=0)
+        return (spread * rows / (rows - 1)).sqrt() / total
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """The mean as a point with a bar of two standard errors to each side; returns (figure, ax)."""
+        import matplotlib.pyplot as plt
+
+        ax = plt.figure(figsize=(3, 3)).add_subplot() if ax is None else ax
+        means = torch.as_tensor(self.compute() if val is None else val).reshape(-1).cpu()
+        errors = 2 * self.standard_error().reshape(-1).cpu() if val is None else torch.zeros_like(means)
+        places = list(range(len(means)))
+        ax.errorbar(places, means.tolist(), errors.nan_to_num(0.0).tolist(), fmt="o", color="#0072B2", capsize=4)
+        ax.set_xticks(places if len(places) > 1 else [])
+        ax.set_ylabel(type(self).__name__)
+        return ax.figure, ax
+
+
+class Score(RowMean):
+    """The mean of a score over rows: subclasses say what one row scores.
+
+    Args:
+        num_outputs: None gives one number, of several outputs the mean over them; D gives each of D outputs its own.
+        each: shape of what one output scores, () for a number.
+    """
+
+    def __init__(self, num_outputs: int | None = None, *, each: tuple[int, ...] = (), **options: Any):
+        super().__init__((() if num_outputs is None else (num_outputs,)) + each, **options)
+        self.num_outputs, self.each = num_outputs, each
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        """What each row scores, shape (N,), or (N, *event_shape) where every output has its own."""
+        raise NotImplementedError(f"{type(self).__name__} must define score.")
+
+    def update(self, dist: Distribution, y: Tensor, weight: Tensor | None = None) -> None:  # type: ignore[override]
+        """Add rows: a distribution of batch_shape (N,), targets y (N, *event_shape), weights (N,)."""
+        self._add(self._by_row(self.score(dist, y), dist), weight)
+
+    def _by_row(self, values: Tensor, dist: Distribution) -> Tensor:
+        rows = dist.batch_shape.numel()
+        values = (
+            values.reshape(rows, -1, *self.each) if rows else values.new_zeros(0, self.num_outputs or 1, *self.each)
+        )
+        if self.num_outputs is None:
+            return values.mean(1)
+        if values.shape[1] != self.num_outputs:
+            raise ValueError(
+                f"{type(self).__name__} was made for num_outputs={self.num_outputs}, "
+                f"the distribution has {values.shape[1]}."
+            )
+        return values

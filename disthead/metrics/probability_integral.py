@@ -1,0 +1,293 @@
+"""`PITHistogram` and `Coverage`: is y spread over the quantiles of its distributions as it should be?
+
+Both keep the same state, a fine histogram of the probability integral transform (PIT), so that a `MetricCollection` that
+holds both updates one.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from disthead.families.distribution import Distribution
+from disthead.families.univariate import check_level
+from disthead.families.vector import draw
+
+__all__ = ["Coverage", "PITHistogram", "Uniformity"]
+
+_FINE = 2000  # levels that are multiples of 0.001 have their quantiles on its edges
+
+
+@dataclass(frozen=True)
+class Uniformity:
+    """How far PIT values are from the uniform distribution of a calibrated forecast.
+
+    Attributes:
+        ks_statistic, ks_p_value: Kolmogorov-Smirnov: the largest distance of the distribution functions.
+        cvm_statistic, cvm_p_value: Cramer-von Mises: n times their mean squared distance.
+        mean: 1/2 if calibrated; more where outcomes lie above what is forecast.
+        dispersion: 12 times the variance, 1 if calibrated; more where forecasts are too narrow, less where too wide.
+    """
+
+    ks_statistic: float
+    ks_p_value: float
+    cvm_statistic: float
+    cvm_p_value: float
+    mean: float
+    dispersion: float
+
+
+class _PIT(Metric):
+    """The fine histogram of the PIT.
+
+    Of counts, y spreads its unit of mass evenly over the jump from F(y - 1) to F(y) (Czado, Gneiting and Held 2009).
+
+    Args:
+        num_outputs: None pools the outputs of a vector; D keeps a histogram for each of D outputs.
+        randomised: for counts, one uniform number in the jump in place of all of it, as p-values need.
+        joint: the PIT of whole vectors: P(p(Y) <= p(y)), by samples, of the density as a pre-rank (Gneiting and Held's
+            calibration of regions of highest density), in place of that of their outputs.
+        samples: for the joint PIT.
+        seed: of all that is random.
+    """
+
+    full_state_update = False
+    fine: Tensor
+    rows: Tensor
+
+    def __init__(
+        self,
+        *,
+        num_outputs: int | None = None,
+        randomised: bool = False,
+        joint: bool = False,
+        samples: int = 200,
+        seed: int = 0,
+        **options: Any,
+    ):
+        super().__init__(**options)
+        if joint and num_outputs is not None:
+            raise ValueError("the joint PIT of a vector is one number: joint=True takes no num_outputs.")
+        self.num_outputs, self.randomised, self.joint = num_outputs, randomised, joint
+        self.samples, self.seed, self._updates = samples, seed, 0
+        shape = (_FINE,) if num_outputs is None else (num_outputs, _FINE)
+        self.add_state("fine", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("rows", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, dist: Distribution, y: Tensor, weight: Tensor | None = None) -> None:
+        """Add rows: a distribution of batch_shape (N,), targets y (N, *event_shape), weights (N,)."""
+        below, upto = self._jump(dist, y)
+        rows, outputs = dist.batch_shape.numel(), self.num_outputs or 1
+        below, upto = (part.detach().to(self.fine).reshape(rows, -1) for part in (below, upto))
+        if self.num_outputs is not None and rows and below.shape[1] != outputs:
+            raise ValueError(
+                f"{type(self).__name__} was made for num_outputs={outputs}, the distribution has {below.shape[1]}."
+            )
+        columns = below.shape[1]
+        w = torch.ones_like(below) if weight is None else weight.detach().to(below).reshape(-1, 1).expand_as(below)
+        w = w / (columns if self.num_outputs is None and columns else 1)
+        place = torch.arange(columns, device=below.device) * (self.num_outputs is not None)
+        place = place.expand_as(below).reshape(-1)
+        counts = _spread(below.reshape(-1), upto.reshape(-1), w.reshape(-1), place, outputs)
+        self.fine = self.fine + counts.reshape(self.fine.shape)
+        self.rows = self.rows + rows
+
+    def _jump(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(self.seed + self._updates)
+        if self.joint:
+            self._updates += 1
+            below, upto = _pre_rank(dist, y, self.samples, generator)
+            u = torch.rand(below.shape, generator=generator, dtype=torch.float64).to(below.device)
+            value = below + u * (upto - below)
+            return value, value
+        each = dist.marginals if dist.event_shape else dist
+        below, upto = each.cdf_limits(y)
+        if self.randomised and bool((below < upto).any()):
+            self._updates += 1
+            u = torch.rand(below.shape, generator=generator, dtype=torch.float64).to(below.device)
+            below = upto = below + u * (upto - below)
+        return below, upto
+
+    def cumulative(self) -> Tensor:
+        """The distribution function of the PIT at 0, 1/2000 ... 1, shape (2001,), or one for each output."""
+        total = self.fine.cumsum(-1) / self.fine.sum(-1, keepdim=True)
+        return torch.cat([torch.zeros_like(total[..., :1]), total], -1)
+
+    def uniformity(self) -> "Uniformity | list[Uniformity]":
+        """Distance from uniform, of each output where there are several.
+
+        p-values hold for independent rows, of continuous or randomised PIT values, asymptotically (Stephens 1970).
+        """
+        found = [_uniformity(row, float(self.rows)) for row in self.cumulative().reshape(-1, _FINE + 1).cpu()]
+        return found[0] if self.num_outputs is None else found
+
+
+class PITHistogram(_PIT):
+    """The histogram of the PIT F(y): flat if calibrated, a U where forecasts are too narrow, a hump where too wide.
+
+    `compute()` gives the share of each bin, shape (bins,), or (num_outputs, bins); they sum to one. Sources: Dawid 1984;
+    Gneiting, Balabdaoui and Raftery 2007.
+
+    Args:
+        bins: how many, a divisor of 2000.
+        num_outputs, randomised, joint, samples, seed: None pools outputs, D keeps each; counts by one random number;
+            the PIT of whole vectors by the density as a pre-rank, from so many samples.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("normal").distribution(loc=torch.zeros(4), scale=1.0)
+    >>> PITHistogram(bins=2)(dist, torch.tensor([-1.0, 0.5, 1.0, 2.0]))
+    tensor([0.2500, 0.7500])
+    """
+
+    def __init__(self, bins: int = 20, **options: Any):
+        super().__init__(**options)
+        if not (isinstance(bins, int) and bins >= 1 and _FINE % bins == 0):
+            raise ValueError(f"bins must divide {_FINE}, such as 10, 16, 20 or 25, got {bins}.")
+        self.bins = bins
+
+    def compute(self) -> Tensor:
+        share = self.fine.reshape(*self.fine.shape[:-1], self.bins, -1).sum(-1)
+        return (share / share.sum(-1, keepdim=True)).float()
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Bars with the band in which a calibrated forecast stays; returns (figure, ax)."""
+        import matplotlib.pyplot as plt
+
+        from disthead.diagnostics import pit_band
+        from disthead.plots import pit_histogram
+
+        ax = plt.figure(figsize=(4, 3)).add_subplot() if ax is None else ax
+        share = torch.as_tensor(self.compute() if val is None else val)
+        if share.ndim > 1:
+            raise ValueError(
+                f"one picture shows one output, this histogram has {len(share)}: plot(histogram.compute()[0])."
+            )
+        return ax.figure, pit_histogram(ax, pit_band(share, float(self.rows)))
+
+
+class Coverage(_PIT):
+    """The share of outcomes that central intervals of each level hold: the level itself, if calibrated.
+
+    `compute()` gives one number per level, shape (levels,), or (num_outputs, levels), from the PIT, in one pass for any
+    number of levels; exact where a level is a multiple of 0.001, else linear between those. Of counts, whose intervals
+    cannot hold any level exactly, the expected share of a randomised interval.
+
+    Args:
+        levels: probabilities of the intervals.
+        num_outputs, randomised, joint, samples, seed: as for `PITHistogram`; jointly, regions of highest density.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("normal").distribution(loc=torch.zeros(4), scale=1.0)
+    >>> Coverage(levels=[0.5, 0.9])(dist, torch.tensor([-1.0, 0.5, 1.0, 2.0]))
+    tensor([0.2500, 0.7500])
+    """
+
+    def __init__(self, levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95), **options: Any):
+        super().__init__(**options)
+        levels = [levels] if isinstance(levels, (int, float)) else levels
+        for level in levels:
+            check_level(level)
+        self.levels = [float(level) for level in levels]
+
+    def compute(self) -> Tensor:
+        level = torch.tensor(self.levels, dtype=self.fine.dtype, device=self.fine.device)
+        if self.joint:  # regions of highest density leave out the lowest densities alone
+            return (1 - self._at(1 - level)).float()
+        return (self._at((1 + level) / 2) - self._at((1 - level) / 2)).float()
+
+    def _at(self, q: Tensor) -> Tensor:
+        place = (q * _FINE).clamp(0, _FINE)
+        place = torch.where((place - place.round()).abs() < 1e-6, place.round(), place)
+        lower = place.floor().long().clamp(max=_FINE - 1)
+        cumulative = self.cumulative()
+        return torch.lerp(cumulative[..., lower], cumulative[..., lower + 1], place - lower)
+
+    def standard_error(self) -> Tensor:
+        """Of independent rows: sqrt(c (1 - c) / rows)."""
+        share = self.compute()
+        return (share * (1 - share) / self.rows).sqrt().float()
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Observed against nominal coverage with a simultaneous band; returns (figure, ax)."""
+        import matplotlib.pyplot as plt
+
+        from disthead import plots
+        from disthead.diagnostics import coverage_curve
+
+        ax = plt.figure(figsize=(4, 4)).add_subplot() if ax is None else ax
+        share = torch.as_tensor(self.compute() if val is None else val)
+        order = torch.tensor(self.levels).argsort()
+        level = torch.tensor(self.levels)[order]
+        return ax.figure, plots.coverage_curve(
+            ax, coverage_curve(level, share[..., order.to(share.device)], float(self.rows))
+        )
+
+
+def _spread(below: Tensor, upto: Tensor, weight: Tensor, place: Tensor, outputs: int) -> Tensor:
+    """Histograms (outputs, _FINE) of weights, each spread evenly over [below, upto]."""
+    below, upto = below.clamp(0, 1), upto.clamp(0, 1)
+    first = (below * _FINE).long().clamp(max=_FINE - 1)
+    last = (upto * _FINE).long().clamp(max=_FINE - 1)
+    # What lies in a bin of its own goes there; the rest is a slope, summed twice: the mass below edge e is
+    # sum of w (e - below) / (upto - below) while inside the jump, and w after it.
+    inside = (first == last) | (upto - below < 1e-6)  # a jump that narrow would cost digits as a slope
+    size = outputs * _FINE
+    counts = torch.zeros(size, dtype=below.dtype, device=below.device)
+    counts.index_add_(0, place * _FINE + first, torch.where(inside, weight, 0.0))
+    rate = torch.where(inside, 0.0, weight / torch.where(inside, 1.0, upto - below))
+    edges = torch.arange(1, _FINE + 1, dtype=below.dtype, device=below.device) / _FINE
+    rise, offset = torch.zeros(2, outputs, _FINE, dtype=below.dtype, device=below.device)
+    for end, bin_, sign in ((below, first, 1), (upto, last, -1)):
+        # from the right edge of the bin in which the jump starts (ends) on
+        rise.view(-1).index_add_(0, place * _FINE + bin_, sign * rate)
+        offset.view(-1).index_add_(0, place * _FINE + bin_, sign * rate * end)
+    mass = rise.cumsum(-1) * edges - offset.cumsum(-1)
+    return counts.reshape(outputs, _FINE) + mass.diff(dim=-1, prepend=torch.zeros_like(mass[:, :1]))
+
+
+def _pre_rank(dist: Distribution, y: Tensor, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The limits of the rank of log p(y) among those of samples, as shares: y is one of samples + 1 exchangeable draws."""
+    with torch.no_grad():
+        own = dist.log_prob(y)
+        others = dist.log_prob(draw(dist, samples, generator))
+    lower = (others < own).sum(0).double()
+    tied = (others == own).sum(0).double()
+    return lower / (samples + 1), (lower + tied + 1) / (samples + 1)
+
+
+def _uniformity(cumulative: Tensor, rows: float) -> Uniformity:
+    edges = torch.linspace(0, 1, _FINE + 1, dtype=torch.float64)
+    distance = cumulative - edges
+    ks, square = float(distance.abs().max()), distance.square()
+    cvm = rows * float((square[1:] + square[:-1] + distance[1:] * distance[:-1]).mean()) / 3
+    share, middle = cumulative.diff(), (edges[1:] + edges[:-1]) / 2
+    mean = float((share * middle).sum())
+    variance = float((share * (middle - mean).square()).sum())
+    return Uniformity(ks, _kolmogorov_tail(ks, rows), cvm, _cramer_von_mises_tail(cvm), mean, 12 * variance)
+
+
+def _kolmogorov_tail(distance: float, rows: float) -> float:
+    """P(sup |B| > x) of a Brownian bridge, with the correction of Stephens 1970 for finite samples."""
+    root = math.sqrt(rows)
+    x = (root + 0.12 + 0.11 / root) * distance if rows else math.nan
+    if not x > 0.2:
+        return 1.0 if x <= 0.2 else math.nan
+    return min(1.0, 2 * sum((-1) ** (k - 1) * math.exp(-2 * (k * x) ** 2) for k in range(1, 101)))
+
+
+def _cramer_von_mises_tail(x: float) -> float:
+    """P(integral of B^2 > x): the integral is a sum of independent chi-squares with weights 1 / (k pi)^2 (Smirnov 1936)."""
+    if not x >= 0:
+        return math.nan
+    # Gil-Pelaez inversion of the characteristic function prod (1 - 2 i t / (k pi)^2)^(-1/2) = (z / sin z)^(1/2), z^2 = 2 i t
+    t = torch.linspace(0, 400, 40_001, dtype=torch.float64)[1:] - 0.005
+    k = torch.arange(1, 201, dtype=torch.float64)
+    terms = 2 * t.unsqueeze(-1) / (k * math.pi).square()
+    modulus = (-0.25 * torch.log1p(terms.square()).sum(-1)).exp()
+    angle = 0.5 * torch.atan(terms).sum(-1) - t * x
+    integral = float((torch.sin(angle) * modulus / t).sum() * 0.01)
+    return min(1.0, max(0.0, 0.5 + integral / math.pi))

@@ -1,0 +1,314 @@
+"""Proper scores and errors, as means over rows."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from disthead.families.distribution import Distribution
+from disthead.families.univariate import check_level
+from disthead.families.vector import energy_score
+from disthead.metrics.mean import Score
+
+__all__ = [
+    "CRPS",
+    "Accuracy",
+    "BrierScore",
+    "EnergyScore",
+    "IntervalScore",
+    "KendallTau",
+    "MeanAbsoluteError",
+    "NegativeLogLikelihood",
+    "PinballLoss",
+    "RankedProbabilityScore",
+    "RootMeanSquaredError",
+    "Sharpness",
+    "TopKHitRate",
+]
+
+Point = Literal["mean", "median", "mode"]
+
+
+class NegativeLogLikelihood(Score):
+    """The mean of -log p(y), in nats; several outputs count together, as their joint density does.
+
+    With `num_outputs`, each output's own, from its marginal distribution. Source: Good 1952.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
+    >>> NegativeLogLikelihood()(dist, torch.zeros(3))
+    tensor(0.9189)
+    """
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        own = dist.marginals if self.num_outputs is not None and dist.event_shape else dist
+        return -own.log_prob(y)
+
+
+class CRPS(Score):
+    """The mean continuous ranked probability score, the integral of (F(x) - 1{y <= x})^2, in the units of y.
+
+    The mean absolute error of a forecast without spread. Source: Gneiting and Raftery 2007.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
+    >>> CRPS()(dist, torch.zeros(3))
+    tensor(0.2337)
+    """
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        return _each(dist).crps(y)
+
+
+class EnergyScore(Score):
+    """The mean energy score E|Y - y| - E|Y - Y'| / 2 of whole vectors, in the units of y; of one number it is the CRPS.
+
+    Args:
+        samples: from which it is estimated; see `disthead.families.vector.energy_score`.
+        seed: of the samples, the same for each batch.
+
+    Source: Gneiting and Raftery 2007.
+    """
+
+    def __init__(self, samples: int = 512, seed: int = 0, **options: Any):
+        super().__init__(None, **options)
+        self.samples, self.seed = samples, seed
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        if not dist.event_shape:
+            return dist.crps(y)
+        generator = torch.Generator().manual_seed(self.seed)
+        return energy_score(dist, y, self.samples, generator)
+
+
+class BrierScore(Score):
+    """The mean squared error of probabilities, (y - p)^2 for an event, sum_k (p_k - 1{y = k})^2 for classes.
+
+    Source: Brier 1950.
+    """
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        return dist.brier(y)
+
+
+class RankedProbabilityScore(Score):
+    """sum_k (P(Y <= k) - 1{y <= k})^2 over classes in their order, or over counts, where it is the CRPS.
+
+    Source: Epstein 1969, in the form without a division by the number of classes.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("categorical", num_classes=3).distribution(probs=torch.tensor([[0.2, 0.5, 0.3]]))
+    >>> RankedProbabilityScore()(dist, torch.tensor([0]))
+    tensor(0.7300)
+    """
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        if not hasattr(dist, "num_classes"):
+            return _each(dist).crps(y)
+        reached = dist.probs.cumsum(-1)[..., :-1]
+        happened = y.unsqueeze(-1) <= torch.arange(reached.shape[-1], device=y.device)
+        return (reached - happened.to(reached.dtype)).square().sum(-1)
+
+
+class PinballLoss(Score):
+    """The mean pinball loss of quantiles, max(q (y - x), (q - 1) (y - x)) for the quantile x of level q, in the units of y.
+
+    Args:
+        levels: one level gives a number, several give one number each.
+
+    Source: Koenker and Bassett 1978.
+    """
+
+    def __init__(self, levels: "float | Sequence[float]" = 0.5, num_outputs: int | None = None, **options: Any):
+        several = (levels,) if isinstance(levels, (int, float)) else tuple(levels)
+        super().__init__(num_outputs, each=() if isinstance(levels, (int, float)) else (len(several),), **options)
+        for level in several:
+            check_level(level)
+        self.levels = several
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        each, losses = _each(dist), []
+        for level in self.levels:
+            miss = y - each.icdf(torch.full(each.batch_shape, level, dtype=torch.float64, device=y.device))
+            losses.append(torch.maximum(level * miss, (level - 1) * miss))
+        return torch.stack(losses, -1) if self.each else losses[0]
+
+
+class IntervalScore(Score):
+    """The mean interval (Winkler) score: width of the central interval, and 2 / (1 - level) for each unit that y is outside.
+
+    In the units of y; of directions, the length of the arc and the way from it. Source: Winkler 1972.
+
+    Args:
+        level: probability of the interval.
+    """
+
+    def __init__(self, level: float = 0.9, num_outputs: int | None = None, **options: Any):
+        super().__init__(num_outputs, **options)
+        check_level(level)
+        self.level = level
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        each = _each(dist)
+        lower, upper = each.interval(self.level)
+        if _is_circular(each):
+            width = (upper - lower) % (2 * math.pi)
+            outside = (_turn(y - each.mean).abs() - width / 2).clamp(min=0)
+        else:
+            width, outside = upper - lower, (lower - y).clamp(min=0) + (y - upper).clamp(min=0)
+        return width + 2 / (1 - self.level) * outside
+
+
+class Sharpness(Score):
+    """The mean width of the central interval, in the units of y: small is good, as long as coverage is right.
+
+    Args:
+        level: probability of the interval.
+        relative_to: a distribution, such as the marginal fit; widths are then shares of its interval's width.
+
+    Source: Gneiting, Balabdaoui and Raftery 2007.
+    """
+
+    def __init__(
+        self,
+        level: float = 0.9,
+        relative_to: Distribution | None = None,
+        num_outputs: int | None = None,
+        **options: Any,
+    ):
+        super().__init__(num_outputs, **options)
+        check_level(level)
+        self.level, self.relative_to = level, relative_to
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        width = self._width(dist)
+        return width if self.relative_to is None else width / self._width(self.relative_to).to(width.device)
+
+    def _width(self, dist: Distribution) -> Tensor:
+        each = _each(dist)
+        lower, upper = each.interval(self.level)
+        return (upper - lower) % (2 * math.pi) if _is_circular(each) else upper - lower
+
+
+class MeanAbsoluteError(Score):
+    """The mean of |y - point|, in the units of y; of directions, the angle between them.
+
+    Args:
+        point: "median", which it is proper for, "mean" or "mode".
+    """
+
+    def __init__(self, point: Point = "median", num_outputs: int | None = None, **options: Any):
+        super().__init__(num_outputs, **options)
+        self.point = _checked(point)
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        return _error(dist, y, self.point).abs()
+
+
+class RootMeanSquaredError(Score):
+    """The root of the mean of (y - point)^2, in the units of y; of directions, of the squared angle.
+
+    Its standard error is that of the mean square over twice the root.
+
+    Args:
+        point: "mean", which it is proper for, "median" or "mode".
+    """
+
+    def __init__(self, point: Point = "mean", num_outputs: int | None = None, **options: Any):
+        super().__init__(num_outputs, **options)
+        self.point = _checked(point)
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        return _error(dist, y, self.point).square()
+
+    def compute(self) -> Tensor:
+        return self._mean().sqrt().float()
+
+    def standard_error(self) -> Tensor:
+        return (self._standard_error() / (2 * self._mean().sqrt())).float()
+
+
+class Accuracy(Score):
+    """The share of rows whose most probable value is the target; of rankings, whose whole order is."""
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        hit = dist.mode == y
+        return hit.flatten(len(dist.batch_shape)).all(-1).float() if dist.event_shape and _ranks(dist) else hit.float()
+
+
+class TopKHitRate(Score):
+    """The share of rows whose true class, or best item of the order, is among the k most probable ones.
+
+    Args:
+        k: how many.
+    """
+
+    def __init__(self, k: int = 5, **options: Any):
+        super().__init__(None, **options)
+        if k < 1:
+            raise ValueError(f"k must be 1 or more, got {k}.")
+        self.k = k
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        logits = getattr(dist, "logits", None)
+        if logits is None or logits.ndim == len(dist.batch_shape):
+            raise NotImplementedError(f"{type(dist).__name__} has no items or classes to rank.")
+        target = y[..., 0] if _ranks(dist) else y
+        found = logits.topk(min(self.k, logits.shape[-1]), -1).indices
+        return (found == target.long().unsqueeze(-1)).any(-1).float()
+
+
+class KendallTau(Score):
+    """The mean of Kendall's tau between the most probable order and the true one, over the pairs that the true one decides.
+
+    From -1, all pairs the wrong way round, to 1. Items after the end (-1) of a partial order are below the named ones and
+    tied among each other. Source: Kendall 1938.
+    """
+
+    def __init__(self, **options: Any):
+        super().__init__(None, **options)
+
+    def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        if not _ranks(dist):
+            raise NotImplementedError(
+                f"{type(dist).__name__} is no distribution of orders, which Kendall's tau compares."
+            )
+        size = dist.logits.shape[-1]
+        places = torch.arange(y.shape[-1], device=y.device).expand(y.shape)
+        # One more column takes the padding away.
+        rank = torch.full((*y.shape[:-1], size + 1), size, device=y.device)
+        rank = rank.scatter(-1, torch.where(y < 0, size, y).long(), places)[..., :size]
+        before = torch.sign(rank.unsqueeze(-1) - rank.unsqueeze(-2))
+        guess = torch.sign(dist.logits.unsqueeze(-2) - dist.logits.unsqueeze(-1))
+        return (before * guess).sum((-2, -1)).float() / before.abs().sum((-2, -1))
+
+
+def _each(dist: Distribution) -> Distribution:
+    """The distribution of each single number."""
+    return dist.marginals if dist.event_shape else dist
+
+
+def _ranks(dist: Distribution) -> bool:
+    return hasattr(dist, "pairwise")
+
+
+def _is_circular(dist: Distribution) -> bool:
+    return getattr(dist.support, "is_circular", False)
+
+
+def _turn(angle: Tensor) -> Tensor:
+    """The same direction in [-pi, pi)."""
+    return (angle + math.pi) % (2 * math.pi) - math.pi
+
+
+def _error(dist: Distribution, y: Tensor, point: Point) -> Tensor:
+    error = y - getattr(dist, point)
+    return _turn(error) if _is_circular(_each(dist)) else error
+
+
+def _checked(point: Point) -> Point:
+    if point not in ("mean", "median", "mode"):
+        raise ValueError(f"point must be 'mean', 'median' or 'mode', got {point!r}.")
+    return point

@@ -1,0 +1,69 @@
+"""`SpreadSkill`: is the error as large as the spread that was predicted?"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from disthead.diagnostics.uncertainty import SpreadSkill as SpreadSkillBins
+from disthead.families.distribution import Distribution
+
+__all__ = ["SpreadSkill"]
+
+_PER_OCTAVE, _OCTAVES = 16, 64  # stddevs from 2^-64 to 2^64, told apart by 4 %
+
+
+class SpreadSkill(Metric):
+    """Root mean squared error of the mean against the predicted standard deviation, in bins of about equal numbers of rows.
+
+    `compute()` gives a `disthead.diagnostics.SpreadSkill`: spread, error, standard error and count of each bin. The two
+    agree in every bin of an honest forecast. Source: Fortin et al. 2014, and earlier.
+
+    Args:
+        bins: how many at most; rows whose stddevs differ by less than 4 % stay together.
+    """
+
+    full_state_update = False
+    sums: Tensor
+
+    def __init__(self, bins: int = 10, **options: Any):
+        super().__init__(**options)
+        if bins < 1:
+            raise ValueError(f"bins must be 1 or more, got {bins}.")
+        self.bins = bins
+        # rows, variance, squared error, its square
+        state = torch.zeros(2 * _OCTAVES * _PER_OCTAVE + 1, 4, dtype=torch.float64)
+        self.add_state("sums", state, dist_reduce_fx="sum")
+
+    def update(self, dist: Distribution, y: Tensor) -> None:
+        """Add rows; several outputs are pooled."""
+        from disthead.metrics.scores import _error
+
+        error, stddev = (part.detach().double().reshape(-1) for part in (_error(dist, y, "mean"), dist.stddev))
+        place = (stddev.log2().clamp(-_OCTAVES, _OCTAVES) * _PER_OCTAVE).round().long() + _OCTAVES * _PER_OCTAVE
+        square = error.square()
+        rows = torch.stack([torch.ones_like(square), stddev.square(), square, square.square()], -1)
+        self.sums = self.sums.index_add(0, place, rows)
+
+    def compute(self) -> SpreadSkillBins:
+        sums = self.sums[self.sums[:, 0] > 0]
+        share = (sums[:, 0].cumsum(0) - sums[:, 0] / 2) / sums[:, 0].sum()
+        bin_ = (share * self.bins).long().clamp(max=self.bins - 1)
+        _, bin_ = bin_.unique(return_inverse=True)
+        size = int(bin_.max()) + 1 if len(bin_) else 0
+        count, variance, square, fourth = sums.new_zeros(size, 4).index_add(0, bin_, sums).unbind(-1)
+        error = (square / count).sqrt()
+        noise = ((fourth / count - (square / count).square()).clamp(min=0) / (count - 1).clamp(min=1)).sqrt()
+        return SpreadSkillBins(
+            (variance / count).sqrt(), error, torch.where(error > 0, noise / (2 * error), 0.0), count
+        )
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Error against spread with the line on which they agree; returns (figure, ax)."""
+        import matplotlib.pyplot as plt
+
+        from disthead import plots
+
+        ax = plt.figure(figsize=(4, 4)).add_subplot() if ax is None else ax
+        return ax.figure, plots.spread_skill(ax, self.compute() if val is None else val)
