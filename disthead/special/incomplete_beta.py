@@ -17,7 +17,7 @@ The other tail follows from I_x(a, b) = 1 - I_(1-x)(b, a). Everything is made of
 
 import torch
 
-from .incomplete_gamma import DEPTH, FULL, STEPS, endpoint_rule, log1mexp, truncation_point
+from .incomplete_gamma import DEPTH, FULL, NONE, STEPS, endpoint_rule, log1mexp, log_hazard, truncation_point
 from .inverse import Root, log_concave_root
 from .operators import elementwise_operator, opaque_when_compiled
 from .precision import in_float64
@@ -34,16 +34,19 @@ def _cumulant(p, w):
     return torch.where(near, close, torch.log1p(growth) - p * w), growth * (1 - p) / (1 + growth)
 
 
-def _rough_cumulant(p, w):
-    """`_cumulant` to seven digits."""
+def _quick_cumulant(p, w):
+    """`_cumulant` to thirteen digits and at a third of the cost, for inverses: the first cumulants of Bernoulli(p)."""
+    variance, skew = p * (1 - p), 1 - 2 * p
+    third, fourth, fifth = skew / 6, (1 - 6 * variance) / 24, skew * (1 - 12 * variance) / 120
+    sixth = (1 - variance * (30 - 120 * variance)) / 720
+    close = variance * w * w * (0.5 + w * (third + w * (fourth + w * (fifth + w * sixth))))
     growth = p * torch.expm1(w)
-    close = p * (1 - p) * w * w * (0.5 + (1 - 2 * p) * w / 6)
-    return torch.where(torch.abs(w) < 1e-3, close, torch.log1p(growth) - p * w), growth * (1 - p) / (1 + growth)
+    value = torch.where(torch.abs(w) < 0.01, close, torch.log1p(growth) - p * w)
+    return value, growth * (1 - p) / (1 + growth)
 
 
-def _log_tail_integral(a, b, x, y, count):
+def _log_tail_integral(a, b, x, y, count, cumulant):
     """log of the integral above, for x at or below the mean a / (a + b)."""
-    cumulant = _cumulant if count == FULL else _rough_cumulant
     slope, total = a * y - b * x, a + b
     left = x <= y
     p, sign = torch.where(left, x, y), torch.where(left, -1.0, 1.0).to(x.dtype)
@@ -59,12 +62,12 @@ def _log_tail_integral(a, b, x, y, count):
     return torch.log((end * weights * torch.exp(-bracket)).sum(-1))
 
 
-def _log_lower_small(a, b, x, count):
+def _log_lower_small(a, b, x, log_a_beta, count):
     """log I_x(a, b) for a < 1 and small x (a + b), relatively accurate even where it is close to 0."""
     s, weights = endpoint_rule(count, x)
     a_, b_, x_ = a.unsqueeze(-1), b.unsqueeze(-1), x.unsqueeze(-1)
     correction = (weights * s**a_ * torch.expm1((b_ - 1) * torch.log1p(-x_ * s))).sum(-1)
-    return a * torch.log(x) - _log_a_beta(a, b) + torch.log1p(a * correction)
+    return a * torch.log(x) - log_a_beta + torch.log1p(a * correction)
 
 
 def _log_a_beta(a, b):
@@ -87,8 +90,11 @@ def _log_tails(a, b, x, y):
     return _tails(a, b, x, y, FULL)
 
 
-def _tails(a, b, x, y, count, log_kernel=None):
-    """`_log_tails` with `count` nodes, given the logarithm of x^a y^b / B(a, b) where it is at hand."""
+def _tails(a, b, x, y, count, constants=None):
+    """`_log_tails` with `count` nodes.
+
+    Quicker, to twelve digits, given `constants`: the logarithms of x^a y^b / B(a, b), of a B(a, b) and of b B(a, b).
+    """
     empty, full = x <= 0, y <= 0
     x, y = torch.where(empty | full, 0.5, x), torch.where(empty | full, 0.5, y)
     # by symmetry, work in the tail whose series or integral applies
@@ -101,12 +107,16 @@ def _tails(a, b, x, y, count, log_kernel=None):
     a, b, x, y = torch.where(swap, b, a), torch.where(swap, a, b), torch.where(swap, y, x), torch.where(swap, x, y)
     a1, b1 = torch.where(small, 2, a), torch.where(small, 2, b)
     x1, y1 = torch.where(small, 0.5, x), torch.where(small, 0.5, y)
-    if log_kernel is None:
-        log_kernel = beta_log_kernel(a1, b1, x1, y1)
-    integrated = log_kernel + _log_tail_integral(a1, b1, x1, y1, count)
-    series = _log_lower_small(
-        torch.where(small, a, 0.5), torch.where(small, b, 0.5), torch.where(small, x, 0.25), count
-    )
+    a2, b2, x2 = torch.where(small, a, 0.5), torch.where(small, b, 0.5), torch.where(small, x, 0.25)
+    if constants is None:
+        cumulant = _cumulant
+        log_kernel, log_a_beta = beta_log_kernel(a1, b1, x1, y1), _log_a_beta(a2, b2)
+    else:
+        cumulant = _quick_cumulant
+        log_kernel, log_a_beta, log_b_beta = constants
+        log_a_beta = torch.where(swap, log_b_beta, log_a_beta)
+    integrated = log_kernel + _log_tail_integral(a1, b1, x1, y1, count, cumulant)
+    series = _log_lower_small(a2, b2, x2, log_a_beta, count)
     known = torch.where(small, series, integrated)
     other = log1mexp(known)
     lower, upper = torch.where(swap, other, known), torch.where(swap, known, other)
@@ -167,19 +177,23 @@ def _logit_inverse(a, b, log_p):
     left = a <= b
     p, sign = torch.where(left, a, b) / total, torch.where(left, -1.0, 1.0).to(a.dtype)
     peak, log_height = torch.log(a) - torch.log(b), beta_log_kernel(a, b, a / total, b / total)
+    log_a_beta, log_b_beta = _log_a_beta(a, b), _log_a_beta(b, a)
 
     def descent(u):
         """How far the logarithm of the kernel has fallen at u below the peak, and its slope."""
         w = sign * u
         inner = torch.clamp(w, max=600)  # from there on the logarithm is straight
-        value, derivative = _cumulant(p, inner)
+        value, derivative = _quick_cumulant(p, inner)
         return total * (value + (1 - p) * (w - inner)), total * sign * derivative
 
     def tail(v, count):
-        x, y = torch.sigmoid(v), torch.sigmoid(-v)
+        x, y = normalize_pair(torch.sigmoid(v), torch.sigmoid(-v))
         fallen, tilt = descent(peak - v)
         log_kernel = beta_log_kernel(a, b, x, y) if count == FULL else log_height - fallen
-        return _tails(a, b, *normalize_pair(x, y), count, log_kernel)[0], log_kernel, tilt
+        if count == NONE:
+            return log_kernel - log_hazard(tilt, total * x * y), log_kernel, tilt
+        log_tail = _tails(a, b, x, y, count, (log_kernel, log_a_beta, log_b_beta))[0]
+        return log_tail, log_kernel, tilt
 
     # Chernoff's bound on the tail, whose logarithm is that fall, gives a start on the far side of the root
     narrow = torch.log1p(-log_p / b + torch.sqrt(-2 * log_p / b)) - log_p / a

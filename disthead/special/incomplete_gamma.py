@@ -16,6 +16,8 @@ The tail that is not integrated is the complement of the other. Everything is ma
 gradients are exact derivatives of the quadrature, and log-space results do not underflow.
 """
 
+import math
+
 import torch
 
 from .inverse import Root, log_concave_root
@@ -25,7 +27,8 @@ from .quadrature import gauss_legendre
 from .stirling import expm1mx, lgamma1p, poisson_log_mass
 
 FULL, COARSE = 48, 12  # nodes: errors of 1e-14 and of 1e-5
-STEPS = (COARSE,) * 6 + (FULL,)
+NONE = 0  # no quadrature, but `log_hazard`
+STEPS = (NONE, *(COARSE,) * 5, FULL)  # of an inverse
 DEPTH = {FULL: 38.0, COARSE: 12.0}  # e^-38 of the integrand is left out
 
 
@@ -52,20 +55,25 @@ def truncation_point(exponent, slope, curvature, depth, limit=None):
     return u
 
 
+def log_hazard(slope, curvature):
+    """log of the density over the tail, roughly, where the density falls like exp(-slope u - curvature u^2 / 2)."""
+    return torch.log((slope + torch.sqrt(slope * slope + 8 / math.pi * curvature)) / 2)
+
+
 def endpoint_rule(count, like):
     """Nodes s and weights for integral_0^1 f(s) ds / s of an f like s^(1 + a) near 0: s = v^8 smooths it."""
     v, weights = gauss_legendre(count, like)
     return v**8, 8 * weights / v
 
 
-def _rough_expm1mx(x):
-    """exp(x) - 1 - x to seven digits."""
-    return torch.where(torch.abs(x) < 1e-3, x * x * (0.5 + x / 6), torch.expm1(x) - x)
+def _quick_expm1mx(x):
+    """exp(x) - 1 - x to thirteen digits and at a third of the cost, for inverses."""
+    close = x * x * (1 / 2 + x * (1 / 6 + x * (1 / 24 + x * (1 / 120 + x * (1 / 720)))))
+    return torch.where(torch.abs(x) < 0.01, close, torch.expm1(x) - x)
 
 
-def _log_tail_integral(a, x, upper, count):
+def _log_tail_integral(a, x, upper, count, excess):
     """log of the integral above for the tail on the side of x away from the mode."""
-    excess = expm1mx if count == FULL else _rough_expm1mx
     sign = torch.where(upper, 1.0, -1.0).to(x.dtype)
     slope = sign * (x - a)
 
@@ -81,7 +89,7 @@ def _log_tail_integral(a, x, upper, count):
 
 def _log_lower_small(a, x, count):
     """log P for a and x below about 1."""
-    s, weights = endpoint_rule(count, x)
+    s, weights = endpoint_rule(min(count, 24), x)
     a_, x_ = a.unsqueeze(-1), x.unsqueeze(-1)
     correction = (weights * s**a_ * torch.expm1(-x_ * s)).sum(-1)
     return a * torch.log(x) - lgamma1p(a) + torch.log1p(a * correction)
@@ -99,15 +107,15 @@ def _log_tails(a, x):
 
 
 def _tails(a, x, count, log_kernel=None):
-    """`_log_tails` with `count` nodes, given the logarithm of x^a e^-x / Gamma(a) where it is at hand."""
+    """`_log_tails` with `count` nodes; quicker, to twelve digits, given the logarithm of x^a e^-x / Gamma(a)."""
     empty, full = x == 0, torch.isinf(x)
     x = torch.where(empty | full, 1, x)
     small = (a < 1) & (x < 1)
     upper = x >= a
     a1, x1 = torch.where(small, 2, a), torch.where(small, 2, x)
-    if log_kernel is None:
-        log_kernel = _log_kernel(a1, x1)
-    tail = log_kernel + _log_tail_integral(a1, x1, upper | small, count)
+    excess = expm1mx if log_kernel is None else _quick_expm1mx
+    log_kernel = _log_kernel(a1, x1) if log_kernel is None else log_kernel
+    tail = log_kernel + _log_tail_integral(a1, x1, upper | small, count, excess)
     lower_small = _log_lower_small(torch.where(small, a, 0.5), torch.where(small, x, 0.5), count)
     known = torch.where(small, lower_small, tail)
     other = log1mexp(known)
@@ -169,12 +177,14 @@ def _inverse(a, log_p, upper):
 
     def descent(u):
         """How far the logarithm of the kernel has fallen at u below the peak, and its slope."""
-        return a * expm1mx(-sign * u), -a * sign * torch.expm1(-sign * u)
+        return a * _quick_expm1mx(-sign * u), -a * sign * torch.expm1(-sign * u)
 
     def tail(v, count):
         x = torch.exp(sign * v)
         fallen, tilt = descent(peak - v)
         log_kernel = _log_kernel(a, x) if count == FULL else log_height - fallen
+        if count == NONE:
+            return log_kernel - log_hazard(tilt, x), log_kernel, tilt
         lower, other = _tails(a, x, count, log_kernel)
         return torch.where(upper, other, lower), log_kernel, tilt
 

@@ -47,7 +47,9 @@ class Root(torch.autograd.Function):
     @classmethod
     def backward(cls, ctx, grad):
         root, *arguments = ctx.saved_tensors
-        _, pull, slope = torch.func.vjp(lambda *given: cls.equation(root, *given), *arguments, has_aux=True)
+        _, pull, slope = torch.func.vjp(  # type: ignore[misc]
+            lambda *given: cls.equation(root, *given), *arguments, has_aux=True
+        )
         # a slope that underflowed makes the gradient as large as it can be, not 0 / 0
         return pull(-grad / torch.where(slope == 0, torch.finfo(slope.dtype).tiny, slope))
 
