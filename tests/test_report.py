@@ -45,22 +45,22 @@ def test_scores_are_means_with_their_standard_errors(true):
         "Mean absolute error of the median": (TRUE.median - Y).abs(),
     }.items():
         score = true.scores[""][name]
-        assert score.value == pytest.approx(float(values.mean()), rel=1e-9)
+        assert score.value == pytest.approx(float(values.mean()), rel=1e-6)
         assert score.standard_error == pytest.approx(scipy.stats.sem(values.numpy(), ddof=1), rel=1e-6)
     root = true.scores[""]["Root mean squared error of the mean"]
     draws = np.random.default_rng(0).integers(ROWS, size=(500, ROWS))
     square = (TRUE.mean - Y).square().numpy()
-    assert root.value == pytest.approx(square.mean() ** 0.5)
+    assert root.value == pytest.approx(square.mean() ** 0.5, rel=1e-6)
     assert root.standard_error == pytest.approx((square[draws].mean(1) ** 0.5).std(), rel=0.15)
 
 
 def test_pit_and_coverage_are_those_of_the_rows(true):
     u = TRUE.cdf(Y).numpy()
     frequency = np.histogram(u, 20, (0, 1))[0] / ROWS
-    np.testing.assert_allclose(true.numbers[""]["pit"].frequency, frequency, atol=1e-9)
+    np.testing.assert_allclose(true.numbers[""]["pit"].frequency, frequency, atol=1e-6)
     curve = true.numbers[""]["coverage"]
     held = [(np.abs(2 * u - 1) <= level).mean() for level in curve.level.numpy()]
-    np.testing.assert_allclose(curve.coverage, held, atol=1e-9)
+    np.testing.assert_allclose(curve.coverage, held, atol=1e-6)
     uniformity = true.numbers[""]["uniformity"]
     exact = scipy.stats.kstest(u, "uniform")
     assert uniformity.ks_statistic == pytest.approx(exact.statistic, abs=1 / 2000)
@@ -129,7 +129,7 @@ def test_batches_give_the_figures_of_the_whole():
     whole = evaluate(TRUE, Y, features={"x": X}, group=["even" if k % 2 else "odd" for k in range(ROWS)])
     assert parts.rows == ROWS
     for name, score in whole.scores[""].items():
-        assert parts.scores[""][name].value == pytest.approx(score.value, rel=1e-10)
+        assert parts.scores[""][name].value == pytest.approx(score.value, rel=1e-6)
         assert parts.scores[""][name].standard_error == pytest.approx(score.standard_error, rel=1e-6)
     assert [v.sentence for v in parts.verdicts] == [v.sentence for v in whole.verdicts]
 
@@ -146,7 +146,7 @@ def test_comparison_with_a_baseline():
     result = evaluate(TRUE, Y, baseline=marginal, baseline_name="the marginal fit")
     difference = result.scores[""]["CRPS minus that of the marginal fit"]
     pairs = (TRUE.crps(Y) - marginal.expand((ROWS,)).crps(Y)).numpy()
-    assert difference.value == pytest.approx(pairs.mean())
+    assert difference.value == pytest.approx(pairs.mean(), rel=1e-6)
     assert difference.standard_error == pytest.approx(scipy.stats.sem(pairs, ddof=1), rel=1e-6)
     assert status(result, "against the marginal fit by CRPS") == "good"
     reverse = evaluate(marginal.expand((ROWS,)), Y, baseline=TRUE, baseline_name="the truth")
@@ -154,6 +154,7 @@ def test_comparison_with_a_baseline():
 
 
 def sampled(dist):
+    dist = dist[:600]
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         return dist, dist.sample()
@@ -179,7 +180,7 @@ def test_every_kind_of_target_has_its_report(kind, tmp_path):
     make, names = KINDS[kind]
     dist, y = make()
     result = evaluate(dist, y, out=tmp_path, title="Trees & <leaves>")
-    assert {verdict.status for verdict in result.verdicts} <= {"good", "fair", "note"}, str(result)
+    assert {verdict.status for verdict in result.verdicts} <= {"good", "unclear", "note"}, str(result)
     pictures = {path.stem for path in tmp_path.glob("*.png")}
     assert names <= pictures
     html = (tmp_path / "report.html").read_text("utf-8")
@@ -189,9 +190,10 @@ def test_every_kind_of_target_has_its_report(kind, tmp_path):
     for verdict in result.verdicts:
         assert verdict.sentence.split(" (")[0].replace("'", "&#x27;") in html
     saved = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
-    assert saved["rows"] == ROWS
+    assert saved["rows"] == 600
     assert saved["outputs"].keys() == set(result.outputs)
     for output in saved["outputs"].values():
+        assert output["scores"]
         assert all(score["value"] is not None for score in output["scores"].values())
 
 

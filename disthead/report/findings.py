@@ -11,8 +11,26 @@ from disthead import diagnostics
 from disthead.diagnostics.worm import feature_bins
 from disthead.families.distribution import Distribution
 from disthead.families.vector import draw
+from disthead.metrics import (
+    CRPS,
+    Accuracy,
+    BrierScore,
+    CalibrationError,
+    EnergyScore,
+    KendallTau,
+    MeanAbsoluteError,
+    NegativeLogLikelihood,
+    PairedDifference,
+    PITHistogram,
+    RootMeanSquaredError,
+    Skill,
+    TopKHitRate,
+    Uniformity,
+)
+from disthead.metrics import (
+    Score as ScoreMetric,
+)
 from disthead.report import verdicts
-from disthead.report.stream import Mean, PITHistogram, coverage
 from disthead.report.verdicts import Score, Verdict
 
 __all__ = ["Findings", "Output", "kind_of"]
@@ -57,33 +75,30 @@ class Output:
         self.count = 0
         self.outputs: tuple[str, ...] = ()  # names of the parts of a vector
         self.unanswered: dict[str, str] = {}
-        self.means: dict[str, tuple[Mean, str]] = {}
-        for label, (score, units, root) in SCORES.items():
-            if kind in WANTED[label]:
-                self.means[label] = (Mean(score, root), unit if units == "y" else units)
-        self.pit = PITHistogram() if kind in ("number", "count", "direction") else None
-        self.differences: dict[str, tuple[Mean, str]] = {}
-        self.baselines: dict[str, Mean] = {}
-        for label in COMPARED if has_baseline else ():
-            if label in self.means:
-                score, units = SCORES[label][0], self.means[label][1]
-                self.differences[label] = (
-                    Mean(lambda first, second, y, score=score: score(first, y) - score(second, y)),
-                    units,
-                )
-                self.baselines[label] = Mean(score)
+        self.means: dict[str, ScoreMetric] = {}
+        self.units: dict[str, str] = {}
+        for label, (make, units, kinds) in SCORES.items():
+            if kind in kinds:
+                self.means[label], self.units[label] = make(), unit if units == "y" else units
+        is_number = kind in ("number", "count", "direction")
+        self.pit = PITHistogram() if is_number else None
+        self.confidence = CalibrationError(norm=2, debiased=True) if kind in ("binary", "classes") else None
+        compared = [label for label in COMPARED if label in self.means] if has_baseline else []
+        self.differences = {label: PairedDifference(self.means[label]) for label in compared}
+        self.skills = {label: Skill(self.means[label]) for label in compared if label != LOG_SCORE}
 
     @torch.no_grad()
     def update(self, dist: Distribution, y: Tensor, baseline: Distribution | None) -> None:
         self.count += len(y)
-        for label, (mean, _) in self.means.items():
-            self._ask(label, mean.update, dist, y)
-        if self.pit is not None:
-            self._ask("PIT", self.pit.update, dist, y)
+        metrics = self.means | {"PIT": self.pit, "calibration error": self.confidence}
+        for label, metric in metrics.items():
+            if metric is not None:
+                self._ask(label, metric.update, dist, y)
         if baseline is not None:
-            for label, (mean, _) in self.differences.items():
-                self._ask(label, mean.update, dist, baseline, y)
-                self._ask(label, self.baselines[label].update, baseline, y)
+            for label, difference in self.differences.items():
+                self._ask(label, difference.update, dist, baseline, y)
+            for label, skill in self.skills.items():
+                self._ask(label, lambda skill=skill: skill.update(dist, y, reference=baseline))
 
     def _ask(self, label: str, update: Callable, *arguments) -> None:
         if label in self.unanswered:
@@ -105,16 +120,14 @@ class Output:
     ) -> Findings:
         """Everything, with a sample of the rows for what needs rows."""
         found = Findings(self.name, self.kind, self.unit, unanswered=self.unanswered)
-        for label, (mean, units) in self.means.items():
+        for label, mean in self.means.items():
             if label not in self.unanswered:
-                found.scores[label] = Score(float(mean.compute()), float(mean.standard_error()), units)
-        for label, (mean, units) in self.differences.items():
+                found.scores[label] = self._score(label, mean)
+        for label, paired in self.differences.items():
             if label not in self.unanswered:
-                difference = Score(float(mean.compute()), float(mean.standard_error()), units)
-                found.scores[f"{label} minus that of {baseline_name}"] = difference
-                reference = float(self.baselines[label].compute())
-                skill = difference.value / reference if label != LOG_SCORE and reference else None
-                found.verdicts.append(verdicts.comparison(_lower(label), difference, skill, baseline_name))
+                difference = found.scores[f"{label} minus that of {baseline_name}"] = self._score(label, paired)
+                share = float(self.skills[label].compute()) if label in self.skills else None
+                found.verdicts.append(verdicts.comparison(_lower(label), difference, share, baseline_name))
         nll = found.scores.get(LOG_SCORE)
         if nll and not nll.value < torch.inf:
             sentence = "Outcomes occurred that the model holds to be impossible: its log score is infinite."
@@ -131,15 +144,18 @@ class Output:
         found.verdicts = [Verdict(v.aspect, v.status, v.sentence, self.name) for v in found.verdicts]
         return found
 
+    def _score(self, label: str, metric: Any) -> Score:
+        return Score(float(metric.compute()), float(metric.standard_error()), self.units[label])
+
     def _calibration(self, found: Findings) -> None:
         assert self.pit is not None
-        count, uniformity = self.count, self.pit.uniformity()
+        count, uniformity = self.count, _uniformity(self.pit)
         found.numbers["pit"] = diagnostics.pit_band(self.pit.compute(), count)
-        found.numbers["coverage"] = diagnostics.coverage_curve(LEVELS, coverage(self.pit, LEVELS), count)
+        found.numbers["coverage"] = diagnostics.coverage_curve(LEVELS, _coverage(self.pit, LEVELS), count)
         for level in sorted({0.5, self.level}):
-            observed = float(coverage(self.pit, torch.tensor([level], dtype=torch.float64)))
+            observed = float(_coverage(self.pit, torch.tensor([level], dtype=torch.float64)))
             found.verdicts.append(verdicts.coverage(level, observed, count))
-        above = 1 - float(self.pit.cumulative()[len(self.pit.fine) // 2])
+        above = 1 - float(self.pit.cumulative()[1000])
         found.verdicts.append(verdicts.bias(above, count, self.kind == "direction"))
         found.verdicts.append(verdicts.shape(uniformity.ks_statistic, uniformity.ks_p_value, uniformity.dispersion))
         found.numbers["uniformity"] = uniformity
@@ -252,6 +268,10 @@ class Output:
         found.verdicts.append(
             verdicts.confidence(float(top.values.mean()), float(hit.mean()), error, "The most probable class")
         )
+        if self.confidence is not None and "calibration error" not in self.unanswered:
+            found.scores["Calibration error of the predicted class (debiased)"] = Score(
+                float(self.confidence.compute()), torch.nan
+            )
         found.numbers["confusion"] = diagnostics.confusion(probs, y)
 
     def _ranking(self, found: Findings, dist: Distribution, y: Tensor, generator: torch.Generator) -> None:
@@ -273,12 +293,12 @@ class Output:
 
     def _joint(self, found: Findings, dist: Distribution, y: Tensor, generator: torch.Generator) -> None:
         self._ask("dependence", self._dependence, found, dist, y, generator)
-        pit = PITHistogram(limits=_pre_rank(generator))
+        pit = PITHistogram(joint=True)
         some = torch.randperm(len(y), generator=generator)[:CORP_ROWS]
         self._ask("joint PIT", pit.update, dist[some], y[some])
         if "joint PIT" in self.unanswered:
             return
-        uniformity = pit.uniformity()
+        uniformity = _uniformity(pit)
         found.numbers["joint"] = diagnostics.pit_band(pit.compute(), len(some))
         verdict = verdicts.shape(uniformity.ks_statistic, uniformity.ks_p_value, 1.0)
         sentence = verdict.sentence.replace("PIT histogram", "density ranks of all outputs together")
@@ -301,16 +321,16 @@ def _correlation(each: Distribution, y: Tensor, generator: torch.Generator) -> T
     return torch.corrcoef(torch.special.ndtri(u.clamp(1e-15, 1 - 1e-15)).mT)
 
 
-def _pre_rank(generator: torch.Generator, samples: int = 200) -> Callable:
-    """The rank of log p(y) among those of samples: uniform where the distribution is true (Gneiting et al. 2008)."""
+def _coverage(pit: PITHistogram, levels: Tensor) -> Tensor:
+    """Shares of the central intervals, of levels that are multiples of 0.001."""
+    cumulative = pit.cumulative().cpu()
+    low, high = ((1000 * (1 - levels)).round().long(), (1000 * (1 + levels)).round().long())
+    return cumulative[high] - cumulative[low]
 
-    def limits(dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
-        drawn = dist.log_prob(draw(dist, samples, generator))
-        own = dist.log_prob(y)
-        below, upto = (drawn < own).double().sum(0), (drawn <= own).double().sum(0) + 1
-        return below / (samples + 1), upto / (samples + 1)
 
-    return limits
+def _uniformity(pit: PITHistogram) -> Uniformity:
+    found = pit.uniformity()
+    return found[0] if isinstance(found, list) else found
 
 
 def _inside(dist: Distribution, y: Tensor, level: float, generator: torch.Generator) -> Tensor:
@@ -335,49 +355,21 @@ def _lower(label: str) -> str:
     return label if label.startswith("CRPS") else label[0].lower() + label[1:]
 
 
-def _absolute_error(dist: Distribution, y: Tensor) -> Tensor:
-    return (dist.median - y).abs()
-
-
-def _kendall(dist: Distribution, y: Tensor) -> Tensor:
-    """Share of concordant minus discordant pairs of the ranked items, for each row."""
-    place = dist.mode.argsort(-1).gather(-1, y.clamp(min=0).long()).double()
-    ranked = (y >= 0).double()
-    order = (place.unsqueeze(-1) - place.unsqueeze(-2)).sign()
-    size = y.shape[-1]
-    upper = torch.ones(size, size, dtype=torch.float64, device=y.device).triu(1)
-    pairs = ranked.unsqueeze(-1) * ranked.unsqueeze(-2) * upper
-    return -(order * pairs).sum((-1, -2)) / pairs.sum((-1, -2)).clamp(min=1)
-
-
 LOG_SCORE = "Negative log-likelihood"
 COMPARED = (LOG_SCORE, "CRPS", "Energy score", "Brier score")
-# label -> per-row score, unit ("y" for that of the target), whether the root of the mean is reported
-SCORES: dict[str, tuple[Callable[..., Tensor], str, bool]] = {
-    LOG_SCORE: (lambda dist, y: -dist.log_prob(y), "nats", False),
-    "CRPS": (lambda dist, y: dist.crps(y), "y", False),
-    "Energy score": (
-        lambda dist, y: dist.energy_score(y, generator=torch.Generator(dist.device).manual_seed(0)),
-        "y",
-        False,
+# label -> metric, unit ("y" for that of the target), the kinds of target it is for
+SCORES: dict[str, tuple[Callable[[], ScoreMetric], str, tuple[str, ...]]] = {
+    LOG_SCORE: (
+        NegativeLogLikelihood,
+        "nats",
+        ("number", "count", "direction", "binary", "classes", "ranking", "vector"),
     ),
-    "Mean absolute error of the median": (_absolute_error, "y", False),
-    "Root mean squared error of the mean": (lambda dist, y: (dist.mean - y).square(), "y", True),
-    "Mean angular error": (lambda dist, y: _angle(dist.mean - y).abs(), "rad", False),
-    "Brier score": (lambda dist, y: dist.brier(y), "", False),
-    "Accuracy": (lambda dist, y: (dist.mode == y).double(), "", False),
-    "Kendall's tau": (_kendall, "", False),
-    "First place right": (lambda dist, y: (dist.mode[..., 0] == y[..., 0]).double(), "", False),
-}
-WANTED: dict[str, tuple[str, ...]] = {
-    LOG_SCORE: ("number", "count", "direction", "binary", "classes", "ranking", "vector"),
-    "CRPS": ("number", "count", "direction"),
-    "Energy score": ("vector",),
-    "Mean absolute error of the median": ("number", "count"),
-    "Root mean squared error of the mean": ("number", "count"),
-    "Mean angular error": ("direction",),
-    "Brier score": ("binary", "classes"),
-    "Accuracy": ("binary", "classes"),
-    "Kendall's tau": ("ranking",),
-    "First place right": ("ranking",),
+    "CRPS": (CRPS, "y", ("number", "count", "direction")),
+    "Energy score": (EnergyScore, "y", ("vector",)),
+    "Mean absolute error of the median": (MeanAbsoluteError, "y", ("number", "count", "direction")),
+    "Root mean squared error of the mean": (RootMeanSquaredError, "y", ("number", "count", "direction")),
+    "Brier score": (BrierScore, "", ("binary", "classes")),
+    "Accuracy": (Accuracy, "", ("binary", "classes")),
+    "Kendall's tau": (KendallTau, "", ("ranking",)),
+    "First place right": (lambda: TopKHitRate(1), "", ("ranking",)),
 }
