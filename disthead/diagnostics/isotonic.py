@@ -41,10 +41,12 @@ def isotonic_quantile(y: Tensor, level: float) -> Tensor:
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level}.")
     y = torch.as_tensor(y)
-    values, rank = y.reshape(-1).unique(return_inverse=True)
-    rows = y[..., 0].numel() if y.numel() else 0
-    problem = torch.arange(rows, device=y.device).repeat_interleave(y.shape[-1])
-    first, last = torch.zeros_like(rank), torch.full_like(rank, len(values) - 1)
+    if y.numel() == 0:
+        return y.clone()
+    values, order = y.sort(dim=-1, stable=True)
+    rank = order.argsort(dim=-1).reshape(-1)
+    problem = torch.arange(y[..., 0].numel(), device=y.device).repeat_interleave(y.shape[-1])
+    first, last = torch.zeros_like(rank), torch.full_like(rank, y.shape[-1] - 1)
     ones = torch.ones_like(rank, dtype=torch.float64)
     while bool((first < last).any()):
         middle = (first + last) // 2
@@ -52,7 +54,7 @@ def isotonic_quantile(y: Tensor, level: float) -> Tensor:
         above = (rank > middle).double()
         beyond = _pool(above, ones, _runs(problem, first)) > 1 - level + 1e-12
         first, last = torch.where(beyond, torch.minimum(middle + 1, last), first), torch.where(beyond, last, middle)
-    return values[first].reshape(y.shape)
+    return values.gather(-1, first.reshape(y.shape))
 
 
 def _runs(*labels: Tensor) -> Tensor:
