@@ -105,12 +105,14 @@ def test_verdicts_of_a_true_model_are_seldom_wrong():
 def test_a_large_sample_does_not_make_a_hair_a_fault():
     assert verdicts.coverage(0.9, 0.898, 1e7).status == "good"
     assert "does not matter" in verdicts.coverage(0.9, 0.898, 1e7).sentence
-    assert verdicts.shape(0.01, 0.0, 1.0).status == "good"
+    assert verdicts.shape(0.01, 0.0, 1.0, 1e7).status == "good"
     assert verdicts.bias(0.505, 1e7).status == "good"
 
 
 def test_a_small_sample_is_not_called_good():
     assert verdicts.coverage(0.9, 0.9, 30).status == "unclear"
+    assert verdicts.bias(0.5, 30).status == "unclear"
+    assert verdicts.shape(0.05, 0.9, 1.0, 30).status == "unclear"
 
 
 def test_the_sentence_of_the_issue():

@@ -153,7 +153,7 @@ def evaluate(
     >>> dist = get_family("normal").distribution(loc=torch.zeros(4000), scale=1.0)
     >>> result = evaluate(dist, y)
     >>> print(result.verdicts[1].sentence)
-    The 90 % intervals held 89.7 % of the outcomes (standard error 0.5 %): as promised.
+    The 90 % intervals held 90.2 % of the outcomes (standard error 0.5 %): as promised.
     """
     if isinstance(dist, Distribution):
         if y is None:

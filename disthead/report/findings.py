@@ -157,7 +157,9 @@ class Output:
             found.verdicts.append(verdicts.coverage(level, observed, count))
         above = 1 - float(self.pit.cumulative()[1000])
         found.verdicts.append(verdicts.bias(above, count, self.kind == "direction"))
-        found.verdicts.append(verdicts.shape(uniformity.ks_statistic, uniformity.ks_p_value, uniformity.dispersion))
+        found.verdicts.append(
+            verdicts.shape(uniformity.ks_statistic, uniformity.ks_p_value, uniformity.dispersion, count)
+        )
         found.numbers["uniformity"] = uniformity
 
     def _rows_of_numbers(
@@ -176,8 +178,9 @@ class Output:
             found.verdicts.append(verdicts.sharp(found.numbers["sharpness"], self.unit))
 
         def spread() -> None:
+            bins = max(1, min(10, len(y) // 50))  # fewer rows do not show the error of their own mean square
             error = _angle(dist.mean - y) if is_direction else dist.mean - y
-            found.numbers["spread_skill"] = diagnostics.spread_skill(error, dist.stddev)
+            found.numbers["spread_skill"] = diagnostics.spread_skill(error, dist.stddev, bins)
             found.verdicts.append(verdicts.honest_spread(found.numbers["spread_skill"]))
             found.numbers["sparsification"] = diagnostics.sparsification(error.abs(), dist.stddev)
             found.verdicts.append(verdicts.informative(found.numbers["sparsification"]))
@@ -300,7 +303,7 @@ class Output:
             return
         uniformity = _uniformity(pit)
         found.numbers["joint"] = diagnostics.pit_band(pit.compute(), len(some))
-        verdict = verdicts.shape(uniformity.ks_statistic, uniformity.ks_p_value, 1.0)
+        verdict = verdicts.shape(uniformity.ks_statistic, uniformity.ks_p_value, 1.0, len(some))
         sentence = verdict.sentence.replace("PIT histogram", "density ranks of all outputs together")
         sentence = sentence.replace(", dispersion 1.00 where 1 is right", "")
         if verdict.status in ("fair", "poor"):

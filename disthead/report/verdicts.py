@@ -105,7 +105,7 @@ def bias(above: float, count: float, is_circular: bool = False) -> Verdict:
     return Verdict("bias", "good", f"{seen}: no bias.")
 
 
-def shape(distance: float, p_value: float, dispersion: float) -> Verdict:
+def shape(distance: float, p_value: float, dispersion: float, count: float) -> Verdict:
     """Whether the PIT is uniform: Kolmogorov and Smirnov's distance is the largest error of any predicted probability."""
     seen = (
         f"Predicted probabilities are off by at most {_percent(distance)} (PIT histogram, p = {_p(p_value)}, "
@@ -113,6 +113,13 @@ def shape(distance: float, p_value: float, dispersion: float) -> Verdict:
     )
     size = _size(2 * distance)
     if p_value >= CHANCE:
+        hidden = 1.63 / math.sqrt(count)  # the distance that has a p-value of 0.01
+        if _size(2 * hidden) in ("clearly", "far"):
+            return Verdict(
+                "shape",
+                "unclear",
+                f"{seen}: no more than chance, but {count:,.0f} rows hide errors up to {hidden:.0%}.",
+            )
         return Verdict("shape", "good", f"{seen}: no more than chance.")
     if not size:
         return Verdict("shape", "good", f"{seen}: more than chance, but too little to matter.")
@@ -138,6 +145,8 @@ def informative(numbers: Sparsification, error: str = "mean absolute error") -> 
         return Verdict(aspect, "good", f"{seen}: the predicted spread tells sure predictions from unsure ones.")
     if numbers.gain < -_critical() * numbers.standard_error:
         return Verdict(aspect, "poor", f"{seen}: the model is least sure where it is most right.")
+    if numbers.gain > 0.1 and _critical() * numbers.standard_error > 0.1:
+        return Verdict(aspect, "unclear", f"{seen}: it seems to help, but there are too few rows to be sure.")
     return Verdict(
         aspect,
         "note",
