@@ -123,15 +123,14 @@ class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override
 
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
-        base = self.base.log_prob(y)
-        z = self._z(y)
+        """log f(y) + log h'(z) + (z^2 - h(z)^2) / 2; on an end of the support, where z is infinite, that of the number next to it."""
+        lower, upper = self.support_limits()
+        y = torch.where((y == lower) | (y == upper), self._inside(y), y)
+        base, z = self.base.log_prob(y), self._z(y)
         inside = z.isfinite()
-        z = torch.where(inside, z, torch.where(z > 0, _FAR, -_FAR))
+        z = torch.where(inside, z, 0.0)
         x = self._warped(z)
-        value = base + self._log_slope(z) + 0.5 * (z - x) * (z + x)
-        # On the edge of the support the factor h'(z) phi(h(z)) / phi(z) goes to infinity or to zero.
-        edge = torch.where(x.abs() == z.abs(), base, torch.where(x.abs() < z.abs(), torch.inf, -torch.inf))
-        return torch.where(inside, value, torch.where(base.isfinite(), edge, base))
+        return torch.where(inside, base + self._log_slope(z) + 0.5 * (z - x) * (z + x), base)
 
     def _z(self, y: Tensor) -> Tensor:
         return probit(self.base.log_cdf(y), self.base.log_survival(y))

@@ -26,10 +26,13 @@ class ScaleCalibration(Recalibration):
       of its own.
     - On part of the line and for counts, where that would leave the support, the same on the probit scale: the cdf F
       becomes Phi((Phi^-1(F) - c) / scale + scale c). It agrees with the above for a normal distribution and keeps the
-      support; c = Phi^-1(F(mean)) makes it keep the mean, nearly.
+      support. It keeps the median with c = 0 and, nearly, the mean with c = Phi^-1(F(mean)), whichever of the two
+      the rows find more probable.
     - Directions: the concentration is divided by scale^2.
 
-    After `fit`, `scale` has shape (), or event_shape for several outputs.
+    After `fit`, `scale` and `keeps_mean` have shape (), or event_shape for several outputs. For counts with a mean below
+    about 20 and twice its variance or more, one number is not enough: the negative_binomial family, or
+    `QuantileRecalibration`, also gets the skew right.
 
     >>> from disthead.families import Normal
     >>> y = torch.randn(1000, generator=torch.Generator().manual_seed(0))
@@ -39,10 +42,11 @@ class ScaleCalibration(Recalibration):
     """
 
     scale: Tensor
+    keeps_mean: Tensor
 
     def __init__(self):
         super().__init__()
-        self._learned("scale")
+        self._learned("scale", "keeps_mean")
 
     def _check_kind(self, dist: Distribution) -> None:
         _refuse_classes(self, dist)
@@ -52,13 +56,22 @@ class ScaleCalibration(Recalibration):
             dist, y = dist.base, dist._to_base(y)
         if isinstance(dist, (Continuous, Discrete)):
             dist = dist._in_double()
-        centre = _centre(dist)
+        centre = _centre(dist).detach()
+        start = self._start(dist, y)
 
-        def loss(log_scale: Tensor) -> Tensor:
-            return -_scaled(dist, log_scale.exp(), centre).log_prob(y).mean(0).sum()
+        def fit(centre: Tensor) -> tuple[Tensor, Tensor]:
+            def losses(log_scale: Tensor) -> Tensor:
+                return -_scaled(dist, log_scale.exp(), centre).log_prob(y).mean(0)
 
-        (log_scale,) = minimise(loss, self._start(dist, y))
-        self.scale = log_scale.exp()
+            (log_scale,) = minimise(lambda log_scale: losses(log_scale).sum(), start)
+            return log_scale.exp(), losses(log_scale).detach()
+
+        self.scale, loss = fit(centre)
+        self.keeps_mean = torch.ones_like(self.scale)
+        if isinstance(dist, (Continuous, Discrete)) and not _on_whole_line(dist):
+            other_scale, other_loss = fit(torch.zeros_like(centre))
+            self.keeps_mean = (loss <= other_loss).to(self.scale.dtype)
+            self.scale = torch.where(loss <= other_loss, self.scale, other_scale)
 
     @staticmethod
     def _start(dist: Distribution, y: Tensor) -> Tensor:
@@ -69,7 +82,7 @@ class ScaleCalibration(Recalibration):
         return 0.5 * z.square().mean(0).clamp(min=1e-12).log()
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
-        return _scaled(dist, self.scale)
+        return _scaled(dist, self.scale, keeps_mean=self.keeps_mean)
 
 
 def _on_whole_line(dist: Distribution) -> bool:
@@ -91,9 +104,11 @@ def _centre(dist: Distribution) -> Tensor:
     return torch.zeros(dist.batch_shape, dtype=torch.float64, device=dist.device)
 
 
-def _scaled(dist: Distribution, scale: Tensor, centre: Tensor | None = None) -> Distribution:
+def _scaled(
+    dist: Distribution, scale: Tensor, centre: Tensor | None = None, keeps_mean: Tensor | float = 1.0
+) -> Distribution:
     if isinstance(dist, Affine):
-        return Affine(_scaled(dist.base, scale), dist.loc, dist.scale)
+        return Affine(_scaled(dist.base, scale, centre, keeps_mean), dist.loc, dist.scale)
     if isinstance(dist, VonMises):
         log_concentration = dist.log_concentration - 2 * scale.log().to(dist.dtype)
         return VonMises(dist.loc, log_concentration=log_concentration)
@@ -101,7 +116,7 @@ def _scaled(dist: Distribution, scale: Tensor, centre: Tensor | None = None) -> 
     if _on_whole_line(dist):
         scale = scale.to(dist.dtype)
         return dist.affine(centre.to(dist.dtype) * (1 - scale), scale)
-    return recalibrated(dist, Stretch(scale.double(), centre))
+    return recalibrated(dist, Stretch(scale.double(), centre * keeps_mean))
 
 
 class QuantileRecalibration(Recalibration):
