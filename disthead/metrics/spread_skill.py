@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from disthead.diagnostics.uncertainty import SpreadSkill as SpreadSkillBins
 from disthead.families.distribution import Distribution
 
 __all__ = ["SpreadSkill"]
@@ -17,8 +16,8 @@ _PER_OCTAVE, _OCTAVES = 16, 64  # stddevs from 2^-64 to 2^64, told apart by 4 %
 class SpreadSkill(Metric):
     """Root mean squared error of the mean against the predicted standard deviation, in bins of about equal numbers of rows.
 
-    `compute()` gives a `disthead.diagnostics.SpreadSkill`: spread, error, standard error and count of each bin. The two
-    agree in every bin of an honest forecast. Source: Fortin et al. 2014, and earlier.
+    `compute()` gives a dictionary: spread, error, standard_error and count of each bin. Spread and error agree in every bin
+    of an honest forecast. Source: Fortin et al. 2014, and earlier.
 
     Args:
         bins: how many at most; rows whose stddevs differ by less than 4 % stay together.
@@ -46,7 +45,7 @@ class SpreadSkill(Metric):
         rows = torch.stack([torch.ones_like(square), stddev.square(), square, square.square()], -1)
         self.sums = self.sums.index_add(0, place, rows)
 
-    def compute(self) -> SpreadSkillBins:
+    def compute(self) -> dict[str, Tensor]:
         sums = self.sums[self.sums[:, 0] > 0]
         share = (sums[:, 0].cumsum(0) - sums[:, 0] / 2) / sums[:, 0].sum()
         bin_ = (share * self.bins).long().clamp(max=self.bins - 1)
@@ -55,15 +54,18 @@ class SpreadSkill(Metric):
         count, variance, square, fourth = sums.new_zeros(size, 4).index_add(0, bin_, sums).unbind(-1)
         error = (square / count).sqrt()
         noise = ((fourth / count - (square / count).square()).clamp(min=0) / (count - 1).clamp(min=1)).sqrt()
-        return SpreadSkillBins(
-            (variance / count).sqrt(), error, torch.where(error > 0, noise / (2 * error), 0.0), count
-        )
+        return {
+            "spread": (variance / count).sqrt().float(),
+            "error": error.float(),
+            "standard_error": torch.where(error > 0, noise / (2 * error), 0.0).float(),
+            "count": count.float(),
+        }
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Error against spread with the line on which they agree; returns (figure, ax)."""
         import matplotlib.pyplot as plt
 
-        from disthead import plots
+        from disthead import diagnostics, plots
 
         ax = plt.figure(figsize=(4, 4)).add_subplot() if ax is None else ax
-        return ax.figure, plots.spread_skill(ax, self.compute() if val is None else val)
+        return ax.figure, plots.spread_skill(ax, diagnostics.SpreadSkill(**(self.compute() if val is None else val)))
