@@ -1,9 +1,11 @@
 """Pictures, checked without pixels."""
 
 import matplotlib
+import pytest
 import torch
 
 import disthead as dh
+from disthead import diagnostics, plots
 from disthead.plots import prediction_band
 
 matplotlib.use("Agg")
@@ -25,3 +27,66 @@ def test_prediction_band_draws_the_quantiles_in_the_order_of_x():
     assert abs(wide[:, 1].min() - float(lower.min())) < 1e-5
     assert abs(wide[:, 1].max() - float(upper.max())) < 1e-5
     plt.close(figure)
+
+
+def test_every_picture_has_labels_and_no_text_outside_the_figure(tmp_path):
+    x = torch.rand(300, generator=torch.Generator().manual_seed(0))
+    y = 3 * x + torch.randn(300, generator=torch.Generator().manual_seed(1))
+    dist = dh.get_family("normal").distribution(loc=3 * x, scale=0.5 + x)
+    counts = torch.poisson(5 * x, generator=torch.Generator().manual_seed(2))
+    level = torch.tensor([0.5, 0.9])
+    drawings = {
+        "pit": lambda ax: plots.pit_histogram(ax, diagnostics.pit_band(torch.full((20,), 0.05), 300)),
+        "coverage": lambda ax: plots.coverage_curve(ax, diagnostics.coverage_curve(level, level, 300)),
+        "reliability": lambda ax: plots.reliability_diagram(ax, diagnostics.exceedance_reliability(dist, y, 1.0)),
+        "quantile": lambda ax: plots.reliability_diagram(ax, diagnostics.quantile_reliability(dist, y, 0.9, 20)),
+        "worm": lambda ax: plots.worm_plot(ax, diagnostics.worm(dist, y)),
+        "rows": lambda ax: plots.interval_chart(ax, dist[:40], y[:40], unit="km"),
+        "spread": lambda ax: plots.spread_skill(ax, diagnostics.spread_skill(dist.mean - y, dist.stddev)),
+        "dropping": lambda ax: plots.sparsification(ax, diagnostics.sparsification((dist.mean - y).abs(), dist.stddev)),
+        "sharpness": lambda ax: plots.sharpness(ax, diagnostics.sharpness(dist, y)),
+        "groups": lambda ax: plots.coverage_by_group(ax, {"a very long name of a group": (0.8, 90.0)}, 0.9),
+        "rootogram": lambda ax: plots.hanging_rootogram(
+            ax, diagnostics.rootogram(dh.get_family("poisson").distribution(rate=5 * x), counts)
+        ),
+        "confusion": lambda ax: plots.confusion_matrix(
+            ax, diagnostics.confusion(torch.rand(300, 3), torch.zeros(300)), ["short", "a longer name", "z"]
+        ),
+    }
+    for name, draw in drawings.items():
+        figure = plt.figure(figsize=(5.6, 4.2), layout="constrained")
+        ax = draw(figure.add_subplot())
+        figure.savefig(tmp_path / f"{name}.png")
+        assert ax.get_xlabel(), name
+        assert ax.get_title(loc="left"), name
+        renderer = figure.canvas.get_renderer()
+        for text in (ax.xaxis.label, ax.yaxis.label, *ax.texts):
+            box = text.get_window_extent(renderer)
+            assert box.x0 >= -1, (name, text)
+            assert box.x1 <= figure.bbox.width + 1, (name, text)
+        plt.close(figure)
+
+
+def test_colours_are_those_that_any_eye_tells_apart():
+    okabe_ito = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
+    from disthead.plots import style
+
+    used = {value for value in vars(style).values() if isinstance(value, str) and value.startswith("#")}
+    used -= {style.GREY}
+    assert used <= okabe_ito
+
+
+def test_reliability_draws_the_isotonic_fit():
+    forecast = torch.tensor([0.1, 0.1, 0.4, 0.9])
+    numbers = diagnostics.reliability(forecast, torch.tensor([0, 1, 0, 1]), resamples=20)
+    ax = plots.reliability_diagram(plt.figure().add_subplot(), numbers)
+    drawn = next(line for line in ax.lines if line.get_label() == "what happened")
+    assert drawn.get_ydata().tolist() == numbers.recalibrated.tolist()
+    plt.close("all")
+
+
+def test_rose_needs_a_polar_axis():
+    dist = dh.get_family("von_mises").distribution(loc=torch.zeros(8), concentration=1.0)
+    with pytest.raises(ValueError, match="projection='polar'"):
+        plots.rose_plot(plt.figure().add_subplot(), diagnostics.rose(dist, torch.zeros(8)))
+    plt.close("all")

@@ -206,7 +206,9 @@ def coverage_by_group(
     ax.xaxis.set_major_locator(MaxNLocator(5))
     percent(ax.xaxis)
     ax.margins(x=0.08)
-    frame(ax, title, f"share inside the {100 * level:g} % interval (grey: chance, 95 %)", "")
+    frame(ax, title, "", "")
+    # Long names leave little room: the label grows to the left.
+    ax.set_xlabel(f"share inside the {100 * level:g} % interval (grey: chance, 95 %)", loc="right")
     return ax
 
 

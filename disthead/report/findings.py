@@ -226,7 +226,8 @@ class Output:
         groups: Sequence[str] | None,
         generator: torch.Generator,
     ) -> None:
-        inside = _inside(dist, y, self.level, generator)
+        u = dist.pit(y, generator=generator).double()
+        inside, above = ((2 * u - 1).abs() <= self.level).double(), (u > 0.5).double()
         if groups is not None:
             labels = sorted(set(groups))
             index = {label: torch.tensor([k for k, g in enumerate(groups) if g == label]) for label in labels}
@@ -234,16 +235,13 @@ class Output:
             if rates:
                 found.numbers["groups"] = rates
                 found.verdicts.append(verdicts.by_group(rates, self.level, "group"))
-        by_feature = {
-            name: {label: (float(inside[rows].mean()), float(len(rows))) for label, rows in feature_bins(x, 4, name)}
-            for name, x in features.items()
-        }
+                found.verdicts.append(verdicts.bias_by_group(_rates(index, above), "group"))
+        bins = {name: dict(feature_bins(x, 4, name)) for name, x in features.items()}
+        by_feature = {name: rates for name, index in bins.items() if (rates := _rates(index, inside))}
         if by_feature:
-            found.verdicts.append(
-                verdicts.by_group(
-                    {k: v for part in by_feature.values() for k, v in part.items()}, self.level, "feature"
-                )
-            )
+            every = {label: rows for index in bins.values() for label, rows in index.items()}
+            found.verdicts.append(verdicts.by_group(_rates(every, inside), self.level, "feature"))
+            found.verdicts.append(verdicts.bias_by_group(_rates(every, above), "feature"))
 
             def distance(name: str) -> float:
                 return max(abs(rate - self.level) * rows**0.5 for rate, rows in by_feature[name].values())
@@ -336,13 +334,8 @@ def _uniformity(pit: PITHistogram) -> Uniformity:
     return found[0] if isinstance(found, list) else found
 
 
-def _inside(dist: Distribution, y: Tensor, level: float, generator: torch.Generator) -> Tensor:
-    """1 where the central interval of the (randomised) PIT holds y."""
-    u = dist.pit(y, generator=generator).double()
-    return ((2 * u - 1).abs() <= level).double()
-
-
 def _rates(index: Mapping[str, Tensor], inside: Tensor) -> dict[str, tuple[float, float]]:
+    """label -> (share, rows), of groups that are large enough to say something."""
     return {
         label: (float(inside[rows].mean()), float(len(rows)))
         for label, rows in index.items()

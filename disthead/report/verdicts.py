@@ -194,6 +194,25 @@ def by_group(coverages: dict[str, tuple[float, float]], level: float, name: str)
     return Verdict(aspect, "fair" if size == "slightly" else "poor", f"{seen}: {size} too {kind} there.")
 
 
+def bias_by_group(shares: dict[str, tuple[float, float]], name: str) -> Verdict:
+    """Whether outcomes lie above the predicted median as often as below in every group, shares by label with their rows."""
+    aspect = f"bias by {name}"
+    sizes = {label: (share - 0.5) * 2 * math.sqrt(rows) for label, (share, rows) in shares.items()}
+    worst = max(sizes, key=lambda label: abs(sizes[label]))
+    share, rows = shares[worst]
+    seen = (
+        f"Of {len(shares)} groups by {name}, {worst} is the worst: {_percent(share, 0.5 / math.sqrt(rows))} of "
+        f"{rows:,.0f} outcomes were above the predicted median"
+    )
+    shift = _ndtri(min(max(share, 0.5 / rows), 1 - 0.5 / rows))
+    size = _size(abs(shift))
+    if abs(sizes[worst]) <= _critical(len(shares)) or not size:
+        return Verdict(aspect, "good", f"{seen}, which chance explains.")
+    kind = "low" if share > 0.5 else "high"
+    sentence = f"{seen}: predictions are {size} too {kind} there, by about {abs(shift):.2f} of the predicted spread."
+    return Verdict(aspect, "fair" if size == "slightly" else "poor", sentence)
+
+
 def sharp(numbers: Sharpness, unit: str = "") -> Verdict:
     """How wide the intervals are, beside one interval for all rows. No fault and no merit by itself."""
     width = float(numbers.width.mean())
