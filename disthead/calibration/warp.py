@@ -49,8 +49,8 @@ class Warp(ABC):
 class Stretch(Warp):
     """h(z) = (z - centre) / scale + scale * centre: a normal distribution with `scale` times its spread where centre is 0.
 
-    The median stays where centre is 0. With centre = Phi^-1(F(mean)) the mean stays: exactly for a log-normal distribution, and for a gamma distribution as far
-    as its cube root is normal (Wilson and Hilferty 1931).
+    The median stays where centre is 0. With centre = Phi^-1(F(mean)) the mean stays: exactly for a log-normal
+    distribution, and for a gamma distribution as far as its cube root is normal (Wilson and Hilferty 1931).
     """
 
     scale: Tensor
