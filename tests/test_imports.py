@@ -16,10 +16,10 @@ LAYERS = [
     ("head",),
     ("losses",),
     ("decision", "explanation", "metrics", "calibration", "diagnostics", "surface"),
-    ("prediction",),
-    ("training",),
     ("plots",),
     ("report",),
+    ("prediction",),
+    ("training",),
     ("cli", "export", "__main__", "__init__"),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

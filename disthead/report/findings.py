@@ -24,6 +24,7 @@ from disthead.metrics import (
     PITHistogram,
     RootMeanSquaredError,
     Skill,
+    SpreadSkill,
     TopKHitRate,
     Uniformity,
 )
@@ -82,6 +83,7 @@ class Output:
                 self.means[label], self.units[label] = make(), unit if units == "y" else units
         is_number = kind in ("number", "count", "direction")
         self.pit = PITHistogram() if is_number else None
+        self.spread = SpreadSkill() if is_number else None
         self.confidence = CalibrationError(norm=2, debiased=True) if kind in ("binary", "classes") else None
         compared = [label for label in COMPARED if label in self.means] if has_baseline else []
         self.differences = {label: PairedDifference(self.means[label]) for label in compared}
@@ -90,7 +92,7 @@ class Output:
     @torch.no_grad()
     def update(self, dist: Distribution, y: Tensor, baseline: Distribution | None) -> None:
         self.count += len(y)
-        metrics = self.means | {"PIT": self.pit, "calibration error": self.confidence}
+        metrics = self.means | {"PIT": self.pit, "spread": self.spread, "calibration error": self.confidence}
         for label, metric in metrics.items():
             if metric is not None:
                 self._ask(label, metric.update, dist, y)
@@ -161,6 +163,12 @@ class Output:
             verdicts.shape(uniformity.ks_statistic, uniformity.ks_p_value, uniformity.dispersion, count)
         )
         found.numbers["uniformity"] = uniformity
+        if self.spread is not None and "spread" not in self.unanswered:
+            self.spread.bins = max(1, min(10, count // 50))  # fewer rows do not show how far their mean square strays
+            # torchmetrics makes a number of a single bin
+            bins = {name: values.reshape(-1) for name, values in self.spread.compute().items()}
+            found.numbers["spread_skill"] = diagnostics.SpreadSkill(**bins)
+            found.verdicts.append(verdicts.honest_spread(found.numbers["spread_skill"]))
 
     def _rows_of_numbers(
         self,
@@ -177,11 +185,8 @@ class Output:
             found.numbers["sharpness"] = diagnostics.sharpness(dist, y, self.level)
             found.verdicts.append(verdicts.sharp(found.numbers["sharpness"], self.unit))
 
-        def spread() -> None:
-            bins = max(1, min(10, len(y) // 50))  # fewer rows do not show the error of their own mean square
+        def order() -> None:
             error = _angle(dist.mean - y) if is_direction else dist.mean - y
-            found.numbers["spread_skill"] = diagnostics.spread_skill(error, dist.stddev, bins)
-            found.verdicts.append(verdicts.honest_spread(found.numbers["spread_skill"]))
             found.numbers["sparsification"] = diagnostics.sparsification(error.abs(), dist.stddev)
             found.verdicts.append(verdicts.informative(found.numbers["sparsification"]))
 
@@ -207,7 +212,7 @@ class Output:
                 found.numbers["quantile"] = diagnostics.quantile_reliability(dist[some], y[some], q, 120, generator)
 
         # A circle has neither an end to exceed nor a first and a last row.
-        asked = [widths, spread] if is_direction else [widths, spread, rows, corp]
+        asked = [widths, order] if is_direction else [widths, order, rows, corp]
         for ask in asked:
             self._ask(ask.__name__, ask)
         if self.kind == "count":
