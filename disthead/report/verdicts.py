@@ -184,7 +184,7 @@ def by_group(coverages: dict[str, tuple[float, float]], level: float, name: str)
     rate, rows = coverages[worst]
     error = math.sqrt(max(rate * (1 - rate), 0.25 / rows) / rows)
     seen = (
-        f"Of {len(coverages)} groups by {name}, {worst} is the worst: its {_percent(level)} intervals held "
+        f"Of {len(coverages)} {_groups(name)}, {worst} is the worst: its {_percent(level)} intervals held "
         f"{_percent(rate, error)} of {rows:,.0f} outcomes"
     )
     size = _size(abs(math.log(_widening(level, rate, rows))))
@@ -201,7 +201,7 @@ def bias_by_group(shares: dict[str, tuple[float, float]], name: str) -> Verdict:
     worst = max(sizes, key=lambda label: abs(sizes[label]))
     share, rows = shares[worst]
     seen = (
-        f"Of {len(shares)} groups by {name}, {worst} is the worst: {_percent(share, 0.5 / math.sqrt(rows))} of "
+        f"Of {len(shares)} {_groups(name)}, {worst} is the worst: {_percent(share, 0.5 / math.sqrt(rows))} of "
         f"{rows:,.0f} outcomes were above the predicted median"
     )
     shift = _ndtri(min(max(share, 0.5 / rows), 1 - 0.5 / rows))
@@ -326,3 +326,7 @@ def _se(error: float) -> str:
 
 def _p(p_value: float) -> str:
     return f"{p_value:.2g}" if p_value >= 1e-4 else "below 0.0001"
+
+
+def _groups(name: str) -> str:
+    return "groups" if name == "group" else f"ranges of a {name}"
