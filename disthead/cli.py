@@ -5,6 +5,8 @@ disthead explain NAME                 what a family assumes, when it breaks, wha
 disthead fit --config FILE            train; any key of the configuration can be overridden
 disthead validate|test --ckpt_path FILE [--data.path FILE]
 disthead predict --ckpt_path FILE --data.path FILE --out predictions.parquet
+disthead evaluate --ckpt FILE --data.path FILE --out report      verdicts, scores and pictures
+disthead recalibrate --ckpt FILE --method NAME --out FILE        a checkpoint with honest intervals
 """
 
 import os
@@ -69,6 +71,18 @@ def _train(arguments: Sequence[str]) -> None:
     run(arguments)
 
 
+def _evaluate(arguments: Sequence[str]) -> None:
+    from disthead.training.checkpoints import run_evaluate
+
+    run_evaluate(arguments)
+
+
+def _recalibrate(arguments: Sequence[str]) -> None:
+    from disthead.training.checkpoints import run_recalibrate
+
+    run_recalibrate(arguments)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "families": show_families,
     "explain": explain,
@@ -76,4 +90,6 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "validate": _train,
     "test": _train,
     "predict": _train,
+    "evaluate": _evaluate,
+    "recalibrate": _recalibrate,
 }

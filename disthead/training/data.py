@@ -161,6 +161,11 @@ class TabularDataModule(lightning.LightningDataModule):
             raise DataError(f"there are no rows for {name}: raise {name}_size, or give {name}_path.")
         return Part(self._table("main", name), index)
 
+    def frame(self, name: str) -> "DataFrame":
+        """The rows of a part as they are in the table, with columns that the model does not use, in the order of `part`."""
+        source = name if self._sources.get(name) is not None else "main"
+        return self._frame(source).iloc[self.part(name).rows.numpy()]
+
     def has(self, name: str) -> bool:
         """Whether there are rows for this part."""
         if self._sources.get(name) is not None or name == "predict":

@@ -1,5 +1,6 @@
 """`DistributionModule`: a backbone and a distribution head, trained by Lightning."""
 
+import contextlib
 import inspect
 import warnings
 import zipfile
@@ -12,14 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from disthead.calibration import Recalibration, rebuild
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, _table, get_family
 from disthead.head import DistributionHead
 from disthead.losses import nll, reduce
+from disthead.metrics import RowMean
 from disthead.training.backbone import TIMING, build, multilayer_perceptron, qualified
 from disthead.training.columns import Columns
 from disthead.training.data import PARTS, Part, TabularDataModule
-from disthead.training.metrics import RowMean
 from disthead.training.table import DataError
 
 __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
@@ -124,6 +126,7 @@ class DistributionModule(lightning.LightningModule):
         self._given_backbone = backbone if isinstance(backbone, nn.Module) else self.hparams["backbone"]
         self.head: DistributionHead | None = None
         self.columns: dict[str, Any] | None = None
+        self.recalibration: Recalibration | None = None
         self._check_family()
         if not 0 <= spread_floor < 1:
             raise ValueError(
@@ -147,6 +150,29 @@ class DistributionModule(lightning.LightningModule):
             features = (features - self.feature_loc) * self.feature_rate
         dist = self.head(self.backbone(features), **known)
         return dist.affine(self.target_loc, self.target_scale) if self._scales_target else dist
+
+    def predictive(self, features: Tensor, **known: Tensor) -> Distribution:
+        """What is predicted, tested and evaluated: `forward`, recalibrated where `recalibrate` was called."""
+        dist = self(features, **known)
+        return dist if self.recalibration is None else self.recalibration(dist)
+
+    @torch.no_grad()
+    def recalibrate(self, recalibration: Recalibration, features: Tensor, y: Tensor, **known: Tensor) -> Recalibration:
+        """Learn a recalibration from rows that training has not seen; checkpoints keep it, predictions go through it.
+
+        Args:
+            recalibration: of `disthead.calibration`, such as `ScaleCalibration()`.
+            features: (N, in_features), in the user's units.
+            y: targets of these rows.
+            known: per-row quantities, as in `forward`.
+        """
+        training = self.training
+        self.eval()
+        try:
+            self.recalibration = recalibration.fit(self(features, **known), y).to(self.device)
+        finally:
+            self.train(training)
+        return self.recalibration
 
     def marginal(self, rows: int, **known: Tensor) -> Distribution:
         """The fit without features, in the user's units, for so many rows: the baseline."""
@@ -376,11 +402,13 @@ class DistributionModule(lightning.LightningModule):
 
     def predict_step(self, batch: Any, batch_index: int) -> Distribution:
         batch = _unpack(batch)
-        return self(batch.features, **batch.known)
+        return self.predictive(batch.features, **batch.known)
 
     def _evaluate(self, part: str, batch: _Batch) -> None:
-        dist = self(batch.features, **batch.known)
-        values = {"nll": nll(dist, batch.y, reduction="none")}
+        dist = (self if part == "val" else self.predictive)(batch.features, **batch.known)
+        values = {}
+        with contextlib.suppress(NotImplementedError):  # some recalibrations have no density
+            values["nll"] = nll(dist, batch.y, reduction="none")
         if self.has_baseline:
             baseline = self.marginal(len(batch.features), **batch.known)
             values["nll_marginal"] = nll(baseline, batch.y, reduction="none")
@@ -440,6 +468,8 @@ class DistributionModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["random_state"] = torch.get_rng_state()
+        if self.recalibration is not None:
+            checkpoint["recalibration"] = self.recalibration.config
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         theirs = checkpoint.get("hyper_parameters", {})
@@ -449,6 +479,8 @@ class DistributionModule(lightning.LightningModule):
                     f"the checkpoint is of another model: {name} is {theirs[name]!r} there and {self.hparams[name]!r} here."
                 )
         self._random_state = checkpoint.get("random_state")
+        config = checkpoint.get("recalibration")
+        self.recalibration = None if config is None else rebuild(config)
 
     def on_train_start(self) -> None:
         state, self._random_state = getattr(self, "_random_state", None), None

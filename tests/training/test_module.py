@@ -11,9 +11,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 import disthead as dh
+from disthead.metrics import RowMean
 from disthead.training import DistributionModule, NonFiniteLoss, TabularDataModule
 from disthead.training.datasets import load_dataset
-from disthead.training.metrics import RowMean
 from disthead.training.module import _unpack
 
 SMALL = {"hidden_sizes": [8], "optimizer": {"class_path": "AdamW", "init_args": {"lr": 0.01}}}
