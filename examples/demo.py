@@ -4,7 +4,8 @@
 
 Ernst Engel's budget survey of 235 Belgian households (1857): yearly income and expenditure on food, in francs, inside
 statsmodels. Both models predict the mean from income; one predicts the spread too, the other has one spread for all,
-which makes its loss the mean squared error. Writes metrics.json, predictions.parquet, predictions.csv and engel.png.
+which makes its loss the mean squared error. Writes metrics.json, predictions.parquet, predictions.csv, engel.png, and a
+report for each model that says in sentences what is right and wrong with it.
 """
 
 import argparse
@@ -151,7 +152,32 @@ def main(arguments: list[str] | None = None) -> None:
         f"{len(y)} held-out households of {len(everything)}; the two columns after 'in 90 %' are by third of income\n"
     )
     print(table(metrics))
+    for name, module in models.items():
+        folder = out / ("report of " + name).replace(" ", "-")
+        report(name, module, features, y, [THIRDS[k] for k in third.tolist()], folder)
     print(f"\nwritten: {', '.join(str(out / name) for name in sorted(p.name for p in out.iterdir()))}")
+
+
+@torch.no_grad()
+def report(
+    name: str, module: DistributionModule, features: torch.Tensor, y: torch.Tensor, group: list, out: Path
+) -> None:
+    """What is right and wrong with a model, in sentences and pictures."""
+    found = dh.evaluate(
+        module(features),
+        y,
+        features={"income": features[:, 0]},
+        group=[f"{third} income" for third in group],
+        baseline=module.marginal(len(y)),
+        baseline_name="the fit without features",
+        unit="francs",
+        title=name.capitalize(),
+        out=out,
+    )
+    print(f"\n{found.title}: {found.summary} {out / 'report.html'}")
+    for verdict in found.verdicts:
+        if verdict.status in ("poor", "fair"):
+            print(f"  {verdict.sentence}")
 
 
 def write(out: Path, income: torch.Tensor, food: torch.Tensor, columns: dict) -> None:
