@@ -15,7 +15,7 @@ from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
 from disthead.families.von_mises import VonMises
 from disthead.links import LINKS
-from disthead.special import bracketed_inverse, gauss_legendre
+from disthead.special import bracketed_newton, gauss_legendre
 
 __all__ = ["DiscreteMixture", "Mixture", "MixtureFamily", "NormalMixtureFamily", "mixture"]
 
@@ -45,6 +45,7 @@ class _Components:
         shape = torch.broadcast_shapes(logits.shape, components.batch_shape)
         self.logits = logits.expand(shape)
         self.components = components if components.batch_shape == shape else components.expand(shape)
+        self._names: tuple[str, ...] = ("logits",)
         Distribution.__init__(self, shape[:-1], validate_args=False)
 
     @property
@@ -221,15 +222,45 @@ class Mixture(_Components, Continuous):
         below, above, _ = torch.broadcast_tensors(below, above, self._constant(0.0))
         log_below, log_above, left = below.log(), above.log(), below <= above
 
-        def residual(y: Tensor) -> Tensor:
-            return torch.where(left, self.log_cdf(y) - log_below, log_above - self.log_survival(y))
+        def residual(y: Tensor) -> tuple[Tensor, Tensor]:
+            log_cdf, log_survival = self.log_cdf(y), self.log_survival(y)
+            difference = torch.where(left, log_cdf - log_below, log_above - log_survival)
+            return difference, torch.exp(self.log_prob(y) - torch.where(left, log_cdf, log_survival))
 
         with torch.no_grad():
-            own = self._component_quantiles(below.unsqueeze(-1), above.unsqueeze(-1))
-            y = bracketed_inverse(residual, torch.zeros_like(below), own.amin(-1), own.amax(-1))
+            y = bracketed_newton(residual, *self._bracket(below, above))
             dense = self.log_prob(y).isfinite()  # not where the quantile rounds to an end of the support
             inside = torch.where(dense, y, self.mean)
         return torch.where(dense, self._with_gradient(inside, log_below, log_above), y)
+
+    def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """Limits of the quantile, at most as far apart as the quantiles of one or two components.
+
+        First the components' own quantiles next to it; then, since what the others hold below the lower limit leaves a
+        component no more than the rest, its quantile at the rest; and the same from above.
+        """
+        below, above = below.unsqueeze(-1), above.unsqueeze(-1)
+        own = self._component_quantiles(below, above).sort(-1).values
+        points = own.movedim(-1, 0)
+        # Sums that round must not cut the root off.
+        reached = (self.log_cdf(points).exp() >= below.squeeze(-1) * (1 + 1e-12)).movedim(0, -1)
+        short = (self.log_survival(points).exp() >= above.squeeze(-1) * (1 + 1e-12)).movedim(0, -1)
+        upper = torch.where(reached, own, own.amax(-1, keepdim=True)).amin(-1, keepdim=True)
+        lower = torch.where(short, own, own.amin(-1, keepdim=True)).amax(-1, keepdim=True)
+        least = self._rest(below, self.probs * self.components.log_cdf(lower).exp())
+        most = self._rest(above, self.probs * self.components.log_survival(upper).exp())
+        highest = torch.where(
+            least < 1, self._component_quantiles(least.clamp(max=1), (1 - least).clamp(min=0)), math.inf
+        )
+        lowest = torch.where(most < 1, self._component_quantiles((1 - most).clamp(min=0), most.clamp(max=1)), -math.inf)
+        lower, upper = lower.squeeze(-1), upper.squeeze(-1)
+        return torch.maximum(lower, lowest.amax(-1)), torch.minimum(upper, highest.amin(-1))
+
+    def _rest(self, total: Tensor, held: Tensor) -> Tensor:
+        """The most that each component can hold of `total`, where the others hold at least this; 1 where that is too much."""
+        sum_held = held.sum(-1, keepdim=True)
+        rest = (total * (1 + 1e-12) - (sum_held - held)).clamp(min=0) / self.probs
+        return torch.where(sum_held <= total, rest, 1.0)  # a limit that was rounded past the root says nothing
 
     def rsample(self, sample_shape=Size()) -> Tensor:
         """Samples with gradients in the weights too: implicitly, through the cdf of the mixture (Figurnov et al. 2018)."""

@@ -8,11 +8,51 @@ _MAX = torch.finfo(torch.float64).max
 REACH = 700.0  # e^-700 is the smallest root that is looked for
 
 
+class _Refused(torch.autograd.Function):
+    """The identity, without a derivative."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad):
+        return grad.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, grad):
+        raise RuntimeError(
+            "second derivatives through this quantile or sample are not available, only first ones; "
+            "those of gamma, beta, student_t and of closed forms are."
+        )
+
+
+class _Once(torch.autograd.Function):
+    """The identity, differentiable once."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(residual):
+        return residual.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, grad):
+        return _Refused.apply(grad)
+
+
 def implicit(value, residual, slope):
     """Attach to `value`, the root v of residual(v, parameters) = 0, its gradient in the parameters.
 
     The value does not change. `residual` is evaluated at the detached value with the parameters attached, and
-    `slope` is its derivative in v: dv = -d residual / slope. First order only. All broadcast.
+    `slope` is its derivative in v: dv = -d residual / slope. All broadcast. A second derivative, which `slope` as a
+    constant cannot give, raises RuntimeError; `Root` has derivatives of every order.
 
     >>> q = torch.tensor(9.0, requires_grad=True)
     >>> root = torch.tensor(3.0)
@@ -22,6 +62,7 @@ def implicit(value, residual, slope):
     """
     # A slope that underflowed makes the gradient as large as it can be; the value stays what it is, not 0 / 0.
     steep = torch.where(slope == 0, torch.finfo(slope.dtype).tiny, slope).detach()
+    residual = _Once.apply(residual)
     return value.detach() + (residual.detach() - residual) / steep
 
 
@@ -108,6 +149,37 @@ def bracketed_inverse(function, target, lower, upper, steps=80):
 
     lower, upper = repeat(24, by_magnitude, (lower, upper))
     return repeat(steps - 24, by_half, (lower, upper))[1]
+
+
+@torch.no_grad()
+def bracketed_newton(function, lower, upper, steps=32):
+    """The root in [lower, upper] of an increasing function, by Newton's steps where they stay inside.
+
+    `function` gives its value and its slope, in float64 and of the shape of the limits. Where a step of Newton leaves
+    the bracket or is more than twice as long as the last one, the bracket is halved instead: the exponent of x while
+    the limits differ by more than a factor of four, then x itself. The best x met is returned; at a jump it is the upper side. No gradient (see `implicit`).
+
+    >>> bracketed_newton(lambda x: (x**3 - 8, 3 * x**2), torch.tensor(0.0).double(), torch.tensor(1e9).double()).item()
+    2.0
+    """
+    lower, upper = (part.contiguous() for part in torch.broadcast_tensors(lower, upper))
+
+    def body(lower, upper, x, step, best, least):
+        value, slope = function(x)
+        lower, upper = torch.where(value < 0, x, lower), torch.where(value > 0, x, upper)
+        better = torch.abs(value) < least
+        best, least = torch.where(better, x, best), torch.where(better, torch.abs(value), least)
+        low, high = _rank(lower), _rank(upper)
+        middle = torch.where(high - low > 2, _unrank((low + high) / 2), lower / 2 + upper / 2)
+        newton = x - value / slope
+        follow = (newton != x) & (newton >= lower) & (newton <= upper) & (torch.abs(newton - x) <= 2 * torch.abs(step))
+        following = torch.where(follow, newton, torch.minimum(torch.maximum(middle, lower), upper))
+        return lower, upper, following, following - x, best, least
+
+    start = lower / 2 + upper / 2
+    state = (lower, upper, start, upper - lower, start.clone(), torch.full_like(start, torch.inf))
+    _, upper, _, _, best, least = repeat(steps, body, state)
+    return torch.where(least < 1e-3, best, upper)
 
 
 @torch.no_grad()

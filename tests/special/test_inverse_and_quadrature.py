@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 
 from disthead import special
@@ -56,3 +57,29 @@ def test_integrate_differentiates_in_limits_and_parameters():
     assert torch.autograd.gradcheck(
         lambda a, b, c: special.integrate(lambda t: torch.exp(-c * t), a, b), (lower, upper, rate)
     )
+
+
+def test_bracketed_newton_over_all_magnitudes_and_flat_parts():
+    root = torch.tensor([1e-250, 1e-9, 0.5, 3e7], dtype=torch.float64)
+    found = special.bracketed_newton(
+        lambda x: (torch.log(x / root), 1 / x), torch.full_like(root, 1e-300), torch.full_like(root, 1e9)
+    )
+    assert torch.allclose(found, root, rtol=1e-14, atol=0)
+
+    def two_steps(x):  # rises at 0 and at 1, flat between
+        z = torch.stack([x, x - 1]) / 1e-3
+        return torch.special.ndtr(z).mean(0) - target, torch.exp(-0.5 * z * z).mean(0) / math.sqrt(2 * math.pi) / 1e-3
+
+    target = torch.tensor([1e-3, 0.49, 0.51, 0.999], dtype=torch.float64)
+    found = special.bracketed_newton(two_steps, torch.full_like(target, -2.0), torch.full_like(target, 3.0))
+    assert (two_steps(found)[0].abs() < 1e-14).all()
+
+
+def test_second_derivative_through_implicit_is_refused():
+    a = torch.tensor([2.0, 3.0], dtype=torch.float64, requires_grad=True)
+    root = a.detach() ** (1 / 3)
+    (first,) = torch.autograd.grad(
+        special.implicit(root, root**3 - a, 3 * root**2).square().sum(), a, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="second derivatives"):
+        torch.autograd.grad(first.sum(), a)
