@@ -157,7 +157,8 @@ def bracketed_newton(function, lower, upper, steps=32):
 
     `function` gives its value and its slope, in float64 and of the shape of the limits. Where a step of Newton leaves
     the bracket or is more than twice as long as the last one, the bracket is halved instead: the exponent of x while
-    the limits differ by more than a factor of four, then x itself. The best x met is returned; at a jump it is the upper side. No gradient (see `implicit`).
+    the limits differ by more than a factor of four, then x itself. The best x met is returned; at a jump it is the
+    upper side. No gradient (see `implicit`).
 
     >>> bracketed_newton(lambda x: (x**3 - 8, 3 * x**2), torch.tensor(0.0).double(), torch.tensor(1e9).double()).item()
     2.0
