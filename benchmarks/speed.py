@@ -108,7 +108,9 @@ def _targets(kind, rows: int, generator: torch.Generator) -> Tensor:
     if name == "classes":
         y = torch.randint(int(size), (rows,), generator=generator)
         return y.float() if size in ("2", "5") else y
-    return _orders(rows, int(size), generator) if name == "orders" else torch.randn(rows, int(size), generator=generator)
+    return (
+        _orders(rows, int(size), generator) if name == "orders" else torch.randn(rows, int(size), generator=generator)
+    )
 
 
 def _step(make: Callable[[Tensor], td.Distribution], raw: Tensor, y: Tensor) -> float:

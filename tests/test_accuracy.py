@@ -87,6 +87,23 @@ def test_cdf(case, dtype, size):
     assert_within(errors, BOUNDS["cdf"][dtype] + allowance(case, "cdf", size, dtype), case, size)
 
 
+@pytest.mark.parametrize("case", [case for case in TRUTHS if case.made.quick], ids=str)
+@every_size
+def test_without_gradients_the_quicker_way_is_as_exact(case, size):
+    """In single precision, where nobody asks for gradients."""
+    rows = case.grid(size)
+    raw, y = tensors_of(rows, torch.float32)
+    with torch.no_grad():
+        errors = cdf_errors(case.made.from_raw, truths(case, "cdf", size), rows, torch.float32)
+        assert_within(errors, torch.full_like(errors, BOUNDS["cdf"][torch.float32]), case, size)
+        errors = relative_error(case.made.from_raw(raw).log_prob(y), truths(case, "log_prob", size))
+        assert_within(errors, torch.full_like(errors, BOUNDS["log_prob"][torch.float32]), case, size)
+        quick = case.made.from_raw(raw).crps(y)
+    exact = case.made.from_raw(raw).crps(y).detach().double()
+    errors = torch.where(exact.abs() < 1e6, relative_error(quick, exact), 0.0)  # beyond that the exact way rounds, too
+    assert_within(errors, torch.full_like(errors, BOUNDS["crps"][torch.float32]), case, size)
+
+
 @with_cdf
 @every_dtype
 @every_size

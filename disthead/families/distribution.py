@@ -63,6 +63,14 @@ class Source(Protocol):
     """Where a distribution comes from, more exact than its rounded parameters: the raw outputs of a head."""
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the parameters."""
+        ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
     def is_quick(self) -> bool:
         """Whether `log_prob` answers."""
         ...
@@ -175,10 +183,14 @@ class Distribution(TorchDistribution):
 
     @property
     def dtype(self) -> torch.dtype:
+        if self._source is not None:
+            return self._source.dtype
         return getattr(self, self._names[0]).dtype
 
     @property
     def device(self) -> torch.device:
+        if self._source is not None:
+            return self._source.device
         return getattr(self, self._names[0]).device
 
     def __repr__(self) -> str:

@@ -1,5 +1,8 @@
 """The gamma distribution: sums of waiting times, magnitudes whose spread is proportional to their mean."""
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
@@ -8,7 +11,7 @@ from disthead.errors import unknown_name
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors
 from disthead.families.family import Family
-from disthead.families.univariate import in_double
+from disthead.families.univariate import in_double, rounds
 from disthead.links import LINKS
 from disthead.special import (
     deviance,
@@ -73,6 +76,12 @@ class Gamma(Continuous):
     def _standardised(self, y: Tensor) -> Tensor:
         return self.rate * y.clamp(min=0)
 
+    def cdf(self, y: Tensor) -> Tensor:
+        if not rounds(self, y):
+            return super().cdf(y)
+        exact = self._in_double()
+        return torch.special.gammainc(exact.concentration, exact._standardised(y)).to(self.dtype)
+
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
         return log_gammainc(self.concentration, self._standardised(y))
@@ -126,16 +135,32 @@ class Gamma(Continuous):
         standard = Gamma(exact.concentration, torch.ones_like(exact.concentration))
         return (standard._with_gradient(y) / exact.rate).to(self.dtype).clamp(min=smallest)
 
-    @in_double
     def crps(self, y: Tensor) -> Tensor:
         """(y - mean) (2 F(y) - 1) + 2 (y p(y) - 1 / B(1/2, a)) / rate, after Jordan, Krueger and Lerch 2019."""
+        terms = _quick_terms if rounds(self, y) else _terms
+        dtype, exact = torch.promote_types(self.dtype, y.dtype), self._in_double()
+        return exact._crps(y.to(exact.dtype), terms).to(dtype)
+
+    def _crps(self, y: Tensor, terms: Callable[[Tensor, Tensor], tuple[Tensor, ...]]) -> Tensor:
         inside = y > 0
         z = torch.where(inside, self.rate * y, 1.0)
-        balance = torch.where(inside, 1 - 2 * gammaincc(self.concentration, z), -1.0)
-        mass = torch.where(inside, self.concentration * poisson_log_mass(self.concentration, z).exp(), 0.0)
-        half = torch.full_like(self.concentration, 0.5)
-        mean_difference = torch.exp(-log_beta(half, self.concentration))
+        above, mass, mean_difference = terms(self.concentration, z)
+        balance = torch.where(inside, 1 - 2 * above, -1.0)
+        mass = torch.where(inside, mass, 0.0)
         return ((self.rate * y - self.concentration) * balance + 2 * mass - mean_difference) / self.rate
+
+
+def _terms(a: Tensor, z: Tensor) -> tuple[Tensor, ...]:
+    """P(Z > z), z times the density at z and E|Z - Z'|, for Z from a gamma distribution of rate 1."""
+    mean_difference = torch.exp(-log_beta(torch.full_like(a, 0.5), a))
+    return gammaincc(a, z), a * poisson_log_mass(a, z).exp(), mean_difference
+
+
+def _quick_terms(a: Tensor, z: Tensor) -> tuple[Tensor, ...]:
+    """The same, exact enough for single precision."""
+    normalizer = log_gamma(a)[0]
+    mean_difference = (log_gamma(a + 0.5)[0] - normalizer).exp() / math.sqrt(math.pi)
+    return torch.special.gammaincc(a, z), (a * z.log() - z - normalizer).exp(), mean_difference
 
 
 class MeanGamma(Gamma):

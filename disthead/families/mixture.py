@@ -258,8 +258,8 @@ class Mixture(_Components, Continuous):
 
     def _rest(self, total: Tensor, held: Tensor) -> Tensor:
         """The most that each component can hold of `total`, where the others hold at least this; 1 where that is too much."""
-        sum_held = held.sum(-1, keepdim=True)
-        rest = (total * (1 + 1e-12) - (sum_held - held)).clamp(min=0) / self.probs
+        total, sum_held = total * (1 + 1e-12), held.sum(-1, keepdim=True)
+        rest = (total - (sum_held - held)).clamp(min=0) / self.probs
         return torch.where(sum_held <= total, rest, 1.0)  # a limit that was rounded past the root says nothing
 
     def rsample(self, sample_shape=Size()) -> Tensor:

@@ -42,7 +42,28 @@ class RawOutputs:
 
     def in_double(self) -> Distribution:
         """The distribution with every link computed in double precision."""
-        return replace(self, raw=self.raw.double()).make()
+        if torch.is_grad_enabled() or not self.is_quick:
+            return replace(self, raw=self.raw.double()).make()
+        values = {}
+        for name, parameter in zip(self.links, self._parameters(self.raw), strict=True):
+            if isinstance(parameter, Positive):
+                values[name], values["log_" + name] = parameter.value, parameter.log
+            else:
+                values[name] = parameter
+        return self.family.make(**values)
+
+    def _parameters(self, raw: Tensor) -> list[Any]:
+        """The parameters in double precision, by the links' quick way."""
+        links: list[Any] = [link.quick for link in self.links.values()]
+        return [link(column.double()) for link, column in zip(links, raw.unbind(-1), strict=True)]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.promote_types(self.raw.dtype, torch.float32)
+
+    @property
+    def device(self) -> torch.device:
+        return self.raw.device
 
     @property
     def is_quick(self) -> bool:
@@ -71,13 +92,11 @@ class RawOutputs:
     def score(self, raw: Tensor, y: Tensor, derivatives: Tensor | None) -> Tensor:
         """The log-likelihoods; their derivatives by the raw outputs are written to `derivatives` (rows, P)."""
         kind: Any = self.family.quick
-        links: list[Any] = [link.quick for link in self.links.values()]
         value = torch.empty(len(y), dtype=torch.float32, device=raw.device)
         size = _ROWS if raw.device.type == "cpu" else len(y) or 1
         for start in range(0, len(y), size):
             piece = slice(start, start + size)
-            columns = raw[piece].unbind(-1)
-            parameters = [link(column.double()) for link, column in zip(links, columns, strict=True)]
+            parameters = self._parameters(raw[piece])
             value[piece], *slopes = kind.score(y[piece].double(), *parameters)
             if derivatives is not None:
                 into = derivatives[piece].unbind(-1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disthead.families.distribution import Distribution, wide
 
-__all__ = ["Univariate", "at_least", "check_level", "follow", "in_double", "product", "ratio", "spread"]
+__all__ = ["Univariate", "at_least", "check_level", "follow", "in_double", "product", "ratio", "rounds", "spread"]
 
 
 class Univariate(Distribution):
@@ -82,6 +82,12 @@ def in_double(method: Callable) -> Callable:
         return method(exact, *given).to(dtype)
 
     return answer
+
+
+def rounds(*questions: "Tensor | Univariate") -> bool:
+    """Whether the answer is a number of single precision without a gradient, for which torch's own functions are exact enough."""
+    single = all(question.dtype != torch.float64 for question in questions)
+    return single and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def _pair_in_double(value: Tensor, log_value: Tensor) -> tuple[Tensor, Tensor]:

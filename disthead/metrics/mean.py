@@ -40,14 +40,16 @@ class RowMean(Metric):
         self._add(values, weight)
 
     def _add(self, values: Tensor, weight: Tensor | None) -> None:
-        values = values.detach().to(self.sums.dtype)
-        values = values.reshape(-1, *self.shape)
-        w = torch.ones_like(values)
-        if weight is not None:
-            w = w * weight.detach().to(w).reshape(-1, *(1,) * len(self.shape))
-        parts = (w > 0, w, w * values, w * w, w * w * values, (w * values).square())
-        # a row without weight counts for nothing, also where its value is infinite
-        self.sums = self.sums + torch.stack([torch.where(w > 0, part, 0.0).sum(0) for part in parts])
+        values = values.detach().to(self.sums.dtype).reshape(-1, *self.shape)
+        if weight is None:
+            rows, total = torch.full_like(self.sums[0], len(values)), values.sum(0)
+            parts = [rows, rows, total, rows, total, values.square().sum(0)]
+        else:
+            w = weight.detach().to(values).reshape(-1, *(1,) * len(self.shape)).expand_as(values)
+            # a row without weight counts for nothing, also where its value is infinite
+            some, v = w > 0, torch.where(w > 0, values, 0.0)
+            parts = [part.sum(0) for part in (some.to(w), w, w * v, w * w, w * w * v, (w * v).square())]
+        self.sums = self.sums + torch.stack(parts)
 
     def compute(self) -> Tensor:
         return self._mean().float()

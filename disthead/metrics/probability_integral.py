@@ -84,12 +84,19 @@ class _PIT(Metric):
         if not rows:
             return
         below, upto = self._jump(dist, y)
-        below, upto = (part.detach().to(self.fine).reshape(rows, -1) for part in (below, upto))
+        is_jump = below is not upto
+        below = below.detach().to(self.fine).reshape(rows, -1)
+        upto = upto.detach().to(self.fine).reshape(rows, -1) if is_jump else below
         if self.num_outputs is not None and below.shape[1] != outputs:
             raise ValueError(
                 f"{type(self).__name__} was made for num_outputs={outputs}, the distribution has {below.shape[1]}."
             )
         columns = below.shape[1]
+        if not is_jump and weight is None and columns == 1:
+            place = (below.reshape(-1).clamp(0, 1) * _FINE).long().clamp(max=_FINE - 1)
+            counts = torch.bincount(place, minlength=_FINE)
+            self.fine, self.rows = self.fine + counts.reshape(self.fine.shape), self.rows + rows
+            return
         w = torch.ones_like(below) if weight is None else weight.detach().to(below).reshape(-1, 1).expand_as(below)
         w = w / (columns if self.num_outputs is None else 1)
         place = torch.arange(columns, device=below.device) * (self.num_outputs is not None)
