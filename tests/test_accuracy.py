@@ -100,7 +100,8 @@ def test_without_gradients_the_quicker_way_is_as_exact(case, size):
         assert_within(errors, torch.full_like(errors, BOUNDS["log_prob"][torch.float32]), case, size)
         quick = case.made.from_raw(raw).crps(y)
     exact = case.made.from_raw(raw).crps(y).detach().double()
-    errors = torch.where(exact.abs() < 1e6, relative_error(quick, exact), 0.0)  # beyond that the exact way rounds, too
+    # at a concentration of 1e-22 the exact way loses its digits, too
+    errors = torch.where(raw.amin(-1) > -20, relative_error(quick, exact), 0.0)
     assert_within(errors, torch.full_like(errors, BOUNDS["crps"][torch.float32]), case, size)
 
 
