@@ -45,7 +45,8 @@ def log_gamma(x: Tensor) -> tuple[Tensor, Tensor]:
     square = inverse * inverse
     series = ((square * (-1 / 1680) + 1 / 1260) * square - 1 / 360) * square + 1 / 12
     slope = (((square * (-1 / 132) + 1 / 240) * square - 1 / 252) * square + 1 / 120) * square - 1 / 12
-    first = x * x + 7 * x  # x (x + 7); 6, 10 and 12 more than it are (x + 1) (x + 6), (x + 2) (x + 5) and (x + 3) (x + 4)
+    # x (x + 7); 6, 10 and 12 more are (x + 1) (x + 6), (x + 2) (x + 5) and (x + 3) (x + 4)
+    first = x * x + 7 * x
     second, third, fourth = first + 6, first + 10, first + 12
     outer, inner = first * second, third * fourth
     product = outer * inner
