@@ -160,7 +160,7 @@ def bracketed_newton(function, lower, upper, steps=32):
     the limits differ by more than a factor of four, then x itself. The best x met is returned; at a jump it is the
     upper side. No gradient (see `implicit`).
 
-    >>> bracketed_newton(lambda x: (x**3 - 8, 3 * x**2), torch.tensor(0.0).double(), torch.tensor(1e9).double()).item()
+    >>> bracketed_newton(lambda x: (x**3 - 8, 3 * x**2), torch.tensor(0.0).double(), torch.tensor(9.0).double()).item()
     2.0
     """
     lower, upper = (part.contiguous() for part in torch.broadcast_tensors(lower, upper))

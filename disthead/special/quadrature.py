@@ -79,8 +79,8 @@ def integrate(function, lower, upper, nodes=64):
     `function` closes over.
 
     >>> upper = torch.tensor([1.0, 2.0], dtype=torch.float64)
-    >>> [round(value, 13) for value in integrate(torch.exp, torch.zeros_like(upper), upper).tolist()]  # e - 1, e^2 - 1
-    [1.718281828459, 6.3890560989306]
+    >>> [round(value, 12) for value in integrate(torch.exp, torch.zeros_like(upper), upper).tolist()]  # e - 1, e^2 - 1
+    [1.718281828459, 6.389056098931]
     """
     width = upper - lower
     t, weights = gauss_legendre(nodes, width)
