@@ -87,6 +87,10 @@ class Source(Protocol):
         """The raw outputs with `function` applied, as `Distribution.map` applies it to parameters."""
         ...
 
+    def distribution(self) -> "Distribution":
+        """The distribution, whose parameters may wait until they are asked for."""
+        ...
+
     def in_double(self) -> "Distribution":
         """The distribution made anew, with every link computed in double precision."""
         ...
@@ -144,6 +148,8 @@ class Distribution(TorchDistribution):
 
         The function may change the batch dimensions, which come first, and must leave the parameter's own, which come last.
         """
+        if self._source is not None and self._is_waiting:
+            return self._source.map(function).distribution()
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
         new._store(tuple(self.event_shape), **{name: function(getattr(self, name)) for name in self._names})
@@ -153,6 +159,11 @@ class Distribution(TorchDistribution):
         """Remember the raw outputs behind the parameters, so that double precision can start from what is exact."""
         self._source = source
         return self
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether the parameters have not been made yet (`RawOutputs.distribution`)."""
+        return "_names" not in self.__dict__
 
     def __getitem__(self, index) -> Self:
         """The distributions at `index` of the batch: `dist[:10]`, `dist[rows]`."""
@@ -205,7 +216,7 @@ class Distribution(TorchDistribution):
         # Reached only where there is no such attribute: parameters that nobody has asked for yet, and questions that some
         # families alone can answer.
         source = self.__dict__.get("_source")
-        if source is not None and "_names" not in self.__dict__ and not name.startswith("__"):
+        if source is not None and self._is_waiting and not name.startswith("__"):
             self.__dict__.update(source.make().__dict__ | {"_source": source})
             return getattr(self, name)
         if name in _SPECIAL:

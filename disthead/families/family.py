@@ -109,8 +109,7 @@ class Family(ABC):
     def linked(self, raw: Tensor, links: Mapping[str, Link]) -> Distribution:
         """The distribution from raw outputs (..., P), through these links."""
         self._check_width(raw, links)
-        source = RawOutputs(self, links, raw)
-        return source.lazily() if source.is_quick else source.make()._made_of(source)
+        return RawOutputs(self, links, raw).distribution()
 
     def split(self, raw: Tensor, links: Mapping[str, Link]) -> dict[str, Tensor]:
         """Raw outputs (..., P) -> the raw outputs of each parameter, in the shape its link takes."""

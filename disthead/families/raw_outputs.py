@@ -78,10 +78,11 @@ class RawOutputs:
             and not torch._C._are_functorch_transforms_active()
         )
 
-    def lazily(self) -> Distribution:
-        """The distribution, whose parameters are made when they are first asked for."""
+    def distribution(self) -> Distribution:
+        """The distribution; where the one pass applies its parameters are made when they are first asked for."""
         kind = self.family.quick
-        assert kind is not None
+        if kind is None or not self.is_quick:
+            return self.make()._made_of(self)
         dist = kind.__new__(kind)
         Distribution.__init__(dist, self.raw.shape[:-1], validate_args=False)
         return dist._made_of(self)
