@@ -37,8 +37,15 @@ def elementwise_operator(name):
     """Make of `function`, from tensors of one shape to one tensor of it, an opaque operator without gradient."""
 
     def decorate(function):
-        operator = _register(name, torch.no_grad()(function), inspect.signature(function).parameters, "Tensor")
-        return lambda *args: operator(*(arg.detach() for arg in torch.broadcast_tensors(*args)))
+        plain = torch.no_grad()(function)
+        operator = _register(name, plain, inspect.signature(function).parameters, "Tensor")
+
+        def call(*args):
+            # The first call of an operator imports the compiler, for two seconds; eagerly the function itself does.
+            opaque = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+            return (operator if opaque else plain)(*(arg.detach() for arg in torch.broadcast_tensors(*args)))
+
+        return call
 
     return decorate
 
