@@ -63,7 +63,8 @@ class Gamma(Continuous):
         log_normalizer, digamma = log_gamma(a)
         log_x = rate.log + log_y
         value = a * log_x - x - log_normalizer - log_y
-        return value.masked_fill_(outside, -torch.inf), a * (log_x - digamma), a - x
+        slopes = (a * (log_x - digamma), a - x)
+        return value.masked_fill_(outside, -torch.inf), *(slope.masked_fill_(outside, 0.0) for slope in slopes)
 
     @from_score
     @in_double

@@ -1,0 +1,124 @@
+"""The one pass from raw outputs to log-likelihoods: the numbers of the formula, in every situation that autograd knows."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+import disthead as dh
+
+every_family = pytest.mark.parametrize("name", ["normal", "gamma"])
+
+
+def example(name: str, rows: int = 7) -> tuple[dh.Family, torch.Tensor, torch.Tensor]:
+    family, generator = dh.get_family(name), torch.Generator().manual_seed(0)
+    raw = torch.randn(rows, 2, generator=generator)
+    return family, raw, torch.rand(rows, generator=generator) + 0.5
+
+
+def formula(family: dh.Family, raw: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """log_prob in double precision, which never takes the one pass."""
+    return family.from_raw(raw.double()).log_prob(y.double())
+
+
+def gradient(value: torch.Tensor, raw: torch.Tensor, **options) -> torch.Tensor:
+    return torch.autograd.grad(value.sum(), raw, **options)[0]
+
+
+@every_family
+def test_values_and_gradients_are_those_of_the_formula(name):
+    family, raw, y = example(name, rows=20_000)  # more than one piece
+    raw.requires_grad_()
+    value = family.from_raw(raw).log_prob(y)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value.double(), formula(family, raw, y), rtol=2e-6, atol=2e-6)
+    torch.testing.assert_close(gradient(value, raw), gradient(formula(family, raw, y), raw), rtol=1e-5, atol=1e-5)
+
+
+@every_family
+def test_backward_twice_and_differentiated_twice(name):
+    family, raw, y = example(name)
+    raw.requires_grad_()
+    value = family.from_raw(raw).log_prob(y)
+    first = gradient(value, raw, retain_graph=True)
+    torch.testing.assert_close(gradient(value, raw, retain_graph=True), first)
+    slope = gradient(value, raw, create_graph=True)
+    torch.testing.assert_close(slope, first, rtol=1e-5, atol=1e-6)
+    exact = gradient(formula(family, raw, y), raw, create_graph=True)
+    torch.testing.assert_close(gradient(slope.square(), raw), gradient(exact.square(), raw), rtol=1e-4, atol=1e-4)
+
+
+@every_family
+def test_incoming_gradients_weigh_rows(name):
+    family, raw, y = example(name)
+    raw.requires_grad_()
+    weight = torch.linspace(-1, 2, len(y))
+    ours = gradient(weight * family.from_raw(raw).log_prob(y), raw)
+    torch.testing.assert_close(ours, gradient(weight * formula(family, raw, y), raw), rtol=1e-5, atol=1e-5)
+
+
+@every_family
+def test_targets_broadcast_and_have_gradients_of_their_own(name):
+    family, raw, y = example(name)
+    dist = family.from_raw(raw)
+    torch.testing.assert_close(dist.log_prob(y[0]), dist.log_prob(y[:1].expand(7)))
+    torch.testing.assert_close(
+        dist.log_prob(torch.stack([y, y + 1])), torch.stack([dist.log_prob(y), dist.log_prob(y + 1)])
+    )
+    assert dist.log_prob(y.double()).dtype == torch.float64
+    y.requires_grad_()
+    by_target = torch.autograd.grad(family.from_raw(raw).log_prob(y).sum(), y)[0]
+    exact = torch.autograd.grad(formula(family, raw, y).sum(), y)[0]
+    torch.testing.assert_close(by_target, exact, rtol=1e-4, atol=1e-5)
+
+
+@every_family
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_is_computed_in_single(name, dtype):
+    family, raw, y = example(name)
+    raw = raw.to(dtype).requires_grad_()
+    value = family.from_raw(raw).log_prob(y)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value.double(), formula(family, raw, y), rtol=2e-6, atol=2e-6)
+    assert gradient(value, raw).dtype == dtype
+
+
+@every_family
+def test_parameters_come_when_asked_for_and_the_same_through_copies(name):
+    family, raw, y = example(name)
+    dist = family.from_raw(raw)
+    assert dist.batch_shape == (7,)
+    assert dist.dtype == torch.float32
+    assert dist._is_waiting
+    waiting = dist[2:5].expand((4, 3))
+    assert waiting._is_waiting
+    for other in (copy.deepcopy(dist), pickle.loads(pickle.dumps(dist)), dist.map(torch.detach)):
+        torch.testing.assert_close(other.log_prob(y), dist.log_prob(y))
+        torch.testing.assert_close(other.mean, dist.mean)
+    assert set(dist.parameters) == set(family.parameters)
+    assert not dist._is_waiting
+    torch.testing.assert_close(waiting.mean, dist.mean[2:5].expand(4, 3))
+    torch.testing.assert_close(
+        dist.log_prob(y), family.distribution(**dist.parameters).log_prob(y), rtol=1e-5, atol=1e-5
+    )
+
+
+@every_family
+def test_several_outputs_and_pixels_take_the_one_pass(name):
+    torch.manual_seed(0)
+    head = dh.DistributionHead(name, 3, event_shape=(2,), feature_dim=1)
+    features, y = torch.randn(5, 3, 4), torch.rand(5, 4, 2) + 0.1
+    dist = head(features)
+    assert dist.base._is_waiting
+    exact = head.double()(features.double()).log_prob(y.double())
+    torch.testing.assert_close(dist.log_prob(y).double(), exact, rtol=1e-5, atol=1e-5)
+
+
+def test_targets_outside_the_support_have_no_probability_and_no_gradient():
+    raw = torch.zeros(3, 2, requires_grad=True)
+    value = dh.get_family("gamma").from_raw(raw).log_prob(torch.tensor([-1.0, 0.0, 1.0]))
+    assert value.isneginf().tolist() == [True, True, False]
+    slope = torch.autograd.grad(value, raw, torch.ones(3))[0]
+    assert slope[:2].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert slope[2].isfinite().all()
