@@ -8,6 +8,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from disthead.families.distribution import Distribution
+from disthead.metrics.checks import check_number, check_rows
+from disthead.metrics.state import keep_apart, over_processes
 
 __all__ = ["CalibrationError"]
 
@@ -60,77 +62,95 @@ class CalibrationError(Metric):
         self.num_classes = num_classes
         self._fine = bins * math.ceil(1000 / bins)
         curves = 1 if kind == "top" or num_classes == 2 else num_classes
-        # rows, confidence, hits
-        self.add_state("sums", torch.zeros(curves or 1, self._fine, 3, dtype=torch.float64), dist_reduce_fx="sum")
+        # rows, and sums over them of the weight w, w confidence, w hit
+        self.add_state("sums", torch.zeros(curves or 1, self._fine, 4, dtype=torch.float64), dist_reduce_fx="sum")
+        keep_apart(self)
 
-    def update(self, dist: Distribution, y: Tensor) -> None:
-        """Add rows: a distribution of classes, targets y of its batch_shape."""
+    def update(self, dist: Distribution, y: Tensor, weight: Tensor | None = None) -> None:
+        """Add rows: a distribution of classes, targets y of its batch_shape, weights. Several outputs are pooled.
+
+        The target of an event may be a soft label, which is so much of a hit.
+        """
         if not hasattr(dist, "expected_cost"):
             raise NotImplementedError(
                 f"{type(dist).__name__} has no probabilities of classes; Coverage and PITHistogram say "
                 "whether numbers are calibrated."
             )
-        probs = dist.probs
-        if not hasattr(dist, "num_classes"):
-            probs = torch.stack([1 - probs, probs], -1) if self.kind == "top" else probs.unsqueeze(-1)
-            happened = y.unsqueeze(-1) == (torch.arange(2, device=y.device) if self.kind == "top" else 1)
-        else:
-            happened = y.unsqueeze(-1) == torch.arange(probs.shape[-1], device=y.device)
-            if self.kind == "classwise" and self.num_classes == 2:
-                probs, happened = probs[..., 1:], happened[..., 1:]
+        check_rows(dist, y, weight)
+        probs, happened = self._happened(dist, y)
         if self.kind == "top":
             probs, best = probs.max(-1, keepdim=True)
             happened = happened.gather(-1, best)
-        probs, happened = probs.reshape(-1, probs.shape[-1]), happened.reshape(-1, probs.shape[-1])
-        if probs.shape[1] != len(self.sums):
+        curves = len(self.sums)
+        if probs.shape[-1] != curves:
             raise ValueError(
-                f"CalibrationError was made for num_classes={self.num_classes}, the distribution has {probs.shape[1]}."
+                f"CalibrationError was made for num_classes={self.num_classes}, the distribution has {probs.shape[-1]}."
             )
-        p = probs.detach().double()
+        check_number(probs, y, "the probability")
+        check_number(happened, y, "what happened")
+        p, hit, w = probs.detach().double(), happened.double(), torch.ones_like(probs, dtype=torch.float64)
+        if weight is not None:
+            w = weight.detach().to(w).reshape(weight.shape + (1,) * (w.ndim - weight.ndim)).expand_as(w)
         place = (p * self._fine).long().clamp(max=self._fine - 1)
-        place = place + torch.arange(len(self.sums), device=p.device) * self._fine
-        rows = torch.stack([torch.ones_like(p), p, happened.double()], -1)
-        self.sums = self.sums.reshape(-1, 3).index_add(0, place.reshape(-1), rows.reshape(-1, 3)).reshape_as(self.sums)
+        place = place + torch.arange(curves, device=p.device) * self._fine
+        rows = torch.stack([(w > 0).to(w), w, w * p, w * hit], -1)
+        self.sums = self.sums.reshape(-1, 4).index_add(0, place.reshape(-1), rows.reshape(-1, 4)).reshape_as(self.sums)
+
+    def _happened(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The probabilities in question, and whether what they are of happened, of shape (..., how many)."""
+        probs: Tensor = dist.probs
+        if not hasattr(dist, "num_classes"):
+            y = y.to(probs.dtype)
+            both = torch.stack([1 - probs, probs], -1), torch.stack([1 - y, y], -1)
+        else:
+            both = probs, (y.unsqueeze(-1) == torch.arange(probs.shape[-1], device=y.device)).to(probs.dtype)
+        if self.kind == "classwise" and both[0].shape[-1] == 2:
+            return both[0][..., 1:], both[1][..., 1:]
+        return both
 
     def compute(self) -> Tensor:
         return self._error(self.sums).mean().float()
 
+    @over_processes
     def curve(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mean confidence, accuracy and rows of each bin that has any, for "top" or an event: a reliability diagram."""
-        rows, confidence, hits = self._binned(self.sums[:1])[0].unbind(-1)
-        some = rows > 0
-        return (confidence / rows)[some].float(), (hits / rows)[some].float(), rows[some].float()
+        if len(self.sums) > 1:
+            raise ValueError(f"one curve shows one class, classwise there are {len(self.sums)}. Try kind='top'.")
+        rows, weight, confidence, hits = self._binned(self.sums)[0].unbind(-1)
+        some = weight > 0
+        return (confidence / weight)[some].float(), (hits / weight)[some].float(), rows[some].float()
 
+    @over_processes
     def band(self, level: float = 0.95, resamples: int = 1000, generator: torch.Generator | None = None) -> float:
         """The error that a calibrated forecast with these confidences stays below with probability `level`.
 
         By resampling: hits are drawn as often as the confidences say (Bröcker and Smith 2007).
         """
         generator = torch.Generator().manual_seed(0) if generator is None else generator
-        sums = self.sums.cpu()
-        rows, confidence = sums[..., 0], sums[..., 1] / sums[..., 0].clamp(min=1)
+        rows, weight, confidence, _ = self.sums.cpu().unbind(-1)
+        share = (confidence / weight.clamp(min=torch.finfo(weight.dtype).tiny)).clamp(0, 1)
         drawn = []
         for _ in range(resamples):
-            hits = torch.binomial(rows, confidence.clamp(0, 1), generator=generator)
-            drawn.append(self._error(torch.stack([rows, sums[..., 1], hits], -1)).mean())
+            hits = torch.binomial(rows, share, generator=generator) * weight / rows.clamp(min=1)
+            drawn.append(self._error(torch.stack([rows, weight, confidence, hits], -1)).mean())
         return float(torch.stack(drawn).quantile(level))
 
     def _binned(self, sums: Tensor) -> Tensor:
-        """The sums of each bin, (curves, bins, 3)."""
+        """The sums of each bin, (curves, bins, 4)."""
         if not self.adaptive:
-            return sums.reshape(len(sums), self.bins, -1, 3).sum(2)
+            return sums.reshape(len(sums), self.bins, -1, 4).sum(2)
         rows = sums[..., 0]
         share = (rows.cumsum(-1) - rows / 2) / rows.sum(-1, keepdim=True).clamp(min=1)
         place = (share * self.bins).long().clamp(max=self.bins - 1)
-        binned = sums.new_zeros(len(sums), self.bins, 3)
+        binned = sums.new_zeros(len(sums), self.bins, 4)
         return binned.scatter_add(1, place.unsqueeze(-1).expand_as(sums), sums)
 
     def _error(self, sums: Tensor) -> Tensor:
-        rows, confidence, hits = self._binned(sums).unbind(-1)
-        total = rows.sum(-1)
-        rate = hits / rows.clamp(min=1)
-        gap = confidence / rows.clamp(min=1) - rate
-        share = rows / total.unsqueeze(-1)
+        rows, weight, confidence, hits = self._binned(sums).unbind(-1)
+        total, per = weight.sum(-1), weight.clamp(min=torch.finfo(weight.dtype).tiny)
+        rate = hits / per
+        gap = confidence / per - rate
+        share = weight / total.unsqueeze(-1)
         if self.norm == "max":
             return torch.where(total > 0, gap.abs().amax(-1), math.nan)
         if self.norm == 1:

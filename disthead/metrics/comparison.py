@@ -7,6 +7,7 @@ from torch import Tensor
 
 from disthead.families.distribution import Distribution
 from disthead.metrics.mean import RowMean, Score
+from disthead.metrics.state import over_processes
 
 __all__ = ["PairedDifference", "Skill"]
 
@@ -37,7 +38,7 @@ class PairedDifference(RowMean):
         self, first: Distribution, second: Distribution, y: Tensor, weight: Tensor | None = None
     ) -> None:
         """Add rows of two forecasts and their targets."""
-        one, other = (self.metric._by_row(self.metric.score(dist, y), dist) for dist in (first, second))
+        one, other = (self.metric._rows(dist, y, weight) for dist in (first, second))
         self._add(one - other, weight)
 
 
@@ -73,16 +74,22 @@ class Skill(RowMean):
         if other is None:
             raise ValueError("Skill needs a reference: Skill(metric, reference=...), or update(..., reference=...).")
         other = other if other.batch_shape == dist.batch_shape else other.expand(dist.batch_shape)
-        scores = [self.metric._by_row(self.metric.score(each, y), each) for each in (dist, other)]
+        if other.device != y.device:
+            other = other.map(lambda parameter: parameter.to(y.device))
+        scores = [self.metric._rows(each, y, weight) for each in (dist, other)]
         both = torch.stack([part.detach().to(self.sums.dtype) for part in scores], 1)
         self._add(both, weight)
-        w = 1.0 if weight is None else weight.detach().to(both).reshape(-1, *(1,) * (both.ndim - 2)).square()
-        self.product = self.product + (w * both[:, 0] * both[:, 1]).sum(0)
+        product = both[:, 0] * both[:, 1]
+        if weight is not None:
+            w = weight.detach().to(both).reshape(-1, *(1,) * (both.ndim - 2))
+            product = torch.where(w > 0, w.square() * product, 0.0)
+        self.product = self.product + product.sum(0)
 
     def compute(self) -> Tensor:
         score, reference = self._mean()
         return (1 - score / reference if self.relative else reference - score).float()
 
+    @over_processes
     def standard_error(self) -> Tensor:
         (rows, total, _, w2, w2v, w2v2), (score, reference) = self.sums, self._mean()
         slope_score, slope_reference = (

@@ -45,7 +45,7 @@ def default_metrics(family: "str | Family", num_outputs: int | None = None, **op
         metrics |= {"kendall_tau": KendallTau(), "top_1": TopKHitRate(1), "top_3": TopKHitRate(3)}
     elif kind in ("bernoulli", "categorical"):
         metrics |= {"brier": BrierScore(num_outputs), "accuracy": Accuracy(num_outputs)}
-        metrics |= {"calibration_error": CalibrationError()} if num_outputs is None else {}
+        metrics |= {"calibration_error": CalibrationError()}
     else:
         if made.event_dim and num_outputs is None and made.event_shape:
             num_outputs = made.event_shape[0]

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import Metric
 
 from disthead.errors import pick
 from disthead.families.distribution import Distribution
+from disthead.metrics.checks import check_rows
+from disthead.metrics.state import keep_apart, over_processes
 
 __all__ = ["Grouped"]
 
@@ -20,7 +22,7 @@ class Grouped(Metric):
     `compute()` gives a dictionary label -> value; groups without rows are left out.
 
     Args:
-        metric: any metric whose `update` takes (dist, y).
+        metric: any metric whose `update` takes (dist, y) and whose states are tensors of fixed size.
         groups: the labels that rows can have.
         bins: in place of groups, inner edges of the bins of a feature, rising: [0, 10] makes "< 0", "0 to 10" and ">= 10".
 
@@ -36,6 +38,7 @@ class Grouped(Metric):
     """
 
     full_state_update = False
+    rows: Tensor
 
     def __init__(
         self,
@@ -61,17 +64,40 @@ class Grouped(Metric):
             if len(set(self.labels)) != len(self.labels):
                 raise ValueError(f"groups must be different labels, got {self.labels}.")
         self._places = {label: place for place, label in enumerate(self.labels)}
-        self.metrics: Any = nn.ModuleList([metric.clone() for _ in self.labels])
+        # The metric keeps nothing: its states, one for each group, are stacked here, where processes add them up.
+        self.metric = metric.clone()
+        self.metric._to_sync = False
+        for name, default in metric._defaults.items():
+            if not isinstance(default, Tensor):
+                raise ValueError(
+                    f"{type(metric).__name__} keeps all rows; Grouped takes metrics with states of fixed size."
+                )
+            stacked = torch.stack([default] * len(self.labels))
+            self.add_state(f"group_{name}", stacked, dist_reduce_fx=metric._reductions[name])
+        self.add_state("rows", torch.zeros(len(self.labels), dtype=torch.float64), dist_reduce_fx="sum")
+        keep_apart(self)
 
     def update(self, dist: Distribution, y: Tensor, group: "Sequence[Any] | Tensor", *arguments: Any) -> None:
         """Add rows; `group` holds a label for each, or the feature's value. Further arguments, as weights, go by row, too."""
         place = self._place(group)
         if len(place) != dist.batch_shape[0]:
             raise ValueError(f"group must have one entry for each of {dist.batch_shape[0]} rows, got {len(place)}.")
-        for k, metric in enumerate(self.metrics):
+        check_rows(dist, y, soft_labels=True)
+        self.rows = self.rows + place.bincount(minlength=len(self.labels)).to(self.rows)
+        for k in place.unique().tolist():
             rows = (place == k).nonzero().squeeze(-1).to(y.device)
-            if len(rows):
-                metric.update(dist[rows], y[rows], *(argument[rows] for argument in arguments))
+            metric = self._of(k)
+            metric.update(dist[rows], y[rows], *(argument[rows] for argument in arguments))
+            for name in metric._defaults:
+                stacked = getattr(self, f"group_{name}").clone()
+                stacked[k] = getattr(metric, name)
+                setattr(self, f"group_{name}", stacked)
+
+    def _of(self, k: int) -> Any:
+        """The metric with the states of a group."""
+        for name in self.metric._defaults:
+            setattr(self.metric, name, getattr(self, f"group_{name}")[k])
+        return self.metric
 
     def _place(self, group: "Sequence[Any] | Tensor") -> Tensor:
         if self.edges is not None:
@@ -87,11 +113,13 @@ class Grouped(Metric):
         return torch.tensor([self._places[label] for label in labels], dtype=torch.long)
 
     def compute(self) -> dict[Any, Any]:
-        return {label: metric.compute() for label, metric in self._seen()}
+        # The class's own compute: that of the object caches, and asks for an update first.
+        return {label: type(self.metric).compute(self._of(k)) for k, label in self._seen()}
 
+    @over_processes
     def standard_error(self) -> dict[Any, Tensor]:
         """Of each group's value, where the metric has one."""
-        return {label: metric.standard_error() for label, metric in self._seen()}
+        return {label: self._of(k).standard_error() for k, label in self._seen()}
 
     def worst(self, target: float | None = None) -> Any:
         """The label of the group with the largest value, or of the one farthest from `target`, such as a nominal coverage."""
@@ -100,17 +128,8 @@ class Grouped(Metric):
             raise ValueError("no group has any rows yet.")
         return max(values, key=lambda label: float(values[label] if target is None else (values[label] - target).abs()))
 
-    def _seen(self) -> list[tuple[Any, Any]]:
-        return [(label, metric) for label, metric in zip(self.labels, self.metrics, strict=True) if self._rows(metric)]
-
-    @staticmethod
-    def _rows(metric: Any) -> bool:
-        return any(bool(getattr(metric, name).ne(default).any()) for name, default in metric._defaults.items())
-
-    def reset(self) -> None:
-        super().reset()
-        for metric in self.metrics:
-            metric.reset()
+    def _seen(self) -> list[tuple[int, Any]]:
+        return [(k, label) for k, label in enumerate(self.labels) if self.rows[k] > 0]
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """One point for each group, with a bar of two standard errors to each side where there is one; returns (figure, ax)."""
@@ -120,10 +139,10 @@ class Grouped(Metric):
         values = self.compute() if val is None else val
         places = range(len(values))
         bars = None
-        if val is None and hasattr(self.metrics[0], "standard_error"):
+        if val is None and hasattr(self.metric, "standard_error"):
             bars = [2 * float(error) for error in self.standard_error().values()]
         points = [float(value) for value in values.values()]
         ax.errorbar(points, places, xerr=bars, fmt="o", color="#0072B2", capsize=4)
         ax.set_yticks(places, [str(label) for label in values])
-        ax.set_xlabel(type(self.metrics[0]).__name__)
+        ax.set_xlabel(type(self.metric).__name__)
         return ax.figure, ax

@@ -7,6 +7,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from disthead.families.distribution import Distribution
+from disthead.metrics.checks import check_rows, check_weight
+from disthead.metrics.state import keep_apart, over_processes
 
 __all__ = ["RowMean", "Score"]
 
@@ -34,9 +36,12 @@ class RowMean(Metric):
         self.shape = tuple(shape)
         # rows, w, w v, w^2, w^2 v, w^2 v^2
         self.add_state("sums", torch.zeros(6, *self.shape, dtype=torch.float64), dist_reduce_fx="sum")
+        keep_apart(self)
 
     def update(self, values: Tensor, weight: Tensor | None = None) -> None:
         """Add rows of values (N, *shape) with weights (N,), 1 unless given."""
+        if weight is not None:
+            check_weight(weight, tuple(values.shape[: values.ndim - len(self.shape)]))
         self._add(values, weight)
 
     def _add(self, values: Tensor, weight: Tensor | None) -> None:
@@ -54,6 +59,7 @@ class RowMean(Metric):
     def compute(self) -> Tensor:
         return self._mean().float()
 
+    @over_processes
     def standard_error(self) -> Tensor:
         """Of the mean, from the spread of the rows; nan for fewer than two of them."""
         return self._standard_error().float()
@@ -89,6 +95,8 @@ class Score(RowMean):
         each: shape of what one output scores, () for a number.
     """
 
+    takes_soft_labels = False
+
     def __init__(self, num_outputs: int | None = None, *, each: tuple[int, ...] = (), **options: Any):
         super().__init__((() if num_outputs is None else (num_outputs,)) + each, **options)
         self.num_outputs, self.each = num_outputs, each
@@ -99,10 +107,12 @@ class Score(RowMean):
 
     def update(self, dist: Distribution, y: Tensor, weight: Tensor | None = None) -> None:  # type: ignore[override]
         """Add rows: a distribution of batch_shape (N,), targets y (N, *event_shape), weights (N,)."""
-        self._add(self._by_row(self.score(dist, y), dist), weight)
+        self._add(self._rows(dist, y, weight), weight)
 
-    def _by_row(self, values: Tensor, dist: Distribution) -> Tensor:
-        rows = dist.batch_shape.numel()
+    def _rows(self, dist: Distribution, y: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The scores of the rows, (N, *shape), of targets and weights that fit."""
+        check_rows(dist, y, weight, self.takes_soft_labels)
+        values, rows = self.score(dist, y), dist.batch_shape.numel()
         values = (
             values.reshape(rows, -1, *self.each) if rows else values.new_zeros(0, self.num_outputs or 1, *self.each)
         )

@@ -16,6 +16,8 @@ from torchmetrics import Metric
 from disthead.families.distribution import Distribution
 from disthead.families.univariate import check_level
 from disthead.families.vector import draw
+from disthead.metrics.checks import check_number, check_rows, chunks
+from disthead.metrics.state import over_processes
 
 __all__ = ["Coverage", "PITHistogram", "Uniformity"]
 
@@ -77,14 +79,19 @@ class _PIT(Metric):
         shape = (_FINE,) if num_outputs is None else (num_outputs, _FINE)
         self.add_state("fine", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("rows", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        # Never changes. A MetricCollection merges metrics with equal states: those of equal options, and no others.
+        asked = torch.tensor([randomised, joint, samples, seed], dtype=torch.float64)
+        self.add_state("asked", asked, dist_reduce_fx="max")
 
     def update(self, dist: Distribution, y: Tensor, weight: Tensor | None = None) -> None:
         """Add rows: a distribution of batch_shape (N,), targets y (N, *event_shape), weights (N,)."""
+        check_rows(dist, y, weight)
         rows, outputs = dist.batch_shape.numel(), self.num_outputs or 1
         if not rows:
             return
         below, upto = self._jump(dist, y)
         is_jump = below is not upto
+        check_number(below, y, "the probability integral transform")
         below = below.detach().to(self.fine).reshape(rows, -1)
         upto = upto.detach().to(self.fine).reshape(rows, -1) if is_jump else below
         if self.num_outputs is not None and below.shape[1] != outputs:
@@ -109,7 +116,8 @@ class _PIT(Metric):
         generator = torch.Generator().manual_seed(self.seed + self._updates)
         if self.joint:
             self._updates += 1
-            below, upto = _pre_rank(dist, y, self.samples, generator)
+            ranks = [_pre_rank(part, target, self.samples, generator) for part, target in chunks(dist, y, self.samples)]
+            below, upto = (torch.cat(ends) if len(ends) > 1 else ends[0] for ends in zip(*ranks, strict=True))
             u = torch.rand(below.shape, generator=generator, dtype=torch.float64).to(below.device)
             value = below + u * (upto - below)
             return value, value
@@ -121,11 +129,17 @@ class _PIT(Metric):
             below = upto = below + u * (upto - below)
         return below, upto
 
+    @over_processes
+    def count(self) -> float:
+        """How many rows there were."""
+        return float(self.rows)
+
     def cumulative(self) -> Tensor:
         """The distribution function of the PIT at 0, 1/2000 ... 1, shape (2001,), or one for each output."""
         total = self.fine.cumsum(-1) / self.fine.sum(-1, keepdim=True)
         return torch.cat([torch.zeros_like(total[..., :1]), total], -1)
 
+    @over_processes
     def uniformity(self) -> "Uniformity | list[Uniformity]":
         """Distance from uniform, of each output where there are several.
 
@@ -175,7 +189,7 @@ class PITHistogram(_PIT):
             raise ValueError(
                 f"one picture shows one output, this histogram has {len(share)}: plot(histogram.compute()[0])."
             )
-        return ax.figure, pit_histogram(ax, pit_band(share, float(self.rows)))
+        return ax.figure, pit_histogram(ax, pit_band(share, self.count()))
 
 
 class Coverage(_PIT):
@@ -215,9 +229,10 @@ class Coverage(_PIT):
         cumulative = self.cumulative()
         return torch.lerp(cumulative[..., lower], cumulative[..., lower + 1], place - lower)
 
+    @over_processes
     def standard_error(self) -> Tensor:
         """Of independent rows: sqrt(c (1 - c) / rows)."""
-        share = self.compute()
+        share = type(self).compute(self)
         return (share * (1 - share) / self.rows).sqrt().float()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
@@ -232,7 +247,7 @@ class Coverage(_PIT):
         order = torch.tensor(self.levels).argsort()
         level = torch.tensor(self.levels)[order]
         return ax.figure, plots.coverage_curve(
-            ax, coverage_curve(level, share[..., order.to(share.device)], float(self.rows))
+            ax, coverage_curve(level, share[..., order.to(share.device)], self.count())
         )
 
 
@@ -262,6 +277,7 @@ def _pre_rank(dist: Distribution, y: Tensor, samples: int, generator: torch.Gene
     """The limits of the rank of log p(y) among those of samples, as shares: y is one of samples + 1 exchangeable draws."""
     with torch.no_grad():
         own = dist.log_prob(y)
+        check_number(own, y, "the log-density")
         others = dist.log_prob(draw(dist, samples, generator))
     lower = (others < own).sum(0).double()
     tied = (others == own).sum(0).double()

@@ -1,6 +1,7 @@
 """Proper scores and errors, as means over rows."""
 
 import math
+import zlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,7 +11,9 @@ from torch import Tensor
 from disthead.families.distribution import Distribution
 from disthead.families.univariate import check_level
 from disthead.families.vector import energy_score
+from disthead.metrics.checks import chunks, is_ranking
 from disthead.metrics.mean import Score
+from disthead.metrics.state import over_processes
 
 __all__ = [
     "CRPS",
@@ -42,6 +45,8 @@ class NegativeLogLikelihood(Score):
     tensor(0.9189)
     """
 
+    takes_soft_labels = True
+
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         own = dist.marginals if self.num_outputs is not None and dist.event_shape else dist
         return -own.log_prob(y)
@@ -67,7 +72,7 @@ class EnergyScore(Score):
 
     Args:
         samples: from which it is estimated; see `disthead.families.vector.energy_score`.
-        seed: of the samples, the same for each batch.
+        seed: of the samples. The same targets get the same samples, so that two forecasts of them differ by less chance.
 
     Source: Gneiting and Raftery 2007.
     """
@@ -79,8 +84,12 @@ class EnergyScore(Score):
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         if not dist.event_shape:
             return dist.crps(y)
-        generator = torch.Generator().manual_seed(self.seed)
-        return energy_score(dist, y, self.samples, generator)
+        found = []
+        for part, target in chunks(dist, y, self.samples):
+            # One seed for all batches would repeat one and the same error, which no number of rows averages out.
+            mark = zlib.crc32(target.detach().cpu().contiguous().numpy().tobytes(), self.seed % 2**32)
+            found.append(energy_score(part, target, self.samples, torch.Generator().manual_seed(mark)))
+        return torch.cat(found) if len(found) > 1 else found[0]
 
 
 class BrierScore(Score):
@@ -88,6 +97,8 @@ class BrierScore(Score):
 
     Source: Brier 1950.
     """
+
+    takes_soft_labels = True
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         return dist.brier(y)
@@ -155,7 +166,7 @@ class IntervalScore(Score):
         lower, upper = each.interval(self.level)
         if _is_circular(each):
             width = (upper - lower) % (2 * math.pi)
-            outside = (_turn(y - each.mean).abs() - width / 2).clamp(min=0)
+            outside = (_turn(y - lower - width / 2).abs() - width / 2).clamp(min=0)
         else:
             width, outside = upper - lower, (lower - y).clamp(min=0) + (y - upper).clamp(min=0)
         return width + 2 / (1 - self.level) * outside
@@ -226,6 +237,7 @@ class RootMeanSquaredError(Score):
     def compute(self) -> Tensor:
         return self._mean().sqrt().float()
 
+    @over_processes
     def standard_error(self) -> Tensor:
         return (self._standard_error() / (2 * self._mean().sqrt())).float()
 
@@ -235,7 +247,7 @@ class Accuracy(Score):
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         hit = dist.mode == y
-        return hit.flatten(len(dist.batch_shape)).all(-1).float() if dist.event_shape and _ranks(dist) else hit.float()
+        return hit.flatten(len(dist.batch_shape)).all(-1).float() if is_ranking(dist) else hit.float()
 
 
 class TopKHitRate(Score):
@@ -252,10 +264,10 @@ class TopKHitRate(Score):
         self.k = k
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        logits = getattr(dist, "logits", None)
-        if logits is None or logits.ndim == len(dist.batch_shape):
+        if not (hasattr(dist, "num_classes") or is_ranking(dist)):
             raise NotImplementedError(f"{type(dist).__name__} has no items or classes to rank.")
-        target = y[..., 0] if _ranks(dist) else y
+        logits: Tensor = dist.logits
+        target = y[..., 0] if is_ranking(dist) else y
         found = logits.topk(min(self.k, logits.shape[-1]), -1).indices
         return (found == target.long().unsqueeze(-1)).any(-1).float()
 
@@ -271,7 +283,7 @@ class KendallTau(Score):
         super().__init__(None, **options)
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        if not _ranks(dist):
+        if not is_ranking(dist):
             raise NotImplementedError(
                 f"{type(dist).__name__} is no distribution of orders, which Kendall's tau compares."
             )
@@ -288,10 +300,6 @@ class KendallTau(Score):
 def _each(dist: Distribution) -> Distribution:
     """The distribution of each single number."""
     return dist.marginals if dist.event_shape else dist
-
-
-def _ranks(dist: Distribution) -> bool:
-    return hasattr(dist, "pairwise")
 
 
 def _is_circular(dist: Distribution) -> bool:

@@ -7,6 +7,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from disthead.families.distribution import Distribution
+from disthead.metrics.checks import check_number, check_rows
+from disthead.metrics.state import keep_apart
 
 __all__ = ["SpreadSkill"]
 
@@ -31,19 +33,26 @@ class SpreadSkill(Metric):
         if bins < 1:
             raise ValueError(f"bins must be 1 or more, got {bins}.")
         self.bins = bins
-        # rows, variance, squared error, its square
-        state = torch.zeros(2 * _OCTAVES * _PER_OCTAVE + 1, 4, dtype=torch.float64)
+        # rows, and sums over them of the weight w, w variance, w error^2, w error^4
+        state = torch.zeros(2 * _OCTAVES * _PER_OCTAVE + 1, 5, dtype=torch.float64)
         self.add_state("sums", state, dist_reduce_fx="sum")
+        keep_apart(self)
 
-    def update(self, dist: Distribution, y: Tensor) -> None:
+    def update(self, dist: Distribution, y: Tensor, weight: Tensor | None = None) -> None:
         """Add rows; several outputs are pooled."""
         from disthead.metrics.scores import _error
 
-        error, stddev = (part.detach().double().reshape(-1) for part in (_error(dist, y, "mean"), dist.stddev))
+        check_rows(dist, y, weight)
+        error, stddev = _error(dist, y, "mean").detach().double(), dist.stddev.detach().double()
+        check_number(error, y, "the error of the mean")
+        check_number(stddev, y, "the standard deviation")
+        w = torch.ones_like(error)
+        if weight is not None:
+            w = weight.detach().to(w).reshape(weight.shape + (1,) * len(dist.event_shape)).expand_as(w)
         place = (stddev.log2().clamp(-_OCTAVES, _OCTAVES) * _PER_OCTAVE).round().long() + _OCTAVES * _PER_OCTAVE
-        square = error.square()
-        rows = torch.stack([torch.ones_like(square), stddev.square(), square, square.square()], -1)
-        self.sums = self.sums.index_add(0, place, rows)
+        square, some = error.square(), (w > 0).to(w)
+        rows = torch.stack([some, w, w * stddev.square(), w * square, w * square.square()], -1)
+        self.sums = self.sums.index_add(0, place.reshape(-1), rows.reshape(-1, 5))
 
     def compute(self) -> dict[str, Tensor]:
         sums = self.sums[self.sums[:, 0] > 0]
@@ -51,11 +60,11 @@ class SpreadSkill(Metric):
         bin_ = (share * self.bins).long().clamp(max=self.bins - 1)
         _, bin_ = bin_.unique(return_inverse=True)
         size = int(bin_.max()) + 1 if len(bin_) else 0
-        count, variance, square, fourth = sums.new_zeros(size, 4).index_add(0, bin_, sums).unbind(-1)
-        error = (square / count).sqrt()
-        noise = ((fourth / count - (square / count).square()).clamp(min=0) / (count - 1).clamp(min=1)).sqrt()
+        count, weight, variance, square, fourth = sums.new_zeros(size, 5).index_add(0, bin_, sums).unbind(-1)
+        error = (square / weight).sqrt()
+        noise = ((fourth / weight - (square / weight).square()).clamp(min=0) / (count - 1).clamp(min=1)).sqrt()
         return {
-            "spread": (variance / count).sqrt().float(),
+            "spread": (variance / weight).sqrt().float(),
             "error": error.float(),
             "standard_error": torch.where(error > 0, noise / (2 * error), 0.0).float(),
             "count": count.float(),

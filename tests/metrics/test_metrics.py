@@ -13,10 +13,14 @@ from sklearn import metrics as sk
 
 import disthead as dh
 from disthead import metrics as m
-from tests.metrics.tester import METRICS, ROWS, dist_of, flat, process, run
+from tests.metrics.tester import METRICS, ROWS, answers, dist_of, flat, process, run
 
 every_metric = pytest.mark.parametrize("name", METRICS)
 WHOLE = [slice(0, ROWS)]
+
+
+def standard(rows: int) -> dh.Distribution:
+    return normal(torch.zeros(rows), 1.0)
 
 
 def normal(loc, scale) -> dh.Distribution:
@@ -26,24 +30,79 @@ def normal(loc, scale) -> dh.Distribution:
 @every_metric
 def test_batches_give_what_all_rows_give(name):
     batches = [slice(0, 7), slice(7, 7), slice(7, 8), slice(8, ROWS)]
-    torch.testing.assert_close(flat(run(name, batches).compute()), flat(run(name, WHOLE).compute()))
+    torch.testing.assert_close(answers(run(name, batches)), answers(run(name, WHOLE)), equal_nan=True)
 
 
 @every_metric
 def test_survives_reset_and_pickling(name):
     metric = run(name, WHOLE)
-    torch.testing.assert_close(flat(pickle.loads(pickle.dumps(metric)).compute()), flat(metric.compute()))
+    want = answers(metric)
+    torch.testing.assert_close(answers(pickle.loads(pickle.dumps(metric))), want, equal_nan=True)
     metric.reset()
-    assert not float(next(iter(metric.metric_state.values())).sum())
+    dist, y = dist_of(METRICS[name][1], **METRICS[name][2])
+    metric.update(dist, y)
+    torch.testing.assert_close(answers(metric), want, equal_nan=True)
 
 
-@pytest.mark.parametrize("first", [30, 0], ids=["both have rows", "one has none"])
-def test_two_processes_give_what_one_gives(tmp_path, first):
-    batches = [[slice(0, first)] if first else [], [slice(first, 45), slice(45, ROWS)]]
-    torch.multiprocessing.start_processes(process, (str(tmp_path), batches), nprocs=2, start_method="spawn")
-    results = torch.load(tmp_path / "results")
-    for name in METRICS:
-        torch.testing.assert_close(results[name], flat(run(name, WHOLE).compute()), msg=name)
+def test_two_processes_give_what_one_gives(tmp_path):
+    half, rest = slice(0, ROWS // 2), [slice(ROWS // 2, 45), slice(45, ROWS)]
+    splits = {"both have rows": [[half], rest], "one has none": [[], [half, *rest]]}
+    torch.multiprocessing.start_processes(process, (str(tmp_path), splits), nprocs=2, start_method="spawn")
+    for rank in range(2):
+        results = torch.load(tmp_path / str(rank))
+        for split, name in results:
+            torch.testing.assert_close(
+                results[split, name],
+                answers(run(name, WHOLE)),
+                equal_nan=True,
+                msg=f"{split}: {name} of process {rank}",
+            )
+    assert len(results) == len(splits) * len(METRICS)
+
+
+@pytest.mark.parametrize(
+    "metrics, family",
+    [
+        ([m.CRPS(), m.NegativeLogLikelihood(), m.RootMeanSquaredError(), m.PinballLoss(0.9)], "normal"),
+        ([m.CalibrationError(), m.CalibrationError("classwise", num_classes=2), m.Accuracy()], "bernoulli"),
+        ([m.PITHistogram(), m.PITHistogram(randomised=True), m.Coverage()], "poisson"),
+        ([m.Grouped(m.CRPS(), bins=[0.0]), m.Grouped(m.MeanAbsoluteError(), bins=[0.0])], "normal"),
+    ],
+    ids=["scores", "classes", "pit", "groups"],
+)
+def test_a_collection_does_not_merge_metrics_whose_first_batch_agrees(metrics, family):
+    """torchmetrics merges metrics with equal states after the first batch, here one without rows."""
+    dist, y = dist_of(family)
+    grouping = [y] if isinstance(metrics[0], m.Grouped) else []
+    together = torchmetrics.MetricCollection({str(place): metric.clone() for place, metric in enumerate(metrics)})
+    for rows in (slice(0, 0), slice(0, ROWS)):
+        together.update(dist[rows], y[rows], *(part[rows] for part in grouping))
+    for place, metric in enumerate(metrics):
+        metric.update(dist, y, *grouping)
+        torch.testing.assert_close(flat(together[str(place)].compute()), flat(metric.compute()))
+
+
+def test_forward_of_groups_keeps_the_batches_before():
+    dist, y = dist_of("normal")
+    grouped, whole = (m.Grouped(m.CRPS(), bins=[0.0]) for _ in range(2))
+    grouped(dist[:20], y[:20], y[:20])
+    batch = grouped(dist[20:], y[20:], y[20:])
+    torch.testing.assert_close(batch["< 0"], dist[20:].crps(y[20:])[y[20:] < 0].mean())
+    whole.update(dist, y, y)
+    torch.testing.assert_close(grouped.compute(), whole.compute())
+
+
+def test_energy_score_in_batches_averages_out_the_error_of_its_samples():
+    dist = dh.get_family("multivariate_normal", event_shape=(3,)).distribution(
+        loc=torch.zeros(400, 3), scale_tril=torch.eye(3)
+    )
+    torch.manual_seed(0)
+    y = dist.sample()
+    exact, few = m.EnergyScore(samples=4000)(dist, y), m.EnergyScore(samples=16)
+    for row in range(400):
+        few.update(dist[row : row + 1], y[row : row + 1])
+    # one row by 16 samples is wrong by about 0.25; the same samples for all 400 rows would leave most of that
+    assert float(few.compute()) == pytest.approx(float(exact), abs=0.05)
 
 
 def test_forward_gives_the_value_of_the_batch():
@@ -334,6 +393,14 @@ def test_calibration_error_of_calibrated_classes_is_within_its_band_and_of_sharp
             assert wrong.compute() > wrong.band(0.999, 200)
 
 
+def test_soft_labels_of_an_event_count_as_so_much_of_a_hit():
+    dist = dh.get_family("bernoulli").distribution(probs=torch.tensor([0.1, 0.3, 0.7]))
+    for kind in ("top", "classwise"):
+        honest = m.CalibrationError(kind, num_classes=2)(dist, torch.tensor([0.1, 0.3, 0.7]))
+        wrong = m.CalibrationError(kind, num_classes=2)(dist, torch.tensor([0.3, 0.5, 0.5]))
+        assert [float(honest), float(wrong)] == pytest.approx([0, 0.2], abs=1e-6)
+
+
 def test_debiased_error_of_a_calibrated_forecast_is_smaller_than_the_plain_one():
     plain, debiased = [], []
     for seed in range(20):
@@ -393,6 +460,13 @@ def test_histogram_and_coverage_share_one_state():
         (lambda: m.Coverage([90]), "level must be between 0 and 1"),
         (lambda: m.PITHistogram(bins=7), "bins must divide 2000"),
         (lambda: m.CRPS(2)(*dist_of("normal", outputs=3)), "num_outputs=2, the distribution has 3"),
+        (lambda: m.CRPS().update(standard(5), torch.zeros(5, 1)), r"Try y.squeeze\(-1\)"),
+        (lambda: m.PITHistogram().update(standard(5), torch.zeros(1)), r"shape \(5,\) of the distribution, got \(1,\)"),
+        (lambda: m.SpreadSkill().update(standard(5), torch.zeros(5, 5)), r"got \(5, 5\)"),
+        (lambda: m.CRPS().update(standard(5), torch.zeros(5), torch.ones(1)), "one value per row"),
+        (lambda: m.CRPS().update(standard(2), torch.zeros(2), torch.tensor([1.0, -1.0])), "-1 at row 1"),
+        (lambda: m.PITHistogram().update(standard(2), torch.tensor([0.0, math.nan])), "nan at row 1"),
+        (lambda: m.CalibrationError("classwise", num_classes=3).plot(), "one curve shows one class"),
         (lambda: m.CalibrationError("classwise"), "needs num_classes"),
         (lambda: m.CalibrationError(debiased=True), "debiased takes norm=2"),
         (lambda: m.MeanAbsoluteError("average"), "point must be"),
@@ -412,6 +486,8 @@ def test_mistakes_are_named(call, message):
         (m.PITHistogram(), "categorical"),
         (m.CalibrationError(), "normal"),
         (m.KendallTau(), "normal"),
+        (m.TopKHitRate(1), "bernoulli"),
+        (m.TopKHitRate(1), "mixture"),
     ],
 )
 def test_what_mathematics_does_not_offer_is_refused_with_a_reason(metric, family):

@@ -1,5 +1,7 @@
 """Every metric with rows to feed it, and what it takes to run them in two processes."""
 
+import dataclasses
+
 import torch
 from torch import distributed
 
@@ -53,7 +55,43 @@ METRICS = {
     ),
     "spread-skill": (m.SpreadSkill, "normal", {}),
     "skill": (lambda: m.Skill(m.CRPS(), marginal("normal")), "normal", {}),
+    "weights": (lambda: Weighted(m.CRPS()), "normal", {}),
+    "weights of pit": (lambda: Weighted(m.PITHistogram()), "poisson", {}),
+    "weights of classes": (lambda: Weighted(m.CalibrationError(norm=2)), "bernoulli", {}),
+    "weights of spreads": (lambda: Weighted(m.SpreadSkill(2)), "normal", {}),
+    "difference": (lambda: Compared(m.PairedDifference(m.CRPS())), "normal", {}),
+    "groups": (lambda: ByRow(m.Grouped(m.CRPS(), groups=[0, 1, 2, "nobody"])), "normal", {}),
+    "groups of coverage": (lambda: ByRow(m.Grouped(m.Coverage([0.5, 0.9]), bins=[0.5])), "gamma", {}),
 }
+
+
+class Asked:
+    """A metric whose update takes more than (dist, y), made from these."""
+
+    def __init__(self, metric):
+        self.metric = metric
+
+    def __getattr__(self, name):
+        if name.startswith("__") or name == "metric":
+            raise AttributeError(name)
+        return getattr(self.metric, name)
+
+
+class Weighted(Asked):
+    def update(self, dist, y):
+        self.metric.update(dist, y, 1.0 + (y.abs() < 0.7).float())
+
+
+class Compared(Asked):
+    def update(self, dist, y):
+        self.metric.update(dist, dist.affine(torch.tensor(0.3), torch.tensor(1.5)), y)
+
+
+class ByRow(Asked):
+    """Groups by the value of y, so that some batches and some processes lack groups."""
+
+    def update(self, dist, y):
+        self.metric.update(dist, y, y if self.metric.edges is not None else (y.abs().clamp(max=2.5)).long())
 
 
 def marginal(family: str) -> dh.Distribution:
@@ -70,16 +108,38 @@ def run(name: str, batches: list[slice]):
     return metric
 
 
+def answers(metric) -> torch.Tensor:
+    """All that a metric has to say, as one tensor: its value, its standard error and its tests."""
+    parts = [metric.compute()]
+    parts += [getattr(metric, name)() for name in ("standard_error", "uniformity", "curve") if _has(metric, name)]
+    return torch.cat([flat(part) for part in parts])
+
+
+def _has(metric, name: str) -> bool:
+    if name == "curve" and getattr(metric, "kind", "top") == "classwise":
+        return False
+    inner = getattr(metric, "metric", metric)
+    inner = inner.metric if isinstance(inner, m.Grouped) else inner
+    return hasattr(metric, name) and hasattr(inner, name)
+
+
 def flat(result) -> torch.Tensor:
     """A result as one tensor."""
-    parts = result.values() if isinstance(result, dict) else [result]
-    return torch.cat([part.double().reshape(-1) for part in parts])
+    if isinstance(result, m.Uniformity):
+        result = tuple(dataclasses.astuple(result))
+    if isinstance(result, dict):
+        result = list(result.values())
+    if isinstance(result, (list, tuple)):
+        return torch.cat([flat(part) for part in result]) if result else torch.zeros(0, dtype=torch.float64)
+    return torch.as_tensor(result, dtype=torch.float64).reshape(-1)
 
 
-def process(rank: int, path: str, batches_of: list[list[slice]]) -> None:
-    """One of two processes: every metric over its own batches, then the results of all, which the first writes down."""
+def process(rank: int, path: str, splits: dict[str, list[list[slice]]]) -> None:
+    """One of two processes: every metric over its own batches, then the answers of all, which each writes down."""
+    torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{path}/start", rank=rank, world_size=2)
-    results = {name: flat(run(name, batches_of[rank]).compute()) for name in METRICS}
-    if rank == 0:
-        torch.save(results, f"{path}/results")
+    results = {
+        (split, name): answers(run(name, batches_of[rank])) for split, batches_of in splits.items() for name in METRICS
+    }
+    torch.save(results, f"{path}/{rank}")
     distributed.destroy_process_group()
