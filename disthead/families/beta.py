@@ -7,7 +7,7 @@ from torch.nn.functional import logsigmoid
 
 from disthead.errors import unknown_name
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors, wide
+from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors, wide
 from disthead.families.family import Family
 from disthead.families.gamma import concentration_divergence
 from disthead.families.univariate import follow, in_double
@@ -22,6 +22,7 @@ from disthead.special import (
     stirling_error,
 )
 from disthead.special.digamma import digamma_error
+from disthead.special.fast import Positive, log_gamma
 
 __all__ = ["Beta", "BetaFamily", "MeanBeta"]
 
@@ -61,6 +62,19 @@ class Beta(Continuous):
     def _total(self) -> Tensor:
         return self.concentration1 + self.concentration0
 
+    @staticmethod
+    def score(y: Tensor, concentration1: Positive, concentration0: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(concentration1) and log(concentration0)."""
+        outside = (y <= 0) | (y >= 1)
+        y = y.masked_fill(outside, 0.5)
+        a, b = concentration1.value, concentration0.value
+        log_y, log_rest = y.log(), torch.log1p(-y)
+        (gamma_a, slope_a), (gamma_b, slope_b), (gamma_sum, slope) = log_gamma(a), log_gamma(b), log_gamma(a + b)
+        value = (a - 1) * log_y + (b - 1) * log_rest + (gamma_sum - gamma_a - gamma_b)
+        slopes = (a * (log_y + slope - slope_a), b * (log_rest + slope - slope_b))
+        return value.masked_fill_(outside, -torch.inf), *(part.masked_fill_(outside, 0.0) for part in slopes)
+
+    @from_score
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         inside = (y > 0) & (y < 1)
@@ -237,6 +251,7 @@ class BetaFamily(Family):
         if parametrization not in ("concentration", "mean"):
             raise unknown_name("parametrization", parametrization, ["concentration", "mean"])
         self.parametrization = parametrization
+        self.quick = Beta if parametrization == "concentration" else None
         softplus = LINKS["softplus"]
         self.parameters = (
             {"mean": LINKS["sigmoid"], "precision": softplus}

@@ -7,6 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import register_kl
 
+from disthead.families.distribution import from_score
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
 
@@ -36,6 +37,7 @@ class Discrete(Univariate):
         upper = getattr(self.support, "upper_bound", math.inf)
         return self._constant(lower), self._constant(upper)
 
+    @from_score
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         lower, upper = self.support_limits()

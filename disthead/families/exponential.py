@@ -5,11 +5,12 @@ from torch import Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import positive, tensors
+from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import in_double, product
 from disthead.links import LINKS
 from disthead.special import deviance
+from disthead.special.fast import Positive
 
 __all__ = ["Exponential", "ExponentialFamily"]
 
@@ -37,6 +38,14 @@ class Exponential(Continuous):
         """rate * y, and 0 for negative y."""
         return product(torch.where(y > 0, y, 0.0), self.rate, self.log_rate)
 
+    @staticmethod
+    def score(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivative by log(rate)."""
+        outside = y < 0
+        z = rate.value * y.masked_fill(outside, 0.0)
+        return (rate.log - z).masked_fill_(outside, -torch.inf), (1 - z).masked_fill_(outside, 0.0)
+
+    @from_score
     @in_double  # for the gradient, 1 / rate - y
     def log_prob(self, y: Tensor) -> Tensor:
         return torch.where(y >= 0, self.log_rate - self._standardised(y), -torch.inf)
@@ -103,6 +112,7 @@ class ExponentialFamily(Family):
     name = "exponential"
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative
+    quick = Exponential
     data_type = "univariate, continuous, bounded below"
     domain = "y >= 0"
     use = "magnitudes"

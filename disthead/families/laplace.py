@@ -7,11 +7,12 @@ from torch import Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import positive, tensors
+from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
 from disthead.special import deviance, expm1mx
+from disthead.special.fast import Positive
 
 __all__ = ["Laplace", "LaplaceFamily"]
 
@@ -39,6 +40,14 @@ class Laplace(Continuous):
     def _standardised(self, y: Tensor) -> Tensor:
         return ratio(y - self.loc, self.scale, self.log_scale)
 
+    @staticmethod
+    def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by loc and log(scale)."""
+        z = (y - loc) / scale.value
+        distance = z.abs()
+        return -distance - scale.log - math.log(2), z.sign() / scale.value, distance - 1
+
+    @from_score
     def log_prob(self, y: Tensor) -> Tensor:
         return -self._standardised(y).abs() - self.log_scale - math.log(2)
 
@@ -109,6 +118,7 @@ class LaplaceFamily(Family):
     name = "laplace"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
+    quick = Laplace
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"
     use = "robust regression"

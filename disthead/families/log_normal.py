@@ -7,11 +7,12 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors
+from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import in_double, spread
 from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
+from disthead.special.fast import Positive
 
 __all__ = ["LogNormal", "LogNormalFamily"]
 
@@ -47,6 +48,18 @@ class LogNormal(Continuous):
         log_ratio = torch.log(y * torch.exp2(-power)) - (self.loc - power * _LOG_2_HIGH - power * _LOG_2_LOW)
         return log_ratio / self.scale
 
+    @staticmethod
+    def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by loc and log(scale)."""
+        outside = y <= 0
+        log_y = y.masked_fill(outside, 1.0).log()
+        z = (log_y - loc) / scale.value
+        square = z * z
+        value = -0.5 * square - log_y - scale.log - HALF_LOG_TWO_PI
+        slopes = (z / scale.value, square - 1)
+        return value.masked_fill_(outside, -torch.inf), *(part.masked_fill_(outside, 0.0) for part in slopes)
+
+    @from_score
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         inside = y > 0
@@ -149,6 +162,7 @@ class LogNormalFamily(Family):
     name = "log_normal"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.positive
+    quick = LogNormal
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"
     use = "magnitudes"

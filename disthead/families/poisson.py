@@ -10,6 +10,7 @@ from disthead.families.family import Family
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import deviance, integer_inverse, log_gammainc, log_gammaincc, poisson_log_mass
+from disthead.special.fast import Positive, log_gamma
 
 __all__ = ["Poisson", "PoissonFamily", "positive_mean"]
 
@@ -46,6 +47,14 @@ class Poisson(Discrete):
     @property
     def _log_expected(self) -> Tensor:
         return self.log_rate if self.exposure is None else self.log_rate + self.exposure.log()
+
+    @staticmethod
+    def score(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivative by log(rate)."""
+        outside = (y < 0) | (y != y.floor())
+        y = y.masked_fill(outside, 0.0)
+        value = y * rate.log - rate.value - log_gamma(y + 1)[0]
+        return value.masked_fill_(outside, -torch.inf), (y - rate.value).masked_fill_(outside, 0.0)
 
     def _log_mass(self, x: Tensor) -> Tensor:
         mean = self._expected
@@ -116,6 +125,7 @@ class PoissonFamily(Family):
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative_integer
     known = ("exposure",)
+    quick = Poisson
     data_type = "univariate, discrete, bounded below"
     domain = "y in {0, 1, 2, ...}"
     use = "event counts"

@@ -7,7 +7,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import positive, tensors
+from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
@@ -19,6 +19,7 @@ from disthead.special import (
     student_t_log_density,
 )
 from disthead.special.digamma import digamma_error
+from disthead.special.fast import Positive, log_gamma
 
 __all__ = ["StudentT", "StudentTFamily"]
 
@@ -50,6 +51,19 @@ class StudentT(Continuous):
     def _standardised(self, y: Tensor) -> Tensor:
         return ratio(y - self.loc, self.scale, self.log_scale)
 
+    @staticmethod
+    def score(y: Tensor, df: Positive, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(df), loc and log(scale)."""
+        z, half = (y - loc) / scale.value, 0.5 * df.value
+        square = z * z / df.value
+        growth, share = square.log1p(), square / (1 + square)
+        (upper, slope), (lower, slope_below) = log_gamma(half + 0.5), log_gamma(half)
+        value = upper - lower - 0.5 * (df.log + math.log(math.pi)) - scale.log - (half + 0.5) * growth
+        by_df = half * (slope - slope_below - growth) - 0.5 + (half + 0.5) * share
+        by_scale = (df.value + 1) * share - 1
+        return value, by_df, (df.value + 1) / (1 + square) * z / df.value / scale.value, by_scale
+
+    @from_score
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         return student_t_log_density(self.df, self._standardised(y)) - self.log_scale
@@ -154,6 +168,7 @@ class StudentTFamily(Family):
 
     name = "student_t"
     support = constraints.real
+    quick = StudentT
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"
     use = "robust regression"

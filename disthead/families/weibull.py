@@ -7,12 +7,13 @@ from torch import Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import positive, tensors
+from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
 from disthead.families.univariate import in_double, spread
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
+from disthead.special.fast import Positive
 
 __all__ = ["Weibull", "WeibullFamily"]
 
@@ -48,6 +49,18 @@ class Weibull(Continuous):
         log_ratio = torch.where(near, close, y.log() - self.log_scale)
         return self.concentration * log_ratio
 
+    @staticmethod
+    def score(y: Tensor, scale: Positive, concentration: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(scale) and log(concentration)."""
+        outside = y <= 0
+        log_y = y.masked_fill(outside, 1.0).log()
+        log_hazard = concentration.value * (log_y - scale.log)
+        hazard = log_hazard.clamp(max=700.0).exp()
+        value = concentration.log + log_hazard - log_y - hazard
+        slopes = (concentration.value * (hazard - 1), 1 + log_hazard * (1 - hazard))
+        return value.masked_fill_(outside, -torch.inf), *(part.masked_fill_(outside, 0.0) for part in slopes)
+
+    @from_score
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         inside = y > 0
@@ -157,6 +170,7 @@ class WeibullFamily(Family):
     name = "weibull"
     parameters = {"scale": LINKS["softplus"], "concentration": LINKS["softplus"]}
     support = constraints.positive
+    quick = Weibull
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"
     use = "lifetimes and magnitudes"
