@@ -9,7 +9,7 @@ from disthead.families.distribution import Distribution
 
 __all__ = ["check_number", "check_rows", "check_weight", "chunks", "is_ranking"]
 
-_NUMBERS = 2**24  # sampled at once
+_NUMBERS = 2**20  # sampled at once
 
 
 def check_rows(dist: Distribution, y: Tensor, weight: Tensor | None = None, soft_labels: bool = False) -> None:
