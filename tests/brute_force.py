@@ -44,6 +44,15 @@ def angles() -> tuple[Tensor, Tensor]:
     return y, torch.full_like(y, 2 * math.pi / ANGLES)
 
 
+def on_the_line(dist: Distribution, pieces: int) -> tuple[Tensor, Tensor]:
+    """Points and weights; where the support starts at 0, in log(y), since the density may be a power of y there."""
+    cuts = quantile_grid(dist, pieces)
+    if dist.support_limits()[0] != 0:
+        return panels(cuts)
+    logs, weights = panels(cuts[cuts > 0].log())
+    return logs.exp(), weights * logs.exp()
+
+
 def mean_of(case: Case, function: Callable[[Tensor], Tensor], dist: Distribution | None = None, pieces=80) -> Tensor:
     """E function(Y) of the row's distribution, or of `dist` of the same kind."""
     dist = case.dist() if dist is None else dist
@@ -51,7 +60,7 @@ def mean_of(case: Case, function: Callable[[Tensor], Tensor], dist: Distribution
         y = lattice(case)
         weights = torch.ones_like(y)
     else:
-        y, weights = angles() if case in CIRCULAR + CIRCULAR_MIXTURES else panels(quantile_grid(dist, pieces))
+        y, weights = angles() if case in CIRCULAR + CIRCULAR_MIXTURES else on_the_line(dist, pieces)
     density = dist.log_prob(y).exp()
     # A node that rounded onto the end of the support, where the density may be infinite, carries next to nothing.
     inside = (density > 0) & density.isfinite()
