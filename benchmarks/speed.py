@@ -1,11 +1,12 @@
-"""How fast is a training step's loss? Ratios to torch.distributions, measured in one alternating run.
+"""How fast is a training step's loss? Ratios to other libraries, measured in one alternating run.
 
-    python -m benchmarks.speed [--rows 1024 1000000] [--families normal gamma] [--seconds 2] [--threads 1]
+    python -m benchmarks.speed [--rows 1024 1000000] [--families normal gamma] [--seconds 2] [--threads 1] [--out FILE]
 
-Each round runs, one after the other and on the same raw outputs and targets: the mean negative log-likelihood of
-torch.distributions with its validation on, forward and backward, and that of disthead. A cell is the median over rounds
-of the ratio of the two times: 3.0 means that disthead is three times as fast. `copies` is the time of disthead in copies
-of the raw outputs. Prints Markdown.
+Each round runs, one after the other and on the same raw outputs and targets, the mean negative log-likelihood, forward and
+backward: of torch.distributions with its validation on, of Pyro, of the loss in torch.nn where there is one, of the head in
+GluonTS where that is installed and has one, and of disthead. A cell is the median over rounds of the ratio of the times: 3.0
+means that disthead is three times as fast. `copies` is the time of disthead in copies of the raw outputs. Times are the
+process's own, since the clock of a shared machine also counts the work of others. Prints Markdown, and writes it to FILE.
 """
 
 import argparse
@@ -13,44 +14,48 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
+import pyro.distributions as pyro
 import torch
 from torch import Tensor
 from torch import distributions as td
+from torch.nn import functional
 from torch.nn.functional import softplus
 
 import disthead as dh
 
 
-def _von_mises(raw: Tensor) -> td.Distribution:
-    return td.VonMises(torch.atan2(raw[..., 1], raw[..., 0]), softplus(raw[..., 2]))
+def _von_mises(d, raw: Tensor) -> td.Distribution:
+    return d.VonMises(torch.atan2(raw[..., 1], raw[..., 0]), softplus(raw[..., 2]))
 
 
-def _mixture(raw: Tensor) -> td.Distribution:
+def _mixture(d, raw: Tensor) -> td.Distribution:
     logits, loc, scale = raw.chunk(3, -1)
-    return td.MixtureSameFamily(td.Categorical(logits=logits), td.Normal(loc, softplus(scale)))
+    return d.MixtureSameFamily(d.Categorical(logits=logits), d.Normal(loc, softplus(scale)))
 
 
-def _multivariate_normal(raw: Tensor) -> td.Distribution:
+def _multivariate_normal(d, raw: Tensor) -> td.Distribution:
     size = (math.isqrt(8 * raw.shape[-1] + 9) - 3) // 2
     row, column = torch.tril_indices(size, size)
     tril = raw.new_zeros((*raw.shape[:-1], size, size))
     tril[..., row, column] = raw[..., size:]
     diagonal = softplus(tril.diagonal(dim1=-2, dim2=-1))
-    return td.MultivariateNormal(raw[..., :size], scale_tril=tril.tril(-1) + diagonal.diag_embed())
+    return d.MultivariateNormal(raw[..., :size], scale_tril=tril.tril(-1) + diagonal.diag_embed())
 
 
 class _CategoricalLoop:
     """The Plackett-Luce model as people write it by hand: one Categorical for each place."""
 
-    def __init__(self, raw: Tensor):
-        self.scores = raw
+    def __init__(self, d, raw: Tensor):
+        self.categorical, self.scores = d.Categorical, raw
 
     def log_prob(self, y: Tensor) -> Tensor:
         left, total = torch.zeros_like(self.scores), torch.zeros(self.scores.shape[:-1])
         for place in range(y.shape[-1]):
             item = y[..., place]
-            total = total + td.Categorical(logits=self.scores + left).log_prob(item)
+            total = total + self.categorical(logits=self.scores + left).log_prob(item)
             left = left.scatter(-1, item.unsqueeze(-1), -1e9)
         return total
 
@@ -59,38 +64,38 @@ def _orders(rows: int, size: int, generator: torch.Generator) -> Tensor:
     return torch.rand(rows, size, generator=generator).argsort(-1)
 
 
-# name -> (family, options of get_family, raw outputs, the same of torch.distributions, targets)
+# name -> (family, options of get_family, raw outputs, the same of torch.distributions or Pyro, targets)
 CASES: dict[str, tuple[str, dict, int, Callable, Callable]] = {
-    "normal": ("normal", {}, 2, lambda r: td.Normal(r[..., 0], softplus(r[..., 1])), torch.randn),
-    "laplace": ("laplace", {}, 2, lambda r: td.Laplace(r[..., 0], softplus(r[..., 1])), torch.randn),
+    "normal": ("normal", {}, 2, lambda d, r: d.Normal(r[..., 0], softplus(r[..., 1])), torch.randn),
+    "laplace": ("laplace", {}, 2, lambda d, r: d.Laplace(r[..., 0], softplus(r[..., 1])), torch.randn),
     "student_t": (
         "student_t",
         {},
         3,
-        lambda r: td.StudentT(2 + softplus(r[..., 0]), r[..., 1], softplus(r[..., 2])),
+        lambda d, r: d.StudentT(2 + softplus(r[..., 0]), r[..., 1], softplus(r[..., 2])),
         torch.randn,
     ),
-    "exponential": ("exponential", {}, 1, lambda r: td.Exponential(softplus(r[..., 0])), torch.rand),
-    "gamma": ("gamma", {}, 2, lambda r: td.Gamma(softplus(r[..., 0]), softplus(r[..., 1])), torch.rand),
-    "beta": ("beta", {}, 2, lambda r: td.Beta(softplus(r[..., 0]), softplus(r[..., 1])), torch.rand),
-    "log_normal": ("log_normal", {}, 2, lambda r: td.LogNormal(r[..., 0], softplus(r[..., 1])), torch.rand),
-    "weibull": ("weibull", {}, 2, lambda r: td.Weibull(softplus(r[..., 0]), softplus(r[..., 1])), torch.rand),
+    "exponential": ("exponential", {}, 1, lambda d, r: d.Exponential(softplus(r[..., 0])), torch.rand),
+    "gamma": ("gamma", {}, 2, lambda d, r: d.Gamma(softplus(r[..., 0]), softplus(r[..., 1])), torch.rand),
+    "beta": ("beta", {}, 2, lambda d, r: d.Beta(softplus(r[..., 0]), softplus(r[..., 1])), torch.rand),
+    "log_normal": ("log_normal", {}, 2, lambda d, r: d.LogNormal(r[..., 0], softplus(r[..., 1])), torch.rand),
+    "weibull": ("weibull", {}, 2, lambda d, r: d.Weibull(softplus(r[..., 0]), softplus(r[..., 1])), torch.rand),
     "von_mises": ("von_mises", {}, 3, _von_mises, torch.randn),
-    "bernoulli": ("bernoulli", {}, 1, lambda r: td.Bernoulli(logits=r[..., 0]), "classes 2"),
-    "categorical 10": ("categorical", {"num_classes": 10}, 10, lambda r: td.Categorical(logits=r), "classes 10"),
+    "bernoulli": ("bernoulli", {}, 1, lambda d, r: d.Bernoulli(logits=r[..., 0]), "classes 2"),
+    "categorical 10": ("categorical", {"num_classes": 10}, 10, lambda d, r: d.Categorical(logits=r), "classes 10"),
     "categorical 1000": (
         "categorical",
         {"num_classes": 1000},
         1000,
-        lambda r: td.Categorical(logits=r),
+        lambda d, r: d.Categorical(logits=r),
         "classes 1000",
     ),
-    "poisson": ("poisson", {}, 1, lambda r: td.Poisson(softplus(r[..., 0])), "classes 5"),
+    "poisson": ("poisson", {}, 1, lambda d, r: d.Poisson(softplus(r[..., 0])), "classes 5"),
     "negative_binomial": (
         "negative_binomial",
         {},
         2,
-        lambda r: td.NegativeBinomial(softplus(r[..., 0]), logits=r[..., 1]),
+        lambda d, r: d.NegativeBinomial(softplus(r[..., 0]), logits=r[..., 1]),
         "classes 5",
     ),
     "mixture of 5 normals": ("normal_mixture", {"num_components": 5}, 15, _mixture, torch.randn),
@@ -113,30 +118,73 @@ def _targets(kind, rows: int, generator: torch.Generator) -> Tensor:
     )
 
 
-def _step(make: Callable[[Tensor], td.Distribution], raw: Tensor, y: Tensor) -> float:
+# The losses of torch.nn: (raw outputs, targets) -> loss.
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "normal": lambda r, y: functional.gaussian_nll_loss(r[:, 0], y, softplus(r[:, 1]).square(), full=True),
+    "poisson": lambda r, y: functional.poisson_nll_loss(softplus(r[:, 0]), y, log_input=False, full=True),
+    "bernoulli": lambda r, y: functional.binary_cross_entropy_with_logits(r[:, 0], y),
+    "categorical 10": functional.cross_entropy,
+    "categorical 1000": functional.cross_entropy,
+}
+
+
+def _gluonts(name: str) -> Callable[[Tensor], td.Distribution] | None:
+    """Raw outputs -> distribution by GluonTS's own links, where it is installed and has the family."""
+    try:
+        from gluonts.torch import distributions as gluonts
+    except ImportError:
+        return None
+    heads = {
+        "normal": "NormalOutput",
+        "laplace": "LaplaceOutput",
+        "student_t": "StudentTOutput",
+        "gamma": "GammaOutput",
+        "beta": "BetaOutput",
+        "poisson": "PoissonOutput",
+        "negative_binomial": "NegativeBinomialOutput",
+    }
+    if name not in heads:
+        return None
+    head = getattr(gluonts, heads[name])()
+    return lambda raw: head.distribution(head.domain_map(*raw.split(1, -1)))
+
+
+def _time(loss: Callable[[], Tensor], raw: Tensor) -> float:
     raw.grad = None
-    start = time.perf_counter()
-    (-make(raw).log_prob(y)).mean().backward()
-    return time.perf_counter() - start
+    start = time.process_time()
+    loss().backward()
+    return time.process_time() - start
 
 
-def measure(name: str, rows: int, seconds: float) -> tuple[float, float]:
-    """The speed relative to torch.distributions, and the time in copies of the raw outputs."""
+def measure(name: str, rows: int, seconds: float) -> dict[str, float]:
+    """The speed relative to each peer, and under `copies` the time in copies of the raw outputs."""
     family, options, width, peer, kind = CASES[name]
     generator = torch.Generator().manual_seed(0)
     raw = torch.randn(rows, width, generator=generator).requires_grad_()
     y = _targets(kind, rows, generator)
-    ours = dh.get_family(family, **options).from_raw
-    ratios, copies = [], []
+    makes = {"torch.distributions": partial(peer, td), "Pyro": partial(peer, pyro), "GluonTS": _gluonts(name)}
+    losses = {title: partial(_nll, make, raw, y) for title, make in makes.items() if make is not None}
+    if name in LOSSES:
+        losses["torch.nn"] = partial(LOSSES[name], raw, y)
+    ours = partial(_nll, dh.get_family(family, **options).from_raw, raw, y)
+    for title, loss in losses.items():
+        if title != "GluonTS":  # whose links are its own
+            rounding = 1e-2 if title == "torch.nn" else 1e-4  # its Poisson loss has Stirling's approximation in it
+            torch.testing.assert_close(ours(), loss(), rtol=rounding, atol=rounding)
+    ratios: dict[str, list[float]] = {title: [] for title in [*losses, "copies"]}
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(ratios) < 5:
-        theirs, own = _step(peer, raw, y), _step(ours, raw, y)
-        start = time.perf_counter()
+    while time.perf_counter() < end or len(ratios["copies"]) < 5:
+        own = _time(ours, raw)
+        for title, loss in losses.items():
+            ratios[title].append(_time(loss, raw) / own)
+        start = time.process_time()
         raw.detach().clone()
-        copy = time.perf_counter() - start
-        ratios.append(theirs / own)
-        copies.append(own / copy)
-    return statistics.median(ratios), statistics.median(copies)
+        ratios["copies"].append(own / (time.process_time() - start))
+    return {title: statistics.median(values) for title, values in ratios.items()}
+
+
+def _nll(make: Callable[[Tensor], td.Distribution], raw: Tensor, y: Tensor) -> Tensor:
+    return (-make(raw).log_prob(y)).mean()
 
 
 def main() -> None:
@@ -145,22 +193,25 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each cell")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="a Markdown file")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     td.Distribution.set_default_validate_args(True)
-    titles = [f"{rows} rows: times as fast | copies" for rows in arguments.rows]
-    print("| family | " + " | ".join(titles) + " |")
-    print("|---" * (1 + 2 * len(titles)) + "|")
+    peers = ["torch.distributions", "Pyro", "torch.nn", "GluonTS"]
+    lines = ["| family | rows | " + " | ".join(f"times as fast as {peer}" for peer in peers) + " | copies |"]
+    lines.append("|---" * (len(peers) + 3) + "|")
+    print(*lines, sep="\n")
     for name in arguments.families:
-        cells = []
         for rows in arguments.rows:
             width = CASES[name][2]
-            if rows * width > 2e8:
-                cells += ["", ""]
+            if rows * width * (width if "plackett" in name else 1) > 2e8:  # more than the machine holds
                 continue
-            ratio, copies = measure(name, rows, arguments.seconds)
-            cells += [f"{ratio:.1f}", f"{copies:.0f}"]
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+            found = measure(name, rows, arguments.seconds)
+            cells = [f"{found[peer]:.1f}" if peer in found else "" for peer in peers]
+            lines.append(f"| {name} | {rows:,} | {' | '.join(cells)} | {found['copies']:.0f} |")
+            print(lines[-1], flush=True)
+    if arguments.out:
+        arguments.out.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`DistributionHead`: the last layer of a model, whose output is a probability distribution."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, Self
@@ -69,14 +70,14 @@ class DistributionHead(nn.Module):
     def forward(self, features: Tensor, **known: Tensor) -> Distribution:
         """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`."""
         if self._is_plain and not known:
-            with torch.autocast(features.device.type, enabled=False):
-                return self.family.linked(self._output(features), self.links)
+            with _without_autocast(features):
+                return self.family.projected(*self._projection(features), self.links)
         return self._distribution(self._raw(features), **known)
 
     def params(self, features: Tensor) -> dict[str, Tensor]:
         """The parameters of `head(features)` by name: what is exported. Each has shape batch_shape + its own."""
         raw = self._raw(features)
-        with torch.autocast(features.device.type, enabled=False):
+        with _without_autocast(features):
             values = self.family.constrain(raw, self.links) | self._fixed_values(raw)
         return {name: values[name] for name in self.links}
 
@@ -122,13 +123,18 @@ class DistributionHead(nn.Module):
 
     def _output(self, features: Tensor) -> Tensor:
         """The linear layer, at least in single precision."""
+        with _without_autocast(features):
+            return nn.functional.linear(*self._projection(features))
+
+    def _projection(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features, weight and bias of the linear layer in one precision, at least single."""
         self._check_features(features)
         assert self.linear is not None
         weight, bias = self.linear.weight, self.linear.bias
         dtype = _at_least_single(torch.promote_types(features.dtype, weight.dtype))
-        with torch.autocast(features.device.type, enabled=False):
-            features = features.movedim(self.feature_dim, -1).to(dtype)
-            return nn.functional.linear(features, weight.to(dtype), bias.to(dtype))
+        if self.feature_dim != -1:
+            features = features.movedim(self.feature_dim, -1)
+        return features.to(dtype), weight.to(dtype), bias.to(dtype)
 
     def _fixed_values(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The fixed parameters, in the precision of the raw outputs."""
@@ -139,7 +145,7 @@ class DistributionHead(nn.Module):
         return values
 
     def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
-        with torch.autocast(next(iter(raw.values())).device.type, enabled=False):
+        with _without_autocast(next(iter(raw.values()))):
             if self.fixed or known:
                 values = self.family.constrain(raw, self.links) | self._fixed_values(raw) | self._known(known)
                 dist = self.family.make(**values)
@@ -241,6 +247,12 @@ def marginal(family: "str | Family", y: Tensor, **options) -> Distribution:
     head = DistributionHead(family, 1, shared="all", **options)
     with torch.no_grad():
         return head.initialize(y)(torch.zeros(1)).map(torch.detach)
+
+
+def _without_autocast(values: Tensor) -> contextlib.AbstractContextManager:
+    """Full precision for what is computed from these values; entering it costs as much as a small layer, where it is on already."""
+    kind = values.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
 
 
 def _at_least_single(dtype: torch.dtype) -> torch.dtype:

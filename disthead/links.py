@@ -48,7 +48,8 @@ class Link:
         log: raw outputs -> log(values), for positive values.
         logits: raw outputs -> log(p / (1 - p)) for probabilities, unnormalised log-probabilities for softmax.
         raw_shape: shape of a parameter -> shape of the raw outputs that it takes.
-        quick: float64 raw outputs -> the value, of positive ones with logarithm and slope; where training takes one pass.
+        quick: raw outputs -> the value, of positive ones with logarithm and slope, of probabilities their logits; where
+            training takes one pass.
 
     >>> softplus = get_link("softplus")
     >>> softplus.forward(torch.tensor(0.0)), softplus.inverse(torch.tensor(2.0).log())
@@ -75,6 +76,11 @@ class Link:
 
     def __str__(self) -> str:
         return self.name
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A copy of a link in the table is that link, whose constraint is told by its identity.
+        in_table = LINKS.get(self.name) is self
+        return (get_link, (self.name,)) if in_table else super().__reduce_ex__(protocol)
 
     def shifted(self, lower: float) -> "Link":
         """The same link with `lower` added, for parameters bounded below by more than zero; to a matrix, on its diagonal."""
@@ -238,6 +244,7 @@ LINKS: dict[str, Link] = {
             torch.logit,
             log=logsigmoid,
             logits=_same,
+            quick=_same,
         ),
         Link(
             "probit",
@@ -248,7 +255,7 @@ LINKS: dict[str, Link] = {
             log=_probit_log,
             logits=_probit_logits,
         ),
-        Link("softmax", "exp(x_k) / sum exp(x)", constraints.simplex, _softmax, torch.log, logits=_same),
+        Link("softmax", "exp(x_k) / sum exp(x)", constraints.simplex, _softmax, torch.log, logits=_same, quick=_same),
         Link("direction", "atan2(x_2, x_1)", constraints.real, _angle, _unit_vector, raw_shape=_two_per_angle),
         Link(
             "scale_tril",
@@ -257,6 +264,7 @@ LINKS: dict[str, Link] = {
             _scale_tril,
             _scale_tril_inverse,
             raw_shape=_triangle,
+            quick=_same,  # the rows of the triangle, as `MultivariateNormal.score` takes them
         ),
     )
 }

@@ -1,12 +1,15 @@
-"""The loss: the negative log-likelihood, and nothing else."""
+"""The loss: the negative log-likelihood, and nothing else; the cross-entropy of classes, as PyTorch users know it."""
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from disthead.errors import TargetError, locate
+from disthead.families.categorical import Categorical
 from disthead.families.distribution import Distribution
 
-__all__ = ["nll", "reduce"]
+__all__ = ["cross_entropy", "nll", "reduce"]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -28,11 +31,101 @@ def nll(dist: Distribution, y: Tensor, *, weight: Tensor | None = None, reductio
     >>> dh.nll(dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0), torch.zeros(2))
     tensor(0.9189)
     """
+    _check_shape(dist, y)
+    return reduce(-dist.log_prob(y), weight, reduction)
+
+
+def cross_entropy(
+    dist: Distribution,
+    y: Tensor,
+    *,
+    class_weight: Tensor | None = None,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Cross-entropy of classes, `torch.nn.functional.cross_entropy` of a categorical distribution, in nats per row.
+
+    A row's loss is sum_k w_k q_k (-log p_k), where q is the target, one-hot or soft, smoothed to (1 - e) q + e / K
+    (Szegedy and others 2016). Without options it is `nll`. Many classes cost no more memory than there.
+
+    Args:
+        dist: a categorical distribution with batch_shape (...,) and K classes.
+        y: class indices of shape (...,), or floating class probabilities of shape (..., K).
+        class_weight: the weights w of the classes, shape (K,). The mean over rows with class indices is weighted with
+            them: sum_n w[y_n] loss_n / sum_n w[y_n].
+        ignore_index: a class index whose rows have the loss 0 and do not count in the mean, such as -100.
+        label_smoothing: e, from 0 to 1.
+        weight: one weight per row, shape (...,), zero or more.
+        reduction: "mean" over rows, "sum", or "none" for shape (...,).
+
+    Raises:
+        TargetError: for an index that is no class, naming row, value and the number of classes. It is looked for on the
+            CPU only, since a look at a GPU's targets stops the GPU; the loss there is infinite, as with `nll`.
+        ValueError: for a distribution of no classes, or shapes and options that do not fit.
+
+    >>> import disthead as dh
+    >>> dist = dh.get_family("categorical", num_classes=4).from_raw(torch.zeros(2, 4))
+    >>> cross_entropy(dist, torch.tensor([3, -100]), ignore_index=-100, label_smoothing=0.1)
+    tensor(1.3863)
+    """
+    if not isinstance(dist, Categorical):
+        raise ValueError(f"cross_entropy needs a categorical distribution, got {dist!r}. Try nll(dist, y).")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing}.")
+    classes = dist.num_classes
+    if class_weight is not None:
+        if class_weight.shape != (classes,):
+            raise ValueError(
+                f"class_weight must have one value per class, shape ({classes},), got {tuple(class_weight.shape)}."
+            )
+        class_weight = class_weight.to(device=dist.device, dtype=dist.dtype)
+    if _is_class_probabilities(dist, y):
+        if ignore_index is not None:
+            raise ValueError("ignore_index needs class indices, got class probabilities. Give such rows the weight 0.")
+        smoothed = (1 - label_smoothing) * y + label_smoothing / classes
+        return nll(
+            dist, smoothed if class_weight is None else smoothed * class_weight, weight=weight, reduction=reduction
+        )
+
+    counted = torch.ones_like(y, dtype=torch.bool) if ignore_index is None else y != ignore_index
+    _check_classes(y, counted, classes)
+    index = torch.where(counted, y, 0)
+    _check_shape(dist, index)
+    if label_smoothing:
+        everywhere = torch.ones(classes, dtype=dist.dtype, device=dist.device) if class_weight is None else class_weight
+        log_prob, log_prob_sum = dist.log_prob_and_sum(index, everywhere)
+    else:
+        log_prob, log_prob_sum = dist.log_prob(index), None
+    share = counted.to(log_prob.dtype)
+    if class_weight is not None:
+        share = share * class_weight[torch.where((index >= 0) & (index < classes), index, 0).long()]
+    values = torch.where(counted, -share * log_prob, 0.0)
+    if log_prob_sum is not None:
+        spread = torch.where(counted, -log_prob_sum, 0.0)
+        values = (1 - label_smoothing) * values + label_smoothing / classes * spread
+    if reduction != "mean":
+        return reduce(values, weight, reduction)
+    return reduce(values, weight, "sum") / reduce(share, weight, "sum")
+
+
+def _check_shape(dist: Distribution, y: Tensor) -> None:
     expected = dist.batch_shape + dist.event_shape
     if y.shape != expected and not _is_class_probabilities(dist, y):
         hint = " Try y.squeeze(-1)." if y.shape == (*expected, 1) else ""
         raise ValueError(f"y must have the shape {tuple(expected)} of the distribution, got {tuple(y.shape)}.{hint}")
-    return reduce(-dist.log_prob(y), weight, reduction)
+
+
+def _check_classes(y: Tensor, counted: Tensor, classes: int) -> None:
+    if y.device.type != "cpu" or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return
+    wrong = counted & ~((y >= 0) & (y < classes) & (y == y.floor()))
+    if wrong.any():
+        raise TargetError(
+            f"y must be a class index 0, ..., {classes - 1} ({classes} classes), got {locate(wrong, y)}. Number the "
+            "classes from 0, or say which index stands for no class: ignore_index=-100."
+        )
 
 
 def reduce(values: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from disthead.families.raw_outputs import RawOutputs
+
 if TYPE_CHECKING:
     from disthead.head import DistributionHead
 
@@ -30,7 +32,11 @@ def fit_biases(head: "DistributionHead", y: Tensor, known: Mapping[str, Tensor])
     raw = {name: start[name].double().clone().requires_grad_() for name in learned}
 
     def loss() -> Tensor:
-        return -head._distribution(raw, **known).log_prob(y).mean()
+        dist = head._distribution(raw, **known)
+        source = dist._source
+        if isinstance(source, RawOutputs) and source.has_scores:  # eleven digits are enough to search by
+            return -source.map(lambda one: one.expand(len(y), -1)).log_prob(y).mean()
+        return -dist.log_prob(y).mean()
 
     before = {name: value.detach().clone() for name, value in raw.items()}
     with torch.enable_grad():
@@ -38,8 +44,8 @@ def fit_biases(head: "DistributionHead", y: Tensor, known: Mapping[str, Tensor])
         optimizer = torch.optim.LBFGS(
             list(raw.values()),
             max_iter=200,
-            tolerance_grad=1e-10,
-            tolerance_change=1e-14,
+            tolerance_grad=1e-9,
+            tolerance_change=1e-10,
             line_search_fn="strong_wolfe",
         )
 

@@ -14,12 +14,13 @@ LAYERS = [
     ("families",),
     ("marginal",),
     ("head",),
-    ("losses",),
+    ("losses", "parallel"),
     ("decision", "explanation", "metrics", "calibration", "diagnostics", "surface"),
     ("plots",),
     ("report",),
     ("prediction",),
     ("training",),
+    ("estimators",),
     ("cli", "export", "__main__", "__init__"),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -22,6 +22,7 @@ from disthead.families.log_normal import LogNormal, LogNormalFamily
 from disthead.families.weibull import Weibull, WeibullFamily
 from disthead.families.independent import Independent
 from disthead.families.affine import Affine
+from disthead.families.ensembles import ensemble
 # isort: on
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "VonMisesFamily",
     "Weibull",
     "WeibullFamily",
+    "ensemble",
     "families",
     "get_family",
 ]

@@ -3,10 +3,10 @@
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, softplus
 
 from disthead.families.discrete import Discrete
-from disthead.families.distribution import tensors
+from disthead.families.distribution import from_score, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
@@ -44,6 +44,12 @@ class Bernoulli(Discrete):
         """The probability of 1."""
         return self.logits.sigmoid()
 
+    @staticmethod
+    def score(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
+        """log_prob with its derivative by the logits."""
+        return y * logits - logits.relu() - softplus(-logits.abs()), y - logits.sigmoid()
+
+    @from_score
     def log_prob(self, y: Tensor) -> Tensor:
         """y log(probs) + (1 - y) log(1 - probs), also for soft labels 0 <= y <= 1."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
@@ -136,6 +142,8 @@ class BernoulliFamily(Family):
     name = "bernoulli"
     parameters = {"logits": LINKS["sigmoid"]}
     support = constraints.boolean
+    scored = constraints.unit_interval
+    quick = Bernoulli
     data_type = "univariate, discrete, binary"
     domain = "y in {0, 1}"
     use = "binary classification"

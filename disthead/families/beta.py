@@ -22,7 +22,7 @@ from disthead.special import (
     stirling_error,
 )
 from disthead.special.digamma import digamma_error
-from disthead.special.fast import Positive, log_gamma
+from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 
 __all__ = ["Beta", "BetaFamily", "MeanBeta"]
 
@@ -65,14 +65,16 @@ class Beta(Continuous):
     @staticmethod
     def score(y: Tensor, concentration1: Positive, concentration0: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(concentration1) and log(concentration0)."""
-        outside = (y <= 0) | (y >= 1)
-        y = y.masked_fill(outside, 0.5)
-        a, b = concentration1.value, concentration0.value
-        log_y, log_rest = y.log(), torch.log1p(-y)
-        (gamma_a, slope_a), (gamma_b, slope_b), (gamma_sum, slope) = log_gamma(a), log_gamma(b), log_gamma(a + b)
-        value = (a - 1) * log_y + (b - 1) * log_rest + (gamma_sum - gamma_a - gamma_b)
-        slopes = (a * (log_y + slope - slope_a), b * (log_rest + slope - slope_b))
-        return value.masked_fill_(outside, -torch.inf), *(part.masked_fill_(outside, 0.0) for part in slopes)
+        a, b, rest = concentration1.value, concentration0.value, 1 - y
+        both = a + b
+        u, v, w = a + 0.5, b + 0.5, both + 0.5
+        log_y, log_rest = (w * y / u).log(), (w * rest / v).log()
+        value = a * log_y + b * log_rest + (u + v - w) - HALF_LOG_TWO_PI
+        value += 0.5 * (w / (u * v)).log() - (both * y * rest).log() + concentration1.log + concentration0.log
+        value += gamma_remainder(both) - gamma_remainder(a) - gamma_remainder(b)
+        slope = digamma_remainder(both) - 1 / both
+        by_a = a * (log_y + slope - digamma_remainder(a)) + 1
+        return value, by_a, b * (log_rest + slope - digamma_remainder(b)) + 1
 
     @from_score
     @in_double
@@ -178,6 +180,13 @@ class MeanBeta(Beta):
             logits_mean = torch.logit(wide(mean))  # in double precision, which keeps the digits of the mean
         self._store(precision=precision, logits_mean=logits_mean, log_precision=log_precision)
 
+    @staticmethod
+    def score(y: Tensor, logits_mean: Tensor, precision: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by the logits of the mean and log(precision)."""
+        mean, rest = logits_mean.sigmoid(), (-logits_mean).sigmoid()
+        value, by_upper, by_lower = Beta.score(y, precision.times(mean), precision.times(rest))
+        return value, by_upper * rest - by_lower * mean, by_upper + by_lower
+
     @property
     def parameters(self) -> dict[str, Tensor]:
         return {"mean": self.mean, "precision": self.precision}
@@ -251,7 +260,7 @@ class BetaFamily(Family):
         if parametrization not in ("concentration", "mean"):
             raise unknown_name("parametrization", parametrization, ["concentration", "mean"])
         self.parametrization = parametrization
-        self.quick = Beta if parametrization == "concentration" else None
+        self.quick = MeanBeta if parametrization == "mean" else Beta
         softplus = LINKS["softplus"]
         self.parameters = (
             {"mean": LINKS["sigmoid"], "precision": softplus}

@@ -1,5 +1,7 @@
 """The categorical distribution: one of several unordered classes."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
@@ -8,7 +10,8 @@ from disthead.errors import TargetError, locate
 from disthead.families.bernoulli import one_of
 from disthead.families.distribution import Distribution, tensors
 from disthead.families.family import Family
-from disthead.links import LINKS
+from disthead.families.projection import Projection
+from disthead.links import LINKS, Link
 
 __all__ = ["Categorical", "CategoricalFamily"]
 
@@ -25,6 +28,9 @@ class Categorical(Distribution):
     A target is a class index, of integer or floating dtype, or a floating tensor of shape batch_shape + (K,) with a
     probability for each class: one-hot or soft labels, for which log_prob is minus the cross-entropy. Indices with
     sample dimensions in front of the batch are therefore best given as integers.
+
+    A head's distribution of very many classes keeps features and weights in place of its logits. `log_prob`, the loss,
+    goes over a few classes at a time, all else over a few rows; the logits are made when they are asked for.
 
     >>> Categorical(logits=torch.zeros(3)).log_prob(torch.tensor(2))
     tensor(-1.0986)
@@ -45,7 +51,14 @@ class Categorical(Distribution):
 
     @property
     def num_classes(self) -> int:
-        return self.logits.shape[-1]
+        projection = self._projection
+        return self.logits.shape[-1] if projection is None else projection.num_classes
+
+    @property
+    def _projection(self) -> Projection | None:
+        """Features and weights, of a distribution that has no logits yet."""
+        source: object = self._source
+        return source if isinstance(source, Projection) and self._is_waiting else None
 
     @property
     def support(self) -> constraints.Constraint:
@@ -60,6 +73,9 @@ class Categorical(Distribution):
         return self.logits - self.logits.amax(-1, keepdim=True).detach()
 
     def log_prob(self, y: Tensor) -> Tensor:
+        projection = self._projection
+        if projection is not None and projection.is_quick and y.ndim <= len(self.batch_shape):
+            return projection.log_prob(y)
         logits = self._shifted()
         normalizer = logits.logsumexp(-1)
         if self._is_soft(y):
@@ -68,8 +84,26 @@ class Categorical(Distribution):
         inside = (y >= 0) & (y < self.num_classes) & (y == y.floor())
         index = torch.where(inside, y, 0).long()
         shape = torch.broadcast_shapes(index.shape, self.batch_shape)
-        chosen = logits.expand(shape + logits.shape[-1:]).gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)
+        if logits.ndim == 1:  # one distribution for all targets: its gradient is not spread over them
+            chosen = logits.index_select(0, index.reshape(-1)).reshape(shape)
+        else:
+            chosen = logits.expand(shape + logits.shape[-1:]).gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)
         return torch.where(inside, chosen - normalizer, -torch.inf)
+
+    def log_prob_and_sum(self, y: Tensor, class_weight: Tensor) -> tuple[Tensor, Tensor]:
+        """log_prob of class indices y, and sum_k class_weight_k log p_k, which label smoothing adds to a loss, in one pass.
+
+        Args:
+            y: class indices, shape (...,).
+            class_weight: shape (K,).
+
+        >>> Categorical(logits=torch.zeros(2)).log_prob_and_sum(torch.tensor(0), torch.ones(2))
+        (tensor(-0.6931), tensor(-1.3863))
+        """
+        projection = self._projection
+        if projection is not None and projection.is_quick:
+            return projection.log_prob_and_sum(y, class_weight)
+        return self.log_prob(y), self.logits.log_softmax(-1) @ class_weight
 
     def _is_soft(self, y: Tensor) -> bool:
         return y.is_floating_point() and y.ndim > len(self.batch_shape) and y.shape[-1] == self.num_classes
@@ -77,10 +111,21 @@ class Categorical(Distribution):
     @property
     def mode(self) -> Tensor:
         """The most probable class, the first one among equals."""
-        return self.logits.argmax(-1)
+        return self._by_rows(lambda dist: dist.logits.argmax(-1))
+
+    def _by_rows(self, answer: Callable[["Categorical"], Tensor]) -> Tensor:
+        """An answer of the shape batch + (...), a few rows at a time where the logits are not there yet."""
+        projection = self._projection
+        if projection is None:
+            return answer(self)
+        rows = torch.cat([answer(piece) for piece in projection.pieces()])
+        return rows.reshape(self.batch_shape + rows.shape[1:])
 
     def entropy(self) -> Tensor:
         """-sum_k p_k log p_k, in nats."""
+        return self._by_rows(Categorical._entropy)
+
+    def _entropy(self) -> Tensor:
         log_probs = self.logits.log_softmax(-1)
         return -torch.where(log_probs > -torch.inf, log_probs.exp() * log_probs, 0.0).sum(-1)
 
@@ -88,9 +133,11 @@ class Categorical(Distribution):
     def sample(self, sample_shape=Size()) -> Tensor:
         """Class indices of integer dtype."""
         sample_shape = Size(sample_shape)
-        rows = self.probs.reshape(-1, self.num_classes)
-        drawn = torch.multinomial(rows, sample_shape.numel(), replacement=True)
-        return drawn.mT.reshape(sample_shape + self.batch_shape)
+        count = sample_shape.numel()
+        drawn = self._by_rows(
+            lambda dist: torch.multinomial(dist.probs.reshape(-1, dist.num_classes), count, replacement=True)
+        )
+        return drawn.reshape(-1, count).mT.reshape(sample_shape + self.batch_shape)
 
     def brier(self, y: Tensor) -> Tensor:
         """Brier score sum_k (p_k - 1{y = k})^2, from 0 to 2; soft labels take the place of 1{y = k}."""
@@ -100,7 +147,25 @@ class Categorical(Distribution):
 
     def expected_cost(self, cost: Tensor) -> Tensor:
         """The expected cost of each action: cost (actions, K) gives (..., actions)."""
-        return self.probs @ torch.as_tensor(cost, dtype=self.dtype, device=self.device).mT
+        by_class = torch.as_tensor(cost, dtype=self.dtype, device=self.device).mT
+        return self._by_rows(lambda dist: dist.probs @ by_class)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Categorical":
+        projection = self._projection
+        if projection is None:
+            return super().map(function)
+        if function is torch.detach:
+            return projection.map(function).distribution()
+        return Categorical(logits=function(self.logits))
+
+    def __getitem__(self, index) -> "Categorical":
+        projection = self._projection
+        if projection is None:
+            return super().__getitem__(index)
+        return projection[index if isinstance(index, tuple) else (index,)].distribution()
+
+    def __repr__(self) -> str:
+        return f"Categorical(logits: {[*self.batch_shape, self.num_classes]})"
 
     def rsample(self, sample_shape=Size()) -> Tensor:
         reason = (
@@ -202,8 +267,15 @@ class CategoricalFamily(Family):
     def make(self, **parameters: Tensor) -> Categorical:
         return Categorical(**parameters)
 
+    def projected(self, features: Tensor, weight: Tensor, bias: Tensor, links: Mapping[str, Link]) -> Distribution:
+        """The distribution of raw outputs features @ weight.T + bias; very many are made only where they are asked for."""
+        return Projection(Categorical, features, weight, bias).distribution()
+
     def start(self, y: Tensor) -> dict[str, Tensor]:
-        counts = torch.stack([(y == k).double().sum(0) for k in range(self.num_classes)], -1)
+        index = y.long().reshape(len(y), -1).mT
+        counts = torch.zeros(len(index), self.num_classes, dtype=torch.float64, device=y.device)
+        counts = counts.scatter_add_(1, index, torch.ones_like(index, dtype=counts.dtype))
+        counts = counts.reshape(*y.shape[1:], self.num_classes)
         return {"logits": (counts.clamp(min=0.5) / len(y)).log()}  # half a row of a class that does not occur
 
     def check_target(self, y: Tensor, column: str = "the target") -> None:

@@ -55,6 +55,13 @@ class CircularMixture(Mixture):
 
     @property
     @in_double
+    def epistemic(self) -> Tensor:
+        """How much shorter the mean vector is than the components' on average: `variance` less `aleatoric`, never negative."""
+        cosine, sine = self._resultant()
+        return (self.probs * (1 - self.components.variance)).sum(-1) - torch.hypot(cosine, sine)
+
+    @property
+    @in_double
     def stddev(self) -> Tensor:
         """The circular standard deviation sqrt(-2 log(1 - variance)), in radians."""
         return (-2 * torch.log1p(-self.variance)).sqrt()

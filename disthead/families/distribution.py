@@ -9,7 +9,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 
-__all__ = ["Distribution", "from_score", "positive", "tensors", "wide"]
+__all__ = ["Distribution", "from_score", "positive", "same_kind", "stored", "tensors", "wide"]
 
 
 def tensors(*values: "Tensor | float | None") -> list:
@@ -48,6 +48,16 @@ def wide(value: Tensor, log_value: Tensor | None = None) -> Tensor:
     return torch.where(tiny, log_value.double().exp(), value.double())
 
 
+class stored:
+    """A parameter by a name that the base class gives to something derived: `mean = stored()`."""
+
+    def __set_name__(self, owner: type, name: str):
+        self.name = name
+
+    def __get__(self, dist: "Distribution | None", owner: type):
+        return self if dist is None else dist.__getattr__(self.name)  # not set yet
+
+
 _SPECIAL = {
     "brier": "it scores class probabilities.",
     "expected_cost": "decisions by a table of costs need classes.",
@@ -56,7 +66,10 @@ _SPECIAL = {
     "energy_score": "it scores vectors of numbers; crps(y) scores one number.",
     "top1": "only orders of items have a first place.",
     "pairwise": "only orders of items rank one before another.",
-}
+} | dict.fromkeys(
+    ("aleatoric", "epistemic", "expected_entropy", "mutual_information"),
+    "one model cannot tell noise from what it does not know; only an ensemble of several can.",
+)
 
 
 class Source(Protocol):
@@ -81,6 +94,10 @@ class Source(Protocol):
 
     def log_prob(self, y: Tensor) -> Tensor:
         """log_prob and its gradient in one pass, where `is_quick`."""
+        ...
+
+    def affine(self, loc: Tensor, scale: Tensor) -> "Source":
+        """Of the distribution of loc + scale * y, where that is of the same kind."""
         ...
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Source":
@@ -111,6 +128,23 @@ def from_score(log_prob: Callable) -> Callable:
         if y.ndim > len(self.batch_shape):
             return log_prob(self, y)
         return source.log_prob(y)
+
+    return answer
+
+
+def same_kind(affine: Callable) -> Callable:
+    """An `affine` that stays within the kind, and so can leave its parameters waiting in the raw outputs."""
+
+    @functools.wraps(affine)
+    def answer(self: "Distribution", loc: Tensor, scale: Tensor) -> "Distribution":
+        loc, scale = (torch.as_tensor(part, dtype=self.dtype, device=self.device) for part in (loc, scale))
+        source = self._source
+        if source is None or not self._is_waiting or loc.requires_grad or scale.requires_grad:
+            return affine(self, loc, scale)
+        wide = loc.ndim or scale.ndim
+        if wide and torch.broadcast_shapes(loc.shape, scale.shape, self.batch_shape) != self.batch_shape:
+            return affine(self, loc, scale)
+        return source.affine(loc, scale).distribution()
 
     return answer
 

@@ -41,9 +41,8 @@ class Exponential(Continuous):
     @staticmethod
     def score(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivative by log(rate)."""
-        outside = y < 0
-        z = rate.value * y.masked_fill(outside, 0.0)
-        return (rate.log - z).masked_fill_(outside, -torch.inf), (1 - z).masked_fill_(outside, 0.0)
+        z = rate.value * y
+        return rate.log - z, 1 - z
 
     @from_score
     @in_double  # for the gradient, 1 / rate - y

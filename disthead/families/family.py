@@ -4,7 +4,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -39,7 +39,8 @@ class Family(ABC):
             when it breaks and what to try then.
         edge_remedy: what to do about targets exactly on the edge of the support.
         known: quantities that a caller may give per row, by name, such as `total_count` or `exposure`.
-        quick: the class of the distributions, where it has a `score`: log_prob and its derivatives in one pass.
+        scored: the targets that have a log-likelihood, where soft labels have one beside the support.
+        quick: the class of the distributions, where log_prob and its derivatives come in one pass from raw outputs.
     """
 
     name: ClassVar[str]
@@ -56,7 +57,13 @@ class Family(ABC):
     remedy: ClassVar[str]
     edge_remedy: ClassVar[str] = ""
     known: tuple[str, ...] = ()
+    scored: constraints.Constraint | None = None
     quick: type[Distribution] | None = None
+
+    def score(self, y: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
+        """The log-likelihood and its derivatives by each parameter, by the logarithm of the positive ones; where `quick`."""
+        kind: Any = self.quick
+        return kind.score(y, *parameters)
 
     @property
     def is_discrete(self) -> bool:
@@ -110,6 +117,10 @@ class Family(ABC):
         """The distribution from raw outputs (..., P), through these links."""
         self._check_width(raw, links)
         return RawOutputs(self, links, raw).distribution()
+
+    def projected(self, features: Tensor, weight: Tensor, bias: Tensor, links: Mapping[str, Link]) -> Distribution:
+        """The distribution of raw outputs features @ weight.T + bias (d -> P), through these links."""
+        return self.linked(torch.nn.functional.linear(features, weight, bias), links)
 
     def split(self, raw: Tensor, links: Mapping[str, Link]) -> dict[str, Tensor]:
         """Raw outputs (..., P) -> the raw outputs of each parameter, in the shape its link takes."""

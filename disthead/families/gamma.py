@@ -9,7 +9,7 @@ from torch.distributions import constraints, register_kl
 
 from disthead.errors import unknown_name
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors
+from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, stored, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import in_double, rounds
 from disthead.links import LINKS
@@ -25,7 +25,7 @@ from disthead.special import (
     stirling_error,
 )
 from disthead.special.digamma import digamma_error
-from disthead.special.fast import Positive, log_gamma
+from disthead.special.fast import Positive, digamma_remainder, gamma_half_step, gamma_remainder
 
 __all__ = ["Gamma", "GammaFamily", "MeanGamma"]
 
@@ -57,14 +57,13 @@ class Gamma(Continuous):
     @staticmethod
     def score(y: Tensor, concentration: Positive, rate: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(concentration) and log(rate)."""
-        outside, a = y <= 0, concentration.value
-        y = y.masked_fill(outside, 1.0)
-        log_y, x = y.log(), rate.value * y
-        log_normalizer, digamma = log_gamma(a)
-        log_x = rate.log + log_y
-        value = a * log_x - x - log_normalizer - log_y
-        slopes = (a * (log_x - digamma), a - x)
-        return value.masked_fill_(outside, -torch.inf), *(slope.masked_fill_(outside, 0.0) for slope in slopes)
+        a, x = concentration.value, rate.value * y
+        w = a + 0.5
+        log_x = (x / w).log()
+        value = (
+            concentration.log + a * log_x + (w - x) - gamma_remainder(a) - (y.log() + 0.5 * w.log() + HALF_LOG_TWO_PI)
+        )
+        return value, a * (log_x - digamma_remainder(a)) + 1, a - x
 
     @from_score
     @in_double
@@ -159,9 +158,9 @@ def _terms(a: Tensor, z: Tensor) -> tuple[Tensor, ...]:
 
 def _quick_terms(a: Tensor, z: Tensor) -> tuple[Tensor, ...]:
     """The same, exact enough for single precision."""
-    normalizer = log_gamma(a)[0]
-    mean_difference = (log_gamma(a + 0.5)[0] - normalizer).exp() / math.sqrt(math.pi)
-    return torch.special.gammaincc(a, z), (a * z.log() - z - normalizer).exp(), mean_difference
+    w = a + 0.5
+    mass = (a * (z / w).log() + (w - z) - gamma_remainder(a)).exp() * a / (w * (2 * math.pi)).sqrt()
+    return torch.special.gammaincc(a, z), mass, a / (gamma_half_step(a)[0] * math.pi).sqrt()
 
 
 class MeanGamma(Gamma):
@@ -177,7 +176,7 @@ class MeanGamma(Gamma):
     """
 
     arg_constraints = {"mean": constraints.positive, "concentration": constraints.positive}
-    mean = None  # a stored parameter, not derived
+    mean = stored()
 
     def __init__(self, mean=None, concentration=None, *, log_mean=None, log_concentration=None):
         given = tensors(mean, concentration, log_mean, log_concentration)
@@ -185,6 +184,12 @@ class MeanGamma(Gamma):
         mean, log_mean = positive(mean, log_mean)
         concentration, log_concentration = positive(concentration, log_concentration)
         self._store(mean=mean, concentration=concentration, log_mean=log_mean, log_concentration=log_concentration)
+
+    @staticmethod
+    def score(y: Tensor, mean: Positive, concentration: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(mean) and log(concentration)."""
+        value, by_concentration, by_rate = Gamma.score(y, concentration, concentration.over(mean))
+        return value, -by_rate, by_concentration + by_rate
 
     @property
     def rate(self) -> Tensor:
@@ -235,7 +240,7 @@ class GammaFamily(Family):
         if parametrization not in ("rate", "mean"):
             raise unknown_name("parametrization", parametrization, ["rate", "mean"])
         self.parametrization = parametrization
-        self.quick = Gamma if parametrization == "rate" else None
+        self.quick = MeanGamma if parametrization == "mean" else Gamma
         names = ("mean", "concentration") if parametrization == "mean" else ("concentration", "rate")
         self.parameters = dict.fromkeys(names, LINKS["softplus"])
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import from_score, positive, tensors
+from disthead.families.distribution import from_score, positive, same_kind, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
@@ -96,6 +96,7 @@ class Laplace(Continuous):
         distance = self._standardised(y).abs()
         return self.scale * (distance + torch.exp(-distance) - 0.75)
 
+    @same_kind
     def affine(self, loc: Tensor, scale: Tensor) -> "Laplace":
         return Laplace(loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale)
 

@@ -51,13 +51,10 @@ class LogNormal(Continuous):
     @staticmethod
     def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by loc and log(scale)."""
-        outside = y <= 0
-        log_y = y.masked_fill(outside, 1.0).log()
+        log_y = y.double().log()  # a small scale would magnify its rounding
         z = (log_y - loc) / scale.value
         square = z * z
-        value = -0.5 * square - log_y - scale.log - HALF_LOG_TWO_PI
-        slopes = (z / scale.value, square - 1)
-        return value.masked_fill_(outside, -torch.inf), *(part.masked_fill_(outside, 0.0) for part in slopes)
+        return -0.5 * square - log_y - scale.log - HALF_LOG_TWO_PI, z / scale.value, square - 1
 
     @from_score
     @in_double

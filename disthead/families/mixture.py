@@ -9,7 +9,7 @@ from torch.distributions import constraints
 
 from disthead.families.continuous import Continuous
 from disthead.families.discrete import Discrete, _distances
-from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution
+from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution, from_score, same_kind
 from disthead.families.family import Family, get_family
 from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
@@ -29,9 +29,9 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 def mixture(logits: Tensor, components: Distribution) -> "Mixture | DiscreteMixture":
     """The mixture of `components`, of the kind that they are: a `Mixture`, a `DiscreteMixture` of counts, or a `CircularMixture`."""
-    if isinstance(components, VonMises):
-        from disthead.families.circular_mixture import CircularMixture
+    from disthead.families.circular_mixture import CircularMixture
 
+    if isinstance(components, (VonMises, CircularMixture)):
         return CircularMixture(logits, components)
     kind = DiscreteMixture if components.support.is_discrete else Mixture
     return kind(logits, components)
@@ -70,26 +70,18 @@ class _Components:
     def parameters(self) -> dict[str, Tensor]:
         return {"logits": self.logits} | {_own_name(name): value for name, value in self.components.parameters.items()}
 
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.logits.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self.logits.device
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}(logits: {list(self.logits.shape)}, {self.components!r})"
 
     def map(self, function):
+        if self._source is not None and self._is_waiting:
+            return self._source.map(function).distribution()
         mapped = type(self)(function(self.logits), self.components.map(function))
         return mapped._made_of(self._source and self._source.map(function))
 
+    @same_kind
     def affine(self, loc: Tensor, scale: Tensor):
-        loc, scale = (
-            torch.as_tensor(part, dtype=self.dtype, device=self.device).unsqueeze(-1) for part in (loc, scale)
-        )
-        return type(self)(self.logits, self.components.affine(loc, scale))
+        return type(self)(self.logits, self.components.affine(loc.unsqueeze(-1), scale.unsqueeze(-1)))
 
     def _in_double(self):
         if self._source is not None and self.dtype != torch.float64 and self.device.type != "mps":
@@ -113,6 +105,7 @@ class _Components:
         total = torch.exp(torch.where(finite.unsqueeze(-1), terms - shift.unsqueeze(-1), 0.0)).sum(-1)
         return torch.where(finite, total.log() + shift, top)
 
+    @from_score
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         return self._log_mean(self.components.log_prob(y.unsqueeze(-1)))
@@ -143,6 +136,40 @@ class _Components:
         between = self.components.mean - self.mean.unsqueeze(-1)
         return (self.probs * (self.components.variance + between.square())).sum(-1)
 
+    @property
+    @in_double
+    def aleatoric(self) -> Tensor:
+        """The mean of the components' variances: of an ensemble, the noise in the data."""
+        return (self.probs * self.components.variance).sum(-1)
+
+    @property
+    @in_double
+    def epistemic(self) -> Tensor:
+        """The variance of the components' means: of an ensemble, where its members disagree. With `aleatoric` it is `variance`."""
+        return (self.probs * (self.components.mean - self.mean.unsqueeze(-1)).square()).sum(-1)
+
+    @property
+    @in_double
+    def expected_entropy(self) -> Tensor:
+        """The mean of the components' entropies, in nats."""
+        return (self.probs * self.components.entropy()).sum(-1)
+
+    @property
+    @in_double
+    def mutual_information(self) -> Tensor:
+        """What y would tell about its component, in nats: the rest of `entropy()` beside `expected_entropy`."""
+
+        def gained(y: Tensor) -> Tensor:
+            shares = (self.log_weights + self._log_densities(y)).log_softmax(-1)
+            gain = shares.exp() * (shares - self.log_weights)
+            return torch.where(shares > -torch.inf, gain, 0.0).sum(-1)
+
+        return self._expectation(gained)
+
+    def _log_densities(self, y: Tensor) -> Tensor:
+        """Of the components at y."""
+        return self.components.log_prob(y.unsqueeze(-1))
+
     @torch.no_grad()
     def sample(self, sample_shape=Size()) -> Tensor:
         shape = self._extended_shape(sample_shape)
@@ -166,6 +193,8 @@ class _Components:
 
     def _breakpoints(self) -> Tensor:
         """Quantiles of all components from tail to tail, sorted, of shape (points, ...)."""
+        if isinstance(self.components, _Components):  # an ensemble of mixtures: the pieces of all of them
+            return self._by_component(self.components._breakpoints()).sort(0).values
         column = (-1,) + (1,) * self.logits.ndim
         like = {"dtype": self.dtype, "device": self.device}
         below, above = (torch.tensor(levels, **like).reshape(column) for levels in (_BELOW, _ABOVE))
@@ -356,7 +385,10 @@ class DiscreteMixture(_Components, Discrete):
     """
 
     def _log_mass(self, x: Tensor) -> Tensor:
-        return self._log_mean(self.components._log_mass(x.unsqueeze(-1)))
+        return self._log_mean(self._log_densities(x))
+
+    def _log_densities(self, y: Tensor) -> Tensor:
+        return self.components._log_mass(y.unsqueeze(-1))  # also between integers, where the sum asks too
 
     def _log_cdf(self, k: Tensor) -> Tensor:
         return self._log_mean(self.components._log_cdf(k.unsqueeze(-1)))
@@ -375,10 +407,17 @@ class DiscreteMixture(_Components, Discrete):
         first, last = self.components._bulk()
         return first.amin(-1), last.amax(-1)
 
+    def _ranges(self) -> tuple[Tensor, Tensor]:
+        """Where each component carries probability, and each component's own where it is a mixture."""
+        if not isinstance(self.components, DiscreteMixture):
+            return self.components._bulk()
+        first, last = self.components._ranges()
+        return first.flatten(-2), last.flatten(-2)
+
     def _sum(self, function: Callable[[Tensor], Tensor], start: Tensor | None = None) -> Tensor:
         """The sum over all integers that carry probability, begun afresh where each component does: there it needs every term."""
         with torch.no_grad():
-            first, last = (part.movedim(-1, 0) for part in self.components._bulk())
+            first, last = (part.movedim(-1, 0) for part in self._ranges())
             first, last = first.sort(0).values, last.amax(0)
             following = torch.cat([first[1:], last.unsqueeze(0) + 1])
             distance, weight = _distances(torch.log(((following - first - 0.5) / 191.5).clamp(min=1)))
@@ -471,7 +510,10 @@ class MixtureFamily(Family):
             for name in self.component.parameters
         }
         self.support = self.component.support
+        self.scored = self.component.scored
         self.known = self.component.known
+        if self.component.quick and not self.component.shapes:
+            self.quick = DiscreteMixture if self.component.is_discrete else Mixture
 
     def make(self, logits: Tensor | None = None, probs: Tensor | None = None, **parameters: Tensor) -> Distribution:
         if (logits is None) == (probs is None):
@@ -484,6 +526,14 @@ class MixtureFamily(Family):
         own = {_without_prefix(name): value for name, value in parameters.items()}
         own |= {name: own[name].unsqueeze(-1) for name in self.known if name in own}
         return mixture(logits, self.component.make(**own))
+
+    def score(self, y, logits, *parameters):
+        """By Bayes' rule: the derivatives of the components, each weighted by the probability that y came from it."""
+        values, *slopes = self.component.score(y, *parameters)
+        joint = values + logits.log_softmax(0)
+        total = joint.logsumexp(0)
+        shares = (joint - total).exp()
+        return total, shares - logits.softmax(0), *(shares * slope for slope in slopes)
 
     def constrain(self, raw, links):
         of_mixture = super().constrain({name: part for name, part in raw.items() if name == "logits"}, links)

@@ -10,6 +10,7 @@ from disthead.families.family import Family
 from disthead.families.normal import Normal
 from disthead.families.vector import Vector
 from disthead.links import LINKS
+from disthead.special.fast import softplus
 
 __all__ = ["LowRankMultivariateNormal", "MultivariateNormal", "MultivariateNormalFamily"]
 
@@ -83,6 +84,37 @@ class MultivariateNormal(_Gaussian):
         size = scale_tril.shape[-1]
         loc = loc.expand(torch.broadcast_shapes(loc.shape, (size,)))
         self._store((size,), loc=loc, scale_tril=scale_tril, log_diagonal=log_diagonal)
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        source = self._source
+        if source is None or not source.is_quick or y.requires_grad or y.dtype == torch.float64:
+            return super().log_prob(y)
+        if torch.broadcast_shapes(y.shape[:-1], self.batch_shape) != self.batch_shape:
+            return super().log_prob(y)
+        return source.log_prob(y)
+
+    @staticmethod
+    def score(y: Tensor, loc: Tensor, triangle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """log_prob and its derivatives by loc and the raw triangle, row after row, by forward and backward substitution.
+
+        Rows come first but for y: y (n, D), loc (D, n), triangle (D (D + 1) / 2, n).
+        """
+        size = len(loc)
+        ends = [row * (row + 3) // 2 for row in range(size)]  # where the diagonal is
+        diagonal = softplus(triangle[ends])
+        z = y.mT - loc
+        for row, end in enumerate(ends):
+            if row:
+                z[row] -= (triangle[end - row : end] * z[:row]).sum(0)
+            z[row] /= diagonal.value[row]
+        value = -0.5 * z.square().sum(0) - diagonal.log.sum(0) - size * HALF_LOG_TWO_PI
+        by_loc, by_triangle = z.clone(), torch.empty_like(triangle)
+        for row, end in reversed(list(enumerate(ends))):
+            by_loc[row] /= diagonal.value[row]
+            by_loc[:row].addcmul_(triangle[end - row : end], by_loc[row], value=-1)
+            torch.mul(z[:row], by_loc[row], out=by_triangle[end - row : end])
+        by_triangle[ends] = (by_loc * z * diagonal.value - 1) * diagonal.slope
+        return value, by_loc, by_triangle
 
     def _factor(self) -> Tensor:
         """scale_tril in double precision, with a diagonal that has not underflowed."""
@@ -249,6 +281,7 @@ class MultivariateNormalFamily(Family):
         self.parameters = {"loc": LINKS["identity"]}
         self.shapes = {"loc": (size,)}
         if rank is None:
+            self.quick = MultivariateNormal
             self.parameters |= {"scale_tril": LINKS["scale_tril"]}
             self.shapes |= {"scale_tril": (size, size)}
         else:

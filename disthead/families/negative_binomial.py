@@ -10,12 +10,13 @@ from torch.nn.functional import softplus
 from disthead.errors import unknown_name
 from disthead.families.bernoulli import one_of
 from disthead.families.discrete import OUTSIDE, Discrete, concentrated
-from disthead.families.distribution import positive, tensors, wide
+from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors, wide
 from disthead.families.family import Family
 from disthead.families.poisson import positive_mean
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import integer_inverse, log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
+from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 
 __all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]
 
@@ -80,6 +81,19 @@ class NegativeBinomial(Discrete):
     def mode(self) -> Tensor:
         """The largest integer up to (total_count - 1) exp(logits), 0 below a total count of 1."""
         return ((self.total_count - 1).clamp(min=0) * self.logits.exp()).floor()
+
+    @staticmethod
+    def score(y: Tensor, total_count: Positive, logits: Tensor) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(total_count) and the logits."""
+        r, probs, ends = total_count.value, logits.sigmoid(), (-logits).sigmoid()
+        n = y + r
+        u, v, w = y + 0.5, r + 0.5, n + 0.5
+        log_y, log_r = (w * probs / u).log(), (w * ends / v).log()
+        value = y * log_y + r * log_r + (u + v - w) - HALF_LOG_TWO_PI
+        value += 0.5 * (w / (u * v)).log() - n.log() + total_count.log
+        value += gamma_remainder(n) - gamma_remainder(r) - gamma_remainder(y)
+        by_r = r * (log_r + digamma_remainder(n) - 1 / n - digamma_remainder(r)) + 1
+        return value, by_r, y * ends - r * probs
 
     def _log_mass(self, x: Tensor) -> Tensor:
         return negative_binomial_log_mass(x, self.total_count, self._ends, self.probs)
@@ -179,6 +193,12 @@ class MeanNegativeBinomial(NegativeBinomial):
     def mean(self) -> Tensor:
         return self.expected.to(self.dtype)
 
+    @staticmethod
+    def score(y: Tensor, mean: Positive, total_count: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(mean) and log(total_count)."""
+        value, by_total_count, by_logits = NegativeBinomial.score(y, total_count, mean.over(total_count).log)
+        return value, by_logits, by_total_count - by_logits
+
     @property
     def logits(self) -> Tensor:
         return self.log_expected - self.log_total_count
@@ -219,6 +239,7 @@ class NegativeBinomialFamily(Family):
         if parametrization not in ("logits", "mean"):
             raise unknown_name("parametrization", parametrization, ["logits", "mean"])
         self.parametrization = parametrization
+        self.quick = MeanNegativeBinomial if parametrization == "mean" else NegativeBinomial
         if parametrization == "mean":
             self.parameters = {"mean": LINKS["softplus"], "total_count": LINKS["softplus"]}
             self.known = ("exposure",)  # of this form only

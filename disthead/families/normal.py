@@ -5,7 +5,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors
+from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import in_double, ratio, spread
 from disthead.links import LINKS
@@ -97,6 +97,7 @@ class Normal(Continuous):
         density = torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
         return self.scale * (z * torch.erf(z / 2**0.5) + 2 * density - torch.pi**-0.5)
 
+    @same_kind
     def affine(self, loc: Tensor, scale: Tensor) -> "Normal":
         return Normal(loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale)
 

@@ -1,5 +1,7 @@
 """The Plackett-Luce distribution of rankings: items are chosen one after the other, each by its share of what is left."""
 
+from typing import Any
+
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
@@ -14,6 +16,9 @@ __all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "ranking"]
 EXACT_ITEMS = 10  # up to here entropy and divergence are sums over all sets of items, 2^K of them
 ORDERS = 1024  # sampled orders beyond
 _FAINT = 200.0  # exp(-200) beside the least item is nothing, and still a number
+_FAR, _NEAR = 300.0, 15.0  # scores below have exponentials that double, and single, precision adds up without loss
+_MANY = 1 << 15  # scores up to which calls cost more than numbers do: double precision
+_PIECE = 1 << 16  # scores worked on at once: with what is made of them they stay in a core's cache
 
 
 class Ranking(constraints.Constraint):
@@ -81,18 +86,10 @@ class PlackettLuce(Distribution):
 
     def log_prob(self, y: Tensor) -> Tensor:
         """log P(y), in O(K) for each row: sums over the items that are left are built up from the last place to the first."""
-        logits, y = wide(self.logits), y.long()
+        logits, y = self.logits, y.long()
         shape = torch.broadcast_shapes(logits.shape[:-1], y.shape[:-1])
         logits, y = logits.expand(*shape, -1), y.expand(*shape, -1)
-        ranked = y >= 0
-        nothing = logits.detach().amin(-1, keepdim=True) - _FAINT  # in place of -inf, whose gradient would be nan
-        chosen = torch.where(ranked, logits.gather(-1, y.clamp(min=0)), nothing)
-        places = torch.where(ranked, y, self.num_items)
-        is_ranked = torch.zeros((*shape, self.num_items + 1), dtype=torch.bool, device=y.device)
-        is_ranked = is_ranked.scatter(-1, places, torch.ones_like(places, dtype=torch.bool))[..., :-1]
-        others = torch.where(is_ranked, nothing, logits).logsumexp(-1, keepdim=True)
-        left = torch.cat([others, chosen.flip(-1)], -1).logcumsumexp(-1)[..., 1:].flip(-1)
-        return torch.where(ranked, chosen - left, 0.0).sum(-1).to(self.dtype)
+        return _LogProb.apply(logits, y) if _is_quick(logits, y) else _log_prob(logits, y)
 
     @property
     def mode(self) -> Tensor:
@@ -220,6 +217,64 @@ class PlackettLuce(Distribution):
             question,
             "rankings are not ordered among themselves; mode, top1, pairwise and expected_rank summarise them.",
         )
+
+
+def _log_prob(logits: Tensor, y: Tensor) -> Tensor:
+    """For partial rankings and far scores too, by operations that can be differentiated again."""
+    scores, size = wide(logits), logits.shape[-1]
+    ranked = y >= 0
+    nothing = scores.detach().amin(-1, keepdim=True) - _FAINT  # in place of -inf, whose gradient would be nan
+    chosen = torch.where(ranked, scores.gather(-1, y.clamp(min=0)), nothing)
+    places = torch.where(ranked, y, size)
+    is_ranked = torch.zeros((*y.shape[:-1], size + 1), dtype=torch.bool, device=y.device)
+    is_ranked = is_ranked.scatter(-1, places, torch.ones_like(places, dtype=torch.bool))[..., :-1]
+    others = torch.where(is_ranked, nothing, scores).logsumexp(-1, keepdim=True)
+    left = torch.cat([others, chosen.flip(-1)], -1).logcumsumexp(-1)[..., 1:].flip(-1)
+    return torch.where(ranked, chosen - left, 0.0).sum(-1).to(logits.dtype)
+
+
+def _is_quick(logits: Tensor, y: Tensor) -> bool:
+    """Whether plain sums of exp(score) do: full rankings and scores that are not far apart. To find out takes a look."""
+    if logits.device.type != "cpu" or y.shape != logits.shape or not y.numel():
+        return False
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return False
+    return bool(y[..., -1].amin().numpy() >= 0) and _lie_within(logits, _FAR)
+
+
+def _lie_within(scores: Tensor, bound: float) -> bool:
+    least, most = torch.aminmax(scores.detach())
+    return bool(least.numpy() > -bound) and bool(most.numpy() < bound)
+
+
+class _LogProb(torch.autograd.Function):
+    """log_prob and its derivatives in one pass over pieces of rows."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, y: Tensor) -> Tensor:
+        scores, orders = logits.reshape(-1, logits.shape[-1]), y.reshape(-1, y.shape[-1])
+        value = scores.new_empty(len(scores))
+        slopes = torch.empty_like(scores) if ctx.needs_input_grad[0] else scores.new_empty(0)
+        single = scores.numel() > _MANY and scores.dtype == torch.float32 and _lie_within(scores, _NEAR)
+        size = max(_PIECE // scores.shape[-1], 1)
+        for start in range(0, len(scores), size):
+            rows = slice(start, start + size)
+            chosen = scores[rows].gather(-1, orders[rows]).to(torch.float32 if single else torch.float64)
+            worth = chosen.exp()
+            left = worth.flip(-1).cumsum(-1).flip(-1)
+            value[rows] = chosen.sub_(left.log()).sum(-1)
+            if len(slopes):
+                slope = 1 - left.reciprocal_().cumsum(-1).mul_(worth)
+                slopes[rows].scatter_(-1, orders[rows], slope.to(slopes.dtype))
+        ctx.save_for_backward(logits, y, slopes.reshape(logits.shape) if len(slopes) else slopes)
+        return value.reshape(logits.shape[:-1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
+        logits, y, slopes = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again
+            return torch.autograd.grad(_log_prob(logits, y), logits, gradient, create_graph=True)[0], None
+        return slopes * gradient.unsqueeze(-1), None
 
 
 @register_kl(PlackettLuce, PlackettLuce)

@@ -5,12 +5,12 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.families.discrete import OUTSIDE, Discrete, concentrated
-from disthead.families.distribution import positive, tensors
+from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import deviance, integer_inverse, log_gammainc, log_gammaincc, poisson_log_mass
-from disthead.special.fast import Positive, log_gamma
+from disthead.special.fast import Positive, gamma_remainder
 
 __all__ = ["Poisson", "PoissonFamily", "positive_mean"]
 
@@ -51,10 +51,9 @@ class Poisson(Discrete):
     @staticmethod
     def score(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivative by log(rate)."""
-        outside = (y < 0) | (y != y.floor())
-        y = y.masked_fill(outside, 0.0)
-        value = y * rate.log - rate.value - log_gamma(y + 1)[0]
-        return value.masked_fill_(outside, -torch.inf), (y - rate.value).masked_fill_(outside, 0.0)
+        w = y + 0.5
+        value = y * (rate.value / w).log() + (w - rate.value) - 0.5 * w.log() - gamma_remainder(y) - HALF_LOG_TWO_PI
+        return value, y - rate.value
 
     def _log_mass(self, x: Tensor) -> Tensor:
         mean = self._expected

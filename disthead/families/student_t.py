@@ -7,7 +7,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import from_score, positive, tensors
+from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
@@ -19,7 +19,7 @@ from disthead.special import (
     student_t_log_density,
 )
 from disthead.special.digamma import digamma_error
-from disthead.special.fast import Positive, log_gamma
+from disthead.special.fast import Positive, gamma_half_step
 
 __all__ = ["StudentT", "StudentTFamily"]
 
@@ -54,14 +54,14 @@ class StudentT(Continuous):
     @staticmethod
     def score(y: Tensor, df: Positive, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(df), loc and log(scale)."""
-        z, half = (y - loc) / scale.value, 0.5 * df.value
+        z, x = (y - loc) / scale.value, 0.5 * df.value
         square = z * z / df.value
-        growth, share = square.log1p(), square / (1 + square)
-        (upper, slope), (lower, slope_below) = log_gamma(half + 0.5), log_gamma(half)
-        value = upper - lower - 0.5 * (df.log + math.log(math.pi)) - scale.log - (half + 0.5) * growth
-        by_df = half * (slope - slope_below - growth) - 0.5 + (half + 0.5) * share
-        by_scale = (df.value + 1) * share - 1
-        return value, by_df, (df.value + 1) / (1 + square) * z / df.value / scale.value, by_scale
+        growth, below = square.log1p(), 1 + square
+        share, factor = square / below, df.value + 1
+        step, slope = gamma_half_step(x)
+        value = -0.5 * ((step / x).log() + factor * growth) - scale.log - HALF_LOG_TWO_PI
+        by_df = 0.5 + x * (share - growth - 0.5 * slope / step) + 0.5 * share
+        return value, by_df, factor * z / (below * df.value * scale.value), factor * share - 1
 
     @from_score
     @in_double
@@ -142,6 +142,7 @@ class StudentT(Continuous):
         score = (1 - share) * _standard_crps(low, z) + share * _standard_crps(high, z)
         return torch.where(defined, self.scale * score, math.inf)
 
+    @same_kind
     def affine(self, loc: Tensor, scale: Tensor) -> "StudentT":
         log_scale = scale.log() + self.log_scale
         return StudentT(self.df, loc + scale * self.loc, scale * self.scale, log_df=self.log_df, log_scale=log_scale)

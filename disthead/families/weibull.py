@@ -52,13 +52,10 @@ class Weibull(Continuous):
     @staticmethod
     def score(y: Tensor, scale: Positive, concentration: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(scale) and log(concentration)."""
-        outside = y <= 0
-        log_y = y.masked_fill(outside, 1.0).log()
-        log_hazard = concentration.value * (log_y - scale.log)
-        hazard = log_hazard.clamp(max=700.0).exp()
-        value = concentration.log + log_hazard - log_y - hazard
-        slopes = (concentration.value * (hazard - 1), 1 + log_hazard * (1 - hazard))
-        return value.masked_fill_(outside, -torch.inf), *(part.masked_fill_(outside, 0.0) for part in slopes)
+        log_hazard = concentration.value * (y / scale.value).log()
+        hazard = log_hazard.exp()
+        value = concentration.log + log_hazard - y.log() - hazard
+        return value, concentration.value * (hazard - 1), 1 + log_hazard * (1 - hazard)
 
     @from_score
     @in_double

@@ -1,0 +1,89 @@
+"""What does a training step's loss cost, in numbers that do not depend on the machine's mood?
+
+    python -m benchmarks.cost            compare with the table of bounds, benchmarks/cost.json
+    python -m benchmarks.cost --write    renew the table: what is counted now, and a tenth more
+
+For each case of `tests/cases.py` at 1024 rows, forward and backward of the mean negative log-likelihood through a head of two features:
+the tensor operations dispatched, and the bytes of the tensors that they make (views make none). Both are the same on
+every run; seconds are not. `tests/test_cost.py` holds the library to the table, so that a loss that grows slower or
+hungrier is noticed at once; one that is meant to gets a new table in the same commit.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import disthead as dh
+from tests.cases import CASES, Case
+
+TABLE = Path(__file__).with_name("cost.json")
+ROWS = 1024
+SLACK = 1.1
+
+
+class Counter(TorchDispatchMode):
+    """Counts operations, and bytes of storages that were not there before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = self.bytes = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        given = {_memory(tensor) for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, torch.Tensor)}
+        made = {_memory(tensor): tensor for tensor in tree_leaves(result) if isinstance(tensor, torch.Tensor)}
+        self.operations += 1
+        self.bytes += sum(made[at].untyped_storage().nbytes() for at in made.keys() - given)
+        return result
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def count(case: Case) -> dict[str, int]:
+    """Operations and bytes of one step of this case, after a first one that warms up."""
+    generator = torch.Generator().manual_seed(0)
+    raw = torch.tensor(case.raw) + 0.1 * torch.randn(ROWS, len(case.raw), generator=generator)
+    torch.manual_seed(0)
+    y = case.from_raw(raw).sample()
+    head = case.head(in_features=2)
+    features = torch.randn(ROWS, 2, generator=generator)
+    for _ in range(2):
+        with Counter() as counter:
+            dh.nll(head(features), y).backward()
+    return {"operations": counter.operations, "bytes": counter.bytes}
+
+
+def bounds() -> dict[str, dict[str, int]]:
+    """The table: name of the case -> the most operations and bytes allowed."""
+    return json.loads(TABLE.read_text())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="renew the table of bounds")
+    write = parser.parse_args().write
+    counted = {case.name: count(case) for case in CASES}
+    if write:
+        rows = {
+            name: {what: int(SLACK * number) + 1 for what, number in numbers.items()}
+            for name, numbers in counted.items()
+        }
+        lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(numbers)}" for name, numbers in rows.items())
+        TABLE.write_text(f"{{\n{lines}\n}}\n")
+    allowed = bounds()
+    print("| case | operations | at most | KiB | at most |\n|---|---|---|---|---|")
+    for name, numbers in counted.items():
+        most = allowed.get(name, {"operations": 0, "bytes": 0})
+        print(f"| {name} | {numbers['operations']} | {most['operations']} ", end="")
+        print(f"| {numbers['bytes'] / 1024:.0f} | {most['bytes'] / 1024:.0f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,408 @@
+"""`ensemble`: the distributions of several models as one, their exact mixture with equal weights."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+
+from disthead.families.bernoulli import Bernoulli
+from disthead.families.categorical import Categorical
+from disthead.families.distribution import Distribution
+from disthead.families.independent import Independent
+from disthead.families.mixture import mixture
+from disthead.families.plackett_luce import PlackettLuce
+from disthead.families.vector import Vector, draw
+
+__all__ = [
+    "BernoulliEnsemble",
+    "CategoricalEnsemble",
+    "IndependentEnsemble",
+    "RankingEnsemble",
+    "VectorEnsemble",
+    "ensemble",
+]
+
+_SAMPLES = 128  # of each member, for what has no sum or integral
+_ORDERS = 6  # items up to which all orders are tried for the mode
+
+
+def ensemble(members: Distribution) -> Distribution:
+    """The mixture of the members' distributions: p(y) = mean over members of p_m(y).
+
+    It is exact, of any family, and answers what its members answer: numbers and counts become a mixture, probabilities of
+    classes are averaged, and the joint density of vectors is the mean of the members' joint densities. Beside that it splits
+    its uncertainty:
+
+    - `aleatoric`, the mean of the members' variances: noise in the data;
+    - `epistemic`, the variance of the members' means: where they disagree. Both add up to `variance` (law of total
+      variance). Classes and rankings have no variance: there the two are the next two;
+    - `expected_entropy`, the mean of the members' entropies in nats;
+    - `mutual_information`, what an outcome would tell about which member is right, in nats. Both add up to `entropy()`.
+
+    Source: Lakshminarayanan, Pritzel and Blundell 2017, without their normal approximation; Depeweg et al. 2018.
+
+    Args:
+        members: a distribution with batch_shape (members, ...).
+
+    Returns:
+        a distribution with batch_shape (...); the members are its `components`.
+
+    Raises:
+        ValueError: without a dimension of members.
+
+    >>> from disthead.families.normal import Normal
+    >>> dist = ensemble(Normal(torch.tensor([[-1.0], [1.0]]), 0.5))
+    >>> dist.aleatoric, dist.epistemic, dist.variance
+    (tensor([0.2500]), tensor([1.]), tensor([1.2500]))
+    """
+    if not members.batch_shape:
+        raise ValueError(f"members must have batch_shape (members, ...), got {members!r} without one.")
+    last = len(members.batch_shape) - 1
+    components = members.map(lambda parameter: parameter.movedim(0, last))
+    if isinstance(components, Categorical):
+        return CategoricalEnsemble(components.logits)
+    if isinstance(components, Bernoulli):
+        return BernoulliEnsemble(components.logits)
+    if isinstance(components, PlackettLuce):
+        return RankingEnsemble(components)
+    if isinstance(components, Independent):
+        return IndependentEnsemble(components)
+    if components.event_shape:
+        return VectorEnsemble(components)
+    return mixture(torch.zeros(components.batch_shape[-1]), components)
+
+
+class CategoricalEnsemble(Categorical):
+    """Classes whose probabilities are the average over members.
+
+    Args:
+        member_logits: shape (..., members, K).
+
+    >>> CategoricalEnsemble(torch.tensor([[9.0, -9.0], [-9.0, 9.0]])).mutual_information  # they disagree: log 2
+    tensor(0.6931)
+    """
+
+    parameter_dims = {"member_logits": 2}
+
+    def __init__(self, member_logits: Tensor):
+        self._store(member_logits=member_logits)
+
+    @property
+    def components(self) -> Categorical:
+        """The members, batch_shape (..., members)."""
+        return Categorical(logits=self.member_logits)
+
+    @property
+    def num_classes(self) -> int:
+        return self.member_logits.shape[-1]
+
+    @property
+    def logits(self) -> Tensor:
+        """The logarithms of the averaged probabilities."""
+        return _log_mean(self.member_logits.log_softmax(-1), -2)
+
+    @property
+    def expected_entropy(self) -> Tensor:
+        return self.components.entropy().mean(-1)
+
+    @property
+    def mutual_information(self) -> Tensor:
+        return _mean_divergence(self.member_logits.log_softmax(-1), self.logits)
+
+    @property
+    def aleatoric(self) -> Tensor:
+        return self.expected_entropy
+
+    @property
+    def epistemic(self) -> Tensor:
+        return self.mutual_information
+
+
+class BernoulliEnsemble(Bernoulli):
+    """Two outcomes, whose probabilities are the average over members.
+
+    Args:
+        member_logits: log odds, shape (..., members).
+
+    >>> BernoulliEnsemble(torch.tensor([0.0, 2.0])).probs  # (0.5 + 0.8808) / 2
+    tensor(0.6904)
+    """
+
+    parameter_dims = {"member_logits": 1}
+
+    def __init__(self, member_logits: Tensor):
+        self._store(member_logits=member_logits)
+
+    @property
+    def components(self) -> Bernoulli:
+        """The members, batch_shape (..., members)."""
+        return Bernoulli(logits=self.member_logits)
+
+    @property
+    def _log_probs(self) -> Tensor:
+        """Of both outcomes by member, (..., members, 2), each from its own side."""
+        return torch.nn.functional.logsigmoid(torch.stack([-self.member_logits, self.member_logits], -1))
+
+    @property
+    def logits(self) -> Tensor:
+        """The log odds of the averaged probability."""
+        no, yes = _log_mean(self._log_probs, -2).unbind(-1)
+        return yes - no
+
+    @property
+    def aleatoric(self) -> Tensor:
+        return self.components.variance.mean(-1)
+
+    @property
+    def epistemic(self) -> Tensor:
+        return self.member_logits.sigmoid().var(-1, correction=0)
+
+    @property
+    def expected_entropy(self) -> Tensor:
+        return self.components.entropy().mean(-1)
+
+    @property
+    def mutual_information(self) -> Tensor:
+        return _mean_divergence(self._log_probs, _log_mean(self._log_probs, -2))
+
+
+class _Joint(Distribution):
+    """The mixture of joint distributions: `components` have batch_shape (..., members), and an event."""
+
+    components: Any
+
+    def __init__(self, components: Any):
+        self.components = components
+        Distribution.__init__(self, components.batch_shape[:-1], components.event_shape, validate_args=False)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.components!r})"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.components.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.components.device
+
+    @property
+    def has_rsample(self) -> bool:
+        return self.components.has_rsample
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        return {f"component_{name}": value for name, value in self.components.parameters.items()}
+
+    def map(self, function: Callable[[Tensor], Tensor]):
+        return type(self)(self.components.map(function))
+
+    def expand(self, batch_shape, _instance=None):
+        return type(self)(self.components.expand(Size(batch_shape) + self.components.batch_shape[-1:]))
+
+    def affine(self, loc: Tensor, scale: Tensor):
+        shape = torch.broadcast_shapes(loc.shape, scale.shape, self.batch_shape + self.event_shape)
+        return type(self)(self.components.affine(*(self._beside(part.expand(shape)) for part in (loc, scale))))
+
+    def _in_double(self):
+        return type(self)(self.components._in_double())
+
+    def _beside(self, y: Tensor) -> Tensor:
+        """Targets with a dimension for the members."""
+        return y.unsqueeze(-1 - len(self.event_shape))
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        return _log_mean(self.components.log_prob(self._beside(y)), -1)
+
+    @torch.no_grad()
+    def sample(self, sample_shape=Size()) -> Tensor:
+        return self._of_one(self.components.sample(Size(sample_shape)))
+
+    def rsample(self, sample_shape=Size()) -> Tensor:
+        """Samples with gradients: which member they come from does not depend on anything learned."""
+        return self._of_one(self.components.rsample(Size(sample_shape)))
+
+    def _of_one(self, drawn: Tensor) -> Tensor:
+        """Of the samples of all members that of one, by chance."""
+        dim = drawn.ndim - len(self.event_shape) - 1
+        count = drawn.shape[dim]
+        chosen = torch.randint(count, drawn.shape[:dim], device=drawn.device).reshape(
+            drawn.shape[:dim] + (1,) * (drawn.ndim - dim)
+        )
+        return drawn.gather(dim, chosen.expand((*drawn.shape[:dim], 1, *drawn.shape[dim + 1 :]))).squeeze(dim)
+
+    @property
+    def expected_entropy(self) -> Tensor:
+        return self.components.entropy().mean(-1)
+
+    @property
+    @torch.no_grad()
+    def mutual_information(self) -> Tensor:
+        """log M - E[entropy of the members once y is known], by 128 samples of each member, always the same ones; no gradient."""
+        dim, remaining = 1 + len(self.batch_shape), torch.zeros((), device=self.device)
+        drawn = draw(self.components, _SAMPLES, torch.Generator().manual_seed(0))
+        for y in drawn.unbind(dim):
+            shares = self.components.log_prob(self._beside(y)).log_softmax(-1)
+            remaining = remaining - torch.where(shares > -torch.inf, shares.exp() * shares, 0.0).sum(-1).mean(0)
+        count = drawn.shape[dim]
+        return math.log(count) - remaining / count
+
+    def entropy(self) -> Tensor:
+        """E[-log p(Y)] in nats: `expected_entropy` and `mutual_information`, the latter by samples."""
+        return self.expected_entropy + self.mutual_information
+
+
+class VectorEnsemble(_Joint, Vector):
+    """Vectors whose joint density is the mean of the members' densities.
+
+    Args:
+        components: a distribution of vectors, batch_shape (..., members).
+
+    >>> from disthead.families.multivariate_normal import MultivariateNormal
+    >>> dist = VectorEnsemble(MultivariateNormal(torch.tensor([[-1.0, -1.0], [1.0, 1.0]]), 0.5 * torch.eye(2)))
+    >>> dist.covariance  # the members disagree along the diagonal
+    tensor([[1.2500, 1.0000],
+            [1.0000, 1.2500]])
+    """
+
+    arg_constraints = {}
+
+    @property
+    def support(self):
+        return self.components.support
+
+    @property
+    def marginals(self) -> Distribution:
+        return _of_coordinates(self.components.marginals, len(self.batch_shape))
+
+    @property
+    def mean(self) -> Tensor:
+        return self.marginals.mean
+
+    @property
+    def median(self) -> Tensor:
+        """Of each coordinate by itself."""
+        return self.marginals.median
+
+    @property
+    def variance(self) -> Tensor:
+        return self.marginals.variance
+
+    @property
+    def covariance(self) -> Tensor:
+        return _total_covariance(self.components, self.mean)
+
+    @property
+    def aleatoric(self) -> Tensor:
+        """Of each coordinate."""
+        return self.marginals.aleatoric
+
+    @property
+    def epistemic(self) -> Tensor:
+        """Of each coordinate."""
+        return self.marginals.epistemic
+
+    @property
+    def mode(self) -> Tensor:
+        raise self._unanswered(
+            "mode", "the highest point of several densities has no formula; components.mode are the members'."
+        )
+
+
+class IndependentEnsemble(_Joint, Independent):
+    """Several outputs, independent within each member, and so dependent over all: members are wrong about them together.
+
+    What is about one number (cdf, mode, crps, aleatoric ...) is answered for each output by itself, as `Independent` does.
+
+    Args:
+        components: an `Independent`, batch_shape (..., members).
+
+    >>> from disthead.families.normal import Normal
+    >>> dist = IndependentEnsemble(Normal(torch.tensor([[-1.0, -1.0], [1.0, 1.0]]), 0.5).to_event(1))
+    >>> dist.covariance
+    tensor([[1.2500, 1.0000],
+            [1.0000, 1.2500]])
+    """
+
+    def __init__(self, components: Independent):
+        self.components = components
+        dims = len(components.batch_shape) - 1
+        Independent.__init__(self, _of_coordinates(components.base, dims), components.count)
+
+    @property
+    def covariance(self) -> Tensor:
+        if len(self.event_shape) != 1:
+            return super().covariance  # says why there is none
+        return _total_covariance(self.components, self.mean)
+
+
+class RankingEnsemble(_Joint, PlackettLuce):
+    """Orders of items, each with the mean of its probabilities over the members.
+
+    Args:
+        components: a `PlackettLuce`, batch_shape (..., members).
+
+    >>> RankingEnsemble(PlackettLuce(torch.tensor([[9.0, 0.0], [-9.0, 0.0]]))).top1
+    tensor([0.5000, 0.5000])
+    """
+
+    @property
+    def logits(self) -> Tensor:
+        raise self._unanswered("logits", "members score the items differently; components.logits are their scores.")
+
+    @property
+    def num_items(self) -> int:
+        return self.event_shape[0]
+
+    @property
+    def top1(self) -> Tensor:
+        return self.components.top1.mean(-2)
+
+    @property
+    def pairwise(self) -> Tensor:
+        return self.components.pairwise.mean(-3)
+
+    @property
+    def mode(self) -> Tensor:
+        """The most probable of all orders for up to 6 items; of more the most probable among the members' own modes."""
+        if self.num_items <= _ORDERS:
+            items = torch.arange(self.num_items, device=self.device)
+            orders = torch.cartesian_prod(*[items] * self.num_items).reshape(-1, self.num_items)
+            orders = orders[(orders.sort(-1).values == items).all(-1)]
+            orders = orders.reshape((-1,) + (1,) * len(self.batch_shape) + self.event_shape)
+            orders = orders.expand(orders.shape[:1] + self.batch_shape + self.event_shape)
+        else:
+            orders = self.components.mode.movedim(-2, 0)
+        best = self.log_prob(orders).argmax(0, keepdim=True).unsqueeze(-1)
+        return orders.gather(0, best.expand(best.shape[:-1] + self.event_shape)).squeeze(0)
+
+    @property
+    def aleatoric(self) -> Tensor:
+        return self.expected_entropy
+
+    @property
+    def epistemic(self) -> Tensor:
+        return self.mutual_information
+
+
+def _log_mean(values: Tensor, dim: int) -> Tensor:
+    return values.logsumexp(dim) - math.log(values.shape[dim])
+
+
+def _mean_divergence(log_members: Tensor, log_mean: Tensor) -> Tensor:
+    """The mean over members of sum_k p_m(k) log(p_m(k) / p(k)): nothing cancels, and it is never negative but by rounding."""
+    gain = log_members.exp() * (log_members - log_mean.unsqueeze(-2))
+    return torch.where(log_members > -torch.inf, gain, 0.0).sum(-1).mean(-1)
+
+
+def _of_coordinates(marginals: Distribution, dims: int) -> Distribution:
+    """The ensemble of single numbers, from members in dimension `dims`."""
+    return ensemble(marginals.map(lambda parameter: parameter.movedim(dims, 0)))
+
+
+def _total_covariance(components: Distribution, mean: Tensor) -> Tensor:
+    """Law of total covariance: the mean of the members' covariances and the covariance of their means."""
+    between = components.mean - mean.unsqueeze(-2)
+    return components.covariance.mean(-3) + (between.unsqueeze(-1) * between.unsqueeze(-2)).mean(-3)

@@ -1,0 +1,75 @@
+"""The one pass of the multivariate normal from raw outputs: forward and backward substitution give the formula's numbers."""
+
+import pytest
+import torch
+
+import disthead as dh
+
+
+def case(size, rows, generator):
+    family = dh.get_family("multivariate_normal", event_shape=(size,))
+    raw = 0.5 * torch.randn(rows, size * (size + 3) // 2, generator=generator)
+    return family, raw.requires_grad_(), torch.randn(rows, size, generator=generator)
+
+
+def gradient(value, raw, **options):
+    return torch.autograd.grad(value.sum(), raw, **options)[0]
+
+
+@pytest.mark.parametrize("size, rows", [(1, 5), (3, 7), (8, 5000), (40, 600)])  # the last two in several pieces
+def test_values_and_gradients(size, rows, generator):
+    family, raw, y = case(size, rows, generator)
+    weight = torch.linspace(-1, 2, rows)
+    dist = family.from_raw(raw)
+    value = dist.log_prob(y)
+    assert dist._is_waiting
+    assert dist.event_shape == (size,)
+    lower = torch.zeros(rows, size, size, dtype=torch.float64)
+    row, column = torch.tril_indices(size, size)
+    lower[:, row, column] = raw[:, size:].double()
+    diagonal = torch.nn.functional.softplus(lower.diagonal(dim1=-2, dim2=-1), threshold=40)
+    peer = torch.distributions.MultivariateNormal(
+        raw[:, :size].double(), scale_tril=lower.tril(-1) + diagonal.diag_embed(), validate_args=False
+    )
+    expected = peer.log_prob(y.double())
+    torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=1e-6)
+    found = gradient(weight * value, raw)
+    torch.testing.assert_close(found, gradient(weight * expected, raw), rtol=1e-5, atol=1e-5)
+
+
+def test_backward_twice_and_differentiated_twice(generator):
+    family, raw, y = case(3, 7, generator)
+    value = family.from_raw(raw).log_prob(y)
+    first = gradient(value, raw, retain_graph=True)
+    torch.testing.assert_close(gradient(value, raw, retain_graph=True), first)
+    slope = gradient(value, raw, create_graph=True)
+    exact = gradient(family.from_raw(raw.double()).log_prob(y.double()), raw, create_graph=True)
+    torch.testing.assert_close(slope, exact, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(gradient(slope.square(), raw), gradient(exact.square(), raw), rtol=1e-3, atol=1e-3)
+
+
+def test_shapes(generator):
+    family, raw, y = case(2, 6, generator)
+    dist = family.from_raw(raw.reshape(2, 3, -1))
+    value = dist.log_prob(y.reshape(2, 3, 2))
+    torch.testing.assert_close(value.flatten(), family.from_raw(raw).log_prob(y))
+    torch.testing.assert_close(dist.log_prob(y[0]), dist.log_prob(y[:1].expand(2, 3, 2)))
+    torch.testing.assert_close(dist[1].log_prob(y[3:]), value[1])
+    many = family.from_raw(raw[:1]).log_prob(y)  # one distribution, many targets
+    torch.testing.assert_close(many, family.from_raw(raw[:1].expand(6, -1)).log_prob(y))
+
+
+def test_target_gradients_transforms_and_units(generator):
+    family, raw, y = case(3, 4, generator)
+    dist = family.from_raw(raw)
+    y.requires_grad_()
+    by_target = torch.autograd.grad(dist.log_prob(y).sum(), y)[0]
+    precision = dist.covariance.double().inverse()
+    expected = -(precision @ (y - dist.mean).double().unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(by_target.double(), expected, rtol=1e-3, atol=1e-3)
+    y = y.detach()
+    rows = torch.func.vmap(torch.func.grad(lambda raw, y: family.from_raw(raw).log_prob(y)))(raw.detach(), y)
+    torch.testing.assert_close(rows, gradient(family.from_raw(raw).log_prob(y), raw), rtol=1e-4, atol=1e-4)
+    loc, scale = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 0.5, 4.0])
+    moved = family.from_raw(raw).affine(loc, scale).log_prob(loc + scale * y)
+    torch.testing.assert_close(moved, family.from_raw(raw).log_prob(y) - scale.log().sum(), rtol=1e-4, atol=1e-4)
