@@ -35,8 +35,8 @@ test-slow: $(VENV)/.installed-dev ## the tests marked slow
 	@$(PYTEST) -m "slow and not gpu"
 
 .PHONY: test-gpu
-test-gpu: $(VENV)/.installed-dev ## the tests that need a CUDA device
-	@$(PYTEST) -m gpu
+test-gpu: $(VENV)/.installed-dev ## the tests that need a CUDA device, one after the other, with what they measure
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -s -p no:xdist -m gpu tests/test_gpu.py
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## ruff (rules and format) and mypy, changing nothing

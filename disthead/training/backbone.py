@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn, optim
 
-__all__ = ["build", "multilayer_perceptron", "qualified"]
+__all__ = ["build", "completed", "fused", "multilayer_perceptron", "qualified"]
 
 TIMING = ("interval", "frequency", "monitor")  # what Lightning wants to know about a scheduler
 _SHORT = {"activation": nn, "optimizer": optim, "scheduler": optim.lr_scheduler}
@@ -56,6 +56,16 @@ def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
     return found(*arguments, **options)
 
 
+def completed(spec: "str | Mapping[str, Any]", kind: str = "backbone", **known: Any) -> Any:
+    """The spec with arguments that it does not give and its class takes; those that are None are left out."""
+    spec = {"class_path": spec} if isinstance(spec, str) else spec
+    if not isinstance(spec, Mapping) or "class_path" not in spec:
+        return spec
+    takes = inspect.signature(_find(kind, spec["class_path"])).parameters
+    found = {name: value for name, value in known.items() if name in takes and value is not None}
+    return {**spec, "init_args": found | dict(spec.get("init_args") or {})}
+
+
 def qualified(kind: str, spec: Any) -> Any:
     """The spec with the full path of its class and all arguments in `init_args`, as jsonargparse writes and reads it.
 
@@ -68,6 +78,24 @@ def qualified(kind: str, spec: Any) -> Any:
     timing = {name: spec[name] for name in TIMING if name in spec}
     path = path if "." in path or kind not in _SHORT else f"{_SHORT[kind].__name__}.{path}"
     return {"class_path": path, "init_args": {**(spec.get("init_args") or {}), **beside}} | timing
+
+
+def fused(spec: Any, parameters: Sequence[nn.Parameter], scales_gradients: bool) -> Any:
+    """The optimizer's spec with its fused implementation, where there is one and the spec asks for no other.
+
+    Parameters that are sharded are left alone, since not every optimizer has one for them; and gradients that are scaled
+    for half precision, which Lightning could not clip.
+    """
+    spec = {"class_path": spec} if isinstance(spec, str) else spec
+    if scales_gradients or not isinstance(spec, Mapping) or "class_path" not in spec:
+        return spec
+    options = dict(spec.get("init_args") or {})
+    takes = inspect.signature(_find("optimizer", spec["class_path"])).parameters
+    chosen = {"fused", "foreach", "capturable", "differentiable"} & set(options)
+    fits = all(type(entry) is nn.Parameter and entry.device.type in ("cpu", "cuda") for entry in parameters)
+    if "fused" not in takes or chosen or not fits:
+        return spec
+    return {**spec, "init_args": options | {"fused": True}}
 
 
 def _find(kind: str, path: str) -> Any:

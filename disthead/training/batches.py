@@ -1,13 +1,54 @@
-"""`Batches`: rows of a table in batches, sliced from tensors."""
+"""`Batches`: rows of a table in batches, sliced from tensors; `Steps`: several batches at once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from disthead.training.columns import Encoded
 
-__all__ = ["Batches"]
+__all__ = ["Batch", "Batches", "Steps"]
+
+_ROWS = 1 << 16  # of several batches at once: the copy of their rows stays small
+
+
+class Batch(NamedTuple):
+    """What one step sees. `total` is the weight of the whole batch over all processes; None where these rows are all of it."""
+
+    features: Tensor
+    y: Tensor
+    weight: Tensor | None = None
+    known: dict[str, Tensor] = {}
+    rows: Tensor | None = None
+    total: Tensor | float | None = None
+
+    @classmethod
+    def of(cls, given: Any) -> "Batch":
+        """From a batch of `Batches`, or of a loader of one's own: (features, y) or (features, y, weight)."""
+        if isinstance(given, Mapping):
+            return cls(**{"y": None} | {name: given[name] for name in cls._fields if name in given})
+        features, y, *weight = given if isinstance(given, (tuple, list)) else (given, None)
+        return cls(features, y, weight[0] if weight else None)
+
+
+class Steps(NamedTuple):
+    """The rows of several batches, one after the other, and the number of rows of each."""
+
+    rows: dict[str, Any]
+    sizes: tuple[int, ...]
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches, as views."""
+        rows, sizes = dict(self.rows), list(self.sizes)
+        known = {name: values.split(sizes) for name, values in rows.pop("known").items()}
+        parts = {name: values.split(sizes) for name, values in rows.items()}
+        for k in range(len(sizes)):
+            own = {name: values[k] for name, values in parts.items()}
+            own["known"] = {name: values[k] for name, values in known.items()}
+            if "weight" in own:
+                own["total"] = _weight_of(own["weight"])
+            yield Batch(**own)
 
 
 class Batches:
@@ -25,6 +66,8 @@ class Batches:
         seed: seed of the shuffle, None for none. Each epoch has an order of its own, which depends on nothing else.
         rank, world_size: the process and their number.
         epoch: gives the current epoch.
+        steps: how many batches come at once, as `Steps`; fewer where they have many rows. 1 gives the batches themselves.
+        device: where the table is kept, if a quarter of its memory holds it.
     """
 
     def __init__(
@@ -37,43 +80,76 @@ class Batches:
         rank: int = 0,
         world_size: int = 1,
         epoch: Callable[[], int] = lambda: 0,
+        steps: int = 1,
+        device: torch.device | None = None,
     ):
-        self.table, self.index, self.batch_size = table, index, batch_size
+        self.table, self.index, self.batch_size = _moved(table, device), index, batch_size
         self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, epoch
+        self.steps = steps if steps == 1 else max(1, min(steps, _ROWS // batch_size))
         self._position = self._start = 0
 
-    def __len__(self) -> int:
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch."""
         return -(-len(self.index) // self.batch_size)
 
-    def __iter__(self) -> Iterator[dict]:
+    def __len__(self) -> int:
+        return -(-self.batches // self.steps)
+
+    def __iter__(self) -> Iterator[Any]:
         start, self._start = self._start, 0
-        batches = self._order().tensor_split(len(self))
-        for position in range(start, len(batches)):
-            self._position = position + 1
-            yield self._batch(batches[position])
+        batches = self._order().tensor_split(self.batches)
+        for position in range(start, len(batches), self.steps):
+            chosen = batches[position : position + self.steps]
+            self._position = position + len(chosen)
+            yield self._batch(chosen[0]) if self.steps == 1 else self._several(chosen)
 
     def state_dict(self) -> dict[str, int]:
         """Where the epoch stands, for training that is resumed in the middle of it."""
-        return {"position": self._position % max(len(self), 1)}
+        return {"position": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self._start = state["position"]
+        self._start = state["position"] % max(self.batches, 1)
 
     def _order(self) -> Tensor:
-        if self.seed is None:
-            return self.index
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
-        return self.index[torch.randperm(len(self.index), generator=generator)]
+        order = self.index
+        if self.seed is not None:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
+            order = order[torch.randperm(len(order), generator=generator)]
+        return order.to(self.table.features.device)
 
-    def _batch(self, whole: Tensor) -> dict:
-        rows = whole[self.rank :: self.world_size]
-        table = self.table
-        batch = {"features": table.features[rows], "rows": rows, "known": {k: v[rows] for k, v in table.known.items()}}
-        total = torch.tensor(float(len(whole)))
-        if table.y is not None:
-            batch["y"] = table.y[rows]
-        if table.weight is not None:
-            batch["weight"] = table.weight[rows]
-            total = table.weight[whole].sum().clamp(min=torch.finfo(torch.float32).tiny)
-        batch["total"] = total
+    def _batch(self, whole: Tensor) -> dict[str, Any]:
+        batch = self._rows(whole[self.rank :: self.world_size] if self.world_size > 1 else whole)
+        weight = self.table.weight
+        batch["total"] = float(len(whole)) if weight is None else _weight_of(weight[whole])
         return batch
+
+    def _several(self, chosen: tuple[Tensor, ...]) -> Steps:
+        return Steps(self._rows(torch.cat(chosen)), tuple(map(len, chosen)))
+
+    def _rows(self, rows: Tensor) -> dict[str, Any]:
+        table = self.table
+        known = {name: values[rows] for name, values in table.known.items()}
+        batch: dict[str, Any] = {"features": table.features[rows], "rows": rows, "known": known}
+        for name in ("y", "weight"):
+            values = getattr(table, name)
+            if values is not None:
+                batch[name] = values[rows]
+        return batch
+
+
+def _weight_of(weights: Tensor) -> Tensor:
+    """Their sum, in a form that can be divided by."""
+    return weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def _moved(table: Encoded, device: torch.device | None) -> Encoded:
+    if device is None or device.type != "cuda":
+        return table
+    tensors = [table.features, table.y, table.weight, *table.known.values()]
+    size = sum(values.nbytes for values in tensors if values is not None)
+    if size > torch.cuda.mem_get_info(device)[0] / 4:
+        return table
+    known = {name: values.to(device) for name, values in table.known.items()}
+    y, weight = (None if values is None else values.to(device) for values in (table.y, table.weight))
+    return Encoded(table.features.to(device), y, weight, known)

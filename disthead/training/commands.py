@@ -14,11 +14,13 @@ import yaml
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from disthead.prediction import predictions, write_predictions
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
+from disthead.training.writing import predict_files
 
 __all__ = ["run"]
 
@@ -130,7 +132,8 @@ class _CLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
-            parser.add_argument("--out", type=str, default="predictions.csv", help="a .csv or .parquet file")
+            help = "a .csv or .parquet file; or a folder, for Parquet files larger than memory"
+            parser.add_argument("--out", type=str, default="predictions.csv", help=help)
         return parser
 
     def _parse_ckpt_path(self) -> None:
@@ -161,8 +164,10 @@ class _CLI(LightningCLI):
         import pandas as pd
 
         out = self.config[self.subcommand].out
+        if not Path(out).suffix:
+            return self._predict_files(out)
         if not out.endswith((".csv", ".parquet", ".pq")):
-            raise ValueError(f"--out must end in .csv or .parquet, got {out!r}.")
+            raise ValueError(f"--out must end in .csv or .parquet, or be a folder, got {out!r}.")
         options.pop("return_predictions", None)
         distributions = self.trainer.predict(**options)
         columns = self.model.columns or {}
@@ -172,6 +177,28 @@ class _CLI(LightningCLI):
         frame = pd.concat(frames, ignore_index=True)
         write_predictions(frame, out)
         print(f"{len(frame)} predictions in {out}")
+
+    def _predict_files(self, out: str) -> None:
+        """Row group by row group, without Lightning: nothing is kept, and parts that are there are not made again."""
+        config = self.config[self.subcommand]
+        rank, world_size = _process()
+        written = predict_files(
+            config.ckpt_path,
+            config.data.predict_path or config.data.path,
+            out,
+            device=self.trainer.strategy.root_device,
+            rank=rank,
+            world_size=world_size,
+        )
+        print(f"{written} parts written to {out}")
+
+
+def _process() -> tuple[int, int]:
+    """Rank and number of processes, where torchrun or SLURM started several."""
+    for environment in (TorchElasticEnvironment, SLURMEnvironment):
+        if environment.detect():
+            return environment().global_rank(), environment().world_size()
+    return 0, 1
 
 
 def _cli_of(command: str) -> Any:

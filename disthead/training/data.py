@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Part", "TabularDataModule"]
 
 PARTS = ("train", "val", "test", "predict")
+_MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
 
 
 class Part(NamedTuple):
@@ -187,17 +188,19 @@ class TabularDataModule(lightning.LightningDataModule):
         return self._batches("predict")
 
     def _batches(self, name: str, seed: int | None = None) -> Batches:
-        trainer = self.trainer
+        trainer, size = self.trainer, self.hparams.batch_size
         part = self.part(name)
         if trainer is None:
-            return Batches(*part, self.hparams.batch_size, seed=seed)
+            return Batches(*part, size, seed=seed)
         return Batches(
             *part,
-            self.hparams.batch_size,
+            max(size, _MEASURED) if name in ("val", "test") else size,
             seed=seed,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
             epoch=lambda: trainer.current_epoch,
+            steps=getattr(trainer.lightning_module, "steps_at_once", 1) if name == "train" else 1,
+            device=trainer.strategy.root_device,
         )
 
     def _frame(self, source: str) -> "DataFrame":

@@ -13,8 +13,8 @@ from torch import nn
 import disthead as dh
 from disthead.metrics import RowMean
 from disthead.training import DistributionModule, NonFiniteLoss, TabularDataModule
+from disthead.training.batches import Batch
 from disthead.training.datasets import load_dataset
-from disthead.training.module import _unpack
 
 SMALL = {"hidden_sizes": [8], "optimizer": {"class_path": "AdamW", "init_args": {"lr": 0.01}}}
 
@@ -254,7 +254,7 @@ def test_weights_count_rows(frame, trainer):
                 ("target_scale", 20.0),
             ):
                 getattr(module, buffer).fill_(value)
-        nlls.append(module._loss(_unpack(next(iter(data.train_dataloader()))))[1].item())
+        nlls.append(module._loss(Batch.of(next(iter(data.train_dataloader())))).item())
     assert nlls[0] == pytest.approx(nlls[1], rel=1e-5)
 
 

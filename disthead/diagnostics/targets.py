@@ -1,0 +1,134 @@
+"""Targets that fool a density: values that repeat, on which a density can grow without bound."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from disthead.families.family import families
+
+__all__ = ["TargetCheck", "TargetWarning", "check_continuous_target"]
+
+_LEAST_ROWS = 30  # with fewer, a repeated value is no evidence
+_FEW_VALUES, _ROWS_PER_VALUE = 50, 20  # as many as grades, ages and small counts take, and each of them often
+_ATOM = 0.01  # of the rows: fewer hardly move a mean log-likelihood
+_BY_CHANCE = 1e-5  # how many such values rounding may be expected to make: people like some digits more than others
+_NEIGHBOURS = 5  # on either side
+_TIMES = 4  # that a value without a grid occurs, on average
+
+
+class TargetWarning(UserWarning):
+    """A target on which the likelihood of a continuous family says little."""
+
+
+@dataclass(frozen=True)
+class TargetCheck:
+    """What repeats in a target.
+
+    Attributes:
+        rows: how many targets there are.
+        distinct: how many different values.
+        atoms: values that repeat far more than those around them, with their counts, the most frequent first.
+        messages: what is wrong and what would be honest, in sentences; none where a density is.
+    """
+
+    rows: int
+    distinct: int
+    atoms: tuple[tuple[float, int], ...]
+    messages: tuple[str, ...]
+
+
+def check_continuous_target(y: Tensor) -> TargetCheck:
+    """Whether a density is an honest model of the targets, before it is trained.
+
+    Where a value occurs again and again, a density that puts a narrow peak on it gets any likelihood it likes: its spread
+    and its negative log-likelihood say nothing then. Three things are looked for:
+
+    - few values: at most 50 different ones, each in 20 rows on average (grades, counts);
+    - atoms: a value in at least 1 % of the rows that rounding does not explain. If it occurred as often as the five values
+      on either side of it do on average, one so frequent would be a matter of chance (a Poisson count) in fewer than
+      one in 100,000 such targets. An atom on an edge is what a limit of the measurement leaves behind;
+    - duplicates: each value 4 times on average, though they have too many digits to have been rounded.
+
+    Fewer than 30 rows are too few to tell, and nothing is said of them.
+
+    Args:
+        y: targets (N,), finite.
+
+    Raises:
+        ValueError: for targets of another shape.
+
+    >>> print(check_continuous_target(torch.arange(600) % 6).messages[0])
+    only 6 different values (0, 1, 2, 3, 4, 5) in 600 rows: ...
+    """
+    if y.ndim != 1:
+        raise ValueError(f"y must have the shape (rows,), got {tuple(y.shape)}. Check one target after the other.")
+    values, counts = y.detach().cpu().double().unique(return_counts=True)
+    rows, distinct = len(y), len(values)
+    if rows < _LEAST_ROWS:
+        return TargetCheck(rows, distinct, (), ())
+    if distinct <= min(_FEW_VALUES, rows // _ROWS_PER_VALUE):
+        return TargetCheck(rows, distinct, (), (_few(values, rows),))
+    atoms = _atoms(values, counts, rows)
+    messages = [_about_atom(value, count, rows, values) for value, count in atoms[:3]]
+    if rows >= _TIMES * distinct and not _is_rounded(values):
+        messages.append(
+            f"{rows} rows have only {distinct} different values, with too many digits to have been rounded: each occurs "
+            f"{rows / distinct:.1f} times. Look for rows that were copied; a density may peak on each of them."
+        )
+    return TargetCheck(rows, distinct, atoms, tuple(messages))
+
+
+def _atoms(values: Tensor, counts: Tensor, rows: int) -> tuple[tuple[float, int], ...]:
+    count = counts.double()
+    near = torch.zeros_like(count)
+    number = torch.zeros_like(count)
+    for lag in range(1, min(_NEIGHBOURS, len(count) - 1) + 1):
+        near[lag:] += count[:-lag]
+        near[:-lag] += count[lag:]
+        number[lag:] += 1
+        number[:-lag] += 1
+    by_chance = torch.special.gammainc(count, near / number) * len(count)  # P(Poisson >= count), for all values
+    found = ((count >= _ATOM * rows) & (by_chance < _BY_CHANCE)).nonzero().flatten()
+    found = found[counts[found].argsort(descending=True, stable=True)]
+    return tuple(zip(values[found].tolist(), counts[found].tolist(), strict=True))
+
+
+def _is_rounded(values: Tensor) -> bool:
+    """Whether all are multiples of a power of ten, in at most five digits."""
+    for digits in range(7):
+        scaled = values * 10**digits
+        if scaled.abs().max() >= 2e5:
+            return False
+        if bool(((scaled - scaled.round()).abs() <= 1e-6 * scaled.abs().clamp(min=1)).all()):
+            return True
+    return False
+
+
+def _few(values: Tensor, rows: int) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:8].tolist()) + (", ..." if len(values) > 8 else "")
+    are_counts = bool(((values >= 0) & (values == values.round())).all())
+    honest = _known("ordinal", "categorical", *(("poisson", "negative_binomial") if are_counts else ()))
+    return (
+        f"only {len(values)} different values ({shown}) in {rows} rows: a density can put a narrow peak on each, so its "
+        f"likelihood says nothing. Honest families here: {honest}."
+    )
+
+
+def _about_atom(value: float, count: int, rows: int, values: Tensor) -> str:
+    edge = {float(values[0]): "smallest", float(values[-1]): "largest"}.get(value)
+    place = f", the {edge} value" if edge else ""
+    honest = _known(*(("censored",) if edge else ()), *(("zero_inflated", "hurdle") if value == 0 else ()))
+    remedy = (
+        f"Honest families here: {honest}."
+        if honest
+        else "No continuous family has such a mass: leave these rows out of comparisons of likelihoods, and compare crps."
+    )
+    return (
+        f"{value:g}{place}, occurs in {count} of {rows} rows, far more often than the values around it: a density can put a "
+        f"narrow peak there, which likelihoods reward. {remedy}"
+    )
+
+
+def _known(*names: str) -> str:
+    return ", ".join(name for name in names if name in families())

@@ -1,0 +1,67 @@
+"""`Predictor`: a trained model as a picklable function, from a batch of rows to a batch of predictions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from disthead.prediction import predictions
+from disthead.training.columns import Columns
+from disthead.training.module import DistributionModule, read_checkpoint
+from disthead.training.table import read_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["Predictor"]
+
+
+class Predictor:
+    """A trained model as a function of a batch of rows, for engines that run functions over a cluster.
+
+    What is pickled is the path of the checkpoint and the options: each worker loads the model once, at its first batch.
+    All workers must see the checkpoint under that path.
+
+    Args:
+        checkpoint: of a `DistributionModule` that was trained on a table.
+        device: where the model runs.
+        options: of `disthead.prediction.predictions`, such as `quantiles` and `level`.
+
+    Raises:
+        ValueError: for a missing or corrupt checkpoint, or a model that does not know the columns of its table.
+        DataError: by a call, for rows that the model cannot use.
+    """
+
+    def __init__(self, checkpoint: str | Path, *, device: str | torch.device = "cpu", **options: Any):
+        read_checkpoint(checkpoint)
+        self.checkpoint, self.device, self.options = str(Path(checkpoint).resolve()), torch.device(device), options
+        self._module: DistributionModule | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_module": None}
+
+    @property
+    def module(self) -> DistributionModule:
+        """The model, loaded when it is first needed."""
+        if self._module is None:
+            module = DistributionModule.load_from_checkpoint(self.checkpoint).eval()
+            if module.columns is None:
+                raise ValueError(f"{self.checkpoint} does not know the columns of its table: train it on a table.")
+            self._module = module.to(self.device)
+        return self._module
+
+    @property
+    def columns(self) -> Columns:
+        """The columns that the model was trained on."""
+        return Columns.from_state(self.module.columns)
+
+    @torch.no_grad()
+    def __call__(self, batch: "Mapping[str, np.ndarray] | DataFrame") -> dict[str, np.ndarray]:
+        """Predictions for the rows of a data frame, or of a mapping of columns."""
+        columns = self.columns
+        rows = columns.encode(read_table(batch), needs_target=False)
+        known = {name: values.to(self.device) for name, values in rows.known.items()}
+        dist = self.module.predictive(rows.features.to(self.device), **known)
+        return predictions(dist, columns.target, columns.classes, **self.options)

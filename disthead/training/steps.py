@@ -1,0 +1,153 @@
+"""Steps without waste: losses that stay on the device, and several steps in one call of Lightning where nothing forbids it."""
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    GradientAccumulationScheduler,
+    ModelCheckpoint,
+    ProgressBar,
+)  # fmt: skip
+from lightning.pytorch.plugins import Precision
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import Tensor
+
+from disthead.training.batches import Batch
+
+__all__ = ["NonFiniteLoss", "RowMeans", "StepLosses", "takes_several_steps"]
+
+# what Lightning calls in every step
+_STEP_HOOKS = (
+    "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward",
+    "on_before_optimizer_step", "on_train_batch_end",
+)  # fmt: skip
+_TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+_OWN_STEP_HOOKS = (
+    *_STEP_HOOKS, *_TRANSFER_HOOKS, "training_step", "backward", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step",
+)  # fmt: skip
+
+
+class NonFiniteLoss(ValueError):
+    """Training stopped because the loss became NaN or infinite."""
+
+
+class RowMeans:
+    """Weighted means over rows by name, as sums that stay on the device; right over any number of processes."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def add(self, name: str, values: Tensor, weight: Tensor | None = None) -> None:
+        """Rows of values (N, ...), with weights (N,); a row without weight counts for nothing, also where it is infinite."""
+        values = values.detach().double() if values.device.type != "mps" else values.detach().float()
+        if weight is None:
+            sums = torch.stack([values.sum(), values.new_full((), values.numel())])
+        else:
+            weight = weight.to(values).reshape(-1, *(1,) * (values.ndim - 1)).expand_as(values)
+            sums = torch.stack([(torch.where(weight > 0, values, 0.0) * weight).sum(), weight.sum()])
+        self.sums[name] = sums + self.sums[name].to(sums) if name in self.sums else sums
+
+    def take(self, trainer: lightning.Trainer) -> dict[str, Tensor]:
+        """The means over all processes, and a new start."""
+        sums, self.sums = self.sums, {}
+        if trainer.world_size > 1:
+            sums = {name: trainer.strategy.reduce(pair, reduce_op="sum") for name, pair in sums.items()}
+        return {name: (total / weight).float() for name, (total, weight) in sums.items()}
+
+
+class StepLosses:
+    """The losses of training steps, kept until somebody looks: looking makes the host wait for the device.
+
+    Args:
+        means: where they are added up.
+        patience: steps after which `is_due`.
+    """
+
+    def __init__(self, means: RowMeans, patience: int = 64):
+        self.means, self.patience = means, patience
+        self.steps: list[tuple[Tensor, Batch]] = []
+
+    def add(self, values: Tensor, batch: Batch) -> None:
+        self.steps.append((values.detach(), batch))
+
+    @property
+    def is_due(self) -> bool:
+        return len(self.steps) >= self.patience
+
+    def look(self, module: lightning.LightningModule) -> None:
+        """Add them up.
+
+        Raises:
+            NonFiniteLoss: where one of them is NaN or infinite, every time until training starts anew.
+        """
+        if not self.steps:
+            return
+        values = torch.cat([values for values, _ in self.steps])
+        if not bool(values.isfinite().all()):
+            values, batch = next(step for step in self.steps if not bool(step[0].isfinite().all()))
+            raise _non_finite(module, values, batch)
+        weights = [batch.weight for _, batch in self.steps]
+        weight = None if weights[0] is None else torch.cat(weights)
+        self.means.add("nll", values, weight)
+        self.steps.clear()
+
+
+def _non_finite(module: lightning.LightningModule, values: Tensor, batch: Batch) -> NonFiniteLoss:
+    bad = ~values.isfinite()
+    rows = batch.rows if batch.rows is not None else torch.arange(len(values))
+    offending = rows.to(bad.device)[bad.reshape(len(values), -1).any(-1)].tolist()
+    shown = ", ".join(map(str, offending[:10])) + (" ..." if len(offending) > 10 else "")
+    kept = getattr(module.trainer.checkpoint_callback, "best_model_path", "")
+    cause = (
+        "All rows of the batch: the weights have become too large, not the data. Lower the learning rate, or set "
+        "trainer.gradient_clip_val."
+        if len(offending) == len(values)
+        else "Look at these rows for extreme values, or try a family with heavier tails."
+    )
+    return NonFiniteLoss(
+        f"the loss became NaN or infinite in epoch {module.current_epoch}, at rows {shown} "
+        f"({len(offending)} of {len(values)} in the batch). {cause}"
+        + (f" The last good checkpoint is {kept}." if kept else "")
+    )
+
+
+def takes_several_steps(trainer: lightning.Trainer, module: lightning.LightningModule, own: type) -> bool:
+    """Whether nothing can tell several steps in one call of Lightning from one step in each.
+
+    That is so on one device in full precision, where the trainer counts no batches and no callback, and no subclass of
+    `own`, takes part in single steps.
+    """
+    counts_batches = (
+        trainer.max_steps != -1
+        or trainer.min_steps is not None
+        or trainer.limit_train_batches != 1.0
+        or trainer.overfit_batches != 0
+        or trainer.val_check_interval != 1.0
+        or trainer.check_val_every_n_epoch is None
+        or trainer.accumulate_grad_batches != 1
+    )
+    every_step = any(
+        config.interval == "step" and (config.frequency != 1 or config.reduce_on_plateau)
+        for config in trainer.lr_scheduler_configs
+    )
+    return (
+        isinstance(trainer.strategy, SingleDeviceStrategy)
+        and type(trainer.precision_plugin) is Precision
+        and not counts_batches
+        and not every_step
+        and not any(map(_sees_steps, trainer.callbacks))
+        and not any(is_overridden(name, module, own) for name in _OWN_STEP_HOOKS)
+        and not any(is_overridden(name, trainer.datamodule) for name in _TRANSFER_HOOKS)
+    )
+
+
+def _sees_steps(callback: Callback) -> bool:
+    if isinstance(callback, ModelCheckpoint):
+        return bool(callback._every_n_train_steps or callback._train_time_interval)
+    if isinstance(callback, ProgressBar):
+        return False
+    return isinstance(callback, GradientAccumulationScheduler) or any(
+        is_overridden(name, callback, Callback) for name in _STEP_HOOKS
+    )

@@ -1,0 +1,161 @@
+"""`TabularBackbone`: a multilayer perceptron on numbers beside their piecewise-linear encoding; one network, or several at once."""
+
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from disthead.families.distribution import Distribution
+from disthead.families.family import Family
+from disthead.head import DistributionHead
+from disthead.training.backbone import build
+from disthead.training.encoding import PiecewiseLinearEncoding
+
+__all__ = ["MemberHead", "MemberLinear", "TabularBackbone"]
+
+
+class MemberLinear(nn.Module):
+    """Linear layers of several networks side by side: member e computes x @ weight[e] + bias[e], all in one batched product.
+
+    Shapes: (N, in_features) or (members, N, in_features) -> (members, N, out_features). Each member starts by itself, as
+    `torch.nn.Linear` does.
+
+    >>> MemberLinear(8, 3, 5)(torch.zeros(4, 3)).shape
+    torch.Size([8, 4, 5])
+    """
+
+    def __init__(self, members: int, in_features: int, out_features: int):
+        super().__init__()
+        if members < 1:
+            raise ValueError(f"members must be at least 1, got {members}.")
+        self.members, self.in_features, self.out_features = members, in_features, out_features
+        bound = 1 / math.sqrt(max(in_features, 1))
+        self.weight = nn.Parameter(torch.empty(members, in_features, out_features).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(members, 1, out_features).uniform_(-bound, bound))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, features.expand(self.members, *features.shape[-2:]), self.weight)
+
+    def extra_repr(self) -> str:
+        return f"members={self.members}, in_features={self.in_features}, out_features={self.out_features}"
+
+
+class TabularBackbone(nn.Module):
+    """Rows of a table -> features: numbers beside their piecewise-linear encoding, then a multilayer perceptron.
+
+    Args:
+        in_features: number of columns, standardised; categories come as indicators (0 and 1), whose first layer embeds them.
+        hidden_sizes: of the multilayer perceptron; its last is the number of features that come out.
+        activation: a module of `torch.nn` by name, or a class path.
+        dropout: after each activation.
+        bins: bins of the encoding, at most; 0 leaves it out.
+        encoded: the columns to encode, by position; all of them unless given. Indicators need none.
+        members: this many networks at once, each with weights of its own; None is one, without that dimension.
+
+    Shapes: (N, in_features) -> (N, hidden_sizes[-1]); with members, (N, in_features) or (members, N, in_features)
+    -> (members, N, hidden_sizes[-1]).
+
+    `fit` finds the bins in training rows; checkpoints keep them. Before it every coordinate of the encoding is zero.
+
+    >>> backbone = TabularBackbone(3, members=8).fit(torch.randn(100, 3))
+    >>> backbone(torch.zeros(5, 3)).shape
+    torch.Size([8, 5, 128])
+    """
+
+    columns: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_sizes: Sequence[int] = (128, 128),
+        activation: str = "SiLU",
+        dropout: float = 0.0,
+        bins: int = 16,
+        encoded: Sequence[int] | None = None,
+        members: int | None = None,
+    ):
+        super().__init__()
+        columns = list(range(in_features) if encoded is None else encoded) if bins else []
+        if any(not 0 <= column < in_features for column in columns):
+            raise ValueError(f"encoded must be columns between 0 and {in_features - 1}, got {columns}.")
+        self.in_features, self.members = in_features, members
+        self.encoding = PiecewiseLinearEncoding(len(columns), bins) if columns else None
+        self.register_buffer("columns", torch.tensor(columns, dtype=torch.long), persistent=False)
+        width = in_features + len(columns) * bins
+        layers: list[nn.Module] = []
+        for size in hidden_sizes:
+            layers.append(nn.Linear(width, size) if members is None else MemberLinear(members, width, size))
+            layers.append(build("activation", activation))
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            width = size
+        self.layers, self.out_features = nn.Sequential(*layers), width
+
+    def fit(self, features: Tensor) -> Self:
+        """Find the bins of the encoding in training rows (N, in_features), standardised as they will be."""
+        if self.encoding is not None:
+            self.encoding.fit(features[:, self.columns])
+        return self
+
+    def encode(self, features: Tensor) -> Tensor:
+        """What the first layer sees: (..., in_features) -> (..., in_features + encoded columns * bins)."""
+        if self.encoding is None:
+            return features
+        return torch.cat([features, self.encoding(features[..., self.columns])], -1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(self.encode(features))
+
+
+class MemberHead(DistributionHead):
+    """A `DistributionHead` of several members: features (members, N, in_features) -> batch_shape (members, N).
+
+    Args:
+        members: how many; each has weights, and shared parameters, of its own.
+        options: as for `DistributionHead`.
+
+    `initialize` starts all of them at the one marginal fit. A mixture over the members is
+    `disthead.families.mixture.mixture(torch.zeros(members), dist.map(lambda parameter: parameter.movedim(0, 1)))`.
+
+    >>> head = MemberHead("normal", 4, members=8)
+    >>> head(torch.zeros(8, 5, 4)).batch_shape
+    torch.Size([8, 5])
+    """
+
+    def __init__(self, family: "str | Family", in_features: int, *, members: int, **options):
+        super().__init__(family, in_features, **options)
+        if self.feature_dim != -1:
+            raise ValueError(f"feature_dim must be -1 in a head of several members, got {self.feature_dim}.")
+        self.members = members
+        if self.linear is not None:
+            self.linear = MemberLinear(members, in_features, sum(self._sizes))  # type: ignore[assignment]
+        self.shared = nn.ParameterDict(
+            {name: nn.Parameter(torch.zeros(members, 1, *self._raw_shape(name))) for name in self.shared}
+        )
+
+    def forward(self, features: Tensor, **known: Tensor) -> Distribution:
+        """Features (members, N, in_features) -> batch_shape (members, N); `known` has shape (N,) or (members, N)."""
+        features = features.expand(self.members, *features.shape[-2:])  # of a backbone without layers
+        if self._is_plain and not known:
+            with torch.autocast(features.device.type, enabled=False):
+                return self.family.linked(self._output(features), self.links)
+        return self._distribution(self._raw(features), **known)
+
+    def _output(self, features: Tensor) -> Tensor:
+        self._check_features(features)
+        assert self.linear is not None
+        with torch.autocast(features.device.type, enabled=False):
+            dtype = torch.promote_types(features.dtype, self.linear.weight.dtype)
+            return torch.baddbmm(self.linear.bias.to(dtype), features.to(dtype), self.linear.weight.to(dtype))
+
+    def _raw(self, features: Tensor) -> dict[str, Tensor]:
+        raw, batch_shape = {}, features.shape[:-1]
+        self._check_features(features)
+        if self.predicted:
+            for name, part in zip(self.predicted, self._output(features).split(self._sizes, -1), strict=True):
+                raw[name] = part.reshape(batch_shape + self._raw_shape(name))
+        for name, value in self.shared.items():
+            raw[name] = value.expand(batch_shape + value.shape[2:])
+        return {name: raw[name] for name in self.links if name in raw}

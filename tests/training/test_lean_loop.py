@@ -1,0 +1,304 @@
+"""Training without waste: several steps in one call of Lightning are the steps, and nothing waits for the device."""
+
+import math
+import warnings
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import disthead as dh
+from disthead.training import DistributionModule, NonFiniteLoss, TabularDataModule
+from disthead.training.batches import Batches, Steps
+from disthead.training.columns import Encoded
+from tests.cases import CASES
+
+SMALL = {"hidden_sizes": [8], "optimizer": {"class_path": "AdamW", "init_args": {"lr": 0.01}}}
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "unique", "equal.default")
+
+
+class OneByOne(Callback):
+    """A callback that takes part in single steps, so that Lightning makes each of them."""
+
+    def on_train_batch_end(self, *arguments):
+        pass
+
+
+class CountsWaits(TorchDispatchMode):
+    """Counts the calls for which the host would wait for the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if any(name in str(function) for name in WAITS):
+            self.found[str(function)] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def train(trainer, frame, *, callbacks=(), epochs=3, ckpt_path=None, data=None, options=None, **model):
+    torch.manual_seed(0)
+    module = DistributionModule(**SMALL | model)
+    data = data or {}
+    run = trainer(epochs, **{"callbacks": list(callbacks), "enable_checkpointing": False} | (options or {}))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Checkpoint directory|Be aware that when using `ckpt_path`, callbacks")
+        run.fit(module, TabularDataModule(frame, **{"target": "y", "batch_size": 10} | data), ckpt_path=ckpt_path)
+    return module, run
+
+
+def assert_same(one, other):
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=0, msg=name)
+
+
+def numbers(run):
+    return {name: float(value) for name, value in run.callback_metrics.items()}
+
+
+STEPWISE = {"class_path": "CosineAnnealingLR", "init_args": {"T_max": 40}, "interval": "step"}
+PLATEAU = {"class_path": "ReduceLROnPlateau", "init_args": {"patience": 0, "factor": 0.5}, "monitor": "val/nll"}
+MODES = {
+    "plain": {},
+    "dropout": {"dropout": 0.3},
+    "weights": {"data": {"weight": "w"}},
+    "known": {"family": "poisson", "data": {"target": "n", "known": {"exposure": "w"}}},
+    "schedule by step": {"scheduler": STEPWISE},
+    "schedule by epoch": {"scheduler": {"class_path": "ExponentialLR", "init_args": {"gamma": 0.5}}},
+    "plateau": {"scheduler": PLATEAU},
+    "clipped": {"options": {"gradient_clip_val": 0.01}},
+    "clipped by value": {"options": {"gradient_clip_val": 0.001, "gradient_clip_algorithm": "value"}},
+    "LBFGS": {"optimizer": {"class_path": "LBFGS", "init_args": {"lr": 0.1, "max_iter": 3}}},
+    "SGD": {"optimizer": {"class_path": "SGD", "init_args": {"lr": 0.1, "momentum": 0.9}}},
+    "no validation": {"data": {"val_size": 0}},
+}
+
+
+@pytest.fixture
+def table(frame) -> pd.DataFrame:
+    return frame.assign(w=np.linspace(0.5, 2, 200), n=np.arange(200) % 5)
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_several_steps_are_the_steps_one_by_one(table, trainer, name):
+    fast, fast_run = train(trainer, table, **MODES[name])
+    slow, slow_run = train(trainer, table, callbacks=[OneByOne()], **MODES[name])
+    batches = len(slow_run.train_dataloader)
+    assert len(fast_run.train_dataloader) == 1 < batches  # the two did go their own ways
+    assert fast_run.global_step == slow_run.global_step >= 3 * batches
+    assert numbers(fast_run) == pytest.approx(numbers(slow_run), rel=1e-6)
+    assert {"train/nll"} <= set(numbers(fast_run))
+    assert_same(slow, fast)
+
+
+def test_train_nll_is_the_mean_over_the_rows_of_the_epoch(table, trainer):
+    """With a learning rate of zero it is the nll of the training rows."""
+    module, run = train(
+        trainer, table, optimizer={"class_path": "SGD", "init_args": {"lr": 0.0}}, data={"weight": "w"}, epochs=1
+    )
+    data = TabularDataModule(table, target="y", weight="w")
+    part = data.part("train")
+    with torch.no_grad():
+        expected = dh.nll(module(part.features), part.y, weight=part.table.weight[part.rows])
+    assert run.callback_metrics["train/nll"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+COUNTING = {
+    "max_steps": {"max_steps": 17},
+    "limit_train_batches": {"limit_train_batches": 5},
+    "val_check_interval": {"val_check_interval": 0.25},
+    "accumulation": {"accumulate_grad_batches": 3},
+    "bf16": {"precision": "bf16-mixed"},
+}
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_where_lightning_counts_batches_each_step_is_its_own(table, trainer, name):
+    _, run = train(trainer, table, options=COUNTING[name])
+    assert len(run.train_dataloader) == 12
+    expected = {"max_steps": 17, "limit_train_batches": 15, "accumulation": 12}
+    assert run.global_step == expected.get(name, 36)
+
+
+@pytest.mark.parametrize("callback", [OneByOne, lambda: ModelCheckpoint(every_n_train_steps=5)])
+def test_callbacks_of_single_steps_see_each(table, trainer, callback):
+    _, run = train(trainer, table, callbacks=[callback()], options={"enable_checkpointing": True})
+    assert len(run.train_dataloader) == 12
+
+
+def test_a_module_with_hooks_of_its_own_gets_single_steps(table, trainer):
+    class Mine(DistributionModule):
+        seen = 0
+
+        def on_before_optimizer_step(self, optimizer):
+            self.seen += 1
+
+    module = Mine(**SMALL)
+    trainer(2).fit(module, TabularDataModule(table, target="y", batch_size=10))
+    assert module.seen == 24
+
+
+def test_the_log_counts_optimizer_steps(table, trainer, tmp_path):
+    frames = []
+    for callbacks in ([], [OneByOne()]):
+        logger = CSVLogger(tmp_path, name=str(len(callbacks)))
+        train(trainer, table, callbacks=callbacks, options={"logger": logger})
+        frames.append(pd.read_csv(f"{logger.log_dir}/metrics.csv"))
+    pd.testing.assert_frame_equal(*frames)
+    assert frames[0]["step"].max() == 35
+
+
+def test_learning_rates_of_single_steps_can_be_watched(table, trainer, tmp_path):
+    logger = CSVLogger(tmp_path)
+    train(trainer, table, callbacks=[LearningRateMonitor("step")], options={"logger": logger}, scheduler=STEPWISE)
+    assert pd.read_csv(f"{logger.log_dir}/metrics.csv")["lr-AdamW"].nunique() == 36
+
+
+@pytest.mark.parametrize("first, second", [(True, False), (False, True), (True, True)])
+def test_a_run_is_resumed_in_either_way(table, trainer, tmp_path, first, second):
+    """`True` is one by one: from an epoch's end it does not matter which way the checkpoint came about."""
+    one_by_one = {True: [OneByOne()], False: []}
+    whole, whole_run = train(trainer, table, epochs=4, dropout=0.2, scheduler=STEPWISE)
+    saved = ModelCheckpoint(dirpath=tmp_path, filename="{epoch}", save_top_k=-1)
+    options = {"options": {"enable_checkpointing": True}, "dropout": 0.2, "scheduler": STEPWISE}
+    train(trainer, table, epochs=2, callbacks=[saved, *one_by_one[first]], **options)
+    again, run = train(
+        trainer, table, epochs=4, callbacks=one_by_one[second], ckpt_path=tmp_path / "epoch=1.ckpt",
+        dropout=0.2, scheduler=STEPWISE,
+    )  # fmt: skip
+    assert run.global_step == whole_run.global_step == 48
+    assert len(run.train_dataloader) == (12 if second else 1)
+    assert_same(whole, again)
+
+
+class Stops(nn.Module):
+    """A backbone that fails once, at the call `at`."""
+
+    def __init__(self, at: float):
+        super().__init__()
+        self.at, self.calls = at, 0
+        torch.manual_seed(1)
+        self.layer = nn.Linear(7, 4)
+
+    def forward(self, features):
+        self.calls += self.training and torch.is_grad_enabled()
+        if self.calls == self.at:
+            raise RuntimeError("power cut")
+        return self.layer(features)
+
+
+@pytest.mark.parametrize("at", [2, 5, 12, 14, 24, 30])
+def test_an_exception_among_several_steps_leaves_a_checkpoint_that_goes_on_where_they_were(
+    table, trainer, tmp_path, at
+):
+    whole, whole_run = train(trainer, table, backbone=Stops(math.inf), backbone_features=4)
+    saved = ModelCheckpoint(dirpath=tmp_path, filename="cut", save_on_exception=True)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(
+            trainer, table, backbone=Stops(at), backbone_features=4, callbacks=[saved],
+            options={"enable_checkpointing": True},
+        )  # fmt: skip
+    [path] = tmp_path.glob("*.ckpt")
+    again, run = train(trainer, table, backbone=Stops(math.inf), backbone_features=4, ckpt_path=path)
+    assert run.global_step == whole_run.global_step == 36
+    assert_same(whole, again)
+    assert numbers(run) == pytest.approx(numbers(whole_run), rel=1e-6)
+
+
+class Breaks(nn.Module):
+    def forward(self, features):
+        return torch.where(features.abs() > 9, math.nan, features)
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")
+@pytest.mark.parametrize("callbacks", [[], [OneByOne()]], ids=["several", "one by one"])
+def test_a_loss_that_is_not_finite_names_its_rows_and_spares_the_checkpoint(table, trainer, tmp_path, callbacks):
+    part = np.array(["train"] * 160 + ["val"] * 40)
+    table = table[["x", "z", "colour", "y"]].assign(part=part)
+    data = {"split_column": "part"}
+    saved = ModelCheckpoint(dirpath=tmp_path, monitor="val/nll", filename="best", save_last=True)
+    options = {"options": {"enable_checkpointing": True}}
+    module, _ = train(trainer, table, backbone=Breaks(), callbacks=[saved], data=data, **options)
+    table.loc[[37, 90], "x"] = 1e6
+    saved = ModelCheckpoint(dirpath=tmp_path, monitor="val/nll", filename="best", save_last=True)
+    run = trainer(4, callbacks=[saved, EarlyStopping("val/nll"), *callbacks])
+    broken = TabularDataModule(table, target="y", batch_size=10, **data)
+    first = next(
+        row for batch in Batches(*broken.part("train"), 10, seed=0) for row in batch["rows"].tolist() if row in (37, 90)
+    )
+    message = rf"in epoch 0, at rows .*{first}.* \([12] of 10 in the batch\)"
+    with pytest.raises(NonFiniteLoss, match=message):
+        run.fit(module, broken)
+    assert len(list(tmp_path.glob("*.ckpt"))) == 2
+    for path in tmp_path.glob("*.ckpt"):
+        state = torch.load(path, weights_only=True)["state_dict"]
+        assert all(bool(value.isfinite().all()) for value in state.values())
+    with pytest.raises(NonFiniteLoss):
+        run.save_checkpoint(tmp_path / "by_hand.ckpt")
+    assert not (tmp_path / "by_hand.ckpt").exists()
+
+
+def test_training_steps_wait_for_nothing(table, trainer, monkeypatch):
+    """The host looks at losses twice an epoch, and never within a step."""
+    waits = CountsWaits()
+    inside = DistributionModule._several_steps
+
+    def counted(self, steps):
+        with waits:
+            inside(self, steps)
+
+    monkeypatch.setattr(DistributionModule, "_several_steps", counted)
+    train(trainer, table, data={"weight": "w"}, options={"gradient_clip_val": 1.0})
+    assert not waits.found
+    with waits:
+        assert torch.ones(1).item() == 1  # the counter counts
+    assert waits.found
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_no_family_waits_in_a_loss(case):
+    head = case.head()
+    torch.manual_seed(0)
+    features = torch.randn(6, 3)
+    y = head(features).sample()
+    with CountsWaits() as waits:
+        dist = head(features)
+        dist = dist.affine(*map(torch.tensor, case.units)) if case.units else dist
+        dh.nll(dist, y if not case.units else dist.sample()).backward()
+    assert not waits.found
+
+
+def test_the_batches_of_several_steps_are_the_batches():
+    table = Encoded(torch.randn(103, 2), torch.randn(103), torch.rand(103), {"n": torch.arange(103)})
+    index = torch.arange(100)
+    single = list(Batches(table, index, 9, seed=3))
+    several = Batches(table, index, 9, seed=3, steps=5)
+    chunks = list(several)
+    assert len(several) == len(chunks) == 3
+    assert all(isinstance(chunk, Steps) for chunk in chunks)
+    batches = [batch for chunk in chunks for batch in chunk.batches()]
+    assert len(batches) == len(single) == 12
+    for batch, expected in zip(batches, single, strict=True):
+        for name in ("features", "y", "weight", "rows"):
+            torch.testing.assert_close(getattr(batch, name), expected[name], rtol=0, atol=0)
+        torch.testing.assert_close(batch.known["n"], expected["known"]["n"])
+        torch.testing.assert_close(batch.total, expected["total"])
+
+
+def test_fused_unless_asked_otherwise(table, trainer):
+    def optimizer(spec, **options):
+        _, run = train(trainer, table, epochs=1, optimizer=spec, options=options)
+        return run.optimizers[0].param_groups[0].get("fused")
+
+    assert optimizer("AdamW")
+    assert optimizer({"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}})
+    assert not optimizer({"class_path": "AdamW", "init_args": {"fused": False}})
+    assert not optimizer({"class_path": "AdamW", "init_args": {"foreach": True}})
+    assert not optimizer({"class_path": "RMSprop", "init_args": {"lr": 0.1}})

@@ -1,0 +1,127 @@
+"""Predictions of files larger than memory, and the model as a function that other processes run."""
+
+import errno
+import pickle
+
+import pandas as pd
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+import pytest
+
+from disthead.cli import main
+from disthead.training import DataError, DistributionModule, TabularDataModule
+from disthead.training.predictor import Predictor
+from disthead.training.writing import predict_files
+
+
+@pytest.fixture
+def checkpoint(frame, trainer, tmp_path):
+    run = trainer(1)
+    run.fit(DistributionModule("normal", hidden_sizes=[4]), TabularDataModule(frame, target="y"))
+    run.save_checkpoint(tmp_path / "model.ckpt")
+    return str(tmp_path / "model.ckpt")
+
+
+@pytest.fixture
+def files(frame, tmp_path):
+    """Two files of 100 rows, in row groups of 40, 40 and 20."""
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for k in range(2):
+        table = arrow.Table.from_pandas(frame.iloc[100 * k : 100 * k + 100], preserve_index=False)
+        parquet.write_table(table, folder / f"{k}.parquet", row_group_size=40)
+    return folder
+
+
+def close(one, other):
+    pd.testing.assert_frame_equal(pd.DataFrame(one), pd.DataFrame(other), rtol=1e-5)
+
+
+def test_files_get_the_predictions_of_the_table_in_its_order(checkpoint, files, frame, tmp_path):
+    assert predict_files(checkpoint, files, tmp_path / "out", batch_size=16) == 6
+    close(pd.read_parquet(tmp_path / "out"), Predictor(checkpoint)(frame))
+
+
+def test_several_processes_share_the_row_groups(checkpoint, files, frame, tmp_path):
+    counts = [predict_files(checkpoint, files, tmp_path / "out", rank=k, world_size=4) for k in range(4)]
+    assert counts == [2, 2, 1, 1]
+    close(pd.read_parquet(tmp_path / "out"), Predictor(checkpoint)(frame))
+
+
+def test_a_full_disk_leaves_whole_parts_and_the_next_run_goes_on(checkpoint, files, frame, tmp_path, monkeypatch):
+    write, calls = parquet.ParquetWriter.write_table, []
+
+    def full(self, table):
+        calls.append(table)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, table)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet.ParquetWriter, "write_table", full)
+        with pytest.raises(OSError, match=r"row group 2 of .*0\.parquet.*No space left") as found:
+            predict_files(checkpoint, files, tmp_path / "out")
+    assert found.value.errno == errno.ENOSPC
+    assert len(pd.read_parquet(tmp_path / "out")) == 80
+    assert predict_files(checkpoint, files, tmp_path / "out") == 4
+    close(pd.read_parquet(tmp_path / "out"), Predictor(checkpoint)(frame))
+
+
+def test_a_corrupt_row_group_is_named_and_the_parts_before_it_stay(checkpoint, files, tmp_path):
+    file = files / "1.parquet"
+    column = parquet.ParquetFile(file).metadata.row_group(1).column(0)
+    start = column.dictionary_page_offset or column.data_page_offset
+    contents = bytearray(file.read_bytes())
+    contents[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    file.write_bytes(contents)
+    with pytest.raises(DataError, match=r"1\.parquet: row group 1 is corrupt"):
+        predict_files(checkpoint, files, tmp_path / "out")
+    assert len(pd.read_parquet(tmp_path / "out")) == 140
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda frame: frame.assign(z=frame["z"].astype(str)),
+            r"column 'z' is .*string in .*1\.parquet, but double in",
+        ),
+        (lambda frame: frame.drop(columns="z"), r"1\.parquet has no column 'z'"),
+        (lambda frame: frame.assign(colour="mauve"), r"1\.parquet, row group 0, .*mauve"),
+    ],
+)
+def test_files_that_differ_are_named(checkpoint, files, frame, tmp_path, change, message):
+    change(frame.iloc[100:]).to_parquet(files / "1.parquet", index=False)
+    with pytest.raises(DataError, match=message):
+        predict_files(checkpoint, files, tmp_path / "out")
+
+
+def test_truncated_files_missing_files_and_other_runs_are_refused(checkpoint, files, tmp_path):
+    predict_files(checkpoint, files, tmp_path / "out")
+    with pytest.raises(DataError, match="another model, other files or other options"):
+        predict_files(checkpoint, files, tmp_path / "out", level=0.5)
+    with pytest.raises(DataError, match="no Parquet files"):
+        predict_files(checkpoint, tmp_path / "none*", tmp_path / "other")
+    (files / "1.parquet").write_bytes((files / "1.parquet").read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"1\.parquet is not a readable"):
+        predict_files(checkpoint, files, tmp_path / "other")
+
+
+def test_a_predictor_pickles_small_and_its_copy_predicts_the_same(checkpoint, frame):
+    predictor = Predictor(checkpoint, quantiles=[0.5])
+    expected = predictor(frame)
+    pickled = pickle.dumps(predictor)
+    assert len(pickled) < 1000
+    close(pickle.loads(pickled)({name: frame[name].to_numpy() for name in frame}), expected)
+
+
+def test_the_command_line_writes_into_a_folder_and_several_processes_share_it(
+    checkpoint, files, frame, tmp_path, monkeypatch, capsys
+):
+    command = ["predict", f"--ckpt_path={checkpoint}", f"--data.path={files}", f"--out={tmp_path / 'out'}"]
+    for rank in ("1", "0"):
+        for name, value in {"RANK": rank, "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "1"}.items():
+            monkeypatch.setenv(name, value)
+        assert main([*command, "--trainer.accelerator=cpu"]) == 0
+        assert "3 parts written" in capsys.readouterr().out
+    close(pd.read_parquet(tmp_path / "out"), Predictor(checkpoint)(frame))
