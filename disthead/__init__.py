@@ -3,6 +3,7 @@
 features -> DistributionHead -> Distribution -> loss (nll), predictions, scores, decisions
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 from disthead.decision import decide
@@ -13,6 +14,7 @@ from disthead.links import LINKS, Link, get_link
 from disthead.losses import nll
 
 if TYPE_CHECKING:
+    from disthead.estimators import DistributionClassifier, DistributionRegressor
     from disthead.report import evaluate
 
 __version__ = "0.1.0"
@@ -20,7 +22,9 @@ __version__ = "0.1.0"
 __all__ = [
     "LINKS",
     "Distribution",
+    "DistributionClassifier",
     "DistributionHead",
+    "DistributionRegressor",
     "Family",
     "Link",
     "decide",
@@ -34,9 +38,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name == "evaluate":  # it needs torchmetrics, which `import disthead` does without
-        from disthead.report import evaluate
+# They need torchmetrics and Lightning, which `import disthead` does without.
+_LATER = {
+    "DistributionClassifier": "disthead.estimators",
+    "DistributionRegressor": "disthead.estimators",
+    "evaluate": "disthead.report",
+}
 
-        return evaluate
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,288 @@
+"""`DistributionEstimator`: what the regressor and the classifier have in common: tables in, distributions out."""
+
+import copy
+import sys
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disthead.decision import decide
+from disthead.estimators import folder
+from disthead.estimators.conventions import BaseEstimator, NotFittedError
+from disthead.estimators.encoder import Table, TableEncoder
+from disthead.families.distribution import Distribution
+from disthead.training.recipe import Training, fit_tabular
+
+__all__ = ["DistributionEstimator"]
+
+_BATCH = 8192  # rows at a time, so that predictions of any number of rows need little memory
+
+
+class DistributionEstimator(BaseEstimator):
+    """A scikit-learn estimator whose prediction is a distribution. `DistributionRegressor` and `DistributionClassifier` are it."""
+
+    family: str
+    family_options: dict[str, Any] | None
+    ensemble: int
+    hidden_sizes: Sequence[int]
+    max_steps: int | None
+    random_state: Any
+    device: str
+    verbose: int
+    n_outputs_: int
+    feature_names_in_: np.ndarray
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn from rows `X` and targets `y`.
+
+        Args:
+            X: (N, P), an array, tensor or data frame; texts and missing values are taken as they are.
+            y: targets, one for each row.
+            sample_weight: (N,), zero or more; a row with weight 0 is left out.
+
+        Raises:
+            TargetError: for targets that the family cannot have produced, with rows, values and families that can.
+            ValueError: for tables that cannot be used, with columns and rows.
+        """
+        table = Table.read(X)
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        targets = self._targets(y, is_fit=True)
+        _check_lengths(table, targets, "y")
+        weight = _weights(sample_weight, table)
+        if weight is not None and bool((weight == 0).any()):
+            kept = (weight > 0).numpy()
+            table = Table([values[kept] for values in table.columns], table.names)
+            targets, weight = targets[weight > 0], weight[weight > 0]
+        self._check_targets(targets, is_fit=True)
+        encoder = TableEncoder.fit(table)
+        features = torch.from_numpy(encoder.encode(table))
+        device = self._device()
+        model, training = fit_tabular(
+            features.to(device),
+            targets.to(device),
+            ensemble=self.ensemble,
+            encoded=encoder.numeric,
+            weight=None if weight is None else weight.to(device),
+            seed=_seed(self.random_state),
+            max_steps=self.max_steps,
+            progress=_show_progress if self.verbose else None,
+            **self._network(),
+        )
+        self.encoder_, self.model_, self.training_ = encoder, model.double(), training
+        self.n_features_in_ = len(table.columns)
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        if table.names is not None:
+            self.feature_names_in_ = np.array(table.names, dtype=object)
+        self.report_ = [*encoder.report(), *_told(training, len(table))]
+        if self.verbose:
+            print("\n" + "\n".join(self.report_), file=sys.stderr)
+        return self
+
+    def predict_dist(self, X: Any) -> Distribution:
+        """The distribution of the target for each row, with batch_shape (N,), in y's units and double precision, on the CPU."""
+        parts = [dist.map(lambda parameter: parameter.cpu()) for dist in self._distributions(X)]
+        return parts[0] if len(parts) == 1 else _concatenated(parts)
+
+    def sample(self, X: Any, n: int = 1, random_state: Any = None) -> np.ndarray:
+        """`n` draws from the distribution of each row: shape (n, N), or (n, N, D) for several targets.
+
+        The same `random_state` gives the same draws.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_seed(random_state))
+            return self._labelled(self._ask(X, lambda dist: dist.sample((n,)), dim=1))
+
+    def save(self, folder_path: "str | Path") -> Path:
+        """Write model.safetensors and config.json, plain data both, into a folder, which is made; returns it.
+
+        `load` reads it again, and `from_pretrained` too.
+
+        Raises:
+            ImportError: where safetensors is not installed.
+        """
+        self._check_is_fitted()
+        return folder.save(self, Path(folder_path))
+
+    @classmethod
+    def load(cls, folder_path: "str | Path") -> Self:
+        """The estimator that `save` wrote into a folder; nothing is unpickled.
+
+        Raises:
+            ValueError: for a folder that holds no such estimator.
+        """
+        return folder.load(cls, Path(folder_path))
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload what `save` writes to a repository of the Hugging Face hub, which is made; returns its address.
+
+        Args:
+            repo_id: "name/repository".
+            options: as for `huggingface_hub.create_repo`, such as `private=True` and `token`.
+
+        Raises:
+            ImportError: where huggingface_hub is not installed.
+        """
+        self._check_is_fitted()
+        return folder.push_to_hub(self, repo_id, **options)
+
+    @classmethod
+    def from_pretrained(cls, name: "str | Path", **options: Any) -> Self:
+        """The estimator in a local folder, or else in a repository of the Hugging Face hub.
+
+        Args:
+            name: a folder, or "name/repository".
+            options: as for `huggingface_hub.snapshot_download`, such as `revision` and `token`.
+        """
+        return folder.from_pretrained(cls, name, **options)
+
+    @abstractmethod
+    def _targets(self, y: Any, is_fit: bool = False) -> Tensor:
+        """Targets as the distribution takes them."""
+
+    @abstractmethod
+    def _check_targets(self, targets: Tensor, is_fit: bool = False) -> None:
+        """Refuse targets that the family cannot have produced."""
+
+    def _network(self) -> dict[str, Any]:
+        """What the network is made of."""
+        return {"family": self.family, "family_options": self._options(), "hidden_sizes": tuple(self.hidden_sizes)}
+
+    @abstractmethod
+    def _options(self) -> dict[str, Any]:
+        """The family's options."""
+
+    def _labelled(self, values: np.ndarray) -> np.ndarray:
+        """Targets as the user knows them."""
+        return values
+
+    def _score(self, X: Any, y: Any, sample_weight: Any) -> float:
+        """The mean log-likelihood of `y`, in nats per row."""
+        self._check_is_fitted()
+        targets = self._targets(y)
+        table = self._table(X)
+        _check_lengths(table, targets, "y")
+        self._check_targets(targets)
+        weight = _weights(sample_weight, table)
+        parts = zip(self._each(table), targets.split(_BATCH), strict=True)
+        log_prob = torch.cat([dist.log_prob(part.to(dist.device)).cpu() for dist, part in parts])
+        return float(log_prob.mean() if weight is None else (log_prob * weight).sum() / weight.sum())
+
+    def _decided(self, X: Any, cost: Any) -> np.ndarray:
+        return self._ask(X, lambda dist: decide(dist, cost))
+
+    def _ask(self, X: Any, question: Callable[[Distribution], Tensor], dim: int = 0) -> np.ndarray:
+        """The answers of all rows, asked for a part of the rows at a time."""
+        return torch.cat([question(dist).cpu() for dist in self._distributions(X)], dim).numpy()
+
+    def _distributions(self, X: Any) -> Iterator[Distribution]:
+        self._check_is_fitted()
+        return self._each(self._table(X))
+
+    def _table(self, X: Any) -> Table:
+        return self.encoder_.align(Table.read(X), type(self).__name__)
+
+    @torch.no_grad()
+    def _each(self, table: Table) -> Iterator[Distribution]:
+        model = self.model_.to(self._device())
+        for start in range(0, len(table), _BATCH):
+            features = torch.from_numpy(self.encoder_.encode(table, slice(start, start + _BATCH)))
+            yield model(features.to(self._device()))
+
+    def _device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+    def _check_is_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet. Call fit(X, y) first.")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "model_" in state:  # whoever unpickles may have no such device
+            state["model_"] = copy.deepcopy(state["model_"]).cpu()
+        return state
+
+    def _tags(self, tags: Any) -> Any:
+        tags.input_tags.allow_nan = tags.input_tags.string = True
+        tags.target_tags.required = True
+        return tags
+
+
+def _concatenated(parts: list[Distribution]) -> Distribution:
+    """One distribution of the rows of all parts, parameter by parameter."""
+    columns = zip(*map(_parameters, parts), strict=True)
+    return parts[0].map(lambda _: torch.cat(next(columns)))
+
+
+def _parameters(dist: Distribution) -> list[Tensor]:
+    """All that `map` maps, in its order."""
+    found: list[Tensor] = []
+
+    def note(parameter: Tensor) -> Tensor:
+        found.append(parameter)
+        return parameter
+
+    dist.map(note)
+    return found
+
+
+def _weights(sample_weight: Any, table: Table) -> Tensor | None:
+    if sample_weight is None:
+        return None
+    weight = torch.as_tensor(np.array(sample_weight, dtype=np.float64))
+    if weight.shape != (len(table),):
+        raise ValueError(
+            f"sample_weight must have one value for each row, shape ({len(table)},), got {tuple(weight.shape)}."
+        )
+    bad = ~(weight.isfinite() & (weight >= 0))
+    if bad.any():
+        row = int(bad.int().argmax())
+        raise ValueError(f"sample_weight must be finite and zero or more, got {weight[row]:g} at row {row}.")
+    if not bool((weight > 0).any()):
+        raise ValueError("sample_weight is zero for all rows: nothing is left to learn from.")
+    return weight
+
+
+def _check_lengths(table: Table, values: Tensor, name: str) -> None:
+    if len(table) != len(values):
+        raise ValueError(
+            f"X and {name} must have as many rows, got inconsistent numbers: {len(table)} and {len(values)}."
+        )
+
+
+def _seed(random_state: Any) -> int:
+    """A seed: the number given, one drawn from the generator given, or one from torch's own generator."""
+    if random_state is None:
+        return int(torch.randint(2**31 - 1, ()))
+    if hasattr(random_state, "randint"):
+        return int(random_state.randint(2**31 - 1))
+    if hasattr(random_state, "integers"):
+        return int(random_state.integers(2**31 - 1))
+    return int(random_state)
+
+
+def _told(training: Training, rows: int) -> Iterator[str]:
+    steps = training.steps.tolist()
+    kept = f"{min(steps)}" if min(steps) == max(steps) else f"{min(steps)} to {max(steps)}"
+    if bool(training.nll.isnan().all()):
+        yield f"{rows} rows: none held out, {training.stopped} steps."
+    else:
+        yield f"{rows} rows: {training.stopped} steps, the weights of step {kept} kept, by the likelihood of rows held out."
+
+
+def _show_progress(step: int, steps: int, nll: float) -> None:
+    """A line that grows in place; `nll` is that of the rows held out, in standardised units."""
+    done = round(30 * step / steps)
+    bar = "=" * done + " " * (30 - done)
+    print(f"\r[{bar}] step {step} of at most {steps}, held-out loss {nll:.3f}", end="", file=sys.stderr, flush=True)

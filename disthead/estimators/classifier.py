@@ -1,0 +1,166 @@
+"""`DistributionClassifier`: classes as targets, their probabilities as the prediction."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disthead.errors import TargetError
+from disthead.estimators.base import DistributionEstimator
+from disthead.estimators.conventions import DataConversionWarning
+from disthead.families.distribution import Distribution
+from disthead.families.family import get_family
+from disthead.training.model import _takes_classes as takes_classes
+
+__all__ = ["DistributionClassifier"]
+
+
+class DistributionClassifier(DistributionEstimator):
+    """Classification with honest probabilities: a scikit-learn estimator with the default recipe behind it.
+
+    Args:
+        family: "categorical", or another whose outcomes are classes ("bernoulli" for two).
+        family_options: the family's own; the number of classes comes from y.
+        ensemble: networks whose probabilities are averaged.
+        hidden_sizes: of the multilayer perceptron.
+        max_steps: of training, at most; None leaves it to the recipe.
+        random_state: a number makes results repeat; None draws a seed from torch's generator.
+        device: "cpu", "cuda", or "auto" for a GPU where there is one.
+        verbose: 1 shows the progress and what was done.
+
+    Attributes:
+        classes_: the classes, sorted; `predict_dist` counts them from 0 in this order.
+        model_: the trained `TabularModel`.
+        n_features_in_, feature_names_in_: the columns of X.
+        report_: what was done to the columns and how training went, in sentences.
+
+    >>> import numpy as np
+    >>> X = np.linspace(0, 1, 100)[:, None]
+    >>> model = DistributionClassifier(max_steps=50, random_state=0).fit(X, np.where(X[:, 0] > 0.5, "high", "low"))
+    >>> model.predict([[0.1], [0.9]])
+    array(['low', 'high'], dtype='<U4')
+    """
+
+    def __init__(
+        self,
+        family: str = "categorical",
+        family_options: dict[str, Any] | None = None,
+        ensemble: int = 1,
+        hidden_sizes: Sequence[int] = (128, 128),
+        max_steps: int | None = None,
+        random_state: Any = None,
+        device: str = "cpu",
+        verbose: int = 0,
+    ):
+        self.family = family
+        self.family_options = family_options
+        self.ensemble = ensemble
+        self.hidden_sizes = hidden_sizes
+        self.max_steps = max_steps
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def predict(self, X: Any, cost: Any = None) -> np.ndarray:
+        """A class for each row, (N,).
+
+        Args:
+            cost: a matrix (classes, classes), cost[i, j] of saying class i where j is true: then the class that costs
+                least, as by `disthead.decide`; otherwise the most probable one.
+        """
+        self._check_is_fitted()
+        if cost is not None and np.shape(cost) != (len(self.classes_),) * 2:
+            raise ValueError(
+                f"cost must have the shape ({len(self.classes_)}, {len(self.classes_)}), a row for each class that can be "
+                f"said, got {np.shape(cost)}. For other actions ask disthead.decide(model.predict_dist(X), cost)."
+            )
+        return self._labelled(self._decided(X, cost))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, (N, classes), in the order of `classes_`."""
+        return self._ask(X, _probabilities).astype(np.float64)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The mean log-likelihood of `y`, in nats per row: higher is better. It is not the accuracy."""
+        return self._score(X, y, sample_weight)
+
+    def _targets(self, y: Any, is_fit: bool = False) -> Tensor:
+        array = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+        if array.dtype.kind == "c":
+            raise ValueError("Complex data not supported, got it in y.")
+        if array.ndim == 2 and array.shape[1] == 1:
+            warnings.warn(
+                "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
+                "(n_samples,), for example using ravel().",
+                DataConversionWarning,
+                stacklevel=4,
+            )
+            array = array[:, 0]
+        if array.ndim != 1:
+            raise ValueError(f"y should be a 1d array, got the shape {array.shape}.")
+        _check_labels(array)
+        labels, positions = np.unique(array, return_inverse=True)
+        if is_fit:
+            if len(labels) < 2:
+                raise ValueError(f"y must hold at least two classes, got one class: {labels.tolist()}.")
+            self.classes_, self.n_outputs_ = labels, 1
+            return torch.from_numpy(positions.astype(np.int64))
+        new = [label for label in labels.tolist() if label not in self.classes_.tolist()]
+        if new:
+            raise TargetError(f"y must hold classes of the fit, {self.classes_.tolist()}, got {new[:5]}.")
+        place = np.searchsorted(self.classes_, labels)
+        return torch.from_numpy(place[positions].astype(np.int64))
+
+    def _check_targets(self, targets: Tensor, is_fit: bool = False) -> None:
+        family = get_family(self.family, **self._options())
+        seen = targets.unique()
+        if is_fit and len(seen) < 2:
+            raise ValueError(f"only one class is left in the rows with weight: {self.classes_[seen].tolist()}.")
+        if family.name == "bernoulli" and len(self.classes_) > 2:
+            raise TargetError(f"bernoulli is for two classes, got {len(self.classes_)}: use family='categorical'.")
+
+    def _options(self) -> dict[str, Any]:
+        options = dict(self.family_options or {})
+        if takes_classes(self.family):
+            return {"num_classes": len(self.classes_)} | options
+        if get_family(self.family, **options).name != "bernoulli":
+            raise ValueError(f"{self.family} is for numbers: use DistributionRegressor(family={self.family!r}).")
+        return options
+
+    def _labelled(self, values: np.ndarray) -> np.ndarray:
+        return self.classes_[values.astype(np.int64)]
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags
+
+        tags = self._tags(super().__sklearn_tags__())
+        tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        return tags
+
+
+def _probabilities(dist: Distribution) -> Tensor:
+    probs = dist.probs
+    return torch.stack([1 - probs, probs], -1) if probs.ndim == len(dist.batch_shape) else probs
+
+
+def _check_labels(array: np.ndarray) -> None:
+    if array.dtype.kind == "f":
+        bad = ~np.isfinite(array)
+        if bad.any():
+            raise TargetError(
+                f"Input y contains NaN or infinity: {int(bad.sum())} of {len(array)}, row {bad.argmax()}."
+            )
+        broken = array != np.floor(array)
+        if broken.any():
+            row = int(broken.argmax())
+            raise TargetError(
+                f"Unknown label type: continuous. y must hold classes, got {array[row]:g} at row {row}. "
+                "For numbers use DistributionRegressor."
+            )
+    elif array.dtype == object:
+        missing = [row for row, value in enumerate(array.tolist()) if value is None or value != value]
+        if missing:
+            raise TargetError(f"Input y contains missing values: {len(missing)} of {len(array)}, row {missing[0]}.")

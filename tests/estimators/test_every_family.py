@@ -1,0 +1,46 @@
+"""`DistributionRegressor` with every family for single numbers, alone and in an ensemble."""
+
+import numpy as np
+import pytest
+import torch
+
+import disthead as dh
+from disthead import DistributionRegressor
+from disthead.estimators import base
+from tests.estimators.test_regressor import table
+
+TARGETS = {
+    "student_t": lambda y: y,
+    "normal": lambda y: y,
+    "laplace": lambda y: y,
+    "normal_mixture": lambda y: y,
+    "gamma": np.exp,
+    "weibull": np.exp,
+    "log_normal": np.exp,
+    "beta": lambda y: 1 / (1 + np.exp(-y)),
+    "poisson": lambda y: np.floor(np.exp(y)),
+    "negative_binomial": lambda y: np.floor(np.exp(y)),
+    "von_mises": lambda y: y,
+}
+
+
+@pytest.mark.parametrize("family", TARGETS)
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_every_family_learns_and_predicts(family, ensemble, monkeypatch):
+    """Better than the marginal fit on the training rows; a part of the rows at a time is the same as all at once."""
+    X, y = table()
+    y = TARGETS[family](y)
+    options = {"num_components": 2} if family == "normal_mixture" else {}
+    model = DistributionRegressor(family, options, ensemble, hidden_sizes=(16,), max_steps=60, random_state=0).fit(X, y)
+    baseline = dh.marginal(family, torch.from_numpy(y), **options)
+    assert model.score(X, y) > baseline.log_prob(torch.from_numpy(y)).mean()
+    whole = model.predict_dist(X)
+    monkeypatch.setattr(base, "_BATCH", 50)
+    in_parts = model.predict_dist(X)
+    assert in_parts.batch_shape == (120,)
+    assert type(in_parts) is type(whole)
+    y = torch.from_numpy(y)
+    assert torch.allclose(in_parts.log_prob(y), whole.log_prob(y), rtol=1e-9)
+    assert model.score(X, y) == pytest.approx(whole.log_prob(y).mean().item(), rel=1e-9)
+    assert np.allclose(model.predict(X), whole.mean, rtol=1e-9)
+    assert model.sample(X, 2).shape == (2, 120)
