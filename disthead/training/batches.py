@@ -8,9 +8,9 @@ from torch import Tensor
 
 from disthead.training.columns import Encoded
 
-__all__ = ["Batch", "Batches", "Steps"]
+__all__ = ["ROWS_AT_ONCE", "Batch", "Batches", "Steps", "weight_of"]
 
-_ROWS = 1 << 16  # of several batches at once: the copy of their rows stays small
+ROWS_AT_ONCE = 1 << 16  # of several batches at once: the copy of their rows stays small
 
 
 class Batch(NamedTuple):
@@ -47,7 +47,7 @@ class Steps(NamedTuple):
             own = {name: values[k] for name, values in parts.items()}
             own["known"] = {name: values[k] for name, values in known.items()}
             if "weight" in own:
-                own["total"] = _weight_of(own["weight"])
+                own["total"] = weight_of(own["weight"])
             yield Batch(**own)
 
 
@@ -85,7 +85,7 @@ class Batches:
     ):
         self.table, self.index, self.batch_size = _moved(table, device), index, batch_size
         self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, epoch
-        self.steps = steps if steps == 1 else max(1, min(steps, _ROWS // batch_size))
+        self.steps = steps if steps == 1 else max(1, min(steps, ROWS_AT_ONCE // batch_size))
         self._position = self._start = 0
 
     @property
@@ -121,7 +121,7 @@ class Batches:
     def _batch(self, whole: Tensor) -> dict[str, Any]:
         batch = self._rows(whole[self.rank :: self.world_size] if self.world_size > 1 else whole)
         weight = self.table.weight
-        batch["total"] = float(len(whole)) if weight is None else _weight_of(weight[whole])
+        batch["total"] = float(len(whole)) if weight is None else weight_of(weight[whole])
         return batch
 
     def _several(self, chosen: tuple[Tensor, ...]) -> Steps:
@@ -138,7 +138,7 @@ class Batches:
         return batch
 
 
-def _weight_of(weights: Tensor) -> Tensor:
+def weight_of(weights: Tensor) -> Tensor:
     """Their sum, in a form that can be divided by."""
     return weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
 
@@ -150,6 +150,4 @@ def _moved(table: Encoded, device: torch.device | None) -> Encoded:
     size = sum(values.nbytes for values in tensors if values is not None)
     if size > torch.cuda.mem_get_info(device)[0] / 4:
         return table
-    known = {name: values.to(device) for name, values in table.known.items()}
-    y, weight = (None if values is None else values.to(device) for values in (table.y, table.weight))
-    return Encoded(table.features.to(device), y, weight, known)
+    return table.map(lambda values: values.to(device))

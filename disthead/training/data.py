@@ -1,8 +1,8 @@
 """`TabularDataModule`: a table in, batches for training, validation, test and prediction out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import lightning
 import numpy as np
@@ -13,35 +13,18 @@ from disthead.errors import pick
 from disthead.training.batches import Batches
 from disthead.training.columns import Columns, Encoded
 from disthead.training.datasets import load_dataset
+from disthead.training.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
+from disthead.training.stream import StreamedBatches, check_varies, scan_columns, summarise
+from disthead.training.summary import Part, Summary
 from disthead.training.table import DataError, read_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["Part", "TabularDataModule"]
+__all__ = ["TabularDataModule"]
 
 PARTS = ("train", "val", "test", "predict")
 _MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
-
-
-class Part(NamedTuple):
-    """The `rows` of a table that training, validation, test or prediction uses."""
-
-    table: Encoded
-    rows: Tensor
-
-    @property
-    def features(self) -> Tensor:
-        return self.table.features[self.rows]
-
-    @property
-    def y(self) -> Tensor:
-        assert self.table.y is not None
-        return self.table.y[self.rows]
-
-    @property
-    def known(self) -> dict[str, Tensor]:
-        return {name: values[self.rows] for name, values in self.table.known.items()}
 
 
 class TabularDataModule(lightning.LightningDataModule):
@@ -51,9 +34,12 @@ class TabularDataModule(lightning.LightningDataModule):
     occurs in the training rows, targets of text become class indices. What is wrong with a table is said with the
     column, the row (counted from 0, without the header) and the value; nothing is dropped or filled in.
 
+    A folder of Parquet files, or a pattern such as `rows/*.parquet`, is streamed: training reads it row group by row
+    group, in memory that does not grow with the rows (docs/big_data.md).
+
     Args:
         path: a CSV or Parquet file, a data frame, a mapping of columns, or a pair of arrays (features, y), whose
-            columns are called x0, x1 ... and y (or y0, y1 ...).
+            columns are called x0, x1 ... and y (or y0, y1 ...); or a folder or a pattern of Parquet files.
         dataset: where no path is given, a data set that ships with scikit-learn or statsmodels, or a generated
             one: `sklearn.diabetes`, `statsmodels.engel`, `generated.direction`.
         target: name of the target column, or several names. A ranking is several columns of item indices, best first.
@@ -61,11 +47,13 @@ class TabularDataModule(lightning.LightningDataModule):
         categorical: columns of numbers that are categories.
         known: quantities that the family takes per row, with their columns: `{"exposure": "months"}`.
         weight: column of the weights of the rows.
-        val_size, test_size: the part of the rows (below 1) or their number, drawn at random with `split_seed`.
+        val_size, test_size: the part of the rows (below 1) or their number, drawn at random with `split_seed`. Of a
+            stream, row groups are counted and drawn, not rows.
         split_seed: seed of the split and of the order of the rows in training.
         split_column: a column with "train", "val" or "test" in each row, in place of a random split.
         val_path, test_path, predict_path: separate tables, of which all rows are used.
         batch_size: rows for one step, over all processes together.
+        buffer_size: rows of a stream that each process holds and shuffles together, at least.
 
     Prediction takes `predict_path`, or else all rows of the table, in their order.
 
@@ -90,14 +78,16 @@ class TabularDataModule(lightning.LightningDataModule):
         test_path: Any = None,
         predict_path: Any = None,
         batch_size: int = 64,
+        buffer_size: int = 262_144,
     ):
         super().__init__()
         given = dict(locals())
         for name in ("self", "__class__"):
             given.pop(name)
         self._sources = {"main": path, "val": val_path, "test": test_path, "predict": predict_path}
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
+        for name, size in {"batch_size": batch_size, "buffer_size": buffer_size}.items():
+            if size < 1:
+                raise ValueError(f"{name} must be 1 or more, got {size}.")
         self._set_hparams({name: _plain(value) for name, value in given.items()})
         self._hparams_initial = dict(self.hparams)
         self._log_hyperparams = True
@@ -105,6 +95,8 @@ class TabularDataModule(lightning.LightningDataModule):
         self.columns: Columns | None = None
         self._encoded: dict[str, Encoded] = {}
         self._frames: dict[str, DataFrame] = {}
+        self._row_groups: dict[str, list[RowGroup]] = {}
+        self._summaries: dict[str, Summary] = {}
         self._split: dict[str, Tensor] = {}
 
     @classmethod
@@ -129,51 +121,81 @@ class TabularDataModule(lightning.LightningDataModule):
         if not self._split:
             self._split = self._split_rows()
         if self.columns is None:
-            ignored = [self.hparams.split_column] if self.hparams.split_column else []
-            self.columns = Columns.find(
-                self._frame("main"),
-                self._split["train"].numpy(),
-                self.target,
-                self.hparams.features,
-                self.hparams.categorical or (),
-                self.hparams.known,
-                self.hparams.weight,
-                ignored,
-            )
+            roles = {
+                "target": self.target,
+                "features": self.hparams.features,
+                "categorical": self.hparams.categorical or (),
+                "known": self.hparams.known,
+                "weight": self.hparams.weight,
+                "ignore": [self.hparams.split_column] if self.hparams.split_column else [],
+            }
+            if self.streams("train"):
+                self.columns = scan_columns(self._groups("main"), self.row_groups("train"), **roles)
+            else:
+                self.columns = Columns.find(self._frame("main"), self._split["train"].numpy(), **roles)
         return self.columns
+
+    def streams(self, name: str) -> bool:
+        """Whether the rows of a part are read from files again and again, and not held in memory."""
+        return is_folder_or_pattern(self._sources[self._source(name)])
 
     def part(self, name: str) -> Part:
         """The rows of "train", "val", "test" or "predict" as tensors.
 
         Raises:
-            DataError: for a part that has no rows.
+            DataError: for a part that has no rows, or one that is streamed.
         """
         pick("part of the table", name, dict.fromkeys(PARTS))
-        if self._sources.get(name) is not None:
-            table = self._table(name, name)
+        self._check_in_memory(name)
+        source = self._source(name)
+        table = self._table(source, name)
+        if source != "main" or name == "predict":
             return Part(table, torch.arange(len(table.features)))
-        if name == "predict":
-            table = self._table("main", name)
-            return Part(table, torch.arange(len(table.features)))
-        if not self._split:
-            self._split = self._split_rows()
-        index = self._split[name]
-        if not len(index):
-            raise DataError(f"there are no rows for {name}: raise {name}_size, or give {name}_path.")
-        return Part(self._table("main", name), index)
+        return Part(table, self._split_of(name))
+
+    def row_groups(self, name: str) -> list[RowGroup]:
+        """The row groups of a part that is streamed.
+
+        Raises:
+            DataError: for a part that has none, or files that cannot be used.
+        """
+        source = self._source(name)
+        if source != "main" or name == "predict":
+            return self._groups(source)
+        return [self._groups(source)[k] for k in self._split_of(name).tolist()]
 
     def frame(self, name: str) -> "DataFrame":
         """The rows of a part as they are in the table, with columns that the model does not use, in the order of `part`."""
-        source = name if self._sources.get(name) is not None else "main"
-        return self._frame(source).iloc[self.part(name).rows.numpy()]
+        self._check_in_memory(name)
+        return self._frame(self._source(name)).iloc[self.part(name).rows.numpy()]
 
     def has(self, name: str) -> bool:
         """Whether there are rows for this part."""
-        if self._sources.get(name) is not None or name == "predict":
+        if self._source(name) != "main" or name == "predict":
             return True
         if not self._split:
             self._split = self._split_rows()
         return len(self._split[name]) > 0
+
+    def check_targets(self, name: str, check: Callable[[Tensor], None]) -> None:
+        """Show all targets of a part to `check`, which refuses those that cannot be; and of a table the other parts, too."""
+        if self.streams(name):
+            self._summaries[name] = self._summarise(name, check)
+        else:
+            check(self.part(name).table.y)
+
+    def summary(self, name: str) -> Summary:
+        """The moments of a part, and a sample of its rows: all of them, or 100,000 of a stream, drawn with `split_seed`."""
+        if name not in self._summaries:
+            self._summaries[name] = self._summarise(name) if self.streams(name) else Summary.of(self.part(name))
+        return self._summaries[name]
+
+    def _summarise(self, name: str, check: Callable[[Tensor], None] | None = None) -> Summary:
+        columns = self.columns or self.find_columns()
+        summary = summarise(self.row_groups(name), columns, check, self.hparams.split_seed)
+        if name == "train":
+            check_varies(summary, columns)
+        return summary
 
     def train_dataloader(self) -> Batches:
         return self._batches("train", seed=self.hparams.split_seed)
@@ -187,21 +209,57 @@ class TabularDataModule(lightning.LightningDataModule):
     def predict_dataloader(self) -> Batches:
         return self._batches("predict")
 
-    def _batches(self, name: str, seed: int | None = None) -> Batches:
+    def _batches(self, name: str, seed: int | None = None) -> Batches | StreamedBatches:
         trainer, size = self.trainer, self.hparams.batch_size
-        part = self.part(name)
-        if trainer is None:
-            return Batches(*part, size, seed=seed)
-        return Batches(
-            *part,
-            max(size, _MEASURED) if name in ("val", "test") else size,
-            seed=seed,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            epoch=lambda: trainer.current_epoch,
-            steps=getattr(trainer.lightning_module, "steps_at_once", 1) if name == "train" else 1,
-            device=trainer.strategy.root_device,
-        )
+        options: dict[str, Any] = {"seed": seed}
+        if trainer is not None:
+            size = max(size, _MEASURED) if name in ("val", "test") else size
+            options |= {
+                "rank": trainer.global_rank,
+                "world_size": trainer.world_size,
+                "epoch": lambda: trainer.current_epoch,
+                "steps": getattr(trainer.lightning_module, "steps_at_once", 1) if name == "train" else 1,
+                "device": trainer.strategy.root_device,
+            }
+        if not self.streams(name):
+            return Batches(*self.part(name), size, **options)
+        if trainer is not None and trainer.world_size > 1:
+            options["add_up"] = lambda values: trainer.strategy.reduce(values, reduce_op="sum")
+        columns = self.columns or self.find_columns()
+        options |= {
+            "needs_target": name != "predict",
+            "buffer_size": self.hparams.buffer_size if seed is not None else 1,
+        }
+        return StreamedBatches(self.row_groups(name), columns, size, **options)
+
+    def _source(self, name: str) -> str:
+        """Where the rows of a part come from."""
+        return name if self._sources.get(name) is not None else "main"
+
+    def _check_in_memory(self, name: str) -> None:
+        if self.streams(name):
+            source = self._sources[self._source(name)]
+            raise DataError(
+                f"the rows of {source} are streamed and never in memory all at once, which this needs. Give one file."
+            )
+
+    def _split_of(self, name: str) -> Tensor:
+        if not self._split:
+            self._split = self._split_rows()
+        if not len(self._split[name]):
+            raise DataError(f"there are no rows for {name}: raise {name}_size, or give {name}_path.")
+        return self._split[name]
+
+    def _groups(self, source: str) -> list[RowGroup]:
+        if source not in self._row_groups:
+            names, given = None, self.hparams
+            if self.columns is not None:
+                names = self.columns.used(with_target=source != "predict")
+            elif given.features:
+                known, weight = (given.known or {}).values(), [given.weight] if given.weight else []
+                names = list(dict.fromkeys([*given.features, *self.target, *known, *weight]))
+            self._row_groups[source] = find_row_groups(find_files(self._sources[source]), names)
+        return self._row_groups[source]
 
     def _frame(self, source: str) -> "DataFrame":
         if source not in self._frames:
@@ -223,19 +281,23 @@ class TabularDataModule(lightning.LightningDataModule):
         return self._encoded[key]
 
     def _split_rows(self) -> dict[str, Tensor]:
-        frame = self._frame("main")
+        """Numbers of the rows of each part; of a stream, numbers of its row groups."""
+        streams = self.streams("train")
         if self.hparams.split_column is not None:
-            return _split_by_column(frame, self.hparams.split_column)
-        rows = len(frame)
+            if streams:
+                raise DataError("a stream has no split_column: give val_path and test_path, or val_size and test_size.")
+            return _split_by_column(self._frame("main"), self.hparams.split_column)
+        rows, unit = (len(self._groups("main")), "row groups") if streams else (len(self._frame("main")), "rows")
         sizes = {
             name: 0 if self._sources[name] is not None else _size(f"{name}_size", self.hparams[f"{name}_size"], rows)
             for name in ("test", "val")
         }
-        train = rows - sizes["test"] - sizes["val"]
-        if train < 2 or any(size == 0 and wanted for size, wanted in self._wanted(sizes)):
+        train, least = rows - sizes["test"] - sizes["val"], 1 if streams else 2
+        if train < least or any(size == 0 and wanted for size, wanted in self._wanted(sizes)):
             raise DataError(
-                f"{rows} rows are too few for this split: {train} for training (2 or more are needed), {sizes['val']} for "
-                f"validation, {sizes['test']} for test. Change val_size and test_size, or add rows."
+                f"{rows} {unit} are too few for this split: {train} for training ({least} or more are needed), "
+                f"{sizes['val']} for validation, {sizes['test']} for test. Change val_size and test_size, or "
+                + ("give val_path and test_path." if streams else "add rows.")
             )
         order = torch.randperm(rows, generator=torch.Generator().manual_seed(self.hparams.split_seed))
         test, val, train_rows = order.split([sizes["test"], sizes["val"], train])

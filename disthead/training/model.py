@@ -16,7 +16,7 @@ from disthead.head import DistributionHead
 from disthead.training.backbone import build, completed, multilayer_perceptron
 from disthead.training.collapse import SPREADS
 from disthead.training.columns import Columns
-from disthead.training.data import Part
+from disthead.training.summary import Summary
 from disthead.training.table import DataError
 from disthead.training.tabular import MemberHead, TabularBackbone
 
@@ -215,28 +215,26 @@ class DistributionModel(lightning.LightningModule):
         return fixed
 
     @torch.no_grad()
-    def _standardise(self, train: Part) -> None:
-        """Find the statistics of the training rows, and start head and baseline at their marginal fit."""
+    def _standardise(self, train: Summary) -> None:
+        """Take the statistics of the training rows, and start head and baseline at their marginal fit."""
         assert self.head is not None
-        y = train.y
+        y, known = train.sample.y, train.sample.known
         if self.hparams.standardise:
-            features = train.features.double()
-            spread = features.std(0, correction=0)
-            self.feature_loc.copy_(features.mean(0))
+            spread = train.features.spread
+            self.feature_loc.copy_(train.features.mean)
             self.feature_rate.copy_(torch.where(spread > 0, 1 / spread, 0.0))
         if isinstance(self.backbone, TabularBackbone):
-            self.backbone.fit((train.features - self.feature_loc) * self.feature_rate)
+            self.backbone.fit((train.sample.features - self.feature_loc) * self.feature_rate)
         if self._scales_target:
-            wide = y.double()
-            spread = wide.std(0, correction=0)
-            self.target_loc.copy_(wide.mean(0))
+            spread = train.y.spread
+            self.target_loc.copy_(train.y.mean)
             self.target_scale.copy_(torch.where(spread > 0, spread, 1.0))
             for head in (self.head, self.baseline):
                 for name in set(head.fixed) & {"loc", "scale"}:
                     value = getattr(head, f"fixed_{name}")
                     value.copy_((value - self.target_loc if name == "loc" else value) / self.target_scale)
-            y = ((wide - self.target_loc) / self.target_scale).to(y.dtype)
-        fitted = self.baseline.initialize(y, **train.known).shared
+            y = ((y.double() - self.target_loc) / self.target_scale).to(y.dtype)
+        fitted = self.baseline.initialize(y, **known).shared
         for name, value in self.head.shared.items():
             value.copy_(fitted[name])
         if self.head.linear is not None:

@@ -1,6 +1,7 @@
 """`DistributionModule`: a backbone and a distribution head, trained by Lightning."""
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -140,7 +141,7 @@ class DistributionModule(DistributionModel):
             self._build(columns)
             self.hparams["columns"] = columns
             self._check_targets(data, stage)
-            self._standardise(data.part("train"))
+            self._standardise(data.summary("train"))
         else:
             self._check_targets(data, stage)
 
@@ -157,11 +158,10 @@ class DistributionModule(DistributionModel):
         wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         for part in wanted:
             if data.has(part):
-                targets = data.part(part).table.y
                 name = "column " + ", ".join(map(repr, self.columns["target"]))
-                family.check_target(targets, column=name)
+                data.check_targets(part, functools.partial(family.check_target, column=name))
                 if part == "train" and not family.support.is_discrete:
-                    self._check_density(targets)
+                    self._check_density(data.summary("train").sample.table.y)
 
     def _check_density(self, targets: Tensor) -> None:
         """Warn where the targets would fool a density."""

@@ -38,9 +38,10 @@ class Predictor:
         read_checkpoint(checkpoint)
         self.checkpoint, self.device, self.options = str(Path(checkpoint).resolve()), torch.device(device), options
         self._module: DistributionModule | None = None
+        self._columns: Columns | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_module": None}
+        return self.__dict__ | {"_module": None, "_columns": None}
 
     @property
     def module(self) -> DistributionModule:
@@ -55,13 +56,15 @@ class Predictor:
     @property
     def columns(self) -> Columns:
         """The columns that the model was trained on."""
-        return Columns.from_state(self.module.columns)
+        if self._columns is None:
+            self._columns = Columns.from_state(self.module.columns)
+        return self._columns
 
     @torch.no_grad()
     def __call__(self, batch: "Mapping[str, np.ndarray] | DataFrame") -> dict[str, np.ndarray]:
         """Predictions for the rows of a data frame, or of a mapping of columns."""
         columns = self.columns
-        rows = columns.encode(read_table(batch), needs_target=False)
+        rows = columns.encode_exactly(read_table(batch), needs_target=False).single()
         known = {name: values.to(self.device) for name, values in rows.known.items()}
         dist = self.module.predictive(rows.features.to(self.device), **known)
         return predictions(dist, columns.target, columns.classes, **self.options)

@@ -12,7 +12,7 @@ import torch
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["DataError", "is_text", "numbers", "read_table"]
+__all__ = ["DataError", "check_complete", "check_names", "is_text", "numbers", "read_table"]
 
 
 class DataError(ValueError):
@@ -38,7 +38,7 @@ def read_table(source: Any) -> "DataFrame":
     else:
         raise DataError(f"data must be a path, a data frame, a mapping or (features, y), got {type(source).__name__}.")
     frame.columns = [str(name) for name in frame.columns]
-    _check_names(list(frame.columns), "the table")
+    check_names(list(frame.columns), "the table")
     if not len(frame):
         raise DataError(f"{_named(source)} has column names but no rows.")
     return frame
@@ -69,7 +69,7 @@ def _read_file(path: Path) -> "DataFrame":
     if not path.exists():
         raise DataError(f"no such file: {path} (looked in {path.resolve().parent}).")
     if path.is_dir():
-        raise DataError(f"{path} is a folder, a CSV or Parquet file is needed.")
+        raise DataError(f"{path} is a folder, a CSV or Parquet file is needed here.")
     if not path.stat().st_size:
         raise DataError(f"{path} is empty.")
     suffix = next((s for s in reversed(path.suffixes) if s not in (".gz", ".bz2", ".xz", ".zip")), "").lower()
@@ -82,7 +82,7 @@ def _read_file(path: Path) -> "DataFrame":
         raise DataError(f"{path} must end in .csv, .tsv or .parquet, to say how it is to be read.")
     separator = "\t" if suffix == ".tsv" else ","
     try:
-        _check_names(_header(path, separator), str(path))
+        check_names(_header(path, separator), str(path))
         with warnings.catch_warnings():
             # Rows longer than the header would lose their last values.
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -101,7 +101,7 @@ def _header(path: Path, separator: str) -> list[str]:
         return next(csv.reader(file, delimiter=separator), [])
 
 
-def _check_names(names: list[str], where: str) -> None:
+def check_names(names: list[str], where: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(

@@ -3,14 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from glob import glob
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from disthead.training.predictor import Predictor
+from disthead.training.row_groups import RowGroup, find_files, find_row_groups, located, read_rows
 from disthead.training.table import DataError
 
 __all__ = ["predict_files"]
@@ -29,13 +29,13 @@ def predict_files(
 ) -> int:
     """Write the predictions for Parquet files into a folder of Parquet files, in memory that does not grow with the rows.
 
-    Each row group becomes one file, `part-<file>-<row group>.parquet`, in the order of the rows when sorted by name. It
+    Each row group with rows becomes one file, `part-<file>-<row group>.parquet`, in their order when sorted by name. It
     has its name only once it is complete, so after a crash the folder holds whole parts, and the same call again
     makes those that are missing. A folder, not one file: a Parquet file cannot be read before its end is written.
 
     Args:
         checkpoint: of a `DistributionModule` that was trained on a table.
-        path: a folder, a pattern such as `rows/*.parquet`, a file, or a list of files.
+        path: a folder, a pattern such as `rows/*.parquet` (`**` for folders within), a file, or a list of files.
         out: the folder to write to.
         batch_size: rows at once.
         device: where the model runs.
@@ -54,51 +54,17 @@ def predict_files(
             f"batch_size must be 1 or more and rank in 0 ... world_size - 1, got batch_size={batch_size}, "
             f"rank={rank}, world_size={world_size}."
         )
-    predictor, files, folder = Predictor(checkpoint, device=device, **options), _files(path), Path(out)
-    groups = _groups(files, [*predictor.columns.features, *predictor.columns.known.values()])
+    predictor, files, folder = Predictor(checkpoint, device=device, **options), find_files(path), Path(out)
+    groups = find_row_groups(files, predictor.columns.used(with_target=False))
     folder.mkdir(parents=True, exist_ok=True)
     _check_same_run(folder, predictor, files, rank)
     written = 0
-    for file, group in groups[rank::world_size]:
-        part = folder / f"part-{file:05d}-{group:05d}.parquet"
+    for group in groups[rank::world_size]:
+        part = folder / f"part-{group.file:05d}-{group.number:05d}.parquet"
         if not part.exists():
-            _write(predictor, files[file], group, part, batch_size)
+            _write(predictor, group, part, batch_size)
             written += 1
     return written
-
-
-def _files(path: str | Path | Sequence[str | Path]) -> list[Path]:
-    if not isinstance(path, (str, Path)):
-        files = [Path(file) for file in path]
-    elif Path(path).is_dir():
-        files = sorted(Path(path).glob("*.parquet"))
-    else:
-        files = [Path(path)] if Path(path).exists() else sorted(map(Path, glob(str(path))))
-    if not files:
-        raise DataError(f"no Parquet files: {path} (a folder of .parquet files, a pattern, or a list is needed).")
-    return files
-
-
-def _groups(files: list[Path], names: list[str]) -> list[tuple[int, int]]:
-    """File and number of each row group; the columns `names` must have the same types in all files."""
-    import pyarrow.parquet as parquet
-
-    groups: list[tuple[int, int]] = []
-    types: dict[str, Any] = {}
-    for k, file in enumerate(files):
-        try:
-            with parquet.ParquetFile(file) as opened:
-                schema, count = opened.schema_arrow, opened.num_row_groups
-        except (ValueError, OSError) as error:
-            raise DataError(f"{file} is not a readable Parquet file: {error}") from error
-        for name in names:
-            if name not in schema.names:
-                raise DataError(f"{file} has no column {name!r}; it has {', '.join(schema.names)}.")
-            kind = schema.field(name).type
-            if types.setdefault(name, kind) != kind:
-                raise DataError(f"column {name!r} is {kind} in {file}, but {types[name]} in {files[0]}.")
-        groups += [(k, group) for group in range(count)]
-    return groups
 
 
 def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], rank: int) -> None:
@@ -121,48 +87,28 @@ def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], rank:
         )
 
 
-def _write(predictor: Predictor, file: Path, group: int, part: Path, batch_size: int) -> None:
+def _write(predictor: Predictor, group: RowGroup, part: Path, batch_size: int) -> None:
     """One row group, under another name until it is complete."""
     import pyarrow as arrow
     import pyarrow.parquet as parquet
 
     unfinished, writer = part.with_name(f".{part.name}.unfinished"), None
     try:
-        for rows in _batches(predictor, file, group, batch_size):
-            table = arrow.table(rows)
+        for start, rows in read_rows(group, predictor.columns.used(with_target=False), batch_size):
+            with located(group, start):
+                table = arrow.table(predictor(rows))
             writer = writer or parquet.ParquetWriter(unfinished, table.schema)
             writer.write_table(table)
-        if writer is not None:
-            writer.close()
-            with open(unfinished, "rb+") as written:
-                os.fsync(written.fileno())  # the name must not reach the disk before the rows
-            os.replace(unfinished, part)
+        assert writer is not None  # the row group has rows
+        writer.close()
+        with open(unfinished, "rb+") as written:
+            os.fsync(written.fileno())  # the name must not reach the disk before the rows
+        os.replace(unfinished, part)
     except OSError as error:
         raise OSError(
             error.errno,
-            f"cannot write {part}, the predictions for row group {group} of {file}: {error}. "
+            f"cannot write {part}, the predictions for {group}: {error}. "
             "Parts that are there are complete; the same call again continues after them",
         ) from error
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _batches(predictor: Predictor, file: Path, group: int, batch_size: int) -> Iterator[dict]:
-    import pyarrow.parquet as parquet
-
-    names = [*predictor.columns.features, *predictor.columns.known.values()]
-    start = 0
-    with parquet.ParquetFile(file) as opened:
-        batches = opened.iter_batches(batch_size, row_groups=[group], columns=names)
-        while True:
-            try:
-                rows = next(batches, None)
-            except (ValueError, OSError) as error:
-                raise DataError(f"{file}: row group {group} is corrupt or truncated: {error}") from error
-            if rows is None:
-                return
-            try:
-                yield predictor(rows.to_pandas())
-            except DataError as error:
-                raise DataError(f"{file}, row group {group}, rows counted from its row {start}: {error}") from error
-            start += rows.num_rows

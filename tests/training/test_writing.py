@@ -59,7 +59,7 @@ def test_a_full_disk_leaves_whole_parts_and_the_next_run_goes_on(checkpoint, fil
 
     with monkeypatch.context() as patch:
         patch.setattr(parquet.ParquetWriter, "write_table", full)
-        with pytest.raises(OSError, match=r"row group 2 of .*0\.parquet.*No space left") as found:
+        with pytest.raises(OSError, match=r"0\.parquet, row group 2: .*No space left") as found:
             predict_files(checkpoint, files, tmp_path / "out")
     assert found.value.errno == errno.ENOSPC
     assert len(pd.read_parquet(tmp_path / "out")) == 80

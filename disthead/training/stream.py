@@ -1,0 +1,284 @@
+"""`StreamedBatches`: rows of Parquet files larger than memory, in batches; and what is found by reading them once."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disthead.training.batches import ROWS_AT_ONCE, Steps, weight_of
+from disthead.training.columns import Columns, Encoded, check_spread, distinct
+from disthead.training.row_groups import RowGroup, located, read_rows
+from disthead.training.summary import Moments, Part, Summary
+from disthead.training.table import DataError, check_names
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["StreamedBatches", "check_varies", "scan_columns", "summarise"]
+
+_PIECE = 65_536  # rows that are decoded at once
+_SAMPLE = 100_000  # rows for the marginal fit
+_TEXTS = 100_000  # different texts of a column: more would not fit into one indicator each
+
+
+def scan_columns(groups: Sequence[RowGroup], train: Sequence[RowGroup], **roles: Any) -> Columns:
+    """As `Columns.find`: what holds text is judged by the first rows, then the columns of text alone are read.
+
+    Args:
+        groups: all row groups, where classes are looked for.
+        train: those of training, where categories are looked for.
+        roles: of `Columns.roles`.
+    """
+    columns = Columns.roles(_head(groups[0]), **roles)
+    texts = [name for name, categories in columns.features.items() if categories is not None]
+    found: dict[str, set] = {name: set() for name in [*texts, *columns.classes]}
+    training = set(train)
+    for group in groups:
+        wanted = [*(texts if group in training else ()), *columns.classes]
+        for start, frame in read_rows(group, wanted, _PIECE) if wanted else ():
+            with located(group, start):
+                for name in wanted:
+                    found[name].update(distinct(frame[name]))
+                    _check_number(name, found[name])
+    for name, values in found.items():
+        if len(values) == 1:
+            raise DataError(f"column {name!r} is constant, {values.pop()!r} in all training rows: leave it out.")
+    return columns.with_categories(found, sum(group.rows for group in train))
+
+
+def _head(group: RowGroup) -> "DataFrame":
+    """The first rows, without columns that pandas wrote as an index."""
+    import pyarrow.parquet as parquet
+
+    names = [str(name) for name in parquet.read_schema(group.path).empty_table().to_pandas().columns]
+    check_names(names, str(group.path))
+    return next(read_rows(group, names, _PIECE))[1]
+
+
+def _check_number(name: str, values: set) -> None:
+    if len(values) > _TEXTS:
+        raise DataError(f"column {name!r} has more than {_TEXTS:,} different texts: leave it out of the features.")
+
+
+def summarise(
+    groups: Sequence[RowGroup], columns: Columns, check: Callable[[Tensor], None] | None = None, seed: int = 0
+) -> Summary:
+    """One pass over all rows: their moments, and 100,000 of them drawn at random, or all where there are fewer.
+
+    Args:
+        groups: the row groups.
+        columns: what their columns are.
+        check: refuses targets.
+        seed: of the draw.
+
+    Raises:
+        DataError: for rows that cannot be used, with file and row group.
+        TargetError: from `check`, with file and row group.
+    """
+    rows = sum(group.rows for group in groups)
+    drawn = np.sort(np.random.default_rng(seed).choice(rows, min(rows, _SAMPLE), replace=False, shuffle=False))
+    features, y, samples, position = Moments(), Moments(), [], 0
+    for group in groups:
+        for start, frame in read_rows(group, columns.used(), _PIECE):
+            with located(group, start):
+                exact = columns.encode_exactly(frame)
+                single = exact.single()
+                assert exact.y is not None
+                assert single.y is not None
+                if check is not None:
+                    check(single.y)
+            features.add(exact.features)
+            y.add(exact.y)
+            first, last = np.searchsorted(drawn, [position, position + len(frame)])
+            samples.append(single.at(torch.from_numpy(drawn[first:last] - position)))
+            position += len(frame)
+    sample = Encoded.joined(samples)
+    return Summary(features, y, Part(sample, torch.arange(len(sample.features))))
+
+
+def check_varies(summary: Summary, columns: Columns) -> None:
+    """Refuse numbers that are constant, or vary by less than single precision can tell."""
+    kinds = [(summary.features, columns.feature_names), (summary.y, [] if columns.classes else columns.target)]
+    for moments, names in kinds:
+        spread, level = moments.spread.reshape(-1), moments.level.reshape(-1)
+        check_spread(spread, level, names)
+        for name, own, mean in zip(names, spread, moments.mean.reshape(-1), strict=False):
+            if own == 0:
+                raise DataError(f"column {name!r} is constant, {mean:g} in all training rows: leave it out.")
+
+
+class _Piece(NamedTuple):
+    """The rows from `first` up to `end` of a row group."""
+
+    group: RowGroup
+    first: int
+    end: int
+
+
+class StreamedBatches:
+    """As `Batches`, of rows that are never in memory all at once.
+
+    An epoch is a sequence of row groups, in an order of its own; each process takes a span of its rows, so a row comes
+    once, and a row group is read by one process, or by two where their spans meet in it. Spans are as long as the shares
+    of the batches that `Batches` would give to these processes: all take the same number of steps, and nothing is
+    repeated or left out to make it so. Within a span, row groups are read until `buffer_size` rows are there; these are
+    shuffled and given out.
+
+    Args:
+        groups: the row groups.
+        columns: what their columns are.
+        batch_size, seed, rank, world_size, epoch, steps: as for `Batches`.
+        device: where rows are moved once they are read, if it is a GPU.
+        needs_target: whether the rows have targets.
+        buffer_size: rows that are shuffled together, at least, and held in memory; 1 row group or more.
+        add_up: the sum of a tensor over all processes, which only weighted rows need.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[RowGroup],
+        columns: Columns,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        epoch: Callable[[], int] = lambda: 0,
+        steps: int = 1,
+        device: torch.device | None = None,
+        needs_target: bool = True,
+        buffer_size: int = 262_144,
+        add_up: Callable[[Tensor], Tensor] = lambda values: values,
+    ):
+        self.groups, self.columns, self.batch_size, self.needs_target = groups, columns, batch_size, needs_target
+        self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, epoch
+        self.steps = steps if steps == 1 else max(1, min(steps, ROWS_AT_ONCE // batch_size))
+        self.device = device if device is not None and device.type == "cuda" else None
+        self.buffer_size, self.add_up = buffer_size, add_up
+        self.rows = sum(group.rows for group in groups)
+        self._position = self._start = 0
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch, the same in all processes."""
+        return -(-self.rows // self.batch_size)
+
+    def __len__(self) -> int:
+        return -(-self.batches // self.steps)
+
+    def __iter__(self) -> Iterator[Any]:
+        start, self._start = self._start, 0
+        shares = (
+            tuple(self._share(self._size(k), self.rank) for k in range(first, min(first + self.steps, self.batches)))
+            for first in range(start, self.batches, self.steps)
+        )
+        for position, (sizes, rows) in enumerate(self._dealt(shares, self._rows_before(start, self.rank))):
+            self._position = min(start + (position + 1) * self.steps, self.batches)
+            yield Steps(rows, sizes) if self.steps > 1 else rows | {"total": self._total(self._position - 1, rows)}
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the epoch stands, for training that is resumed in the middle of it, on the same rows and processes."""
+        return {"position": self._position, "rows": self.rows, "world_size": self.world_size}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self._start = state["position"] % max(self.batches, 1)
+        now = self.state_dict()
+        for name in ("rows", "world_size"):
+            if self._start and state.get(name) != now[name]:
+                raise DataError(
+                    f"training stopped in the middle of an epoch with {name}={state.get(name)}, and goes on with {now[name]}: "
+                    "rows would come twice. Take the same, or a checkpoint from the end of an epoch."
+                )
+
+    def _size(self, number: int) -> int:
+        """Rows of a batch, over all processes: spread evenly, without a small last batch."""
+        even, longer = divmod(self.rows, self.batches)
+        return even + (number < longer)
+
+    def _share(self, size: int, rank: int) -> int:
+        """How many of so many rows are those of a process."""
+        return len(range(rank, size, self.world_size))
+
+    def _rows_before(self, number: int, rank: int) -> int:
+        """Rows of a process in the batches before this one."""
+        even, longer = divmod(self.rows, self.batches)
+        return min(number, longer) * self._share(even + 1, rank) + max(0, number - longer) * self._share(even, rank)
+
+    def _total(self, number: int, rows: Mapping[str, Any]) -> Tensor | float:
+        return weight_of(self.add_up(rows["weight"].sum())) if "weight" in rows else float(self._size(number))
+
+    def _dealt(
+        self, shares: Iterator[tuple[int, ...]], skipped: int
+    ) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
+        """The shares and their rows, cut from one buffer after the other."""
+        buffers = self._buffers(skipped)
+        (table, numbers), order = next(buffers)
+        for sizes in shares:
+            missing = sum(sizes)
+            parts: list[tuple[Encoded, Tensor]] = []
+            while missing or not parts:
+                if missing and not len(order):
+                    del table, numbers  # before the next ones are there
+                    (table, numbers), order = next(buffers)
+                chosen, order = order[:missing], order[missing:]
+                parts.append((table.at(chosen), numbers[chosen]))
+                missing -= len(chosen)
+            tables, rows = zip(*parts, strict=True)
+            yield sizes, _as_batch(Encoded.joined(tables), torch.cat(rows))
+
+    def _buffers(self, skipped: int) -> Iterator[tuple[tuple[Encoded, Tensor], Tensor]]:
+        """The tables of the rows that are shuffled together, and their order, without the first `skipped` rows."""
+        generator = None
+        if self.seed is not None:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
+        plan = list(self._plan(generator))
+        for pieces in plan:
+            rows = sum(piece.end - piece.first for piece in pieces)
+            order = torch.arange(rows) if generator is None else torch.randperm(rows, generator=generator)
+            if rows > skipped or pieces is plan[-1]:
+                yield self._read(pieces), order[skipped:].to(self.device or "cpu")
+            skipped = max(0, skipped - rows)
+
+    def _plan(self, generator: torch.Generator | None) -> Iterator[list[_Piece]]:
+        """The pieces of row groups in the span of this process, for one buffer after the other."""
+        count = len(self.groups)
+        order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+        lengths = [self._rows_before(self.batches, rank) for rank in range(self.rank + 1)]
+        first, end = sum(lengths[:-1]), sum(lengths)
+        pieces: list[_Piece] = []
+        start, held = 0, 0
+        for group in (self.groups[k] for k in order.tolist()):
+            piece = _Piece(group, max(first - start, 0), min(end - start, group.rows))
+            start += group.rows
+            if piece.first < piece.end:
+                pieces.append(piece)
+                held += piece.end - piece.first
+            if held >= self.buffer_size:
+                yield pieces
+                pieces, held = [], 0
+        if pieces or first == end:
+            yield pieces or [_Piece(self.groups[0], 0, 0)]  # none of the rows, but their columns
+
+    def _read(self, pieces: list[_Piece]) -> tuple[Encoded, Tensor]:
+        tables, numbers = [], []
+        for group, first, end in pieces:
+            for start, frame in read_rows(group, self.columns.used(self.needs_target), _PIECE):
+                chosen = slice(max(first - start, 0), max(end - start, 0))
+                with located(group, start):
+                    table = self.columns.encode_exactly(frame, self.needs_target).single()
+                tables.append(table.at(chosen))
+                number = group.start + start
+                numbers.append(torch.arange(number, number + len(frame))[chosen])
+                if start + len(frame) >= end:
+                    break
+        table, rows = Encoded.joined(tables), torch.cat(numbers)
+        if self.device is not None:
+            table, rows = table.map(lambda values: values.to(self.device)), rows.to(self.device)
+        return table, rows
+
+
+def _as_batch(table: Encoded, rows: Tensor) -> dict[str, Any]:
+    batch = {"features": table.features, "rows": rows, "known": table.known}
+    return batch | {name: values for name in ("y", "weight") if (values := getattr(table, name)) is not None}
