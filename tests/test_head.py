@@ -121,6 +121,25 @@ def test_initialize_with_a_fixed_parameter(generator):
     torch.testing.assert_close(head(torch.zeros(1, 2)).loc, y.mean()[None], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("family, limit, y", [
+    ("student_t", "normal", torch.linspace(-3, 5, 300)),
+    ("negative_binomial", "poisson", 4 + torch.arange(300.0) % 4),
+])  # fmt: skip
+def test_a_maximum_at_infinity_is_approached(family, limit, y):
+    """Tails lighter than those of any member: the best of the family is its limit."""
+
+    def nll(name):
+        return float(dh.nll(dh.DistributionHead(name, 1).initialize(y)(torch.zeros(300, 1)), y).detach())
+
+    assert nll(family) == pytest.approx(nll(limit), abs=0.01)
+
+
+def test_constant_targets_keep_the_start():
+    dist = dh.DistributionHead("normal", 1).initialize(torch.full((50,), 7.0))(torch.zeros(1, 1))
+    assert dist.loc == 7
+    assert 1e-6 < dist.scale < 1
+
+
 def test_exposure_is_known_per_row():
     y, months = torch.tensor([2.0, 4.0, 12.0]), torch.tensor([1.0, 2.0, 6.0])
     head = dh.DistributionHead("poisson", 1).initialize(y, exposure=months)

@@ -82,6 +82,10 @@ def test_targets_broadcast(name):
     both = torch.stack([y, y.flip(0)])
     torch.testing.assert_close(dist.log_prob(both), torch.stack([dist.log_prob(y), dist.log_prob(y.flip(0))]))
     assert dist.log_prob(y.double()).dtype == torch.float64
+    for one in (dist[:1], dist[0]):  # and so do distributions
+        torch.testing.assert_close(one.log_prob(y), dist[:1].expand(y.shape).log_prob(y))
+    with pytest.raises(RuntimeError, match="size"):
+        dist.log_prob(y[:2])
 
 
 @pytest.mark.parametrize("name", [name for name in QUICK if not FORMS[name].is_discrete])

@@ -125,11 +125,20 @@ def from_score(log_prob: Callable) -> Callable:
         source = self._source
         if source is None or not source.is_quick or y.requires_grad or y.dtype == torch.float64:
             return log_prob(self, y)
-        if y.ndim > len(self.batch_shape):
+        if y.shape != self.batch_shape + self.event_shape and not _expands(
+            y.shape, self.batch_shape + self.event_shape
+        ):
             return log_prob(self, y)
         return source.log_prob(y)
 
     return answer
+
+
+def _expands(shape: Size, wanted: Size) -> bool:
+    """Whether a tensor of that shape can be expanded to the other."""
+    return len(shape) <= len(wanted) and all(
+        size in (1, full) for size, full in zip(reversed(shape), reversed(wanted), strict=False)
+    )
 
 
 def same_kind(affine: Callable) -> Callable:

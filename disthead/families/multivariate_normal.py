@@ -5,7 +5,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 from torch.linalg import solve_triangular
 
-from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution, positive, tensors, wide
+from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution, from_score, positive, tensors, wide
 from disthead.families.family import Family
 from disthead.families.normal import Normal
 from disthead.families.vector import Vector
@@ -85,13 +85,9 @@ class MultivariateNormal(_Gaussian):
         loc = loc.expand(torch.broadcast_shapes(loc.shape, (size,)))
         self._store((size,), loc=loc, scale_tril=scale_tril, log_diagonal=log_diagonal)
 
+    @from_score
     def log_prob(self, y: Tensor) -> Tensor:
-        source = self._source
-        if source is None or not source.is_quick or y.requires_grad or y.dtype == torch.float64:
-            return super().log_prob(y)
-        if torch.broadcast_shapes(y.shape[:-1], self.batch_shape) != self.batch_shape:
-            return super().log_prob(y)
-        return source.log_prob(y)
+        return super().log_prob(y)
 
     @staticmethod
     def score(y: Tensor, loc: Tensor, triangle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
