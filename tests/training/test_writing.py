@@ -1,7 +1,11 @@
 """Predictions of files larger than memory, and the model as a function that other processes run."""
 
 import errno
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as arrow
@@ -125,3 +129,49 @@ def test_the_command_line_writes_into_a_folder_and_several_processes_share_it(
         assert main([*command, "--trainer.accelerator=cpu"]) == 0
         assert "3 parts written" in capsys.readouterr().out
     close(pd.read_parquet(tmp_path / "out"), Predictor(checkpoint)(frame))
+
+
+def test_row_groups_without_rows_have_no_part_and_are_not_looked_at_again(checkpoint, files, frame, tmp_path):
+    schema = parquet.read_schema(files / "0.parquet")
+    with parquet.ParquetWriter(files / "0.parquet", schema) as writer:
+        for rows in (frame[:30], frame[:0], frame[30:100]):
+            writer.write_table(arrow.Table.from_pandas(rows, schema, preserve_index=False))
+    assert parquet.ParquetFile(files / "0.parquet").num_row_groups == 3
+    assert predict_files(checkpoint, files, tmp_path / "out") == 5
+    assert predict_files(checkpoint, files, tmp_path / "out") == 0
+    close(pd.read_parquet(tmp_path / "out"), Predictor(checkpoint)(frame))
+
+
+def test_rows_that_are_nearly_the_same_are_predicted_all_the_same(checkpoint, frame):
+    """Whether a column varies too little is a question to the training rows, not to the rows of a batch."""
+    near = pd.concat([frame[:1]] * 2, ignore_index=True).assign(z=[1e6, 1e6 + 0.1])
+    assert len(Predictor(checkpoint)(near)["mean"]) == 2
+
+
+DYING = """
+import os, sys
+import pyarrow.parquet as parquet
+from disthead.training.writing import predict_files
+write, calls = parquet.ParquetWriter.write_table, []
+def dies(self, table):
+    calls.append(table)
+    write(self, table)
+    if len(calls) == 5:
+        os._exit(9)
+parquet.ParquetWriter.write_table = dies
+predict_files(*sys.argv[1:], batch_size=25)
+"""
+
+
+def test_a_process_that_dies_leaves_whole_parts_and_the_next_run_goes_on(checkpoint, files, frame, tmp_path):
+    """In the third row group, whose part has no name yet."""
+    script = tmp_path / "dies.py"
+    script.write_text(DYING)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(script), checkpoint, str(files), str(tmp_path / "out")]
+    assert subprocess.run(command, cwd=tmp_path, env=environment, timeout=100).returncode == 9
+    assert len(list((tmp_path / "out").glob(".part*"))) == 1
+    assert len(pd.read_parquet(tmp_path / "out")) == 80
+    assert predict_files(checkpoint, files, tmp_path / "out") == 4
+    close(pd.read_parquet(tmp_path / "out"), Predictor(checkpoint)(frame))
+    assert not list((tmp_path / "out").glob(".part*"))
