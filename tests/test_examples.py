@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import torch
 
-from examples import demo, image_head, own_backbone, pyro_model
+from examples import demo, ensemble, image_head, own_backbone, pyro_model
 
 
 def test_own_backbone_learns_the_spread(capsys):
@@ -20,6 +20,16 @@ def test_image_head_gives_a_distribution_per_pixel():
 
 def test_pyro_model_scores_what_it_sampled():
     assert bool(pyro_model.main().isfinite().all())
+
+
+def test_members_disagree_where_there_are_no_data(tmp_path, capsys):
+    dist = ensemble.main(["--out", str(tmp_path / "ensemble.png"), "--max-steps", "600"])
+    place = torch.linspace(-1, 10, 221)
+    among = ((place > 0.5) & (place < 1.5)) | ((place > 5.5) & (place < 7.5))
+    for nowhere in ((place > 3) & (place < 4), place > 9.5):
+        assert dist.epistemic[nowhere].min() > 4 * dist.epistemic[among].mean()
+    assert "in the gap" in capsys.readouterr().out
+    assert (tmp_path / "ensemble.png").stat().st_size > 20_000
 
 
 def test_demo_leaves_metrics_predictions_and_a_picture(tmp_path, capsys):

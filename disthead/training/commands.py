@@ -48,6 +48,8 @@ def run(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         for message, category in _NOISE:
             warnings.filterwarnings("ignore", message, category)
+        if command in _PART:  # callbacks of training have nothing to do any more
+            warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks", UserWarning)
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch\.cli")
         logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
         logger.addFilter(_is_no_tip)
