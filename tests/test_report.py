@@ -245,6 +245,17 @@ def test_errors_say_what_is_wrong():
         evaluate(dist, torch.zeros(3), features={"x": torch.zeros(2)})
 
 
+def test_log_scores_of_grades_carry_a_warning(true):
+    grades = Y.round().clamp(-2, 5)
+    found = evaluate(TRUE, grades)
+    [sentence] = [verdict.sentence for verdict in found.verdicts if verdict.aspect == "repeated values"]
+    assert "only 8 different values" in sentence
+    assert "categorical" in sentence
+    assert not any(verdict.aspect == "repeated values" for verdict in true.verdicts)
+    counts = evaluate(family("poisson")(rate=torch.full((200,), 3.0)), torch.arange(200) % 7)
+    assert not any(verdict.aspect == "repeated values" for verdict in counts.verdicts)
+
+
 def test_impossible_outcomes_are_a_clear_fault():
     dist = family("exponential")(rate=torch.ones(100))
     y = torch.full((100,), 0.5)

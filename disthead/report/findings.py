@@ -130,6 +130,10 @@ class Output:
                 difference = found.scores[f"{label} minus that of {baseline_name}"] = self._score(label, paired)
                 share = float(self.skills[label].compute()) if label in self.skills else None
                 found.verdicts.append(verdicts.comparison(_lower(label), difference, share, baseline_name))
+        if self.kind == "number":
+            for message in diagnostics.check_continuous_target(y).messages:
+                sentence = f"Log scores of densities say little about this target: {message}"
+                found.verdicts.append(Verdict("repeated values", "note", sentence))
         nll = found.scores.get(LOG_SCORE)
         if nll and not nll.value < torch.inf:
             sentence = "Outcomes occurred that the model holds to be impossible: its log score is infinite."
