@@ -297,7 +297,7 @@ class TabularDataModule(lightning.LightningDataModule):
             raise DataError(
                 f"{rows} {unit} are too few for this split: {train} for training ({least} or more are needed), "
                 f"{sizes['val']} for validation, {sizes['test']} for test. Change val_size and test_size, or "
-                + ("give val_path and test_path." if streams else "add rows.")
+                + ("give val_path and test_path, or write smaller row groups." if streams else "add rows.")
             )
         order = torch.randperm(rows, generator=torch.Generator().manual_seed(self.hparams.split_seed))
         test, val, train_rows = order.split([sizes["test"], sizes["val"], train])

@@ -270,10 +270,10 @@ class Stops(Callback):
             self.function()
 
 
-def train(trainer, folder, *, callbacks=(), ckpt_path=None):
+def train(trainer, folder, *, callbacks=(), ckpt_path=None, batch_size=50):
     torch.manual_seed(0)
     module = DistributionModule(**SMALL, dropout=0.2)
-    data = TabularDataModule(folder, target="y", batch_size=50, buffer_size=400, val_size=0.1, test_size=0)
+    data = TabularDataModule(folder, target="y", batch_size=batch_size, buffer_size=400, val_size=0.1, test_size=0)
     options = {"callbacks": list(callbacks)} if callbacks else {}
     trainer(3, **options).fit(module, data, ckpt_path=ckpt_path)
     return module
@@ -297,6 +297,32 @@ def test_a_corrupt_row_group_is_named_and_training_goes_on_once_it_is_repaired(l
         file.write_bytes(contents)
     [path] = (tmp_path / "saved").glob("*.ckpt")
     again = train(trainer, folder, ckpt_path=path)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks")
+@pytest.mark.parametrize("part", [0.45, 0.6, 0.7, 0.95])
+def test_after_several_steps_at_once_training_goes_on_as_well(line, trainer, tmp_path, reads, part):
+    folder = write(line, tmp_path / "rows", 700, 150)
+    whole = train(trainer, folder, batch_size=10)
+    last = round(part * len(reads))  # the first third is columns and statistics
+    reads.clear()
+
+    def breaks(group, *rest):
+        if len(reads) == last:
+            raise DataError(f"{group} is gone")
+        return read(group, *rest)
+
+    saved, read = ModelCheckpoint(dirpath=tmp_path / "saved", filename="cut", save_on_exception=True), stream.read_rows
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "read_rows", breaks)
+        with pytest.raises(DataError, match="is gone"):
+            train(trainer, folder, callbacks=[saved], batch_size=10)
+    [path] = (tmp_path / "saved").glob("*.ckpt")
+    steps = torch.load(path, weights_only=True)["global_step"]
+    assert steps % 275 in (64, 128, 192, 256)  # in the middle of an epoch of 275, which come 64 at once
+    again = train(trainer, folder, ckpt_path=path, batch_size=10)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0, msg=name)
 
