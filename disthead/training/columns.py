@@ -145,9 +145,9 @@ class Columns:
             names += [name] if categories is None else [f"{name}={category}" for category in categories]
         return names
 
-    def used(self, with_target: bool = True) -> list[str]:
+    def used(self, needs_target: bool = True) -> list[str]:
         """The columns that `encode` reads."""
-        needed = [*self.target, *([self.weight] if self.weight else [])] if with_target else []
+        needed = [*self.target, *([self.weight] if self.weight else [])] if needs_target else []
         return list(dict.fromkeys([*self.features, *self.known.values(), *needed]))
 
     def encode(self, frame: "DataFrame", needs_target: bool = True) -> Encoded:

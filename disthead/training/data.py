@@ -1,6 +1,6 @@
 """`TabularDataModule`: a table in, batches for training, validation, test and prediction out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,16 +14,17 @@ from disthead.training.batches import Batches
 from disthead.training.columns import Columns, Encoded
 from disthead.training.datasets import load_dataset
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
-from disthead.training.stream import StreamedBatches, check_varies, scan_columns, summarise
+from disthead.training.scan import check_varies, scan_columns, summarise
+from disthead.training.split import PARTS, split_at_random, split_by_column
+from disthead.training.stream import StreamedBatches
 from disthead.training.summary import Part, Summary
 from disthead.training.table import DataError, read_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["TabularDataModule"]
+__all__ = ["PARTS", "TabularDataModule"]
 
-PARTS = ("train", "val", "test", "predict")
 _MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
 
 
@@ -161,7 +162,7 @@ class TabularDataModule(lightning.LightningDataModule):
         """
         source = self._source(name)
         if source != "main" or name == "predict":
-            return self._groups(source)
+            return self._groups(source, needs_target=name != "predict")
         return [self._groups(source)[k] for k in self._split_of(name).tolist()]
 
     def frame(self, name: str) -> "DataFrame":
@@ -250,11 +251,11 @@ class TabularDataModule(lightning.LightningDataModule):
             raise DataError(f"there are no rows for {name}: raise {name}_size, or give {name}_path.")
         return self._split[name]
 
-    def _groups(self, source: str) -> list[RowGroup]:
+    def _groups(self, source: str, needs_target: bool = True) -> list[RowGroup]:
         if source not in self._row_groups:
             names, given = None, self.hparams
             if self.columns is not None:
-                names = self.columns.used(with_target=source != "predict")
+                names = self.columns.used(needs_target)
             elif given.features:
                 known, weight = (given.known or {}).values(), [given.weight] if given.weight else []
                 names = list(dict.fromkeys([*given.features, *self.target, *known, *weight]))
@@ -282,51 +283,16 @@ class TabularDataModule(lightning.LightningDataModule):
 
     def _split_rows(self) -> dict[str, Tensor]:
         """Numbers of the rows of each part; of a stream, numbers of its row groups."""
-        streams = self.streams("train")
-        if self.hparams.split_column is not None:
-            if streams:
+        if self.streams("train"):
+            if self.hparams.split_column is not None:
                 raise DataError("a stream has no split_column: give val_path and test_path, or val_size and test_size.")
-            return _split_by_column(self._frame("main"), self.hparams.split_column)
-        rows, unit = (len(self._groups("main")), "row groups") if streams else (len(self._frame("main")), "rows")
-        sizes = {
-            name: 0 if self._sources[name] is not None else _size(f"{name}_size", self.hparams[f"{name}_size"], rows)
-            for name in ("test", "val")
-        }
-        train, least = rows - sizes["test"] - sizes["val"], 1 if streams else 2
-        if train < least or any(size == 0 and wanted for size, wanted in self._wanted(sizes)):
-            raise DataError(
-                f"{rows} {unit} are too few for this split: {train} for training ({least} or more are needed), "
-                f"{sizes['val']} for validation, {sizes['test']} for test. Change val_size and test_size, or "
-                + ("give val_path and test_path, or write smaller row groups." if streams else "add rows.")
-            )
-        order = torch.randperm(rows, generator=torch.Generator().manual_seed(self.hparams.split_seed))
-        test, val, train_rows = order.split([sizes["test"], sizes["val"], train])
-        return {"train": train_rows.sort().values, "val": val.sort().values, "test": test.sort().values}
-
-    def _wanted(self, sizes: Mapping[str, int]) -> Sequence[tuple[int, bool]]:
-        return [
-            (size, self._sources[name] is None and self.hparams[f"{name}_size"] > 0) for name, size in sizes.items()
-        ]
-
-
-def _size(name: str, size: float | int, rows: int) -> int:
-    if size < 0 or (size >= 1 and size != int(size)):
-        raise ValueError(f"{name} must be a part of the rows, such as 0.2, or their number, such as 100, got {size}.")
-    return int(size) if size >= 1 else round(size * rows)
-
-
-def _split_by_column(frame: "DataFrame", name: str) -> dict[str, Tensor]:
-    values = pick("column", name, {column: frame[column] for column in frame.columns}).astype(str).to_numpy()
-    unknown = ~np.isin(values, PARTS[:3])
-    if unknown.any():
-        row = int(np.argmax(unknown))
-        raise DataError(f"the split column {name!r} must hold train, val or test, got {values[row]!r} at row {row}.")
-    split = {part: torch.from_numpy(np.flatnonzero(values == part)) for part in PARTS[:3]}
-    if len(split["train"]) < 2:
-        raise DataError(
-            f"the split column {name!r} leaves {len(split['train'])} rows for training, 2 or more are needed."
-        )
-    return split
+            count, unit = len(self._groups("main")), "row groups"
+        elif self.hparams.split_column is not None:
+            return split_by_column(self._frame("main"), self.hparams.split_column)
+        else:
+            count, unit = len(self._frame("main")), "rows"
+        shares = {name: 0 if self._sources[name] is not None else self.hparams[f"{name}_size"] for name in PARTS[1:3]}
+        return split_at_random(count, unit, shares, self.hparams.split_seed)
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,9 @@ from disthead.training.table import DataError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["RowGroup", "find_files", "find_row_groups", "is_folder_or_pattern", "located", "read_rows"]
+__all__ = ["PIECE", "RowGroup", "find_files", "find_row_groups", "is_folder_or_pattern", "located", "read_rows"]
+
+PIECE = 65_536  # rows that are decoded at once
 
 
 class RowGroup(NamedTuple):

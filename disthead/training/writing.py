@@ -55,7 +55,7 @@ def predict_files(
             f"rank={rank}, world_size={world_size}."
         )
     predictor, files, folder = Predictor(checkpoint, device=device, **options), find_files(path), Path(out)
-    groups = find_row_groups(files, predictor.columns.used(with_target=False))
+    groups = find_row_groups(files, predictor.columns.used(needs_target=False))
     folder.mkdir(parents=True, exist_ok=True)
     _check_same_run(folder, predictor, files, rank)
     written = 0
@@ -94,7 +94,7 @@ def _write(predictor: Predictor, group: RowGroup, part: Path, batch_size: int) -
 
     unfinished, writer = part.with_name(f".{part.name}.unfinished"), None
     try:
-        for start, rows in read_rows(group, predictor.columns.used(with_target=False), batch_size):
+        for start, rows in read_rows(group, predictor.columns.used(needs_target=False), batch_size):
             with located(group, start):
                 table = arrow.table(predictor(rows))
             writer = writer or parquet.ParquetWriter(unfinished, table.schema)
