@@ -10,7 +10,7 @@ from disthead.training.columns import Encoded
 
 __all__ = ["ROWS_AT_ONCE", "Batch", "Batches", "Steps", "weight_of"]
 
-ROWS_AT_ONCE = 1 << 16  # of several batches at once: the copy of their rows stays small
+ROWS_AT_ONCE = 1 << 14  # of several batches at once: the copy of their rows stays in a core's cache
 
 
 class Batch(NamedTuple):
@@ -129,12 +129,12 @@ class Batches:
 
     def _rows(self, rows: Tensor) -> dict[str, Any]:
         table = self.table
-        known = {name: values[rows] for name, values in table.known.items()}
-        batch: dict[str, Any] = {"features": table.features[rows], "rows": rows, "known": known}
+        known = {name: values.index_select(0, rows) for name, values in table.known.items()}
+        batch: dict[str, Any] = {"features": table.features.index_select(0, rows), "rows": rows, "known": known}
         for name in ("y", "weight"):
             values = getattr(table, name)
             if values is not None:
-                batch[name] = values[rows]
+                batch[name] = values.index_select(0, rows)  # several times as fast as values[rows]
         return batch
 
 
