@@ -48,8 +48,8 @@ class Link:
         log: raw outputs -> log(values), for positive values.
         logits: raw outputs -> log(p / (1 - p)) for probabilities, unnormalised log-probabilities for softmax.
         raw_shape: shape of a parameter -> shape of the raw outputs that it takes.
-        quick: raw outputs -> the value, of positive ones with logarithm and slope, of probabilities their logits; where
-            training takes one pass.
+        quick: raw outputs -> the value, of positive ones with logarithm and slope, of probabilities their logits, of
+            directions their unit vectors; where training takes one pass.
 
     >>> softplus = get_link("softplus")
     >>> softplus.forward(torch.tensor(0.0)), softplus.inverse(torch.tensor(2.0).log())
@@ -127,9 +127,9 @@ class _ShiftedQuick:
     lower: float
 
     def __call__(self, values: Tensor) -> Positive:
-        value, _, slope = self.quick(values)
-        above = value + self.lower
-        return Positive(above, above.log(), slope * value / above)
+        parameter = self.quick(values)
+        above = parameter.value + self.lower
+        return Positive(above, parameter.slope * parameter.value / above)
 
 
 class _ShiftedDiagonal(_Shifted):
@@ -256,7 +256,15 @@ LINKS: dict[str, Link] = {
             logits=_probit_logits,
         ),
         Link("softmax", "exp(x_k) / sum exp(x)", constraints.simplex, _softmax, torch.log, logits=_same, quick=_same),
-        Link("direction", "atan2(x_2, x_1)", constraints.real, _angle, _unit_vector, raw_shape=_two_per_angle),
+        Link(
+            "direction",
+            "atan2(x_2, x_1)",
+            constraints.real,
+            _angle,
+            _unit_vector,
+            raw_shape=_two_per_angle,
+            quick=fast.direction,
+        ),
         Link(
             "scale_tril",
             "lower triangle, softplus on its diagonal",

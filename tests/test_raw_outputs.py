@@ -15,6 +15,8 @@ FORMS |= {
     f"{name} by mean": dh.get_family(name, parametrization="mean") for name in ("gamma", "beta", "negative_binomial")
 }
 FORMS["mixture of counts"] = dh.get_family("mixture", component="poisson", num_components=3)
+FORMS["mixture of directions"] = dh.get_family("mixture", component="von_mises", num_components=3)
+FORMS["mixture of one"] = dh.get_family("mixture", component="normal", num_components=1)
 QUICK = [name for name, family in FORMS.items() if family.quick and not family.event_dim]
 every_family = pytest.mark.parametrize("name", QUICK)
 
@@ -187,3 +189,35 @@ def test_targets_outside_the_support_have_no_probability_and_no_gradient(name):
     value = family.from_raw(raw).log_prob(y)
     assert value.isneginf().all()
     assert not torch.autograd.grad(value, raw, torch.ones_like(value))[0].any()
+
+
+@pytest.mark.parametrize("name", ["von_mises", "mixture of directions"])
+def test_a_direction_may_be_written_with_any_number_of_turns(name):
+    family, raw, y = example(name)
+    raw.requires_grad_()
+    dist = family.from_raw(raw)
+    turned = dist.log_prob(y + 4 * math.pi)
+    torch.testing.assert_close(turned, dist.log_prob(y), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient(turned, raw), gradient(dist.log_prob(y), raw), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1e-30, 1e-8, 1.0, 1e4, 1e30])
+@pytest.mark.parametrize("raw_concentration", [-30.0, 1.0, 15.0, 1e4])
+def test_a_raw_direction_of_any_length(length, raw_concentration):
+    """Short and long vectors, and concentrations far from ordinary, are computed in double precision."""
+    family, raw, y = example("von_mises")
+    raw = torch.cat([length * raw[:, :2], torch.full((7, 1), raw_concentration)], 1).requires_grad_()
+    value = family.from_raw(raw).log_prob(y)
+    exact = formula(family, raw, y)
+    torch.testing.assert_close(value.double(), exact, rtol=2e-6, atol=2e-6)
+    torch.testing.assert_close(gradient(value, raw), gradient(exact, raw), rtol=1e-4, atol=1e-5)
+
+
+def test_a_raw_direction_of_zero_is_the_angle_0_and_has_no_gradient():
+    family, y = dh.get_family("von_mises"), torch.tensor([0.3])
+    raw = torch.tensor([[0.0, 0.0, 1.0]], requires_grad=True)
+    value = family.from_raw(raw).log_prob(y)
+    torch.testing.assert_close(value, family.from_raw(torch.tensor([[1.0, 0.0, 1.0]])).log_prob(y))
+    slope = gradient(value, raw)
+    assert slope[0, :2].tolist() == [0.0, 0.0]
+    assert slope[0, 2] != 0

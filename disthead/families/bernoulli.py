@@ -3,7 +3,7 @@
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import logsigmoid
 
 from disthead.families.discrete import Discrete
 from disthead.families.distribution import from_score, tensors
@@ -47,7 +47,7 @@ class Bernoulli(Discrete):
     @staticmethod
     def score(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
         """log_prob with its derivative by the logits."""
-        return y * logits - logits.relu() - softplus(-logits.abs()), y - logits.sigmoid()
+        return y * logits - logits.relu() + logsigmoid(logits.abs()), y - logits.sigmoid()
 
     @from_score
     def log_prob(self, y: Tensor) -> Tensor:

@@ -52,9 +52,9 @@ class LogNormal(Continuous):
     def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by loc and log(scale)."""
         log_y = y.double().log()  # a small scale would magnify its rounding
-        z = (log_y - loc) / scale.value
+        z = (log_y - loc).to(loc.dtype) / scale.value
         square = z * z
-        return -0.5 * square - log_y - scale.log - HALF_LOG_TWO_PI, z / scale.value, square - 1
+        return -0.5 * square - log_y.to(loc.dtype) - scale.log - HALF_LOG_TWO_PI, z / scale.value, square - 1
 
     @from_score
     @in_double

@@ -13,7 +13,6 @@ from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution, from_s
 from disthead.families.family import Family, get_family
 from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
-from disthead.families.von_mises import VonMises
 from disthead.links import LINKS
 from disthead.special import bracketed_newton, gauss_legendre
 
@@ -29,12 +28,15 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 def mixture(logits: Tensor, components: Distribution) -> "Mixture | DiscreteMixture":
     """The mixture of `components`, of the kind that they are: a `Mixture`, a `DiscreteMixture` of counts, or a `CircularMixture`."""
+    return _kind(components.support)(logits, components)
+
+
+def _kind(support: constraints.Constraint) -> "type[Mixture] | type[DiscreteMixture]":
     from disthead.families.circular_mixture import CircularMixture
 
-    if isinstance(components, (VonMises, CircularMixture)):
-        return CircularMixture(logits, components)
-    kind = DiscreteMixture if components.support.is_discrete else Mixture
-    return kind(logits, components)
+    if getattr(support, "is_circular", False):
+        return CircularMixture
+    return DiscreteMixture if support.is_discrete else Mixture
 
 
 class _Components:
@@ -513,7 +515,7 @@ class MixtureFamily(Family):
         self.scored = self.component.scored
         self.known = self.component.known
         if self.component.quick and not self.component.shapes:
-            self.quick = DiscreteMixture if self.component.is_discrete else Mixture
+            self.quick = _kind(self.support)
 
     def make(self, logits: Tensor | None = None, probs: Tensor | None = None, **parameters: Tensor) -> Distribution:
         if (logits is None) == (probs is None):

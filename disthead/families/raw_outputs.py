@@ -13,7 +13,7 @@ from torch.distributions import constraints
 
 from disthead.families.distribution import Distribution
 from disthead.links import Link
-from disthead.special.fast import Positive
+from disthead.special.fast import Direction, Positive
 
 if TYPE_CHECKING:
     from disthead.families.family import Family
@@ -61,7 +61,8 @@ class RawOutputs:
 
     def in_double(self) -> Distribution:
         """The distribution with every link computed in double precision."""
-        if torch.is_grad_enabled() or not self.is_quick or self.family.shapes:
+        one_each = self.raw.shape[-1] == len(self.links) and not self.family.shapes
+        if torch.is_grad_enabled() or not self.is_quick or not one_each:
             return replace(self, raw=self.raw.double()).make()
         values = {}
         columns = self.raw.double().unbind(-1)
@@ -78,7 +79,7 @@ class RawOutputs:
 
     @property
     def dtype(self) -> torch.dtype:
-        return torch.promote_types(self.raw.dtype, torch.float32)
+        return torch.float64 if self.raw.dtype == torch.float64 else torch.float32
 
     @property
     def device(self) -> torch.device:
@@ -115,23 +116,29 @@ class RawOutputs:
     def log_prob(self, y: Tensor) -> Tensor:
         return _LogLikelihood.apply(self.raw, y, self)
 
-    def score(self, raw: Tensor, y: Tensor, derivatives: Tensor | None) -> Tensor:
-        """The log-likelihoods (rows,); their derivatives by the raw outputs are written to `derivatives` (rows, P)."""
-        rows = len(y)
+    def score(self, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
+        """The log-likelihoods (rows,) and, if `wanted`, their derivatives by the raw outputs (rows, P).
+
+        Derivatives lie parameter after parameter, except for a leaf of many rows, whose gradient is kept in its own order.
+        """
+        rows, width = raw.shape
         least = 1 << 9 if self.family.event_dim else 1 << 12
-        size = max(_NUMBERS // raw.shape[-1], least) if raw.device.type == "cpu" else max(rows, 1)
+        size = max(_NUMBERS // width, least) if raw.device.type == "cpu" else max(rows, 1)
         if rows <= size:
-            return self._score_piece(raw, y, slice(None), derivatives)
-        value = torch.empty(rows, dtype=self.dtype, device=raw.device)
+            value, columns = self._score_piece(raw, y, slice(None), wanted)
+            return value, None if columns is None else columns.to(raw.dtype).t()
+        value, derivatives = torch.empty(rows, dtype=self.dtype, device=raw.device), None
+        if wanted:
+            derivatives = torch.empty_like(raw) if raw.is_leaf else raw.new_empty(width, rows).t()
         for start in range(0, rows, size):
             piece = slice(start, start + size)
-            value[piece] = self._score_piece(
-                raw[piece], y[piece], piece, None if derivatives is None else derivatives[piece]
-            )
-        return value
+            value[piece], columns = self._score_piece(raw[piece], y[piece], piece, wanted)
+            if derivatives is not None and columns is not None:
+                _copy(columns, derivatives[piece].t())
+        return value, derivatives
 
-    def _score_piece(self, raw: Tensor, y: Tensor, piece: slice, derivatives: Tensor | None) -> Tensor:
-        """The same for rows that fit into the cache."""
+    def _score_piece(self, raw: Tensor, y: Tensor, piece: slice, wanted: bool) -> tuple[Tensor, Tensor | None]:
+        """The same for rows that fit into the cache, the derivatives (P, rows)."""
         outside = self._outside(y)
         target, parameters = self._single(raw, y, piece) if outside is None else (None, [])
         if target is None:
@@ -139,13 +146,13 @@ class RawOutputs:
         if outside is not None:
             target = target.masked_fill(outside, 1.0 if self.family.is_discrete else 0.5)
         value, *slopes = self.family.score(target, *parameters)
-        if derivatives is not None:
-            self._write(slopes, parameters, outside, derivatives)
+        columns = _by_raw(slopes, parameters) if wanted else None
         if self.unit is not None:
             value = value - self._of_rows(self.unit[1], piece).log()
         if outside is not None:
             value = value.masked_fill(outside, -torch.inf)
-        return value.to(self.dtype)
+            columns = None if columns is None else columns.masked_fill(outside, 0.0)
+        return value.to(self.dtype), columns
 
     def _outside(self, y: Tensor) -> Tensor | None:
         """Which targets have no likelihood; None where a look, for which no device has to be waited, says that all have."""
@@ -167,6 +174,8 @@ class RawOutputs:
         for (name, link), parameter in zip(self.links.items(), parameters, strict=True):
             if isinstance(parameter, Positive):
                 ordinary = _lies_within(parameter.value, 1e-6, 16.0)
+            elif isinstance(parameter, Direction):
+                ordinary = _lies_within(parameter.length, 1e-6, 1e6)
             else:
                 largest = 15.0 if _are_logits(name, link) else 1e6
                 ordinary = _lies_within(parameter, -largest, largest)
@@ -174,29 +183,15 @@ class RawOutputs:
                 return None, []
         return (target if _lies_within(target, -1e6, 1e6) else None), parameters
 
-    def _write(self, slopes: list[Tensor], parameters: list[Any], outside: Tensor | None, derivatives: Tensor) -> None:
-        if self.family.event_dim:
-            derivatives.t().copy_(torch.cat(slopes))
-            return
-        columns = iter(derivatives.unbind(-1))
-        for slope, parameter in zip(slopes, parameters, strict=True):
-            if isinstance(parameter, Positive):
-                slope = slope * parameter.slope
-            if outside is not None:
-                slope = slope.masked_fill(outside, 0.0)
-            for row in slope if slope.ndim > 1 else (slope,):
-                next(columns).copy_(row)
-
     def _parameters(self, raw: Tensor, dtype: torch.dtype) -> list[Any]:
-        """The parameters of the rows `raw` (n, P) by the links' quick way: (n,) each, or (K, n) of K components."""
-        sizes = [math.prod(self.family.raw_shape(name, link)) for name, link in self.links.items()]
-        if self.family.event_dim:
-            parts = list(raw.t().to(dtype).contiguous().split(sizes))
+        """The parameters of the rows `raw` (n, P) by the links' quick way, whose rows come last: (n,) each, or (K, n)."""
+        shapes = [self.family.raw_shape(name, link) for name, link in self.links.items()]
+        columns = _transposed(raw, dtype)
+        if any(shapes):
+            parts = columns.split([math.prod(shape) for shape in shapes])
+            parts = [part.view(*shape, -1) for part, shape in zip(parts, shapes, strict=True)]
         else:
-            parts = [column.to(dtype).contiguous() for column in raw.unbind(-1)]
-            if len(parts) > len(sizes):
-                columns = iter(parts)
-                parts = [torch.stack([next(columns) for _ in range(size)]) for size in sizes]
+            parts = columns.unbind()
         return [_quick(link)(part) for link, part in zip(self.links.values(), parts, strict=True)]
 
     def _standardised(self, y: Tensor, piece: slice) -> Tensor:
@@ -210,6 +205,47 @@ class RawOutputs:
         return part if part.ndim == 0 else part.expand(self.raw.shape[:-1]).reshape(-1)[piece]
 
 
+def _by_raw(slopes: list[Tensor], parameters: list[Any]) -> Tensor:
+    """The derivatives by the raw outputs, one after the other (P, n), from those by the parameters."""
+    parts = [
+        slope if isinstance(parameter, Tensor) else parameter.by_raw(slope)
+        for slope, parameter in zip(slopes, parameters, strict=True)
+    ]
+    if all(part.ndim == 1 for part in parts):
+        return torch.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0)
+    return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
+
+
+def _transposed(raw: Tensor, dtype: torch.dtype) -> Tensor:
+    """Raw outputs (n, P) as contiguous columns (P, n)."""
+    columns = raw.to(dtype).t()
+    if columns.is_contiguous() or not _is_quick_in_numpy(columns):
+        return columns.contiguous()
+    return torch.from_numpy(np.ascontiguousarray(columns.numpy()))
+
+
+def _copy(source: Tensor, target: Tensor) -> None:
+    """target = source, a transpose."""
+    if _is_quick_in_numpy(target):
+        np.copyto(target.numpy(), source.numpy(), casting="same_kind")
+    else:
+        target.copy_(source)
+
+
+def _is_quick_in_numpy(values: Tensor) -> bool:
+    """Between rows and columns of many numbers NumPy's loops are several times as quick as torch's."""
+    return values.device.type == "cpu" and values.numel() > 1 << 13 and values.dtype in (torch.float32, torch.float64)
+
+
+def _weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
+    """Each row of the derivatives (..., P) times its incoming gradient (...), in place."""
+    if gradient.device.type == "cpu" and gradient.numel() > _NUMBERS and derivatives.shape[-1] > 1:
+        least, largest = gradient.aminmax()
+        if (least == largest).item():  # as that of a mean: rows need not be told apart
+            return derivatives.mul_(least)
+    return derivatives.mul_(gradient.unsqueeze(-1))
+
+
 def _quick(link: Link) -> Callable[[Tensor], Any]:
     assert link.quick is not None
     return link.quick
@@ -220,19 +256,27 @@ def _are_logits(name: str, link: Link) -> bool:
     return name == "logits" or link.codomain is constraints.unit_interval
 
 
+def _ends(values: Tensor) -> tuple[float, float]:
+    """The least and the largest, both nan where one of them is; of no values 0."""
+    if values.numel() == 0:
+        return 0.0, 0.0
+    least, largest = values.aminmax()
+    return least.item(), largest.item()
+
+
 def _lies_within(values: Tensor, lower: float, upper: float) -> bool:
-    array = values.numpy()
-    return array.size == 0 or (bool(array.min() >= lower) and bool(array.max() <= upper))
+    least, largest = _ends(values)
+    return lower <= least and largest <= upper
 
 
 def _is_inside(constraint: constraints.Constraint, y: Tensor) -> bool:
     """Whether all of them are: the ends tell, of an interval."""
-    array = (y.float() if y.dtype == torch.bfloat16 else y).numpy()
-    if array.size == 0:
-        return True
-    if constraint.is_discrete and y.is_floating_point() and not (array == np.floor(array)).all():
-        return False
-    return bool(constraint.check(torch.tensor([array.min(), array.max()])).all().numpy())
+    if constraint.is_discrete and y.is_floating_point():
+        array = (y.float() if y.dtype == torch.bfloat16 else y).numpy()
+        if not (array == np.floor(array)).all():
+            return False
+    least, largest = _ends(y)
+    return bool(constraint.check(least) and constraint.check(largest))
 
 
 class _LogLikelihood(torch.autograd.Function):
@@ -254,26 +298,15 @@ class _LogLikelihood(torch.autograd.Function):
         derivatives, ctx.derivatives = ctx.derivatives, None
         if derivatives is None:  # a second time: its memory was used for the first answer
             derivatives = _scored(raw, y, ctx.source, True)[1]
-        if ctx.source.family.event_dim:
-            return derivatives.mul_(gradient.unsqueeze(-1)), None, None
-        for column in derivatives.unbind(-1):
-            column.mul_(gradient)
-        return derivatives, None, None
+        return _weighted(derivatives, gradient), None, None
 
 
-def _scored(raw: Tensor, y: Tensor, source: RawOutputs, with_derivatives: bool) -> tuple[Tensor, Tensor | None]:
-    """The log-likelihoods (...) and their derivatives (..., P).
-
-    Derivatives lie parameter after parameter, except for a leaf, whose gradient is kept in the leaf's own order.
-    """
-    batch, width = raw.shape[:-1], raw.shape[-1]
-    flat = raw if raw.ndim == 2 else raw.reshape(-1, width)
+def _scored(raw: Tensor, y: Tensor, source: RawOutputs, wanted: bool) -> tuple[Tensor, Tensor | None]:
+    """The log-likelihoods (...) and their derivatives (..., P)."""
+    batch = raw.shape[:-1]
     event = source.family.event_shape
     targets = y if y.shape == batch and y.ndim == 1 else y.expand(batch + event).reshape(-1, *event)
-    derivatives = None
-    if with_derivatives:
-        derivatives = torch.empty_like(flat) if raw.is_leaf else flat.new_empty(width, len(flat)).t()
-    value = source.score(flat, targets, derivatives)
     if raw.ndim == 2:
-        return value, derivatives
+        return source.score(raw, targets, wanted)
+    value, derivatives = source.score(raw.reshape(-1, raw.shape[-1]), targets, wanted)
     return value.reshape(batch), None if derivatives is None else derivatives.reshape(raw.shape)

@@ -8,7 +8,7 @@ from torch.distributions import constraints, register_kl
 
 from disthead.errors import TargetError, locate
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import positive, tensors
+from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
@@ -21,6 +21,7 @@ from disthead.special import (
     von_mises_log_normalizer,
     von_mises_mean_distance,
 )
+from disthead.special.fast import Direction, Positive, von_mises_terms
 
 __all__ = ["VonMises", "VonMisesFamily"]
 
@@ -37,7 +38,7 @@ class _Directions(constraints.Constraint):
     lower_bound, upper_bound = -math.pi, math.pi
 
     def check(self, value: Tensor) -> Tensor:
-        return value.abs() <= _PI_ROUNDED
+        return abs(value) <= _PI_ROUNDED
 
 
 class VonMises(Continuous):
@@ -67,6 +68,15 @@ class VonMises(Continuous):
         concentration, log_concentration = positive(concentration, log_concentration)
         self._store(loc=loc, concentration=concentration, log_concentration=log_concentration)
 
+    @staticmethod
+    def score(y: Tensor, loc: Direction, concentration: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by loc and log(concentration)."""
+        cosine, sine, k = y.cos(), y.sin(), concentration.value
+        fall = 0.5 * ((cosine - loc.cosine).square() + (sine - loc.sine).square())  # 1 - cos(y - loc) by the chord
+        normalizer, complement = von_mises_terms(k)
+        return -k * fall - normalizer, k * (sine * loc.cosine - cosine * loc.sine), k * (complement - fall)
+
+    @from_score
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         k = self.concentration
@@ -211,6 +221,8 @@ class VonMisesFamily(Family):
     name = "von_mises"
     parameters = {"loc": LINKS["direction"], "concentration": LINKS["softplus"]}
     support = _Directions()
+    scored = constraints.real  # angles beyond pi are directions too
+    quick = VonMises
     data_type = "univariate, continuous, circular"
     domain = "-pi < y <= pi, radians"
     use = "direction"

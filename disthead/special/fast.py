@@ -6,6 +6,7 @@ The rational functions were fitted to mpmath at 40 digits by iterated linear lea
 `tests/special/test_fast.py` holds them to it.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,39 +14,88 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus as torch_softplus
 
-__all__ = ["Positive", "digamma_remainder", "exponential", "gamma_half_step", "gamma_remainder", "softplus"]
+__all__ = [
+    "Direction",
+    "Positive",
+    "digamma_remainder",
+    "direction",
+    "exponential",
+    "gamma_half_step",
+    "gamma_remainder",
+    "softplus",
+    "von_mises_terms",
+]
 
 
-class Positive(NamedTuple):
-    """A positive parameter, its logarithm, and the derivative of that logarithm by the raw output."""
+class Positive:
+    """A positive parameter, its logarithm, and the derivative of that logarithm by the raw output.
 
-    value: Tensor
-    log: Tensor
-    slope: "Tensor | float"
+    Args:
+        value: the parameter.
+        slope: the derivative of its logarithm.
+        log: the logarithm, where it is known; otherwise it is taken when it is asked for, which not every formula does.
+    """
+
+    def __init__(self, value: Tensor, slope: "Tensor | float", log: Tensor | None = None):
+        self.value, self.slope, self._log = value, slope, log
+
+    @property
+    def log(self) -> Tensor:
+        if self._log is None:
+            self._log = self.value.log()
+        return self._log
+
+    def by_raw(self, slope: Tensor) -> Tensor:
+        """The derivative by the raw output, from that by the logarithm."""
+        return slope * self.slope
 
     def over(self, other: "Positive") -> "Positive":
         """The ratio of two parameters; derivatives are by either of them, not by the ratio."""
-        return Positive(self.value / other.value, self.log - other.log, 0.0)
+        return Positive(self.value / other.value, 0.0, self.log - other.log)
 
     def times(self, share: Tensor) -> "Positive":
         """The product with positive numbers."""
-        value = self.value * share
-        return Positive(value, value.log(), 0.0)
+        return Positive(self.value * share, 0.0)
+
+
+class Direction(NamedTuple):
+    """A direction by its unit vector, which does not round as an angle does, and the length of the raw vector."""
+
+    cosine: Tensor
+    sine: Tensor
+    length: Tensor
+
+    def by_raw(self, slope: Tensor) -> Tensor:
+        """The derivatives by the raw vector (..., 2, n), from that by the angle (..., n)."""
+        turn = slope / self.length
+        return torch.stack([-self.sine * turn, self.cosine * turn], -2)
 
 
 def softplus(raw: Tensor) -> Positive:
     """log(1 + exp(raw)), for any raw: the value bounded below by exp(-700), the logarithm not."""
     if raw.dtype == torch.float32:
         value = torch_softplus(raw)
-        return Positive(value, value.log(), raw.sigmoid() / value)
+        return Positive(value, raw.sigmoid() / value)
     bounded = raw.clamp(min=-700.0)
     value = torch_softplus(bounded, threshold=40.0)
-    return Positive(value, torch.minimum(value.log(), raw), bounded.sigmoid() / value)
+    return Positive(value, bounded.sigmoid() / value, torch.minimum(value.log(), raw))
 
 
 def exponential(raw: Tensor) -> Positive:
     """exp(raw), the value bounded to what double precision holds, the logarithm not."""
-    return Positive(raw.clamp(-700.0, 700.0).exp(), raw, 1.0)
+    return Positive(raw.clamp(-700.0, 700.0).exp(), 1.0, raw)
+
+
+def direction(raw: Tensor) -> Direction:
+    """The direction of a vector (..., 2, n); of a zero vector the angle 0, as atan2 has it, without a derivative."""
+    x, y = raw.unbind(-2)
+    if raw.dtype == torch.float32:
+        length = (x * x + y * y).sqrt()
+        return Direction(x / length, y / length, length)
+    length = torch.hypot(x, y)
+    nowhere = length == 0
+    length = length.masked_fill(nowhere, torch.inf)
+    return Direction((x / length).masked_fill(nowhere, 1.0), y / length, length)
 
 
 def gamma_remainder(x: Tensor) -> Tensor:
@@ -69,6 +119,23 @@ def gamma_half_step(x: Tensor) -> tuple[Tensor, Tensor]:
     bottom, bottom_slope = _polynomial(x, denominator)
     more = top / bottom
     return x + 0.25 + more, 1 + (top_slope - more * bottom_slope) / bottom
+
+
+def von_mises_terms(k: Tensor) -> tuple[Tensor, Tensor]:
+    """log(2 pi I0(k)) - k and 1 - I1(k) / I0(k) for k >= 0: the normaliser of a von Mises density and minus its derivative.
+
+    log I0(k) - s + log(s) / 2 is smooth in 1 / s for s = sqrt(k^2 + 2.4^2), down to k = 0 and up to infinity, since the zeros
+    of I0 lie on the imaginary axis beyond 2.4 i.
+    """
+    s = (k * k + _BESSEL_BRANCH**2).sqrt()
+    x = _BESSEL_BRANCH / s
+    numerator, denominator = _BESSEL if k.dtype == torch.float64 else _BESSEL_SINGLE
+    top, top_slope = _polynomial(x, numerator)
+    bottom, bottom_slope = _polynomial(x, denominator)
+    smooth = top / bottom
+    slope = (top_slope - smooth * bottom_slope) / bottom
+    excess = _BESSEL_BRANCH**2 / (s + k)  # s - k
+    return smooth + excess - 0.5 * s.log() + math.log(2 * math.pi), (excess + k / s * (0.5 + x * slope)) / s
 
 
 # Numerator and denominator, from the highest power down.
@@ -119,6 +186,52 @@ _HALF_STEP = (
 _HALF_STEP_SINGLE = (
     [0.03736131382300594, 0.09008998188527516, 0.06830988618379068],
     [1.194681403583262, 3.1905798459804005, 3.03833646462278, 1.0],
+)  # 4e-8
+_BESSEL_BRANCH = 2.4
+_BESSEL = (
+    [
+        -2.4723322741655185,
+        -280.63935868744295,
+        -34.89720971770243,
+        -307.72606043096124,
+        -29.433476871028823,
+        -73.01140109973744,
+        -48.671327127015985,
+        16.107190329941982,
+        -16.87669309547837,
+        3.553481907313125,
+        -0.91893853320559,
+    ],
+    [
+        38.5842611656543,
+        153.0007052494803,
+        -3.3141246585402713,
+        210.54822493059729,
+        -99.1176490463545,
+        124.8719886295706,
+        -50.55295142816297,
+        25.04021832652103,
+        -5.116118655554474,
+        1.0,
+    ],
+)  # 1e-12
+_BESSEL_SINGLE = (
+    [
+        -5.558691194581281,
+        -0.7196650005409994,
+        -4.697748569241934,
+        -1.9879542670537602,
+        0.07892852966924577,
+        -0.9189385697570361,
+    ],
+    [
+        0.6808751672963121,
+        3.2639503975865543,
+        -0.6893608445481874,
+        4.1143522973927436,
+        -1.3350563270400584,
+        1.0,
+    ],
 )  # 4e-8
 
 

@@ -49,6 +49,40 @@ def test_half_step(dtype, error):
     assert (slope.double() / by_digamma - 1).abs().max() < 30 * error
 
 
+CONCENTRATIONS = [0.0, 1e-20, 1e-6, 0.01, 0.3, 1.0, 2.4, 5.0, 9.3, 16.0, 30.0, 100.0, 1e4, 1e8]
+
+
+@pytest.mark.parametrize("dtype, error", [(torch.float32, 3e-7), (torch.float64, 5e-12)])
+def test_von_mises_terms(dtype, error):
+    k = torch.tensor(CONCENTRATIONS, dtype=dtype)
+    normalizer, complement = fast.von_mises_terms(k)
+    exact = truths(lambda x: mpmath.log(2 * mpmath.pi * mpmath.besseli(0, x)) - x, k.tolist())
+    assert ((normalizer.double() - exact).abs() / exact.abs().clamp(min=1)).max() < error
+    shortness = truths(lambda x: 1 - mpmath.besseli(1, x) / mpmath.besseli(0, x), k.tolist())
+    assert (complement.double() / shortness - 1).abs().max() < 20 * error
+
+
+@pytest.mark.parametrize("dtype, error", [(torch.float32, 5e-7), (torch.float64, 1e-15)])
+def test_direction_is_that_of_atan2(dtype, error):
+    raw = torch.tensor([[1.0, -2.0, 0.0, 1e-3, -5e3, 1e-6], [0.0, 3.0, -1.5, -1e-3, 1e3, 2e3]], dtype=dtype)
+    found = fast.direction(raw)
+    angle = torch.atan2(raw[1].double(), raw[0].double())
+    assert (found.cosine - angle.cos()).abs().max() < error
+    assert (found.sine - angle.sin()).abs().max() < error
+    leaf = raw.double().requires_grad_()
+    (slope,) = torch.autograd.grad(torch.atan2(leaf[1], leaf[0]).sum(), leaf)
+    ours = found.by_raw(torch.ones_like(angle))
+    assert ours.shape == (2, 6)
+    torch.testing.assert_close(ours, slope, rtol=10 * error, atol=10 * error)
+
+
+def test_a_logarithm_is_taken_when_it_is_asked_for():
+    parameter = fast.softplus(torch.tensor([1.0]))
+    assert parameter._log is None
+    torch.testing.assert_close(parameter.log, parameter.value.log())
+    assert parameter.log is parameter.log
+
+
 def test_softplus_in_both_precisions():
     raw = torch.linspace(-13, 15, 57)
     with mpmath.workdps(40):
