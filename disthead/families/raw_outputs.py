@@ -224,12 +224,13 @@ def _transposed(raw: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(columns.numpy()))
 
 
-def _copy(source: Tensor, target: Tensor) -> None:
-    """target = source, a transpose."""
+def _copy(columns: Tensor, target: Tensor) -> None:
+    """target = columns (P, n), where the target may be a transpose."""
     if _is_quick_in_numpy(target):
-        np.copyto(target.numpy(), source.numpy(), casting="same_kind")
+        for column, kept in zip(columns.numpy(), target.numpy(), strict=True):
+            kept[:] = column
     else:
-        target.copy_(source)
+        target.copy_(columns)
 
 
 def _is_quick_in_numpy(values: Tensor) -> bool:
