@@ -7,6 +7,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.errors import TargetError, locate
+from disthead.families import cross_entropy
 from disthead.families.bernoulli import one_of
 from disthead.families.distribution import Distribution, tensors
 from disthead.families.family import Family
@@ -76,6 +77,8 @@ class Categorical(Distribution):
         projection = self._projection
         if projection is not None and projection.is_quick and y.ndim <= len(self.batch_shape):
             return projection.log_prob(y)
+        if not self._is_soft(y) and cross_entropy.is_quick(self.logits, y):
+            return cross_entropy.log_prob(self.logits, y)
         logits = self._shifted()
         normalizer = logits.logsumexp(-1)
         if self._is_soft(y):

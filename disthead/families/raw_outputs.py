@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.families.distribution import Distribution
+from disthead.families.pieces import NUMBERS, all_inside, lies_within, transposed, weighted, write
 from disthead.links import Link
 from disthead.special.fast import Direction, Positive
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from disthead.families.family import Family
 
 __all__ = ["RawOutputs"]
-
-_NUMBERS = 1 << 17  # raw outputs worked on at once: with what is made of them they stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ class RawOutputs:
         """
         rows, width = raw.shape
         least = 1 << 9 if self.family.event_dim else 1 << 12
-        size = max(_NUMBERS // width, least) if raw.device.type == "cpu" else max(rows, 1)
+        size = max(NUMBERS // width, least) if raw.device.type == "cpu" else max(rows, 1)
         if rows <= size:
             value, columns = self._score_piece(raw, y, slice(None), wanted)
             return value, None if columns is None else columns.to(raw.dtype).t()
@@ -134,7 +132,7 @@ class RawOutputs:
             piece = slice(start, start + size)
             value[piece], columns = self._score_piece(raw[piece], y[piece], piece, wanted)
             if derivatives is not None and columns is not None:
-                _copy(columns, derivatives[piece].t())
+                write(columns, derivatives[piece].t())
         return value, derivatives
 
     def _score_piece(self, raw: Tensor, y: Tensor, piece: slice, wanted: bool) -> tuple[Tensor, Tensor | None]:
@@ -159,7 +157,7 @@ class RawOutputs:
         scored = self.family.scored or self.family.support
         if scored in (constraints.real, constraints.real_vector):
             return None
-        if y.device.type == "cpu" and _is_inside(scored, y):
+        if y.device.type == "cpu" and all_inside(scored, y):
             return None
         return ~(scored.check(y) | y.isnan())
 
@@ -173,20 +171,20 @@ class RawOutputs:
         target, parameters = self._standardised(y.float(), piece), self._parameters(raw, torch.float32)
         for (name, link), parameter in zip(self.links.items(), parameters, strict=True):
             if isinstance(parameter, Positive):
-                ordinary = _lies_within(parameter.value, 1e-6, 16.0)
+                ordinary = lies_within(parameter.value, 1e-6, 16.0)
             elif isinstance(parameter, Direction):
-                ordinary = _lies_within(parameter.length, 1e-6, 1e6)
+                ordinary = lies_within(parameter.length, 1e-6, 1e6)
             else:
                 largest = 15.0 if _are_logits(name, link) else 1e6
-                ordinary = _lies_within(parameter, -largest, largest)
+                ordinary = lies_within(parameter, -largest, largest)
             if not ordinary:
                 return None, []
-        return (target if _lies_within(target, -1e6, 1e6) else None), parameters
+        return (target if lies_within(target, -1e6, 1e6) else None), parameters
 
     def _parameters(self, raw: Tensor, dtype: torch.dtype) -> list[Any]:
         """The parameters of the rows `raw` (n, P) by the links' quick way, whose rows come last: (n,) each, or (K, n)."""
         shapes = [self.family.raw_shape(name, link) for name, link in self.links.items()]
-        columns = _transposed(raw, dtype)
+        columns = transposed(raw, dtype)
         if any(shapes):
             parts = columns.split([math.prod(shape) for shape in shapes])
             parts = [part.view(*shape, -1) for part, shape in zip(parts, shapes, strict=True)]
@@ -216,37 +214,6 @@ def _by_raw(slopes: list[Tensor], parameters: list[Any]) -> Tensor:
     return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
 
 
-def _transposed(raw: Tensor, dtype: torch.dtype) -> Tensor:
-    """Raw outputs (n, P) as contiguous columns (P, n)."""
-    columns = raw.to(dtype).t()
-    if columns.is_contiguous() or not _is_quick_in_numpy(columns):
-        return columns.contiguous()
-    return torch.from_numpy(np.ascontiguousarray(columns.numpy()))
-
-
-def _copy(columns: Tensor, target: Tensor) -> None:
-    """target = columns (P, n), where the target may be a transpose."""
-    if _is_quick_in_numpy(target):
-        for column, kept in zip(columns.numpy(), target.numpy(), strict=True):
-            kept[:] = column
-    else:
-        target.copy_(columns)
-
-
-def _is_quick_in_numpy(values: Tensor) -> bool:
-    """Between rows and columns of many numbers NumPy's loops are several times as quick as torch's."""
-    return values.device.type == "cpu" and values.numel() > 1 << 13 and values.dtype in (torch.float32, torch.float64)
-
-
-def _weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
-    """Each row of the derivatives (..., P) times its incoming gradient (...), in place."""
-    if gradient.device.type == "cpu" and gradient.numel() > _NUMBERS and derivatives.shape[-1] > 1:
-        least, largest = gradient.aminmax()
-        if (least == largest).item():  # as that of a mean: rows need not be told apart
-            return derivatives.mul_(least)
-    return derivatives.mul_(gradient.unsqueeze(-1))
-
-
 def _quick(link: Link) -> Callable[[Tensor], Any]:
     assert link.quick is not None
     return link.quick
@@ -255,29 +222,6 @@ def _quick(link: Link) -> Callable[[Tensor], Any]:
 def _are_logits(name: str, link: Link) -> bool:
     """Whether what the quick way gives are logits, of a parameter of that name or of a probability."""
     return name == "logits" or link.codomain is constraints.unit_interval
-
-
-def _ends(values: Tensor) -> tuple[float, float]:
-    """The least and the largest, both nan where one of them is; of no values 0."""
-    if values.numel() == 0:
-        return 0.0, 0.0
-    least, largest = values.aminmax()
-    return least.item(), largest.item()
-
-
-def _lies_within(values: Tensor, lower: float, upper: float) -> bool:
-    least, largest = _ends(values)
-    return lower <= least and largest <= upper
-
-
-def _is_inside(constraint: constraints.Constraint, y: Tensor) -> bool:
-    """Whether all of them are: the ends tell, of an interval."""
-    if constraint.is_discrete and y.is_floating_point():
-        array = (y.float() if y.dtype == torch.bfloat16 else y).numpy()
-        if not (array == np.floor(array)).all():
-            return False
-    least, largest = _ends(y)
-    return bool(constraint.check(least) and constraint.check(largest))
 
 
 class _LogLikelihood(torch.autograd.Function):
@@ -299,7 +243,7 @@ class _LogLikelihood(torch.autograd.Function):
         derivatives, ctx.derivatives = ctx.derivatives, None
         if derivatives is None:  # a second time: its memory was used for the first answer
             derivatives = _scored(raw, y, ctx.source, True)[1]
-        return _weighted(derivatives, gradient), None, None
+        return weighted(derivatives, gradient), None, None
 
 
 def _scored(raw: Tensor, y: Tensor, source: RawOutputs, wanted: bool) -> tuple[Tensor, Tensor | None]:

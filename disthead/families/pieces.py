@@ -1,0 +1,68 @@
+"""Pieces of rows: how much is worked on at once, rows as columns and back, and looks at numbers.
+
+With what is made of them, the `NUMBERS` of a piece stay in a core's cache. Looks are for tensors on the CPU: of any other
+device they would have to wait.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+__all__ = ["NUMBERS", "all_inside", "lies_within", "transposed", "weighted", "write"]
+
+NUMBERS = 1 << 17
+
+
+def transposed(raw: Tensor, dtype: torch.dtype) -> Tensor:
+    """Raw outputs (n, P) as contiguous columns (P, n)."""
+    columns = raw.to(dtype).t()
+    if columns.is_contiguous() or not _is_quick_in_numpy(columns):
+        return columns.contiguous()
+    return torch.from_numpy(np.ascontiguousarray(columns.numpy()))
+
+
+def write(columns: Tensor, target: Tensor) -> None:
+    """target = columns (P, n), where the target may be a transpose."""
+    if _is_quick_in_numpy(target):
+        for column, kept in zip(columns.numpy(), target.numpy(), strict=True):
+            kept[:] = column
+    else:
+        target.copy_(columns)
+
+
+def _is_quick_in_numpy(values: Tensor) -> bool:
+    """Between rows and columns of many numbers NumPy's loops are several times as quick as torch's."""
+    return values.device.type == "cpu" and values.numel() > 1 << 13 and values.dtype in (torch.float32, torch.float64)
+
+
+def weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
+    """Each row of the derivatives (..., P) times its incoming gradient (...), in place."""
+    if gradient.device.type == "cpu" and gradient.numel() > NUMBERS and derivatives.shape[-1] > 1:
+        least, largest = gradient.aminmax()
+        if (least == largest).item():  # as that of a mean: rows need not be told apart
+            return derivatives.mul_(least)
+    return derivatives.mul_(gradient.unsqueeze(-1))
+
+
+def _ends(values: Tensor) -> tuple[float, float]:
+    """The least and the largest, both nan where one of them is; of no values 0."""
+    if values.numel() == 0:
+        return 0.0, 0.0
+    least, largest = values.aminmax()
+    return least.item(), largest.item()
+
+
+def lies_within(values: Tensor, lower: float, upper: float) -> bool:
+    least, largest = _ends(values)
+    return lower <= least and largest <= upper
+
+
+def all_inside(constraint: constraints.Constraint, y: Tensor) -> bool:
+    """Whether all of them are: the ends tell, of an interval."""
+    if constraint.is_discrete and y.is_floating_point():
+        array = (y.float() if y.dtype == torch.bfloat16 else y).numpy()
+        if not (array == np.floor(array)).all():
+            return False
+    least, largest = _ends(y)
+    return bool(constraint.check(least) and constraint.check(largest))

@@ -1,0 +1,87 @@
+"""Log-probabilities of class indices in one pass: the numbers of log_softmax, in every situation that autograd knows."""
+
+import pytest
+import torch
+
+import disthead as dh
+from disthead.families import cross_entropy
+
+# few classes go along columns, many along rows; both in one piece and in several
+SIZES = [(7, 3), (30_000, 10), (9, 100), (1500, 1000)]
+every_size = pytest.mark.parametrize("rows, classes", SIZES)
+
+
+def example(rows: int, classes: int, dtype=torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(rows, classes, generator=generator, dtype=dtype)
+    return logits.requires_grad_(), torch.randint(classes, (rows,), generator=generator)
+
+
+def log_prob(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return dh.get_family("categorical", num_classes=logits.shape[-1]).from_raw(logits).log_prob(y)
+
+
+def formula(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return logits.double().log_softmax(-1).gather(-1, y.long().unsqueeze(-1)).squeeze(-1)
+
+
+def gradient(value: torch.Tensor, logits: torch.Tensor, **options) -> torch.Tensor:
+    return torch.autograd.grad(value.sum(), logits, **options)[0]
+
+
+@every_size
+@pytest.mark.parametrize("dtype, error", [(torch.float32, 2e-6), (torch.float64, 1e-13)])
+def test_values_and_gradients_are_those_of_the_formula(rows, classes, dtype, error):
+    logits, y = example(rows, classes, dtype)
+    assert cross_entropy.is_quick(logits, y)
+    value, exact = log_prob(logits, y), formula(logits, y)
+    assert value.dtype == dtype
+    torch.testing.assert_close(value.double(), exact, rtol=error, atol=error)
+    torch.testing.assert_close(gradient(value, logits), gradient(exact, logits), rtol=error, atol=error)
+
+
+@every_size
+def test_incoming_gradients_weigh_rows(rows, classes):
+    logits, y = example(rows, classes)
+    weight = torch.linspace(-1, 2, rows)
+    ours = gradient(weight * log_prob(logits, y), logits)
+    torch.testing.assert_close(ours, gradient(weight * formula(logits, y), logits), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows, classes", SIZES[::2])
+def test_backward_twice_and_differentiated_twice(rows, classes):
+    logits, y = example(rows, classes)
+    value = log_prob(logits, y)
+    first = gradient(value, logits, retain_graph=True)
+    torch.testing.assert_close(gradient(value, logits, retain_graph=True), first)
+    slope = gradient(value, logits, create_graph=True)
+    exact = gradient(formula(logits, y), logits, create_graph=True)
+    torch.testing.assert_close(gradient(slope.square(), logits), gradient(exact.square(), logits), rtol=1e-4, atol=1e-5)
+
+
+def test_far_apart_logits_keep_every_digit():
+    logits = torch.tensor([[0.0, 1e4, -1e4], [1e30, 0.0, 1e30], [-200.0, 0.0, -torch.inf]], requires_grad=True)
+    y = torch.tensor([2, 0, 0])
+    value = log_prob(logits, y)
+    torch.testing.assert_close(value.double(), formula(logits, y), rtol=1e-6, atol=0)
+    assert gradient(value, logits).isfinite().all()
+
+
+def test_pixels_and_indices_of_floating_dtype():
+    logits, y = example(24, 5)
+    pixels, places = logits.reshape(2, 3, 4, 5), y.reshape(2, 3, 4)
+    value = log_prob(pixels, places.float())
+    assert value.shape == (2, 3, 4)
+    torch.testing.assert_close(value.flatten(), log_prob(logits, y))
+    torch.testing.assert_close(gradient(value, logits), gradient(formula(logits, y), logits).float())
+
+
+@pytest.mark.parametrize("outside", [-1.0, 3.0, 0.5])
+def test_an_index_outside_has_no_probability_and_no_gradient(outside):
+    logits, _ = example(2, 3)
+    y = torch.tensor([outside, 1.0])
+    assert not cross_entropy.is_quick(logits, y)
+    value = log_prob(logits, y)
+    assert value[0] == -torch.inf
+    torch.testing.assert_close(value[1:].double(), formula(logits[1:], y[1:]))
+    assert not gradient(value, logits)[0].any()
