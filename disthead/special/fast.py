@@ -1,8 +1,8 @@
 """Building blocks of the one-pass log-likelihoods of heads (`families/raw_outputs.py`): quick, and as exact as single precision.
 
-Each is a short run of vectorised operations without a comparison. On float64 tensors relative errors are below 1e-11; on
+Each is a short run of vectorised operations. On float64 tensors relative errors are below 1e-11; on
 float32 tensors below 1e-6 for parameters between 1e-6 and 32, which is where they are called in that precision.
-The rational functions were fitted to mpmath at 40 digits by iterated linear least squares (Sanathanan and Koerner 1963);
+The rational functions were fitted to mpmath at 40 digits or more by iterated linear least squares (Sanathanan and Koerner 1963);
 `tests/special/test_fast.py` holds them to it.
 """
 
