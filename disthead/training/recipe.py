@@ -23,10 +23,11 @@ from disthead.training.averaging import WeightAverage
 from disthead.training.schedule import WarmupConstantDecay
 from disthead.training.tabular import MemberHead, MemberLinear, TabularBackbone
 
-__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_model", "train"]
+__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "start", "tabular_model", "train"]
 
 _LEAST_ROWS = 30  # with fewer, what a hold-out says is chance
 _WITHOUT_HOLD_OUT = 200  # steps
+_MOST_DF = 8.0  # at the start
 
 
 class Members(nn.Module):
@@ -83,7 +84,7 @@ def train(
     batch_size: int | None = None,
     max_steps: int | None = None,
     check_every: int = 50,
-    patience: int = 300,
+    patience: int = 800,
     average_decay: float = 0.99,
     generator: torch.Generator | None = None,
     progress: Callable[[int, int, float], None] | None = None,
@@ -99,14 +100,14 @@ def train(
         features: (N, in_features), standardised; y: (N, *event_shape).
         held_out: booleans (members, N).
         weight: one per row.
-        batch_size: 64, and 256 from 4,096 rows on, unless given.
-        max_steps: 2,000, or 100 epochs where those are more, unless given.
+        batch_size: a 64th of the rows, but at least 32 and at most 256, unless given.
+        max_steps: 2,400, or 40 epochs where those are more, unless given.
         progress: called every `check_every` steps with the step, the most steps there may be, and the mean likelihood of
             the rows held out, negative.
     """
     count, rows = held_out.shape
-    batch_size = min(batch_size or (256 if rows >= 4096 else 64), rows)
-    max_steps = max_steps or max(2000, 100 * rows // batch_size)
+    batch_size = min(batch_size or min(max(rows // 64, 32), 256), rows)
+    max_steps = max_steps or max(2400, 40 * rows // batch_size)
     trained_on = (~held_out).to(features.dtype)
     if weight is not None:
         weight = weight.to(features.dtype)
@@ -119,10 +120,7 @@ def train(
     check = _HeldOutRows(held_out, weight)
 
     parameters = [parameter for parameter in members.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in parameters if parameter.ndim == 3 and parameter.shape[1] > 1]
-    others = [parameter for parameter in parameters if not any(parameter is matrix for matrix in matrices)]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
     # A slow rise: tables that are soon overfitted are learned at a low rate, and stopped at a well-chosen step.
     schedule = WarmupConstantDecay(optimizer, max_steps, warmup=max_steps // 5)
     average = WeightAverage(parameters, average_decay)
@@ -322,12 +320,7 @@ def fit_tabular(
     backbone, head = model.members.backbone, model.members.head
     inputs, targets = model.standardise(features), model.standardise_target(y)
     backbone.fit(inputs)
-    head.initialize(targets)
-    with torch.no_grad():
-        if head.linear is not None:
-            head.linear.weight.mul_(
-                0.3
-            )  # near the marginal fit, and enough to tell equal components of a mixture apart
+    start(head, targets)
     course = train(model.members, inputs, targets, held_out, weight=weight, generator=generator, **options)
     if ensemble == 1:
         with torch.no_grad():
@@ -338,6 +331,22 @@ def fit_tabular(
                 model.recalibration = recalibration.fit(dist[0][rows], targets[rows])
         model.members = model.members.only(-1)
     return model.eval(), course
+
+
+@torch.no_grad()
+def start(head: MemberHead, y: Tensor) -> None:
+    """Start a head at the marginal fit of targets `y`, with small weights.
+
+    Degrees of freedom start at 8 at most: targets taken together are often light-tailed where those around their predictions
+    are not, and from the 50 of such a marginal fit the steps of training do not lead back.
+    """
+    head.initialize(y)
+    if head.linear is None:
+        return
+    head.linear.weight.mul_(0.3)  # enough to tell equal components of a mixture apart
+    if "df" in head.predicted:
+        most = head.links["df"].inverse(torch.tensor(_MOST_DF)).item()
+        head.biases()["df"].clamp_(max=most)
 
 
 def _folds(rows: int, ensemble: int, generator: torch.Generator) -> Tensor:

@@ -57,7 +57,9 @@ class TabularBackbone(nn.Module):
     Shapes: (N, in_features) -> (N, hidden_sizes[-1]); with members, (N, in_features) or (members, N, in_features)
     -> (members, N, hidden_sizes[-1]).
 
-    `fit` finds the bins in training rows; checkpoints keep them. Before it every coordinate of the encoding is zero.
+    The encoding is standardised too, coordinate by coordinate: inputs about zero and of one spread are learned from faster
+    (LeCun et al. 1998, "Efficient BackProp"). `fit` finds its bins, means and spreads in training rows; checkpoints keep
+    them. Before it every coordinate of the encoding is zero.
 
     >>> backbone = TabularBackbone(3, members=8).fit(torch.randn(100, 3))
     >>> backbone(torch.zeros(5, 3)).shape
@@ -65,6 +67,8 @@ class TabularBackbone(nn.Module):
     """
 
     columns: Tensor
+    centre: Tensor
+    spread: Tensor
 
     def __init__(
         self,
@@ -83,6 +87,8 @@ class TabularBackbone(nn.Module):
         self.in_features, self.members = in_features, members
         self.encoding = PiecewiseLinearEncoding(len(columns), bins) if columns else None
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.long), persistent=False)
+        self.register_buffer("centre", torch.zeros(len(columns) * bins))
+        self.register_buffer("spread", torch.ones(len(columns) * bins))
         width = in_features + len(columns) * bins
         layers: list[nn.Module] = []
         for size in hidden_sizes:
@@ -94,16 +100,21 @@ class TabularBackbone(nn.Module):
         self.layers, self.out_features = nn.Sequential(*layers), width
 
     def fit(self, features: Tensor) -> Self:
-        """Find the bins of the encoding in training rows (N, in_features), standardised as they will be."""
+        """Find the bins of the encoding, and its statistics, in training rows (N, in_features), standardised as they will be."""
         if self.encoding is not None:
-            self.encoding.fit(features[:, self.columns])
+            numbers = features[:, self.columns]
+            coordinates = self.encoding.fit(numbers)(numbers)
+            self.centre.copy_(coordinates.mean(0))
+            # A bin holds its share of the rows; coordinates with less spread than that tell a few rows apart, and stay small.
+            self.spread.copy_(coordinates.std(0, correction=0).clamp(min=1 / self.encoding.bins))
         return self
 
     def encode(self, features: Tensor) -> Tensor:
         """What the first layer sees: (..., in_features) -> (..., in_features + encoded columns * bins)."""
         if self.encoding is None:
             return features
-        return torch.cat([features, self.encoding(features[..., self.columns])], -1)
+        coordinates = (self.encoding(features[..., self.columns]) - self.centre) / self.spread
+        return torch.cat([features, coordinates], -1)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.layers(self.encode(features))
@@ -142,6 +153,11 @@ class MemberHead(DistributionHead):
             with torch.autocast(features.device.type, enabled=False):
                 return self.family.linked(self._output(features), self.links)
         return self._distribution(self._raw(features), **known)
+
+    def biases(self) -> dict[str, Tensor]:
+        """The bias of each predicted parameter's raw outputs, (members, 1, raw outputs): parts of the layer's own."""
+        assert self.linear is not None
+        return dict(zip(self.predicted, self.linear.bias.split(self._sizes, -1), strict=True))
 
     def _output(self, features: Tensor) -> Tensor:
         self._check_features(features)
