@@ -107,8 +107,9 @@ def test_each_epoch_mixes_the_rows_anew_and_depends_on_nothing_else(table, tmp_p
     torch.rand(3)
     assert torch.cat([batch["rows"] for batch in batches]).equal(first)
     starts = torch.tensor([group.start for group in files.row_groups("train")])
-    places = [len(torch.searchsorted(starts, batch["rows"], right=True).unique()) for batch in batches]
-    assert all(2 <= place <= 7 for place in places)  # of several row groups, not of all 11
+    groups = [torch.searchsorted(starts, batch["rows"], right=True) for batch in batches]
+    assert all(len(group[:15].unique()) >= 2 for group in groups)  # a row group has 10 or 20 rows
+    assert all(len(group.unique()) <= 7 for group in groups)  # of several, not of all 11
     epoch = 1
     assert not torch.cat([batch["rows"] for batch in batches]).equal(first)
 
@@ -189,13 +190,23 @@ def test_moments_of_pieces_are_those_of_the_whole_where_the_mean_is_large(genera
     assert not Moments().add(torch.full((7, 2), 0.1)).add(torch.full((3, 2), 0.1)).spread.any()
 
 
-@pytest.mark.parametrize("target", ["y", ["y", "z"], "colour"])
-def test_a_stream_and_a_table_start_the_same_model(table, trainer, tmp_path, target):
-    family = "categorical" if target == "colour" else "normal"
+BINNED = {"class_path": "disthead.training.tabular.TabularBackbone", "init_args": {"hidden_sizes": [4], "members": 3}}
+
+
+@pytest.mark.parametrize(
+    "target, family, options",
+    [
+        ("y", "normal", {}),
+        (["y", "z"], "normal", {}),
+        ("colour", "categorical", {}),
+        ("months", "poisson", {"backbone": BINNED, "ensemble": 3}),
+    ],
+)
+def test_a_stream_and_a_table_start_the_same_model(table, trainer, tmp_path, target, family, options):
     models, states = [], []
     for data in both(table.assign(flag=np.arange(200) % 3 == 0), tmp_path, target=target):
         torch.manual_seed(0)
-        models.append(DistributionModule(family, hidden_sizes=[4]))
+        models.append(DistributionModule(family, hidden_sizes=[4], **options))
         trainer(0).fit(models[-1], data)
         states.append(data.columns)
     assert states[0] == states[1]
@@ -302,7 +313,7 @@ def test_a_corrupt_row_group_is_named_and_training_goes_on_once_it_is_repaired(l
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks")
-@pytest.mark.parametrize("part", [0.2, 0.5, 0.6, 0.95])
+@pytest.mark.parametrize("part", [0.5, 0.95])
 def test_after_several_steps_at_once_training_goes_on_as_well(line, trainer, tmp_path, reads, part):
     folder = write(line, tmp_path / "rows", 700, 150)
     whole = train(trainer, folder, batch_size=10)
