@@ -50,8 +50,8 @@ def _ends(values: Tensor) -> tuple[float, float]:
     """The least and the largest, both nan where one of them is; of no values 0."""
     if values.numel() == 0:
         return 0.0, 0.0
-    least, largest = values.aminmax()
-    return least.item(), largest.item()
+    least, largest = (values.float() if values.dtype == torch.bfloat16 else values).aminmax()
+    return float(least.numpy()), float(largest.numpy())  # a look at the host's memory: no device has to be waited for
 
 
 def lies_within(values: Tensor, lower: float, upper: float) -> bool:
