@@ -11,7 +11,7 @@ import disthead as dh
 from disthead.families.mixture import Mixture
 from disthead.training.averaging import WeightAverage
 from disthead.training.encoding import PiecewiseLinearEncoding
-from disthead.training.recipe import Members, fit_tabular, train
+from disthead.training.recipe import Members, fit_tabular, start, train
 from disthead.training.schedule import WarmupConstantDecay
 from disthead.training.tabular import MemberHead, MemberLinear, TabularBackbone
 
@@ -134,6 +134,17 @@ class TestMembers:
         with pytest.raises(ValueError, match="2 members and head has 3"):
             Members(TabularBackbone(3, members=2), MemberHead("normal", 128, members=3))
 
+    def test_the_encoding_is_standardised_and_rare_values_stay_small(self):
+        rare = torch.zeros(5000)
+        rare[0] = 1.0
+        x = torch.stack([torch.rand(5000), rare], 1)
+        backbone = TabularBackbone(2, bins=8).fit(x)
+        encoded = backbone.encode(x)
+        assert torch.equal(encoded[:, :2], x)
+        assert torch.allclose(encoded[:, 2:].mean(0), torch.zeros(16), atol=1e-4)
+        assert torch.allclose(encoded[:, 2:10].std(0), torch.ones(8), atol=1e-3)
+        assert encoded[:, 10:].abs().max() <= 8
+
     def test_columns_that_do_not_exist_are_refused(self):
         with pytest.raises(ValueError, match="between 0 and 2"):
             TabularBackbone(3, encoded=[3])
@@ -184,6 +195,32 @@ class TestAverageAndSchedule:
         assert whole[20:] == [0.0] * 5
 
 
+class TestStart:
+    def test_degrees_of_freedom_start_where_they_can_be_learned(self):
+        """The marginal fit's own where tails are heavy; not the 50 of targets that are light-tailed when taken together."""
+        heavy, light = torch.distributions.StudentT(3.0).sample((2000,)), torch.rand(2000)
+        for y in (heavy, light):
+            head, marginal = MemberHead("student_t", 4, members=2), dh.marginal("student_t", y)
+            start(head, y)
+            dist = head(torch.zeros(2, 1, 4))
+            assert torch.allclose(dist.df, marginal.df.clamp(max=8.0).expand(2, 1), rtol=1e-3)
+            assert torch.allclose(dist.loc, marginal.loc.expand(2, 1), atol=1e-4)
+        assert marginal.df > 8
+
+    def test_weights_are_small(self):
+        torch.manual_seed(0)
+        head = MemberHead("normal", 4, members=2)
+        before = head.linear.weight.detach().clone()
+        start(head, torch.randn(50))
+        assert torch.allclose(head.linear.weight, 0.3 * before)
+
+    def test_a_head_without_predicted_parameters_starts_at_the_marginal_fit(self):
+        y = torch.randn(50)
+        head = MemberHead("normal", 4, members=2, shared="all")
+        start(head, y)
+        assert torch.allclose(head(torch.zeros(2, 1, 4)).loc, y.mean().expand(2, 1), atol=1e-4)
+
+
 class TestTraining:
     def test_what_is_held_out_from_a_member_does_not_reach_it(self):
         """Absurd targets in the rows held out from the first member change the second alone."""
@@ -232,6 +269,28 @@ class TestTraining:
             losses = -members(x).log_prob(y.expand(3, 200))
         for member in range(3):
             assert losses[member][held_out[member]].mean().item() == pytest.approx(course.nll[member].item(), abs=1e-4)
+
+    @pytest.mark.parametrize("rows, size, rate", [(40, 32, 5e-3), (4096, 64, 5e-3 * 2**0.5)])
+    def test_batches_and_learning_rates_grow_with_the_table(self, rows, size, rate, monkeypatch):
+        """The rate in proportion to the square root of the batch; reached after the first fifth of the steps."""
+        seen, step = [], torch.optim.AdamW.step
+
+        def noted(optimizer, closure=None):
+            seen.append(optimizer.param_groups[0]["lr"])
+            return step(optimizer, closure)
+
+        monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+        sizes, forward = set(), Members.from_encoded
+
+        def counted(members, encoded, **known):
+            sizes.add(encoded.shape[-2])
+            return forward(members, encoded, **known)
+
+        monkeypatch.setattr(Members, "from_encoded", counted)
+        x, y, _ = table(rows)
+        fit_tabular(x, y, family="normal", hidden_sizes=(4,), max_steps=10)
+        assert max(seen) == pytest.approx(rate)
+        assert sizes == {size, rows // 5}
 
     def test_training_stops_when_nothing_gets_better(self):
         """Pure noise: the marginal fit is as good as any."""
