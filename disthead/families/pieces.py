@@ -40,8 +40,8 @@ def _is_quick_in_numpy(columns: Tensor) -> bool:
 def weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
     """Each row of the derivatives (..., P) times its incoming gradient (...), in place."""
     if gradient.device.type == "cpu" and gradient.numel() > NUMBERS and derivatives.shape[-1] > 1:
-        least, largest = gradient.aminmax()
-        if (least == largest).item():  # as that of a mean: rows need not be told apart
+        least, largest = _ends(gradient)
+        if least == largest:  # as that of a mean: rows need not be told apart
             return derivatives.mul_(least)
     return derivatives.mul_(gradient.unsqueeze(-1))
 
