@@ -103,13 +103,13 @@ def train(
         learning_rate: 0.005 for batches of 32 rows, and in proportion to the square root of their size (Malladi et al. 2022,
             "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms"), unless given.
         batch_size: a 64th of the rows, but at least 32 and at most 256, unless given.
-        max_steps: 2,400, or 80 epochs where those are more, unless given.
+        max_steps: 2,400, or 60 epochs where those are more, unless given.
         progress: called every `check_every` steps with the step, the most steps there may be, and the mean likelihood of
             the rows held out, negative.
     """
     count, rows = held_out.shape
     batch_size = min(batch_size or min(max(rows // 64, 32), 256), rows)
-    max_steps = max_steps or max(2400, 80 * rows // batch_size)
+    max_steps = max_steps or max(2400, 60 * rows // batch_size)
     learning_rate = learning_rate or 5e-3 * math.sqrt(batch_size / 32)
     trained_on = (~held_out).to(features.dtype)
     if weight is not None:

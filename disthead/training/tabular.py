@@ -92,7 +92,10 @@ class TabularBackbone(nn.Module):
         width = in_features + len(columns) * bins
         layers: list[nn.Module] = []
         for size in hidden_sizes:
-            layers.append(nn.Linear(width, size) if members is None else MemberLinear(members, width, size))
+            layer = nn.Linear(width, size) if members is None else MemberLinear(members, width, size)
+            with torch.no_grad():
+                layer.weight.mul_(math.sqrt(3))  # variance 1 / width (LeCun et al. 1998); PyTorch has a third of it
+            layers.append(layer)
             layers.append(build("activation", activation))
             if dropout:
                 layers.append(nn.Dropout(dropout))
