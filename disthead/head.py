@@ -121,6 +121,12 @@ class DistributionHead(nn.Module):
         """Whether the outputs of the linear layer are the raw outputs of one distribution as they are."""
         return len(self.predicted) == len(self.links) and not self._independent_shape
 
+    def biases(self) -> dict[str, Tensor]:
+        """The bias of each predicted parameter's raw outputs, (raw outputs,): parts of the layer's own."""
+        if self.linear is None:
+            return {}
+        return dict(zip(self.predicted, self.linear.bias.split(self._sizes, -1), strict=True))
+
     def _output(self, features: Tensor) -> Tensor:
         """The linear layer, at least in single precision."""
         with _without_autocast(features):

@@ -251,3 +251,27 @@ def test_the_divergence_between_ensembles_of_classes(generator):
     p, q = ensemble(members), ensemble(members[:2])
     expected = (p.probs * (p.probs.log() - q.probs.log())).sum(-1)
     torch.testing.assert_close(kl_divergence(p, q), expected)
+
+
+def test_rows_are_answered_a_few_at_a_time(generator):
+    loc, spread = torch.randn(2, 8, 100, generator=generator, dtype=torch.float64)
+    dist = ensemble(dh.get_family("student_t").distribution(df=4.0, loc=loc, scale=spread.exp()))
+    y = torch.randn(100, generator=generator, dtype=torch.float64)
+    last = dist[95:]
+    torch.testing.assert_close(dist.crps(y)[95:], last.crps(y[95:]), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(dist.entropy()[95:], last.entropy(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(dist.mutual_information[95:], last.mutual_information, rtol=1e-12, atol=1e-12)
+
+
+def test_crps_from_densities_is_that_from_cdfs(generator):
+    """Heavy tails, members far apart and of very different widths."""
+    loc, spread = 5 * torch.randn(2, 6, 3, generator=generator, dtype=torch.float64)
+    dist = ensemble(dh.get_family("student_t").distribution(df=1.6, loc=loc, scale=(spread / 3).exp()))
+    y = torch.zeros(3, dtype=torch.float64)
+    nodes, weights = dist._nodes()
+    members = dist.probs.unsqueeze(-2) * dist.probs.unsqueeze(-1)
+    cdfs = dist.components.cdf(nodes.unsqueeze(-1))
+    between = (cdfs.unsqueeze(-1) - cdfs.unsqueeze(-2)).square()
+    disagreement = 0.5 * (weights.unsqueeze(-1).unsqueeze(-1) * members * between).sum((0, -2, -1))
+    own = (dist.probs * dist.components.crps(y.unsqueeze(-1))).sum(-1)
+    torch.testing.assert_close(dist.crps(y), own - disagreement, rtol=1e-10, atol=1e-10)

@@ -4,7 +4,7 @@ from .incomplete_beta import betainc, betaincc, betaincinv, log_betainc, log_bet
 from .incomplete_gamma import gammainc, gammaincc, gammainccinv, gammaincinv, log_gammainc, log_gammaincc
 from .inverse import bracketed_inverse, bracketed_newton, implicit, integer_inverse
 from .normal import log_ndtr, log_ndtr_difference, ndtri_exp
-from .quadrature import gauss_legendre, integrate, tanh_sinh
+from .quadrature import gauss_legendre, gauss_legendre_antiderivative, integrate, tanh_sinh
 from .stirling import (
     beta_log_kernel,
     binomial_log_mass,

@@ -1,5 +1,6 @@
 """Quadrature with fixed nodes: the same work for every element of a batch, so it compiles, exports and vmaps."""
 
+import functools
 import math
 
 import numpy as np
@@ -56,6 +57,30 @@ def gauss_legendre(count, like):
     """
     nodes, weights = _RULES[count]
     return _like(nodes, like), _like(weights, like)
+
+
+def gauss_legendre_antiderivative(count, like):
+    """Weights (count, count) that take values at the nodes of `gauss_legendre` to their integrals from 0 to each node.
+
+    The polynomial through the values is integrated: sum_j a_ij f(x_j) = integral of f from 0 to x_i, exact for degrees below
+    `count`.
+
+    >>> nodes, _ = gauss_legendre(12, torch.tensor(0.0, dtype=torch.float64))
+    >>> bool(torch.allclose(gauss_legendre_antiderivative(12, nodes) @ nodes**2, nodes**3 / 3, atol=1e-15))
+    True
+    """
+    return _like(_antiderivative(count), like)
+
+
+@functools.cache
+def _antiderivative(count):
+    """By the Legendre polynomials on (0, 1), whose antiderivatives are differences of their neighbours."""
+    x, weight = (part.numpy() for part in _RULES[count])
+    values = np.polynomial.legendre.legvander(2 * x - 1, count)  # (node, degree)
+    degree = np.arange(1, count)
+    integrals = np.column_stack([x, (values[:, 2:] - values[:, :-2]) / (2 * (2 * degree + 1))])
+    coefficients = (2 * np.arange(count) + 1)[:, None] * values[:, :-1].T * weight
+    return torch.from_numpy(integrals @ coefficients)
 
 
 def tanh_sinh(count, like):

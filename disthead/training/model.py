@@ -18,7 +18,7 @@ from disthead.training.collapse import SPREADS
 from disthead.training.columns import Columns
 from disthead.training.summary import Summary
 from disthead.training.table import DataError
-from disthead.training.tabular import MemberHead, TabularBackbone
+from disthead.training.tabular import MemberHead, TabularBackbone, start_near_the_marginal_fit
 
 __all__ = ["DistributionModel"]
 
@@ -239,8 +239,7 @@ class DistributionModel(lightning.LightningModule):
             value.copy_(fitted[name])
         if self.head.linear is not None:
             self.head.linear.bias.copy_(torch.cat([fitted[name].flatten() for name in self.head.predicted]))
-            # near the baseline, and enough to tell equal components of a mixture apart
-            self.head.linear.weight.mul_(0.3)
+            start_near_the_marginal_fit(self.head)
 
 
 def _takes_classes(family: str) -> bool:

@@ -21,13 +21,12 @@ from disthead.families.ensembles import ensemble
 from disthead.families.family import get_family
 from disthead.training.averaging import WeightAverage
 from disthead.training.schedule import WarmupConstantDecay
-from disthead.training.tabular import MemberHead, MemberLinear, TabularBackbone
+from disthead.training.tabular import MemberHead, MemberLinear, TabularBackbone, start_near_the_marginal_fit
 
-__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "start", "tabular_model", "train"]
+__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_model", "train"]
 
 _LEAST_ROWS = 30  # with fewer, what a hold-out says is chance
 _WITHOUT_HOLD_OUT = 200  # steps
-_MOST_DF = 8.0  # at the start
 
 
 class Members(nn.Module):
@@ -323,7 +322,8 @@ def fit_tabular(
     backbone, head = model.members.backbone, model.members.head
     inputs, targets = model.standardise(features), model.standardise_target(y)
     backbone.fit(inputs)
-    start(head, targets)
+    head.initialize(targets)
+    start_near_the_marginal_fit(head)
     course = train(model.members, inputs, targets, held_out, weight=weight, generator=generator, **options)
     if ensemble == 1:
         with torch.no_grad():
@@ -334,22 +334,6 @@ def fit_tabular(
                 model.recalibration = recalibration.fit(dist[0][rows], targets[rows])
         model.members = model.members.only(-1)
     return model.eval(), course
-
-
-@torch.no_grad()
-def start(head: MemberHead, y: Tensor) -> None:
-    """Start a head at the marginal fit of targets `y`, with small weights.
-
-    Degrees of freedom start at 8 at most: targets taken together are often light-tailed where those around their predictions
-    are not, and from the 50 of such a marginal fit the steps of training do not lead back.
-    """
-    head.initialize(y)
-    if head.linear is None:
-        return
-    head.linear.weight.mul_(0.3)  # enough to tell equal components of a mixture apart
-    if "df" in head.predicted:
-        most = head.links["df"].inverse(torch.tensor(_MOST_DF)).item()
-        head.biases()["df"].clamp_(max=most)
 
 
 def _folds(rows: int, ensemble: int, generator: torch.Generator) -> Tensor:
