@@ -28,7 +28,7 @@ class DistributionRegressor(DistributionEstimator):
     Args:
         family: by name, see `disthead.families()`.
         family_options: the family's own, such as `{"component": "normal", "num_components": 5}` for a mixture.
-        ensemble: networks whose distributions are mixed; 8 predict better, at about twice the time.
+        ensemble: networks whose distributions are mixed; 8 predict better, in two to three times the time.
         hidden_sizes: of the multilayer perceptron.
         max_steps: of training, at most; None leaves it to the recipe.
         random_state: a number makes results repeat; None draws a seed from torch's generator.

@@ -7,7 +7,7 @@ from torch.distributions import constraints, register_kl
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
 from disthead.families.family import Family
-from disthead.families.univariate import in_double, ratio, spread
+from disthead.families.univariate import in_double, in_double_for_gradients, ratio, spread
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr
 from disthead.special.fast import Positive
@@ -49,7 +49,7 @@ class Normal(Continuous):
     def log_prob(self, y: Tensor) -> Tensor:
         return -0.5 * self._standardised(y).square() - self.log_scale - HALF_LOG_TWO_PI
 
-    @in_double
+    @in_double_for_gradients
     def cdf(self, y: Tensor) -> Tensor:
         return 0.5 * torch.erfc(-self._standardised(y) / 2**0.5)  # special.ndtr loses the lower tail
 
@@ -90,7 +90,7 @@ class Normal(Continuous):
         shape = self._extended_shape(sample_shape)
         return self.loc + self.scale * torch.randn(shape, dtype=self.dtype, device=self.device)
 
-    @in_double
+    @in_double_for_gradients
     def crps(self, y: Tensor) -> Tensor:
         """scale (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), Gneiting, Raftery, Westveld and Goldman 2005."""
         z = self._standardised(y)

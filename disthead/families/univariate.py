@@ -84,6 +84,18 @@ def in_double(method: Callable) -> Callable:
     return answer
 
 
+def in_double_for_gradients(method: Callable) -> Callable:
+    """As `in_double`, for a method whose formula keeps its digits: where it only `rounds`, single precision will do."""
+    exact = in_double(method)
+
+    @functools.wraps(method)
+    def answer(self, *arguments: Tensor) -> Tensor:
+        single = all(question.dtype == torch.float32 for question in (self, *arguments))
+        return method(self, *arguments) if single and rounds(self, *arguments) else exact(self, *arguments)
+
+    return answer
+
+
 def rounds(*questions: "Tensor | Univariate") -> bool:
     """Whether the answer is a number of single precision without a gradient, for which torch's own functions are exact enough."""
     single = all(question.dtype != torch.float64 for question in questions)
