@@ -134,8 +134,9 @@ def train(
     step, batches = 0, _batches(rows, batch_size, generator, features.device)
     while step < max_steps:
         batch = next(batches)
-        targets = y[batch].expand(count, *y[batch].shape)
-        losses = -members.from_encoded(encoded[batch]).log_prob(targets) * trained_on[:, batch]
+        targets = y.index_select(0, batch)
+        dist = members.from_encoded(encoded.index_select(0, batch))
+        losses = -dist.log_prob(targets.expand(count, *targets.shape)) * trained_on.index_select(1, batch)
         optimizer.zero_grad()
         losses.mean(1).sum().backward()
         optimizer.step()
