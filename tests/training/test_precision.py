@@ -48,7 +48,10 @@ def trained(net: nn.Module, features: torch.Tensor, y: torch.Tensor, bf16: bool)
     [pytest.param(case, id=case.name, marks=() if case.name in SAMPLE else pytest.mark.slow) for case in SCALAR],
 )
 def test_bf16_trains_to_the_likelihood_of_single_precision(case):
-    """Within a hundredth of what the features are worth, the gap to the marginal fit, or 0.005 nats."""
+    """Up to a hundredth of what the features are worth, the gap to the marginal fit, or 0.005 nats.
+
+    Rounding may lead a mixture to another optimum, which may be a better one.
+    """
     features, y = table(case)
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(2, 8), case.head(8))
@@ -57,7 +60,7 @@ def test_bf16_trains_to_the_likelihood_of_single_precision(case):
     single, half = (trained(copy.deepcopy(net), features, y, bf16) for bf16 in (False, True))
     gap = marginal - single
     assert gap > 0.005, "the fit learns something"
-    assert abs(half - single) <= max(0.01 * gap, 0.005), f"{single} nats in float32, {half} in bf16, gap {gap}"
+    assert half - single <= max(0.01 * gap, 0.005), f"{single} nats in float32, {half} in bf16, gap {gap}"
 
 
 def test_lightning_trains_in_bf16_mixed(trainer):
