@@ -26,16 +26,28 @@ _BATCH = 8192  # rows at a time, so that predictions of any number of rows need 
 class DistributionEstimator(BaseEstimator):
     """A scikit-learn estimator whose prediction is a distribution. `DistributionRegressor` and `DistributionClassifier` are it."""
 
-    family: str
-    family_options: dict[str, Any] | None
-    ensemble: int
-    hidden_sizes: Sequence[int]
-    max_steps: int | None
-    random_state: Any
-    device: str
-    verbose: int
     n_outputs_: int
     feature_names_in_: np.ndarray
+
+    def __init__(
+        self,
+        family: str = "student_t",
+        family_options: dict[str, Any] | None = None,
+        ensemble: int = 1,
+        hidden_sizes: Sequence[int] = (128, 128),
+        max_steps: int | None = None,
+        random_state: Any = None,
+        device: str = "cpu",
+        verbose: int = 0,
+    ):
+        self.family = family
+        self.family_options = family_options
+        self.ensemble = ensemble
+        self.hidden_sizes = hidden_sizes
+        self.max_steps = max_steps
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Learn from rows `X` and targets `y`.

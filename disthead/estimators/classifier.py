@@ -12,8 +12,7 @@ from disthead.errors import TargetError
 from disthead.estimators.base import DistributionEstimator
 from disthead.estimators.conventions import DataConversionWarning
 from disthead.families.distribution import Distribution
-from disthead.families.family import get_family
-from disthead.training.model import _takes_classes as takes_classes
+from disthead.families.family import get_family, takes_classes
 
 __all__ = ["DistributionClassifier"]
 
@@ -55,14 +54,7 @@ class DistributionClassifier(DistributionEstimator):
         device: str = "cpu",
         verbose: int = 0,
     ):
-        self.family = family
-        self.family_options = family_options
-        self.ensemble = ensemble
-        self.hidden_sizes = hidden_sizes
-        self.max_steps = max_steps
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
+        super().__init__(family, family_options, ensemble, hidden_sizes, max_steps, random_state, device, verbose)
 
     def predict(self, X: Any, cost: Any = None) -> np.ndarray:
         """A class for each row, (N,).

@@ -12,9 +12,7 @@ from disthead.errors import TargetError, locate
 from disthead.estimators.base import DistributionEstimator
 from disthead.estimators.conventions import warn
 from disthead.families.distribution import Distribution
-from disthead.families.family import get_family
-from disthead.training.model import _takes_classes as takes_classes
-from disthead.training.model import _takes_vectors as takes_vectors
+from disthead.families.family import get_family, takes_classes, takes_vectors
 
 __all__ = ["DistributionRegressor"]
 
@@ -46,26 +44,6 @@ class DistributionRegressor(DistributionEstimator):
     >>> model.predict_dist(X[:5]).batch_shape
     torch.Size([5])
     """
-
-    def __init__(
-        self,
-        family: str = "student_t",
-        family_options: dict[str, Any] | None = None,
-        ensemble: int = 1,
-        hidden_sizes: Sequence[int] = (128, 128),
-        max_steps: int | None = None,
-        random_state: Any = None,
-        device: str = "cpu",
-        verbose: int = 0,
-    ):
-        self.family = family
-        self.family_options = family_options
-        self.ensemble = ensemble
-        self.hidden_sizes = hidden_sizes
-        self.max_steps = max_steps
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
 
     def predict(self, X: Any, kind: Literal["mean", "median", "mode"] = "mean", cost: Any = None) -> np.ndarray:
         """One number for each row, (N,), or (N, D) for several targets.

@@ -74,7 +74,31 @@ def ensemble(members: Distribution) -> Distribution:
     return mixture(torch.zeros(components.batch_shape[-1]), components)
 
 
-class CategoricalEnsemble(Categorical):
+class _OfMembers:
+    """What every ensemble here says of its `components`, the members, batch_shape (..., members)."""
+
+    components: Any
+
+    @property
+    def expected_entropy(self) -> Tensor:
+        return self.components.entropy().mean(-1)
+
+
+class _WithoutVariance(_OfMembers):
+    """Of classes and rankings, which have no variance: the two parts of the entropy stand for those of the variance."""
+
+    mutual_information: Any
+
+    @property
+    def aleatoric(self) -> Tensor:
+        return self.expected_entropy
+
+    @property
+    def epistemic(self) -> Tensor:
+        return self.mutual_information
+
+
+class CategoricalEnsemble(_WithoutVariance, Categorical):
     """Classes whose probabilities are the average over members.
 
     Args:
@@ -104,23 +128,11 @@ class CategoricalEnsemble(Categorical):
         return _log_mean(self.member_logits.log_softmax(-1), -2)
 
     @property
-    def expected_entropy(self) -> Tensor:
-        return self.components.entropy().mean(-1)
-
-    @property
     def mutual_information(self) -> Tensor:
         return _mean_divergence(self.member_logits.log_softmax(-1), self.logits)
 
-    @property
-    def aleatoric(self) -> Tensor:
-        return self.expected_entropy
 
-    @property
-    def epistemic(self) -> Tensor:
-        return self.mutual_information
-
-
-class BernoulliEnsemble(Bernoulli):
+class BernoulliEnsemble(_OfMembers, Bernoulli):
     """Two outcomes, whose probabilities are the average over members.
 
     Args:
@@ -160,18 +172,12 @@ class BernoulliEnsemble(Bernoulli):
         return self.member_logits.sigmoid().var(-1, correction=0)
 
     @property
-    def expected_entropy(self) -> Tensor:
-        return self.components.entropy().mean(-1)
-
-    @property
     def mutual_information(self) -> Tensor:
         return _mean_divergence(self._log_probs, _log_mean(self._log_probs, -2))
 
 
-class _Joint(Distribution):
+class _Joint(_OfMembers, Distribution):
     """The mixture of joint distributions: `components` have batch_shape (..., members), and an event."""
-
-    components: Any
 
     def __init__(self, components: Any):
         self.components = components
@@ -232,10 +238,6 @@ class _Joint(Distribution):
             drawn.shape[:dim] + (1,) * (drawn.ndim - dim)
         )
         return drawn.gather(dim, chosen.expand((*drawn.shape[:dim], 1, *drawn.shape[dim + 1 :]))).squeeze(dim)
-
-    @property
-    def expected_entropy(self) -> Tensor:
-        return self.components.entropy().mean(-1)
 
     @property
     @torch.no_grad()
@@ -338,7 +340,7 @@ class IndependentEnsemble(_Joint, Independent):
         return _total_covariance(self.components, self.mean)
 
 
-class RankingEnsemble(_Joint, PlackettLuce):
+class RankingEnsemble(_WithoutVariance, _Joint, PlackettLuce):
     """Orders of items, each with the mean of its probabilities over the members.
 
     Args:
@@ -377,14 +379,6 @@ class RankingEnsemble(_Joint, PlackettLuce):
             orders = self.components.mode.movedim(-2, 0)
         best = self.log_prob(orders).argmax(0, keepdim=True).unsqueeze(-1)
         return orders.gather(0, best.expand(best.shape[:-1] + self.event_shape)).squeeze(0)
-
-    @property
-    def aleatoric(self) -> Tensor:
-        return self.expected_entropy
-
-    @property
-    def epistemic(self) -> Tensor:
-        return self.mutual_information
 
 
 def _log_mean(values: Tensor, dim: int) -> Tensor:

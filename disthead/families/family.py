@@ -15,7 +15,7 @@ from disthead.families.distribution import Distribution, tensors
 from disthead.families.raw_outputs import RawOutputs
 from disthead.links import Link, get_link
 
-__all__ = ["Family", "families", "get_family"]
+__all__ = ["Family", "families", "get_family", "takes_classes", "takes_vectors"]
 
 
 class Family(ABC):
@@ -345,3 +345,19 @@ def _families_that_take(y: Tensor) -> list[str]:
         if support is not None and support.event_dim == 0 and bool(support.check(y).all()):
             found.append(name)
     return found
+
+
+def takes_classes(family: str) -> bool:
+    """Whether the family of that name needs the number of classes, which the targets may give."""
+    return "num_classes" in _options_of(family)
+
+
+def takes_vectors(family: str) -> bool:
+    """Whether the family of that name needs an event_shape, which the number of target columns may give."""
+    return "event_shape" in _options_of(family)
+
+
+def _options_of(family: str) -> Mapping[str, inspect.Parameter]:
+    """What the family takes, by name; nothing of one that does not exist."""
+    declared = _table().get(family)
+    return {} if declared is None else inspect.signature(declared.__init__).parameters

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from disthead.training.columns import Encoded
 
-__all__ = ["ROWS_AT_ONCE", "Batch", "Batches", "Steps", "weight_of"]
+__all__ = ["Batch", "Batches", "Steps", "shuffle", "steps_at_once", "weight_of"]
 
-ROWS_AT_ONCE = 1 << 14  # of several batches at once: the copy of their rows stays in a core's cache
+_ROWS_AT_ONCE = 1 << 14  # of several batches at once: the copy of their rows stays in a core's cache
 
 
 class Batch(NamedTuple):
@@ -85,7 +85,7 @@ class Batches:
     ):
         self.table, self.index, self.batch_size = _moved(table, device), index, batch_size
         self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, epoch
-        self.steps = steps if steps == 1 else max(1, min(steps, ROWS_AT_ONCE // batch_size))
+        self.steps = steps_at_once(steps, batch_size)
         self._position = self._start = 0
 
     @property
@@ -112,9 +112,8 @@ class Batches:
         self._start = state["position"] % max(self.batches, 1)
 
     def _order(self) -> Tensor:
-        order = self.index
-        if self.seed is not None:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
+        order, generator = self.index, shuffle(self.seed, self.epoch())
+        if generator is not None:
             order = order[torch.randperm(len(order), generator=generator)]
         return order.to(self.table.features.device)
 
@@ -136,6 +135,16 @@ class Batches:
             if values is not None:
                 batch[name] = values.index_select(0, rows)  # several times as fast as values[rows]
         return batch
+
+
+def steps_at_once(steps: int, batch_size: int) -> int:
+    """So many steps, or fewer where their batches have many rows."""
+    return steps if steps == 1 else max(1, min(steps, _ROWS_AT_ONCE // batch_size))
+
+
+def shuffle(seed: int | None, epoch: int) -> torch.Generator | None:
+    """What an epoch's order is drawn from, which depends on nothing else; None for no shuffle."""
+    return None if seed is None else torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
 def weight_of(weights: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """`DistributionModel`: backbone and distribution head, between the statistics that standardise inputs and targets."""
 
-import inspect
 from typing import Any
 
 import lightning
@@ -11,7 +10,7 @@ from torch.distributions import constraints
 from disthead.calibration import Recalibration
 from disthead.families.distribution import Distribution
 from disthead.families.ensembles import ensemble
-from disthead.families.family import Family, _table, get_family
+from disthead.families.family import Family, get_family, takes_classes, takes_vectors
 from disthead.head import DistributionHead
 from disthead.training.backbone import build, completed, multilayer_perceptron
 from disthead.training.collapse import SPREADS
@@ -93,13 +92,13 @@ class DistributionModel(lightning.LightningModule):
         """Errors in the options come before any data are read; what depends on the data may be missing still."""
         hparams = self.hparams
         options = dict(hparams.family_options or {})
-        if _takes_classes(hparams.family):
+        if takes_classes(hparams.family):
             options.setdefault("num_classes", 2)
         shape = tuple(hparams.event_shape)
         try:
             family = get_family(hparams.family, event_shape=shape, **options)
         except ValueError:
-            if shape or not _takes_vectors(hparams.family):
+            if shape or not takes_vectors(hparams.family):
                 raise
             return
         family.resolve_links(hparams.links)
@@ -117,7 +116,7 @@ class DistributionModel(lightning.LightningModule):
             in_features = width
             if not event_shape and targets > 1:
                 event_shape = (targets,)
-            if _takes_classes(hparams.family) and found.classes:
+            if takes_classes(hparams.family) and found.classes:
                 options.setdefault("num_classes", max(map(len, found.classes.values())))
         self.backbone = self._make_backbone(in_features)
         width = hparams.backbone_features or self._measure(in_features)
@@ -240,15 +239,3 @@ class DistributionModel(lightning.LightningModule):
         if self.head.linear is not None:
             self.head.linear.bias.copy_(torch.cat([fitted[name].flatten() for name in self.head.predicted]))
             start_near_the_marginal_fit(self.head)
-
-
-def _takes_classes(family: str) -> bool:
-    """Whether the family needs the number of classes, which the targets may give."""
-    declared = _table().get(family)
-    return declared is not None and "num_classes" in inspect.signature(declared.__init__).parameters
-
-
-def _takes_vectors(family: str) -> bool:
-    """Whether the family needs an event_shape, which the number of target columns may give."""
-    declared = _table().get(family)
-    return declared is not None and "event_shape" in inspect.signature(declared.__init__).parameters

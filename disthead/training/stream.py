@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from disthead.training.batches import ROWS_AT_ONCE, Steps, weight_of
+from disthead.training.batches import Steps, shuffle, steps_at_once, weight_of
 from disthead.training.columns import Columns, Encoded
 from disthead.training.row_groups import PIECE, RowGroup, located, read_rows
 from disthead.training.table import DataError
@@ -59,7 +59,7 @@ class StreamedBatches:
     ):
         self.groups, self.columns, self.batch_size, self.needs_target = groups, columns, batch_size, needs_target
         self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, epoch
-        self.steps = steps if steps == 1 else max(1, min(steps, ROWS_AT_ONCE // batch_size))
+        self.steps = steps_at_once(steps, batch_size)
         self.device = device if device is not None and device.type == "cuda" else None
         self.buffer_size, self.add_up = buffer_size, add_up
         self.rows = sum(group.rows for group in groups)
@@ -135,9 +135,7 @@ class StreamedBatches:
 
     def _buffers(self, skipped: int) -> Iterator[tuple[tuple[Encoded, Tensor], Tensor]]:
         """The tables of the rows that are shuffled together, and their order, without the first `skipped` rows."""
-        generator = None
-        if self.seed is not None:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
+        generator = shuffle(self.seed, self.epoch())
         plan = list(self._plan(generator))
         for pieces in plan:
             rows = sum(piece.end - piece.first for piece in pieces)
