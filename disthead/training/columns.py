@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -73,24 +73,19 @@ class Columns:
     weight: str | None
 
     @classmethod
-    def find(
-        cls,
-        frame: "DataFrame",
-        train: np.ndarray,
-        target: Sequence[str],
-        features: Sequence[str] | None = None,
-        categorical: Sequence[str] = (),
-        known: Mapping[str, str] | None = None,
-        weight: str | None = None,
-        ignore: Sequence[str] = (),
-    ) -> Self:
+    def find(cls, frame: "DataFrame", train: np.ndarray, **roles: Any) -> Self:
         """The columns of `frame`, with the categories that occur in the rows `train`.
+
+        Args:
+            frame: all rows.
+            train: the rows of training, by number.
+            roles: of `Columns.roles`.
 
         Raises:
             DataError: for unknown, constant or empty columns.
         """
-        columns = cls.roles(frame, target, features, categorical, known, weight, ignore)
-        for name in [*columns.features, *target]:
+        columns = cls.roles(frame, **roles)
+        for name in [*columns.features, *columns.target]:
             _check_varies(frame[name])
         found = {name: distinct(frame[name], train) for name, texts in columns.features.items() if texts is not None}
         found |= {name: distinct(frame[name]) for name in columns.classes}
