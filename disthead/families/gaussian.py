@@ -1,0 +1,58 @@
+"""`Gaussian`: what normal distributions of vectors have in common, however their covariance is given."""
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from disthead.families.distribution import HALF_LOG_TWO_PI, wide
+from disthead.families.normal import Normal
+from disthead.families.vector import Vector
+
+__all__ = ["Gaussian"]
+
+
+class Gaussian(Vector):
+    """A normal distribution of vectors; its subclasses say how deviations are whitened.
+
+    Computed in double precision: a solve with a spread near zero amplifies what was rounded before.
+    """
+
+    support = constraints.real_vector
+    has_rsample = True
+
+    def _whiten(self, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared Mahalanobis length of the deviation, and half the logarithm of the determinant of the covariance."""
+        raise NotImplementedError
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        squared, half_log_det = self._whiten(wide(y) - wide(self.loc))
+        return (-0.5 * squared - half_log_det - self.loc.shape[-1] * HALF_LOG_TWO_PI).to(
+            torch.promote_types(y.dtype, self.dtype)
+        )
+
+    def mahalanobis(self, y: Tensor) -> Tensor:
+        """The distance of y from loc in units of the spread in that direction; its square is chi-square distributed."""
+        return self._whiten(wide(y) - wide(self.loc))[0].sqrt().to(self.dtype)
+
+    def entropy(self) -> Tensor:
+        size = self.loc.shape[-1]
+        return (self._half_log_det() + size * (0.5 + HALF_LOG_TWO_PI)).to(self.dtype)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    mode = median = mean
+
+    @property
+    def variance(self) -> Tensor:
+        return self.covariance.diagonal(dim1=-2, dim2=-1)
+
+    @property
+    def covariance_matrix(self) -> Tensor:
+        """`covariance` by the name it has in torch."""
+        return self.covariance
+
+    @property
+    def marginals(self) -> Normal:
+        return Normal(self.loc, self.stddev)
