@@ -69,7 +69,7 @@ class LowRankOutputs(RawOutputs):
         # By A it is (e - A x) x^T - A (I + A^T A)^-1, where A = directions^T triangle and triangle x = explained.
         solved = torch.cat([-identity[:rank].expand_as(triangle), length * explained], -1)
         by_effects = solve_triangular(triangle, solved, upper=True) @ directions
-        leverage = directions[:, :rank].square().sum(-2)
+        leverage = directions[:, :rank].square_().sum(-2)  # in place: they have served
         return value, [
             inverse_spread * unexplained,
             by_effects.mul_(inverse_spread.unsqueeze(-2)).mT,
