@@ -74,6 +74,10 @@ class Link:
     def has_logits(self) -> bool:
         return self.logits is not _no_logits
 
+    def gives_logits(self, name: str) -> bool:
+        """Whether the quick way of the parameter of that name gives logits, its own or those of a probability."""
+        return name == "logits" or self.codomain is constraints.unit_interval
+
     def __str__(self) -> str:
         return self.name
 

@@ -47,6 +47,15 @@ def test_the_counter_counts():
     assert (counter.operations, counter.bytes) == (3, 200)
 
 
+def test_the_counter_counts_arrays():
+    family, raw = dh.get_family("exponential"), torch.zeros(100, 1)
+    with Counter() as counter:
+        family.from_raw(raw).log_prob(torch.ones(100))
+    assert counter.operations > 10
+    assert counter.bytes % 400 == 0  # so many arrays of a hundred floats
+    assert counter.bytes > 400 * 5
+
+
 def test_counts_repeat(counted):
     case = next(case for case in CASES if case.name == "gamma")
     assert count(case) == counted["gamma"]

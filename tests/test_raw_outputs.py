@@ -3,9 +3,13 @@
 import copy
 import math
 import pickle
+import warnings
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import constraints
 
 import disthead as dh
@@ -175,6 +179,54 @@ def test_other_units_keep_the_one_pass(name, rows):
     torch.testing.assert_close(part.log_prob((loc + scale * y)[2:5]), value[2:5], rtol=1e-5, atol=1e-5)
     again = dist.affine(torch.tensor(-1.0), torch.tensor(2.0))
     torch.testing.assert_close(again.median, 2 * dist.median - 1, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["normal", "student_t", "poisson", "normal_mixture"])
+def test_pieces_may_be_worked_on_by_several_threads(name):
+    family, raw, y = example(name, rows=100_000)
+    raw.requires_grad_()
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            value = family.from_raw(raw).log_prob(y)
+            found.append((value, gradient(value, raw)))
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["gamma", "von_mises", "poisson", "normal_mixture"])
+def test_a_graph_is_made_of_the_same_formula_in_double_precision(name):
+    """Also for raw outputs far from ordinary, and targets outside the support; without operators that cannot be fused."""
+    family, raw, y = example(name)
+    raw[0], raw[1], y[2] = 60.0, -60.0, -1.5
+    operators = set()
+
+    def look(graph, given):
+        operators.update(str(node.target) for node in graph.graph.nodes)
+        return make_boxed_func(graph.forward)
+
+    def log_prob(raw):
+        return family.from_raw(raw).log_prob(y)
+
+    torch.compiler.reset()
+    raw.requires_grad_()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # dynamo's own
+        value = torch.compile(log_prob, fullgraph=True, backend=aot_autograd(fw_compiler=look))(raw)
+    assert any("aten" in name for name in operators)
+    assert not any("disthead" in name for name in operators)
+    torch.testing.assert_close(value, log_prob(raw), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradient(value, raw), gradient(log_prob(raw), raw), rtol=1e-6, atol=1e-6)
+
+
+@every_family
+def test_tensors_without_memory_have_shapes(name):
+    family, raw, y = example(name)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert family.from_raw(mode.from_tensor(raw)).log_prob(mode.from_tensor(y)).shape == (7,)
 
 
 OUTSIDE = {"exponential": [-1.0], "gamma": [-1.0, 0.0], "beta": [-1.0, 0.0, 1.0, 2.0], "log_normal": [-1.0, 0.0]}

@@ -10,6 +10,7 @@ from disthead.families.distribution import from_score, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
+from disthead.special.elementary import exp, log1p, sigmoid
 
 __all__ = ["Bernoulli", "BernoulliFamily", "one_of"]
 
@@ -47,7 +48,8 @@ class Bernoulli(Discrete):
     @staticmethod
     def score(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
         """log_prob with its derivative by the logits."""
-        return y * logits - logits.relu() + logsigmoid(logits.abs()), y - logits.sigmoid()
+        size = abs(logits)
+        return y * logits - 0.5 * (logits + size) - log1p(exp(-size)), y - sigmoid(logits)
 
     @from_score
     def log_prob(self, y: Tensor) -> Tensor:

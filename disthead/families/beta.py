@@ -22,6 +22,7 @@ from disthead.special import (
     stirling_error,
 )
 from disthead.special.digamma import digamma_error
+from disthead.special.elementary import log, sigmoid
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 
 __all__ = ["Beta", "BetaFamily", "MeanBeta"]
@@ -68,9 +69,9 @@ class Beta(Continuous):
         a, b, rest = concentration1.value, concentration0.value, 1 - y
         both = a + b
         u, v, w = a + 0.5, b + 0.5, both + 0.5
-        log_y, log_rest = (w * y / u).log(), (w * rest / v).log()
+        log_y, log_rest = log(w * y / u), log(w * rest / v)
         value = a * log_y + b * log_rest + (u + v - w) - HALF_LOG_TWO_PI
-        value += 0.5 * (w / (u * v)).log() - (both * y * rest).log() + concentration1.log + concentration0.log
+        value += 0.5 * log(w / (u * v)) - log(both * y * rest) + concentration1.log + concentration0.log
         value += gamma_remainder(both) - gamma_remainder(a) - gamma_remainder(b)
         slope = digamma_remainder(both) - 1 / both
         by_a = a * (log_y + slope - digamma_remainder(a)) + 1
@@ -183,7 +184,7 @@ class MeanBeta(Beta):
     @staticmethod
     def score(y: Tensor, logits_mean: Tensor, precision: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by the logits of the mean and log(precision)."""
-        mean, rest = logits_mean.sigmoid(), (-logits_mean).sigmoid()
+        mean, rest = sigmoid(logits_mean), sigmoid(-logits_mean)
         value, by_upper, by_lower = Beta.score(y, precision.times(mean), precision.times(rest))
         return value, by_upper * rest - by_lower * mean, by_upper + by_lower
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.families.pieces import NUMBERS, all_inside, transposed, weighted, write
+from disthead.families.pieces import NUMBERS, all_inside, as_array, transposed, weighted, write
 
 __all__ = ["is_quick", "log_prob"]
 
@@ -24,7 +24,7 @@ def is_quick(logits: Tensor, y: Tensor) -> bool:
         and logits.ndim > 1
         and not y.requires_grad
         and y.shape == logits.shape[:-1]
-        and all_inside(constraints.integer_interval(0, logits.shape[-1] - 1), y)
+        and all_inside(constraints.integer_interval(0, logits.shape[-1] - 1), as_array(y))
     )
 
 

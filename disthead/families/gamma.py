@@ -25,6 +25,7 @@ from disthead.special import (
     stirling_error,
 )
 from disthead.special.digamma import digamma_error
+from disthead.special.elementary import log
 from disthead.special.fast import Positive, digamma_remainder, gamma_half_step, gamma_remainder
 
 __all__ = ["Gamma", "GammaFamily", "MeanGamma"]
@@ -59,10 +60,8 @@ class Gamma(Continuous):
         """log_prob with its derivatives by log(concentration) and log(rate)."""
         a, x = concentration.value, rate.value * y
         w = a + 0.5
-        log_x = (x / w).log()
-        value = (
-            concentration.log + a * log_x + (w - x) - gamma_remainder(a) - (y.log() + 0.5 * w.log() + HALF_LOG_TWO_PI)
-        )
+        log_x = log(x / w)
+        value = concentration.log + a * log_x + (w - x) - gamma_remainder(a) - (log(y) + 0.5 * log(w) + HALF_LOG_TWO_PI)
         return value, a * (log_x - digamma_remainder(a)) + 1, a - x
 
     @from_score

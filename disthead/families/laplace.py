@@ -12,6 +12,7 @@ from disthead.families.family import Family
 from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
 from disthead.special import deviance, expm1mx
+from disthead.special.elementary import sign
 from disthead.special.fast import Positive
 
 __all__ = ["Laplace", "LaplaceFamily"]
@@ -44,8 +45,8 @@ class Laplace(Continuous):
     def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by loc and log(scale)."""
         z = (y - loc) / scale.value
-        distance = z.abs()
-        return -distance - scale.log - math.log(2), z.sign() / scale.value, distance - 1
+        distance = abs(z)
+        return -distance - scale.log - math.log(2), sign(z) / scale.value, distance - 1
 
     @from_score
     def log_prob(self, y: Tensor) -> Tensor:

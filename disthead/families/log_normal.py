@@ -12,6 +12,7 @@ from disthead.families.family import Family
 from disthead.families.univariate import in_double, spread
 from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
+from disthead.special.elementary import double, like, log
 from disthead.special.fast import Positive
 
 __all__ = ["LogNormal", "LogNormalFamily"]
@@ -51,10 +52,10 @@ class LogNormal(Continuous):
     @staticmethod
     def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by loc and log(scale)."""
-        log_y = y.double().log()  # a small scale would magnify its rounding
-        z = (log_y - loc).to(loc.dtype) / scale.value
+        log_y = log(double(y))  # a small scale would magnify its rounding
+        z = like(log_y - loc, loc) / scale.value
         square = z * z
-        return -0.5 * square - log_y.to(loc.dtype) - scale.log - HALF_LOG_TWO_PI, z / scale.value, square - 1
+        return -0.5 * square - like(log_y, loc) - scale.log - HALF_LOG_TWO_PI, z / scale.value, square - 1
 
     @from_score
     @in_double

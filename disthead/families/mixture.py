@@ -17,6 +17,7 @@ from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
+from disthead.special.elementary import exp, log_sum_exp
 
 __all__ = ["DiscreteMixture", "Mixture", "MixtureFamily", "NormalMixtureFamily", "mixture"]
 
@@ -575,10 +576,11 @@ class MixtureFamily(Family):
     def score(self, y, logits, *parameters):
         """By Bayes' rule: the derivatives of the components, each weighted by the probability that y came from it."""
         values, *slopes = self.component.score(y, *parameters)
-        joint = values + logits.log_softmax(0)
-        total = joint.logsumexp(0)
-        shares = (joint - total).exp()
-        return total, shares - logits.softmax(0), *(shares * slope for slope in slopes)
+        log_probs = logits - log_sum_exp(logits)
+        joint = values + log_probs
+        total = log_sum_exp(joint)
+        shares = exp(joint - total)
+        return total, shares - exp(log_probs), *(shares * slope for slope in slopes)
 
     def constrain(self, raw, links):
         of_mixture = super().constrain({name: part for name, part in raw.items() if name == "logits"}, links)

@@ -16,6 +16,7 @@ from disthead.families.poisson import positive_mean
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import integer_inverse, log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
+from disthead.special.elementary import log, sigmoid
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 
 __all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]
@@ -85,12 +86,12 @@ class NegativeBinomial(Discrete):
     @staticmethod
     def score(y: Tensor, total_count: Positive, logits: Tensor) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(total_count) and the logits."""
-        r, probs, ends = total_count.value, logits.sigmoid(), (-logits).sigmoid()
+        r, probs, ends = total_count.value, sigmoid(logits), sigmoid(-logits)
         n = y + r
         u, v, w = y + 0.5, r + 0.5, n + 0.5
-        log_y, log_r = (w * probs / u).log(), (w * ends / v).log()
+        log_y, log_r = log(w * probs / u), log(w * ends / v)
         value = y * log_y + r * log_r + (u + v - w) - HALF_LOG_TWO_PI
-        value += 0.5 * (w / (u * v)).log() - n.log() + total_count.log
+        value += 0.5 * log(w / (u * v)) - log(n) + total_count.log
         value += gamma_remainder(n) - gamma_remainder(r) - gamma_remainder(y)
         by_r = r * (log_r + digamma_remainder(n) - 1 / n - digamma_remainder(r)) + 1
         return value, by_r, y * ends - r * probs

@@ -1,6 +1,6 @@
 """Pieces of rows: how much is worked on at once, rows as columns and back, and looks at numbers.
 
-With what is made of them, the `NUMBERS` of a piece stay in a core's cache. Looks are for tensors on the CPU: of any other
+With what is made of them, the `NUMBERS` of a piece stay in a core's cache. Looks are for memory of the host: of any other
 device they would have to wait.
 """
 
@@ -9,9 +9,15 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["NUMBERS", "all_inside", "lies_within", "transposed", "weighted", "write"]
+__all__ = ["NUMBERS", "all_inside", "as_array", "lies_within", "transposed", "weighted", "write"]
 
 NUMBERS = 1 << 17
+
+
+def as_array(values: Tensor) -> np.ndarray:
+    """The memory of a tensor on the CPU; bfloat16, which NumPy does not know, becomes single precision."""
+    values = values.detach()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
 def transposed(raw: Tensor, dtype: torch.dtype) -> Tensor:
@@ -40,30 +46,27 @@ def _is_quick_in_numpy(columns: Tensor) -> bool:
 def weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
     """Each row of the derivatives (..., P) times its incoming gradient (...), in place."""
     if gradient.device.type == "cpu" and gradient.numel() > NUMBERS and derivatives.shape[-1] > 1:
-        least, largest = _ends(gradient)
+        least, largest = _ends(as_array(gradient))
         if least == largest:  # as that of a mean: rows need not be told apart
             return derivatives.mul_(least)
     return derivatives.mul_(gradient.unsqueeze(-1))
 
 
-def _ends(values: Tensor) -> tuple[float, float]:
+def _ends(values: np.ndarray) -> tuple[float, float]:
     """The least and the largest, both nan where one of them is; of no values 0."""
-    if values.numel() == 0:
+    if not values.size:
         return 0.0, 0.0
-    least, largest = (values.float() if values.dtype == torch.bfloat16 else values).aminmax()
-    return float(least.numpy()), float(largest.numpy())  # a look at the host's memory: no device has to be waited for
+    return float(np.minimum.reduce(values, None)), float(np.maximum.reduce(values, None))
 
 
-def lies_within(values: Tensor, lower: float, upper: float) -> bool:
+def lies_within(values: np.ndarray, lower: float, upper: float) -> bool:
     least, largest = _ends(values)
     return lower <= least and largest <= upper
 
 
-def all_inside(constraint: constraints.Constraint, y: Tensor) -> bool:
+def all_inside(constraint: constraints.Constraint, y: np.ndarray) -> bool:
     """Whether all of them are: the ends tell, of an interval."""
-    if constraint.is_discrete and y.is_floating_point():
-        array = (y.float() if y.dtype == torch.bfloat16 else y).numpy()
-        if not (array == np.floor(array)).all():
-            return False
+    if constraint.is_discrete and y.dtype.kind == "f" and not (y == np.floor(y)).all():
+        return False
     least, largest = _ends(y)
     return bool(constraint.check(least) and constraint.check(largest))

@@ -10,6 +10,7 @@ from disthead.families.family import Family
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import deviance, integer_inverse, log_gammainc, log_gammaincc, poisson_log_mass
+from disthead.special.elementary import log
 from disthead.special.fast import Positive, gamma_remainder
 
 __all__ = ["Poisson", "PoissonFamily", "positive_mean"]
@@ -52,7 +53,7 @@ class Poisson(Discrete):
     def score(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivative by log(rate)."""
         w = y + 0.5
-        value = y * (rate.value / w).log() + (w - rate.value) - 0.5 * w.log() - gamma_remainder(y) - HALF_LOG_TWO_PI
+        value = y * log(rate.value / w) + (w - rate.value) - 0.5 * log(w) - gamma_remainder(y) - HALF_LOG_TWO_PI
         return value, y - rate.value
 
     def _log_mass(self, x: Tensor) -> Tensor:

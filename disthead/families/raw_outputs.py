@@ -1,19 +1,17 @@
 """`RawOutputs`: what a head's distribution remembers of where it comes from, and its log-likelihood in one pass from there."""
 
-import functools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
 
 from disthead.families.distribution import Distribution
-from disthead.families.pieces import NUMBERS, all_inside, lies_within, transposed, weighted, write
+from disthead.families.one_pass import one_pass, quick
+from disthead.families.pieces import weighted
 from disthead.links import Link
-from disthead.special.fast import Direction, Positive
+from disthead.special.fast import Positive
 
 if TYPE_CHECKING:
     from disthead.families.family import Family
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["RawOutputs"]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class RawOutputs:
     """Raw outputs (..., P) with the family and the links that make a distribution of them: its `Source`.
 
@@ -65,11 +63,11 @@ class RawOutputs:
         values = {}
         columns = self.raw.double().unbind(-1)
         for (name, link), column in zip(self.links.items(), columns, strict=True):
-            parameter = _quick(link)(column)
+            parameter = quick(link)(column)
             if isinstance(parameter, Positive):
                 values[name], values["log_" + name] = parameter.value, parameter.log
             else:
-                values["logits_" + name if _are_logits(name, link) and name != "logits" else name] = parameter
+                values["logits_" + name if link.gives_logits(name) and name != "logits" else name] = parameter
         return self._in_unit(self.family.make(**values))
 
     def _in_unit(self, dist: Distribution) -> Distribution:
@@ -85,143 +83,45 @@ class RawOutputs:
 
     @property
     def is_quick(self) -> bool:
-        """Whether the one pass applies: by plain operations alone go double precision, graphs and functional transforms."""
+        """Whether the one pass applies: by plain operations alone go double precision, exports and functional transforms."""
+        if torch.compiler.is_compiling() and (torch.compiler.is_exporting() or self.family.event_dim):
+            return False
         return (
-            not torch.compiler.is_compiling()  # first, since a compiler cannot look into a cached property
-            and self.has_scores
+            self.has_scores
             and self.raw.dtype in (torch.float32, torch.bfloat16, torch.float16)
             and not torch._C._are_functorch_transforms_active()
         )
 
-    @functools.cached_property
+    @property
     def has_scores(self) -> bool:
         """Whether `log_prob` answers; in double precision to eleven digits."""
         return (
             self.family.quick is not None
             and self.raw.device.type != "mps"
-            and all(link.quick is not None for link in self.links.values())
+            and type(self.raw) in (Tensor, torch.nn.Parameter)  # subclasses may have no memory to work on
+            and None not in [link.quick for link in self.links.values()]
         )
 
     def distribution(self) -> Distribution:
         """The distribution; where the one pass applies its parameters are made when they are first asked for."""
         kind = self.family.quick
-        if kind is None or not self.is_quick:
+        if kind is None or torch.compiler.is_compiling() or not self.is_quick:
             return self.make()._made_of(self)
         dist = kind.__new__(kind)
         Distribution.__init__(dist, self.raw.shape[:-1], self.family.event_shape, validate_args=False)
         return dist._made_of(self)
 
     def log_prob(self, y: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return _Differentiable.apply(self.raw, *_scored(self, self.raw.detach(), y, True))
+        if not (self.raw.requires_grad and torch.is_grad_enabled()):
+            return _scored(self, self.raw, y, False)[0]
         return _LogLikelihood.apply(self.raw, y, self)
 
-    def score(self, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
-        """The log-likelihoods (rows,) and, if `wanted`, their derivatives by the raw outputs (rows, P).
-
-        Derivatives lie parameter after parameter, except for a leaf of many rows, whose gradient is kept in its own order.
-        """
-        rows, width = raw.shape
-        least = 1 << 9 if self.family.event_dim else 1 << 12
-        size = max(NUMBERS // width, least) if raw.device.type == "cpu" else max(rows, 1)
-        if rows <= size:
-            value, columns = self._score_piece(raw, y, slice(None), wanted)
-            return value, None if columns is None else columns.to(raw.dtype).t()
-        value, derivatives = torch.empty(rows, dtype=self.dtype, device=raw.device), None
-        if wanted:
-            derivatives = torch.empty_like(raw) if raw.is_leaf else raw.new_empty(width, rows).t()
-        for start in range(0, rows, size):
-            piece = slice(start, start + size)
-            value[piece], columns = self._score_piece(raw[piece], y[piece], piece, wanted)
-            if derivatives is not None and columns is not None:
-                write(columns, derivatives[piece].t())
-        return value, derivatives
-
-    def _score_piece(self, raw: Tensor, y: Tensor, piece: slice, wanted: bool) -> tuple[Tensor, Tensor | None]:
-        """The same for rows that fit into the cache, the derivatives (P, rows)."""
-        outside = self._outside(y)
-        target, parameters = self._single(raw, y, piece) if outside is None else (None, [])
-        if target is None:
-            target, parameters = self._standardised(y.double(), piece), self._parameters(raw, torch.float64)
-        if outside is not None:
-            target = target.masked_fill(outside, 1.0 if self.family.is_discrete else 0.5)
-        value, *slopes = self.family.score(target, *parameters)
-        columns = _by_raw(slopes, parameters) if wanted else None
-        if self.unit is not None:
-            value = value - self._of_rows(self.unit[1], piece).log()
-        if outside is not None:
-            value = value.masked_fill(outside, -torch.inf)
-            columns = None if columns is None else columns.masked_fill(outside, 0.0)
-        return value.to(self.dtype), columns
-
-    def _outside(self, y: Tensor) -> Tensor | None:
-        """Which targets have no likelihood; None where a look, for which no device has to be waited, says that all have."""
-        scored = self.family.scored or self.family.support
-        if scored in (constraints.real, constraints.real_vector):
-            return None
-        if y.device.type == "cpu" and all_inside(scored, y):
-            return None
-        return ~(scored.check(y) | y.isnan())
-
-    def _single(self, raw: Tensor, y: Tensor, piece: slice) -> tuple[Tensor | None, list[Any]]:
-        """Targets and parameters in single precision, where rounding is not magnified: by parameters of ordinary size.
-
-        They are neither great nor tiny. To find out takes a look, as above.
-        """
-        if raw.device.type != "cpu" or raw.dtype == torch.float64 or self.family.event_dim:  # a solve magnifies
-            return None, []
-        target, parameters = self._standardised(y.float(), piece), self._parameters(raw, torch.float32)
-        for (name, link), parameter in zip(self.links.items(), parameters, strict=True):
-            if isinstance(parameter, Positive):
-                ordinary = lies_within(parameter.value, 1e-6, 16.0)
-            elif isinstance(parameter, Direction):
-                ordinary = lies_within(parameter.length, 1e-6, 1e6)
-            else:
-                largest = 15.0 if _are_logits(name, link) else 1e6
-                ordinary = lies_within(parameter, -largest, largest)
-            if not ordinary:
-                return None, []
-        return (target if lies_within(target, -1e6, 1e6) else None), parameters
-
-    def _parameters(self, raw: Tensor, dtype: torch.dtype) -> list[Any]:
-        """The parameters of the rows `raw` (n, P) by the links' quick way, whose rows come last: (n,) each, or (K, n)."""
-        shapes = [self.family.raw_shape(name, link) for name, link in self.links.items()]
-        columns = transposed(raw, dtype)
-        if any(shapes):
-            parts = columns.split([math.prod(shape) for shape in shapes])
-            parts = [part.view(*shape, -1) for part, shape in zip(parts, shapes, strict=True)]
-        else:
-            parts = columns.unbind()
-        return [_quick(link)(part) for link, part in zip(self.links.values(), parts, strict=True)]
-
-    def _standardised(self, y: Tensor, piece: slice) -> Tensor:
-        if self.unit is None:
-            return y
-        loc, scale = (self._of_rows(part, piece).to(y.dtype) for part in self.unit)
-        return (y - loc) / scale
-
-    def _of_rows(self, part: Tensor, piece: slice) -> Tensor:
-        """A part of the unit for these rows, which are counted over all dimensions of the batch."""
-        return part if part.ndim == 0 else part.expand(self.raw.shape[:-1]).reshape(-1)[piece]
-
-
-def _by_raw(slopes: list[Tensor], parameters: list[Any]) -> Tensor:
-    """The derivatives by the raw outputs, one after the other (P, n), from those by the parameters."""
-    parts = [
-        slope if isinstance(parameter, Tensor) else parameter.by_raw(slope)
-        for slope, parameter in zip(slopes, parameters, strict=True)
-    ]
-    if all(part.ndim == 1 for part in parts):
-        return torch.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0)
-    return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
-
-
-def _quick(link: Link) -> Callable[[Tensor], Any]:
-    assert link.quick is not None
-    return link.quick
-
-
-def _are_logits(name: str, link: Link) -> bool:
-    """Whether what the quick way gives are logits, of a parameter of that name or of a probability."""
-    return name == "logits" or link.codomain is constraints.unit_interval
+    def unit_of_rows(self) -> list[Tensor]:
+        """The parts of the unit, for rows that are counted over all dimensions of the batch; none where there is no unit."""
+        batch = self.raw.shape[:-1]
+        return [part if part.ndim == 0 else part.expand(batch).reshape(-1) for part in self.unit or ()]
 
 
 class _LogLikelihood(torch.autograd.Function):
@@ -229,7 +129,7 @@ class _LogLikelihood(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, raw: Tensor, y: Tensor, source: RawOutputs) -> Tensor:
-        value, ctx.derivatives = _scored(raw, y, source, ctx.needs_input_grad[0])
+        value, ctx.derivatives = _scored(source, raw, y, ctx.needs_input_grad[0])
         ctx.source = source
         ctx.save_for_backward(raw, y)
         return value
@@ -242,16 +142,30 @@ class _LogLikelihood(torch.autograd.Function):
             return torch.autograd.grad(value, raw, gradient, create_graph=True)[0], None, None
         derivatives, ctx.derivatives = ctx.derivatives, None
         if derivatives is None:  # a second time: its memory was used for the first answer
-            derivatives = _scored(raw, y, ctx.source, True)[1]
+            derivatives = _scored(ctx.source, raw, y, True)[1]
         return weighted(derivatives, gradient), None, None
 
 
-def _scored(raw: Tensor, y: Tensor, source: RawOutputs, wanted: bool) -> tuple[Tensor, Tensor | None]:
+class _Differentiable(torch.autograd.Function):
+    """The same in a graph, where log-likelihoods and derivatives are computed before."""
+
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor, value: Tensor, derivatives: Tensor) -> Tensor:
+        ctx.save_for_backward(derivatives)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
+        (derivatives,) = ctx.saved_tensors
+        return derivatives * gradient.unsqueeze(-1), None, None
+
+
+def _scored(source: RawOutputs, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
     """The log-likelihoods (...) and their derivatives (..., P)."""
     batch = raw.shape[:-1]
     event = source.family.event_shape
     targets = y if y.shape == batch and y.ndim == 1 else y.expand(batch + event).reshape(-1, *event)
     if raw.ndim == 2:
-        return source.score(raw, targets, wanted)
-    value, derivatives = source.score(raw.reshape(-1, raw.shape[-1]), targets, wanted)
+        return one_pass(source, raw, targets, wanted)
+    value, derivatives = one_pass(source, raw.reshape(-1, raw.shape[-1]), targets, wanted)
     return value.reshape(batch), None if derivatives is None else derivatives.reshape(raw.shape)

@@ -19,6 +19,7 @@ from disthead.special import (
     student_t_log_density,
 )
 from disthead.special.digamma import digamma_error
+from disthead.special.elementary import log, log1p
 from disthead.special.fast import Positive, gamma_half_step
 
 __all__ = ["StudentT", "StudentTFamily"]
@@ -56,10 +57,10 @@ class StudentT(Continuous):
         """log_prob with its derivatives by log(df), loc and log(scale)."""
         z, x = (y - loc) / scale.value, 0.5 * df.value
         square = z * z / df.value
-        growth, below = square.log1p(), 1 + square
+        growth, below = log1p(square), 1 + square
         share, factor = square / below, df.value + 1
         step, slope = gamma_half_step(x)
-        value = -0.5 * ((step / x).log() + factor * growth) - scale.log - HALF_LOG_TWO_PI
+        value = -0.5 * (log(step / x) + factor * growth) - scale.log - HALF_LOG_TWO_PI
         by_df = 0.5 + x * (share - growth - 0.5 * slope / step) + 0.5 * share
         return value, by_df, factor * z / (below * df.value * scale.value), factor * share - 1
 

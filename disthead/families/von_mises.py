@@ -21,6 +21,7 @@ from disthead.special import (
     von_mises_log_normalizer,
     von_mises_mean_distance,
 )
+from disthead.special.elementary import cos, sin
 from disthead.special.fast import Direction, Positive, von_mises_terms
 
 __all__ = ["VonMises", "VonMisesFamily"]
@@ -71,8 +72,8 @@ class VonMises(Continuous):
     @staticmethod
     def score(y: Tensor, loc: Direction, concentration: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by loc and log(concentration)."""
-        cosine, sine, k = y.cos(), y.sin(), concentration.value
-        fall = 0.5 * ((cosine - loc.cosine).square() + (sine - loc.sine).square())  # 1 - cos(y - loc) by the chord
+        cosine, sine, k = cos(y), sin(y), concentration.value
+        fall = 0.5 * ((cosine - loc.cosine) ** 2 + (sine - loc.sine) ** 2)  # 1 - cos(y - loc) by the chord
         normalizer, complement = von_mises_terms(k)
         return -k * fall - normalizer, k * (sine * loc.cosine - cosine * loc.sine), k * (complement - fall)
 

@@ -13,6 +13,7 @@ from disthead.families.family import Family
 from disthead.families.univariate import in_double, spread
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
+from disthead.special.elementary import exp, log
 from disthead.special.fast import Positive
 
 __all__ = ["Weibull", "WeibullFamily"]
@@ -52,9 +53,9 @@ class Weibull(Continuous):
     @staticmethod
     def score(y: Tensor, scale: Positive, concentration: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(scale) and log(concentration)."""
-        log_hazard = concentration.value * (y / scale.value).log()
-        hazard = log_hazard.exp()
-        value = concentration.log + log_hazard - y.log() - hazard
+        log_hazard = concentration.value * log(y / scale.value)
+        hazard = exp(log_hazard)
+        value = concentration.log + log_hazard - log(y) - hazard
         return value, concentration.value * (hazard - 1), 1 + log_hazard * (1 - hazard)
 
     @from_score

@@ -1,10 +1,11 @@
 """The rational functions of the one-pass log-likelihoods, against mpmath."""
 
 import mpmath
+import numpy as np
 import pytest
 import torch
 
-from disthead.special import fast
+from disthead.special import elementary, fast
 
 X = [0.0, 1e-20, 1e-6, 0.01, 0.3, 0.5, 1.0, 1.7, 3.0, 7.5, 16.0, 32.0]
 MORE = [1e3, 1e6, 1e9]
@@ -95,3 +96,33 @@ def test_softplus_in_both_precisions():
         assert (answer.slope.double() / slope - 1).abs().max() < error
     far = fast.softplus(torch.tensor([-1000.0, 1000.0], dtype=torch.float64))
     assert far.log.tolist() == [-1000.0, pytest.approx(6.907755, rel=1e-6)]
+
+
+FUNCTIONS = {
+    "gamma_remainder": fast.gamma_remainder,
+    "digamma_remainder": fast.digamma_remainder,
+    "gamma_half_step": fast.gamma_half_step,
+    "von_mises_terms": fast.von_mises_terms,
+    "softplus": lambda x: (fast.softplus(x).value, fast.softplus(x).slope, fast.softplus(x).log),
+    "exponential": lambda x: (fast.exponential(x).value, fast.exponential(x).log),
+    "direction": lambda x: (*(of_vectors := fast.direction(x.reshape(2, -1))), of_vectors.by_raw(x[: x.shape[0] // 2])),
+    "log_sum_exp": lambda x: elementary.log_sum_exp(x.reshape(4, -1)),
+    "sigmoid": elementary.sigmoid,
+    "sign": lambda x: elementary.sign(x - 1),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_arrays_are_computed_as_tensors_are(name, dtype):
+    x = torch.linspace(0.01, 20, 64, dtype=dtype)
+    of_tensors, of_arrays = FUNCTIONS[name](x), FUNCTIONS[name](x.numpy())
+    if not isinstance(of_tensors, tuple):
+        of_tensors, of_arrays = (of_tensors,), (of_arrays,)
+    for ours, theirs in zip(of_tensors, of_arrays, strict=True):
+        if isinstance(ours, torch.Tensor):
+            assert isinstance(theirs, np.ndarray)
+            error = 1e-6 if dtype == torch.float32 else 1e-14
+            torch.testing.assert_close(torch.from_numpy(theirs), ours, rtol=error, atol=error)
+        else:
+            assert ours == theirs
