@@ -1,14 +1,11 @@
 """`LowRankOutputs`: the log-likelihood of a low-rank normal in one pass from raw outputs, a few long rows at a time."""
 
-from dataclasses import replace
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.linalg import solve_triangular
 
 from disthead.families.distribution import HALF_LOG_TWO_PI
-from disthead.families.pieces import NUMBERS, weighted
+from disthead.families.pieces import NUMBERS
 from disthead.families.raw_outputs import RawOutputs
 
 __all__ = ["LowRankOutputs"]
@@ -22,11 +19,7 @@ class LowRankOutputs(RawOutputs):
         """Not in double precision, where the marginal fit asks: of one distribution for all targets the formula is quicker."""
         return self.raw.dtype != torch.float64 and super().has_scores
 
-    def log_prob(self, y: Tensor) -> Tensor:
-        return _LogLikelihood.apply(self.raw, y, self)
-
     def scored(self, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
-        """The log-likelihoods (...) and, if `wanted`, their derivatives by the raw outputs (..., P)."""
         batch, event = raw.shape[:-1], self.family.event_shape
         rows, targets = raw.reshape(-1, raw.shape[-1]), y.expand(batch + event).reshape(-1, *event)
         value = torch.empty(len(rows), dtype=self.dtype, device=raw.device)
@@ -75,25 +68,3 @@ class LowRankOutputs(RawOutputs):
             by_effects.mul_(inverse_spread.unsqueeze(-2)).mT,
             diagonal.by_raw(0.5 * (unexplained.square() + leverage - 1)),
         ]
-
-
-class _LogLikelihood(torch.autograd.Function):
-    """log_prob by raw outputs, whose derivative is at hand when it is asked for."""
-
-    @staticmethod
-    def forward(ctx: Any, raw: Tensor, y: Tensor, source: LowRankOutputs) -> Tensor:
-        value, ctx.derivatives = source.scored(raw, y, ctx.needs_input_grad[0])
-        ctx.source = source
-        ctx.save_for_backward(raw, y)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:
-        raw, y = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again: by the formula itself
-            value = replace(ctx.source, raw=raw).make().log_prob(y)
-            return torch.autograd.grad(value, raw, gradient, create_graph=True)[0], None, None
-        derivatives, ctx.derivatives = ctx.derivatives, None
-        if derivatives is None:  # a second time: its memory was used for the first answer
-            derivatives = ctx.source.scored(raw, y, True)[1]
-        return weighted(derivatives, gradient), None, None

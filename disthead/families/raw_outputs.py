@@ -113,10 +113,19 @@ class RawOutputs:
 
     def log_prob(self, y: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
-            return _Differentiable.apply(self.raw, *_scored(self, self.raw.detach(), y, True))
+            return _Differentiable.apply(self.raw, *self.scored(self.raw.detach(), y, True))
         if not (self.raw.requires_grad and torch.is_grad_enabled()):
-            return _scored(self, self.raw, y, False)[0]
+            return self.scored(self.raw, y, False)[0]
         return _LogLikelihood.apply(self.raw, y, self)
+
+    def scored(self, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
+        """The log-likelihoods (...) and, if `wanted`, their derivatives by the raw outputs (..., P)."""
+        batch, event = raw.shape[:-1], self.family.event_shape
+        targets = y if y.shape == batch and y.ndim == 1 else y.expand(batch + event).reshape(-1, *event)
+        if raw.ndim == 2:
+            return one_pass(self, raw, targets, wanted)
+        value, derivatives = one_pass(self, raw.reshape(-1, raw.shape[-1]), targets, wanted)
+        return value.reshape(batch), None if derivatives is None else derivatives.reshape(raw.shape)
 
     def unit_of_rows(self) -> list[Tensor]:
         """The parts of the unit, for rows that are counted over all dimensions of the batch; none where there is no unit."""
@@ -129,7 +138,7 @@ class _LogLikelihood(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, raw: Tensor, y: Tensor, source: RawOutputs) -> Tensor:
-        value, ctx.derivatives = _scored(source, raw, y, ctx.needs_input_grad[0])
+        value, ctx.derivatives = source.scored(raw, y, ctx.needs_input_grad[0])
         ctx.source = source
         ctx.save_for_backward(raw, y)
         return value
@@ -142,7 +151,7 @@ class _LogLikelihood(torch.autograd.Function):
             return torch.autograd.grad(value, raw, gradient, create_graph=True)[0], None, None
         derivatives, ctx.derivatives = ctx.derivatives, None
         if derivatives is None:  # a second time: its memory was used for the first answer
-            derivatives = _scored(ctx.source, raw, y, True)[1]
+            derivatives = ctx.source.scored(raw, y, True)[1]
         return weighted(derivatives, gradient), None, None
 
 
@@ -158,14 +167,3 @@ class _Differentiable(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple:
         (derivatives,) = ctx.saved_tensors
         return derivatives * gradient.unsqueeze(-1), None, None
-
-
-def _scored(source: RawOutputs, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
-    """The log-likelihoods (...) and their derivatives (..., P)."""
-    batch = raw.shape[:-1]
-    event = source.family.event_shape
-    targets = y if y.shape == batch and y.ndim == 1 else y.expand(batch + event).reshape(-1, *event)
-    if raw.ndim == 2:
-        return one_pass(source, raw, targets, wanted)
-    value, derivatives = one_pass(source, raw.reshape(-1, raw.shape[-1]), targets, wanted)
-    return value.reshape(batch), None if derivatives is None else derivatives.reshape(raw.shape)
