@@ -13,7 +13,11 @@ from tests.cases import CIRCULAR, CIRCULAR_MIXTURES, CLASSES, CONTINUOUS, COUNTS
 
 SCALAR = CONTINUOUS + MIXTURES + CIRCULAR + CIRCULAR_MIXTURES + COUNTS + CLASSES
 SAMPLE = ("normal", "gamma", "poisson", "categorical")
-ROWS, STEPS = 256, 300  # after 100, the fit of a mixture still depends on the last bits of its start
+ROWS, STEPS, RATE = (
+    256,
+    100,
+    0.02,
+)  # at higher rates directions, whose length is free, wander with the last bits of their start
 
 
 def table(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,7 +31,7 @@ def table(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
 
 def trained(net: nn.Module, features: torch.Tensor, y: torch.Tensor, bf16: bool) -> float:
     """The nll after the fit, in the precision in which the model was trained."""
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
+    optimizer = torch.optim.Adam(net.parameters(), lr=RATE)
     # to zero, so that both fits end at the optimum and not somewhere around it
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, STEPS)
     for _ in range(STEPS):
@@ -48,10 +52,7 @@ def trained(net: nn.Module, features: torch.Tensor, y: torch.Tensor, bf16: bool)
     [pytest.param(case, id=case.name, marks=() if case.name in SAMPLE else pytest.mark.slow) for case in SCALAR],
 )
 def test_bf16_trains_to_the_likelihood_of_single_precision(case):
-    """Up to a hundredth of what the features are worth, the gap to the marginal fit, or 0.005 nats.
-
-    Rounding may lead a mixture to another optimum, which may be a better one.
-    """
+    """Up to a hundredth of what the features are worth, the gap to the marginal fit, or 0.005 nats."""
     features, y = table(case)
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(2, 8), case.head(8))
@@ -60,7 +61,7 @@ def test_bf16_trains_to_the_likelihood_of_single_precision(case):
     single, half = (trained(copy.deepcopy(net), features, y, bf16) for bf16 in (False, True))
     gap = marginal - single
     assert gap > 0.005, "the fit learns something"
-    assert half - single <= max(0.01 * gap, 0.005), f"{single} nats in float32, {half} in bf16, gap {gap}"
+    assert abs(half - single) <= max(0.01 * gap, 0.005), f"{single} nats in float32, {half} in bf16, gap {gap}"
 
 
 def test_lightning_trains_in_bf16_mixed(trainer):
