@@ -75,7 +75,7 @@ def fit(x: Tensor, y: Tensor, batch: int, epochs: int, family: str = "normal") -
         data.part("train"), data.part("val")
         module = DistributionModule(family, hidden_sizes=[WIDTH], optimizer=OPTIMIZER)
         callbacks = [
-            ModelCheckpoint(monitor="val/nll", filename="best", save_last=True),
+            ModelCheckpoint(monitor="val/nll", filename="best", save_last="link"),
             EarlyStopping(monitor="val/nll", patience=epochs),
         ]
         trainer = lightning.Trainer(

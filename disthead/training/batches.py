@@ -1,6 +1,6 @@
 """`Batches`: rows of a table in batches, sliced from tensors; `Steps`: several batches at once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from disthead.training.columns import Encoded
 
-__all__ = ["Batch", "Batches", "Steps", "shuffle", "steps_at_once", "weight_of"]
+__all__ = ["Batch", "Batches", "Steps", "shuffle", "weight_of"]
 
-_ROWS_AT_ONCE = 1 << 14  # of several batches at once: the copy of their rows stays in a core's cache
+_ROWS_AT_ONCE = 1 << 12  # of several batches: the copy of their rows stays in a core's cache
 
 
 class Batch(NamedTuple):
@@ -32,23 +32,28 @@ class Batch(NamedTuple):
         return cls(features, y, weight[0] if weight else None)
 
 
-class Steps(NamedTuple):
-    """The rows of several batches, one after the other, and the number of rows of each."""
+class Steps:
+    """Several batches, of which only a few are in memory at once, while they are asked for.
 
-    rows: dict[str, Any]
-    sizes: tuple[int, ...]
+    Args:
+        count: how many.
+        pieces: the rows of some batches, one after the other, and the number of rows of each.
+    """
 
-    def batches(self) -> Iterator[Batch]:
-        """The batches, as views."""
-        rows, sizes = dict(self.rows), list(self.sizes)
-        known = {name: values.split(sizes) for name, values in rows.pop("known").items()}
-        parts = {name: values.split(sizes) for name, values in rows.items()}
-        for k in range(len(sizes)):
-            own = {name: values[k] for name, values in parts.items()}
-            own["known"] = {name: values[k] for name, values in known.items()}
-            if "weight" in own:
-                own["total"] = weight_of(own["weight"])
-            yield Batch(**own)
+    def __init__(self, count: int, pieces: Iterable[tuple[dict[str, Any], Sequence[int]]]):
+        self.count, self.pieces = count, pieces
+
+    def batches(self, device: torch.device | None = None) -> Iterator[Batch]:
+        """The batches, as views, on a device."""
+        for rows, sizes in self.pieces:
+            parts = {name: _split(values, sizes, device) for name, values in rows.items() if name != "known"}
+            known = {name: _split(values, sizes, device) for name, values in rows["known"].items()}
+            for k in range(len(sizes)):
+                own: dict[str, Any] = {name: values[k] for name, values in parts.items()}
+                own["known"] = {name: values[k] for name, values in known.items()}
+                if "weight" in own:
+                    own["total"] = weight_of(own["weight"])
+                yield Batch(**own)
 
 
 class Batches:
@@ -66,7 +71,7 @@ class Batches:
         seed: seed of the shuffle, None for none. Each epoch has an order of its own, which depends on nothing else.
         rank, world_size: the process and their number.
         epoch: gives the current epoch.
-        steps: how many batches come at once, as `Steps`; fewer where they have many rows. 1 gives the batches themselves.
+        steps: how many batches come at once, as `Steps`; 1 gives the batches themselves.
         device: where the table is kept, if a quarter of its memory holds it.
     """
 
@@ -85,7 +90,7 @@ class Batches:
     ):
         self.table, self.index, self.batch_size = _moved(table, device), index, batch_size
         self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, epoch
-        self.steps = steps_at_once(steps, batch_size)
+        self.steps = steps
         self._position = self._start = 0
 
     @property
@@ -98,11 +103,15 @@ class Batches:
 
     def __iter__(self) -> Iterator[Any]:
         start, self._start = self._start, 0
-        batches = self._order().tensor_split(self.batches)
-        for position in range(start, len(batches), self.steps):
-            chosen = batches[position : position + self.steps]
+        order, (even, longer) = self._order(), divmod(len(self.index), max(self.batches, 1))
+        sizes = [even + (k < longer) for k in range(self.batches)]
+        first = sum(sizes[:start])
+        for position in range(start, self.batches, self.steps):
+            chosen = sizes[position : position + self.steps]
+            rows = order[first : first + sum(chosen)]
+            first += len(rows)
             self._position = position + len(chosen)
-            yield self._batch(chosen[0]) if self.steps == 1 else self._several(chosen)
+            yield self._batch(rows) if self.steps == 1 else self._several(rows, chosen)
 
     def state_dict(self) -> dict[str, int]:
         """Where the epoch stands, for training that is resumed in the middle of it."""
@@ -123,8 +132,12 @@ class Batches:
         batch["total"] = float(len(whole)) if weight is None else weight_of(weight[whole])
         return batch
 
-    def _several(self, chosen: tuple[Tensor, ...]) -> Steps:
-        return Steps(self._rows(torch.cat(chosen)), tuple(map(len, chosen)))
+    def _several(self, order: Tensor, sizes: Sequence[int]) -> Steps:
+        """Batches of these sizes from rows in their order."""
+        together = max(1, _ROWS_AT_ONCE // self.batch_size)
+        pieces = [sizes[k : k + together] for k in range(0, len(sizes), together)]
+        rows = order.split([sum(piece) for piece in pieces])
+        return Steps(len(sizes), ((self._rows(own), piece) for own, piece in zip(rows, pieces, strict=True)))
 
     def _rows(self, rows: Tensor) -> dict[str, Any]:
         table = self.table
@@ -137,9 +150,8 @@ class Batches:
         return batch
 
 
-def steps_at_once(steps: int, batch_size: int) -> int:
-    """So many steps, or fewer where their batches have many rows."""
-    return steps if steps == 1 else max(1, min(steps, _ROWS_AT_ONCE // batch_size))
+def _split(values: Tensor, sizes: Sequence[int], device: torch.device | None) -> tuple[Tensor, ...]:
+    return values.to(device or values.device, non_blocking=True).split(list(sizes))
 
 
 def shuffle(seed: int | None, epoch: int) -> torch.Generator | None:

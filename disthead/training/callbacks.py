@@ -3,8 +3,8 @@
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
 
 __all__ = ["AverageWeights"]
 
@@ -29,11 +29,8 @@ class AverageWeights(WeightAveraging):
     def __init__(self, decay: float = 0.99):
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be at least 0 and below 1, got {decay}.")
-
-        def averaged(average: Tensor, weights: Tensor, steps: Any) -> Tensor:
-            return average.lerp(weights, 1 - min(decay, (2 + float(steps)) / (11 + float(steps))))
-
-        super().__init__(use_buffers=False, avg_fn=averaged)
+        super().__init__(use_buffers=False)
+        self.decay, self.count = decay, 0
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         pass  # the weights do not exist yet
@@ -41,6 +38,33 @@ class AverageWeights(WeightAveraging):
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if self._average_model is None:
             super().setup(trainer, pl_module, "fit")
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert self._average_model is not None
+        average = self._average_model.to(pl_module.device).module
+        self.count = int(self._average_model.n_averaged)  # once, so that no step has to wait for it
+        self._parameters = list(average.parameters()), list(pl_module.parameters())
+        self._buffers = list(average.buffers()), list(pl_module.buffers())
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.after_step(trainer, pl_module)
+
+    @torch.no_grad()
+    def after_step(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Take in the weights after a step; a `DistributionModule` that makes several at once calls it after each of them."""
+        step = trainer.global_step
+        if step <= self._latest_update_step or not self.should_update(step_idx=step - 1):
+            return
+        assert self._average_model is not None
+        self.count += 1
+        decay = 0.0 if self.count == 1 else min(self.decay, (1 + self.count) / (10 + self.count))
+        torch._foreach_lerp_(*self._parameters, 1 - decay)
+        if self._buffers[0]:  # what is not averaged is that of the model
+            torch._foreach_copy_(*self._buffers)
+        self._average_model.n_averaged += 1
+        self._latest_update_step = step
 
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]

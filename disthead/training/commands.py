@@ -125,7 +125,7 @@ class _CLI(LightningCLI):
             {
                 "checkpoint.monitor": "val/nll",
                 "checkpoint.filename": "best",
-                "checkpoint.save_last": True,
+                "checkpoint.save_last": "link",  # of the same moment as the best: Lightning writes none in between
                 "early_stopping.monitor": "val/nll",
                 "early_stopping.patience": 20,
             }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PARTS", "TabularDataModule"]
 
-_MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
+_MEASURED = 2048  # rows at once where there is no step to take, or more if batches are larger
 
 
 class TabularDataModule(lightning.LightningDataModule):

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from disthead.training.collapse import CollapsedRows
 from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.model import DistributionModel
 from disthead.training.saved import class_path, comparable, plain, read_checkpoint
-from disthead.training.steps import NonFiniteLoss, RowMeans, StepLosses, takes_several_steps
+from disthead.training.steps import NonFiniteLoss, RowMeans, StepLosses, bare_calls, takes_several_steps
 from disthead.training.table import DataError
 
 __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
@@ -193,49 +193,57 @@ class DistributionModule(DistributionModel):
     def training_step(self, batch: Any, batch_index: int) -> Tensor | None:
         if not isinstance(batch, Steps):
             return self._loss(Batch.of(batch))
-        try:
-            self._several_steps(batch)
-        finally:
-            self.automatic_optimization = True  # all but the steps is Lightning's own
+        self.automatic_optimization = True  # all but the steps is Lightning's own
+        self._several_steps(batch)
         return None
 
     def _several_steps(self, steps: Steps) -> None:
         """What Lightning does in a step, and between two of them, for several."""
         trainer = self.trainer
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        step, zero_grad = bare_calls(optimizer)
         schedulers = [config.scheduler for config in trainer.lr_scheduler_configs if config.interval == "step"]
+        watching: list[Any] = [callback for callback in trainer.callbacks if hasattr(callback, "after_step")]
         loop = trainer.fit_loop.epoch_loop
         progress = loop.automatic_optimization.optim_progress.optimizer.step
-        self._steps_left = len(steps.sizes)
-        for batch in steps.batches():
+        self._steps_left = steps.count
+        for batch in steps.batches(self.device):
             progress.increment_ready()
-            optimizer.step(lambda batch=batch: self._gradient(batch, optimizer))
+            step(functools.partial(self._gradient, batch, optimizer, zero_grad))
             progress.increment_completed()
             self._steps_left -= 1
             if self._steps_left:  # Lightning follows up on the last step
                 loop._batches_that_stepped += 1
                 for scheduler in schedulers:
                     self.lr_scheduler_step(scheduler, None)
+                for callback in watching:
+                    callback.after_step(trainer, self)
 
-    def _gradient(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
-        loss = self._loss(batch)
-        optimizer.zero_grad()
-        loss.backward()
+    def _gradient(self, batch: Batch, optimizer: torch.optim.Optimizer, zero_grad: Callable[[], None]) -> Tensor:
+        values = self._values(batch)
+        share = (
+            values.new_full(values.shape, 1 / len(values)) if batch.weight is None else batch.weight * (1 / batch.total)
+        )
+        zero_grad()
+        values.backward(share)  # the gradient of `_loss`, which needs no operations to find it
         if self.trainer.gradient_clip_val:
             self.configure_gradient_clipping(
                 optimizer, self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
             )
-        return loss
+        return values.detach() @ share
 
-    def _loss(self, batch: Batch) -> Tensor:
-        """What these rows add to the mean nll over the batch."""
+    def _values(self, batch: Batch) -> Tensor:
+        """The nll of each row."""
         if self._members is None:
             values = nll(self(batch.features, **batch.known), batch.y, reduction="none")
         else:
             values = self._mean_over_members(batch)
         self._losses.add(values, batch)
-        if self._members is not None:
-            values = values * self._members  # the sum: each member learns as if it were alone
+        return values if self._members is None else values * self._members  # each member learns as if it were alone
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """What these rows add to the mean nll over the batch."""
+        values = self._values(batch)
         processes = self.trainer.world_size
         if batch.total is None or (processes == 1 and batch.weight is None):
             return reduce(values, batch.weight)

@@ -1,5 +1,10 @@
 """Steps without waste: losses that stay on the device, and several steps in one call of Lightning where nothing forbids it."""
 
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import lightning
 import torch
 from lightning.pytorch.callbacks import (
@@ -12,11 +17,13 @@ from lightning.pytorch.plugins import Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from disthead.training.batches import Batch
 
-__all__ = ["NonFiniteLoss", "RowMeans", "StepLosses", "takes_several_steps"]
+__all__ = ["NonFiniteLoss", "RowMeans", "StepLosses", "bare_calls", "takes_several_steps"]
 
+_HOOKS_OF_ALL = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
 # what Lightning calls in every step
 _STEP_HOOKS = (
     "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward",
@@ -67,10 +74,18 @@ class StepLosses:
 
     def __init__(self, means: RowMeans, patience: int = 64):
         self.means, self.patience = means, patience
-        self.steps: list[tuple[Tensor, Batch]] = []
+        self.steps: list[tuple[slice, Tensor | None, Tensor | None]] = []
+        self.values = torch.empty(0)
 
     def add(self, values: Tensor, batch: Batch) -> None:
-        self.steps.append((values.detach(), batch))
+        """Copy them: a tensor that is kept here and there hinders the reuse of memory between large ones."""
+        start = self.steps[-1][0].stop if self.steps else 0
+        end = start + len(values)
+        if end > len(self.values) or values.device != self.values.device:
+            room = values.new_empty(max(len(values), len(self.values)))
+            self.values = torch.cat([self.values[:start].to(room), room])
+        self.values[start:end].copy_(values.detach())
+        self.steps.append((slice(start, end), batch.weight, batch.rows))
 
     @property
     def is_due(self) -> bool:
@@ -84,19 +99,18 @@ class StepLosses:
         """
         if not self.steps:
             return
-        values = torch.cat([values for values, _ in self.steps])
+        values = self.values[: self.steps[-1][0].stop]
         if not bool(values.isfinite().all()):
-            values, batch = next(step for step in self.steps if not bool(step[0].isfinite().all()))
-            raise _non_finite(module, values, batch)
-        weights = [batch.weight for _, batch in self.steps]
-        weight = None if weights[0] is None else torch.cat(weights)
-        self.means.add("nll", values, weight)
+            own, _, rows = next(step for step in self.steps if not bool(values[step[0]].isfinite().all()))
+            raise _non_finite(module, values[own], rows)
+        weights = [weight for _, weight, _ in self.steps if weight is not None]
+        self.means.add("nll", values, torch.cat(weights) if weights else None)
         self.steps.clear()
 
 
-def _non_finite(module: lightning.LightningModule, values: Tensor, batch: Batch) -> NonFiniteLoss:
+def _non_finite(module: lightning.LightningModule, values: Tensor, rows: Tensor | None) -> NonFiniteLoss:
     bad = ~values.isfinite()
-    rows = batch.rows if batch.rows is not None else torch.arange(len(values))
+    rows = torch.arange(len(values)) if rows is None else rows
     offending = rows.to(bad.device)[bad.reshape(len(values), -1).any(-1)].tolist()
     shown = ", ".join(map(str, offending[:10])) + (" ..." if len(offending) > 10 else "")
     kept = getattr(module.trainer.checkpoint_callback, "best_model_path", "")
@@ -148,6 +162,33 @@ def _sees_steps(callback: Callback) -> bool:
         return bool(callback._every_n_train_steps or callback._train_time_interval)
     if isinstance(callback, ProgressBar):
         return False
+    # a class with `after_step` has said there what it does after each step
+    known = next((kind for kind in type(callback).__mro__ if "after_step" in vars(kind)), Callback)
     return isinstance(callback, GradientAccumulationScheduler) or any(
-        is_overridden(name, callback, Callback) for name in _STEP_HOOKS
+        is_overridden(name, callback, known) for name in _STEP_HOOKS
     )
+
+
+def bare_calls(optimizer: torch.optim.Optimizer) -> tuple[Callable[[Callable[[], Tensor]], Any], Callable[[], None]]:
+    """`step` and `zero_grad` of an optimizer; of torch's own without hooks and records for a profiler, where nobody uses them.
+
+    Those take longer than the step of a small model.
+    """
+    kind, step = type(optimizer), optimizer.step
+    used = (
+        any((optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks, *_HOOKS_OF_ALL))
+        or optimizer.defaults.get("differentiable")
+        or torch.autograd._profiler_enabled()
+    )
+    # a scheduler, which puts itself around the step, wants to see one, to know that it does not come first itself
+    has_seen = getattr(step, "__wrapped__", None) is kind.step and getattr(optimizer, "_opt_called", False)
+    is_torchs = kind.__module__.startswith("torch.optim.") and ("step" not in vars(optimizer) or has_seen)
+    if used or not is_torchs:
+        return step, optimizer.zero_grad
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+    def zero_grad() -> None:
+        for parameter in parameters:
+            parameter.grad = None
+
+    return torch.no_grad()(functools.partial(inspect.unwrap(kind.step), optimizer)), zero_grad

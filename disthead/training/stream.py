@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from disthead.training.batches import Steps, shuffle, steps_at_once, weight_of
+from disthead.training.batches import Steps, shuffle, weight_of
 from disthead.training.columns import Columns, Encoded
 from disthead.training.row_groups import PIECE, RowGroup, located, read_rows
 from disthead.training.table import DataError
 
 __all__ = ["StreamedBatches"]
+
+_ROWS_AT_ONCE = 1 << 14  # of several batches, copied together
 
 
 class _Piece(NamedTuple):
@@ -59,7 +61,7 @@ class StreamedBatches:
     ):
         self.groups, self.columns, self.batch_size, self.needs_target = groups, columns, batch_size, needs_target
         self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, epoch
-        self.steps = steps_at_once(steps, batch_size)
+        self.steps = max(1, min(steps, _ROWS_AT_ONCE // batch_size))
         self.device = device if device is not None and device.type == "cuda" else None
         self.buffer_size, self.add_up = buffer_size, add_up
         self.rows = sum(group.rows for group in groups)
@@ -81,7 +83,10 @@ class StreamedBatches:
         )
         for position, (sizes, rows) in enumerate(self._dealt(shares, self._rows_before(start, self.rank))):
             self._position = min(start + (position + 1) * self.steps, self.batches)
-            yield Steps(rows, sizes) if self.steps > 1 else rows | {"total": self._total(self._position - 1, rows)}
+            if self.steps > 1:
+                yield Steps(len(sizes), [(rows, sizes)])
+            else:
+                yield rows | {"total": self._total(self._position - 1, rows)}
 
     def state_dict(self) -> dict[str, int]:
         """Where the epoch stands, for training that is resumed in the middle of it, on the same rows and processes."""

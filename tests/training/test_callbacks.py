@@ -67,6 +67,31 @@ def test_checkpoints_hold_the_average_and_training_goes_on_from_the_weights(fit,
     assert torch.allclose(weights_of(again), weights_of(module), atol=1e-6)
 
 
+class Watches(AverageWeights):
+    """Looks at single steps itself."""
+
+    def on_train_batch_end(self, *arguments):
+        super().on_train_batch_end(*arguments)
+
+
+@pytest.mark.parametrize("interval", ["step", "epoch"])
+def test_several_steps_at_once_give_the_averages_of_single_steps(trainer, frame, tmp_path, interval):
+    saved = {}
+    scheduler = {"class_path": "ExponentialLR", "init_args": {"gamma": 0.99}, "interval": interval}
+    for kind in (AverageWeights, Watches):
+        lightning.seed_everything(0, verbose=False)
+        module = DistributionModule("normal", hidden_sizes=[4], scheduler=scheduler)
+        checkpoint = ModelCheckpoint(tmp_path / kind.__name__, monitor="val/nll")
+        run = trainer(3, callbacks=[kind(0.9), checkpoint], enable_checkpointing=True)
+        run.fit(module, TabularDataModule(frame, target="y", batch_size=16))
+        saved[kind] = torch.load(checkpoint.best_model_path, weights_only=True) | {"left": module.state_dict()}
+        assert len(run.train_dataloader) == {AverageWeights: 1, Watches: 8}[kind]
+    several, single = saved.values()
+    assert several["averaging_state"] == single["averaging_state"] == {"n_averaged": torch.tensor(24)}
+    for part in ("state_dict", "current_model_state", "left"):
+        torch.testing.assert_close(several[part], single[part], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("decay", [1.0, -0.1])
 def test_a_decay_that_is_none_is_refused(decay):
     with pytest.raises(ValueError, match="decay must be at least 0 and below 1"):

@@ -11,11 +11,13 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import disthead as dh
 from disthead.training import DistributionModule, NonFiniteLoss, TabularDataModule
 from disthead.training.batches import Batches, Steps
+from disthead.training.callbacks import AverageWeights
 from disthead.training.columns import Encoded
 from tests.cases import CASES
 
@@ -255,7 +257,8 @@ def test_training_steps_wait_for_nothing(table, trainer, monkeypatch):
             inside(self, steps)
 
     monkeypatch.setattr(DistributionModule, "_several_steps", counted)
-    train(trainer, table, data={"weight": "w"}, options={"gradient_clip_val": 1.0})
+    options = {"gradient_clip_val": 1.0, "enable_checkpointing": True}
+    train(trainer, table, callbacks=[AverageWeights()], data={"weight": "w"}, options=options, scheduler=STEPWISE)
     assert not waits.found
     with waits:
         assert torch.ones(1).item() == 1  # the counter counts
@@ -302,3 +305,54 @@ def test_fused_unless_asked_otherwise(table, trainer):
     assert not optimizer({"class_path": "AdamW", "init_args": {"fused": False}})
     assert not optimizer({"class_path": "AdamW", "init_args": {"foreach": True}})
     assert not optimizer({"class_path": "RMSprop", "init_args": {"lr": 0.1}})
+
+
+class CountsItsSteps(torch.optim.SGD):
+    steps = zeroed = 0
+
+    def step(self, closure=None):
+        self.steps += 1
+        return super().step(closure)
+
+    def zero_grad(self, set_to_none=True):
+        self.zeroed += 1
+        super().zero_grad(set_to_none)
+
+
+def with_optimizer(make):
+    class Made(DistributionModule):
+        def configure_optimizers(self):
+            return make([parameter for parameter in self.parameters() if parameter.requires_grad])
+
+    return Made(hidden_sizes=[8])
+
+
+def test_an_optimizer_of_ones_own_takes_its_own_steps(table, trainer):
+    module, run = with_optimizer(lambda parameters: CountsItsSteps(parameters, lr=0.01)), trainer(3)
+    run.fit(module, TabularDataModule(table, target="y", batch_size=10))
+    assert len(run.train_dataloader) == 1
+    assert run.optimizers[0].steps == run.optimizers[0].zeroed == 36
+
+
+@pytest.mark.parametrize("of_all", [False, True])
+def test_hooks_of_optimizers_see_each_step(table, trainer, of_all):
+    seen, handles = [], []
+
+    def make(parameters):
+        optimizer = torch.optim.AdamW(parameters)
+        register = register_optimizer_step_post_hook if of_all else optimizer.register_step_post_hook
+        handles.append(register(lambda *arguments: seen.append(1)))
+        return optimizer
+
+    run = trainer(3)
+    run.fit(with_optimizer(make), TabularDataModule(table, target="y", batch_size=10))
+    handles[0].remove()
+    assert len(run.train_dataloader) == 1
+    assert len(seen) == 36
+
+
+def test_a_profiler_sees_each_step(table, trainer):
+    with torch.profiler.profile() as profile:
+        train(trainer, table, epochs=1)
+    counts = {event.key: event.count for event in profile.key_averages()}
+    assert counts["Optimizer.step#AdamW.step"] == counts["Optimizer.zero_grad#AdamW.zero_grad"] == 12
