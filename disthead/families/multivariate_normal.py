@@ -11,6 +11,7 @@ from disthead.families.gaussian import Gaussian
 from disthead.families.low_rank_normal import LowRankMultivariateNormal
 from disthead.families.low_rank_outputs import LowRankOutputs
 from disthead.links import LINKS
+from disthead.special.elementary import dot, empty_like
 from disthead.special.fast import softplus
 
 __all__ = ["LowRankMultivariateNormal", "MultivariateNormal", "MultivariateNormalFamily"]
@@ -52,17 +53,16 @@ class MultivariateNormal(Gaussian):
         size = len(loc)
         ends = [row * (row + 3) // 2 for row in range(size)]  # where the diagonal is
         diagonal = softplus(triangle[ends])
-        z = y.mT - loc
+        z = y.T - loc
         for row, end in enumerate(ends):
-            if row:
-                z[row] -= (triangle[end - row : end] * z[:row]).sum(0)
+            z[row] -= dot(triangle[end - row : end], z[:row])
             z[row] /= diagonal.value[row]
-        value = -0.5 * z.square().sum(0) - diagonal.log.sum(0) - size * HALF_LOG_TWO_PI
-        by_loc, by_triangle = z.clone(), torch.empty_like(triangle)
+        value = -0.5 * dot(z, z) - diagonal.log.sum(0) - size * HALF_LOG_TWO_PI
+        by_loc, by_triangle = 1 * z, empty_like(triangle)
         for row, end in reversed(list(enumerate(ends))):
             by_loc[row] /= diagonal.value[row]
-            by_loc[:row].addcmul_(triangle[end - row : end], by_loc[row], value=-1)
-            torch.mul(z[:row], by_loc[row], out=by_triangle[end - row : end])
+            by_loc[:row] -= triangle[end - row : end] * by_loc[row]
+            by_triangle[end - row : end] = z[:row] * by_loc[row]
         by_triangle[ends] = (by_loc * z * diagonal.value - 1) * diagonal.slope
         return value, by_loc, by_triangle
 

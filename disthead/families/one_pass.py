@@ -73,8 +73,6 @@ def _piece(
         parameters = _parameters(source, _contiguous(columns, np.float64))
     if outside is not None:
         target = np.where(outside, _harmless(family), target)
-    if family.event_dim:  # many small steps, which torch takes several at once
-        target, parameters = torch.from_numpy(target), [torch.from_numpy(parameter) for parameter in parameters]
     value[:], *by_parameter = family.score(target, *parameters)
     if unit:
         value -= np.log(unit[1])

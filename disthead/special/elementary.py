@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 __all__ = [
-    "Array", "clamp", "cos", "double", "exp", "is_double", "like", "log", "log1p", "log_sum_exp", "maximum", "minimum",
+    "Array", "clamp", "cos", "dot", "double", "empty_like", "exp", "is_double", "like", "log", "log1p", "log_sum_exp", "maximum", "minimum",
     "sigmoid", "sign", "sin", "sqrt", "stack", "where",
 ]  # fmt: skip
 
@@ -25,6 +25,7 @@ def _of_both(in_numpy: Callable, in_torch: Callable) -> Callable[..., Array]:
 
 
 cos = _of_both(np.cos, torch.cos)
+empty_like = _of_both(np.empty_like, torch.empty_like)
 exp = _of_both(np.exp, torch.exp)
 log = _of_both(np.log, torch.log)
 log1p = _of_both(np.log1p, torch.log1p)
@@ -42,6 +43,11 @@ def sigmoid(x: Array) -> Array:
 
 def clamp(x: Array, lower: float, upper: float) -> Array:
     return np.minimum(np.maximum(x, lower), upper) if isinstance(x, np.ndarray) else torch.clamp(x, lower, upper)
+
+
+def dot(x: Array, y: Array) -> Array:
+    """The sum of products over the first dimension."""
+    return np.einsum("i...,i...->...", x, y) if isinstance(x, np.ndarray) else (x * y).sum(0)
 
 
 def stack(parts: list[Array], dim: int) -> Array:
