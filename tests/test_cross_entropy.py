@@ -6,7 +6,7 @@ import torch
 import disthead as dh
 from disthead.families import cross_entropy
 
-# few classes go along columns, many along rows; both in one piece and in several
+# few classes go along columns, many along rows, where they are not so few that plain operations are quicker
 SIZES = [(7, 3), (30_000, 10), (9, 100), (1500, 1000)]
 every_size = pytest.mark.parametrize("rows, classes", SIZES)
 
@@ -33,7 +33,7 @@ def gradient(value: torch.Tensor, logits: torch.Tensor, **options) -> torch.Tens
 @pytest.mark.parametrize("dtype, error", [(torch.float32, 2e-6), (torch.float64, 1e-13)])
 def test_values_and_gradients_are_those_of_the_formula(rows, classes, dtype, error):
     logits, y = example(rows, classes, dtype)
-    assert cross_entropy.is_quick(logits, y)
+    assert cross_entropy.is_quick(logits, y) == (classes > 10)
     value, exact = log_prob(logits, y), formula(logits, y)
     assert value.dtype == dtype
     torch.testing.assert_close(value.double(), exact, rtol=error, atol=error)

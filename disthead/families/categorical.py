@@ -9,10 +9,12 @@ from torch.distributions import constraints, register_kl
 from disthead.errors import TargetError, locate
 from disthead.families import cross_entropy
 from disthead.families.bernoulli import one_of
-from disthead.families.distribution import Distribution, tensors
+from disthead.families.distribution import Distribution, from_score, tensors
 from disthead.families.family import Family
 from disthead.families.projection import Projection
+from disthead.families.raw_outputs import RawOutputs
 from disthead.links import LINKS, Link
+from disthead.special.elementary import Array, counting, exp, like, log_softmax, where
 
 __all__ = ["Categorical", "CategoricalFamily"]
 
@@ -52,8 +54,10 @@ class Categorical(Distribution):
 
     @property
     def num_classes(self) -> int:
-        projection = self._projection
-        return self.logits.shape[-1] if projection is None else projection.num_classes
+        source: object = self._source
+        if isinstance(source, (Projection, RawOutputs)) and self._is_waiting:
+            return source.num_classes if isinstance(source, Projection) else source.raw.shape[-1]
+        return self.logits.shape[-1]
 
     @property
     def _projection(self) -> Projection | None:
@@ -73,17 +77,29 @@ class Categorical(Distribution):
         """Logits with their largest at 0, against which logsumexp does not round."""
         return self.logits - self.logits.amax(-1, keepdim=True).detach()
 
+    @staticmethod
+    def score(y: Array, logits: Array) -> tuple[Array, Array]:
+        """log_prob with its derivatives 1{k = y} - p_k by the logits, whose classes come first: (K, n)."""
+        is_class = y == counting(logits)
+        log_probs = log_softmax(logits)
+        return where(is_class, log_probs, 0.0).sum(0), like(is_class, logits) - exp(log_probs)
+
     def log_prob(self, y: Tensor) -> Tensor:
         projection = self._projection
         if projection is not None and projection.is_quick and y.ndim <= len(self.batch_shape):
             return projection.log_prob(y)
-        if not self._is_soft(y) and cross_entropy.is_quick(self.logits, y):
+        return self._soft_log_prob(y) if self._is_soft(y) else self._hard_log_prob(y)
+
+    def _soft_log_prob(self, y: Tensor) -> Tensor:
+        logits = self._shifted()
+        return torch.where(y == 0, 0.0, y * logits).sum(-1) - y.sum(-1) * logits.logsumexp(-1)
+
+    @from_score
+    def _hard_log_prob(self, y: Tensor) -> Tensor:
+        if cross_entropy.is_quick(self.logits, y):
             return cross_entropy.log_prob(self.logits, y)
         logits = self._shifted()
         normalizer = logits.logsumexp(-1)
-        if self._is_soft(y):
-            weighted = torch.where(y == 0, 0.0, y * logits).sum(-1)
-            return weighted - y.sum(-1) * normalizer
         inside = (y >= 0) & (y < self.num_classes) & (y == y.floor())
         index = torch.where(inside, y, 0).long()
         shape = torch.broadcast_shapes(index.shape, self.batch_shape)
@@ -266,12 +282,16 @@ class CategoricalFamily(Family):
         self.num_classes = num_classes
         self.shapes = {"logits": (num_classes,)}
         self.support = constraints.integer_interval(0, num_classes - 1)
+        if num_classes < cross_entropy.FEW:
+            self.quick = Categorical
 
     def make(self, **parameters: Tensor) -> Categorical:
         return Categorical(**parameters)
 
     def projected(self, features: Tensor, weight: Tensor, bias: Tensor, links: Mapping[str, Link]) -> Distribution:
         """The distribution of raw outputs features @ weight.T + bias; very many are made only where they are asked for."""
+        if self.quick is not None and type(weight) in (Tensor, torch.nn.Parameter):
+            return super().projected(features, weight, bias, links)
         return Projection(Categorical, features, weight, bias).distribution()
 
     def start(self, y: Tensor) -> dict[str, Tensor]:

@@ -1,17 +1,22 @@
-"""Log-probabilities of class indices and their derivatives by the logits, in one pass over pieces of rows on the CPU."""
+"""Log-probabilities of one class out of many and their derivatives by the logits, in one pass over pieces of rows on the CPU.
+
+Of few classes `Categorical.score` is quicker, along columns.
+"""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import constraints
+from torch.nn import functional
 
-from disthead.families.pieces import NUMBERS, all_inside, as_array, transposed, weighted, write
+from disthead.families.pieces import all_inside, as_array, weighted
 
-__all__ = ["is_quick", "log_prob"]
+__all__ = ["FEW", "is_quick", "log_prob"]
 
-_FEW = 64  # of fewer classes a softmax is quicker along columns
-_MANY_NUMBERS = 1 << 20  # of many classes it takes one pass of its own over a piece
+FEW = 64
+_FEW_NUMBERS = 1 << 18  # plain operations are quicker
+_NUMBERS = 1 << 20  # of a piece, over which a softmax takes one pass of its own
 
 
 def is_quick(logits: Tensor, y: Tensor) -> bool:
@@ -22,6 +27,7 @@ def is_quick(logits: Tensor, y: Tensor) -> bool:
         and logits.device.type == "cpu" == y.device.type
         and logits.dtype in (torch.float32, torch.float64)
         and logits.ndim > 1
+        and logits.shape[-1] >= FEW
         and not y.requires_grad
         and y.shape == logits.shape[:-1]
         and all_inside(constraints.integer_interval(0, logits.shape[-1] - 1), as_array(y))
@@ -30,7 +36,11 @@ def is_quick(logits: Tensor, y: Tensor) -> bool:
 
 def log_prob(logits: Tensor, y: Tensor) -> Tensor:
     """logits[y] - log sum_k exp(logits_k) of logits (..., K) and class indices y (...)."""
-    return _LogProb.apply(logits, y.long())
+    index = y.long()
+    if logits.numel() < _FEW_NUMBERS:
+        loss = functional.cross_entropy(logits.flatten(0, -2), index.flatten(), reduction="none")
+        return -loss.reshape(index.shape)
+    return _LogProb.apply(logits, index)
 
 
 class _LogProb(torch.autograd.Function):
@@ -53,28 +63,14 @@ class _LogProb(torch.autograd.Function):
 
 
 def _scored(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """The log-probabilities (...) and their derivatives (..., K)."""
-    rows, chosen = logits.reshape(-1, logits.shape[-1]), index.reshape(-1)
-    few = rows.shape[-1] < _FEW
-    size = max((NUMBERS if few else _MANY_NUMBERS) // rows.shape[-1], 1)
-    if few and len(rows) <= size:
-        value, slope = _score(transposed(rows, rows.dtype), chosen, 0)
-        return value.reshape(index.shape), slope.t().reshape(logits.shape)
-    value, derivatives = torch.empty_like(rows[:, 0]), torch.empty_like(rows)
+    """The log-probabilities (...) and their derivatives 1{k = index} - p_k by the logits (..., K)."""
+    rows, chosen = logits.reshape(-1, logits.shape[-1]), index.reshape(-1, 1)
+    value, derivatives = torch.empty_like(rows[:, :1]), torch.empty_like(rows)
+    size = max(_NUMBERS // rows.shape[-1], 1)
     for start in range(0, len(rows), size):
         piece = slice(start, start + size)
-        if few:
-            value[piece], slope = _score(transposed(rows[piece], rows.dtype), chosen[piece], 0)
-            write(slope, derivatives[piece].t())
-        else:
-            value[piece], _ = _score(rows[piece], chosen[piece], 1, out=derivatives[piece])
+        probs = torch.softmax(rows[piece], -1, out=derivatives[piece])
+        # the normaliser by the most probable class, whose probability is at least 1 / K
+        value[piece] = rows[piece].gather(1, chosen[piece]) - rows[piece].amax(1, True) + probs.amax(1, True).log()
+        probs.neg_().scatter_add_(1, chosen[piece], torch.ones_like(value[piece]))
     return value.reshape(index.shape), derivatives.reshape(logits.shape)
-
-
-def _score(logits: Tensor, index: Tensor, classes: int, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The log-probabilities, and their derivatives 1{k = index} - p_k, of logits whose dimension `classes` they are in."""
-    index = index.unsqueeze(classes)
-    probs = torch.softmax(logits, classes, out=out)
-    # the normaliser by the most probable class, whose probability is at least 1 / K
-    value = logits.gather(classes, index) - logits.amax(classes, True) + probs.amax(classes, True).log()
-    return value.squeeze(classes), probs.neg_().scatter_add_(classes, index, torch.ones_like(value))

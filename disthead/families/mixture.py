@@ -17,7 +17,7 @@ from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
-from disthead.special.elementary import exp, log_sum_exp
+from disthead.special.elementary import exp, log_softmax, log_sum_exp
 
 __all__ = ["DiscreteMixture", "Mixture", "MixtureFamily", "NormalMixtureFamily", "mixture"]
 
@@ -576,7 +576,7 @@ class MixtureFamily(Family):
     def score(self, y, logits, *parameters):
         """By Bayes' rule: the derivatives of the components, each weighted by the probability that y came from it."""
         values, *slopes = self.component.score(y, *parameters)
-        log_probs = logits - log_sum_exp(logits)
+        log_probs = log_softmax(logits)
         joint = values + log_probs
         total = log_sum_exp(joint)
         shares = exp(joint - total)

@@ -1,4 +1,4 @@
-"""Pieces of rows: how much is worked on at once, rows as columns and back, and looks at numbers.
+"""Pieces of rows: how much is worked on at once, and looks at numbers.
 
 With what is made of them, the `NUMBERS` of a piece stay in a core's cache. Looks are for memory of the host: of any other
 device they would have to wait.
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["NUMBERS", "all_inside", "as_array", "lies_within", "transposed", "weighted", "write"]
+__all__ = ["NUMBERS", "all_inside", "as_array", "lies_within", "weighted"]
 
 NUMBERS = 1 << 17
 
@@ -18,29 +18,6 @@ def as_array(values: Tensor) -> np.ndarray:
     """The memory of a tensor on the CPU; bfloat16, which NumPy does not know, becomes single precision."""
     values = values.detach()
     return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
-
-
-def transposed(raw: Tensor, dtype: torch.dtype) -> Tensor:
-    """Raw outputs (n, P) as contiguous columns (P, n)."""
-    columns = raw.to(dtype).t()
-    if columns.is_contiguous() or not _is_quick_in_numpy(columns):
-        return columns.contiguous()
-    return torch.from_numpy(np.ascontiguousarray(columns.numpy()))
-
-
-def write(columns: Tensor, target: Tensor) -> None:
-    """target = columns (P, n), where the target may be a transpose."""
-    if _is_quick_in_numpy(target):
-        for column, kept in zip(columns.numpy(), target.numpy(), strict=True):
-            kept[:] = column
-    else:
-        target.copy_(columns)
-
-
-def _is_quick_in_numpy(columns: Tensor) -> bool:
-    """Between rows and a few long columns NumPy's loops are several times as quick as torch's."""
-    few_and_long = len(columns) <= 12 and columns.numel() > 1 << 13
-    return few_and_long and columns.device.type == "cpu" and columns.dtype in (torch.float32, torch.float64)
 
 
 def weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:

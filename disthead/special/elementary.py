@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 __all__ = [
-    "Array", "clamp", "cos", "dot", "double", "empty_like", "exp", "is_double", "like", "log", "log1p", "log_sum_exp", "maximum", "minimum",
-    "sigmoid", "sign", "sin", "sqrt", "stack", "where",
+    "Array", "clamp", "cos", "counting", "dot", "double", "empty_like", "exp", "is_double", "like", "log", "log1p",
+    "log_softmax", "log_sum_exp", "maximum", "minimum", "sigmoid", "sign", "sin", "sqrt", "stack", "where",
 ]  # fmt: skip
 
 Array = Any  # a Tensor or a NumPy array
@@ -45,6 +45,12 @@ def clamp(x: Array, lower: float, upper: float) -> Array:
     return np.minimum(np.maximum(x, lower), upper) if isinstance(x, np.ndarray) else torch.clamp(x, lower, upper)
 
 
+def counting(x: Array) -> Array:
+    """0, 1, 2 ... along the first of two dimensions."""
+    count = np.arange(len(x)) if isinstance(x, np.ndarray) else torch.arange(len(x), device=x.device)
+    return count[:, None]
+
+
 def dot(x: Array, y: Array) -> Array:
     """The sum of products over the first dimension."""
     return np.einsum("i...,i...->...", x, y) if isinstance(x, np.ndarray) else (x * y).sum(0)
@@ -52,6 +58,14 @@ def dot(x: Array, y: Array) -> Array:
 
 def stack(parts: list[Array], dim: int) -> Array:
     return np.stack(parts, dim) if isinstance(parts[0], np.ndarray) else torch.stack(parts, dim)
+
+
+def log_softmax(x: Array) -> Array:
+    """Over the first dimension."""
+    if not isinstance(x, np.ndarray):
+        return torch.log_softmax(x, 0)
+    below = x - x.max(0)
+    return below - np.log(np.exp(below).sum(0))
 
 
 def log_sum_exp(x: Array) -> Array:
