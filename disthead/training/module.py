@@ -222,7 +222,9 @@ class DistributionModule(DistributionModel):
     def _gradient(self, batch: Batch, optimizer: torch.optim.Optimizer, zero_grad: Callable[[], None]) -> Tensor:
         values = self._values(batch)
         share = (
-            values.new_full(values.shape, 1 / len(values)) if batch.weight is None else batch.weight * (1 / batch.total)
+            values.new_full(values.shape, 1 / values.numel())
+            if batch.weight is None
+            else batch.weight * (1 / batch.total)
         )
         zero_grad()
         values.backward(share)  # the gradient of `_loss`, which needs no operations to find it
@@ -233,13 +235,14 @@ class DistributionModule(DistributionModel):
         return values.detach() @ share
 
     def _values(self, batch: Batch) -> Tensor:
-        """The nll of each row."""
-        if self._members is None:
+        """What is learned from each row: its nll, of an ensemble the sum over the members."""
+        members = self._members
+        if members is None:
             values = nll(self(batch.features, **batch.known), batch.y, reduction="none")
         else:
             values = self._mean_over_members(batch)
         self._losses.add(values, batch)
-        return values if self._members is None else values * self._members  # each member learns as if it were alone
+        return values if members is None else values * members  # each learns as if it were alone
 
     def _loss(self, batch: Batch) -> Tensor:
         """What these rows add to the mean nll over the batch."""

@@ -80,12 +80,12 @@ class StepLosses:
     def add(self, values: Tensor, batch: Batch) -> None:
         """Copy them: a tensor that is kept here and there hinders the reuse of memory between large ones."""
         start = self.steps[-1][0].stop if self.steps else 0
-        end = start + len(values)
-        if end > len(self.values) or values.device != self.values.device:
-            room = values.new_empty(max(len(values), len(self.values)))
+        place = slice(start, start + values.numel())
+        if place.stop > self.values.numel():
+            room = values.new_empty(max(values.numel(), self.values.numel()))
             self.values = torch.cat([self.values[:start].to(room), room])
-        self.values[start:end].copy_(values.detach())
-        self.steps.append((slice(start, end), batch.weight, batch.rows))
+        self.values[place].copy_(values.detach())
+        self.steps.append((place, batch.weight, batch.rows))
 
     @property
     def is_due(self) -> bool:
@@ -101,8 +101,8 @@ class StepLosses:
             return
         values = self.values[: self.steps[-1][0].stop]
         if not bool(values.isfinite().all()):
-            own, _, rows = next(step for step in self.steps if not bool(values[step[0]].isfinite().all()))
-            raise _non_finite(module, values[own], rows)
+            place, _, rows = next(step for step in self.steps if not bool(values[step[0]].isfinite().all()))
+            raise _non_finite(module, values[place], rows)
         weights = [weight for _, weight, _ in self.steps if weight is not None]
         self.means.add("nll", values, torch.cat(weights) if weights else None)
         self.steps.clear()
