@@ -1,10 +1,10 @@
 """How fast is a training step's loss? Ratios to other libraries, measured in one alternating run.
 
-    python -m benchmarks.speed [--rows 1024 1000000] [--families normal gamma] [--seconds 2] [--threads 1] [--out FILE]
+    python -m benchmarks.speed [--rows 1024 1000000] [--families normal gamma] [--seconds 2] [--threads 1] [--compiled] [--out FILE]
 
 Each round runs, one after the other and on the same raw outputs and targets, the mean negative log-likelihood, forward and
 backward: of torch.distributions with its validation on, of Pyro, of the loss in torch.nn where there is one, of the head in
-GluonTS where that is installed and has one, and of disthead. A cell is the median over rounds of the ratio of the times: 3.0
+GluonTS where that is installed and has one, with `--compiled` of disthead under `torch.compile`, and of disthead. A cell is the median over rounds of the ratio of the times: 3.0
 means that disthead is three times as fast. `copies` is the time of disthead in copies of the raw outputs. Times are the
 process's own, since the clock of a shared machine also counts the work of others. Prints Markdown, and writes it to FILE.
 """
@@ -156,7 +156,7 @@ def _time(loss: Callable[[], Tensor], raw: Tensor) -> float:
     return time.process_time() - start
 
 
-def measure(name: str, rows: int, seconds: float) -> dict[str, float]:
+def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dict[str, float]:
     """The speed relative to each peer, and under `copies` the time in copies of the raw outputs."""
     family, options, width, peer, kind = CASES[name]
     generator = torch.Generator().manual_seed(0)
@@ -166,7 +166,11 @@ def measure(name: str, rows: int, seconds: float) -> dict[str, float]:
     losses = {title: partial(_nll, make, raw, y) for title, make in makes.items() if make is not None}
     if name in LOSSES:
         losses["torch.nn"] = partial(LOSSES[name], raw, y)
-    ours = partial(_nll, dh.get_family(family, **options).from_raw, raw, y)
+    make = dh.get_family(family, **options).from_raw
+    ours = partial(_nll, make, raw, y)
+    if compiled:
+        torch.compiler.reset()
+        losses["compiled"] = partial(torch.compile(partial(_nll, make), fullgraph=True), raw, y)
     for title, loss in losses.items():
         if title != "GluonTS":  # whose links are its own
             rounding = 1e-2 if title == "torch.nn" else 1e-4  # its Poisson loss has Stirling's approximation in it
@@ -193,11 +197,12 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each cell")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compiled", action="store_true", help="also disthead under torch.compile")
     parser.add_argument("--out", type=Path, help="a Markdown file")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     td.Distribution.set_default_validate_args(True)
-    peers = ["torch.distributions", "Pyro", "torch.nn", "GluonTS"]
+    peers = ["torch.distributions", "Pyro", "torch.nn", "GluonTS"] + ["compiled"] * arguments.compiled
     lines = ["| family | rows | " + " | ".join(f"times as fast as {peer}" for peer in peers) + " | copies |"]
     lines.append("|---" * (len(peers) + 3) + "|")
     print(*lines, sep="\n")
@@ -206,7 +211,7 @@ def main() -> None:
             width = CASES[name][2]
             if rows * width * (width if "plackett" in name else 1) > 2e8:  # more than the machine holds
                 continue
-            found = measure(name, rows, arguments.seconds)
+            found = measure(name, rows, arguments.seconds, arguments.compiled)
             cells = [f"{found[peer]:.1f}" if peer in found else "" for peer in peers]
             lines.append(f"| {name} | {rows:,} | {' | '.join(cells)} | {found['copies']:.0f} |")
             print(lines[-1], flush=True)
