@@ -16,9 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import disthead as dh
 from disthead.training import DistributionModule, NonFiniteLoss, TabularDataModule
-from disthead.training.batches import Batches, Steps
+from disthead.training.batches import Batch, Batches, Steps
 from disthead.training.callbacks import AverageWeights
 from disthead.training.columns import Encoded
+from disthead.training.steps import RowMeans, StepLosses
 from tests.cases import CASES
 
 SMALL = {"hidden_sizes": [8], "optimizer": {"class_path": "AdamW", "init_args": {"lr": 0.01}}}
@@ -293,6 +294,32 @@ def test_the_batches_of_several_steps_are_the_batches():
             torch.testing.assert_close(getattr(batch, name), expected[name], rtol=0, atol=0)
         torch.testing.assert_close(batch.known["n"], expected["known"]["n"])
         torch.testing.assert_close(batch.total, expected["total"])
+
+
+def test_rows_of_several_steps_are_gathered_when_they_are_asked_for(monkeypatch):
+    gathered, gather = [], Batches._rows
+    monkeypatch.setattr(Batches, "_rows", lambda self, rows: gathered.append(len(rows)) or gather(self, rows))
+    table = Encoded(torch.randn(30_000, 2), torch.randn(30_000), None, {})
+    [steps] = Batches(table, torch.arange(30_000), 2000, steps=64)
+    batches = steps.batches()
+    assert not gathered
+    next(batches)
+    assert 0 < sum(gathered) < 10_000
+    assert steps.count == 1 + len(list(batches)) == 15
+    assert sum(gathered) == 30_000
+
+
+def test_losses_of_steps_of_any_size_are_added_up():
+    means = RowMeans()
+    losses = StepLosses(means)
+    parts = [torch.randn(size) for size in (3, 10, 1, 40, 7)]
+    for _ in range(2):
+        for values in parts:
+            losses.add(values, Batch(values, values))
+        losses.look(None)
+    total, weight = means.sums["nll"]
+    torch.testing.assert_close(total, 2 * torch.cat(parts).double().sum())
+    assert weight == 2 * 61
 
 
 def test_fused_unless_asked_otherwise(table, trainer):
