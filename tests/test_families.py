@@ -94,6 +94,16 @@ def test_batches_broadcast(case):
 SIZES = (-50.0, -20.0, -1.0, 0.0, 1.0, 20.0, 50.0)
 
 
+@every_case
+def test_a_batch_without_rows(case):
+    """As a process gets where there are more processes than rows."""
+    head = case.head(2)
+    value = head(torch.zeros(0, 2)).log_prob(targets(case)[:0].float())
+    assert value.shape == (0,)
+    value.sum().backward()
+    assert not any(parameter.grad.any() for parameter in head.parameters())
+
+
 @each("case", rows(CASES))
 def test_finite_for_raw_outputs_from_minus_50_to_50(case):
     """One raw output after the other goes to an extreme; targets follow, as far as they can be written down."""

@@ -226,6 +226,17 @@ def test_a_graph_is_made_of_the_same_formula_in_double_precision(name):
 
 
 @every_family
+def test_no_rows(name):
+    family, raw, y = example(name)
+    raw = raw[:0].requires_grad_()
+    value = family.from_raw(raw).log_prob(y[:0])
+    assert value.shape == (0,)
+    assert gradient(value, raw).shape == raw.shape
+    several = family.from_raw(raw.detach().reshape(0, 1, raw.shape[-1]).expand(0, 3, -1))
+    assert several.log_prob(y[:0].reshape(0, 1).expand(0, 3)).shape == (0, 3)
+
+
+@every_family
 def test_tensors_without_memory_have_shapes(name):
     family, raw, y = example(name)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:

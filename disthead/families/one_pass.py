@@ -41,11 +41,10 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
     columns, targets = as_array(raw).T, as_array(y)
     unit = [] if source.unit is None else [as_array(part) for part in source.unit_of_rows()]
     size = max(NUMBERS // width, 1 << 9 if source.family.event_dim else 1 << 12)
-    with np.errstate(all="ignore"):  # raw outputs that are not numbers have no likelihood either, and say so
-        if rows <= size:
-            _piece(source, columns, targets, unit, value, slopes)
-        else:
-            _each(functools.partial(_part, source, size, columns, targets, unit, value, slopes), range(0, rows, size))
+    if 0 < rows <= size:
+        _piece(source, columns, targets, unit, value, slopes)
+    else:
+        _each(functools.partial(_part, source, size, columns, targets, unit, value, slopes), range(0, rows, size))
     return torch.from_numpy(value), None if slopes is None else torch.from_numpy(slopes.T).to(raw.dtype)
 
 
@@ -56,6 +55,7 @@ def _part(source: "RawOutputs", size: int, columns, targets, unit, value, slopes
     _piece(source, columns[:, rows], targets[rows], unit, value[rows], slopes)
 
 
+@np.errstate(all="ignore")  # raw outputs that are not numbers have no likelihood either, and say so
 def _piece(
     source: "RawOutputs", columns: np.ndarray, y: np.ndarray, unit: list, value: np.ndarray, slopes: np.ndarray | None
 ) -> None:
