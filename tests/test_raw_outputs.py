@@ -93,7 +93,7 @@ def test_targets_broadcast(name):
     assert dist.log_prob(y.double()).dtype == (torch.float32 if indices else torch.float64)
     for one in (dist[:1], dist[0]):  # and so do distributions
         torch.testing.assert_close(one.log_prob(y), dist[:1].expand(y.shape).log_prob(y))
-    with pytest.raises(RuntimeError, match="size|broadcast"):
+    with pytest.raises(RuntimeError, match=r"size|broadcast"):
         dist.log_prob(y[:2])
 
 
