@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PARTS", "TabularDataModule"]
 
-_MEASURED = 2048  # rows at once where there is no step to take, or more if batches are larger
+_MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
 
 
 class TabularDataModule(lightning.LightningDataModule):
@@ -214,7 +214,10 @@ class TabularDataModule(lightning.LightningDataModule):
         trainer, size = self.trainer, self.hparams.batch_size
         options: dict[str, Any] = {"seed": seed}
         if trainer is not None:
-            size = max(size, _MEASURED) if name in ("val", "test") else size
+            if name in ("val", "test"):
+                size = max(size, _MEASURED)
+            if name == "val":
+                size = max(size, getattr(trainer.lightning_module, "validated_at_once", size))
             options |= {
                 "rank": trainer.global_rank,
                 "world_size": trainer.world_size,

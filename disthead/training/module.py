@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,6 +29,8 @@ __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
 _GIVEN = "given as an object: "
 _IDENTITY = ("family", "family_options", "event_shape", "links", "fixed", "shared", "ensemble")
 _LEVEL = 0.9
+_VALIDATED = 1 << 13  # rows at once,
+_NUMBERS = 1 << 23  # or fewer, so that they have no more raw outputs than these
 _STEPS = 64  # at once, where nothing forbids it; and until losses that are not finite are noticed
 
 
@@ -123,6 +126,15 @@ class DistributionModule(DistributionModel):
             self._build(columns)
         elif in_features is not None:
             self._build(None)
+
+    @property
+    def validated_at_once(self) -> int:
+        """How many rows validation may take at once: many, since a batch costs Lightning as much as a thousand rows cost us."""
+        assert self.head is not None
+        family, links, shape = self.head.family, self.head.links, self.head.event_shape
+        independent = math.prod(shape[: len(shape) - family.event_dim]) * self.hparams.ensemble
+        outputs = independent * sum(math.prod(family.raw_shape(name, link)) for name, link in links.items())
+        return min(_VALIDATED, _NUMBERS // outputs)
 
     # Hooks of Lightning.
 
