@@ -123,7 +123,7 @@ class Batches:
     def _order(self) -> Tensor:
         order, generator = self.index, shuffle(self.seed, self.epoch())
         if generator is not None:
-            order = order[torch.randperm(len(order), generator=generator)]
+            order = order.index_select(0, torch.randperm(len(order), generator=generator))
         return order.to(self.table.features.device)
 
     def _batch(self, whole: Tensor) -> dict[str, Any]:
