@@ -1,4 +1,4 @@
-"""Steps without waste: losses that stay on the device, and several steps in one call of Lightning where nothing forbids it."""
+"""Steps without waste: losses that stay on the device, optimizers without hooks, and several steps in one call of Lightning."""
 
 import functools
 import inspect
