@@ -13,11 +13,7 @@ from tests.cases import CIRCULAR, CIRCULAR_MIXTURES, CLASSES, CONTINUOUS, COUNTS
 
 SCALAR = CONTINUOUS + MIXTURES + CIRCULAR + CIRCULAR_MIXTURES + COUNTS + CLASSES
 SAMPLE = ("normal", "gamma", "poisson", "categorical")
-ROWS, STEPS, RATE = (
-    256,
-    100,
-    0.02,
-)  # at higher rates directions, whose length is free, wander with the last bits of their start
+ROWS, STEPS, RATE = 4096, 100, 0.02  # of a few hundred rows, the fit of a mixture depends on the last bits of its start
 
 
 def table(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,7 +48,7 @@ def trained(net: nn.Module, features: torch.Tensor, y: torch.Tensor, bf16: bool)
     [pytest.param(case, id=case.name, marks=() if case.name in SAMPLE else pytest.mark.slow) for case in SCALAR],
 )
 def test_bf16_trains_to_the_likelihood_of_single_precision(case):
-    """Up to a hundredth of what the features are worth, the gap to the marginal fit, or 0.005 nats."""
+    """Up to a hundredth of what the features are worth, the gap to the marginal fit, or 0.0005 nats."""
     features, y = table(case)
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(2, 8), case.head(8))
@@ -60,8 +56,8 @@ def test_bf16_trains_to_the_likelihood_of_single_precision(case):
     marginal = float(-dh.marginal(case.family, y, **case.options).log_prob(y).mean())
     single, half = (trained(copy.deepcopy(net), features, y, bf16) for bf16 in (False, True))
     gap = marginal - single
-    assert gap > 0.005, "the fit learns something"
-    assert abs(half - single) <= max(0.01 * gap, 0.005), f"{single} nats in float32, {half} in bf16, gap {gap}"
+    assert gap > 0.002, "the fit learns something"
+    assert abs(half - single) <= max(0.01 * gap, 0.0005), f"{single} nats in float32, {half} in bf16, gap {gap}"
 
 
 def test_lightning_trains_in_bf16_mixed(trainer):
