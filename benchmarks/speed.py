@@ -4,9 +4,10 @@
 
 Each round runs, one after the other and on the same raw outputs and targets, the mean negative log-likelihood, forward and
 backward: of torch.distributions with its validation on, of Pyro, of the loss in torch.nn where there is one, of the head in
-GluonTS where that is installed and has one, with `--compiled` of disthead under `torch.compile`, and of disthead. A cell is the median over rounds of the ratio of the times: 3.0
-means that disthead is three times as fast. `copies` is the time of disthead in copies of the raw outputs. Times are the
-process's own, since the clock of a shared machine also counts the work of others. Prints Markdown, and writes it to FILE.
+GluonTS where that is installed and has one, with `--compiled` of disthead under `torch.compile`, and of disthead. A cell is the
+median over rounds of the ratio of the times: 3.0 means that disthead is three times as fast. `copies` is the time of disthead in
+copies of the raw outputs. Times are the process's own, since the clock of a shared machine also counts the work of others.
+Prints Markdown, and writes it to FILE.
 """
 
 import argparse

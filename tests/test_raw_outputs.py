@@ -4,15 +4,19 @@ import copy
 import math
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from functorch.compile import make_boxed_func
 from torch._dynamo.backends.common import aot_autograd
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.distributions import constraints
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import disthead as dh
+from disthead.families import one_pass
 
 FORMS = {name: dh.explanation.example(name) for name in dh.families()}
 FORMS |= {
@@ -287,3 +291,147 @@ def test_a_raw_direction_of_zero_is_the_angle_0_and_has_no_gradient():
     slope = gradient(value, raw)
     assert slope[0, :2].tolist() == [0.0, 0.0]
     assert slope[0, 2] != 0
+
+
+BOUNDED = ["exponential", "gamma", "beta", "log_normal", "weibull"]
+
+
+@pytest.mark.parametrize("component", BOUNDED)
+@pytest.mark.parametrize("loc", [-5.0, 0.0, 5.0])
+def test_the_support_of_a_mixture_moves_with_its_unit(component, loc):
+    family, scale = dh.get_family("mixture", component=component, num_components=2), 10.0
+    raw = torch.randn(7, len(example_raw(family)), generator=torch.Generator().manual_seed(0)).requires_grad_()
+    y = loc + scale * torch.tensor([-1.0, -0.3, 0.2, 0.4, 0.6, 0.8, 1.2])
+    value = family.from_raw(raw).affine(torch.tensor(loc), torch.tensor(scale)).log_prob(y)
+    exact = formula(family, raw, (y - loc).double() / scale) - math.log(scale)
+    torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient(value, raw), gradient(exact, raw), rtol=1e-4, atol=1e-5)
+
+
+def example_raw(family: dh.Family) -> list[float]:
+    return [0.0] * sum(math.prod(family.raw_shape(parameter)) for parameter in family.parameters)
+
+
+@every_family
+def test_a_missing_target_has_no_likelihood(name):
+    family, raw, _ = example(name)
+    value = family.from_raw(raw).log_prob(torch.full((7,), torch.nan))
+    assert not (value > -torch.inf).any()
+
+
+def test_shares_of_a_mixture_sum_to_one_however_unlikely_the_target():
+    family = dh.get_family("mixture", component="normal", num_components=2)
+    for raw, y in (([0, 0, 0, 0, -4, -4], 5.0), ([0, 0, 0, 0, -6, -6], 3.0), (6 * [-10], 1e-30), (6 * [-20], 0.0)):
+        raw = torch.tensor([raw], dtype=torch.float32, requires_grad=True)
+        y = torch.tensor([y])
+        ours = gradient(family.from_raw(raw).log_prob(y), raw)
+        torch.testing.assert_close(ours, gradient(formula(family, raw, y), raw), rtol=1e-5, atol=1e-7)
+
+
+def test_a_hopeless_component_has_no_part_in_the_gradient():
+    family, y = dh.get_family("mixture", component="weibull", num_components=2), torch.tensor([100.0])
+    raw = torch.tensor([[0.0, 0.0, -4.6, 4.0, 10.0, 1.0]], requires_grad=True)
+    exact = formula(family, raw, y)
+    slope = gradient(exact, raw, retain_graph=True)
+    for hopeless in (10.0, 500.0):  # whose hazard overflows in single, and in double precision
+        worse = raw.detach().index_fill(1, torch.tensor([4]), hopeless).requires_grad_()
+        value = family.from_raw(worse).log_prob(y)
+        torch.testing.assert_close(value.double(), exact, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(gradient(value, worse), slope, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["normal_mixture", "mixture"])
+def test_an_infinite_target_has_no_likelihood(name):
+    family, raw, _ = example(name)
+    assert family.from_raw(raw).log_prob(torch.full((7,), torch.inf)).isneginf().all()
+
+
+@every_family
+def test_traces_hold_operations_and_not_their_results(name):
+    family, raw, y = example(name)
+
+    def log_prob(raw):
+        return family.from_raw(raw).log_prob(y)
+
+    other = raw + 1
+    torch.testing.assert_close(make_fx(log_prob)(raw)(other), log_prob(other), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["normal", "categorical", "exponential"])
+def test_forward_mode(name):
+    family, raw, y = example(name)
+    direction = torch.ones_like(raw)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch about itself
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(raw, direction)
+            tangent = forward_ad.unpack_dual(family.from_raw(dual).log_prob(y)).tangent
+    slopes = gradient(formula(family, raw.requires_grad_(), y), raw)
+    torch.testing.assert_close(tangent, slopes.sum(-1), rtol=1e-5, atol=1e-5)
+
+
+def test_certain_outcomes():
+    family = dh.get_family("bernoulli")
+    raw, y = torch.tensor([[-torch.inf], [-torch.inf], [torch.inf], [torch.inf]]), torch.tensor([0.0, 1.0, 0.0, 1.0])
+    assert family.from_raw(raw).log_prob(y).tolist() == [0.0, -torch.inf, -torch.inf, 0.0]
+    mixture = dh.get_family("mixture", component="bernoulli", num_components=2)
+    raw = torch.tensor([[0.0, 0.0, -torch.inf, 1.0]])
+    torch.testing.assert_close(mixture.from_raw(raw).log_prob(torch.ones(1)).exp(), 0.5 * torch.tensor([1.0]).sigmoid())
+
+
+def test_when_threads_have_gone_the_caller_does_the_work(monkeypatch):
+    family, raw, y = example("normal", rows=100_000)
+    workers = ThreadPoolExecutor(2)
+    workers.shutdown()
+    monkeypatch.setattr(one_pass, "_workers", lambda threads: workers)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    torch.testing.assert_close(family.from_raw(raw).log_prob(y).double(), formula(family, raw, y), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, raw, y",
+    [
+        ("negative_binomial", [10.0, 10.0], [50.0, 1e3, 1e4, 1e6]),
+        ("gamma", [-10.0, -10.0], [1e-42, 1e-38, 1e-30]),
+        ("beta", [-10.0, -10.0], [1e-42, 1e-38, 1e-30]),
+        ("exponential", [-10.0], [0.0, 1e-42]),
+    ],
+)
+def test_great_counts_and_tiny_targets(name, raw, y):
+    family, y = dh.get_family(name), torch.tensor(y)
+    for k in range(len(y)):  # one decides for all of a piece
+        raws = torch.tensor([raw], requires_grad=True)
+        value, exact = family.from_raw(raws).log_prob(y[k : k + 1]), formula(family, raws, y[k : k + 1])
+        torch.testing.assert_close(value.double(), exact, rtol=2e-6, atol=2e-6)
+        torch.testing.assert_close(gradient(value, raws), gradient(exact, raws), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor, y, raw", [(1e-9, 1.0, -12.0), (65536.0, 1e-9, 0.0)])
+def test_gradients_of_half_precision_are_scaled_before_they_are_rounded(factor, y, raw):
+    family = dh.get_family("normal")
+    raw = torch.tensor([[0.0, raw]], dtype=torch.float16, requires_grad=True)
+    y = torch.tensor([y])
+    ours = gradient(factor * family.from_raw(raw).log_prob(y), raw)
+    torch.testing.assert_close(ours, gradient(factor * formula(family, raw, y), raw).half(), rtol=1e-2, atol=1e-7)
+
+
+@every_family
+def test_targets_of_inference_mode(name):
+    family, raw, y = example(name)
+    with torch.inference_mode():
+        inferred = y.clone()
+    raw.requires_grad_()
+    value = family.from_raw(raw).log_prob(inferred)
+    torch.testing.assert_close(gradient(value, raw), gradient(family.from_raw(raw).log_prob(y), raw))
+
+
+@every_family
+def test_several_gradients_at_once(name):
+    family, raw, y = example(name)
+    raw.requires_grad_()
+    value = family.from_raw(raw).log_prob(y)
+    rows = torch.eye(7)
+    by_row = torch.autograd.grad(value, raw, rows, is_grads_batched=True)[0]
+    whole = gradient(family.from_raw(raw).log_prob(y), raw)
+    torch.testing.assert_close(by_row.sum(0), whole)
+    torch.testing.assert_close(by_row.diagonal().mT, whole)

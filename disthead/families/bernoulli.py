@@ -10,7 +10,7 @@ from disthead.families.distribution import from_score, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
-from disthead.special.elementary import exp, log1p, sigmoid
+from disthead.special.elementary import clamp, exp, is_double, log1p, sigmoid
 
 __all__ = ["Bernoulli", "BernoulliFamily", "one_of"]
 
@@ -48,6 +48,8 @@ class Bernoulli(Discrete):
     @staticmethod
     def score(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
         """log_prob with its derivative by the logits."""
+        if is_double(logits):  # infinite ones times 0 are not a number
+            logits = clamp(logits, -1e300, 1e300)
         size = abs(logits)
         return y * logits - 0.5 * (logits + size) - log1p(exp(-size)), y - sigmoid(logits)
 

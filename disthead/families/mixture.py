@@ -17,7 +17,7 @@ from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
-from disthead.special.elementary import exp, log_softmax, log_sum_exp
+from disthead.special.elementary import exp, is_double, log_softmax, log_sum_exp, where
 
 __all__ = ["DiscreteMixture", "Mixture", "MixtureFamily", "NormalMixtureFamily", "mixture"]
 
@@ -577,9 +577,9 @@ class MixtureFamily(Family):
         """By Bayes' rule: the derivatives of the components, each weighted by the probability that y came from it."""
         values, *slopes = self.component.score(y, *parameters)
         log_probs = log_softmax(logits)
-        joint = values + log_probs
-        total = log_sum_exp(joint)
-        shares = exp(joint - total)
+        total, shares = log_sum_exp(values + log_probs)
+        if is_double(total):  # a component out of the question may have an infinite slope
+            slopes = [where(shares == 0, 0.0, slope) for slope in slopes]
         return total, shares - exp(log_probs), *(shares * slope for slope in slopes)
 
     def constrain(self, raw, links):

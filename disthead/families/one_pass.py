@@ -4,6 +4,7 @@ On the CPU a piece is worked on in NumPy, in single precision where all its numb
 devices, where a look at numbers would have to be waited for, and in graphs all rows are worked on at once, in double precision.
 """
 
+import contextlib
 import functools
 import math
 import os
@@ -45,7 +46,7 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
         _piece(source, columns, targets, unit, value, slopes)
     else:
         _each(functools.partial(_part, source, size, columns, targets, unit, value, slopes), range(0, rows, size))
-    return torch.from_numpy(value), None if slopes is None else torch.from_numpy(slopes.T).to(raw.dtype)
+    return torch.from_numpy(value), None if slopes is None else torch.from_numpy(slopes.T)
 
 
 def _part(source: "RawOutputs", size: int, columns, targets, unit, value, slopes, start: int) -> None:
@@ -61,43 +62,47 @@ def _piece(
 ) -> None:
     """Write the log-likelihoods (n,) and derivatives (P, n) of rows that fit into the cache."""
     family = source.family
-    scored = family.scored or family.support
-    outside = None if scored in _EVERYTHING or all_inside(scored, y) else _outside(scored, torch.from_numpy(y)).numpy()
-    target: Any = None
-    parameters: list[Any] = []
+    outside = _outside(family, y, unit)
     if outside is None and columns.dtype != np.float64 and not family.event_dim:  # a solve magnifies rounding
         target = _standardised(y.astype(np.float32, copy=False), unit)
         parameters = _parameters(source, _contiguous(columns, np.float32))
-    if not (parameters and lies_within(target, -1e6, 1e6) and _are_ordinary(source, parameters)):
-        target = _standardised(y.astype(np.float64), unit)
-        parameters = _parameters(source, _contiguous(columns, np.float64))
+        if _is_ordinary(family, target) and _are_ordinary(source, parameters):
+            _write(family, target, parameters, value, slopes)
+            if np.isfinite(value.sum()) and (slopes is None or np.isfinite(slopes.sum())):
+                value -= np.log(unit[1]) if unit else 0.0
+                return
+    target = _standardised(y.astype(np.float64), unit)
     if outside is not None:
         target = np.where(outside, _harmless(family), target)
-    value[:], *by_parameter = family.score(target, *parameters)
-    if unit:
-        value -= np.log(unit[1])
+    _write(family, target, _parameters(source, _contiguous(columns, np.float64)), value, slopes)
+    value -= np.log(unit[1]) if unit else 0.0
     if outside is not None:
         value[outside] = -np.inf
-    if slopes is None:
-        return
-    at = 0
-    for parameter, slope in zip(parameters, by_parameter, strict=True):
-        by_raw = _by_raw(parameter, slope).reshape(-1, len(value))
-        slopes[at : at + len(by_raw)] = by_raw
-        at += len(by_raw)
-    if outside is not None:
-        slopes[:, outside] = 0.0
+        if slopes is not None:
+            slopes[:, outside] = 0.0
+
+
+def _write(
+    family: "Family", y: np.ndarray, parameters: list[Any], value: np.ndarray, slopes: np.ndarray | None
+) -> None:
+    value[:], *by_parameter = family.score(y, *parameters)
+    if slopes is not None:
+        at = 0
+        for parameter, slope in zip(parameters, by_parameter, strict=True):
+            by_raw = _by_raw(parameter, slope).reshape(-1, len(value))
+            slopes[at : at + len(by_raw)] = by_raw
+            at += len(by_raw)
 
 
 def _at_once(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
     """The same in torch, without a look at any number."""
     family = source.family
     scored = family.scored or family.support
-    outside = None if scored in _EVERYTHING else _outside(scored, y)
     target = y.double()
     unit = [part.double() for part in source.unit_of_rows()]
     if unit:
         target = (target - unit[0]) / unit[1]
+    outside = None if scored in _EVERYTHING else ~scored.check(target)
     if outside is not None:
         target = torch.where(outside, _harmless(family), target)
     parameters = _parameters(source, raw.double().t())
@@ -108,20 +113,33 @@ def _at_once(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
         value = value - unit[1].log()
     if outside is not None:
         value, slopes = value.masked_fill(outside, -torch.inf), slopes.masked_fill(outside, 0.0)
-    return value.to(source.dtype), slopes.t().to(raw.dtype) if wanted else None
+    return value.to(source.dtype), slopes.t().to(source.dtype) if wanted else None
 
 
 _EVERYTHING = (constraints.real, constraints.real_vector)
 
 
-def _outside(scored: constraints.Constraint, y: Tensor) -> Tensor:
-    """Which targets have no likelihood."""
-    return ~(scored.check(y) | y.isnan())
+def _outside(family: "Family", y: np.ndarray, unit: list) -> np.ndarray | None:
+    """Which targets have no likelihood; None where all have."""
+    scored = family.scored or family.support
+    if scored in _EVERYTHING:
+        return None
+    if unit:
+        y = _standardised(y.astype(np.float64), unit)
+    return None if all_inside(scored, y) else (~scored.check(torch.from_numpy(y))).numpy()
 
 
 def _harmless(family: "Family") -> float:
     """A target inside any support of that kind."""
     return 1.0 if family.is_discrete else 0.5
+
+
+def _is_ordinary(family: "Family", y: np.ndarray) -> bool:
+    """Whether the rounding of targets is not magnified in single precision, and none of them underflows times a parameter."""
+    if family.is_discrete:
+        return lies_within(y, 0.0, 64.0)
+    everywhere = (family.scored or family.support) in _EVERYTHING
+    return lies_within(y, -1e6 if everywhere else 1e-30, 1e6)
 
 
 def _are_ordinary(source: "RawOutputs", parameters: list[Any]) -> bool:
@@ -180,10 +198,11 @@ def _each(work: Callable[[int], None], starts: Sequence[int]) -> None:
     """On as many threads as torch takes; NumPy lets others run while it computes."""
     threads = min(torch.get_num_threads(), len(starts))
     if threads > 1:
-        list(_workers(threads).map(work, starts))
-    else:
-        for start in starts:
-            work(start)
+        with contextlib.suppress(RuntimeError):  # at the interpreter's exit there are no new threads
+            list(_workers(threads).map(work, starts))
+            return
+    for start in starts:
+        work(start)
 
 
 @functools.cache

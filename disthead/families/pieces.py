@@ -7,9 +7,10 @@ device they would have to wait.
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.distributions import constraints
 
-__all__ = ["NUMBERS", "all_inside", "as_array", "lies_within", "weighted"]
+__all__ = ["NUMBERS", "all_inside", "as_array", "lies_within", "sees_operations", "weighted"]
 
 NUMBERS = 1 << 17
 
@@ -20,9 +21,21 @@ def as_array(values: Tensor) -> np.ndarray:
     return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
+def sees_operations() -> bool:
+    """Whether somebody follows tensors from operation to operation: a functional transform, a trace, forward-mode differentiation."""
+    return (
+        torch._C._are_functorch_transforms_active()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
+        or forward_ad._current_level >= 0
+    )
+
+
 def weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
-    """Each row of the derivatives (..., P) times its incoming gradient (...), in place."""
-    if gradient.device.type == "cpu" and gradient.numel() > NUMBERS and derivatives.shape[-1] > 1:
+    """Each row of the derivatives (..., P) times its incoming gradient (...); where these are very many in place."""
+    if derivatives.numel() <= NUMBERS:
+        return derivatives * gradient.unsqueeze(-1)
+    if gradient.device.type == "cpu" and derivatives.shape[-1] > 1:
         least, largest = _ends(as_array(gradient))
         if least == largest:  # as that of a mean: rows need not be told apart
             return derivatives.mul_(least)

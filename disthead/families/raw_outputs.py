@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disthead.families.distribution import Distribution
 from disthead.families.one_pass import one_pass, quick
-from disthead.families.pieces import weighted
+from disthead.families.pieces import sees_operations, weighted
 from disthead.links import Link
 from disthead.special.fast import Positive
 
@@ -83,14 +83,12 @@ class RawOutputs:
 
     @property
     def is_quick(self) -> bool:
-        """Whether the one pass applies: by plain operations alone go double precision, exports and functional transforms."""
-        if torch.compiler.is_compiling() and (torch.compiler.is_exporting() or self.family.event_dim):
-            return False
-        return (
-            self.has_scores
-            and self.raw.dtype in (torch.float32, torch.bfloat16, torch.float16)
-            and not torch._C._are_functorch_transforms_active()
-        )
+        """Whether the one pass applies: by plain operations alone go double precision, exports, transforms and traces."""
+        if torch.compiler.is_compiling():
+            seen = torch.compiler.is_exporting() or bool(self.family.event_dim)
+        else:
+            seen = sees_operations()
+        return not seen and self.has_scores and self.raw.dtype in (torch.float32, torch.bfloat16, torch.float16)
 
     @property
     def has_scores(self) -> bool:
@@ -140,7 +138,7 @@ class _LogLikelihood(torch.autograd.Function):
     def forward(ctx: Any, raw: Tensor, y: Tensor, source: RawOutputs) -> Tensor:
         value, ctx.derivatives = source.scored(raw, y, ctx.needs_input_grad[0])
         ctx.source = source
-        ctx.save_for_backward(raw, y)
+        ctx.save_for_backward(raw, y.clone() if y.is_inference() else y)
         return value
 
     @staticmethod
@@ -152,7 +150,7 @@ class _LogLikelihood(torch.autograd.Function):
         derivatives, ctx.derivatives = ctx.derivatives, None
         if derivatives is None:  # a second time: its memory was used for the first answer
             derivatives = ctx.source.scored(raw, y, True)[1]
-        return weighted(derivatives, gradient), None, None
+        return weighted(derivatives, gradient).to(raw.dtype), None, None
 
 
 class _Differentiable(torch.autograd.Function):
@@ -161,9 +159,10 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, raw: Tensor, value: Tensor, derivatives: Tensor) -> Tensor:
         ctx.save_for_backward(derivatives)
+        ctx.dtype = raw.dtype
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple:
         (derivatives,) = ctx.saved_tensors
-        return derivatives * gradient.unsqueeze(-1), None, None
+        return (derivatives * gradient.unsqueeze(-1)).to(ctx.dtype), None, None

@@ -68,12 +68,15 @@ def log_softmax(x: Array) -> Array:
     return below - np.log(np.exp(below).sum(0))
 
 
-def log_sum_exp(x: Array) -> Array:
-    """Over the first dimension."""
+def log_sum_exp(x: Array) -> tuple[Array, Array]:
+    """Over the first dimension, and its derivatives, which sum to one."""
     if not isinstance(x, np.ndarray):
-        return torch.logsumexp(x, 0)
-    largest = x.max(0)
-    return np.log(np.exp(x - largest).sum(0)) + largest
+        return torch.logsumexp(x, 0), torch.softmax(x, 0)
+    largest = np.maximum(x.max(0), np.finfo(x.dtype).min)  # where all are -inf, so is the sum
+    shares = np.exp(x - largest)
+    total = shares.sum(0)
+    shares /= total
+    return np.log(total) + largest, shares
 
 
 def is_double(x: Array) -> bool:
