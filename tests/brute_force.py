@@ -17,11 +17,14 @@ ANGLES = 4096
 
 
 def quantile_grid(dist: Distribution, pieces: int) -> Tensor:
-    """Quantiles from the probability 1e-13 to 1 - 1e-13, crowded towards both ends."""
+    """Quantiles from the probability 1e-13 to 1 - 1e-13, crowded towards both ends; of each component, too, which may be narrow."""
     tails = torch.logspace(-13, -1, pieces // 2, dtype=torch.float64)
     body = torch.linspace(0.1, 0.9, pieces + 1, dtype=torch.float64)  # the median among them: a peak may be sharp
     levels = torch.cat([tails, body, 1 - tails.flip(0)])
-    return dist.icdf(levels).detach().unique()
+    quantiles = [dist.icdf(levels)]
+    if hasattr(dist, "components"):
+        quantiles.append(dist.components.icdf(levels.unsqueeze(-1)).flatten())
+    return torch.cat(quantiles).detach().unique()
 
 
 def panels(cuts: Tensor, order: int = 20) -> tuple[Tensor, Tensor]:

@@ -263,6 +263,19 @@ def test_rows_are_answered_a_few_at_a_time(generator):
     torch.testing.assert_close(dist.mutual_information[95:], last.mutual_information, rtol=1e-12, atol=1e-12)
 
 
+def test_crps_of_a_component_too_narrow_for_the_numbers_around_it():
+    """Its density cannot be seen between two numbers; its cdf is a step, as that of a component that can is nearly."""
+    family = dh.get_family("mixture", component="student_t", num_components=2)
+    y = torch.tensor([-2.0, 0.0, 3.0], dtype=torch.float64)
+
+    def crps(scale):
+        scales = torch.tensor([scale, 1.0], dtype=torch.float64)
+        loc, df = torch.tensor([-2.0, 1.5]), torch.tensor([3.0, 4.0])
+        return family.distribution(logits=torch.tensor([0.4, 0.0]), df=df, loc=loc, scale=scales).crps(y)
+
+    torch.testing.assert_close(crps(1e-27), crps(1e-9), rtol=0, atol=1e-8)
+
+
 def test_crps_from_densities_is_that_from_cdfs(generator):
     """Heavy tails, members far apart and of very different widths."""
     loc, spread = 5 * torch.randn(2, 6, 3, generator=generator, dtype=torch.float64)
