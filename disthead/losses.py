@@ -8,6 +8,7 @@ from torch import Tensor
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.families.distribution import Distribution
+from disthead.families.pieces import operations_are_followed
 
 __all__ = ["cross_entropy", "nll", "reduce"]
 
@@ -118,7 +119,7 @@ def _check_shape(dist: Distribution, y: Tensor) -> None:
 
 
 def _check_classes(y: Tensor, counted: Tensor, classes: int) -> None:
-    if y.device.type != "cpu" or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if y.device.type != "cpu" or operations_are_followed():
         return
     wrong = counted & ~((y >= 0) & (y < classes) & (y == y.floor()))
     if wrong.any():

@@ -11,16 +11,13 @@ from torch.utils._pytree import tree_leaves
 
 import disthead as dh
 from benchmarks.accuracy import BOUNDS, numbers, relative_error, softplus
+from tests.one_pass import check_backward_twice, check_shapes, gradient
 
 
 def case(size, rank, rows, generator, dtype=torch.float32):
     family = dh.get_family("multivariate_normal", event_shape=(size,), rank=rank)
     raw = torch.randn(rows, size * (rank + 2), generator=generator).to(dtype)
     return family, raw.requires_grad_(), torch.randn(rows, size, generator=generator)
-
-
-def gradient(value, raw, **options):
-    return torch.autograd.grad(value.sum(), raw, **options)[0]
 
 
 @pytest.mark.parametrize(
@@ -101,26 +98,12 @@ def test_a_target_at_the_mean_has_no_gradient_by_it(generator):
 
 
 def test_backward_twice_and_differentiated_twice(generator):
-    family, raw, y = case(5, 2, 7, generator)
-    value = family.from_raw(raw).log_prob(y)
-    first = gradient(value, raw, retain_graph=True)
-    torch.testing.assert_close(gradient(value, raw, retain_graph=True), first)
-    slope = gradient(value, raw, create_graph=True)
-    exact = gradient(family.from_raw(raw.double()).log_prob(y.double()), raw, create_graph=True)
-    torch.testing.assert_close(slope, exact, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(gradient(slope.square(), raw), gradient(exact.square(), raw), rtol=1e-3, atol=1e-3)
+    check_backward_twice(*case(5, 2, 7, generator))
 
 
 def test_shapes(generator):
     family, raw, y = case(3, 2, 6, generator)
-    dist = family.from_raw(raw.reshape(2, 3, -1))
-    value = dist.log_prob(y.reshape(2, 3, 3))
-    torch.testing.assert_close(value.flatten(), family.from_raw(raw).log_prob(y))
-    torch.testing.assert_close(dist.log_prob(y[0]), dist.log_prob(y[:1].expand(2, 3, 3)))
-    torch.testing.assert_close(dist[1].log_prob(y[3:]), value[1])
-    torch.testing.assert_close(dist[1, 2].log_prob(y[5]), value[1, 2])
-    many = family.from_raw(raw[:1]).log_prob(y)  # one distribution, many targets
-    torch.testing.assert_close(many, family.from_raw(raw[:1].expand(6, -1)).log_prob(y))
+    check_shapes(family, raw, y)
     assert family.from_raw(raw[:0]).log_prob(y[:0]).shape == (0,)
     with pytest.raises(ValueError, match="takes 12 raw outputs"):
         family.from_raw(raw[:, 1:])

@@ -4,16 +4,13 @@ import pytest
 import torch
 
 import disthead as dh
+from tests.one_pass import check_backward_twice, check_shapes, gradient
 
 
 def case(size, rows, generator):
     family = dh.get_family("multivariate_normal", event_shape=(size,))
     raw = 0.5 * torch.randn(rows, size * (size + 3) // 2, generator=generator)
     return family, raw.requires_grad_(), torch.randn(rows, size, generator=generator)
-
-
-def gradient(value, raw, **options):
-    return torch.autograd.grad(value.sum(), raw, **options)[0]
 
 
 @pytest.mark.parametrize("size, rows", [(1, 5), (3, 7), (8, 5000), (40, 600)])  # the last two in several pieces
@@ -38,25 +35,11 @@ def test_values_and_gradients(size, rows, generator):
 
 
 def test_backward_twice_and_differentiated_twice(generator):
-    family, raw, y = case(3, 7, generator)
-    value = family.from_raw(raw).log_prob(y)
-    first = gradient(value, raw, retain_graph=True)
-    torch.testing.assert_close(gradient(value, raw, retain_graph=True), first)
-    slope = gradient(value, raw, create_graph=True)
-    exact = gradient(family.from_raw(raw.double()).log_prob(y.double()), raw, create_graph=True)
-    torch.testing.assert_close(slope, exact, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(gradient(slope.square(), raw), gradient(exact.square(), raw), rtol=1e-3, atol=1e-3)
+    check_backward_twice(*case(3, 7, generator))
 
 
 def test_shapes(generator):
-    family, raw, y = case(2, 6, generator)
-    dist = family.from_raw(raw.reshape(2, 3, -1))
-    value = dist.log_prob(y.reshape(2, 3, 2))
-    torch.testing.assert_close(value.flatten(), family.from_raw(raw).log_prob(y))
-    torch.testing.assert_close(dist.log_prob(y[0]), dist.log_prob(y[:1].expand(2, 3, 2)))
-    torch.testing.assert_close(dist[1].log_prob(y[3:]), value[1])
-    many = family.from_raw(raw[:1]).log_prob(y)  # one distribution, many targets
-    torch.testing.assert_close(many, family.from_raw(raw[:1].expand(6, -1)).log_prob(y))
+    check_shapes(*case(2, 6, generator))
 
 
 def test_target_gradients_transforms_and_units(generator):

@@ -17,6 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import disthead as dh
 from disthead.families import one_pass
+from tests.one_pass import gradient
 
 FORMS = {name: dh.explanation.example(name) for name in dh.families()}
 FORMS |= {
@@ -48,10 +49,6 @@ def target(family: dh.Family, share: torch.Tensor) -> torch.Tensor:
 def formula(family: dh.Family, raw: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """log_prob in double precision, which never takes the one pass."""
     return family.from_raw(raw.double()).log_prob(y.double())
-
-
-def gradient(value: torch.Tensor, raw: torch.Tensor, **options) -> torch.Tensor:
-    return torch.autograd.grad(value.sum(), raw, **options)[0]
 
 
 @every_family

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn import functional
 
-from disthead.families.pieces import all_inside, as_array, sees_operations, weighted
+from disthead.families.pieces import all_inside, as_array, operations_are_followed, weighted
 
 __all__ = ["FEW", "is_quick", "log_prob"]
 
@@ -22,8 +22,7 @@ _NUMBERS = 1 << 20  # of a piece, over which a softmax takes one pass of its own
 def is_quick(logits: Tensor, y: Tensor) -> bool:
     """Whether `log_prob` applies: to one class index a row, none of them outside, and not in graphs and functional transforms."""
     return (
-        not torch.compiler.is_compiling()
-        and not sees_operations()
+        not operations_are_followed()
         and logits.device.type == "cpu" == y.device.type
         and logits.dtype in (torch.float32, torch.float64)
         and logits.ndim > 1

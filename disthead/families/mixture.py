@@ -14,7 +14,7 @@ from disthead.families.discrete import Discrete, _distances
 from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution, from_score, same_kind
 from disthead.families.family import Family, get_family
 from disthead.families.normal import Normal
-from disthead.families.pieces import sees_operations
+from disthead.families.pieces import operations_are_followed
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
@@ -405,7 +405,7 @@ class Mixture(_Components, Continuous):
         density = self._log_densities(y).exp().unflatten(0, (_NODES, -1))  # (nodes of a piece, pieces, ..., K)
         weights = weights.unflatten(0, (_NODES, -1)).unsqueeze(-1)
         mass = (weights * density).sum(0)
-        if not torch.compiler.is_compiling() and not sees_operations() and bool(((mass.sum(0) - 1).abs() > 1e-6).any()):
+        if not operations_are_followed() and bool(((mass.sum(0) - 1).abs() > 1e-6).any()):
             return self.components.cdf(y.unsqueeze(-1))
         within = torch.tensordot(gauss_legendre_antiderivative(_NODES, y), density, 1) * weights.sum(0)
         return (mass.cumsum(0) - mass + within).flatten(0, 1)

@@ -63,23 +63,32 @@ def _piece(
     """Write the log-likelihoods (n,) and derivatives (P, n) of rows that fit into the cache."""
     family = source.family
     outside = _outside(family, y, unit)
-    if outside is None and columns.dtype != np.float64 and not family.event_dim:  # a solve magnifies rounding
-        target = _standardised(y.astype(np.float32, copy=False), unit)
-        parameters = _parameters(source, _contiguous(columns, np.float32))
-        if _is_ordinary(family, target) and _are_ordinary(source, parameters):
-            _write(family, target, parameters, value, slopes)
-            if np.isfinite(value.sum()) and (slopes is None or np.isfinite(slopes.sum())):
-                value -= np.log(unit[1]) if unit else 0.0
-                return
-    target = _standardised(y.astype(np.float64), unit)
-    if outside is not None:
-        target = np.where(outside, _harmless(family), target)
-    _write(family, target, _parameters(source, _contiguous(columns, np.float64)), value, slopes)
-    value -= np.log(unit[1]) if unit else 0.0
+    if outside is not None or not _in_single(source, columns, y, unit, value, slopes):
+        target = _standardised(y.astype(np.float64), unit)
+        if outside is not None:
+            target = np.where(outside, _harmless(family), target)
+        _write(family, target, _parameters(source, _contiguous(columns, np.float64)), value, slopes)
+    if unit:
+        value -= np.log(unit[1])
     if outside is not None:
         value[outside] = -np.inf
         if slopes is not None:
             slopes[:, outside] = 0.0
+
+
+def _in_single(
+    source: "RawOutputs", columns: np.ndarray, y: np.ndarray, unit: list, value: np.ndarray, slopes: np.ndarray | None
+) -> bool:
+    """Write them in single precision, where all numbers are of ordinary size before and finite behind; whether that was so."""
+    family = source.family
+    if columns.dtype == np.float64 or family.event_dim:  # a solve magnifies rounding
+        return False
+    target = _standardised(y.astype(np.float32, copy=False), unit)
+    parameters = _parameters(source, _contiguous(columns, np.float32))
+    if not (_is_ordinary(family, target) and _are_ordinary(source, parameters)):
+        return False
+    _write(family, target, parameters, value, slopes)
+    return bool(np.isfinite(value.sum()) and (slopes is None or np.isfinite(slopes.sum())))
 
 
 def _write(
@@ -198,7 +207,7 @@ def _each(work: Callable[[int], None], starts: Sequence[int]) -> None:
     """On as many threads as torch takes; NumPy lets others run while it computes."""
     threads = min(torch.get_num_threads(), len(starts))
     if threads > 1:
-        with contextlib.suppress(RuntimeError):  # at the interpreter's exit there are no new threads
+        with contextlib.suppress(RuntimeError):  # at the interpreter's exit there are no threads for it
             list(_workers(threads).map(work, starts))
             return
     for start in starts:

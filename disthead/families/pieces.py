@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.distributions import constraints
 
-__all__ = ["NUMBERS", "all_inside", "as_array", "lies_within", "sees_operations", "weighted"]
+__all__ = ["NUMBERS", "all_inside", "as_array", "lies_within", "operations_are_followed", "weighted"]
 
 NUMBERS = 1 << 17
 
@@ -21,10 +21,14 @@ def as_array(values: Tensor) -> np.ndarray:
     return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
-def sees_operations() -> bool:
-    """Whether somebody follows tensors from operation to operation: a functional transform, a trace, forward-mode differentiation."""
+def operations_are_followed() -> bool:
+    """Whether somebody follows tensors from operation to operation: a compiler, a functional transform, a trace, forward mode.
+
+    Then only plain operations of torch will do, and none that looks at numbers.
+    """
     return (
-        torch._C._are_functorch_transforms_active()
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
         or torch._C._get_tracing_state() is not None
         or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
         or forward_ad._current_level >= 0

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from disthead.families.distribution import Distribution
+from disthead.families.pieces import operations_are_followed
 
 __all__ = ["Projection"]
 
@@ -72,7 +73,7 @@ class Projection:
     @property
     def is_quick(self) -> bool:
         """Whether `log_prob` applies: not for graphs, functional transforms and few logits."""
-        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        if operations_are_followed():
             return False
         logits = self.features.shape[:-1].numel() * self.num_classes
         return self.is_sharded or (self.num_classes >= _MANY and logits >= _WAITS)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disthead.families.distribution import Distribution
 from disthead.families.one_pass import one_pass, quick
-from disthead.families.pieces import sees_operations, weighted
+from disthead.families.pieces import operations_are_followed, weighted
 from disthead.links import Link
 from disthead.special.fast import Positive
 
@@ -87,7 +87,7 @@ class RawOutputs:
         if torch.compiler.is_compiling():
             seen = torch.compiler.is_exporting() or bool(self.family.event_dim)
         else:
-            seen = sees_operations()
+            seen = operations_are_followed()
         return not seen and self.has_scores and self.raw.dtype in (torch.float32, torch.bfloat16, torch.float16)
 
     @property

@@ -1,0 +1,32 @@
+"""What tests ask of every log-likelihood in one pass, however it is computed."""
+
+import torch
+
+import disthead as dh
+
+
+def gradient(value: torch.Tensor, raw: torch.Tensor, **options) -> torch.Tensor:
+    return torch.autograd.grad(value.sum(), raw, **options)[0]
+
+
+def check_backward_twice(family: dh.Family, raw: torch.Tensor, y: torch.Tensor) -> None:
+    """Backward a second time, and through the gradient once more."""
+    value = family.from_raw(raw).log_prob(y)
+    first = gradient(value, raw, retain_graph=True)
+    torch.testing.assert_close(gradient(value, raw, retain_graph=True), first)
+    slope = gradient(value, raw, create_graph=True)
+    exact = gradient(family.from_raw(raw.double()).log_prob(y.double()), raw, create_graph=True)
+    torch.testing.assert_close(slope, exact, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(gradient(slope.square(), raw), gradient(exact.square(), raw), rtol=1e-3, atol=1e-3)
+
+
+def check_shapes(family: dh.Family, raw: torch.Tensor, y: torch.Tensor) -> None:
+    """Batches of two dimensions, and what broadcasts, of six vectors."""
+    dist = family.from_raw(raw.reshape(2, 3, -1))
+    value = dist.log_prob(y.reshape(2, 3, -1))
+    torch.testing.assert_close(value.flatten(), family.from_raw(raw).log_prob(y))
+    torch.testing.assert_close(dist.log_prob(y[0]), dist.log_prob(y[:1].expand(2, 3, -1)))
+    torch.testing.assert_close(dist[1].log_prob(y[3:]), value[1])
+    torch.testing.assert_close(dist[1, 2].log_prob(y[5]), value[1, 2])
+    many = family.from_raw(raw[:1]).log_prob(y)  # one distribution, many targets
+    torch.testing.assert_close(many, family.from_raw(raw[:1].expand(6, -1)).log_prob(y))
