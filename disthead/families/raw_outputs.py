@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from disthead.families.distribution import Distribution
-from disthead.families.one_pass import one_pass, quick
+from disthead.families.formula import quick
+from disthead.families.one_pass import one_pass
 from disthead.families.pieces import operations_are_followed, weighted
 from disthead.links import Link
 from disthead.special.fast import Positive

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 __all__ = [
     "Array", "clamp", "cos", "counting", "dot", "double", "empty_like", "exp", "is_double", "like", "log", "log1p",
@@ -19,7 +20,7 @@ Array = Any  # a Tensor or a NumPy array
 
 def _of_both(in_numpy: Callable, in_torch: Callable) -> Callable[..., Array]:
     def function(x: Array, *others: Array | float) -> Array:
-        return in_numpy(x, *others) if isinstance(x, np.ndarray) else in_torch(x, *others)
+        return in_torch(x, *others) if isinstance(x, Tensor) else in_numpy(x, *others)
 
     return function
 
@@ -38,16 +39,16 @@ where = _of_both(np.where, torch.where)
 
 
 def sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x)) if isinstance(x, np.ndarray) else torch.sigmoid(x)
+    return torch.sigmoid(x) if isinstance(x, Tensor) else 1 / (1 + np.exp(-x))
 
 
 def clamp(x: Array, lower: float, upper: float) -> Array:
-    return np.minimum(np.maximum(x, lower), upper) if isinstance(x, np.ndarray) else torch.clamp(x, lower, upper)
+    return torch.clamp(x, lower, upper) if isinstance(x, Tensor) else np.minimum(np.maximum(x, lower), upper)
 
 
 def counting(x: Array) -> Array:
     """0, 1, 2 ... along the first of two dimensions."""
-    count = np.arange(len(x)) if isinstance(x, np.ndarray) else torch.arange(len(x), device=x.device)
+    count = torch.arange(len(x), device=x.device) if isinstance(x, Tensor) else np.arange(len(x))
     return count[:, None]
 
 
@@ -57,12 +58,12 @@ def dot(x: Array, y: Array) -> Array:
 
 
 def stack(parts: list[Array], dim: int) -> Array:
-    return np.stack(parts, dim) if isinstance(parts[0], np.ndarray) else torch.stack(parts, dim)
+    return torch.stack(parts, dim) if isinstance(parts[0], Tensor) else np.stack(parts, dim)
 
 
 def log_softmax(x: Array) -> Array:
     """Over the first dimension."""
-    if not isinstance(x, np.ndarray):
+    if isinstance(x, Tensor):
         return torch.log_softmax(x, 0)
     below = x - x.max(0)
     return below - np.log(np.exp(below).sum(0))
@@ -70,7 +71,7 @@ def log_softmax(x: Array) -> Array:
 
 def log_sum_exp(x: Array) -> tuple[Array, Array]:
     """Over the first dimension, and its derivatives, which sum to one."""
-    if not isinstance(x, np.ndarray):
+    if isinstance(x, Tensor):
         return torch.logsumexp(x, 0), torch.softmax(x, 0)
     largest = np.maximum(x.max(0), np.finfo(x.dtype).min)  # where all are -inf, so is the sum
     shares = np.exp(x - largest)
@@ -84,9 +85,9 @@ def is_double(x: Array) -> bool:
 
 
 def double(x: Array) -> Array:
-    return x.astype(np.float64) if isinstance(x, np.ndarray) else x.double()
+    return x.double() if isinstance(x, Tensor) else x.astype(np.float64)
 
 
 def like(x: Array, other: Array) -> Array:
     """In the precision of the other."""
-    return x.astype(other.dtype) if isinstance(x, np.ndarray) else x.to(other.dtype)
+    return x.to(other.dtype) if isinstance(x, Tensor) else x.astype(other.dtype)

@@ -1,0 +1,86 @@
+"""The formula of a head's likelihood: raw outputs -> parameters -> `score` -> derivatives by raw outputs.
+
+For tensors, NumPy arrays and recorded arrays alike, whose last dimension counts rows.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from torch.distributions import constraints
+
+from disthead.links import Link
+from disthead.special.elementary import Array
+from disthead.special.fast import Direction, Positive
+
+if TYPE_CHECKING:
+    from disthead.families.family import Family
+    from disthead.families.raw_outputs import RawOutputs
+
+__all__ = ["by_raw", "is_everything", "limits", "ordinary_parameters", "ordinary_targets", "parameters", "quick", "scored"]
+
+
+def parameters(source: "RawOutputs", columns: Array) -> list[Any]:
+    """The parameters by the links' quick way from raw outputs (P, n): (n,) each, or (K, n)."""
+    family, links = source.family, source.links
+    if len(columns) == len(links) and not family.shapes:
+        return [quick(link)(column) for link, column in zip(links.values(), columns, strict=True)]
+    found, at = [], 0
+    for name, link in links.items():
+        shape = family.raw_shape(name, link)
+        part = columns[at : at + math.prod(shape)]
+        found.append(quick(link)(part.reshape(*shape, -1) if shape else part[0]))
+        at += len(part)
+    return found
+
+
+def quick(link: Link) -> Callable[[Any], Any]:
+    assert link.quick is not None
+    return link.quick
+
+
+def by_raw(parameter: Any, slope: Array) -> Array:
+    """The derivative by the raw outputs, from that by the parameter."""
+    return parameter.by_raw(slope) if isinstance(parameter, (Positive, Direction)) else slope
+
+
+def scored(family: "Family") -> constraints.Constraint:
+    return family.scored or family.support
+
+
+def is_everything(constraint: constraints.Constraint) -> bool:
+    return constraint in (constraints.real, constraints.real_vector)
+
+
+def limits(constraint: constraints.Constraint) -> tuple[float, float] | None:
+    """The least and the greatest number of an interval, in double precision; None of a constraint that is none."""
+    if is_everything(constraint):
+        return -math.inf, math.inf
+    lower, upper = (getattr(constraint, name, None) for name in ("lower_bound", "upper_bound"))
+    if lower is None or constraint.event_dim:
+        return None
+    least, greatest = float(lower), math.inf if upper is None else float(upper)
+    if not constraint.check(least):
+        least = math.nextafter(least, math.inf)
+    if upper is not None and not constraint.check(greatest):
+        greatest = math.nextafter(greatest, -math.inf)
+    return least, greatest
+
+
+def ordinary_targets(family: "Family") -> tuple[float, float]:
+    """Between these the rounding of targets is not magnified in single precision, and none of them underflows times a parameter."""
+    if family.is_discrete:
+        return 0.0, 64.0
+    return -1e6 if is_everything(scored(family)) else 1e-30, 1e6
+
+
+def ordinary_parameters(source: "RawOutputs", values: list[Any]) -> Iterator[tuple[Array, float, float]]:
+    """Between these a parameter is neither great nor tiny, so that single precision does not magnify rounding."""
+    for (name, link), parameter in zip(source.links.items(), values, strict=True):
+        if isinstance(parameter, Positive):
+            yield parameter.value, 1e-6, 16.0
+        elif isinstance(parameter, Direction):
+            yield parameter.length, 1e-6, 1e6
+        else:
+            largest = 15.0 if link.gives_logits(name) else 1e6
+            yield parameter, -largest, largest

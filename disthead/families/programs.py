@@ -1,0 +1,94 @@
+"""The one pass as programs: a family's formula recorded once for its links, to be run in one call (`special/program.py`)."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+
+from disthead.families.formula import by_raw, limits, ordinary_parameters, ordinary_targets, parameters, scored
+from disthead.links import Link
+from disthead.special.elementary import log, stack
+from disthead.special.program import AVAILABLE, Program
+from disthead.special.recording import NotRecorded, Recorded, Recorder
+
+if TYPE_CHECKING:
+    from disthead.families.family import Family
+    from disthead.families.raw_outputs import RawOutputs
+
+__all__ = ["programs"]
+
+_MOST_OUTPUTS = 256  # of a row: of more, NumPy's calls cost little beside its work
+_recorded: "WeakKeyDictionary[Family, dict[tuple, tuple[Mapping[str, Link], tuple[Program, ...]]]]" = (
+    WeakKeyDictionary()
+)
+
+
+def programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:
+    """Those to be tried one after the other, in single and in double precision; none where the formula cannot be recorded.
+
+    They take the arrays of raw outputs, targets, both parts of the unit if there is one, log-likelihoods and, if `wanted`,
+    derivatives, and answer False where somebody has to look closer: a target outside the support, numbers that are not finite.
+    """
+    of_family = _recorded.setdefault(source.family, {})
+    key = (id(source.links), source.unit is not None, source.raw.dtype, wanted)
+    known = of_family.get(key)
+    if known is None or known[0] is not source.links:
+        if len(of_family) > 64:  # somebody makes links anew for every call
+            of_family.clear()
+        known = of_family[key] = (source.links, _programs(source, wanted))
+    return known[1]
+
+
+def _programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:
+    if not AVAILABLE or source.raw.shape[-1] > _MOST_OUTPUTS:
+        return ()
+    # A solve magnifies the rounding of single precision.
+    only_double = source.family.event_dim or source.dtype == torch.float64
+    found = []
+    for dtype in (np.float64,) if only_double else (np.float32, np.float64):
+        try:
+            found.append(_record(source, dtype, wanted))
+        except NotRecorded:
+            continue
+    return tuple(found)
+
+
+def _record(source: "RawOutputs", dtype: type, wanted: bool) -> Program:
+    family, recorder = source.family, Recorder(dtype)
+    raw = recorder.array(0, source.raw.shape[-1])
+    target = recorder.array(1, *family.event_shape)
+    unit = [recorder.array(2), recorder.array(3)] if source.unit is not None else []
+    if unit:
+        target = (target - unit[0]) / unit[1]
+    values = parameters(source, raw)
+    _check(recorder, source, raw, target, values)
+    log_prob, *slopes = family.score(target.T if family.event_dim else target, *values)
+    if unit:
+        log_prob = log_prob - log(unit[1])
+    first = 2 + len(unit)
+    results = log_prob.stored(first)
+    if wanted:
+        parts = [by_raw(value, slope).reshape(-1, 1) for value, slope in zip(values, slopes, strict=True)]
+        results += stack([row for part in parts for row in part], 0).stored(first + 1)
+    return Program.of(recorder, results)
+
+
+def _check(recorder: Recorder, source: "RawOutputs", raw: Recorded, target: Recorded, values: list[Any]) -> None:
+    """Let the program end at numbers that are not for it."""
+    support = scored(source.family)
+    within = limits(support)
+    if within is None:
+        raise NotRecorded(f"whether targets are in {support}")
+    if support.is_discrete:
+        recorder.check_whole(target)
+    if recorder.in_double:
+        recorder.check(target, *within)
+        recorder.check(raw, -math.inf, math.inf)
+        return
+    ordinary = ordinary_targets(source.family)
+    recorder.check(target, max(within[0], ordinary[0]), min(within[1], ordinary[1]))
+    for value, least, greatest in ordinary_parameters(source, values):
+        recorder.check(value, least, greatest)

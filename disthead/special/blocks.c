@@ -1,0 +1,171 @@
+/* Runs recorded operations on blocks of rows (`recording.py`).
+
+NumPy passes over memory once for each operation, and each of its calls costs a microsecond. Here one call works on all operations,
+block after block of a few hundred rows, whose intermediate results stay in the cache next to the core. */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
+#else
+#define INLINE static inline
+#endif
+
+/* No row depends on another. */
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define INDEPENDENT
+#endif
+
+/* The widest vectors that the machine has are chosen when the library is loaded. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#define VECTORISED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define VECTORISED
+#endif
+
+#define OPERATIONS(X) \
+    X(LOAD) X(STORE) X(CHECK) X(CHECK_WHOLE) X(FILL) X(NEGATIVE) X(ABSOLUTE) X(SIGN) X(SQRT) X(EXP) X(LOG) X(LOG1P) X(SIN) X(COS) \
+    X(ADD) X(ADD_NUMBER) X(SUBTRACT) X(SUBTRACT_FROM_NUMBER) X(MULTIPLY) X(MULTIPLY_NUMBER) X(DIVIDE) X(DIVIDE_NUMBER) \
+    X(MAXIMUM) X(MAXIMUM_NUMBER) X(MINIMUM) X(MINIMUM_NUMBER) X(EQUAL) X(EQUAL_NUMBER) X(SELECT) \
+    X(MULTIPLY_ADD) X(MULTIPLY_ADD_NUMBER) X(MULTIPLY_NUMBER_ADD) X(MULTIPLY_NUMBER_ADD_NUMBER) X(SUBTRACT_PRODUCT)
+
+#define NAME_OF(name) name,
+enum { OPERATIONS(NAME_OF) };
+
+/* out, a, b and c are places of a block each; those of memory name the array and its column. */
+typedef struct {
+    int32_t operation, out, a, b, c, unused;
+    double k, l;
+} Step;
+
+typedef struct {
+    char *start;
+    Py_ssize_t by_row, by_column;
+    char type;
+} Memory;
+
+#define REAL double
+#define UINT uint64_t
+#define MANTISSA 52
+#define BIAS 1023ull
+#define ROUND 6755399441055744.0
+#define LARGEST 1.7976931348623157e308
+#define LEAST_NORMAL 2.2250738585072014e-308
+#define SCALE_UP 4503599627370496.0
+#define SCALE_UP_POWER 52
+#define HALF_ROOT 0x3fe6a09e667f3bcdull
+#define LOG_TWO_HIGH 0x1.62e42feep-1
+#define LOG_TWO_LOW 0x1.a39ef35793c76p-33
+#define EXP_LEAST -708.0
+#define EXP_MOST 709.0
+#define SQUARE_ROOT sqrt
+#define SERIES_OF_EXP(r) \
+    (1 + r * (1 + r * (0.5 + r * (1.0 / 6 + r * (1.0 / 24 + r * (1.0 / 120 + r * (1.0 / 720 + r * (1.0 / 5040 + r * (1.0 / 40320 \
+    + r * (1.0 / 362880 + r * (1.0 / 3628800 + r * (1.0 / 39916800 + r * (1.0 / 479001600 + r * (1.0 / 6227020800))))))))))))))
+#define SERIES_OF_LOG(t) \
+    (2.0 / 3 + t * (2.0 / 5 + t * (2.0 / 7 + t * (2.0 / 9 + t * (2.0 / 11 + t * (2.0 / 13 + t * (2.0 / 15 + t * (2.0 / 17 \
+    + t * (2.0 / 19 + t * (2.0 / 21 + t * (2.0 / 23)))))))))))
+#include "blocks.h"
+
+#define REAL float
+#define UINT uint32_t
+#define MANTISSA 23
+#define BIAS 127u
+#define ROUND 12582912.0f
+#define LARGEST 3.4028234663852886e38f
+#define LEAST_NORMAL 1.1754943508222875e-38f
+#define SCALE_UP 8388608.0f
+#define SCALE_UP_POWER 23
+#define HALF_ROOT 0x3f3504f3u
+#define LOG_TWO_HIGH 0.693359375f
+#define LOG_TWO_LOW -2.1219444005469058e-4f
+#define EXP_LEAST -87.0f
+#define EXP_MOST 88.0f
+#define SQUARE_ROOT sqrtf
+#define SERIES_OF_EXP(r) \
+    (1 + r * (1 + r * (0.5f + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040))))))))
+#define SERIES_OF_LOG(t) (2.0f / 3 + t * (2.0f / 5 + t * (2.0f / 7 + t * (2.0f / 9 + t * (2.0f / 11)))))
+#include "blocks.h"
+
+#define MOST_ARRAYS 8
+#define LINE 64 /* bytes of a cache line */
+
+/* Whether the memory of an array (), (rows,) or (rows, columns) is one that steps can go along. */
+static int described(const Py_buffer *view, Memory *memory) {
+    const char *type = view->format;
+    if (view->ndim > 2 || type == NULL || type[1] != '\0') return 0;
+    if (*type == 'f' || *type == 'd') memory->type = *type;
+    else if ((*type == 'q' || *type == 'l') && view->itemsize == sizeof(int64_t)) memory->type = 'q';
+    else return 0;
+    memory->start = view->buf;
+    memory->by_row = view->ndim ? view->strides[0] : 0;
+    memory->by_column = view->ndim == 2 ? view->strides[1] : 0;
+    return 1;
+}
+
+static int worked(int in_double, const Py_buffer *steps, const Memory *memory, Py_ssize_t rows, Py_ssize_t places, Py_ssize_t block) {
+    char *held = malloc((size_t)(places * block) * (in_double ? sizeof(double) : sizeof(float)) + LINE);
+    if (held == NULL) return 0;
+    char *space = held + LINE - (uintptr_t)held % LINE;
+    const Py_ssize_t count = steps->len / (Py_ssize_t)sizeof(Step);
+    const int fine = (in_double ? run_double : run_float)(steps->buf, count, memory, rows, space, block);
+    free(held);
+    return fine;
+}
+
+static PyObject *run(PyObject *module, PyObject *const *arguments, Py_ssize_t count) {
+    (void)module;
+    if (count < 5 || count > 4 + MOST_ARRAYS) {
+        PyErr_SetString(PyExc_TypeError, "run(in_double, steps, places, block, *arrays) takes 1 to 8 arrays");
+        return NULL;
+    }
+    const int in_double = PyObject_IsTrue(arguments[0]);
+    const Py_ssize_t places = PyLong_AsSsize_t(arguments[2]), block = PyLong_AsSsize_t(arguments[3]);
+    if (PyErr_Occurred()) return NULL;
+    Py_buffer steps, views[MOST_ARRAYS];
+    Memory memory[MOST_ARRAYS];
+    int taken = 0, fine = 1;
+    if (PyObject_GetBuffer(arguments[1], &steps, PyBUF_SIMPLE) < 0) return NULL;
+    for (; fine && taken < count - 4; taken++) {
+        if (PyObject_GetBuffer(arguments[4 + taken], &views[taken], PyBUF_STRIDES | PyBUF_FORMAT) < 0) break;
+        fine = described(&views[taken], &memory[taken]);
+    }
+    if (fine && !PyErr_Occurred()) {
+        const Py_ssize_t rows = views[0].shape[0];
+        if (rows > 4096) {
+            Py_BEGIN_ALLOW_THREADS
+            fine = worked(in_double, &steps, memory, rows, places, block);
+            Py_END_ALLOW_THREADS
+        } else fine = worked(in_double, &steps, memory, rows, places, block);
+    }
+    while (taken > 0) PyBuffer_Release(&views[--taken]);
+    PyBuffer_Release(&steps);
+    return PyErr_Occurred() ? NULL : PyBool_FromLong(fine);
+}
+
+static PyMethodDef methods[] = {
+    {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL,
+     "run(in_double, steps, places, block, *arrays): work on all rows; False where a check failed or an array is of another type."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int named(PyObject *module) {
+#define TEXT_OF(name) #name " "
+    return PyModule_AddStringConstant(module, "OPERATIONS", OPERATIONS(TEXT_OF));
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)named}, {0, NULL}};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_blocks", NULL, 0, methods, slots, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__blocks(void) { return PyModuleDef_Init(&definition); }

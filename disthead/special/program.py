@@ -1,0 +1,175 @@
+"""Recorded formulas as lists of steps, which a small library in C runs on blocks of rows (`blocks.c`).
+
+The library is built at installation where there is a C compiler; without it there are no programs, and NumPy does the work.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from disthead.special.recording import Recorder, Value
+
+try:
+    from disthead.special import _blocks
+except ImportError:
+    _blocks = None  # type: ignore[assignment]
+
+__all__ = ["AVAILABLE", "Program"]
+
+AVAILABLE = _blocks is not None
+_CACHE = 1 << 15  # bytes of the cache next to a core
+_NUMBERS = {name: number for number, name in enumerate(_blocks.OPERATIONS.split())} if AVAILABLE else {}
+_STEP = np.dtype(
+    [(name, np.int32) for name in ("operation", "out", "a", "b", "c", "unused")] + [("k", float), ("l", float)]
+)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Steps that read columns of arrays and write others.
+
+    Attributes:
+        in_double: whether it computes in double precision.
+        steps: what it does, as `blocks.c` reads it.
+        places: how many results it holds at a time.
+        block: how many rows it works on at once.
+    """
+
+    in_double: bool
+    steps: bytes
+    places: int
+    block: int
+
+    def run(self, *arrays: np.ndarray) -> bool:
+        """Work on all rows of arrays (n,) and (n, columns).
+
+        False where a value was outside its limits or a result is not finite, or an array has a type that is not known; what was
+        written then is of no use.
+        """
+        return _blocks.run(self.in_double, self.steps, self.places, self.block, *arrays)
+
+    @classmethod
+    def of(cls, recorder: Recorder, results: Sequence[tuple[Value, int, int]]) -> "Program":
+        """The program that stores each of these values in that column of that array, and leaves out what nobody needs."""
+        asked = [value for value, *_ in [*recorder.checks, *results]]
+        noted = recorder.noted
+        uses = _uses(noted, asked, lambda value: value.values)
+        instructions = {id(value): _fused(value, uses) for value in noted if id(value) in uses}
+        noted = _with_reciprocals(noted, instructions)
+        schedule = _Schedule(_uses(noted, asked, lambda value: instructions[id(value)].operands))
+        checks, stores = _by_value(recorder.checks), _by_value(results)
+        for value in noted:
+            if schedule.uses[id(value)]:
+                schedule.compute(value, instructions[id(value)])
+                for check in checks[id(value)]:
+                    schedule.check(*check)
+                for store in stores[id(value)]:
+                    schedule.store(*store)
+        rows = _CACHE // (schedule.places * recorder.dtype.itemsize)
+        steps = np.array(schedule.steps, _STEP).tobytes()
+        return cls(recorder.in_double, steps, schedule.places, min(max(rows // 32 * 32, 64), 512))
+
+
+class _Instruction(NamedTuple):
+    operation: str
+    operands: tuple[Value, ...]
+    numbers: tuple[float, ...] = ()
+
+
+def _by_value(actions: Sequence[tuple]) -> dict[int, list[tuple]]:
+    found = defaultdict(list)
+    for action in actions:
+        found[id(action[0])].append(action)
+    return found
+
+
+def _uses(noted: Sequence[Value], asked: Sequence[Value], operands: Callable[[Value], tuple[Value, ...]]) -> Counter:
+    """How often each value is needed, by identity, where these are asked for."""
+    uses = Counter(map(id, asked))
+    for value in reversed(noted):
+        if id(value) in uses:
+            uses.update(map(id, operands(value)))
+    return uses
+
+
+def _fused(value: Value, uses: Counter) -> _Instruction:
+    """A product that nobody else needs is one instruction with the sum that it goes into."""
+    alone = _Instruction(value.operation, value.values, value.numbers)
+    products = [x for x in value.values if x.operation in ("MULTIPLY", "MULTIPLY_NUMBER") and uses[id(x)] == 1]
+    if not products:
+        return alone
+    product = products[-1]
+    others = tuple(x for x in value.values if x is not product)
+    if value.operation in ("ADD", "ADD_NUMBER"):
+        operation = f"{product.operation}_{value.operation}"
+        return _Instruction(operation, (*product.values, *others), (*product.numbers, *value.numbers))
+    if value.operation == "SUBTRACT" and product is value.values[1] and product.operation == "MULTIPLY":
+        return _Instruction("SUBTRACT_PRODUCT", (*product.values, *others))
+    return alone
+
+
+def _with_reciprocals(noted: list[Value], instructions: dict[int, _Instruction]) -> list[Value]:
+    """Values with the reciprocals of those by which several are divided: a product takes a third of a quotient's time."""
+    divisors = Counter(id(step.operands[1]) for step in instructions.values() if step.operation == "DIVIDE")
+    reciprocals: dict[int, Value] = {}
+    found = []
+    for value in noted:
+        step = instructions.get(id(value))
+        if step is not None and step.operation == "DIVIDE" and divisors[id(step.operands[1])] > 1:
+            above, below = step.operands
+            if id(below) not in reciprocals:
+                reciprocal = reciprocals[id(below)] = Value("DIVIDE_NUMBER", (below,), (1.0,))
+                instructions[id(reciprocal)] = _Instruction("DIVIDE_NUMBER", (below,), (1.0,))
+                found.append(reciprocal)
+            instructions[id(value)] = _Instruction("MULTIPLY", (above, reciprocals[id(below)]))
+        found.append(value)
+    return found
+
+
+class _Schedule:
+    """Steps, and places of results that are free again when nobody needs them any more."""
+
+    def __init__(self, uses: Counter):
+        self.uses, self.steps, self.places = uses, [], 0
+        self._place: dict[int, int] = {}
+        self._free: list[int] = []
+
+    def compute(self, value: Value, instruction: _Instruction) -> None:
+        if value.operation == "LOAD":  # when it is first needed
+            return
+        places = [self._of(operand) for operand in instruction.operands]
+        self._step(instruction.operation, self._taken(value), places, instruction.numbers)
+        self._release(instruction.operands)
+
+    def check(self, value: Value, limits: tuple[float, ...]) -> None:
+        self._step("CHECK" if limits else "CHECK_WHOLE", 0, [self._of(value)], limits)
+        self._release([value])
+
+    def store(self, value: Value, array: int, column: int) -> None:
+        self._step("STORE", 0, [self._of(value), array, column])
+        self._release([value])
+
+    def _of(self, value: Value) -> int:
+        if id(value) not in self._place:
+            self._step("LOAD", self._taken(value), value.place)
+        return self._place[id(value)]
+
+    def _taken(self, value: Value) -> int:
+        if not self._free:
+            self._free.append(self.places)
+            self.places += 1
+        self._place[id(value)] = self._free.pop()
+        return self._place[id(value)]
+
+    def _release(self, values: Sequence[Value]) -> None:
+        self.uses.subtract(map(id, values))
+        for key in {id(value) for value in values}:
+            if not self.uses[key]:
+                self._free.append(self._place.pop(key))
+
+    def _step(self, operation: str, out: int, places: Sequence[int], numbers: Sequence[float] = ()) -> None:
+        places, numbers = [*places, 0, 0, 0][:3], [*numbers, 0.0, 0.0][:2]
+        self.steps.append((_NUMBERS[operation], out, *places, 0, *numbers))

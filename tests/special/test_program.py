@@ -1,0 +1,218 @@
+"""Recorded formulas: the same numbers as NumPy's, on blocks of rows."""
+
+import numpy as np
+import pytest
+
+from disthead.special.program import Program
+from disthead.special.recording import NotRecorded, Recorder
+
+PRECISIONS = [np.float32, np.float64]
+in_both_precisions = pytest.mark.parametrize("dtype", PRECISIONS)
+
+
+def program_of(formula, dtype, *columns: int | None) -> Program:
+    """The program of a formula of arrays with so many columns, and of one number where that is None."""
+    recorder = Recorder(dtype)
+    arrays = [recorder.array(index, count) for index, count in enumerate(columns)]
+    return Program.of(recorder, formula(*arrays).stored(len(columns)))
+
+
+def ran(formula, dtype, *arrays: np.ndarray) -> np.ndarray:
+    """What a formula with one result makes of arrays (n,)."""
+    result = np.empty(len(arrays[0]), dtype)
+    assert program_of(formula, dtype, *[None] * len(arrays)).run(*arrays, result)
+    return result
+
+
+def numbers(dtype, rows: int, least: float = -3.0, greatest: float = 3.0, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(least, greatest, rows).astype(dtype)
+
+
+def units_in_last_place(ours: np.ndarray, exact: np.ndarray) -> float:
+    return float((np.abs(ours.astype(np.longdouble) - exact) / np.spacing(np.abs(exact).astype(ours.dtype))).max())
+
+
+FUNCTIONS = {
+    "exp": (np.exp, lambda dtype: numbers(dtype, 20_000, -86.0, 87.0)),
+    "exp, small": (np.exp, lambda dtype: numbers(dtype, 20_000, -1e-3, 1e-3)),
+    "log": (np.log, lambda dtype: np.exp(numbers(dtype, 20_000, -80.0, 80.0))),
+    "log, near one": (np.log, lambda dtype: numbers(dtype, 20_000, 0.9, 1.1)),
+    "log, subnormal": (np.log, lambda dtype: np.finfo(dtype).tiny * numbers(dtype, 20_000, 0.001, 1.0)),
+    "log1p": (np.log1p, lambda dtype: np.exp(numbers(dtype, 20_000, -80.0, 80.0))),
+    "log1p, below zero": (np.log1p, lambda dtype: numbers(dtype, 20_000, -0.999, 0.0)),
+    "sqrt": (np.sqrt, lambda dtype: np.exp(numbers(dtype, 20_000, -80.0, 80.0))),
+}
+
+
+@in_both_precisions
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_round_in_the_last_place_or_two(name, dtype):
+    function, inputs = FUNCTIONS[name]
+    x = inputs(dtype)
+    assert units_in_last_place(ran(function, dtype, x), function(x.astype(np.longdouble))) < 2.5
+
+
+@in_both_precisions
+@pytest.mark.parametrize("function", [np.sin, np.cos])
+@pytest.mark.parametrize("size", [1.0, 100.0, 1e6])
+def test_sine_and_cosine_up_to_a_million(function, size, dtype):
+    x = numbers(dtype, 20_000, -size, size)
+    error = np.abs(ran(function, dtype, x).astype(np.longdouble) - function(x.astype(np.longdouble))).max()
+    assert error < 1.5 * np.finfo(dtype).eps
+
+
+@in_both_precisions
+def test_functions_at_the_ends(dtype):
+    """What is not finite comes back as False; nothing that is not finite may be taken for a number."""
+    for function, x in ((np.exp, 1e5), (np.log, 0.0), (np.log, -1.0), (np.log, np.nan), (np.exp, np.nan), (np.log1p, -1.0)):
+        result = np.empty(1, dtype)
+        assert not program_of(function, dtype, None).run(np.array([x], dtype), result), (function, x)
+    assert ran(np.exp, dtype, np.array([-1e5, -np.inf], dtype)).tolist() == [0.0, 0.0]
+    assert ran(lambda x: 1 / np.log(x), dtype, np.array([np.inf, 0.0], dtype)).tolist() == [0.0, 0.0]
+    assert ran(lambda x: 1 / np.log1p(x), dtype, np.array([np.inf], dtype)).tolist() == [0.0]
+
+
+# Each operation, with numbers on either side, and sums of products, which become one step.
+FORMULAS = [
+    lambda x, y, z: x + y - z,
+    lambda x, y, z: 2 + x - (y - 3) - (4 - z),
+    lambda x, y, z: x * y * z,
+    lambda x, y, z: 2 * x * (y * 0.5),
+    lambda x, y, z: x / y + z / 3 + 2 / x,
+    lambda x, y, z: x * y + z,
+    lambda x, y, z: z + x * y,
+    lambda x, y, z: z - x * y,
+    lambda x, y, z: x * y - z,
+    lambda x, y, z: 3 * x + y,
+    lambda x, y, z: y - 3 * x,
+    lambda x, y, z: 3 * x + 2,
+    lambda x, y, z: x * y + 2,
+    lambda x, y, z: x * y + x * z,
+    lambda x, y, z: (x * y + z) * (x * y),  # a product that is needed twice
+    lambda x, y, z: x * x + x,
+    lambda x, y, z: x + x + (y - y),
+    lambda x, y, z: x**2 - abs(y) * np.sign(z),
+    lambda x, y, z: np.maximum(x, y) + np.minimum(y, z),
+    lambda x, y, z: np.maximum(x, 0.5) + np.minimum(0.5, z),
+    lambda x, y, z: np.where(x == y, 1.0, z) + np.where(x == 0.0, y, 2.0),
+    lambda x, y, z: -x + 0 * y + 1 * z,
+    lambda x, y, z: np.sqrt(abs(x)) + np.exp(y) * np.log1p(z * z) - np.cos(x) * np.sin(y),
+]
+
+
+@in_both_precisions
+@pytest.mark.parametrize("index", range(len(FORMULAS)))
+def test_operations(index, dtype):
+    x, y, z = (numbers(dtype, 1000, seed=seed) for seed in range(3))
+    x[::7], x[1::7] = y[::7], 0.25
+    formula = FORMULAS[index]
+    exact = formula(*(part.astype(np.longdouble) for part in (x, y, z)))
+    np.testing.assert_allclose(ran(formula, dtype, x, y, z), exact.astype(dtype), rtol=1e-5, atol=1e-5)
+
+
+@in_both_precisions
+@pytest.mark.parametrize("seed", range(20))
+def test_formulas_at_random(seed, dtype):
+    """Many values that live at the same time, in an order that nobody thought of."""
+    given = [numbers(dtype, 700, seed=index) for index in range(4)]
+
+    def formula(*arrays):
+        choice, values = np.random.default_rng(seed), list(arrays)
+        for _ in range(60):
+            x, y = (values[choice.integers(max(0, len(values) - 20), len(values))] for _ in range(2))
+            values.append([x + y, x - y, 0.5 * x * y, x / (1 + y * y), np.maximum(x, y), 0.1 * x - 1][choice.integers(6)])
+            values[-1] = values[-1] / (1 + abs(values[-1]))
+        return sum(values[-10:])
+
+    exact = formula(*(part.astype(np.longdouble) for part in given))
+    np.testing.assert_allclose(ran(formula, dtype, *given), exact.astype(dtype), rtol=1e-4, atol=1e-4)
+
+
+@in_both_precisions
+@pytest.mark.parametrize("rows", [0, 1, 31, 511, 512, 513, 10_000])
+def test_any_number_of_rows(rows, dtype):
+    x = numbers(dtype, rows)
+    np.testing.assert_allclose(ran(lambda x: 2 * x + 1, dtype, x), 2 * x + 1, rtol=1e-6)
+
+
+@in_both_precisions
+def test_columns_slices_and_integers(dtype):
+    table = numbers(np.float32, 999).reshape(333, 3)
+    counts = np.arange(333)
+    program = program_of(lambda x, n, scale: (x * n) / scale, dtype, 3, None, None)
+    for result in (np.empty((333, 3), np.float32), np.empty((3, 333), np.float64).T, np.empty((333, 6), dtype)[:, ::2]):
+        assert program.run(table, counts, np.array(4.0), result)
+        np.testing.assert_allclose(result, table * counts[:, None] / 4, rtol=1e-6)
+    half = np.empty((111, 3), dtype)
+    assert program.run(table[::3], counts[::-3], np.array(4.0), half)
+    np.testing.assert_allclose(half, table[::3] * counts[::-3, None] / 4, rtol=1e-6)
+
+
+def test_types_that_are_not_known():
+    program, result = program_of(lambda x: x + 1, np.float64, None), np.empty(3)
+    for dtype in (np.float16, np.int32, np.uint8, bool, complex):
+        assert not program.run(np.ones(3, dtype), result)
+    assert program.run(np.ones(3, np.int64), result)
+
+
+@in_both_precisions
+def test_limits(dtype):
+    def with_limits(check) -> Program:
+        recorder = Recorder(dtype)
+        x = recorder.array(0)
+        check(recorder, x)
+        return Program.of(recorder, (x + 1).stored(1))
+
+    def passes(program: Program, number: float) -> bool:
+        x = np.zeros(700, dtype)
+        x[600] = number
+        return program.run(x, np.empty(700, dtype))
+
+    bounded = with_limits(lambda recorder, x: recorder.check(x, 0.0, np.nextafter(1.0, 0.0)))
+    assert passes(bounded, 0.5)
+    assert passes(bounded, np.nextafter(dtype(1), dtype(0)))
+    for outside in (1.0, -1e-9, np.nan, np.inf):
+        assert not passes(bounded, outside)
+    positive = with_limits(lambda recorder, x: recorder.check(x + 1, np.nextafter(1.0, 2.0), np.inf))
+    assert not passes(positive, 0.0)  # and so do all others
+    whole = with_limits(lambda recorder, x: recorder.check_whole(x))
+    assert passes(whole, 1e5)
+    assert passes(whole, -3.0)
+    for broken in (0.5, 1e5 + 0.25, np.nan):
+        assert not passes(whole, broken)
+    turning = program_of(np.cos, dtype, None)
+    assert not turning.run(np.full(3, 1e7, dtype), np.empty(3, dtype))
+
+
+def test_what_cannot_be_recorded():
+    x = Recorder(np.float32).array(0)
+    for formula in (
+        lambda: bool(x > 0),
+        lambda: x if x else -x,
+        lambda: np.tanh(x),
+        lambda: np.add.reduce(x),
+        lambda: np.asarray(x),
+        lambda: x.astype(np.float64),
+        lambda: np.concatenate([x, x]),
+        lambda: x**3,
+        lambda: x.cumsum(),
+        lambda: x.sum(1),
+    ):
+        with pytest.raises(NotRecorded):
+            formula()
+
+
+def test_rows_of_columns():
+    """Sums, slices and assignments as the formula of a normal vector has them."""
+
+    def formula(x):
+        y = 1 * x
+        y[0] += y[1] * y[2]
+        y[1:] *= 2.0
+        y[[0, 2]] = y[[2, 0]] + np.empty_like(y)[:0].sum(0)
+        return np.stack([y.sum(0), y.max(0), *y.T.T.reshape(3, -1)], 0)
+
+    x, result = numbers(np.float64, 300).reshape(100, 3), np.empty((100, 5))
+    assert program_of(formula, np.float64, 3).run(x, result)
+    columns = x.T.copy()
+    np.testing.assert_allclose(result.T, formula(columns), rtol=1e-12, atol=1e-12)
