@@ -4,13 +4,14 @@
     python -m benchmarks.cost --write    renew the table: what is counted now, and a tenth more
 
 For each case of `tests/cases.py` at 1024 rows, forward and backward of the mean negative log-likelihood through a head of two features:
-the operations of torch and NumPy, and the bytes of the tensors and arrays that they make (views make none). Both are the same on
-every run; seconds are not. `tests/test_cost.py` holds the library to the table, so that a loss that grows slower or
+torch's operations with the steps of recorded programs, and the bytes of the tensors that they make (views make none). Both are the same
+on every run; seconds are not. `tests/test_cost.py` holds the library to the table, so that a loss that grows slower or
 hungrier is noticed at once; one that is meant to gets a new table in the same commit.
 """
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,8 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import disthead as dh
-from disthead.families import one_pass
-from disthead.families.pieces import as_array
+from disthead.special.program import Program
 from tests.cases import CASES, Case
 
 TABLE = Path(__file__).with_name("cost.json")
@@ -31,14 +31,14 @@ SLACK = 1.1
 
 
 class Counter(TorchDispatchMode):
-    """Counts operations, and bytes of storages that were not there before; also of NumPy, from tensors that become arrays on."""
+    """Counts operations and steps of programs, and bytes of storages that were not there before."""
 
     def __init__(self) -> None:
         super().__init__()
         self.operations = self.bytes = 0
 
     def __enter__(self) -> "Counter":
-        self._patch = mock.patch.object(one_pass, "as_array", self._as_array)
+        self._patch = mock.patch.object(Program, "run", self._run(Program.run))
         self._patch.start()
         return super().__enter__()
 
@@ -46,10 +46,12 @@ class Counter(TorchDispatchMode):
         super().__exit__(*error)
         self._patch.stop()
 
-    def _as_array(self, values: torch.Tensor) -> np.ndarray:
-        array = as_array(values).view(CountedArray)
-        array.counter = self
-        return array
+    def _run(self, run: Callable[..., bool]) -> Callable[..., bool]:
+        def counted(program: Program, *arrays: np.ndarray) -> bool:
+            self.operations += program.length
+            return run(program, *arrays)
+
+        return counted
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = function(*args, **(kwargs or {}))
@@ -58,32 +60,6 @@ class Counter(TorchDispatchMode):
         self.operations += 1
         self.bytes += sum(made[at].untyped_storage().nbytes() for at in made.keys() - given)
         return result
-
-
-class CountedArray(np.ndarray):
-    """An array whose operations, and those of what is made of it, a `Counter` counts."""
-
-    counter: Counter | None = None
-
-    def __array_finalize__(self, origin: Any) -> None:
-        self.counter = getattr(origin, "counter", None)
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: tuple = (), **options: Any) -> Any:
-        plain = [_plain(given) for given in inputs]
-        options |= {"out": tuple(map(_plain, out))} if out else {}
-        counter = next(given.counter for given in (*inputs, *out) if isinstance(given, CountedArray))
-        result = getattr(ufunc, method)(*plain, **options)
-        if counter is None or not isinstance(result, np.ndarray):
-            return result
-        counter.operations += 1
-        counter.bytes += 0 if out else result.nbytes
-        result = result.view(CountedArray)
-        result.counter = counter
-        return out[0] if out else result
-
-
-def _plain(given: Any) -> Any:
-    return given.view(np.ndarray) if isinstance(given, CountedArray) else given
 
 
 def _memory(tensor: torch.Tensor) -> int:

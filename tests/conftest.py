@@ -4,6 +4,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from disthead.families import one_pass
+
 # The workers of pytest-xdist already fill the cores.
 torch.set_num_threads(1)
 
@@ -16,3 +18,11 @@ settings.load_profile("disthead")
 def generator() -> torch.Generator:
     """A source of random numbers that gives each test the same ones, whichever tests ran before."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(params=["programs", "NumPy"])
+def engine(request, monkeypatch) -> str:
+    """Both ways of the one pass on a CPU: NumPy's is that of numbers far from ordinary, and of machines without a compiler."""
+    if request.param == "NumPy":
+        monkeypatch.setattr(one_pass, "programs", lambda source, wanted: ())
+    return request.param

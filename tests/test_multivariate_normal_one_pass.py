@@ -6,6 +6,8 @@ import torch
 import disthead as dh
 from tests.one_pass import check_backward_twice, check_shapes, gradient
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 def case(size, rows, generator):
     family = dh.get_family("multivariate_normal", event_shape=(size,))

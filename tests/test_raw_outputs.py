@@ -16,7 +16,7 @@ from torch.distributions import constraints
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import disthead as dh
-from disthead.families import one_pass
+from disthead.families import one_pass, programs
 from tests.one_pass import gradient
 
 FORMS = {name: dh.explanation.example(name) for name in dh.families()}
@@ -28,6 +28,7 @@ FORMS["mixture of directions"] = dh.get_family("mixture", component="von_mises",
 FORMS["mixture of one"] = dh.get_family("mixture", component="normal", num_components=1)
 QUICK = [name for name, family in FORMS.items() if family.quick and not family.event_dim]
 every_family = pytest.mark.parametrize("name", QUICK)
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 def example(name: str, rows: int = 7) -> tuple[dh.Family, torch.Tensor, torch.Tensor]:
@@ -59,6 +60,17 @@ def test_values_and_gradients_are_those_of_the_formula(name):
     assert value.dtype == torch.float32
     torch.testing.assert_close(value.double(), formula(family, raw, y), rtol=2e-6, atol=2e-6)
     torch.testing.assert_close(gradient(value, raw), gradient(formula(family, raw, y), raw), rtol=1e-4, atol=1e-5)
+
+
+@every_family
+def test_every_formula_is_recorded(name, monkeypatch):
+    """And ordinary numbers are worked on by its first program, in single precision but for log_normal's."""
+    family, raw, y = example(name)
+    found = programs.programs(family.from_raw(raw)._source, wanted=True)
+    assert [program.in_double for program in found] == ([True] if "log_normal" in name else [False, True])
+    monkeypatch.setattr(one_pass, "programs", lambda source, wanted: found[:1])
+    monkeypatch.setattr(one_pass, "_in_numpy", None)
+    gradient(family.from_raw(raw.requires_grad_()).log_prob(y), raw)
 
 
 @every_family

@@ -23,7 +23,8 @@ def is_quick(logits: Tensor, y: Tensor) -> bool:
     """Whether `log_prob` applies: to one class index a row, none of them outside, and not in graphs and functional transforms."""
     return (
         not operations_are_followed()
-        and logits.device.type == "cpu" == y.device.type
+        and logits.is_cpu
+        and y.is_cpu
         and logits.dtype in (torch.float32, torch.float64)
         and logits.ndim > 1
         and logits.shape[-1] >= FEW

@@ -40,7 +40,7 @@ def positive(value: Tensor | None, log_value: Tensor | None) -> tuple[Tensor, Te
 
 def wide(value: Tensor, log_value: Tensor | None = None) -> Tensor:
     """The value in double precision, through its logarithm where it underflowed in its own."""
-    if value.dtype == torch.float64 or value.device.type == "mps":  # mps has no double precision
+    if value.dtype == torch.float64 or value.is_mps:  # mps has no double precision
         return value
     if log_value is None:
         return value.double()
@@ -125,9 +125,8 @@ def from_score(log_prob: Callable) -> Callable:
         source = self._source
         if source is None or not source.is_quick or y.requires_grad or y.dtype == torch.float64:
             return log_prob(self, y)
-        if y.shape != self.batch_shape + self.event_shape and not _expands(
-            y.shape, self.batch_shape + self.event_shape
-        ):
+        shape = self._batch_shape + self._event_shape
+        if y.shape != shape and not _expands(y.shape, shape):
             return log_prob(self, y)
         return source.log_prob(y)
 
@@ -197,6 +196,13 @@ class Distribution(TorchDistribution):
         new.__dict__.update(self.__dict__)
         new._store(tuple(self.event_shape), **{name: function(getattr(self, name)) for name in self._names})
         return new._made_of(self._source and self._source.map(function))
+
+    @classmethod
+    def _waiting(cls, source: "Source", batch_shape: Size, event_shape: tuple[int, ...]) -> Self:
+        """A distribution whose parameters are made when they are first asked for."""
+        new = cls.__new__(cls)
+        new._batch_shape, new._event_shape, new._source = batch_shape, Size(event_shape), source
+        return new
 
     def _made_of(self, source: "Source | None") -> Self:
         """Remember the raw outputs behind the parameters, so that double precision can start from what is exact."""

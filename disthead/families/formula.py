@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from disthead.families.family import Family
     from disthead.families.raw_outputs import RawOutputs
 
-__all__ = ["by_raw", "is_everything", "limits", "ordinary_parameters", "ordinary_targets", "parameters", "quick", "scored"]
+__all__ = [
+    "by_raw",
+    "is_everything",
+    "limits",
+    "ordinary_parameters",
+    "ordinary_targets",
+    "parameters",
+    "quick",
+    "scored",
+]
 
 
 def parameters(source: "RawOutputs", columns: Array) -> list[Any]:

@@ -24,7 +24,7 @@ class LowRankOutputs(RawOutputs):
         rows, targets = raw.reshape(-1, raw.shape[-1]), y.expand(batch + event).reshape(-1, *event)
         value = torch.empty(len(rows), dtype=self.dtype, device=raw.device)
         derivatives = rows.new_empty(rows.shape, dtype=self.dtype) if wanted else None
-        size = max(2 * NUMBERS // rows.shape[-1], 1) if raw.device.type == "cpu" else max(len(rows), 1)
+        size = max(2 * NUMBERS // rows.shape[-1], 1) if raw.is_cpu else max(len(rows), 1)
         for start in range(0, len(rows), size):
             piece = slice(start, start + size)
             value[piece], slopes = self._score(rows[piece], targets[piece], wanted)

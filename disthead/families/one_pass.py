@@ -32,23 +32,22 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
 
     Derivatives lie parameter after parameter, except for a leaf, whose gradient is kept in its own order.
     """
-    if raw.device.type != "cpu" or torch.compiler.is_compiling():
+    if not raw.is_cpu or torch.compiler.is_compiling():
         return _at_once(source, raw, y, wanted)
     rows, width = raw.shape
-    results = [np.empty(rows, np.float64 if raw.dtype == torch.float64 else np.float32)]
-    if wanted:
-        dtype = results[0].dtype
-        results.append(np.empty((rows, width), dtype) if raw.is_leaf else np.empty((width, rows), dtype).T)
-    given = [as_array(raw), as_array(y)]
+    dtype = np.float64 if raw.dtype == torch.float64 else np.float32
+    given, results = [as_array(raw), as_array(y)], [np.empty(rows, dtype)]
     if source.unit is not None:
         given += [as_array(part) for part in source.unit_of_rows()]
-    size = max(NUMBERS // width, 1 << 9 if source.family.event_dim else 1 << 12)
-    if 0 < rows <= size:
+    if wanted:
+        results.append(np.empty((rows, width), dtype) if raw.is_leaf else np.empty((width, rows), dtype).T)
+    if 0 < rows * width <= NUMBERS:
         _piece(source, given, results)
     else:
+        size = max(NUMBERS // width, 1 << 9 if source.family.event_dim else 1 << 12)
         _each(functools.partial(_part, source, size, given, results), range(0, rows, size))
-    value, *slopes = [torch.from_numpy(result) for result in results]
-    return value, slopes[0] if slopes else None
+    value = torch.from_numpy(results[0])
+    return value, torch.from_numpy(results[1]) if wanted else None
 
 
 def _part(source: "RawOutputs", size: int, given: list[np.ndarray], results: list[np.ndarray], start: int) -> None:
@@ -75,17 +74,13 @@ def _in_numpy(source: "RawOutputs", given: list[np.ndarray], results: list[np.nd
         target = np.where(outside, _harmless(family), target)
     values = parameters(source, np.ascontiguousarray(raw.T))
     log_prob, *by_parameter = family.score(target, *values)
-    if unit:
-        log_prob = log_prob - np.log(unit[1])
-    results[0][:] = log_prob if outside is None else np.where(outside, -np.inf, log_prob)
+    results[0][:] = log_prob - np.log(unit[1]) if unit else log_prob
     if len(results) > 1:
-        at = 0
-        for value, slope in zip(values, by_parameter, strict=True):
-            columns = by_raw(value, slope).reshape(-1, len(raw)).T
-            results[1][:, at : at + columns.shape[1]] = columns
-            at += columns.shape[1]
-        if outside is not None:
-            results[1][outside] = 0.0
+        slopes = [by_raw(value, slope) for value, slope in zip(values, by_parameter, strict=True)]
+        np.concatenate([slope.reshape(-1, len(raw)) for slope in slopes], out=results[1].T, casting="same_kind")
+    if outside is not None:
+        for result, instead in zip(results, (-np.inf, 0.0), strict=False):
+            result[outside] = instead
 
 
 def _at_once(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:

@@ -10,15 +10,16 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.distributions import constraints
 
-__all__ = ["NUMBERS", "all_inside", "as_array", "lies_within", "operations_are_followed", "weighted"]
+__all__ = ["NUMBERS", "all_inside", "as_array", "operations_are_followed", "weighted"]
 
 NUMBERS = 1 << 17
+_HALF = (torch.bfloat16, torch.float16)
 
 
 def as_array(values: Tensor) -> np.ndarray:
-    """The memory of a tensor on the CPU; bfloat16, which NumPy does not know, becomes single precision."""
+    """The memory of a tensor on the CPU; half precision, for which there is no quick way, becomes single."""
     values = values.detach()
-    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    return (values.float() if values.dtype in _HALF else values).numpy()
 
 
 def operations_are_followed() -> bool:
@@ -39,7 +40,7 @@ def weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
     """Each row of the derivatives (..., P) times its incoming gradient (...); where these are very many in place."""
     if derivatives.numel() <= NUMBERS:
         return derivatives * gradient.unsqueeze(-1)
-    if gradient.device.type == "cpu" and derivatives.shape[-1] > 1:
+    if gradient.is_cpu and derivatives.shape[-1] > 1:
         least, largest = _ends(as_array(gradient))
         if least == largest:  # as that of a mean: rows need not be told apart
             return derivatives.mul_(least)
@@ -51,11 +52,6 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
     if not values.size:
         return 0.0, 0.0
     return float(np.minimum.reduce(values, None)), float(np.maximum.reduce(values, None))
-
-
-def lies_within(values: np.ndarray, lower: float, upper: float) -> bool:
-    least, largest = _ends(values)
-    return lower <= least and largest <= upper
 
 
 def all_inside(constraint: constraints.Constraint, y: np.ndarray) -> bool:

@@ -236,7 +236,7 @@ def _log_prob(logits: Tensor, y: Tensor) -> Tensor:
 
 def _is_quick(logits: Tensor, y: Tensor) -> bool:
     """Whether plain sums of exp(score) do: full rankings and scores that are not far apart. To find out takes a look."""
-    if logits.device.type != "cpu" or y.shape != logits.shape or not y.numel():
+    if not logits.is_cpu or y.shape != logits.shape or not y.numel():
         return False
     if operations_are_followed():
         return False

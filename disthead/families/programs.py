@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["programs"]
 
 _MOST_OUTPUTS = 256  # of a row: of more, NumPy's calls cost little beside its work
-_recorded: "WeakKeyDictionary[Family, dict[tuple, tuple[Mapping[str, Link], tuple[Program, ...]]]]" = (
-    WeakKeyDictionary()
-)
+_MOST_KNOWN = 256
+_known: dict[tuple, tuple[tuple[Program, ...], "Family", Mapping[str, Link]]] = {}  # by identity, so both are kept
 
 
 def programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:
@@ -32,14 +30,12 @@ def programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:
     They take the arrays of raw outputs, targets, both parts of the unit if there is one, log-likelihoods and, if `wanted`,
     derivatives, and answer False where somebody has to look closer: a target outside the support, numbers that are not finite.
     """
-    of_family = _recorded.setdefault(source.family, {})
-    key = (id(source.links), source.unit is not None, source.raw.dtype, wanted)
-    known = of_family.get(key)
-    if known is None or known[0] is not source.links:
-        if len(of_family) > 64:  # somebody makes links anew for every call
-            of_family.clear()
-        known = of_family[key] = (source.links, _programs(source, wanted))
-    return known[1]
+    key = (id(source.family), id(source.links), source.unit is None, source.raw.dtype, wanted)
+    if key not in _known:
+        if len(_known) >= _MOST_KNOWN:  # somebody makes families or links anew for every call
+            _known.clear()
+        _known[key] = (_programs(source, wanted), source.family, source.links)
+    return _known[key][0]
 
 
 def _programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RawOutputs"]
 
+_SINGLE = (torch.float32, torch.bfloat16, torch.float16)
+
 
 @dataclass(eq=False)
 class RawOutputs:
@@ -85,18 +87,18 @@ class RawOutputs:
     @property
     def is_quick(self) -> bool:
         """Whether the one pass applies: by plain operations alone go double precision, exports, transforms and traces."""
-        if torch.compiler.is_compiling():
-            seen = torch.compiler.is_exporting() or bool(self.family.event_dim)
-        else:
-            seen = operations_are_followed()
-        return not seen and self.has_scores and self.raw.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        if operations_are_followed():
+            compiled = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+            if not compiled or self.family.event_dim:
+                return False
+        return self.raw.dtype in _SINGLE and self.has_scores
 
     @property
     def has_scores(self) -> bool:
         """Whether `log_prob` answers; in double precision to eleven digits."""
         return (
             self.family.quick is not None
-            and self.raw.device.type != "mps"
+            and not self.raw.is_mps
             and type(self.raw) in (Tensor, torch.nn.Parameter)  # subclasses may have no memory to work on
             and None not in [link.quick for link in self.links.values()]
         )
@@ -104,25 +106,24 @@ class RawOutputs:
     def distribution(self) -> Distribution:
         """The distribution; where the one pass applies its parameters are made when they are first asked for."""
         kind = self.family.quick
-        if kind is None or torch.compiler.is_compiling() or not self.is_quick:
+        if kind is None or not self.is_quick or torch.compiler.is_compiling():
             return self.make()._made_of(self)
-        dist = kind.__new__(kind)
-        Distribution.__init__(dist, self.raw.shape[:-1], self.family.event_shape, validate_args=False)
-        return dist._made_of(self)
+        return kind._waiting(self, self.raw.shape[:-1], self.family.event_shape)
 
     def log_prob(self, y: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
             return _Differentiable.apply(self.raw, *self.scored(self.raw.detach(), y, True))
         if not (self.raw.requires_grad and torch.is_grad_enabled()):
             return self.scored(self.raw, y, False)[0]
-        return _LogLikelihood.apply(self.raw, y, self)
+        # Nobody follows operations here: what `Function.apply` asks for functional transforms would be asked in vain.
+        return super(torch.autograd.Function, _LogLikelihood).apply(self.raw, y, self)
 
     def scored(self, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
         """The log-likelihoods (...) and, if `wanted`, their derivatives by the raw outputs (..., P)."""
+        if raw.ndim == 2 and y.ndim == 1 and len(y) == len(raw):
+            return one_pass(self, raw, y, wanted)
         batch, event = raw.shape[:-1], self.family.event_shape
-        targets = y if y.shape == batch and y.ndim == 1 else y.expand(batch + event).reshape(-1, *event)
-        if raw.ndim == 2:
-            return one_pass(self, raw, targets, wanted)
+        targets = y.expand(batch + event).reshape(-1, *event)
         value, derivatives = one_pass(self, raw.reshape(-1, raw.shape[-1]), targets, wanted)
         return value.reshape(batch), None if derivatives is None else derivatives.reshape(raw.shape)
 
@@ -151,7 +152,8 @@ class _LogLikelihood(torch.autograd.Function):
         derivatives, ctx.derivatives = ctx.derivatives, None
         if derivatives is None:  # a second time: its memory was used for the first answer
             derivatives = ctx.source.scored(raw, y, True)[1]
-        return weighted(derivatives, gradient).to(raw.dtype), None, None
+        product = weighted(derivatives, gradient)
+        return product if raw.dtype == product.dtype else product.to(raw.dtype), None, None
 
 
 class _Differentiable(torch.autograd.Function):

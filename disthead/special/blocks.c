@@ -50,8 +50,8 @@ typedef struct {
 
 typedef struct {
     char *start;
-    Py_ssize_t by_row, by_column;
-    char type;
+    Py_ssize_t by_row, by_column, columns;
+    char type, readonly;
 } Memory;
 
 #define REAL double
@@ -110,6 +110,21 @@ static int described(const Py_buffer *view, Memory *memory) {
     memory->start = view->buf;
     memory->by_row = view->ndim ? view->strides[0] : 0;
     memory->by_column = view->ndim == 2 ? view->strides[1] : 0;
+    memory->columns = view->ndim == 2 ? view->shape[1] : 1;
+    memory->readonly = (char)(view->readonly || view->ndim == 0);
+    return 1;
+}
+
+/* Whether all that is loaded and stored is there. */
+static int within(const Py_buffer *steps, const Py_buffer *views, const Memory *memory, int arrays) {
+    for (int array = 1; array < arrays; array++)
+        if (views[array].ndim && views[array].shape[0] != views[0].shape[0]) return 0;
+    const Step *step = steps->buf, *end = step + steps->len / (Py_ssize_t)sizeof(Step);
+    for (; step < end; step++) {
+        if (step->operation == LOAD && (step->a >= arrays || step->b >= memory[step->a].columns)) return 0;
+        if (step->operation == STORE
+            && (step->b >= arrays || step->c >= memory[step->b].columns || memory[step->b].readonly)) return 0;
+    }
     return 1;
 }
 
@@ -140,6 +155,8 @@ static PyObject *run(PyObject *module, PyObject *const *arguments, Py_ssize_t co
         if (PyObject_GetBuffer(arguments[4 + taken], &views[taken], PyBUF_STRIDES | PyBUF_FORMAT) < 0) break;
         fine = described(&views[taken], &memory[taken]);
     }
+    if (fine && !PyErr_Occurred() && (taken == 0 || views[0].ndim == 0 || !within(&steps, views, memory, taken)))
+        PyErr_SetString(PyExc_ValueError, "the arrays have other rows or columns than the program, or cannot be written to");
     if (fine && !PyErr_Occurred()) {
         const Py_ssize_t rows = views[0].shape[0];
         if (rows > 4096) {

@@ -43,6 +43,11 @@ class Program:
     places: int
     block: int
 
+    @property
+    def length(self) -> int:
+        """How many steps there are."""
+        return len(self.steps) // _STEP.itemsize
+
     def run(self, *arrays: np.ndarray) -> bool:
         """Work on all rows of arrays (n,) and (n, columns).
 
@@ -54,7 +59,7 @@ class Program:
     @classmethod
     def of(cls, recorder: Recorder, results: Sequence[tuple[Value, int, int]]) -> "Program":
         """The program that stores each of these values in that column of that array, and leaves out what nobody needs."""
-        asked = [value for value, *_ in [*recorder.checks, *results]]
+        asked = [check[0] for check in recorder.checks] + [result[0] for result in results]
         noted = recorder.noted
         uses = _uses(noted, asked, lambda value: value.values)
         instructions = {id(value): _fused(value, uses) for value in noted if id(value) in uses}
@@ -133,7 +138,8 @@ class _Schedule:
     """Steps, and places of results that are free again when nobody needs them any more."""
 
     def __init__(self, uses: Counter):
-        self.uses, self.steps, self.places = uses, [], 0
+        self.uses, self.places = uses, 0
+        self.steps: list[tuple] = []
         self._place: dict[int, int] = {}
         self._free: list[int] = []
 

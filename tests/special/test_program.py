@@ -1,11 +1,14 @@
 """Recorded formulas: the same numbers as NumPy's, on blocks of rows."""
 
+import shutil
+
 import numpy as np
 import pytest
 
-from disthead.special.program import Program
+from disthead.special.program import AVAILABLE, Program
 from disthead.special.recording import NotRecorded, Recorder
 
+pytestmark = pytest.mark.skipif(not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler")
 PRECISIONS = [np.float32, np.float64]
 in_both_precisions = pytest.mark.parametrize("dtype", PRECISIONS)
 
@@ -30,6 +33,10 @@ def numbers(dtype, rows: int, least: float = -3.0, greatest: float = 3.0, seed: 
 
 def units_in_last_place(ours: np.ndarray, exact: np.ndarray) -> float:
     return float((np.abs(ours.astype(np.longdouble) - exact) / np.spacing(np.abs(exact).astype(ours.dtype))).max())
+
+
+def test_the_library_was_built():
+    assert AVAILABLE, "there is a C compiler: install disthead once more, and read what it says"
 
 
 FUNCTIONS = {
@@ -64,7 +71,14 @@ def test_sine_and_cosine_up_to_a_million(function, size, dtype):
 @in_both_precisions
 def test_functions_at_the_ends(dtype):
     """What is not finite comes back as False; nothing that is not finite may be taken for a number."""
-    for function, x in ((np.exp, 1e5), (np.log, 0.0), (np.log, -1.0), (np.log, np.nan), (np.exp, np.nan), (np.log1p, -1.0)):
+    for function, x in (
+        (np.exp, 1e5),
+        (np.log, 0.0),
+        (np.log, -1.0),
+        (np.log, np.nan),
+        (np.exp, np.nan),
+        (np.log1p, -1.0),
+    ):
         result = np.empty(1, dtype)
         assert not program_of(function, dtype, None).run(np.array([x], dtype), result), (function, x)
     assert ran(np.exp, dtype, np.array([-1e5, -np.inf], dtype)).tolist() == [0.0, 0.0]
@@ -120,7 +134,9 @@ def test_formulas_at_random(seed, dtype):
         choice, values = np.random.default_rng(seed), list(arrays)
         for _ in range(60):
             x, y = (values[choice.integers(max(0, len(values) - 20), len(values))] for _ in range(2))
-            values.append([x + y, x - y, 0.5 * x * y, x / (1 + y * y), np.maximum(x, y), 0.1 * x - 1][choice.integers(6)])
+            values.append(
+                [x + y, x - y, 0.5 * x * y, x / (1 + y * y), np.maximum(x, y), 0.1 * x - 1][choice.integers(6)]
+            )
             values[-1] = values[-1] / (1 + abs(values[-1]))
         return sum(values[-10:])
 
@@ -153,6 +169,25 @@ def test_types_that_are_not_known():
     for dtype in (np.float16, np.int32, np.uint8, bool, complex):
         assert not program.run(np.ones(3, dtype), result)
     assert program.run(np.ones(3, np.int64), result)
+
+
+def test_arrays_that_do_not_fit():
+    program, x = program_of(lambda x: x + 1, np.float64, 2), np.ones((5, 2))
+    assert program.run(x, np.empty((5, 2)))
+    fixed = np.empty((5, 2))
+    fixed.flags.writeable = False
+    for arrays in (
+        (x,),
+        (x[:, :1], np.empty((5, 2))),
+        (x, np.empty((5, 1))),
+        (x, np.empty((4, 2))),
+        (x, fixed),
+        (np.array(1.0), x),
+    ):
+        with pytest.raises(ValueError, match="rows or columns"):
+            program.run(*arrays)
+    with pytest.raises(TypeError, match="1 to 8 arrays"):
+        program.run()
 
 
 @in_both_precisions
