@@ -198,7 +198,7 @@ class Distribution(TorchDistribution):
         return new._made_of(self._source and self._source.map(function))
 
     @classmethod
-    def _waiting(cls, source: "Source", batch_shape: Size, event_shape: tuple[int, ...]) -> Self:
+    def _waiting(cls, source: "Source", batch_shape: Size, event_shape: tuple[int, ...] = ()) -> Self:
         """A distribution whose parameters are made when they are first asked for."""
         new = cls.__new__(cls)
         new._batch_shape, new._event_shape, new._source = batch_shape, Size(event_shape), source

@@ -115,7 +115,8 @@ class Family(ABC):
 
     def linked(self, raw: Tensor, links: Mapping[str, Link]) -> Distribution:
         """The distribution from raw outputs (..., P), through these links."""
-        self._check_width(raw, links)
+        if self.shapes or raw.shape[-1] != len(links):
+            self._check_width(raw, links)
         return RawOutputs(self, links, raw).distribution()
 
     def projected(self, features: Tensor, weight: Tensor, bias: Tensor, links: Mapping[str, Link]) -> Distribution:
@@ -131,8 +132,6 @@ class Family(ABC):
         }
 
     def _check_width(self, raw: Tensor, links: Mapping[str, Link]) -> None:
-        if raw.shape[-1] == len(links) and not self.shapes:
-            return
         sizes = [math.prod(self.raw_shape(name, link)) for name, link in links.items()]
         if raw.shape[-1] != sum(sizes):
             raise ValueError(

@@ -4,16 +4,24 @@ With what is made of them, the `NUMBERS` of a piece stay in a core's cache. Look
 device they would have to wait.
 """
 
+import contextlib
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.distributions import constraints
 
+from disthead.special.program import AVAILABLE, Program
+from disthead.special.recording import Recorder
+
 __all__ = ["NUMBERS", "all_inside", "as_array", "operations_are_followed", "weighted"]
 
 NUMBERS = 1 << 17
 _HALF = (torch.bfloat16, torch.float16)
+_PRECISIONS = (torch.float32, torch.float64)
+_NARROW = 64  # of wider rows torch multiplies as quickly, one after the other
 
 
 def as_array(values: Tensor) -> np.ndarray:
@@ -37,14 +45,29 @@ def operations_are_followed() -> bool:
 
 
 def weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
-    """Each row of the derivatives (..., P) times its incoming gradient (...); where these are very many in place."""
-    if derivatives.numel() <= NUMBERS:
-        return derivatives * gradient.unsqueeze(-1)
-    if gradient.is_cpu and derivatives.shape[-1] > 1:
-        least, largest = _ends(as_array(gradient))
-        if least == largest:  # as that of a mean: rows need not be told apart
-            return derivatives.mul_(least)
+    """Each row of the derivatives (..., P) times its incoming gradient (...), where possible in their own memory."""
+    if not operations_are_followed():
+        with contextlib.suppress(
+            RuntimeError
+        ):  # a batch of gradients has no memory to look at, and does not fit into theirs
+            return _weighted_in_place(derivatives, gradient)
+    return derivatives * gradient.unsqueeze(-1)
+
+
+def _weighted_in_place(derivatives: Tensor, gradient: Tensor) -> Tensor:
+    if derivatives.ndim == 2 and derivatives.is_cpu and derivatives.dtype in _PRECISIONS and AVAILABLE:
+        width, in_double = derivatives.shape[-1], derivatives.dtype == torch.float64
+        if width <= _NARROW and _product(width, in_double).run(as_array(gradient), as_array(derivatives)):
+            return derivatives
     return derivatives.mul_(gradient.unsqueeze(-1))
+
+
+@functools.cache
+def _product(width: int, in_double: bool) -> Program:
+    """Each column of its second array times the first."""
+    recorder = Recorder(np.float64 if in_double else np.float32)
+    factor, columns = recorder.array(0), recorder.array(1, width)
+    return Program.of(recorder, (columns * factor).stored(1))
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

@@ -64,12 +64,15 @@ def _record(source: "RawOutputs", dtype: type, wanted: bool) -> Program:
     log_prob, *slopes = family.score(target.T if family.event_dim else target, *values)
     if unit:
         log_prob = log_prob - log(unit[1])
-    first = 2 + len(unit)
-    results = log_prob.stored(first)
+    results = [log_prob]
     if wanted:
         parts = [by_raw(value, slope).reshape(-1, 1) for value, slope in zip(values, slopes, strict=True)]
-        results += stack([row for part in parts for row in part], 0).stored(first + 1)
-    return Program.of(recorder, results)
+        results.append(stack([row for part in parts for row in part], 0))
+    stored = []
+    for array, result in enumerate(results, 2 + len(unit)):
+        recorder.check(result, -math.inf, math.inf)
+        stored += result.stored(array)
+    return Program.of(recorder, stored)
 
 
 def _check(recorder: Recorder, source: "RawOutputs", raw: Recorded, target: Recorded, values: list[Any]) -> None:

@@ -82,10 +82,8 @@ class Projection:
         """The distribution; many logits are made when they are first asked for."""
         if not self.is_quick:
             return self.make()
-        dist = self.kind.__new__(self.kind)
-        Distribution.__init__(dist, self.features.shape[:-1], validate_args=False)
         source = self if torch.is_grad_enabled() else self.map(torch.detach)
-        return dist._made_of(source)
+        return self.kind._waiting(source, self.features.shape[:-1])
 
     def make(self) -> Distribution:
         """The distribution with its logits, gathered from all processes."""

@@ -1,7 +1,7 @@
 """`RawOutputs`: what a head's distribution remembers of where it comes from, and its log-likelihood in one pass from there."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,6 +38,7 @@ class RawOutputs:
     links: Mapping[str, Link]
     raw: Tensor
     unit: tuple[Tensor, Tensor] | None = None
+    _known: bool | None = field(default=None, init=False, repr=False)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "RawOutputs":
         unit = self.unit
@@ -91,7 +92,13 @@ class RawOutputs:
             compiled = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
             if not compiled or self.family.event_dim:
                 return False
-        return self.raw.dtype in _SINGLE and self.has_scores
+        return self._is_scored_in_single
+
+    @property
+    def _is_scored_in_single(self) -> bool:
+        if self._known is None:
+            self._known = self.raw.dtype in _SINGLE and self.has_scores
+        return self._known
 
     @property
     def has_scores(self) -> bool:
@@ -106,7 +113,7 @@ class RawOutputs:
     def distribution(self) -> Distribution:
         """The distribution; where the one pass applies its parameters are made when they are first asked for."""
         kind = self.family.quick
-        if kind is None or not self.is_quick or torch.compiler.is_compiling():
+        if kind is None or operations_are_followed() or not self._is_scored_in_single:
             return self.make()._made_of(self)
         return kind._waiting(self, self.raw.shape[:-1], self.family.event_shape)
 
@@ -120,9 +127,9 @@ class RawOutputs:
 
     def scored(self, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
         """The log-likelihoods (...) and, if `wanted`, their derivatives by the raw outputs (..., P)."""
-        if raw.ndim == 2 and y.ndim == 1 and len(y) == len(raw):
-            return one_pass(self, raw, y, wanted)
         batch, event = raw.shape[:-1], self.family.event_shape
+        if raw.ndim == 2 and y.shape == batch + event:
+            return one_pass(self, raw, y, wanted)
         targets = y.expand(batch + event).reshape(-1, *event)
         value, derivatives = one_pass(self, raw.reshape(-1, raw.shape[-1]), targets, wanted)
         return value.reshape(batch), None if derivatives is None else derivatives.reshape(raw.shape)

@@ -100,9 +100,6 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
                 const Memory *target = memory + step->b;
                 const Py_ssize_t by = target->by_row;
                 char *to = target->start + start * by + step->c * target->by_column;
-                int infinite = 0;
-                EACH_ROW infinite |= !(a[i] * 0 == 0);
-                if (infinite) return 0;
                 if (target->type == 'f') {
                     if (by == sizeof(float)) EACH_ROW ((float *)to)[i] = (float)a[i];
                     else EACH_ROW *(float *)(to + i * by) = (float)a[i];

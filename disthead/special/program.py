@@ -20,7 +20,7 @@ except ImportError:
 __all__ = ["AVAILABLE", "Program"]
 
 AVAILABLE = _blocks is not None
-_CACHE = 1 << 15  # bytes of the cache next to a core
+_CACHE = 1 << 17  # bytes; more would not stay near to a core
 _NUMBERS = {name: number for number, name in enumerate(_blocks.OPERATIONS.split())} if AVAILABLE else {}
 _STEP = np.dtype(
     [(name, np.int32) for name in ("operation", "out", "a", "b", "c", "unused")] + [("k", float), ("l", float)]
@@ -51,8 +51,10 @@ class Program:
     def run(self, *arrays: np.ndarray) -> bool:
         """Work on all rows of arrays (n,) and (n, columns).
 
-        False where a value was outside its limits or a result is not finite, or an array has a type that is not known; what was
-        written then is of no use.
+        False where a value was outside its limits, or an array has a type that is not known; what was written then is of no use.
+
+        Raises:
+            ValueError: for arrays with other rows or columns than the program's, or results that cannot be written to.
         """
         return _blocks.run(self.in_double, self.steps, self.places, self.block, *arrays)
 
