@@ -1,5 +1,5 @@
 # One virtual environment, .venv, serves every target. A stamp file per extra remembers what is installed,
-# so nothing is installed again until pyproject.toml or constraints.txt changes.
+# so nothing is installed again until what is installed changes.
 
 PYTHON ?= python3
 VENV := .venv
@@ -63,7 +63,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # torch comes first, so that its pinned version picks the build. setuptools builds disthead itself, in this environment.
-$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-%: pyproject.toml setup.py disthead/special/blocks.c disthead/special/blocks.h constraints.txt | $(BIN)/python
 	@echo "installing disthead[$*] into $(VENV) (a few minutes the first time)"
 	@$(PIP_INSTALL) torch setuptools
 	@$(PIP_INSTALL) --no-build-isolation --editable ".[$*]"

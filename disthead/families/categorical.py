@@ -11,10 +11,11 @@ from disthead.families import cross_entropy
 from disthead.families.bernoulli import one_of
 from disthead.families.distribution import Distribution, from_score, tensors
 from disthead.families.family import Family
-from disthead.families.projection import Projection
+from disthead.families.pieces import operations_are_followed
+from disthead.families.projection import Projection, are_many
 from disthead.families.raw_outputs import RawOutputs
 from disthead.links import LINKS, Link
-from disthead.special.elementary import Array, counting, exp, like, log_softmax, where
+from disthead.special.elementary import Array, counting, like, softmax, where
 
 __all__ = ["Categorical", "CategoricalFamily"]
 
@@ -81,8 +82,8 @@ class Categorical(Distribution):
     def score(y: Array, logits: Array) -> tuple[Array, Array]:
         """log_prob with its derivatives 1{k = y} - p_k by the logits, whose classes come first: (K, n)."""
         is_class = y == counting(logits)
-        log_probs = log_softmax(logits)
-        return where(is_class, log_probs, 0.0).sum(0), like(is_class, logits) - exp(log_probs)
+        probs, log_probs = softmax(logits)
+        return where(is_class, log_probs, 0.0).sum(0), like(is_class, logits) - probs
 
     def log_prob(self, y: Tensor) -> Tensor:
         projection = self._projection
@@ -96,8 +97,9 @@ class Categorical(Distribution):
 
     @from_score
     def _hard_log_prob(self, y: Tensor) -> Tensor:
-        if cross_entropy.is_quick(self.logits, y):
-            return cross_entropy.log_prob(self.logits, y)
+        found = cross_entropy.log_prob(self.logits, y)
+        if found is not None:
+            return found
         logits = self._shifted()
         normalizer = logits.logsumexp(-1)
         inside = (y >= 0) & (y < self.num_classes) & (y == y.floor())
@@ -247,6 +249,22 @@ def _kl_categorical(p: Categorical, q: Categorical) -> Tensor:
     return torch.where(log_p > -torch.inf, log_p.exp() * (log_p - log_q), 0.0).sum(-1)
 
 
+class ManyClasses(RawOutputs):
+    """Logits of so many classes that cross-entropies along rows are quicker than the one pass along columns."""
+
+    @property
+    def is_quick(self) -> bool:
+        return not operations_are_followed() and super().is_quick
+
+    @property
+    def has_scores(self) -> bool:
+        return self.raw.dtype != torch.float64 and super().has_scores
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        found = cross_entropy.log_prob(self.raw.float(), y)
+        return self.make().log_prob(y) if found is None else found
+
+
 class CategoricalFamily(Family):
     """Categorical over `num_classes` classes, numbered from 0.
 
@@ -258,6 +276,7 @@ class CategoricalFamily(Family):
     parameters = {"logits": LINKS["softmax"]}
     support: constraints.Constraint = constraints.nonnegative_integer
     data_type = "univariate, discrete, bounded"
+    quick = Categorical
     domain = "y in {0, ..., K - 1}"
     use = "multiclass classification"
     loss = "cross-entropy"
@@ -282,15 +301,19 @@ class CategoricalFamily(Family):
         self.num_classes = num_classes
         self.shapes = {"logits": (num_classes,)}
         self.support = constraints.integer_interval(0, num_classes - 1)
-        if num_classes < cross_entropy.FEW:
-            self.quick = Categorical
 
     def make(self, **parameters: Tensor) -> Categorical:
         return Categorical(**parameters)
 
+    def linked(self, raw: Tensor, links: Mapping[str, Link]) -> Distribution:
+        if self.num_classes < cross_entropy.FEW:
+            return super().linked(raw, links)
+        self._check_width(raw, links)
+        return ManyClasses(self, links, raw).distribution()
+
     def projected(self, features: Tensor, weight: Tensor, bias: Tensor, links: Mapping[str, Link]) -> Distribution:
         """The distribution of raw outputs features @ weight.T + bias; very many are made only where they are asked for."""
-        if self.quick is not None and type(weight) in (Tensor, torch.nn.Parameter):
+        if type(weight) in (Tensor, torch.nn.Parameter) and not are_many(features, self.num_classes):
             return super().projected(features, weight, bias, links)
         return Projection(Categorical, features, weight, bias).distribution()
 

@@ -3,44 +3,54 @@
 Of few classes `Categorical.score` is quicker, along columns.
 """
 
+import contextlib
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
 from torch.nn import functional
 
-from disthead.families.pieces import all_inside, as_array, operations_are_followed, weighted
+from disthead.families.pieces import are_classes, as_array, operations_are_followed, weighted
 
-__all__ = ["FEW", "is_quick", "log_prob"]
+__all__ = ["FEW", "log_prob"]
 
-FEW = 64
-_FEW_NUMBERS = 1 << 18  # plain operations are quicker
+FEW = 16
+_SHORT = 80  # rows for which torch's own passes are quicker, each along all rows
+_FEW_NUMBERS = 1 << 18  # and so they are for a few rows
 _NUMBERS = 1 << 20  # of a piece, over which a softmax takes one pass of its own
 
 
-def is_quick(logits: Tensor, y: Tensor) -> bool:
-    """Whether `log_prob` applies: to one class index a row, none of them outside, and not in graphs and functional transforms."""
-    return (
-        not operations_are_followed()
-        and logits.is_cpu
-        and y.is_cpu
-        and logits.dtype in (torch.float32, torch.float64)
-        and logits.ndim > 1
-        and logits.shape[-1] >= FEW
-        and not y.requires_grad
-        and y.shape == logits.shape[:-1]
-        and all_inside(constraints.integer_interval(0, logits.shape[-1] - 1), as_array(y))
-    )
+_NO_INDEX = 2**62 + 1  # `cross_entropy` leaves out rows of one index, which is none of theirs by default
 
 
-def log_prob(logits: Tensor, y: Tensor) -> Tensor:
-    """logits[y] - log sum_k exp(logits_k) of logits (..., K) and class indices y (...)."""
+def log_prob(logits: Tensor, y: Tensor) -> Tensor | None:
+    """logits[y] - log sum_k exp(logits_k) of logits (..., K) and class indices y (...).
+
+    None where plain operations have to answer: for few classes, for graphs and functional transforms, and where one index is not that
+    of a class, or there is not one index a row.
+    """
+    if (
+        logits.shape[-1] < FEW
+        or logits.ndim < 2
+        or y.shape != logits.shape[:-1]
+        or operations_are_followed()
+        or not (logits.is_cpu and y.is_cpu)
+        or logits.dtype not in (torch.float32, torch.float64)
+        or y.requires_grad
+    ):
+        return None
+    is_short = logits.shape[-1] < _SHORT or logits.numel() < _FEW_NUMBERS
+    if (y.is_floating_point() or not is_short) and not are_classes(as_array(y), logits.shape[-1]):
+        return None
     index = y.long()
-    if logits.numel() < _FEW_NUMBERS:
-        loss = functional.cross_entropy(logits.flatten(0, -2), index.flatten(), reduction="none")
-        return -loss.reshape(index.shape)
-    return _LogProb.apply(logits, index)
+    if not is_short:
+        return _LogProb.apply(logits, index)
+    with contextlib.suppress(IndexError):  # of an index that is not that of a class
+        if logits.ndim == 2:
+            return -functional.cross_entropy(logits, index, reduction="none", ignore_index=_NO_INDEX)
+        rows, indices = logits.flatten(0, -2), index.flatten()
+        return -functional.cross_entropy(rows, indices, reduction="none", ignore_index=_NO_INDEX).reshape(y.shape)
+    return None
 
 
 class _LogProb(torch.autograd.Function):

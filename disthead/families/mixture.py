@@ -18,7 +18,7 @@ from disthead.families.pieces import operations_are_followed
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
-from disthead.special.elementary import exp, is_double, log_softmax, log_sum_exp, where
+from disthead.special.elementary import is_double, log_sum_exp, softmax, where
 
 __all__ = ["DiscreteMixture", "Mixture", "MixtureFamily", "NormalMixtureFamily", "mixture"]
 
@@ -580,11 +580,11 @@ class MixtureFamily(Family):
     def score(self, y, logits, *parameters):
         """By Bayes' rule: the derivatives of the components, each weighted by the probability that y came from it."""
         values, *slopes = self.component.score(y, *parameters)
-        log_probs = log_softmax(logits)
+        probs, log_probs = softmax(logits)
         total, shares = log_sum_exp(values + log_probs)
         if is_double(total):  # a component out of the question may have an infinite slope
             slopes = [where(shares == 0, 0.0, slope) for slope in slopes]
-        return total, shares - exp(log_probs), *(shares * slope for slope in slopes)
+        return total, shares - probs, *(shares * slope for slope in slopes)
 
     def constrain(self, raw, links):
         of_mixture = super().constrain({name: part for name, part in raw.items() if name == "logits"}, links)

@@ -11,12 +11,17 @@ from torch.nn import functional
 from disthead.families.distribution import Distribution
 from disthead.families.pieces import operations_are_followed
 
-__all__ = ["Projection"]
+__all__ = ["Projection", "are_many"]
 
 _ROWS = {"cpu": 1 << 12}  # rows that are worked on at once, 2^16 elsewhere
 _BLOCK = {"cpu": 1 << 19}  # logits that are worked on at once, so that they stay in a core's cache; 2^26 elsewhere
 _WAITS = 1 << 20  # fewer logits, or logits of fewer classes, are made at once: plain operations are as quick there
 _MANY = 64
+
+
+def are_many(features: Tensor, num_classes: int) -> bool:
+    """Whether the logits are better not made all at once."""
+    return num_classes >= _MANY and features.shape[:-1].numel() * num_classes >= _WAITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +78,7 @@ class Projection:
     @property
     def is_quick(self) -> bool:
         """Whether `log_prob` applies: not for graphs, functional transforms and few logits."""
-        if operations_are_followed():
-            return False
-        logits = self.features.shape[:-1].numel() * self.num_classes
-        return self.is_sharded or (self.num_classes >= _MANY and logits >= _WAITS)
+        return not operations_are_followed() and (self.is_sharded or are_many(self.features, self.num_classes))
 
     def distribution(self) -> Distribution:
         """The distribution; many logits are made when they are first asked for."""

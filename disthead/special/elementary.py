@@ -12,7 +12,7 @@ from torch import Tensor
 
 __all__ = [
     "Array", "clamp", "cos", "counting", "dot", "double", "empty_like", "exp", "is_double", "like", "log", "log1p",
-    "log_softmax", "log_sum_exp", "maximum", "minimum", "sigmoid", "sign", "sin", "sqrt", "stack", "where",
+    "log_sum_exp", "maximum", "minimum", "sigmoid", "sign", "sin", "softmax", "sqrt", "stack", "where",
 ]  # fmt: skip
 
 Array = Any  # a Tensor or a NumPy array
@@ -61,12 +61,14 @@ def stack(parts: list[Array], dim: int) -> Array:
     return torch.stack(parts, dim) if isinstance(parts[0], Tensor) else np.stack(parts, dim)
 
 
-def log_softmax(x: Array) -> Array:
-    """Over the first dimension."""
+def softmax(x: Array) -> tuple[Array, Array]:
+    """Probabilities over the first dimension, and their logarithms."""
     if isinstance(x, Tensor):
-        return torch.log_softmax(x, 0)
+        return torch.softmax(x, 0), torch.log_softmax(x, 0)
     below = x - x.max(0)
-    return below - np.log(np.exp(below).sum(0))
+    shares = exp(below)
+    total = shares.sum(0)
+    return shares / total, below - log(total)
 
 
 def log_sum_exp(x: Array) -> tuple[Array, Array]:

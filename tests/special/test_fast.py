@@ -107,7 +107,7 @@ FUNCTIONS = {
     "exponential": lambda x: (fast.exponential(x).value, fast.exponential(x).log),
     "direction": lambda x: (*(of_vectors := fast.direction(x.reshape(2, -1))), of_vectors.by_raw(x[: x.shape[0] // 2])),
     "log_sum_exp": lambda x: elementary.log_sum_exp(x.reshape(4, -1)),
-    "log_softmax": lambda x: elementary.log_softmax(x.reshape(4, -1)),
+    "softmax": lambda x: elementary.softmax(x.reshape(4, -1)),
     "sigmoid": elementary.sigmoid,
     "sign": lambda x: elementary.sign(x - 1),
 }
