@@ -10,7 +10,7 @@ from disthead.families.distribution import from_score, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
-from disthead.special.elementary import clamp, exp, is_double, log1p, sigmoid
+from disthead.special.elementary import clamp, exp, is_double, log1p, sigmoids
 
 __all__ = ["Bernoulli", "BernoulliFamily", "one_of"]
 
@@ -51,7 +51,7 @@ class Bernoulli(Discrete):
         if is_double(logits):  # infinite ones times 0 are not a number
             logits = clamp(logits, -1e300, 1e300)
         size = abs(logits)
-        return y * logits - 0.5 * (logits + size) - log1p(exp(-size)), y - sigmoid(logits)
+        return y * logits - 0.5 * (logits + size) - log1p(exp(-size)), y - sigmoids(logits)[0]
 
     @from_score
     def log_prob(self, y: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from disthead.special import (
     stirling_error,
 )
 from disthead.special.digamma import digamma_error
-from disthead.special.elementary import log, sigmoid
+from disthead.special.elementary import log, sigmoids
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 
 __all__ = ["Beta", "BetaFamily", "MeanBeta"]
@@ -184,7 +184,7 @@ class MeanBeta(Beta):
     @staticmethod
     def score(y: Tensor, logits_mean: Tensor, precision: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by the logits of the mean and log(precision)."""
-        mean, rest = sigmoid(logits_mean), sigmoid(-logits_mean)
+        mean, rest = sigmoids(logits_mean)
         value, by_upper, by_lower = Beta.score(y, precision.times(mean), precision.times(rest))
         return value, by_upper * rest - by_lower * mean, by_upper + by_lower
 

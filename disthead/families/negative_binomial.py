@@ -16,7 +16,7 @@ from disthead.families.poisson import positive_mean
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import integer_inverse, log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
-from disthead.special.elementary import log, sigmoid
+from disthead.special.elementary import log, sigmoids
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 
 __all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]
@@ -86,7 +86,7 @@ class NegativeBinomial(Discrete):
     @staticmethod
     def score(y: Tensor, total_count: Positive, logits: Tensor) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(total_count) and the logits."""
-        r, probs, ends = total_count.value, sigmoid(logits), sigmoid(-logits)
+        r, (probs, ends) = total_count.value, sigmoids(logits)
         n = y + r
         u, v, w = y + 0.5, r + 0.5, n + 0.5
         log_y, log_r = log(w * probs / u), log(w * ends / v)

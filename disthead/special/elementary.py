@@ -12,7 +12,7 @@ from torch import Tensor
 
 __all__ = [
     "Array", "clamp", "cos", "counting", "dot", "double", "empty_like", "exp", "is_double", "like", "log", "log1p",
-    "log_sum_exp", "maximum", "minimum", "sigmoid", "sign", "sin", "softmax", "sqrt", "stack", "where",
+    "log_sum_exp", "maximum", "minimum", "sigmoids", "sign", "sin", "softmax", "sqrt", "stack", "where",
 ]  # fmt: skip
 
 Array = Any  # a Tensor or a NumPy array
@@ -38,8 +38,14 @@ sqrt = _of_both(np.sqrt, torch.sqrt)
 where = _of_both(np.where, torch.where)
 
 
-def sigmoid(x: Array) -> Array:
-    return torch.sigmoid(x) if isinstance(x, Tensor) else 1 / (1 + np.exp(-x))
+def sigmoids(x: Array) -> tuple[Array, Array]:
+    """The probability 1 / (1 + exp(-x)) and that of the opposite, with one exponential; neither underflows before its time."""
+    if isinstance(x, Tensor):
+        return torch.sigmoid(x), torch.sigmoid(-x)
+    odds = exp(-abs(x))
+    likely = 1 / (1 + odds)
+    is_positive, rest = x == abs(x), odds * likely
+    return where(is_positive, likely, rest), where(is_positive, rest, likely)
 
 
 def clamp(x: Array, lower: float, upper: float) -> Array:

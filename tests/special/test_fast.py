@@ -108,7 +108,7 @@ FUNCTIONS = {
     "direction": lambda x: (*(of_vectors := fast.direction(x.reshape(2, -1))), of_vectors.by_raw(x[: x.shape[0] // 2])),
     "log_sum_exp": lambda x: elementary.log_sum_exp(x.reshape(4, -1)),
     "softmax": lambda x: elementary.softmax(x.reshape(4, -1)),
-    "sigmoid": elementary.sigmoid,
+    "sigmoids": lambda x: elementary.sigmoids(x - 1),
     "sign": lambda x: elementary.sign(x - 1),
 }
 
