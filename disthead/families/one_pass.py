@@ -19,12 +19,15 @@ from torch import Tensor
 from disthead.families.formula import by_raw, is_everything, parameters, scored
 from disthead.families.pieces import NUMBERS, all_inside, as_array
 from disthead.families.programs import programs
+from disthead.special.program import Program
 
 if TYPE_CHECKING:
     from disthead.families.family import Family
     from disthead.families.raw_outputs import RawOutputs
 
 __all__ = ["one_pass"]
+
+Arrays = list[np.ndarray]
 
 
 def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
@@ -41,30 +44,33 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
         given += [as_array(part) for part in source.unit_of_rows()]
     if wanted:
         results.append(np.empty((rows, width), dtype) if raw.is_leaf else np.empty((width, rows), dtype).T)
+    found = programs(source, wanted)
     if 0 < rows * width <= NUMBERS:
-        _piece(source, given, results)
+        _piece(source, found, given, results)
     else:
         size = max(NUMBERS // width, 1 << 9 if source.family.event_dim else 1 << 12)
-        _each(functools.partial(_part, source, size, given, results), range(0, rows, size))
+        _each(functools.partial(_part, source, found, given, results, size), range(0, rows, size))
     value = torch.from_numpy(results[0])
     return value, torch.from_numpy(results[1]) if wanted else None
 
 
-def _part(source: "RawOutputs", size: int, given: list[np.ndarray], results: list[np.ndarray], start: int) -> None:
+def _part(
+    source: "RawOutputs", found: Sequence[Program], given: Arrays, results: Arrays, size: int, start: int
+) -> None:
     rows = slice(start, start + size)
-    _piece(source, [part[rows] if part.ndim else part for part in given], [part[rows] for part in results])
+    _piece(source, found, [part[rows] if part.ndim else part for part in given], [part[rows] for part in results])
 
 
-def _piece(source: "RawOutputs", given: list[np.ndarray], results: list[np.ndarray]) -> None:
+def _piece(source: "RawOutputs", found: Sequence[Program], given: Arrays, results: Arrays) -> None:
     """Write the log-likelihoods (n,) and perhaps derivatives (n, P) of rows with raw outputs (n, P), targets and unit."""
-    for program in programs(source, len(results) > 1):
+    for program in found:
         if program.run(*given, *results):
             return
     _in_numpy(source, given, results)
 
 
 @np.errstate(all="ignore")  # raw outputs that are not numbers have no likelihood either, and say so
-def _in_numpy(source: "RawOutputs", given: list[np.ndarray], results: list[np.ndarray]) -> None:
+def _in_numpy(source: "RawOutputs", given: Arrays, results: Arrays) -> None:
     """The same for any numbers."""
     raw, y, *unit = (part.astype(np.float64) for part in given)
     family = source.family

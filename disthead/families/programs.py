@@ -31,11 +31,12 @@ def programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:
     derivatives, and answer False where somebody has to look closer: a target outside the support, numbers that are not finite.
     """
     key = (id(source.family), id(source.links), source.unit is None, source.raw.dtype, wanted)
-    if key not in _known:
+    known = _known.get(key)
+    if known is None:
         if len(_known) >= _MOST_KNOWN:  # somebody makes families or links anew for every call
             _known.clear()
-        _known[key] = (_programs(source, wanted), source.family, source.links)
-    return _known[key][0]
+        known = _known[key] = (_programs(source, wanted), source.family, source.links)
+    return known[0]
 
 
 def _programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:

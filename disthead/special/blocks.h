@@ -1,7 +1,7 @@
 /* The work on blocks of rows in one precision: included once for float and once for double.
 
-REAL, INT and UINT are the floating-point type and the integers of its size; LEAST_NORMAL, MANTISSA (bits) and BIAS (of the exponent)
-describe it; ROUND is 1.5 * 2^MANTISSA, whose addition rounds to an integer that stands in the low bits. Every loop is one that
+REAL and UINT are the floating-point type and the unsigned integers of its size; LEAST_NORMAL, MANTISSA (bits) and BIAS (of the
+exponent) describe it; ROUND is 1.5 * 2^MANTISSA, whose addition rounds to an integer that stands in the low bits. Every loop is one that
 compilers turn into vector instructions: without branches and without calls. */
 
 #define NAME_(name, real) name##_##real
