@@ -85,3 +85,11 @@ def test_an_index_outside_has_no_probability_and_no_gradient(outside, rows, clas
     assert value[0] == -torch.inf
     torch.testing.assert_close(value[1:].double(), formula(logits[1:], y[1:]), rtol=2e-6, atol=2e-6)
     assert not gradient(value, logits)[0].any()
+
+
+@every_size
+def test_targets_of_inference_mode(rows, classes):
+    logits, y = example(rows, classes)
+    with torch.inference_mode():
+        also = y.clone()
+    torch.testing.assert_close(gradient(log_prob(logits, also), logits), gradient(log_prob(logits, y), logits))

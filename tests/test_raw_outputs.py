@@ -6,6 +6,7 @@ import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from functorch.compile import make_boxed_func
@@ -71,6 +72,55 @@ def test_every_formula_is_recorded(name, monkeypatch):
     monkeypatch.setattr(one_pass, "programs", lambda source, wanted: found[:1])
     monkeypatch.setattr(one_pass, "_in_numpy", None)
     gradient(family.from_raw(raw.requires_grad_()).log_prob(y), raw)
+
+
+@pytest.mark.parametrize("name", ["normal", "student_t", "mixture", "poisson"])
+@pytest.mark.parametrize("link", ["softplus", "exp"])
+def test_raw_outputs_that_are_no_numbers_have_no_likelihood(name, link):
+    family, raw, y = example(name)
+    links = family.resolve_links({key: link for key, own in family.parameters.items() if own.is_positive})
+    raw[1], raw[4, -1] = torch.nan, torch.nan
+    raw.requires_grad_()
+    value = family.linked(raw, links).log_prob(y)
+    assert value.isnan().tolist() == [False, True, False, False, True, False, False]
+    assert gradient(value, raw)[1].isnan().any()
+
+
+def test_another_link_is_another_formula():
+    family, raw, y = example("normal")
+    links = dict(family.parameters)
+    first = family.linked(raw, links).log_prob(y)
+    links["scale"] = dh.get_link("exp")
+    second = family.linked(raw, links).log_prob(y)
+    exact = family.linked(raw.double(), links).log_prob(y.double())
+    torch.testing.assert_close(second.double(), exact, rtol=1e-6, atol=1e-6)
+    assert not torch.equal(first, second)
+
+
+class _Looking(type(dh.get_family("normal"))):
+    """Somebody's own family, whose score does what cannot be recorded."""
+
+    def score(self, y, loc, scale):
+        value, *slopes = super().score(y, loc, scale)
+        total = np.zeros(y.shape)
+        total += value
+        return (total, *slopes) if (total < 1e300).all() else None
+
+
+def test_a_score_that_cannot_be_recorded_is_left_to_numpy():
+    _, raw, y = example("normal")
+    raw.requires_grad_()
+    value = _Looking().from_raw(raw).log_prob(y)
+    exact = formula(dh.get_family("normal"), raw, y)
+    torch.testing.assert_close(value.double(), exact, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradient(value, raw), gradient(exact, raw), rtol=1e-5, atol=1e-6)
+
+
+def test_units_do_not_magnify_the_rounding_of_targets():
+    dist = dh.get_family("normal").from_raw(torch.tensor([[-27.845757, -9.0]]))
+    loc, scale, y = (torch.tensor(number) for number in (2.3029063, 0.14935586, -1.8560214))
+    exact = dist.map(torch.Tensor.double).affine(loc.double(), scale.double()).log_prob(y.double())
+    torch.testing.assert_close(dist.affine(loc, scale).log_prob(y).double(), exact, rtol=1e-6, atol=1e-6)
 
 
 @every_family
@@ -184,8 +234,10 @@ def test_other_units_keep_the_one_pass(name, rows):
     assert dist._is_waiting
     value = dist.log_prob(loc + scale * y)
     assert dist._is_waiting
-    exact = formula(family, raw, y) - scale.double().log()
-    torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=1e-5)
+    # the target is what was rounded, when it was put into that unit
+    given = (loc + scale * y).double()
+    exact = family.from_raw(raw.double()).affine(loc.double(), scale.double()).log_prob(given)
+    torch.testing.assert_close(value.double(), exact, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(gradient(value, raw), gradient(exact, raw, retain_graph=True), rtol=1e-4, atol=1e-4)
     twice = gradient(dist.log_prob(loc + scale * y), raw, create_graph=True)
     torch.testing.assert_close(twice, gradient(exact, raw), rtol=1e-4, atol=1e-4)

@@ -42,7 +42,7 @@ def log_prob(logits: Tensor, y: Tensor) -> Tensor | None:
     is_short = logits.shape[-1] < _SHORT or logits.numel() < _FEW_NUMBERS
     if (y.is_floating_point() or not is_short) and not are_classes(as_array(y), logits.shape[-1]):
         return None
-    index = y.long()
+    index = (y.clone() if y.is_inference() else y).long()
     if not is_short:
         return _LogProb.apply(logits, index)
     with contextlib.suppress(IndexError):  # of an index that is not that of a class

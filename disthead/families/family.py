@@ -61,7 +61,10 @@ class Family(ABC):
     quick: type[Distribution] | None = None
 
     def score(self, y: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
-        """The log-likelihood and its derivatives by each parameter, by the logarithm of the positive ones; where `quick`."""
+        """The log-likelihood and its derivatives by each parameter, by the logarithm of the positive ones; where `quick`.
+
+        It is recorded when it is first needed, and so depends on its arguments alone, and on what the family was made with.
+        """
         kind: Any = self.quick
         return kind.score(y, *parameters)
 

@@ -1,27 +1,24 @@
 """The one pass as programs: a family's formula recorded once for its links, to be run in one call (`special/program.py`)."""
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from disthead.families.formula import by_raw, limits, ordinary_parameters, ordinary_targets, parameters, scored
-from disthead.links import Link
 from disthead.special.elementary import log, stack
 from disthead.special.program import AVAILABLE, Program
 from disthead.special.recording import NotRecorded, Recorded, Recorder
 
 if TYPE_CHECKING:
-    from disthead.families.family import Family
     from disthead.families.raw_outputs import RawOutputs
 
 __all__ = ["programs"]
 
-_MOST_OUTPUTS = 256  # of a row: of more, NumPy's calls cost little beside its work
-_MOST_KNOWN = 256
-_known: dict[tuple, tuple[tuple[Program, ...], "Family", Mapping[str, Link]]] = {}  # by identity, so both are kept
+_MOST_OUTPUTS = 128  # of a row: more take longer to record, and NumPy's calls cost little beside its work
+_MOST_KNOWN = 1024
+_known: dict[tuple, tuple[tuple[Program, ...], Any]] = {}  # by the identity of objects, which are kept
 
 
 def programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:
@@ -30,25 +27,28 @@ def programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:
     They take the arrays of raw outputs, targets, both parts of the unit if there is one, log-likelihoods and, if `wanted`,
     derivatives, and answer False where somebody has to look closer: a target outside the support, numbers that are not finite.
     """
-    key = (id(source.family), id(source.links), source.unit is None, source.raw.dtype, wanted)
+    # Families of one class are alike where they have nothing of their own.
+    family = source.family if vars(source.family) else type(source.family)
+    links = tuple(source.links.values())
+    key = (id(family), tuple(map(id, links)), source.unit is None, source.raw.dtype, wanted)
     known = _known.get(key)
     if known is None:
-        if len(_known) >= _MOST_KNOWN:  # somebody makes families or links anew for every call
-            _known.clear()
-        known = _known[key] = (_programs(source, wanted), source.family, source.links)
+        if len(_known) >= _MOST_KNOWN:
+            _known.pop(next(iter(_known)), None)
+        known = _known[key] = (_programs(source, wanted), (family, links))
     return known[0]
 
 
 def _programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:
     if not AVAILABLE or source.raw.shape[-1] > _MOST_OUTPUTS:
         return ()
-    # A solve magnifies the rounding of single precision.
-    only_double = source.family.event_dim or source.dtype == torch.float64
+    # The rounding of single precision is magnified by a solve, and by a sharp density that of a target in its unit.
+    only_double = source.family.event_dim or source.unit is not None or source.dtype == torch.float64
     found = []
     for dtype in (np.float64,) if only_double else (np.float32, np.float64):
         try:
             found.append(_record(source, dtype, wanted))
-        except NotRecorded:
+        except Exception:  # whatever a formula of somebody else's does that cannot be recorded, NumPy may do
             continue
     return tuple(found)
 

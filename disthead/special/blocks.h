@@ -121,7 +121,7 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
             case FILL: EACH(k);
             case NEGATIVE: EACH(-a[i]);
             case ABSOLUTE: EACH(a[i] < 0 ? -a[i] : a[i]);
-            case SIGN: EACH((a[i] > 0) - (a[i] < 0));
+            case SIGN: EACH(a[i] != a[i] ? a[i] : (REAL)((a[i] > 0) - (a[i] < 0)));
             case SQRT: EACH(SQUARE_ROOT(a[i]));
             case EXP: EACH(NAME(exp_)(a[i]));
             case LOG: EACH(NAME(log_)(a[i]));
@@ -136,10 +136,10 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
             case MULTIPLY_NUMBER: EACH(a[i] * k);
             case DIVIDE: EACH(a[i] / b[i]);
             case DIVIDE_NUMBER: EACH(k / a[i]);
-            case MAXIMUM: EACH(a[i] > b[i] ? a[i] : b[i]);
-            case MAXIMUM_NUMBER: EACH(a[i] > k ? a[i] : k);
-            case MINIMUM: EACH(a[i] < b[i] ? a[i] : b[i]);
-            case MINIMUM_NUMBER: EACH(a[i] < k ? a[i] : k);
+            case MAXIMUM: EACH(a[i] > b[i] || a[i] != a[i] ? a[i] : b[i]); /* what is no number stays so, as in NumPy */
+            case MAXIMUM_NUMBER: EACH(a[i] > k || a[i] != a[i] ? a[i] : k);
+            case MINIMUM: EACH(a[i] < b[i] || a[i] != a[i] ? a[i] : b[i]);
+            case MINIMUM_NUMBER: EACH(a[i] < k || a[i] != a[i] ? a[i] : k);
             case EQUAL: EACH(a[i] == b[i]);
             case EQUAL_NUMBER: EACH(a[i] == k);
             case SELECT: EACH(a[i] != 0 ? b[i] : c[i]);

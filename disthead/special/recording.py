@@ -77,6 +77,8 @@ class Recorder:
         """The result of an operation: a value, or a number if all operands are."""
         if not any(isinstance(operand, Value) for operand in operands):
             return _CONSTANT[operation](*operands)
+        if operation != "SELECT" and all(_is_comparison(operand) for operand in operands):
+            raise NotRecorded("arithmetic of truth values alone, which is logic in NumPy")
         return _SIMPLIFIED.get(operation, Recorder._plain)(self, operation, *operands)
 
     @property
@@ -159,6 +161,10 @@ _UFUNCS: dict[np.ufunc, str] = {
 _CONSTANT: dict[str, Callable[..., Any]] = {name: ufunc for ufunc, name in _UFUNCS.items()} | {"SELECT": np.where}
 
 
+def _is_comparison(operand: Any) -> bool:
+    return isinstance(operand, Value) and operand.operation.startswith("EQUAL")
+
+
 class Recorded(NDArrayOperatorsMixin):
     """An array of values and numbers, for formulas that are written for NumPy.
 
@@ -178,6 +184,8 @@ class Recorded(NDArrayOperatorsMixin):
         result = self._noted(_UFUNCS[ufunc], *inputs)
         if not out:
             return result
+        if not isinstance(out[0], Recorded):
+            raise NotRecorded("a result in an array of numbers")
         out[0].items[...] = result.items
         return out[0]
 
@@ -187,7 +195,7 @@ class Recorded(NDArrayOperatorsMixin):
         if function is np.stack:
             parts, *others = arguments
             return Recorded(self.recorder, np.stack([_items(part) for part in parts], *others, **options))
-        if function is np.empty_like:
+        if function is np.empty_like and not options:
             return Recorded(self.recorder, np.empty_like(self.items))
         raise NotRecorded(f"numpy.{function.__name__}")
 
@@ -239,7 +247,7 @@ class Recorded(NDArrayOperatorsMixin):
     def astype(self, dtype: Any) -> "Recorded":
         if np.dtype(dtype) != self.dtype:
             raise NotRecorded(f"a cast of {self.dtype} to {dtype}")
-        return self
+        return Recorded(self.recorder, self.items.copy())
 
     def sum(self, axis: int) -> "Recorded":
         return self._over(np.add, axis, np.zeros(1))

@@ -226,9 +226,32 @@ def test_what_cannot_be_recorded():
         lambda: x**3,
         lambda: x.cumsum(),
         lambda: x.sum(1),
+        lambda: (x == 1) + (x == 2),  # logic in NumPy
+        lambda: np.add(x, 1, out=np.empty(1)),
+        lambda: np.empty_like(x, shape=(2,)),
     ):
         with pytest.raises(NotRecorded):
             formula()
+
+
+@in_both_precisions
+def test_what_is_no_number_stays_so(dtype):
+    x, nan = np.array([np.nan, 1.0], dtype), np.array([1.0, np.nan], dtype)
+    for formula in (np.maximum, np.minimum):
+        assert np.isnan(ran(formula, dtype, x, nan)).all()
+        assert np.isnan(ran(lambda x, formula=formula: formula(x, 0.5), dtype, x))[0]
+    assert np.isnan(ran(np.sign, dtype, x))[0]
+
+
+@in_both_precisions
+def test_a_cast_copies(dtype):
+    def formula(x):
+        other = x.astype(dtype)
+        other -= 1
+        return x * other
+
+    x = numbers(dtype, 10)
+    np.testing.assert_allclose(ran(formula, dtype, x), x * (x - 1), rtol=1e-6)
 
 
 def test_rows_of_columns():
