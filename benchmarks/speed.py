@@ -3,10 +3,11 @@
     python -m benchmarks.speed [--rows 1024 1000000] [--families normal gamma] [--seconds 2] [--threads 1] [--compiled] [--out FILE]
 
 Each round runs, one after the other and on the same raw outputs and targets, the mean negative log-likelihood, forward and
-backward: of torch.distributions with its validation on, of Pyro, of the loss in torch.nn where there is one, of the head in
-GluonTS where that is installed and has one, with `--compiled` of disthead under `torch.compile`, and of disthead. A cell is the
-median over rounds of the ratio of the times: 3.0 means that disthead is three times as fast. `copies` is the time of disthead in
-copies of the raw outputs. Times are the process's own, since the clock of a shared machine also counts the work of others.
+backward, as often as takes a few milliseconds: of torch.distributions with its validation on, of Pyro, of the loss in torch.nn
+where there is one, of the head in GluonTS where that is installed and has one, with `--compiled` of disthead under
+`torch.compile`, and of disthead. A cell is the median over rounds of the ratio of the times: 3.0 means that disthead is three times
+as fast. `copies` is the time of disthead in copies of the raw outputs. Times are the process's own, since the clock of a
+shared machine also counts the work of others.
 Prints Markdown, and writes it to FILE.
 """
 
@@ -106,6 +107,9 @@ CASES: dict[str, tuple[str, dict, int, Callable, Callable]] = {
 }
 
 
+_TURN = 0.003  # seconds
+
+
 def _targets(kind, rows: int, generator: torch.Generator) -> Tensor:
     if callable(kind):
         y = kind(rows, generator=generator)
@@ -150,11 +154,12 @@ def _gluonts(name: str) -> Callable[[Tensor], td.Distribution] | None:
     return lambda raw: head.distribution(head.domain_map(*raw.split(1, -1)))
 
 
-def _time(loss: Callable[[], Tensor], raw: Tensor) -> float:
-    raw.grad = None
+def _time(loss: Callable[[], Tensor], raw: Tensor, calls: int) -> float:
     start = time.process_time()
-    loss().backward()
-    return time.process_time() - start
+    for _ in range(calls):
+        raw.grad = None
+        loss().backward()
+    return (time.process_time() - start) / calls
 
 
 def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dict[str, float]:
@@ -177,14 +182,16 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
             rounding = 1e-2 if title == "torch.nn" else 1e-4  # its Poisson loss has Stirling's approximation in it
             torch.testing.assert_close(ours(), loss(), rtol=rounding, atol=rounding)
     ratios: dict[str, list[float]] = {title: [] for title in [*losses, "copies"]}
+    calls = max(1, round(_TURN / _time(ours, raw, 1)))
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(ratios["copies"]) < 5:
-        own = _time(ours, raw)
+        own = _time(ours, raw, calls)
         for title, loss in losses.items():
-            ratios[title].append(_time(loss, raw) / own)
+            ratios[title].append(_time(loss, raw, calls) / own)
         start = time.process_time()
-        raw.detach().clone()
-        ratios["copies"].append(own / (time.process_time() - start))
+        for _ in range(calls):
+            raw.detach().clone()
+        ratios["copies"].append(own * calls / (time.process_time() - start))
     return {title: statistics.median(values) for title, values in ratios.items()}
 
 
