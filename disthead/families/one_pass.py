@@ -72,15 +72,16 @@ def _piece(source: "RawOutputs", found: Sequence[Program], given: Arrays, result
 @np.errstate(all="ignore")  # raw outputs that are not numbers have no likelihood either, and say so
 def _in_numpy(source: "RawOutputs", given: Arrays, results: Arrays) -> None:
     """The same for any numbers."""
-    raw, y, *unit = (part.astype(np.float64) for part in given)
-    family = source.family
-    target = (y - unit[0]) / unit[1] if unit else y
+    raw, y, *unit = given
+    family, target = source.family, y.astype(np.float64)
+    if unit:
+        target = (target - unit[0]) / unit[1].astype(np.float64)
     outside = _outside(family, target)
     if outside is not None:
         target = np.where(outside, _harmless(family), target)
-    values = parameters(source, np.ascontiguousarray(raw.T))
+    values = parameters(source, np.ascontiguousarray(raw.T, np.float64))
     log_prob, *by_parameter = family.score(target, *values)
-    results[0][:] = log_prob - np.log(unit[1]) if unit else log_prob
+    results[0][:] = log_prob - np.log(unit[1], dtype=np.float64) if unit else log_prob
     if len(results) > 1:
         slopes = [by_raw(value, slope) for value, slope in zip(values, by_parameter, strict=True)]
         np.concatenate([slope.reshape(-1, len(raw)) for slope in slopes], out=results[1].T, casting="same_kind")
