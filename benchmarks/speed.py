@@ -4,20 +4,24 @@
 
 Each round runs, one after the other and on the same raw outputs and targets, the mean negative log-likelihood, forward and
 backward, as often as takes a few milliseconds: of torch.distributions with its validation on, of Pyro, of the loss in torch.nn
-where there is one, of the head in GluonTS where that is installed and has one, with `--compiled` of disthead under
-`torch.compile`, and of disthead. A cell is the median over rounds of the ratio of the times: 3.0 means that disthead is three times
-as fast. `copies` is the time of disthead in copies of the raw outputs. Times are the process's own, since the clock of a
-shared machine also counts the work of others.
+where there is one, of the head in GluonTS where that is installed and has one, of disthead without its library in C (NumPy alone), of a
+loss whose function computes nothing (autograd alone), with `--compiled` of disthead under `torch.compile`, and of disthead. A cell is
+the median over rounds of the ratio of the times: 3.0 means that disthead is three times as fast. `copies` is the time of
+disthead in copies of the raw outputs. Times are the process's own, since the clock of a shared machine also counts the work of
+others.
 Prints Markdown, and writes it to FILE.
 """
 
 import argparse
+import contextlib
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pyro.distributions as pyro
 import torch
@@ -27,6 +31,7 @@ from torch.nn import functional
 from torch.nn.functional import softplus
 
 import disthead as dh
+from disthead.families import one_pass, pieces
 
 
 def _von_mises(d, raw: Tensor) -> td.Distribution:
@@ -154,6 +159,33 @@ def _gluonts(name: str) -> Callable[[Tensor], td.Distribution] | None:
     return lambda raw: head.distribution(head.domain_map(*raw.split(1, -1)))
 
 
+class _Nothing(torch.autograd.Function):
+    """What any loss with a gradient of its own costs: its values and derivatives are whatever the memory holds."""
+
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(raw, y)
+        ctx.derivatives = torch.empty_like(raw)
+        return raw.new_empty(len(raw))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
+        return ctx.derivatives * gradient.unsqueeze(-1), None
+
+
+@contextlib.contextmanager
+def _without_library() -> Iterator[None]:
+    with (
+        mock.patch.object(one_pass, "programs", return_value=()),
+        mock.patch.object(pieces, "AVAILABLE", False),
+    ):
+        yield
+
+
+_SETTINGS = {"NumPy alone": _without_library}
+_NOT_COMPARED = ("GluonTS", "autograd alone")  # links of its own, and no numbers
+
+
 def _time(loss: Callable[[], Tensor], raw: Tensor, calls: int) -> float:
     start = time.process_time()
     for _ in range(calls):
@@ -174,11 +206,12 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
         losses["torch.nn"] = partial(LOSSES[name], raw, y)
     make = dh.get_family(family, **options).from_raw
     ours = partial(_nll, make, raw, y)
+    losses |= {"NumPy alone": ours, "autograd alone": lambda: (-_Nothing.apply(raw, y)).mean()}
     if compiled:
         torch.compiler.reset()
         losses["compiled"] = partial(torch.compile(partial(_nll, make), fullgraph=True), raw, y)
     for title, loss in losses.items():
-        if title != "GluonTS":  # whose links are its own
+        if title not in _NOT_COMPARED:
             rounding = 1e-2 if title == "torch.nn" else 1e-4  # its Poisson loss has Stirling's approximation in it
             torch.testing.assert_close(ours(), loss(), rtol=rounding, atol=rounding)
     ratios: dict[str, list[float]] = {title: [] for title in [*losses, "copies"]}
@@ -187,7 +220,8 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
     while time.perf_counter() < end or len(ratios["copies"]) < 5:
         own = _time(ours, raw, calls)
         for title, loss in losses.items():
-            ratios[title].append(_time(loss, raw, calls) / own)
+            with _SETTINGS.get(title, contextlib.nullcontext)():
+                ratios[title].append(_time(loss, raw, calls) / own)
         start = time.process_time()
         for _ in range(calls):
             raw.detach().clone()
@@ -210,7 +244,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     td.Distribution.set_default_validate_args(True)
-    peers = ["torch.distributions", "Pyro", "torch.nn", "GluonTS"] + ["compiled"] * arguments.compiled
+    peers = ["torch.distributions", "Pyro", "torch.nn", "GluonTS", "NumPy alone", "autograd alone"]
+    peers += ["compiled"] * arguments.compiled
     lines = ["| family | rows | " + " | ".join(f"times as fast as {peer}" for peer in peers) + " | copies |"]
     lines.append("|---" * (len(peers) + 3) + "|")
     print(*lines, sep="\n")
