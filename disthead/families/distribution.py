@@ -178,11 +178,14 @@ class Distribution(TorchDistribution):
 
     def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
         """Keep the parameters under their names, broadcast against each other over the batch."""
-        dims = {name: self.parameter_dims.get(name, 0) for name in parameters}
-        batch_shape = torch.broadcast_shapes(*(p.shape[: p.ndim - dims[name]] for name, p in parameters.items()))
+        batches = {name: p.ndim - self.parameter_dims.get(name, 0) for name, p in parameters.items()}
+        shapes = [p.shape[: batches[name]] for name, p in parameters.items()]
+        batch_shape = shapes[0] if shapes.count(shapes[0]) == len(shapes) else torch.broadcast_shapes(*shapes)
         self._names = tuple(parameters)
         for name, parameter in parameters.items():
-            setattr(self, name, parameter.expand(batch_shape + parameter.shape[parameter.ndim - dims[name] :]))
+            if parameter.shape[: batches[name]] != batch_shape:
+                parameter = parameter.expand(batch_shape + parameter.shape[batches[name] :])
+            setattr(self, name, parameter)
         super().__init__(batch_shape, Size(event_shape), validate_args=False)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:

@@ -1,7 +1,9 @@
 """The Plackett-Luce distribution of rankings: items are chosen one after the other, each by its share of what is left."""
 
+import functools
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
@@ -11,6 +13,8 @@ from disthead.families.family import Family
 from disthead.families.pieces import operations_are_followed
 from disthead.families.vector import draw
 from disthead.links import LINKS
+from disthead.special.program import AVAILABLE, Program
+from disthead.special.recording import Recorder
 
 __all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "ranking"]
 
@@ -19,6 +23,7 @@ ORDERS = 1024  # sampled orders beyond
 _FAINT = 200.0  # exp(-200) beside the least item is nothing, and still a number
 _FAR, _NEAR = 300.0, 15.0  # scores below have exponentials that double, and single, precision adds up without loss
 _MANY = 1 << 15  # scores up to which calls cost more than numbers do: double precision
+_FEW = 32  # items up to which a recorded program is quicker
 _PIECE = 1 << 16  # scores worked on at once: with what is made of them they stay in a core's cache
 
 
@@ -88,8 +93,9 @@ class PlackettLuce(Distribution):
     def log_prob(self, y: Tensor) -> Tensor:
         """log P(y), in O(K) for each row: sums over the items that are left are built up from the last place to the first."""
         logits, y = self.logits, y.long()
-        shape = torch.broadcast_shapes(logits.shape[:-1], y.shape[:-1])
-        logits, y = logits.expand(*shape, -1), y.expand(*shape, -1)
+        if logits.shape[:-1] != y.shape[:-1]:
+            shape = torch.broadcast_shapes(logits.shape[:-1], y.shape[:-1])
+            logits, y = logits.expand(*shape, -1), y.expand(*shape, -1)
         return _LogProb.apply(logits, y) if _is_quick(logits, y) else _log_prob(logits, y)
 
     @property
@@ -258,9 +264,17 @@ class _LogProb(torch.autograd.Function):
         slopes = torch.empty_like(scores) if ctx.needs_input_grad[0] else scores.new_empty(0)
         single = scores.numel() > _MANY and scores.dtype == torch.float32 and _lie_within(scores, _NEAR)
         size = max(_PIECE // scores.shape[-1], 1)
+        program = _recorded(scores.shape[-1], bool(len(slopes)))
         for start in range(0, len(scores), size):
             rows = slice(start, start + size)
-            chosen = scores[rows].gather(-1, orders[rows]).to(torch.float32 if single else torch.float64)
+            chosen = scores[rows].gather(-1, orders[rows])
+            if program is not None:
+                slope = torch.empty_like(chosen)
+                program.run(*(part.numpy() for part in (chosen, value[rows], slope)))
+                if len(slopes):
+                    slopes[rows].scatter_(-1, orders[rows], slope)
+                continue
+            chosen = chosen.to(torch.float32 if single else torch.float64)
             worth = chosen.exp()
             left = worth.flip(-1).cumsum(-1).flip(-1)
             value[rows] = chosen.sub_(left.log()).sum(-1)
@@ -276,6 +290,21 @@ class _LogProb(torch.autograd.Function):
         if torch.is_grad_enabled():  # to be differentiated again
             return torch.autograd.grad(_log_prob(logits, y), logits, gradient, create_graph=True)[0], None
         return slopes * gradient.unsqueeze(-1), None
+
+
+@functools.cache
+def _recorded(items: int, wanted: bool) -> Program | None:
+    """The same for a few items, from their scores (n, K), best first, to log_prob (n,) and its derivatives in that order (n, K)."""
+    if items > _FEW or not AVAILABLE:
+        return None
+    recorder = Recorder(np.float64)
+    chosen = recorder.array(0, items)
+    worth = np.exp(chosen)
+    left = worth[::-1].cumsum(0)[::-1]
+    results = (chosen - np.log(left)).sum(0).stored(1)
+    if wanted:
+        results += (1 - (1 / left).cumsum(0) * worth).stored(2)
+    return Program.of(recorder, results)
 
 
 @register_kl(PlackettLuce, PlackettLuce)

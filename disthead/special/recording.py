@@ -5,6 +5,7 @@ A formula that is written for NumPy meets `Recorded` arrays in place of numbers,
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -254,6 +255,12 @@ class Recorded(NDArrayOperatorsMixin):
 
     def max(self, axis: int) -> "Recorded":
         return self._over(np.maximum, axis, np.full(1, -math.inf))
+
+    def cumsum(self, axis: int) -> "Recorded":
+        if axis != 0:
+            raise NotRecorded(f"a sum over dimension {axis}")
+        sums = list(itertools.accumulate(self[row] for row in range(len(self))))
+        return Recorded(self.recorder, np.stack([one.items for one in sums]))
 
     def _over(self, ufunc: np.ufunc, axis: int, empty: np.ndarray) -> "Recorded":
         if axis != 0:

@@ -224,7 +224,7 @@ def test_what_cannot_be_recorded():
         lambda: x.astype(np.float64),
         lambda: np.concatenate([x, x]),
         lambda: x**3,
-        lambda: x.cumsum(),
+        lambda: x.cumprod(0),
         lambda: x.sum(1),
         lambda: (x == 1) + (x == 2),  # logic in NumPy
         lambda: np.add(x, 1, out=np.empty(1)),
@@ -262,9 +262,9 @@ def test_rows_of_columns():
         y[0] += y[1] * y[2]
         y[1:] *= 2.0
         y[[0, 2]] = y[[2, 0]] + np.empty_like(y)[:0].sum(0)
-        return np.stack([y.sum(0), y.max(0), *y.T.T.reshape(3, -1)], 0)
+        return np.stack([y.sum(0), y.max(0), *y.T.T.reshape(3, -1), *y[::-1].cumsum(0)], 0)
 
-    x, result = numbers(np.float64, 300).reshape(100, 3), np.empty((100, 5))
+    x, result = numbers(np.float64, 300).reshape(100, 3), np.empty((100, 8))
     assert program_of(formula, np.float64, 3).run(x, result)
     columns = x.T.copy()
     np.testing.assert_allclose(result.T, formula(columns), rtol=1e-12, atol=1e-12)
