@@ -119,7 +119,7 @@ def _check_shape(dist: Distribution, y: Tensor) -> None:
 
 
 def _check_classes(y: Tensor, counted: Tensor, classes: int) -> None:
-    if y.device.type != "cpu" or operations_are_followed():
+    if not y.is_cpu or operations_are_followed():
         return
     wrong = counted & ~((y >= 0) & (y < classes) & (y == y.floor()))
     if wrong.any():

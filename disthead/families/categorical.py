@@ -98,8 +98,10 @@ class Categorical(Distribution):
     @from_score
     def _hard_log_prob(self, y: Tensor) -> Tensor:
         found = cross_entropy.log_prob(self.logits, y)
-        if found is not None:
-            return found
+        return self._plain_log_prob(y) if found is None else found
+
+    def _plain_log_prob(self, y: Tensor) -> Tensor:
+        """log_prob of class indices by plain operations, which also answers for those that are none."""
         logits = self._shifted()
         normalizer = logits.logsumexp(-1)
         inside = (y >= 0) & (y < self.num_classes) & (y == y.floor())
@@ -254,7 +256,7 @@ class ManyClasses(RawOutputs):
 
     @property
     def is_quick(self) -> bool:
-        return not operations_are_followed() and super().is_quick
+        return not operations_are_followed() and self._is_scored_in_single
 
     @property
     def has_scores(self) -> bool:
@@ -262,7 +264,7 @@ class ManyClasses(RawOutputs):
 
     def log_prob(self, y: Tensor) -> Tensor:
         found = cross_entropy.log_prob(self.raw.float(), y)
-        return self.make().log_prob(y) if found is None else found
+        return self.make()._plain_log_prob(y) if found is None else found
 
 
 class CategoricalFamily(Family):
@@ -301,15 +303,11 @@ class CategoricalFamily(Family):
         self.num_classes = num_classes
         self.shapes = {"logits": (num_classes,)}
         self.support = constraints.integer_interval(0, num_classes - 1)
+        if num_classes >= cross_entropy.FEW:
+            self.outputs = ManyClasses
 
     def make(self, **parameters: Tensor) -> Categorical:
         return Categorical(**parameters)
-
-    def linked(self, raw: Tensor, links: Mapping[str, Link]) -> Distribution:
-        if self.num_classes < cross_entropy.FEW:
-            return super().linked(raw, links)
-        self._check_width(raw, links)
-        return ManyClasses(self, links, raw).distribution()
 
     def projected(self, features: Tensor, weight: Tensor, bias: Tensor, links: Mapping[str, Link]) -> Distribution:
         """The distribution of raw outputs features @ weight.T + bias; very many are made only where they are asked for."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 from torch.nn import functional
 
-from disthead.families.pieces import are_classes, as_array, operations_are_followed, weighted
+from disthead.families.pieces import all_inside, as_array, operations_are_followed, weighted
 
 __all__ = ["FEW", "log_prob"]
 
@@ -18,8 +19,6 @@ FEW = 16
 _SHORT = 80  # rows for which torch's own passes are quicker, each along all rows
 _FEW_NUMBERS = 1 << 18  # and so they are for a few rows
 _NUMBERS = 1 << 20  # of a piece, over which a softmax takes one pass of its own
-
-
 _NO_INDEX = 2**62 + 1  # `cross_entropy` leaves out rows of one index, which is none of theirs by default
 
 
@@ -39,17 +38,19 @@ def log_prob(logits: Tensor, y: Tensor) -> Tensor | None:
         or y.requires_grad
     ):
         return None
+    if logits.ndim > 2:
+        found = log_prob(logits.flatten(0, -2), y.flatten())
+        return None if found is None else found.reshape(y.shape)
     is_short = logits.shape[-1] < _SHORT or logits.numel() < _FEW_NUMBERS
-    if (y.is_floating_point() or not is_short) and not are_classes(as_array(y), logits.shape[-1]):
-        return None
+    if y.is_floating_point() or not is_short:
+        indices = constraints.integer_interval(0, logits.shape[-1] - 1)
+        if not all_inside(indices, as_array(y)):
+            return None
     index = (y.clone() if y.is_inference() else y).long()
     if not is_short:
         return _LogProb.apply(logits, index)
     with contextlib.suppress(IndexError):  # of an index that is not that of a class
-        if logits.ndim == 2:
-            return -functional.cross_entropy(logits, index, reduction="none", ignore_index=_NO_INDEX)
-        rows, indices = logits.flatten(0, -2), index.flatten()
-        return -functional.cross_entropy(rows, indices, reduction="none", ignore_index=_NO_INDEX).reshape(y.shape)
+        return -functional.cross_entropy(logits, index, reduction="none", ignore_index=_NO_INDEX)
     return None
 
 

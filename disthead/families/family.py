@@ -41,6 +41,7 @@ class Family(ABC):
         known: quantities that a caller may give per row, by name, such as `total_count` or `exposure`.
         scored: the targets that have a log-likelihood, where soft labels have one beside the support.
         quick: the class of the distributions, where log_prob and its derivatives come in one pass from raw outputs.
+        outputs: the class that keeps the raw outputs, and scores them its own way.
     """
 
     name: ClassVar[str]
@@ -59,6 +60,7 @@ class Family(ABC):
     known: tuple[str, ...] = ()
     scored: constraints.Constraint | None = None
     quick: type[Distribution] | None = None
+    outputs: type[RawOutputs] = RawOutputs
 
     def score(self, y: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
         """The log-likelihood and its derivatives by each parameter, by the logarithm of the positive ones; where `quick`.
@@ -120,7 +122,7 @@ class Family(ABC):
         """The distribution from raw outputs (..., P), through these links."""
         if self.shapes or raw.shape[-1] != len(links):
             self._check_width(raw, links)
-        return RawOutputs(self, links, raw).distribution()
+        return self.outputs(self, links, raw).distribution()
 
     def projected(self, features: Tensor, weight: Tensor, bias: Tensor, links: Mapping[str, Link]) -> Distribution:
         """The distribution of raw outputs features @ weight.T + bias (d -> P), through these links."""

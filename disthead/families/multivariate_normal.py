@@ -153,6 +153,7 @@ class MultivariateNormalFamily(Family):
             self.shapes |= {"scale_tril": (size, size)}
         else:
             self.quick = LowRankMultivariateNormal
+            self.outputs = LowRankOutputs
             self.parameters |= {"cov_factor": LINKS["identity"], "cov_diag": LINKS["softplus"]}
             self.shapes |= {"cov_factor": (size, rank), "cov_diag": (size,)}
 
@@ -163,12 +164,6 @@ class MultivariateNormalFamily(Family):
     @classmethod
     def with_event_shape(cls, event_shape, **options):
         return cls(event_shape, **options)
-
-    def linked(self, raw, links):
-        if self.rank is None:
-            return super().linked(raw, links)
-        self._check_width(raw, links)
-        return LowRankOutputs(self, links, raw).distribution()
 
     def make(self, **parameters: Tensor) -> Distribution:
         return MultivariateNormal(**parameters) if self.rank is None else LowRankMultivariateNormal(**parameters)

@@ -16,7 +16,7 @@ from torch.distributions import constraints
 from disthead.special.program import AVAILABLE, Program
 from disthead.special.recording import Recorder
 
-__all__ = ["NUMBERS", "all_inside", "are_classes", "as_array", "operations_are_followed", "weighted"]
+__all__ = ["NUMBERS", "all_inside", "as_array", "operations_are_followed", "weighted"]
 
 NUMBERS = 1 << 17
 _HALF = (torch.bfloat16, torch.float16)
@@ -83,11 +83,3 @@ def all_inside(constraint: constraints.Constraint, y: np.ndarray) -> bool:
         return False
     least, largest = _ends(y)
     return bool(constraint.check(least) and constraint.check(largest))
-
-
-def are_classes(y: np.ndarray, count: int) -> bool:
-    """Whether all of them are indices of so many classes."""
-    if y.dtype.kind == "f" and not (y == np.floor(y)).all():
-        return False
-    least, largest = _ends(y)
-    return least >= 0 and largest < count

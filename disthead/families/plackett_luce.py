@@ -262,9 +262,10 @@ class _LogProb(torch.autograd.Function):
         scores, orders = logits.reshape(-1, logits.shape[-1]), y.reshape(-1, y.shape[-1])
         value = scores.new_empty(len(scores))
         slopes = torch.empty_like(scores) if ctx.needs_input_grad[0] else scores.new_empty(0)
-        single = scores.numel() > _MANY and scores.dtype == torch.float32 and _lie_within(scores, _NEAR)
-        size = max(_PIECE // scores.shape[-1], 1)
         program = _recorded(scores.shape[-1], bool(len(slopes)))
+        may_be_single = program is None and scores.numel() > _MANY and scores.dtype == torch.float32
+        single = may_be_single and _lie_within(scores, _NEAR)
+        size = max(_PIECE // scores.shape[-1], 1)
         for start in range(0, len(scores), size):
             rows = slice(start, start + size)
             chosen = scores[rows].gather(-1, orders[rows])

@@ -38,7 +38,7 @@ class RawOutputs:
     links: Mapping[str, Link]
     raw: Tensor
     unit: tuple[Tensor, Tensor] | None = None
-    _known: bool | None = field(default=None, init=False, repr=False)
+    _scored_in_single: bool | None = field(default=None, init=False, repr=False)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "RawOutputs":
         unit = self.unit
@@ -96,9 +96,9 @@ class RawOutputs:
 
     @property
     def _is_scored_in_single(self) -> bool:
-        if self._known is None:
-            self._known = self.raw.dtype in _SINGLE and self.has_scores
-        return self._known
+        if self._scored_in_single is None:  # asked for twice by every loss
+            self._scored_in_single = self.raw.dtype in _SINGLE and self.has_scores
+        return self._scored_in_single
 
     @property
     def has_scores(self) -> bool:

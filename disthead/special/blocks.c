@@ -54,6 +54,7 @@ typedef struct {
     char type, readonly;
 } Memory;
 
+/* double comes first: `turned` of either precision reads the bits of doubles. */
 #define REAL double
 #define UINT uint64_t
 #define MANTISSA 52

@@ -6,7 +6,6 @@ A formula that is written for NumPy meets `Recorded` arrays in place of numbers,
 
 import functools
 import itertools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -251,22 +250,19 @@ class Recorded(NDArrayOperatorsMixin):
         return Recorded(self.recorder, self.items.copy())
 
     def sum(self, axis: int) -> "Recorded":
-        return self._over(np.add, axis, np.zeros(1))
+        rows = self._rows(axis)
+        return functools.reduce(np.add, rows) if rows else Recorded(self.recorder, np.zeros(self.shape[1:], object))
 
     def max(self, axis: int) -> "Recorded":
-        return self._over(np.maximum, axis, np.full(1, -math.inf))
+        return functools.reduce(np.maximum, self._rows(axis))
 
     def cumsum(self, axis: int) -> "Recorded":
-        if axis != 0:
-            raise NotRecorded(f"a sum over dimension {axis}")
-        sums = list(itertools.accumulate(self[row] for row in range(len(self))))
-        return Recorded(self.recorder, np.stack([one.items for one in sums]))
+        return Recorded(self.recorder, np.stack([one.items for one in itertools.accumulate(self._rows(axis))]))
 
-    def _over(self, ufunc: np.ufunc, axis: int, empty: np.ndarray) -> "Recorded":
+    def _rows(self, axis: int) -> list[Any]:
         if axis != 0:
             raise NotRecorded(f"a sum over dimension {axis}")
-        start = Recorded(self.recorder, empty.astype(object))
-        return functools.reduce(ufunc, [self[row] for row in range(len(self))]) if len(self) else start
+        return [self[row] for row in range(len(self))]
 
     def _noted(self, operation: str, *inputs: Any) -> "Recorded":
         function = np.frompyfunc(functools.partial(self.recorder.note, operation), len(inputs), 1)
