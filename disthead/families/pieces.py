@@ -5,7 +5,6 @@ device they would have to wait.
 """
 
 import contextlib
-import functools
 
 import numpy as np
 import torch
@@ -13,15 +12,12 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.distributions import constraints
 
-from disthead.special.program import AVAILABLE, Program
-from disthead.special.recording import Recorder
+from disthead.special.program import multiply_rows
 
 __all__ = ["NUMBERS", "all_inside", "as_array", "operations_are_followed", "weighted"]
 
 NUMBERS = 1 << 17
 _HALF = (torch.bfloat16, torch.float16)
-_PRECISIONS = (torch.float32, torch.float64)
-_NARROW = 64  # of wider rows torch multiplies as quickly, one after the other
 
 
 def as_array(values: Tensor) -> np.ndarray:
@@ -49,25 +45,16 @@ def weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
     if not operations_are_followed():
         with contextlib.suppress(
             RuntimeError
-        ):  # a batch of gradients has no memory to look at, and does not fit into theirs
+        ):  # of a batch of gradients, which has no memory and does not fit into theirs
             return _weighted_in_place(derivatives, gradient)
     return derivatives * gradient.unsqueeze(-1)
 
 
 def _weighted_in_place(derivatives: Tensor, gradient: Tensor) -> Tensor:
-    if derivatives.ndim == 2 and derivatives.is_cpu and derivatives.dtype in _PRECISIONS and AVAILABLE:
-        width, in_double = derivatives.shape[-1], derivatives.dtype == torch.float64
-        if width <= _NARROW and _product(width, in_double).run(as_array(gradient), as_array(derivatives)):
-            return derivatives
+    is_host_memory = derivatives.ndim == 2 and derivatives.is_cpu and derivatives.dtype not in _HALF
+    if is_host_memory and multiply_rows(as_array(derivatives), as_array(gradient)):
+        return derivatives
     return derivatives.mul_(gradient.unsqueeze(-1))
-
-
-@functools.cache
-def _product(width: int, in_double: bool) -> Program:
-    """Each column of its second array times the first."""
-    recorder = Recorder(np.float64 if in_double else np.float32)
-    factor, columns = recorder.array(0), recorder.array(1, width)
-    return Program.of(recorder, (columns * factor).stored(1))
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

@@ -33,8 +33,16 @@ block after block of a few hundred rows, whose intermediate results stay in the 
 #define VECTORISED
 #endif
 
+#if defined(__GNUC__)
+#define FETCH(address) __builtin_prefetch(address)
+#else
+#define FETCH(address) (void)(address)
+#endif
+#define LINE 64 /* bytes of a cache line */
+
 #define OPERATIONS(X) \
-    X(LOAD) X(STORE) X(CHECK) X(CHECK_WHOLE) X(FILL) X(NEGATIVE) X(ABSOLUTE) X(SIGN) X(SQRT) X(EXP) X(LOG) X(LOG1P) X(SIN) X(COS) \
+    X(LOAD) X(STORE) X(STORE_TWO) X(STORE_THREE) X(CHECK) X(CHECK_WHOLE) X(FILL) \
+    X(NEGATIVE) X(ABSOLUTE) X(SIGN) X(SQRT) X(EXP) X(LOG) X(LOG1P) X(SIN) X(COS) \
     X(ADD) X(ADD_NUMBER) X(SUBTRACT) X(SUBTRACT_FROM_NUMBER) X(MULTIPLY) X(MULTIPLY_NUMBER) X(DIVIDE) X(DIVIDE_NUMBER) \
     X(MAXIMUM) X(MAXIMUM_NUMBER) X(MINIMUM) X(MINIMUM_NUMBER) X(EQUAL) X(EQUAL_NUMBER) X(SELECT) \
     X(MULTIPLY_ADD) X(MULTIPLY_ADD_NUMBER) X(MULTIPLY_NUMBER_ADD) X(MULTIPLY_NUMBER_ADD_NUMBER) X(SUBTRACT_PRODUCT)
@@ -42,17 +50,28 @@ block after block of a few hundred rows, whose intermediate results stay in the 
 #define NAME_OF(name) name,
 enum { OPERATIONS(NAME_OF) };
 
-/* out, a, b and c are places of a block each; those of memory name the array and its column. */
+/* out, a, b and c are places of a block each. Those of memory name the array and its column: LOAD in a and b, STORE, whose places are
+out, a and b, in c and d. */
 typedef struct {
-    int32_t operation, out, a, b, c, unused;
+    int32_t operation, out, a, b, c, d;
     double k, l;
 } Step;
 
 typedef struct {
     char *start;
-    Py_ssize_t by_row, by_column, columns;
+    Py_ssize_t by_row, by_column, columns, lines; /* lines of the cache that a step asks for */
     char type, readonly;
 } Memory;
+
+/* Ask for a part of the memory of the rows from `start` on, which come next: while all steps work it arrives, and nobody waits. */
+INLINE void fetch(const Memory *memory, int arrays, Py_ssize_t start, Py_ssize_t part) {
+    for (const Memory *one = memory; one < memory + arrays; one++) {
+        const char *from = one->start + start * one->by_row + part * one->lines * LINE;
+        const Py_ssize_t columns = one->by_column > one->by_row ? one->columns : 1; /* others lie in the same lines */
+        for (Py_ssize_t column = 0; column < columns; column++, from += one->by_column)
+            for (Py_ssize_t line = 0; line < one->lines; line++) FETCH(from + line * LINE);
+    }
+}
 
 /* double comes first: `turned` of either precision reads the bits of doubles. */
 #define REAL double
@@ -70,12 +89,16 @@ typedef struct {
 #define EXP_LEAST -708.0
 #define EXP_MOST 709.0
 #define SQUARE_ROOT sqrt
-#define SERIES_OF_EXP(r) \
-    (1 + r * (1 + r * (0.5 + r * (1.0 / 6 + r * (1.0 / 24 + r * (1.0 / 120 + r * (1.0 / 720 + r * (1.0 / 5040 + r * (1.0 / 40320 \
-    + r * (1.0 / 362880 + r * (1.0 / 3628800 + r * (1.0 / 39916800 + r * (1.0 / 479001600 + r * (1.0 / 6227020800))))))))))))))
-#define SERIES_OF_LOG(t) \
-    (2.0 / 3 + t * (2.0 / 5 + t * (2.0 / 7 + t * (2.0 / 9 + t * (2.0 / 11 + t * (2.0 / 13 + t * (2.0 / 15 + t * (2.0 / 17 \
-    + t * (2.0 / 19 + t * (2.0 / 21 + t * (2.0 / 23)))))))))))
+/* exp(r) to 2e-17 of it. */
+#define EXP_OF(r) \
+    (1 + r * (1 + r * (0.5000000000000001 + r * (0.16666666666666669 + r * (0.041666666666624164 + r * (0.008333333333330065 \
+    + r * (0.0013888888917196719 + r * (0.00019841269863040545 + r * (2.4801521322368692e-5 + r * (2.7557268480310024e-6 \
+    + r * (2.7620075879983367e-7 + r * 2.5100375832561234e-8)))))))))))
+/* log(1 + f) - f + h by 2 artanh(s) for s = f / (2 + f), to 5e-18 of it. */
+#define LOG_OF(f, h) \
+    REAL s = f / (2 + f), t = s * s; \
+    REAL rest = s * (h + t * (0.666666666666667 + t * (0.39999999999899505 + t * (0.28571428625975487 + t * (0.2222221113479508 \
+        + t * (0.18182889125261723 + t * (0.15331721600556042 + t * 0.14616449685043406)))))));
 #include "blocks.h"
 
 #define REAL float
@@ -93,13 +116,16 @@ typedef struct {
 #define EXP_LEAST -87.0f
 #define EXP_MOST 88.0f
 #define SQUARE_ROOT sqrtf
-#define SERIES_OF_EXP(r) \
-    (1 + r * (1 + r * (0.5f + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040))))))))
-#define SERIES_OF_LOG(t) (2.0f / 3 + t * (2.0f / 5 + t * (2.0f / 7 + t * (2.0f / 9 + t * (2.0f / 11)))))
+/* To 3e-9. */
+#define EXP_OF(r) \
+    (1 + r * (1 + r * (0.49999994f + r * (0.16666521f + r * (0.04166839f + r * (0.00836871f + r * 0.001381461f))))))
+/* To 6e-9, without a division. */
+#define LOG_OF(f, h) \
+    REAL rest = f * (f * f) * (0.3333333f + f * (-0.25000823f + f * (0.20001227f + f * (-0.16623357f + f * (0.14201762f \
+        + f * (-0.13160194f + f * (0.1276155f + f * -0.0763443f)))))));
 #include "blocks.h"
 
 #define MOST_ARRAYS 8
-#define LINE 64 /* bytes of a cache line */
 
 /* Whether the memory of an array (), (rows,) or (rows, columns) is one that steps can go along. */
 static int described(const Py_buffer *view, Memory *memory) {
@@ -123,18 +149,20 @@ static int within(const Py_buffer *steps, const Py_buffer *views, const Memory *
     const Step *step = steps->buf, *end = step + steps->len / (Py_ssize_t)sizeof(Step);
     for (; step < end; step++) {
         if (step->operation == LOAD && (step->a >= arrays || step->b >= memory[step->a].columns)) return 0;
-        if (step->operation == STORE
-            && (step->b >= arrays || step->c >= memory[step->b].columns || memory[step->b].readonly)) return 0;
+        const int stored = step->operation - STORE;
+        if (stored >= 0 && stored < 3
+            && (step->c >= arrays || step->d + stored >= memory[step->c].columns || memory[step->c].readonly)) return 0;
     }
     return 1;
 }
 
-static int worked(int in_double, const Py_buffer *steps, const Memory *memory, Py_ssize_t rows, Py_ssize_t places, Py_ssize_t block) {
+static int worked(int in_double, const Py_buffer *steps, Memory *memory, int arrays, Py_ssize_t rows, Py_ssize_t places, Py_ssize_t block) {
     char *held = malloc((size_t)(places * block) * (in_double ? sizeof(double) : sizeof(float)) + LINE);
     if (held == NULL) return 0;
     char *space = held + LINE - (uintptr_t)held % LINE;
     const Py_ssize_t count = steps->len / (Py_ssize_t)sizeof(Step);
-    const int fine = (in_double ? run_double : run_float)(steps->buf, count, memory, rows, space, block);
+    for (int array = 0; array < arrays; array++) memory[array].lines = (block * memory[array].by_row / LINE + count) / count;
+    const int fine = (in_double ? run_double : run_float)(steps->buf, count, memory, arrays, rows, space, block);
     free(held);
     return fine;
 }
@@ -162,18 +190,45 @@ static PyObject *run(PyObject *module, PyObject *const *arguments, Py_ssize_t co
         const Py_ssize_t rows = views[0].shape[0];
         if (rows > 4096) {
             Py_BEGIN_ALLOW_THREADS
-            fine = worked(in_double, &steps, memory, rows, places, block);
+            fine = worked(in_double, &steps, memory, taken, rows, places, block);
             Py_END_ALLOW_THREADS
-        } else fine = worked(in_double, &steps, memory, rows, places, block);
+        } else fine = worked(in_double, &steps, memory, taken, rows, places, block);
     }
     while (taken > 0) PyBuffer_Release(&views[--taken]);
     PyBuffer_Release(&steps);
     return PyErr_Occurred() ? NULL : PyBool_FromLong(fine);
 }
 
+static PyObject *multiply_rows(PyObject *module, PyObject *const *arguments, Py_ssize_t count) {
+    (void)module;
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "multiply_rows(array, factors) takes 2 arrays");
+        return NULL;
+    }
+    Py_buffer array, factors;
+    Memory rows, factor;
+    if (PyObject_GetBuffer(arguments[0], &array, PyBUF_STRIDES | PyBUF_FORMAT) < 0) return NULL;
+    if (PyObject_GetBuffer(arguments[1], &factors, PyBUF_STRIDES | PyBUF_FORMAT) < 0) {
+        PyBuffer_Release(&array);
+        return NULL;
+    }
+    const int fine = described(&array, &rows) && described(&factors, &factor) && rows.type == factor.type && rows.type != 'q'
+        && array.ndim == 2 && !rows.readonly && factors.ndim == 1 && factors.shape[0] == array.shape[0];
+    if (fine) {
+        Py_BEGIN_ALLOW_THREADS
+        (rows.type == 'd' ? multiply_rows_double : multiply_rows_float)(&rows, &factor, array.shape[0]);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&factors);
+    PyBuffer_Release(&array);
+    return PyBool_FromLong(fine);
+}
+
 static PyMethodDef methods[] = {
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL,
      "run(in_double, steps, places, block, *arrays): work on all rows; False where a check failed or an array is of another type."},
+    {"multiply_rows", (PyCFunction)(void (*)(void))multiply_rows, METH_FASTCALL,
+     "multiply_rows(array, factors): each row of (rows, columns) times its factor, in place; False for arrays of other shapes or types."},
     {NULL, NULL, 0, NULL},
 };
 

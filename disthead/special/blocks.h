@@ -11,39 +11,40 @@ compilers turn into vector instructions: without branches and without calls. */
 INLINE UINT NAME(bits)(REAL x) { UINT n; memcpy(&n, &x, sizeof n); return n; }
 INLINE REAL NAME(real)(UINT n) { REAL x; memcpy(&x, &n, sizeof x); return x; }
 
-/* x = k log 2 + r with |r| <= log(2) / 2, and exp(r) by its power series. */
+/* x = k log 2 + r with |r| <= log(2) / 2, and exp(r) by a polynomial, whose exponent k is added to. */
 INLINE REAL NAME(exp_)(REAL x) {
-    REAL bounded = x < EXP_LEAST ? EXP_LEAST : (x > EXP_MOST ? EXP_MOST : x);
+    REAL bounded = x < EXP_LEAST ? EXP_LEAST : x;
+    bounded = bounded > EXP_MOST ? EXP_MOST : bounded;
     REAL rounded = bounded * (REAL)1.4426950408889634 + ROUND;
-    UINT k = NAME(bits)(rounded) - NAME(bits)(ROUND);
+    UINT k = NAME(bits)(rounded) << MANTISSA;
     rounded -= ROUND;
     REAL r = bounded - rounded * LOG_TWO_HIGH - rounded * LOG_TWO_LOW;
-    REAL sum = SERIES_OF_EXP(r);
-    REAL y = sum * NAME(real)((k + BIAS) << MANTISSA);
+    REAL y = NAME(real)(NAME(bits)(EXP_OF(r)) + k);
     y = x < EXP_LEAST ? 0 : y;
-    return x > EXP_MOST ? (REAL)INFINITY : (x != x ? x : y);
+    return x > EXP_MOST ? (REAL)INFINITY : y;
 }
 
-/* x = 2^k m with m between sqrt(1/2) and sqrt(2), and log(m) = 2 artanh((m - 1) / (m + 1)) by its power series. */
-INLINE REAL NAME(log_)(REAL x) {
-    REAL large = x < LEAST_NORMAL ? x * SCALE_UP : x;
-    UINT n = NAME(bits)(large), shifted = n - HALF_ROOT + (BIAS << MANTISSA);
-    UINT power = shifted >> MANTISSA;
-    REAL m = NAME(real)(n - ((power - BIAS) << MANTISSA));
-    REAL k = NAME(real)(power + NAME(bits)(ROUND)) - ROUND - (REAL)BIAS - (x < LEAST_NORMAL ? SCALE_UP_POWER : 0);
-    REAL f = m - 1, s = f / (m + 1), t = s * s;
-    REAL half_square = (REAL)0.5 * f * f; /* log(m) = f - f^2 / 2 + s (f^2 / 2 + R), where nothing is lost */
-    REAL y = k * LOG_TWO_HIGH - ((half_square - (s * (half_square + t * SERIES_OF_LOG(t)) + k * LOG_TWO_LOW)) - f);
+/* The logarithm of x = 2^k m with m between sqrt(1/2) and sqrt(2), for normal numbers; `more` is taken from k, and 2^-k `lost` added to m. */
+INLINE REAL NAME(log_of)(REAL x, REAL more, int is_rounded, REAL lost) {
+    UINT shifted = NAME(bits)(x) - HALF_ROOT + (BIAS << MANTISSA), power = shifted >> MANTISSA;
+    REAL k = NAME(real)(power + NAME(bits)(ROUND)) - (ROUND + (REAL)BIAS) - more;
+    REAL f = NAME(real)((shifted & (((UINT)1 << MANTISSA) - 1)) + HALF_ROOT) - 1;
+    if (is_rounded) f += lost * NAME(real)((2 * BIAS + 1 - power) << MANTISSA) * (REAL)0.5;
+    REAL h = (REAL)0.5 * f * f;
+    LOG_OF(f, h)
+    REAL y = k * LOG_TWO_HIGH - ((h - (rest + k * LOG_TWO_LOW)) - f);
     y = x > LARGEST ? x : y;
     y = x == 0 ? -(REAL)INFINITY : y;
-    return x < 0 || x != x ? (REAL)NAN : y;
+    return x >= 0 ? y : (REAL)NAN;
 }
 
-/* log(u) for u = 1 + x as it is rounded, and what was lost by rounding. */
+INLINE REAL NAME(log_)(REAL x) {
+    return NAME(log_of)(x < LEAST_NORMAL ? x * SCALE_UP : x, x < LEAST_NORMAL ? SCALE_UP_POWER : 0, 0, 0);
+}
+
 INLINE REAL NAME(log1p_)(REAL x) {
-    REAL u = 1 + x;
-    REAL y = NAME(log_)(u) + (x - (u - 1)) / u;
-    return u > LARGEST ? u : y;
+    REAL sum = 1 + x;
+    return NAME(log_of)(sum, 0, 1, x - (sum - 1));
 }
 
 /* Quarter turns are taken away in three parts, in double precision: for |x| up to 1e6. */
@@ -66,9 +67,47 @@ INLINE REAL NAME(turned)(REAL x, int quarter) {
 #define LOADED_BY(count) EACH_ROW out[i] = (REAL)((const float *)from)[count * i]; break
 #define LOADED(type) EACH_ROW out[i] = (REAL)*(const type *)(from + i * by); break
 
+/* Columns that follow each other, which in rows of their own are written together. */
+INLINE void NAME(store)(
+    const Memory *target, Py_ssize_t start, Py_ssize_t rows, int column, int count, const REAL *a, const REAL *b, const REAL *c) {
+    char *to = target->start + start * target->by_row + column * target->by_column;
+    if (target->type == 'f' && target->by_row == count * (Py_ssize_t)sizeof(float) && (count == 1 || target->by_column == sizeof(float))) {
+        float *row = (float *)to;
+        if (count == 1) EACH_ROW row[i] = (float)a[i];
+        else if (count == 2) EACH_ROW { row[2 * i] = (float)a[i]; row[2 * i + 1] = (float)b[i]; }
+        else EACH_ROW { row[3 * i] = (float)a[i]; row[3 * i + 1] = (float)b[i]; row[3 * i + 2] = (float)c[i]; }
+        return;
+    }
+    const REAL *columns[] = {a, b, c};
+    for (int one = 0; one < count; one++) {
+        const REAL *values = columns[one];
+        char *place = to + one * target->by_column;
+        const Py_ssize_t by = target->by_row;
+        if (target->type == 'd') EACH_ROW *(double *)(place + i * by) = (double)values[i];
+        else if (by == sizeof(float)) EACH_ROW ((float *)place)[i] = (float)values[i];
+        else EACH_ROW *(float *)(place + i * by) = (float)values[i];
+    }
+}
+
+/* Whether a number is not between these: of numbers without a sign the greater has the greater bits, and what is no number the greatest. */
+INLINE int NAME(outside)(const REAL *a, Py_ssize_t rows, REAL least, REAL greatest) {
+    UINT most = 0;
+    if (least == -greatest) {
+        EACH_ROW { UINT n = NAME(bits)(a[i]) << 1; most = n > most ? n : most; }
+        return most > NAME(bits)(greatest) << 1;
+    }
+    if (least >= 0) {
+        const UINT from = NAME(bits)(least + 0);
+        EACH_ROW { UINT n = NAME(bits)(a[i] + 0) - from; most = n > most ? n : most; } /* -0 + 0 is 0 */
+        return most > NAME(bits)(greatest) - from;
+    }
+    EACH_ROW most |= !(a[i] >= least) | !(a[i] <= greatest);
+    return most != 0;
+}
+
 /* Work on the steps for all rows; 0 where a check failed. */
 VECTORISED
-static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, Py_ssize_t total, char *space, Py_ssize_t block) {
+static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, int arrays, Py_ssize_t total, char *space, Py_ssize_t block) {
     for (Py_ssize_t start = 0; start < total; start += block) {
         const Py_ssize_t rows = total - start < block ? total - start : block;
         for (const Step *step = steps; step < steps + count; step++) {
@@ -77,6 +116,7 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
             const REAL *b = (const REAL *)space + step->b * block;
             const REAL *c = (const REAL *)space + step->c * block;
             const REAL k = (REAL)step->k, l = (REAL)step->l;
+            if (start + rows < total) fetch(memory, arrays, start + rows, step - steps);
             switch (step->operation) {
             case LOAD: {
                 const Memory *source = memory + step->a;
@@ -96,22 +136,10 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
                 }
                 break;
             }
-            case STORE: {
-                const Memory *target = memory + step->b;
-                const Py_ssize_t by = target->by_row;
-                char *to = target->start + start * by + step->c * target->by_column;
-                if (target->type == 'f') {
-                    if (by == sizeof(float)) EACH_ROW ((float *)to)[i] = (float)a[i];
-                    else EACH_ROW *(float *)(to + i * by) = (float)a[i];
-                } else EACH_ROW *(double *)(to + i * by) = (double)a[i];
-                break;
-            }
-            case CHECK: {
-                int outside = 0;
-                EACH_ROW outside |= !(a[i] >= k) | !(a[i] <= l);
-                if (outside) return 0;
-                break;
-            }
+            case STORE: NAME(store)(memory + step->c, start, rows, step->d, 1, out, a, b); break;
+            case STORE_TWO: NAME(store)(memory + step->c, start, rows, step->d, 2, out, a, b); break;
+            case STORE_THREE: NAME(store)(memory + step->c, start, rows, step->d, 3, out, a, b); break;
+            case CHECK: if (NAME(outside)(a, rows, k, l)) return 0; break;
             case CHECK_WHOLE: {
                 int outside = 0;
                 EACH_ROW outside |= a[i] + ROUND - ROUND != a[i];
@@ -154,6 +182,35 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
     return 1;
 }
 
+/* Multiply each row of the first array by its number in the second. */
+VECTORISED
+static void NAME(multiply_rows)(const Memory *array, const Memory *factors, Py_ssize_t total) {
+    REAL factor[256];
+    const Py_ssize_t columns = array->columns, by_row = array->by_row, by_column = array->by_column;
+    for (Py_ssize_t start = 0; start < total; start += 256) {
+        const Py_ssize_t rows = total - start < 256 ? total - start : 256;
+        const char *given = factors->start + start * factors->by_row;
+        char *first = array->start + start * by_row;
+        REAL *row = (REAL *)first;
+        EACH_ROW factor[i] = *(const REAL *)(given + i * factors->by_row);
+        if (columns == 2 && by_column == sizeof(REAL) && by_row == 2 * sizeof(REAL))
+            EACH_ROW { row[2 * i] *= factor[i]; row[2 * i + 1] *= factor[i]; }
+        else if (columns == 3 && by_column == sizeof(REAL) && by_row == 3 * sizeof(REAL))
+            EACH_ROW { row[3 * i] *= factor[i]; row[3 * i + 1] *= factor[i]; row[3 * i + 2] *= factor[i]; }
+        else if (by_column == sizeof(REAL))
+            for (Py_ssize_t i = 0; i < rows; i++) {
+                row = (REAL *)(first + i * by_row);
+                INDEPENDENT for (Py_ssize_t column = 0; column < columns; column++) row[column] *= factor[i];
+            }
+        else
+            for (Py_ssize_t column = 0; column < columns; column++) {
+                char *place = first + column * by_column;
+                if (by_row == sizeof(REAL)) EACH_ROW ((REAL *)place)[i] *= factor[i];
+                else EACH_ROW *(REAL *)(place + i * by_row) *= factor[i];
+            }
+    }
+}
+
 #undef NAME
 #undef NAME_
 #undef NAME__
@@ -176,5 +233,5 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
 #undef EXP_LEAST
 #undef EXP_MOST
 #undef SQUARE_ROOT
-#undef SERIES_OF_EXP
-#undef SERIES_OF_LOG
+#undef EXP_OF
+#undef LOG_OF

@@ -17,14 +17,17 @@ try:
 except ImportError:
     _blocks = None  # type: ignore[assignment]
 
-__all__ = ["AVAILABLE", "Program"]
+__all__ = ["AVAILABLE", "Program", "multiply_rows"]
 
 AVAILABLE = _blocks is not None
 _CACHE = 1 << 17  # bytes; more would not stay near to a core
 _NUMBERS = {name: number for number, name in enumerate(_blocks.OPERATIONS.split())} if AVAILABLE else {}
-_STEP = np.dtype(
-    [(name, np.int32) for name in ("operation", "out", "a", "b", "c", "unused")] + [("k", float), ("l", float)]
-)
+_STEP = np.dtype([(name, np.int32) for name in ("operation", "out", "a", "b", "c", "d")] + [("k", float), ("l", float)])
+
+
+def multiply_rows(array: np.ndarray, factors: np.ndarray) -> bool:
+    """Multiply each row (columns,) of an array by its factor, in place; False where that is for others to do."""
+    return _blocks.multiply_rows(array, factors) if AVAILABLE else False
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,22 @@ class Program:
         instructions = {id(value): _fused(value, uses) for value in noted if id(value) in uses}
         noted = _with_reciprocals(noted, instructions)
         schedule = _Schedule(_uses(noted, asked, lambda value: instructions[id(value)].operands))
-        checks, stores = _by_value(recorder.checks), _by_value(results)
+        known = {id(value): place for place, value in enumerate(noted)}
+        rows = [(max(row.values, key=lambda value: known[id(value)]), row) for row in _rows(results)]
+        checks, stores = _by_value(recorder.checks), _by_value(rows)
         for value in noted:
             if schedule.uses[id(value)]:
                 schedule.compute(value, instructions[id(value)])
                 for check in checks[id(value)]:
                     schedule.check(*check)
-                for store in stores[id(value)]:
-                    schedule.store(*store)
-        rows = _CACHE // (schedule.places * recorder.dtype.itemsize)
+                for _, row in stores[id(value)]:
+                    schedule.store(row)
+        block = _CACHE // (schedule.places * recorder.dtype.itemsize)
         steps = np.array(schedule.steps, _STEP).tobytes()
-        return cls(recorder.in_double, steps, schedule.places, min(max(rows // 32 * 32, 64), 512))
+        return cls(recorder.in_double, steps, schedule.places, min(max(block // 32 * 32, 64), 512))
+
+
+_STORES = ("STORE", "STORE_TWO", "STORE_THREE")
 
 
 class _Instruction(NamedTuple):
@@ -86,11 +94,31 @@ class _Instruction(NamedTuple):
     numbers: tuple[float, ...] = ()
 
 
+class _Row(NamedTuple):
+    values: list[Value]
+    array: int
+    column: int  # of the first
+
+
 def _by_value(actions: Sequence[tuple]) -> dict[int, list[tuple]]:
     found = defaultdict(list)
     for action in actions:
         found[id(action[0])].append(action)
     return found
+
+
+def _rows(results: Sequence[tuple[Value, int, int]]) -> list[_Row]:
+    """What is written together: all columns of an array that has a few of them, one after the other, of others each alone."""
+    arrays: dict[int, dict[int, Value]] = defaultdict(dict)
+    for value, array, column in results:
+        arrays[array][column] = value
+    rows = []
+    for array, columns in arrays.items():
+        if sorted(columns) == list(range(len(columns))) and len(columns) <= len(_STORES):
+            rows.append(_Row([columns[column] for column in sorted(columns)], array, 0))
+        else:
+            rows += [_Row([value], array, column) for column, value in columns.items()]
+    return rows
 
 
 def _uses(noted: Sequence[Value], asked: Sequence[Value], operands: Callable[[Value], tuple[Value, ...]]) -> Counter:
@@ -156,9 +184,11 @@ class _Schedule:
         self._step("CHECK" if limits else "CHECK_WHOLE", 0, [self._of(value)], limits)
         self._release([value])
 
-    def store(self, value: Value, array: int, column: int) -> None:
-        self._step("STORE", 0, [self._of(value), array, column])
-        self._release([value])
+    def store(self, row: _Row) -> None:
+        places = [self._of(value) for value in row.values]
+        out, a, b = [*places, 0, 0][:3]
+        self._step(_STORES[len(places) - 1], out, [a, b, row.array, row.column])
+        self._release(row.values)
 
     def _of(self, value: Value) -> int:
         if id(value) not in self._place:
@@ -179,5 +209,5 @@ class _Schedule:
                 self._free.append(self._place.pop(key))
 
     def _step(self, operation: str, out: int, places: Sequence[int], numbers: Sequence[float] = ()) -> None:
-        places, numbers = [*places, 0, 0, 0][:3], [*numbers, 0.0, 0.0][:2]
-        self.steps.append((_NUMBERS[operation], out, *places, 0, *numbers))
+        places, numbers = [*places, 0, 0, 0, 0][:4], [*numbers, 0.0, 0.0][:2]
+        self.steps.append((_NUMBERS[operation], out, *places, *numbers))
