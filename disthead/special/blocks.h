@@ -197,7 +197,7 @@ static void NAME(multiply_rows)(const Memory *array, const Memory *factors, Py_s
             EACH_ROW { row[2 * i] *= factor[i]; row[2 * i + 1] *= factor[i]; }
         else if (columns == 3 && by_column == sizeof(REAL) && by_row == 3 * sizeof(REAL))
             EACH_ROW { row[3 * i] *= factor[i]; row[3 * i + 1] *= factor[i]; row[3 * i + 2] *= factor[i]; }
-        else if (by_column == sizeof(REAL))
+        else if (by_column == sizeof(REAL) && columns > 1)
             for (Py_ssize_t i = 0; i < rows; i++) {
                 row = (REAL *)(first + i * by_row);
                 INDEPENDENT for (Py_ssize_t column = 0; column < columns; column++) row[column] *= factor[i];
