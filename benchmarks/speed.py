@@ -177,7 +177,7 @@ class _Nothing(torch.autograd.Function):
 def _without_library() -> Iterator[None]:
     with (
         mock.patch.object(one_pass, "programs", return_value=()),
-        mock.patch.object(plackett_luce, "_recorded", return_value=None),
+        mock.patch.object(plackett_luce, "_programs", return_value=()),
         mock.patch.object(pieces, "multiply_rows", return_value=False),
     ):
         yield

@@ -38,11 +38,16 @@ def test_values_and_gradients_are_those_of_a_chain_of_softmaxes(shape, spread, g
 def test_which_cases_take_the_one_pass(generator):
     scores, y = torch.randn(4, 6, generator=generator), orders(4, 6, generator=generator)
     partial = torch.where(torch.arange(6) < torch.tensor([6, 6, 2, 6])[:, None], y, -1)
-    assert plackett_luce._is_quick(scores, y)
-    assert not plackett_luce._is_quick(scores, partial)
-    assert not plackett_luce._is_quick(scores, y[:, :3])
-    assert not plackett_luce._is_quick(scores + torch.tensor([1e3, 0, 0, 0, 0, 0]), y)
-    assert not plackett_luce._is_quick(scores * torch.nan, y)
+    for given, order, quick in (
+        (scores, y, True),
+        (100 * scores, y, True),
+        (scores, partial, False),
+        (scores, y[:, :3], False),
+        (scores + torch.tensor([1e3, 0, 0, 0, 0, 0]), y, False),
+        (scores * torch.nan, y, False),
+    ):
+        for wanted in (True, False):
+            assert (plackett_luce._in_one_pass(given, order, wanted) is not None) == quick
     whole = [0, 1, 3]
     torch.testing.assert_close(log_prob(scores, partial)[whole], log_prob(scores, y)[whole])
 

@@ -31,10 +31,7 @@ Arrays = list[np.ndarray]
 
 
 def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
-    """The log-likelihoods (rows,) and, if `wanted`, their derivatives by the raw outputs (rows, P).
-
-    Derivatives lie parameter after parameter, except for a leaf, whose gradient is kept in its own order.
-    """
+    """The log-likelihoods (rows,) and, if `wanted`, their derivatives by the raw outputs (rows, P)."""
     if not raw.is_cpu or torch.compiler.is_compiling():
         return _at_once(source, raw, y, wanted)
     rows, width = raw.shape
@@ -43,7 +40,7 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
     if source.unit is not None:
         given += [as_array(part) for part in source.unit_of_rows()]
     if wanted:
-        results.append(np.empty((rows, width), dtype) if raw.is_leaf else np.empty((width, rows), dtype).T)
+        results.append(np.empty((rows, width), dtype))
     found = programs(source, wanted)
     if 0 < rows * width <= NUMBERS:
         _piece(source, found, given, results)

@@ -10,7 +10,7 @@ from torch.distributions import constraints, register_kl
 
 from disthead.families.distribution import Distribution, tensors, wide
 from disthead.families.family import Family
-from disthead.families.pieces import operations_are_followed
+from disthead.families.pieces import operations_are_followed, weighted
 from disthead.families.vector import draw
 from disthead.links import LINKS
 from disthead.special.program import AVAILABLE, Program
@@ -96,7 +96,11 @@ class PlackettLuce(Distribution):
         if logits.shape[:-1] != y.shape[:-1]:
             shape = torch.broadcast_shapes(logits.shape[:-1], y.shape[:-1])
             logits, y = logits.expand(*shape, -1), y.expand(*shape, -1)
-        return _LogProb.apply(logits, y) if _is_quick(logits, y) else _log_prob(logits, y)
+        wanted = logits.requires_grad and torch.is_grad_enabled()
+        found = _in_one_pass(logits, y, wanted)
+        if found is None:
+            return _log_prob(logits, y)
+        return _LogProb.apply(logits, y, found) if wanted else found[0]
 
     @property
     def mode(self) -> Tensor:
@@ -240,72 +244,105 @@ def _log_prob(logits: Tensor, y: Tensor) -> Tensor:
     return torch.where(ranked, chosen - left, 0.0).sum(-1).to(logits.dtype)
 
 
-def _is_quick(logits: Tensor, y: Tensor) -> bool:
-    """Whether plain sums of exp(score) do: full rankings and scores that are not far apart. To find out takes a look."""
-    if not logits.is_cpu or y.shape != logits.shape or not y.numel():
-        return False
-    if operations_are_followed():
-        return False
-    return bool(y[..., -1].amin().numpy() >= 0) and _lie_within(logits, _FAR)
+def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None] | None:
+    """log_prob (...) and, if `wanted`, its derivatives (..., K), in one pass over pieces of rows.
+
+    None where plain sums of exp(score) do not do: for partial rankings and scores that are far apart. To find out takes a look.
+    """
+    if not logits.is_cpu or y.shape != logits.shape or not y.numel() or operations_are_followed():
+        return None
+    scores, orders = logits.detach().reshape(-1, logits.shape[-1]), y.reshape(-1, y.shape[-1])
+    if orders.numpy()[:, -1].min() < 0:
+        return None
+    programs = _programs(scores.shape[-1], wanted)
+    if not programs and not _lie_within(scores, _FAR):
+        return None
+    is_single = scores.numel() > _MANY and scores.dtype == torch.float32 and not programs and _lie_within(scores, _NEAR)
+    given = [scores, orders, torch.empty(len(scores), dtype=scores.dtype), torch.empty_like(scores) if wanted else None]
+    size = max(_PIECE // scores.shape[-1], 1)
+    pieces = [slice(start, start + size) for start in range(0, len(scores), size)]
+    for rows in pieces:
+        piece = given if len(pieces) == 1 else [None if part is None else part[rows] for part in given]
+        scored = _run(programs, *piece) if programs else _score(is_single, *piece)
+        if not scored:
+            return None
+    value, slopes = given[2:]
+    return value.reshape(logits.shape[:-1]), None if slopes is None else slopes.reshape(logits.shape)
+
+
+def _run(programs: tuple[Program, ...], scores: Tensor, orders: Tensor, value: Tensor, slopes: Tensor | None) -> bool:
+    """Write log_prob (n,) and derivatives (n, K) of scores and orders (n, K); False where scores are too far apart."""
+    chosen = scores.gather(-1, orders)
+    arrays = [chosen.numpy(), value.numpy()]
+    if slopes is not None:
+        slope = torch.empty_like(chosen)
+        arrays.append(slope.numpy())
+    fine = any(program.run(*arrays) for program in programs[scores.dtype == torch.float64 :])
+    if fine and slopes is not None:
+        slopes.scatter_(-1, orders, slope)
+    return fine
+
+
+def _score(is_single: bool, scores: Tensor, orders: Tensor, value: Tensor, slopes: Tensor | None) -> bool:
+    """The same for many items."""
+    chosen = scores.gather(-1, orders).to(torch.float32 if is_single else torch.float64)
+    worth = chosen.exp()
+    left = worth.flip(-1).cumsum(-1).flip(-1)
+    value[:] = chosen.sub_(left.log()).sum(-1)
+    if slopes is not None:
+        slope = 1 - left.reciprocal_().cumsum(-1).mul_(worth)
+        slopes.scatter_(-1, orders, slope.to(slopes.dtype))
+    return True
 
 
 def _lie_within(scores: Tensor, bound: float) -> bool:
-    least, most = torch.aminmax(scores.detach())
+    least, most = torch.aminmax(scores)
     return bool(least.numpy() > -bound) and bool(most.numpy() < bound)
 
 
-class _LogProb(torch.autograd.Function):
-    """log_prob and its derivatives in one pass over pieces of rows."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, y: Tensor) -> Tensor:
-        scores, orders = logits.reshape(-1, logits.shape[-1]), y.reshape(-1, y.shape[-1])
-        value = scores.new_empty(len(scores))
-        slopes = torch.empty_like(scores) if ctx.needs_input_grad[0] else scores.new_empty(0)
-        program = _recorded(scores.shape[-1], bool(len(slopes)))
-        may_be_single = program is None and scores.numel() > _MANY and scores.dtype == torch.float32
-        single = may_be_single and _lie_within(scores, _NEAR)
-        size = max(_PIECE // scores.shape[-1], 1)
-        for start in range(0, len(scores), size):
-            rows = slice(start, start + size)
-            chosen = scores[rows].gather(-1, orders[rows])
-            if program is not None:
-                slope = torch.empty_like(chosen)
-                program.run(*(part.numpy() for part in (chosen, value[rows], slope)))
-                if len(slopes):
-                    slopes[rows].scatter_(-1, orders[rows], slope)
-                continue
-            chosen = chosen.to(torch.float32 if single else torch.float64)
-            worth = chosen.exp()
-            left = worth.flip(-1).cumsum(-1).flip(-1)
-            value[rows] = chosen.sub_(left.log()).sum(-1)
-            if len(slopes):
-                slope = 1 - left.reciprocal_().cumsum(-1).mul_(worth)
-                slopes[rows].scatter_(-1, orders[rows], slope.to(slopes.dtype))
-        ctx.save_for_backward(logits, y, slopes.reshape(logits.shape) if len(slopes) else slopes)
-        return value.reshape(logits.shape[:-1])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:
-        logits, y, slopes = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again
-            return torch.autograd.grad(_log_prob(logits, y), logits, gradient, create_graph=True)[0], None
-        return slopes * gradient.unsqueeze(-1), None
-
-
 @functools.cache
-def _recorded(items: int, wanted: bool) -> Program | None:
-    """The same for a few items, from their scores (n, K), best first, to log_prob (n,) and its derivatives in that order (n, K)."""
+def _programs(items: int, wanted: bool) -> tuple[Program, ...]:
+    """The same for a few items, in single and in double precision."""
     if items > _FEW or not AVAILABLE:
-        return None
-    recorder = Recorder(np.float64)
+        return ()
+    return _recorded(items, wanted, np.float32, _NEAR), _recorded(items, wanted, np.float64, _FAR)
+
+
+def _recorded(items: int, wanted: bool, dtype: type, bound: float) -> Program:
+    recorder = Recorder(dtype)
     chosen = recorder.array(0, items)
+    recorder.check(chosen, -bound, bound)
     worth = np.exp(chosen)
     left = worth[::-1].cumsum(0)[::-1]
-    results = (chosen - np.log(left)).sum(0).stored(1)
+    results = (-np.log1p(left[1:] / worth[:-1]).sum(0)).stored(
+        1
+    )  # each choice to its own digits, if it is almost certain
     if wanted:
         results += (1 - (1 / left).cumsum(0) * worth).stored(2)
     return Program.of(recorder, results)
+
+
+class _LogProb(torch.autograd.Function):
+    """log_prob, whose derivative is at hand when it is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, y: Tensor, found: tuple[Tensor, Tensor]) -> Tensor:
+        ctx.found = found
+        ctx.save_for_backward(logits, y.clone() if y.is_inference() else y)
+        return found[0]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
+        logits, y = ctx.saved_tensors
+        again = torch.is_grad_enabled()
+        if not again:
+            found = ctx.found or _in_one_pass(logits, y, True)  # a second time: memory was used for the first answer
+            ctx.found = None
+            if found is not None:
+                return weighted(found[1], gradient), None, None
+        with torch.enable_grad():
+            value = _log_prob(logits, y)
+        return torch.autograd.grad(value, logits, gradient, create_graph=again)[0], None, None
 
 
 @register_kl(PlackettLuce, PlackettLuce)

@@ -21,6 +21,7 @@ __all__ = ["AVAILABLE", "Program", "multiply_rows"]
 
 AVAILABLE = _blocks is not None
 _CACHE = 1 << 17  # bytes; more would not stay near to a core
+_MOST_ROWS = 1 << 10  # of a block, which steps take some nanoseconds to turn to
 _NUMBERS = {name: number for number, name in enumerate(_blocks.OPERATIONS.split())} if AVAILABLE else {}
 _STEP = np.dtype([(name, np.int32) for name in ("operation", "out", "a", "b", "c", "d")] + [("k", float), ("l", float)])
 
@@ -82,7 +83,7 @@ class Program:
                     schedule.store(row)
         block = _CACHE // (schedule.places * recorder.dtype.itemsize)
         steps = np.array(schedule.steps, _STEP).tobytes()
-        return cls(recorder.in_double, steps, schedule.places, min(max(block // 32 * 32, 64), 512))
+        return cls(recorder.in_double, steps, schedule.places, min(max(block // 32 * 32, 64), _MOST_ROWS))
 
 
 _STORES = ("STORE", "STORE_TWO", "STORE_THREE")
