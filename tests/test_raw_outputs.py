@@ -496,3 +496,14 @@ def test_several_gradients_at_once(name):
     whole = gradient(family.from_raw(raw).log_prob(y), raw)
     torch.testing.assert_close(by_row.sum(0), whole)
     torch.testing.assert_close(by_row.diagonal().mT, whole)
+
+
+@every_family
+def test_results_lie_where_the_raw_outputs_do(name):
+    family, raw, y = example(name)
+    raw.requires_grad_()
+    expected = family.from_raw(raw).log_prob(y)
+    with torch.device("meta"):  # where nothing else asks for a place
+        value = family.from_raw(raw).log_prob(y)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(gradient(value, raw), gradient(expected, raw))

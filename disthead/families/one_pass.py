@@ -35,20 +35,20 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
     if not raw.is_cpu or torch.compiler.is_compiling():
         return _at_once(source, raw, y, wanted)
     rows, width = raw.shape
-    dtype = np.float64 if raw.dtype == torch.float64 else np.float32
-    given, results = [as_array(raw), as_array(y)], [np.empty(rows, dtype)]
+    # Memory from torch: what NumPy asks for in huge pages may have to wait until the system has put some together.
+    answers = [torch.empty(rows, dtype=source.dtype, device=raw.device)]
+    if wanted:
+        answers.append(torch.empty((rows, width), dtype=source.dtype, device=raw.device))
+    given, results = [as_array(raw), as_array(y)], [answer.numpy() for answer in answers]
     if source.unit is not None:
         given += [as_array(part) for part in source.unit_of_rows()]
-    if wanted:
-        results.append(np.empty((rows, width), dtype))
     found = programs(source, wanted)
     if 0 < rows * width <= NUMBERS:
         _piece(source, found, given, results)
     else:
         size = max(NUMBERS // width, 1 << 9 if source.family.event_dim else 1 << 12)
         _each(functools.partial(_part, source, found, given, results, size), range(0, rows, size))
-    value = torch.from_numpy(results[0])
-    return value, torch.from_numpy(results[1]) if wanted else None
+    return answers[0], answers[1] if wanted else None
 
 
 def _part(

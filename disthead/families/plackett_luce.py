@@ -258,7 +258,7 @@ def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tenso
     if not programs and not _lie_within(scores, _FAR):
         return None
     is_single = scores.numel() > _MANY and scores.dtype == torch.float32 and not programs and _lie_within(scores, _NEAR)
-    given = [scores, orders, torch.empty(len(scores), dtype=scores.dtype), torch.empty_like(scores) if wanted else None]
+    given = [scores, orders, scores.new_empty(len(scores)), torch.empty_like(scores) if wanted else None]
     size = max(_PIECE // scores.shape[-1], 1)
     pieces = [slice(start, start + size) for start in range(0, len(scores), size)]
     for rows in pieces:
