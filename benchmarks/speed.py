@@ -31,7 +31,7 @@ from torch.nn import functional
 from torch.nn.functional import softplus
 
 import disthead as dh
-from disthead.families import one_pass, pieces, plackett_luce
+from disthead.families import one_pass, orders, pieces
 
 
 def _von_mises(d, raw: Tensor) -> td.Distribution:
@@ -177,7 +177,7 @@ class _Nothing(torch.autograd.Function):
 def _without_library() -> Iterator[None]:
     with (
         mock.patch.object(one_pass, "programs", return_value=()),
-        mock.patch.object(plackett_luce, "_programs", return_value=()),
+        mock.patch.object(orders, "_programs", return_value=()),
         mock.patch.object(pieces, "multiply_rows", return_value=False),
     ):
         yield

@@ -1,0 +1,148 @@
+"""Log-likelihoods of orders: each item is chosen by its share, exp(score), of the items that are left.
+
+Sums over the items that are left are built up from the last place to the first.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disthead.families.distribution import wide
+from disthead.families.pieces import operations_are_followed, weighted
+from disthead.special.program import AVAILABLE, Program
+from disthead.special.recording import Recorder
+
+__all__ = ["FAINT", "log_prob"]
+
+FAINT = 200.0  # exp(-200) beside the least item is nothing, and still a number
+_FAR, _NEAR = 300.0, 15.0  # scores below have exponentials that double, and single, precision adds up without loss
+_MANY = 1 << 15  # scores up to which calls cost more than numbers do: double precision
+_FEW = 32  # items up to which a recorded program is quicker
+_PIECE = 1 << 16  # scores worked on at once: with what is made of them they stay in a core's cache
+
+
+def log_prob(logits: Tensor, y: Tensor) -> Tensor:
+    """log P(y) (...) of orders (..., K) by scores (..., K), in O(K) for each row."""
+    wanted = logits.requires_grad and torch.is_grad_enabled()
+    found = _in_one_pass(logits, y, wanted)
+    if found is None:
+        return _log_prob(logits, y)
+    return _LogProb.apply(logits, y, found) if wanted else found[0]
+
+
+def _log_prob(logits: Tensor, y: Tensor) -> Tensor:
+    """For partial rankings and far scores too, by operations that can be differentiated again."""
+    scores, size = wide(logits), logits.shape[-1]
+    ranked = y >= 0
+    nothing = scores.detach().amin(-1, keepdim=True) - FAINT  # in place of -inf, whose gradient would be nan
+    chosen = torch.where(ranked, scores.gather(-1, y.clamp(min=0)), nothing)
+    places = torch.where(ranked, y, size)
+    is_ranked = torch.zeros((*y.shape[:-1], size + 1), dtype=torch.bool, device=y.device)
+    is_ranked = is_ranked.scatter(-1, places, torch.ones_like(places, dtype=torch.bool))[..., :-1]
+    others = torch.where(is_ranked, nothing, scores).logsumexp(-1, keepdim=True)
+    left = torch.cat([others, chosen.flip(-1)], -1).logcumsumexp(-1)[..., 1:].flip(-1)
+    return torch.where(ranked, chosen - left, 0.0).sum(-1).to(logits.dtype)
+
+
+def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None] | None:
+    """log_prob (...) and, if `wanted`, its derivatives (..., K), in one pass over pieces of rows.
+
+    None where plain sums of exp(score) do not do: for partial rankings and scores that are far apart. To find out takes a look.
+    """
+    if not logits.is_cpu or y.shape != logits.shape or not y.numel() or operations_are_followed():
+        return None
+    scores, orders = logits.detach().reshape(-1, logits.shape[-1]), y.reshape(-1, y.shape[-1])
+    if orders.numpy()[:, -1].min() < 0:
+        return None
+    programs = _programs(scores.shape[-1], wanted)
+    if not programs and not _lie_within(scores, _FAR):
+        return None
+    is_single = scores.numel() > _MANY and scores.dtype == torch.float32 and not programs and _lie_within(scores, _NEAR)
+    given = [scores, orders, scores.new_empty(len(scores)), torch.empty_like(scores) if wanted else None]
+    size = max(_PIECE // scores.shape[-1], 1)
+    pieces = [slice(start, start + size) for start in range(0, len(scores), size)]
+    for rows in pieces:
+        piece = given if len(pieces) == 1 else [None if part is None else part[rows] for part in given]
+        scored = _run(programs, *piece) if programs else _score(is_single, *piece)
+        if not scored:
+            return None
+    value, slopes = given[2:]
+    return value.reshape(logits.shape[:-1]), None if slopes is None else slopes.reshape(logits.shape)
+
+
+def _run(programs: tuple[Program, ...], scores: Tensor, orders: Tensor, value: Tensor, slopes: Tensor | None) -> bool:
+    """Write log_prob (n,) and derivatives (n, K) of scores and orders (n, K); False where scores are too far apart."""
+    chosen = scores.gather(-1, orders)
+    arrays = [chosen.numpy(), value.numpy()]
+    if slopes is not None:
+        slope = torch.empty_like(chosen)
+        arrays.append(slope.numpy())
+    fine = any(program.run(*arrays) for program in programs[scores.dtype == torch.float64 :])
+    if fine and slopes is not None:
+        slopes.scatter_(-1, orders, slope)
+    return fine
+
+
+def _score(is_single: bool, scores: Tensor, orders: Tensor, value: Tensor, slopes: Tensor | None) -> bool:
+    """The same for many items."""
+    chosen = scores.gather(-1, orders).to(torch.float32 if is_single else torch.float64)
+    worth = chosen.exp()
+    left = worth.flip(-1).cumsum(-1).flip(-1)
+    value[:] = chosen.sub_(left.log()).sum(-1)
+    if slopes is not None:
+        slope = 1 - left.reciprocal_().cumsum(-1).mul_(worth)
+        slopes.scatter_(-1, orders, slope.to(slopes.dtype))
+    return True
+
+
+def _lie_within(scores: Tensor, bound: float) -> bool:
+    least, most = torch.aminmax(scores)
+    return bool(least.numpy() > -bound) and bool(most.numpy() < bound)
+
+
+@functools.cache
+def _programs(items: int, wanted: bool) -> tuple[Program, ...]:
+    """The same for a few items, in single and in double precision."""
+    if items > _FEW or not AVAILABLE:
+        return ()
+    return _recorded(items, wanted, np.float32, _NEAR), _recorded(items, wanted, np.float64, _FAR)
+
+
+def _recorded(items: int, wanted: bool, dtype: type, bound: float) -> Program:
+    recorder = Recorder(dtype)
+    chosen = recorder.array(0, items)
+    recorder.check(chosen, -bound, bound)
+    worth = np.exp(chosen)
+    left = worth[::-1].cumsum(0)[::-1]
+    value = -np.log1p(left[1:] / worth[:-1]).sum(0)  # a choice that is almost certain keeps its digits
+    results = value.stored(1)
+    if wanted:
+        results += (1 - (1 / left).cumsum(0) * worth).stored(2)
+    return Program.of(recorder, results)
+
+
+class _LogProb(torch.autograd.Function):
+    """log_prob, whose derivative is at hand when it is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, y: Tensor, found: tuple[Tensor, Tensor]) -> Tensor:
+        value, ctx.slopes = found
+        ctx.save_for_backward(logits, y.clone() if y.is_inference() else y)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
+        logits, y = ctx.saved_tensors
+        again = torch.is_grad_enabled()
+        if not again:
+            slopes, ctx.slopes = ctx.slopes, None
+            if slopes is None:  # a second time: its memory was used for the first answer
+                _, slopes = _in_one_pass(logits, y, True) or (None, None)
+            if slopes is not None:
+                return weighted(slopes, gradient), None, None
+        with torch.enable_grad():
+            value = _log_prob(logits, y)
+        return torch.autograd.grad(value, logits, gradient, create_graph=again)[0], None, None
