@@ -71,7 +71,7 @@ def _orders(rows: int, size: int, generator: torch.Generator) -> Tensor:
     return torch.rand(rows, size, generator=generator).argsort(-1)
 
 
-# name -> (family, options of get_family, raw outputs, the same of torch.distributions or Pyro, targets)
+# name -> (family, options of get_family and fixed parameters, raw outputs, the same of torch.distributions or Pyro, targets)
 CASES: dict[str, tuple[str, dict, int, Callable, Callable]] = {
     "normal": ("normal", {}, 2, lambda d, r: d.Normal(r[..., 0], softplus(r[..., 1])), torch.randn),
     "laplace": ("laplace", {}, 2, lambda d, r: d.Laplace(r[..., 0], softplus(r[..., 1])), torch.randn),
@@ -82,6 +82,14 @@ CASES: dict[str, tuple[str, dict, int, Callable, Callable]] = {
         lambda d, r: d.StudentT(2 + softplus(r[..., 0]), r[..., 1], softplus(r[..., 2])),
         torch.randn,
     ),
+    "student_t of df 4": (
+        "student_t",
+        {"fixed": {"df": 4.0}},
+        2,
+        lambda d, r: d.StudentT(4.0, r[..., 0], softplus(r[..., 1])),
+        torch.randn,
+    ),
+    "normal of scale 1": ("normal", {"fixed": {"scale": 1.0}}, 1, lambda d, r: d.Normal(r[..., 0], 1.0), torch.randn),
     "exponential": ("exponential", {}, 1, lambda d, r: d.Exponential(softplus(r[..., 0])), torch.rand),
     "gamma": ("gamma", {}, 2, lambda d, r: d.Gamma(softplus(r[..., 0]), softplus(r[..., 1])), torch.rand),
     "beta": ("beta", {}, 2, lambda d, r: d.Beta(softplus(r[..., 0]), softplus(r[..., 1])), torch.rand),
@@ -205,7 +213,7 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
     losses = {title: partial(_nll, make, raw, y) for title, make in makes.items() if make is not None}
     if name in LOSSES:
         losses["torch.nn"] = partial(LOSSES[name], raw, y)
-    make = dh.get_family(family, **options).from_raw
+    make = _ours(family, **options)
     ours = partial(_nll, make, raw, y)
     losses |= {"NumPy alone": ours, "autograd alone": lambda: (-_Nothing.apply(raw, y)).mean()}
     if compiled:
@@ -228,6 +236,14 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
             raw.detach().clone()
         ratios["copies"].append(own * calls / (time.process_time() - start))
     return {title: statistics.median(values) for title, values in ratios.items()}
+
+
+def _ours(name: str, fixed: dict[str, float] | None = None, **options) -> Callable[[Tensor], td.Distribution]:
+    family = dh.get_family(name, **options)
+    if fixed is None:
+        return family.from_raw
+    links = {name: link.constant(fixed[name]) if name in fixed else link for name, link in family.parameters.items()}
+    return partial(family.linked, links=links)
 
 
 def _nll(make: Callable[[Tensor], td.Distribution], raw: Tensor, y: Tensor) -> Tensor:

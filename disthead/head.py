@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from disthead.errors import pick
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, describe, get_family
+from disthead.families.pieces import operations_are_followed
 from disthead.links import Link
 from disthead.marginal import fit_biases
 
@@ -64,14 +65,18 @@ class DistributionHead(nn.Module):
         self.predicted = tuple(name for name in self.links if name not in fixed and name not in shared)
         self.shared = nn.ParameterDict({name: nn.Parameter(torch.zeros(self._raw_shape(name))) for name in shared})
         self.fixed = {name: self._fixed_value(name, value) for name, value in fixed.items()}
+        self._constants: tuple[tuple[float, ...], dict[str, Link]] = ((), {})
+        self._links_with_constants()
         self._sizes = [math.prod(self._raw_shape(name)) for name in self.predicted]
         self.linear = nn.Linear(in_features, sum(self._sizes)) if self.predicted else None
 
     def forward(self, features: Tensor, **known: Tensor) -> Distribution:
         """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`."""
         if self._is_plain and not known:
-            with _without_autocast(features):
-                return self.family.projected(*self._projection(features), self.links)
+            links = self._links_with_constants()
+            if links is not None:
+                with _without_autocast(features):
+                    return self.family.projected(*self._projection(features), links)
         return self._distribution(self._raw(features), **known)
 
     def params(self, features: Tensor) -> dict[str, Tensor]:
@@ -116,10 +121,32 @@ class DistributionHead(nn.Module):
             raw[name] = value.to(_at_least_single(value.dtype)).expand(batch_shape + value.shape)
         return {name: raw[name] for name in self.links if name in raw}
 
+    def _links_with_constants(self) -> Mapping[str, Link] | None:
+        """The links, constant where a parameter is fixed at a number; None where it is fixed at something else."""
+        if not self.fixed:
+            return self.links
+        found = [self._fixed_number(name, value) for name, value in self.fixed.items()]
+        numbers = tuple(number for number in found if number is not None)
+        if len(numbers) < len(found):
+            return None
+        if self._constants[0] != numbers:
+            named = zip(self.fixed, numbers, strict=True)
+            self._constants = numbers, self.links | {name: self.links[name].constant(number) for name, number in named}
+        return self._constants[1]
+
+    def _fixed_number(self, name: str, value: "float | str") -> float | None:
+        if name == "logits" or name in self.family.shapes:
+            return None
+        if isinstance(value, float):
+            return value
+        tensor = getattr(self, value)
+        is_seen = type(tensor) is Tensor and tensor.ndim == 0 and tensor.is_cpu and not operations_are_followed()
+        return tensor.item() if is_seen else None
+
     @property
     def _is_plain(self) -> bool:
         """Whether the outputs of the linear layer are the raw outputs of one distribution as they are."""
-        return len(self.predicted) == len(self.links) and not self._independent_shape
+        return not self.shared and not self._independent_shape
 
     def biases(self) -> dict[str, Tensor]:
         """The bias of each predicted parameter's raw outputs, (raw outputs,): parts of the layer's own."""
@@ -152,11 +179,12 @@ class DistributionHead(nn.Module):
 
     def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
         with _without_autocast(next(iter(raw.values()))):
-            if self.fixed or known:
+            links = None if known else self._links_with_constants()
+            if links is None:
                 values = self.family.constrain(raw, self.links) | self._fixed_values(raw) | self._known(known)
                 dist = self.family.make(**values)
             else:
-                dist = self.family.linked(self._side_by_side(raw), self.links)
+                dist = self.family.linked(self._side_by_side(raw), links)
         return dist.to_event(len(self.event_shape) - self.family.event_dim)
 
     def _side_by_side(self, raw: Mapping[str, Tensor]) -> Tensor:

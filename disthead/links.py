@@ -19,7 +19,8 @@ from torch.nn.functional import softplus as torch_softplus
 
 from disthead.errors import pick
 from disthead.special import fast
-from disthead.special.fast import Positive
+from disthead.special.elementary import Array
+from disthead.special.fast import Direction, Positive
 
 __all__ = ["LINKS", "Link", "get_link"]
 
@@ -74,6 +75,11 @@ class Link:
     def has_logits(self) -> bool:
         return self.logits is not _no_logits
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether it takes no raw outputs (`constant`)."""
+        return self.raw_shape is _nothing
+
     def gives_logits(self, name: str) -> bool:
         """Whether the quick way of the parameter of that name gives logits, its own or those of a probability."""
         return name == "logits" or self.codomain is constraints.unit_interval
@@ -85,6 +91,27 @@ class Link:
         # A copy of a link in the table is that link, whose constraint is told by its identity.
         in_table = LINKS.get(self.name) is self
         return (get_link, (self.name,)) if in_table else super().__reduce_ex__(protocol)
+
+    def constant(self, value: float) -> "Link":
+        """The link in place of this one where the parameter is fixed at a value: it takes no raw outputs."""
+        is_probability = self.codomain is constraints.unit_interval
+        logit = torch.tensor(value, dtype=torch.float64).logit().item() if is_probability else value
+        quick: Any = _Constant(logit)
+        if self.raw_shape is _two_per_angle:
+            quick = _ConstantAngle(value)
+        elif self.is_positive and not is_probability:
+            quick = _ConstantPositive(value)
+        return replace(
+            self,
+            name="constant",
+            formula=f"{value:g}",
+            forward=_Filled(value),
+            inverse=_left_out,
+            log=_Filled(math.log(value)) if self.is_positive else _no_log,
+            logits=_Filled(logit) if self.has_logits else _no_logits,
+            raw_shape=_nothing,
+            quick=self.quick and quick,
+        )
 
     def shifted(self, lower: float) -> "Link":
         """The same link with `lower` added, for parameters bounded below by more than zero; to a matrix, on its diagonal."""
@@ -148,6 +175,45 @@ class _ShiftedDiagonal(_Shifted):
 class _UnshiftedDiagonal(_ShiftedDiagonal):
     def __call__(self, values: Tensor) -> Tensor:
         return self.link.inverse(values - self._identity(values))
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """Raw outputs (..., 0) -> (...), filled with a value."""
+
+    value: float
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        return raw.new_full(raw.shape[:-1], self.value)
+
+
+@dataclass(frozen=True)
+class _Constant:
+    """The quick way from raw outputs (0, n) to the value."""
+
+    value: float
+
+    def __call__(self, raw: Array) -> Any:
+        return raw.sum(0) + self.value
+
+
+class _ConstantPositive(_Constant):
+    def __call__(self, raw: Array) -> Positive:
+        return Positive(super().__call__(raw), 0.0)
+
+
+class _ConstantAngle(_Constant):
+    def __call__(self, raw: Array) -> Direction:
+        zeros = raw.sum(0)
+        return Direction(zeros + math.cos(self.value), zeros + math.sin(self.value), zeros + 1.0)
+
+
+def _nothing(shape: Shape) -> Shape:
+    return (*shape, 0)
+
+
+def _left_out(values: Tensor) -> Tensor:
+    return values.new_empty((*values.shape, 0))
 
 
 def _same(values: Tensor) -> Tensor:

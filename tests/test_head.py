@@ -179,6 +179,7 @@ def test_head_repeats_what_it_is():
         (("normal", 2), {"links": {"scale": "identity"}}, "must be.*positive.*Try 'softplus' or 'exp'"),
         (("gamma", 2), {"links": {"rate": "sigmoid"}}, "must be.*positive"),
         (("normal", 2), {"fixed": {"scale": -1.0}}, "fixed scale of normal must be positive, got -1"),
+        (("student_t", 2), {"fixed": {"df": 1.0}}, "fixed df of student_t must be greater than 2, got 1"),
         (("normal", 2), {"fixed": {"scal": 1.0}}, "did you mean 'scale'"),
         (("normal", 2), {"shared": ("scael",)}, "did you mean 'scale'"),
         (("normal", 2), {"shared": ("scale",), "fixed": {"scale": 1.0}}, "both fixed and shared"),

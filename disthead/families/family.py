@@ -278,6 +278,8 @@ def describe(constraint: constraints.Constraint) -> str:
         constraints.real_vector: "real numbers",
         constraints.lower_cholesky: "lower triangular with a positive diagonal",
     }
+    if isinstance(constraint, constraints.greater_than):
+        return f"greater than {constraint.lower_bound:g}"
     return names.get(constraint, repr(constraint))
 
 

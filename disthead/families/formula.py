@@ -4,7 +4,7 @@ For tensors, NumPy arrays and recorded arrays alike, whose last dimension counts
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch.distributions import constraints
@@ -26,21 +26,30 @@ __all__ = [
     "parameters",
     "quick",
     "scored",
+    "takes_one_each",
 ]
 
 
 def parameters(source: "RawOutputs", columns: Array) -> list[Any]:
     """The parameters by the links' quick way from raw outputs (P, n): (n,) each, or (K, n)."""
     family, links = source.family, source.links
-    if len(columns) == len(links) and not family.shapes:
+    if takes_one_each(source):
         return [quick(link)(column) for link, column in zip(links.values(), columns, strict=True)]
     found, at = [], 0
     for name, link in links.items():
         shape = family.raw_shape(name, link)
         part = columns[at : at + math.prod(shape)]
-        found.append(quick(link)(part.reshape(*shape, -1) if shape else part[0]))
+        found.append(quick(link)(part.reshape(*shape, part.shape[-1]) if shape else part[0]))
         at += len(part)
     return found
+
+
+def takes_one_each(source: "RawOutputs") -> bool:
+    """Whether each parameter has one raw output."""
+    links = source.links.values()
+    return (
+        source.raw.shape[-1] == len(links) and not source.family.shapes and not any(link.is_constant for link in links)
+    )
 
 
 def quick(link: Link) -> Callable[[Any], Any]:
@@ -48,9 +57,13 @@ def quick(link: Link) -> Callable[[Any], Any]:
     return link.quick
 
 
-def by_raw(parameter: Any, slope: Array) -> Array:
-    """The derivative by the raw outputs, from that by the parameter."""
-    return parameter.by_raw(slope) if isinstance(parameter, (Positive, Direction)) else slope
+def by_raw(source: "RawOutputs", values: list[Any], slopes: Sequence[Array]) -> list[Array]:
+    """The derivatives by the raw outputs, from those by the parameters, of each that has raw outputs."""
+    return [
+        value.by_raw(slope) if isinstance(value, (Positive, Direction)) else slope
+        for link, value, slope in zip(source.links.values(), values, slopes, strict=True)
+        if not link.is_constant
+    ]
 
 
 def scored(family: "Family") -> constraints.Constraint:

@@ -80,8 +80,8 @@ def _in_numpy(source: "RawOutputs", given: Arrays, results: Arrays) -> None:
     log_prob, *by_parameter = family.score(target, *values)
     results[0][:] = log_prob - np.log(unit[1], dtype=np.float64) if unit else log_prob
     if len(results) > 1:
-        slopes = [by_raw(value, slope) for value, slope in zip(values, by_parameter, strict=True)]
-        np.concatenate([slope.reshape(-1, len(raw)) for slope in slopes], out=results[1].T, casting="same_kind")
+        slopes = [slope.reshape(-1, len(raw)) for slope in by_raw(source, values, by_parameter)]
+        np.concatenate(slopes, out=results[1].T, casting="same_kind")
     if outside is not None:
         for result, instead in zip(results, (-np.inf, 0.0), strict=False):
             result[outside] = instead
@@ -100,8 +100,7 @@ def _at_once(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
         target = torch.where(outside, _harmless(family), target)
     values = parameters(source, raw.double().t())
     value, *by_parameters = family.score(target, *values)
-    parts = [by_raw(parameter, slope) for parameter, slope in zip(values, by_parameters, strict=True)]
-    slopes = torch.cat([part.reshape(-1, len(raw)) for part in parts])
+    slopes = torch.cat([slope.reshape(-1, len(raw)) for slope in by_raw(source, values, by_parameters)])
     if unit:
         value = value - unit[1].log()
     if outside is not None:

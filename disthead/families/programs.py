@@ -67,7 +67,7 @@ def _record(source: "RawOutputs", dtype: type, wanted: bool) -> Program:
         log_prob = log_prob - log(unit[1])
     results = [log_prob]
     if wanted:
-        parts = [by_raw(value, slope).reshape(-1, 1) for value, slope in zip(values, slopes, strict=True)]
+        parts = [part.reshape(-1, 1) for part in by_raw(source, values, slopes)]
         results.append(stack([row for part in parts for row in part], 0))
     stored = []
     for array, result in enumerate(results, 2 + len(unit)):

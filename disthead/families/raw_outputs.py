@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from disthead.families.distribution import Distribution
-from disthead.families.formula import quick
+from disthead.families.formula import quick, takes_one_each
 from disthead.families.one_pass import one_pass
 from disthead.families.pieces import operations_are_followed, weighted
 from disthead.links import Link
@@ -61,8 +61,7 @@ class RawOutputs:
 
     def in_double(self) -> Distribution:
         """The distribution with every link computed in double precision."""
-        one_each = self.raw.shape[-1] == len(self.links) and not self.family.shapes
-        if torch.is_grad_enabled() or not self.is_quick or not one_each:
+        if torch.is_grad_enabled() or not self.is_quick or not takes_one_each(self):
             return replace(self, raw=self.raw.double()).make()
         values = {}
         columns = self.raw.double().unbind(-1)

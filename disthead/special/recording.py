@@ -71,7 +71,11 @@ class Recorder:
         self._check(array)
 
     def _check(self, array: "Recorded", *limits: float) -> None:
-        self.checks += [(item, limits) for item in array.items.flat if isinstance(item, Value)]
+        for item in array.items.flat:
+            if isinstance(item, Value):
+                self.checks.append((item, limits))
+            elif not (limits[0] <= item <= limits[1] if limits else float(item).is_integer()):
+                raise NotRecorded(f"{item}, which is no number for it")
 
     def note(self, operation: str, *operands: Any) -> Any:
         """The result of an operation: a value, or a number if all operands are."""

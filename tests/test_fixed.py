@@ -1,0 +1,150 @@
+"""Fixed parameters: links that take no raw outputs, in the one pass and out of it."""
+
+import copy
+import math
+import pickle
+import warnings
+
+import pytest
+import torch
+from torch.func import functional_call, grad, vmap
+
+import disthead as dh
+from disthead.families import programs
+from tests.one_pass import gradient
+
+VALUES = {"df": 4.0, "loc": 0.3, "scale": 0.7, "loc of von_mises": 2.0, "mean": 0.6, "ratio": 0.4}
+CASES = [
+    (name, parameter)
+    for name in dh.families()
+    for family in [dh.explanation.example(name)]
+    if not family.event_dim and not family.shapes and family.quick and len(family.parameters) > 1
+    for parameter in family.parameters
+    if parameter != "logits"
+]
+every_parameter = pytest.mark.parametrize("name, parameter", CASES)
+pytestmark = pytest.mark.usefixtures("engine")
+
+
+def given(name: str, parameter: str) -> float:
+    return VALUES.get(f"{parameter} of {name}", VALUES.get(parameter, 1.5))
+
+
+def example(
+    name: str, fixed: dict, rows: int = 50, **options
+) -> tuple[dh.DistributionHead, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    head = dh.DistributionHead(name, 3, fixed=fixed, **options)
+    y = torch.rand(rows, *head.event_shape) * 0.8 + 0.1
+    return head, torch.randn(rows, 3), (9 * y).floor() if head.family.is_discrete else y
+
+
+def plainly(head: dh.DistributionHead, features: torch.Tensor) -> dh.Distribution:
+    """By the parameters, in double precision."""
+    return head.family.make(**copy.deepcopy(head).double().params(features.double()))
+
+
+def test_there_are_cases():
+    assert {name for name, _ in CASES} >= {
+        "normal",
+        "student_t",
+        "gamma",
+        "beta",
+        "von_mises",
+        "negative_binomial",
+        "weibull",
+    }
+
+
+@every_parameter
+def test_values_and_gradients_are_those_of_the_formula(name, parameter):
+    value = given(name, parameter)
+    head, features, y = example(name, {parameter: value})
+    features.requires_grad_()
+    dist = head(features)
+    assert dist._is_waiting  # for somebody who asks for its parameters
+    torch.testing.assert_close(dist.parameters[parameter], torch.full((50,), value), msg=parameter)
+    expected = plainly(head, features).log_prob(y.double())
+    found = head(features).log_prob(y)
+    torch.testing.assert_close(found.double(), expected, rtol=3e-6, atol=3e-6)
+    torch.testing.assert_close(gradient(found, features), gradient(expected, features), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(head(features.double()).log_prob(y.double()), expected, rtol=1e-6, atol=1e-6)
+
+
+@every_parameter
+def test_its_part_of_the_formula_is_recorded_as_a_number(name, parameter, engine):
+    head, features, _ = example(name, {parameter: given(name, parameter)})
+    whole, _, _ = example(name, {})
+    lengths = [
+        sum(program.length for program in programs.programs(one(features)._source, True)) for one in (head, whole)
+    ]
+    assert 0 < lengths[0] < lengths[1]
+
+
+@pytest.mark.parametrize("value", [1e-9, 1e-3, 20.0, 1e7])
+@pytest.mark.parametrize("name, parameter", [("student_t", "df"), ("gamma", "concentration"), ("normal", "scale")])
+def test_values_far_from_ordinary_are_scored_in_double_precision(name, parameter, value):
+    options = {"min_df": 0.0} if parameter == "df" else {}
+    head, features, y = example(name, {parameter: value}, **options)
+    features.requires_grad_()
+    found, expected = head(features).log_prob(y), plainly(head, features).log_prob(y.double())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+    slopes = gradient(found, features), gradient(expected, features)
+    torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-4 * float(slopes[1].abs().max()))
+
+
+@pytest.mark.parametrize(
+    "options", [{"event_shape": (2,)}, {"event_shape": (2, 3)}, {"shared": ("scale",)}, {"shared": "all"}]
+)
+def test_several_outputs_and_shared_parameters(options):
+    head, features, y = example("student_t", {"df": 4.0}, **options)
+    dist = head(features)
+    expected = torch.distributions.StudentT(4.0, *(head.params(features)[name] for name in ("loc", "scale"))).log_prob(
+        y
+    )
+    torch.testing.assert_close(dist.log_prob(y), expected.flatten(1).sum(1) if head.event_shape else expected)
+
+
+def test_a_fixed_tensor_may_change():
+    """As the one that training puts into standardised units."""
+    head, features, y = example("normal", {"scale": torch.tensor(2.0)})
+    for value in (2.0, 0.5):
+        head.fixed_scale.fill_(value)
+        expected = torch.distributions.Normal(head.linear(features)[:, 0], value).log_prob(y)
+        assert head(features)._is_waiting
+        torch.testing.assert_close(head(features).log_prob(y), expected)
+
+
+def test_copies_and_functional_transforms():
+    head, features, y = example("student_t", {"df": 4.0})
+    expected = head(features).log_prob(y)
+    for other in (copy.deepcopy(head), pickle.loads(pickle.dumps(head))):
+        torch.testing.assert_close(other(features).log_prob(y), expected)
+
+    def loss(weights, x, y):
+        return -functional_call(head, weights, (x,)).log_prob(y)
+
+    weights = dict(head.named_parameters())
+    slopes = vmap(grad(loss), in_dims=(None, 0, 0))(weights, features, y)["linear.weight"]
+    head.zero_grad()
+    (-head(features).log_prob(y)).sum().backward()
+    torch.testing.assert_close(slopes.sum(0), head.linear.weight.grad)
+
+
+@pytest.mark.parametrize("fixed", [{"df": 4.0}, {"df": torch.tensor(4.0)}])
+def test_graphs(fixed):
+    head, features, y = example("student_t", fixed)
+    torch.compiler.reset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # dynamo's own
+        compiled = torch.compile(lambda x, y: head(x).log_prob(y), fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(features, y), head(features).log_prob(y))
+
+
+def test_a_constant_probability_has_its_logit():
+    link = dh.get_link("sigmoid").constant(0.25)
+    nothing = torch.zeros(5, 0)
+    torch.testing.assert_close(link.forward(nothing), torch.full((5,), 0.25))
+    torch.testing.assert_close(link.logits(nothing), torch.full((5,), math.log(1 / 3)))
+    torch.testing.assert_close(link.quick(nothing.T), torch.full((5,), math.log(1 / 3)))
+    assert link.inverse(torch.zeros(5)).shape == (5, 0)
