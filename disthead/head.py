@@ -12,10 +12,12 @@ from disthead.errors import pick
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, describe, get_family
 from disthead.families.pieces import operations_are_followed
-from disthead.links import Link
+from disthead.links import LINKS, Link
 from disthead.marginal import fit_biases
 
 __all__ = ["DistributionHead", "marginal"]
+
+_AS_GIVEN = LINKS["identity"]  # of known quantities
 
 
 class DistributionHead(nn.Module):
@@ -179,20 +181,31 @@ class DistributionHead(nn.Module):
 
     def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
         with _without_autocast(next(iter(raw.values()))):
-            links = None if known else self._links_with_constants()
-            if links is None:
-                values = self.family.constrain(raw, self.links) | self._fixed_values(raw) | self._known(known)
+            links, given = self._links_with_constants(), self._known(known)
+            if links is None or not self._are_scored(given, raw):
+                values = {**self.family.constrain(raw, self.links), **self._fixed_values(raw), **given}
                 dist = self.family.make(**values)
             else:
-                dist = self.family.linked(self._side_by_side(raw), links)
+                dist = self.family.linked(
+                    self._side_by_side({**raw, **given}), {**links, **dict.fromkeys(given, _AS_GIVEN)}
+                )
         return dist.to_event(len(self.event_shape) - self.family.event_dim)
 
+    def _are_scored(self, known: Mapping[str, Tensor], raw: Mapping[str, Tensor]) -> bool:
+        """Whether known quantities, if there are any, can go beside raw outputs: into their scores, and their precision."""
+        precision = next(iter(raw.values())).dtype
+        fits = all(torch.promote_types(value.dtype, precision) == precision for value in known.values())
+        return not known or (self.family.scores_known and fits)
+
     def _side_by_side(self, raw: Mapping[str, Tensor]) -> Tensor:
-        """Raw outputs by parameter -> (..., P), for each independent output."""
+        """Raw outputs by parameter, and known quantities, -> (..., P), for each independent output."""
         parts = []
         for name, part in raw.items():
-            own = len(self.family.raw_shape(name, self.links[name]))
+            own = len(self.family.raw_shape(name, self.links.get(name, _AS_GIVEN)))
             parts.append(part.flatten(part.ndim - own) if own else part.unsqueeze(-1))
+        shapes = {part.shape[:-1] for part in parts}
+        if len(shapes) > 1:
+            parts = [part.expand(*torch.broadcast_shapes(*shapes), -1) for part in parts]
         return torch.cat(parts, -1)
 
     def _known(self, known: Mapping[str, Tensor]) -> dict[str, Tensor]:

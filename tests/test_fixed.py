@@ -148,3 +148,50 @@ def test_a_constant_probability_has_its_logit():
     torch.testing.assert_close(link.logits(nothing), torch.full((5,), math.log(1 / 3)))
     torch.testing.assert_close(link.quick(nothing.T), torch.full((5,), math.log(1 / 3)))
     assert link.inverse(torch.zeros(5)).shape == (5, 0)
+
+
+COUNTS = [("poisson", {}), ("negative_binomial", {"parametrization": "mean"})]
+FAMILIES_WITH_EXPOSURE = pytest.mark.parametrize("name, options", COUNTS)
+
+
+@FAMILIES_WITH_EXPOSURE
+@pytest.mark.parametrize("spread", [1.0, 30.0])  # within single precision, and beyond
+def test_known_quantities_are_scored_beside_the_raw_outputs(name, options, spread):
+    head, features, y = example(name, {}, **options)
+    features.mul_(spread).requires_grad_()
+    exposure = (0.1 + torch.rand(50)).requires_grad_()
+    dist = head(features, exposure=exposure)
+    assert dist._is_waiting
+    found = dist.log_prob(y)
+    exact = head.family.make(
+        **copy.deepcopy(head).double().params(features.double()), exposure=exposure.double()
+    ).log_prob(y.double())
+    torch.testing.assert_close(found.double(), exact, rtol=3e-6, atol=3e-6)
+    for given in (features, exposure):
+        torch.testing.assert_close(
+            gradient(found, given, retain_graph=True), gradient(exact, given, retain_graph=True), rtol=1e-4, atol=1e-4
+        )
+
+
+@FAMILIES_WITH_EXPOSURE
+def test_known_quantities_in_other_precisions_and_shapes(name, options):
+    head, features, y = example(name, {}, event_shape=(2,), **options)
+    exposure = torch.arange(1, 51)
+    expected = head(features, exposure=exposure.double()).log_prob(y)  # which stay in double precision
+    assert expected.dtype == torch.float64
+    for given in (exposure, exposure.float()):
+        torch.testing.assert_close(head(features, exposure=given).log_prob(y).double(), expected, rtol=1e-5, atol=1e-5)
+    one = head(features, exposure=torch.tensor([3.0])).log_prob(y)
+    torch.testing.assert_close(one, head(features, exposure=torch.full((50,), 3.0)).log_prob(y))
+
+
+def test_a_mixture_takes_known_quantities_by_its_parameters():
+    head, features, y = example("mixture", {}, component="poisson", num_components=3)
+    exposure = 0.5 + torch.rand(50)
+    dist = head(features, exposure=exposure)
+    expected = (
+        dist.mixture_distribution.log_probs if hasattr(dist, "mixture_distribution") else dist.logits.log_softmax(-1)
+    )
+    rates = head.params(features)["rate"] * exposure[:, None]
+    values = torch.distributions.Poisson(rates).log_prob(y[:, None])
+    torch.testing.assert_close(dist.log_prob(y), (expected + values).logsumexp(-1), rtol=1e-5, atol=1e-5)

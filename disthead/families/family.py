@@ -39,6 +39,7 @@ class Family(ABC):
             when it breaks and what to try then.
         edge_remedy: what to do about targets exactly on the edge of the support.
         known: quantities that a caller may give per row, by name, such as `total_count` or `exposure`.
+        scores_known: whether `score` takes them, too, behind the parameters.
         scored: the targets that have a log-likelihood, where soft labels have one beside the support.
         quick: the class of the distributions, where log_prob and its derivatives come in one pass from raw outputs.
         outputs: the class that keeps the raw outputs, and scores them its own way.
@@ -58,6 +59,7 @@ class Family(ABC):
     remedy: ClassVar[str]
     edge_remedy: ClassVar[str] = ""
     known: tuple[str, ...] = ()
+    scores_known: bool = False
     scored: constraints.Constraint | None = None
     quick: type[Distribution] | None = None
     outputs: type[RawOutputs] = RawOutputs
@@ -278,7 +280,7 @@ def describe(constraint: constraints.Constraint) -> str:
         constraints.real_vector: "real numbers",
         constraints.lower_cholesky: "lower triangular with a positive diagonal",
     }
-    if isinstance(constraint, constraints.greater_than):
+    if constraint not in names and isinstance(constraint, constraints.greater_than):
         return f"greater than {constraint.lower_bound:g}"
     return names.get(constraint, repr(constraint))
 

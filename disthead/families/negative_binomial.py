@@ -195,10 +195,12 @@ class MeanNegativeBinomial(NegativeBinomial):
         return self.expected.to(self.dtype)
 
     @staticmethod
-    def score(y: Tensor, mean: Positive, total_count: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(mean) and log(total_count)."""
+    def score(y: Tensor, mean: Positive, total_count: Positive, exposure: Tensor | None = None) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(mean) and log(total_count), and the exposure where it is given."""
+        mean = mean if exposure is None else mean.times(exposure)
         value, by_total_count, by_logits = NegativeBinomial.score(y, total_count, mean.over(total_count).log)
-        return value, by_logits, by_total_count - by_logits
+        slopes = value, by_logits, by_total_count - by_logits
+        return slopes if exposure is None else (*slopes, by_logits / exposure)
 
     @property
     def logits(self) -> Tensor:
@@ -243,7 +245,7 @@ class NegativeBinomialFamily(Family):
         self.quick = MeanNegativeBinomial if parametrization == "mean" else NegativeBinomial
         if parametrization == "mean":
             self.parameters = {"mean": LINKS["softplus"], "total_count": LINKS["softplus"]}
-            self.known = ("exposure",)  # of this form only
+            self.known, self.scores_known = ("exposure",), True  # of this form only
         else:
             self.parameters = {"total_count": LINKS["softplus"], "logits": LINKS["identity"]}
 

@@ -50,11 +50,12 @@ class Poisson(Discrete):
         return self.log_rate if self.exposure is None else self.log_rate + self.exposure.log()
 
     @staticmethod
-    def score(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivative by log(rate)."""
-        w = y + 0.5
-        value = y * log(rate.value / w) + (w - rate.value) - 0.5 * log(w) - gamma_remainder(y) - HALF_LOG_TWO_PI
-        return value, y - rate.value
+    def score(y: Tensor, rate: Positive, exposure: Tensor | None = None) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(rate), and the exposure where it is given."""
+        mean = rate.value if exposure is None else rate.value * exposure
+        w, by_mean = y + 0.5, y - mean
+        value = y * log(mean / w) + (w - mean) - 0.5 * log(w) - gamma_remainder(y) - HALF_LOG_TWO_PI
+        return (value, by_mean) if exposure is None else (value, by_mean, by_mean / exposure)
 
     def _log_mass(self, x: Tensor) -> Tensor:
         mean = self._expected
@@ -125,6 +126,7 @@ class PoissonFamily(Family):
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative_integer
     known = ("exposure",)
+    scores_known = True
     quick = Poisson
     data_type = "univariate, discrete, bounded below"
     domain = "y in {0, 1, 2, ...}"
