@@ -74,11 +74,10 @@ class DistributionHead(nn.Module):
 
     def forward(self, features: Tensor, **known: Tensor) -> Distribution:
         """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`."""
-        if self._is_plain and not known:
-            links = self._links_with_constants()
-            if links is not None:
-                with _without_autocast(features):
-                    return self.family.projected(*self._projection(features), links)
+        links = self._plain_links(known)
+        if links is not None:
+            with _without_autocast(features):
+                return self.family.projected(*self._projection(features), links)
         return self._distribution(self._raw(features), **known)
 
     def params(self, features: Tensor) -> dict[str, Tensor]:
@@ -145,10 +144,10 @@ class DistributionHead(nn.Module):
         is_seen = type(tensor) is Tensor and tensor.ndim == 0 and tensor.is_cpu and not operations_are_followed()
         return tensor.item() if is_seen else None
 
-    @property
-    def _is_plain(self) -> bool:
-        """Whether the outputs of the linear layer are the raw outputs of one distribution as they are."""
-        return not self.shared and not self._independent_shape
+    def _plain_links(self, known: Mapping[str, Tensor]) -> Mapping[str, Link] | None:
+        """The links, where the outputs of the linear layer are the raw outputs of one distribution as they are."""
+        is_plain = not (known or self.shared or self._independent_shape)
+        return self._links_with_constants() if is_plain else None
 
     def biases(self) -> dict[str, Tensor]:
         """The bias of each predicted parameter's raw outputs, (raw outputs,): parts of the layer's own."""

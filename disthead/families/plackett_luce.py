@@ -4,9 +4,9 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.families import orders
 from disthead.families.distribution import Distribution, tensors, wide
 from disthead.families.family import Family
+from disthead.families.orders import FAINT, log_prob
 from disthead.families.vector import draw
 from disthead.links import LINKS
 
@@ -85,7 +85,7 @@ class PlackettLuce(Distribution):
         if logits.shape[:-1] != y.shape[:-1]:
             shape = torch.broadcast_shapes(logits.shape[:-1], y.shape[:-1])
             logits, y = logits.expand(*shape, -1), y.expand(*shape, -1)
-        return orders.log_prob(logits, y)
+        return log_prob(logits, y)
 
     @property
     def mode(self) -> Tensor:
@@ -129,7 +129,7 @@ class PlackettLuce(Distribution):
         def of_choices(taken: Tensor) -> tuple[Tensor, list[Tensor]]:
             log_ps = []
             for s in scores:
-                nothing = s.detach().amin(-1, keepdim=True) - orders.FAINT
+                nothing = s.detach().amin(-1, keepdim=True) - FAINT
                 log_p = torch.where(taken, nothing, s)
                 log_ps.append(torch.where(taken, 0.0, log_p - log_p.logsumexp(-1, keepdim=True)))
             return torch.where(taken, 0.0, function(*log_ps)).sum(-1), log_ps

@@ -154,9 +154,10 @@ class MemberHead(DistributionHead):
     def forward(self, features: Tensor, **known: Tensor) -> Distribution:
         """Features (members, N, in_features) -> batch_shape (members, N); `known` has shape (N,) or (members, N)."""
         features = features.expand(self.members, *features.shape[-2:])  # of a backbone without layers
-        if self._is_plain and not known:
+        links = self._plain_links(known)
+        if links is not None:
             with torch.autocast(features.device.type, enabled=False):
-                return self.family.linked(self._output(features), self.links)
+                return self.family.linked(self._output(features), links)
         return self._distribution(self._raw(features), **known)
 
     def _output(self, features: Tensor) -> Tensor:

@@ -109,6 +109,7 @@ class TestMembers:
             ("normal", {}, torch.randn(40)),
             ("normal", {"shared": ("scale",)}, torch.randn(40)),
             ("normal", {"fixed": {"scale": 1.0}}, torch.randn(40)),
+            ("student_t", {"fixed": {"df": 4.0}, "shared": ("scale",)}, torch.randn(40)),
             ("normal", {"shared": "all"}, torch.randn(40)),
             ("normal", {"event_shape": (2,)}, torch.randn(40, 2)),
             ("mixture", {"num_components": 3}, torch.randn(40)),
