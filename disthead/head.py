@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from disthead.errors import pick
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, describe, get_family
-from disthead.families.pieces import operations_are_followed
 from disthead.links import LINKS, Link
 from disthead.marginal import fit_biases
 
@@ -67,8 +66,7 @@ class DistributionHead(nn.Module):
         self.predicted = tuple(name for name in self.links if name not in fixed and name not in shared)
         self.shared = nn.ParameterDict({name: nn.Parameter(torch.zeros(self._raw_shape(name))) for name in shared})
         self.fixed = {name: self._fixed_value(name, value) for name, value in fixed.items()}
-        self._constants: tuple[tuple[float, ...], dict[str, Link]] = ((), {})
-        self._links_with_constants()
+        self._raw_links = self._links_of_raw_outputs()
         self._sizes = [math.prod(self._raw_shape(name)) for name in self.predicted]
         self.linear = nn.Linear(in_features, sum(self._sizes)) if self.predicted else None
 
@@ -122,32 +120,20 @@ class DistributionHead(nn.Module):
             raw[name] = value.to(_at_least_single(value.dtype)).expand(batch_shape + value.shape)
         return {name: raw[name] for name in self.links if name in raw}
 
-    def _links_with_constants(self) -> Mapping[str, Link] | None:
-        """The links, constant where a parameter is fixed at a number; None where it is fixed at something else."""
-        if not self.fixed:
-            return self.links
-        found = [self._fixed_number(name, value) for name, value in self.fixed.items()]
-        numbers = tuple(number for number in found if number is not None)
-        if len(numbers) < len(found):
-            return None
-        if self._constants[0] != numbers:
-            named = zip(self.fixed, numbers, strict=True)
-            self._constants = numbers, self.links | {name: self.links[name].constant(number) for name, number in named}
-        return self._constants[1]
-
-    def _fixed_number(self, name: str, value: "float | str") -> float | None:
-        if name == "logits" or name in self.family.shapes:
-            return None
-        if isinstance(value, float):
-            return value
-        tensor = getattr(self, value)
-        is_seen = type(tensor) is Tensor and tensor.ndim == 0 and tensor.is_cpu and not operations_are_followed()
-        return tensor.item() if is_seen else None
+    def _links_of_raw_outputs(self) -> dict[str, Link] | None:
+        """The links with those of fixed parameters, constant numbers or given tensors; None where one can be neither."""
+        links = dict(self.links)
+        for name, value in self.fixed.items():
+            link = links[name].constant(value) if isinstance(value, float) else links[name].as_given
+            if link is None or name == "logits" or name in self.family.shapes:
+                return None
+            links[name] = link
+        return links
 
     def _plain_links(self, known: Mapping[str, Tensor]) -> Mapping[str, Link] | None:
         """The links, where the outputs of the linear layer are the raw outputs of one distribution as they are."""
-        is_plain = not (known or self.shared or self._independent_shape)
-        return self._links_with_constants() if is_plain else None
+        is_plain = not (known or self.shared or self._independent_shape or self._fixed_tensors)
+        return self._raw_links if is_plain else None
 
     def biases(self) -> dict[str, Tensor]:
         """The bias of each predicted parameter's raw outputs, (raw outputs,): parts of the layer's own."""
@@ -170,6 +156,10 @@ class DistributionHead(nn.Module):
             features = features.movedim(self.feature_dim, -1)
         return features.to(dtype), weight.to(dtype), bias.to(dtype)
 
+    @property
+    def _fixed_tensors(self) -> list[str]:
+        return [name for name, value in self.fixed.items() if isinstance(value, str)]
+
     def _fixed_values(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The fixed parameters, in the precision of the raw outputs."""
         any_raw = next(iter(raw.values()))
@@ -180,14 +170,14 @@ class DistributionHead(nn.Module):
 
     def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
         with _without_autocast(next(iter(raw.values()))):
-            links, given = self._links_with_constants(), self._known(known)
-            if links is None or not self._are_scored(given, raw):
-                values = {**self.family.constrain(raw, self.links), **self._fixed_values(raw), **given}
+            fixed, known = self._fixed_values(raw), self._known(known)
+            if self._raw_links is None or not self._are_scored(known, raw):
+                values = {**self.family.constrain(raw, self.links), **fixed, **known}
                 dist = self.family.make(**values)
             else:
-                dist = self.family.linked(
-                    self._side_by_side({**raw, **given}), {**links, **dict.fromkeys(given, _AS_GIVEN)}
-                )
+                links = {**self._raw_links, **dict.fromkeys(known, _AS_GIVEN)}
+                parts = {**raw, **{name: fixed[name] for name in self._fixed_tensors}, **known}
+                dist = self.family.linked(self._side_by_side(parts, links), links)
         return dist.to_event(len(self.event_shape) - self.family.event_dim)
 
     def _are_scored(self, known: Mapping[str, Tensor], raw: Mapping[str, Tensor]) -> bool:
@@ -196,23 +186,26 @@ class DistributionHead(nn.Module):
         fits = all(torch.promote_types(value.dtype, precision) == precision for value in known.values())
         return not known or (self.family.scores_known and fits)
 
-    def _side_by_side(self, raw: Mapping[str, Tensor]) -> Tensor:
-        """Raw outputs by parameter, and known quantities, -> (..., P), for each independent output."""
-        parts = []
-        for name, part in raw.items():
-            own = len(self.family.raw_shape(name, self.links.get(name, _AS_GIVEN)))
-            parts.append(part.flatten(part.ndim - own) if own else part.unsqueeze(-1))
-        shapes = {part.shape[:-1] for part in parts}
-        if len(shapes) > 1:
-            parts = [part.expand(*torch.broadcast_shapes(*shapes), -1) for part in parts]
-        return torch.cat(parts, -1)
+    def _side_by_side(self, parts: Mapping[str, Tensor], links: Mapping[str, Link]) -> Tensor:
+        """Raw outputs by parameter, and what is given, -> (..., P) in the order of the links, for each independent output."""
+        rows = []
+        for name in links:
+            if name in parts:
+                own = len(self.family.raw_shape(name, links[name]))
+                part = parts[name]
+                rows.append(part.flatten(part.ndim - own) if own else part.unsqueeze(-1))
+        if len(parts) > len(self.predicted) + len(self.shared):  # what is given may have fewer dimensions
+            batch = torch.broadcast_shapes(*[row.shape[:-1] for row in rows])
+            rows = [row.expand(*batch, -1) for row in rows]
+        return torch.cat(rows, -1)
 
     def _known(self, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Per-row quantities, with a dimension for each independent output."""
         for name in known:
             pick(f"known quantity of {self.family.name}", name, dict.fromkeys(self.family.known))
         independent = len(self.event_shape) - self.family.event_dim
-        return {name: value.reshape(value.shape + (1,) * independent) for name, value in known.items()}
+        tensors = {name: torch.as_tensor(value) for name, value in known.items()}
+        return {name: value.reshape(value.shape + (1,) * independent) for name, value in tensors.items()}
 
     def _raw_shape(self, name: str) -> tuple[int, ...]:
         """The shape of one parameter's raw outputs for one row: one set for each independent output."""

@@ -78,7 +78,7 @@ class Link:
     @property
     def is_constant(self) -> bool:
         """Whether it takes no raw outputs (`constant`)."""
-        return self.raw_shape is _nothing
+        return isinstance(self.raw_shape, _Nothing)
 
     def gives_logits(self, name: str) -> bool:
         """Whether the quick way of the parameter of that name gives logits, its own or those of a probability."""
@@ -89,6 +89,8 @@ class Link:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # A copy of a link in the table is that link, whose constraint is told by its identity.
+        if isinstance(self.raw_shape, _Nothing):
+            return self.raw_shape.link.constant, (self.raw_shape.value,)
         in_table = LINKS.get(self.name) is self
         return (get_link, (self.name,)) if in_table else super().__reduce_ex__(protocol)
 
@@ -107,11 +109,20 @@ class Link:
             formula=f"{value:g}",
             forward=_Filled(value),
             inverse=_left_out,
-            log=_Filled(math.log(value)) if self.is_positive else _no_log,
+            log=_Filled(math.log(value) if value else -math.inf) if self.is_positive else _no_log,
             logits=_Filled(logit) if self.has_logits else _no_logits,
-            raw_shape=_nothing,
+            raw_shape=_Nothing(self, value),
             quick=self.quick and quick,
         )
+
+    @property
+    def as_given(self) -> "Link | None":
+        """The link in place of this one where the value itself takes the place of the raw output; None where it cannot."""
+        if self.codomain is constraints.real and self.raw_shape is tuple:
+            return LINKS["identity"]
+        if not self.is_positive or self.codomain is constraints.unit_interval or self.quick is None:
+            return None
+        return replace(self, name="given", formula="x", forward=_same, inverse=_same, log=torch.log, quick=fast.given)
 
     def shifted(self, lower: float) -> "Link":
         """The same link with `lower` added, for parameters bounded below by more than zero; to a matrix, on its diagonal."""
@@ -208,8 +219,15 @@ class _ConstantAngle(_Constant):
         return Direction(zeros + math.cos(self.value), zeros + math.sin(self.value), zeros + 1.0)
 
 
-def _nothing(shape: Shape) -> Shape:
-    return (*shape, 0)
+@dataclass(frozen=True)
+class _Nothing:
+    """The shape of no raw outputs, for a link that is constant."""
+
+    link: Link
+    value: float
+
+    def __call__(self, shape: Shape) -> Shape:
+        return (*shape, 0)
 
 
 def _left_out(values: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import math
 import pickle
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch.func import functional_call, grad, vmap
@@ -195,3 +196,98 @@ def test_a_mixture_takes_known_quantities_by_its_parameters():
     rates = head.params(features)["rate"] * exposure[:, None]
     values = torch.distributions.Poisson(rates).log_prob(y[:, None])
     torch.testing.assert_close(dist.log_prob(y), (expected + values).logsumexp(-1), rtol=1e-5, atol=1e-5)
+
+
+def test_copies_know_a_fixed_probability():
+    head, features, y = example("beta", {"mean": 0.3}, parametrization="mean")
+    expected = head(features)
+    for dist in (
+        copy.deepcopy(head)(features),
+        pickle.loads(pickle.dumps(head))(features),
+        pickle.loads(pickle.dumps(expected.map(torch.detach))),
+    ):
+        torch.testing.assert_close(dist.mean, torch.full((50,), 0.3))
+        torch.testing.assert_close(dist.log_prob(y), expected.log_prob(y))
+
+
+def test_a_probability_may_be_fixed_at_its_end():
+    head, features, _ = example("beta", {"mean": 0.0}, parametrization="mean")
+    assert head(features).mean.eq(0).all()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2,)])
+@pytest.mark.parametrize(
+    "name, parameter", [("normal", "scale"), ("normal", "loc"), ("student_t", "df"), ("gamma", "rate")]
+)
+def test_a_fixed_tensor_has_a_gradient_of_its_own(name, parameter, shape):
+    value = torch.full(shape, 2.5, requires_grad=True)
+    head, features, y = example(name, {parameter: value}, event_shape=(2,))
+    found = gradient(head(features).log_prob(y), value)
+    parameters = {key: part.double() for key, part in head.params(features).items()} | {parameter: value.double()}
+    expected = gradient(head.family.make(**parameters).log_prob(y.double()), value)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fixed", [{}, {"scale": 1.0}, {"scale": torch.tensor(1.0)}])
+def test_indexing_stays_within_the_batch(fixed):
+    head, _, _ = example("normal", fixed)
+    dist = head(torch.randn(6, 4, 3))
+    for index in ((..., 0), (..., slice(2)), (0, ...), (..., -1, slice(1)), (slice(2), ...), (None, ..., 1), ...):
+        torch.testing.assert_close(dist[index].loc, dist.loc[index])
+    kept = torch.rand(6, 4) > 0.5
+    torch.testing.assert_close(dist[kept].loc, dist.loc[kept])
+    for index in ((0, 0, 0), (..., 0, 0, 0), (kept, 0)):
+        with pytest.raises(IndexError, match="too many indices for the batch_shape"):
+            dist[index]
+
+
+@FAMILIES_WITH_EXPOSURE
+@pytest.mark.parametrize("length", [1e-2, 1e-6])
+def test_short_exposures_keep_their_digits(name, options, length):
+    head, features, _ = example(name, {}, **options)
+    features.requires_grad_()
+    y, exposure = torch.zeros(50), length * (0.5 + torch.rand(50))
+    found = head(features, exposure=exposure).log_prob(y)
+    parameters = copy.deepcopy(head).double().params(features.double())
+    exact = head.family.make(**parameters, exposure=exposure.double()).log_prob(y.double())
+    torch.testing.assert_close(found.double(), exact, rtol=2e-6, atol=0)
+    slopes = gradient(found, features), gradient(exact, features)
+    torch.testing.assert_close(*slopes, rtol=1e-5, atol=1e-6 * float(slopes[1].abs().max()))
+
+
+def test_known_quantities_of_numpy():
+    head, features, y = example("poisson", {})
+    expected = head(features, exposure=torch.full((50,), 2.0)).log_prob(y)
+    for exposure in (np.full(50, 2), 2.0):
+        torch.testing.assert_close(head(features, exposure=exposure).log_prob(y), expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"event_shape": (2,)},
+        {"shared": ("scale",)},
+        {"fixed": {"scale": 1.0}},
+        {"fixed": {"scale": torch.tensor(1.0)}},
+    ],
+)
+def test_any_number_of_rows_in_a_graph(options):
+    class Mean(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = dh.DistributionHead("normal", 3, **options)
+
+        def forward(self, x):
+            return self.head(x).mean
+
+    model, features = Mean(), torch.randn(6, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        exported = torch.export.export(model, (features,), dynamic_shapes=({0: torch.export.Dim("rows")},)).module()
+        torch.compiler.reset()
+        compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")
+        for rows in (6, 9):
+            features = torch.randn(rows, 3)
+            for graph in (exported, compiled):
+                torch.testing.assert_close(graph(features), model(features))

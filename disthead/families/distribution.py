@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -46,6 +46,13 @@ def wide(value: Tensor, log_value: Tensor | None = None) -> Tensor:
         return value.double()
     tiny = value <= 2 * torch.finfo(value.dtype).tiny
     return torch.where(tiny, log_value.double().exp(), value.double())
+
+
+def _dimensions_taken(index: Any) -> int:
+    """Of how many dimensions one part of an index chooses."""
+    if index is None or index is ...:
+        return 0
+    return index.ndim if str(getattr(index, "dtype", "")).endswith("bool") else 1
 
 
 class stored:
@@ -180,7 +187,7 @@ class Distribution(TorchDistribution):
         """Keep the parameters under their names, broadcast against each other over the batch."""
         batches = {name: p.ndim - self.parameter_dims.get(name, 0) for name, p in parameters.items()}
         shapes = [p.shape[: batches[name]] for name, p in parameters.items()]
-        batch_shape = shapes[0] if shapes.count(shapes[0]) == len(shapes) else torch.broadcast_shapes(*shapes)
+        batch_shape = shapes[0] if all(shape == shapes[0] for shape in shapes) else torch.broadcast_shapes(*shapes)
         self._names = tuple(parameters)
         for name, parameter in parameters.items():
             if parameter.shape[: batches[name]] != batch_shape:
@@ -220,7 +227,13 @@ class Distribution(TorchDistribution):
     def __getitem__(self, index) -> Self:
         """The distributions at `index` of the batch: `dist[:10]`, `dist[rows]`."""
         index = index if isinstance(index, tuple) else (index,)
-        return self.map(lambda parameter: parameter[index])
+        taken = sum(_dimensions_taken(one) for one in index)
+        if taken > len(self.batch_shape):
+            raise IndexError(f"too many indices for the batch_shape {tuple(self.batch_shape)}: {index}")
+        rest = (slice(None),) * (len(self.batch_shape) - taken)  # never into a parameter's own dimensions
+        at = next((place for place, one in enumerate(index) if one is ...), len(index))
+        whole = index[:at] + rest + index[at + 1 :]
+        return self.map(lambda parameter: parameter[whole])
 
     def expand(self, batch_shape, _instance=None) -> Self:
         batch_shape, old = Size(batch_shape), len(self.batch_shape)

@@ -42,8 +42,10 @@ def programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:
 def _programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:
     if not AVAILABLE or source.raw.shape[-1] > _MOST_OUTPUTS:
         return ()
-    # The rounding of single precision is magnified by a solve, and by a sharp density that of a target in its unit.
-    only_double = source.family.event_dim or source.unit is not None or source.dtype == torch.float64
+    # The rounding of single precision is magnified by a solve, by a sharp density that of a target in its unit, and by a short
+    # exposure that of a mean.
+    has_known = len(source.links) > len(source.family.parameters)
+    only_double = source.family.event_dim or source.unit is not None or has_known or source.dtype == torch.float64
     found = []
     for dtype in (np.float64,) if only_double else (np.float32, np.float64):
         try:

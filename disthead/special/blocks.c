@@ -161,7 +161,8 @@ static int worked(int in_double, const Py_buffer *steps, Memory *memory, int arr
     if (held == NULL) return 0;
     char *space = held + LINE - (uintptr_t)held % LINE;
     const Py_ssize_t count = steps->len / (Py_ssize_t)sizeof(Step);
-    for (int array = 0; array < arrays; array++) memory[array].lines = (block * memory[array].by_row / LINE + count) / count;
+    for (int array = 0; count && array < arrays; array++)
+        memory[array].lines = (block * memory[array].by_row / LINE + count) / count;
     const int fine = (in_double ? run_double : run_float)(steps->buf, count, memory, arrays, rows, space, block);
     free(held);
     return fine;

@@ -33,6 +33,7 @@ __all__ = [
     "exponential",
     "gamma_half_step",
     "gamma_remainder",
+    "given",
     "softplus",
     "von_mises_terms",
 ]
@@ -91,6 +92,11 @@ def softplus(raw: Array) -> Positive:
     odds = exp(clamp(raw, -700.0, 700.0))
     value = maximum(log1p(odds), raw)
     return Positive(value, odds / (1 + odds) / value, minimum(log(value), raw))
+
+
+def given(raw: Array) -> Positive:
+    """A positive parameter that is there as it is."""
+    return Positive(raw, 1 / raw)
 
 
 def exponential(raw: Array) -> Positive:
