@@ -95,7 +95,11 @@ class Link:
         return (get_link, (self.name,)) if in_table else super().__reduce_ex__(protocol)
 
     def constant(self, value: float) -> "Link":
-        """The link in place of this one where the parameter is fixed at a value: it takes no raw outputs."""
+        """The link in place of this one where the parameter is fixed at a value: it takes no raw outputs.
+
+        >>> get_link("softplus").constant(2.0).forward(torch.zeros(3, 0))
+        tensor([2., 2., 2.])
+        """
         is_probability = self.codomain is constraints.unit_interval
         logit = torch.tensor(value, dtype=torch.float64).logit().item() if is_probability else value
         quick: Any = _Constant(logit)
@@ -117,7 +121,11 @@ class Link:
 
     @property
     def as_given(self) -> "Link | None":
-        """The link in place of this one where the value itself takes the place of the raw output; None where it cannot."""
+        """The link in place of this one where the value itself takes the place of the raw output; None where it cannot.
+
+        >>> get_link("softplus").as_given.forward(torch.tensor(2.0))
+        tensor(2.)
+        """
         if self.codomain is constraints.real and self.raw_shape is tuple:
             return LINKS["identity"]
         if not self.is_positive or self.codomain is constraints.unit_interval or self.quick is None:
