@@ -31,18 +31,24 @@ Arrays = list[np.ndarray]
 
 
 def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
-    """The log-likelihoods (rows,) and, if `wanted`, their derivatives by the raw outputs (rows, P)."""
+    """The log-likelihoods (rows,) and, if `wanted`, their derivatives by the raw outputs (rows, P).
+
+    Where NumPy computes them, derivatives lie parameter after parameter, except for a leaf, whose gradient is kept in its own order.
+    """
     if not raw.is_cpu or torch.compiler.is_compiling():
         return _at_once(source, raw, y, wanted)
     rows, width = raw.shape
+    found = programs(source, wanted)
     # Memory from torch: what NumPy asks for in huge pages may have to wait until the system has put some together.
     answers = [torch.empty(rows, dtype=source.dtype, device=raw.device)]
     if wanted:
-        answers.append(torch.empty((rows, width), dtype=source.dtype, device=raw.device))
+        by_row = bool(found) or raw.is_leaf
+        shape = (rows, width) if by_row else (width, rows)
+        derivatives = torch.empty(shape, dtype=source.dtype, device=raw.device)
+        answers.append(derivatives if by_row else derivatives.t())
     given, results = [as_array(raw), as_array(y)], [answer.numpy() for answer in answers]
     if source.unit is not None:
         given += [as_array(part) for part in source.unit_of_rows()]
-    found = programs(source, wanted)
     if 0 < rows * width <= NUMBERS:
         _piece(source, found, given, results)
     else:
