@@ -29,7 +29,7 @@ __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
 _GIVEN = "given as an object: "
 _IDENTITY = ("family", "family_options", "event_shape", "links", "fixed", "shared", "ensemble")
 _LEVEL = 0.9
-_VALIDATED = 1 << 13  # rows at once,
+_VALIDATED = 1 << 14  # rows at once,
 _NUMBERS = 1 << 23  # or fewer, so that they have no more raw outputs than these
 _STEPS = 64  # at once, where nothing forbids it; and until losses that are not finite are noticed
 

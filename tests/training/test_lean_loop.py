@@ -322,9 +322,9 @@ def test_rows_of_several_steps_are_gathered_when_they_are_asked_for(monkeypatch)
 def test_validation_takes_many_rows_at_once_unless_each_is_large(family, options, is_large):
     module = DistributionModule(family, in_features=2, **options)
     rows, outputs = module.validated_at_once, module.head.linear.bias.numel()
-    assert (rows < 8192) == is_large
+    assert (rows < 1 << 14) == is_large
     assert rows * outputs <= 1 << 23
-    assert rows == 8192 or (rows + 1) * outputs > 1 << 23
+    assert rows == 1 << 14 or (rows + 1) * outputs > 1 << 23
 
 
 def test_losses_of_steps_of_any_size_are_added_up():
