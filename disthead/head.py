@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Self
 
 import torch
@@ -66,6 +66,7 @@ class DistributionHead(nn.Module):
         self.predicted = tuple(name for name in self.links if name not in fixed and name not in shared)
         self.shared = nn.ParameterDict({name: nn.Parameter(torch.zeros(self._raw_shape(name))) for name in shared})
         self.fixed = {name: self._fixed_value(name, value) for name, value in fixed.items()}
+        self._fixed_tensors = [name for name, value in self.fixed.items() if isinstance(value, str)]
         self._raw_links = self._links_of_raw_outputs()
         self._sizes = [math.prod(self._raw_shape(name)) for name in self.predicted]
         self.linear = nn.Linear(in_features, sum(self._sizes)) if self.predicted else None
@@ -82,7 +83,7 @@ class DistributionHead(nn.Module):
         """The parameters of `head(features)` by name: what is exported. Each has shape batch_shape + its own."""
         raw = self._raw(features)
         with _without_autocast(features):
-            values = self.family.constrain(raw, self.links) | self._fixed_values(raw)
+            values = self.family.constrain(raw, self.links) | self._fixed_values(raw, self.fixed)
         return {name: values[name] for name in self.links}
 
     @torch.no_grad()
@@ -156,27 +157,24 @@ class DistributionHead(nn.Module):
             features = features.movedim(self.feature_dim, -1)
         return features.to(dtype), weight.to(dtype), bias.to(dtype)
 
-    @property
-    def _fixed_tensors(self) -> list[str]:
-        return [name for name, value in self.fixed.items() if isinstance(value, str)]
-
-    def _fixed_values(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The fixed parameters, in the precision of the raw outputs."""
+    def _fixed_values(self, raw: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+        """Fixed parameters, in the precision of the raw outputs."""
         any_raw = next(iter(raw.values()))
         values = {}
-        for name, value in self.fixed.items():
+        for name in names:
+            value = self.fixed[name]
             values[name] = any_raw.new_full((), value) if isinstance(value, float) else getattr(self, value).to(any_raw)
         return values
 
     def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
         with _without_autocast(next(iter(raw.values()))):
-            fixed, known = self._fixed_values(raw), self._known(known)
+            known = self._known(known)
             if self._raw_links is None or not self._are_scored(known, raw):
-                values = {**self.family.constrain(raw, self.links), **fixed, **known}
+                values = {**self.family.constrain(raw, self.links), **self._fixed_values(raw, self.fixed), **known}
                 dist = self.family.make(**values)
             else:
                 links = {**self._raw_links, **dict.fromkeys(known, _AS_GIVEN)}
-                parts = {**raw, **{name: fixed[name] for name in self._fixed_tensors}, **known}
+                parts = {**raw, **self._fixed_values(raw, self._fixed_tensors), **known}
                 dist = self.family.linked(self._side_by_side(parts, links), links)
         return dist.to_event(len(self.event_shape) - self.family.event_dim)
 

@@ -58,9 +58,10 @@ def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tenso
     if orders.numpy()[:, -1].min() < 0:
         return None
     programs = _programs(scores.shape[-1], wanted)
-    if not programs and not _lie_within(scores, _FAR):
+    largest = 0.0 if programs else _largest(scores)  # programs look for themselves
+    if not largest < _FAR:
         return None
-    is_single = scores.numel() > _MANY and scores.dtype == torch.float32 and not programs and _lie_within(scores, _NEAR)
+    is_single = scores.numel() > _MANY and scores.dtype == torch.float32 and largest < _NEAR
     given = [scores, orders, scores.new_empty(len(scores)), torch.empty_like(scores) if wanted else None]
     size = max(_PIECE // scores.shape[-1], 1)
     pieces = [slice(start, start + size) for start in range(0, len(scores), size)]
@@ -98,9 +99,10 @@ def _score(is_single: bool, scores: Tensor, orders: Tensor, value: Tensor, slope
     return True
 
 
-def _lie_within(scores: Tensor, bound: float) -> bool:
+def _largest(scores: Tensor) -> float:
+    """The greatest magnitude; nan where one of them is."""
     least, most = torch.aminmax(scores)
-    return bool(least.numpy() > -bound) and bool(most.numpy() < bound)
+    return max(-float(least.numpy()), float(most.numpy()))
 
 
 @functools.cache

@@ -43,9 +43,8 @@ def operations_are_followed() -> bool:
 def weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
     """Each row of the derivatives (..., P) times its incoming gradient (...), where possible in their own memory."""
     if not operations_are_followed():
-        with contextlib.suppress(
-            RuntimeError
-        ):  # of a batch of gradients, which has no memory and does not fit into theirs
+        # A batch of gradients has no memory to look at, and does not fit into theirs.
+        with contextlib.suppress(RuntimeError):
             return _weighted_in_place(derivatives, gradient)
     return derivatives * gradient.unsqueeze(-1)
 

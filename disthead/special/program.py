@@ -23,6 +23,7 @@ AVAILABLE = _blocks is not None
 _CACHE = 1 << 17  # bytes; more would not stay near to a core
 _MOST_ROWS = 1 << 10  # of a block, which steps take some nanoseconds to turn to
 _NUMBERS = {name: number for number, name in enumerate(_blocks.OPERATIONS.split())} if AVAILABLE else {}
+_STORES = ("STORE", "STORE_TWO", "STORE_THREE")
 _STEP = np.dtype([(name, np.int32) for name in ("operation", "out", "a", "b", "c", "d")] + [("k", float), ("l", float)])
 
 
@@ -86,9 +87,6 @@ class Program:
         return cls(recorder.in_double, steps, schedule.places, min(max(block // 32 * 32, 64), _MOST_ROWS))
 
 
-_STORES = ("STORE", "STORE_TWO", "STORE_THREE")
-
-
 class _Instruction(NamedTuple):
     operation: str
     operands: tuple[Value, ...]
@@ -116,7 +114,7 @@ def _rows(results: Sequence[tuple[Value, int, int]]) -> list[_Row]:
     rows = []
     for array, columns in arrays.items():
         if sorted(columns) == list(range(len(columns))) and len(columns) <= len(_STORES):
-            rows.append(_Row([columns[column] for column in sorted(columns)], array, 0))
+            rows.append(_Row([columns[column] for column in range(len(columns))], array, 0))
         else:
             rows += [_Row([value], array, column) for column, value in columns.items()]
     return rows
