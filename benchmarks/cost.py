@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -47,9 +46,9 @@ class Counter(TorchDispatchMode):
         self._patch.stop()
 
     def _run(self, run: Callable[..., bool]) -> Callable[..., bool]:
-        def counted(program: Program, *arrays: np.ndarray) -> bool:
+        def counted(program: Program, *tensors: torch.Tensor, **rows: int) -> bool:
             self.operations += program.length
-            return run(program, *arrays)
+            return run(program, *tensors, **rows)
 
         return counted
 

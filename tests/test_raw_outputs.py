@@ -18,6 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import disthead as dh
 from disthead.families import one_pass, programs
+from disthead.families.pieces import weighted
 from tests.one_pass import gradient
 
 FORMS = {name: dh.explanation.example(name) for name in dh.families()}
@@ -507,3 +508,14 @@ def test_results_lie_where_the_raw_outputs_do(name):
         value = family.from_raw(raw).log_prob(y)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(gradient(value, raw), gradient(expected, raw))
+
+
+def test_numbers_whose_sign_waits_to_be_turned():
+    """Parts of conjugated complex numbers lie in memory with the other sign."""
+    family, raw, y = example("normal")
+    turned = torch.complex(torch.zeros_like(raw), -raw).conj().imag.requires_grad_()
+    target = torch.complex(torch.zeros_like(y), -y).conj().imag
+    assert turned.is_neg()
+    value = family.from_raw(turned).log_prob(target)
+    torch.testing.assert_close(value, family.from_raw(raw).log_prob(y))
+    torch.testing.assert_close(weighted(torch.ones_like(raw), target), y.unsqueeze(-1).expand_as(raw))

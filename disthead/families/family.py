@@ -32,6 +32,7 @@ class Family(ABC):
         name: the name by which users choose it.
         parameters: parameter name -> default link, in the order of the raw outputs.
         shapes: the shape of each parameter of one distribution, `()` where it is left out.
+        event_shape: the shape of one target; `()` for a number, `(K,)` for a vector family.
         support: the values a target may take, a constraint of `torch.distributions`.
         data_type, domain, use: the row of the table (Prince 2023, figure 5.11).
         loss: the classical loss it turns into.
@@ -48,6 +49,7 @@ class Family(ABC):
     name: ClassVar[str]
     parameters: Mapping[str, Link]
     shapes: Mapping[str, tuple[int, ...]] = {}
+    event_shape: tuple[int, ...] = ()
     support: constraints.Constraint
     data_type: ClassVar[str]
     domain: ClassVar[str]
@@ -79,11 +81,6 @@ class Family(ABC):
     @property
     def event_dim(self) -> int:
         return self.support.event_dim
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """The shape of one target; `()` for a number, `(K,)` for a vector family."""
-        return ()
 
     @classmethod
     def with_event_shape(cls, event_shape: tuple[int, ...], **options) -> "Family":

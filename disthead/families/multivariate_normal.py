@@ -144,7 +144,7 @@ class MultivariateNormalFamily(Family):
         size = event_shape[0]
         if rank is not None and not 1 <= rank <= size:
             raise ValueError(f"rank must be from 1 to {size}, the number of outputs, got {rank}.")
-        self.size, self.rank = size, rank
+        self.size, self.rank, self.event_shape = size, rank, event_shape
         self.parameters = {"loc": LINKS["identity"]}
         self.shapes = {"loc": (size,)}
         if rank is None:
@@ -156,10 +156,6 @@ class MultivariateNormalFamily(Family):
             self.outputs = LowRankOutputs
             self.parameters |= {"cov_factor": LINKS["identity"], "cov_diag": LINKS["softplus"]}
             self.shapes |= {"cov_factor": (size, rank), "cov_diag": (size,)}
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        return (self.size,)
 
     @classmethod
     def with_event_shape(cls, event_shape, **options):

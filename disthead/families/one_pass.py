@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from disthead.families.formula import by_raw, is_everything, parameters, scored
-from disthead.families.pieces import NUMBERS, all_inside, as_array
+from disthead.families.pieces import NUMBERS, all_inside, as_array, plain
 from disthead.families.programs import programs
 from disthead.special.program import Program
 
@@ -38,43 +38,42 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
     if not raw.is_cpu or torch.compiler.is_compiling():
         return _at_once(source, raw, y, wanted)
     rows, width = raw.shape
-    found = programs(source, wanted)
+    dtype, found = source.dtype, programs(source, wanted)
     # Memory from torch: what NumPy asks for in huge pages may have to wait until the system has put some together.
-    answers = [torch.empty(rows, dtype=source.dtype, device=raw.device)]
+    answers = [torch.empty(rows, dtype=dtype, device=raw.device)]
     if wanted:
         by_row = bool(found) or raw.is_leaf
-        shape = (rows, width) if by_row else (width, rows)
-        derivatives = torch.empty(shape, dtype=source.dtype, device=raw.device)
-        answers.append(derivatives if by_row else derivatives.t())
-    given, results = [as_array(raw), as_array(y)], [answer.numpy() for answer in answers]
+        memory = torch.empty_like(raw, dtype=dtype) if by_row else raw.new_empty((width, rows), dtype=dtype).t()
+        answers.append(memory)
+    given = [plain(raw), plain(y)]
     if source.unit is not None:
-        given += [as_array(part) for part in source.unit_of_rows()]
+        given += map(plain, source.unit_of_rows())
     if 0 < rows * width <= NUMBERS:
-        _piece(source, found, given, results)
+        _piece(source, found, given, answers, 0, rows)
     else:
         size = max(NUMBERS // width, 1 << 9 if source.family.event_dim else 1 << 12)
-        _each(functools.partial(_part, source, found, given, results, size), range(0, rows, size))
+        _each(lambda start: _piece(source, found, given, answers, start, min(start + size, rows)), range(0, rows, size))
     return answers[0], answers[1] if wanted else None
 
 
-def _part(
-    source: "RawOutputs", found: Sequence[Program], given: Arrays, results: Arrays, size: int, start: int
+def _piece(
+    source: "RawOutputs", found: Sequence[Program], given: list[Tensor], answers: list[Tensor], start: int, stop: int
 ) -> None:
-    rows = slice(start, start + size)
-    _piece(source, found, [part[rows] if part.ndim else part for part in given], [part[rows] for part in results])
-
-
-def _piece(source: "RawOutputs", found: Sequence[Program], given: Arrays, results: Arrays) -> None:
-    """Write the log-likelihoods (n,) and perhaps derivatives (n, P) of rows with raw outputs (n, P), targets and unit."""
+    """Write log-likelihoods (N,) and perhaps derivatives (N, P) of these rows with raw outputs (N, P), targets and unit."""
     for program in found:
-        if program.run(*given, *results):
+        if program.run(*given, *answers, start=start, stop=stop):
             return
-    _in_numpy(source, given, results)
+    rows = slice(start, stop)
+    _in_numpy(
+        source,
+        [as_array(part[rows] if part.ndim else part) for part in given],
+        [as_array(part[rows]) for part in answers],
+    )
 
 
 @np.errstate(all="ignore")  # raw outputs that are not numbers have no likelihood either, and say so
 def _in_numpy(source: "RawOutputs", given: Arrays, results: Arrays) -> None:
-    """The same for any numbers."""
+    """The same for any numbers, into the results (n,) and perhaps (n, P)."""
     raw, y, *unit = given
     family, target = source.family, y.astype(np.float64)
     if unit:

@@ -77,11 +77,11 @@ def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tenso
 def _run(programs: tuple[Program, ...], scores: Tensor, orders: Tensor, value: Tensor, slopes: Tensor | None) -> bool:
     """Write log_prob (n,) and derivatives (n, K) of scores and orders (n, K); False where scores are too far apart."""
     chosen = scores.gather(-1, orders)
-    arrays = [chosen.numpy(), value.numpy()]
+    tensors = [chosen, value]
     if slopes is not None:
         slope = torch.empty_like(chosen)
-        arrays.append(slope.numpy())
-    fine = any(program.run(*arrays) for program in programs[scores.dtype == torch.float64 :])
+        tensors.append(slope)
+    fine = any(program.run(*tensors) for program in programs[scores.dtype == torch.float64 :])
     if fine and slopes is not None:
         slopes.scatter_(-1, orders, slope)
     return fine

@@ -9,21 +9,30 @@ import contextlib
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C import _are_functorch_transforms_active, _get_dispatch_mode, _get_tracing_state, _TorchDispatchModeKey
 from torch.autograd import forward_ad
+from torch.compiler import is_compiling
 from torch.distributions import constraints
 
 from disthead.special.program import multiply_rows
 
-__all__ = ["NUMBERS", "all_inside", "as_array", "operations_are_followed", "weighted"]
+__all__ = ["NUMBERS", "all_inside", "as_array", "operations_are_followed", "plain", "weighted"]
 
 NUMBERS = 1 << 17
 _HALF = (torch.bfloat16, torch.float16)
+_PROXY = _TorchDispatchModeKey.PROXY
 
 
 def as_array(values: Tensor) -> np.ndarray:
-    """The memory of a tensor on the CPU; half precision, for which there is no quick way, becomes single."""
-    values = values.detach()
-    return (values.float() if values.dtype in _HALF else values).numpy()
+    """The memory of a tensor on the CPU."""
+    return plain(values).detach().numpy()
+
+
+def plain(values: Tensor) -> Tensor:
+    """A tensor whose memory holds its numbers; half precision, for which there is no quick way, becomes single."""
+    if values.dtype in _HALF:
+        return values.float()
+    return values.resolve_neg() if values.is_neg() else values
 
 
 def operations_are_followed() -> bool:
@@ -32,10 +41,10 @@ def operations_are_followed() -> bool:
     Then only plain operations of torch will do, and none that looks at numbers.
     """
     return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._get_tracing_state() is not None
-        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
+        is_compiling()
+        or _are_functorch_transforms_active()
+        or _get_tracing_state() is not None
+        or _get_dispatch_mode(_PROXY) is not None
         or forward_ad._current_level >= 0
     )
 
@@ -43,17 +52,11 @@ def operations_are_followed() -> bool:
 def weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
     """Each row of the derivatives (..., P) times its incoming gradient (...), where possible in their own memory."""
     if not operations_are_followed():
-        # A batch of gradients has no memory to look at, and does not fit into theirs.
-        with contextlib.suppress(RuntimeError):
-            return _weighted_in_place(derivatives, gradient)
+        if multiply_rows(derivatives, plain(gradient)):
+            return derivatives
+        with contextlib.suppress(RuntimeError):  # a batch of gradients does not fit into their memory
+            return derivatives.mul_(gradient.unsqueeze(-1))
     return derivatives * gradient.unsqueeze(-1)
-
-
-def _weighted_in_place(derivatives: Tensor, gradient: Tensor) -> Tensor:
-    is_host_memory = derivatives.ndim == 2 and derivatives.is_cpu and derivatives.dtype not in _HALF
-    if is_host_memory and multiply_rows(as_array(derivatives), as_array(gradient)):
-        return derivatives
-    return derivatives.mul_(gradient.unsqueeze(-1))
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

@@ -246,13 +246,9 @@ class PlackettLuceFamily(Family):
         if len(event_shape) != 1 or event_shape[0] < 1:
             got = f"got event_shape={event_shape}" if event_shape else "none was given"
             raise ValueError(f"plackett_luce needs event_shape=(K,), the number of items, such as (4,); {got}.")
-        self.size = event_shape[0]
+        self.size, self.event_shape = event_shape[0], event_shape
         self.shapes = {"logits": event_shape}
         self.support = Ranking(self.size)
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        return (self.size,)
 
     @classmethod
     def with_event_shape(cls, event_shape, **options):

@@ -1,7 +1,7 @@
 """`RawOutputs`: what a head's distribution remembers of where it comes from, and its log-likelihood in one pass from there."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,7 +38,9 @@ class RawOutputs:
     links: Mapping[str, Link]
     raw: Tensor
     unit: tuple[Tensor, Tensor] | None = None
-    _scored_in_single: bool | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._is_scored_in_single = self.raw.dtype in _SINGLE and self.has_scores  # every loss asks twice
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "RawOutputs":
         unit = self.unit
@@ -94,25 +96,18 @@ class RawOutputs:
         return self._is_scored_in_single
 
     @property
-    def _is_scored_in_single(self) -> bool:
-        if self._scored_in_single is None:  # asked for twice by every loss
-            self._scored_in_single = self.raw.dtype in _SINGLE and self.has_scores
-        return self._scored_in_single
-
-    @property
     def has_scores(self) -> bool:
         """Whether `log_prob` answers; in double precision to eleven digits."""
-        return (
-            self.family.quick is not None
-            and not self.raw.is_mps
-            and type(self.raw) in (Tensor, torch.nn.Parameter)  # subclasses may have no memory to work on
-            and None not in [link.quick for link in self.links.values()]
-        )
+        for link in self.links.values():
+            if link.quick is None:
+                return False
+        subclassed = type(self.raw) not in (Tensor, torch.nn.Parameter)  # which may have no memory to work on
+        return not (self.family.quick is None or self.raw.is_mps or subclassed)
 
     def distribution(self) -> Distribution:
         """The distribution; where the one pass applies its parameters are made when they are first asked for."""
         kind = self.family.quick
-        if kind is None or operations_are_followed() or not self._is_scored_in_single:
+        if kind is None or not self._is_scored_in_single or operations_are_followed():
             return self.make()._made_of(self)
         return kind._waiting(self, self.raw.shape[:-1], self.family.event_shape)
 
@@ -151,15 +146,15 @@ class _LogLikelihood(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple:
-        raw, y = ctx.saved_tensors
         if torch.is_grad_enabled():  # to be differentiated again: by the formula itself
+            raw, y = ctx.saved_tensors
             value = replace(ctx.source, raw=raw).make().log_prob(y)
             return torch.autograd.grad(value, raw, gradient, create_graph=True)[0], None, None
         derivatives, ctx.derivatives = ctx.derivatives, None
         if derivatives is None:  # a second time: its memory was used for the first answer
-            derivatives = ctx.source.scored(raw, y, True)[1]
-        product = weighted(derivatives, gradient)
-        return product if raw.dtype == product.dtype else product.to(raw.dtype), None, None
+            derivatives = ctx.source.scored(*ctx.saved_tensors, True)[1]
+        product, dtype = weighted(derivatives, gradient), ctx.source.raw.dtype
+        return product if product.dtype == dtype else product.to(dtype), None, None
 
 
 class _Differentiable(torch.autograd.Function):

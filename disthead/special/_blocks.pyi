@@ -1,6 +1,17 @@
-from numpy import ndarray
+from torch import Tensor
 
 OPERATIONS: str
 
-def run(in_double: bool, steps: bytes, places: int, block: int, /, *arrays: ndarray) -> bool: ...
-def multiply_rows(array: ndarray, factors: ndarray, /) -> bool: ...
+def understands(exchange: object, /) -> bool: ...
+def run(
+    exchange: object,
+    in_double: bool,
+    steps: bytes,
+    places: int,
+    block: int,
+    start: int,
+    stop: int,
+    /,
+    *tensors: Tensor,
+) -> bool: ...
+def multiply_rows(exchange: object, tensor: Tensor, factors: Tensor, /) -> bool: ...

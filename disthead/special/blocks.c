@@ -50,7 +50,7 @@ block after block of a few hundred rows, whose intermediate results stay in the 
 #define NAME_OF(name) name,
 enum { OPERATIONS(NAME_OF) };
 
-/* out, a, b and c are places of a block each. Those of memory name the array and its column: LOAD in a and b, STORE, whose places are
+/* out, a, b and c are places of a block each. Those of memory name the tensor and its column: LOAD in a and b, STORE, whose places are
 out, a and b, in c and d. */
 typedef struct {
     int32_t operation, out, a, b, c, d;
@@ -60,12 +60,12 @@ typedef struct {
 typedef struct {
     char *start;
     Py_ssize_t by_row, by_column, columns, lines; /* lines of the cache that a step asks for */
-    char type, readonly;
+    char type, is_number;
 } Memory;
 
 /* Ask for a part of the memory of the rows from `start` on, which come next: while all steps work it arrives, and nobody waits. */
-INLINE void fetch(const Memory *memory, int arrays, Py_ssize_t start, Py_ssize_t part) {
-    for (const Memory *one = memory; one < memory + arrays; one++) {
+INLINE void fetch(const Memory *memory, int tensors, Py_ssize_t start, Py_ssize_t part) {
+    for (const Memory *one = memory; one < memory + tensors; one++) {
         const char *from = one->start + start * one->by_row + part * one->lines * LINE;
         const Py_ssize_t columns = one->by_column > one->by_row ? one->columns : 1; /* others lie in the same lines */
         for (Py_ssize_t column = 0; column < columns; column++, from += one->by_column)
@@ -125,111 +125,145 @@ INLINE void fetch(const Memory *memory, int arrays, Py_ssize_t start, Py_ssize_t
         + f * (-0.13160194f + f * (0.1276155f + f * -0.0763443f)))))));
 #include "blocks.h"
 
-#define MOST_ARRAYS 8
+#define MOST_TENSORS 8
 
-/* Whether the memory of an array (), (rows,) or (rows, columns) is one that steps can go along. */
-static int described(const Py_buffer *view, Memory *memory) {
-    const char *type = view->format;
-    if (view->ndim > 2 || type == NULL || type[1] != '\0') return 0;
-    if (*type == 'f' || *type == 'd') memory->type = *type;
-    else if ((*type == 'q' || *type == 'l') && view->itemsize == sizeof(int64_t)) memory->type = 'q';
+/* What torch says of a tensor and where it says so: the part that is used here of DLPack's table of functions (dlpack.h, from version 1.3). */
+typedef struct {
+    void *data;
+    int32_t device, device_number, dimensions;
+    uint8_t kind, bits;
+    uint16_t lanes;
+    const int64_t *shape, *strides; /* in numbers */
+    uint64_t offset;
+} Tensor;
+
+typedef struct {
+    uint32_t major, minor;
+    const void *other_versions;
+    void (*allocate)(void), (*from_object)(void), (*to_object)(void);
+    int (*describe)(void *object, Tensor *tensor);
+    void (*stream)(void);
+} Exchange;
+
+enum { CPU = 1, INTEGER = 0, FLOATING = 2 };
+
+static const Exchange *exchange_of(PyObject *capsule) { return PyCapsule_GetPointer(capsule, "dlpack_exchange_api"); }
+
+/* A tensor (), (rows,) or (rows, columns) whose memory steps can go along; 0 for any other. */
+static int described(const Exchange *exchange, PyObject *object, Tensor *tensor, Memory *memory) {
+    if (exchange->describe(object, tensor)) {
+        PyErr_Clear();
+        return 0;
+    }
+    const int dimensions = tensor->dimensions;
+    if (tensor->device != CPU || tensor->lanes != 1 || dimensions > 2 || (dimensions && tensor->strides == NULL)) return 0;
+    if (tensor->kind == FLOATING && (tensor->bits == 32 || tensor->bits == 64)) memory->type = tensor->bits == 32 ? 'f' : 'd';
+    else if (tensor->kind == INTEGER && tensor->bits == 64) memory->type = 'q';
     else return 0;
-    memory->start = view->buf;
-    memory->by_row = view->ndim ? view->strides[0] : 0;
-    memory->by_column = view->ndim == 2 ? view->strides[1] : 0;
-    memory->columns = view->ndim == 2 ? view->shape[1] : 1;
-    memory->readonly = (char)(view->readonly || view->ndim == 0);
-    return 1;
+    const Py_ssize_t size = tensor->bits / 8;
+    memory->start = (char *)tensor->data + tensor->offset;
+    memory->by_row = dimensions ? (Py_ssize_t)tensor->strides[0] * size : 0;
+    memory->by_column = dimensions == 2 ? (Py_ssize_t)tensor->strides[1] * size : 0;
+    memory->columns = dimensions == 2 ? (Py_ssize_t)tensor->shape[1] : 1;
+    memory->is_number = dimensions == 0;
+    const int is_empty = (dimensions && tensor->shape[0] == 0) || memory->columns == 0;
+    return tensor->data != NULL || is_empty; /* some tensors only pass themselves off as such */
 }
 
 /* Whether all that is loaded and stored is there. */
-static int within(const Py_buffer *steps, const Py_buffer *views, const Memory *memory, int arrays) {
-    for (int array = 1; array < arrays; array++)
-        if (views[array].ndim && views[array].shape[0] != views[0].shape[0]) return 0;
-    const Step *step = steps->buf, *end = step + steps->len / (Py_ssize_t)sizeof(Step);
-    for (; step < end; step++) {
-        if (step->operation == LOAD && (step->a >= arrays || step->b >= memory[step->a].columns)) return 0;
+static int within(const Step *steps, Py_ssize_t count, const Tensor *tensors, const Memory *memory, int tensors_given) {
+    for (int place = 1; place < tensors_given; place++)
+        if (tensors[place].dimensions && tensors[place].shape[0] != tensors[0].shape[0]) return 0;
+    for (const Step *step = steps; step < steps + count; step++) {
+        if (step->operation == LOAD && (step->a >= tensors_given || step->b >= memory[step->a].columns)) return 0;
         const int stored = step->operation - STORE;
         if (stored >= 0 && stored < 3
-            && (step->c >= arrays || step->d + stored >= memory[step->c].columns || memory[step->c].readonly)) return 0;
+            && (step->c >= tensors_given || step->d + stored >= memory[step->c].columns || memory[step->c].is_number)) return 0;
     }
     return 1;
 }
 
-static int worked(int in_double, const Py_buffer *steps, Memory *memory, int arrays, Py_ssize_t rows, Py_ssize_t places, Py_ssize_t block) {
+static int worked(
+    int in_double, const Step *steps, Py_ssize_t count, Memory *memory, int tensors, Py_ssize_t rows, Py_ssize_t places, Py_ssize_t block) {
     char *held = malloc((size_t)(places * block) * (in_double ? sizeof(double) : sizeof(float)) + LINE);
     if (held == NULL) return 0;
     char *space = held + LINE - (uintptr_t)held % LINE;
-    const Py_ssize_t count = steps->len / (Py_ssize_t)sizeof(Step);
-    for (int array = 0; count && array < arrays; array++)
-        memory[array].lines = (block * memory[array].by_row / LINE + count) / count;
-    const int fine = (in_double ? run_double : run_float)(steps->buf, count, memory, arrays, rows, space, block);
+    for (int place = 0; count && place < tensors; place++)
+        memory[place].lines = (block * memory[place].by_row / LINE + count) / count;
+    const int fine = (in_double ? run_double : run_float)(steps, count, memory, tensors, rows, space, block);
     free(held);
     return fine;
 }
 
-static PyObject *run(PyObject *module, PyObject *const *arguments, Py_ssize_t count) {
+static PyObject *run(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
     (void)module;
-    if (count < 5 || count > 4 + MOST_ARRAYS) {
-        PyErr_SetString(PyExc_TypeError, "run(in_double, steps, places, block, *arrays) takes 1 to 8 arrays");
+    const int tensors_given = (int)given - 7;
+    if (tensors_given < 1 || tensors_given > MOST_TENSORS) {
+        PyErr_SetString(PyExc_TypeError, "run(exchange, in_double, steps, places, block, start, stop, *tensors) takes 1 to 8 tensors");
         return NULL;
     }
-    const int in_double = PyObject_IsTrue(arguments[0]);
-    const Py_ssize_t places = PyLong_AsSsize_t(arguments[2]), block = PyLong_AsSsize_t(arguments[3]);
+    const Exchange *exchange = exchange_of(arguments[0]);
+    const int in_double = PyObject_IsTrue(arguments[1]);
+    char *bytes = NULL;
+    Py_ssize_t length = 0;
+    if (exchange == NULL || PyBytes_AsStringAndSize(arguments[2], &bytes, &length) < 0) return NULL;
+    const Step *steps = (const Step *)(const void *)bytes;
+    const Py_ssize_t count = length / (Py_ssize_t)sizeof(Step), places = PyLong_AsSsize_t(arguments[3]);
+    const Py_ssize_t block = PyLong_AsSsize_t(arguments[4]), start = PyLong_AsSsize_t(arguments[5]), stop = PyLong_AsSsize_t(arguments[6]);
     if (PyErr_Occurred()) return NULL;
-    Py_buffer steps, views[MOST_ARRAYS];
-    Memory memory[MOST_ARRAYS];
-    int taken = 0, fine = 1;
-    if (PyObject_GetBuffer(arguments[1], &steps, PyBUF_SIMPLE) < 0) return NULL;
-    for (; fine && taken < count - 4; taken++) {
-        if (PyObject_GetBuffer(arguments[4 + taken], &views[taken], PyBUF_STRIDES | PyBUF_FORMAT) < 0) break;
-        fine = described(&views[taken], &memory[taken]);
+    Tensor tensors[MOST_TENSORS];
+    Memory memory[MOST_TENSORS];
+    for (int place = 0; place < tensors_given; place++) {
+        if (!described(exchange, arguments[7 + place], &tensors[place], &memory[place])) Py_RETURN_FALSE;
+        memory[place].start += start * memory[place].by_row;
     }
-    if (fine && !PyErr_Occurred() && (taken == 0 || views[0].ndim == 0 || !within(&steps, views, memory, taken)))
-        PyErr_SetString(PyExc_ValueError, "the arrays have other rows or columns than the program, or cannot be written to");
-    if (fine && !PyErr_Occurred()) {
-        const Py_ssize_t rows = views[0].shape[0];
-        if (rows > 4096) {
-            Py_BEGIN_ALLOW_THREADS
-            fine = worked(in_double, &steps, memory, taken, rows, places, block);
-            Py_END_ALLOW_THREADS
-        } else fine = worked(in_double, &steps, memory, taken, rows, places, block);
+    if (tensors[0].dimensions == 0 || start < 0 || stop > tensors[0].shape[0] || !within(steps, count, tensors, memory, tensors_given)) {
+        PyErr_SetString(PyExc_ValueError, "the tensors have other rows or columns than the program");
+        return NULL;
     }
-    while (taken > 0) PyBuffer_Release(&views[--taken]);
-    PyBuffer_Release(&steps);
-    return PyErr_Occurred() ? NULL : PyBool_FromLong(fine);
+    int fine;
+    if (stop - start > 4096) {
+        Py_BEGIN_ALLOW_THREADS
+        fine = worked(in_double, steps, count, memory, tensors_given, stop - start, places, block);
+        Py_END_ALLOW_THREADS
+    } else fine = worked(in_double, steps, count, memory, tensors_given, stop - start, places, block);
+    return PyBool_FromLong(fine);
 }
 
-static PyObject *multiply_rows(PyObject *module, PyObject *const *arguments, Py_ssize_t count) {
+static PyObject *multiply_rows(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
     (void)module;
-    if (count != 2) {
-        PyErr_SetString(PyExc_TypeError, "multiply_rows(array, factors) takes 2 arrays");
+    if (given != 3) {
+        PyErr_SetString(PyExc_TypeError, "multiply_rows(exchange, tensor, factors) takes 3 arguments");
         return NULL;
     }
-    Py_buffer array, factors;
+    const Exchange *exchange = exchange_of(arguments[0]);
+    if (exchange == NULL) return NULL;
+    Tensor tensor, factors;
     Memory rows, factor;
-    if (PyObject_GetBuffer(arguments[0], &array, PyBUF_STRIDES | PyBUF_FORMAT) < 0) return NULL;
-    if (PyObject_GetBuffer(arguments[1], &factors, PyBUF_STRIDES | PyBUF_FORMAT) < 0) {
-        PyBuffer_Release(&array);
-        return NULL;
-    }
-    const int fine = described(&array, &rows) && described(&factors, &factor) && rows.type == factor.type && rows.type != 'q'
-        && array.ndim == 2 && !rows.readonly && factors.ndim == 1 && factors.shape[0] == array.shape[0];
+    const int fine = described(exchange, arguments[1], &tensor, &rows) && described(exchange, arguments[2], &factors, &factor)
+        && rows.type == factor.type && rows.type != 'q' && tensor.dimensions == 2 && factors.dimensions == 1
+        && factors.shape[0] == tensor.shape[0];
     if (fine) {
         Py_BEGIN_ALLOW_THREADS
-        (rows.type == 'd' ? multiply_rows_double : multiply_rows_float)(&rows, &factor, array.shape[0]);
+        (rows.type == 'd' ? multiply_rows_double : multiply_rows_float)(&rows, &factor, (Py_ssize_t)tensor.shape[0]);
         Py_END_ALLOW_THREADS
     }
-    PyBuffer_Release(&factors);
-    PyBuffer_Release(&array);
     return PyBool_FromLong(fine);
+}
+
+static PyObject *understands(PyObject *module, PyObject *capsule) {
+    (void)module;
+    const Exchange *exchange = PyCapsule_IsValid(capsule, "dlpack_exchange_api") ? exchange_of(capsule) : NULL;
+    return PyBool_FromLong(exchange != NULL && exchange->major == 1 && exchange->describe != NULL);
 }
 
 static PyMethodDef methods[] = {
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL,
-     "run(in_double, steps, places, block, *arrays): work on all rows; False where a check failed or an array is of another type."},
+     "run(exchange, in_double, steps, places, block, start, stop, *tensors): work on rows from start to stop; False where a check failed or "
+     "a tensor is of another type."},
     {"multiply_rows", (PyCFunction)(void (*)(void))multiply_rows, METH_FASTCALL,
-     "multiply_rows(array, factors): each row of (rows, columns) times its factor, in place; False for arrays of other shapes or types."},
+     "multiply_rows(exchange, tensor, factors): each row of (rows, columns) times its factor, in place; False for other shapes or types."},
+    {"understands", (PyCFunction)understands, METH_O, "understands(exchange): whether tensors can be described by this table of functions."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -107,7 +107,7 @@ INLINE int NAME(outside)(const REAL *a, Py_ssize_t rows, REAL least, REAL greate
 
 /* Work on the steps for all rows; 0 where a check failed. */
 VECTORISED
-static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, int arrays, Py_ssize_t total, char *space, Py_ssize_t block) {
+static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, int tensors, Py_ssize_t total, char *space, Py_ssize_t block) {
     for (Py_ssize_t start = 0; start < total; start += block) {
         const Py_ssize_t rows = total - start < block ? total - start : block;
         for (const Step *step = steps; step < steps + count; step++) {
@@ -116,7 +116,7 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
             const REAL *b = (const REAL *)space + step->b * block;
             const REAL *c = (const REAL *)space + step->c * block;
             const REAL k = (REAL)step->k, l = (REAL)step->l;
-            if (start + rows < total) fetch(memory, arrays, start + rows, step - steps);
+            if (start + rows < total) fetch(memory, tensors, start + rows, step - steps);
             switch (step->operation) {
             case LOAD: {
                 const Memory *source = memory + step->a;
@@ -182,7 +182,7 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
     return 1;
 }
 
-/* Multiply each row of the first array by its number in the second. */
+/* Multiply each row of the first tensor by its number in the second. */
 VECTORISED
 static void NAME(multiply_rows)(const Memory *array, const Memory *factors, Py_ssize_t total) {
     REAL factor[256];

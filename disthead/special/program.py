@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from disthead.special.recording import Recorder, Value
 
@@ -19,7 +20,9 @@ except ImportError:
 
 __all__ = ["AVAILABLE", "Program", "multiply_rows"]
 
-AVAILABLE = _blocks is not None
+# By this table of functions the library sees the memory of tensors without NumPy's arrays, which take longer to make than its work.
+_EXCHANGE = getattr(Tensor, "__dlpack_c_exchange_api__", None)
+AVAILABLE = _blocks is not None and _blocks.understands(_EXCHANGE)
 _CACHE = 1 << 17  # bytes; more would not stay near to a core
 _MOST_ROWS = 1 << 10  # of a block, which steps take some nanoseconds to turn to
 _NUMBERS = {name: number for number, name in enumerate(_blocks.OPERATIONS.split())} if AVAILABLE else {}
@@ -27,14 +30,14 @@ _STORES = ("STORE", "STORE_TWO", "STORE_THREE")
 _STEP = np.dtype([(name, np.int32) for name in ("operation", "out", "a", "b", "c", "d")] + [("k", float), ("l", float)])
 
 
-def multiply_rows(array: np.ndarray, factors: np.ndarray) -> bool:
-    """Multiply each row (columns,) of an array by its factor, in place; False where that is for others to do."""
-    return _blocks.multiply_rows(array, factors) if AVAILABLE else False
+def multiply_rows(tensor: Tensor, factors: Tensor) -> bool:
+    """Multiply each row (columns,) of a tensor by its factor, in place; False where that is for others to do."""
+    return AVAILABLE and _blocks.multiply_rows(_EXCHANGE, tensor, factors)
 
 
 @dataclass(frozen=True)
 class Program:
-    """Steps that read columns of arrays and write others.
+    """Steps that read columns of tensors in the memory of the host and write others.
 
     Attributes:
         in_double: whether it computes in double precision.
@@ -53,15 +56,16 @@ class Program:
         """How many steps there are."""
         return len(self.steps) // _STEP.itemsize
 
-    def run(self, *arrays: np.ndarray) -> bool:
-        """Work on all rows of arrays (n,) and (n, columns).
+    def run(self, *tensors: Tensor, start: int = 0, stop: int | None = None) -> bool:
+        """Work on the rows from `start` to `stop` of tensors (n,) and (n, columns).
 
-        False where a value was outside its limits, or an array has a type that is not known; what was written then is of no use.
+        False where a value was outside its limits, or a tensor is none that is known; what was written then is of no use.
 
         Raises:
-            ValueError: for arrays with other rows or columns than the program's, or results that cannot be written to.
+            ValueError: for tensors with other rows or columns than the program's.
         """
-        return _blocks.run(self.in_double, self.steps, self.places, self.block, *arrays)
+        stop = len(tensors[0]) if stop is None else stop
+        return _blocks.run(_EXCHANGE, self.in_double, self.steps, self.places, self.block, start, stop, *tensors)
 
     @classmethod
     def of(cls, recorder: Recorder, results: Sequence[tuple[Value, int, int]]) -> "Program":

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from disthead.special.program import AVAILABLE, Program, multiply_rows
 from disthead.special.recording import NotRecorded, Recorder
@@ -23,8 +24,13 @@ def program_of(formula, dtype, *columns: int | None) -> Program:
 def ran(formula, dtype, *arrays: np.ndarray) -> np.ndarray:
     """What a formula with one result makes of arrays (n,)."""
     result = np.empty(len(arrays[0]), dtype)
-    assert program_of(formula, dtype, *[None] * len(arrays)).run(*arrays, result)
+    assert run(program_of(formula, dtype, *[None] * len(arrays)), *arrays, result)
     return result
+
+
+def run(program: Program, *arrays: np.ndarray) -> bool:
+    """Whether the program went through, on tensors in the memory of these arrays."""
+    return program.run(*map(torch.from_numpy, arrays))
 
 
 def numbers(dtype, rows: int, least: float = -3.0, greatest: float = 3.0, seed: int = 0) -> np.ndarray:
@@ -154,40 +160,37 @@ def test_results_in_any_order_of_memory(columns, dtype):
             np.zeros((700, columns), precision),
             np.zeros((columns, 700), precision).T,
             np.zeros((700, columns + 1), precision)[:, 1:],
-            np.zeros((700, columns), precision)[:, ::-1],
+            np.zeros((700, 2 * columns), precision)[:, ::2],
         ):
-            assert program.run(table, result)
+            assert run(program, table, result)
             np.testing.assert_allclose(result, table**2 - 1, rtol=1e-5, atol=1e-6)
 
 
 @in_both_precisions
 @pytest.mark.parametrize("columns", [1, 2, 3, 15, 100])
 def test_rows_times_their_factors(columns, dtype):
-    factors = numbers(dtype, 2 * 700)
-    for factor in (factors[:700], factors[::2], np.broadcast_to(dtype(0.5), 700)):
+    factors = torch.from_numpy(numbers(dtype, 2 * 700))
+    for factor in (factors[:700], factors[::2], factors[:1].expand(700)):
         for layout in (
-            lambda x: x.copy(),
-            lambda x: x.T.copy().T,
-            lambda x: np.repeat(np.repeat(x, 2, 0), 3, 1)[::2, ::3],
-            lambda x: x[::-1].copy()[::-1],
+            lambda x: x.clone(),
+            lambda x: x.t().contiguous().t(),
+            lambda x: x.repeat_interleave(2, 0).repeat_interleave(3, 1)[::2, ::3],
         ):
-            array = layout(numbers(dtype, 700 * columns).reshape(700, columns))
-            expected = array * factor[:, None]
-            assert multiply_rows(array, factor)
-            np.testing.assert_array_equal(array, expected)
+            table = layout(torch.from_numpy(numbers(dtype, 700 * columns)).reshape(700, columns))
+            expected = table * factor[:, None]
+            assert multiply_rows(table, factor)
+            torch.testing.assert_close(table, expected, rtol=0, atol=0)
 
 
 def test_rows_and_factors_that_do_not_fit():
-    array, factors = np.ones((5, 2)), np.full(5, 2.0)
-    fixed = np.ones((5, 2))
-    fixed.flags.writeable = False
+    table, factors = torch.ones(5, 2, dtype=torch.float64), torch.full((5,), 2.0, dtype=torch.float64)
     for rows, others in (
-        (array, factors.astype(np.float32)),
-        (array, factors[:4]),
-        (array, np.array(2.0)),
-        (array[:, 0], factors),
-        (array.astype(int), factors.astype(int)),
-        (fixed, factors),
+        (table, factors.float()),
+        (table, factors[:4]),
+        (table, factors[0]),
+        (table[:, 0], factors),
+        (table.long(), factors.long()),
+        (table.half(), factors.half()),
     ):
         assert not multiply_rows(rows, others)
         assert (rows == 1).all()
@@ -199,37 +202,70 @@ def test_columns_slices_and_integers(dtype):
     counts = np.arange(333)
     program = program_of(lambda x, n, scale: (x * n) / scale, dtype, 3, None, None)
     for result in (np.empty((333, 3), np.float32), np.empty((3, 333), np.float64).T, np.empty((333, 6), dtype)[:, ::2]):
-        assert program.run(table, counts, np.array(4.0), result)
+        assert run(program, table, counts, np.array(4.0), result)
         np.testing.assert_allclose(result, table * counts[:, None] / 4, rtol=1e-6)
     half = np.empty((111, 3), dtype)
-    assert program.run(table[::3], counts[::-3], np.array(4.0), half)
-    np.testing.assert_allclose(half, table[::3] * counts[::-3, None] / 4, rtol=1e-6)
+    assert run(program, table[::3], counts[::3], np.array(4.0), half)
+    np.testing.assert_allclose(half, table[::3] * counts[::3, None] / 4, rtol=1e-6)
 
 
-def test_types_that_are_not_known():
-    program, result = program_of(lambda x: x + 1, np.float64, None), np.empty(3)
-    for dtype in (np.float16, np.int32, np.uint8, bool, complex):
-        assert not program.run(np.ones(3, dtype), result)
-    assert program.run(np.ones(3, np.int64), result)
+def test_some_of_the_rows():
+    program, x = program_of(lambda x: x + 1, np.float64, None), torch.arange(10.0)
+    result = torch.zeros(10)
+    assert program.run(x, result, start=3, stop=7)
+    assert result.tolist() == [0, 0, 0, 4, 5, 6, 7, 0, 0, 0]
+    assert program.run(x, result, start=7, stop=7)
+    for start, stop in ((-1, 5), (0, 11)):
+        with pytest.raises(ValueError, match="rows or columns"):
+            program.run(x, result, start=start, stop=stop)
 
 
-def test_arrays_that_do_not_fit():
-    program, x = program_of(lambda x: x + 1, np.float64, 2), np.ones((5, 2))
-    assert program.run(x, np.empty((5, 2)))
-    fixed = np.empty((5, 2))
-    fixed.flags.writeable = False
-    for arrays in (
+class Masked(torch.Tensor):
+    """A tensor that holds no numbers of its own."""
+
+    def __new__(cls, shape):
+        return torch.Tensor._make_wrapper_subclass(cls, shape)
+
+    __torch_dispatch__ = None
+
+
+def test_tensors_that_are_not_known():
+    program, result = program_of(lambda x: x + 1, np.float64, None), torch.empty(3)
+    for dtype in (torch.float16, torch.bfloat16, torch.int32, torch.uint8, torch.uint64, torch.bool, torch.complex64):
+        assert not program.run(torch.ones(3, dtype=dtype), result)
+    others = [
+        torch.ones(3, device="meta"),
+        torch.ones(3).to_sparse(),
+        torch._efficientzerotensor(3),
+        Masked((3,)),
+        torch.ones(1, 3, 1),
+    ]
+    for other in others:
+        assert not program.run(other, result, stop=1)
+        assert not program.run(torch.ones(3), other, stop=1)
+    seen: list[bool] = []
+    torch.func.vmap(lambda x: (seen.append(program.run(x, result, stop=1)), x)[1])(torch.ones(2, 3))
+    assert seen == [False]
+    assert program.run(torch.ones(3, dtype=torch.int64), result)
+    assert program.run(torch.nn.Parameter(torch.ones(3)) * 1, result)
+
+
+def test_tensors_that_do_not_fit():
+    program, x = program_of(lambda x: x + 1, np.float64, 2), torch.ones(5, 2)
+    assert program.run(x, torch.empty(5, 2))
+    for tensors in (
         (x,),
-        (x[:, :1], np.empty((5, 2))),
-        (x, np.empty((5, 1))),
-        (x, np.empty((4, 2))),
-        (x, fixed),
-        (np.array(1.0), x),
+        (x[:, :1], torch.empty(5, 2)),
+        (x, torch.empty(5, 1)),
+        (x, torch.empty(4, 2)),
+        (x, torch.tensor(1.0)),
+        (torch.tensor(1.0), x),
     ):
         with pytest.raises(ValueError, match="rows or columns"):
-            program.run(*arrays)
-    with pytest.raises(TypeError, match="1 to 8 arrays"):
-        program.run()
+            program.run(*tensors, stop=5)
+    for count in (0, 9):
+        with pytest.raises(TypeError, match="1 to 8 tensors"):
+            program.run(*[x] * count, stop=5)
 
 
 @in_both_precisions
@@ -243,7 +279,7 @@ def test_limits(dtype):
     def passes(program: Program, number: float, others: float = 0.0) -> bool:
         x = np.full(700, others, dtype)
         x[600] = number
-        return program.run(x, np.empty(700, dtype))
+        return run(program, x, np.empty(700, dtype))
 
     # Those of both signs, of one, and others are looked at in ways of their own.
     for least, greatest in (
@@ -277,7 +313,7 @@ def test_limits(dtype):
     for broken in (0.5, 1e5 + 0.25, np.nan):
         assert not passes(whole, broken)
     turning = program_of(np.cos, dtype, None)
-    assert not turning.run(np.full(3, 1e7, dtype), np.empty(3, dtype))
+    assert not run(turning, np.full(3, 1e7, dtype), np.empty(3, dtype))
 
 
 def test_what_cannot_be_recorded():
@@ -332,6 +368,6 @@ def test_rows_of_columns():
         return np.stack([y.sum(0), y.max(0), *y.T.T.reshape(3, -1), *y[::-1].cumsum(0)], 0)
 
     x, result = numbers(np.float64, 300).reshape(100, 3), np.empty((100, 8))
-    assert program_of(formula, np.float64, 3).run(x, result)
+    assert run(program_of(formula, np.float64, 3), x, result)
     columns = x.T.copy()
     np.testing.assert_allclose(result.T, formula(columns), rtol=1e-12, atol=1e-12)
