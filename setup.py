@@ -5,7 +5,7 @@ import sys
 from setuptools import Extension, setup
 
 # Vector instructions for loops with conditions, which otherwise might have to set errno or raise a floating-point exception.
-OPTIONS = ["/O2"] if sys.platform == "win32" else ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+OPTIONS = ["/O2"] if sys.platform == "win32" else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"]
 
 setup(
     ext_modules=[

@@ -31,7 +31,7 @@ from torch.nn import functional
 from torch.nn.functional import softplus
 
 import disthead as dh
-from disthead.families import one_pass, orders, pieces
+from disthead.families import cross_entropy, gradients, one_pass, orders
 
 
 def _von_mises(d, raw: Tensor) -> td.Distribution:
@@ -186,7 +186,8 @@ def _without_library() -> Iterator[None]:
     with (
         mock.patch.object(one_pass, "programs", return_value=()),
         mock.patch.object(orders, "_programs", return_value=()),
-        mock.patch.object(pieces, "multiply_rows", return_value=False),
+        mock.patch.object(gradients, "multiply_rows", return_value=False),
+        mock.patch.object(cross_entropy, "choose", return_value=False),
     ):
         yield
 

@@ -30,7 +30,7 @@ def formula(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("dtype, error", [(torch.float32, 2e-6), (torch.float64, 1e-13)])
 def test_values_and_gradients_are_those_of_the_formula(rows, classes, dtype, error):
     logits, y = example(rows, classes, dtype)
-    assert (cross_entropy.log_prob(logits, y) is not None) == (classes > 10)
+    assert (cross_entropy.log_prob(logits, y) is not None) == (classes >= cross_entropy.FEW)
     value, exact = log_prob(logits, y), formula(logits, y)
     assert value.dtype == dtype
     torch.testing.assert_close(value.double(), exact, rtol=error, atol=error)
@@ -54,6 +54,47 @@ def test_backward_twice_and_differentiated_twice(rows, classes):
     slope = gradient(value, logits, create_graph=True)
     exact = gradient(formula(logits, y), logits, create_graph=True)
     torch.testing.assert_close(gradient(slope.square(), logits), gradient(exact.square(), logits), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype, error", [(torch.float32, 1e-6), (torch.float64, 1e-15)])
+@pytest.mark.parametrize("classes", [12, 15, 16, 17, 33, 1023, 1024, 1025, 3000])
+def test_a_class_that_is_almost_certain_keeps_its_digits(classes, dtype, error):
+    """Whatever its place, of rows that do and do not fill vectors: -log p is what the others have, not what rounding leaves."""
+    logits, _ = example(40, classes, dtype)
+    y = torch.arange(40) * 7 % classes
+    logits = (logits.detach() - 60 + 25 * torch.nn.functional.one_hot(y, classes)).requires_grad_()
+    others = logits.detach().double().scatter(1, y.unsqueeze(1), -torch.inf).logsumexp(1)
+    exact = -(others - logits.detach().double().gather(1, y.unsqueeze(1)).squeeze(1)).exp().log1p()
+    value = log_prob(logits, y)
+    torch.testing.assert_close(value.double(), exact, rtol=30 * error, atol=0)
+    slope = gradient(value, logits).gather(1, y.unsqueeze(1)).squeeze(1)
+    torch.testing.assert_close(slope.double(), -exact.expm1(), rtol=30 * error, atol=0)
+
+
+@pytest.mark.parametrize("classes", [12, 100])
+def test_equals_masked_classes_and_logits_that_are_no_numbers(classes):
+    logits = torch.zeros(5, classes)
+    logits[1, 3:] = -torch.inf
+    logits[2, 5], logits[3, 5], logits[4] = torch.nan, torch.inf, -torch.inf
+    value = log_prob(logits.requires_grad_(), torch.tensor([0, 2, 0, 0, 0]))
+    torch.testing.assert_close(value[:2], -torch.tensor([classes, 3.0]).log())
+    assert value[2:].isnan().all()
+    few = logits[:2].detach().requires_grad_()
+    slopes = gradient(log_prob(few, torch.tensor([0, 2])), few)
+    torch.testing.assert_close(slopes[1, :3], torch.tensor([-1.0, -1.0, 2.0]) / 3)
+    assert not slopes[1, 3:].any()
+    torch.testing.assert_close(slopes[0, 1:], torch.full((classes - 1,), -1 / classes))
+
+
+@every_size
+def test_with_and_without_the_library_in_c(rows, classes, monkeypatch):
+    logits, y = example(rows, classes)
+    value = log_prob(logits, y)
+    slope = gradient(value, logits)
+    monkeypatch.setattr(cross_entropy, "choose", lambda *arguments: False)
+    also = log_prob(logits, y)
+    torch.testing.assert_close(also, value)
+    torch.testing.assert_close(gradient(also, logits), slope)
 
 
 def test_far_apart_logits_keep_every_digit():

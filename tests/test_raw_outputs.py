@@ -17,8 +17,7 @@ from torch.distributions import constraints
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import disthead as dh
-from disthead.families import one_pass, programs
-from disthead.families.pieces import weighted
+from disthead.families import gradients, one_pass, pieces, programs
 from tests.one_pass import gradient
 
 FORMS = {name: dh.explanation.example(name) for name in dh.families()}
@@ -445,7 +444,7 @@ def test_when_threads_have_gone_the_caller_does_the_work(monkeypatch):
     family, raw, y = example("normal", rows=100_000)
     workers = ThreadPoolExecutor(2)
     workers.shutdown()
-    monkeypatch.setattr(one_pass, "_workers", lambda threads: workers)
+    monkeypatch.setattr(pieces, "_workers", lambda threads: workers)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     torch.testing.assert_close(family.from_raw(raw).log_prob(y).double(), formula(family, raw, y), rtol=1e-5, atol=1e-5)
 
@@ -518,4 +517,4 @@ def test_numbers_whose_sign_waits_to_be_turned():
     assert turned.is_neg()
     value = family.from_raw(turned).log_prob(target)
     torch.testing.assert_close(value, family.from_raw(raw).log_prob(y))
-    torch.testing.assert_close(weighted(torch.ones_like(raw), target), y.unsqueeze(-1).expand_as(raw))
+    torch.testing.assert_close(gradients._weighted(torch.ones_like(raw), target), y.unsqueeze(-1).expand_as(raw))

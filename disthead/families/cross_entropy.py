@@ -1,25 +1,20 @@
-"""Log-probabilities of one class out of many and their derivatives by the logits, in one pass over pieces of rows on the CPU.
+"""Log-probabilities of one class out of many and their derivatives by the logits, in one pass along rows on the CPU.
 
 Of few classes `Categorical.score` is quicker, along columns.
 """
 
-import contextlib
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.distributions import constraints
-from torch.nn import functional
 
-from disthead.families.pieces import all_inside, as_array, operations_are_followed, weighted
+from disthead.families.gradients import with_derivatives
+from disthead.families.pieces import NUMBERS, all_inside, each, operations_are_followed, plain
+from disthead.special.blocks import choose
 
 __all__ = ["FEW", "log_prob"]
 
-FEW = 16
-_SHORT = 80  # rows for which torch's own passes are quicker, each along all rows
-_FEW_NUMBERS = 1 << 18  # and so they are for a few rows
-_NUMBERS = 1 << 20  # of a piece, over which a softmax takes one pass of its own
-_NO_INDEX = 2**62 + 1  # `cross_entropy` leaves out rows of one index, which is none of theirs by default
+FEW = 12
+_NUMBERS = 1 << 20  # of a piece in torch, over which a softmax takes one pass of its own
 
 
 def log_prob(logits: Tensor, y: Tensor) -> Tensor | None:
@@ -39,49 +34,47 @@ def log_prob(logits: Tensor, y: Tensor) -> Tensor | None:
     ):
         return None
     if logits.ndim > 2:
-        found = log_prob(logits.flatten(0, -2), y.flatten())
-        return None if found is None else found.reshape(y.shape)
-    is_short = logits.shape[-1] < _SHORT or logits.numel() < _FEW_NUMBERS
-    if y.is_floating_point() or not is_short:
-        indices = constraints.integer_interval(0, logits.shape[-1] - 1)
-        if not all_inside(indices, as_array(y)):
-            return None
+        value = log_prob(logits.flatten(0, -2), y.flatten())
+        return None if value is None else value.reshape(y.shape)
+    if y.is_floating_point() and not (y == y.floor()).all():
+        return None
     index = (y.clone() if y.is_inference() else y).long()
-    if not is_short:
-        return _LogProb.apply(logits, index)
-    with contextlib.suppress(IndexError):  # of an index that is not that of a class
-        return -functional.cross_entropy(logits, index, reduction="none", ignore_index=_NO_INDEX)
-    return None
+    wanted = logits.requires_grad and torch.is_grad_enabled()
+    found = _scored(logits, index, wanted)
+    if found is None or not wanted:
+        return None if found is None else found[0]
+    return with_derivatives(logits, index, found, _scored, _formula)
 
 
-class _LogProb(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, index: Tensor) -> Tensor:
-        value, ctx.derivatives = _scored(logits, index)
-        ctx.save_for_backward(logits, index)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:
-        logits, index = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again
-            value = logits.log_softmax(-1).gather(-1, index.unsqueeze(-1)).squeeze(-1)
-            return torch.autograd.grad(value, logits, gradient, create_graph=True)[0], None
-        derivatives, ctx.derivatives = ctx.derivatives, None
-        if derivatives is None:  # a second time: its memory was used for the first answer
-            derivatives = _scored(logits, index)[1]
-        return weighted(derivatives, gradient), None
+def _formula(logits: Tensor, index: Tensor) -> Tensor:
+    return logits.log_softmax(-1).gather(-1, index.unsqueeze(-1)).squeeze(-1)
 
 
-def _scored(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """The log-probabilities (...) and their derivatives 1{k = index} - p_k by the logits (..., K)."""
-    rows, chosen = logits.reshape(-1, logits.shape[-1]), index.reshape(-1, 1)
-    value, derivatives = torch.empty_like(rows[:, :1]), torch.empty_like(rows)
+def _scored(logits: Tensor, index: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None] | None:
+    """The log-probabilities (n,) and, if `wanted`, their derivatives 1{k = index} - p_k by the logits (n, K); None of no class."""
+    rows = plain(logits.detach()).contiguous()
+    value, slopes = rows.new_empty(len(rows)), torch.empty_like(rows) if wanted else None
+    answers = (value,) if slopes is None else (value, slopes)
+    size = max(NUMBERS // rows.shape[-1], 1)
+    found = each(
+        lambda start: choose(start, min(start + size, len(rows)), rows, index.contiguous(), *answers),
+        range(0, len(rows), size),
+    )
+    if all(found):
+        return value, slopes
+    if not all_inside(constraints.integer_interval(0, rows.shape[-1] - 1), index.numpy()):
+        return None
+    return _in_torch(rows, index.unsqueeze(-1), value.unsqueeze(-1), slopes)
+
+
+def _in_torch(rows: Tensor, index: Tensor, value: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The same for any numbers, into values (n, 1) and perhaps slopes (n, K)."""
     size = max(_NUMBERS // rows.shape[-1], 1)
     for start in range(0, len(rows), size):
         piece = slice(start, start + size)
-        probs = torch.softmax(rows[piece], -1, out=derivatives[piece])
+        probs = torch.softmax(rows[piece], -1)
         # the normaliser by the most probable class, whose probability is at least 1 / K
-        value[piece] = rows[piece].gather(1, chosen[piece]) - rows[piece].amax(1, True) + probs.amax(1, True).log()
-        probs.neg_().scatter_add_(1, chosen[piece], torch.ones_like(value[piece]))
-    return value.reshape(index.shape), derivatives.reshape(logits.shape)
+        value[piece] = rows[piece].gather(1, index[piece]) - rows[piece].amax(1, True) + probs.amax(1, True).log()
+        if slopes is not None:
+            slopes[piece] = probs.neg_().scatter_add_(1, index[piece], torch.ones_like(value[piece]))
+    return value.squeeze(-1), slopes

@@ -5,11 +5,7 @@ in double. Where there is none, or a number needs a closer look, NumPy does, in 
 numbers would have to be waited for, and in graphs all rows are worked on at once, in double precision.
 """
 
-import contextlib
-import functools
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +13,7 @@ import torch
 from torch import Tensor
 
 from disthead.families.formula import by_raw, is_everything, parameters, scored
-from disthead.families.pieces import NUMBERS, all_inside, as_array, plain
+from disthead.families.pieces import NUMBERS, all_inside, as_array, each, plain
 from disthead.families.programs import programs
 from disthead.special.program import Program
 
@@ -42,7 +38,7 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
     # Memory from torch: what NumPy asks for in huge pages may have to wait until the system has put some together.
     answers = [torch.empty(rows, dtype=dtype, device=raw.device)]
     if wanted:
-        by_row = bool(found) or raw.is_leaf
+        by_row = bool(found) or source.raw.is_leaf
         memory = torch.empty_like(raw, dtype=dtype) if by_row else raw.new_empty((width, rows), dtype=dtype).t()
         answers.append(memory)
     given = [plain(raw), plain(y)]
@@ -52,7 +48,7 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
         _piece(source, found, given, answers, 0, rows)
     else:
         size = max(NUMBERS // width, 1 << 9 if source.family.event_dim else 1 << 12)
-        _each(lambda start: _piece(source, found, given, answers, start, min(start + size, rows)), range(0, rows, size))
+        each(lambda start: _piece(source, found, given, answers, start, min(start + size, rows)), range(0, rows, size))
     return answers[0], answers[1] if wanted else None
 
 
@@ -124,23 +120,3 @@ def _outside(family: "Family", y: np.ndarray) -> np.ndarray | None:
 def _harmless(family: "Family") -> float:
     """A target inside any support of that kind."""
     return 1.0 if family.is_discrete else 0.5
-
-
-def _each(work: Callable[[int], None], starts: Sequence[int]) -> None:
-    """On as many threads as torch takes; NumPy lets others run while it computes."""
-    threads = min(torch.get_num_threads(), len(starts))
-    if threads > 1:
-        with contextlib.suppress(RuntimeError):  # at the interpreter's exit there are no threads for it
-            list(_workers(threads).map(work, starts))
-            return
-    for start in starts:
-        work(start)
-
-
-@functools.cache
-def _workers(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "disthead")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_workers.cache_clear)  # threads stay with the parent

@@ -4,15 +4,16 @@ Sums over the items that are left are built up from the last place to the first.
 """
 
 import functools
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from disthead.families.distribution import wide
-from disthead.families.pieces import operations_are_followed, weighted
-from disthead.special.program import AVAILABLE, Program
+from disthead.families.gradients import with_derivatives
+from disthead.families.pieces import operations_are_followed
+from disthead.special.blocks import AVAILABLE
+from disthead.special.program import Program
 from disthead.special.recording import Recorder
 
 __all__ = ["FAINT", "log_prob"]
@@ -27,10 +28,10 @@ _PIECE = 1 << 16  # scores worked on at once: with what is made of them they sta
 def log_prob(logits: Tensor, y: Tensor) -> Tensor:
     """log P(y) (...) of orders (..., K) by scores (..., K), in O(K) for each row."""
     wanted = logits.requires_grad and torch.is_grad_enabled()
-    found = _in_one_pass(logits, y, wanted)
+    found = None if operations_are_followed() else _in_one_pass(logits, y, wanted)
     if found is None:
         return _log_prob(logits, y)
-    return _LogProb.apply(logits, y, found) if wanted else found[0]
+    return with_derivatives(logits, y, found, _in_one_pass, _log_prob) if wanted else found[0]
 
 
 def _log_prob(logits: Tensor, y: Tensor) -> Tensor:
@@ -52,7 +53,7 @@ def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tenso
 
     None where plain sums of exp(score) do not do: for partial rankings and scores that are far apart. To find out takes a look.
     """
-    if not logits.is_cpu or y.shape != logits.shape or not y.numel() or operations_are_followed():
+    if not logits.is_cpu or y.shape != logits.shape or not y.numel():
         return None
     scores, orders = logits.detach().reshape(-1, logits.shape[-1]), y.reshape(-1, y.shape[-1])
     if orders.numpy()[:, -1].min() < 0:
@@ -124,27 +125,3 @@ def _recorded(items: int, wanted: bool, dtype: type, bound: float) -> Program:
     if wanted:
         results += (1 - (1 / left).cumsum(0) * worth).stored(2)
     return Program.of(recorder, results)
-
-
-class _LogProb(torch.autograd.Function):
-    """log_prob, whose derivative is at hand when it is asked for."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, y: Tensor, found: tuple[Tensor, Tensor]) -> Tensor:
-        value, ctx.slopes = found
-        ctx.save_for_backward(logits, y.clone() if y.is_inference() else y)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:
-        logits, y = ctx.saved_tensors
-        again = torch.is_grad_enabled()
-        if not again:
-            slopes, ctx.slopes = ctx.slopes, None
-            if slopes is None:  # a second time: its memory was used for the first answer
-                _, slopes = _in_one_pass(logits, y, True) or (None, None)
-            if slopes is not None:
-                return weighted(slopes, gradient), None, None
-        with torch.enable_grad():
-            value = _log_prob(logits, y)
-        return torch.autograd.grad(value, logits, gradient, create_graph=again)[0], None, None

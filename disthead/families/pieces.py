@@ -5,6 +5,11 @@ device they would have to wait.
 """
 
 import contextlib
+import functools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,11 +19,10 @@ from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 from torch.distributions import constraints
 
-from disthead.special.program import multiply_rows
-
-__all__ = ["NUMBERS", "all_inside", "as_array", "operations_are_followed", "plain", "weighted"]
+__all__ = ["NUMBERS", "all_inside", "as_array", "each", "operations_are_followed", "plain"]
 
 NUMBERS = 1 << 17
+Result = TypeVar("Result")
 _HALF = (torch.bfloat16, torch.float16)
 _PROXY = _TorchDispatchModeKey.PROXY
 
@@ -49,16 +53,6 @@ def operations_are_followed() -> bool:
     )
 
 
-def weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
-    """Each row of the derivatives (..., P) times its incoming gradient (...), where possible in their own memory."""
-    if not operations_are_followed():
-        if multiply_rows(derivatives, plain(gradient)):
-            return derivatives
-        with contextlib.suppress(RuntimeError):  # a batch of gradients does not fit into their memory
-            return derivatives.mul_(gradient.unsqueeze(-1))
-    return derivatives * gradient.unsqueeze(-1)
-
-
 def _ends(values: np.ndarray) -> tuple[float, float]:
     """The least and the largest, both nan where one of them is; of no values 0."""
     if not values.size:
@@ -72,3 +66,21 @@ def all_inside(constraint: constraints.Constraint, y: np.ndarray) -> bool:
         return False
     least, largest = _ends(y)
     return bool(constraint.check(least) and constraint.check(largest))
+
+
+def each(work: Callable[[int], Result], starts: Sequence[int]) -> list[Result]:
+    """On as many threads as torch takes; NumPy and the library in C let others run while they compute."""
+    threads = min(torch.get_num_threads(), len(starts))
+    if threads > 1:
+        with contextlib.suppress(RuntimeError):  # at the interpreter's exit there are no threads for it
+            return list(_workers(threads).map(work, starts))
+    return [work(start) for start in starts]
+
+
+@functools.cache
+def _workers(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "disthead")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.cache_clear)  # threads stay with the parent

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from disthead.families.formula import by_raw, limits, ordinary_parameters, ordinary_targets, parameters, scored
+from disthead.special.blocks import AVAILABLE
 from disthead.special.elementary import log, stack
-from disthead.special.program import AVAILABLE, Program
+from disthead.special.program import Program
 from disthead.special.recording import NotRecorded, Recorded, Recorder
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from disthead.families.distribution import Distribution
 from disthead.families.formula import quick, takes_one_each
+from disthead.families.gradients import with_derivatives
 from disthead.families.one_pass import one_pass
-from disthead.families.pieces import operations_are_followed, weighted
+from disthead.families.pieces import operations_are_followed
 from disthead.links import Link
 from disthead.special.fast import Positive
 
@@ -116,8 +117,10 @@ class RawOutputs:
             return _Differentiable.apply(self.raw, *self.scored(self.raw.detach(), y, True))
         if not (self.raw.requires_grad and torch.is_grad_enabled()):
             return self.scored(self.raw, y, False)[0]
-        # Nobody follows operations here: what `Function.apply` asks for functional transforms would be asked in vain.
-        return super(torch.autograd.Function, _LogLikelihood).apply(self.raw, y, self)
+        return with_derivatives(self.raw, y, self.scored(self.raw.detach(), y, True), self.scored, self._formula)
+
+    def _formula(self, raw: Tensor, y: Tensor) -> Tensor:
+        return replace(self, raw=raw).make().log_prob(y)
 
     def scored(self, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
         """The log-likelihoods (...) and, if `wanted`, their derivatives by the raw outputs (..., P)."""
@@ -132,29 +135,6 @@ class RawOutputs:
         """The parts of the unit, for rows that are counted over all dimensions of the batch; none where there is no unit."""
         batch = self.raw.shape[:-1]
         return [part if part.ndim == 0 else part.expand(batch).reshape(-1) for part in self.unit or ()]
-
-
-class _LogLikelihood(torch.autograd.Function):
-    """log_prob by raw outputs, whose derivative is at hand when it is asked for."""
-
-    @staticmethod
-    def forward(ctx: Any, raw: Tensor, y: Tensor, source: RawOutputs) -> Tensor:
-        value, ctx.derivatives = source.scored(raw, y, ctx.needs_input_grad[0])
-        ctx.source = source
-        ctx.save_for_backward(raw, y.clone() if y.is_inference() else y)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:
-        if torch.is_grad_enabled():  # to be differentiated again: by the formula itself
-            raw, y = ctx.saved_tensors
-            value = replace(ctx.source, raw=raw).make().log_prob(y)
-            return torch.autograd.grad(value, raw, gradient, create_graph=True)[0], None, None
-        derivatives, ctx.derivatives = ctx.derivatives, None
-        if derivatives is None:  # a second time: its memory was used for the first answer
-            derivatives = ctx.source.scored(*ctx.saved_tensors, True)[1]
-        product, dtype = weighted(derivatives, gradient), ctx.source.raw.dtype
-        return product if product.dtype == dtype else product.to(dtype), None, None
 
 
 class _Differentiable(torch.autograd.Function):

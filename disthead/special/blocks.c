@@ -26,6 +26,13 @@ block after block of a few hundred rows, whose intermediate results stay in the 
 #define INDEPENDENT
 #endif
 
+/* One number of many, in any order. */
+#if defined(__GNUC__)
+#define REDUCED(pragma) _Pragma(pragma)
+#else
+#define REDUCED(pragma)
+#endif
+
 /* The widest vectors that the machine has are chosen when the library is loaded. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
 #define VECTORISED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -62,6 +69,17 @@ typedef struct {
     Py_ssize_t by_row, by_column, columns, lines; /* lines of the cache that a step asks for */
     char type, is_number;
 } Memory;
+
+#define LANES 16     /* numbers of a vector, or of some */
+#define CHOICES 1024 /* logits that are worked on at once, where a row has no more */
+
+/* Rows of logits one after the other, each with the index of a class; results likewise. */
+typedef struct {
+    const void *logits;
+    const int64_t *index;
+    void *value, *slopes, *shares;
+    Py_ssize_t classes;
+} Choice;
 
 /* Ask for a part of the memory of the rows from `start` on, which come next: while all steps work it arrives, and nobody waits. */
 INLINE void fetch(const Memory *memory, int tensors, Py_ssize_t start, Py_ssize_t part) {
@@ -251,6 +269,53 @@ static PyObject *multiply_rows(PyObject *module, PyObject *const *arguments, Py_
     return PyBool_FromLong(fine);
 }
 
+/* Whether its numbers follow each other in memory. */
+static int is_dense(const Tensor *tensor) {
+    int64_t count = 1;
+    for (int dimension = tensor->dimensions - 1; dimension >= 0; count *= tensor->shape[dimension--])
+        if (tensor->shape[dimension] != 1 && tensor->strides[dimension] != count) return 0;
+    return 1;
+}
+
+static PyObject *choose(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    (void)module;
+    const int tensors_given = (int)given - 3;
+    if (tensors_given < 3 || tensors_given > 4) {
+        PyErr_SetString(PyExc_TypeError, "choose(exchange, start, stop, logits, index, value, slopes) takes 3 or 4 tensors");
+        return NULL;
+    }
+    const Exchange *exchange = exchange_of(arguments[0]);
+    if (exchange == NULL) return NULL;
+    const Py_ssize_t start = PyLong_AsSsize_t(arguments[1]), stop = PyLong_AsSsize_t(arguments[2]);
+    if (PyErr_Occurred()) return NULL;
+    Tensor tensors[4];
+    Memory memory[4];
+    for (int place = 0; place < tensors_given; place++)
+        if (!described(exchange, arguments[3 + place], &tensors[place], &memory[place]) || !is_dense(&tensors[place])) Py_RETURN_FALSE;
+    const char type = memory[0].type;
+    const int64_t rows = tensors[0].dimensions == 2 ? tensors[0].shape[0] : -1, classes = memory[0].columns;
+    int fits = type != 'q' && memory[1].type == 'q' && start >= 0 && stop <= rows && classes > 0;
+    for (int place = 1; place < tensors_given; place++) {
+        fits &= tensors[place].dimensions == (place == 3 ? 2 : 1) && tensors[place].shape[0] == rows;
+        fits &= (memory[place].type == type) == (place != 1) && memory[place].columns == (place == 3 ? classes : 1);
+    }
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "logits (rows, classes) and slopes of that shape, values (rows,) of their type, and 64-bit indices (rows,)");
+        return NULL;
+    }
+    void *held = malloc((size_t)(classes + CHOICES) * sizeof(double) + LINE);
+    if (held == NULL) Py_RETURN_FALSE;
+    const Choice choice = {
+        .logits = memory[0].start, .index = (const int64_t *)(void *)memory[1].start, .value = memory[2].start,
+        .slopes = tensors_given == 4 ? memory[3].start : NULL, .shares = (char *)held + LINE - (uintptr_t)held % LINE, .classes = classes};
+    int fine;
+    Py_BEGIN_ALLOW_THREADS
+    fine = (type == 'd' ? choose_double : choose_float)(&choice, start, stop);
+    Py_END_ALLOW_THREADS
+    free(held);
+    return PyBool_FromLong(fine);
+}
+
 static PyObject *understands(PyObject *module, PyObject *capsule) {
     (void)module;
     const Exchange *exchange = PyCapsule_IsValid(capsule, "dlpack_exchange_api") ? exchange_of(capsule) : NULL;
@@ -263,6 +328,9 @@ static PyMethodDef methods[] = {
      "a tensor is of another type."},
     {"multiply_rows", (PyCFunction)(void (*)(void))multiply_rows, METH_FASTCALL,
      "multiply_rows(exchange, tensor, factors): each row of (rows, columns) times its factor, in place; False for other shapes or types."},
+    {"choose", (PyCFunction)(void (*)(void))choose, METH_FASTCALL,
+     "choose(exchange, start, stop, logits, index, value, slopes): log-probabilities of classes and, if asked for, 1{k = class} - p_k, of "
+     "rows from start to stop; False for a logit or an index that is none."},
     {"understands", (PyCFunction)understands, METH_O, "understands(exchange): whether tensors can be described by this table of functions."},
     {NULL, NULL, 0, NULL},
 };

@@ -211,6 +211,70 @@ static void NAME(multiply_rows)(const Memory *array, const Memory *factors, Py_s
     }
 }
 
+/* The log-probability of one class in each row of logits, and slopes 1{k = class} - p_k where they are wanted. `shares` has room for a
+block of rows, which are filled up to whole vectors: what is left over of one costs more than all the rest.
+0 where a logit is not a number or infinitely great, or an index is not that of a class. */
+VECTORISED
+static int NAME(choose)(const Choice *choice, Py_ssize_t start, Py_ssize_t stop) {
+    const Py_ssize_t classes = choice->classes, width = (classes + LANES - 1) / LANES * LANES, most = width < CHOICES ? CHOICES / width : 1;
+    const size_t size = (size_t)classes * sizeof(REAL), left = (size_t)(width - classes) * sizeof(REAL);
+    REAL chosen[CHOICES / LANES], rest[CHOICES / LANES], logs[CHOICES / LANES], never[LANES], *shares = choice->shares;
+    for (int lane = 0; lane < LANES; lane++) never[lane] = -(REAL)INFINITY;
+    for (Py_ssize_t first = start; first < stop; first += most) {
+        const Py_ssize_t rows = stop - first < most ? stop - first : most;
+        const int64_t *index = choice->index + first;
+        REAL *value = (REAL *)choice->value + first;
+        int fine = 1;
+        for (Py_ssize_t i = 0; i < rows; i++) {
+            memcpy(shares + i * width, (const REAL *)choice->logits + (first + i) * classes, size);
+            memcpy(shares + i * width + classes, never, left);
+        }
+        for (Py_ssize_t i = 0; i < rows; i++) {
+            REAL *share = shares + i * width, top = -(REAL)INFINITY;
+            REDUCED("omp simd reduction(max : top)") for (Py_ssize_t k = 0; k < width; k++) top = share[k] > top ? share[k] : top;
+            if (!(top <= LARGEST && top >= -LARGEST) || index[i] < 0 || index[i] >= classes) return 0;
+            INDEPENDENT for (Py_ssize_t k = 0; k < width; k++) share[k] -= top;
+            chosen[i] = share[index[i]];
+        }
+        REDUCED("omp simd reduction(& : fine)") for (Py_ssize_t k = 0; k < rows * width; k++) fine &= shares[k] <= 0;
+        if (!fine) return 0;
+        for (Py_ssize_t from = 0; from < rows * width; from += 16 * LANES) {
+            const char *next = (const char *)((const REAL *)choice->logits + (first + rows) * classes + from); /* arrives meanwhile */
+            for (Py_ssize_t line = 0; first + rows < stop && line < 16 * LANES * (Py_ssize_t)sizeof(REAL); line += LINE) FETCH(next + line);
+            const Py_ssize_t end = rows * width - from < 16 * LANES ? rows * width : from + 16 * LANES;
+            INDEPENDENT for (Py_ssize_t k = from; k < end; k++) shares[k] = NAME(exp_)(shares[k]);
+        }
+        for (Py_ssize_t i = 0; i < rows; i++) {
+            double sum = -1; /* less one share that is 1, the rest keeps its digits */
+            for (Py_ssize_t from = 0; from < width; from += CHOICES) {
+                const REAL *share = shares + i * width + from;
+                const Py_ssize_t count = width - from < CHOICES ? width - from : CHOICES;
+                REAL small = 0;
+                int ones = 0;
+                REDUCED("omp simd reduction(+ : small, ones)") for (Py_ssize_t k = 0; k < count; k++) {
+                    ones += share[k] == 1;
+                    small += share[k] == 1 ? 0 : share[k];
+                }
+                sum += ones;
+                sum += small;
+            }
+            rest[i] = (REAL)sum;
+        }
+        EACH_ROW logs[i] = NAME(log1p_)(rest[i]);
+        EACH_ROW value[i] = chosen[i] - logs[i];
+        for (Py_ssize_t i = 0; choice->slopes != NULL && i < rows; i++) {
+            REAL *share = shares + i * width;
+            const REAL factor = -1 / (1 + rest[i]), own = chosen[i] == 0 ? -rest[i] * factor : 1 + share[index[i]] * factor;
+            INDEPENDENT for (Py_ssize_t k = 0; k < width; k++) share[k] *= factor;
+            share[index[i]] = own;
+        }
+        for (Py_ssize_t i = 0; choice->slopes != NULL && i < rows; i++) {
+            memcpy((REAL *)choice->slopes + (first + i) * classes, shares + i * width, size);
+        }
+    }
+    return 1;
+}
+
 #undef NAME
 #undef NAME_
 #undef NAME__

@@ -1,7 +1,4 @@
-"""Recorded formulas as lists of steps, which a small library in C runs on blocks of rows (`blocks.c`).
-
-The library is built at installation where there is a C compiler; without it there are no programs, and NumPy does the work.
-"""
+"""Recorded formulas as lists of steps, which a small library in C runs on blocks of rows (`blocks.c`)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -11,28 +8,16 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from disthead.special import blocks
 from disthead.special.recording import Recorder, Value
 
-try:
-    from disthead.special import _blocks
-except ImportError:
-    _blocks = None  # type: ignore[assignment]
+__all__ = ["Program"]
 
-__all__ = ["AVAILABLE", "Program", "multiply_rows"]
-
-# By this table of functions the library sees the memory of tensors without NumPy's arrays, which take longer to make than its work.
-_EXCHANGE = getattr(Tensor, "__dlpack_c_exchange_api__", None)
-AVAILABLE = _blocks is not None and _blocks.understands(_EXCHANGE)
 _CACHE = 1 << 17  # bytes; more would not stay near to a core
 _MOST_ROWS = 1 << 10  # of a block, which steps take some nanoseconds to turn to
-_NUMBERS = {name: number for number, name in enumerate(_blocks.OPERATIONS.split())} if AVAILABLE else {}
+_NUMBERS = {name: number for number, name in enumerate(blocks.OPERATIONS)}
 _STORES = ("STORE", "STORE_TWO", "STORE_THREE")
 _STEP = np.dtype([(name, np.int32) for name in ("operation", "out", "a", "b", "c", "d")] + [("k", float), ("l", float)])
-
-
-def multiply_rows(tensor: Tensor, factors: Tensor) -> bool:
-    """Multiply each row (columns,) of a tensor by its factor, in place; False where that is for others to do."""
-    return AVAILABLE and _blocks.multiply_rows(_EXCHANGE, tensor, factors)
 
 
 @dataclass(frozen=True)
@@ -65,7 +50,7 @@ class Program:
             ValueError: for tensors with other rows or columns than the program's.
         """
         stop = len(tensors[0]) if stop is None else stop
-        return _blocks.run(_EXCHANGE, self.in_double, self.steps, self.places, self.block, start, stop, *tensors)
+        return blocks.run(self.in_double, self.steps, self.places, self.block, start, stop, *tensors)
 
     @classmethod
     def of(cls, recorder: Recorder, results: Sequence[tuple[Value, int, int]]) -> "Program":

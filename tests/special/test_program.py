@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from disthead.special.program import AVAILABLE, Program, multiply_rows
+from disthead.special.blocks import AVAILABLE
+from disthead.special.program import Program
 from disthead.special.recording import NotRecorded, Recorder
 
 pytestmark = pytest.mark.skipif(not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler")
@@ -39,10 +40,6 @@ def numbers(dtype, rows: int, least: float = -3.0, greatest: float = 3.0, seed: 
 
 def units_in_last_place(ours: np.ndarray, exact: np.ndarray) -> float:
     return float((np.abs(ours.astype(np.longdouble) - exact) / np.spacing(np.abs(exact).astype(ours.dtype))).max())
-
-
-def test_the_library_was_built():
-    assert AVAILABLE, "there is a C compiler: install disthead once more, and read what it says"
 
 
 FUNCTIONS = {
@@ -164,36 +161,6 @@ def test_results_in_any_order_of_memory(columns, dtype):
         ):
             assert run(program, table, result)
             np.testing.assert_allclose(result, table**2 - 1, rtol=1e-5, atol=1e-6)
-
-
-@in_both_precisions
-@pytest.mark.parametrize("columns", [1, 2, 3, 15, 100])
-def test_rows_times_their_factors(columns, dtype):
-    factors = torch.from_numpy(numbers(dtype, 2 * 700))
-    for factor in (factors[:700], factors[::2], factors[:1].expand(700)):
-        for layout in (
-            lambda x: x.clone(),
-            lambda x: x.t().contiguous().t(),
-            lambda x: x.repeat_interleave(2, 0).repeat_interleave(3, 1)[::2, ::3],
-        ):
-            table = layout(torch.from_numpy(numbers(dtype, 700 * columns)).reshape(700, columns))
-            expected = table * factor[:, None]
-            assert multiply_rows(table, factor)
-            torch.testing.assert_close(table, expected, rtol=0, atol=0)
-
-
-def test_rows_and_factors_that_do_not_fit():
-    table, factors = torch.ones(5, 2, dtype=torch.float64), torch.full((5,), 2.0, dtype=torch.float64)
-    for rows, others in (
-        (table, factors.float()),
-        (table, factors[:4]),
-        (table, factors[0]),
-        (table[:, 0], factors),
-        (table.long(), factors.long()),
-        (table.half(), factors.half()),
-    ):
-        assert not multiply_rows(rows, others)
-        assert (rows == 1).all()
 
 
 @in_both_precisions

@@ -1,0 +1,62 @@
+"""Log-likelihoods whose derivatives were computed with them, for autograd."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disthead.families.pieces import operations_are_followed, plain
+from disthead.special.blocks import multiply_rows
+
+__all__ = ["with_derivatives"]
+
+
+def with_derivatives(
+    raw: Tensor,
+    y: Tensor,
+    found: tuple[Tensor, Tensor],
+    scored: Callable[[Tensor, Tensor, bool], tuple | None],
+    formula: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Log-likelihoods (...), differentiable by the raw outputs (..., P), where nobody follows operations.
+
+    Args:
+        found: the log-likelihoods and their derivatives (..., P), whose memory the gradient may take.
+        scored: finds them again from `raw` and `y`, for a second gradient; its last argument says that derivatives are wanted.
+        formula: log-likelihoods by operations that can be differentiated again.
+    """
+    # What `Function.apply` asks for functional transforms would be asked in vain.
+    return super(torch.autograd.Function, _WithDerivatives).apply(raw, y, found, scored, formula)
+
+
+class _WithDerivatives(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor, y: Tensor, found: tuple[Tensor, Tensor], scored: Any, formula: Any) -> Tensor:
+        value, ctx.derivatives = found
+        ctx.scored, ctx.formula, ctx.dtype = scored, formula, raw.dtype
+        ctx.save_for_backward(raw, y.clone() if y.is_inference() else y)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
+        if torch.is_grad_enabled():  # to be differentiated again
+            raw, y = ctx.saved_tensors
+            product = torch.autograd.grad(ctx.formula(raw, y), raw, gradient, create_graph=True)[0]
+        else:
+            derivatives, ctx.derivatives = ctx.derivatives, None
+            if derivatives is None:  # a second time: its memory was used for the first answer
+                derivatives = ctx.scored(*ctx.saved_tensors, True)[1]
+            product = _weighted(derivatives, gradient)
+        return product if product.dtype == ctx.dtype else product.to(ctx.dtype), None, None, None, None
+
+
+def _weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
+    """Each row of the derivatives (..., P) times its incoming gradient (...), where possible in their own memory."""
+    if not operations_are_followed():
+        if multiply_rows(derivatives, plain(gradient)):
+            return derivatives
+        with contextlib.suppress(RuntimeError):  # a batch of gradients does not fit into their memory
+            return derivatives.mul_(gradient.unsqueeze(-1))
+    return derivatives * gradient.unsqueeze(-1)
