@@ -31,6 +31,7 @@ def fit_biases(head: "DistributionHead", y: Tensor, known: Mapping[str, Tensor])
     y = y.detach().reshape(-1, *y.shape[y.ndim - dims :])
     head.family.check_target(y)
     known = {name: value.detach().reshape(-1) for name, value in known.items()}
+    head.family.check_known(known)
     if y.is_floating_point():
         y = y.double()
 

@@ -147,6 +147,8 @@ def test_exposure_is_known_per_row():
     torch.testing.assert_close(dist.mean, y, atol=1e-5, rtol=1e-5)
     with pytest.raises(ValueError, match="unknown known quantity of poisson 'exposur'; did you mean 'exposure'"):
         head(torch.zeros(3, 1), exposur=months)
+    with pytest.raises(ValueError, match=r"exposure of poisson must be positive, got 1 of 3 values: nan at row 1"):
+        head.initialize(y, exposure=torch.tensor([1.0, torch.nan, 6.0]))
 
 
 @pytest.mark.parametrize(

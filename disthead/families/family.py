@@ -39,7 +39,7 @@ class Family(ABC):
         noise, density, breaks, remedy: what `disthead explain` says: the assumed noise, the formula,
             when it breaks and what to try then.
         edge_remedy: what to do about targets exactly on the edge of the support.
-        known: quantities that a caller may give per row, by name, such as `total_count` or `exposure`.
+        known: quantities that a caller may give per row, such as `exposure`, with the values that they may take.
         scores_known: whether `score` takes them, too, behind the parameters.
         scored: the targets that have a log-likelihood, where soft labels have one beside the support.
         quick: the class of the distributions, where log_prob and its derivatives come in one pass from raw outputs.
@@ -60,7 +60,7 @@ class Family(ABC):
     breaks: ClassVar[str]
     remedy: ClassVar[str]
     edge_remedy: ClassVar[str] = ""
-    known: tuple[str, ...] = ()
+    known: Mapping[str, constraints.Constraint] = {}
     scores_known: bool = False
     scored: constraints.Constraint | None = None
     quick: type[Distribution] | None = None
@@ -224,6 +224,22 @@ class Family(ABC):
             + (f" Families that take such targets: {', '.join(takers)}." if takers and y.ndim == 1 else "")
             + advice
         )
+
+    def check_known(self, known: Mapping[str, Tensor], columns: Mapping[str, str] | None = None) -> None:
+        """Refuse quantities known per row that cannot be, such as an exposure of zero, naming rows, values and perhaps columns.
+
+        Raises:
+            ValueError: for NaN, infinite values or values that `known` does not allow.
+        """
+        for name, values in known.items():
+            allowed = pick(f"known quantity of {self.name}", name, dict(self.known))
+            wrong = ~(allowed.check(values) & values.isfinite())
+            if wrong.any():
+                column = f" (column {columns[name]!r})" if columns else ""
+                raise ValueError(
+                    f"{name}{column} of {self.name} must be {describe(allowed)}, got {locate(wrong, values)}. "
+                    "Drop or correct these rows; nothing is dropped silently."
+                )
 
     def _on_edge(self, values: Tensor) -> bool:
         """Whether all the refused values lie exactly on the edge of the support, 0 (or 1 for a proportion)."""

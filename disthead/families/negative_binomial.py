@@ -245,7 +245,7 @@ class NegativeBinomialFamily(Family):
         self.quick = MeanNegativeBinomial if parametrization == "mean" else NegativeBinomial
         if parametrization == "mean":
             self.parameters = {"mean": LINKS["softplus"], "total_count": LINKS["softplus"]}
-            self.known, self.scores_known = ("exposure",), True  # of this form only
+            self.known, self.scores_known = {"exposure": constraints.positive}, True  # of this form only
         else:
             self.parameters = {"total_count": LINKS["softplus"], "logits": LINKS["identity"]}
 

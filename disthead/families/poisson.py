@@ -125,7 +125,7 @@ class PoissonFamily(Family):
     name = "poisson"
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative_integer
-    known = ("exposure",)
+    known = {"exposure": constraints.positive}
     scores_known = True
     quick = Poisson
     data_type = "univariate, discrete, bounded below"

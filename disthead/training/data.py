@@ -178,12 +178,12 @@ class TabularDataModule(lightning.LightningDataModule):
             self._split = self._split_rows()
         return len(self._split[name]) > 0
 
-    def check_targets(self, name: str, check: Callable[[Tensor], None]) -> None:
-        """Show all targets of a part to `check`, which refuses those that cannot be; and of a table the other parts, too."""
+    def check_rows(self, name: str, check: Callable[[Encoded], None]) -> None:
+        """Show all rows of a part to `check`, which refuses those that cannot be; and of a table the other parts, too."""
         if self.streams(name):
             self._summaries[name] = self._summarise(name, check)
         else:
-            check(self.part(name).table.y)
+            check(self.part(name).table)
 
     def summary(self, name: str) -> Summary:
         """The moments of a part, and a sample of its rows: all of them, or 100,000 of a stream, drawn with `split_seed`."""
@@ -191,7 +191,7 @@ class TabularDataModule(lightning.LightningDataModule):
             self._summaries[name] = self._summarise(name) if self.streams(name) else Summary.of(self.part(name))
         return self._summaries[name]
 
-    def _summarise(self, name: str, check: Callable[[Tensor], None] | None = None) -> Summary:
+    def _summarise(self, name: str, check: Callable[[Encoded], None] | None = None) -> Summary:
         columns = self.columns or self.find_columns()
         summary = summarise(self.row_groups(name), columns, check, self.hparams.split_seed)
         if name == "train":

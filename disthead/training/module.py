@@ -18,6 +18,7 @@ from disthead.losses import nll, reduce
 from disthead.training.backbone import TIMING, build, fused, qualified
 from disthead.training.batches import Batch, Steps
 from disthead.training.collapse import CollapsedRows
+from disthead.training.columns import Encoded
 from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.model import DistributionModel
 from disthead.training.saved import class_path, comparable, plain, read_checkpoint
@@ -167,13 +168,21 @@ class DistributionModule(DistributionModel):
             raise DataError(
                 f"target {name!r} holds classes ({', '.join(classes[name][:3])} ...), {family.name} takes numbers."
             )
+        if stage == "predict" and self.columns["known"] and not data.streams("predict"):
+            family.check_known(data.part("predict").table.known, self.columns["known"])
         wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         for part in wanted:
             if data.has(part):
-                name = "column " + ", ".join(map(repr, self.columns["target"]))
-                data.check_targets(part, functools.partial(family.check_target, column=name))
+                data.check_rows(part, self._check_rows)
                 if part == "train" and not family.support.is_discrete:
                     self._check_density(data.summary("train").sample.table.y)
+
+    def _check_rows(self, table: Encoded) -> None:
+        assert self.head is not None
+        assert self.columns is not None
+        assert table.y is not None
+        self.head.family.check_target(table.y, "column " + ", ".join(map(repr, self.columns["target"])))
+        self.head.family.check_known(table.known, self.columns["known"])
 
     def _check_density(self, targets: Tensor) -> None:
         """Warn where the targets would fool a density."""

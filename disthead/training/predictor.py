@@ -66,5 +66,6 @@ class Predictor:
         columns = self.columns
         rows = columns.encode_exactly(read_table(batch), needs_target=False).single()
         known = {name: values.to(self.device) for name, values in rows.known.items()}
+        self.module.head.family.check_known(known, columns.known)
         dist = self.module.predictive(rows.features.to(self.device), **known)
         return predictions(dist, columns.target, columns.classes, **self.options)

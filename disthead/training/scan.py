@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from disthead.training.columns import Columns, Encoded, check_spread, distinct
 from disthead.training.row_groups import PIECE, RowGroup, located, read_rows
@@ -61,19 +60,19 @@ def _check_number(name: str, values: set) -> None:
 
 
 def summarise(
-    groups: Sequence[RowGroup], columns: Columns, check: Callable[[Tensor], None] | None = None, seed: int = 0
+    groups: Sequence[RowGroup], columns: Columns, check: Callable[[Encoded], None] | None = None, seed: int = 0
 ) -> Summary:
     """One pass over all rows: their moments, and 100,000 of them drawn at random, or all where there are fewer.
 
     Args:
         groups: the row groups.
         columns: what their columns are.
-        check: refuses targets.
+        check: refuses targets, and quantities known per row.
         seed: of the draw.
 
     Raises:
         DataError: for rows that cannot be used, with file and row group.
-        TargetError: from `check`, with file and row group.
+        ValueError: from `check`, with file and row group.
     """
     rows = sum(group.rows for group in groups)
     drawn = np.sort(np.random.default_rng(seed).choice(rows, min(rows, _SAMPLE), replace=False, shuffle=False))
@@ -86,7 +85,7 @@ def summarise(
                 assert exact.y is not None
                 assert single.y is not None
                 if check is not None:
-                    check(single.y)
+                    check(single)
             features.add(exact.features)
             y.add(exact.y)
             first, last = np.searchsorted(drawn, [position, position + len(frame)])

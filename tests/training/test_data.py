@@ -9,6 +9,7 @@ from disthead.errors import TargetError
 from disthead.training import DataError, DistributionModule, TabularDataModule
 from disthead.training.batches import Batches
 from disthead.training.columns import Encoded
+from disthead.training.predictor import Predictor
 
 
 def test_every_source_gives_the_same_tensors(frame, tmp_path):
@@ -190,3 +191,20 @@ def test_targets_outside_the_support_name_the_row_of_the_table(frame, trainer, n
     data = TabularDataModule(change(frame), target="colour" if "numbers" in name else "y")
     with pytest.raises(kind, match=message):
         trainer().fit(DistributionModule(family, family_options=options), data)
+
+
+@pytest.mark.parametrize("length", [0.0, -1.0])
+def test_exposures_that_are_not_positive_name_the_column_and_the_row(frame, trainer, tmp_path, length):
+    table = frame.assign(y=np.arange(200) % 4, months=1.0 + np.arange(200) % 3)
+    module, known = DistributionModule("poisson"), {"exposure": "months"}
+    message = rf"exposure \(column 'months'\) of poisson must be positive, got 1 of 200 values: {length:.0f} at row 7"
+    wrong = spoil("months", 7, length)(table)
+    with pytest.raises(ValueError, match=message):
+        trainer().fit(DistributionModule("poisson"), TabularDataModule(wrong, target="y", known=known))
+    fitting = trainer()
+    fitting.fit(module, TabularDataModule(table, target="y", known=known))
+    fitting.save_checkpoint(tmp_path / "model.ckpt")
+    with pytest.raises(ValueError, match=message):
+        trainer().predict(module, TabularDataModule(table, target="y", known=known, predict_path=wrong))
+    with pytest.raises(ValueError, match=message):
+        Predictor(tmp_path / "model.ckpt")(wrong)

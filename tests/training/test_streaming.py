@@ -445,6 +445,12 @@ def test_a_target_outside_the_support_and_an_unknown_category_are_found_before_t
     data, _ = both(frame, tmp_path)
     with pytest.raises(TargetError, match=r"1\.parquet, row group 2, .*gamma.* 0 at row 5"):
         trainer(1).fit(DistributionModule("gamma"), data)
+    counts = write(frame.assign(y=np.arange(200) % 4, x=frame["y"]), tmp_path / "counts")
+    data = TabularDataModule(counts, target="y", val_size=0, test_size=0, known={"exposure": "x"})
+    with pytest.raises(
+        ValueError, match=r"1\.parquet, row group 2, .*exposure \(column 'x'\) of poisson .* 0 at row 5"
+    ):
+        trainer(1).fit(DistributionModule("poisson"), data)
     val = write(frame.assign(colour=["mauve" if k == 45 else "red" for k in range(200)]), tmp_path / "val")
     with pytest.raises(DataError, match=r"0\.parquet, row group 2, .*'colour' at row 5, 'mauve'"):
         trainer(1).fit(DistributionModule("normal"), TabularDataModule(tmp_path / "rows", target="y", val_path=val))
