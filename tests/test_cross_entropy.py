@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.testing._internal.two_tensor import TwoTensor
 
 import disthead as dh
 from disthead.families import cross_entropy
+from disthead.special.blocks import choose
 from tests.one_pass import gradient
 
 # few classes go along columns, more along rows, very many in pieces of rows
@@ -134,3 +137,35 @@ def test_targets_of_inference_mode(rows, classes):
     with torch.inference_mode():
         also = y.clone()
     torch.testing.assert_close(gradient(log_prob(logits, also), logits), gradient(log_prob(logits, y), logits))
+
+
+def test_one_row_that_is_no_number_leaves_the_others_alone(monkeypatch):
+    logits, y = example(40_000, 12)
+    expected = log_prob(logits, y).detach()
+    refused = []
+    monkeypatch.setattr(cross_entropy, "choose", lambda *given: choose(*given) or bool(refused.append(given[:2])))
+    with torch.no_grad():
+        logits[1, 0], logits[2] = torch.nan, -torch.inf
+    value = log_prob(logits, y)
+    assert len(refused) == 1
+    assert value[1:3].isnan().all()
+    torch.testing.assert_close(value[3:], expected[3:])
+    value += 1  # in place, whatever way was taken
+    assert gradient(value[3:], logits).isfinite().sum() >= 39_997 * 12
+
+
+def test_a_column_of_indices_and_signs_that_wait():
+    logits, y = example(9, 100)
+    table = torch.stack([y, y], 1)
+    torch.testing.assert_close(log_prob(logits, table[:, 0]), log_prob(logits, y))
+    torch.testing.assert_close(log_prob(logits, torch._neg_view(-y)), log_prob(logits, y))
+
+
+@every_size
+def test_tensors_without_memory_go_by_plain_operations(rows, classes):
+    logits, y = example(rows, classes)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = log_prob(torch.zeros(rows, classes), torch.zeros(rows, dtype=torch.long))
+    assert fake.shape == (rows,)
+    value = log_prob(logits.detach(), TwoTensor(y, y))
+    torch.testing.assert_close(value.a if isinstance(value, TwoTensor) else value, log_prob(logits, y).detach())

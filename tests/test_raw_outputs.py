@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.distributions import constraints
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.testing._internal.two_tensor import TwoTensor
 
 import disthead as dh
 from disthead.families import gradients, one_pass, pieces, programs
@@ -518,3 +519,44 @@ def test_numbers_whose_sign_waits_to_be_turned():
     value = family.from_raw(turned).log_prob(target)
     torch.testing.assert_close(value, family.from_raw(raw).log_prob(y))
     torch.testing.assert_close(gradients._weighted(torch.ones_like(raw), target), y.unsqueeze(-1).expand_as(raw))
+
+
+@pytest.mark.parametrize("name", ["normal", "poisson", "categorical of many", "orders"])
+def test_incoming_gradients_that_are_no_plain_tensors(name):
+    """Each way of finding derivatives weighs them by what such gradients hold, and leaves its own as they are."""
+    generator = torch.Generator().manual_seed(0)
+    if name == "categorical of many":
+        family, raw = dh.get_family("categorical", num_classes=20), torch.randn(7, 20, generator=generator)
+        y = torch.arange(7)
+    elif name == "orders":
+        family, raw = dh.get_family("plackett_luce", event_shape=(4,)), torch.randn(7, 4, generator=generator)
+        y = torch.rand(7, 4, generator=generator).argsort(-1)
+    else:
+        family, raw, y = example(name)
+    raw.requires_grad_()
+    value = family.from_raw(raw).log_prob(y)
+    weight = torch.full_like(value, 2.0)
+    pair = torch.autograd.grad(value, raw, TwoTensor(weight, weight), retain_graph=True)[0]
+    ours = gradient(2 * family.from_raw(raw).log_prob(y), raw)
+    torch.testing.assert_close(pair.a, ours)
+    torch.testing.assert_close(pair.b, ours)
+    value = family.from_raw(raw).log_prob(y)
+    once = torch.autograd.grad(value, raw, weight, retain_graph=True)[0]
+    traced = make_fx(lambda weight: torch.autograd.grad(value, raw, weight, retain_graph=True)[0])(weight)
+    torch.testing.assert_close(once, ours)
+    torch.testing.assert_close(traced(3 * weight), 3 * ours, rtol=1e-4, atol=1e-5)
+
+
+@every_family
+def test_log_likelihoods_are_changed_in_place(name):
+    family, raw, y = example(name)
+    for shape in ((), (1,)):
+        value = family.from_raw(raw.reshape(*shape, *raw.shape).requires_grad_()).log_prob(y.reshape(*shape, *y.shape))
+        expected = value.detach() + 1
+        value += 1
+        torch.testing.assert_close(value, expected)
+
+
+def test_an_angle_has_two_raw_outputs():
+    with pytest.raises(ValueError, match=r"von_mises takes 3 raw outputs .*loc: 2, concentration: 1.*shape \(4, 2\)"):
+        dh.get_family("von_mises").from_raw(torch.zeros(4, 2))

@@ -37,13 +37,16 @@ class _WithDerivatives(torch.autograd.Function):
         value, ctx.derivatives = found
         ctx.scored, ctx.formula, ctx.dtype = scored, formula, raw.dtype
         ctx.save_for_backward(raw, y.clone() if y.is_inference() else y)
-        return value
+        return value.clone() if value._is_view() else value  # which nobody could change in place
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple:
-        if torch.is_grad_enabled():  # to be differentiated again
+        again = torch.is_grad_enabled()  # to be differentiated again
+        if again or (ctx.derivatives is None and operations_are_followed()):
             raw, y = ctx.saved_tensors
-            product = torch.autograd.grad(ctx.formula(raw, y), raw, gradient, create_graph=True)[0]
+            with torch.enable_grad():
+                value = ctx.formula(raw, y)
+            product = torch.autograd.grad(value, raw, gradient, create_graph=again)[0]
         else:
             derivatives, ctx.derivatives = ctx.derivatives, None
             if derivatives is None:  # a second time: its memory was used for the first answer
@@ -54,7 +57,7 @@ class _WithDerivatives(torch.autograd.Function):
 
 def _weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
     """Each row of the derivatives (..., P) times its incoming gradient (...), where possible in their own memory."""
-    if not operations_are_followed():
+    if type(gradient) is Tensor and not operations_are_followed():  # subclasses have numbers of their own
         if multiply_rows(derivatives, plain(gradient)):
             return derivatives
         with contextlib.suppress(RuntimeError):  # a batch of gradients does not fit into their memory

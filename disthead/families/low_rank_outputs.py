@@ -31,7 +31,7 @@ class LowRankOutputs(RawOutputs):
             if derivatives is not None:
                 for part, slope in zip(self.family.split(derivatives[piece], self.links).values(), slopes, strict=True):
                     part.copy_(slope)
-        return value.reshape(batch), None if derivatives is None else derivatives.reshape(raw.shape)
+        return value.resize_(batch), None if derivatives is None else derivatives.reshape(raw.shape)
 
     def _score(self, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, list[Tensor]]:
         """log_prob of a piece of rows in double precision and, if `wanted`, its derivatives by each parameter's raw outputs.

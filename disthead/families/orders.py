@@ -11,7 +11,7 @@ from torch import Tensor
 
 from disthead.families.distribution import wide
 from disthead.families.gradients import with_derivatives
-from disthead.families.pieces import operations_are_followed
+from disthead.families.pieces import is_on_host, operations_are_followed
 from disthead.special.blocks import AVAILABLE
 from disthead.special.program import Program
 from disthead.special.recording import Recorder
@@ -53,7 +53,7 @@ def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tenso
 
     None where plain sums of exp(score) do not do: for partial rankings and scores that are far apart. To find out takes a look.
     """
-    if not logits.is_cpu or y.shape != logits.shape or not y.numel():
+    if not (is_on_host(logits) and is_on_host(y)) or y.shape != logits.shape or not y.numel():
         return None
     scores, orders = logits.detach().reshape(-1, logits.shape[-1]), y.reshape(-1, y.shape[-1])
     if orders.numpy()[:, -1].min() < 0:
@@ -63,7 +63,7 @@ def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tenso
     if not largest < _FAR:
         return None
     is_single = scores.numel() > _MANY and scores.dtype == torch.float32 and largest < _NEAR
-    given = [scores, orders, scores.new_empty(len(scores)), torch.empty_like(scores) if wanted else None]
+    given = [scores, orders, scores.new_empty(len(scores)), torch.zeros_like(scores) if wanted else None]
     size = max(_PIECE // scores.shape[-1], 1)
     pieces = [slice(start, start + size) for start in range(0, len(scores), size)]
     for rows in pieces:
@@ -72,7 +72,7 @@ def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tenso
         if not scored:
             return None
     value, slopes = given[2:]
-    return value.reshape(logits.shape[:-1]), None if slopes is None else slopes.reshape(logits.shape)
+    return value.resize_(logits.shape[:-1]), None if slopes is None else slopes.reshape(logits.shape)
 
 
 def _run(programs: tuple[Program, ...], scores: Tensor, orders: Tensor, value: Tensor, slopes: Tensor | None) -> bool:

@@ -19,7 +19,7 @@ from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 from torch.distributions import constraints
 
-__all__ = ["NUMBERS", "all_inside", "as_array", "each", "operations_are_followed", "plain"]
+__all__ = ["NUMBERS", "all_inside", "as_array", "each", "is_on_host", "operations_are_followed", "plain"]
 
 NUMBERS = 1 << 17
 Result = TypeVar("Result")
@@ -37,6 +37,11 @@ def plain(values: Tensor) -> Tensor:
     if values.dtype in _HALF:
         return values.float()
     return values.resolve_neg() if values.is_neg() else values
+
+
+def is_on_host(values: Tensor) -> bool:
+    """Whether it is a tensor in the memory of the host; subclasses may have no memory to work on."""
+    return values.is_cpu and type(values) in (Tensor, torch.nn.Parameter)
 
 
 def operations_are_followed() -> bool:

@@ -25,7 +25,7 @@ _known: dict[tuple, tuple[tuple[Program, ...], Any]] = {}  # by the identity of 
 def programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:
     """Those to be tried one after the other, in single and in double precision; none where the formula cannot be recorded.
 
-    They take the arrays of raw outputs, targets, both parts of the unit if there is one, log-likelihoods and, if `wanted`,
+    They take the tensors of raw outputs, targets, both parts of the unit if there is one, log-likelihoods and, if `wanted`,
     derivatives, and answer False where somebody has to look closer: a target outside the support, numbers that are not finite.
     """
     # Families of one class are alike where they have nothing of their own.

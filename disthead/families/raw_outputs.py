@@ -1,7 +1,7 @@
 """`RawOutputs`: what a head's distribution remembers of where it comes from, and its log-likelihood in one pass from there."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,6 +39,7 @@ class RawOutputs:
     links: Mapping[str, Link]
     raw: Tensor
     unit: tuple[Tensor, Tensor] | None = None
+    _is_scored_in_single: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._is_scored_in_single = self.raw.dtype in _SINGLE and self.has_scores  # every loss asks twice

@@ -213,7 +213,7 @@ static void NAME(multiply_rows)(const Memory *array, const Memory *factors, Py_s
 
 /* The log-probability of one class in each row of logits, and slopes 1{k = class} - p_k where they are wanted. `shares` has room for a
 block of rows, which are filled up to whole vectors: what is left over of one costs more than all the rest.
-0 where a logit is not a number or infinitely great, or an index is not that of a class. */
+0 where a logit is not a number, the greatest of a row is infinite, or an index is not that of a class. */
 VECTORISED
 static int NAME(choose)(const Choice *choice, Py_ssize_t start, Py_ssize_t stop) {
     const Py_ssize_t classes = choice->classes, width = (classes + LANES - 1) / LANES * LANES, most = width < CHOICES ? CHOICES / width : 1;

@@ -1,8 +1,8 @@
 """The library in C (`blocks.c`), built at installation where there is a compiler; without it NumPy and torch do the work.
 
 Its functions work on tensors in the memory of the host and say True, or False where others have to: for tensors that are of no kind they
-know, numbers outside their limits, and where there is no library. What they wrote then is of no use. They raise ValueError for
-tensors whose rows or columns do not fit together.
+know, numbers outside their limits, and where there is no library. What they wrote then is of no use. `run` and `choose` raise
+ValueError for tensors whose rows or columns do not fit together.
 """
 
 import functools
