@@ -69,9 +69,13 @@ def _in_torch(logits: Tensor, index: Tensor, value: Tensor, *slopes: Tensor) -> 
     """Write values (n,) and perhaps slopes (n, K) of any numbers; False where an index is not that of a class."""
     if ((index < 0) | (index >= logits.shape[-1])).any():
         return False
-    chosen, probs = index.unsqueeze(-1), torch.softmax(logits, -1)
-    # the normaliser by the most probable class, whose probability is at least 1 / K
-    value[:] = logits.gather(1, chosen).squeeze(-1) - logits.amax(1) + probs.amax(1).log()
+    chosen, probs, (top, place) = index.unsqueeze(-1), torch.softmax(logits, -1), logits.max(1)
+    others = probs.scatter(1, place.unsqueeze(-1), 0.0).sum(
+        1
+    )  # what the most probable class, if almost certain, leaves
+    normalizer = torch.where(others < 0.5, torch.log1p(-others), probs.amax(1).log())
+    value[:] = logits.gather(1, chosen).squeeze(-1) - top + normalizer
     for slope in slopes:
-        slope[:] = probs.neg_().scatter_add_(1, chosen, torch.ones_like(chosen, dtype=probs.dtype))
+        own = torch.where(index == place, others, 1 - probs.gather(1, chosen).squeeze(-1))
+        slope[:] = probs.neg_().scatter_(1, chosen, own.unsqueeze(-1))
     return True
