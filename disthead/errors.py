@@ -1,7 +1,8 @@
 """What went wrong, where, and what to try: the wording of errors, in one place."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -24,7 +25,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     return ValueError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}.")
 
 
-def pick(kind: str, name: str, table: dict):
+def pick(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     """`table[name]`, or the error that names the nearest entries."""
     if name not in table:
         raise unknown_name(kind, name, table)

@@ -200,7 +200,7 @@ class DistributionHead(nn.Module):
     def _known(self, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Per-row quantities, with a dimension for each independent output."""
         for name in known:
-            pick(f"known quantity of {self.family.name}", name, dict.fromkeys(self.family.known))
+            pick(f"known quantity of {self.family.name}", name, self.family.known)
         independent = len(self.event_shape) - self.family.event_dim
         tensors = {name: torch.as_tensor(value) for name, value in known.items()}
         return {name: value.reshape(value.shape + (1,) * independent) for name, value in tensors.items()}

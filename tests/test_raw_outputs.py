@@ -560,3 +560,13 @@ def test_log_likelihoods_are_changed_in_place(name):
 def test_an_angle_has_two_raw_outputs():
     with pytest.raises(ValueError, match=r"von_mises takes 3 raw outputs .*loc: 2, concentration: 1.*shape \(4, 2\)"):
         dh.get_family("von_mises").from_raw(torch.zeros(4, 2))
+
+
+@pytest.mark.parametrize(
+    "name, fixed, width", [("student_t", "df", 3), ("von_mises", "concentration", 3), ("normal", "scale", 2)]
+)
+def test_constants_have_no_raw_outputs(name, fixed, width):
+    family = dh.get_family(name)
+    links = {**family.parameters, fixed: family.parameters[fixed].constant(4.0)}
+    with pytest.raises(ValueError, match=rf"{name} takes {width - 1} raw outputs .*{fixed}: 0.*shape \(4, {width}\)"):
+        family.linked(torch.zeros(4, width), links)

@@ -53,16 +53,14 @@ def _scored(logits: Tensor, index: Tensor, wanted: bool) -> tuple[Tensor, Tensor
     rows, index = plain(logits.detach()).contiguous(), index.contiguous()
     value, slopes = rows.new_empty(len(rows)), torch.empty_like(rows) if wanted else None
     answers = [value] if slopes is None else [value, slopes]
-    size = max(NUMBERS // rows.shape[-1], 1)
 
-    def piece(start: int) -> bool:
-        stop = min(start + size, len(rows))
+    def piece(start: int, stop: int) -> bool:
         if choose(start, stop, rows, index, *answers):
             return True
         part = slice(start, stop)
         return _in_torch(rows[part], index[part], *[answer[part] for answer in answers])
 
-    return (value, slopes) if all(each(piece, range(0, len(rows), size))) else None
+    return (value, slopes) if all(each(piece, len(rows), max(NUMBERS // rows.shape[-1], 1))) else None
 
 
 def _in_torch(logits: Tensor, index: Tensor, value: Tensor, *slopes: Tensor) -> bool:
@@ -70,9 +68,8 @@ def _in_torch(logits: Tensor, index: Tensor, value: Tensor, *slopes: Tensor) -> 
     if ((index < 0) | (index >= logits.shape[-1])).any():
         return False
     chosen, probs, (top, place) = index.unsqueeze(-1), torch.softmax(logits, -1), logits.max(1)
-    others = probs.scatter(1, place.unsqueeze(-1), 0.0).sum(
-        1
-    )  # what the most probable class, if almost certain, leaves
+    # What the most probable class leaves to the others has more digits than its own probability, if that is almost 1.
+    others = probs.scatter(1, place.unsqueeze(-1), 0.0).sum(1)
     normalizer = torch.where(others < 0.5, torch.log1p(-others), probs.amax(1).log())
     value[:] = logits.gather(1, chosen).squeeze(-1) - top + normalizer
     for slope in slopes:

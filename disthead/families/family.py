@@ -12,6 +12,7 @@ from torch.distributions import constraints
 
 from disthead.errors import TargetError, locate, pick, unknown_name
 from disthead.families.distribution import Distribution, tensors
+from disthead.families.formula import takes_one_each
 from disthead.families.raw_outputs import RawOutputs
 from disthead.links import Link, get_link
 
@@ -119,7 +120,7 @@ class Family(ABC):
 
     def linked(self, raw: Tensor, links: Mapping[str, Link]) -> Distribution:
         """The distribution from raw outputs (..., P), through these links."""
-        if self.shapes or raw.shape[-1] != len(links):
+        if raw.shape[-1] != len(links) or not takes_one_each(self, links):
             self._check_width(raw, links)
         return self.outputs(self, links, raw).distribution()
 
@@ -232,14 +233,12 @@ class Family(ABC):
             ValueError: for NaN, infinite values or values that `known` does not allow.
         """
         for name, values in known.items():
-            allowed = pick(f"known quantity of {self.name}", name, dict(self.known))
+            allowed = pick(f"known quantity of {self.name}", name, self.known)
             wrong = ~(allowed.check(values) & values.isfinite())
             if wrong.any():
                 column = f" (column {columns[name]!r})" if columns else ""
-                raise ValueError(
-                    f"{name}{column} of {self.name} must be {describe(allowed)}, got {locate(wrong, values)}. "
-                    "Drop or correct these rows; nothing is dropped silently."
-                )
+                message = self._must_be(name + column, allowed, wrong, values)
+                raise ValueError(f"{message} Drop or correct these rows; nothing is dropped silently.")
 
     def _on_edge(self, values: Tensor) -> bool:
         """Whether all the refused values lie exactly on the edge of the support, 0 (or 1 for a proportion)."""
@@ -254,7 +253,10 @@ class Family(ABC):
             valid = constraint.check(value)
             if not valid.all():
                 bad = ~valid.reshape(valid.shape + (1,) * (value.ndim - valid.ndim)).expand(value.shape)
-                raise ValueError(f"{name} of {self.name} must be {describe(constraint)}, got {locate(bad, value)}.")
+                raise ValueError(self._must_be(name, constraint, bad, value))
+
+    def _must_be(self, name: str, allowed: constraints.Constraint, bad: Tensor, values: Tensor) -> str:
+        return f"{name} of {self.name} must be {describe(allowed)}, got {locate(bad, values)}."
 
     def _signature_error(self, given: Mapping[str, Tensor]) -> ValueError:
         accepted = [*self.parameters, *(n for n in ("probs",) if "logits" in self.parameters)]

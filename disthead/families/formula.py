@@ -4,7 +4,7 @@ For tensors, NumPy arrays and recorded arrays alike, whose last dimension counts
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch.distributions import constraints
@@ -33,7 +33,7 @@ __all__ = [
 def parameters(source: "RawOutputs", columns: Array) -> list[Any]:
     """The parameters by the links' quick way from raw outputs (P, n): (n,) each, or (K, n)."""
     family, links = source.family, source.links
-    if takes_one_each(source):
+    if takes_one_each(family, links):
         return [quick(link)(column) for link, column in zip(links.values(), columns, strict=True)]
     found, at = [], 0
     for name, link in links.items():
@@ -44,12 +44,9 @@ def parameters(source: "RawOutputs", columns: Array) -> list[Any]:
     return found
 
 
-def takes_one_each(source: "RawOutputs") -> bool:
-    """Whether each parameter has one raw output."""
-    links = source.links.values()
-    return (
-        source.raw.shape[-1] == len(links) and not source.family.shapes and not any(link.is_constant for link in links)
-    )
+def takes_one_each(family: "Family", links: Mapping[str, Link]) -> bool:
+    """Whether each parameter is a number that has one raw output."""
+    return not family.shapes and all(link.raw_shape is tuple for link in links.values())
 
 
 def quick(link: Link) -> Callable[[Any], Any]:

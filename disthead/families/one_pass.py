@@ -5,6 +5,7 @@ in double. Where there is none, or a number needs a closer look, NumPy does, in 
 numbers would have to be waited for, and in graphs all rows are worked on at once, in double precision.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
     rows, width = raw.shape
     dtype, found = source.dtype, programs(source, wanted)
     # Memory from torch: what NumPy asks for in huge pages may have to wait until the system has put some together.
-    answers = [torch.empty(rows, dtype=dtype, device=raw.device)]
+    answers = [raw.new_empty(rows, dtype=dtype)]
     if wanted:
         by_row = bool(found) or source.raw.is_leaf
         memory = torch.empty_like(raw, dtype=dtype) if by_row else raw.new_empty((width, rows), dtype=dtype).t()
@@ -48,7 +49,7 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
         _piece(source, found, given, answers, 0, rows)
     else:
         size = max(NUMBERS // width, 1 << 9 if source.family.event_dim else 1 << 12)
-        each(lambda start: _piece(source, found, given, answers, start, min(start + size, rows)), range(0, rows, size))
+        each(functools.partial(_piece, source, found, given, answers), rows, size)
     return answers[0], answers[1] if wanted else None
 
 

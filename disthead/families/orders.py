@@ -63,6 +63,7 @@ def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tenso
     if not largest < _FAR:
         return None
     is_single = scores.numel() > _MANY and scores.dtype == torch.float32 and largest < _NEAR
+    # Zeros, for targets that are no orders and leave out an item.
     given = [scores, orders, scores.new_empty(len(scores)), torch.zeros_like(scores) if wanted else None]
     size = max(_PIECE // scores.shape[-1], 1)
     pieces = [slice(start, start + size) for start in range(0, len(scores), size)]

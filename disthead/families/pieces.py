@@ -7,7 +7,7 @@ device they would have to wait.
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -19,9 +19,10 @@ from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 from torch.distributions import constraints
 
-__all__ = ["NUMBERS", "all_inside", "as_array", "each", "is_on_host", "operations_are_followed", "plain"]
+__all__ = ["NUMBERS", "WITH_MEMORY", "all_inside", "as_array", "each", "is_on_host", "operations_are_followed", "plain"]
 
 NUMBERS = 1 << 17
+WITH_MEMORY = (Tensor, torch.nn.Parameter)  # other subclasses may have none to work on
 Result = TypeVar("Result")
 _HALF = (torch.bfloat16, torch.float16)
 _PROXY = _TorchDispatchModeKey.PROXY
@@ -40,8 +41,8 @@ def plain(values: Tensor) -> Tensor:
 
 
 def is_on_host(values: Tensor) -> bool:
-    """Whether it is a tensor in the memory of the host; subclasses may have no memory to work on."""
-    return values.is_cpu and type(values) in (Tensor, torch.nn.Parameter)
+    """Whether it is a tensor in the memory of the host."""
+    return values.is_cpu and type(values) in WITH_MEMORY
 
 
 def operations_are_followed() -> bool:
@@ -73,13 +74,18 @@ def all_inside(constraint: constraints.Constraint, y: np.ndarray) -> bool:
     return bool(constraint.check(least) and constraint.check(largest))
 
 
-def each(work: Callable[[int], Result], starts: Sequence[int]) -> list[Result]:
-    """On as many threads as torch takes; NumPy and the library in C let others run while they compute."""
+def each(work: Callable[[int, int], Result], rows: int, size: int) -> list[Result]:
+    """Work on pieces of so many rows, each from its start to its stop.
+
+    On as many threads as torch takes; NumPy and the library in C let others run while they compute.
+    """
+    starts = range(0, rows, size)
+    stops = [min(start + size, rows) for start in starts]
     threads = min(torch.get_num_threads(), len(starts))
     if threads > 1:
         with contextlib.suppress(RuntimeError):  # at the interpreter's exit there are no threads for it
-            return list(_workers(threads).map(work, starts))
-    return [work(start) for start in starts]
+            return list(_workers(threads).map(work, starts, stops))
+    return list(map(work, starts, stops))
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from disthead.families.distribution import Distribution
 from disthead.families.formula import quick, takes_one_each
 from disthead.families.gradients import with_derivatives
 from disthead.families.one_pass import one_pass
-from disthead.families.pieces import operations_are_followed
+from disthead.families.pieces import WITH_MEMORY, operations_are_followed
 from disthead.links import Link
 from disthead.special.fast import Positive
 
@@ -65,7 +65,7 @@ class RawOutputs:
 
     def in_double(self) -> Distribution:
         """The distribution with every link computed in double precision."""
-        if torch.is_grad_enabled() or not self.is_quick or not takes_one_each(self):
+        if torch.is_grad_enabled() or not self.is_quick or not takes_one_each(self.family, self.links):
             return replace(self, raw=self.raw.double()).make()
         values = {}
         columns = self.raw.double().unbind(-1)
@@ -103,8 +103,7 @@ class RawOutputs:
         for link in self.links.values():
             if link.quick is None:
                 return False
-        subclassed = type(self.raw) not in (Tensor, torch.nn.Parameter)  # which may have no memory to work on
-        return not (self.family.quick is None or self.raw.is_mps or subclassed)
+        return self.family.quick is not None and type(self.raw) in WITH_MEMORY and not self.raw.is_mps
 
     def distribution(self) -> Distribution:
         """The distribution; where the one pass applies its parameters are made when they are first asked for."""

@@ -1,7 +1,6 @@
 """The von Mises distribution: the normal distribution's counterpart on the circle."""
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Size, Tensor
@@ -9,10 +8,10 @@ from torch.distributions import constraints, register_kl
 
 from disthead.errors import TargetError, locate
 from disthead.families.continuous import Continuous
-from disthead.families.distribution import Distribution, from_score, positive, tensors
+from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import in_double
-from disthead.links import LINKS, Link
+from disthead.links import LINKS
 from disthead.special import (
     bessel_ratio,
     bessel_ratio_complement,
@@ -233,10 +232,6 @@ class VonMisesFamily(Family):
     density = "p(y) = exp(concentration cos(y - loc)) / (2 pi I0(concentration))"
     breaks = "Two opposite directions, as of an axis, average to none. Outliers pull the mean direction."
     remedy = "mixture for several directions; double the angles of an axis."
-
-    def linked(self, raw: Tensor, links: Mapping[str, Link]) -> Distribution:
-        self._check_width(raw, links)  # an angle has two raw outputs, a given one has one
-        return super().linked(raw, links)
 
     def make(self, **parameters: Tensor) -> VonMises:
         return VonMises(**parameters)

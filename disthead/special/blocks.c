@@ -72,6 +72,7 @@ typedef struct {
 
 #define LANES 16     /* numbers of a vector, or of some */
 #define CHOICES 1024 /* logits that are worked on at once, where a row has no more */
+#define STRETCH 256  /* of them, while which as many of the next rows arrive */
 
 /* Rows of logits one after the other, each with the index of a class; results likewise. */
 typedef struct {
@@ -239,12 +240,9 @@ static PyObject *run(PyObject *module, PyObject *const *arguments, Py_ssize_t gi
         PyErr_SetString(PyExc_ValueError, "the tensors have other rows or columns than the program");
         return NULL;
     }
-    int fine;
-    if (stop - start > 4096) {
-        Py_BEGIN_ALLOW_THREADS
-        fine = worked(in_double, steps, count, memory, tensors_given, stop - start, places, block);
-        Py_END_ALLOW_THREADS
-    } else fine = worked(in_double, steps, count, memory, tensors_given, stop - start, places, block);
+    PyThreadState *others = stop - start > 4096 ? PyEval_SaveThread() : NULL; /* for a few rows not worth it */
+    const int fine = worked(in_double, steps, count, memory, tensors_given, stop - start, places, block);
+    if (others != NULL) PyEval_RestoreThread(others);
     return PyBool_FromLong(fine);
 }
 

@@ -184,13 +184,13 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
 
 /* Multiply each row of the first tensor by its number in the second. */
 VECTORISED
-static void NAME(multiply_rows)(const Memory *array, const Memory *factors, Py_ssize_t total) {
+static void NAME(multiply_rows)(const Memory *tensor, const Memory *factors, Py_ssize_t total) {
     REAL factor[256];
-    const Py_ssize_t columns = array->columns, by_row = array->by_row, by_column = array->by_column;
+    const Py_ssize_t columns = tensor->columns, by_row = tensor->by_row, by_column = tensor->by_column;
     for (Py_ssize_t start = 0; start < total; start += 256) {
         const Py_ssize_t rows = total - start < 256 ? total - start : 256;
         const char *given = factors->start + start * factors->by_row;
-        char *first = array->start + start * by_row;
+        char *first = tensor->start + start * by_row;
         REAL *row = (REAL *)first;
         EACH_ROW factor[i] = *(const REAL *)(given + i * factors->by_row);
         if (columns == 2 && by_column == sizeof(REAL) && by_row == 2 * sizeof(REAL))
@@ -225,7 +225,7 @@ static int NAME(choose)(const Choice *choice, Py_ssize_t start, Py_ssize_t stop)
         const int64_t *index = choice->index + first;
         REAL *value = (REAL *)choice->value + first;
         int fine = 1;
-        for (Py_ssize_t i = 0; i < rows; i++) {
+        for (Py_ssize_t i = 0; i < rows; i++) { /* all rows first: what is read right after it was written has to be waited for */
             memcpy(shares + i * width, (const REAL *)choice->logits + (first + i) * classes, size);
             memcpy(shares + i * width + classes, never, left);
         }
@@ -238,10 +238,10 @@ static int NAME(choose)(const Choice *choice, Py_ssize_t start, Py_ssize_t stop)
         }
         REDUCED("omp simd reduction(& : fine)") for (Py_ssize_t k = 0; k < rows * width; k++) fine &= shares[k] <= 0;
         if (!fine) return 0;
-        for (Py_ssize_t from = 0; from < rows * width; from += 16 * LANES) {
-            const char *next = (const char *)((const REAL *)choice->logits + (first + rows) * classes + from); /* arrives meanwhile */
-            for (Py_ssize_t line = 0; first + rows < stop && line < 16 * LANES * (Py_ssize_t)sizeof(REAL); line += LINE) FETCH(next + line);
-            const Py_ssize_t end = rows * width - from < 16 * LANES ? rows * width : from + 16 * LANES;
+        for (Py_ssize_t from = 0; from < rows * width; from += STRETCH) {
+            const char *next = (const char *)((const REAL *)choice->logits + (first + rows) * classes + from);
+            for (Py_ssize_t line = 0; first + rows < stop && line < STRETCH * (Py_ssize_t)sizeof(REAL); line += LINE) FETCH(next + line);
+            const Py_ssize_t end = rows * width - from < STRETCH ? rows * width : from + STRETCH;
             INDEPENDENT for (Py_ssize_t k = from; k < end; k++) shares[k] = NAME(exp_)(shares[k]);
         }
         for (Py_ssize_t i = 0; i < rows; i++) {
@@ -262,15 +262,14 @@ static int NAME(choose)(const Choice *choice, Py_ssize_t start, Py_ssize_t stop)
         }
         EACH_ROW logs[i] = NAME(log1p_)(rest[i]);
         EACH_ROW value[i] = chosen[i] - logs[i];
-        for (Py_ssize_t i = 0; choice->slopes != NULL && i < rows; i++) {
+        if (choice->slopes == NULL) continue;
+        for (Py_ssize_t i = 0; i < rows; i++) {
             REAL *share = shares + i * width;
             const REAL factor = -1 / (1 + rest[i]), own = chosen[i] == 0 ? -rest[i] * factor : 1 + share[index[i]] * factor;
             INDEPENDENT for (Py_ssize_t k = 0; k < width; k++) share[k] *= factor;
             share[index[i]] = own;
         }
-        for (Py_ssize_t i = 0; choice->slopes != NULL && i < rows; i++) {
-            memcpy((REAL *)choice->slopes + (first + i) * classes, shares + i * width, size);
-        }
+        for (Py_ssize_t i = 0; i < rows; i++) memcpy((REAL *)choice->slopes + (first + i) * classes, shares + i * width, size);
     }
     return 1;
 }

@@ -153,12 +153,12 @@ class DistributionModule(DistributionModel):
             columns = data.find_columns().state
             self._build(columns)
             self.hparams["columns"] = columns
-            self._check_targets(data, stage)
+            self._check_data(data, stage)
             self._standardise(data.summary("train"))
         else:
-            self._check_targets(data, stage)
+            self._check_data(data, stage)
 
-    def _check_targets(self, data: TabularDataModule, stage: str) -> None:
+    def _check_data(self, data: TabularDataModule, stage: str) -> None:
         assert self.head is not None
         assert self.columns is not None
         family, classes = self.head.family, self.columns["classes"]
