@@ -7,7 +7,8 @@ from disthead.families.family import Family, families, get_family
 from disthead.families.normal import Normal, NormalFamily
 from disthead.families.laplace import Laplace, LaplaceFamily
 from disthead.families.student_t import StudentT, StudentTFamily
-from disthead.families.mixture import Mixture, MixtureFamily, NormalMixtureFamily
+from disthead.families.mixture import Mixture
+from disthead.families.mixture_family import MixtureFamily, NormalMixtureFamily
 from disthead.families.exponential import Exponential, ExponentialFamily
 from disthead.families.gamma import Gamma, GammaFamily
 from disthead.families.beta import Beta, BetaFamily

@@ -11,7 +11,7 @@ from disthead.families.distribution import from_score
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
 
-__all__ = ["OUTSIDE", "Discrete", "concentrated"]
+__all__ = ["OUTSIDE", "Discrete", "concentrated", "summed"]
 
 _TERMS = 192  # integers that a sum takes one by one
 _RUN_STEPS = 26  # halvings of the length of a run
@@ -193,21 +193,24 @@ class Discrete(Univariate):
             limit = self.support_limits()[1]
             if start is not None:
                 first = torch.minimum(torch.maximum(start, first), last)
-            k, weight = _distances(torch.log(((last - first + 0.5) / (_TERMS - 0.5)).clamp(min=1)))
+            k, weight = summed(last - first + 0.5)
             k = first + k
             weight = torch.where(k <= limit, weight, 0.0)
             k = torch.minimum(k, limit)
         return (weight * function(k)).sum(0)
 
 
-def _distances(length: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances from the first integer, and weights; `length` is the logarithm of how much further the sum goes."""
+def summed(distance: Tensor) -> tuple[Tensor, Tensor]:
+    """The distances from the first integer at which a sum that goes so far has its terms, and their weights, (terms, ...)."""
+    length = torch.log(
+        (distance / (_TERMS - 0.5)).clamp(min=1)
+    )  # of what is integrated, in the logarithm of the distance
     singles = torch.arange(_TERMS + 2, dtype=length.dtype, device=length.device)
     weights = (singles < _TERMS).to(length.dtype)
     # sum_{k >= n} f(k) = integral from n - 1/2 + d f / 24 - 17 d^3 f / 5760 + ..., d the central differences at n - 1/2
-    for distance, coefficient in ((0, 1 / 24 + 51 / 5760), (1, -17 / 5760)):
-        weights = weights + coefficient * ((singles == _TERMS + distance).to(length.dtype))
-        weights = weights - coefficient * ((singles == _TERMS - 1 - distance).to(length.dtype))
+    for away, coefficient in ((0, 1 / 24 + 51 / 5760), (1, -17 / 5760)):
+        weights = weights + coefficient * ((singles == _TERMS + away).to(length.dtype))
+        weights = weights - coefficient * ((singles == _TERMS - 1 - away).to(length.dtype))
     nodes, gauss = gauss_legendre(128, length)
     column = (-1,) + (1,) * length.ndim
     far = (_TERMS - 0.5) * torch.exp(length * nodes.reshape(column))

@@ -11,7 +11,7 @@ from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
 from disthead.families.distribution import Distribution
 from disthead.families.independent import Independent
-from disthead.families.mixture import mixture
+from disthead.families.mixture_family import mixture
 from disthead.families.plackett_luce import PlackettLuce
 from disthead.families.vector import Vector, draw
 

@@ -133,7 +133,7 @@ class MemberHead(DistributionHead):
         options: as for `DistributionHead`.
 
     `initialize` starts all of them at the one marginal fit. A mixture over the members is
-    `disthead.families.mixture.mixture(torch.zeros(members), dist.map(lambda parameter: parameter.movedim(0, 1)))`.
+    `disthead.families.mixture_family.mixture(torch.zeros(members), dist.map(lambda parameter: parameter.movedim(0, 1)))`.
 
     >>> head = MemberHead("normal", 4, members=8)
     >>> head(torch.zeros(8, 5, 4)).batch_shape

@@ -1,0 +1,233 @@
+"""What mixtures of continuous distributions and of counts have in common."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints
+
+from disthead.families.distribution import Distribution, from_score, same_kind
+from disthead.families.univariate import in_double
+
+__all__ = ["Components", "few_rows_at_once", "own_name"]
+
+# The quantiles of the components that divide the line into pieces on which everything about the mixture is smooth.
+_TAILS = [10.0**-k for k in range(13, 1, -1)]
+_BODY = [0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97]
+_BELOW = _TAILS + _BODY + [1 - tail for tail in reversed(_TAILS)]
+_ABOVE = [1 - tail for tail in _TAILS] + [1 - level for level in _BODY] + _TAILS[::-1]
+_NUMBERS = 1 << 21  # held at once
+
+
+def few_rows_at_once(answer: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+    """An answer by quadrature, piece by piece of the batch: each row has 400 nodes for every component."""
+
+    @functools.wraps(answer)
+    def answered(self: Any) -> Tensor:
+        rows = self.batch_shape[0] if self.batch_shape else 0
+        numbers = 400 * self.logits.shape[-1] * self.logits.numel() // max(rows, 1)
+        size = max(1, _NUMBERS // max(numbers, 1))
+        if rows <= size:
+            return answer(self)
+        return torch.cat([answer(self[start : start + size]) for start in range(0, rows, size)])
+
+    return answered
+
+
+def own_name(name: str) -> str:
+    """A parameter of the components beside the mixture's own logits."""
+    return f"component_{name}" if name in ("logits", "probs") else name
+
+
+class Components:
+    """What mixtures of continuous distributions and of counts have in common."""
+
+    def __init__(self, logits: Tensor, components: Distribution):
+        logits = torch.as_tensor(logits, dtype=components.dtype, device=components.device)
+        shape = torch.broadcast_shapes(logits.shape, components.batch_shape)
+        self.logits = logits.expand(shape)
+        self.components = components if components.batch_shape == shape else components.expand(shape)
+        self._names: tuple[str, ...] = ("logits",)
+        Distribution.__init__(self, shape[:-1], validate_args=False)
+
+    @property
+    def log_weights(self) -> Tensor:
+        return self.logits.log_softmax(-1)
+
+    @property
+    def probs(self) -> Tensor:
+        """The weights of the components, which sum to one."""
+        return self.logits.softmax(-1)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return self.components.support
+
+    @property
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+        of_components = {own_name(name): constraint for name, constraint in self.components.arg_constraints.items()}
+        return of_components | {"logits": constraints.real_vector, "probs": constraints.simplex}
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        return {"logits": self.logits} | {own_name(name): value for name, value in self.components.parameters.items()}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(logits: {list(self.logits.shape)}, {self.components!r})"
+
+    def map(self, function):
+        if self._source is not None and self._is_waiting:
+            return self._source.map(function).distribution()
+        mapped = type(self)(function(self.logits), self.components.map(function))
+        return mapped._made_of(self._source and self._source.map(function))
+
+    @same_kind
+    def affine(self, loc: Tensor, scale: Tensor):
+        return type(self)(self.logits, self.components.affine(loc.unsqueeze(-1), scale.unsqueeze(-1)))
+
+    def _in_double(self):
+        if self._source is not None and self.dtype != torch.float64 and self.device.type != "mps":
+            return self._source.in_double()
+        components = self.components._in_double()
+        return type(self)(self.logits.to(components.dtype), components)
+
+    def support_limits(self) -> tuple[Tensor, Tensor]:
+        lower, upper = self.components.support_limits()
+        return lower.amin(-1), upper.amax(-1)
+
+    # Probabilities. Double precision also keeps the gradient of a component alive that is far away: its weight is zero there,
+    # and what it is multiplied with must not overflow.
+
+    def _log_mean(self, values: Tensor) -> Tensor:
+        """log of the weighted mean of exp(values) over the components, with gradient zero where all of them vanish."""
+        terms = self.log_weights + values
+        top = terms.detach().amax(-1)
+        finite = top.isfinite()
+        shift = torch.where(finite, top, 0.0)
+        total = torch.exp(torch.where(finite.unsqueeze(-1), terms - shift.unsqueeze(-1), 0.0)).sum(-1)
+        return torch.where(finite, total.log() + shift, top)
+
+    @from_score
+    @in_double
+    def log_prob(self, y: Tensor) -> Tensor:
+        return self._log_mean(self.components.log_prob(y.unsqueeze(-1)))
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        return (self.probs * self.components.cdf(y.unsqueeze(-1))).sum(-1)
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        return self._log_mean(self.components.log_cdf(y.unsqueeze(-1)))
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        return self._log_mean(self.components.log_survival(y.unsqueeze(-1)))
+
+    def responsibilities(self, y: Tensor) -> Tensor:
+        """The probability of each component once y is known, shape (..., K)."""
+        return (self.log_weights + self.components.log_prob(y.unsqueeze(-1))).softmax(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.probs * self.components.mean).sum(-1)
+
+    @property
+    def variance(self) -> Tensor:
+        """Law of total variance: the mean of the variances plus the variance of the means."""
+        between = self.components.mean - self.mean.unsqueeze(-1)
+        return (self.probs * (self.components.variance + between.square())).sum(-1)
+
+    @property
+    @in_double
+    def aleatoric(self) -> Tensor:
+        """The mean of the components' variances: of an ensemble, the noise in the data."""
+        return (self.probs * self.components.variance).sum(-1)
+
+    @property
+    @in_double
+    def epistemic(self) -> Tensor:
+        """The variance of the components' means: of an ensemble, where its members disagree. With `aleatoric` it is `variance`."""
+        return (self.probs * (self.components.mean - self.mean.unsqueeze(-1)).square()).sum(-1)
+
+    @property
+    @in_double
+    def expected_entropy(self) -> Tensor:
+        """The mean of the components' entropies, in nats."""
+        return (self.probs * self.components.entropy()).sum(-1)
+
+    @property
+    @in_double
+    @few_rows_at_once
+    def mutual_information(self) -> Tensor:
+        """What y would tell about its component, in nats: the rest of `entropy()` beside `expected_entropy`."""
+
+        def gained(y: Tensor) -> Tensor:
+            shares = (self.log_weights + self._log_densities(y)).log_softmax(-1)
+            gain = shares.exp() * (shares - self.log_weights)
+            return torch.where(shares > -torch.inf, gain, 0.0).sum(-1)
+
+        return self._expectation(gained)
+
+    def _log_densities(self, y: Tensor) -> Tensor:
+        """Of the components at y."""
+        return self.components.log_prob(y.unsqueeze(-1))
+
+    @torch.no_grad()
+    def sample(self, sample_shape=Size()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        race = torch.empty(shape + self.logits.shape[-1:], dtype=self.dtype, device=self.device).exponential_()
+        chosen = (self.logits - race.log()).argmax(-1, keepdim=True)  # Gumbel's trick
+        return self.components.sample(sample_shape).gather(-1, chosen).squeeze(-1)
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y; lower is better.
+
+        The weighted mean of the components' own scores, less the integral of the variance of their cdfs about the mixture's.
+        """
+        return (self.probs * self.components.crps(y.unsqueeze(-1))).sum(-1) - self._disagreement()
+
+    def _variance_over_components(self, cdfs: Tensor) -> Tensor:
+        mean = (self.probs * cdfs).sum(-1, keepdim=True)
+        return (self.probs * (cdfs - mean).square()).sum(-1)
+
+    # Peaks.
+
+    def _breakpoints(self) -> Tensor:
+        """Quantiles of all components from tail to tail, sorted, of shape (points, ...)."""
+        if isinstance(self.components, Components):  # an ensemble of mixtures: the pieces of all of them
+            return self._by_component(self.components._breakpoints()).sort(0).values
+        column = (-1,) + (1,) * self.logits.ndim
+        like = {"dtype": self.dtype, "device": self.device}
+        below, above = (torch.tensor(levels, **like).reshape(column) for levels in (_BELOW, _ABOVE))
+        return self._by_component(self._component_quantiles(below, above)).sort(0).values
+
+    @staticmethod
+    def _by_component(points: Tensor) -> Tensor:
+        return points.movedim(-1, 0).flatten(0, 1)
+
+    @property
+    @in_double
+    @torch.no_grad()
+    def mode(self) -> Tensor:
+        """The highest peak: local searches around the highest points of a grid of the components' quantiles, modes and means."""
+        size = self.logits.shape[-1]
+        special = torch.stack([self.components.mode, self.components.mean]).to(self.dtype).nan_to_num(0.0)
+        lower, upper = self.support_limits()
+        grid = torch.cat([self._breakpoints(), self._by_component(special)])
+        grid = torch.minimum(torch.maximum(self._on_grid(grid), lower), upper).sort(0).values
+        height = self.log_prob(grid).nan_to_num(-torch.inf, torch.inf, -torch.inf)
+        wall = torch.full_like(height[:1], -torch.inf)
+        peak = (height >= torch.cat([wall, height[:-1]])) & (height >= torch.cat([height[1:], wall]))
+        best = torch.where(peak, height, -torch.inf).topk(size, 0).indices
+        left = grid.gather(0, (best - 1).clamp(min=0))
+        right = grid.gather(0, (best + 1).clamp(max=grid.shape[0] - 1))
+        found = torch.cat([self._climb(left, right), grid.gather(0, best)])
+        found = found.gather(0, self.log_prob(found).nan_to_num(-torch.inf).argmax(0, keepdim=True)).squeeze(0)
+        # A density without bound is highest at the end of the support itself.
+        near = 1e-12 * (grid[-1] - grid[0])
+        found = torch.where(found - lower < near, lower, found)
+        return torch.where(upper - found < near, upper, found)

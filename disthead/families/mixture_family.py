@@ -1,0 +1,139 @@
+"""The families of mixtures: several distributions of one kind at once."""
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from disthead.families.circular_mixture import CircularMixture
+from disthead.families.components import own_name
+from disthead.families.discrete_mixture import DiscreteMixture
+from disthead.families.distribution import Distribution
+from disthead.families.family import Family, get_family
+from disthead.families.mixture import Mixture
+from disthead.links import LINKS
+from disthead.special.elementary import is_double, log_sum_exp, softmax, where
+
+__all__ = ["MixtureFamily", "NormalMixtureFamily", "mixture"]
+
+
+def mixture(logits: Tensor, components: Distribution) -> "Mixture | DiscreteMixture":
+    """The mixture of `components`, of the kind that they are: a `Mixture`, a `DiscreteMixture` of counts, or a `CircularMixture`."""
+    return _kind(components.support)(logits, components)
+
+
+def _kind(support: constraints.Constraint) -> "type[Mixture] | type[DiscreteMixture]":
+
+    if getattr(support, "is_circular", False):
+        return CircularMixture
+    return DiscreteMixture if support.is_discrete else Mixture
+
+
+class MixtureFamily(Family):
+    """Mixture of any family of one number.
+
+    Args:
+        component: the family of the components, a name or a `Family`.
+        num_components: how many.
+        component_options: what the component family takes.
+    """
+
+    name = "mixture"
+    data_type = "univariate, continuous, unbounded"
+    domain = "that of its components, y in R for normal ones"
+    use = "multimodal regression"
+    loss = "log-sum-exp of the components, of Gaussians for normal ones"
+    noise = "Each observation comes from one of several sources, which the features alone do not tell apart."
+    density = "p(y) = sum_k weight_k p_k(y), weight = softmax(logits)"
+    breaks = (
+        "A component can shrink onto a single point, with a likelihood without bound. The likelihood has several optima,"
+        " and components that start equal stay equal."
+    )
+    remedy = "Fewer components, a shared or floored scale, initialize(y) before training; one component if the data have one peak."
+
+    def __init__(self, component: "str | Family" = "normal", num_components: int = 2, **component_options):
+        self.component = get_family(component, **component_options)
+        if self.component.event_dim:
+            raise ValueError(f"component must be a family of one number, got {self.component.name}.")
+        if not isinstance(num_components, int) or num_components < 1:
+            raise ValueError(f"num_components must be a whole number of at least 1, got {num_components!r}.")
+        self.num_components = num_components
+        self.parameters = {"logits": LINKS["softmax"]} | {
+            own_name(name): link for name, link in self.component.parameters.items()
+        }
+        self.shapes = {"logits": (num_components,)} | {
+            own_name(name): (num_components, *self.component.shapes.get(name, ())) for name in self.component.parameters
+        }
+        self.support = self.component.support
+        self.scored = self.component.scored
+        self.known = self.component.known
+        if self.component.quick and not self.component.shapes:
+            self.quick = _kind(self.support)
+
+    def make(self, logits: Tensor | None = None, probs: Tensor | None = None, **parameters: Tensor) -> Distribution:
+        if (logits is None) == (probs is None):
+            raise TypeError("give the weights as one of logits and probs.")
+        logits = probs.log() if logits is None else logits
+        if logits.shape[-1:] != (self.num_components,):
+            raise ValueError(
+                f"logits must end in {self.num_components}, one for each component, got the shape {tuple(logits.shape)}."
+            )
+        own = {_without_prefix(name): value for name, value in parameters.items()}
+        own |= {name: own[name].unsqueeze(-1) for name in self.known if name in own}
+        return mixture(logits, self.component.make(**own))
+
+    def score(self, y, logits, *parameters):
+        """By Bayes' rule: the derivatives of the components, each weighted by the probability that y came from it."""
+        values, *slopes = self.component.score(y, *parameters)
+        probs, log_probs = softmax(logits)
+        total, shares = log_sum_exp(values + log_probs)
+        if is_double(total):  # a component out of the question may have an infinite slope
+            slopes = [where(shares == 0, 0.0, slope) for slope in slopes]
+        return total, shares - probs, *(shares * slope for slope in slopes)
+
+    def constrain(self, raw, links):
+        of_mixture = super().constrain({name: part for name, part in raw.items() if name == "logits"}, links)
+        of_components = self.component.constrain(*self._for_component(raw, links))
+        return of_mixture | {_with_prefix(name): value for name, value in of_components.items()}
+
+    def unconstrain(self, values, links):
+        of_mixture = super().unconstrain({name: part for name, part in values.items() if name == "logits"}, links)
+        of_components = self.component.unconstrain(*self._for_component(values, links))
+        return of_mixture | {own_name(name): value for name, value in of_components.items()}
+
+    def _for_component(self, values, links):
+        return tuple(
+            {_without_prefix(name): part for name, part in table.items() if name != "logits"}
+            for table in (values, links)
+        )
+
+    def start(self, y: Tensor) -> dict[str, Tensor]:
+        """Each component starts from its slice of the sorted targets."""
+        slices = [part if len(part) else y for part in y.sort(0).values.tensor_split(self.num_components)]
+        starts = [self.component.start(part) for part in slices]
+        values = {
+            own_name(name): torch.stack(
+                [start[name].expand(y.shape[1:] + start[name].shape[y.ndim - 1 :]) for start in starts], y.ndim - 1
+            )
+            for name in starts[0]
+        }
+        return {"logits": torch.zeros((*y.shape[1:], self.num_components), dtype=y.dtype, device=y.device)} | values
+
+
+def _with_prefix(name: str) -> str:
+    bare = name.removeprefix("log_")
+    return name if bare not in ("logits", "probs") else name.replace(bare, own_name(bare))
+
+
+def _without_prefix(name: str) -> str:
+    return name.replace("component_", "")
+
+
+class NormalMixtureFamily(MixtureFamily):
+    """Mixture of normal distributions: `mixture` by a short name."""
+
+    name = "normal_mixture"
+    domain = "y in R"
+    loss = "log-sum-exp of Gaussians"
+
+    def __init__(self, num_components: int = 2):
+        super().__init__("normal", num_components)
