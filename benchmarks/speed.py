@@ -4,11 +4,11 @@
 
 Each round runs, one after the other and on the same raw outputs and targets, the mean negative log-likelihood, forward and
 backward, as often as takes a few milliseconds: of torch.distributions with its validation on, of Pyro, of the loss in torch.nn
-where there is one, of the head in GluonTS where that is installed and has one, of disthead without its library in C (NumPy alone), of a
-loss whose function computes nothing (autograd alone), with `--compiled` of disthead under `torch.compile`, and of disthead. A cell is
-the median over rounds of the ratio of the times: 3.0 means that disthead is three times as fast. `copies` is the time of
-disthead in copies of the raw outputs. Times are the process's own, since the clock of a shared machine also counts the work of
-others.
+where there is one, of classes by logsumexp less the logit of the target, of the head in GluonTS where that is installed and has one,
+of disthead without its library in C (NumPy alone), of a loss whose function computes nothing (autograd alone), with `--compiled` of
+disthead under `torch.compile`, and of disthead. A cell is the median over rounds of the ratio of the times: 3.0 means that disthead
+is three times as fast. `copies` is the time of disthead in copies of the raw outputs. Times are the process's own, since the clock
+of a shared machine also counts the work of others.
 Prints Markdown, and writes it to FILE.
 """
 
@@ -71,6 +71,12 @@ def _orders(rows: int, size: int, generator: torch.Generator) -> Tensor:
     return torch.rand(rows, size, generator=generator).argsort(-1)
 
 
+def _classes(size: int) -> tuple[str, dict, int, Callable, str]:
+    return "categorical", {"num_classes": size}, size, lambda d, r: d.Categorical(logits=r), f"classes {size}"
+
+
+CLASSES = (10, 17, 100, 1000)
+
 # name -> (family, options of get_family and fixed parameters, raw outputs, the same of torch.distributions or Pyro, targets)
 CASES: dict[str, tuple[str, dict, int, Callable, Callable]] = {
     "normal": ("normal", {}, 2, lambda d, r: d.Normal(r[..., 0], softplus(r[..., 1])), torch.randn),
@@ -97,14 +103,7 @@ CASES: dict[str, tuple[str, dict, int, Callable, Callable]] = {
     "weibull": ("weibull", {}, 2, lambda d, r: d.Weibull(softplus(r[..., 0]), softplus(r[..., 1])), torch.rand),
     "von_mises": ("von_mises", {}, 3, _von_mises, torch.randn),
     "bernoulli": ("bernoulli", {}, 1, lambda d, r: d.Bernoulli(logits=r[..., 0]), "classes 2"),
-    "categorical 10": ("categorical", {"num_classes": 10}, 10, lambda d, r: d.Categorical(logits=r), "classes 10"),
-    "categorical 1000": (
-        "categorical",
-        {"num_classes": 1000},
-        1000,
-        lambda d, r: d.Categorical(logits=r),
-        "classes 1000",
-    ),
+    **{f"categorical {size}": _classes(size) for size in CLASSES},
     "poisson": ("poisson", {}, 1, lambda d, r: d.Poisson(softplus(r[..., 0])), "classes 5"),
     "negative_binomial": (
         "negative_binomial",
@@ -141,9 +140,12 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "normal": lambda r, y: functional.gaussian_nll_loss(r[:, 0], y, softplus(r[:, 1]).square(), full=True),
     "poisson": lambda r, y: functional.poisson_nll_loss(softplus(r[:, 0]), y, log_input=False, full=True),
     "bernoulli": lambda r, y: functional.binary_cross_entropy_with_logits(r[:, 0], y),
-    "categorical 10": functional.cross_entropy,
-    "categorical 1000": functional.cross_entropy,
+    **{f"categorical {size}": functional.cross_entropy for size in CLASSES},
 }
+
+
+def _logsumexp_less_gather(raw: Tensor, y: Tensor) -> Tensor:
+    return (raw.logsumexp(-1) - raw.gather(-1, y.unsqueeze(-1)).squeeze(-1)).mean()
 
 
 def _gluonts(name: str) -> Callable[[Tensor], td.Distribution] | None:
@@ -214,6 +216,8 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
     losses = {title: partial(_nll, make, raw, y) for title, make in makes.items() if make is not None}
     if name in LOSSES:
         losses["torch.nn"] = partial(LOSSES[name], raw, y)
+    if family == "categorical":
+        losses["logsumexp - gather"] = partial(_logsumexp_less_gather, raw, y)
     make = _ours(family, **options)
     ours = partial(_nll, make, raw, y)
     losses |= {"NumPy alone": ours, "autograd alone": lambda: (-_Nothing.apply(raw, y)).mean()}
@@ -262,7 +266,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     td.Distribution.set_default_validate_args(True)
-    peers = ["torch.distributions", "Pyro", "torch.nn", "GluonTS", "NumPy alone", "autograd alone"]
+    peers = [
+        "torch.distributions",
+        "Pyro",
+        "torch.nn",
+        "logsumexp - gather",
+        "GluonTS",
+        "NumPy alone",
+        "autograd alone",
+    ]
     peers += ["compiled"] * arguments.compiled
     lines = ["| family | rows | " + " | ".join(f"times as fast as {peer}" for peer in peers) + " | copies |"]
     lines.append("|---" * (len(peers) + 3) + "|")

@@ -69,6 +69,14 @@ def test_every_picture_has_labels_and_no_text_outside_the_figure(tmp_path):
         plt.close(figure)
 
 
+def test_the_chance_of_a_small_group_ends_at_all_of_it():
+    ax = plots.coverage_by_group(plt.figure().add_subplot(), {"few": (1.0, 5), "many": (0.9, 5000)}, 0.9)
+    few, many = ax.patches
+    assert few.get_x() + few.get_width() == 1
+    assert many.get_x() + many.get_width() == pytest.approx(0.9 + 1.96 * (0.9 * 0.1 / 5000) ** 0.5)
+    plt.close()
+
+
 def test_colours_are_those_that_any_eye_tells_apart():
     okabe_ito = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
     from disthead.plots import style

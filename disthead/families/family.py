@@ -83,11 +83,6 @@ class Family(ABC):
     def event_dim(self) -> int:
         return self.support.event_dim
 
-    @classmethod
-    def with_event_shape(cls, event_shape: tuple[int, ...], **options) -> "Family":
-        """The family for targets of that shape: a vector family takes its dimension from it, others leave it alone."""
-        return cls(**options)
-
     @abstractmethod
     def make(self, **parameters: Tensor) -> Distribution:
         """The distribution from parameter tensors, unchecked; positive ones may come as `log_...` too."""
@@ -343,7 +338,7 @@ def families() -> list[str]:
 def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **options) -> Family:
     """The family of that name, with its options; a `Family` is passed through.
 
-    `event_shape` is the shape of one target, from which a vector family takes its dimension.
+    `event_shape` is the shape of one target, from which a vector family takes its dimension; others leave it alone.
 
     Raises:
         ValueError: for an unknown family or option, with the nearest names.
@@ -361,7 +356,9 @@ def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **opt
     for option in options:
         if option not in accepted and not takes_any:
             raise unknown_name(f"option of {name}", option, accepted)
-    return family.with_event_shape(tuple(event_shape), **options)
+    if "event_shape" in accepted:
+        options["event_shape"] = event_shape
+    return family(**options)
 
 
 def _families_that_take(y: Tensor) -> list[str]:

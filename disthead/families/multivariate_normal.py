@@ -10,6 +10,7 @@ from disthead.families.family import Family
 from disthead.families.gaussian import Gaussian
 from disthead.families.low_rank_normal import LowRankMultivariateNormal
 from disthead.families.low_rank_outputs import LowRankOutputs
+from disthead.families.vector import dimension
 from disthead.links import LINKS
 from disthead.special.elementary import dot, empty_like
 from disthead.special.fast import softplus
@@ -137,14 +138,10 @@ class MultivariateNormalFamily(Family):
     remedy = "rank=R for large D, shared=('scale_tril',), independent outputs (normal with event_shape) if nothing is correlated."
 
     def __init__(self, event_shape: tuple[int, ...] = (), rank: int | None = None):
-        event_shape = tuple(event_shape)
-        if len(event_shape) != 1 or event_shape[0] < 1:
-            got = f"got event_shape={event_shape}" if event_shape else "none was given"
-            raise ValueError(f"multivariate_normal needs event_shape=(D,), the number of outputs, such as (3,); {got}.")
-        size = event_shape[0]
+        size = dimension(event_shape, "multivariate_normal", "(D,), the number of outputs, such as (3,)")
         if rank is not None and not 1 <= rank <= size:
             raise ValueError(f"rank must be from 1 to {size}, the number of outputs, got {rank}.")
-        self.size, self.rank, self.event_shape = size, rank, event_shape
+        self.rank, self.event_shape = rank, (size,)
         self.parameters = {"loc": LINKS["identity"]}
         self.shapes = {"loc": (size,)}
         if rank is None:
@@ -157,17 +154,13 @@ class MultivariateNormalFamily(Family):
             self.parameters |= {"cov_factor": LINKS["identity"], "cov_diag": LINKS["softplus"]}
             self.shapes |= {"cov_factor": (size, rank), "cov_diag": (size,)}
 
-    @classmethod
-    def with_event_shape(cls, event_shape, **options):
-        return cls(event_shape, **options)
-
     def make(self, **parameters: Tensor) -> Distribution:
         return MultivariateNormal(**parameters) if self.rank is None else LowRankMultivariateNormal(**parameters)
 
     def constrain(self, raw, links):
         values = super().constrain(raw, links)
         if "scale_tril" in raw and links["scale_tril"] is LINKS["scale_tril"]:
-            row = torch.arange(self.size, device=raw["scale_tril"].device)
+            row = torch.arange(*self.event_shape, device=raw["scale_tril"].device)
             values["log_diagonal"] = LINKS["softplus"].log(raw["scale_tril"][..., row * (row + 3) // 2])
         return values
 

@@ -7,7 +7,7 @@ from torch.distributions import constraints, register_kl
 from disthead.families.distribution import Distribution, tensors, wide
 from disthead.families.family import Family
 from disthead.families.orders import FAINT, log_prob
-from disthead.families.vector import draw
+from disthead.families.vector import dimension, draw
 from disthead.links import LINKS
 
 __all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "ranking"]
@@ -242,17 +242,10 @@ class PlackettLuceFamily(Family):
     remedy = "Weight decay for few rankings; categorical if only the winner is of interest."
 
     def __init__(self, event_shape: tuple[int, ...] = ()):
-        event_shape = tuple(event_shape)
-        if len(event_shape) != 1 or event_shape[0] < 1:
-            got = f"got event_shape={event_shape}" if event_shape else "none was given"
-            raise ValueError(f"plackett_luce needs event_shape=(K,), the number of items, such as (4,); {got}.")
-        self.size, self.event_shape = event_shape[0], event_shape
-        self.shapes = {"logits": event_shape}
-        self.support = Ranking(self.size)
-
-    @classmethod
-    def with_event_shape(cls, event_shape, **options):
-        return cls(event_shape, **options)
+        items = dimension(event_shape, "plackett_luce", "(K,), the number of items, such as (4,)")
+        self.event_shape = (items,)
+        self.shapes = {"logits": (items,)}
+        self.support = Ranking(items)
 
     def make(self, logits: Tensor | None = None, probs: Tensor | None = None) -> PlackettLuce:
         if (logits is None) == (probs is None):
@@ -262,7 +255,7 @@ class PlackettLuceFamily(Family):
     def start(self, y: Tensor) -> dict[str, Tensor]:
         """The logarithm of how often each item is chosen, per choice it took part in; half a choice is added to both counts."""
         ranked = y >= 0
-        chosen = torch.nn.functional.one_hot(torch.where(ranked, y, 0).long(), self.size) * ranked.unsqueeze(-1)
+        chosen = torch.nn.functional.one_hot(torch.where(ranked, y, 0).long(), *self.event_shape) * ranked.unsqueeze(-1)
         present = (1 - (chosen.cumsum(-2) - chosen)) * ranked.unsqueeze(-1)
         wins, tries = (part.double().sum((0, 1)) + 0.5 for part in (chosen, present))
         share = (wins / tries).log()

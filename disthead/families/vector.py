@@ -5,7 +5,7 @@ from torch import Tensor
 
 from disthead.families.distribution import Distribution
 
-__all__ = ["Vector", "draw", "energy_score"]
+__all__ = ["Vector", "dimension", "draw", "energy_score"]
 
 PAIRS = 8  # how many other samples each one is compared with: enough that the spread costs less error than the distance to y
 
@@ -80,6 +80,14 @@ def energy_score(dist: Distribution, y: Tensor, samples: int = 512, generator: t
     lags = range(1, min(PAIRS, samples - 1) + 1)
     spread = sum(torch.linalg.vector_norm(x - x.roll(lag, 0), dim=dims).mean(0) for lag in lags) / len(lags)
     return distance - 0.5 * spread
+
+
+def dimension(event_shape: tuple[int, ...], family: str, example: str) -> int:
+    """How many numbers a target of that shape has, which is to be one row of them."""
+    if len(event_shape) != 1 or event_shape[0] < 1:
+        got = f"got event_shape={tuple(event_shape)}" if event_shape else "none was given"
+        raise ValueError(f"{family} needs event_shape={example}; {got}.")
+    return event_shape[0]
 
 
 def draw(dist: Distribution, count: int, generator: torch.Generator | None = None) -> Tensor:

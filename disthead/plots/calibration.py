@@ -196,7 +196,8 @@ def coverage_by_group(
     rows = np.array([coverage[label][1] for label in labels])
     half = 1.96 * np.sqrt(level * (1 - level) / rows)
     ax.axvline(level, color="black", linewidth=1, linestyle="--")
-    ax.barh(place, 2 * half, left=level - half, height=0.62, color=GREY, alpha=0.35, linewidth=0, label="chance (95 %)")
+    lower, upper = np.maximum(level - half, 0), np.minimum(level + half, 1)
+    ax.barh(place, upper - lower, left=lower, height=0.62, color=GREY, alpha=0.35, linewidth=0, label="chance (95 %)")
     out = np.abs(observed - level) > half
     ax.scatter(observed[~out], place[~out], color=BLUE, zorder=3)
     if out.any():

@@ -234,6 +234,8 @@ class TabularDataModule(lightning.LightningDataModule):
             "needs_target": name != "predict",
             "buffer_size": self.hparams.buffer_size if seed is not None else 1,
         }
+        if name == "predict":  # the rows of other parts were read before
+            options["check"] = getattr(getattr(trainer, "lightning_module", None), "check_known", None)
         return StreamedBatches(self.row_groups(name), columns, size, **options)
 
     def _source(self, name: str) -> str:

@@ -169,7 +169,7 @@ class DistributionModule(DistributionModel):
                 f"target {name!r} holds classes ({', '.join(classes[name][:3])} ...), {family.name} takes numbers."
             )
         if stage == "predict" and self.columns["known"] and not data.streams("predict"):
-            family.check_known(data.part("predict").table.known, self.columns["known"])
+            self.check_known(data.part("predict").table)
         wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         for part in wanted:
             if data.has(part):
@@ -182,6 +182,12 @@ class DistributionModule(DistributionModel):
         assert self.columns is not None
         assert table.y is not None
         self.head.family.check_target(table.y, "column " + ", ".join(map(repr, self.columns["target"])))
+        self.check_known(table)
+
+    def check_known(self, table: Encoded) -> None:
+        """Refuse rows whose known quantities cannot be, such as an exposure of zero: before training, or as a stream is predicted."""
+        assert self.head is not None
+        assert self.columns is not None
         self.head.family.check_known(table.known, self.columns["known"])
 
     def _check_density(self, targets: Tensor) -> None:

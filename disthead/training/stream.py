@@ -41,6 +41,7 @@ class StreamedBatches:
         needs_target: whether the rows have targets.
         buffer_size: rows that are shuffled together, at least, and held in memory; 1 row group or more.
         add_up: the sum of a tensor over all processes, which only weighted rows need.
+        check: refuses rows as they are read.
     """
 
     def __init__(
@@ -58,12 +59,13 @@ class StreamedBatches:
         needs_target: bool = True,
         buffer_size: int = 262_144,
         add_up: Callable[[Tensor], Tensor] = lambda values: values,
+        check: Callable[[Encoded], None] | None = None,
     ):
         self.groups, self.columns, self.batch_size, self.needs_target = groups, columns, batch_size, needs_target
         self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, epoch
         self.steps = max(1, min(steps, _ROWS_AT_ONCE // batch_size))
         self.device = device if device is not None and device.type == "cuda" else None
-        self.buffer_size, self.add_up = buffer_size, add_up
+        self.buffer_size, self.add_up, self.check = buffer_size, add_up, check
         self.rows = sum(group.rows for group in groups)
         self._position = self._start = 0
 
@@ -176,6 +178,8 @@ class StreamedBatches:
                 chosen = slice(max(first - start, 0), max(end - start, 0))
                 with located(group, start):
                     table = self.columns.encode_exactly(frame, self.needs_target).single()
+                    if self.check is not None:
+                        self.check(table)
                 tables.append(table.at(chosen))
                 number = group.start + start
                 numbers.append(torch.arange(number, number + len(frame))[chosen])

@@ -529,3 +529,14 @@ def test_two_processes_give_the_numbers_of_one(table, tmp_path):
     assert {"train/nll", "val/nll", "test/nll"} <= set(numbers[1, 1000])
     assert numbers[2, 7]["steps"] > 3 * 15
     assert numbers[2, 7]["val/nll"] < numbers[2, 7]["val/nll_marginal"]
+
+
+def test_exposures_that_are_not_positive_are_found_as_files_are_predicted(table, trainer, tmp_path):
+    table["y"] = np.arange(200) % 4
+    files, _ = both(table, tmp_path, known={"exposure": "months"})
+    module, run = DistributionModule("poisson"), trainer(1)
+    run.fit(module, files)
+    table.loc[115, "months"] = 0
+    wrong = write(table.drop(columns="y"), tmp_path / "wrong")
+    with pytest.raises(ValueError, match=r"1\.parquet, row group 2, .*\(column 'months'\) of poisson .* 0 at row 5"):
+        run.predict(module, TabularDataModule(wrong, target="y", known={"exposure": "months"}))
