@@ -100,7 +100,10 @@ def _at_once(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
     outside = None if is_everything(support) else ~support.check(target)
     if outside is not None:
         target = torch.where(outside, _harmless(family), target)
-    values = parameters(source, raw.double().t())
+    columns = raw.double().t()
+    if raw.is_cpu:  # for whose vectors compilers want columns that each lie in one piece
+        columns = torch.cat([column.double() for column in raw.unbind(-1)]).view(columns.shape)
+    values = parameters(source, columns)
     value, *by_parameters = family.score(target, *values)
     slopes = torch.cat([slope.reshape(-1, len(raw)) for slope in by_raw(source, values, by_parameters)])
     if unit:
