@@ -4,8 +4,9 @@
     python -m benchmarks.cost --write    renew the table: what is counted now, and a tenth more
 
 For each case of `tests/cases.py` at 1024 rows, forward and backward of the mean negative log-likelihood through a head of two features:
-torch's operations with the steps of recorded programs, and the bytes of the tensors that they make (views make none). Both are the same
-on every run; seconds are not. `tests/test_cost.py` holds the library to the table, so that a loss that grows slower or
+torch's operations with the steps of recorded programs, the bytes of the tensors that they make (views make none), and the kernels that
+an accelerator would have to launch (counted on tensors without numbers, of the meta device). All are the same on every run; seconds
+are not. `tests/test_cost.py` holds the library to the table, so that a loss that grows slower or
 hungrier is noticed at once; one that is meant to gets a new table in the same commit.
 """
 
@@ -30,11 +31,11 @@ SLACK = 1.1
 
 
 class Counter(TorchDispatchMode):
-    """Counts operations and steps of programs, and bytes of storages that were not there before."""
+    """Counts operations and steps of programs, those that are no views, and bytes of storages that were not there before."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.operations = self.bytes = 0
+        self.operations = self.launches = self.bytes = 0
 
     def __enter__(self) -> "Counter":
         self._patch = mock.patch.object(Program, "run", self._run(Program.run))
@@ -57,6 +58,7 @@ class Counter(TorchDispatchMode):
         given = {_memory(tensor) for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, torch.Tensor)}
         made = {_memory(tensor): tensor for tensor in tree_leaves(result) if isinstance(tensor, torch.Tensor)}
         self.operations += 1
+        self.launches += not function.is_view
         self.bytes += sum(made[at].untyped_storage().nbytes() for at in made.keys() - given)
         return result
 
@@ -66,7 +68,7 @@ def _memory(tensor: torch.Tensor) -> int:
 
 
 def count(case: Case) -> dict[str, int]:
-    """Operations and bytes of one step of this case, after a first one that warms up."""
+    """Operations, bytes and launches of one step of this case, after a first one that warms up."""
     generator = torch.Generator().manual_seed(0)
     raw = torch.tensor(case.raw) + 0.1 * torch.randn(ROWS, len(case.raw), generator=generator)
     torch.manual_seed(0)
@@ -76,11 +78,14 @@ def count(case: Case) -> dict[str, int]:
     for _ in range(2):
         with Counter() as counter:
             dh.nll(head(features), y).backward()
-    return {"operations": counter.operations, "bytes": counter.bytes}
+    head, features, y = head.to("meta"), features.to("meta"), y.to("meta")
+    with Counter() as elsewhere:
+        dh.nll(head(features), y).backward()
+    return {"operations": counter.operations, "bytes": counter.bytes, "launches": elsewhere.launches}
 
 
 def bounds() -> dict[str, dict[str, int]]:
-    """The table: name of the case -> the most operations and bytes allowed."""
+    """The table: name of the case -> the most operations, bytes and launches allowed."""
     return json.loads(TABLE.read_text())
 
 
@@ -97,11 +102,12 @@ def main() -> None:
         lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(numbers)}" for name, numbers in rows.items())
         TABLE.write_text(f"{{\n{lines}\n}}\n")
     allowed = bounds()
-    print("| case | operations | at most | KiB | at most |\n|---|---|---|---|---|")
+    print("| case | operations | at most | KiB | at most | launches | at most |\n|" + "---|" * 7)
     for name, numbers in counted.items():
-        most = allowed.get(name, {"operations": 0, "bytes": 0})
+        most = allowed.get(name, dict.fromkeys(numbers, 0))
         print(f"| {name} | {numbers['operations']} | {most['operations']} ", end="")
-        print(f"| {numbers['bytes'] / 1024:.0f} | {most['bytes'] / 1024:.0f} |")
+        print(f"| {numbers['bytes'] / 1024:.0f} | {most['bytes'] / 1024:.0f} ", end="")
+        print(f"| {numbers['launches']} | {most['launches']} |")
 
 
 if __name__ == "__main__":

@@ -289,7 +289,9 @@ def marginal(family: "str | Family", y: Tensor, **options) -> Distribution:
 def _without_autocast(values: Tensor) -> contextlib.AbstractContextManager:
     """Full precision for what is computed from these values; entering it costs as much as a small layer, where it is on already."""
     kind = "cpu" if values.is_cpu else values.device.type  # whose name takes longer to say than a flag
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
+    if values.is_meta or not torch.is_autocast_enabled(kind):
+        return contextlib.nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def _at_least_single(dtype: torch.dtype) -> torch.dtype:

@@ -22,7 +22,7 @@ from disthead.special import (
     stirling_error,
 )
 from disthead.special.digamma import digamma_error
-from disthead.special.elementary import log, sigmoids
+from disthead.special.elementary import log, sigmoids, stack
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 
 __all__ = ["Beta", "BetaFamily", "MeanBeta"]
@@ -72,10 +72,12 @@ class Beta(Continuous):
         log_y, log_rest = log(w * y / u), log(w * rest / v)
         value = a * log_y + b * log_rest + (u + v - w) - HALF_LOG_TWO_PI
         value += 0.5 * log(w / (u * v)) - log(both * y * rest) + concentration1.log + concentration0.log
-        value += gamma_remainder(both) - gamma_remainder(a) - gamma_remainder(b)
-        slope = digamma_remainder(both) - 1 / both
-        by_a = a * (log_y + slope - digamma_remainder(a)) + 1
-        return value, by_a, b * (log_rest + slope - digamma_remainder(b)) + 1
+        together = stack([both, a, b], 0)
+        of_both, of_a, of_b = gamma_remainder(together)
+        by_both, by_a, by_b = digamma_remainder(together)
+        slope = by_both - 1 / both
+        value += of_both - of_a - of_b
+        return value, a * (log_y + slope - by_a) + 1, b * (log_rest + slope - by_b) + 1
 
     @from_score
     @in_double

@@ -16,7 +16,7 @@ from disthead.families.poisson import positive_mean
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import integer_inverse, log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
-from disthead.special.elementary import log, sigmoids
+from disthead.special.elementary import log, sigmoids, stack
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 
 __all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]
@@ -92,9 +92,11 @@ class NegativeBinomial(Discrete):
         log_y, log_r = log(w * probs / u), log(w * ends / v)
         value = y * log_y + r * log_r + (u + v - w) - HALF_LOG_TWO_PI
         value += 0.5 * log(w / (u * v)) - log(n) + total_count.log
-        value += gamma_remainder(n) - gamma_remainder(r) - gamma_remainder(y)
-        by_r = r * (log_r + digamma_remainder(n) - 1 / n - digamma_remainder(r)) + 1
-        return value, by_r, y * ends - r * probs
+        both = stack([n, r], 0)
+        of_n, of_r = gamma_remainder(both)
+        by_n, by_r = digamma_remainder(both)
+        value += of_n - of_r - gamma_remainder(y)
+        return value, r * (log_r + by_n - 1 / n - by_r) + 1, y * ends - r * probs
 
     def _log_mass(self, x: Tensor) -> Tensor:
         return negative_binomial_log_mass(x, self.total_count, self._ends, self.probs)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from disthead.special.elementary import (
     Array,
@@ -131,11 +133,8 @@ def digamma_remainder(x: Array) -> Array:
 
 def gamma_half_step(x: Array) -> tuple[Array, Array]:
     """(Gamma(1 + x) / Gamma(1/2 + x))^2 and its derivative, for x >= 0: x + 1/4 and a little more (Watson 1959)."""
-    numerator, denominator = _HALF_STEP if is_double(x) else _HALF_STEP_SINGLE
-    top, top_slope = _polynomial(x, numerator)
-    bottom, bottom_slope = _polynomial(x, denominator)
-    more = top / bottom
-    return x + 0.25 + more, 1 + (top_slope - more * bottom_slope) / bottom
+    more, slope = _with_slope(x, _HALF_STEP if is_double(x) else _HALF_STEP_SINGLE)
+    return x + 0.25 + more, 1 + slope
 
 
 def von_mises_terms(k: Array) -> tuple[Array, Array]:
@@ -146,11 +145,7 @@ def von_mises_terms(k: Array) -> tuple[Array, Array]:
     """
     s = sqrt(k * k + _BESSEL_BRANCH**2)
     x = _BESSEL_BRANCH / s
-    numerator, denominator = _BESSEL if is_double(k) else _BESSEL_SINGLE
-    top, top_slope = _polynomial(x, numerator)
-    bottom, bottom_slope = _polynomial(x, denominator)
-    smooth = top / bottom
-    slope = (top_slope - smooth * bottom_slope) / bottom
+    smooth, slope = _with_slope(x, _BESSEL if is_double(k) else _BESSEL_SINGLE)
     excess = _BESSEL_BRANCH**2 / (s + k)  # s - k
     return smooth + excess - 0.5 * log(s), (excess + k / s * (0.5 + x * slope)) / s
 
@@ -253,8 +248,24 @@ _BESSEL_SINGLE = (
 
 
 def _rational(x: Array, coefficients: _Coefficients) -> Array:
-    numerator, denominator = coefficients
-    return _horner(x, numerator) / _horner(x, denominator)
+    numerator, denominator = _polynomials(x, *coefficients)
+    return numerator / denominator
+
+
+def _with_slope(x: Array, coefficients: _Coefficients) -> tuple[Array, Array]:
+    """The rational function and its derivative."""
+    falling = [[(len(part) - 1 - k) * c for k, c in enumerate(part[:-1])] for part in coefficients]
+    top, bottom, top_slope, bottom_slope = _polynomials(x, *coefficients, *falling)
+    value = top / bottom
+    return value, (top_slope - value * bottom_slope) / bottom
+
+
+def _polynomials(x: Array, *several: Sequence[float]) -> list[Array]:
+    """Polynomials at the same points, from their coefficients."""
+    if not isinstance(x, Tensor):
+        return [_horner(x, coefficients) for coefficients in several]
+    square = x * x
+    return [_by_pairs(x, square, coefficients) for coefficients in several]
 
 
 def _horner(x: Array, coefficients: Sequence[float]) -> Array:
@@ -265,7 +276,15 @@ def _horner(x: Array, coefficients: Sequence[float]) -> Array:
     return value
 
 
-def _polynomial(x: Array, coefficients: Sequence[float]) -> tuple[Array, Array]:
-    """The polynomial and its derivative."""
-    degree = len(coefficients) - 1
-    return _horner(x, coefficients), _horner(x, [(degree - k) * c for k, c in enumerate(coefficients[:-1])])
+def _by_pairs(x: Tensor, square: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """By half as many operations, of which each is to be launched on a device: pairs of terms, and sums of products."""
+    odd = len(coefficients) % 2
+    value, *pairs = [
+        torch.rsub(x, even, alpha=-uneven)
+        for uneven, even in zip(coefficients[odd::2], coefficients[odd + 1 :: 2], strict=True)
+    ]
+    if odd:
+        value = torch.add(value, square, alpha=coefficients[0])
+    for pair in pairs:
+        value = torch.addcmul(pair, value, square)
+    return value
