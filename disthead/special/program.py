@@ -129,8 +129,10 @@ def _fused(value: Value, uses: Counter) -> _Instruction:
     if value.operation in ("ADD", "ADD_NUMBER"):
         operation = f"{product.operation}_{value.operation}"
         return _Instruction(operation, (*product.values, *others), (*product.numbers, *value.numbers))
-    if value.operation == "SUBTRACT" and product is value.values[1] and product.operation == "MULTIPLY":
-        return _Instruction("SUBTRACT_PRODUCT", (*product.values, *others))
+    if value.operation == "SUBTRACT" and product is value.values[1]:
+        if product.operation == "MULTIPLY":
+            return _Instruction("SUBTRACT_PRODUCT", (*product.values, *others))
+        return _Instruction("MULTIPLY_NUMBER_ADD", (*product.values, *others), (-product.numbers[0],))
     return alone
 
 
