@@ -46,7 +46,7 @@ class Laplace(Continuous):
         """log_prob with its derivatives by loc and log(scale)."""
         z = (y - loc) / scale.value
         distance = abs(z)
-        return -distance - scale.log - math.log(2), sign(z) / scale.value, distance - 1
+        return -math.log(2) - scale.log - distance, sign(z) / scale.value, distance - 1
 
     @from_score
     def log_prob(self, y: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class LogNormal(Continuous):
         log_y = log(double(y))  # a small scale would magnify its rounding
         z = like(log_y - loc, loc) / scale.value
         square = z * z
-        return -0.5 * square - like(log_y, loc) - scale.log - HALF_LOG_TWO_PI, z / scale.value, square - 1
+        return -HALF_LOG_TWO_PI - like(log_y, loc) - scale.log - 0.5 * square, z / scale.value, square - 1
 
     @from_score
     @in_double

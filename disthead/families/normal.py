@@ -43,7 +43,7 @@ class Normal(Continuous):
         """log_prob with its derivatives by loc and log(scale)."""
         z = (y - loc) / scale.value
         square = z * z
-        return -0.5 * square - scale.log - HALF_LOG_TWO_PI, z / scale.value, square - 1
+        return -HALF_LOG_TWO_PI - scale.log - 0.5 * square, z / scale.value, square - 1
 
     @from_score
     def log_prob(self, y: Tensor) -> Tensor:

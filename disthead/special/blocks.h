@@ -11,16 +11,20 @@ compilers turn into vector instructions: without branches and without calls. */
 INLINE UINT NAME(bits)(REAL x) { UINT n; memcpy(&n, &x, sizeof n); return n; }
 INLINE REAL NAME(real)(UINT n) { REAL x; memcpy(&x, &n, sizeof x); return x; }
 
-/* x = k log 2 + r with |r| <= log(2) / 2, and exp(r) by a polynomial, whose exponent k is added to. */
+/* `exp_`, `log_` and `log1p_` are right for any number, `ordinary_...` only between the limits that `run` gives them.
+x = k log 2 + r with |r| <= log(2) / 2, and exp(r) by a polynomial, whose exponent k is added to. */
+INLINE REAL NAME(ordinary_exp_)(REAL x) {
+    REAL rounded = x * (REAL)1.4426950408889634 + ROUND;
+    UINT k = NAME(bits)(rounded) << MANTISSA;
+    rounded -= ROUND;
+    REAL r = x - rounded * LOG_TWO_HIGH - rounded * LOG_TWO_LOW;
+    return NAME(real)(NAME(bits)(EXP_OF(r)) + k);
+}
+
 INLINE REAL NAME(exp_)(REAL x) {
     REAL bounded = x < EXP_LEAST ? EXP_LEAST : x;
     bounded = bounded > EXP_MOST ? EXP_MOST : bounded;
-    REAL rounded = bounded * (REAL)1.4426950408889634 + ROUND;
-    UINT k = NAME(bits)(rounded) << MANTISSA;
-    rounded -= ROUND;
-    REAL r = bounded - rounded * LOG_TWO_HIGH - rounded * LOG_TWO_LOW;
-    REAL y = NAME(real)(NAME(bits)(EXP_OF(r)) + k);
-    y = x < EXP_LEAST ? 0 : y;
+    REAL y = x < EXP_LEAST ? 0 : NAME(ordinary_exp_)(bounded);
     return x > EXP_MOST ? (REAL)INFINITY : y;
 }
 
@@ -32,20 +36,29 @@ INLINE REAL NAME(log_of)(REAL x, REAL more, int is_rounded, REAL lost) {
     if (is_rounded) f += lost * NAME(real)((2 * BIAS + 1 - power) << MANTISSA) * (REAL)0.5;
     REAL h = (REAL)0.5 * f * f;
     LOG_OF(f, h)
-    REAL y = k * LOG_TWO_HIGH - ((h - (rest + k * LOG_TWO_LOW)) - f);
+    return k * LOG_TWO_HIGH - ((h - (rest + k * LOG_TWO_LOW)) - f);
+}
+
+/* Logarithms y of x, where x has one. */
+INLINE REAL NAME(with_ends)(REAL x, REAL y) {
     y = x > LARGEST ? x : y;
     y = x == 0 ? -(REAL)INFINITY : y;
     return x >= 0 ? y : (REAL)NAN;
 }
 
+INLINE REAL NAME(ordinary_log_)(REAL x) { return NAME(log_of)(x, 0, 0, 0); }
+
 INLINE REAL NAME(log_)(REAL x) {
-    return NAME(log_of)(x < LEAST_NORMAL ? x * SCALE_UP : x, x < LEAST_NORMAL ? SCALE_UP_POWER : 0, 0, 0);
+    REAL scaled = x < LEAST_NORMAL ? x * SCALE_UP : x;
+    return NAME(with_ends)(x, NAME(log_of)(scaled, x < LEAST_NORMAL ? SCALE_UP_POWER : 0, 0, 0));
 }
 
-INLINE REAL NAME(log1p_)(REAL x) {
+INLINE REAL NAME(ordinary_log1p_)(REAL x) {
     REAL sum = 1 + x;
     return NAME(log_of)(sum, 0, 1, x - (sum - 1));
 }
+
+INLINE REAL NAME(log1p_)(REAL x) { return NAME(with_ends)(1 + x, NAME(ordinary_log1p_)(x)); }
 
 /* Quarter turns are taken away in three parts, in double precision: for |x| up to 1e6. */
 INLINE REAL NAME(turned)(REAL x, int quarter) {
@@ -64,6 +77,10 @@ INLINE REAL NAME(turned)(REAL x, int quarter) {
 
 #define EACH_ROW INDEPENDENT for (Py_ssize_t i = 0; i < rows; i++)
 #define EACH(expression) EACH_ROW out[i] = (REAL)(expression); break
+#define EACH_BY(function, least, most) \
+    if (NAME(outside)(a, rows, least, most)) EACH_ROW out[i] = NAME(function)(a[i]); \
+    else EACH_ROW out[i] = NAME(ordinary_##function)(a[i]); \
+    break
 #define LOADED_BY(count) EACH_ROW out[i] = (REAL)((const float *)from)[count * i]; break
 #define LOADED(type) EACH_ROW out[i] = (REAL)*(const type *)(from + i * by); break
 
@@ -151,9 +168,9 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
             case ABSOLUTE: EACH(a[i] < 0 ? -a[i] : a[i]);
             case SIGN: EACH(a[i] != a[i] ? a[i] : (REAL)((a[i] > 0) - (a[i] < 0)));
             case SQRT: EACH(SQUARE_ROOT(a[i]));
-            case EXP: EACH(NAME(exp_)(a[i]));
-            case LOG: EACH(NAME(log_)(a[i]));
-            case LOG1P: EACH(NAME(log1p_)(a[i]));
+            case EXP: EACH_BY(exp_, EXP_LEAST, -EXP_LEAST);
+            case LOG: EACH_BY(log_, LEAST_NORMAL, LARGEST);
+            case LOG1P: EACH_BY(log1p_, 0, LARGEST);
             case SIN: EACH(NAME(turned)(a[i], 0));
             case COS: EACH(NAME(turned)(a[i], 1));
             case ADD: EACH(a[i] + b[i]);
@@ -279,6 +296,7 @@ static int NAME(choose)(const Choice *choice, Py_ssize_t start, Py_ssize_t stop)
 #undef NAME__
 #undef EACH_ROW
 #undef EACH
+#undef EACH_BY
 #undef LOADED_BY
 #undef LOADED
 #undef REAL

@@ -81,6 +81,22 @@ def test_functions_at_the_ends(dtype):
         np.testing.assert_allclose(ran(function, dtype, given), exact, rtol=1e-6)
 
 
+@in_both_precisions
+@pytest.mark.parametrize("end", [np.inf, -np.inf, np.nan, 0.0, -0.5, 1e-320, 1e5])
+def test_numbers_beside_one_at_the_end_are_what_they_are_without_it(end, dtype):
+    """A block with a number that needs care takes another way, to the same bits."""
+    for name, (function, inputs) in FUNCTIONS.items():
+        x = inputs(dtype)[:500]
+        beside = np.append(x, dtype(end))
+        with np.errstate(all="ignore"):
+            exact = function(beside[-1:].astype(np.float64))[0]
+        found = ran(function, dtype, beside)
+        np.testing.assert_array_equal(found[:-1], ran(function, dtype, x), err_msg=name)
+        assert found[-1] == pytest.approx(exact, rel=1e-6, nan_ok=True) or (
+            exact > np.finfo(dtype).max and found[-1] == np.inf
+        )
+
+
 # Each operation, with numbers on either side, and sums of products, which become one step.
 FORMULAS = [
     lambda x, y, z: x + y - z,
