@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import constraints, register_kl
+from torch.linalg import solve_triangular
 
 from disthead.families.distribution import HALF_LOG_TWO_PI, wide
 from disthead.families.normal import Normal
@@ -22,6 +23,10 @@ class Gaussian(Vector):
 
     def _whiten(self, deviation: Tensor) -> tuple[Tensor, Tensor]:
         """Squared Mahalanobis length of the deviation, and half the logarithm of the determinant of the covariance."""
+        raise NotImplementedError
+
+    def _factor(self) -> Tensor:
+        """A triangular factor L of the covariance L L^T, in double precision."""
         raise NotImplementedError
 
     def log_prob(self, y: Tensor) -> Tensor:
@@ -56,3 +61,15 @@ class Gaussian(Vector):
     @property
     def marginals(self) -> Normal:
         return Normal(self.loc, self.stddev)
+
+
+@register_kl(Gaussian, Gaussian)
+def _kl_gaussian_gaussian(p: Gaussian, q: Gaussian) -> Tensor:
+    """(|L_q^-1 L_p|^2 + |L_q^-1 (loc_q - loc_p)|^2 - D) / 2 + log det L_q - log det L_p."""
+    dtype = torch.promote_types(p.dtype, q.dtype)
+    deviation = (wide(q.loc) - wide(p.loc)).unsqueeze(-1)
+    shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
+    columns = torch.cat([part.expand(*shape, *part.shape[-2:]) for part in (p._factor(), deviation)], -1)
+    whitened = solve_triangular(q._factor().expand(*shape, -1, -1), columns, upper=False)
+    excess = whitened.square().sum((-2, -1)) - p.event_shape[0]
+    return (0.5 * excess + q._half_log_det() - p._half_log_det()).to(dtype)

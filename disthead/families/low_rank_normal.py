@@ -1,16 +1,11 @@
 """The multivariate normal distribution of low rank: outputs that are wrong together by a few common causes."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
 from disthead.families.distribution import from_score, positive, tensors, wide
 from disthead.families.gaussian import Gaussian
-
-if TYPE_CHECKING:
-    from disthead.families.multivariate_normal import MultivariateNormal
 
 __all__ = ["LowRankMultivariateNormal"]
 
@@ -72,14 +67,9 @@ class LowRankMultivariateNormal(Gaussian):
         explained = orthogonal @ (orthogonal.mT @ padded)
         return (padded - explained).square().sum((-2, -1)), self._half_log_det(triangle)
 
-    def dense(self) -> "MultivariateNormal":
-        """The same distribution by the triangular factor of its covariance."""
-        from disthead.families.multivariate_normal import MultivariateNormal
-
+    def _factor(self) -> Tensor:
         roots = torch.cat([wide(self.cov_factor).mT, (0.5 * wide(self.log_cov_diag)).exp().diag_embed()], -2)
-        upper = torch.linalg.qr(roots).R
-        signs = torch.where(upper.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0)
-        return MultivariateNormal(self.loc.to(upper.dtype), upper.mT * signs.unsqueeze(-2))
+        return torch.linalg.qr(roots).R.mT
 
     @property
     def covariance(self) -> Tensor:

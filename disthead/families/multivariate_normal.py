@@ -2,7 +2,7 @@
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import constraints, register_kl
+from torch.distributions import constraints
 from torch.linalg import solve_triangular
 
 from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution, from_score, tensors, wide
@@ -104,18 +104,6 @@ class MultivariateNormal(Gaussian):
         return MultivariateNormal(
             loc + scale * self.loc, scale.unsqueeze(-1) * self.scale_tril, log_diagonal=scale.log() + self.log_diagonal
         )
-
-
-@register_kl(Gaussian, Gaussian)
-def _kl_gaussian_gaussian(p: Gaussian, q: Gaussian) -> Tensor:
-    dtype = torch.promote_types(p.dtype, q.dtype)
-    p, q = (dist.dense() if isinstance(dist, LowRankMultivariateNormal) else dist for dist in (p, q))
-    deviation = (wide(q.loc) - wide(p.loc)).unsqueeze(-1)
-    shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
-    columns = torch.cat([part.expand(*shape, *part.shape[-2:]) for part in (p._factor(), deviation)], -1)
-    whitened = solve_triangular(q._factor().expand(*shape, -1, -1), columns, upper=False)
-    excess = whitened.square().sum((-2, -1)) - p.event_shape[0]
-    return (0.5 * excess + q._half_log_det() - p._half_log_det()).to(dtype)
 
 
 class MultivariateNormalFamily(Family):
