@@ -46,7 +46,10 @@ def parameters(source: "RawOutputs", columns: Array) -> list[Any]:
 
 def takes_one_each(family: "Family", links: Mapping[str, Link]) -> bool:
     """Whether each parameter is a number that has one raw output."""
-    return not family.shapes and all(link.raw_shape is tuple for link in links.values())
+    for link in links.values():  # every loss asks
+        if link.raw_shape is not tuple:
+            return False
+    return not family.shapes
 
 
 def quick(link: Link) -> Callable[[Any], Any]:

@@ -28,15 +28,15 @@ def programs(source: "RawOutputs", wanted: bool) -> tuple[Program, ...]:
     They take the tensors of raw outputs, targets, both parts of the unit if there is one, log-likelihoods and, if `wanted`,
     derivatives, and answer False where somebody has to look closer: a target outside the support, numbers that are not finite.
     """
-    # Families of one class are alike where they have nothing of their own.
-    family = source.family if vars(source.family) else type(source.family)
-    links = tuple(source.links.values())
-    key = (id(family), tuple(map(id, links)), source.unit is None, source.raw.dtype, wanted)
+    family: Any = source.family
+    if not family.__dict__:  # families of one class are alike where they have nothing of their own
+        family = type(family)
+    key = (id(family), source.unit is None, source.raw.dtype, wanted, *map(id, source.links.values()))
     known = _known.get(key)
     if known is None:
         if len(_known) >= _MOST_KNOWN:
             _known.pop(next(iter(_known)), None)
-        known = _known[key] = (_programs(source, wanted), (family, links))
+        known = _known[key] = (_programs(source, wanted), (family, *source.links.values()))
     return known[0]
 
 
