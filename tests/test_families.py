@@ -178,6 +178,25 @@ def test_compiles_without_graph_breaks(case):
     got.backward()
 
 
+# Numbers in formulas are inputs of such a graph, and torch's compiler has not always treated all of its operations well.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch._prims_common.check:FutureWarning")
+@each("case", rows(CASES, slow=[case.name for case in CASES if case.name not in ("gamma", "von_mises")]))
+def test_one_graph_serves_any_number_of_rows(case):
+    torch.compiler.reset()
+    features, y, head = torch.randn(50, 3), case.dist(torch.float32, (50,)).sample(), case.head()
+
+    def loss(features, y):
+        return dh.nll(head(features), y)
+
+    compiled = torch.compile(loss, fullgraph=True, dynamic=True)
+    for part in (slice(50), slice(33)):
+        found, expected = (function(features[part], y[part]) for function in (compiled, loss))
+        slopes, wanted = (torch.autograd.grad(value, list(head.parameters())) for value in (found, expected))
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(slopes, wanted, rtol=1e-4, atol=1e-6)
+
+
 @every_case
 def test_log_prob_of_a_target_needs_no_floating_dtype(case):
     y = targets(case)

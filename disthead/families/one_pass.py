@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["one_pass"]
 
 Arrays = list[np.ndarray]
+_FEW_COLUMNS = 8  # of more, the copies take compilers longer
 
 
 def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
@@ -101,7 +102,9 @@ def _at_once(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
     if outside is not None:
         target = torch.where(outside, _harmless(family), target)
     columns = raw.double().t()
-    if raw.is_cpu:  # for whose vectors compilers want columns that each lie in one piece
+    if (
+        raw.is_cpu and len(columns) <= _FEW_COLUMNS
+    ):  # for whose vectors compilers want columns that each lie in one piece
         columns = torch.cat([column.double() for column in raw.unbind(-1)]).view(columns.shape)
     values = parameters(source, columns)
     value, *by_parameters = family.score(target, *values)

@@ -277,14 +277,12 @@ def _horner(x: Array, coefficients: Sequence[float]) -> Array:
 
 
 def _by_pairs(x: Tensor, square: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """By half as many operations, of which each is to be launched on a device: pairs of terms, and sums of products."""
+    """By half as many operations, each of which has to be launched on a device: pairs of terms c x + d as c (x + d / c)."""
     odd = len(coefficients) % 2
-    value, *pairs = [
-        torch.rsub(x, even, alpha=-uneven)
-        for uneven, even in zip(coefficients[odd::2], coefficients[odd + 1 :: 2], strict=True)
-    ]
+    (scale, last), *pairs = zip(coefficients[odd::2], coefficients[odd + 1 :: 2], strict=True)
+    value = x + last / scale
     if odd:
-        value = torch.add(value, square, alpha=coefficients[0])
-    for pair in pairs:
-        value = torch.addcmul(pair, value, square)
-    return value
+        value = torch.add(value, square, alpha=coefficients[0] / scale)
+    for c, d in pairs:
+        value, scale = torch.addcmul(x + d / c, value, square, value=scale / c), c
+    return value * scale
