@@ -300,6 +300,9 @@ def test_no_rows(name):
     assert gradient(value, raw).shape == raw.shape
     several = family.from_raw(raw.detach().reshape(0, 1, raw.shape[-1]).expand(0, 3, -1))
     assert several.log_prob(y[:0].reshape(0, 1).expand(0, 3)).shape == (0, 3)
+    elsewhere = raw.detach().to("meta").requires_grad_()
+    value = family.from_raw(elsewhere).log_prob(y[:0].to("meta"))
+    assert torch.autograd.grad(value.sum(), elsewhere)[0].shape == raw.shape
 
 
 @every_family

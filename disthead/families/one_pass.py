@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["one_pass"]
 
 Arrays = list[np.ndarray]
-_FEW_COLUMNS = 8  # of more, the copies take compilers longer
+# For vectors of a CPU compilers want columns that each lie in one piece; of more than these the copies take them longer.
+_FEW_COLUMNS = 8
 
 
 def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
@@ -102,13 +103,11 @@ def _at_once(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
     if outside is not None:
         target = torch.where(outside, _harmless(family), target)
     columns = raw.double().t()
-    if (
-        raw.is_cpu and len(columns) <= _FEW_COLUMNS
-    ):  # for whose vectors compilers want columns that each lie in one piece
+    if raw.is_cpu and len(columns) <= _FEW_COLUMNS:
         columns = torch.cat([column.double() for column in raw.unbind(-1)]).view(columns.shape)
     values = parameters(source, columns)
     value, *by_parameters = family.score(target, *values)
-    slopes = torch.cat([slope.reshape(-1, len(raw)) for slope in by_raw(source, values, by_parameters)])
+    slopes = torch.cat([slope.unsqueeze(0).flatten(0, -2) for slope in by_raw(source, values, by_parameters)])
     if unit:
         value = value - unit[1].log()
     if outside is not None:
