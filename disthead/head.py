@@ -14,7 +14,7 @@ from disthead.families.family import Family, describe, get_family
 from disthead.links import LINKS, Link
 from disthead.marginal import fit_biases
 
-__all__ = ["DistributionHead", "marginal"]
+__all__ = ["DistributionHead", "marginal", "without_autocast"]
 
 _AS_GIVEN = LINKS["identity"]  # of known quantities
 
@@ -75,14 +75,14 @@ class DistributionHead(nn.Module):
         """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`."""
         links = self._plain_links(known)
         if links is not None:
-            with _without_autocast(features):
+            with without_autocast(features):
                 return self.family.projected(*self._projection(features), links)
         return self._distribution(self._raw(features), **known)
 
     def params(self, features: Tensor) -> dict[str, Tensor]:
         """The parameters of `head(features)` by name: what is exported. Each has shape batch_shape + its own."""
         raw = self._raw(features)
-        with _without_autocast(features):
+        with without_autocast(features):
             values = self.family.constrain(raw, self.links) | self._fixed_values(raw, self.fixed)
         return {name: values[name] for name in self.links}
 
@@ -144,7 +144,7 @@ class DistributionHead(nn.Module):
 
     def _output(self, features: Tensor) -> Tensor:
         """The linear layer, at least in single precision."""
-        with _without_autocast(features):
+        with without_autocast(features):
             return nn.functional.linear(*self._projection(features))
 
     def _projection(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -167,7 +167,7 @@ class DistributionHead(nn.Module):
         return values
 
     def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
-        with _without_autocast(next(iter(raw.values()))):
+        with without_autocast(next(iter(raw.values()))):
             known = self._known(known)
             if self._raw_links is None or not self._are_scored(known, raw):
                 values = {**self.family.constrain(raw, self.links), **self._fixed_values(raw, self.fixed), **known}
@@ -286,12 +286,11 @@ def marginal(family: "str | Family", y: Tensor, **options) -> Distribution:
         return head.initialize(y)(torch.zeros(1)).map(torch.detach)
 
 
-def _without_autocast(values: Tensor) -> contextlib.AbstractContextManager:
+def without_autocast(values: Tensor) -> contextlib.AbstractContextManager:
     """Full precision for what is computed from these values; entering it costs as much as a small layer, where it is on already."""
     kind = "cpu" if values.is_cpu else values.device.type  # whose name takes longer to say than a flag
-    if values.is_meta or not torch.is_autocast_enabled(kind):
-        return contextlib.nullcontext()
-    return torch.autocast(kind, enabled=False)
+    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_on else contextlib.nullcontext()
 
 
 def _at_least_single(dtype: torch.dtype) -> torch.dtype:

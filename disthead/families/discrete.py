@@ -11,7 +11,7 @@ from disthead.families.distribution import from_score
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
 
-__all__ = ["OUTSIDE", "Discrete", "concentrated", "summed"]
+__all__ = ["OUTSIDE", "Discrete", "concentrated", "sum_rule"]
 
 _TERMS = 192  # integers that a sum takes one by one
 _RUN_STEPS = 26  # halvings of the length of a run
@@ -193,18 +193,17 @@ class Discrete(Univariate):
             limit = self.support_limits()[1]
             if start is not None:
                 first = torch.minimum(torch.maximum(start, first), last)
-            k, weight = summed(last - first + 0.5)
+            k, weight = sum_rule(last - first + 0.5)
             k = first + k
             weight = torch.where(k <= limit, weight, 0.0)
             k = torch.minimum(k, limit)
         return (weight * function(k)).sum(0)
 
 
-def summed(distance: Tensor) -> tuple[Tensor, Tensor]:
-    """The distances from the first integer at which a sum that goes so far has its terms, and their weights, (terms, ...)."""
-    length = torch.log(
-        (distance / (_TERMS - 0.5)).clamp(min=1)
-    )  # of what is integrated, in the logarithm of the distance
+def sum_rule(distance: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances from the first integer, and weights, (terms, ...), by which a sum over all integers that goes so far has few terms."""
+    # What is left after the single terms is integrated in the logarithm of the distance, over this length.
+    length = torch.log((distance / (_TERMS - 0.5)).clamp(min=1))
     singles = torch.arange(_TERMS + 2, dtype=length.dtype, device=length.device)
     weights = (singles < _TERMS).to(length.dtype)
     # sum_{k >= n} f(k) = integral from n - 1/2 + d f / 24 - 17 d^3 f / 5760 + ..., d the central differences at n - 1/2

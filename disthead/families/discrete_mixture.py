@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from disthead.families.components import Components
-from disthead.families.discrete import Discrete, summed
+from disthead.families.discrete import Discrete, sum_rule
 from disthead.families.univariate import check_level
 
 __all__ = ["DiscreteMixture"]
@@ -60,7 +60,7 @@ class DiscreteMixture(Components, Discrete):
             first, last = (part.movedim(-1, 0) for part in self._ranges())
             first, last = first.sort(0).values, last.amax(0)
             following = torch.cat([first[1:], last.unsqueeze(0) + 1])
-            distance, weight = summed(following - first - 0.5)
+            distance, weight = sum_rule(following - first - 0.5)
             k = first + distance
             weight = torch.where(k < following - 0.25, weight, 0.0).flatten(0, 1)
             k = torch.minimum(k, last).flatten(0, 1)

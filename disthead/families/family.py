@@ -357,7 +357,7 @@ def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **opt
         if option not in accepted and not takes_any:
             raise unknown_name(f"option of {name}", option, accepted)
     if "event_shape" in accepted:
-        options["event_shape"] = event_shape
+        options["event_shape"] = tuple(event_shape)
     return family(**options)
 
 

@@ -25,6 +25,10 @@ class Gaussian(Vector):
         """Squared Mahalanobis length of the deviation, and half the logarithm of the determinant of the covariance."""
         raise NotImplementedError
 
+    def _half_log_det(self) -> Tensor:
+        """The latter alone."""
+        raise NotImplementedError
+
     def _factor(self) -> Tensor:
         """A triangular factor L of the covariance L L^T, in double precision."""
         raise NotImplementedError

@@ -22,7 +22,6 @@ def mixture(logits: Tensor, components: Distribution) -> "Mixture | DiscreteMixt
 
 
 def _kind(support: constraints.Constraint) -> "type[Mixture] | type[DiscreteMixture]":
-
     if getattr(support, "is_circular", False):
         return CircularMixture
     return DiscreteMixture if support.is_discrete else Mixture

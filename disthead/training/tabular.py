@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family
-from disthead.head import DistributionHead
+from disthead.head import DistributionHead, without_autocast
 from disthead.training.backbone import build
 from disthead.training.encoding import PiecewiseLinearEncoding
 
@@ -156,14 +156,14 @@ class MemberHead(DistributionHead):
         features = features.expand(self.members, *features.shape[-2:])  # of a backbone without layers
         links = self._plain_links(known)
         if links is not None:
-            with torch.autocast(features.device.type, enabled=False):
+            with without_autocast(features):
                 return self.family.linked(self._output(features), links)
         return self._distribution(self._raw(features), **known)
 
     def _output(self, features: Tensor) -> Tensor:
         self._check_features(features)
         assert self.linear is not None
-        with torch.autocast(features.device.type, enabled=False):
+        with without_autocast(features):
             dtype = torch.promote_types(features.dtype, self.linear.weight.dtype)
             return torch.baddbmm(self.linear.bias.to(dtype), features.to(dtype), self.linear.weight.to(dtype))
 
