@@ -202,14 +202,16 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
 /* Multiply each row of the first tensor by its number in the second. */
 VECTORISED
 static void NAME(multiply_rows)(const Memory *tensor, const Memory *factors, Py_ssize_t total) {
-    REAL factor[256];
+    REAL gathered[256];
     const Py_ssize_t columns = tensor->columns, by_row = tensor->by_row, by_column = tensor->by_column;
     for (Py_ssize_t start = 0; start < total; start += 256) {
         const Py_ssize_t rows = total - start < 256 ? total - start : 256;
         const char *given = factors->start + start * factors->by_row;
         char *first = tensor->start + start * by_row;
         REAL *row = (REAL *)first;
-        EACH_ROW factor[i] = *(const REAL *)(given + i * factors->by_row);
+        const REAL *factor = gathered;
+        if (factors->by_row == sizeof(REAL)) factor = (const REAL *)given;
+        else EACH_ROW gathered[i] = *(const REAL *)(given + i * factors->by_row);
         if (columns == 2 && by_column == sizeof(REAL) && by_row == 2 * sizeof(REAL))
             EACH_ROW { row[2 * i] *= factor[i]; row[2 * i + 1] *= factor[i]; }
         else if (columns == 3 && by_column == sizeof(REAL) && by_row == 3 * sizeof(REAL))
