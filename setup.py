@@ -1,5 +1,6 @@
 """What pyproject.toml cannot say: the library in C, which is left out where there is no compiler."""
 
+import glob
 import sys
 
 from setuptools import Extension, setup
@@ -12,7 +13,7 @@ setup(
         Extension(
             "disthead.special._blocks",
             ["disthead/special/blocks.c"],
-            depends=["disthead/special/blocks.h"],
+            depends=sorted(glob.glob("disthead/special/*.h")),
             extra_compile_args=OPTIONS,
             py_limited_api=True,
             optional=True,

@@ -47,14 +47,43 @@ block after block of a few hundred rows, whose intermediate results stay in the 
 #endif
 #define LINE 64 /* bytes of a cache line */
 
-#define OPERATIONS(X) \
-    X(LOAD) X(STORE) X(STORE_TWO) X(STORE_THREE) X(CHECK) X(CHECK_WHOLE) X(FILL) \
-    X(NEGATIVE) X(ABSOLUTE) X(SIGN) X(SQRT) X(EXP) X(LOG) X(LOG1P) X(SIN) X(COS) \
-    X(ADD) X(ADD_NUMBER) X(SUBTRACT) X(SUBTRACT_FROM_NUMBER) X(MULTIPLY) X(MULTIPLY_NUMBER) X(DIVIDE) X(DIVIDE_NUMBER) \
-    X(MAXIMUM) X(MAXIMUM_NUMBER) X(MINIMUM) X(MINIMUM_NUMBER) X(EQUAL) X(EQUAL_NUMBER) X(SELECT) \
-    X(MULTIPLY_ADD) X(MULTIPLY_ADD_NUMBER) X(MULTIPLY_NUMBER_ADD) X(MULTIPLY_NUMBER_ADD_NUMBER) X(SUBTRACT_PRODUCT)
+/* Operations on memory; functions that are quicker between limits; and those of numbers a, b and c of a row and constants k and l. */
+#define OF_MEMORY(X) X(LOAD) X(STORE) X(STORE_TWO) X(STORE_THREE) X(CHECK) X(CHECK_WHOLE)
+#define LIMITED(X) X(EXP, exp_, EXP_LEAST, -EXP_LEAST) X(LOG, log_, LEAST_NORMAL, LARGEST) X(LOG1P, log1p_, 0, LARGEST)
+#define OF_NUMBERS(X) \
+    X(FILL, k) \
+    X(NEGATIVE, -a) \
+    X(ABSOLUTE, a < 0 ? -a : a) \
+    X(SIGN, a != a ? a : (REAL)((a > 0) - (a < 0))) \
+    X(SQRT, SQUARE_ROOT(a)) \
+    X(ORDINARY_EXP, NAME(ordinary_exp_)(a)) \
+    X(ORDINARY_LOG, NAME(ordinary_log_)(a)) \
+    X(ORDINARY_LOG1P, NAME(ordinary_log1p_)(a)) \
+    X(SIN, NAME(turned)(a, 0)) \
+    X(COS, NAME(turned)(a, 1)) \
+    X(ADD, a + b) \
+    X(ADD_NUMBER, a + k) \
+    X(SUBTRACT, a - b) \
+    X(SUBTRACT_FROM_NUMBER, k - a) \
+    X(MULTIPLY, a * b) \
+    X(MULTIPLY_NUMBER, a * k) \
+    X(DIVIDE, a / b) \
+    X(DIVIDE_NUMBER, k / a) \
+    X(MAXIMUM, a > b || a != a ? a : b) /* what is no number stays so, as in NumPy */ \
+    X(MAXIMUM_NUMBER, a > k || a != a ? a : k) \
+    X(MINIMUM, a < b || a != a ? a : b) \
+    X(MINIMUM_NUMBER, a < k || a != a ? a : k) \
+    X(EQUAL, a == b) \
+    X(EQUAL_NUMBER, a == k) \
+    X(SELECT, a != 0 ? b : c) \
+    X(MULTIPLY_ADD, a * b + c) \
+    X(MULTIPLY_ADD_NUMBER, a * b + k) \
+    X(MULTIPLY_NUMBER_ADD, a * k + b) \
+    X(MULTIPLY_NUMBER_ADD_NUMBER, a * k + l) \
+    X(SUBTRACT_PRODUCT, c - a * b)
+#define OPERATIONS(X) OF_MEMORY(X) LIMITED(X) OF_NUMBERS(X)
 
-#define NAME_OF(name) name,
+#define NAME_OF(name, ...) name,
 enum { OPERATIONS(NAME_OF) };
 
 /* out, a, b and c are places of a block each. Those of memory name the tensor and its column: LOAD in a and b, STORE, whose places are
@@ -143,6 +172,7 @@ INLINE void fetch(const Memory *memory, int tensors, Py_ssize_t start, Py_ssize_
     REAL rest = f * (f * f) * (0.3333333f + f * (-0.25000823f + f * (0.20001227f + f * (-0.16623357f + f * (0.14201762f \
         + f * (-0.13160194f + f * (0.1276155f + f * -0.0763443f)))))));
 #include "blocks.h"
+#include "compiled.h"
 
 #define MOST_TENSORS 8
 
@@ -202,6 +232,25 @@ static int within(const Step *steps, Py_ssize_t count, const Tensor *tensors, co
     return 1;
 }
 
+/* The compiled program with these steps, or NULL. */
+static const Compiled *compiled_of(const Step *steps, Py_ssize_t count) {
+    const Compiled *one = compiled, *end = compiled + sizeof compiled / sizeof *compiled;
+    while (one < end && (one->count != count || memcmp(one->steps, steps, (size_t)count * sizeof(Step)) != 0)) one++;
+    return one < end ? one : NULL;
+}
+
+/* Whether it went through on these four tensors. */
+static int went_at_once(const Compiled *program, const Memory *memory, Py_ssize_t rows) {
+    char *starts[4];
+    for (int place = 0; place < 4; place++) {
+        const Memory *one = memory + place;
+        const Py_ssize_t columns = program->columns[place], size = sizeof(float);
+        if (one->type != 'f' || one->columns != columns || one->by_row != columns * size || (columns > 1 && one->by_column != size)) return 0;
+        starts[place] = one->start;
+    }
+    return program->at_once(starts, rows);
+}
+
 static int worked(
     int in_double, const Step *steps, Py_ssize_t count, Memory *memory, int tensors, Py_ssize_t rows, Py_ssize_t places, Py_ssize_t block) {
     char *held = malloc((size_t)(places * block) * (in_double ? sizeof(double) : sizeof(float)) + LINE);
@@ -241,9 +290,19 @@ static PyObject *run(PyObject *module, PyObject *const *arguments, Py_ssize_t gi
         return NULL;
     }
     PyThreadState *others = stop - start > 4096 ? PyEval_SaveThread() : NULL; /* for a few rows not worth it */
-    const int fine = worked(in_double, steps, count, memory, tensors_given, stop - start, places, block);
+    const Compiled *program = in_double || tensors_given != 4 ? NULL : compiled_of(steps, count);
+    const int fine = (program != NULL && went_at_once(program, memory, stop - start))
+        || worked(in_double, steps, count, memory, tensors_given, stop - start, places, block);
     if (others != NULL) PyEval_RestoreThread(others);
     return PyBool_FromLong(fine);
+}
+
+static PyObject *is_compiled(PyObject *module, PyObject *bytes) {
+    (void)module;
+    char *steps = NULL;
+    Py_ssize_t length = 0;
+    if (PyBytes_AsStringAndSize(bytes, &steps, &length) < 0) return NULL;
+    return PyBool_FromLong(compiled_of((const Step *)(const void *)steps, length / (Py_ssize_t)sizeof(Step)) != NULL);
 }
 
 static PyObject *multiply_rows(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
@@ -324,6 +383,7 @@ static PyMethodDef methods[] = {
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL,
      "run(exchange, in_double, steps, places, block, start, stop, *tensors): work on rows from start to stop; False where a check failed or "
      "a tensor is of another type."},
+    {"is_compiled", (PyCFunction)is_compiled, METH_O, "is_compiled(steps): whether a program with these steps, in single precision, is one loop."},
     {"multiply_rows", (PyCFunction)(void (*)(void))multiply_rows, METH_FASTCALL,
      "multiply_rows(exchange, tensor, factors): each row of (rows, columns) times its factor, in place; False for other shapes or types."},
     {"choose", (PyCFunction)(void (*)(void))choose, METH_FASTCALL,
@@ -334,7 +394,7 @@ static PyMethodDef methods[] = {
 };
 
 static int named(PyObject *module) {
-#define TEXT_OF(name) #name " "
+#define TEXT_OF(name, ...) #name " "
     return PyModule_AddStringConstant(module, "OPERATIONS", OPERATIONS(TEXT_OF));
 }
 

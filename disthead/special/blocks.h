@@ -11,7 +11,7 @@ compilers turn into vector instructions: without branches and without calls. */
 INLINE UINT NAME(bits)(REAL x) { UINT n; memcpy(&n, &x, sizeof n); return n; }
 INLINE REAL NAME(real)(UINT n) { REAL x; memcpy(&x, &n, sizeof x); return x; }
 
-/* `exp_`, `log_` and `log1p_` are right for any number, `ordinary_...` only between the limits that `run` gives them.
+/* `exp_`, `log_` and `log1p_` are right for any number, `ordinary_...` only between the limits of LIMITED.
 x = k log 2 + r with |r| <= log(2) / 2, and exp(r) by a polynomial, whose exponent k is added to. */
 INLINE REAL NAME(ordinary_exp_)(REAL x) {
     REAL rounded = x * (REAL)1.4426950408889634 + ROUND;
@@ -76,11 +76,6 @@ INLINE REAL NAME(turned)(REAL x, int quarter) {
 }
 
 #define EACH_ROW INDEPENDENT for (Py_ssize_t i = 0; i < rows; i++)
-#define EACH(expression) EACH_ROW out[i] = (REAL)(expression); break
-#define EACH_BY(function, least, most) \
-    if (NAME(outside)(a, rows, least, most)) EACH_ROW out[i] = NAME(function)(a[i]); \
-    else EACH_ROW out[i] = NAME(ordinary_##function)(a[i]); \
-    break
 #define LOADED_BY(count) EACH_ROW out[i] = (REAL)((const float *)from)[count * i]; break
 #define LOADED(type) EACH_ROW out[i] = (REAL)*(const type *)(from + i * by); break
 
@@ -106,21 +101,30 @@ INLINE void NAME(store)(
     }
 }
 
-/* Whether a number is not between these: of numbers without a sign the greater has the greater bits, and what is no number the greatest. */
-INLINE int NAME(outside)(const REAL *a, Py_ssize_t rows, REAL least, REAL greatest) {
-    UINT most = 0;
-    if (least == -greatest) {
-        EACH_ROW { UINT n = NAME(bits)(a[i]) << 1; most = n > most ? n : most; }
-        return most > NAME(bits)(greatest) << 1;
-    }
-    if (least >= 0) {
-        const UINT from = NAME(bits)(least + 0);
-        EACH_ROW { UINT n = NAME(bits)(a[i] + 0) - from; most = n > most ? n : most; } /* -0 + 0 is 0 */
-        return most > NAME(bits)(greatest) - from;
-    }
-    EACH_ROW most |= !(a[i] >= least) | !(a[i] <= greatest);
-    return most != 0;
+/* The sign bit of the answer is set where x is not between these: of numbers without a sign the greater has the greater bits, and what is
+no number the greatest. */
+INLINE UINT NAME(beyond)(REAL x, REAL least, REAL greatest) {
+    const UINT sign = (UINT)1 << (8 * sizeof(UINT) - 1);
+    if (least == -greatest) return NAME(bits)(greatest) - (NAME(bits)(x) & ~sign);
+    if (least < 0) return (!(x >= least) | !(x <= greatest)) ? sign : 0;
+    const UINT from = NAME(bits)(least + 0), above = NAME(bits)(x + 0) - from; /* -0 + 0 is 0 */
+    return above | (NAME(bits)(greatest) - from - above);
 }
+
+INLINE int NAME(outside)(const REAL *a, Py_ssize_t rows, REAL least, REAL greatest) {
+    UINT any = 0;
+    EACH_ROW any |= NAME(beyond)(a[i], least, greatest);
+    return any >> (8 * sizeof(UINT) - 1);
+}
+
+INLINE int NAME(is_whole)(REAL x) { return x + ROUND - ROUND == x; }
+
+#define FUNCTION(name, expression) INLINE REAL NAME(name)(REAL a, REAL b, REAL c, REAL k, REAL l) { return (REAL)(expression); }
+OF_NUMBERS(FUNCTION)
+#define FUNCTION_LIMITED(name, function, least, greatest) \
+    INLINE REAL NAME(name)(REAL a) { return NAME(ordinary_##function)(a); } \
+    INLINE UINT NAME(name##_beyond)(REAL a) { return NAME(beyond)(a, least, greatest); }
+LIMITED(FUNCTION_LIMITED)
 
 /* Work on the steps for all rows; 0 where a check failed. */
 VECTORISED
@@ -159,40 +163,18 @@ static int NAME(run)(const Step *steps, Py_ssize_t count, const Memory *memory, 
             case CHECK: if (NAME(outside)(a, rows, k, l)) return 0; break;
             case CHECK_WHOLE: {
                 int outside = 0;
-                EACH_ROW outside |= a[i] + ROUND - ROUND != a[i];
+                EACH_ROW outside |= !NAME(is_whole)(a[i]);
                 if (outside) return 0;
                 break;
             }
-            case FILL: EACH(k);
-            case NEGATIVE: EACH(-a[i]);
-            case ABSOLUTE: EACH(a[i] < 0 ? -a[i] : a[i]);
-            case SIGN: EACH(a[i] != a[i] ? a[i] : (REAL)((a[i] > 0) - (a[i] < 0)));
-            case SQRT: EACH(SQUARE_ROOT(a[i]));
-            case EXP: EACH_BY(exp_, EXP_LEAST, -EXP_LEAST);
-            case LOG: EACH_BY(log_, LEAST_NORMAL, LARGEST);
-            case LOG1P: EACH_BY(log1p_, 0, LARGEST);
-            case SIN: EACH(NAME(turned)(a[i], 0));
-            case COS: EACH(NAME(turned)(a[i], 1));
-            case ADD: EACH(a[i] + b[i]);
-            case ADD_NUMBER: EACH(a[i] + k);
-            case SUBTRACT: EACH(a[i] - b[i]);
-            case SUBTRACT_FROM_NUMBER: EACH(k - a[i]);
-            case MULTIPLY: EACH(a[i] * b[i]);
-            case MULTIPLY_NUMBER: EACH(a[i] * k);
-            case DIVIDE: EACH(a[i] / b[i]);
-            case DIVIDE_NUMBER: EACH(k / a[i]);
-            case MAXIMUM: EACH(a[i] > b[i] || a[i] != a[i] ? a[i] : b[i]); /* what is no number stays so, as in NumPy */
-            case MAXIMUM_NUMBER: EACH(a[i] > k || a[i] != a[i] ? a[i] : k);
-            case MINIMUM: EACH(a[i] < b[i] || a[i] != a[i] ? a[i] : b[i]);
-            case MINIMUM_NUMBER: EACH(a[i] < k || a[i] != a[i] ? a[i] : k);
-            case EQUAL: EACH(a[i] == b[i]);
-            case EQUAL_NUMBER: EACH(a[i] == k);
-            case SELECT: EACH(a[i] != 0 ? b[i] : c[i]);
-            case MULTIPLY_ADD: EACH(a[i] * b[i] + c[i]);
-            case MULTIPLY_ADD_NUMBER: EACH(a[i] * b[i] + k);
-            case MULTIPLY_NUMBER_ADD: EACH(a[i] * k + b[i]);
-            case MULTIPLY_NUMBER_ADD_NUMBER: EACH(a[i] * k + l);
-            case SUBTRACT_PRODUCT: EACH(c[i] - a[i] * b[i]);
+#define CASE_LIMITED(name, function, least, greatest) \
+            case name: \
+                if (NAME(outside)(a, rows, least, greatest)) EACH_ROW out[i] = NAME(function)(a[i]); \
+                else EACH_ROW out[i] = NAME(ordinary_##function)(a[i]); \
+                break;
+            LIMITED(CASE_LIMITED)
+#define CASE(name, expression) case name: EACH_ROW out[i] = NAME(name)(a[i], b[i], c[i], k, l); break;
+            OF_NUMBERS(CASE)
             }
         }
     }
@@ -297,8 +279,10 @@ static int NAME(choose)(const Choice *choice, Py_ssize_t start, Py_ssize_t stop)
 #undef NAME_
 #undef NAME__
 #undef EACH_ROW
-#undef EACH
-#undef EACH_BY
+#undef FUNCTION
+#undef FUNCTION_LIMITED
+#undef CASE_LIMITED
+#undef CASE
 #undef LOADED_BY
 #undef LOADED
 #undef REAL

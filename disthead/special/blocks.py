@@ -15,7 +15,7 @@ try:
 except ImportError:
     _blocks = None  # type: ignore[assignment]
 
-__all__ = ["AVAILABLE", "OPERATIONS", "choose", "multiply_rows", "run"]
+__all__ = ["AVAILABLE", "OPERATIONS", "choose", "is_compiled", "multiply_rows", "run"]
 
 # By this table of functions (torch has it from 2.10 on) the library sees the memory of tensors without arrays of NumPy, which take
 # longer to make than its work takes.
@@ -30,6 +30,12 @@ def _function(name: str) -> Callable[..., bool]:
 
 # run(in_double, steps, places, block, start, stop, *tensors): the steps of a `Program` on rows from `start` to `stop`.
 run = _function("run")
+
+
+def is_compiled(steps: bytes) -> bool:
+    """Whether a program of these steps in single precision is one loop, where its tensors lie in one piece (`compiled.h`)."""
+    return AVAILABLE and _blocks.is_compiled(steps)
+
 
 # multiply_rows(tensor, factors): each row of (rows, columns) times its factor, in place.
 multiply_rows = _function("multiply_rows")

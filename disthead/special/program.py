@@ -9,15 +9,21 @@ import numpy as np
 from torch import Tensor
 
 from disthead.special import blocks
+from disthead.special.ranges import Ranges
 from disthead.special.recording import Recorder, Value
 
-__all__ = ["Program"]
+__all__ = ["STEP", "Program"]
 
 _CACHE = 1 << 17  # bytes; more would not stay near to a core
 _MOST_ROWS = 1 << 10  # of a block, which steps take some nanoseconds to turn to
 _NUMBERS = {name: number for number, name in enumerate(blocks.OPERATIONS)}
 _STORES = ("STORE", "STORE_TWO", "STORE_THREE")
-_STEP = np.dtype([(name, np.int32) for name in ("operation", "out", "a", "b", "c", "d")] + [("k", float), ("l", float)])
+_ORDINARY = {
+    "EXP": (-87.0, 87.0),
+    "LOG": (1e-37, 1e38),
+    "LOG1P": (0.0, 1e38),
+}  # where functions in C need look at no ends
+STEP = np.dtype([(name, np.int32) for name in ("operation", "out", "a", "b", "c", "d")] + [("k", float), ("l", float)])
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Program:
     @property
     def length(self) -> int:
         """How many steps there are."""
-        return len(self.steps) // _STEP.itemsize
+        return len(self.steps) // STEP.itemsize
 
     def run(self, *tensors: Tensor, start: int = 0, stop: int | None = None) -> bool:
         """Work on the rows from `start` to `stop` of tensors (n,) and (n, columns).
@@ -60,11 +66,13 @@ class Program:
         uses = _uses(noted, asked, lambda value: value.values)
         instructions = {id(value): _fused(value, uses) for value in noted if id(value) in uses}
         noted = _with_reciprocals(noted, instructions)
-        schedule = _Schedule(_uses(noted, asked, lambda value: instructions[id(value)].operands))
+        ranges = Ranges(recorder.dtype)
+        schedule = _Schedule(_uses(noted, asked, lambda value: instructions[id(value)].operands), ranges)
         known = {id(value): place for place, value in enumerate(noted)}
         rows = [(max(row.values, key=lambda value: known[id(value)]), row) for row in _rows(results)]
         checks, stores = _by_value(recorder.checks), _by_value(rows)
         for value in noted:
+            ranges.find(value)
             if schedule.uses[id(value)]:
                 schedule.compute(value, instructions[id(value)])
                 for check in checks[id(value)]:
@@ -72,7 +80,7 @@ class Program:
                 for _, row in stores[id(value)]:
                     schedule.store(row)
         block = _CACHE // (schedule.places * recorder.dtype.itemsize)
-        steps = np.array(schedule.steps, _STEP).tobytes()
+        steps = np.array(schedule.steps, STEP).tobytes()
         return cls(recorder.in_double, steps, schedule.places, min(max(block // 32 * 32, 64), _MOST_ROWS))
 
 
@@ -157,8 +165,8 @@ def _with_reciprocals(noted: list[Value], instructions: dict[int, _Instruction])
 class _Schedule:
     """Steps, and places of results that are free again when nobody needs them any more."""
 
-    def __init__(self, uses: Counter):
-        self.uses, self.places = uses, 0
+    def __init__(self, uses: Counter, ranges: Ranges):
+        self.uses, self.ranges, self.places = uses, ranges, 0
         self.steps: list[tuple] = []
         self._place: dict[int, int] = {}
         self._free: list[int] = []
@@ -167,11 +175,19 @@ class _Schedule:
         if value.operation == "LOAD":  # when it is first needed
             return
         places = [self._of(operand) for operand in instruction.operands]
-        self._step(instruction.operation, self._taken(value), places, instruction.numbers)
+        operation = instruction.operation
+        if operation in _ORDINARY and self.ranges.is_within(value.values[0], *_ORDINARY[operation]):
+            operation = "ORDINARY_" + operation
+        self._step(operation, self._taken(value), places, instruction.numbers)
         self._release(instruction.operands)
 
     def check(self, value: Value, limits: tuple[float, ...]) -> None:
-        self._step("CHECK" if limits else "CHECK_WHOLE", 0, [self._of(value)], limits)
+        place = self._of(value)
+        if not limits:
+            self._step("CHECK_WHOLE", 0, [place])
+        elif not self.ranges.is_within(value, *limits):
+            self._step("CHECK", 0, [place], limits)
+            self.ranges.narrow(value, *limits)
         self._release([value])
 
     def store(self, row: _Row) -> None:
@@ -194,7 +210,7 @@ class _Schedule:
 
     def _release(self, values: Sequence[Value]) -> None:
         self.uses.subtract(map(id, values))
-        for key in {id(value) for value in values}:
+        for key in dict.fromkeys(map(id, values)):  # in an order that is always the same
             if not self.uses[key]:
                 self._free.append(self._place.pop(key))
 

@@ -1,0 +1,85 @@
+"""Writes down the programs that are compiled as they are (`special/compiled.h`): `python -m disthead.families.compiled`.
+
+They are those of families with their own links in single precision. Where a formula has changed since, its steps are worked on one by one.
+"""
+
+import math
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from disthead.families.family import get_family
+from disthead.families.programs import programs
+from disthead.families.raw_outputs import RawOutputs
+from disthead.special import blocks
+from disthead.special.program import STEP, Program
+
+FAMILIES = (
+    "normal",
+    "laplace",
+    "student_t",
+    "exponential",
+    "gamma",
+    "beta",
+    "von_mises",
+    "bernoulli",
+    "poisson",
+    "negative_binomial",
+    "weibull",
+)
+FILE = Path(blocks.__file__).with_name("programs.h")
+
+
+def text() -> str:
+    """What the file should hold."""
+    title = "/* Written by `python -m disthead.families.compiled`: steps of programs in single precision, whose numbers have places. */"
+    return "\n\n".join([title, *map(_paragraph, FAMILIES)]) + "\n"
+
+
+def program_of(name: str) -> tuple[Program, int]:
+    """The program of a family with its own links that gives derivatives, too, and for how many raw outputs."""
+    family = get_family(name)
+    width = sum(math.prod(family.raw_shape(name)) for name in family.parameters)
+    program = programs(RawOutputs(family, family.parameters, torch.zeros(1, width)), True)[0]
+    return program, width
+
+
+def _paragraph(name: str) -> str:
+    program, width = program_of(name)
+    steps = textwrap.fill(
+        " ".join(_steps(program)), 136, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
+    )
+    return f"PROGRAM({name}, {width}, {program.places},\n{steps})"
+
+
+def _steps(program: Program) -> Iterator[str]:
+    """Each without a space, so that no line ends within."""
+    for number, out, a, b, c, d, *constants in np.frombuffer(program.steps, STEP).tolist():
+        operation = blocks.OPERATIONS[number]
+        match operation:
+            case "LOAD":
+                yield f"READ({out},{a},{b})"
+            case "STORE":
+                yield f"WRITE({c},{d},{out})"
+            case "STORE_TWO":
+                yield f"WRITE_TWO({c},{d},{out},{a})"
+            case "STORE_THREE":
+                yield f"WRITE_THREE({c},{d},{out},{a},{b})"
+            case "CHECK":
+                yield f"WITHIN({a},{constants[0]},{constants[1]})"
+            case "CHECK_WHOLE":
+                yield f"WHOLE({a})"
+            case "EXP" | "LOG" | "LOG1P":
+                yield f"BOUNDED({operation},{out},{a})"
+            case _:
+                numbers = [out, a, b, c, *constants]
+                while len(numbers) > 2 and numbers[-1] == 0:
+                    numbers.pop()
+                yield f"STEP({operation},{','.join(map(str, numbers))})"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text())

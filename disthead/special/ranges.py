@@ -1,0 +1,93 @@
+"""Between which numbers the values of a program lie, as far as its checks tell: where nobody need look again."""
+
+import itertools
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from disthead.special.recording import Value
+
+__all__ = ["Ranges"]
+
+_ANYTHING = (-math.inf, math.inf)  # and also what is no number
+_ROUNDING = 1e-4  # of a number: far more than single precision and the functions in C do
+# These rise or fall in each of their operands, whose ends so lead to their own.
+_BY_ENDS: dict[str, Callable[..., float]] = {
+    "FILL": float,
+    "NEGATIVE": operator.neg,
+    "SQRT": math.sqrt,
+    "EXP": math.exp,
+    "LOG": math.log,
+    "LOG1P": math.log1p,
+    "ADD": operator.add,
+    "ADD_NUMBER": operator.add,
+    "SUBTRACT": operator.sub,
+    "SUBTRACT_FROM_NUMBER": lambda x, number: number - x,
+    "MULTIPLY": operator.mul,
+    "MULTIPLY_NUMBER": operator.mul,
+    "DIVIDE": operator.truediv,
+    "DIVIDE_NUMBER": lambda x, number: number / x,
+    "MAXIMUM": max,
+    "MAXIMUM_NUMBER": max,
+    "MINIMUM": min,
+    "MINIMUM_NUMBER": min,
+}
+_ALWAYS = {"SIN": (-1.0, 1.0), "COS": (-1.0, 1.0), "SIGN": (-1.0, 1.0), "EQUAL": (0.0, 1.0), "EQUAL_NUMBER": (0.0, 1.0)}
+
+
+class Ranges:
+    """The least and the greatest number that each value may be.
+
+    Args:
+        dtype: the precision of the values.
+    """
+
+    def __init__(self, dtype: Any):
+        self._smallest, self._largest = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+        self._known: dict[int, tuple[float, float]] = {}
+
+    def find(self, value: Value) -> None:
+        """Find the range of a value from those of its operands, which are found already."""
+        try:
+            low, high = self._found(value)
+        except (ValueError, OverflowError):  # no logarithm, or more than there is
+            low, high = _ANYTHING
+        low, high = low - _ROUNDING * abs(low), high + _ROUNDING * abs(high)  # as far as rounding may go
+        if not -self._largest <= low <= high <= self._largest:
+            low, high = _ANYTHING
+        elif 0 < low < self._smallest:
+            low = 0.0
+        elif -self._smallest < high < 0:
+            high = 0.0
+        self._known[id(value)] = low, high
+
+    def is_within(self, value: Value, least: float, greatest: float) -> bool:
+        """Whether the value is surely a number between these two, which are finite."""
+        low, high = self._known[id(value)]
+        return least <= low and high <= greatest
+
+    def narrow(self, value: Value, least: float, greatest: float) -> None:
+        """From here on the value is known to be a number between these."""
+        low, high = self._known[id(value)]
+        self._known[id(value)] = max(low, least), min(high, greatest)
+
+    def _found(self, value: Value) -> tuple[float, float]:
+        operation, operands = value.operation, [self._known[id(operand)] for operand in value.values]
+        if operation == "LOAD" or _ANYTHING in operands:
+            return _ANYTHING
+        if operation in _ALWAYS:
+            return _ALWAYS[operation]
+        if operation == "SELECT":
+            (least, greatest), other = operands[1:]
+            return min(least, other[0]), max(greatest, other[1])
+        if operation == "ABSOLUTE" or (operation == "MULTIPLY" and value.values[0] is value.values[1]):
+            low, high = operands[0]
+            least, greatest = max(low, -high, 0.0), max(high, -low)
+            return (least, greatest) if operation == "ABSOLUTE" else (least * least, greatest * greatest)
+        if operation.startswith("DIVIDE") and operands[-1][0] <= 0 <= operands[-1][1]:
+            return _ANYTHING
+        ends = [_BY_ENDS[operation](*ends, *value.numbers) for ends in itertools.product(*operands)]
+        return min(ends), max(ends)
