@@ -27,32 +27,30 @@ def with_derivatives(
         scored: finds them again from `raw` and `y`, for a second gradient; its last argument says that derivatives are wanted.
         formula: log-likelihoods by operations that can be differentiated again.
     """
-    # What `Function.apply` asks for functional transforms would be asked in vain.
-    return super(torch.autograd.Function, _WithDerivatives).apply(raw, y, found, scored, formula)
+    # What `Function.apply` asks for functional transforms would be asked in vain. Each argument of it takes time.
+    return super(torch.autograd.Function, _WithDerivatives).apply(raw, (y, *found, (scored, formula)))
 
 
 class _WithDerivatives(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, raw: Tensor, y: Tensor, found: tuple[Tensor, Tensor], scored: Any, formula: Any) -> Tensor:
-        value, ctx.derivatives = found
-        ctx.scored, ctx.formula, ctx.dtype = scored, formula, raw.dtype
+    def forward(ctx: Any, raw: Tensor, given: tuple) -> Tensor:
+        y, value, ctx.derivatives, ctx.ways = given
         ctx.save_for_backward(raw, y.clone() if y.is_inference() else y)
         return value.clone() if value._is_view() else value  # which nobody could change in place
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        scored, formula = ctx.ways
         again = torch.is_grad_enabled()  # to be differentiated again
         if again or (ctx.derivatives is None and operations_are_followed()):
             raw, y = ctx.saved_tensors
             with torch.enable_grad():
-                value = ctx.formula(raw, y)
-            product = torch.autograd.grad(value, raw, gradient, create_graph=again)[0]
-        else:
-            derivatives, ctx.derivatives = ctx.derivatives, None
-            if derivatives is None:  # a second time: its memory was used for the first answer
-                derivatives = ctx.scored(*ctx.saved_tensors, True)[1]
-            product = _weighted(derivatives, gradient)
-        return product if product.dtype == ctx.dtype else product.to(ctx.dtype), None, None, None, None
+                value = formula(raw, y)
+            return torch.autograd.grad(value, raw, gradient, create_graph=again)[0], None
+        derivatives, ctx.derivatives = ctx.derivatives, None
+        if derivatives is None:  # a second time: its memory was used for the first answer
+            derivatives = scored(*ctx.saved_tensors, True)[1]
+        return _weighted(derivatives, gradient), None  # which autograd casts, if raw outputs are in half precision
 
 
 def _weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class LowRankOutputs(RawOutputs):
 
     def scored(self, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
         batch, event = raw.shape[:-1], self.family.event_shape
-        rows, targets = raw.reshape(-1, raw.shape[-1]), y.expand(batch + event).reshape(-1, *event)
+        rows, targets = raw.detach().reshape(-1, raw.shape[-1]), y.expand(batch + event).reshape(-1, *event)
         value = torch.empty(len(rows), dtype=self.dtype, device=raw.device)
         derivatives = rows.new_empty(rows.shape, dtype=self.dtype) if wanted else None
         size = max(2 * NUMBERS // rows.shape[-1], 1) if raw.is_cpu else max(len(rows), 1)

@@ -35,7 +35,7 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
     Where NumPy computes them, derivatives lie parameter after parameter, except for a leaf, whose gradient is kept in its own order.
     """
     if not raw.is_cpu or torch.compiler.is_compiling():
-        return _at_once(source, raw, y, wanted)
+        return _at_once(source, raw.detach(), y, wanted)
     rows, width = raw.shape
     dtype, found = source.dtype, programs(source, wanted)
     # Memory from torch: what NumPy asks for in huge pages may have to wait until the system has put some together.

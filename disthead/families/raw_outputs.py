@@ -114,10 +114,10 @@ class RawOutputs:
 
     def log_prob(self, y: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
-            return _Differentiable.apply(self.raw, *self.scored(self.raw.detach(), y, True))
+            return _Differentiable.apply(self.raw, *self.scored(self.raw, y, True))
         if not (self.raw.requires_grad and torch.is_grad_enabled()):
             return self.scored(self.raw, y, False)[0]
-        return with_derivatives(self.raw, y, self.scored(self.raw.detach(), y, True), self.scored, self._formula)
+        return with_derivatives(self.raw, y, self.scored(self.raw, y, True), self.scored, self._formula)
 
     def _formula(self, raw: Tensor, y: Tensor) -> Tensor:
         return replace(self, raw=raw).make().log_prob(y)
