@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from disthead.special import blocks
-from disthead.special.ranges import Ranges
+from disthead.special.ranges import ORDINARY, Ranges
 from disthead.special.recording import Recorder, Value
 
 __all__ = ["STEP", "Program"]
@@ -18,11 +18,6 @@ _CACHE = 1 << 17  # bytes; more would not stay near to a core
 _MOST_ROWS = 1 << 10  # of a block, which steps take some nanoseconds to turn to
 _NUMBERS = {name: number for number, name in enumerate(blocks.OPERATIONS)}
 _STORES = ("STORE", "STORE_TWO", "STORE_THREE")
-_ORDINARY = {
-    "EXP": (-87.0, 87.0),
-    "LOG": (1e-37, 1e38),
-    "LOG1P": (0.0, 1e38),
-}  # where functions in C need look at no ends
 STEP = np.dtype([(name, np.int32) for name in ("operation", "out", "a", "b", "c", "d")] + [("k", float), ("l", float)])
 
 
@@ -176,8 +171,8 @@ class _Schedule:
             return
         places = [self._of(operand) for operand in instruction.operands]
         operation = instruction.operation
-        if operation in _ORDINARY and self.ranges.is_within(value.values[0], *_ORDINARY[operation]):
-            operation = "ORDINARY_" + operation
+        if operation in ORDINARY and self.ranges.is_within(value.values[0], *ORDINARY[operation]):
+            operation = f"ORDINARY_{operation}"
         self._step(operation, self._taken(value), places, instruction.numbers)
         self._release(instruction.operands)
 

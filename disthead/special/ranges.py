@@ -10,8 +10,10 @@ import numpy as np
 
 from disthead.special.recording import Value
 
-__all__ = ["Ranges"]
+__all__ = ["ORDINARY", "Ranges"]
 
+# Between these the functions of the library in C need not look at ends; beyond those of EXP it gives 0 and infinity.
+ORDINARY = {"EXP": (-87.0, 87.0), "LOG": (1e-37, 1e38), "LOG1P": (0.0, 1e38)}
 _ANYTHING = (-math.inf, math.inf)  # and also what is no number
 _ROUNDING = 1e-4  # of a number: far more than single precision and the functions in C do
 # These rise or fall in each of their operands, whose ends so lead to their own.
@@ -56,13 +58,17 @@ class Ranges:
         except (ValueError, OverflowError):  # no logarithm, or more than there is
             low, high = _ANYTHING
         low, high = low - _ROUNDING * abs(low), high + _ROUNDING * abs(high)  # as far as rounding may go
-        if not -self._largest <= low <= high <= self._largest:
+        if not -self._largest <= low <= high <= self._largest or not all(map(self._is_ordinary, value.numbers)):
             low, high = _ANYTHING
         elif 0 < low < self._smallest:
             low = 0.0
         elif -self._smallest < high < 0:
             high = 0.0
         self._known[id(value)] = low, high
+
+    def _is_ordinary(self, number: float) -> bool:
+        """Whether the precision has it, and not 0 or infinity in its place."""
+        return number == 0 or self._smallest <= abs(number) <= self._largest
 
     def is_within(self, value: Value, least: float, greatest: float) -> bool:
         """Whether the value is surely a number between these two, which are finite."""
@@ -90,4 +96,7 @@ class Ranges:
         if operation.startswith("DIVIDE") and operands[-1][0] <= 0 <= operands[-1][1]:
             return _ANYTHING
         ends = [_BY_ENDS[operation](*ends, *value.numbers) for ends in itertools.product(*operands)]
+        if operation == "EXP":
+            low, high = operands[0]
+            ends += [0.0] * (low < ORDINARY["EXP"][0]) + [math.inf] * (high > ORDINARY["EXP"][1])
         return min(ends), max(ends)

@@ -92,6 +92,7 @@ def test_ranges_that_can_be_told():
         (np.maximum(x, 1.0), (1.0, 2.0)),
         (np.where(x == y, x, y), (-2.0, 5.0)),
         (1e-30 * (y + 1) * 1e-20, (0.0, 1e-37)),  # underflow
+        (np.exp(-43.6 * abs(x)), (0.0, 1.0)),  # which in C is 0 below -87
     ]
     infinite = [
         unknown,
@@ -101,6 +102,10 @@ def test_ranges_that_can_be_told():
         np.log(y),
         np.log(x),
         np.exp(100 * y),
+        np.exp(y * 17.6),
+        1e-30 * y * 1e300,
+        1e300 * (y * 1e-30),
+        1e-50 * (y * 1e30 + 1e30),
         np.sqrt(x),
         1e38 * y,
         unknown * 0.5,
