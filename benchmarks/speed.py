@@ -8,7 +8,7 @@ where there is one, of classes by logsumexp less the logit of the target, of the
 of disthead without its library in C (NumPy alone), of a loss whose function computes nothing (autograd alone), with `--compiled` of
 disthead and of torch.distributions (without validation) under `torch.compile`, and of disthead. A cell is the median over rounds of
 the ratio of the times: 3.0 means that disthead is three times as fast. `copies` is the time of disthead in copies of the raw
-outputs. Times are the process's own, since the clock of a shared machine also counts the work of others.
+outputs and targets. Times are the process's own, since the clock of a shared machine also counts the work of others.
 Prints Markdown, and writes it to FILE.
 """
 
@@ -207,7 +207,7 @@ def _time(loss: Callable[[], Tensor], raw: Tensor, calls: int) -> float:
 
 
 def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dict[str, float]:
-    """The speed relative to each peer, and under `copies` the time in copies of the raw outputs."""
+    """The speed relative to each peer, and under `copies` the time in copies of the raw outputs and targets."""
     family, options, width, peer, kind = CASES[name]
     generator = torch.Generator().manual_seed(0)
     raw = torch.randn(rows, width, generator=generator).requires_grad_()
@@ -242,6 +242,7 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
         start = time.process_time()
         for _ in range(calls):
             raw.detach().clone()
+            y.clone()
         ratios["copies"].append(own * calls / (time.process_time() - start))
     return {title: statistics.median(values) for title, values in ratios.items()}
 

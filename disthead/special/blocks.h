@@ -104,11 +104,11 @@ INLINE void NAME(store)(
 /* The sign bit of the answer is set where x is not between these: of numbers without a sign the greater has the greater bits, and what is
 no number the greatest. */
 INLINE UINT NAME(beyond)(REAL x, REAL least, REAL greatest) {
-    const UINT sign = (UINT)1 << (8 * sizeof(UINT) - 1);
-    if (least == -greatest) return NAME(bits)(greatest) - (NAME(bits)(x) & ~sign);
+    const UINT sign = (UINT)1 << (8 * sizeof(UINT) - 1), most = NAME(bits)(greatest + 0); /* -0 + 0 is 0 */
+    if (least == -greatest) return most - (NAME(bits)(x) & ~sign);
     if (least < 0) return (!(x >= least) | !(x <= greatest)) ? sign : 0;
-    const UINT from = NAME(bits)(least + 0), above = NAME(bits)(x + 0) - from; /* -0 + 0 is 0 */
-    return above | (NAME(bits)(greatest) - from - above);
+    const UINT from = NAME(bits)(least + 0), above = NAME(bits)(x + 0) - from;
+    return above | (most - from - above);
 }
 
 INLINE int NAME(outside)(const REAL *a, Py_ssize_t rows, REAL least, REAL greatest) {

@@ -60,11 +60,7 @@ class Ranges:
         low, high = low - _ROUNDING * abs(low), high + _ROUNDING * abs(high)  # as far as rounding may go
         if not -self._largest <= low <= high <= self._largest or not all(map(self._is_ordinary, value.numbers)):
             low, high = _ANYTHING
-        elif 0 < low < self._smallest:
-            low = 0.0
-        elif -self._smallest < high < 0:
-            high = 0.0
-        self._known[id(value)] = low, high
+        self._know(value, low, high)
 
     def _is_ordinary(self, number: float) -> bool:
         """Whether the precision has it, and not 0 or infinity in its place."""
@@ -78,7 +74,12 @@ class Ranges:
     def narrow(self, value: Value, least: float, greatest: float) -> None:
         """From here on the value is known to be a number between these."""
         low, high = self._known[id(value)]
-        self._known[id(value)] = max(low, least), min(high, greatest)
+        self._know(value, max(low, least), min(high, greatest))
+
+    def _know(self, value: Value, low: float, high: float) -> None:
+        """Numbers smaller than the normal ones may be 0 in their place."""
+        low, high = 0.0 if 0 < low < self._smallest else low, 0.0 if -self._smallest < high < 0 else high
+        self._known[id(value)] = low, high
 
     def _found(self, value: Value) -> tuple[float, float]:
         operation, operands = value.operation, [self._known[id(operand)] for operand in value.values]
@@ -96,6 +97,8 @@ class Ranges:
         if operation.startswith("DIVIDE") and operands[-1][0] <= 0 <= operands[-1][1]:
             return _ANYTHING
         ends = [_BY_ENDS[operation](*ends, *value.numbers) for ends in itertools.product(*operands)]
+        if operation == "DIVIDE" and max(map(abs, operands[1])) * self._smallest > 1:  # whose reciprocal may be 0
+            ends.append(0.0)
         if operation == "EXP":
             low, high = operands[0]
             ends += [0.0] * (low < ORDINARY["EXP"][0]) + [math.inf] * (high > ORDINARY["EXP"][1])
