@@ -22,10 +22,9 @@ from disthead.metrics import CRPS, Coverage, NegativeLogLikelihood, PITHistogram
 
 def batches(family: dh.Family, rows: int, size: int, from_parameters: bool):
     """Distributions with different parameters for each row, as a model would give them, and their targets."""
-    width = sum(torch.Size(family.raw_shape(name)).numel() for name in family.parameters)
     torch.manual_seed(0)
     for start in range(0, rows, size):
-        dist = family.from_raw(torch.randn(min(size, rows - start), width))
+        dist = family.from_raw(torch.randn(min(size, rows - start), family.width()))
         if from_parameters:
             dist = family.distribution(**{name: getattr(dist, name) for name in family.parameters})
         yield dist, dist.sample()

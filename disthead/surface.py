@@ -1,6 +1,5 @@
 """Which family answers which question: found out by asking, not by reading a list."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -64,8 +63,7 @@ def matrix() -> str:
     columns = []
     for name in names:
         family = explanation.example(name)
-        size = sum(math.prod(family.raw_shape(parameter)) for parameter in family.parameters)
-        raw = torch.linspace(-0.5, 0.7, size, dtype=torch.float64).expand(2, -1)
+        raw = torch.linspace(-0.5, 0.7, family.width(), dtype=torch.float64).expand(2, -1)
         dist = family.from_raw(raw)
         with torch.random.fork_rng([]):
             torch.manual_seed(0)

@@ -1,8 +1,32 @@
 """What tests ask of every log-likelihood in one pass, however it is computed."""
 
 import torch
+from torch.distributions import constraints
 
 import disthead as dh
+
+FORMS = {name: dh.explanation.example(name) for name in dh.families()}
+FORMS |= {
+    f"{name} by mean": dh.get_family(name, parametrization="mean") for name in ("gamma", "beta", "negative_binomial")
+}
+FORMS["mixture of counts"] = dh.get_family("mixture", component="poisson", num_components=3)
+FORMS["mixture of directions"] = dh.get_family("mixture", component="von_mises", num_components=3)
+FORMS["mixture of one"] = dh.get_family("mixture", component="normal", num_components=1)
+
+
+def example(name: str, rows: int = 7) -> tuple[dh.Family, torch.Tensor, torch.Tensor]:
+    family, generator = FORMS[name], torch.Generator().manual_seed(0)
+    raw = torch.randn(rows, family.width(), generator=generator)
+    return family, raw, target(family, torch.rand(rows, generator=generator))
+
+
+def target(family: dh.Family, share: torch.Tensor) -> torch.Tensor:
+    """Targets within the support, from numbers between 0 and 1."""
+    if not family.is_discrete:
+        return 0.1 + 0.8 * share
+    if family.support is constraints.boolean:
+        return share.round()
+    return (share * (getattr(family.support, "upper_bound", 9) + 1)).floor()
 
 
 def gradient(value: torch.Tensor, raw: torch.Tensor, **options) -> torch.Tensor:

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from disthead.families import compiled, get_family
+from disthead.families import compiled
 from disthead.special.blocks import AVAILABLE, OPERATIONS, is_compiled
 from disthead.special.program import STEP, Program
-from tests.test_raw_outputs import example
+from tests.one_pass import example
 
 pytestmark = pytest.mark.skipif(not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler")
 every_family = pytest.mark.parametrize("name", compiled.FAMILIES)
-Given = tuple[torch.Tensor, torch.Tensor]
 
 
 def step_by_step(program: Program) -> Program:
@@ -44,7 +43,7 @@ def test_the_file_is_what_the_families_say():
 
 @every_family
 def test_programs_are_compiled(name):
-    program, _ = compiled.program_of(name)
+    program = compiled.program_of(name)
     assert is_compiled(program.steps)
     assert not is_compiled(step_by_step(program).steps)
     assert not is_compiled(program.steps[: -STEP.itemsize])
@@ -55,7 +54,7 @@ def test_programs_are_compiled(name):
 @pytest.mark.parametrize("rows", [1, 15, 257, 5000])
 def test_the_same_as_step_by_step(name, rows):
     _, raw, y = example(name, rows)
-    assert assert_same(compiled.program_of(name)[0], raw, y)
+    assert assert_same(compiled.program_of(name), raw, y)
 
 
 @every_family
@@ -64,10 +63,10 @@ def test_the_same_as_step_by_step(name, rows):
 )
 def test_numbers_that_are_not_ordinary(name, number):
     """Among raw outputs and targets, in the first rows and in the last: the steps do what is left, or nobody does."""
-    program, width = compiled.program_of(name)
-    _, raw, y = example(name, 600)
+    program = compiled.program_of(name)
+    family, raw, y = example(name, 600)
     for row in (3, 599):
-        for column in range(width):
+        for column in range(family.width()):
             changed = raw.clone()
             changed[row, column] = number
             assert_same(program, changed, y)
@@ -78,7 +77,7 @@ def test_numbers_that_are_not_ordinary(name, number):
 
 def test_exponentials_that_only_steps_can_do():
     """(y / scale)^concentration, which underflows: rightly, but only by the function that looks at ends."""
-    program, _ = compiled.program_of("weibull")
+    program = compiled.program_of("weibull")
     _, raw, y = example("weibull", 600)
     raw[5], y[5] = 5.0, 1e-20
     assert assert_same(program, raw, y)
@@ -87,13 +86,14 @@ def test_exponentials_that_only_steps_can_do():
 @pytest.mark.parametrize("name", ["poisson", "normal"])
 def test_tensors_that_lie_elsewhere(name):
     """In several pieces, in other precisions: by steps, to the same numbers."""
-    program, width = compiled.program_of(name)
-    _, raw, y = example(name, 600)
+    program = compiled.program_of(name)
+    family, raw, y = example(name, 600)
+    width = family.width()
     _, value, slopes = ran(program, raw, y)
     table = torch.zeros(600, width + 1)
     table[:, 1:] = raw
     targets = [y.double(), torch.stack([y, y], 1)[:, 0], y]
-    if get_family(name).is_discrete:
+    if family.is_discrete:
         targets.append(y.long())
     for outputs in (table[:, 1:], raw.double(), raw.t().contiguous().t()):
         for target in targets:

@@ -13,40 +13,16 @@ from functorch.compile import make_boxed_func
 from torch._dynamo.backends.common import aot_autograd
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
-from torch.distributions import constraints
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing._internal.two_tensor import TwoTensor
 
 import disthead as dh
 from disthead.families import gradients, one_pass, pieces, programs
-from tests.one_pass import gradient
+from tests.one_pass import FORMS, example, gradient, target
 
-FORMS = {name: dh.explanation.example(name) for name in dh.families()}
-FORMS |= {
-    f"{name} by mean": dh.get_family(name, parametrization="mean") for name in ("gamma", "beta", "negative_binomial")
-}
-FORMS["mixture of counts"] = dh.get_family("mixture", component="poisson", num_components=3)
-FORMS["mixture of directions"] = dh.get_family("mixture", component="von_mises", num_components=3)
-FORMS["mixture of one"] = dh.get_family("mixture", component="normal", num_components=1)
 QUICK = [name for name, family in FORMS.items() if family.quick and not family.event_dim]
 every_family = pytest.mark.parametrize("name", QUICK)
 pytestmark = pytest.mark.usefixtures("engine")
-
-
-def example(name: str, rows: int = 7) -> tuple[dh.Family, torch.Tensor, torch.Tensor]:
-    family, generator = FORMS[name], torch.Generator().manual_seed(0)
-    width = sum(math.prod(family.raw_shape(parameter)) for parameter in family.parameters)
-    raw = torch.randn(rows, width, generator=generator)
-    return family, raw, target(family, torch.rand(rows, generator=generator))
-
-
-def target(family: dh.Family, share: torch.Tensor) -> torch.Tensor:
-    """Targets within the support, from numbers between 0 and 1."""
-    if not family.is_discrete:
-        return 0.1 + 0.8 * share
-    if family.support is constraints.boolean:
-        return share.round()
-    return (share * (getattr(family.support, "upper_bound", 9) + 1)).floor()
 
 
 def formula(family: dh.Family, raw: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -374,7 +350,7 @@ def test_the_support_of_a_mixture_moves_with_its_unit(component, loc):
 
 
 def example_raw(family: dh.Family) -> list[float]:
-    return [0.0] * sum(math.prod(family.raw_shape(parameter)) for parameter in family.parameters)
+    return [0.0] * family.width()
 
 
 @every_family

@@ -3,7 +3,6 @@
 They are those of families with their own links in single precision. Where a formula has changed since, its steps are worked on one by one.
 """
 
-import math
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,29 +29,30 @@ FAMILIES = (
     "negative_binomial",
     "weibull",
 )
+_MACROS = ("PROGRAM", "READ", "WRITE", "WRITE_TWO", "WRITE_THREE", "WITHIN", "WHOLE", "BOUNDED", "STEP_OF")
 FILE = Path(blocks.__file__).with_name("programs.h")
 
 
 def text() -> str:
     """What the file should hold."""
     title = "/* Written by `python -m disthead.families.compiled`: steps of programs in single precision, whose numbers have places. */"
-    return "\n\n".join([title, *map(_paragraph, FAMILIES)]) + "\n"
+    forgotten = "\n".join(f"#undef {name}" for name in _MACROS)
+    return "\n\n".join([title, *map(_paragraph, FAMILIES), forgotten]) + "\n"
 
 
-def program_of(name: str) -> tuple[Program, int]:
-    """The program of a family with its own links that gives derivatives, too, and for how many raw outputs."""
+def program_of(name: str) -> Program:
+    """The program of a family with its own links that gives derivatives, too."""
     family = get_family(name)
-    width = sum(math.prod(family.raw_shape(name)) for name in family.parameters)
-    program = programs(RawOutputs(family, family.parameters, torch.zeros(1, width)), True)[0]
-    return program, width
+    raw = torch.zeros(1, family.width())
+    return programs(RawOutputs(family, family.parameters, raw), True)[0]
 
 
 def _paragraph(name: str) -> str:
-    program, width = program_of(name)
+    program = program_of(name)
     steps = textwrap.fill(
         " ".join(_steps(program)), 136, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
     )
-    return f"PROGRAM({name}, {width}, {program.places},\n{steps})"
+    return f"PROGRAM({name}, {get_family(name).width()}, {program.places},\n{steps})"
 
 
 def _steps(program: Program) -> Iterator[str]:

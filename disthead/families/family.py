@@ -134,8 +134,8 @@ class Family(ABC):
         }
 
     def _check_width(self, raw: Tensor, links: Mapping[str, Link]) -> None:
-        sizes = [math.prod(self.raw_shape(name, link)) for name, link in links.items()]
-        if raw.shape[-1] != sum(sizes):
+        if raw.shape[-1] != self.width(links):
+            sizes = [math.prod(self.raw_shape(name, link)) for name, link in links.items()]
             raise ValueError(
                 f"{self.name} takes {sum(sizes)} raw outputs in the last dimension "
                 f"({', '.join(f'{name}: {size}' for name, size in zip(links, sizes, strict=True))}), "
@@ -145,6 +145,11 @@ class Family(ABC):
     def raw_shape(self, name: str, link: Link | None = None) -> tuple[int, ...]:
         """The shape of the raw outputs behind one parameter of one distribution."""
         return (link or self.parameters[name]).raw_shape(self.shapes.get(name, ()))
+
+    def width(self, links: Mapping[str, Link] | None = None) -> int:
+        """How many raw outputs one distribution takes, by its own links or others."""
+        links = self.parameters if links is None else links
+        return sum(math.prod(self.raw_shape(name, link)) for name, link in links.items())
 
     def constrain(self, raw: Mapping[str, Tensor], links: Mapping[str, Link]) -> dict[str, Tensor]:
         """Raw outputs by parameter -> what `make` takes: values, logarithms of the positive ones, logits of those in (0, 1)."""

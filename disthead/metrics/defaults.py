@@ -1,6 +1,5 @@
 """`default_metrics`: what makes sense for a family."""
 
-import math
 from typing import Any
 
 import torch
@@ -70,8 +69,7 @@ def default_metrics(family: "str | Family", num_outputs: int | None = None, **op
 def _answers(family: Family, metric: Any, num_outputs: int | None) -> bool:
     """Whether distributions of the family answer what the metric asks, by asking."""
     outputs = (num_outputs,) if num_outputs and not family.event_dim else ()
-    width = sum(math.prod(family.raw_shape(name)) for name in family.parameters)
-    dist = family.from_raw(torch.zeros(2, *outputs, width)).to_event(len(outputs))
+    dist = family.from_raw(torch.zeros(2, *outputs, family.width())).to_event(len(outputs))
     try:
         with torch.random.fork_rng([]):
             metric.clone().update(dist, dist.sample())

@@ -1,7 +1,8 @@
 /* Programs that are known when the library is built (`programs.h`): one loop for all steps, whose numbers stay in registers.
 
 They are in single precision, for tensors (rows,) and (rows, width) in one piece each. Like any program they end at numbers that are not
-for them; also at exponentials and logarithms that are not ordinary, which the steps one by one can do. */
+for them; also at exponentials and logarithms that are not ordinary, which the steps one by one can do.
+Each time that it is included, the table forgets at its end what was made of it. */
 
 #define STEP(...) STEP_OF(__VA_ARGS__, 0, 0, 0, 0, 0) /* zeros at the end are not written down */
 #define PROGRAM(name, width, places, steps) \
@@ -30,15 +31,6 @@ static int name##_at_once(char *const *tensors, Py_ssize_t total) { \
 #define BOUNDED(operation, out, a) any |= operation##_beyond_float(place[a]); place[out] = operation##_float(place[a]);
 #define STEP_OF(operation, out, a, b, c, k, l, ...) place[out] = operation##_float(place[a], place[b], place[c], (float)k, (float)l);
 #include "programs.h"
-#undef PROGRAM
-#undef READ
-#undef WRITE
-#undef WRITE_TWO
-#undef WRITE_THREE
-#undef WITHIN
-#undef WHOLE
-#undef BOUNDED
-#undef STEP_OF
 
 #define PROGRAM(name, width, places, steps) static const Step name##_steps[] = {steps};
 #define READ(out, array, column) {LOAD, out, array, column, 0, 0, 0, 0},
@@ -50,7 +42,6 @@ static int name##_at_once(char *const *tensors, Py_ssize_t total) { \
 #define BOUNDED(operation, out, a) {operation, out, a, 0, 0, 0, 0, 0},
 #define STEP_OF(operation, out, a, b, c, k, l, ...) {operation, out, a, b, c, 0, k, l},
 #include "programs.h"
-#undef PROGRAM
 
 typedef struct {
     const Step *steps;
@@ -62,13 +53,4 @@ static const Compiled compiled[] = {
 #define PROGRAM(name, width, places, steps) {name##_steps, sizeof name##_steps / sizeof(Step), {width, 1, 1, width}, name##_at_once},
 #include "programs.h"
 };
-#undef PROGRAM
-#undef READ
-#undef WRITE
-#undef WRITE_TWO
-#undef WRITE_THREE
-#undef WITHIN
-#undef WHOLE
-#undef BOUNDED
 #undef STEP
-#undef STEP_OF

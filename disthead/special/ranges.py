@@ -83,7 +83,7 @@ class Ranges:
 
     def _found(self, value: Value) -> tuple[float, float]:
         operation, operands = value.operation, [self._known[id(operand)] for operand in value.values]
-        if operation == "LOAD" or _ANYTHING in operands:
+        if _ANYTHING in operands:
             return _ANYTHING
         if operation in _ALWAYS:
             return _ALWAYS[operation]
@@ -94,7 +94,7 @@ class Ranges:
             low, high = operands[0]
             least, greatest = max(low, -high, 0.0), max(high, -low)
             return (least, greatest) if operation == "ABSOLUTE" else (least * least, greatest * greatest)
-        if operation.startswith("DIVIDE") and operands[-1][0] <= 0 <= operands[-1][1]:
+        if operation not in _BY_ENDS or (operation.startswith("DIVIDE") and operands[-1][0] <= 0 <= operands[-1][1]):
             return _ANYTHING
         ends = [_BY_ENDS[operation](*ends, *value.numbers) for ends in itertools.product(*operands)]
         if operation == "DIVIDE" and max(map(abs, operands[1])) * self._smallest > 1:  # whose reciprocal may be 0

@@ -134,7 +134,7 @@ class DistributionModule(DistributionModel):
         assert self.head is not None
         family, links, shape = self.head.family, self.head.links, self.head.event_shape
         independent = math.prod(shape[: len(shape) - family.event_dim]) * self.hparams.ensemble
-        outputs = independent * sum(math.prod(family.raw_shape(name, link)) for name, link in links.items())
+        outputs = independent * family.width(links)
         return min(_VALIDATED, _NUMBERS // outputs)
 
     # Hooks of Lightning.

@@ -438,8 +438,7 @@ def test_groups_by_label_and_by_bins_of_a_feature():
 def test_default_metrics_of_every_family_answer(family):
     collection = m.default_metrics(family)
     made = dh.explanation.example(family)
-    width = sum(torch.Size(made.raw_shape(name)).numel() for name in made.parameters)
-    dist = made.from_raw(torch.randn(40, width, generator=torch.Generator().manual_seed(0)))
+    dist = made.from_raw(torch.randn(40, made.width(), generator=torch.Generator().manual_seed(0)))
     torch.manual_seed(0)
     collection.update(dist, dist.sample())
     for name, value in collection.compute().items():

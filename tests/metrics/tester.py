@@ -15,8 +15,7 @@ def dist_of(family: str, rows: int = ROWS, outputs: int | None = None, **options
     """Distributions of a family with different parameters, and targets that they could have produced."""
     made = dh.get_family(family, **options)
     generator = torch.Generator().manual_seed(1)
-    width = sum(torch.Size(made.raw_shape(name)).numel() for name in made.parameters)
-    raw = torch.randn(rows, *((outputs,) if outputs else ()), width, generator=generator)
+    raw = torch.randn(rows, *((outputs,) if outputs else ()), made.width(), generator=generator)
     dist = made.from_raw(raw).to_event(1 if outputs else 0)
     torch.manual_seed(2)
     return dist, dist.sample()
