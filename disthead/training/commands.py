@@ -1,26 +1,38 @@
 """The commands fit, validate, test and predict, by LightningCLI."""
 
-import difflib
 import logging
+import math
 import os
 import re
+import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from disthead.prediction import predictions, write_predictions
+from disthead.configurations import configuration
+from disthead.errors import nearest, pick
+from disthead.prediction import predictions, seed_of, write_predictions
+from disthead.training.backbone import completed, qualified
+from disthead.training.callbacks import EarlyStopping
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
-from disthead.training.writing import predict_files
+from disthead.training.row_groups import read_rows
+from disthead.training.schedule import plan
+from disthead.training.writing import check_names, check_out, predict_files
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["run"]
 
@@ -41,10 +53,10 @@ _TIPS = re.compile(r"^(GPU|TPU|HPU) available|^\s*💡|^Loaded model weights|^Re
 def run(arguments: Sequence[str]) -> None:
     """`fit`, `validate`, `test` or `predict`, with the arguments of the command line.
 
-    Validation, test and prediction take model and data from the checkpoint; `--data.path` with a new table evaluates all
-    of its rows.
+    Training without a configuration is the default recipe, `configs/regression.yaml`. Validation, test and prediction take
+    model and data from the checkpoint; `--data.path` with a new table evaluates all of its rows.
     """
-    command, given = arguments[0], list(arguments[1:])
+    command, given = arguments[0], _spelled_out(arguments[1:])
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         for message, category in _NOISE:
             warnings.filterwarnings("ignore", message, category)
@@ -58,17 +70,39 @@ def run(arguments: Sequence[str]) -> None:
             checkpoint = _value(given, "--ckpt_path")
             if command in _PART and checkpoint is not None:
                 defaults, given = _from_checkpoint(checkpoint, command, given)
-            file = Path(folder, "checkpoint.yaml")
+            elif command == "fit" and _value(given, "--config") is None:
+                defaults = _recipe()
+            file = Path(folder, "defaults.yaml")
             file.write_text(yaml.safe_dump(defaults, sort_keys=False))
             _cli_of(command)([command, *given], [str(file)] if defaults else [])
+        except MisconfigurationException as error:
+            raise ValueError(f"{error}") from error
         finally:
             logger.removeFilter(_is_no_tip)
 
 
-def unknown_option(name: str, known: Sequence[str]) -> ValueError:
-    near = difflib.get_close_matches(name, known, n=2)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-    return ValueError(f"unknown option {name!r}{hint} All of them: disthead fit --help")
+_OTHER_NAMES = {"--ckpt": "--ckpt_path", "--id-columns": "--id_columns", "-c": "--config", "--help-all": "--help"}
+
+
+def _spelled_out(arguments: Sequence[str]) -> list[str]:
+    """The arguments under the names that the parser has, with configurations that come with disthead as their files."""
+    found: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        found.append(_OTHER_NAMES.get(name, name) + equals + value)
+    for k, argument in enumerate(found):
+        if argument.startswith("--config="):
+            found[k] = f"--config={configuration(argument.removeprefix('--config='))}"
+        elif argument == "--config" and k + 1 < len(found):
+            found[k + 1] = str(configuration(found[k + 1]))
+    return found
+
+
+def _recipe() -> dict[str, Any]:
+    """The default recipe, without the data that its configuration shows it with."""
+    recipe = yaml.safe_load(configuration("regression").read_text())
+    del recipe["data"]["dataset"], recipe["data"]["target"]
+    return recipe
 
 
 def _is_no_tip(record: logging.LogRecord) -> bool:
@@ -91,7 +125,7 @@ def _from_checkpoint(path: str, command: str, given: list[str]) -> tuple[dict[st
     checkpoint = read_checkpoint(path)
     data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
     table = _value(given, "--data.path")
-    if table is not None and "--config" not in given and not _same_file(table, data.get("path")):
+    if table is not None and _value(given, "--config") is None and not _same_file(table, data.get("path")):
         new = f"--data.{_PART[command]}_path"
         given = [re.sub(r"^--data\.path(?==|$)", new, argument) for argument in given]
     return {"model": dict(checkpoint["hyper_parameters"]), "data": data}, given
@@ -105,9 +139,14 @@ class _Parser(LightningArgumentParser):
     """A parser whose errors are one message, without the list of all options."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        unknown = re.search(r"nrecognized arguments: (--[\w.]+)", message)
-        if unknown:
-            raise unknown_option(unknown[1], self._known_options()) from ex
+        everything = f"All of them: {self.prog} --help-all"
+        unknown = re.search(r"nrecognized arguments: (\S+)", message)
+        key = re.search(r"""[Kk]ey ['"]([\w.]+)['"] is not expected|No action for key ['"]([\w.]+)['"]""", message)
+        if unknown and not unknown[1].startswith("-"):
+            raise ValueError(f"unknown argument {unknown[1]!r}; a table is given as --data.path {unknown[1]}.") from ex
+        if unknown or key:
+            name = unknown[1].partition("=")[0] if unknown else "--" + (key[1] or key[2]).removeprefix("fit.")  # type: ignore[index]
+            raise ValueError(f"unknown option {name!r}{nearest(name, self._known_options())} {everything}") from ex
         raise ValueError(message.strip()) from ex
 
     def _known_options(self) -> list[str]:
@@ -126,16 +165,23 @@ class _CLI(LightningCLI):
                 "checkpoint.monitor": "val/nll",
                 "checkpoint.filename": "best",
                 "checkpoint.save_last": "link",  # of the same moment as the best: Lightning writes none in between
-                "early_stopping.monitor": "val/nll",
                 "early_stopping.patience": 20,
             }
         )
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument("--overwrite", action="store_true", help="write over checkpoints in the same folder")
         if subcommand == "predict":
             help = "a .csv or .parquet file; or a folder, for Parquet files larger than memory"
             parser.add_argument("--out", type=str, default="predictions.csv", help=help)
+            parser.add_argument("--quantiles", type=str | list[float] | None, default=None, help="such as 0.1,0.5,0.9")
+            parser.add_argument("--level", type=float | None, default=None, help="of the central interval, such as 0.9")
+            parser.add_argument("--samples", type=int, default=0, help="draws for each row")
+            parser.add_argument("--seed", type=int, default=0, help="of the draws")
+            help = "columns of the table that are copied into the predictions, such as name,date"
+            parser.add_argument("--id_columns", type=str | list[str] | None, default=None, help=help)
         return parser
 
     def _parse_ckpt_path(self) -> None:
@@ -152,47 +198,164 @@ class _CLI(LightningCLI):
         if config.ckpt_path not in (None, "best", "last", "hpc", "registry"):
             read_checkpoint(config.ckpt_path)
         if self.subcommand != "fit" and config.ckpt_path is None:
-            raise ValueError(f"disthead {self.subcommand} needs --ckpt_path, the checkpoint of a trained model.")
+            raise ValueError(f"disthead {self.subcommand} needs --ckpt, the checkpoint of a trained model.")
+        if self.subcommand == "fit":
+            config.model.backbone = _with_sizes(config.model)
+            config.checkpoint.enable_version_counter &= not config.overwrite
+
+    def instantiate_classes(self) -> None:
+        if self.subcommand != "fit":
+            return super().instantiate_classes()
+        config = self.config[self.subcommand]
+        data = TabularDataModule(**config.data.as_dict())
+        data.find_columns()  # what is wrong with the table is found before there is a folder of the training
+        _plan(config, data.count("train"))
+        data.hparams["batch_size"] = data.hparams_initial["batch_size"] = config.data.batch_size
+        super().instantiate_classes()
+        self.datamodule = data  # which has read the table
+
+    def fit(self, **options: Any) -> None:
+        """Train, beside no other checkpoints; a run that fails before it has learned anything leaves no folder."""
+        log_dir, config = Path(self.trainer.log_dir or "."), self.config[self.subcommand]
+        _check_no_checkpoints(config, Path(config.checkpoint.dirpath or log_dir / "checkpoints"))
+        is_new = not log_dir.exists()
+        try:
+            self.trainer.fit(**options)
+        except BaseException:
+            if is_new and self.trainer.is_global_zero:
+                _remove_empty(log_dir)
+            raise
 
     @rank_zero_only
     def after_fit(self) -> None:
         best = self.trainer.checkpoint_callback
         if best is not None and best.best_model_path:
             print(f"best val/nll {float(best.best_model_score):.4f}: {best.best_model_path}")
-            print(f"next: disthead test --ckpt_path {best.best_model_path}")
+            print(f"next: disthead test --ckpt {best.best_model_path}")
 
     def predict(self, **options: Any) -> None:
         """Predict all rows and write their columns to `--out`."""
         import pandas as pd
 
-        out = self.config[self.subcommand].out
-        if not Path(out).suffix:
-            return self._predict_files(out)
-        if not out.endswith((".csv", ".parquet", ".pq")):
-            raise ValueError(f"--out must end in .csv or .parquet, or be a folder, got {out!r}.")
-        options.pop("return_predictions", None)
-        distributions = self.trainer.predict(**options)
+        config = self.config[self.subcommand]
+        out, source = config.out, config.data.predict_path or config.data.path
+        check_out(out, source)
         columns = self.model.columns or {}
-        frames = [
-            pd.DataFrame(predictions(d, columns.get("target", ()), columns.get("classes"))) for d in distributions
-        ]
+        wanted = {
+            "quantiles": _numbers("--quantiles", config.quantiles),
+            "level": config.level,
+            "samples": config.samples,
+            "seed": config.seed,
+        }
+        names = _listed(config.id_columns)
+        if Path(out).is_dir() or not Path(out).suffix:
+            return self._predict_files(source, out, id_columns=names, **wanted)
+        identity = self._identity(names)
+        options.pop("return_predictions", None)
+        frames = []
+        for k, dist in enumerate(self.trainer.predict(**options)):
+            own = wanted | {"seed": seed_of(config.seed, k)}
+            frames.append(pd.DataFrame(predictions(dist, columns.get("target", ()), columns.get("classes"), **own)))
         frame = pd.concat(frames, ignore_index=True)
-        write_predictions(frame, out)
+        check_names(names, frame.columns)
+        write_predictions(pd.concat([identity[: len(frame)], frame], axis=1) if names else frame, out)
         print(f"{len(frame)} predictions in {out}")
 
-    def _predict_files(self, out: str) -> None:
+    def _identity(self, names: list[str]) -> "DataFrame":
+        """The columns that say which row is which, in the order of the predictions."""
+        import pandas as pd
+
+        data = self.datamodule
+        if not data.streams("predict"):
+            data.setup("predict")
+            frame = data.frame("predict")
+            for name in names:
+                pick("column", name, dict.fromkeys(frame.columns))
+            return frame[names].reset_index(drop=True)
+        pieces = [rows for group in data.row_groups("predict") for _, rows in read_rows(group, names, group.rows)]
+        return pd.concat(pieces, ignore_index=True)
+
+    def _predict_files(self, source: Any, out: str, **options: Any) -> None:
         """Row group by row group, without Lightning: nothing is kept, and parts that are there are not made again."""
-        config = self.config[self.subcommand]
         rank, world_size = _process()
         written = predict_files(
-            config.ckpt_path,
-            config.data.predict_path or config.data.path,
+            self.config[self.subcommand].ckpt_path,
+            source,
             out,
             device=self.trainer.strategy.root_device,
             rank=rank,
             world_size=world_size,
+            **options,
         )
         print(f"{written} parts written to {out}")
+
+
+def _with_sizes(model: Any) -> Any:
+    """The backbone's spec with the sizes, activation and dropout that the options of the model say."""
+    if model.backbone is None:
+        return None
+    own = {name: model[name] for name in ("hidden_sizes", "activation", "dropout")}
+    return completed(model.backbone, **own)
+
+
+def _plan(config: Any, rows: int) -> None:
+    """Give what is null in a configuration the value that the default recipe has for so many training rows."""
+    trainer, model = config.trainer, config.model
+    config.data.batch_size, steps, learning_rate = plan(rows, config.data.batch_size)
+    batches, limit = math.ceil(rows / config.data.batch_size), trainer.limit_train_batches
+    if limit is not None:
+        batches = max(1, min(batches, limit) if isinstance(limit, int) else int(batches * limit))
+    per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
+    if trainer.max_steps != -1:
+        steps = trainer.max_steps
+        trainer.max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+    if trainer.max_epochs is None:
+        trainer.max_epochs = math.ceil(steps / per_epoch)
+    elif trainer.max_epochs != -1:
+        epochs = trainer.max_epochs * per_epoch
+        steps = epochs if trainer.max_steps == -1 else min(steps, epochs)
+    for kind, name, value in (("optimizer", "lr", learning_rate), ("scheduler", "steps", max(steps, 1))):
+        model[kind] = qualified(kind, model[kind])
+        given = model[kind].get("init_args", {}) if isinstance(model[kind], dict) else {}
+        if name in given and given[name] is None:
+            given[name] = value
+
+
+def _check_no_checkpoints(config: Any, folder: Path) -> None:
+    """Refuse a folder that holds the checkpoints of another training."""
+    found = sorted(folder.glob("*.ckpt"))
+    resumes = config.ckpt_path is not None and Path(config.ckpt_path).resolve().parent == folder.resolve()
+    if found and not config.overwrite and not resumes:
+        raise ValueError(
+            f"{folder} holds the checkpoints of another training, such as {found[0].name}: choose another "
+            f"--checkpoint.dirpath, go on from it with --ckpt {found[-1]}, or write over it with --overwrite."
+        )
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder of a training that has nothing but its configuration in it, and the folder around it if that is empty."""
+    if not folder.exists() or {path.name for path in folder.rglob("*")} - {"config.yaml", "hparams.yaml"}:
+        return
+    shutil.rmtree(folder)
+    if not any(folder.parent.iterdir()):
+        folder.parent.rmdir()
+
+
+def _listed(value: "str | Sequence | None") -> list[str]:
+    """The entries of a list that is written `a,b` or `[a, b]`."""
+    if value is None:
+        return []
+    entries = value.strip().removeprefix("[").removesuffix("]").split(",") if isinstance(value, str) else value
+    return [str(entry).strip() for entry in entries if str(entry).strip()]
+
+
+def _numbers(name: str, value: "str | Sequence | None") -> list[float] | None:
+    if value is None:
+        return None
+    try:
+        return [float(entry) for entry in _listed(value)]
+    except ValueError as error:
+        raise ValueError(f"{name} must be numbers between 0 and 1, such as 0.1,0.5,0.9, got {value!r}.") from error
 
 
 def _process() -> tuple[int, int]:

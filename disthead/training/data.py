@@ -14,6 +14,7 @@ from disthead.training.batches import Batches
 from disthead.training.columns import Columns, Encoded
 from disthead.training.datasets import load_dataset
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
+from disthead.training.schedule import plan
 from disthead.training.scan import check_varies, scan_columns, summarise
 from disthead.training.split import PARTS, split_at_random, split_by_column
 from disthead.training.stream import StreamedBatches
@@ -53,7 +54,7 @@ class TabularDataModule(lightning.LightningDataModule):
         split_seed: seed of the split and of the order of the rows in training.
         split_column: a column with "train", "val" or "test" in each row, in place of a random split.
         val_path, test_path, predict_path: separate tables, of which all rows are used.
-        batch_size: rows for one step, over all processes together.
+        batch_size: rows for one step, over all processes together; None leaves their number to the default recipe.
         buffer_size: rows of a stream that each process holds and shuffles together, at least.
 
     Prediction takes `predict_path`, or else all rows of the table, in their order.
@@ -78,7 +79,7 @@ class TabularDataModule(lightning.LightningDataModule):
         val_path: Any = None,
         test_path: Any = None,
         predict_path: Any = None,
-        batch_size: int = 64,
+        batch_size: int | None = 64,
         buffer_size: int = 262_144,
     ):
         super().__init__()
@@ -87,7 +88,7 @@ class TabularDataModule(lightning.LightningDataModule):
             given.pop(name)
         self._sources = {"main": path, "val": val_path, "test": test_path, "predict": predict_path}
         for name, size in {"batch_size": batch_size, "buffer_size": buffer_size}.items():
-            if size < 1:
+            if size is not None and size < 1:
                 raise ValueError(f"{name} must be 1 or more, got {size}.")
         self._set_hparams({name: _plain(value) for name, value in given.items()})
         self._hparams_initial = dict(self.hparams)
@@ -170,6 +171,11 @@ class TabularDataModule(lightning.LightningDataModule):
         self._check_in_memory(name)
         return self._frame(self._source(name)).iloc[self.part(name).rows.numpy()]
 
+    def column_names(self, name: str) -> list[str]:
+        """All columns of the table of a part."""
+        self._check_in_memory(name)
+        return [str(column) for column in self._frame(self._source(name)).columns]
+
     def has(self, name: str) -> bool:
         """Whether there are rows for this part."""
         if self._source(name) != "main" or name == "predict":
@@ -177,6 +183,17 @@ class TabularDataModule(lightning.LightningDataModule):
         if not self._split:
             self._split = self._split_rows()
         return len(self._split[name]) > 0
+
+    def count(self, name: str) -> int:
+        """The number of rows of a part."""
+        if self.streams(name):
+            return sum(group.rows for group in self.row_groups(name))
+        return len(self.part(name).rows)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows for one step: those given, or what the default recipe takes for the training rows."""
+        return self.hparams.batch_size or plan(self.count("train")).batch_size
 
     def check_rows(self, name: str, check: Callable[[Encoded], None]) -> None:
         """Show all rows of a part to `check`, which refuses those that cannot be; and of a table the other parts, too."""
@@ -211,7 +228,7 @@ class TabularDataModule(lightning.LightningDataModule):
         return self._batches("predict")
 
     def _batches(self, name: str, seed: int | None = None) -> Batches | StreamedBatches:
-        trainer, size = self.trainer, self.hparams.batch_size
+        trainer, size = self.trainer, self.batch_size if name == "train" else self.hparams.batch_size or _MEASURED
         options: dict[str, Any] = {"seed": seed}
         if trainer is not None:
             if name in ("val", "test"):

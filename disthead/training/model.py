@@ -64,19 +64,29 @@ class DistributionModel(lightning.LightningModule):
         return dist if self.recalibration is None else self.recalibration(dist)
 
     @torch.no_grad()
-    def recalibrate(self, recalibration: Recalibration, features: Tensor, y: Tensor, **known: Tensor) -> Recalibration:
+    def recalibrate(
+        self,
+        recalibration: Recalibration,
+        features: Tensor,
+        y: Tensor,
+        *,
+        weight: Tensor | None = None,
+        **known: Tensor,
+    ) -> Recalibration:
         """Learn a recalibration from rows that training has not seen; checkpoints keep it, predictions go through it.
 
         Args:
             recalibration: of `disthead.calibration`, such as `ScaleCalibration()`.
             features: (N, in_features), in the user's units.
             y: targets of these rows.
+            weight: what each row counts.
             known: per-row quantities, as in `forward`.
         """
         training = self.training
         self.eval()
+        counted = {} if weight is None else {"weight": weight}
         try:
-            self.recalibration = recalibration.fit(self(features, **known), y).to(self.device)
+            self.recalibration = recalibration.fit(self(features, **known), y, **counted).to(self.device)
         finally:
             self.train(training)
         return self.recalibration

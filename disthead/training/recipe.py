@@ -20,7 +20,7 @@ from disthead.families.distribution import Distribution
 from disthead.families.ensembles import ensemble
 from disthead.families.family import get_family
 from disthead.training.averaging import WeightAverage
-from disthead.training.schedule import WarmupConstantDecay
+from disthead.training.schedule import PATIENCE, WarmupConstantDecay, plan
 from disthead.training.tabular import MemberHead, MemberLinear, TabularBackbone, start_near_the_marginal_fit
 
 __all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_model", "train"]
@@ -83,7 +83,7 @@ def train(
     batch_size: int | None = None,
     max_steps: int | None = None,
     check_every: int = 50,
-    patience: int = 800,
+    patience: int = PATIENCE,
     average_decay: float = 0.99,
     generator: torch.Generator | None = None,
     progress: Callable[[int, int, float], None] | None = None,
@@ -99,17 +99,12 @@ def train(
         features: (N, in_features), standardised; y: (N, *event_shape).
         held_out: booleans (members, N).
         weight: one per row.
-        learning_rate: 0.005 for batches of 32 rows, and in proportion to the square root of their size (Malladi et al. 2022,
-            "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms"), unless given.
-        batch_size: a 64th of the rows, but at least 32 and at most 256, unless given.
-        max_steps: 2,400, or 60 epochs where those are more, unless given.
+        learning_rate, batch_size, max_steps: those of `disthead.training.schedule.plan` unless given.
         progress: called every `check_every` steps with the step, the most steps there may be, and the mean likelihood of
             the rows held out, negative.
     """
     count, rows = held_out.shape
-    batch_size = min(batch_size or min(max(rows // 64, 32), 256), rows)
-    max_steps = max_steps or max(2400, 60 * rows // batch_size)
-    learning_rate = learning_rate or 5e-3 * math.sqrt(batch_size / 32)
+    batch_size, max_steps, learning_rate = plan(rows, batch_size, max_steps, learning_rate)
     trained_on = (~held_out).to(features.dtype)
     if weight is not None:
         weight = weight.to(features.dtype)
@@ -124,7 +119,7 @@ def train(
     parameters = [parameter for parameter in members.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
     # A slow rise: tables that are soon overfitted are learned at a low rate, and stopped at a well-chosen step.
-    schedule = WarmupConstantDecay(optimizer, max_steps, warmup=max_steps // 5)
+    schedule = WarmupConstantDecay(optimizer, max_steps, warmup=None)
     average = WeightAverage(parameters, average_decay)
     best = [value.clone() for value in average.values]
     best_nll = features.new_full((count,), math.inf)

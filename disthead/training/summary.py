@@ -26,6 +26,10 @@ class Part(NamedTuple):
         return self.table.y[self.rows]
 
     @property
+    def weight(self) -> Tensor | None:
+        return None if self.table.weight is None else self.table.weight[self.rows]
+
+    @property
     def known(self) -> dict[str, Tensor]:
         return {name: values[self.rows] for name, values in self.table.known.items()}
 
