@@ -44,6 +44,8 @@ def _run(arguments: list[str]) -> None:
         print(OVERVIEW)
     elif command in ("-V", "--version"):
         print(f"disthead {disthead.__version__}")
+    elif command.startswith("-"):
+        raise ValueError(f"the command comes first, such as disthead fit {command}, one of: {', '.join(COMMANDS)}.")
     elif command not in COMMANDS:
         raise unknown_name("command", command, COMMANDS)
     elif {"-h", "--help"} & set(options) or ("--help-all" in options and COMMANDS[command] is not _train):

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from lightning.pytorch.callbacks import WeightAveraging
 
+from disthead.errors import unknown_name
 from disthead.training.schedule import PATIENCE
 
 __all__ = ["AverageWeights", "EarlyStopping"]
@@ -99,6 +100,8 @@ class EarlyStopping(LightningEarlyStopping):
         self.counts_steps, self.best_step = patience is None, 0
 
     def _run_early_stopping_check(self, trainer: lightning.Trainer) -> None:
+        if self.monitor not in trainer.callback_metrics and self.strict and not trainer.fast_dev_run:
+            raise unknown_name("metric to monitor", self.monitor, sorted(trainer.callback_metrics))
         if self.counts_steps:  # whether this validation is the last that may bring nothing better
             is_over = trainer.global_step >= self.best_step + max(PATIENCE, self.best_step)
             self.patience = self.wait_count + (1 if is_over else 2)

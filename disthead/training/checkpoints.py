@@ -48,6 +48,9 @@ def evaluate_checkpoint(
         weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
         options: of `disthead.evaluate`, such as `unit` and `level`.
     """
+    level = options.get("level", 0.9)
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level!r}.")
     module, data, part = _load(checkpoint, path, part, weight)
     frame = data.frame(part)
     for name in (group, groups):
@@ -212,7 +215,7 @@ def recalibrate_parser() -> Parser:
 def _parser(command: str) -> Parser:
     """What both commands take; their pages are in `disthead.usage`."""
     parser = Parser(command)
-    parser.add_argument("--ckpt", "--ckpt_path", required=True)
+    parser.add_argument("--ckpt_path", "--ckpt", dest="ckpt", required=True)
     parser.add_argument("--data.path", dest="path")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--weight", default=TRAINED)

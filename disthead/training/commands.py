@@ -1,5 +1,6 @@
 """The commands fit, validate, test and predict, by LightningCLI."""
 
+import inspect
 import logging
 import math
 import os
@@ -28,6 +29,7 @@ from disthead.training.callbacks import EarlyStopping
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.row_groups import read_rows
+from disthead.training.saved import comparable
 from disthead.training.schedule import plan
 from disthead.training.writing import check_names, check_out, predict_files
 
@@ -47,7 +49,7 @@ _NOISE = [
     ("The dirpath has changed", UserWarning),
     ("GPU available but not used", UserWarning),
 ]
-_TIPS = re.compile(r"^(GPU|TPU|HPU) available|^\s*💡|^Loaded model weights|^Restor(ed all states|ing states)")
+_TIPS = re.compile(r"^(GPU|TPU|HPU) available|^\s*💡|^Loaded model weights|^Restor(ed all states|ing states)|^Found current_model_state")
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -85,17 +87,29 @@ _OTHER_NAMES = {"--ckpt": "--ckpt_path", "--id-columns": "--id_columns", "-c": "
 
 
 def _spelled_out(arguments: Sequence[str]) -> list[str]:
-    """The arguments under the names that the parser has, with configurations that come with disthead as their files."""
-    found: list[str] = []
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        found.append(_OTHER_NAMES.get(name, name) + equals + value)
-    for k, argument in enumerate(found):
+    """The arguments under the names that the parser has; configurations come first, as files, so that options override them."""
+    pairs = [argument.partition("=") for argument in arguments]
+    given = [_OTHER_NAMES.get(name, name) + equals + value for name, equals, value in pairs]
+    configurations, options = [], []
+    while given:
+        argument = given.pop(0)
+        if argument == "--config" and given and not given[0].startswith("--"):
+            argument = f"--config={given.pop(0)}"
         if argument.startswith("--config="):
-            found[k] = f"--config={configuration(argument.removeprefix('--config='))}"
-        elif argument == "--config" and k + 1 < len(found):
-            found[k + 1] = str(configuration(found[k + 1]))
-    return found
+            configurations.append(f"--config={_readable(argument.removeprefix('--config='))}")
+        else:
+            options.append(argument)
+    return configurations + options
+
+
+def _readable(name: str) -> str:
+    """The path of a configuration that can be read."""
+    path = configuration(name)
+    try:
+        yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a configuration in YAML: {' '.join(str(error).split())}.") from error
+    return str(path)
 
 
 def _recipe() -> dict[str, Any]:
@@ -138,20 +152,43 @@ def _same_file(one: str, other: Any) -> bool:
 class _Parser(LightningArgumentParser):
     """A parser whose errors are one message, without the list of all options."""
 
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.allow_abbrev = False  # `--data.pat` is a mistake
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        everything = f"All of them: {self.prog} --help-all"
-        unknown = re.search(r"nrecognized arguments: (\S+)", message)
-        key = re.search(r"""[Kk]ey ['"]([\w.]+)['"] is not expected|No action for key ['"]([\w.]+)['"]""", message)
-        if unknown and not unknown[1].startswith("-"):
+        unknown = re.search(r"nrecognized arguments: (\S+)|does not accept option '([\w.]+)'", message)
+        if unknown and unknown[1] and not unknown[1].startswith("-"):
             raise ValueError(f"unknown argument {unknown[1]!r}; a table is given as --data.path {unknown[1]}.") from ex
-        if unknown or key:
-            name = unknown[1].partition("=")[0] if unknown else "--" + (key[1] or key[2]).removeprefix("fit.")  # type: ignore[index]
-            raise ValueError(f"unknown option {name!r}{nearest(name, self._known_options())} {everything}") from ex
-        raise ValueError(message.strip()) from ex
+        if unknown:
+            name = unknown[1].partition("=")[0] if unknown[1] else f"--{unknown[2]}"
+            hint = nearest(name, self._known_options())
+            raise ValueError(f"unknown option {name!r}{hint} All of them: {self._command} --help-all") from ex
+        raise ValueError(_readable_type_error(message)) from ex
+
+    @property
+    def _subcommands(self) -> dict[str, Any]:
+        return self._subcommands_action.choices if self._subcommands_action else {}
+
+    @property
+    def _command(self) -> str:
+        return " ".join([self.prog.replace(" [options]", ""), *self._subcommands])
 
     def _known_options(self) -> list[str]:
-        parsers = [self, *(self._subcommands_action.choices.values() if self._subcommands_action else ())]
-        return [name for parser in parsers for name in parser._option_string_actions]
+        names = {name for parser in (self, *self._subcommands.values()) for name in parser._option_string_actions}
+        return sorted(name for name in names if not name.endswith("+"))
+
+
+def _readable_type_error(message: str) -> str:
+    """A value of another type than its option has, in one sentence."""
+    key = re.search(r'Parser key "([\w.]+)"', message)
+    value = re.search(r"(?:Given value|Got value): (.*)", message)
+    expected = re.findall(r"Expected an? (?!path|dot import)(.*?)(?:\. Got value.*)?$", message, re.MULTILINE)
+    if not key or not value or not expected:
+        return " ".join(message.split())
+    kinds = [re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.Literal", r"\1", kind).strip() for kind in expected]
+    kinds = ["null" if kind == "NoneType" else kind for kind in kinds]
+    return f"--{key[1]} must be {' or '.join(dict.fromkeys(kinds))}, got {value[1].strip()}."
 
 
 class _CLI(LightningCLI):
@@ -198,7 +235,7 @@ class _CLI(LightningCLI):
         if config.ckpt_path not in (None, "best", "last", "hpc", "registry"):
             read_checkpoint(config.ckpt_path)
         if self.subcommand != "fit" and config.ckpt_path is None:
-            raise ValueError(f"disthead {self.subcommand} needs --ckpt, the checkpoint of a trained model.")
+            raise ValueError(f"disthead {self.subcommand} needs --ckpt_path (or --ckpt), the checkpoint of a trained model.")
         if self.subcommand == "fit":
             config.model.backbone = _with_sizes(config.model)
             config.checkpoint.enable_version_counter &= not config.overwrite
@@ -207,8 +244,15 @@ class _CLI(LightningCLI):
         if self.subcommand != "fit":
             return super().instantiate_classes()
         config = self.config[self.subcommand]
+        if config.data.path is None and config.data.dataset is None:
+            raise ValueError("disthead fit needs --data.path, a table, and --data.target, the column to be predicted.")
         data = TabularDataModule(**config.data.as_dict())
         data.find_columns()  # what is wrong with the table is found before there is a folder of the training
+        if not data.has("val") and "val/" in f"{config.checkpoint.monitor} {config.early_stopping.monitor}":
+            raise ValueError(
+                "no rows are held out, which say when to stop and which checkpoint is best: give --data.val_size, such as "
+                "0.2, or --data.val_path; or --checkpoint.monitor train/nll --early_stopping.monitor train/nll."
+            )
         _plan(config, data.count("train"))
         data.hparams["batch_size"] = data.hparams_initial["batch_size"] = config.data.batch_size
         super().instantiate_classes()
@@ -218,6 +262,10 @@ class _CLI(LightningCLI):
         """Train, beside no other checkpoints; a run that fails before it has learned anything leaves no folder."""
         log_dir, config = Path(self.trainer.log_dir or "."), self.config[self.subcommand]
         _check_no_checkpoints(config, Path(config.checkpoint.dirpath or log_dir / "checkpoints"))
+        if any(Path(str(path)).resolve() == (log_dir / "config.yaml").resolve() for path in config.config or ()):
+            raise ValueError(
+                f"the configuration of this run would be written over {log_dir / 'config.yaml'}: rename that file first."
+            )
         is_new = not log_dir.exists()
         try:
             self.trainer.fit(**options)
@@ -230,7 +278,7 @@ class _CLI(LightningCLI):
     def after_fit(self) -> None:
         best = self.trainer.checkpoint_callback
         if best is not None and best.best_model_path:
-            print(f"best val/nll {float(best.best_model_score):.4f}: {best.best_model_path}")
+            print(f"best {best.monitor} {float(best.best_model_score):.4f}: {best.best_model_path}")
             print(f"next: disthead test --ckpt {best.best_model_path}")
 
     def predict(self, **options: Any) -> None:
@@ -287,15 +335,24 @@ class _CLI(LightningCLI):
             world_size=world_size,
             **options,
         )
-        print(f"{written} parts written to {out}")
+        print(f"{written} part{'s' * (written != 1)} written to {out}")
 
 
 def _with_sizes(model: Any) -> Any:
-    """The backbone's spec with the sizes, activation and dropout that the options of the model say."""
+    """The backbone's spec, with the sizes, the activation and the dropout that the options of the model give."""
     if model.backbone is None:
         return None
+    defaults = inspect.signature(DistributionModule).parameters
     own = {name: model[name] for name in ("hidden_sizes", "activation", "dropout")}
-    return completed(model.backbone, **own)
+    spec = completed(qualified("backbone", model.backbone), **own)
+    taken = spec["init_args"] if isinstance(spec, dict) else {}
+    for name, value in own.items():
+        if comparable(value) not in (comparable(defaults[name].default), comparable(taken.get(name))):
+            raise ValueError(
+                f"--model.{name} {value} has no effect beside the backbone {spec}"
+                + (f", which has {taken[name]}: give --model.backbone.init_args.{name}." if name in taken else ".")
+            )
+    return spec
 
 
 def _plan(config: Any, rows: int) -> None:

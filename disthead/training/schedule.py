@@ -29,14 +29,14 @@ def plan(
         batch_size: a 64th of the rows, but at least 32 and at most 256, unless given; never more than there are.
         steps: 2,400, or 60 epochs where those are more, unless given.
         learning_rate: 0.005 for batches of 32 rows, and in proportion to the square root of their size (Malladi et al. 2022,
-            "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms"), unless given.
+            "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms") up to 256, unless given.
 
     >>> plan(20_000)
     Plan(batch_size=256, steps=4687, learning_rate=0.01414213562373095)
     """
     batch_size = min(batch_size or min(max(rows // 64, 32), 256), rows)
     steps = steps or max(2400, 60 * rows // batch_size)
-    return Plan(batch_size, steps, learning_rate or 5e-3 * math.sqrt(batch_size / 32))
+    return Plan(batch_size, steps, learning_rate or 5e-3 * math.sqrt(min(batch_size, 256) / 32))
 
 
 class WarmupConstantDecay(LambdaLR):
