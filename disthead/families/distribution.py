@@ -340,9 +340,10 @@ class Distribution(TorchDistribution):
             raise _NotOffered(str(self._unanswered(name, _SPECIAL[name])))
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
-    def sample(self, sample_shape=Size()) -> Tensor:
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        """Samples, sample_shape + batch + event, drawn with `generator`, or with torch's global one where none is given."""
         with torch.no_grad():
-            return self.rsample(sample_shape)
+            return self.rsample(sample_shape, generator)
 
     def _unanswered(self, question: str, reason: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__} has no {question}: {reason}")
