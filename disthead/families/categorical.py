@@ -19,7 +19,7 @@ from disthead.special.elementary import Array, counting, like, softmax, where
 
 __all__ = ["Categorical", "CategoricalFamily"]
 
-_UNORDERED = "classes are unordered. Take the probabilities in `probs`, or the ordinal family where they have an order"
+_UNORDERED = "classes are unordered. Take the probabilities in `probs`"
 
 
 class Categorical(Distribution):
@@ -291,7 +291,7 @@ class CategoricalFamily(Family):
         "themselves."
     )
     remedy = (
-        "ordinal for ordered classes, poisson or negative_binomial for counts, soft labels for doubtful ones, "
+        "poisson or negative_binomial for counts, normal for grades of one scale, soft labels for doubtful ones, "
         "recalibration for overconfidence."
     )
 

@@ -239,6 +239,8 @@ class _CLI(LightningCLI):
         if self.subcommand == "fit":
             config.model.backbone = _with_sizes(config.model)
             config.checkpoint.enable_version_counter &= not config.overwrite
+            if config.trainer.fast_dev_run:  # which writes no checkpoint to link to
+                config.checkpoint.save_last = None
 
     def instantiate_classes(self) -> None:
         if self.subcommand != "fit":
