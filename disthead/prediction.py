@@ -77,7 +77,9 @@ def predictions(
     for name, q in ({f"quantile_{q:g}": q for q in quantiles} | ends).items():
         found = names.of_outputs(name, partial(each.icdf, torch.full(shape, q, device=dist.device)))
         if is_asked and not found:
-            raise ValueError(f"{type(dist).__name__} has no quantiles and no interval: leave out `quantiles` and `level`.")
+            raise ValueError(
+                f"{type(dist).__name__} has no quantiles and no interval: leave out `quantiles` and `level`."
+            )
         columns |= found
     for k, draw in enumerate(draws):
         columns |= names.of_outputs(f"sample_{k}", lambda draw=draw: draw)

@@ -8,8 +8,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -49,7 +48,9 @@ _NOISE = [
     ("The dirpath has changed", UserWarning),
     ("GPU available but not used", UserWarning),
 ]
-_TIPS = re.compile(r"^(GPU|TPU|HPU) available|^\s*💡|^Loaded model weights|^Restor(ed all states|ing states)|^Found current_model_state")
+_TIPS = re.compile(
+    r"^(GPU|TPU|HPU) available|^\s*💡|^Loaded model weights|^Restor(ed all states|ing states)|^Found current_model_state"
+)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -235,7 +236,9 @@ class _CLI(LightningCLI):
         if config.ckpt_path not in (None, "best", "last", "hpc", "registry"):
             read_checkpoint(config.ckpt_path)
         if self.subcommand != "fit" and config.ckpt_path is None:
-            raise ValueError(f"disthead {self.subcommand} needs --ckpt_path (or --ckpt), the checkpoint of a trained model.")
+            raise ValueError(
+                f"disthead {self.subcommand} needs --ckpt_path (or --ckpt), the checkpoint of a trained model."
+            )
         if self.subcommand == "fit":
             config.model.backbone = _with_sizes(config.model)
             config.checkpoint.enable_version_counter &= not config.overwrite

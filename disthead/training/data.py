@@ -14,8 +14,8 @@ from disthead.training.batches import Batches
 from disthead.training.columns import Columns, Encoded
 from disthead.training.datasets import load_dataset
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
-from disthead.training.schedule import plan
 from disthead.training.scan import check_varies, scan_columns, summarise
+from disthead.training.schedule import plan
 from disthead.training.split import PARTS, split_at_random, split_by_column
 from disthead.training.stream import StreamedBatches
 from disthead.training.summary import Part, Summary

@@ -148,4 +148,6 @@ def check_names(ids: Sequence[str], predicted: Iterable[str]) -> None:
     """Refuse columns of the table that have the name of a prediction."""
     taken = sorted(set(ids) & set(predicted))
     if taken:
-        raise ValueError(f"column {taken[0]!r} cannot be copied into the predictions, which have a column of that name.")
+        raise ValueError(
+            f"column {taken[0]!r} cannot be copied into the predictions, which have a column of that name."
+        )
