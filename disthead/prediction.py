@@ -97,13 +97,10 @@ def _check_options(quantiles: Sequence[float] | None, level: float | None, sampl
 
 
 def _draws(dist: Distribution, samples: int, seed: int) -> Tensor:
-    """Draws (samples, N, ...), without a trace in the global random state."""
+    """Draws (samples, N, ...)."""
     if not samples:
         return torch.empty(0)
-    devices = [dist.device] if dist.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        return dist.sample(torch.Size((samples,)))
+    return dist.sample(torch.Size((samples,)), torch.Generator(dist.device).manual_seed(seed))
 
 
 def seed_of(seed: int, place: object) -> int:

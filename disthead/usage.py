@@ -25,8 +25,8 @@ Train a network whose output is the distribution of the target, and keep the che
   disthead fit --data.path my.csv --data.target visits --model.family negative_binomial
   disthead fit --config my.yaml --ckpt lightning_logs/version_0/checkpoints/last.ckpt
 
-Without --config this is the recipe of DistributionRegressor, planned for the number of rows. With --config it is what
-the file says; what the file leaves out has the defaults that --help-all shows.
+Without --config, or with one that says nothing of the model, this is the recipe of DistributionRegressor, planned for the
+number of rows. What another configuration leaves out has the defaults that --help-all shows.
 
 Data
   --data.path FILE             CSV or Parquet; a folder or pattern of Parquet files is streamed

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -56,7 +56,8 @@ _TIPS = re.compile(
 def run(arguments: Sequence[str]) -> None:
     """`fit`, `validate`, `test` or `predict`, with the arguments of the command line.
 
-    Training without a configuration is the default recipe, `configs/regression.yaml`. Validation, test and prediction take
+    Training without a configuration, or with one that says nothing of the model, is the default recipe,
+    `configs/regression.yaml`. Validation, test and prediction take
     model and data from the checkpoint; `--data.path` with a new table evaluates all of its rows.
     """
     command, given = arguments[0], _spelled_out(arguments[1:])
@@ -73,7 +74,7 @@ def run(arguments: Sequence[str]) -> None:
             checkpoint = _value(given, "--ckpt_path")
             if command in _PART and checkpoint is not None:
                 defaults, given = _from_checkpoint(checkpoint, command, given)
-            elif command == "fit" and _value(given, "--config") is None:
+            elif command == "fit" and not any("model" in contents for contents in _configurations(given)):
                 defaults = _recipe()
             file = Path(folder, "defaults.yaml")
             file.write_text(yaml.safe_dump(defaults, sort_keys=False))
@@ -97,25 +98,29 @@ def _spelled_out(arguments: Sequence[str]) -> list[str]:
         if argument == "--config" and given and not given[0].startswith("--"):
             argument = f"--config={given.pop(0)}"
         if argument.startswith("--config="):
-            configurations.append(f"--config={_readable(argument.removeprefix('--config='))}")
+            configurations.append(f"--config={configuration(argument.removeprefix('--config='))}")
         else:
             options.append(argument)
     return configurations + options
 
 
-def _readable(name: str) -> str:
-    """The path of a configuration that can be read."""
-    path = configuration(name)
-    try:
-        yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a configuration in YAML: {' '.join(str(error).split())}.") from error
-    return str(path)
+def _configurations(given: Sequence[str]) -> list[Mapping[str, Any]]:
+    """What the configurations among the arguments hold."""
+    found = []
+    for path in (argument.removeprefix("--config=") for argument in given if argument.startswith("--config=")):
+        try:
+            contents = yaml.safe_load(Path(path).read_text("utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a configuration in YAML: {' '.join(str(error).split())}.") from error
+        if not isinstance(contents, Mapping):
+            raise ValueError(f"{path} is not a configuration: it has no keys such as model, data and trainer.")
+        found.append(contents)
+    return found
 
 
 def _recipe() -> dict[str, Any]:
     """The default recipe, without the data that its configuration shows it with."""
-    recipe = yaml.safe_load(configuration("regression").read_text())
+    recipe = yaml.safe_load(configuration("regression").read_text("utf-8"))
     del recipe["data"]["dataset"], recipe["data"]["target"]
     return recipe
 
@@ -125,7 +130,7 @@ def _is_no_tip(record: logging.LogRecord) -> bool:
 
 
 def _value(arguments: Sequence[str], name: str) -> str | None:
-    """The last value of `--name value` or `--name=value`."""
+    """The last value of an option, which follows it as the next argument or after an equals sign."""
     found = None
     for k, argument in enumerate(arguments):
         if argument == name and k + 1 < len(arguments):
@@ -229,7 +234,10 @@ class _CLI(LightningCLI):
         if config.get("logger") in (None, True):
             folder = config.get("default_root_dir") or "."
             config["logger"] = CSVLogger(folder, name="lightning_logs") if self.subcommand == "fit" else False
-        return super()._instantiate_trainer(config, callbacks)
+        try:
+            return super()._instantiate_trainer(config, callbacks)
+        except TypeError as error:  # of values that Lightning looks at late
+            raise ValueError(f"--trainer: {error}") from error
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
@@ -241,7 +249,8 @@ class _CLI(LightningCLI):
             )
         if self.subcommand == "fit":
             config.model.backbone = _with_sizes(config.model)
-            config.checkpoint.enable_version_counter &= not config.overwrite
+            writes_over = config.overwrite or _resumes_in(config, config.checkpoint.dirpath)
+            config.checkpoint.enable_version_counter &= not writes_over
             if config.trainer.fast_dev_run:  # which writes no checkpoint to link to
                 config.checkpoint.save_last = None
 
@@ -366,7 +375,7 @@ def _plan(config: Any, rows: int) -> None:
     config.data.batch_size, steps, learning_rate = plan(rows, config.data.batch_size)
     batches, limit = math.ceil(rows / config.data.batch_size), trainer.limit_train_batches
     if limit is not None:
-        batches = max(1, min(batches, limit) if isinstance(limit, int) else int(batches * limit))
+        batches = max(1, min(batches, int(limit)) if limit > 1 else int(batches * limit))  # a number, or a share
     per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
     if trainer.max_steps != -1:
         steps = trainer.max_steps
@@ -386,12 +395,18 @@ def _plan(config: Any, rows: int) -> None:
 def _check_no_checkpoints(config: Any, folder: Path) -> None:
     """Refuse a folder that holds the checkpoints of another training."""
     found = sorted(folder.glob("*.ckpt"))
-    resumes = config.ckpt_path is not None and Path(config.ckpt_path).resolve().parent == folder.resolve()
-    if found and not config.overwrite and not resumes:
+    if found and not config.overwrite and not _resumes_in(config, folder):
         raise ValueError(
             f"{folder} holds the checkpoints of another training, such as {found[0].name}: choose another "
             f"--checkpoint.dirpath, go on from it with --ckpt {found[-1]}, or write over it with --overwrite."
         )
+
+
+def _resumes_in(config: Any, folder: "str | Path | None") -> bool:
+    """Whether a training goes on from a checkpoint in the folder where its own are to be."""
+    if config.ckpt_path is None or folder is None:
+        return False
+    return Path(config.ckpt_path).absolute().parent.resolve() == Path(folder).resolve()
 
 
 def _remove_empty(folder: Path) -> None:
