@@ -320,7 +320,7 @@ def test_parameters_are_those_after_recalibration(model):
         (["evaluate", "--level=90"], "level must be between 0 and 1"),
         (["evaluate", "--no-weight", "--weight=w"], "not allowed with"),
         (["test", "--data.pat=table.csv"], "did you mean '--data.path'"),
-        (["validate", "--trainer.devices=many"], "--trainer.devices"),
+        (["validate", "--trainer.devices=many"], "`devices` selected"),
     ],
 )
 def test_mistakes_with_a_checkpoint_are_one_sentence_and_leave_everything_as_it_was(model, arguments, message, capsys):
@@ -389,6 +389,7 @@ def test_a_configuration_is_not_written_over_by_that_of_its_run(visits, capsys):
         (["--config=wrong.yaml"], "did you mean '--model.family'"),
         (["--config=regresion"], "did you mean 'regression'"),
         (["--config"], "expected one argument"),
+        (["--trainer.default_root_dir=runs/first", "--model.family=beta"], "must be in the support of beta"),
     ],
 )
 def test_trainings_that_fail_say_why_in_a_sentence_and_leave_nothing(visits, options, message, capsys):

@@ -274,18 +274,15 @@ class _CLI(LightningCLI):
 
     def fit(self, **options: Any) -> None:
         """Train, beside no other checkpoints; a run that fails before it has learned anything leaves no folder."""
-        log_dir, config = Path(self.trainer.log_dir or "."), self.config[self.subcommand]
-        _check_no_checkpoints(config, Path(config.checkpoint.dirpath or log_dir / "checkpoints"))
-        if any(Path(str(path)).resolve() == (log_dir / "config.yaml").resolve() for path in config.config or ()):
-            raise ValueError(
-                f"the configuration of this run would be written over {log_dir / 'config.yaml'}: rename that file first."
-            )
-        is_new = not log_dir.exists()
+        log_dir = Path(self.trainer.log_dir or ".")
+        made = [folder for folder in (log_dir, *log_dir.parents) if not folder.exists()]
+        if self.trainer.is_global_zero:
+            _check_nothing_is_lost(self.config[self.subcommand], log_dir)
         try:
             self.trainer.fit(**options)
         except BaseException:
-            if is_new and self.trainer.is_global_zero:
-                _remove_empty(log_dir)
+            if self.trainer.is_global_zero:
+                _remove_empty(made)
             raise
 
     @rank_zero_only
@@ -392,14 +389,18 @@ def _plan(config: Any, rows: int) -> None:
             given[name] = value
 
 
-def _check_no_checkpoints(config: Any, folder: Path) -> None:
-    """Refuse a folder that holds the checkpoints of another training."""
+def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
+    """Refuse to write into a folder that holds the checkpoints of another training, or over the configuration that is used."""
+    folder = Path(config.checkpoint.dirpath or log_dir / "checkpoints")
     found = sorted(folder.glob("*.ckpt"))
     if found and not config.overwrite and not _resumes_in(config, folder):
         raise ValueError(
             f"{folder} holds the checkpoints of another training, such as {found[0].name}: choose another "
             f"--checkpoint.dirpath, go on from it with --ckpt {found[-1]}, or write over it with --overwrite."
         )
+    written = log_dir / "config.yaml"
+    if any(Path(str(path)).resolve() == written.resolve() for path in config.config or ()):
+        raise ValueError(f"the configuration of this run would be written over {written}: rename that file first.")
 
 
 def _resumes_in(config: Any, folder: "str | Path | None") -> bool:
@@ -409,13 +410,14 @@ def _resumes_in(config: Any, folder: "str | Path | None") -> bool:
     return Path(config.ckpt_path).absolute().parent.resolve() == Path(folder).resolve()
 
 
-def _remove_empty(folder: Path) -> None:
-    """Remove the folder of a training that has nothing but its configuration in it, and the folder around it if that is empty."""
-    if not folder.exists() or {path.name for path in folder.rglob("*")} - {"config.yaml", "hparams.yaml"}:
-        return
-    shutil.rmtree(folder)
-    if not any(folder.parent.iterdir()):
-        folder.parent.rmdir()
+def _remove_empty(made: Sequence[Path]) -> None:
+    """Remove folders that a run has made, the innermost first, if nothing but its configuration is in them."""
+    for folder in made:
+        if not folder.exists():
+            continue
+        if {path.name for path in folder.rglob("*")} - {"config.yaml", "hparams.yaml"}:
+            return
+        shutil.rmtree(folder)
 
 
 def _listed(value: "str | Sequence | None") -> list[str]:

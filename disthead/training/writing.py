@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,14 +62,22 @@ def predict_files(
     groups = find_row_groups(files, list(dict.fromkeys([*predictor.columns.used(needs_target=False), *ids])))
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file, where a folder for the parts of the predictions is to be.")
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     _check_same_run(folder, predictor, files, ids, rank)
     written = 0
-    for group in groups[rank::world_size]:
-        part = folder / f"part-{group.file:05d}-{group.number:05d}.parquet"
-        if not part.exists():
-            _write(predictor, group, part, batch_size, ids)
-            written += 1
+    try:
+        for group in groups[rank::world_size]:
+            part = folder / f"part-{group.file:05d}-{group.number:05d}.parquet"
+            if not part.exists():
+                _write(predictor, group, part, batch_size, ids)
+                written += 1
+    except BaseException:
+        if world_size == 1 and made and not written:
+            shutil.rmtree(folder)
+            for parent in made[1:]:
+                parent.rmdir()
+        raise
     return written
 
 
