@@ -12,7 +12,7 @@ LAYERS = [
     ("errors", "arrays"),
     ("links", "special", "arguments", "configurations", "usage"),
     ("families",),
-    ("weights", "targets"),
+    ("weights", "targets", "groups"),
     ("marginal",),
     ("head",),
     ("losses", "parallel"),
