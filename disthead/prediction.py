@@ -82,7 +82,7 @@ def predictions(
             )
         columns |= found
     for k, draw in enumerate(draws):
-        columns |= names.of_outputs(f"sample_{k}", lambda draw=draw: draw)
+        columns |= names._split(f"sample_{k}", draw, len(dist.event_shape))
     return columns
 
 

@@ -137,6 +137,7 @@ Correct a trained model's uncertainty on rows that its weights were not trained 
   --out FILE                   the new checkpoint; recalibrated.ckpt unless given
   --overwrite                  write over a file that is there
   --method NAME                ScaleCalibration unless given; {methods}
+  --groups COLUMN              for conformal methods: rows with the same value belong together, as those of one patient
   --weight COLUMN              weights of the rows; the column that training had unless given
   --no-weight                  every row counts once""".format(
     methods="QuantileRecalibration, ConformalQuantiles,\n"

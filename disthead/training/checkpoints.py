@@ -1,5 +1,6 @@
 """The commands evaluate and recalibrate: a checkpoint and held-out rows in, a report or a better checkpoint out."""
 
+import inspect
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -55,7 +56,7 @@ def evaluate_checkpoint(
     frame = data.frame(part)
     for name in (group, groups):
         if name is not None:
-            pick("column", name, dict.fromkeys(frame.columns))
+            pick("column", name, frame)
     columns = module.columns or {}
     targets = list(columns.get("target", ()))
     options = {
@@ -107,6 +108,7 @@ def recalibrate_checkpoint(
     path: Any = None,
     *,
     part: str = "val",
+    groups: str | None = None,
     weight: str | None = TRAINED,
     overwrite: bool = False,
     **options: Any,
@@ -119,6 +121,7 @@ def recalibrate_checkpoint(
         method: a class of `disthead.calibration`.
         path: a table, of which all rows are used; else the `part` of the training table.
         part: "val" (early stopping has seen it, weights have not), or "test".
+        groups: a column whose equal values mark rows that belong together, for the conformal recalibrations.
         weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
         overwrite: whether a file that is there may be written over.
         options: of the method, such as `levels`.
@@ -133,8 +136,12 @@ def recalibrate_checkpoint(
     recalibration = pick("recalibration", method, methods)(**options)
     _check_new(out, checkpoint, overwrite)
     module, data, part = _load(checkpoint, path, part, weight)
-    rows = data.part(part)
-    module.recalibrate(recalibration, rows.features, rows.y, weight=rows.weight, **rows.known)
+    rows, labels = data.part(part), None
+    if groups is not None:
+        labels = pick("column", groups, data.frame(part)).tolist()
+        if "groups" not in inspect.signature(recalibration.fit).parameters:
+            raise ValueError(f"{method} does not ask which rows belong together: leave out groups, {groups!r}.")
+    module.recalibrate(recalibration, rows.features, rows.y, weight=rows.weight, groups=labels, **rows.known)
     contents = read_checkpoint(checkpoint)
     module.on_save_checkpoint(contents)
     contents["state_dict"] = module.state_dict()
@@ -196,7 +203,6 @@ def evaluate_parser() -> Parser:
     parser.add_argument("--out", default="report")
     parser.add_argument("--part", default="test")
     parser.add_argument("--group")
-    parser.add_argument("--groups")
     parser.add_argument("--unit", default="")
     parser.add_argument("--level", type=float, default=0.9)
     return parser
@@ -217,6 +223,7 @@ def _parser(command: str) -> Parser:
     parser = Parser(command)
     parser.add_argument("--ckpt_path", "--ckpt", dest="ckpt", required=True)
     parser.add_argument("--data.path", dest="path")
+    parser.add_argument("--groups")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--weight", default=TRAINED)
     weights.add_argument("--no-weight", dest="weight", action="store_const", const=None)
@@ -252,6 +259,7 @@ def run_recalibrate(arguments: Sequence[str]) -> None:
         given.method,
         given.path,
         part=given.part,
+        groups=given.groups,
         weight=given.weight,
         overwrite=given.overwrite,
     )

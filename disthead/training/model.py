@@ -70,7 +70,8 @@ class DistributionModel(lightning.LightningModule):
         features: Tensor,
         y: Tensor,
         *,
-        weight: Tensor | None = None,
+        weight: Any = None,
+        groups: Any = None,
         **known: Tensor,
     ) -> Recalibration:
         """Learn a recalibration from rows that training has not seen; checkpoints keep it, predictions go through it.
@@ -80,13 +81,14 @@ class DistributionModel(lightning.LightningModule):
             features: (N, in_features), in the user's units.
             y: targets of these rows.
             weight: what each row counts.
+            groups: a label for each row, for recalibrations that ask which rows belong together.
             known: per-row quantities, as in `forward`.
         """
         training = self.training
+        options = {} if groups is None else {"groups": groups}
         self.eval()
-        counted = {} if weight is None else {"weight": weight}
         try:
-            self.recalibration = recalibration.fit(self(features, **known), y, **counted).to(self.device)
+            self.recalibration = recalibration.fit(self(features, **known), y, weight, **options).to(self.device)
         finally:
             self.train(training)
         return self.recalibration
