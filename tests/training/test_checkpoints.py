@@ -172,7 +172,7 @@ def test_evaluation_takes_the_weights_of_the_table_unless_told_otherwise(weighte
     other.write_text((weighted / "rows.csv").read_text())
 
     def nll(path, **options):
-        return evaluate_checkpoint(model, path=path, **options).scores[""]["nll"].value
+        return evaluate_checkpoint(model, path=path, **options).scores[""]["Negative log-likelihood"].value
 
     assert nll(str(other)) == pytest.approx(nll(copies), rel=1e-5)
     assert nll(str(other), weight=None) == nll(str(other), weight="one") > 3 * nll(copies)
@@ -187,7 +187,11 @@ def test_rows_that_belong_together_widen_the_standard_errors(weighted, tmp_path)
     frame.assign(row=frame.index).to_csv(tmp_path / "copies.csv", index=False)
 
     def error(**options):
-        return evaluate_checkpoint(model, path=str(tmp_path / "copies.csv"), **options).scores[""]["nll"].standard_error
+        return (
+            evaluate_checkpoint(model, path=str(tmp_path / "copies.csv"), **options)
+            .scores[""]["Negative log-likelihood"]
+            .standard_error
+        )
 
     assert error(groups="row") == pytest.approx(2 * error(), rel=0.01)
 
