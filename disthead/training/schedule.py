@@ -31,8 +31,8 @@ def plan(
         learning_rate: 0.005 for batches of 32 rows, and in proportion to the square root of their size (Malladi et al. 2022,
             "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms") up to 256, unless given.
 
-    >>> plan(20_000)
-    Plan(batch_size=256, steps=4687, learning_rate=0.01414213562373095)
+    >>> plan(8192)
+    Plan(batch_size=128, steps=3840, learning_rate=0.01)
     """
     batch_size = min(batch_size or min(max(rows // 64, 32), 256), rows)
     steps = steps or max(2400, 60 * rows // batch_size)
