@@ -15,6 +15,9 @@ from disthead.usage import OVERVIEW, PAGES
 
 __all__ = ["main"]
 
+# What installs the packages that disthead does without until they are needed.
+_EXTRAS = {"pandas": "data", "pyarrow": "data", "matplotlib": "plots", "sklearn": "demo", "statsmodels": "demo"}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 if it worked, 2 after an error of the user's, which is printed without a traceback."""
@@ -24,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ModuleNotFoundError as error:
-        print(f"disthead: error: {error}. Try: pip install 'disthead[data,plots]'", file=sys.stderr)
+        if error.name not in _EXTRAS:
+            raise
+        print(f"disthead: error: {error}. Try: pip install 'disthead[{_EXTRAS[error.name]}]'", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
         print(f"disthead: error: {error}", file=sys.stderr)

@@ -334,6 +334,24 @@ def test_mistakes_with_a_checkpoint_are_one_sentence_and_leave_everything_as_it_
     assert {path: path.stat().st_mtime_ns for path in Path.cwd().rglob("*")} == before
 
 
+@pytest.mark.parametrize("command", ["test", "predict", "evaluate", "recalibrate"])
+def test_a_model_of_rows_in_no_file_needs_a_table(trained, tmp_path, monkeypatch, command, capsys):
+    monkeypatch.chdir(tmp_path)
+    contents = torch.load(trained / "model.ckpt", weights_only=True)
+    contents["datamodule_hyper_parameters"]["path"] = None  # as after training on a data frame
+    torch.save(contents, "model.ckpt")
+    assert main([command, "--ckpt=model.ckpt"]) == 2
+    assert "--data.path" in capsys.readouterr().err
+    shutil.copy(trained / "table.csv", "table.csv")
+    assert main([command, "--ckpt=model.ckpt", "--data.path=table.csv"]) == 0
+
+
+def test_a_package_that_is_missing_is_named_with_what_installs_it(model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert main(["predict", "--ckpt", model, *QUIET]) == 2
+    assert "pip install 'disthead[data]'" in capsys.readouterr().err
+
+
 def test_a_name_that_predictions_have_cannot_be_copied(model, capsys):
     pd.read_csv("table.csv").rename(columns={"name": "mean"}).to_csv("new.csv", index=False)
     command = ["predict", "--ckpt", model, "--data.path=new.csv", "--id-columns=mean"]

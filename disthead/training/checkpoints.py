@@ -178,6 +178,8 @@ def _load(
     if path is not None and path != options.get("path"):
         part = "test" if part == "train" else part
         options[f"{part}_path"] = path
+    if all(options.get(name) is None for name in ("path", "dataset", f"{part}_path")):
+        raise ValueError("this model was trained on rows that are in no file: give a table of your own (--data.path).")
     data = TabularDataModule(**options)
     if module.columns is not None:
         data.columns = Columns.from_state(module.columns)

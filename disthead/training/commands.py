@@ -247,6 +247,8 @@ class _CLI(LightningCLI):
             raise ValueError(
                 f"disthead {self.subcommand} needs --ckpt_path (or --ckpt), the checkpoint of a trained model."
             )
+        if config.data.path is None and config.data.dataset is None:
+            self._need_a_table(config)
         if self.subcommand == "fit":
             config.model.backbone = _with_sizes(config.model)
             writes_over = config.overwrite or _resumes_in(config, config.checkpoint.dirpath)
@@ -254,12 +256,17 @@ class _CLI(LightningCLI):
             if config.trainer.fast_dev_run:  # which writes no checkpoint to link to
                 config.checkpoint.save_last = None
 
+    def _need_a_table(self, config: Any) -> None:
+        """Refuse a command that has no rows to work on."""
+        if self.subcommand == "fit":
+            raise ValueError("disthead fit needs --data.path, a table, and --data.target, the column to be predicted.")
+        if config.data[f"{_PART[self.subcommand]}_path"] is None:
+            raise ValueError("this model was trained on rows that are in no file: give --data.path, a table.")
+
     def instantiate_classes(self) -> None:
         if self.subcommand != "fit":
             return super().instantiate_classes()
         config = self.config[self.subcommand]
-        if config.data.path is None and config.data.dataset is None:
-            raise ValueError("disthead fit needs --data.path, a table, and --data.target, the column to be predicted.")
         data = TabularDataModule(**config.data.as_dict())
         data.find_columns()  # what is wrong with the table is found before there is a folder of the training
         if not data.has("val") and "val/" in f"{config.checkpoint.monitor} {config.early_stopping.monitor}":
