@@ -25,9 +25,10 @@ from disthead.errors import nearest, pick
 from disthead.prediction import predictions, seed_of, write_predictions
 from disthead.training.backbone import completed, qualified
 from disthead.training.callbacks import EarlyStopping
+from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
-from disthead.training.row_groups import read_rows
+from disthead.training.row_groups import find_files, find_row_groups, read_rows
 from disthead.training.saved import comparable
 from disthead.training.schedule import plan
 from disthead.training.writing import check_names, check_out, predict_files
@@ -316,7 +317,7 @@ class _CLI(LightningCLI):
         names = _listed(config.id_columns)
         if Path(out).is_dir() or not Path(out).suffix:
             return self._predict_files(source, out, id_columns=names, **wanted)
-        identity = self._identity(names)
+        identity = self._identity(source, names) if names else None
         options.pop("return_predictions", None)
         frames = []
         for k, dist in enumerate(self.trainer.predict(**options)):
@@ -324,22 +325,25 @@ class _CLI(LightningCLI):
             frames.append(pd.DataFrame(predictions(dist, columns.get("target", ()), columns.get("classes"), **own)))
         frame = pd.concat(frames, ignore_index=True)
         check_names(names, frame.columns)
-        write_predictions(pd.concat([identity[: len(frame)], frame], axis=1) if names else frame, out)
+        if identity is not None:
+            frame = pd.concat([identity[: len(frame)], frame], axis=1)
+        write_predictions(frame, out)
         print(f"{len(frame)} predictions in {out}")
 
-    def _identity(self, names: list[str]) -> "DataFrame":
+    def _identity(self, source: Any, names: list[str]) -> "DataFrame":
         """The columns that say which row is which, in the order of the predictions."""
         import pandas as pd
 
         data = self.datamodule
-        if not data.streams("predict"):
-            data.setup("predict")
-            frame = data.frame("predict")
-            for name in names:
-                pick("column", name, dict.fromkeys(frame.columns))
-            return frame[names].reset_index(drop=True)
-        pieces = [rows for group in data.row_groups("predict") for _, rows in read_rows(group, names, group.rows)]
-        return pd.concat(pieces, ignore_index=True)
+        if data.streams("predict"):
+            groups = find_row_groups(find_files(source), names)
+            return pd.concat(
+                [rows for group in groups for _, rows in read_rows(group, names, group.rows)], ignore_index=True
+            )
+        for name in names:
+            pick("column", name, dict.fromkeys(data.column_names("predict")))
+        data.columns = Columns.from_state(self.model.columns)
+        return data.frame("predict")[names].reset_index(drop=True)
 
     def _predict_files(self, source: Any, out: str, **options: Any) -> None:
         """Row group by row group, without Lightning: nothing is kept, and parts that are there are not made again."""

@@ -124,6 +124,17 @@ def test_columns_of_the_table_and_draws_come_with_the_predictions(checkpoint, fi
         writing.check_names(["z"], ["z", "mean"])
 
 
+def test_a_stream_can_be_predicted_into_one_file(checkpoint, files, frame, tmp_path, capsys):
+    command = ["predict", f"--ckpt={checkpoint}", f"--data.path={files}", f"--out={tmp_path / 'p.csv'}"]
+    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    assert main([*command, "--id-columns=colour", *quiet]) == 0
+    found = pd.read_csv(tmp_path / "p.csv")
+    assert found.pop("colour").tolist() == frame["colour"].tolist()
+    close(found, Predictor(checkpoint)(frame))
+    assert main([*command, "--id-columns=color", *quiet]) == 2
+    assert "no column 'color'" in capsys.readouterr().err
+
+
 def test_draws_of_a_predictor_are_those_of_its_batch_and_seed(checkpoint, frame):
     one, other = Predictor(checkpoint, samples=1, seed=0), Predictor(checkpoint, samples=1, seed=1)
     first, second = one(frame[:50])["sample_0"], one(frame[50:100])["sample_0"]
