@@ -125,10 +125,10 @@ def test_columns_of_the_table_and_draws_come_with_the_predictions(checkpoint, fi
 
 
 def test_a_stream_can_be_predicted_into_one_file(checkpoint, files, frame, tmp_path, capsys):
-    command = ["predict", f"--ckpt={checkpoint}", f"--data.path={files}", f"--out={tmp_path / 'p.csv'}"]
+    command = ["predict", f"--ckpt={checkpoint}", f"--data.path={files}", f"--out={tmp_path / 'p.parquet'}"]
     quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
     assert main([*command, "--id-columns=colour", *quiet]) == 0
-    found = pd.read_csv(tmp_path / "p.csv")
+    found = pd.read_parquet(tmp_path / "p.parquet")
     assert found.pop("colour").tolist() == frame["colour"].tolist()
     close(found, Predictor(checkpoint)(frame))
     assert main([*command, "--id-columns=color", *quiet]) == 2
