@@ -13,7 +13,7 @@ LAYERS = [
     ("links", "special"),
     ("families",),
     ("weights", "targets"),
-    ("marginal",),
+    ("marginal", "standardisation"),
     ("head",),
     ("losses", "parallel"),
     ("decision", "explanation", "metrics", "calibration", "diagnostics", "surface"),
