@@ -136,7 +136,11 @@ class DistributionHead(nn.Module):
             y = (y.double() - loc) / scale
         elif self._is_standardised:
             self._forget_units()
-        biases = fit_biases(self, y, known, weight)
+        return self.start_at(fit_biases(self, y, known, weight))
+
+    @torch.no_grad()
+    def start_at(self, biases: Mapping[str, Tensor]) -> Self:
+        """Take these raw outputs by parameter as bias terms, as `fit_biases` finds them."""
         for name, value in self.shared.items():
             value.copy_(biases[name])
         if self.linear is not None:
@@ -155,6 +159,11 @@ class DistributionHead(nn.Module):
         self.links = with_min_scale(self._given_links, self._given_fixed, self.min_scale)
         self._fix(self._given_fixed)
         return self
+
+    @property
+    def is_standardised(self) -> bool:
+        """Whether the layer predicts standardised targets, which `target_loc` and `target_scale` put into their units."""
+        return self._is_standardised
 
     def _forget_units(self) -> None:
         del self.target_loc, self.target_scale
@@ -175,6 +184,8 @@ class DistributionHead(nn.Module):
         loc, scale = (state_dict.get(prefix + name) for name in ("target_loc", "target_scale"))
         if loc is not None and scale is not None:
             self.change_units(loc, scale)
+        elif self._is_standardised and any(name.startswith(prefix) for name in state_dict):
+            self._forget_units()  # what is loaded says so
         super()._load_from_state_dict(state_dict, prefix, *others)  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
