@@ -10,7 +10,7 @@ from torch.distributions import constraints
 from disthead.families.family import Family
 from disthead.links import Link
 
-__all__ = ["MIN_SCALE", "SCALES", "in_other_units", "location_and_scale", "why_not", "with_min_scale"]
+__all__ = ["MIN_SCALE", "SCALES", "check_precision", "in_other_units", "location_and_scale", "why_not", "with_min_scale"]
 
 MIN_SCALE = 1e-4  # of a standardised target: far below any honest scale
 SCALES = {"scale": 1, "scale_tril": 1, "cov_diag": 2}  # parameters that can collapse -> power of the target's unit in them
@@ -48,15 +48,20 @@ def location_and_scale(y: Tensor, weight: Tensor | None, dtype: torch.dtype) -> 
         share = (weight.double() / weight.double().sum()).reshape(-1, *(1,) * (y.ndim - 1))
         loc = (share * y).sum(0)
         scale = (share * (y - loc).square()).sum(0).sqrt()
-    level = y.abs().amax(0)
     scale = torch.where(y.amin(0) < y.amax(0), scale, 0.0)
+    check_precision(scale, y.abs().amax(0), dtype, "the target")
+    return loc.to(dtype), torch.where(scale > 0, scale, 1.0).to(dtype)
+
+
+def check_precision(scale: Tensor, level: Tensor, dtype: torch.dtype, what: str) -> None:
+    """Refuse numbers that vary about their level (their largest absolute value) by less than the precision can tell."""
     lost = (scale > 0) & (scale < 1e-4 * level) & (level * torch.finfo(dtype).eps > 1e-3 * scale)
     if lost.any():
+        column = f" in column {int(lost.reshape(-1).nonzero()[0])}" if lost.ndim else ""
         raise ValueError(
-            f"targets vary by {scale[lost][0]:.3g} about {level[lost][0]:.7g}, too little for {dtype} to tell. "
-            "Subtract a constant from them first."
+            f"{what} varies by {scale[lost][0]:.3g} about {level[lost][0]:.7g}{column}, too little for {dtype} to tell. "
+            "Subtract a constant from it first."
         )
-    return loc.to(dtype), torch.where(scale > 0, scale, 1.0).to(dtype)
 
 
 def with_min_scale(links: Mapping[str, Link], fixed: Mapping[str, Any], min_scale: float) -> dict[str, Link]:

@@ -19,7 +19,7 @@ from disthead.training.columns import Encoded
 from disthead.training.summary import Moments, Part, Summary
 from disthead.weights import present
 
-__all__ = ["ROWS", "first_rows", "summary_of"]
+__all__ = ["ROWS", "first_rows", "say_that_it_cannot", "summary_of"]
 
 ROWS = 10_000  # or all where there are fewer
 
@@ -58,11 +58,7 @@ def _read(trainer: lightning.Trainer, module: Any) -> list[Batch]:
     loader = given if isinstance(given, CombinedLoader) else CombinedLoader(given, "max_size_cycle")
     parts = [part for one in loader.flattened for part in (one, getattr(one, "dataset", None))]
     if any(hasattr(part, "__next__") for part in parts):
-        warnings.warn(
-            "the training loader is an iterator, whose rows come only once: inputs and targets are not standardised, and the "
-            "head starts anywhere. Give a DataLoader, or call module.start(features, y) with some rows before fit.",
-            stacklevel=2,
-        )
+        say_that_it_cannot("it is an iterator, whose rows come only once")
         return []
     batches, rows = [], 0
     with isolate_rng(), _kept_generators(loader):
@@ -76,6 +72,15 @@ def _read(trainer: lightning.Trainer, module: Any) -> list[Batch]:
                 break
         loader.reset()  # ends the worker processes
     return batches
+
+
+def say_that_it_cannot(reason: str) -> None:
+    """Warn that a model starts as it is, and say what to do."""
+    warnings.warn(
+        f"the start of training cannot come from its loader, since {reason}. Inputs and targets are not standardised, and the "
+        "head starts anywhere. Call module.start(features, y) with some rows before fit, or give a loader that can be read.",
+        stacklevel=2,
+    )
 
 
 def _limit(trainer: lightning.Trainer, loader: CombinedLoader) -> float:

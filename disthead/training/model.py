@@ -103,6 +103,11 @@ class DistributionModel(lightning.LightningModule):
         return torch.full(self.head.event_shape, otherwise, device=self.device)
 
     @property
+    def _can_standardise_target(self) -> bool:
+        assert self.head is not None
+        return why_not(self.head.family, self.hparams.fixed or {}) is None
+
+    @property
     def _has_floor(self) -> bool:
         """Whether the predicted scale has a minimum."""
         head, fixed = self.head, self.hparams.fixed or {}
@@ -223,7 +228,7 @@ class DistributionModel(lightning.LightningModule):
             self.feature_rate.copy_(torch.where(spread > 0, 1 / spread, 0.0))
         if train.features is not None and isinstance(self.backbone, TabularBackbone):
             self.backbone.fit(self._standardised(sample.features))
-        if self.hparams.standardise and why_not(self.head.family, self.hparams.fixed or {}) is None:
+        if self.hparams.standardise and self._can_standardise_target:
             spread = train.y.spread
             for head in (self.head, self.baseline):
                 head.change_units(train.y.mean, torch.where(spread > 0, spread, 1.0))

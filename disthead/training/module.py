@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.distributions import constraints
 
@@ -16,12 +17,13 @@ from disthead.calibration import rebuild
 from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.families.distribution import Distribution
 from disthead.losses import nll, reduce
+from disthead.standardisation import check_precision
 from disthead.training.backbone import TIMING, build, fused, qualified
 from disthead.training.batches import Batch, Steps, weight_of
 from disthead.training.collapse import CollapsedRows
 from disthead.training.columns import Encoded
 from disthead.training.data import PARTS, TabularDataModule
-from disthead.training.first_rows import first_rows, summary_of
+from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
 from disthead.training.saved import class_path, comparable, plain, read_checkpoint
 from disthead.training.steps import NonFiniteLoss, RowMeans, StepLosses, bare_calls, takes_several_steps
@@ -157,9 +159,7 @@ class DistributionModule(DistributionModel):
                     "backbone_features, the number of features that it puts out."
                 )
             if stage == "fit" and not self._has_started and self.trainer.ckpt_path is None:
-                train = first_rows(self.trainer, self, len(self.head.event_shape))
-                if train is not None:
-                    self._prepare(train)
+                self._start_from_loader()
             return
         if self.columns is None:
             if stage != "fit":
@@ -173,6 +173,17 @@ class DistributionModule(DistributionModel):
             self._start(data.summary("train"))
         else:
             self._check_data(data, stage)
+
+    def _start_from_loader(self) -> None:
+        assert self.head is not None
+        try:
+            train = first_rows(self.trainer, self, len(self.head.event_shape))
+        except ValueError as error:
+            if not is_overridden("training_step", self, DistributionModule):
+                raise
+            train = say_that_it_cannot(f"its batches are for the training_step of {type(self).__name__}: {error}")
+        if train is not None:
+            self._prepare(train)
 
     def start(self, features: Any, y: Any, weight: Any = None, **known: Any) -> "DistributionModule":
         """Take the statistics that standardise inputs and targets, and the start of the head, from these rows.
@@ -201,8 +212,14 @@ class DistributionModule(DistributionModel):
 
     def _prepare(self, train: Summary) -> None:
         """Start from rows of a loader of one's own, whose features are standardised where they are a plain table."""
-        if train.features is not None and self.hparams.standardise and "feature_loc" not in self._buffers:
-            self._add_feature_statistics(train.features.mean.numel())
+        assert self.head is not None
+        if self.hparams.standardise:
+            dtype = next(self.head.parameters()).dtype
+            if train.features is not None:
+                check_precision(train.features.spread, train.features.level, dtype, "the table of features")
+                self._add_feature_statistics(train.features.mean.numel())
+            if self._can_standardise_target:
+                check_precision(train.y.spread, train.y.level, dtype, "the target")
         if not self.has_baseline:
             self._add_baseline()
         self._start(train)
@@ -320,6 +337,7 @@ class DistributionModule(DistributionModel):
         """What these rows add to the mean nll over the batch."""
         processes = self.trainer.world_size
         if processes == 1 and batch.is_absent:
+            self._losses.add(*torch.zeros(2, 1, device=self.device), None)
             return self._nothing()
         values, weight = self._values(batch)
         if batch.total is None:
