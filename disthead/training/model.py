@@ -18,6 +18,7 @@ from disthead.training.columns import Columns
 from disthead.training.summary import Summary
 from disthead.training.table import DataError
 from disthead.training.tabular import MemberHead, TabularBackbone, start_near_the_marginal_fit
+from disthead.weights import present
 
 __all__ = ["DistributionModel"]
 
@@ -65,19 +66,23 @@ class DistributionModel(lightning.LightningModule):
         return dist if self.recalibration is None else self.recalibration(dist)
 
     @torch.no_grad()
-    def recalibrate(self, recalibration: Recalibration, features: Tensor, y: Tensor, **known: Tensor) -> Recalibration:
+    def recalibrate(
+        self, recalibration: Recalibration, features: Tensor, y: Tensor, *, weight: Any = None, **known: Tensor
+    ) -> Recalibration:
         """Learn a recalibration from rows that training has not seen; checkpoints keep it, predictions go through it.
 
         Args:
             recalibration: of `disthead.calibration`, such as `ScaleCalibration()`.
             features: (N, in_features), in the user's units.
             y: targets of these rows.
+            weight: one per row, zero or more; a row with the weight 0 is not there.
             known: per-row quantities, as in `forward`.
         """
         training = self.training
         self.eval()
         try:
-            self.recalibration = recalibration.fit(self(features, **known), y).to(self.device)
+            options = {} if weight is None else {"weight": weight}
+            self.recalibration = recalibration.fit(self(features, **known), y, **options).to(self.device)
         finally:
             self.train(training)
         return self.recalibration
@@ -221,13 +226,14 @@ class DistributionModel(lightning.LightningModule):
         assert self.head is not None
         self._has_started = True
         sample = train.sample
-        y, known, weight = sample.y, sample.known, sample.weight
+        weight, features, y, *values = present(sample.weight, sample.features, sample.y, *sample.known.values())
+        known = dict(zip(sample.known, values, strict=True))
         if train.features is not None and self.hparams.standardise:
             spread = train.features.spread
             self.feature_loc.copy_(train.features.mean)
             self.feature_rate.copy_(torch.where(spread > 0, 1 / spread, 0.0))
         if train.features is not None and isinstance(self.backbone, TabularBackbone):
-            self.backbone.fit(self._standardised(sample.features))
+            self.backbone.fit(self._standardised(features))
         if self.hparams.standardise and self._can_standardise_target:
             spread = train.y.spread
             for head in (self.head, self.baseline):

@@ -29,6 +29,7 @@ from disthead.training.saved import class_path, comparable, plain, read_checkpoi
 from disthead.training.steps import NonFiniteLoss, RowMeans, StepLosses, bare_calls, takes_several_steps
 from disthead.training.summary import Summary
 from disthead.training.table import DataError
+from disthead.weights import present
 
 __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
 
@@ -241,7 +242,9 @@ class DistributionModule(DistributionModel):
             if data.has(part):
                 data.check_rows(part, self._check_rows)
                 if part == "train" and not family.support.is_discrete:
-                    self._check_density(data.summary("train").sample.table.y)
+                    sample = data.summary("train").sample
+                    _, y = present(sample.weight, sample.y)
+                    self._check_density(y)
 
     def _check_rows(self, table: Encoded) -> None:
         assert self.head is not None

@@ -86,7 +86,7 @@ class StepLosses:
         self.steps: list[tuple[slice, Tensor | None, Tensor | None]] = []
         self.values = torch.empty(0)
 
-    def add(self, values: Tensor, weight: Tensor | None, rows: Tensor | None) -> None:
+    def add(self, values: Tensor, weight: Tensor | None = None, rows: Tensor | None = None) -> None:
         """Copy them: a tensor that is kept here and there hinders the reuse of memory between large ones.
 
         Args:

@@ -333,7 +333,7 @@ def test_losses_of_steps_of_any_size_are_added_up():
     parts = [torch.randn(size) for size in (3, 10, 1, 40, 7)]
     for _ in range(2):
         for values in parts:
-            losses.add(values, Batch(values, values))
+            losses.add(values)
         losses.look(None)
     total, weight = means.sums["nll"]
     torch.testing.assert_close(total, 2 * torch.cat(parts).double().sum())
