@@ -50,6 +50,8 @@ class DistributionHead(nn.Module):
     torch.Size([5])
     """
 
+    target_loc: Tensor
+    target_scale: Tensor
     min_scale: float = MIN_SCALE
 
     def __init__(
@@ -186,7 +188,7 @@ class DistributionHead(nn.Module):
             self.change_units(loc, scale)
         elif self._is_standardised and any(name.startswith(prefix) for name in state_dict):
             self._forget_units()  # what is loaded says so
-        super()._load_from_state_dict(state_dict, prefix, *others)  # type: ignore[arg-type]
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def extra_repr(self) -> str:
         parts = [f"{name}={link.name}" for name, link in self.links.items() if name in self.predicted]

@@ -10,10 +10,22 @@ from torch.distributions import constraints
 from disthead.families.family import Family
 from disthead.links import Link
 
-__all__ = ["MIN_SCALE", "SCALES", "check_precision", "in_other_units", "location_and_scale", "why_not", "with_min_scale"]
+__all__ = [
+    "MIN_SCALE",
+    "SCALES",
+    "check_precision",
+    "in_other_units",
+    "location_and_scale",
+    "why_not",
+    "with_min_scale",
+]
 
 MIN_SCALE = 1e-4  # of a standardised target: far below any honest scale
-SCALES = {"scale": 1, "scale_tril": 1, "cov_diag": 2}  # parameters that can collapse -> power of the target's unit in them
+SCALES = {
+    "scale": 1,
+    "scale_tril": 1,
+    "cov_diag": 2,
+}  # parameters that can collapse -> power of the target's unit in them
 _POWERS = SCALES | {"loc": 1, "cov_factor": 1, "df": 0, "logits": 0}
 
 

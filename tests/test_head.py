@@ -293,7 +293,9 @@ def test_the_example_of_a_normal_has_the_density_of_torch(generator):
     expected = in_units(base, head.target_loc, head.target_scale).log_prob(y)
     torch.testing.assert_close(head(features).log_prob(y), expected, rtol=1e-5, atol=1e-5)
     at_start = dh.nll(head(torch.zeros(300, 4)), y)
-    assert at_start.item() == pytest.approx(-torch.distributions.Normal(y.mean(), y.std(correction=0)).log_prob(y).mean().item(), 1e-5)
+    assert at_start.item() == pytest.approx(
+        -torch.distributions.Normal(y.mean(), y.std(correction=0)).log_prob(y).mean().item(), 1e-5
+    )
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -327,7 +329,9 @@ def test_units_travel_with_the_state(name, generator):
     plain = real_head(name)
     again.load_state_dict(plain.state_dict())  # of a head in no units
     assert not again.is_standardised
-    torch.testing.assert_close(again(features).log_prob(y[:5] / 1e5), plain(features).log_prob(y[:5] / 1e5), rtol=0, atol=0)
+    torch.testing.assert_close(
+        again(features).log_prob(y[:5] / 1e5), plain(features).log_prob(y[:5] / 1e5), rtol=0, atol=0
+    )
     nested = torch.nn.Sequential(torch.nn.Linear(4, 4), real_head(name))
     nested.load_state_dict(torch.nn.Sequential(nested[0], head).state_dict())
     assert nested[1].is_standardised
@@ -397,7 +401,7 @@ def test_the_scale_has_a_minimum_in_units_of_the_target():
     ("plackett_luce", {"event_shape": (3,)}), ("mixture", {"component": "gamma"}),
 ])  # fmt: skip
 def test_targets_with_a_unit_of_their_own_are_not_standardised(family, options):
-    with pytest.raises(ValueError, match="cannot standardise: .* an origin or a unit of their own.* initialize"):
+    with pytest.raises(ValueError, match=r"cannot standardise: .* an origin or a unit of their own.* initialize"):
         dh.DistributionHead(family, 2, **options).initialize(torch.tensor([1.0, 2.0]), standardise=True)
 
 
@@ -405,7 +409,7 @@ def test_what_cannot_be_put_into_other_units_is_refused():
     head = dh.DistributionHead("mixture", 2, component="normal", fixed={"scale": 1.0})
     with pytest.raises(ValueError, match="fixed scale of mixture cannot be put into other units"):
         head.initialize(torch.tensor([1.0, 2.0]), standardise=True)
-    with pytest.raises(ValueError, match="varies by .* about 1e[+]09, too little for torch.float32"):
+    with pytest.raises(ValueError, match=r"varies by .* about 1e[+]09, too little for torch\.float32"):
         dh.DistributionHead("normal", 2).initialize(1e9 + torch.arange(5.0, dtype=torch.float64), standardise=True)
     with pytest.raises(ValueError, match="inf at row 1"):
         dh.DistributionHead("normal", 2).initialize([1.0, math.inf, 3.0], standardise=True)

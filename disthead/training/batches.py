@@ -46,13 +46,13 @@ class Batch(NamedTuple):
                 raise ValueError(f"a batch must have features, got a mapping of {', '.join(given)}.")
             return cls(**{"y": None, **given})
         if not isinstance(given, (tuple, list)):
-            return cls(given, None)  # type: ignore[arg-type]
+            return cls(given, None)
         if not 1 <= len(given) <= 3:
             raise ValueError(
                 f"a batch must be (features, y) or (features, y, weight), got {len(given)} parts. Nest several features, "
                 '((first, second), y), or give a mapping, {"features": ..., "y": ..., "known": {"exposure": ...}}.'
             )
-        return cls(*given) if len(given) > 1 else cls(given[0], None)  # type: ignore[arg-type]
+        return cls(*given) if len(given) > 1 else cls(given[0], None)
 
     def present(self) -> "Batch":
         """The batch without the rows whose weight is 0: nothing is computed of them.

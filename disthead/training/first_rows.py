@@ -9,9 +9,9 @@ from typing import Any
 import lightning
 import torch
 from lightning.fabric.utilities.data import sized_len
-from lightning.pytorch.utilities.seed import isolate_rng
 from lightning.pytorch.trainer.connectors.data_connector import _request_dataloader
 from lightning.pytorch.utilities import CombinedLoader
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from disthead.training.batches import Batch, expanded_weight
@@ -123,10 +123,15 @@ def summary_of(batches: Sequence[Batch], event_dims: int) -> Summary:
             "start from."
         )
     features = None
-    if all(isinstance(one.features, Tensor) and one.features.ndim == 2 and one.features.is_floating_point() for one in batches):
+    if all(
+        isinstance(one.features, Tensor) and one.features.ndim == 2 and one.features.is_floating_point()
+        for one in batches
+    ):
         features = Moments()
         for batch in batches:
-            features.add(batch.features.detach(), batch.weight if batch.weight is None or batch.weight.ndim == 1 else None)
+            features.add(
+                batch.features.detach(), batch.weight if batch.weight is None or batch.weight.ndim == 1 else None
+            )
         targets = targets._replace(features=torch.cat([batch.features.detach() for batch in batches]))
     return Summary(features, Moments().add(targets.y, targets.weight), Part(targets, slice(None)))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from disthead.calibration import Recalibration
 from disthead.families.distribution import Distribution
 from disthead.families.ensembles import ensemble
-from disthead.families.family import Family, get_family, takes_classes, takes_vectors
+from disthead.families.family import get_family, takes_classes, takes_vectors
 from disthead.head import DistributionHead
 from disthead.marginal import fit_biases
 from disthead.standardisation import SCALES, why_not
@@ -257,4 +257,4 @@ class DistributionModel(lightning.LightningModule):
                 self._add_feature_statistics(len(feature_loc))
             if not self.has_baseline and any(name.startswith(prefix + "baseline.") for name in state_dict):
                 self._add_baseline()
-        super()._load_from_state_dict(state_dict, prefix, *others)  # type: ignore[arg-type]
+        super()._load_from_state_dict(state_dict, prefix, *others)

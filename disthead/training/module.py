@@ -182,7 +182,8 @@ class DistributionModule(DistributionModel):
         except ValueError as error:
             if not is_overridden("training_step", self, DistributionModule):
                 raise
-            train = say_that_it_cannot(f"its batches are for the training_step of {type(self).__name__}: {error}")
+            say_that_it_cannot(f"its batches are for the training_step of {type(self).__name__}: {error}")
+            return
         if train is not None:
             self._prepare(train)
 
@@ -340,7 +341,8 @@ class DistributionModule(DistributionModel):
         """What these rows add to the mean nll over the batch."""
         processes = self.trainer.world_size
         if processes == 1 and batch.is_absent:
-            self._losses.add(*torch.zeros(2, 1, device=self.device), None)
+            zero = torch.zeros(1, device=self.device)
+            self._losses.add(zero, zero)
             return self._nothing()
         values, weight = self._values(batch)
         if batch.total is None:
@@ -353,7 +355,8 @@ class DistributionModule(DistributionModel):
 
     def _nothing(self) -> Tensor:
         """A loss of zero, whose gradient is zero for all parameters: no row of the batch is there, so nothing is computed."""
-        return sum(0.0 * parameter.sum() for parameter in self.parameters() if parameter.requires_grad)  # type: ignore[return-value]
+        learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return sum((0.0 * parameter.sum() for parameter in learned), torch.zeros((), device=self.device))
 
     def _mean_over_members(self, batch: Batch) -> Tensor:
         """The mean of the members' own losses for each row, without that of the member it is held out from."""

@@ -56,9 +56,10 @@ class Moments:
     def add(self, values: Tensor, weight: Tensor | None = None) -> Self:
         """Take in a piece, whose rows may have weights (N,); a row with the weight 0 is not there."""
         weight, values = present(weight, values)
-        values, rows = values.double(), len(values)
-        if not rows:
+        values = values.double()
+        if not len(values):
             return self
+        rows: float | Tensor = len(values)
         if weight is None:
             mean, squares = values.mean(0), values.var(0, correction=0) * rows
         else:

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import disthead as dh
 from disthead.training import DistributionModule, NonFiniteLoss, TabularDataModule
-from disthead.training.batches import Batch, Batches, Steps
+from disthead.training.batches import Batches, Steps
 from disthead.training.callbacks import AverageWeights
 from disthead.training.columns import Encoded
 from disthead.training.steps import RowMeans, StepLosses

@@ -1,7 +1,11 @@
 """Loaders of one's own: statistics and start come from their first rows, and a row of weight 0 is not there."""
 
 import math
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import lightning
 import numpy as np
@@ -55,7 +59,9 @@ def test_large_targets_are_learned_in_their_units(rows, trainer):
     noise = math.log(3e4 * 0.6) + 0.5 * math.log(2 * math.pi * math.e)
     assert float(run.callback_metrics["val/nll"]) == pytest.approx(noise, abs=0.15)
     own = torch.distributions.Normal(rows[1].mean(), rows[1].std(correction=0))
-    assert float(run.callback_metrics["val/nll_marginal"]) == pytest.approx(-own.log_prob(rows[1]).mean().item(), rel=1e-4)
+    assert float(run.callback_metrics["val/nll_marginal"]) == pytest.approx(
+        -own.log_prob(rows[1]).mean().item(), rel=1e-4
+    )
     dist = module(rows[0])
     logged = -torch.distributions.Normal(dist.loc, dist.scale).log_prob(rows[1]).mean()
     torch.testing.assert_close(dh.nll(dist, rows[1]), logged)
@@ -209,7 +215,9 @@ def test_counts_and_classes_keep_their_units_and_start_at_their_marginal_fit(row
     assert not module.head.is_standardised
     torch.testing.assert_close(module.marginal(1).rate, y.mean()[None], rtol=1e-4, atol=0)
     classes = (rows[1] > 1e5).long()
-    module, _ = fit(trainer, loader(rows[0], classes), family="categorical", family_options={"num_classes": classes.max() + 1})
+    module, _ = fit(
+        trainer, loader(rows[0], classes), family="categorical", family_options={"num_classes": classes.max() + 1}
+    )
     torch.testing.assert_close(module.marginal(1).probs[0, 1], classes.float().mean(), rtol=1e-3, atol=0)
 
 
@@ -263,7 +271,9 @@ def test_sequences_have_a_mask(trainer, generator):
     mask = torch.arange(7) < torch.randint(8, (40, 1), generator=generator)
     mask[:2] = False
     padded = torch.where(mask, y, math.nan)
-    module, run = fit(trainer, loader(features, padded, mask, batch_size=8), loader(features, padded, mask, batch_size=8))
+    module, run = fit(
+        trainer, loader(features, padded, mask, batch_size=8), loader(features, padded, mask, batch_size=8)
+    )
     torch.testing.assert_close(module.target_loc, y[mask].mean(), rtol=1e-5, atol=0)
     with torch.no_grad():
         expected = dh.nll(module(features), padded, weight=mask)
@@ -329,7 +339,7 @@ def test_an_ensemble_starts_from_the_loader(rows, trainer):
 def test_a_subclass_with_batches_of_its_own_trains_as_before(rows, trainer):
     class Own(DistributionModule):
         def training_step(self, batch, batch_index):
-            first, second, other, y = batch
+            first, second, _, y = batch
             return dh.nll(self(torch.stack([first, second], 1)), y)
 
     module = Own("normal", **MODEL)
@@ -354,6 +364,50 @@ def test_batches_of_another_form_are_explained():
     assert Batch.of([x]).features is x
 
 
+TWO_PROCESSES = """
+import sys, lightning, torch
+from torch.utils.data import DataLoader, TensorDataset
+from disthead.training import DistributionModule
+torch.set_num_threads(1)
+folder, kind = sys.argv[1:]
+generator = torch.Generator().manual_seed(0)
+x = torch.randn(200, 2, generator=generator)
+y, weight = 1e5 + 3e4 * x.sum(1), torch.ones(200)
+if kind == "wrong":
+    weight[7] = -1.0
+if kind == "absent":
+    weight[::4], y[::4] = 0.0, torch.nan
+trainer = lightning.Trainer(
+    max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_progress_bar=False,
+    enable_model_summary=False, enable_checkpointing=False, log_every_n_steps=1,
+)
+torch.manual_seed(trainer.global_rank)  # another order and other weights in each process
+module = DistributionModule("normal", in_features=2, hidden_sizes=[8])
+loader = DataLoader(TensorDataset(x, y, weight), batch_size=16, shuffle=True)
+trainer.fit(module, loader, loader)
+torch.save(module.state_dict() | {"nll": trainer.callback_metrics["val/nll"]}, f"{folder}/{trainer.global_rank}.pt")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["right", "absent", "wrong"])
+def test_two_processes_have_the_statistics_of_the_first(tmp_path, kind):
+    (tmp_path / "train.py").write_text(TWO_PROCESSES)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "train.py", str(tmp_path), kind]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+    if kind == "wrong":
+        assert done.returncode != 0
+        assert "weight must be finite and zero or more" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert first["head.target_loc"].item() == pytest.approx(1e5, rel=0.1)
+    assert first["nll"] < 13
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, msg=name)
+
+
 # Rows of weight 0.
 
 
@@ -362,11 +416,18 @@ def spoil(family, y):
     return torch.where(torch.arange(len(y)) % 3 == 0, -7 if not y.is_floating_point() else math.nan, y)
 
 
-@pytest.mark.parametrize("family, options", [("normal", {}), ("gamma", {}), ("poisson", {}), ("categorical", {"num_classes": 3})])
+@pytest.mark.parametrize(
+    "family, options", [("normal", {}), ("gamma", {}), ("poisson", {}), ("categorical", {"num_classes": 3})]
+)
 def test_a_row_of_weight_0_is_not_there_in_training_validation_and_tests(rows, trainer, family, options):
     """The model, and every number that is logged, are those of a loader without these rows."""
     features = rows[0].clone()
-    y = {"normal": rows[1], "gamma": rows[1].abs() + 1, "poisson": (rows[1].abs() / 1e4).round(), "categorical": torch.arange(300) % 3}
+    y = {
+        "normal": rows[1],
+        "gamma": rows[1].abs() + 1,
+        "poisson": (rows[1].abs() / 1e4).round(),
+        "categorical": torch.arange(300) % 3,
+    }
     weight = torch.where(torch.arange(300) % 3 == 0, 0.0, 1.0 + torch.arange(300) % 2)
     there = weight > 0
     features[~there] = math.nan
