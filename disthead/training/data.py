@@ -316,6 +316,8 @@ def _plain(value: Any) -> Any:
     """What a checkpoint can hold: data that are not in a file stay out of it."""
     if isinstance(value, PathLike):
         return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
     return (
         value if isinstance(value, (str, int, float, bool, list, dict, type(None))) and not _has_arrays(value) else None
     )
