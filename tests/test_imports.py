@@ -13,7 +13,7 @@ LAYERS = [
     ("links", "special", "arguments", "configurations", "usage"),
     ("families",),
     ("weights", "targets", "groups"),
-    ("marginal",),
+    ("marginal", "standardisation"),
     ("head",),
     ("losses", "parallel"),
     ("decision", "explanation", "metrics", "calibration", "diagnostics", "surface"),

@@ -48,7 +48,7 @@ class TabularDataModule(lightning.LightningDataModule):
         features: names of the feature columns; all other columns unless given.
         categorical: columns of numbers that are categories.
         known: quantities that the family takes per row, with their columns: `{"exposure": "months"}`.
-        weight: column of the weights of the rows.
+        weight: column of the weights of the rows; a row of weight 0 is not there, except in predictions.
         val_size, test_size: the part of the rows (below 1) or their number, drawn at random with `split_seed`. Of a
             stream, row groups are counted and drawn, not rows.
         split_seed: seed of the split and of the order of the rows in training.
@@ -151,9 +151,9 @@ class TabularDataModule(lightning.LightningDataModule):
         self._check_in_memory(name)
         source = self._source(name)
         table = self._table(source, name)
-        if source != "main" or name == "predict":
-            return Part(table, torch.arange(len(table.features)))
-        return Part(table, self._split_of(name))
+        is_whole = source != "main" or name == "predict"
+        rows = torch.arange(len(table.features)) if is_whole else self._split_of(name)
+        return Part(table, self._present(name, table, rows))
 
     def row_groups(self, name: str) -> list[RowGroup]:
         """The row groups of a part that is streamed.
@@ -273,6 +273,18 @@ class TabularDataModule(lightning.LightningDataModule):
             raise DataError(f"there are no rows for {name}: raise {name}_size, or give {name}_path.")
         return self._split[name]
 
+    def _present(self, name: str, table: Encoded, rows: Tensor) -> Tensor:
+        """Those of the rows whose weight is above zero: others are not there."""
+        if table.weight is None:
+            return rows
+        present = rows[table.weight[rows] > 0]
+        if not len(present):
+            raise DataError(
+                f"weights must be above zero in some row, column {self.hparams.weight!r} has zero in all {len(rows)} rows "
+                f"for {name}: no row is there."
+            )
+        return present
+
     def _groups(self, source: str, needs_target: bool = True) -> list[RowGroup]:
         if source not in self._row_groups:
             names, given = None, self.hparams
@@ -321,6 +333,8 @@ def _plain(value: Any) -> Any:
     """What a checkpoint can hold: data that are not in a file stay out of it."""
     if isinstance(value, PathLike):
         return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
     return (
         value if isinstance(value, (str, int, float, bool, list, dict, type(None))) and not _has_arrays(value) else None
     )

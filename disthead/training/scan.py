@@ -86,8 +86,8 @@ def summarise(
                 assert single.y is not None
                 if check is not None:
                     check(single)
-            features.add(exact.features)
-            y.add(exact.y)
+            features.add(exact.features, exact.weight)
+            y.add(exact.y, exact.weight)
             first, last = np.searchsorted(drawn, [position, position + len(frame)])
             samples.append(single.at(torch.from_numpy(drawn[first:last] - position)))
             position += len(frame)
@@ -97,6 +97,7 @@ def summarise(
 
 def check_varies(summary: Summary, columns: Columns) -> None:
     """Refuse numbers that are constant, or vary by less than single precision can tell."""
+    assert summary.features is not None
     kinds = [(summary.features, columns.feature_names), (summary.y, [] if columns.classes else columns.target)]
     for moments, names in kinds:
         spread, level = moments.spread.reshape(-1), moments.level.reshape(-1)
