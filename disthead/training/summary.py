@@ -50,6 +50,8 @@ class Moments:
 
     def add(self, values: Tensor) -> Self:
         values, rows = values.double(), len(values)
+        if not rows:
+            return self
         step, total = values.mean(0) - self.mean, self.rows + rows
         squares = values.var(0, correction=0) * rows + step.square() * (self.rows * rows / total)
         self.mean, self._squares, self.rows = self.mean + step * (rows / total), self._squares + squares, total
@@ -76,4 +78,6 @@ class Summary(NamedTuple):
 
     @classmethod
     def of(cls, part: Part) -> Self:
-        return cls(Moments().add(part.features), Moments().add(part.y), part)
+        weight = part.table.weight
+        present = part if weight is None else Part(part.table, part.rows[weight[part.rows] > 0])
+        return cls(Moments().add(present.features), Moments().add(present.y), present)
