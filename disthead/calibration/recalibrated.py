@@ -228,6 +228,8 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
         return self._peak(self._log_mass, self.icdf(tail), self.icdf(1 - tail), rounds=14)
 
     @torch.no_grad()
-    def sample(self, sample_shape=Size()) -> Tensor:
-        uniform = torch.rand(self._extended_shape(sample_shape), dtype=torch.float64, device=self.device)
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        uniform = torch.rand(
+            self._extended_shape(sample_shape), generator=generator, dtype=torch.float64, device=self.device
+        )
         return self.icdf(uniform.clamp(min=1e-16))

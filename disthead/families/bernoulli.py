@@ -90,8 +90,8 @@ class Bernoulli(Discrete):
         return torch.where(enough, self.mode, 0.0), torch.where(enough, self.mode, 1.0)
 
     @torch.no_grad()
-    def sample(self, sample_shape=Size()) -> Tensor:
-        return torch.bernoulli(self.probs.expand(self._extended_shape(sample_shape)))
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        return torch.bernoulli(self.probs.expand(self._extended_shape(sample_shape)), generator=generator)
 
     def entropy(self) -> Tensor:
         """Minus probs log(probs) minus (1 - probs) log(1 - probs), in nats."""

@@ -153,12 +153,14 @@ class Categorical(Distribution):
         return -torch.where(log_probs > -torch.inf, log_probs.exp() * log_probs, 0.0).sum(-1)
 
     @torch.no_grad()
-    def sample(self, sample_shape=Size()) -> Tensor:
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Class indices of integer dtype."""
         sample_shape = Size(sample_shape)
         count = sample_shape.numel()
         drawn = self._by_rows(
-            lambda dist: torch.multinomial(dist.probs.reshape(-1, dist.num_classes), count, replacement=True)
+            lambda dist: torch.multinomial(
+                dist.probs.reshape(-1, dist.num_classes), count, replacement=True, generator=generator
+            )
         )
         return drawn.reshape(-1, count).mT.reshape(sample_shape + self.batch_shape)
 
@@ -190,7 +192,7 @@ class Categorical(Distribution):
     def __repr__(self) -> str:
         return f"Categorical(logits: {[*self.batch_shape, self.num_classes]})"
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         reason = (
             "classes do not move continuously with the parameters. Use sample(), and log_prob for a score-function "
             "gradient"

@@ -176,11 +176,12 @@ class Components:
         return self.components.log_prob(y.unsqueeze(-1))
 
     @torch.no_grad()
-    def sample(self, sample_shape=Size()) -> Tensor:
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        race = torch.empty(shape + self.logits.shape[-1:], dtype=self.dtype, device=self.device).exponential_()
+        race = torch.empty(shape + self.logits.shape[-1:], dtype=self.dtype, device=self.device)
+        race.exponential_(generator=generator)
         chosen = (self.logits - race.log()).argmax(-1, keepdim=True)  # Gumbel's trick
-        return self.components.sample(sample_shape).gather(-1, chosen).squeeze(-1)
+        return self.components.sample(sample_shape, generator).gather(-1, chosen).squeeze(-1)
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:

@@ -81,10 +81,12 @@ class Continuous(Univariate):
     def _ends(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         return self._quantile(below, 1 - below), self._quantile(1 - above, above)
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients: the quantile of uniform numbers, differentiated implicitly (Figurnov et al. 2018)."""
         exact = self._in_double()
-        uniform = torch.rand(self._extended_shape(sample_shape), dtype=exact.dtype, device=self.device)
+        uniform = torch.rand(
+            self._extended_shape(sample_shape), generator=generator, dtype=exact.dtype, device=self.device
+        )
         uniform = uniform.clamp(min=0.5 * torch.finfo(exact.dtype).eps)
         return exact._quantile(uniform, 1 - uniform).to(self.dtype)
 

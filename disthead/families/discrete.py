@@ -131,7 +131,7 @@ class Discrete(Univariate):
         lower, upper = self.interval(level)
         return upper - lower + 1
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         reason = (
             "integers do not move continuously with the parameters. Use sample(), and log_prob for a score-function"
             " gradient"

@@ -2,18 +2,22 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import NoneType
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 
+from disthead.arrays import as_tensor, class_indices
+
 __all__ = ["Distribution", "from_score", "positive", "same_kind", "stored", "tensors", "wide"]
 
 
-def tensors(*values: "Tensor | float | None") -> list:
-    """Numbers and tensors as tensors of one floating dtype on one device, at least single precision; None stays None."""
+def tensors(*values: Any) -> list:
+    """Numbers, arrays and tensors as tensors of one floating dtype on one device, at least single precision; None stays None."""
+    values = tuple(value if isinstance(value, (Tensor, int, float, NoneType)) else as_tensor(value) for value in values)
     given = [value for value in values if isinstance(value, Tensor)]
     dtype = torch.get_default_dtype()
     floating = [value.dtype for value in given if value.is_floating_point()]
@@ -170,6 +174,39 @@ def same_kind(affine: Callable) -> Callable:
     return answer
 
 
+# What takes targets or levels as its first argument, and so arrays, lists and numbers too.
+_TAKES_VALUES = (
+    "log_prob",
+    "cdf",
+    "log_cdf",
+    "log_survival",
+    "icdf",
+    "pit",
+    "cdf_limits",
+    "crps",
+    "brier",
+    "energy_score",
+    "log_prob_and_sum",
+)
+
+
+def _from_anything(method: Callable) -> Callable:
+    """The method for whatever `as_tensor` takes; Python's numbers come in the precision of the distribution."""
+
+    @functools.wraps(method)
+    def answer(self: "Distribution", *arguments: Any, **options: Any) -> Any:
+        if arguments and isinstance(arguments[0], Tensor):
+            return method(self, *arguments, **options)
+        if arguments:
+            return method(self, self.as_values(arguments[0]), *arguments[1:], **options)
+        for name in ("y", "q"):
+            if name in options:
+                options[name] = self.as_values(options[name], name)
+        return method(self, **options)
+
+    return answer
+
+
 class Distribution(TorchDistribution):
     """A probability distribution: what a head returns and everything after it asks.
 
@@ -187,7 +224,40 @@ class Distribution(TorchDistribution):
 
     parameter_dims: ClassVar[dict[str, int]] = {}
     has_rsample = False
+    class_labels: "Sequence | None" = None
     _source: "Source | None" = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in _TAKES_VALUES:
+            owner = next((one for one in cls.__mro__ if name in one.__dict__), Distribution)
+            if owner not in Distribution.__mro__ and (owner is cls or not issubclass(owner, Distribution)):
+                setattr(cls, name, _from_anything(owner.__dict__[name]))
+
+    def as_values(self, values: Any, name: str = "y") -> Tensor:
+        """Targets or levels as a tensor: tensors as they are, arrays, columns of a table, lists and numbers by `as_tensor`.
+
+        Where the classes have labels (`with_class_labels`), everything but a tensor holds labels, and becomes their indices.
+
+        Raises:
+            TypeError: for what holds no numbers.
+            TargetError: for labels that are none of the classes', with rows.
+        """
+        if self.class_labels is not None and not isinstance(values, Tensor):
+            return class_indices(values, self.class_labels, name).to(self.device)
+        return as_tensor(values, name, dtype=self.dtype, device=self.device)
+
+    def with_class_labels(self, labels: "Sequence | None") -> Self:
+        """The same distribution, whose targets may also be given by the labels of the classes, in their order; None by index alone.
+
+        >>> from disthead import get_family
+        >>> dist = get_family("categorical", num_classes=2).distribution(probs=torch.tensor([0.25, 0.75]))
+        >>> dist.with_class_labels(["cat", "dog"]).log_prob("dog").exp()
+        tensor(0.7500)
+        """
+        new = self.map(lambda parameter: parameter)
+        new.class_labels = labels
+        return new
 
     def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
         """Keep the parameters under their names, broadcast against each other over the batch."""
@@ -207,7 +277,9 @@ class Distribution(TorchDistribution):
         The function may change the batch dimensions, which come first, and must leave the parameter's own, which come last.
         """
         if self._source is not None and self._is_waiting:
-            return self._source.map(function).distribution()
+            new: Self = self._source.map(function).distribution()
+            new.class_labels = self.class_labels
+            return new
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
         new._store(tuple(self.event_shape), **{name: function(getattr(self, name)) for name in self._names})
@@ -294,9 +366,10 @@ class Distribution(TorchDistribution):
             raise _NotOffered(str(self._unanswered(name, _SPECIAL[name])))
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
-    def sample(self, sample_shape=Size()) -> Tensor:
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        """Samples, sample_shape + batch + event, drawn with `generator`, or with torch's global one where none is given."""
         with torch.no_grad():
-            return self.rsample(sample_shape)
+            return self.rsample(sample_shape, generator)
 
     def _unanswered(self, question: str, reason: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__} has no {question}: {reason}")

@@ -223,18 +223,18 @@ class _Joint(_OfMembers, Distribution):
         return _log_mean(self.components.log_prob(self._beside(y)), -1)
 
     @torch.no_grad()
-    def sample(self, sample_shape=Size()) -> Tensor:
-        return self._of_one(self.components.sample(Size(sample_shape)))
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        return self._of_one(self.components.sample(Size(sample_shape), generator), generator)
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients: which member they come from does not depend on anything learned."""
-        return self._of_one(self.components.rsample(Size(sample_shape)))
+        return self._of_one(self.components.rsample(Size(sample_shape), generator), generator)
 
-    def _of_one(self, drawn: Tensor) -> Tensor:
+    def _of_one(self, drawn: Tensor, generator: torch.Generator | None) -> Tensor:
         """Of the samples of all members that of one, by chance."""
         dim = drawn.ndim - len(self.event_shape) - 1
         count = drawn.shape[dim]
-        chosen = torch.randint(count, drawn.shape[:dim], device=drawn.device).reshape(
+        chosen = torch.randint(count, drawn.shape[:dim], generator=generator, device=drawn.device).reshape(
             drawn.shape[:dim] + (1,) * (drawn.ndim - dim)
         )
         return drawn.gather(dim, chosen.expand((*drawn.shape[:dim], 1, *drawn.shape[dim + 1 :]))).squeeze(dim)

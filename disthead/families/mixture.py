@@ -84,10 +84,10 @@ class Mixture(Components, Continuous):
         rest = (total - (sum_held - held)).clamp(min=0) / self.probs
         return torch.where(sum_held <= total, rest, 1.0)  # a limit that was rounded past the root says nothing
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients in the weights too: implicitly, through the cdf of the mixture (Figurnov et al. 2018)."""
         exact = self._in_double()
-        return exact._with_gradient(exact.sample(sample_shape)).to(self.dtype)
+        return exact._with_gradient(exact.sample(sample_shape, generator)).to(self.dtype)
 
     @torch.no_grad()
     def highest_density(self, level: float) -> tuple[Tensor, Tensor]:

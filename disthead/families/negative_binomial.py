@@ -12,6 +12,7 @@ from disthead.families.bernoulli import one_of
 from disthead.families.discrete import OUTSIDE, Discrete, concentrated
 from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors, wide
 from disthead.families.family import Family
+from disthead.families.gamma import log_standard_gamma
 from disthead.families.poisson import positive_mean
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
@@ -123,12 +124,11 @@ class NegativeBinomial(Discrete):
         return torch.maximum(lower, least), torch.minimum(upper, most)
 
     @torch.no_grad()
-    def sample(self, sample_shape=Size()) -> Tensor:
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         exact, shape = self._in_double(), self._extended_shape(sample_shape)
         r = exact.total_count.expand(shape)
-        # Gamma(r) is Gamma(r + 1) U^(1 / r), whose logarithm does not underflow
-        log_gamma = torch._standard_gamma(r + 1).log() - torch.empty_like(r).exponential_() / r
-        return torch.poisson(torch.exp(log_gamma + exact.logits)).to(self.dtype)
+        log_gamma = log_standard_gamma(r, generator)
+        return torch.poisson(torch.exp(log_gamma + exact.logits), generator).to(self.dtype)
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:

@@ -93,10 +93,10 @@ class PlackettLuce(Distribution):
         return self.logits.argsort(dim=-1, descending=True, stable=True)
 
     @torch.no_grad()
-    def sample(self, sample_shape=Size()) -> Tensor:
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Exact samples: the order of scores plus Gumbel noise (Yellott 1977)."""
         shape = self._extended_shape(sample_shape)
-        race = torch.empty(shape, dtype=self.dtype, device=self.device).exponential_()
+        race = torch.empty(shape, dtype=self.dtype, device=self.device).exponential_(generator=generator)
         return (self.logits - race.log()).argsort(-1, descending=True)
 
     @property
@@ -172,7 +172,7 @@ class PlackettLuce(Distribution):
     def median(self) -> Tensor:
         raise self._no_order("median")
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         raise self._unanswered("rsample", "orders do not move continuously with the scores; use sample().")
 
     def energy_score(self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None) -> Tensor:
