@@ -9,7 +9,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DataError", "Values", "as_dates", "as_numbers", "date_of", "is_code", "label", "parse_date", "parse_number", "read_values"]
+__all__ = [
+    "DataError",
+    "Values",
+    "as_dates",
+    "as_numbers",
+    "as_quantities",
+    "date_of",
+    "is_code",
+    "is_missing",
+    "label",
+    "parse_date",
+    "parse_number",
+    "read_values",
+]
 
 _MICROSECONDS = 86_400_000_000  # of a day
 _EPOCH = datetime(1970, 1, 1)
@@ -246,7 +259,7 @@ def _from_objects(values: list[Any], name: str) -> Values:
     kinds = {kind: _kind(kind) for kind in set(map(type, values))}
     if set(kinds.values()) <= {"text", "missing"}:
         return _from_texts(values, name)
-    each = ["missing" if _is_missing(value) else kinds[type(value)] for value in values]
+    each = ["missing" if is_missing(value) else kinds[type(value)] for value in values]
     found = set(each) - {"missing"}
     for wrong in ("complex", "other"):
         if wrong in found:
@@ -280,7 +293,7 @@ def _from_texts(values: list[Any], name: str) -> Values:
 
 
 def _text(value: Any) -> str | None:
-    return value if type(value) is str else None if _is_missing(value) else str(value)
+    return value if type(value) is str else None if is_missing(value) else str(value)
 
 
 def _kind(kind: type) -> str:
@@ -299,7 +312,8 @@ def _kind(kind: type) -> str:
     return "complex" if issubclass(kind, (complex, np.complexfloating)) else "other"
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a value is none: None, NaN, NaT, pandas' NA."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     if isinstance(value, (np.datetime64, np.timedelta64)):
@@ -357,6 +371,25 @@ def as_dates(values: Values) -> Values:
         DataError: for one that does not, with its row.
     """
     return _parsed(values, parse_date, "date")
+
+
+def as_quantities(values: Values) -> Values:
+    """A target, or another quantity that must be a number, as numbers; those that are missing are NaN.
+
+    Raises:
+        DataError: for dates, durations and texts, with rows, and what to do.
+    """
+    if values.kind in ("date", "duration"):
+        missing = values.missing
+        also = f", and {int(missing.sum())} missing values (NaT), the first at row {values.row(int(np.argmax(missing)))}"
+        shown = int(np.argmax(~missing))
+        since = " - column.min()" if values.kind == "date" else ""
+        raise DataError(
+            f"column {values.name!r} holds {values.plural}, such as {values.text(shown)} at row {values.row(shown)}"
+            f"{also if missing.any() else ''}; a target or a known quantity must be a number. Turn it into days or another "
+            f"unit: (column{since}) / pandas.Timedelta(days=1)."
+        )
+    return as_numbers(values) if values.is_named else values
 
 
 def _parsed(values: Values, parse: Callable[[Any], float | None], kind: str) -> Values:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from disthead.data.encoder import Column, Unseen, check_complete, check_finite, feature_names, numeric, state_of
-from disthead.data.values import DataError, Values, as_numbers, label, read_values
+from disthead.data.values import DataError, Values, as_quantities, label, read_values
 from disthead.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -206,19 +206,8 @@ def number_targets(values: Values, present: np.ndarray | None = None) -> np.ndar
     Raises:
         DataError: for dates and durations, texts, and missing and infinite values, with the row.
     """
-    counted = values if present is None else values[present]
-    if values.kind in ("date", "duration"):
-        if counted.missing.any():
-            check_complete(values) if present is None else check_complete(others_filled(values, present))
-        what = "dates" if values.kind == "date" else "durations"
-        shift = f" - table[{values.name!r}].min()" if values.kind == "date" else ""
-        raise DataError(
-            f"column {values.name!r} holds {what}, such as {values.text(0)} at row 0; a target, a weight or a known "
-            f"quantity must be a number. Turn it into days: (table[{values.name!r}]{shift}) / pandas.Timedelta(days=1)."
-        )
-    if values.is_named:
-        values = as_numbers(values if present is None else others_filled(values, present))
-    check_complete(values if present is None else others_filled(values, present))
+    values = as_quantities(values if present is None else others_filled(values, present))
+    check_complete(values)
     assert values.numbers is not None
     return values.numbers if values.numbers.flags.writeable else values.numbers.copy()
 
