@@ -215,7 +215,7 @@ def _from_pandas(column: Any, name: str) -> Values:
         return Values(name, "category", None, codes.astype(np.int64), levels.tolist())
     if str(dtype).startswith("period"):
         return _from_array(column.dt.to_timestamp().to_numpy(), name)
-    if dtype.kind == "M":
+    if dtype.kind == "M" and not str(dtype).startswith("date32"):
         naive = column if column.dt.tz is None else column.dt.tz_convert("UTC").dt.tz_localize(None)
         return _from_array(naive.to_numpy("datetime64[us]", na_value=np.datetime64("NaT")), name)
     if dtype.kind == "m":

@@ -73,4 +73,4 @@ class Predictor:
         known = {name: values.to(self.device) for name, values in rows.known.items()}
         self.module.head.family.check_known(known, columns.known)
         dist = self.module.predictive(rows.features.to(self.device), **known)
-        return predictions(dist, columns.target, columns.classes, **self.options)
+        return predictions(dist, columns.target, columns.classes, unit=columns.unit, **self.options)

@@ -6,7 +6,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from disthead.training.table import DataError
+from disthead.training.table import DataError, as_declared
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -122,7 +122,7 @@ def read_rows(group: RowGroup, names: Sequence[str] | None, rows_at_once: int) -
     try:
         with parquet.ParquetFile(group.path) as opened:
             for rows in opened.iter_batches(rows_at_once, row_groups=[group.number], columns=names):
-                frame = rows.to_pandas()
+                frame = as_declared(rows.to_pandas(), opened.schema_arrow.pandas_metadata)
                 yield start, frame
                 start += len(frame)
     except (ValueError, OSError) as error:

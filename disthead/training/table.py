@@ -22,7 +22,7 @@ from disthead.data.values import DataError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["DataError", "check_names", "read_table"]
+__all__ = ["DataError", "as_declared", "check_names", "read_table"]
 
 _COMPRESSED: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # type: ignore[dict-item]
 _SEPARATORS = (",", ";", "\t", "|")
@@ -93,8 +93,10 @@ def _read_file(path: Path) -> "DataFrame":
         raise DataError(f"{path} is empty.")
     suffix = next((s for s in reversed(path.suffixes) if s not in (*_COMPRESSED, ".zip")), "").lower()
     if suffix in (".parquet", ".pq"):
+        import pyarrow.parquet as parquet
+
         try:
-            return pd.read_parquet(path)
+            return as_declared(pd.read_parquet(path), parquet.read_schema(path).pandas_metadata)
         except (ValueError, OSError) as error:
             raise DataError(f"{path} is not a readable Parquet file: {_first_line(error)}") from error
     if suffix not in (".csv", ".tsv", ".txt"):
@@ -185,6 +187,13 @@ def _has_decimal_commas(frame: "DataFrame", path: Path) -> bool:
             "separate thousands. Write the numbers with a decimal point and without separators of thousands."
         )
     return bool(found)
+
+
+def as_declared(frame: "DataFrame", pandas_metadata: Mapping[str, Any] | None) -> "DataFrame":
+    """With the categories of the data frame that a Parquet file was written from: it has no such type but for texts."""
+    declared = [column["name"] for column in (pandas_metadata or {}).get("columns", ()) if column["pandas_type"] == "categorical"]
+    lost = [name for name in declared if name in frame.columns and str(frame[name].dtype) != "category"]
+    return frame.astype(dict.fromkeys(lost, "category")) if lost else frame
 
 
 def check_names(names: list[str], where: str) -> None:
