@@ -44,7 +44,9 @@ _FEW = 50  # categories that any column may have
 _SINGLE = float(np.finfo(np.float32).eps)
 FEW_ROWS = 20  # fewer do not show whether a column numbers them
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
+# 12.5%, $1,200: numbers with a sign.
 # 1,234 and 1.234,5 and 1'234: thousands with separators; 1,5: a decimal comma.
+_WITH_SIGN = re.compile(r"\s*([$€£]\s?[-+]?[\d.,]*\d|[-+]?\d[\d.,]*\s?[%$€£])\s*")
 _SEPARATED = re.compile(r"\s*[-+]?(\d{1,3}([,.' \u00a0\u202f]\d{3})+([.,]\d+)?|\d+,\d+)\s*")
 
 
@@ -251,13 +253,14 @@ class Levels:
                     f"{separated} Make these values missing, or say that the column holds categories (`categorical`, or the type "
                     "category of a data frame)."
                 )
-        separated = list(filter(_is_separated, levels))
+        separated = [level for level in levels if _is_separated(level) or (not few and _has_sign(level))]
         whole = [level for level in levels if parse_number(level) is not None]
         if separated and sum(self.counts[level] for level in [*separated, *whole]) > 0.5 * total:
             raise DataError(
-                f"column {self.name!r} holds numbers with commas or separators of thousands, such as {self._places[separated[0]]}. "
-                "Write them with a decimal point and without separators, such as 1234.5 (pandas: read_csv(..., decimal=',') "
-                "or thousands=','); or say that the column holds categories (`categorical`, or the type category)."
+                f"column {self.name!r} holds numbers with commas, separators of thousands or signs, such as {self._places[separated[0]]}. "
+                "Write them as numbers, with a decimal point and without separators, such as 1234.5 (in pandas: "
+                "read_csv(..., decimal=',') or thousands=','); or say that the column holds categories (`categorical`, or the "
+                "type category of a data frame)."
             )
         return "category"
 
@@ -288,6 +291,10 @@ class Levels:
 
 def _is_separated(text: Any) -> bool:
     return isinstance(text, str) and bool(_SEPARATED.fullmatch(text))
+
+
+def _has_sign(text: Any) -> bool:
+    return isinstance(text, str) and bool(_WITH_SIGN.fullmatch(text))
 
 
 def _are_separated(texts: Sequence[Any]) -> bool:
@@ -470,7 +477,9 @@ class Unseen:
 
 def index_warning(names: Sequence[str]) -> str:
     """What is said of columns that are left out."""
-    return f"left out, since {'it numbers' if len(names) == 1 else 'they number'} or names the rows: {listed(names)}."
+    if len(names) == 1:
+        return f"column {names[0]!r} is left out, since it numbers or names the rows."
+    return f"columns {listed(names)} are left out, since they number or name the rows."
 
 
 def text_warning(names: Sequence[str]) -> str:

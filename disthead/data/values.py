@@ -1,6 +1,7 @@
 """`Values`: one column of a table, whatever holds it: what kind of values it has, and which of them are missing."""
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -69,12 +70,12 @@ class Values:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __getitem__(self, rows: Any) -> "Values":
+    def __getitem__(self, chosen: Any) -> "Values":
         """Some rows: a slice, their numbers, or a mask."""
-        numbers = (np.arange(len(self)) if self.rows is None else self.rows)[rows]
+        rows = np.arange(len(self))[chosen] if self.rows is None else self.rows[chosen]
         if self.numbers is not None:
-            return replace(self, numbers=self.numbers[rows], rows=numbers)
-        return replace(self, codes=self._entries[rows], rows=numbers)
+            return Values(self.name, self.kind, self.numbers[chosen], None, (), self.is_whole, rows)
+        return Values(self.name, self.kind, None, self._entries[chosen], self.levels, self.is_whole, rows)
 
     def row(self, position: int) -> int:
         """The number of a row in its table."""
@@ -281,7 +282,8 @@ def _from_objects(values: list[Any], name: str) -> Values:
     try:
         numbers = [np.nan if own == "missing" else read(value) for value, own in zip(values, each, strict=True)]
     except OverflowError as error:
-        raise DataError(f"column {name!r} holds an infinite number, or one too large for double precision.") from error
+        row = next(row for row, value in enumerate(values) if isinstance(value, Real) and abs(value) > sys.float_info.max)
+        raise DataError(f"column {name!r} holds a number too large for double precision at row {row}.") from error
     is_whole = all(issubclass(own, (int, np.integer)) for own in kinds if kinds[own] != "missing")
     return Values(name, kind, np.array(numbers, dtype=np.float64), is_whole=is_whole and kind == "number")
 

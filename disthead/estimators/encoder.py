@@ -35,10 +35,12 @@ class Table:
     Attributes:
         columns: the values of each.
         names: those of a data frame's columns if they are texts, None otherwise.
+        is_aligned: whether the columns went through `TableEncoder.align`.
     """
 
     columns: list[Values]
     names: list[str] | None
+    is_aligned: bool = False
 
     @classmethod
     def read(cls, X: Any) -> Self:
@@ -149,15 +151,15 @@ class TableEncoder:
                 f"all values are missing in {listed(empty)}: leave {'it' if len(empty) == 1 else 'them'} out."
             )
         if not finders:
-            raise DataError(f"no column is left to learn from: {index_warning(index)}")
+            raise DataError(f"there is nothing to learn from: {index_warning(index)}")
         found = {finder.name: finder.found() for finder in finders}
         texts = [name for name, own in found.items() if own.was_text]
         if texts:
             warn(text_warning(texts))
         if index:
             warn(
-                f"columns are {index_warning(index)} Take them out of X to be rid of this warning, or make them "
-                "numbers with a decimal point to learn from them (X.astype(float))."
+                f"{index_warning(index)} Drop it from X, or make it a number with a decimal point to learn from it all the "
+                "same (astype(float))."
             )
         columns = [found[name].column if name in found else Column(name, [], 0.0) for name in table.labels]
         return cls(columns, table.names is not None)
@@ -200,12 +202,14 @@ class TableEncoder:
 
     def _aligned(self, table: Table) -> Table:
         pairs = zip(self.columns, table.columns, strict=True)
-        return Table([column.align(values) for column, values in pairs], table.names)
+        return Table([column.align(values) for column, values in pairs], table.names, is_aligned=True)
 
     def encode(self, table: Table, rows: slice = slice(None)) -> np.ndarray:
         """The rows as features (N, P), in double precision."""
+        table = table if table.is_aligned else self._aligned(table)
         pairs = zip(self.columns, table.columns, strict=True)
-        return np.concatenate([column.encode(column.align(values[rows])) for column, values in pairs], 1)
+        whole = rows == slice(None) or rows == slice(0, len(table))
+        return np.concatenate([column.encode(values if whole else values[rows]) for column, values in pairs], 1)
 
     def report(self) -> Iterator[str]:
         """What was done to the columns, in sentences; nothing for plain numbers."""

@@ -125,7 +125,7 @@ class Search:
         left_out = self._left_out(rows)
         finders = [finder for name, finder in self.finders.items() if name not in left_out]
         if not finders:
-            raise DataError(f"no feature columns remain: {index_warning(left_out)}")
+            raise DataError(f"there is nothing to learn from: {index_warning(left_out)}")
         empty = [finder.name for finder in finders if finder.is_empty]
         if empty:
             are = f"column {empty[0]!r} is" if len(empty) == 1 else f"columns {listed(empty)} are"
@@ -174,7 +174,7 @@ class Search:
         if texts:
             _say(text_warning(texts))
         if left_out:
-            _say(f"columns are {index_warning(left_out)} Name the columns in `features` to learn from them all the same.")
+            _say(f"{index_warning(left_out)} Name all features in `features` to learn from it all the same.")
 
 
 def _say(message: str) -> None:
