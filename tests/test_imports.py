@@ -12,7 +12,7 @@ LAYERS = [
     ("errors", "arrays"),
     ("links", "special", "data"),
     ("families",),
-    ("weights", "targets"),
+    ("weights", "targets", "groups"),
     ("marginal",),
     ("head",),
     ("losses", "parallel"),
