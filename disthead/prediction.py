@@ -1,6 +1,7 @@
 """Predictions as columns: what a distribution says about each row, with names, for a table or a file."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ def predictions(
     level: float | None = None,
     samples: int = 0,
     seed: int = 0,
+    unit: str | None = None,
 ) -> Columns:
     """Columns of predictions, one entry per row: parameters, mean, median, mode, stddev, quantiles and the central interval.
 
@@ -48,6 +50,8 @@ def predictions(
         level: probability of the central interval, named `lower_90` and `upper_90`; 0.9 unless given.
         samples: draws for each row, named `sample_0`, `sample_1` ...
         seed: of the draws, which leave the global random state alone.
+        unit: "degrees" for angles in degrees: all answers are; parameters stay those of the family, and a location is
+            named `loc_radians`.
 
     Raises:
         ValueError: for levels that are not between 0 and 1, or quantiles asked of what has none.
@@ -58,8 +62,8 @@ def predictions(
     ['rate', 'mean', 'median', 'mode', 'stddev', 'quantile_0.5', 'lower_90', 'upper_90']
     """
     _check_options(quantiles, level, samples)
-    names, is_asked = _Names(dist, list(targets), dict(classes or {})), quantiles is not None or level is not None
-    draws = _draws(dist, samples, seed)
+    names = _Names(dist, list(targets), dict(classes or {}), 180 / math.pi if unit == "degrees" else 1.0)
+    draws, is_asked = _draws(dist, samples, seed), quantiles is not None or level is not None
     if hasattr(dist, "expected_cost"):
         if is_asked:
             raise ValueError("classes have no quantiles and no interval: leave out `quantiles` and `level`.")
@@ -67,7 +71,8 @@ def predictions(
     columns: Columns = {}
     if not isinstance(dist, (Affine, Recalibrated)):
         for name, value in dist.parameters.items():
-            columns |= names.parameter(name, value)
+            is_angle = unit == "degrees" and "loc" in name
+            columns |= names.parameter(f"{name}_radians" if is_angle else name, value)
     for name in ("mean", "median", "mode", "stddev"):
         columns |= names.of_outputs(name, partial(getattr, dist, name))
     quantiles, level = _QUANTILES if quantiles is None else quantiles, 0.9 if level is None else level
@@ -82,7 +87,7 @@ def predictions(
             )
         columns |= found
     for k, draw in enumerate(draws):
-        columns |= names._split(f"sample_{k}", draw, len(dist.event_shape))
+        columns |= names.outputs(f"sample_{k}", draw)
     return columns
 
 
@@ -112,16 +117,20 @@ def seed_of(seed: int, place: object) -> int:
 class _Names:
     """Splits tensors of shape (N, ...) into named columns."""
 
-    def __init__(self, dist: Distribution, targets: list[str], classes: dict[str, Sequence[str]]):
-        self.dist, self.targets, self.class_names = dist, targets, classes
+    def __init__(self, dist: Distribution, targets: list[str], classes: dict[str, Sequence[str]], scale: float = 1.0):
+        self.dist, self.targets, self.class_names, self.scale = dist, targets, classes, scale
         self.event_shape = tuple(dist.event_shape)
 
     def of_outputs(self, name: str, ask: Callable[[], Tensor]) -> Columns:
         """The answer to a question, one column per output; nothing where there is none."""
         try:
-            return self._split(name, ask(), len(self.event_shape))
+            return self.outputs(name, ask())
         except (NotImplementedError, AttributeError):
             return {}
+
+    def outputs(self, name: str, value: Tensor) -> Columns:
+        """Values of the outputs (N, ...) in their unit, one column per output."""
+        return self._split(name, value if self.scale == 1 else value * self.scale, len(self.event_shape))
 
     def parameter(self, name: str, value: Tensor) -> Columns:
         trailing = tuple(value.shape[len(self.dist.batch_shape) :])

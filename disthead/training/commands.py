@@ -31,7 +31,7 @@ from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.row_groups import find_files, find_row_groups, read_rows
 from disthead.training.saved import comparable
 from disthead.training.schedule import plan
-from disthead.training.writing import check_names, check_out, predict_files
+from disthead.training.writing import check_id_columns, check_out, predict_files
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -321,10 +321,10 @@ class _CLI(LightningCLI):
         options.pop("return_predictions", None)
         frames = []
         for k, dist in enumerate(self.trainer.predict(**options)):
-            own = wanted | {"seed": seed_of(config.seed, k)}
+            own = wanted | {"seed": seed_of(config.seed, k), "unit": columns.get("unit")}
             frames.append(pd.DataFrame(predictions(dist, columns.get("target", ()), columns.get("classes"), **own)))
         frame = pd.concat(frames, ignore_index=True)
-        check_names(names, frame.columns)
+        check_id_columns(names, frame.columns)
         if identity is not None:
             frame = pd.concat([identity[: len(frame)], frame], axis=1)
         write_predictions(frame, out)

@@ -14,7 +14,7 @@ from disthead.training.predictor import Predictor
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, located, read_rows
 from disthead.training.table import DataError
 
-__all__ = ["check_names", "check_out", "predict_files"]
+__all__ = ["check_id_columns", "check_out", "predict_files"]
 
 
 def predict_files(
@@ -112,7 +112,7 @@ def _write(predictor: Predictor, group: RowGroup, part: Path, batch_size: int, i
         for start, rows in read_rows(group, names, batch_size):
             with located(group, start):
                 predicted = predictor(rows, place=(group.file, group.number, start))
-                check_names(ids, predicted)
+                check_id_columns(ids, predicted)
                 identity = {name: arrow.Array.from_pandas(rows[name]) for name in ids}
                 table = arrow.table(identity | predicted)
             writer = writer or parquet.ParquetWriter(unfinished, table.schema)
@@ -153,7 +153,7 @@ def check_out(out: str, source: Any = None) -> None:
         raise ValueError(f"--out {out}: there is no folder {path.parent}.")
 
 
-def check_names(ids: Sequence[str], predicted: Iterable[str]) -> None:
+def check_id_columns(ids: Sequence[str], predicted: Iterable[str]) -> None:
     """Refuse columns of the table that have the name of a prediction."""
     taken = sorted(set(ids) & set(predicted))
     if taken:

@@ -121,7 +121,7 @@ def test_columns_of_the_table_and_draws_come_with_the_predictions(checkpoint, fi
     with pytest.raises(DataError, match="other options"):
         predict_files(checkpoint, files, tmp_path / "out", **options | {"id_columns": []})
     with pytest.raises(ValueError, match="'z' cannot be copied"):
-        writing.check_names(["z"], ["z", "mean"])
+        writing.check_id_columns(["z"], ["z", "mean"])
 
 
 def test_a_stream_can_be_predicted_into_one_file(checkpoint, files, frame, tmp_path, capsys):
