@@ -92,7 +92,7 @@ def test_a_corrupt_row_group_is_named_and_the_parts_before_it_stay(checkpoint, f
             r"column 'z' is .*string in .*1\.parquet, but double in",
         ),
         (lambda frame: frame.drop(columns="z"), r"1\.parquet has no column 'z'"),
-        (lambda frame: frame.assign(colour="mauve"), r"1\.parquet, row group 0, .*mauve"),
+        (lambda frame: frame.assign(z=np.inf), r"1\.parquet, row group 0, .*'z'"),
     ],
 )
 def test_files_that_differ_are_named(checkpoint, files, frame, tmp_path, change, message):
@@ -101,9 +101,16 @@ def test_files_that_differ_are_named(checkpoint, files, frame, tmp_path, change,
         predict_files(checkpoint, files, tmp_path / "out")
 
 
+def test_a_category_that_training_has_not_seen_is_predicted_with_a_word_about_it(checkpoint, files, frame, tmp_path):
+    frame[100:].assign(colour="mauve").to_parquet(files / "1.parquet", index=False)
+    with pytest.warns(UserWarning, match="mauve"):
+        predict_files(checkpoint, files, tmp_path / "out")
+    assert len(pd.read_parquet(tmp_path / "out")) == len(frame)
+
+
 def test_predictions_that_fail_at_once_leave_no_folder(checkpoint, files, frame, tmp_path):
-    frame.assign(colour="mauve").to_parquet(files / "0.parquet", index=False)
-    with pytest.raises(DataError, match="mauve"):
+    frame.assign(z=np.inf).to_parquet(files / "0.parquet", index=False)
+    with pytest.raises(DataError, match="'z'"):
         predict_files(checkpoint, files, tmp_path / "new" / "out")
     assert not (tmp_path / "new").exists()
 
