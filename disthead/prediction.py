@@ -1,5 +1,6 @@
 """Predictions as columns: what a distribution says about each row, with names, for a table or a file."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ def predictions(
     classes: Mapping[str, Sequence[str]] | None = None,
     quantiles: Sequence[float] = (0.1, 0.25, 0.75, 0.9),
     level: float = 0.9,
+    unit: str | None = None,
 ) -> Columns:
     """Columns of predictions, one entry per row: parameters, mean, median, mode, stddev, quantiles and the central interval.
 
@@ -37,18 +39,21 @@ def predictions(
         classes: target -> names of its classes.
         quantiles: levels of the quantiles, named `quantile_0.1`.
         level: probability of the central interval, named `lower_90` and `upper_90`.
+        unit: "degrees" for angles in degrees: all answers are; parameters stay those of the family, and a location is
+            named `loc_radians`.
 
     >>> from disthead import get_family
     >>> dist = get_family("exponential").distribution(rate=torch.tensor([1.0, 2.0]))
     >>> list(predictions(dist, quantiles=[0.5]))
     ['rate', 'mean', 'median', 'mode', 'stddev', 'quantile_0.5', 'lower_90', 'upper_90']
     """
-    names = _Names(dist, list(targets), dict(classes or {}))
+    names = _Names(dist, list(targets), dict(classes or {}), 180 / math.pi if unit == "degrees" else 1.0)
     if hasattr(dist, "expected_cost"):
         return names.classes()
     columns: Columns = {}
     for name, value in dist.parameters.items():
-        columns |= names.parameter(name, value)
+        is_angle = unit == "degrees" and "loc" in name
+        columns |= names.parameter(f"{name}_radians" if is_angle else name, value)
     for name in ("mean", "median", "mode", "stddev"):
         columns |= names.of_outputs(name, partial(getattr, dist, name))
     ends = {f"lower_{100 * level:g}": (1 - level) / 2, f"upper_{100 * level:g}": (1 + level) / 2}
@@ -62,14 +67,15 @@ def predictions(
 class _Names:
     """Splits tensors of shape (N, ...) into named columns."""
 
-    def __init__(self, dist: Distribution, targets: list[str], classes: dict[str, Sequence[str]]):
-        self.dist, self.targets, self.class_names = dist, targets, classes
+    def __init__(self, dist: Distribution, targets: list[str], classes: dict[str, Sequence[str]], scale: float = 1.0):
+        self.dist, self.targets, self.class_names, self.scale = dist, targets, classes, scale
         self.event_shape = tuple(dist.event_shape)
 
     def of_outputs(self, name: str, ask: Callable[[], Tensor]) -> Columns:
         """The answer to a question, one column per output; nothing where there is none."""
         try:
-            return self._split(name, ask(), len(self.event_shape))
+            answer = ask()
+            return self._split(name, answer if self.scale == 1 else answer * self.scale, len(self.event_shape))
         except (NotImplementedError, AttributeError):
             return {}
 

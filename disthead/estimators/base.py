@@ -204,7 +204,7 @@ class DistributionEstimator(BaseEstimator):
     def _each(self, table: Table) -> Iterator[Distribution]:
         model = self.model_.to(self._device())
         for start in range(0, len(table), _BATCH):
-            features = torch.from_numpy(self.encoder_.encode(table, slice(start, start + _BATCH)))
+            features = torch.from_numpy(self.encoder_.encode(table, slice(start, min(start + _BATCH, len(table)))))
             yield model(features.to(self._device()))
 
     def _device(self) -> torch.device:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.data.values import is_missing
 from disthead.errors import TargetError
 from disthead.estimators.base import DistributionEstimator
 from disthead.estimators.conventions import DataConversionWarning
@@ -94,7 +95,11 @@ class DistributionClassifier(DistributionEstimator):
         if array.ndim != 1:
             raise ValueError(f"y should be a 1d array, got the shape {array.shape}.")
         _check_labels(array)
-        labels, positions = np.unique(array, return_inverse=True)
+        try:
+            labels, positions = np.unique(array, return_inverse=True)
+        except TypeError as error:
+            kinds = ", ".join(sorted({type(label).__name__ for label in array.tolist()}))
+            raise ValueError(f"y must hold classes of one kind, got {kinds}. Try np.array(y).astype(str).") from error
         if is_fit:
             if len(labels) < 2:
                 raise ValueError(f"y must hold at least two classes, got one class: {labels.tolist()}.")
@@ -152,7 +157,7 @@ def _check_labels(array: np.ndarray) -> None:
                 f"Unknown label type: continuous. y must hold classes, got {array[row]:g} at row {row}. "
                 "For numbers use DistributionRegressor."
             )
-    elif array.dtype == object:
-        missing = [row for row, value in enumerate(array.tolist()) if value is None or value != value]
+    elif array.dtype.kind in "OmM":
+        missing = [row for row, value in enumerate(array) if is_missing(value)]
         if missing:
             raise TargetError(f"Input y contains missing values: {len(missing)} of {len(array)}, row {missing[0]}.")

@@ -50,6 +50,8 @@ def evaluate_checkpoint(
         "classes": tuple(next(iter((columns.get("classes") or {}).values()), ())),
         "baseline_name": "the fit without features",
     } | options
+    if columns.get("unit") == "degrees":
+        options["unit"] = options.get("unit") or "radians"  # of the model, in which all scores are
     return evaluate(_batches(module, data, part, frame, group), out=out, **options)
 
 

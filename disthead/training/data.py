@@ -1,5 +1,6 @@
 """`TabularDataModule`: a table in, batches for training, validation, test and prediction out."""
 
+import warnings
 from collections.abc import Callable
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
@@ -9,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.data.encoder import Unseen
 from disthead.errors import pick
 from disthead.training.batches import Batches
 from disthead.training.columns import Columns, Encoded
 from disthead.training.datasets import load_dataset
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
 from disthead.training.scan import check_varies, scan_columns, summarise
+from disthead.training.search import find_columns
 from disthead.training.split import PARTS, split_at_random, split_by_column
 from disthead.training.stream import StreamedBatches
 from disthead.training.summary import Part, Summary
@@ -32,8 +35,10 @@ class TabularDataModule(lightning.LightningDataModule):
     """Tables for Lightning: reads, checks, splits and batches them.
 
     Numbers stay in the user's units; the model standardises them. Columns of text become one indicator per category that
-    occurs in the training rows, targets of text become class indices. What is wrong with a table is said with the
-    column, the row (counted from 0, without the header) and the value; nothing is dropped or filled in.
+    occurs in the training rows, dates become days since the first of them, missing numbers the training median with an
+    indicator, as in the estimators (docs/tables.md); targets of text become class indices. A missing target is refused. What
+    is wrong with a table is said with the column, the row (counted from 0, without the header) and the value; what is done
+    to columns is said in one warning each.
 
     A folder of Parquet files, or a pattern such as `rows/*.parquet`, is streamed: training reads it row group by row
     group, in memory that does not grow with the rows (docs/big_data.md).
@@ -55,6 +60,8 @@ class TabularDataModule(lightning.LightningDataModule):
         val_path, test_path, predict_path: separate tables, of which all rows are used.
         batch_size: rows for one step, over all processes together.
         buffer_size: rows of a stream that each process holds and shuffles together, at least.
+        unit: "degrees" where the targets are angles in degrees; the model and its scores are in radians, the predictions
+            that are written are in degrees, between -180 and 180.
 
     Prediction takes `predict_path`, or else all rows of the table, in their order.
 
@@ -80,6 +87,7 @@ class TabularDataModule(lightning.LightningDataModule):
         predict_path: Any = None,
         batch_size: int = 64,
         buffer_size: int = 262_144,
+        unit: str | None = None,
     ):
         super().__init__()
         given = dict(locals())
@@ -92,6 +100,8 @@ class TabularDataModule(lightning.LightningDataModule):
         self._set_hparams({name: _plain(value) for name, value in given.items()})
         self._hparams_initial = dict(self.hparams)
         self._log_hyperparams = True
+        if unit is not None:
+            pick("unit of the target", unit, dict.fromkeys(("degrees", "radians")))
         self.target = [target] if isinstance(target, str) else list(target)
         self.columns: Columns | None = None
         self._encoded: dict[str, Encoded] = {}
@@ -99,6 +109,7 @@ class TabularDataModule(lightning.LightningDataModule):
         self._row_groups: dict[str, list[RowGroup]] = {}
         self._summaries: dict[str, Summary] = {}
         self._split: dict[str, Tensor] = {}
+        self._told: set[str] = set()
 
     @classmethod
     def from_arrays(cls, features: Any, y: Any, **options: Any) -> Self:
@@ -128,12 +139,14 @@ class TabularDataModule(lightning.LightningDataModule):
                 "categorical": self.hparams.categorical or (),
                 "known": self.hparams.known,
                 "weight": self.hparams.weight,
+                "unit": self.hparams.unit,
                 "ignore": [self.hparams.split_column] if self.hparams.split_column else [],
             }
             if self.streams("train"):
-                self.columns = scan_columns(self._groups("main"), self.row_groups("train"), **roles)
+                seed = self.hparams.split_seed
+                self.columns = scan_columns(self._groups("main"), self.row_groups("train"), seed, **roles)
             else:
-                self.columns = Columns.find(self._frame("main"), self._split["train"].numpy(), **roles)
+                self.columns = find_columns(self._frame("main"), self._split["train"].numpy(), **roles)
         return self.columns
 
     def streams(self, name: str) -> bool:
@@ -294,8 +307,11 @@ class TabularDataModule(lightning.LightningDataModule):
         """The table as tensors; prediction does not need its targets."""
         key = f"{source} without targets" if part == "predict" else source
         if key not in self._encoded:
-            columns = self.columns or self.find_columns()
-            self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict")
+            columns, unseen = self.columns or self.find_columns(), Unseen()
+            self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict", unseen=unseen)
+            if str(unseen) and source not in self._told:
+                self._told.add(source)
+                warnings.warn(f"training has not seen {unseen}.", UserWarning, stacklevel=2)
         return self._encoded[key]
 
     def _split_rows(self) -> dict[str, Tensor]:

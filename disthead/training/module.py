@@ -236,6 +236,8 @@ class DistributionModule(DistributionModel):
             raise DataError(
                 f"target {name!r} holds classes ({', '.join(classes[name][:3])} ...), {family.name} takes numbers."
             )
+        if self.columns.get("unit") == "degrees" and not _is_circular(family.support):
+            raise DataError(f"targets in degrees are for families of directions, such as von_mises; {family.name} is none.")
         if stage == "predict" and self.columns["known"] and not data.streams("predict"):
             self.check_known(data.part("predict").table)
         wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
@@ -476,6 +478,10 @@ class DistributionModule(DistributionModel):
         if "family" in options and options["family"] != theirs["family"]:
             raise ValueError(f"{checkpoint_path} is a checkpoint of {theirs['family']}, not of {options['family']}.")
         return super().load_from_checkpoint(checkpoint_path, weights_only=True, **{"map_location": "cpu"} | options)
+
+
+def _is_circular(support: Any) -> bool:
+    return getattr(getattr(support, "base_constraint", support), "is_circular", False)
 
 
 def _hits(dist: Distribution, y: Tensor) -> dict[str, Tensor]:
