@@ -1,12 +1,13 @@
-"""`as_tensor`: arrays, columns of tables, lists and numbers, wherever a tensor is taken."""
+"""`as_tensor` and `as_integer`: arrays, columns of tables, lists and numbers, wherever a tensor or an integer is taken."""
 
+import operator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["as_tensor"]
+__all__ = ["as_integer", "as_tensor"]
 
 
 def as_tensor(
@@ -52,6 +53,28 @@ def as_tensor(
     if not has_dtype and made.is_floating_point():
         made = made.to(dtype or torch.get_default_dtype())
     return made if device is None else made.to(device)
+
+
+def as_integer(value: Any, name: str, least: int = 1) -> int:
+    """An integer of Python, NumPy or torch as Python's own.
+
+    Args:
+        name: what it is called in errors.
+        least: the smallest that is allowed.
+
+    Raises:
+        ValueError: for anything else, floating numbers too, and for integers below `least`.
+
+    >>> as_integer(np.int64(3), "num_classes")
+    3
+    """
+    try:
+        number = operator.index(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or number < least or isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be an integer, {least} or more, got {value!r}.")
+    return number
 
 
 def _numbers(array: np.ndarray, name: str) -> np.ndarray:

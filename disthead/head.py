@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -43,6 +43,8 @@ class DistributionHead(nn.Module):
     torch.Size([5])
     """
 
+    _layer: Callable[[int, int], nn.Module] = nn.Linear
+
     def __init__(
         self,
         family: "str | Family",
@@ -69,7 +71,7 @@ class DistributionHead(nn.Module):
         self._fixed_tensors = [name for name, value in self.fixed.items() if isinstance(value, str)]
         self._raw_links = self._links_of_raw_outputs()
         self._sizes = [math.prod(self._raw_shape(name)) for name in self.predicted]
-        self.linear = nn.Linear(in_features, sum(self._sizes)) if self.predicted else None
+        self.linear = self._layer(in_features, sum(self._sizes)) if self.predicted else None
 
     def forward(self, features: Tensor, **known: Tensor) -> Distribution:
         """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`."""

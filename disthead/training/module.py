@@ -13,6 +13,7 @@ from torch.distributions import constraints
 
 from disthead.calibration import rebuild
 from disthead.diagnostics import TargetWarning, check_continuous_target
+from disthead.errors import NonFiniteLoss
 from disthead.families.distribution import Distribution
 from disthead.losses import nll, reduce
 from disthead.training.backbone import TIMING, build, fused, qualified
@@ -22,7 +23,7 @@ from disthead.training.columns import Encoded
 from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.model import DistributionModel
 from disthead.training.saved import class_path, comparable, plain, read_checkpoint
-from disthead.training.steps import NonFiniteLoss, RowMeans, StepLosses, bare_calls, takes_several_steps
+from disthead.training.steps import RowMeans, StepLosses, bare_calls, takes_several_steps
 from disthead.training.table import DataError
 
 __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]

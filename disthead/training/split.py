@@ -1,6 +1,6 @@
-"""Which rows are for training, for validation and for test: drawn at random, or said by a column."""
+"""Which rows are for training, for validation and for test: drawn at random, or said by a column; rows of one group stay together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +13,88 @@ from disthead.training.table import DataError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["PARTS", "split_at_random", "split_by_column"]
+__all__ = ["PARTS", "RepeatedRowsWarning", "draw_folds", "equal_rows", "numbered", "split_at_random", "split_by_column"]
 
 PARTS = ("train", "val", "test", "predict")
 _LEAST = {"rows": 2, "row groups": 1}
 _REMEDY = {"rows": "add rows", "row groups": "give val_path and test_path, or write smaller row groups"}
+
+_MANY = 20  # rows that share their features: these do not tell such rows from each other
+
+
+class RepeatedRowsWarning(UserWarning):
+    """Rows with equal features, which a part of the rows held out at random would not be independent of."""
+
+
+def numbered(groups: Tensor) -> Tensor:
+    """Numbers from 0 for the groups, in the order in which they occur.
+
+    >>> numbered(torch.tensor([7, 7, 3, 7, 5]))
+    tensor([0, 0, 1, 0, 2])
+    """
+    values, groups = groups.unique(return_inverse=True)
+    rows = torch.arange(len(groups), device=groups.device)
+    first = torch.full((len(values),), len(groups), device=groups.device).scatter_reduce(0, groups, rows, "amin")
+    return first.argsort().argsort()[groups]
+
+
+def equal_rows(features: Tensor, y: Tensor, least: int) -> Tensor:
+    """The group of each row, (N,): rows with equal features are of one group, as copies of one row are.
+
+    Features that 20 rows or more share, with different targets, name no row (a table of a few categories): each of their rows
+    is a group of its own. Where that leaves fewer than `least` groups, so is each row whose features two or more share.
+
+    Args:
+        features: (N, P), as the model sees them; y: (N, ...).
+        least: how many groups there should be.
+    """
+    row = numbered(_hash(features))
+    size = row.bincount()
+    if len(size) == len(row):
+        return row
+    copy = numbered(_hash(torch.cat([features.double(), y.reshape(len(y), -1).double()], 1)))
+    pairs = torch.stack([row, copy], 1).unique(dim=0)[:, 0]
+    targets = pairs.bincount(minlength=len(size))  # different ones behind equal features
+    groups = row
+    for many in (_MANY, 2):
+        is_shared = ((size >= many) & (targets > 1))[row]
+        groups = numbered(torch.where(is_shared, len(size) + torch.arange(len(row), device=row.device), row))
+        if int(groups.max()) + 1 >= least:
+            break
+    return groups
+
+
+def _hash(rows: Tensor) -> Tensor:
+    """A number of 64 bits for each row (N, P), equal where rows are."""
+    bits = (rows.double() + 0.0).contiguous().view(torch.int64)  # zero has one sign now
+    found = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+    for column in bits.unbind(1):  # the finaliser of MurmurHash3, by Austin Appleby
+        for factor in (-49064778989728563, -4265267296055464877):
+            column = (column ^ (column >> 33)) * factor
+        found = (found ^ column ^ (column >> 33)) * 31 + 1
+    return found
+
+
+def draw_folds(groups: Tensor, sizes: Sequence[int], generator: torch.Generator) -> Tensor:
+    """The fold of each row, (N,), drawn at random: whole groups, which come as near to these numbers of rows as they can.
+
+    Groups of one row each give exactly these sizes. Rows beyond them have the number `len(sizes)`, and so have those of a
+    group with more than half of all rows. Where no group would be in any fold, the smallest one is in the first.
+
+    Args:
+        groups: of each row, numbered from 0.
+        sizes: of the folds, in rows.
+    """
+    groups = groups.cpu()
+    size = groups.bincount()
+    order = torch.randperm(len(size), generator=generator)
+    order = order[(size[order] > max(sizes)).to(torch.uint8).argsort(stable=True)]  # what fits into no fold is last
+    middle = size[order].cumsum(0) - 0.5 * size[order]
+    found = torch.searchsorted(torch.tensor(sizes).cumsum(0).double(), middle, right=True)
+    found[size[order] > 0.5 * len(groups)] = len(sizes)
+    if bool((found == len(sizes)).all()):
+        found[size[order].argmin()] = 0
+    return torch.empty_like(found).scatter(0, order, found)[groups]
 
 
 def split_at_random(count: int, unit: str, shares: Mapping[str, float | int], seed: int) -> dict[str, Tensor]:
