@@ -19,7 +19,7 @@ from disthead.calibration import Recalibration, ScaleCalibration, TemperatureSca
 from disthead.errors import NonFiniteLoss, locate, warn
 from disthead.families.distribution import Distribution
 from disthead.families.ensembles import ensemble
-from disthead.families.family import get_family
+from disthead.families.family import Family, get_family
 from disthead.training.averaging import WeightAverage
 from disthead.training.collapse import SPREADS
 from disthead.training.encoding import weighted_quantiles
@@ -258,9 +258,10 @@ class TabularModel(nn.Module):
 
     Args:
         members: the networks that predict.
-        features, y: training rows, whose statistics standardise the features and a real-valued target. Of targets, those
-            farther from the median than 30 times the range of the middle nine tenths count as if they were no farther, so that
-            one wild value does not squeeze all others together. Constant targets are standardised by a millionth of their size.
+        features, y: training rows, whose statistics standardise the features and a real-valued target. Where a target has
+            outliers, farther from the median than 30 times the range of the middle nine tenths, and the family is one of
+            which they are expected (its own start has a smaller scale), they do not squeeze all others together: they count
+            as if they were no farther. Constant targets are standardised by a millionth of their size.
         weight: one per row, above zero.
 
     It computes in the precision of its weights: `model.double()` predicts in double precision.
@@ -279,8 +280,7 @@ class TabularModel(nn.Module):
         self.register_buffer("feature_rate", torch.where(spread > 0, 1 / spread, 0.0))
         self.is_scaled = _is_real(members.head.family.support)
         if self.is_scaled:
-            loc, spread = _mean_and_spread(_without_outliers(y, weight), weight)
-            spread = torch.where(spread > 0, spread, torch.where(loc == 0, 1.0, 1e-6 * loc.abs()))
+            loc, spread = _unit(y, weight, members.head.family)
         else:
             loc, spread = torch.zeros(y.shape[1:]), torch.ones(y.shape[1:])
         self.register_buffer("target_loc", loc)
@@ -460,9 +460,9 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
     count = int(found.max()) + 1
     is_few = rows < _LEAST_ROWS or (groups is None and count < _LEAST_ROWS)
     if is_few:
-        different = "" if count == rows or groups is not None else f", {count} of them different,"
+        different = f"only {count} of them differ; " if count < rows and groups is None else ""
         warn(
-            f"{rows} rows{different} are too few to hold some of them out (from {_LEAST_ROWS} on a part is): the model makes "
+            f"{rows} rows are too few to hold some of them out ({different}from {_LEAST_ROWS} on a part is): the model makes "
             f"{_WITHOUT_HOLD_OUT} steps, and nothing corrects its spread."
         )
     elif groups is None and rows - count >= 0.01 * rows:
@@ -523,6 +523,18 @@ def _mean_and_spread(values: Tensor, weight: Tensor | None = None) -> tuple[Tens
         spread = (share * (values - loc).square()).sum(0).sqrt()
     is_constant = least == most
     return torch.where(is_constant, least, loc * unit), torch.where(is_constant, 0.0, spread * unit)
+
+
+def _unit(y: Tensor, weight: Tensor | None, family: Family) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the targets, as if outliers were nearer where the family's own scale is smaller."""
+    loc, spread = _mean_and_spread(y, weight)
+    near_loc, near_spread = _mean_and_spread(_without_outliers(y, weight), weight)
+    if "scale" in family.parameters and bool((near_spread < spread).any()):
+        own = family.start(y.double())["scale"].reshape(*spread.shape, -1).amin(-1)  # of all components
+        unit = torch.maximum(near_spread, own)
+        is_smaller = unit < spread
+        loc, spread = torch.where(is_smaller, near_loc, loc), torch.where(is_smaller, unit, spread)
+    return loc, torch.where(spread > 0, spread, torch.where(loc == 0, 1.0, 1e-6 * loc.abs()))
 
 
 def _without_outliers(y: Tensor, weight: Tensor | None) -> Tensor:
