@@ -433,8 +433,7 @@ def _recalibrate(model: TabularModel, inputs: Tensor, targets: Tensor, held_out:
         dist = model.members(inputs)[0][held_out]
     recalibration = _recalibration(dist)
     if recalibration is not None and bool(held_out.any()):
-        given = {} if weight is None else {"weight": weight[held_out]}
-        model.recalibration = recalibration.fit(dist, targets[held_out], **given)
+        model.recalibration = recalibration.fit(dist, targets[held_out], None if weight is None else weight[held_out])
 
 
 def _held_out(features: Tensor, y: Tensor, groups: Tensor | None, ensemble: int, generator: torch.Generator) -> Tensor:
