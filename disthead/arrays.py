@@ -1,4 +1,4 @@
-"""`as_tensor`: arrays, columns of tables, lists and numbers, wherever a tensor is taken; `as_integer`; `class_indices`: labels of classes."""
+"""`as_tensor` and `as_integer`: arrays, columns, lists and numbers, wherever a tensor is taken; `class_indices`: labels of classes."""
 
 import operator
 from collections.abc import Sequence

@@ -67,6 +67,8 @@ def fit_biases(head: "DistributionHead", y: Any, known: Mapping[str, Any], weigh
         with torch.no_grad():
             log_prob = head._distribution(start, **known).log_prob(y)
         raise _no_start(head, f"the mean log_prob there is {-initial:g}", y, ~log_prob.isfinite())
+    if not head.family.is_discrete and bool((y == y[:1]).all()):
+        return start  # the likelihood of constant targets grows forever as the spread shrinks
     for ridge in (0.0, _RIDGE):
         fitted = _search(loss, start, ridge)
         with torch.no_grad():

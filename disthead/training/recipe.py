@@ -16,7 +16,7 @@ from torch.distributions import constraints
 
 from disthead.arrays import as_integer
 from disthead.calibration import Recalibration, ScaleCalibration, TemperatureScaling
-from disthead.errors import NonFiniteLoss, locate, warn
+from disthead.errors import NonFiniteLoss, TargetError, locate, warn
 from disthead.families.distribution import Distribution
 from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, get_family
@@ -24,7 +24,7 @@ from disthead.training.averaging import WeightAverage
 from disthead.training.collapse import SPREADS
 from disthead.training.encoding import weighted_quantiles
 from disthead.training.schedule import WarmupConstantDecay
-from disthead.training.split import RepeatedRowsWarning, draw_folds, equal_rows, numbered
+from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_equal_rows
 from disthead.training.tabular import (
     Dropout,
     MemberHead,
@@ -415,6 +415,7 @@ def fit_tabular(
     backbone, head = model.members.backbone, model.members.head
     inputs, targets = model.standardise(features), model.standardise_target(y)
     backbone.fit(inputs, weight)
+    _check_precision(chosen, targets)
     head.initialize(targets, weight=weight)
     start_near_the_marginal_fit(head)
     try:
@@ -455,7 +456,8 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
         if int(found.max()) == 0:
             raise ValueError(f"groups must be two or more, got {groups[0].item()} in all {rows} rows.")
     else:
-        found = equal_rows(features, y, _LEAST_ROWS)
+        both = torch.cat([features.double(), y.reshape(rows, -1).double()], 1)
+        found = equal_rows(row_numbers(features), row_numbers(both), _LEAST_ROWS)
     count = int(found.max()) + 1
     is_few = rows < _LEAST_ROWS or (groups is None and count < _LEAST_ROWS)
     if is_few:
@@ -464,14 +466,18 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
             f"{rows} rows are too few to hold some of them out ({different}from {_LEAST_ROWS} on a part is): the model makes "
             f"{_WITHOUT_HOLD_OUT} steps, and nothing corrects its spread."
         )
-    elif groups is None and rows - count >= 0.01 * rows:
-        warn(
-            f"{rows - count} of {rows} rows have the features of another row ({count} differ). If they are copies, as "
-            "oversampling makes them, sample_weight says the same in less time; if they belong to a person, a site or a "
-            "panel, give `groups`. Rows with equal features are held out together.",
-            RepeatedRowsWarning,
-        )
+    elif groups is None:
+        warn_of_equal_rows(found, "give `groups`")
     return None if is_few else found
+
+
+def _check_precision(family: Family, targets: Tensor) -> None:
+    try:
+        family.check_target(targets)
+    except TargetError as error:
+        raise TargetError(
+            f"y must keep its values in single precision, in which training computes; rounded so: {error} Try other units."
+        ) from None
 
 
 def _check_features(features: Tensor, rows: Tensor) -> None:
