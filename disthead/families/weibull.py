@@ -190,7 +190,8 @@ class WeibullFamily(Family):
         return Weibull(**parameters)
 
     def start(self, y: Tensor) -> dict[str, Tensor]:
-        # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration); at least one per cent.
+        # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration). Constant targets start
+        # within a tenth: their logarithms have no magnitude to measure a spread by.
         logs = y.log()
-        concentration = (math.pi / math.sqrt(6) / logs.std(0, correction=0).clamp(min=0.01)).clamp(min=1e-3)
+        concentration = (math.pi / math.sqrt(6) / logs.std(0, correction=0).clamp(min=0.1)).clamp(min=1e-3)
         return {"scale": torch.exp(logs.mean(0) + _EULER / concentration), "concentration": concentration}
