@@ -76,7 +76,7 @@ def as_integer(value: Any, name: str, least: int = 1) -> int:
     except (TypeError, ValueError):
         number = None
     if number is None or number < least or isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name} must be an integer, {least} or more, got {value!r}.")
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
     return number
 
 

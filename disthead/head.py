@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from disthead.arrays import as_integer
 from disthead.errors import pick
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, describe, get_family
@@ -58,10 +59,11 @@ class DistributionHead(nn.Module):
         **family_options,
     ):
         super().__init__()
-        self.family = get_family(family, event_shape=tuple(event_shape), **family_options)
+        event_shape = _sizes(event_shape)
+        self.family = get_family(family, event_shape=event_shape, **family_options)
         self.in_features = in_features
         self.feature_dim = feature_dim
-        self.event_shape = self._resolved_event_shape(tuple(event_shape))
+        self.event_shape = self._resolved_event_shape(event_shape)
         self.links = self.family.resolve_links(links)
         fixed = dict(fixed or {})
         shared = self._shared_names(shared, fixed)
@@ -225,8 +227,6 @@ class DistributionHead(nn.Module):
         own = self.family.event_shape
         if own and given and given != own:
             raise ValueError(f"{self.family.name} has the event_shape {own}, got event_shape={given}.")
-        if any(not isinstance(size, int) or size < 1 for size in given):
-            raise ValueError(f"event_shape must be positive sizes, such as (3,) for three outputs, got {given}.")
         return own or given
 
     def _shared_names(self, shared: "Sequence[str] | str", fixed: Mapping[str, object]) -> tuple[str, ...]:
@@ -276,6 +276,15 @@ class DistributionHead(nn.Module):
                 f"features must have {self.in_features} entries in dimension {dim} (in_features, feature_dim), "
                 f"got a tensor of shape {tuple(features.shape)}."
             )
+
+
+def _sizes(event_shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(as_integer(size, "event_shape") for size in event_shape)
+    except ValueError as error:
+        raise ValueError(
+            f"event_shape must be positive sizes, such as (3,) for three outputs, got {tuple(event_shape)}."
+        ) from error
 
 
 def marginal(family: "str | Family", y: Any, *, weight: Any = None, **options) -> Distribution:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from disthead.arrays import as_integer
 from disthead.calibration import rebuild
 from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.errors import NonFiniteLoss
@@ -113,8 +114,7 @@ class DistributionModule(DistributionModel):
             )
         self._given_backbone = backbone if isinstance(backbone, nn.Module) else self.hparams["backbone"]
         self._check_family()
-        if not isinstance(ensemble, int) or ensemble < 1:
-            raise ValueError(f"ensemble must be a number of networks, 1 or more, got {ensemble!r}.")
+        self.hparams["ensemble"] = as_integer(ensemble, "ensemble")
         if not 0 <= spread_floor < 1:
             raise ValueError(
                 f"spread_floor must be 0 (off) or a small positive number such as 1e-4, got {spread_floor!r}."
