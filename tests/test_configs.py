@@ -82,6 +82,8 @@ def test_regression_is_the_estimators_recipe_spelled_out(monkeypatch):
     assert config["early_stopping"]["patience"] == math.ceil(defaults(recipe.train)["patience"] / per_epoch)
 
 
+# The counts of health care are of persons in several years, some of whom have the same features in each.
+@pytest.mark.filterwarnings("ignore::disthead.training.split.RepeatedRowsWarning")
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_fit_test_predict(config, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

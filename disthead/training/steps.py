@@ -19,7 +19,9 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-__all__ = ["NonFiniteLoss", "RowMeans", "StepLosses", "bare_calls", "takes_several_steps"]
+from disthead.errors import NonFiniteLoss
+
+__all__ = ["RowMeans", "StepLosses", "bare_calls", "takes_several_steps"]
 
 _HOOKS_OF_ALL = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
 # what Lightning calls in every step
@@ -31,10 +33,6 @@ _TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_a
 _OWN_STEP_HOOKS = (
     *_STEP_HOOKS, *_TRANSFER_HOOKS, "training_step", "backward", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step",
 )  # fmt: skip
-
-
-class NonFiniteLoss(ValueError):
-    """Training stopped because the loss became NaN or infinite."""
 
 
 class RowMeans:
