@@ -2,15 +2,13 @@
 
 import contextlib
 import math
-import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from disthead.arrays import as_tensor
+from disthead.arrays import as_integer, as_tensor
 from disthead.errors import pick
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, describe, get_family
@@ -53,6 +51,7 @@ class DistributionHead(nn.Module):
     target_loc: Tensor
     target_scale: Tensor
     min_scale: float = MIN_SCALE
+    _layer: Callable[[int, int], nn.Module] = nn.Linear
 
     def __init__(
         self,
@@ -67,10 +66,9 @@ class DistributionHead(nn.Module):
         **family_options,
     ):
         super().__init__()
-        event_shape = tuple(_integer(size, "event_shape") for size in event_shape)
-        options = {name: _python_number(value) for name, value in family_options.items()}
-        self.family = get_family(family, event_shape=event_shape, **options)
-        self.in_features = in_features = _integer(in_features, "in_features")
+        event_shape = _sizes(event_shape)
+        self.family = get_family(family, event_shape=event_shape, **family_options)
+        self.in_features = in_features = as_integer(in_features, "in_features")
         self.feature_dim = feature_dim
         self.event_shape = self._resolved_event_shape(event_shape)
         self.links = self._given_links = self.family.resolve_links(links)
@@ -81,7 +79,7 @@ class DistributionHead(nn.Module):
         self._is_standardised = False
         self._fix(fixed)
         self._sizes = [math.prod(self._raw_shape(name)) for name in self.predicted]
-        self.linear = nn.Linear(in_features, sum(self._sizes)) if self.predicted else None
+        self.linear = self._layer(in_features, sum(self._sizes)) if self.predicted else None
 
     def forward(self, features: Tensor, **known: Tensor) -> Distribution:
         """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`."""
@@ -304,8 +302,6 @@ class DistributionHead(nn.Module):
         own = self.family.event_shape
         if own and given and given != own:
             raise ValueError(f"{self.family.name} has the event_shape {own}, got event_shape={given}.")
-        if any(size < 1 for size in given):
-            raise ValueError(f"event_shape must be positive sizes, such as (3,) for three outputs, got {given}.")
         return own or given
 
     def _shared_names(self, shared: "Sequence[str] | str", fixed: Mapping[str, object]) -> tuple[str, ...]:
@@ -368,6 +364,15 @@ class DistributionHead(nn.Module):
             )
 
 
+def _sizes(event_shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(as_integer(size, "event_shape") for size in event_shape)
+    except ValueError as error:
+        raise ValueError(
+            f"event_shape must be positive sizes, such as (3,) for three outputs, got {tuple(event_shape)}."
+        ) from error
+
+
 def marginal(family: "str | Family", y: Any, *, weight: Any = None, **options) -> Distribution:
     """The maximum likelihood fit of one distribution to all targets, without features.
 
@@ -394,17 +399,3 @@ def without_autocast(values: Tensor) -> contextlib.AbstractContextManager:
 
 def _at_least_single(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
-
-
-def _integer(value: Any, name: str) -> int:
-    """A whole number of any kind, Python's, NumPy's or torch's, as Python's."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name} must be a whole number, got {value!r}.") from None
-
-
-def _python_number(value: Any) -> Any:
-    """Numbers of NumPy and torch as Python's; anything else as it is."""
-    is_number = isinstance(value, np.generic) or (isinstance(value, Tensor) and value.ndim == 0)
-    return value.item() if is_number else value

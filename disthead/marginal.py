@@ -1,5 +1,6 @@
 """The marginal fit: one distribution for all rows, where training starts and the baseline that it has to beat."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_tensor
+from disthead.errors import locate
 from disthead.families.raw_outputs import RawOutputs
 from disthead.weights import as_weight, present
 
@@ -17,6 +19,7 @@ __all__ = ["fit_biases", "rows_that_are_there"]
 
 # Of light-tailed targets the degrees of freedom grow without end: a little pull keeps them where they still change something.
 _RIDGE = 1e-6
+_ROWS = 1_000_000  # as many as say where to start
 
 
 def fit_biases(head: "DistributionHead", y: Any, known: Mapping[str, Any], weight: Any = None) -> dict[str, Tensor]:
@@ -45,8 +48,15 @@ def fit_biases(head: "DistributionHead", y: Any, known: Mapping[str, Any], weigh
             log_prob = dist.log_prob(y)
         return -log_prob.mean() if weight is None else -(log_prob * weight).sum() / weight.sum()
 
+    _check_start(head, start, y)
     with torch.no_grad():
         initial = float(loss(start))
+    if not math.isfinite(initial):
+        with torch.no_grad():
+            log_prob = head._distribution(start, **known).log_prob(y)
+        raise _no_start(head, f"the mean log_prob there is {-initial:g}", y, ~log_prob.isfinite())
+    if not head.family.is_discrete and bool((y == y[:1]).all()):
+        return start  # the likelihood of constant targets grows forever as the spread shrinks
     for ridge in (0.0, _RIDGE):
         fitted = _search(loss, start, ridge)
         with torch.no_grad():
@@ -91,9 +101,28 @@ def _checkable(values: Tensor, weight: Tensor | None) -> Tensor:
     return torch.where(mask, values, values[is_there][0])
 
 
+def _check_start(head: "DistributionHead", start: Mapping[str, Tensor], y: Tensor) -> None:
+    """Refuse to start at NaN or infinity, also in single precision, in which most heads compute."""
+    for name, value in start.items():
+        if not bool(value.float().isfinite().all()):
+            raise _no_start(head, f"the raw output of {name} would be {value.flatten()[:3].tolist()}", y)
+
+
+def _no_start(head: "DistributionHead", reason: str, y: Tensor, bad: Tensor | None = None) -> ValueError:
+    if bad is None:  # the extreme ones are to blame
+        size = y.double().abs()
+        bad = size == size.max()
+    elif bad.ndim < y.ndim:
+        bad = bad.reshape(bad.shape + (1,) * (y.ndim - bad.ndim)).expand(y.shape)
+    return ValueError(
+        f"{head.family.name} has no finite start for these targets: {reason}. Look at {locate(bad, y)}. Try other units, "
+        "so that targets are neither tiny nor huge, leave such rows out, or take another family."
+    )
+
+
 def _rows_by_weight(weight: Tensor) -> Tensor:
     """Rows, each as often as its share of the weight says: without weights to think of, the search starts from these."""
-    total, count = weight.cumsum(0), 8 * len(weight)
+    total, count = weight.cumsum(0), max(len(weight), min(8 * len(weight), _ROWS))
     places = (torch.arange(count, dtype=weight.dtype, device=weight.device) + 0.5) / count * total[-1]
     return torch.searchsorted(total, places).clamp(max=len(weight) - 1)
 

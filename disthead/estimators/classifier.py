@@ -102,7 +102,10 @@ class DistributionClassifier(DistributionEstimator):
             raise ValueError(f"y must hold classes of one kind, got {kinds}. Try np.array(y).astype(str).") from error
         if is_fit:
             if len(labels) < 2:
-                raise ValueError(f"y must hold at least two classes, got one class: {labels.tolist()}.")
+                raise ValueError(
+                    f"y must hold at least two classes, got one class: {labels.tolist()}. Where sample_weight is zero for "
+                    "all rows of the others, only one class is left."
+                )
             self.classes_, self.n_outputs_ = labels, 1
             return torch.from_numpy(positions.astype(np.int64))
         new = [label for label in labels.tolist() if label not in self.classes_.tolist()]
@@ -111,11 +114,8 @@ class DistributionClassifier(DistributionEstimator):
         place = np.searchsorted(self.classes_, labels)
         return torch.from_numpy(place[positions].astype(np.int64))
 
-    def _check_targets(self, targets: Tensor, is_fit: bool = False) -> None:
+    def _check_targets(self, targets: Tensor) -> None:
         family = get_family(self.family, **self._options())
-        seen = targets.unique()
-        if is_fit and len(seen) < 2:
-            raise ValueError(f"only one class is left in the rows with weight: {self.classes_[seen].tolist()}.")
         if family.name == "bernoulli" and len(self.classes_) > 2:
             raise TargetError(f"bernoulli is for two classes, got {len(self.classes_)}: use family='categorical'.")
 

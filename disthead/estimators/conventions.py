@@ -1,19 +1,11 @@
 """scikit-learn's base class, error and warning, or stand-ins where scikit-learn is not installed."""
 
 import inspect
-import sys
-import warnings
 from typing import Any, Self
 
+from disthead.errors import warn
+
 __all__ = ["BaseEstimator", "DataConversionWarning", "NotFittedError", "warn"]
-
-
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """A warning that points at the line which called the estimator."""
-    frame, depth = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(__package__):
-        frame, depth = frame.f_back, depth + 1
-    warnings.warn(message, category, stacklevel=depth)
 
 
 try:

@@ -13,7 +13,7 @@ from disthead.errors import TargetError, locate
 from disthead.estimators.base import DistributionEstimator
 from disthead.estimators.conventions import warn
 from disthead.families.distribution import Distribution
-from disthead.families.family import get_family, takes_classes, takes_vectors
+from disthead.families.family import Family, get_family, takes_classes, takes_vectors
 
 __all__ = ["DistributionRegressor"]
 
@@ -109,17 +109,21 @@ class DistributionRegressor(DistributionEstimator):
             raise ValueError(f"y must have {self.n_outputs_} targets for each row, as at fit, got {array.shape}.")
         return targets
 
-    def _check_targets(self, targets: Tensor, is_fit: bool = False) -> None:
+    def _check_targets(self, targets: Tensor) -> None:
         if takes_classes(self.family):
             raise ValueError(f"{self.family} is for classes: use DistributionClassifier(family={self.family!r}).")
         if takes_vectors(self.family) and targets.ndim == 1:
             raise ValueError(f"{self.family} needs y of shape (rows, targets), got {tuple(targets.shape)}.")
-        family = get_family(self.family, event_shape=tuple(targets.shape[1:]), **self._options())
-        family.check_target(targets, "y")
-        if is_fit and not family.is_discrete:
+        self._made_family(targets).check_target(targets, "y")
+
+    def _warn_of_targets(self, targets: Tensor) -> None:
+        if not self._made_family(targets).is_discrete:
             for column in targets.reshape(len(targets), -1).unbind(1):
                 for message in check_continuous_target(column).messages:
                     warn(f"y has {message}", TargetWarning)
+
+    def _made_family(self, targets: Tensor) -> Family:
+        return get_family(self.family, event_shape=tuple(targets.shape[1:]), **self._options())
 
     def _options(self) -> dict[str, Any]:
         return dict(self.family_options or {})

@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.arrays import as_integer
 from disthead.errors import TargetError, locate
 from disthead.families import cross_entropy
 from disthead.families.bernoulli import one_of
@@ -315,8 +316,7 @@ class CategoricalFamily(Family):
             raise ValueError(
                 "categorical needs num_classes, the number of classes: get_family('categorical', num_classes=3)."
             )
-        if not isinstance(num_classes, int) or num_classes < 2:
-            raise ValueError(f"num_classes must be an integer of at least 2, got {num_classes!r}.")
+        num_classes = as_integer(num_classes, "num_classes", 2)
         self.num_classes = num_classes
         self.shapes = {"logits": (num_classes,)}
         self.support = constraints.integer_interval(0, num_classes - 1)

@@ -168,16 +168,16 @@ class Family(ABC):
         return values
 
     def unconstrain(self, values: Mapping[str, Tensor], links: Mapping[str, Link]) -> dict[str, Tensor]:
-        """Parameter values -> raw outputs: where the bias of a layer has to be to give them."""
+        """Parameter values -> raw outputs: where the bias of a layer has to be to give them, or the nearest that the link gives."""
         raw = {}
         for name, value in values.items():
             link = links[name]
             if name != "logits":
-                raw[name] = link.inverse(value)
+                raw[name] = link.inverse(link.inside(value))
             elif link.logits(value) is value:
                 raw[name] = value
             else:
-                raw[name] = link.inverse(value.sigmoid())
+                raw[name] = link.inverse(link.inside(value.sigmoid()))
         return raw
 
     def resolve_links(self, links: Mapping[str, "str | Link"] | None) -> dict[str, Link]:

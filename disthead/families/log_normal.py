@@ -9,7 +9,7 @@ from torch.distributions import constraints, register_kl
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors
 from disthead.families.family import Family
-from disthead.families.univariate import in_double, spread
+from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
 from disthead.special.elementary import double, like, log
@@ -183,4 +183,5 @@ class LogNormalFamily(Family):
 
     def start(self, y: Tensor) -> dict[str, Tensor]:
         logs = y.log()
-        return {"loc": logs.mean(0), "scale": spread(logs)}
+        # Constant targets start within one per cent: their logarithms have no magnitude to measure a spread by.
+        return {"loc": logs.mean(0), "scale": logs.std(0, correction=0).clamp(min=0.01)}

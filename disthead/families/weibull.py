@@ -10,7 +10,7 @@ from disthead.families.continuous import Continuous
 from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
-from disthead.families.univariate import in_double, spread
+from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
 from disthead.special.elementary import exp, log
@@ -190,7 +190,8 @@ class WeibullFamily(Family):
         return Weibull(**parameters)
 
     def start(self, y: Tensor) -> dict[str, Tensor]:
-        # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration)
+        # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration). Constant targets start
+        # within a tenth: their logarithms have no magnitude to measure a spread by.
         logs = y.log()
-        concentration = (math.pi / math.sqrt(6) / spread(logs)).clamp(1e-3, 1e3)
+        concentration = (math.pi / math.sqrt(6) / logs.std(0, correction=0).clamp(min=0.1)).clamp(min=1e-3)
         return {"scale": torch.exp(logs.mean(0) + _EULER / concentration), "concentration": concentration}

@@ -19,7 +19,8 @@ _ROWS_AT_ONCE = 1 << 12  # of several batches: the copy of their rows stays in a
 class Batch(NamedTuple):
     """What one step sees. `total` is the weight of the whole batch over all processes; None where these rows are all of it.
 
-    `positions` are the places of the rows in the batch as it was given, where some of it were left out.
+    `positions` are the places of the rows in the batch as it was given, where some of it were left out; `is_cut` says
+    that no weight of 0 is left.
     """
 
     features: Any
@@ -29,6 +30,7 @@ class Batch(NamedTuple):
     rows: Tensor | None = None
     total: Tensor | float | None = None
     positions: Tensor | None = None
+    is_cut: bool = False
 
     @classmethod
     def of(cls, given: Any) -> "Batch":
@@ -41,7 +43,7 @@ class Batch(NamedTuple):
             return given
         if isinstance(given, Mapping):
             for name in given:
-                pick("entry of a batch", name, dict.fromkeys(cls._fields[:-1]))
+                pick("entry of a batch", name, dict.fromkeys(cls._fields[:-2]))
             if "features" not in given:
                 raise ValueError(f"a batch must have features, got a mapping of {', '.join(given)}.")
             return cls(**{"y": None, **given})
@@ -69,22 +71,25 @@ class Batch(NamedTuple):
         assert checked is not None
         batch, is_there = self._replace(weight=checked.to(self.weight.device)), checked > 0
         if bool(is_there.all()):
-            return batch
+            return batch._replace(is_cut=True)
         if is_there.ndim > 1:
             return batch._with_known_of_others(is_there)
         count, kept = len(is_there), is_there.nonzero().squeeze(-1).to(self.weight.device)
         leaves = tree_leaves((self.features, self.y, self.known, self.rows))
         if not all(leaf is None or (isinstance(leaf, Tensor) and leaf.shape[:1] == (count,)) for leaf in leaves):
             return batch._with_known_of_others(is_there)
-        cut = tree_map(
-            lambda values: values if values is None else values.index_select(0, kept.to(values.device)), batch._asdict()
+        features, y, weight, known, rows = tree_map(
+            lambda values: values if values is None else values.index_select(0, kept.to(values.device)),
+            tuple(batch[:5]),
         )
-        return Batch(**cut | {"positions": kept})
+        return Batch(features, y, weight, known, rows, positions=kept, is_cut=True)
 
     @property
     def is_absent(self) -> bool:
         """Whether all its rows have the weight 0."""
-        return self.weight is not None and self.total is None and not bool((self.weight > 0).any())
+        if self.weight is None or self.total is not None:
+            return False
+        return not len(self.weight) if self.is_cut else not bool((self.weight > 0).any())
 
     def _with_known_of_others(self, is_there: Tensor) -> "Batch":
         """In the place of known quantities of entries that are not there those of one that is."""
@@ -98,6 +103,8 @@ class Batch(NamedTuple):
     def weigh(self, dist: Any, *others: Any) -> tuple:
         """Weights, distribution, targets and other parts with one entry for each row, of the rows that are there."""
         if self.weight is None or self.total is not None:
+            return (self.weight, dist, self.y, *others)
+        if self.is_cut and self.weight.shape == dist.batch_shape:
             return (self.weight, dist, self.y, *others)
         return present(expanded_weight(self.weight, dist.batch_shape), dist, self.y, *others)
 

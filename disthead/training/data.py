@@ -19,7 +19,14 @@ from disthead.training.row_groups import RowGroup, find_files, find_row_groups, 
 from disthead.training.scan import check_varies, scan_columns, summarise
 from disthead.training.schedule import plan
 from disthead.training.search import find_columns
-from disthead.training.split import PARTS, split_at_random, split_by_column
+from disthead.training.split import (
+    PARTS,
+    equal_rows,
+    numbered,
+    split_at_random,
+    split_by_column,
+    warn_of_equal_rows,
+)
 from disthead.training.stream import StreamedBatches
 from disthead.training.summary import Part, Summary
 from disthead.training.table import DataError, read_table
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PARTS", "TabularDataModule"]
 
+_LEAST_GROUPS = 30  # of rows, so that parts can be drawn from them
 _MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
 
 
@@ -57,6 +65,9 @@ class TabularDataModule(lightning.LightningDataModule):
         val_size, test_size: the part of the rows (below 1) or their number, drawn at random with `split_seed`. Of a
             stream, row groups are counted and drawn, not rows.
         split_seed: seed of the split and of the order of the rows in training.
+        group: column of what rows belong to, such as a person, a site or a panel: the rows of a group are all in one part of
+            the random split. It is no feature. Without it rows with equal features are in one part, with a warning from one
+            in a hundred on.
         split_column: a column with "train", "val" or "test" in each row, in place of a random split.
         val_path, test_path, predict_path: separate tables, of which all rows are used.
         batch_size: rows for one step, over all processes together; None leaves their number to the default recipe.
@@ -82,6 +93,7 @@ class TabularDataModule(lightning.LightningDataModule):
         val_size: float | int = 0.2,
         test_size: float | int = 0.2,
         split_seed: int = 0,
+        group: str | None = None,
         split_column: str | None = None,
         val_path: Any = None,
         test_path: Any = None,
@@ -141,7 +153,7 @@ class TabularDataModule(lightning.LightningDataModule):
                 "known": self.hparams.known,
                 "weight": self.hparams.weight,
                 "unit": self.hparams.unit,
-                "ignore": [self.hparams.split_column] if self.hparams.split_column else [],
+                "ignore": [name for name in (self.hparams.split_column, self.hparams.group) if name],
             }
             if self.streams("train"):
                 seed = self.hparams.split_seed
@@ -336,13 +348,45 @@ class TabularDataModule(lightning.LightningDataModule):
         if self.streams("train"):
             if self.hparams.split_column is not None:
                 raise DataError("a stream has no split_column: give val_path and test_path, or val_size and test_size.")
+            if self.hparams.group is not None:
+                raise DataError("a stream is split by row groups and has no group: give val_path and test_path.")
             count, unit = len(self._groups("main")), "row groups"
         elif self.hparams.split_column is not None:
             return split_by_column(self._frame("main"), self.hparams.split_column)
         else:
             count, unit = len(self._frame("main")), "rows"
         shares = {name: 0 if self._sources[name] is not None else self.hparams[f"{name}_size"] for name in PARTS[1:3]}
-        return split_at_random(count, unit, shares, self.hparams.split_seed)
+        groups = None if unit == "row groups" or not any(shares.values()) else self._groups_of_rows()
+        return split_at_random(count, unit, shares, self.hparams.split_seed, groups)
+
+    def _groups_of_rows(self) -> Tensor:
+        """The rows of the table that stay together in a random split have one number."""
+        frame, given = self._frame("main"), self.hparams
+        if given.group is not None:
+            values = pick("column", given.group, {column: frame[column] for column in frame.columns})
+            missing = values.isna().to_numpy()
+            if missing.any():
+                raise DataError(
+                    f"the group column {given.group!r} must have no missing values, got one at row {missing.argmax()}."
+                )
+            return numbered(_row_hash(values.to_frame()))
+        others = {*self.target, *(given.known or {}).values(), given.weight}
+        features = given.features or [column for column in frame.columns if column not in others]
+        row = numbered(_row_hash(frame[[column for column in features if column in frame.columns]]))
+        copy = numbered(_row_hash(frame.drop(columns=[given.weight] if given.weight in frame.columns else [])))
+        groups = equal_rows(row, copy, _LEAST_GROUPS)
+        warn_of_equal_rows(groups, "give their column as `group`")
+        return groups
+
+
+def _row_hash(frame: "DataFrame") -> Tensor:
+    """A number of 64 bits for each row, equal where rows are."""
+    from pandas.util import hash_pandas_object
+
+    try:
+        return torch.from_numpy(hash_pandas_object(frame, index=False).to_numpy(copy=True).view(np.int64))
+    except TypeError:  # lists and the like, which reading the columns refuses
+        return torch.arange(len(frame))
 
 
 def _plain(value: Any) -> Any:

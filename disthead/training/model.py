@@ -241,7 +241,7 @@ class DistributionModel(lightning.LightningModule):
             self.feature_loc.copy_(train.features.mean)
             self.feature_rate.copy_(torch.where(spread > 0, 1 / spread, 0.0))
         if train.features is not None and isinstance(self.backbone, TabularBackbone):
-            self.backbone.fit(self._standardised(features))
+            self.backbone.fit(self._standardised(features), weight)
         if self.hparams.standardise and self._can_standardise_target:
             spread = train.y.spread
             for head in (self.head, self.baseline):

@@ -12,9 +12,10 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from disthead.arrays import as_tensor
+from disthead.arrays import as_integer, as_tensor
 from disthead.calibration import rebuild
 from disthead.diagnostics import TargetWarning, check_continuous_target
+from disthead.errors import NonFiniteLoss
 from disthead.families.distribution import Distribution
 from disthead.losses import nll, reduce
 from disthead.standardisation import check_precision
@@ -26,7 +27,7 @@ from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
 from disthead.training.saved import class_path, comparable, plain, read_checkpoint
-from disthead.training.steps import NonFiniteLoss, RowMeans, StepLosses, bare_calls, takes_several_steps
+from disthead.training.steps import RowMeans, StepLosses, bare_calls, takes_several_steps
 from disthead.training.summary import Summary
 from disthead.training.table import DataError
 from disthead.weights import present
@@ -124,8 +125,7 @@ class DistributionModule(DistributionModel):
             )
         self._given_backbone = backbone if isinstance(backbone, nn.Module) else self.hparams["backbone"]
         self._check_family()
-        if not isinstance(self.hparams.ensemble, int) or self.hparams.ensemble < 1:
-            raise ValueError(f"ensemble must be a number of networks, 1 or more, got {ensemble!r}.")
+        self.hparams["ensemble"] = as_integer(ensemble, "ensemble")
         if not 0 <= spread_floor < 1:
             raise ValueError(
                 f"spread_floor must be 0 (off) or a small positive number such as 1e-4, got {spread_floor!r}."

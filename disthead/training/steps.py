@@ -19,7 +19,9 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-__all__ = ["NonFiniteLoss", "RowMeans", "StepLosses", "bare_calls", "takes_several_steps"]
+from disthead.errors import NonFiniteLoss
+
+__all__ = ["RowMeans", "StepLosses", "bare_calls", "takes_several_steps"]
 
 _HOOKS_OF_ALL = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
 # what Lightning calls in every step
@@ -31,10 +33,6 @@ _TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_a
 _OWN_STEP_HOOKS = (
     *_STEP_HOOKS, *_TRANSFER_HOOKS, "training_step", "backward", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step",
 )  # fmt: skip
-
-
-class NonFiniteLoss(ValueError):
-    """Training stopped because the loss became NaN or infinite."""
 
 
 class RowMeans:
@@ -93,8 +91,6 @@ class StepLosses:
             values: of rows, and their weights; what has the weight 0 may be anything.
             rows: their numbers.
         """
-        if weight is not None:
-            values = torch.where(weight > 0, values.detach(), 0.0)
         start = self.steps[-1][0].stop if self.steps else 0
         place = slice(start, start + values.numel())
         if place.stop > self.values.numel():
@@ -115,17 +111,24 @@ class StepLosses:
         """
         if not self.steps:
             return
-        values = self.values[: self.steps[-1][0].stop]
+        values, weight = self.values[: self.steps[-1][0].stop], self._weights()
+        if weight is not None:
+            values = torch.where(weight > 0, values, 0.0)
         if not bool(values.isfinite().all()):
             place, _, rows = next(step for step in self.steps if not bool(values[step[0]].isfinite().all()))
             raise _non_finite(module, values[place], rows)
-        if any(weight is not None for _, weight, _ in self.steps):
-            weights = [values[place].new_ones(()).expand(place.stop - place.start) if weight is None else weight
-                       for place, weight, _ in self.steps]  # fmt: skip
-            self.means.add("nll", values, torch.cat(weights))
-        else:
-            self.means.add("nll", values)
+        self.means.add("nll", values, weight)
         self.steps.clear()
+
+    def _weights(self) -> Tensor | None:
+        if all(weight is None for _, weight, _ in self.steps):
+            return None
+        return torch.cat(
+            [
+                self.values.new_ones(place.stop - place.start) if weight is None else weight
+                for place, weight, _ in self.steps
+            ]
+        )
 
 
 def _non_finite(module: lightning.LightningModule, values: Tensor, rows: Tensor | None) -> NonFiniteLoss:
