@@ -14,7 +14,7 @@ from disthead.diagnostics.rows import Reservoir, flatten
 from disthead.errors import TargetError, locate
 from disthead.families.distribution import Distribution
 from disthead.report.findings import Findings, Output, kind_of
-from disthead.report.verdicts import Score, Verdict
+from disthead.report.verdict import Score, Verdict, summary
 
 __all__ = ["Batch", "Evaluation", "evaluate"]
 
@@ -55,25 +55,13 @@ class Evaluation:
 
     @property
     def summary(self) -> str:
-        """One sentence on all verdicts.
+        """The faults by name, and how many checks found none, could not tell, and were not made, with the reasons.
 
-        >>> Evaluation("", 9, ("",), {}, (Verdict("bias", "poor", "..."),), {}, {}).summary
-        'A clear fault: bias.'
+        >>> poor, good = Verdict("bias", "poor", "..."), Verdict("shape", "good", "...")
+        >>> Evaluation("", 9, ("",), {}, (poor, good), {}, {}).summary
+        'A clear fault: bias. 2 checks: 1 found nothing, 1 found a clear fault.'
         """
-
-        def named(status: str) -> str:
-            return ", ".join(
-                verdict.aspect + (f" ({verdict.output})" if verdict.output else "")
-                for verdict in self.verdicts
-                if verdict.status == status
-            )
-
-        poor, fair = named("poor"), named("fair")
-        if poor:
-            return ("Clear faults: " if ", " in poor else "A clear fault: ") + poor + "."
-        if fair:
-            return f"No clear fault; slight ones: {fair}."
-        return "No fault was found."
+        return summary(self.verdicts)
 
     def to_dict(self) -> dict:
         """Plain numbers and strings, as written to metrics.json; what is not finite is None."""
@@ -87,7 +75,14 @@ class Evaluation:
                     "coverage": _coverage(self.numbers[name].get("coverage")),
                     "pit": _pit(self.numbers[name]),
                     "verdicts": [
-                        {"aspect": v.aspect, "status": v.status, "sentence": v.sentence}
+                        {
+                            "aspect": v.aspect,
+                            "status": v.status,
+                            "sentence": v.sentence,
+                            "remedy": v.remedy,
+                            "picture": v.picture,
+                            "looks": v.looks,
+                        }
                         for v in self.verdicts
                         if v.output == name
                     ],
@@ -101,6 +96,8 @@ class Evaluation:
         lines = [f"{self.title}: {self.rows:,} rows. {self.summary}"]
         for verdict in self.verdicts:
             lines.append(f"  {verdict.output and verdict.output + ': '}{verdict.sentence}")
+            if verdict.remedy and verdict.status in ("fair", "poor"):
+                lines.append(f"    Next: {verdict.remedy}")
         return "\n".join(lines)
 
 

@@ -32,7 +32,7 @@ from disthead.metrics import (
     Score as ScoreMetric,
 )
 from disthead.report import verdicts
-from disthead.report.verdicts import Score, Verdict
+from disthead.report.verdict import Score, Verdict
 
 __all__ = ["Findings", "Output", "kind_of"]
 

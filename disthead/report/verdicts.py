@@ -2,53 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from disthead.diagnostics import Reliability, Sharpness, Sparsification, SpreadSkill
+from disthead.report.verdict import Score, Status, Verdict
 
 __all__ = ["Score", "Verdict"]
-
-Status = Literal["good", "fair", "poor", "unclear", "note"]
 
 CHANCE = 0.01  # a difference that chance exceeds more often than this is not held against a model
 # Effects in units of the predicted spread, or as a relative width: negligible, slight, clear, and beyond.
 SIZES = (0.03, 0.15, 0.5)
-
-
-@dataclass(frozen=True)
-class Score:
-    """A mean over rows: `value` with its `standard_error`, in `unit`."""
-
-    value: float
-    standard_error: float
-    unit: str = ""
-
-    def __str__(self) -> str:
-        if not math.isfinite(self.standard_error) or self.standard_error <= 0:
-            return f"{self.value:.4g}{self.unit and ' ' + self.unit}"
-        digits = max(0, 1 - math.floor(math.log10(self.standard_error)))
-        return f"{self.value:.{digits}f} ± {self.standard_error:.{digits}f}{self.unit and ' ' + self.unit}"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a person should know about one aspect of a forecast.
-
-    Attributes:
-        aspect: what it is about.
-        status: "good", "fair" (a slight fault), "poor" (a clear one), "unclear" (too few rows to tell) or "note".
-        sentence: the verdict in words, with the figures.
-        output: which output it is about, "" where there is one.
-    """
-
-    aspect: str
-    status: Status
-    sentence: str
-    output: str = ""
 
 
 def coverage(level: float, observed: float, count: float) -> Verdict:
