@@ -90,14 +90,15 @@ def sharpness(ax: "Axes", numbers: Sharpness, title: str = "Sharpness", unit: st
     'width of the 90 % interval'
     """
     width = numbers.width.cpu().numpy()
-    mean = float(width.mean())
+    mean = numbers.mean
+    weights = None if numbers.weight is None else numbers.weight.cpu().numpy()
     top = float(np.quantile(width, 0.995))
     reach = 1.05 * max(top, numbers.marginal)
     shown = width[width <= top]
     if float(shown.max() - shown.min()) <= 1e-6 * max(top, 1e-300):
         ax.bar([mean], [len(width)], width=0.02 * reach, color=BLUE, label="all rows alike")
     else:
-        ax.hist(shown, bins=40, color=BLUE, edgecolor="white", linewidth=0.4, label="rows")
+        ax.hist(shown, bins=40, weights=None if weights is None else weights[width <= top], color=BLUE, edgecolor="white", linewidth=0.4, label="rows")
     ax.axvline(mean, color="black", linewidth=1.5, label=f"mean {mean:.3g}")
     ax.axvline(
         numbers.marginal,
