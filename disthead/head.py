@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -87,16 +87,22 @@ class DistributionHead(nn.Module):
         return {name: values[name] for name in self.links}
 
     @torch.no_grad()
-    def initialize(self, y: Tensor, **known: Tensor) -> Self:
+    def initialize(self, y: Any, *, weight: Any = None, **known: Any) -> Self:
         """Start from the marginal maximum likelihood fit of targets `y` (..., *event_shape): sets the bias terms only.
 
         The fit is one distribution for all rows, with this head's links, fixed values and outputs (L-BFGS in double
-        precision); `known` are per-row quantities as in `forward`.
+        precision).
+
+        Args:
+            y: targets: a tensor, an array, a column of a table or a list.
+            weight: one per row, shape (...,), zero or more; a row with the weight 0 is not there.
+            known: per-row quantities as in `forward`.
 
         Raises:
             TargetError: for targets outside the support, with rows and values.
+            ValueError: for weights that are negative, NaN, infinite, or zero for all rows.
         """
-        biases = fit_biases(self, y, known)
+        biases = fit_biases(self, y, known, weight)
         for name, value in self.shared.items():
             value.copy_(biases[name])
         if self.linear is not None:
@@ -270,12 +276,13 @@ class DistributionHead(nn.Module):
             )
 
 
-def marginal(family: "str | Family", y: Tensor, **options) -> Distribution:
+def marginal(family: "str | Family", y: Any, *, weight: Any = None, **options) -> Distribution:
     """The maximum likelihood fit of one distribution to all targets, without features.
 
     Args:
         family: a name or a `Family`.
         y: targets (N, *event_shape).
+        weight: one per row, as for `DistributionHead.initialize`.
         options: as for `DistributionHead`, such as `event_shape`, `fixed` or `num_classes`.
 
     >>> marginal("normal", torch.tensor([1.0, 2.0, 3.0])).loc
@@ -283,7 +290,7 @@ def marginal(family: "str | Family", y: Tensor, **options) -> Distribution:
     """
     head = DistributionHead(family, 1, shared="all", **options)
     with torch.no_grad():
-        return head.initialize(y)(torch.zeros(1)).map(torch.detach)
+        return head.initialize(y, weight=weight)(torch.zeros(1)).map(torch.detach)
 
 
 def without_autocast(values: Tensor) -> contextlib.AbstractContextManager:

@@ -1,49 +1,57 @@
 """The loss: the negative log-likelihood, and nothing else; the cross-entropy of classes, as PyTorch users know it."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from disthead.arrays import as_tensor
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.families.distribution import Distribution
-from disthead.families.pieces import operations_are_followed
+from disthead.families.pieces import is_on_host, operations_are_followed
+from disthead.weights import as_weight
 
 __all__ = ["cross_entropy", "nll", "reduce"]
 
 Reduction = Literal["mean", "sum", "none"]
 
 
-def nll(dist: Distribution, y: Tensor, *, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
+def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction = "mean") -> Tensor:
     """Negative log-likelihood -dist.log_prob(y), in nats per row.
 
     Args:
         dist: what a head returned, with batch_shape (...,) and event_shape.
-        y: targets of shape batch_shape + event_shape.
-        weight: one weight per row, shape (...,), zero or more. The mean is then sum(weight * nll) / sum(weight).
-        reduction: "mean" over rows, "sum", or "none" for shape (...,).
+        y: targets of shape batch_shape + event_shape: a tensor, an array, a column of a table or a list.
+        weight: one weight per row, shape (...,), zero or more. The mean is then sum(weight * nll) / sum(weight). A row with
+            the weight 0 is not there: its loss and its gradient are 0 whatever its target is, NaN too.
+        reduction: "mean" over rows, "sum", or "none" for shape (...,), each row times its weight.
 
     Raises:
         ValueError: when the shape of `y` or `weight` does not fit; nothing is broadcast silently, since (N, 1) targets
-            against N distributions would score N x N pairs.
+            against N distributions would score N x N pairs. For weights that are negative, NaN or infinite, with their
+            rows, and for a mean over rows that all have the weight 0 (looked for on the CPU only).
 
     >>> import torch, disthead as dh
     >>> dh.nll(dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0), torch.zeros(2))
     tensor(0.9189)
     """
+    y = as_tensor(y, dtype=dist.dtype, device=dist.device)
     _check_shape(dist, y)
-    return reduce(-dist.log_prob(y), weight, reduction)
+    if weight is None:
+        return reduce(-dist.log_prob(y), None, reduction)
+    weight = _row_weights(dist, weight, reduction)
+    return reduce(_losses_of_present_rows(dist, y, weight), weight, reduction)
 
 
 def cross_entropy(
     dist: Distribution,
-    y: Tensor,
+    y: Any,
     *,
-    class_weight: Tensor | None = None,
+    class_weight: Any = None,
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
-    weight: Tensor | None = None,
+    weight: Any = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Cross-entropy of classes, `torch.nn.functional.cross_entropy` of a categorical distribution, in nats per row.
@@ -58,7 +66,7 @@ def cross_entropy(
             them: sum_n w[y_n] loss_n / sum_n w[y_n].
         ignore_index: a class index whose rows have the loss 0 and do not count in the mean, such as -100.
         label_smoothing: e, from 0 to 1.
-        weight: one weight per row, shape (...,), zero or more.
+        weight: one weight per row, shape (...,), zero or more; a row with the weight 0 is not there.
         reduction: "mean" over rows, "sum", or "none" for shape (...,).
 
     Raises:
@@ -75,8 +83,11 @@ def cross_entropy(
         raise ValueError(f"cross_entropy needs a categorical distribution, got {dist!r}. Try nll(dist, y).")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing}.")
+    y = as_tensor(y, dtype=dist.dtype, device=dist.device)
+    weight = _row_weights(dist, weight, reduction)
     classes = dist.num_classes
     if class_weight is not None:
+        class_weight = as_tensor(class_weight, "class_weight")
         if class_weight.shape != (classes,):
             raise ValueError(
                 f"class_weight must have one value per class, shape ({classes},), got {tuple(class_weight.shape)}."
@@ -91,6 +102,8 @@ def cross_entropy(
         )
 
     counted = torch.ones_like(y, dtype=torch.bool) if ignore_index is None else y != ignore_index
+    if weight is not None and weight.shape == y.shape:
+        counted = counted & (weight > 0)
     _check_classes(y, counted, classes)
     index = torch.where(counted, y, 0)
     _check_shape(dist, index)
@@ -134,16 +147,31 @@ def reduce(values: Tensor, weight: Tensor | None = None, reduction: Reduction = 
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
     if weight is not None:
-        if weight.shape != values.shape:
-            raise ValueError(
-                f"weight must have one value per row, shape {tuple(values.shape)}, got {tuple(weight.shape)}."
-            )
         values = values * weight
     if reduction == "none":
         return values
     if reduction == "sum":
         return values.sum()
     return values.mean() if weight is None else values.sum() / weight.sum()
+
+
+def _row_weights(dist: Distribution, weight: Any, reduction: Reduction) -> Tensor | None:
+    return as_weight(weight, dist.batch_shape, device=dist.device, may_be_empty=reduction != "mean")
+
+
+def _losses_of_present_rows(dist: Distribution, y: Tensor, weight: Tensor) -> Tensor:
+    """-log_prob of the rows with a weight above zero, and 0 for the others, with a gradient of exactly 0."""
+    is_there = weight > 0
+    if is_on_host(weight) and not operations_are_followed():
+        if bool(is_there.all()):
+            return -dist.log_prob(y)
+        values = -dist[is_there].log_prob(y[is_there])
+        return values.new_zeros(weight.shape).masked_scatter(is_there, values)
+    # Nothing may look at the numbers here: a row that is not there gets the target of one that is.
+    rows = y.reshape(weight.numel(), *y.shape[weight.ndim :])
+    some_target = rows.index_select(0, is_there.reshape(-1).to(torch.int8).argmax().reshape(1))[0]
+    chosen = is_there.reshape(is_there.shape + (1,) * (y.ndim - weight.ndim))
+    return torch.where(is_there, -dist.log_prob(torch.where(chosen, y, some_target)), 0.0)
 
 
 def _is_class_probabilities(dist: Distribution, y: Tensor) -> bool:

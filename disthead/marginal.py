@@ -1,12 +1,14 @@
 """The marginal fit: one distribution for all rows, where training starts and the baseline that it has to beat."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from disthead.arrays import as_tensor
 from disthead.families.raw_outputs import RawOutputs
+from disthead.weights import as_weight, present
 
 if TYPE_CHECKING:
     from disthead.head import DistributionHead
@@ -17,34 +19,43 @@ __all__ = ["fit_biases"]
 _RIDGE = 1e-6
 
 
-def fit_biases(head: "DistributionHead", y: Tensor, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def fit_biases(head: "DistributionHead", y: Any, known: Mapping[str, Any], weight: Any = None) -> dict[str, Tensor]:
     """The raw values of every parameter that the head learns, at the marginal maximum likelihood, in double precision.
 
     Where the likelihood has its maximum at infinity, it is that of the likelihood with a slight pull to the start; and the start
     itself where that has none either, as with constant targets.
     """
-    dims = len(head.event_shape)
+    y, dims = as_tensor(y), len(head.event_shape)
     if y.ndim < dims or (head.family.event_dim == 0 and dims and tuple(y.shape[-dims:]) != head.event_shape):
         raise ValueError(
             f"y must have the shape (rows, {', '.join(map(str, head.event_shape))}), got {tuple(y.shape)}."
         )
+    weight = as_weight(weight, y.shape[: y.ndim - dims], device=y.device)
     y = y.detach().reshape(-1, *y.shape[y.ndim - dims :])
+    known = {name: as_tensor(value, name).detach().reshape(-1) for name, value in known.items()}
+    if weight is not None:
+        weight = weight.detach().double().reshape(-1)
+        weight, y, *values = present(weight, y, *(value.expand(len(y)) for value in known.values()))
+        known = dict(zip(known, values, strict=True))
+        weight = None if bool((weight == weight[0]).all()) else weight
     head.family.check_target(y)
-    known = {name: value.detach().reshape(-1) for name, value in known.items()}
     head.family.check_known(known)
     if y.is_floating_point():
         y = y.double()
 
     learned = [name for name in head.links if name not in head.fixed]
-    unconstrained = head.family.unconstrain(head.family.start(y), head.links)
+    rows = y if weight is None else y[_rows_by_weight(weight)]
+    unconstrained = head.family.unconstrain(head.family.start(rows), head.links)
     start = {name: unconstrained[name].double() for name in learned}
 
     def loss(raw: Mapping[str, Tensor]) -> Tensor:
         dist = head._distribution(raw, **known)
         source = dist._source
         if isinstance(source, RawOutputs) and source.has_scores:  # eleven digits are enough to search by
-            return -source.map(lambda one: one.expand(len(y), -1)).log_prob(y).mean()
-        return -dist.log_prob(y).mean()
+            log_prob = source.map(lambda one: one.expand(len(y), -1)).log_prob(y)
+        else:
+            log_prob = dist.log_prob(y)
+        return -log_prob.mean() if weight is None else -(log_prob * weight).sum() / weight.sum()
 
     with torch.no_grad():
         initial = float(loss(start))
@@ -54,6 +65,13 @@ def fit_biases(head: "DistributionHead", y: Tensor, known: Mapping[str, Tensor])
             if float(loss(fitted)) <= initial and _is_near(fitted, start):
                 return fitted
     return start
+
+
+def _rows_by_weight(weight: Tensor) -> Tensor:
+    """Rows, each as often as its share of the weight says: without weights to think of, the search starts from these."""
+    total, count = weight.cumsum(0), 8 * len(weight)
+    places = (torch.arange(count, dtype=weight.dtype, device=weight.device) + 0.5) / count * total[-1]
+    return torch.searchsorted(total, places).clamp(max=len(weight) - 1)
 
 
 def _search(

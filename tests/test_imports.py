@@ -9,9 +9,10 @@ import disthead
 
 PACKAGE = Path(disthead.__file__).parent
 LAYERS = [
-    ("errors",),
+    ("errors", "arrays"),
     ("links", "special"),
     ("families",),
+    ("weights", "targets"),
     ("marginal",),
     ("head",),
     ("losses", "parallel"),

@@ -3,17 +3,21 @@
 import functools
 import math
 from collections.abc import Callable
+from types import NoneType
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 
+from disthead.arrays import as_tensor
+
 __all__ = ["Distribution", "from_score", "positive", "same_kind", "stored", "tensors", "wide"]
 
 
-def tensors(*values: "Tensor | float | None") -> list:
-    """Numbers and tensors as tensors of one floating dtype on one device, at least single precision; None stays None."""
+def tensors(*values: Any) -> list:
+    """Numbers, arrays and tensors as tensors of one floating dtype on one device, at least single precision; None stays None."""
+    values = tuple(value if isinstance(value, (Tensor, int, float, NoneType)) else as_tensor(value) for value in values)
     given = [value for value in values if isinstance(value, Tensor)]
     dtype = torch.get_default_dtype()
     floating = [value.dtype for value in given if value.is_floating_point()]
@@ -170,6 +174,41 @@ def same_kind(affine: Callable) -> Callable:
     return answer
 
 
+# What takes targets or levels as its first argument, and so arrays, lists and numbers too.
+_TAKES_VALUES = (
+    "log_prob",
+    "cdf",
+    "log_cdf",
+    "log_survival",
+    "icdf",
+    "pit",
+    "cdf_limits",
+    "crps",
+    "brier",
+    "energy_score",
+    "log_prob_and_sum",
+)
+
+
+def _from_anything(method: Callable) -> Callable:
+    """The method for whatever `as_tensor` takes; Python's numbers come in the precision of the distribution."""
+
+    @functools.wraps(method)
+    def answer(self: "Distribution", *arguments: Any, **options: Any) -> Any:
+        if arguments and isinstance(arguments[0], Tensor):
+            return method(self, *arguments, **options)
+        if arguments:
+            return method(
+                self, as_tensor(arguments[0], dtype=self.dtype, device=self.device), *arguments[1:], **options
+            )
+        for name in ("y", "q"):
+            if name in options:
+                options[name] = as_tensor(options[name], name, dtype=self.dtype, device=self.device)
+        return method(self, **options)
+
+    return answer
+
+
 class Distribution(TorchDistribution):
     """A probability distribution: what a head returns and everything after it asks.
 
@@ -188,6 +227,13 @@ class Distribution(TorchDistribution):
     parameter_dims: ClassVar[dict[str, int]] = {}
     has_rsample = False
     _source: "Source | None" = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in _TAKES_VALUES:
+            owner = next((one for one in cls.__mro__ if name in one.__dict__), Distribution)
+            if owner not in Distribution.__mro__ and (owner is cls or not issubclass(owner, Distribution)):
+                setattr(cls, name, _from_anything(owner.__dict__[name]))
 
     def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
         """Keep the parameters under their names, broadcast against each other over the batch."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from disthead.arrays import as_tensor
 from disthead.errors import TargetError, locate, pick, unknown_name
 from disthead.families.distribution import Distribution, tensors
 from disthead.families.formula import takes_one_each
@@ -94,8 +95,8 @@ class Family(ABC):
         One value for each entry of the trailing dimensions of `y` (several outputs have a fit of their own each).
         """
 
-    def distribution(self, **parameters: "Tensor | float") -> Distribution:
-        """The distribution with these parameter values, tensors or numbers, which broadcast.
+    def distribution(self, **parameters: Any) -> Distribution:
+        """The distribution with these parameter values, tensors, arrays or numbers, which broadcast.
 
         Raises:
             ValueError: for a parameter that does not exist, is missing, or has values it may not take.
@@ -201,12 +202,13 @@ class Family(ABC):
             resolved[name] = link
         return resolved
 
-    def check_target(self, y: Tensor, column: str = "the target") -> None:
+    def check_target(self, y: Any, column: str = "the target") -> None:
         """Refuse targets that this family cannot have produced, naming rows, values and families that could.
 
         Raises:
             TargetError: for NaN, infinite values or values outside the support.
         """
+        y = as_tensor(y, column)
         if y.is_floating_point():
             missing = ~y.isfinite()
             if missing.any():

@@ -1,0 +1,81 @@
+"""`as_tensor`: arrays, columns of tables, lists and numbers, wherever a tensor is taken."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["as_tensor"]
+
+
+def as_tensor(
+    values: Any, name: str = "y", *, dtype: torch.dtype | None = None, device: torch.device | None = None
+) -> Tensor:
+    """What a user has as a tensor: tensors as they are, arrays, columns of a table, lists and numbers with their values.
+
+    What has a dtype keeps it, double precision too; unsigned integers become int64. Python's numbers, which have none, are
+    integers or floating numbers of `dtype`. What is missing (None, pandas' NA) becomes NaN.
+
+    Args:
+        values: a tensor, a NumPy array or scalar, a pandas or polars column, a list or a number.
+        name: what it is called in errors.
+        dtype: of Python's floating numbers and lists of them; torch's default one unless given.
+        device: where the tensor is made; a tensor stays where it is.
+
+    Raises:
+        TypeError: for texts, dates and other things that are no numbers, naming the first one and its row.
+        ValueError: for lists whose rows have different lengths.
+
+    >>> as_tensor(np.array([1.5, 2.5])).dtype, as_tensor([1.5, 2.5]).dtype, as_tensor(3).dtype
+    (torch.float64, torch.float32, torch.int64)
+    """
+    if isinstance(values, Tensor):
+        return values
+    has_dtype = hasattr(values, "dtype") or hasattr(values, "__array__")
+    if isinstance(values, (list, tuple)) and any(isinstance(value, Tensor) for value in values):
+        return torch.stack([as_tensor(value, name, dtype=dtype, device=device) for value in values])
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must have rows of equal length, got {_say(values)}.") from error
+    if array.dtype == object:
+        array, has_dtype = _numbers(array, name), True
+    if array.dtype.kind == "u" and array.dtype != np.uint8:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{name} must hold numbers, got {_say(values)}{_hint(array)}")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    # A copy: memory of others may be read-only, run backwards, or change later.
+    made = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+    if not has_dtype and made.is_floating_point():
+        made = made.to(dtype or torch.get_default_dtype())
+    return made if device is None else made.to(device)
+
+
+def _numbers(array: np.ndarray, name: str) -> np.ndarray:
+    """An array of Python objects, such as decimals or what nullable columns give, as numbers; missing ones are NaN."""
+    numbers = [np.nan if _is_missing(value) else value for value in array.reshape(-1)]
+    for row, value in enumerate(numbers):
+        if isinstance(value, (str, bytes)) or not hasattr(type(value), "__float__"):
+            raise TypeError(f"{name} must hold numbers, got {value!r} at row {row}{_hint(np.array([value]))}")
+    are_whole = all(isinstance(value, (int, np.integer)) for value in numbers)
+    return np.array(numbers, dtype=np.int64 if are_whole else np.float64).reshape(array.shape)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def _hint(array: np.ndarray) -> str:
+    if array.dtype.kind in "US":
+        return ". Number the classes from 0, in the order of the model's classes."
+    if array.dtype.kind in "mM":
+        return ". Turn dates into numbers, such as days since the first one."
+    return "."
+
+
+def _say(values: Any) -> str:
+    text = repr(values)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,90 @@
+"""What a row counts: weights, checked in one place, and the rows that are there.
+
+A weight of 0 means that the row is not there, before anything is computed: its target may be missing or outside the support.
+"""
+
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+
+from disthead.arrays import as_tensor
+from disthead.errors import locate
+from disthead.families.pieces import is_on_host, operations_are_followed
+
+__all__ = ["as_weight", "present"]
+
+
+def as_weight(
+    weight: Any,
+    shape: "tuple[int, ...] | Size",
+    *,
+    name: str = "weight",
+    device: torch.device | None = None,
+    may_be_empty: bool = False,
+) -> Tensor | None:
+    """The weights of rows as a tensor; None stays None.
+
+    Args:
+        weight: one number for each row, finite and zero or more: a tensor, an array, a column of a table or a list. Truth
+            values say which rows are there.
+        shape: of the rows.
+        name: what it is called in errors.
+        device: where the weights are to be.
+        may_be_empty: whether all weights may be zero, as in a batch of which no row is there.
+
+    Raises:
+        ValueError: for another shape, for weights that are negative, NaN or infinite, with their rows, and where no row has
+            a weight above zero. On devices other than the CPU values are not looked at, since that stops the device.
+
+    >>> as_weight([1, 0, 2.5], (3,))
+    tensor([1.0000, 0.0000, 2.5000])
+    """
+    if weight is None:
+        return None
+    given = as_tensor(weight, name)
+    if given.shape != tuple(shape):
+        hint = f" Try {name}.squeeze(-1)." if given.shape == (*shape, 1) else ""
+        raise ValueError(f"{name} must have one value per row, shape {tuple(shape)}, got {tuple(given.shape)}.{hint}")
+    if given.is_complex():
+        raise ValueError(f"{name} must be zero or more, got complex numbers.")
+    if not given.is_floating_point():
+        given = given.to(torch.get_default_dtype())
+    given = given if device is None else given.to(device)
+    if is_on_host(given) and not operations_are_followed():
+        _check(given.detach(), name, may_be_empty)
+    return given
+
+
+def present(weight: Tensor | None, *parts: Any) -> tuple:
+    """The weights and parts at the rows that are there: `weight, dist, y = present(weight, dist, y)`.
+
+    Where some weights are zero, rows come out as one dimension, those with a weight above zero. Without such, and without
+    weights, everything is returned as it is.
+
+    Args:
+        weight: of shape (...,), as `as_weight` gives it, or None.
+        parts: distributions of batch_shape (...,), tensors of shape (..., *event_shape), and None, which stays None.
+
+    >>> present(torch.tensor([1.0, 0.0, 2.0]), torch.tensor([5.0, torch.nan, 7.0]))
+    (tensor([1., 2.]), tensor([5., 7.]))
+    """
+    if weight is None:
+        return (None, *parts)
+    is_there = weight > 0
+    if bool(is_there.all()):
+        return (weight, *parts)
+    return (weight[is_there], *(None if part is None else part[is_there] for part in parts))
+
+
+def _check(weight: Tensor, name: str, may_be_empty: bool) -> None:
+    if not weight.numel():
+        return
+    least, most = weight.aminmax()
+    if not (least >= 0 and most < torch.inf):  # NaN is neither
+        bad = ~((weight >= 0) & (weight < torch.inf))
+        raise ValueError(f"{name} must be finite and zero or more, got {locate(bad, weight)}.")
+    if most == 0 and not may_be_empty:
+        raise ValueError(
+            f"{name} must be above zero in some row, got zero in all {weight.numel()} rows: no row is there to count."
+        )
