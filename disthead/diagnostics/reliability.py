@@ -119,7 +119,7 @@ def reliability(
             lower, upper = (values + design_effect**0.5 * (end - values) for end in (lower, upper))
             lower, upper = (lower.clamp(0, 1), upper.clamp(0, 1)) if level is None else (lower, upper)
         chance = design_effect * (score(forecast, draws) - score(fits[:, place], draws))
-        p_value = float(((chance >= own - best).sum() + 1) / (len(draws) + 1))
+        p_value = (int((chance >= own - best).sum()) + 1) / (len(draws) + 1)
     return Reliability(
         values,
         count,
@@ -182,6 +182,7 @@ def class_reliability(
     generator: torch.Generator | None = None,
     weight: Tensor | None = None,
     design_effect: float = 1.0,
+    confidence: float = 0.9,
 ) -> tuple[list[Reliability], float]:
     """The reliability of each class's probability, and the p-value of the worst of them, which allows for all looks.
 
@@ -191,7 +192,7 @@ def class_reliability(
     Args:
         probs: class probabilities, shape (N, K).
         y: class indices, shape (N,).
-        resamples, generator, weight, design_effect: as of `reliability`.
+        resamples, generator, weight, design_effect, confidence: as of `reliability`.
 
     >>> probs = torch.tensor([[0.7, 0.2, 0.1]]).repeat(200, 1)
     >>> parts, p_value = class_reliability(probs, torch.arange(200) % 3)  # each as often as the others
@@ -203,14 +204,22 @@ def class_reliability(
     parts, own, chance = [], [], []
     for k in range(probs.shape[-1]):
         outcome, forecast, simulated = (y == k).double(), probs[:, k].double(), (drawn == k).double()
-        options = {"simulated": simulated, "weight": weight, "design_effect": design_effect}
-        parts.append(reliability(forecast, outcome, **options))
+        parts.append(
+            reliability(
+                forecast.clamp(0, 1),
+                outcome,
+                simulated=simulated,
+                weight=weight,
+                design_effect=design_effect,
+                confidence=confidence,
+            )
+        )
         miscalibration = design_effect * _miscalibration(forecast, simulated, weight)
         spread = miscalibration.std().clamp(min=1e-300)
         own.append((parts[-1].miscalibration - miscalibration.mean()) / spread)
         chance.append((miscalibration - miscalibration.mean()) / spread)
     largest, of_chance = torch.stack(own).max(), torch.stack(chance).amax(0)
-    return parts, float(((of_chance >= largest).sum() + 1) / (resamples + 1))
+    return parts, (int((of_chance >= largest).sum()) + 1) / (resamples + 1)
 
 
 def _miscalibration(forecast: Tensor, outcome: Tensor, weight: Tensor | None) -> Tensor:

@@ -153,7 +153,15 @@ def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float 
     'all rows (3 rows)'
     """
     normal, deviation, half = (part.cpu().numpy() for part in (numbers.normal, numbers.deviation, numbers.half_width))
-    ax.fill_between(normal, -half, half, color=GREY, alpha=0.35, linewidth=0, label="chance (95 %)")
+    ax.fill_between(
+        normal,
+        -half,
+        half,
+        color=GREY,
+        alpha=0.35,
+        linewidth=0,
+        label=f"chance, each point ({100 * numbers.confidence:g} %)",
+    )
     ax.axhline(0.0, color="black", linewidth=1, linestyle="--")
     out = np.abs(deviation) > half
     ax.scatter(normal[~out], deviation[~out], s=7, color=BLUE, linewidth=0, label="inside")

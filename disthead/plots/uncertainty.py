@@ -98,7 +98,15 @@ def sharpness(ax: "Axes", numbers: Sharpness, title: str = "Sharpness", unit: st
     if float(shown.max() - shown.min()) <= 1e-6 * max(top, 1e-300):
         ax.bar([mean], [len(width)], width=0.02 * reach, color=BLUE, label="all rows alike")
     else:
-        ax.hist(shown, bins=40, weights=None if weights is None else weights[width <= top], color=BLUE, edgecolor="white", linewidth=0.4, label="rows")
+        ax.hist(
+            shown,
+            bins=40,
+            weights=None if weights is None else weights[width <= top],
+            color=BLUE,
+            edgecolor="white",
+            linewidth=0.4,
+            label="rows",
+        )
     ax.axvline(mean, color="black", linewidth=1.5, label=f"mean {mean:.3g}")
     ax.axvline(
         numbers.marginal,

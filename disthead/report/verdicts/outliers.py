@@ -18,7 +18,7 @@ def outliers(numbers: Outliers) -> Verdict:
     if not numbers.rows:
         log_p = numbers.least
         seen = f"The least probable of {numbers.count:,} outcomes has the probability {_probability(log_p)}"
-        sentence = f"{seen}: so many rows have one such by chance."
+        sentence = f"{seen}: no further out than chance allows in so many rows."
         if numbers.count < 20:
             sentence = f"{seen}: no outlier, but so few rows seldom have one."
             return Verdict("outliers", "unclear", sentence, picture=picture, looks=numbers.count)

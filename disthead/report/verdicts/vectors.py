@@ -87,6 +87,8 @@ def surprise(observed: float, expected: float, error: float, count: float) -> Ve
         status = "fair" if share < 0.05 else "poor"
         return Verdict(aspect, status, f"{seen}: the model is {kind}.")
     if critical() * error > 0.15 * max(expected, 1e-12):
-        text = f"{seen}: no more than chance, but {count:,.0f} rows hide differences below {critical() * error:.2g} nats."
+        text = (
+            f"{seen}: no more than chance, but {count:,.0f} rows hide differences below {critical() * error:.2g} nats."
+        )
         return Verdict(aspect, "unclear", text)
     return Verdict(aspect, "good", f"{seen}: as improbable as expected, up to chance.")
