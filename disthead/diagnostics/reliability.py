@@ -30,6 +30,8 @@ class Reliability:
         p_value: of the hypothesis that the forecast is calibrated: how often its miscalibration by chance is as large.
         level: of a quantile; None for probabilities.
         confidence: of the band.
+        chance: the miscalibration that a calibrated forecast exceeds by chance once in a hundred times; nan without
+            simulations.
     """
 
     forecast: Tensor
@@ -44,6 +46,7 @@ class Reliability:
     p_value: float
     level: float | None
     confidence: float
+    chance: float = torch.nan
 
 
 @torch.no_grad()
@@ -110,7 +113,7 @@ def reliability(
     else:
         draws = forecast.new_empty(0, len(forecast))
     lower = upper = torch.full_like(values, torch.nan)
-    p_value = torch.nan
+    p_value = limit = torch.nan
     if len(draws):
         fits = fit(draws)
         tail = (1 - confidence) / 2
@@ -120,6 +123,7 @@ def reliability(
             lower, upper = (lower.clamp(0, 1), upper.clamp(0, 1)) if level is None else (lower, upper)
         chance = design_effect * (score(forecast, draws) - score(fits[:, place], draws))
         p_value = (int((chance >= own - best).sum()) + 1) / (len(draws) + 1)
+        limit = float(chance.quantile(0.99))
     return Reliability(
         values,
         count,
@@ -133,6 +137,7 @@ def reliability(
         p_value,
         level,
         confidence,
+        limit,
     )
 
 

@@ -57,7 +57,7 @@ def _reliability(found: Findings, rows: Rows, probs: Tensor, names: list[str], g
     what = "the probability of the predicted class"
     if is_binary:
         what = f"the probability of {names[1] if found.classes else 'a 1'}"
-    found.verdicts.append(verdicts.probabilities(numbers, what, rows.count() / effect))
+    found.verdicts.append(verdicts.probabilities(numbers, what))
 
 
 def _each_class(
@@ -78,7 +78,7 @@ def _each_class(
     )
     labels = [names[k] for k in frequent] + ["all others"] * bool(others)
     found.numbers["classes"] = dict(zip(labels, parts, strict=True))
-    found.verdicts.append(verdicts.classes(found.numbers["classes"], p_value, some.count() / effect, others))
+    found.verdicts.append(verdicts.classes(found.numbers["classes"], p_value, others))
 
 
 def _confidence(found: Findings, rows: Rows, claimed: Tensor, happened: Tensor, chosen: Tensor, what: str) -> None:

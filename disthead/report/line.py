@@ -18,7 +18,7 @@ __all__ = ["CORP_ROWS", "examine_line"]
 
 CORP_ROWS = 2000  # the resampling of quantile reliability takes a second or two for so many
 BAND = 0.99  # of the pictures: the limit that verdicts have
-_DRAWN = 2**19  # numbers, for the moments of squared errors
+_DRAWN = 2**16  # numbers, for the moments of squared errors
 _FAR = 5.0  # predicted spreads: squared errors count as no more, unless they are outliers
 
 
@@ -132,7 +132,7 @@ def _exceedance(found: Findings, rows: Rows, generator: torch.Generator) -> None
     )
     found.numbers["threshold"] = threshold
     what = f"the probability to exceed {threshold:.4g}{found.unit and ' ' + found.unit}"
-    found.verdicts.append(verdicts.probabilities(numbers, what, some.count() / effect, "exceedance"))
+    found.verdicts.append(verdicts.probabilities(numbers, what, "exceedance"))
 
 
 def _threshold(rows: Rows) -> float | None:
@@ -155,7 +155,7 @@ def _quantile(found: Findings, rows: Rows, generator: torch.Generator) -> None:
         some.dist, some.y, q, 120, generator, confidence=BAND, weight=some.weight, design_effect=effect
     )
     what = f"the {100 * q:g} % quantile"
-    found.verdicts.append(verdicts.probabilities(numbers, what, some.count() / effect, "quantile"))
+    found.verdicts.append(verdicts.probabilities(numbers, what, "quantile"))
 
 
 def _rootogram(found: Findings, rows: Rows) -> None:

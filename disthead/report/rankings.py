@@ -38,8 +38,7 @@ def _first_place(found: Findings, rows: Rows, generator: torch.Generator) -> Non
         weight=None if some.weight is None else some.weight.repeat_interleave(items),
         design_effect=effect,
     )
-    count = some.count() / effect
-    found.verdicts.append(verdicts.probabilities(numbers, "the probability to come first", count))
+    found.verdicts.append(verdicts.probabilities(numbers, "the probability to come first"))
     top, happened = rows.dist.top1.double(), _first(rows.y, items)
     _confidence(found, rows, top.max(-1).values, happened, top.argmax(-1), "The favourite")
 

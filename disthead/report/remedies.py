@@ -41,10 +41,10 @@ def _missing(reason: str, aspect: str) -> str:
 
 def _fault(aspect: str, kind: str) -> str:
     if aspect.startswith(("calibration by", "bias by")):
-        column = "the group" if aspect.endswith("group") else "this feature"
+        column = "the group" if aspect.endswith("group") else "this column"
         return (
-            f"Give the model {column} as a feature, or let it use it better (wider, deeper, trained for longer); "
-            "recalibration mends only what is wrong for all rows."
+            f"Let the model see {column}, or use it better (a wider or deeper network, more epochs); recalibration mends only "
+            "what is wrong for all rows."
         )
     if aspect.startswith("against"):
         return (

@@ -61,7 +61,8 @@ def honest_spread(
     if by and outliers and rest is not None and not _faults(rest, design_effect)[0]:
         verb = "makes" if outliers.total == 1 else "make"
         sentence = f"{seen}. {named(outliers)} {verb} it {_overall(numbers):.2f} over all; without, it is {_overall(rest):.2f}."
-        return Verdict(aspect, _fault(by), sentence, picture="spread_skill", looks=looks)
+        remedy = "See the verdict on outliers: without these rows errors are as large as predicted."
+        return Verdict(aspect, _fault(by), sentence, picture="spread_skill", remedy=remedy, looks=looks)
     if by:
         count = f"in {off} of {looks} parts of the rows" if looks > 1 else "overall"
         sentence = f"{seen}: {by} different from the prediction {count}."
