@@ -150,7 +150,7 @@ def evaluate(
     >>> dist = get_family("normal").distribution(loc=torch.zeros(4000), scale=1.0)
     >>> result = evaluate(dist, y)
     >>> print(next(verdict.sentence for verdict in result.verdicts if verdict.aspect == "50 % intervals"))
-    The 50 % intervals held 50.3 % of the outcomes (standard error 0.8 %): as promised.
+    The 50 % intervals held 50.5 % of the outcomes (standard error 0.8 %): as promised.
     """
     if isinstance(dist, Distribution):
         if y is None:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from disthead.arrays import as_tensor
 from disthead.diagnostics.rows import flatten
-from disthead.errors import TargetError, locate
+from disthead.errors import TargetError
 from disthead.families.distribution import Distribution
+from disthead.targets import check_target
 from disthead.weights import as_weight, present
 
 __all__ = ["Aligned", "Batch", "aligned", "feature_columns", "row_labels"]
@@ -47,13 +48,10 @@ def aligned(batch: Batch, classes: Sequence[Any], ignore_index: int | None) -> A
         TargetError: for targets that the distribution cannot have produced.
     """
     dist = batch.dist
-    y = as_tensor(_class_indices(batch.y, dist, classes), "y")
-    expected = dist.batch_shape + dist.event_shape
-    partial = hasattr(dist, "pairwise") and y.shape[:-1] == dist.batch_shape and y.ndim == len(expected)
-    if y.shape != expected and not partial:
-        hint = " Try y.squeeze(-1)." if y.shape == (*expected, 1) else ""
-        raise ValueError(f"y must have the shape {tuple(expected)} of the distribution, got {tuple(y.shape)}.{hint}")
+    if ignore_index is not None and (not hasattr(dist, "expected_cost") or dist.event_shape):
+        raise ValueError(f"ignore_index leaves out rows of one class each, and the distribution is {dist!r}.")
     weight = as_weight(batch.weight, dist.batch_shape, may_be_empty=True)
+    y = check_target(dist, _class_indices(batch.y, dist, classes), weight=weight, ignore_index=ignore_index)
     baseline = batch.baseline
     if baseline is not None:
         if baseline.event_shape != dist.event_shape:
@@ -72,25 +70,11 @@ def aligned(batch: Batch, classes: Sequence[Any], ignore_index: int | None) -> A
     baseline = None if baseline is None else flatten(baseline)
     weight = None if weight is None else weight.reshape(-1)
     if ignore_index is not None:
-        if not hasattr(dist, "expected_cost") or dist.event_shape:
-            raise ValueError(f"ignore_index leaves out rows of classes, and the distribution is {type(dist).__name__}.")
         kept = (y != ignore_index).to(torch.get_default_dtype())
         weight = kept if weight is None else weight * kept
     is_there = torch.ones(len(y), dtype=torch.bool) if weight is None else (weight > 0).cpu()
-    _check_targets(dist, y, weight)
     weight, dist, y, baseline = present(weight, dist, y, baseline)
     return Aligned(dist, y, weight, baseline, is_there)
-
-
-def _check_targets(dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
-    bad = torch.zeros_like(y, dtype=torch.bool) if not y.is_floating_point() else ~y.isfinite()
-    if weight is not None:
-        bad &= (weight > 0).reshape(-1, *(1,) * (y.ndim - 1))
-    if bad.any():
-        raise TargetError(
-            f"y must be finite, got NaN or infinity in {locate(bad, y)}. Drop or impute these rows, or give them the weight "
-            "0; nothing is dropped silently."
-        )
 
 
 def _class_indices(y: Any, dist: Distribution, classes: Sequence[Any]) -> Any:

@@ -149,7 +149,7 @@ class Output:
         self._comparisons(found, baseline_name)
         if self.kind == "number":
             for message in diagnostics.check_continuous_target(rows.y).messages:
-                sentence = f"Log scores of densities say little about this target: {message}"
+                sentence = f"Log scores of densities say little about this target: it has {message}"
                 found.verdicts.append(Verdict("repeated values", "note", sentence))
         nll = found.scores.get(LOG_SCORE)
         if nll and not nll.value < torch.inf:

@@ -83,9 +83,7 @@ def majority(accuracy: float, of_majority: float, difference: Score, name: str) 
     )
 
 
-def _reliability(
-    aspect: str, seen: str, numbers: Reliability, p_value: float, picture: str, looks: int
-) -> Verdict:
+def _reliability(aspect: str, seen: str, numbers: Reliability, p_value: float, picture: str, looks: int) -> Verdict:
     seen = f"{seen} (p = {say_p(p_value)}); a constant forecast has {numbers.uncertainty:.4g}"
     share = _share(numbers)
     if p_value >= CHANCE:
