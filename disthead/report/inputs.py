@@ -148,9 +148,8 @@ def feature_columns(features: Any, rows: int) -> dict[str, Tensor | list]:
         columns = {f"feature {k}" if several else str(name): table[:, k] for k in range(table.shape[1])}
     found: dict[str, Tensor | list] = {}
     for name, column in columns.items():
-        values = _numbers(column, name)
-        if values is None:
-            values = row_labels(column, len(column), f"the feature {name!r}")
+        numbers = _numbers(column, name)
+        values = row_labels(column, len(column), f"the feature {name!r}") if numbers is None else numbers
         if len(values) != rows:
             raise ValueError(f"features must have one value per row, {rows}, got {len(values)} for {name!r}.")
         found[name] = values

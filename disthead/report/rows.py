@@ -67,9 +67,18 @@ class Rows:
         return replace(self, dist=dist, y=y)
 
     def take(self, index: Tensor) -> "Rows":
-        columns = {name: getattr(self, name) for name in ("weight", "cluster", "number", "group", "features", "y")}
-        taken = {name: None if column is None else column[index] for name, column in columns.items()}
-        return replace(self, dist=self.dist[index], **taken)
+        columns = (self.weight, self.cluster, self.group, self.features)
+        weight, cluster, group, features = (None if column is None else column[index] for column in columns)
+        return replace(
+            self,
+            dist=self.dist[index],
+            y=self.y[index],
+            number=self.number[index],
+            weight=weight,
+            cluster=cluster,
+            group=group,
+            features=features,
+        )
 
     def some(self, count: int, generator: torch.Generator) -> "Rows":
         """At most so many of the rows, by chance."""

@@ -46,7 +46,7 @@ def _joint(found: Findings, rows: Rows) -> None:
     count = rows.count() / effect
     pit.rows = torch.tensor(count, dtype=torch.float64)  # of independent ones, for the p-value
     found.numbers["joint"] = diagnostics.pit_band(pit.compute(), count, BAND)
-    found.verdicts.append(verdicts.together(pit.uniformity(), count))  # type: ignore[arg-type]  # one histogram
+    found.verdicts.append(verdicts.together(pit.uniformity(), count))
     examine_intervals(found, rows, pit.last, has_bias=False)
 
 
