@@ -1,5 +1,6 @@
 """Worm plots: where, and for which rows, the shape of a distribution is wrong."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -84,8 +85,12 @@ def worms(
     return [worm(dist[rows], y[rows], generator, label) for label, rows in feature_bins(feature, bins, name)]
 
 
-def feature_bins(feature: Tensor, bins: int, name: str) -> list[tuple[str, Tensor]]:
+def feature_bins(
+    feature: Tensor, bins: int, name: str, show: Callable[[float], str] | None = None
+) -> list[tuple[str, Tensor]]:
     """The rows of each range of a feature, under a label with its ends; ranges that ties leave empty are left out.
+
+    `show` writes a value; whole numbers are written out and others with three digits unless given.
 
     Rows where the feature is missing (NaN) or infinite have a range of their own.
     """
@@ -99,10 +104,15 @@ def feature_bins(feature: Tensor, bins: int, name: str) -> list[tuple[str, Tenso
         for k in index.unique().tolist():
             rows = known[index == k]
             low, high = float(feature[rows].min()), float(feature[rows].max())
-            parts.append((f"{name} {low:.3g}" if low == high else f"{name} {low:.3g} to {high:.3g}", rows))
+            ends = [(show or _show)(end) for end in (low, high)]
+            parts.append((f"{name} {ends[0]}" if ends[0] == ends[1] else f"{name} {ends[0]} to {ends[1]}", rows))
     if len(known) < len(feature):
         parts.append((f"{name} missing", (~feature.isfinite()).nonzero().squeeze(-1)))
     return parts
+
+
+def _show(value: float) -> str:
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1e7 else f"{value:.3g}"
 
 
 def _normal_residual(dist: Distribution, y: Tensor, generator: torch.Generator) -> Tensor:

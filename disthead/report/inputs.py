@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from disthead.families.distribution import Distribution
 from disthead.targets import check_target
 from disthead.weights import as_weight, present
 
-__all__ = ["Aligned", "Batch", "aligned", "feature_columns", "row_labels"]
+__all__ = ["Aligned", "Batch", "aligned", "feature_columns", "row_labels", "times"]
 
 
 class Batch(NamedTuple):
@@ -156,12 +157,24 @@ def feature_columns(features: Any, rows: int) -> dict[str, Tensor | list]:
     return found
 
 
+def times(features: Any) -> dict[str, np.dtype]:
+    """Which columns of a data frame or a mapping are dates or durations."""
+    if not (isinstance(features, Mapping) or hasattr(features, "columns")):
+        return {}
+    return {str(name): _nanoseconds(features[name]) for name in features if _is_time(features[name])}
+
+
+def _nanoseconds(column: Any) -> np.dtype:
+    return np.dtype(f"{column.dtype.kind}8[ns]")
+
+
+def _is_time(column: Any) -> bool:
+    return getattr(getattr(column, "dtype", None), "kind", "") in ("M", "m")
+
+
 def _numbers(column: Any, name: str) -> Tensor | None:
-    kind = getattr(getattr(column, "dtype", None), "kind", "")
-    if kind in ("M", "m"):  # dates and durations, by their time
-        numbers = torch.from_numpy(
-            column.astype("int64").to_numpy(copy=True) if hasattr(column, "to_numpy") else column.astype("int64")
-        )
+    if _is_time(column):
+        numbers = torch.from_numpy(np.asarray(column, dtype=_nanoseconds(column)).astype("int64"))
         return torch.where(numbers == torch.iinfo(torch.int64).min, math.nan, numbers.double())
     try:
         return as_tensor(column, name).reshape(-1).double().cpu()

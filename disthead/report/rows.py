@@ -1,9 +1,10 @@
 """The sampled rows of one output, and the groups and ranges of features in which calibration is examined."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,6 +50,7 @@ class Rows:
         features: columns (N, F), None where none were given; texts as the index of their value in `levels`.
         names: of the features.
         levels: name -> the different texts of a feature.
+        times: name -> dtype of the features that are dates or durations, kept as numbers.
     """
 
     dist: Distribution
@@ -61,6 +63,7 @@ class Rows:
     features: Tensor | None = None
     names: tuple[str, ...] = ()
     levels: Mapping[str, tuple[str, ...]] | None = None
+    times: Mapping[str, np.dtype] | None = None
 
     def of(self, dist: Distribution, y: Tensor) -> "Rows":
         """The same rows of one of several outputs."""
@@ -123,9 +126,17 @@ class Rows:
             values = self.features[:, column]
             texts = (self.levels or {}).get(name)
             if texts is None:
-                parts = dict(feature_bins(values, BINS, name))
+                parts = dict(feature_bins(values, BINS, name, _writer((self.times or {}).get(name))))
             else:
                 codes = values.unique().tolist()
                 parts = {f"{name} {texts[int(k)]}": (values == k).nonzero().squeeze(-1) for k in codes}
             found[name] = Cells.of(parts)
         return found
+
+
+def _writer(time: np.dtype | None) -> Callable[[float], str] | None:
+    """How a value of a feature is written: dates by their day."""
+    if time is None:
+        return None
+    day = "datetime64[D]" if time.kind == "M" else "timedelta64[D]"
+    return lambda value: str(np.int64(value).astype(time).astype(day))

@@ -9,7 +9,7 @@ from torch import Tensor
 from disthead.diagnostics.rows import Reservoir
 from disthead.families.distribution import Distribution
 from disthead.report.findings import Findings, kind_of
-from disthead.report.inputs import Batch, aligned, feature_columns, row_labels
+from disthead.report.inputs import Batch, aligned, feature_columns, row_labels, times
 from disthead.report.output import Output
 from disthead.report.rows import Rows
 
@@ -36,6 +36,7 @@ class Stream:
         self.group_labels: dict[Any, int] = {}
         self.cluster_labels: dict[Any, int] = {}
         self.levels: dict[str, dict[Any, int]] = {}
+        self.times: dict[str, Any] = {}
         self.feature_names: tuple[str, ...] = ()
         self.columns: frozenset[str] | None = None
         self.no_marginals = ""
@@ -104,6 +105,7 @@ class Stream:
     def _features(self, features: Any, rows: int) -> Tensor:
         """Numbers as they are, texts as the index of their value."""
         columns = feature_columns(features, rows)
+        self.times |= times(features)
         if self.feature_names and tuple(columns) != self.feature_names:
             raise ValueError(
                 f"features must be the same in every batch, {', '.join(self.feature_names)}, got {', '.join(columns)}."
@@ -142,6 +144,7 @@ class Stream:
             columns.get("features"),
             self.feature_names,
             {name: tuple(map(str, labels)) for name, labels in self.levels.items()},
+            self.times,
         )
         return [
             part.findings(rows.of(dist, y), baseline_name, generator)

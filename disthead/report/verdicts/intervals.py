@@ -3,7 +3,7 @@
 import math
 
 from disthead.report.chance import CHANCE, SIZES, critical, detectable, ndtri, size, z_of_sum
-from disthead.report.verdict import Verdict
+from disthead.report.verdict import Status, Verdict
 from disthead.report.wording import p_value as say_p
 from disthead.report.wording import percent, standard_error
 
