@@ -195,7 +195,7 @@ KINDS = {
 def test_every_kind_of_target_has_its_report(kind, tmp_path):
     make, names = KINDS[kind]
     dist, y = make()
-    features, group = {"x": X[:600]}, ["odd" if k % 2 else "even" for k in range(600)]
+    features, group = {"x": torch.rand(600, generator=generator(9))}, ["odd" if k % 2 else "even" for k in range(600)]
     result = evaluate(dist, y, features=features, group=group, out=tmp_path, title="Trees & <leaves>")
     assert {verdict.status for verdict in result.verdicts} <= {"good", "unclear", "note", "not examined"}, str(result)
     pictures = {path.stem for path in tmp_path.glob("*.png")}

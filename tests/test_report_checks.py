@@ -313,11 +313,12 @@ def test_pictures_have_the_limits_of_the_sentences():
     from matplotlib.figure import Figure
 
     from disthead.plots import coverage_by_group
+    from disthead.plots.style import chance
 
     for held in (0.845, 0.86, 0.875, 0.89):
         rates = {"a": (held, 400.0), "b": (0.9, 400.0), "c": (0.9, 400.0)}
         ax = coverage_by_group(Figure().add_subplot(), rates, 0.9, confidence=0.99, looks=3)
-        z = dh.plots.style.chance(0.99, 3)[0]
+        z = chance(0.99, 3)[0]
         assert ax.patches[0].get_width() == pytest.approx(2 * z * math.sqrt(0.9 * 0.1 / 400), rel=1e-6)
         assert "all 3 groups (99 %)" in ax.get_xlabel()
 

@@ -166,7 +166,9 @@ class Output:
         examine(found, rows, generator, self.outputs)
         if self.no_marginals:
             found.verdicts.append(not_examined("each output by itself", self.no_marginals))
-        found.verdicts = [with_remedy(replace(verdict, output=self.name), self.kind) for verdict in found.verdicts]
+        for place, verdict in enumerate(found.verdicts):
+            picture = verdict.picture if verdict.picture in found.numbers else ""
+            found.verdicts[place] = with_remedy(replace(verdict, output=self.name, picture=picture), self.kind)
         return found
 
     def _score(self, label: str, key: str, mean: RowMean) -> Score:

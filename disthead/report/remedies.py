@@ -66,7 +66,7 @@ def _fault(aspect: str, kind: str) -> str:
     if aspect == "surprise" or kind == "ranking":
         return (
             "Regularise (weight decay, early stopping) if the model is too sure, train for longer if it is not sure enough; "
-            "or average several: disthead.families.ensemble."
+            "or average several: from disthead.families import ensemble."
         )
     method = {"shape": "QuantileRecalibration", "bias": "QuantileRecalibration"}.get(aspect, "")
     if aspect.startswith("reliability of the") and kind in ("number", "count"):
@@ -89,8 +89,8 @@ _HEAVIER = {
     "number": "a family with heavier tails: student_t, or a mixture",
     "count": "a family with more spread: negative_binomial",
     "direction": "a mixture with component='von_mises'",
-    "binary": "the model is too sure: BetaCalibration of disthead.calibration",
-    "classes": "the model is too sure: TemperatureScaling of disthead.calibration",
+    "binary": "the model is too sure: recalibrate it by BetaCalibration",
+    "classes": "the model is too sure: recalibrate it by TemperatureScaling",
     "ranking": "the model is too sure: regularise it, or average several",
 }
 _OTHER_FAMILY = {
@@ -108,7 +108,8 @@ def _recalibrate(kind: str, method: str = "") -> str:
         return "Train on more rows, or with other features."
     return (
         "Recalibrate on rows that the model has not seen: "
-        f"disthead recalibrate --ckpt FILE --method {method}, or disthead.calibration.{method}().fit(dist, y)."
+        f"disthead recalibrate --ckpt FILE --method {method}, or {method}().fit(dist, y) with "
+        f"from disthead.calibration import {method}."
     )
 
 
