@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 import disthead as dh
 from disthead import diagnostics
-from disthead.calibration import QuantileRecalibration
+from disthead.calibration import ScaleCalibration
 from disthead.families import ensemble
 from disthead.families.vector import draw
 
@@ -32,7 +32,7 @@ def directions():
     members = family("von_mises")(loc=torch.stack([loc, loc.flip(0)]), concentration=2.0)
     y = draw(von_mises.expand((400, 5)).map(lambda p: p.reshape(-1)), 1, generator())[0]
     rows = von_mises.expand((400, 5)).map(lambda p: p.reshape(-1))
-    recalibrated = QuantileRecalibration().fit(rows, y)(von_mises)
+    recalibrated = ScaleCalibration().fit(rows, y)(von_mises)
     return {"von_mises": von_mises, "mixture": mixture, "ensemble": ensemble(members), "recalibrated": recalibrated}
 
 
