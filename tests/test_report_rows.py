@@ -171,6 +171,7 @@ def test_labels_of_classes_are_their_indices():
     expected = evaluate(dist, y, classes=names)
     assert said(evaluate(dist, names[y], classes=names)) == said(expected)
     assert said(evaluate(dist, pd.Series(names[y]), classes=list(names))) == said(expected)
+    assert said(evaluate(dist.with_class_labels(list(names)), list(names[y]))) == said(expected)
     numbers = np.array([10, 20, 30])
     assert evaluate(dist, numbers[y], classes=numbers).scores[""]["Accuracy"] == expected.scores[""]["Accuracy"]
     coin = family("bernoulli")(logits=torch.randn(300, generator=generator()))
@@ -227,7 +228,7 @@ def test_errors_of_labels_say_what_is_wrong():
     dist = family("categorical", num_classes=2)(logits=torch.zeros(2, 2))
     with pytest.raises(TypeError, match=r"classes=classifier\.classes_"):
         evaluate(dist, ["cat", "dog"])
-    with pytest.raises(TargetError, match=r"'dgo' at row 1\. Did you mean 'dog'"):
+    with pytest.raises(TargetError, match="'dgo' at row 1"):
         evaluate(dist, ["cat", "dgo"], classes=["cat", "dog"])
 
 

@@ -1,6 +1,5 @@
 """What comes into an evaluation: rows of targets, weights, groups and features, checked and aligned."""
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.arrays import as_tensor
+from disthead.arrays import as_tensor, class_indices
 from disthead.diagnostics.rows import flatten
-from disthead.errors import TargetError
 from disthead.families.distribution import Distribution
 from disthead.targets import check_target
 from disthead.weights import as_weight, present
@@ -84,39 +82,17 @@ def _class_indices(y: Any, dist: Distribution, classes: Sequence[Any]) -> Any:
     Texts have to be among the names. Numbers are labels where the names are numbers, as a classifier's `classes_` are, and
     indices where the names are texts.
     """
-    if not hasattr(dist, "expected_cost") or isinstance(y, Tensor):
+    if not hasattr(dist, "expected_cost") or isinstance(y, Tensor) or dist.class_labels is not None:
         return y
-    values = (
-        y.tolist() if hasattr(y, "tolist") else list(y) if isinstance(y, Sequence) and not isinstance(y, str) else y
-    )
     names = [name.item() if hasattr(name, "item") else name for name in classes]
-    flat = _flat(values)
-    are_texts = any(isinstance(value, str) for value in flat)
-    if not are_texts and (not names or isinstance(names[0], str)):
-        return y
-    if not names:
+    values = np.asarray(y, dtype=object)
+    are_texts = any(isinstance(value, str) for value in values.reshape(-1))
+    if are_texts and not names:
         raise TypeError(
-            f"y must hold class indices, got texts such as {flat[0]!r}. Name the classes in their order as the classifier "
-            "knows them: evaluate(..., classes=classifier.classes_)."
+            f"y must hold class indices, got texts such as {values.reshape(-1)[0]!r}. Name the classes in their order as the "
+            "classifier knows them: evaluate(..., classes=classifier.classes_)."
         )
-    place = {name: index for index, name in enumerate(names)}
-    unknown = [(row, value) for row, value in enumerate(flat) if value not in place]
-    if unknown:
-        row, value = unknown[0]
-        near = difflib.get_close_matches(str(value), [str(name) for name in names], n=1)
-        raise TargetError(
-            f"y must hold classes among {', '.join(map(str, names))}, got {len(unknown)} others: {value!r} at row {row}"
-            f"{', ...' if len(unknown) > 1 else ''}.{f' Did you mean {near[0]!r}?' if near else ''}"
-        )
-    return torch.tensor([place[value] for value in flat]).reshape(_shape(values))
-
-
-def _flat(values: Any) -> list:
-    return [leaf for value in values for leaf in _flat(value)] if isinstance(values, list) else [values]
-
-
-def _shape(values: Any) -> tuple[int, ...]:
-    return (len(values), *(_shape(values[0]) if values else ())) if isinstance(values, list) else ()
+    return class_indices(y, names) if are_texts or (names and not isinstance(names[0], str)) else y
 
 
 def row_labels(values: Any, rows: int, name: str) -> list:

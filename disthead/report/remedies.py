@@ -101,8 +101,8 @@ _OTHER_FAMILY = {
 
 
 def _recalibrate(kind: str, method: str = "") -> str:
-    if kind == "direction":
-        method = "ScaleCalibration"  # the one that knows circles
+    if kind == "direction":  # one recalibration knows circles, and none mixtures of them
+        return _recalibrate("vector", "ScaleCalibration") + " A mixture of directions: more components, or more epochs."
     method = method or _METHODS.get(kind, "")
     if not method:
         return "Train on more rows, or with other features."

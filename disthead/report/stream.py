@@ -65,6 +65,8 @@ class Stream:
         if not len(y):
             return
         if not self.parts:
+            if not self.classes and dist.class_labels is not None:
+                self.classes = tuple(dist.class_labels)
             self._start(dist, rows.baseline is not None)
         for part, own_dist, own_y, own_baseline in self._outputs(dist, y, rows.baseline):
             part.update(own_dist, own_y, weight, cluster, columns["number"], own_baseline)
