@@ -65,9 +65,7 @@ def matrix() -> str:
         family = explanation.example(name)
         raw = torch.linspace(-0.5, 0.7, family.width(), dtype=torch.float64).expand(2, -1)
         dist = family.from_raw(raw)
-        with torch.random.fork_rng([]):
-            torch.manual_seed(0)
-            columns.append(surface(dist, dist.sample()))
+        columns.append(surface(dist, dist.sample(generator=torch.Generator().manual_seed(0))))
     notes: dict[str, int] = {}
     width = max(map(len, QUESTIONS))
     rows = []

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.arrays import as_tensor
 from disthead.errors import TargetError, locate
 from disthead.families.affine import Affine
 from disthead.families.distribution import Distribution
@@ -54,7 +53,7 @@ def check_target(
     Traceback (most recent call last):
     disthead.errors.TargetError: y must be 0 or 1, got 1 of 2 values: -1 at row 1. Try (y + 1) / 2.
     """
-    y = as_tensor(y, name, dtype=dist.dtype, device=dist.device)
+    y = dist.as_values(y, name)
     if y.dtype in (torch.bool, torch.uint8):
         y = y.long()
     is_probabilities = _check_shape(dist, y, soft_labels, name)

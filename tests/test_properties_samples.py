@@ -10,6 +10,8 @@ import torch
 from torch.distributions import kl_divergence
 
 import disthead as dh
+from disthead.calibration import QuantileRecalibration
+from disthead.families import ensemble
 from disthead.families.multivariate_normal import MultivariateNormal
 from tests.brute_force import angles, mean_of, panels, quantile_grid
 from tests.cases import (
@@ -17,6 +19,7 @@ from tests.cases import (
     CIRCULAR,
     CIRCULAR_MIXTURES,
     CLASSES,
+    EVERYTHING,
     INDEPENDENT,
     ON_A_LINE,
     ORDERED,
@@ -46,6 +49,35 @@ def test_pit_of_a_sample_is_uniform_and_reproducible(case):
     assert ((below <= first) & (first <= through)).all()
     assert (below < through).all() if case in ALL_COUNTS else torch.equal(below, through)
     assert st.kstest(first.numpy(), "uniform").pvalue > RARE
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@each("case", rows(EVERYTHING))
+@each("members", [1, 2], ids=["one", "ensemble"])
+def test_a_generator_gives_the_same_samples_again_and_leaves_the_global_one_alone(case, members):
+    dist = case.dist(batch=(members, 20))
+    dist = ensemble(dist) if members > 1 else dist[0]
+    before = torch.random.get_rng_state()
+    draws = [dist.sample, dist.rsample] if dist.has_rsample else [dist.sample]
+    for draw in draws:
+        first, again, other = (draw((2,), generator=seeded(seed)) for seed in (1, 1, 2))
+        assert first.shape == (2, 20, *dist.event_shape)
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_recalibrated_distribution_samples_with_a_generator_too():
+    case = next(case for case in ON_A_LINE if case.name == "gamma")
+    dist = case.dist(batch=(200,))
+    recalibrated = QuantileRecalibration().fit(dist, dist.sample(generator=seeded(0)))(dist)
+    before = torch.random.get_rng_state()
+    first, again = (recalibrated.sample((3,), generator=seeded(1)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 @each("case", rows(ORDERED))

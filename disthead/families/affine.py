@@ -82,11 +82,11 @@ class Affine(Wrapper):
     def entropy(self) -> Tensor:
         return self.base.entropy() + self._log_volume
 
-    def sample(self, sample_shape=Size()) -> Tensor:
-        return self._from_base(self.base.sample(sample_shape))
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        return self._from_base(self.base.sample(sample_shape, generator))
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
-        return self._from_base(self.base.rsample(sample_shape))
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        return self._from_base(self.base.rsample(sample_shape, generator))
 
     @property
     def mean(self) -> Tensor:

@@ -9,7 +9,7 @@ from disthead.errors import unknown_name
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors, wide
 from disthead.families.family import Family
-from disthead.families.gamma import concentration_divergence
+from disthead.families.gamma import concentration_divergence, log_standard_gamma
 from disthead.families.univariate import follow, in_double
 from disthead.links import LINKS
 from disthead.special import (
@@ -126,14 +126,14 @@ class Beta(Continuous):
         leading = 0.5 * (self.log_concentration1 + self.log_concentration0 - 3 * total.log())
         return HALF_LOG_TWO_PI + leading + _lacking(a, 1) + _lacking(b, 1) - _lacking(total, 2)
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients by implicit reparametrisation (Figurnov et al. 2018)."""
         exact = self._in_double()
         shape = self._extended_shape(sample_shape)
         with torch.no_grad():
-            # The share of one of two gamma variables, of which a small one is Gamma(a + 1) U^(1 / a).
+            # The share of one of two gamma variables.
             first, second = (
-                torch._standard_gamma(a + 1).log() - torch.empty_like(a).exponential_() / a
+                log_standard_gamma(a, generator)
                 for a in (exact.concentration1.expand(shape), exact.concentration0.expand(shape))
             )
             limits = torch.finfo(self.dtype)

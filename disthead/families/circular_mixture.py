@@ -74,7 +74,7 @@ class CircularMixture(Mixture):
     def _power_ends(self) -> tuple[Tensor, Tensor]:
         return self._constant(-math.inf), self._constant(math.inf)
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         raise self._no_start("rsample")
 
     def cdf(self, y: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import register_kl
 
+from disthead.families.distribution import root
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import bracketed_inverse, implicit, tanh_sinh
 
@@ -81,10 +82,12 @@ class Continuous(Univariate):
     def _ends(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         return self._quantile(below, 1 - below), self._quantile(1 - above, above)
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients: the quantile of uniform numbers, differentiated implicitly (Figurnov et al. 2018)."""
         exact = self._in_double()
-        uniform = torch.rand(self._extended_shape(sample_shape), dtype=exact.dtype, device=self.device)
+        uniform = torch.rand(
+            self._extended_shape(sample_shape), generator=generator, dtype=exact.dtype, device=self.device
+        )
         uniform = uniform.clamp(min=0.5 * torch.finfo(exact.dtype).eps)
         return exact._quantile(uniform, 1 - uniform).to(self.dtype)
 
@@ -111,7 +114,7 @@ class Continuous(Univariate):
     @property
     @in_double
     def stddev(self) -> Tensor:
-        return self.variance.sqrt()
+        return root(self.variance)
 
     @in_double
     def entropy(self) -> Tensor:

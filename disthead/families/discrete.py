@@ -131,7 +131,7 @@ class Discrete(Univariate):
         lower, upper = self.interval(level)
         return upper - lower + 1
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         reason = (
             "integers do not move continuously with the parameters. Use sample(), and log_prob for a score-function"
             " gradient"
@@ -177,7 +177,7 @@ class Discrete(Univariate):
 
         def term(k: Tensor) -> Tensor:
             mass = self._log_mass(k).exp()
-            return torch.where(mass > 0, mass * function(k), 0.0)
+            return mass * torch.where(mass > 0, function(k), 0.0)
 
         return self._sum(term)
 

@@ -122,13 +122,12 @@ class Gamma(Continuous):
         lacking = stirling_error(a) + (a - 1) * digamma_error(a)
         return HALF_LOG_TWO_PI + 0.5 * self.log_concentration - self.log_rate + lacking
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients by implicit reparametrisation (Figurnov et al. 2018)."""
         exact = self._in_double()
         a = exact.concentration.expand(self._extended_shape(sample_shape))
         with torch.no_grad():
-            # Gamma(a) is Gamma(a + 1) U^(1 / a), whose logarithm does not underflow.
-            log_sample = torch._standard_gamma(a + 1).log() - torch.empty_like(a).exponential_() / a
+            log_sample = log_standard_gamma(a, generator)
             smallest = torch.finfo(self.dtype).tiny
             y = torch.exp(log_sample).clamp(min=smallest)
         standard = Gamma(exact.concentration, torch.ones_like(exact.concentration))
@@ -160,6 +159,12 @@ def _quick_terms(a: Tensor, z: Tensor) -> tuple[Tensor, ...]:
     w = a + 0.5
     mass = (a * (z / w).log() + (w - z) - gamma_remainder(a)).exp() * a / (w * (2 * math.pi)).sqrt()
     return torch.special.gammaincc(a, z), mass, a / (gamma_half_step(a)[0] * math.pi).sqrt()
+
+
+def log_standard_gamma(concentration: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """The logarithm of one sample of each gamma distribution of rate 1; it does not underflow at small concentrations."""
+    boost = torch.empty_like(concentration).exponential_(generator=generator) / concentration
+    return torch._standard_gamma(concentration + 1, generator).log() - boost  # Gamma(a) is Gamma(a + 1) U^(1 / a)
 
 
 class MeanGamma(Gamma):

@@ -95,11 +95,11 @@ class Independent(Wrapper):
             reason = f"directions that differ by a turn are the same, so no straight distance counts; ask the {remedy}."
             raise self._unanswered(question, reason)
 
-    def sample(self, sample_shape=Size()) -> Tensor:
-        return self.base.sample(sample_shape)
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        return self.base.sample(sample_shape, generator)
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
-        return self.base.rsample(sample_shape)
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        return self.base.rsample(sample_shape, generator)
 
     @property
     def mean(self) -> Tensor:

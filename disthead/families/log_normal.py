@@ -117,9 +117,9 @@ class LogNormal(Continuous):
     def entropy(self) -> Tensor:
         return 0.5 + HALF_LOG_TWO_PI + self.log_scale + self.loc
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         exact = self._in_double()
-        z = torch.randn(self._extended_shape(sample_shape), dtype=exact.dtype, device=self.device)
+        z = torch.randn(self._extended_shape(sample_shape), generator=generator, dtype=exact.dtype, device=self.device)
         return torch.exp(exact.loc + exact.scale * z).to(self.dtype)
 
     @in_double

@@ -79,10 +79,15 @@ class LowRankMultivariateNormal(Gaussian):
     def variance(self) -> Tensor:
         return self.cov_factor.square().sum(-1) + self.cov_diag
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        own = torch.randn(shape, dtype=self.dtype, device=self.device) * (0.5 * self.log_cov_diag).exp()
-        common = torch.randn((*shape[:-1], self.cov_factor.shape[-1]), dtype=self.dtype, device=self.device)
+        own = (
+            torch.randn(shape, generator=generator, dtype=self.dtype, device=self.device)
+            * (0.5 * self.log_cov_diag).exp()
+        )
+        common = torch.randn(
+            (*shape[:-1], self.cov_factor.shape[-1]), generator=generator, dtype=self.dtype, device=self.device
+        )
         return self.loc + (self.cov_factor @ common.unsqueeze(-1)).squeeze(-1) + own
 
     def affine(self, loc: Tensor, scale: Tensor) -> "LowRankMultivariateNormal":

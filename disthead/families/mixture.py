@@ -84,10 +84,10 @@ class Mixture(Components, Continuous):
         rest = (total - (sum_held - held)).clamp(min=0) / self.probs
         return torch.where(sum_held <= total, rest, 1.0)  # a limit that was rounded past the root says nothing
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients in the weights too: implicitly, through the cdf of the mixture (Figurnov et al. 2018)."""
         exact = self._in_double()
-        return exact._with_gradient(exact.sample(sample_shape)).to(self.dtype)
+        return exact._with_gradient(exact.sample(sample_shape, generator)).to(self.dtype)
 
     @torch.no_grad()
     def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
@@ -145,7 +145,7 @@ class Mixture(Components, Continuous):
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         y, weights = self._nodes()
         density = self.log_prob(y).exp()
-        return torch.where(density > 0, weights * density * function(y), 0.0).sum(0)
+        return (weights * density * torch.where(density > 0, function(y), 0.0)).sum(0)
 
     @in_double
     @few_rows_at_once

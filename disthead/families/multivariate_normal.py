@@ -90,8 +90,8 @@ class MultivariateNormal(Gaussian):
     def variance(self) -> Tensor:
         return self.scale_tril.square().sum(-1)
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
-        z = torch.randn(self._extended_shape(sample_shape), dtype=self.dtype, device=self.device)
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        z = torch.randn(self._extended_shape(sample_shape), generator=generator, dtype=self.dtype, device=self.device)
         return self.loc + (self.scale_tril @ z.unsqueeze(-1)).squeeze(-1)
 
     def affine(self, loc: Tensor, scale: Tensor) -> "MultivariateNormal":

@@ -86,9 +86,9 @@ class Normal(Continuous):
     def entropy(self) -> Tensor:
         return 0.5 + HALF_LOG_TWO_PI + self.log_scale
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        return self.loc + self.scale * torch.randn(shape, dtype=self.dtype, device=self.device)
+        return self.loc + self.scale * torch.randn(shape, generator=generator, dtype=self.dtype, device=self.device)
 
     @in_double_for_gradients
     def crps(self, y: Tensor) -> Tensor:

@@ -102,9 +102,9 @@ class Poisson(Discrete):
         return self._expected.floor()
 
     @torch.no_grad()
-    def sample(self, sample_shape=Size()) -> Tensor:
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         mean = self._in_double()._expected
-        return torch.poisson(mean.expand(self._extended_shape(sample_shape))).to(self.dtype)
+        return torch.poisson(mean.expand(self._extended_shape(sample_shape)), generator).to(self.dtype)
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:

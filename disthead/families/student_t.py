@@ -118,16 +118,16 @@ class StudentT(Continuous):
         )
 
     @torch.no_grad()
-    def _standard_sample(self, shape: Size) -> Tensor:
+    def _standard_sample(self, shape: Size, generator: torch.Generator | None) -> Tensor:
         half = (0.5 * self.df).expand(shape)
-        chi = torch._standard_gamma(half).clamp(min=torch.finfo(half.dtype).tiny) / half
-        return torch.randn(shape, dtype=half.dtype, device=half.device) * chi.rsqrt()
+        chi = torch._standard_gamma(half, generator).clamp(min=torch.finfo(half.dtype).tiny) / half
+        return torch.randn(shape, generator=generator, dtype=half.dtype, device=half.device) * chi.rsqrt()
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients, for df by implicit reparametrisation (Figurnov et al. 2018)."""
         exact = self._in_double()
         standard = StudentT(exact.df, torch.zeros_like(exact.df), torch.ones_like(exact.df))
-        z = standard._with_gradient(exact._standard_sample(self._extended_shape(sample_shape)))
+        z = standard._with_gradient(exact._standard_sample(self._extended_shape(sample_shape), generator))
         return (exact.loc + exact.scale * z).to(self.dtype)
 
     @in_double

@@ -93,11 +93,7 @@ def dimension(event_shape: tuple[int, ...], family: str, example: str) -> int:
 def draw(dist: Distribution, count: int, generator: torch.Generator | None = None) -> Tensor:
     """`count` samples, (count, ...), with gradients where the distribution has them, reproducible with a generator."""
     sample = dist.rsample if dist.has_rsample else dist.sample
-    if generator is None:
-        return sample((count,))
-    # Samplers of torch take no generator, so its next number seeds the global state for a moment.
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    devices = [dist.device] if dist.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        return sample((count,))
+    if generator is not None and generator.device.type != dist.device.type:
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        generator = torch.Generator(dist.device).manual_seed(seed)
+    return sample((count,), generator)

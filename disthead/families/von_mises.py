@@ -156,18 +156,18 @@ class VonMises(Continuous):
         return von_mises_log_normalizer(k) + k * bessel_ratio_complement(k)
 
     @torch.no_grad()
-    def sample(self, sample_shape=Size()) -> Tensor:
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         exact = self._in_double()
-        return exact._inside(exact._draw(sample_shape)).to(self.dtype)
+        return exact._inside(exact._draw(sample_shape, generator)).to(self.dtype)
 
-    def rsample(self, sample_shape=Size()) -> Tensor:
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients by implicit reparametrisation (Figurnov et al. 2018)."""
         exact = self._in_double()
-        y = exact._with_gradient(exact._inside(exact._draw(sample_shape)))
+        y = exact._with_gradient(exact._inside(exact._draw(sample_shape, generator)))
         return y.to(self.dtype)
 
     @torch.no_grad()
-    def _draw(self, sample_shape: Size) -> Tensor:
+    def _draw(self, sample_shape: Size, generator: torch.Generator | None) -> Tensor:
         """Rejection from a wrapped Cauchy distribution (Best and Fisher 1979), by a fixed number of rounds.
 
         Written for the squared sine of half the angle, so that nothing cancels at large concentrations.
@@ -175,17 +175,21 @@ class VonMises(Continuous):
         k = self.concentration.expand(self._extended_shape(sample_shape))
         root = (1 + 4 * k * k).sqrt()
         excess = (1 + 1 / (root + 2 * k)) / (2 * k)  # s - 1 for the s = (1 + root) / (2 k) of the best envelope
+
+        def uniform() -> Tensor:
+            return torch.rand(k.shape, generator=generator, dtype=k.dtype, device=k.device)
+
         square, found = torch.zeros_like(k), torch.zeros_like(k, dtype=torch.bool)
         for _ in range(_ROUNDS):
-            half_turn = math.pi / 2 * torch.rand_like(k)
+            half_turn = math.pi / 2 * uniform()
             sine, cosine = half_turn.sin().square(), half_turn.cos().square()
             proposal = excess * sine / (excess + 2 * cosine)
             c = k * (excess + 2 * proposal)
-            accepted = torch.rand_like(k) <= c * torch.exp(1 - c)
+            accepted = uniform() <= c * torch.exp(1 - c)
             square = torch.where(found, square, proposal)
             found = found | accepted
         angle = 2 * square.sqrt().clamp(max=1).asin()
-        return self.loc + torch.where(torch.rand_like(k) < 0.5, -angle, angle)
+        return self.loc + torch.where(uniform() < 0.5, -angle, angle)
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
