@@ -262,6 +262,17 @@ def test_predictions_have_the_quantiles_interval_samples_and_columns_that_were_a
     assert len(np.unique(standardised.round(3), axis=0)) == 300  # no batch has the draws of another
 
 
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_columns_of_a_text_file_are_copied_as_they_are_written(model, separator):
+    """Numbers that are names keep their zeros, and what looks like a missing value its letters."""
+    Path("new.csv").write_text("code;x;day\n007;0.5;1/2\n0100;1.5;NA\n".replace(";", separator))
+    command = ["predict", "--ckpt", model, "--data.path=new.csv", "--id-columns=day,code", "--out=p.csv"]
+    assert main([*command, *QUIET]) == 0
+    assert [line.split(",")[:2] for line in Path("p.csv").read_text().splitlines()] == [
+        ["day", "code"], ["1/2", "007"], ["NA", "0100"],
+    ]  # fmt: skip
+
+
 def test_draws_are_those_of_the_seed(model):
     command = ["predict", "--ckpt", model, "--samples=2", *QUIET]
     drawn = {}

@@ -190,8 +190,8 @@ def _write(evaluation: Evaluation, found: list[Findings], folder: Path, classes:
     from disthead.report.page import page
     from disthead.report.pictures import pictures
 
-    folder.mkdir(parents=True, exist_ok=True)
     drawn = {part.name: pictures(part, classes) for part in found}
+    folder.mkdir(parents=True, exist_ok=True)  # once nothing can fail any more but the disk
     for each in drawn.values():
         for picture in each:
             name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in picture.name)

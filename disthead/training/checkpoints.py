@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TRAINED", "evaluate_checkpoint", "recalibrate_checkpoint", "run_evaluate", "run_recalibrate"]
 
-TRAINED = "as in training"  # the weights of the rows
+TRAINED = "as in training"  # the column of the weights, or of the groups
 
 
 def evaluate_checkpoint(
@@ -32,7 +32,7 @@ def evaluate_checkpoint(
     *,
     part: str = "test",
     group: str | None = None,
-    groups: str | None = None,
+    groups: str | None = TRAINED,
     weight: str | None = TRAINED,
     **options: Any,
 ) -> Evaluation:
@@ -45,7 +45,7 @@ def evaluate_checkpoint(
         part: "test", "val" or "train".
         group: a column whose values are groups, in each of which calibration is examined.
         groups: a column whose equal values mark rows that belong together, such as those of one patient: standard errors
-            are clustered by them.
+            are clustered by them. The `group` that training had unless given; None says that all rows are independent.
         weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
         options: of `disthead.evaluate`, such as `unit` and `level`.
     """
@@ -53,10 +53,9 @@ def evaluate_checkpoint(
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level!r}.")
     module, data, part = _load(checkpoint, path, part, weight)
-    frame = data.frame(part)
-    for name in (group, groups):
-        if name is not None:
-            pick("column", name, frame)
+    frame, groups = data.frame(part), _groups_column(data, part, groups)
+    if group is not None:
+        pick("column", group, frame)
     columns = module.columns or {}
     targets = list(columns.get("target", ()))
     options = {
@@ -91,12 +90,9 @@ def _batches(
                 {name: torch.from_numpy(frame[name].to_numpy()[rows].astype(float)) for name in numbers} or None,
                 None if group is None else frame[group].iloc[rows].tolist(),
                 module.marginal(len(y), **known) if module.has_baseline else None,
-                **_counted(batch.get("weight"), None if groups is None else frame[groups].iloc[rows].tolist()),
+                batch.get("weight"),
+                None if groups is None else frame[groups].iloc[rows].tolist(),
             )
-
-
-def _counted(weight: Any, groups: Any) -> dict[str, Any]:
-    return {name: value for name, value in {"weight": weight, "groups": groups}.items() if value is not None}
 
 
 def _inputs(module: DistributionModule) -> list[str]:
@@ -110,7 +106,7 @@ def recalibrate_checkpoint(
     path: Any = None,
     *,
     part: str = "val",
-    groups: str | None = None,
+    groups: str | None = TRAINED,
     weight: str | None = TRAINED,
     overwrite: bool = False,
     **options: Any,
@@ -123,7 +119,8 @@ def recalibrate_checkpoint(
         method: a class of `disthead.calibration`.
         path: a table, of which all rows are used; else the `part` of the training table.
         part: "val" (early stopping has seen it, weights have not), or "test".
-        groups: a column whose equal values mark rows that belong together, for the conformal recalibrations.
+        groups: a column whose equal values mark rows that belong together, for the conformal recalibrations; the `group`
+            that training had unless given.
         weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
         overwrite: whether a file that is there may be written over.
         options: of the method, such as `levels`.
@@ -138,11 +135,12 @@ def recalibrate_checkpoint(
     recalibration = pick("recalibration", method, methods)(**options)
     _check_new(out, checkpoint, overwrite)
     module, data, part = _load(checkpoint, path, part, weight)
-    rows, labels = data.part(part), None
-    if groups is not None:
-        labels = pick("column", groups, data.frame(part)).tolist()
-        if "groups" not in inspect.signature(recalibration.fit).parameters:
+    if "groups" not in inspect.signature(recalibration.fit).parameters:
+        if groups not in (TRAINED, None):
             raise ValueError(f"{method} does not ask which rows belong together: leave out groups, {groups!r}.")
+        groups = None
+    rows, groups = data.part(part), _groups_column(data, part, groups)
+    labels = None if groups is None else data.frame(part)[groups].tolist()
     module.recalibrate(recalibration, rows.features, rows.y, weight=rows.weight, groups=labels, **rows.known)
     contents = read_checkpoint(checkpoint)
     module.on_save_checkpoint(contents)
@@ -193,11 +191,21 @@ def _load(
 
 def _check_weight(data: TabularDataModule, part: str) -> None:
     assert data.columns is not None
-    weight = data.columns.weight
-    if weight is not None and weight not in (known := data.column_names(part)):
+    _check_column(data, part, data.columns.weight, "weight", "count each row once")
+
+
+def _groups_column(data: TabularDataModule, part: str, groups: str | None) -> str | None:
+    """The column of the rows that belong together."""
+    groups = data.hparams.group if groups == TRAINED else groups
+    _check_column(data, part, groups, "groups", "take all rows for independent")
+    return groups
+
+
+def _check_column(data: TabularDataModule, part: str, name: str | None, option: str, otherwise: str) -> None:
+    if name is not None and name not in (known := data.column_names(part)):
         raise DataError(
-            f"{unknown_name('column', weight, known)} It has the weights of the rows: name another with --weight, or "
-            "give --no-weight to count each row once."
+            f"{unknown_name(f'column of the {option}', name, known)} Name another with --{option}, or give --no-{option} to "
+            f"{otherwise}."
         )
 
 
@@ -227,10 +235,10 @@ def _parser(command: str) -> Parser:
     parser = Parser(command)
     parser.add_argument("--ckpt_path", "--ckpt", dest="ckpt", required=True)
     parser.add_argument("--data.path", dest="path")
-    parser.add_argument("--groups")
-    weights = parser.add_mutually_exclusive_group()
-    weights.add_argument("--weight", default=TRAINED)
-    weights.add_argument("--no-weight", dest="weight", action="store_const", const=None)
+    for name in ("weight", "groups"):
+        column = parser.add_mutually_exclusive_group()
+        column.add_argument(f"--{name}", default=TRAINED)
+        column.add_argument(f"--no-{name}", dest=name, action="store_const", const=None)
     return parser
 
 

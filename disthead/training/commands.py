@@ -31,6 +31,7 @@ from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.row_groups import find_files, find_row_groups, read_rows
 from disthead.training.saved import comparable
 from disthead.training.schedule import plan
+from disthead.training.table import read_as_written
 from disthead.training.writing import check_id_columns, check_out, predict_files
 
 if TYPE_CHECKING:
@@ -342,6 +343,8 @@ class _CLI(LightningCLI):
             )
         for name in names:
             pick("column", name, dict.fromkeys(data.column_names("predict")))
+        if source is not None:
+            return read_as_written(source, names)
         data.columns = Columns.from_state(self.model.columns)
         return data.frame("predict")[names].reset_index(drop=True)
 

@@ -196,6 +196,22 @@ def test_rows_that_belong_together_widen_the_standard_errors(weighted, tmp_path)
     assert error(groups="row") == pytest.approx(2 * error(), rel=0.01)
 
 
+def test_the_groups_of_the_training_are_those_of_the_evaluation(weighted, tmp_path):
+    contents = torch.load(weighted / "model.ckpt", weights_only=True)
+    contents["datamodule_hyper_parameters"]["group"] = "patient"
+    torch.save(contents, tmp_path / "grouped.ckpt")
+    rows = tmp_path / "rows.csv"
+    rows.write_text((weighted / "rows.csv").read_text())
+
+    def error(model, **options):
+        found = evaluate_checkpoint(str(model), path=str(rows), **options)
+        return found.scores[""]["Negative log-likelihood"].standard_error
+
+    by_patient = error(weighted / "model.ckpt", groups="patient")
+    assert error(tmp_path / "grouped.ckpt") == by_patient
+    assert error(tmp_path / "grouped.ckpt", groups=None) == error(weighted / "model.ckpt") != by_patient
+
+
 def test_a_table_without_the_weights_of_the_training_says_so(weighted, tmp_path, capsys):
     import pandas as pd
 
