@@ -122,6 +122,11 @@ class Search:
         Raises:
             DataError: for empty columns, and texts that name the rows.
         """
+        if self.roles.weight is not None and not rows:
+            raise DataError(
+                f"weights must be above zero in some row, column {self.roles.weight!r} has zero in all rows of training: "
+                "no row is there."
+            )
         left_out = self._left_out(rows)
         finders = [finder for name, finder in self.finders.items() if name not in left_out]
         if not finders:
@@ -157,7 +162,9 @@ class Search:
         if self.roles.is_given:
             return []
         by_name = [n for n in self.finders if is_index_name(n) and n not in self.roles.categorical]
-        found = by_name + [n for n, count in self._counts.items() if count is not None and n not in by_name and rows >= FEW_ROWS]
+        found = by_name + [
+            n for n, count in self._counts.items() if count is not None and n not in by_name and rows >= FEW_ROWS
+        ]
         return found if len(found) < len(self.finders) else by_name
 
     def _warn(self, found: Sequence[Found], left_out: Sequence[str]) -> None:
@@ -169,7 +176,9 @@ class Search:
             )
         constant = [f"{column.name!r} ({only})" for column, only, _ in found if only is not None]
         if constant:
-            _say(f"all training rows have one value, which tells nothing, in {', '.join(constant)}. Leave such columns out.")
+            _say(
+                f"all training rows have one value, which tells nothing, in {', '.join(constant)}. Leave such columns out."
+            )
         texts = [column.name for column, _, was_text in found if was_text]
         if texts:
             _say(text_warning(texts))
