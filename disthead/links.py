@@ -140,10 +140,10 @@ class Link:
     def inside(self, values: Tensor) -> Tensor:
         """The values, with those that the link cannot give moved inside its range: where a layer can be started.
 
-        Above a lower bound other than zero they keep a tenth of it away, since right at the bound no gradient leads on.
+        Above a lower bound other than zero they keep a hundredth of it away, since right at the bound no gradient leads on.
 
         >>> get_link("softplus").shifted(1e-4).inside(torch.tensor([0.0, 3.0]))
-        tensor([1.1000e-04, 3.0000e+00])
+        tensor([1.0100e-04, 3.0000e+00])
         """
         if self.codomain is constraints.lower_cholesky:
             diagonal = values.diagonal(dim1=-2, dim2=-1)
@@ -180,8 +180,8 @@ def _between(values: Tensor, lower: float, upper: float) -> Tensor:
     if math.isinf(lower) and math.isinf(upper):
         return values
     if math.isinf(lower) or math.isinf(upper):
-        least = lower + max(0.1 * abs(lower), limits.tiny) if math.isfinite(lower) else -limits.max
-        most = upper - max(0.1 * abs(upper), limits.tiny) if math.isfinite(upper) else limits.max
+        least = lower + max(0.01 * abs(lower), limits.tiny) if math.isfinite(lower) else -limits.max
+        most = upper - max(0.01 * abs(upper), limits.tiny) if math.isfinite(upper) else limits.max
     else:
         least, most = lower + limits.eps * (upper - lower), upper - limits.eps * (upper - lower)
     return values.clamp(least, most)

@@ -10,6 +10,7 @@ from torch import Tensor
 from disthead.arrays import as_tensor
 from disthead.errors import locate
 from disthead.families.raw_outputs import RawOutputs
+from disthead.links import Link
 from disthead.weights import as_weight, present
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def fit_biases(head: "DistributionHead", y: Any, known: Mapping[str, Any], weigh
         fitted = _search(loss, start, ridge)
         with torch.no_grad():
             if float(loss(fitted)) <= initial and _is_near(fitted, start):
-                return fitted
+                return {name: _inside(raw, head.links[name]) for name, raw in fitted.items()}
     return start
 
 
@@ -99,6 +100,15 @@ def _checkable(values: Tensor, weight: Tensor | None) -> Tensor:
     is_there = weight > 0
     mask = is_there.reshape(is_there.shape + (1,) * (values.ndim - is_there.ndim))
     return torch.where(mask, values, values[is_there][0])
+
+
+def _inside(raw: Tensor, link: Link) -> Tensor:
+    """Raw outputs that do not end at the link's lower bound, where no gradient leads on."""
+    if not getattr(link.codomain, "lower_bound", 0) and not hasattr(link.inverse, "lower"):
+        return raw
+    values = link.forward(raw)
+    inside = link.inside(values)
+    return raw if torch.equal(inside, values) else link.inverse(inside)
 
 
 def _check_start(head: "DistributionHead", start: Mapping[str, Tensor], y: Tensor) -> None:

@@ -125,7 +125,7 @@ class Columns:
 
         Raises:
             DataError: for columns that are not there or of another kind, infinite numbers, targets that are missing or of
-                an unknown class; a target of weight 0 may be anything.
+                an unknown class; targets and known quantities of weight 0 may be anything.
         """
         for name in [*self.features, *self.known.values(), *(self.target if needs_target else ())]:
             check_exists(frame, name)
@@ -136,15 +136,15 @@ class Columns:
                 unseen.add(column, values)
             parts.append(torch.from_numpy(column.encode(values)))
         weight = self._weights(frame) if needs_target and self.weight is not None else None
+        present = np.ones(len(frame), dtype=bool) if weight is None else (weight > 0).numpy()
         return Encoded(
             torch.cat(parts, -1),
-            self._targets(frame, weight) if needs_target else None,
+            self._targets(frame, present) if needs_target else None,
             weight,
-            {name: torch.from_numpy(exact_numbers(frame, column)) for name, column in self.known.items()},
+            {name: torch.from_numpy(exact_numbers(frame, column, present)) for name, column in self.known.items()},
         )
 
-    def _targets(self, frame: "DataFrame", weight: Tensor | None) -> Tensor:
-        present = np.ones(len(frame), dtype=bool) if weight is None else (weight > 0).numpy()
+    def _targets(self, frame: "DataFrame", present: np.ndarray) -> Tensor:
         columns = []
         for name in self.target:
             values = values_of(frame, name)
@@ -196,13 +196,17 @@ def values_of(frame: "DataFrame", name: str) -> Values:
         raise DataError(str(error)) from error
 
 
-def exact_numbers(frame: "DataFrame", name: str) -> np.ndarray:
+def exact_numbers(frame: "DataFrame", name: str, present: np.ndarray | None = None) -> np.ndarray:
     """The numbers of a column, (N,), in double precision.
+
+    Args:
+        present: the rows that count; others get the number of one of these.
 
     Raises:
         DataError: for values of another kind, and missing and infinite ones, with the row.
     """
-    return number_targets(values_of(frame, name))
+    found = number_targets(values_of(frame, name), present)
+    return found if present is None or not present.any() else np.where(present, found, found[np.argmax(present)])
 
 
 def number_targets(values: Values, present: np.ndarray | None = None) -> np.ndarray:

@@ -122,6 +122,11 @@ class Search:
         Raises:
             DataError: for empty columns, and texts that name the rows.
         """
+        if self.roles.weight is not None and not rows:
+            raise DataError(
+                f"weights must be above zero in some row, column {self.roles.weight!r} has zero in all rows of training: "
+                "no row is there."
+            )
         left_out = self._left_out(rows)
         finders = [finder for name, finder in self.finders.items() if name not in left_out]
         if not finders:

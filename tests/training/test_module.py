@@ -74,7 +74,8 @@ def test_fixed_values_are_in_the_units_of_the_target(frame, trainer):
 def test_constant_inputs_become_zero(frame, trainer):
     part = np.resize(["train", "val"], 200)
     data = TabularDataModule(frame.assign(c=(part == "val").astype(float), part=part), target="y", split_column="part")
-    module = fit(trainer, data)
+    with pytest.warns(UserWarning, match=r"one value, which tells nothing, in 'c'"):
+        module = fit(trainer, data)
     features = data.part("val").features[:1]
     other = features.clone()
     other[:, -1] += 5
@@ -306,7 +307,7 @@ def test_a_row_of_weight_0_is_not_in_the_table(frame, trainer):
     part = np.resize(["train", "train", "val", "test"], 200)
     absent = np.arange(200) % 5 == 0
     weighted = frame.assign(w=np.where(absent, 0.0, 1.0 + np.arange(200) % 2), part=part)
-    weighted.loc[absent, "y"] = 1e9
+    weighted.loc[absent, "y"] = np.resize([1e9, np.nan, np.inf], absent.sum())
     found = []
     for table in (weighted, weighted[~absent].reset_index(drop=True)):
         data = TabularDataModule(table, target="y", weight="w", split_column="part", batch_size=1000)
@@ -315,6 +316,19 @@ def test_a_row_of_weight_0_is_not_in_the_table(frame, trainer):
         numbers["loc"], numbers["weights"] = module.target_loc.item(), module.head.linear.weight.detach().sum().item()
         found.append(numbers)
     assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_absent_rows_of_a_table_may_have_targets_and_exposures_that_cannot_be(frame, trainer):
+    absent = np.arange(200) % 5 == 0
+    table = frame.assign(
+        w=np.where(absent, 0.0, 1.0),
+        y=np.where(absent, -1.0, np.arange(200) % 4),
+        months=np.where(absent, np.resize([np.nan, -2.0], 200), 3.0),
+    )
+    data = TabularDataModule(table, target="y", weight="w", known={"exposure": "months"})
+    module = fit(trainer, data, family="poisson")
+    assert all(parameter.isfinite().all() for parameter in module.parameters())
+    assert not set(data.part("train").rows.tolist()) & set(np.flatnonzero(absent).tolist())
 
 
 def test_weights_count_rows_of_the_statistics(frame, trainer):
@@ -331,7 +345,7 @@ def test_weights_count_rows_of_the_statistics(frame, trainer):
 
 def test_a_table_without_weight_is_refused(frame, trainer):
     data = TabularDataModule(frame.assign(w=0.0), target="y", weight="w")
-    with pytest.raises(ValueError, match=r"column 'w' has zero in all \d+ rows for train"):
+    with pytest.raises(ValueError, match="column 'w' has zero in all rows of training"):
         fit(trainer, data)
 
 
