@@ -20,8 +20,8 @@ from disthead.errors import NonFiniteLoss, TargetError, locate, warn
 from disthead.families.distribution import Distribution
 from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, get_family
+from disthead.standardisation import SCALES
 from disthead.training.averaging import WeightAverage
-from disthead.training.collapse import SPREADS
 from disthead.training.encoding import weighted_quantiles
 from disthead.training.schedule import PATIENCE, WarmupConstantDecay, plan
 from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_equal_rows
@@ -326,7 +326,7 @@ def tabular_model(
     chosen = get_family(family, event_shape=event_shape, **dict(family_options or {}))
     own = {"members": members, "generator": generator}
     backbone = TabularBackbone(features.shape[1], hidden_sizes, bins=bins, encoded=encoded, **own)
-    spreads = {name: power for name, power in SPREADS.items() if name in chosen.parameters and _is_real(chosen.support)}
+    spreads = {name: power for name, power in SCALES.items() if name in chosen.parameters and _is_real(chosen.support)}
     links = {name: chosen.parameters[name].shifted(spread_floor**power) for name, power in spreads.items()}
     head = MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own)
     return TabularModel(Members(backbone, head), features, y, weight).to(features.device)
