@@ -542,7 +542,7 @@ def test_advice_names_commands_and_options_that_exist(monkeypatch):
             assert command in {*COMMANDS, "help", "into", "import"}, f"{path}: disthead {command}"
         for option in OPTION.findall(text) if "disthead" in path.rpartition("/")[0] else ():
             name = re.sub(r"\.init_args.*", "", option)
-            assert name in all_options or any(known.startswith(f"{name}.") for known in all_options), (
+            assert name in all_options or any(known.startswith((f"{name}.", f"{name}-")) for known in all_options), (
                 f"{path}: {option}"
             )
 

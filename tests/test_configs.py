@@ -133,6 +133,9 @@ def test_a_patience_that_is_given_counts_validations_and_outlives_a_checkpoint()
 
 # The counts of health care are of persons in several years, some of whom have the same features in each.
 @pytest.mark.filterwarnings("ignore::disthead.training.split.RepeatedRowsWarning")
+@pytest.mark.filterwarnings(
+    "ignore::disthead.training.split.RepeatedRowsWarning"
+)  # randhie has persons without a number
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_fit_test_predict(config, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -269,6 +269,7 @@ class _CLI(LightningCLI):
         if self.subcommand != "fit":
             return super().instantiate_classes()
         config = self.config[self.subcommand]
+        DistributionModule(**config.model.as_dict())  # what is wrong with the options is found before any data are read
         data = TabularDataModule(**config.data.as_dict())
         data.find_columns()  # what is wrong with the table is found before there is a folder of the training
         if not data.has("val") and "val/" in f"{config.checkpoint.monitor} {config.early_stopping.monitor}":
