@@ -247,10 +247,10 @@ class Levels:
                 return "category" if kind == "number" and not is_target and len(levels) <= total / 2 else kind
             wrong = sum(self.counts[level] for level in bad)
             if wrong < 0.5 * total and not few:
-                separated = " Write numbers with a decimal point and without separators." * _are_separated(bad)
+                remedy = " Write numbers with a decimal point and without separators." * all(map(_is_separated, bad))
                 raise DataError(
                     f"column {self.name!r} must hold {_PLURAL[kind]}, got text in {wrong} of {total} rows: {self._places[bad[0]]}."
-                    f"{separated} Make these values missing, or say that the column holds categories (`categorical`, or the type "
+                    f"{remedy} Make these values missing, or say that the column holds categories (`categorical`, or the type "
                     "category of a data frame)."
                 )
         separated = [level for level in levels if _is_separated(level) or (not few and _has_sign(level))]
@@ -267,7 +267,9 @@ class Levels:
     def numbers(self, kind: str) -> np.ndarray:
         """All values as numbers, or as dates in days since 1970-01-01."""
         parse = parse_date if kind == "date" else parse_number
-        return np.repeat(np.array([parse(level) for level in self.counts], dtype=np.float64), list(self.counts.values()))
+        return np.repeat(
+            np.array([parse(level) for level in self.counts], dtype=np.float64), list(self.counts.values())
+        )
 
     def names(self, rows: int) -> list[str]:
         """The categories as texts, numbers before texts, each in their order.
@@ -295,10 +297,6 @@ def _is_separated(text: Any) -> bool:
 
 def _has_sign(text: Any) -> bool:
     return isinstance(text, str) and bool(_WITH_SIGN.fullmatch(text))
-
-
-def _are_separated(texts: Sequence[Any]) -> bool:
-    return all(map(_is_separated, texts))
 
 
 def is_index_name(name: str) -> bool:
@@ -373,7 +371,9 @@ class Finder:
             values = values.as_category()
         kind = "number" if values.kind == "truth" else values.kind
         if self._kind not in (None, kind):
-            raise DataError(f"column {self.name!r} holds {values.plural}, but {_PLURAL[str(self._kind)]} in the rows before.")
+            raise DataError(
+                f"column {self.name!r} holds {values.plural}, but {_PLURAL[str(self._kind)]} in the rows before."
+            )
         self._kind = kind
         if values.numbers is None:
             self.levels.add(values, where)
@@ -399,7 +399,11 @@ class Finder:
         if kind in ("text", "category"):
             kind = "category" if kind == "category" else self.levels.judge()
             if kind == "category":
-                only = repr(next(iter(self.levels.counts))) if len(self.levels.counts) == 1 and not self._has_missing else None
+                only = (
+                    repr(next(iter(self.levels.counts)))
+                    if len(self.levels.counts) == 1 and not self._has_missing
+                    else None
+                )
                 column = Column(self.name, self.levels.names(self._rows), 0.0, self._has_missing)
                 return Found(column, only, False)
             numbers = self.levels.numbers(kind)

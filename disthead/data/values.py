@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from fractions import Fraction
 from numbers import Real
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "read_values",
 ]
 
+_LARGEST = int(sys.float_info.max)
 _MICROSECONDS = 86_400_000_000  # of a day
 _EPOCH = datetime(1970, 1, 1)
 _PLURAL = {
@@ -122,7 +124,8 @@ class Values:
         found, places = np.unique(self.numbers[present], return_inverse=True)
         codes = np.full(len(self), -1, dtype=np.int64)
         codes[present] = places
-        make: Callable[[float], Any] = {"truth": bool, "date": date_of}.get(self.kind, float)
+        makers: dict[str, Callable[[float], Any]] = {"truth": bool, "date": date_of}
+        make = makers.get(self.kind, float)
         return replace(self, kind="category", numbers=None, codes=codes, levels=[make(v) for v in found.tolist()])
 
     def first(self, bad: np.ndarray) -> str:
@@ -249,7 +252,9 @@ def _from_moments(array: np.ndarray, name: str) -> Values:
     try:
         micro = array.astype("datetime64[us]" if kind == "date" else "timedelta64[us]")
     except TypeError as error:
-        raise DataError(f"column {name!r} holds {array.dtype}, which has no length in days: turn it into days.") from error
+        raise DataError(
+            f"column {name!r} holds {array.dtype}, which has no length in days: turn it into days."
+        ) from error
     days = micro.astype(np.int64) / _MICROSECONDS
     days[np.isnat(micro)] = np.nan
     return Values(name, kind, days)
@@ -278,11 +283,16 @@ def _from_objects(values: list[Any], name: str) -> Values:
     if len(found) > 1:
         raise _of_several_kinds(values, each, name)
     [kind] = found or {"number"}
-    read = {"number": float, "truth": float, "date": _read_date, "duration": _read_duration}[kind]
+    readers: dict[str, Callable[[Any], float]] = {"date": _read_date, "duration": _read_duration}
+    read = readers.get(kind, float)
     try:
         numbers = [np.nan if own == "missing" else read(value) for value, own in zip(values, each, strict=True)]
     except OverflowError as error:
-        row = next(row for row, value in enumerate(values) if isinstance(value, Real) and abs(value) > sys.float_info.max)
+        row = next(
+            row
+            for row, value in enumerate(values)
+            if isinstance(value, (int, Fraction)) and not -_LARGEST < value < _LARGEST
+        )
         raise DataError(f"column {name!r} holds a number too large for double precision at row {row}.") from error
     is_whole = all(issubclass(own, (int, np.integer)) for own in kinds if kinds[own] != "missing")
     return Values(name, kind, np.array(numbers, dtype=np.float64), is_whole=is_whole and kind == "number")
@@ -290,7 +300,9 @@ def _from_objects(values: list[Any], name: str) -> Values:
 
 def _from_texts(values: list[Any], name: str) -> Values:
     levels: dict[Any, int] = {}
-    codes = [-1 if value is None or value != value else levels.setdefault(value, len(levels)) for value in map(_text, values)]
+    codes = [
+        -1 if value is None or value != value else levels.setdefault(value, len(levels)) for value in map(_text, values)
+    ]
     return Values(name, "text", None, np.array(codes, dtype=np.int64), list(levels))
 
 
@@ -335,9 +347,7 @@ def _read_duration(value: Any) -> float:
     if isinstance(value, np.timedelta64):
         return float(value.astype("timedelta64[us]").astype(np.int64)) / _MICROSECONDS
     if isinstance(value, time):  # of day
-        value = timedelta(
-            hours=value.hour, minutes=value.minute, seconds=value.second, microseconds=value.microsecond
-        )
+        value = timedelta(hours=value.hour, minutes=value.minute, seconds=value.second, microseconds=value.microsecond)
     return value / timedelta(days=1)
 
 
@@ -383,7 +393,9 @@ def as_quantities(values: Values) -> Values:
     """
     if values.kind in ("date", "duration"):
         missing = values.missing
-        also = f", and {int(missing.sum())} missing values (NaT), the first at row {values.row(int(np.argmax(missing)))}"
+        also = (
+            f", and {int(missing.sum())} missing values (NaT), the first at row {values.row(int(np.argmax(missing)))}"
+        )
         shown = int(np.argmax(~missing))
         since = " - column.min()" if values.kind == "date" else ""
         raise DataError(
@@ -404,4 +416,3 @@ def _parsed(values: Values, parse: Callable[[Any], float | None], kind: str) -> 
         )
     numbers = np.array([np.nan if number is None else number for number in found] + [np.nan])
     return replace(values, kind=kind, numbers=numbers[values._entries], codes=None, levels=())
-

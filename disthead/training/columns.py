@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -16,7 +16,16 @@ from disthead.errors import unknown_name
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["Columns", "Encoded", "check_exists", "check_spread", "exact_numbers", "number_targets", "others_filled", "values_of"]
+__all__ = [
+    "Columns",
+    "Encoded",
+    "check_exists",
+    "check_spread",
+    "exact_numbers",
+    "number_targets",
+    "others_filled",
+    "values_of",
+]
 
 
 class Encoded(NamedTuple):

@@ -169,7 +169,9 @@ class DistributionModule(DistributionModel):
                 f"target {name!r} holds classes ({', '.join(classes[name][:3])} ...), {family.name} takes numbers."
             )
         if self.columns.get("unit") == "degrees" and not _is_circular(family.support):
-            raise DataError(f"targets in degrees are for families of directions, such as von_mises; {family.name} is none.")
+            raise DataError(
+                f"targets in degrees are for families of directions, such as von_mises; {family.name} is none."
+            )
         if stage == "predict" and self.columns["known"] and not data.streams("predict"):
             self.check_known(data.part("predict").table)
         wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())

@@ -110,9 +110,8 @@ def summarise(
                 assert single.y is not None
                 if check is not None:
                     check(single)
-            present = slice(None) if exact.weight is None else exact.weight > 0
-            features.add(exact.features[present])
-            y.add(exact.y[present])
+            features.add(exact.features, exact.weight)
+            y.add(exact.y, exact.weight)
             first, last = np.searchsorted(drawn, [position, position + len(frame)])
             samples.append(single.at(torch.from_numpy(drawn[first:last] - position)))
             position += len(frame)

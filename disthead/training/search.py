@@ -157,7 +157,9 @@ class Search:
         if self.roles.is_given:
             return []
         by_name = [n for n in self.finders if is_index_name(n) and n not in self.roles.categorical]
-        found = by_name + [n for n, count in self._counts.items() if count is not None and n not in by_name and rows >= FEW_ROWS]
+        found = by_name + [
+            n for n, count in self._counts.items() if count is not None and n not in by_name and rows >= FEW_ROWS
+        ]
         return found if len(found) < len(self.finders) else by_name
 
     def _warn(self, found: Sequence[Found], left_out: Sequence[str]) -> None:
@@ -169,7 +171,9 @@ class Search:
             )
         constant = [f"{column.name!r} ({only})" for column, only, _ in found if only is not None]
         if constant:
-            _say(f"all training rows have one value, which tells nothing, in {', '.join(constant)}. Leave such columns out.")
+            _say(
+                f"all training rows have one value, which tells nothing, in {', '.join(constant)}. Leave such columns out."
+            )
         texts = [column.name for column, _, was_text in found if was_text]
         if texts:
             _say(text_warning(texts))
