@@ -65,6 +65,8 @@ COLUMNS = {
     "numbers as texts": NUMBERS.astype(str),
     "dates as texts": holes(DAYS.strftime("%Y-%m-%d")),
     "moments as texts": holes((DAYS + pd.Timedelta("3h")).strftime("%Y-%m-%dT%H:%M:%SZ")),
+    "durations as texts": holes(DURATIONS.astype(str)),
+    "times as texts": [f"{hour:02d}:30" for hour in WHOLE],
     "dates in ns": DAYS.as_unit("ns"),
     "dates in s": DAYS.as_unit("s"),
     "dates with NaT": pd.Series(holes(DAYS, pd.NaT)),
