@@ -5,26 +5,29 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from fractions import Fraction
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 __all__ = [
+    "PARSERS",
     "DataError",
     "Values",
-    "as_dates",
-    "as_numbers",
+    "as_kind",
     "as_quantities",
     "date_of",
     "is_code",
     "is_missing",
     "label",
     "parse_date",
+    "parse_duration",
     "parse_number",
     "read_values",
 ]
 
+_LARGEST = int(sys.float_info.max)
 _MICROSECONDS = 86_400_000_000  # of a day
 _EPOCH = datetime(1970, 1, 1)
 _PLURAL = {
@@ -37,6 +40,7 @@ _PLURAL = {
 }
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _CODE = re.compile(r"\s*[-+]?0\d+\s*")  # 007 is a name, not seven
+_DURATION = re.compile(r"\s*(?:([-+]?\d+) days?)?(?:,? ?\+?(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?)?\s*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?\s?(Z|[-+]\d\d:?\d\d)?)?")
 
 
@@ -122,7 +126,8 @@ class Values:
         found, places = np.unique(self.numbers[present], return_inverse=True)
         codes = np.full(len(self), -1, dtype=np.int64)
         codes[present] = places
-        make: Callable[[float], Any] = {"truth": bool, "date": date_of}.get(self.kind, float)
+        makers: dict[str, Callable[[float], Any]] = {"truth": bool, "date": date_of}
+        make = makers.get(self.kind, float)
         return replace(self, kind="category", numbers=None, codes=codes, levels=[make(v) for v in found.tolist()])
 
     def first(self, bad: np.ndarray) -> str:
@@ -167,6 +172,26 @@ def parse_date(text: Any) -> float | None:
         return _days(datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text).replace(" +", "+").replace(" Z", "Z")))
     except ValueError:  # such as the 30th of February
         return None
+
+
+def parse_duration(text: Any) -> float | None:
+    """Days of a duration as pandas and Python write it, or of a time of day, None for any other text.
+
+    >>> parse_duration("2 days 06:00:00"), parse_duration("1 day, 12:00:00"), parse_duration("18:00"), parse_duration("soon")
+    (2.25, 1.5, 0.75, None)
+    """
+    found = _DURATION.fullmatch(text) if isinstance(text, str) and text.strip() else None
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return days + (hours * 60 + minutes + seconds / 60) / 1440
+
+
+PARSERS: dict[str, Callable[[Any], float | None]] = {
+    "number": parse_number,
+    "date": parse_date,
+    "duration": parse_duration,
+}
 
 
 def date_of(days: float) -> str:
@@ -280,12 +305,15 @@ def _from_objects(values: list[Any], name: str) -> Values:
     if len(found) > 1:
         raise _of_several_kinds(values, each, name)
     [kind] = found or {"number"}
-    read = {"number": float, "truth": float, "date": _read_date, "duration": _read_duration}[kind]
+    readers: dict[str, Callable[[Any], float]] = {"date": _read_date, "duration": _read_duration}
+    read = readers.get(kind, float)
     try:
         numbers = [np.nan if own == "missing" else read(value) for value, own in zip(values, each, strict=True)]
     except OverflowError as error:
         row = next(
-            row for row, value in enumerate(values) if isinstance(value, Real) and abs(value) > sys.float_info.max
+            row
+            for row, value in enumerate(values)
+            if isinstance(value, (int, Fraction)) and not -_LARGEST < value < _LARGEST
         )
         raise DataError(f"column {name!r} holds a number too large for double precision at row {row}.") from error
     is_whole = all(issubclass(own, (int, np.integer)) for own in kinds if kinds[own] != "missing")
@@ -358,25 +386,24 @@ def _of_several_kinds(values: list[Any], each: list[str], name: str) -> DataErro
     )
 
 
-# Texts that write numbers or dates.
+# Texts that write numbers, dates and durations.
 
 
-def as_numbers(values: Values) -> Values:
-    """Texts that all write numbers, or categories that are numbers, as numbers.
-
-    Raises:
-        DataError: for one that does not, with its row.
-    """
-    return _parsed(values, parse_number, "number")
-
-
-def as_dates(values: Values) -> Values:
-    """Texts that all write dates in the form of ISO 8601, as dates.
+def as_kind(values: Values, kind: str) -> Values:
+    """Texts that all write numbers, dates or durations, or categories that are numbers, as values of this kind.
 
     Raises:
         DataError: for one that does not, with its row.
     """
-    return _parsed(values, parse_date, "date")
+    found = [PARSERS[kind](level) for level in values.levels]
+    bad = np.array([number is None for number in found] + [False])[values._entries]
+    if bad.any():
+        raise DataError(
+            f"column {values.name!r} must hold {_PLURAL[kind]}, got text in {values.first(bad)}. Make these values missing, "
+            "or say that the column holds categories (`categorical`, or the type category of a data frame)."
+        )
+    numbers = np.array([np.nan if number is None else number for number in found] + [np.nan])
+    return replace(values, kind=kind, numbers=numbers[values._entries], codes=None, levels=())
 
 
 def as_quantities(values: Values) -> Values:
@@ -397,16 +424,4 @@ def as_quantities(values: Values) -> Values:
             f"{also if missing.any() else ''}; a target or a known quantity must be a number. Turn it into days or another "
             f"unit: (column{since}) / pandas.Timedelta(days=1)."
         )
-    return as_numbers(values) if values.is_named else values
-
-
-def _parsed(values: Values, parse: Callable[[Any], float | None], kind: str) -> Values:
-    found = [parse(level) for level in values.levels]
-    bad = np.array([number is None for number in found] + [False])[values._entries]
-    if bad.any():
-        raise DataError(
-            f"column {values.name!r} must hold {_PLURAL[kind]}, got text in {values.first(bad)}. Make these values missing, "
-            "or say that the column holds categories (`categorical`, or the type category of a data frame)."
-        )
-    numbers = np.array([np.nan if number is None else number for number in found] + [np.nan])
-    return replace(values, kind=kind, numbers=numbers[values._entries], codes=None, levels=())
+    return as_kind(values, "number") if values.is_named else values

@@ -65,6 +65,8 @@ COLUMNS = {
     "numbers as texts": NUMBERS.astype(str),
     "dates as texts": holes(DAYS.strftime("%Y-%m-%d")),
     "moments as texts": holes((DAYS + pd.Timedelta("3h")).strftime("%Y-%m-%dT%H:%M:%SZ")),
+    "durations as texts": holes(DURATIONS.astype(str)),
+    "times as texts": [f"{hour:02d}:30" for hour in WHOLE],
     "dates in ns": DAYS.as_unit("ns"),
     "dates in s": DAYS.as_unit("s"),
     "dates with NaT": pd.Series(holes(DAYS, pd.NaT)),
@@ -383,7 +385,7 @@ def test_missing_classes_are_refused_with_rows(missing, tmp_path):
     frame = pd.DataFrame({"x": NUMBERS, "y": pd.Series(holes(CITIES, missing), dtype=object)})
     with pytest.raises(ValueError, match="6 of 60, row 7"):
         DistributionClassifier().fit(frame[["x"]], frame["y"])
-    with pytest.raises(DataError, match="column 'y' has 6 missing .* row 7"):
+    with pytest.raises(DataError, match=r"column 'y' has 6 missing .* row 7"):
         TabularDataModule(frame, **OPTIONS).part("train")
     with pytest.raises(DataError, match=r"0\.parquet, row group 0, .*column 'y' has .* missing .* row 7"):
         TabularDataModule(write(frame, tmp_path / "rows"), **OPTIONS).summary("train")
