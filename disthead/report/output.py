@@ -31,7 +31,7 @@ from disthead.metrics import (
 from disthead.metrics import Score as ScoreMetric
 from disthead.report import verdicts
 from disthead.report.chance import Clusters
-from disthead.report.extremes import Extremes
+from disthead.report.extremes import KEPT, Extremes
 from disthead.report.findings import Findings
 from disthead.report.kinds import examine
 from disthead.report.remedies import with_remedy
@@ -87,7 +87,7 @@ class Output:
         if self.pit is not None:
             self._ask("PIT", self._pit, dist, y, weight, cluster)
         if self.extremes is not None:
-            self._ask("outliers", self.extremes.update, dist, y, number)
+            self._ask("outliers", self._extremes, dist, y, number)
         if self.confidence is not None:
             self._ask("calibration error", self.confidence.update, dist, y, weight)
         if baseline is None:
@@ -125,6 +125,16 @@ class Output:
             # The share of each row's jump that is below the levels, whose mean is the level if the forecast is true.
             inside = ((QUARTERS - below) / (upto - below).clamp(min=1e-12)).clamp(0, 1)
             self._of_clusters("PIT", inside - QUARTERS, weight, cluster)
+
+    def _extremes(self, dist: Distribution, y: Tensor, number: Tensor) -> None:
+        assert self.extremes is not None
+        if self.pit is not None and "PIT" not in self.unanswered:
+            # Exact tails only of rows near either end, which the PIT has just told.
+            below, upto = (end.reshape(-1) for end in self.pit.last)
+            tail = torch.minimum(upto, 1 - below)
+            near = tail.argsort(stable=True)[: max(KEPT, int((tail < 1e-6).sum()))]
+            dist, y, number = dist[near], y[near], number[near.cpu()]
+        self.extremes.update(dist, y, number)
 
     def _of_clusters(self, label: str, values: Tensor, weight: Tensor | None, cluster: Tensor | None) -> None:
         if cluster is not None:
@@ -184,7 +194,9 @@ class Output:
             difference = self._score(label, f"difference {label}", paired)
             found.scores[f"{label} minus that of {baseline_name}"] = difference
             share = float(self.skills[label].compute()) if label in self.skills else None
-            found.verdicts.append(verdicts.comparison(_lower(label), difference, share, baseline_name))
+            found.verdicts.append(
+                verdicts.comparison(_lower(label), difference, share, baseline_name, found.scores[label].value)
+            )
 
     def _outliers(self, found: Findings) -> None:
         if "outliers" in self.unanswered:
