@@ -1,6 +1,6 @@
 """What is wrong with a forecast, in numbers: `disthead.plots` draws them."""
 
-from .bands import CoverageCurve, PITBand, coverage_curve, pit_band
+from .bands import CoverageCurve, PITBand, chance_limit, coverage_curve, pit_band
 from .dependence import error_correlation, predicted_correlation
 from .directions import arc_probability, circular_pit
 from .discrimination import Discrimination, discrimination

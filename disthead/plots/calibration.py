@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from disthead.diagnostics import CoverageCurve, EventFrequency, PITBand, Reliability, Worm
+from disthead.diagnostics import CoverageCurve, EventFrequency, PITBand, Reliability, Worm, chance_limit
 from disthead.plots.style import BLUE, GREY, VERMILION, chance, frame, percent, with_unit
 
 if TYPE_CHECKING:
@@ -214,8 +214,9 @@ def coverage_by_group(
     place = np.arange(len(labels))
     observed = np.array([coverage[label][0] for label in labels])
     rows = np.array([coverage[label][1] for label in labels])
-    z, label = chance(confidence, looks, "group")
-    half = z * np.sqrt(level * (1 - level) / rows)
+    _, label = chance(confidence, looks, "group")
+    variance, largest = level * (1 - level), max(level, 1 - level)
+    half = np.array([chance_limit(variance / count, largest / count, confidence, looks) for count in rows])
     ax.axvline(level, color="black", linewidth=1, linestyle="--")
     lower, upper = np.maximum(level - half, 0), np.minimum(level + half, 1)
     ax.barh(place, upper - lower, left=lower, height=0.62, color=GREY, alpha=0.35, linewidth=0, label=label)
@@ -253,11 +254,11 @@ def frequency_by_group(
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['poor: a 1 (100)']
     """
-    z, label = chance(confidence, looks, "group")
-    errors = [max(part.variance, 1e-300) ** 0.5 for part in frequencies]
+    _, label = chance(confidence, looks, "group")
+    reach = np.array([chance_limit(part.variance, part.largest, confidence, looks) for part in frequencies])
     off = np.array([part.observed - part.predicted for part in frequencies])
-    worst = np.argsort(-np.abs(off) / np.array(errors), kind="stable")[:shown]
-    off, half = off[worst], z * np.array(errors)[worst]
+    worst = np.argsort(-np.abs(off) / np.maximum(reach, 1e-300), kind="stable")[:shown]
+    off, half = off[worst], reach[worst]
     place = np.arange(len(off))
     ax.axvline(0.0, color="black", linewidth=1, linestyle="--")
     ax.barh(place, 2 * half, left=-half, height=0.62, color=GREY, alpha=0.35, linewidth=0, label=label)

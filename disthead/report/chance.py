@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from disthead.diagnostics.bands import chance_limit
+
 __all__ = ["CHANCE", "Clusters", "critical", "detectable", "effective_rows", "gamma_tails", "ndtri", "size", "z_of_sum"]
 
 CHANCE = 0.01  # a difference that chance exceeds more often than this is not held against a model
@@ -47,8 +49,7 @@ def z_of_sum(difference: float, variance: float, largest: float) -> float:
 
 def detectable(variance: float, largest: float, looks: int = 1) -> float:
     """The least difference that `z_of_sum` finds to be more than chance."""
-    z2 = critical(looks) ** 2
-    return z2 * largest / 6 + math.sqrt((z2 * largest / 6) ** 2 + z2 * variance)
+    return chance_limit(variance, largest, 1 - CHANCE, looks)
 
 
 def gamma_tails(ratio: Tensor, variance: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from disthead.diagnostics.outliers import Outliers, tail_log_prob
 from disthead.families.distribution import Distribution
 from disthead.report.chance import CHANCE
 
-__all__ = ["Extremes", "limit"]
+__all__ = ["KEPT", "Extremes", "limit"]
 
-KEPT = 20
+KEPT = 20  # rows
 
 
 def limit(rows: int) -> float:

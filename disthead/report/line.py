@@ -72,7 +72,10 @@ def _honest_spread(found: Findings, rows: Rows, generator: torch.Generator) -> N
     draws = -(-draws // 64) * min(64, draws)
     second = total / draws
     fourth = (square / draws - second.square()).clamp(min=0) * (1 + 1 / draws)
-    outside = tail_log_prob(dist, rows.y) < limit(rows_of(found))
+    outliers = found.numbers.get("outliers")
+    outside = torch.zeros_like(known, dtype=torch.bool)
+    if outliers and outliers.total:
+        outside = tail_log_prob(dist, rows.y) < limit(outliers.count)
     squared = torch.where(outside, error.square(), error.square().minimum(far))
     bins = max(1, min(10, int(rows.count()) // 50))  # fewer rows do not show how far their mean square strays
 
@@ -85,12 +88,7 @@ def _honest_spread(found: Findings, rows: Rows, generator: torch.Generator) -> N
     whole = found.numbers["spread_skill"] = numbers(slice(None))
     effect = rows.design_effect(squared - second)
     rest = numbers(~outside) if bool(outside.any()) and not bool(outside.all()) else None
-    found.verdicts.append(verdicts.honest_spread(whole, effect, left_out, found.numbers.get("outliers"), rest))
-
-
-def rows_of(found: Findings) -> int:
-    """How many rows outliers were looked for in."""
-    return found.numbers["outliers"].count if "outliers" in found.numbers else 1
+    found.verdicts.append(verdicts.honest_spread(whole, effect, left_out, outliers, rest))
 
 
 def _informative(found: Findings, rows: Rows) -> None:

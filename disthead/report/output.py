@@ -31,7 +31,7 @@ from disthead.metrics import (
 from disthead.metrics import Score as ScoreMetric
 from disthead.report import verdicts
 from disthead.report.chance import Clusters
-from disthead.report.extremes import Extremes
+from disthead.report.extremes import KEPT, Extremes
 from disthead.report.findings import Findings
 from disthead.report.kinds import examine
 from disthead.report.remedies import with_remedy
@@ -51,7 +51,7 @@ class Output:
         self, name: str, kind: str, unit: str, level: float, has_baseline: bool, classes: tuple[str, ...] = ()
     ):
         self.name, self.kind, self.unit, self.level, self.classes = name, kind, unit, level, classes
-        self.rows, self.weight, self.square = 0, 0.0, 0.0
+        self.rows = 0
         self.outputs: tuple[str, ...] = ()  # names of the parts of a vector
         self.no_marginals = ""  # why it has none
         self.unanswered: dict[str, str] = {}
@@ -82,14 +82,12 @@ class Output:
         baseline: Distribution | None,
     ) -> None:
         self.rows += len(y)
-        self.weight += float(len(y) if weight is None else weight.double().sum())
-        self.square += float(len(y) if weight is None else weight.double().square().sum())
         for label, metric in self.metrics.items():
             self._ask(label, self._mean, label, self.means[label], partial(metric.score, dist, y), weight, cluster)
         if self.pit is not None:
             self._ask("PIT", self._pit, dist, y, weight, cluster)
         if self.extremes is not None:
-            self._ask("outliers", self.extremes.update, dist, y, number)
+            self._ask("outliers", self._extremes, dist, y, number)
         if self.confidence is not None:
             self._ask("calibration error", self.confidence.update, dist, y, weight)
         if baseline is None:
@@ -128,16 +126,20 @@ class Output:
             inside = ((QUARTERS - below) / (upto - below).clamp(min=1e-12)).clamp(0, 1)
             self._of_clusters("PIT", inside - QUARTERS, weight, cluster)
 
+    def _extremes(self, dist: Distribution, y: Tensor, number: Tensor) -> None:
+        assert self.extremes is not None
+        if self.pit is not None and "PIT" not in self.unanswered:
+            # Exact tails only of rows near either end, which the PIT has just told.
+            below, upto = (end.reshape(-1) for end in self.pit.last)
+            tail = torch.minimum(upto, 1 - below)
+            near = tail.argsort(stable=True)[: max(KEPT, int((tail < 1e-6).sum()))]
+            dist, y, number = dist[near], y[near], number[near.cpu()]
+        self.extremes.update(dist, y, number)
+
     def _of_clusters(self, label: str, values: Tensor, weight: Tensor | None, cluster: Tensor | None) -> None:
         if cluster is not None:
             finite = torch.where(values.isfinite(), values, 0.0).reshape(len(values), -1)
             self.clusters.setdefault(label, Clusters()).add(finite, weight, cluster)
-
-    @property
-    def count(self) -> float:
-        """How many independent rows of equal weight are worth as much, for the PIT."""
-        clusters = self.clusters.get("PIT")
-        return self.weight**2 / self.square / (clusters.design_effect() if clusters else 1.0)
 
     @torch.no_grad()
     def findings(self, rows: Rows, baseline_name: str, generator: torch.Generator) -> Findings:
@@ -192,7 +194,9 @@ class Output:
             difference = self._score(label, f"difference {label}", paired)
             found.scores[f"{label} minus that of {baseline_name}"] = difference
             share = float(self.skills[label].compute()) if label in self.skills else None
-            found.verdicts.append(verdicts.comparison(_lower(label), difference, share, baseline_name))
+            found.verdicts.append(
+                verdicts.comparison(_lower(label), difference, share, baseline_name, found.scores[label].value)
+            )
 
     def _outliers(self, found: Findings) -> None:
         if "outliers" in self.unanswered:
@@ -208,9 +212,9 @@ class Output:
         if "PIT" in self.unanswered:
             raise NotImplementedError(self.unanswered["PIT"])
         assert self.pit is not None
-        count, pit = self.count, self.pit
-        pit.rows = torch.tensor(count, dtype=torch.float64)  # of independent ones, for p-values
-        uniformity = pit.uniformity()
+        pit, clusters = self.pit, self.clusters.get("PIT")
+        pit.design_effect = clusters.design_effect() if clusters else 1.0
+        count, uniformity = pit.effective_count(), pit.uniformity()
         assert isinstance(uniformity, Uniformity)
         found.numbers["pit"] = diagnostics.pit_band(pit.compute(), count, CONFIDENCE)
         found.numbers["coverage"] = diagnostics.coverage_curve(LEVELS, pit.coverage(LEVELS), count, CONFIDENCE)
@@ -229,6 +233,7 @@ class PIT(PITHistogram):
     """The histogram of the PIT, of directions of any kind too, that remembers the last batch."""
 
     last: tuple[Tensor, Tensor]
+    design_effect = 1.0  # of clusters, by which fewer rows would tell as much
 
     def _jump(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
         if is_direction(dist):
@@ -237,6 +242,9 @@ class PIT(PITHistogram):
         else:
             self.last = super()._jump(dist, y)
         return self.last
+
+    def _effective_count(self) -> Tensor:
+        return super()._effective_count() / self.design_effect
 
     def coverage(self, levels: Tensor) -> Tensor:
         """Shares of the central intervals, exact for levels that are multiples of 0.001, else linear between those."""

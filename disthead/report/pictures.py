@@ -21,7 +21,7 @@ class Picture:
 
 
 CAPTIONS = {
-    "rows": "Each bar is one row: what was predicted, and what happened. Nine in ten points should lie on a bar.",
+    "rows": "Each bar is one row: what was predicted, and what happened. As many points should lie on the bars as their levels say.",
     "band": "Prediction bands along the feature, with what happened.",
     "pit": "Flat if calibrated. A U shape means a spread predicted too small, a hump one too large, a slope a bias.",
     "coverage": "How much more or less the intervals held than they promised. Inside the grey band is what chance does.",
@@ -60,7 +60,9 @@ def pictures(found: Findings, names: tuple[str, ...]) -> list[Picture]:
 
     add(
         "rows",
-        on_axis(lambda ax: plots.interval_chart(ax, numbers["rows"][0], numbers["rows"][1], unit=unit)),
+        on_axis(
+            lambda ax: plots.interval_chart(ax, numbers["rows"][0], numbers["rows"][1], _levels(found.level), unit=unit)
+        ),
         (9, 4.2),
     )
     add("pit", on_axis(lambda ax: plots.pit_histogram(ax, numbers["pit"])))
@@ -145,6 +147,11 @@ def pictures(found: Findings, names: tuple[str, ...]) -> list[Picture]:
             )
         add(key, draw, (7, height))
     return drawn
+
+
+def _levels(level: float) -> tuple[float, float]:
+    """Of the thick and the thin bars."""
+    return (min(0.5, level), level if level > 0.5 else 0.9)
 
 
 def _looks(found: Findings, name: str) -> int:

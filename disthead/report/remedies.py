@@ -108,8 +108,8 @@ def _recalibrate(kind: str, method: str = "") -> str:
         return "Train on more rows, or with other features."
     return (
         "Recalibrate on rows that the model has not seen: "
-        f"disthead recalibrate --ckpt FILE --method {method}, or {method}().fit(dist, y) with "
-        f"from disthead.calibration import {method}."
+        f"disthead recalibrate --ckpt FILE --method {method}, or in Python "
+        f"from disthead.calibration import {method}; {method}().fit(dist, y)."
     )
 
 

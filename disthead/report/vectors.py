@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from disthead import diagnostics
+from disthead.families.distribution import Distribution
 from disthead.metrics import PITHistogram
 from disthead.report import verdicts
 from disthead.report.conditional import examine_intervals
@@ -43,8 +45,8 @@ def _joint(found: Findings, rows: Rows) -> None:
     pit.update(rows.dist, rows.y, rows.weight)
     levels = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9], dtype=torch.float64)
     effect = rows.design_effect((pit.last.unsqueeze(-1) <= levels).double() - levels)
-    count = rows.count() / effect
-    pit.rows = torch.tensor(count, dtype=torch.float64)  # of independent ones, for the p-value
+    pit.design_effect = effect
+    count = pit.effective_count()
     found.numbers["joint"] = diagnostics.pit_band(pit.compute(), count, BAND)
     found.verdicts.append(verdicts.together(pit.uniformity(), count))
     examine_intervals(found, rows, pit.last, has_bias=False)
@@ -53,6 +55,12 @@ def _joint(found: Findings, rows: Rows) -> None:
 class JointPIT(PITHistogram):
     """The histogram of the ranks of joint densities, that remembers the last batch."""
 
-    def _jump(self, dist, y):
+    last: Tensor
+    design_effect = 1.0
+
+    def _effective_count(self) -> Tensor:
+        return super()._effective_count() / self.design_effect
+
+    def _jump(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
         self.last, _ = super()._jump(dist, y)
         return self.last, self.last

@@ -7,16 +7,31 @@ from disthead.report.verdict import Score, Verdict
 
 __all__ = ["comparison"]
 
+_NATS, _SHARE = 0.05, 0.05  # differences that matter: of log scores, and as a share of other scores
 
-def comparison(name: str, difference: Score, skill: float | None, baseline: str) -> Verdict:
-    """Whether the model scores better than the other on the same rows: the paired difference by its standard error."""
+
+def comparison(name: str, difference: Score, skill: float | None, baseline: str, score: float = math.nan) -> Verdict:
+    """Whether the model scores better than the other on the same rows: the paired difference by its standard error.
+
+    Args:
+        name: of the score.
+        difference: the model's score less the other one's.
+        skill: the share of the other one's score, where that has a meaning.
+        baseline: what the other one is called.
+        score: the model's.
+    """
     amount = f"{abs(difference.value):.3g} ± {difference.standard_error:.2g}{difference.unit and ' ' + difference.unit}"
     part = f", {abs(skill):.0%} of its score" if skill is not None and math.isfinite(skill) else ""
     aspect = f"against {baseline} by {name}"
     if not math.isfinite(difference.value):
         sentence = f"By {name} the model and {baseline} cannot be compared: one of the two is infinite."
         return Verdict(aspect, "unclear", sentence)
-    if abs(difference.value) <= critical() * difference.standard_error:
+    hidden = critical() * difference.standard_error
+    matters = _NATS if difference.unit == "nats" else _SHARE * abs(score - difference.value)
+    if abs(difference.value) <= hidden and hidden > matters:
+        sentence = f"By {name} the model and {baseline} differ by {amount} a row: these rows are too few to tell which is better."
+        return Verdict(aspect, "unclear", sentence)
+    if abs(difference.value) <= hidden:
         return Verdict(
             aspect, "fair", f"By {name} the model and {baseline} differ by {amount} a row: no more than chance."
         )

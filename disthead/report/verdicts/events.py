@@ -74,6 +74,10 @@ def majority(accuracy: float, of_majority: float, difference: Score, name: str) 
         return Verdict(aspect, "good", f"{seen}: the model knows more.", picture="confusion")
     if difference.value < -critical() * difference.standard_error and difference.value < -POINTS[0]:
         return Verdict(aspect, "poor", f"{seen}: the model is worse than no model.", picture="confusion")
+    if critical() * difference.standard_error > POINTS[2]:
+        return Verdict(
+            aspect, "unclear", f"{seen}: these rows are too few to tell which is better.", picture="confusion"
+        )
     return Verdict(
         aspect,
         "note",
