@@ -109,7 +109,8 @@ class ConformalQuantiles(Recalibration):
         offsets = []
         for label in range(int(group.max()) + 1):
             rows = group == label
-            mass, new = masses(*(None if part is None else part[rows] for part in (weight, groups)), int(rows.sum()))
+            mine, panels = (None if part is None else part[rows] for part in (weight, groups))
+            mass, new = masses(mine, panels, int(rows.sum()))
             where = f" in group {label}" if group.any() else ""
             unit_name = "rows" if groups is None else "groups"
             for level, values in zip(self._levels, excess, strict=True):

@@ -1,11 +1,19 @@
 """`ScaleCalibration` and `QuantileRecalibration`: the spread, and then the shape, by maximum likelihood."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.calibration.recalibrated import recalibrated
-from disthead.calibration.recalibration import Recalibration, effective_rows, mean_over_rows, minimise
+from disthead.calibration.recalibration import (
+    NothingLearned,
+    Recalibration,
+    effective_rows,
+    mean_over_rows,
+    minimise,
+)
 from disthead.calibration.warp import KNOTS, Bend, Stretch, probit
 from disthead.families.affine import Affine
 from disthead.families.continuous import Continuous
@@ -59,19 +67,23 @@ class ScaleCalibration(Recalibration):
         centre = _centre(dist).detach()
         start = self._start(dist, y, weight)
 
-        def fit(centre: Tensor) -> tuple[Tensor, Tensor]:
+        def log_prob(scale: Tensor, keeps_mean: Tensor | float) -> Tensor:
+            return _scaled(dist, scale, centre, keeps_mean).log_prob(y)
+
+        def fit(keeps_mean: float) -> tuple[Tensor, Tensor]:
             def losses(log_scale: Tensor) -> Tensor:
-                return -mean_over_rows(_scaled(dist, log_scale.exp(), centre).log_prob(y), weight)
+                return -mean_over_rows(log_prob(log_scale.exp(), keeps_mean), weight)
 
             (log_scale,) = minimise(lambda log_scale: losses(log_scale).sum(), start)
             return log_scale.exp(), losses(log_scale).detach()
 
-        self.scale, loss = fit(centre)
+        self.scale, loss = fit(1.0)
         self.keeps_mean = torch.ones_like(self.scale)
         if isinstance(dist, (Continuous, Discrete)) and not _on_whole_line(dist):
-            other_scale, other_loss = fit(torch.zeros_like(centre))
+            other_scale, other_loss = fit(0.0)
             self.keeps_mean = (loss <= other_loss).to(self.scale.dtype)
             self.scale = torch.where(loss <= other_loss, self.scale, other_scale)
+        _check_maximum(lambda scale: log_prob(scale, self.keeps_mean), self.scale, weight)
 
     @staticmethod
     def _start(dist: Distribution, y: Tensor, weight: Tensor | None) -> Tensor:
@@ -83,6 +95,27 @@ class ScaleCalibration(Recalibration):
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
         return _scaled(dist, self.scale, keeps_mean=self.keeps_mean)
+
+
+@torch.no_grad()
+def _check_maximum(log_prob: Callable[[Tensor], Tensor], scale: Tensor, weight: Tensor | None) -> None:
+    """Refuse a scale that has no maximum of the likelihood above 0, since too many targets are exactly where predicted."""
+    for place in (~(scale > 0.1)).nonzero().tolist():
+        smaller = scale.clone()
+        smaller[tuple(place)] *= 0.1
+        rise = (log_prob(smaller) - log_prob(scale)).nan_to_num(0.0)
+        if mean_over_rows(rise, weight).sum() < -1e-6:
+            continue
+        exact = rise >= 0
+        if exact.ndim > 1:  # that output alone
+            this = torch.zeros_like(scale, dtype=torch.bool)
+            this[tuple(place)] = True
+            exact = exact & this
+        raise NothingLearned(
+            "finds no scale above 0, since no spread is small enough for targets that are exactly as predicted:",
+            exact,
+            "Try more rows, and rows that the model was not trained on.",
+        )
 
 
 def _on_whole_line(dist: Distribution) -> bool:
@@ -163,6 +196,12 @@ class QuantileRecalibration(Recalibration):
             below, through = scaled._z(y - 1), scaled._z(y)
         else:
             z = probit(scaled.log_cdf(y), scaled.log_survival(y))
+            if (constant := (z - z[:1]).abs().amax(0) < 1e-6).any():
+                raise NothingLearned(
+                    "finds no shape where all targets lie at one quantile of dist:",
+                    constant.expand(z.shape),
+                    "Try ScaleCalibration, or more rows.",
+                )
 
         def loss(offset: Tensor, log_slopes: Tensor) -> Tensor:
             bend = Bend(offset, log_slopes)
