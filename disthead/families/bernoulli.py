@@ -11,6 +11,7 @@ from disthead.families.family import Family
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
 from disthead.special.elementary import clamp, exp, is_double, log1p, sigmoids
+from disthead.special.probabilities import divergence, entropy_term, log_complement, log_odds, log_probability
 
 __all__ = ["Bernoulli", "BernoulliFamily", "one_of"]
 
@@ -31,11 +32,17 @@ class Bernoulli(Discrete):
     arg_constraints = {"logits": constraints.real, "probs": constraints.unit_interval}
     support = constraints.boolean
     _search_steps = 2
+    given_probs: Tensor | None = None  # infinite logits would not know their gradient
 
     def __init__(self, logits=None, *, probs=None):
         one_of("bernoulli", logits=logits, probs=probs)
         logits, probs = tensors(logits, probs)
-        self._store(logits=torch.logit(probs) if logits is None else logits)
+        self._store(**({"given_probs": probs} if logits is None else {"logits": logits}))
+
+    def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
+        super()._store(event_shape, **parameters)
+        if "given_probs" in parameters:
+            self.logits = log_odds(parameters["given_probs"])
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
         return self._constant(0.0), self._constant(1.0)
@@ -43,7 +50,20 @@ class Bernoulli(Discrete):
     @property
     def probs(self) -> Tensor:
         """The probability of 1."""
-        return self.logits.sigmoid()
+        return self.logits.sigmoid() if self.given_probs is None else self.given_probs
+
+    @property
+    def _failure(self) -> Tensor:
+        """The probability of 0, from its own side, so that a confident forecast keeps its digits."""
+        return (-self.logits).sigmoid() if self.given_probs is None else 1 - self.given_probs
+
+    @property
+    def _log_success(self) -> Tensor:
+        return logsigmoid(self.logits) if self.given_probs is None else log_probability(self.given_probs)
+
+    @property
+    def _log_failure(self) -> Tensor:
+        return logsigmoid(-self.logits) if self.given_probs is None else log_complement(self.given_probs)
 
     @staticmethod
     def score(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
@@ -57,18 +77,27 @@ class Bernoulli(Discrete):
     def log_prob(self, y: Tensor) -> Tensor:
         """y log(probs) + (1 - y) log(1 - probs), also for soft labels 0 <= y <= 1."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
-        positive = torch.where(y == 0, 0.0, y * logsigmoid(self.logits))  # a certain outcome has infinite logits
-        negative = torch.where(y == 1, 0.0, (1 - y) * logsigmoid(-self.logits))
+        positive = torch.where(y == 0, 0.0, y * self._log_success)  # 0 times infinity
+        negative = torch.where(y == 1, 0.0, (1 - y) * self._log_failure)
         return torch.where((y >= 0) & (y <= 1), positive + negative, -torch.inf)
 
+    def _both(self) -> tuple[Tensor, Tensor]:
+        """The probabilities of 0 and 1, (..., 2), and their logarithms."""
+        return torch.stack([self._failure, self.probs], -1), torch.stack([self._log_failure, self._log_success], -1)
+
     def _log_mass(self, x: Tensor) -> Tensor:
-        return torch.where(x == 1, logsigmoid(self.logits), logsigmoid(-self.logits))
+        return torch.where(x == 1, self._log_success, self._log_failure)
 
     def _log_cdf(self, k: Tensor) -> Tensor:
-        return logsigmoid(-self.logits)  # k is 0: one is the end of the support
+        return self._log_failure  # k is 0: one is the end of the support
 
     def _log_survival(self, k: Tensor) -> Tensor:
-        return logsigmoid(self.logits)
+        return self._log_success
+
+    def cdf(self, y: Tensor) -> Tensor:
+        """P(Y <= y): 1 - probs from 0 to 1."""
+        y = y.to(torch.promote_types(self.dtype, y.dtype))
+        return torch.where(y < 0, 0.0, torch.where(y < 1, self._failure, torch.where(y >= 1, 1.0, y)))
 
     @property
     def mean(self) -> Tensor:
@@ -76,7 +105,7 @@ class Bernoulli(Discrete):
 
     @property
     def variance(self) -> Tensor:
-        return self.logits.sigmoid() * (-self.logits).sigmoid()
+        return self.probs * self._failure
 
     @property
     def mode(self) -> Tensor:
@@ -95,30 +124,24 @@ class Bernoulli(Discrete):
 
     def entropy(self) -> Tensor:
         """Minus probs log(probs) minus (1 - probs) log(1 - probs), in nats."""
-        certain = self.logits.isinf()
-        logits = torch.where(certain, 0.0, self.logits)
-        value = logits.sigmoid() * logsigmoid(logits) + (-logits).sigmoid() * logsigmoid(-logits)
-        return torch.where(certain, 0.0, -value)
+        return -entropy_term(*self._both()).sum(-1)
 
     def brier(self, y: Tensor) -> Tensor:
         """Brier score (y - probs)^2; lower is better."""
-        # each probability from its own side, so that a confident forecast keeps its digits
         y = y.to(torch.promote_types(self.dtype, y.dtype))
-        missed = y * (-self.logits).sigmoid() - (1 - y) * self.logits.sigmoid()
-        return missed.square()
+        return (y * self._failure - (1 - y) * self.probs).square()
 
     def crps(self, y: Tensor) -> Tensor:
         """y (1 - probs)^2 + (1 - y) probs^2 for 0 <= y <= 1, the Brier score at both outcomes; and how far y is outside."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
         label = y.clamp(0, 1)
-        score = label * (-self.logits).sigmoid().square() + (1 - label) * self.logits.sigmoid().square()
+        score = label * self._failure.square() + (1 - label) * self.probs.square()
         return score + (y - label).abs()
 
     def expected_cost(self, cost: Tensor) -> Tensor:
         """The expected cost of each action: cost (actions, 2), for outcomes 0 and 1, gives (..., actions)."""
         cost = torch.as_tensor(cost, dtype=self.dtype, device=self.device)
-        probabilities = torch.stack([(-self.logits).sigmoid(), self.logits.sigmoid()], -1)
-        return probabilities @ cost.mT
+        return self._both()[0] @ cost.mT
 
 
 def one_of(family: str, **given: object) -> None:
@@ -134,12 +157,7 @@ def one_of(family: str, **given: object) -> None:
 @in_double
 def _kl_bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
     """The sum over both outcomes of p log(p / q)."""
-    value = torch.zeros_like(p.logits * q.logits)
-    for sign in (-1, 1):
-        probability = (sign * p.logits).sigmoid()
-        difference = logsigmoid(sign * p.logits) - logsigmoid(sign * q.logits)
-        value = value + torch.where(probability > 0, probability * difference, 0.0)
-    return value
+    return divergence(*p._both(), q._both()[1])
 
 
 class BernoulliFamily(Family):

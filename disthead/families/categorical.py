@@ -16,6 +16,7 @@ from disthead.families.projection import Projection, are_many
 from disthead.families.raw_outputs import RawOutputs
 from disthead.links import LINKS, Link
 from disthead.special.elementary import Array, counting, like, softmax, where
+from disthead.special.probabilities import divergence, entropy_term, expected, log_probability
 
 __all__ = ["Categorical", "CategoricalFamily"]
 
@@ -46,12 +47,21 @@ class Categorical(Distribution):
         "logits": constraints.independent(constraints.real, 1),
         "probs": constraints.simplex,
     }
-    parameter_dims = {"logits": 1}
+    parameter_dims = {"logits": 1, "given_probs": 1}
+    given_probs: Tensor | None = None  # normalised; a logit of -inf would not know its gradient
 
     def __init__(self, logits=None, *, probs=None):
         one_of("categorical", logits=logits, probs=probs)
         logits, probs = tensors(logits, probs)
-        self._store(logits=probs.log() if logits is None else logits)
+        if probs is None:
+            self._store(logits=logits)
+        else:
+            self._store(given_probs=probs / probs.sum(-1, keepdim=True))
+
+    def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
+        super()._store(event_shape, **parameters)
+        if "given_probs" in parameters:
+            self.logits = log_probability(parameters["given_probs"])
 
     @property
     def num_classes(self) -> int:
@@ -72,11 +82,18 @@ class Categorical(Distribution):
 
     @property
     def probs(self) -> Tensor:
-        return self.logits.softmax(-1)
+        return self.logits.softmax(-1) if self.given_probs is None else self.given_probs
 
-    def _shifted(self) -> Tensor:
-        """Logits with their largest at 0, against which logsumexp does not round."""
-        return self.logits - self.logits.amax(-1, keepdim=True).detach()
+    @property
+    def _log_probs(self) -> Tensor:
+        return self.logits.log_softmax(-1) if self.given_probs is None else self.logits
+
+    def _with_normalizer(self) -> tuple[Tensor, Tensor]:
+        """Logits, and the logarithm of the sum of their exponentials."""
+        if self.given_probs is not None:
+            return self.logits, self.logits.new_zeros(self.batch_shape)
+        logits = self.logits - self.logits.amax(-1, keepdim=True).detach()  # logsumexp does not round against 0
+        return logits, logits.logsumexp(-1)
 
     @staticmethod
     def score(y: Array, logits: Array) -> tuple[Array, Array]:
@@ -92,18 +109,17 @@ class Categorical(Distribution):
         return self._soft_log_prob(y) if self._is_soft(y) else self._hard_log_prob(y)
 
     def _soft_log_prob(self, y: Tensor) -> Tensor:
-        logits = self._shifted()
-        return torch.where(y == 0, 0.0, y * logits).sum(-1) - y.sum(-1) * logits.logsumexp(-1)
+        logits, normalizer = self._with_normalizer()
+        return expected(y, logits) - y.sum(-1) * normalizer
 
     @from_score
     def _hard_log_prob(self, y: Tensor) -> Tensor:
-        found = cross_entropy.log_prob(self.logits, y)
+        found = None if self.given_probs is not None else cross_entropy.log_prob(self.logits, y)
         return self._plain_log_prob(y) if found is None else found
 
     def _plain_log_prob(self, y: Tensor) -> Tensor:
         """log_prob of class indices by plain operations, which also answers for those that are none."""
-        logits = self._shifted()
-        normalizer = logits.logsumexp(-1)
+        logits, normalizer = self._with_normalizer()
         inside = (y >= 0) & (y < self.num_classes) & (y == y.floor())
         index = torch.where(inside, y, 0).long()
         shape = torch.broadcast_shapes(index.shape, self.batch_shape)
@@ -126,7 +142,7 @@ class Categorical(Distribution):
         projection = self._projection
         if projection is not None and projection.is_quick:
             return projection.log_prob_and_sum(y, class_weight)
-        return self.log_prob(y), self.logits.log_softmax(-1) @ class_weight
+        return self.log_prob(y), torch.where(class_weight == 0, 0.0, self._log_probs) @ class_weight
 
     def _is_soft(self, y: Tensor) -> bool:
         return y.is_floating_point() and y.ndim > len(self.batch_shape) and y.shape[-1] == self.num_classes
@@ -149,8 +165,8 @@ class Categorical(Distribution):
         return self._by_rows(Categorical._entropy)
 
     def _entropy(self) -> Tensor:
-        log_probs = self.logits.log_softmax(-1)
-        return -torch.where(log_probs > -torch.inf, log_probs.exp() * log_probs, 0.0).sum(-1)
+        log_probs = self._log_probs
+        return -entropy_term(log_probs.exp() if self.given_probs is None else self.given_probs, log_probs).sum(-1)
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
@@ -249,8 +265,7 @@ class Categorical(Distribution):
 @register_kl(Categorical, Categorical)
 def _kl_categorical(p: Categorical, q: Categorical) -> Tensor:
     """sum_k p_k log(p_k / q_k), in nats."""
-    log_p, log_q = p.logits.log_softmax(-1), q.logits.log_softmax(-1)
-    return torch.where(log_p > -torch.inf, log_p.exp() * (log_p - log_q), 0.0).sum(-1)
+    return divergence(p.probs, p._log_probs, q._log_probs)
 
 
 class ManyClasses(RawOutputs):

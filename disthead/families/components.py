@@ -8,8 +8,10 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
+from disthead.families.bernoulli import one_of
 from disthead.families.distribution import Distribution, from_score, same_kind
 from disthead.families.univariate import in_double
+from disthead.special.probabilities import expected, log_probability, log_sum_exp
 
 __all__ = ["Components", "few_rows_at_once", "own_name"]
 
@@ -19,6 +21,7 @@ _BODY = [0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97]
 _BELOW = _TAILS + _BODY + [1 - tail for tail in reversed(_TAILS)]
 _ABOVE = [1 - tail for tail in _TAILS] + [1 - level for level in _BODY] + _TAILS[::-1]
 _NUMBERS = 1 << 21  # held at once
+_MOST_RATIO = 80.0  # whose exponential is a number in single precision too
 
 
 def few_rows_at_once(answer: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
@@ -44,22 +47,34 @@ def own_name(name: str) -> str:
 class Components:
     """What mixtures of continuous distributions and of counts have in common."""
 
-    def __init__(self, logits: Tensor, components: Distribution):
-        logits = torch.as_tensor(logits, dtype=components.dtype, device=components.device)
-        shape = torch.broadcast_shapes(logits.shape, components.batch_shape)
-        self.logits = logits.expand(shape)
+    given_probs: Tensor | None = None  # normalised weights, of which a logit of -inf would not know its gradient
+
+    def __init__(self, logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None):
+        one_of("a mixture", logits=logits, probs=probs)
+        given = torch.as_tensor(probs if logits is None else logits, dtype=components.dtype, device=components.device)
+        shape = torch.broadcast_shapes(given.shape, components.batch_shape)
+        if logits is None:
+            self.given_probs = (given / given.sum(-1, keepdim=True)).expand(shape)
+            given = log_probability(self.given_probs)
+        self.logits = given.expand(shape)
         self.components = components if components.batch_shape == shape else components.expand(shape)
         self._names: tuple[str, ...] = ("logits",)
         Distribution.__init__(self, shape[:-1], validate_args=False)
 
     @property
     def log_weights(self) -> Tensor:
-        return self.logits.log_softmax(-1)
+        return self.logits.log_softmax(-1) if self.given_probs is None else self.logits
 
     @property
     def probs(self) -> Tensor:
         """The weights of the components, which sum to one."""
-        return self.logits.softmax(-1)
+        return self.logits.softmax(-1) if self.given_probs is None else self.given_probs
+
+    def _remade(self, function: Callable[[Tensor], Tensor], components: Distribution):
+        """The mixture of these components, with `function` applied to the weights."""
+        if self.given_probs is not None:
+            return type(self)(None, components, probs=function(self.given_probs))
+        return type(self)(function(self.logits), components)
 
     @property
     def support(self) -> constraints.Constraint:
@@ -80,18 +95,19 @@ class Components:
     def map(self, function):
         if self._source is not None and self._is_waiting:
             return self._source.map(function).distribution()
-        mapped = type(self)(function(self.logits), self.components.map(function))
+        mapped = self._remade(function, self.components.map(function))
         return mapped._made_of(self._source and self._source.map(function))
 
     @same_kind
     def affine(self, loc: Tensor, scale: Tensor):
-        return type(self)(self.logits, self.components.affine(loc.unsqueeze(-1), scale.unsqueeze(-1)))
+        components = self.components.affine(loc.unsqueeze(-1), scale.unsqueeze(-1))
+        return self._remade(lambda weights: weights, components)
 
     def _in_double(self):
         if self._source is not None and self.dtype != torch.float64 and self.device.type != "mps":
             return self._source.in_double()
         components = self.components._in_double()
-        return type(self)(self.logits.to(components.dtype), components)
+        return self._remade(lambda weights: weights.to(components.dtype), components)
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
         lower, upper = self.components.support_limits()
@@ -102,12 +118,13 @@ class Components:
 
     def _log_mean(self, values: Tensor) -> Tensor:
         """log of the weighted mean of exp(values) over the components, with gradient zero where all of them vanish."""
-        terms = self.log_weights + values
-        top = terms.detach().amax(-1)
-        finite = top.isfinite()
-        shift = torch.where(finite, top, 0.0)
-        total = torch.exp(torch.where(finite.unsqueeze(-1), terms - shift.unsqueeze(-1), 0.0)).sum(-1)
-        return torch.where(finite, total.log() + shift, top)
+        total, weights = log_sum_exp(self.log_weights + values), self.given_probs
+        if weights is None or not torch.is_grad_enabled():
+            return total
+        # A component of weight 0 adds nothing, but its weight has a gradient: its density over that of the mixture.
+        finite = total.isfinite().unsqueeze(-1)
+        ratio = torch.where(finite, values - total.unsqueeze(-1), 0.0).clamp(max=_MOST_RATIO).exp()
+        return total + (torch.where((weights == 0) & finite, weights, 0.0) * ratio).sum(-1)
 
     @from_score
     @in_double
@@ -166,8 +183,7 @@ class Components:
 
         def gained(y: Tensor) -> Tensor:
             shares = (self.log_weights + self._log_densities(y)).log_softmax(-1)
-            gain = shares.exp() * (shares - self.log_weights)
-            return torch.where(shares > -torch.inf, gain, 0.0).sum(-1)
+            return expected(shares.exp(), shares - self.log_weights)
 
         return self._expectation(gained)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import register_kl
 
+from disthead.families.distribution import root
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import bracketed_inverse, implicit, tanh_sinh
 
@@ -113,7 +114,7 @@ class Continuous(Univariate):
     @property
     @in_double
     def stddev(self) -> Tensor:
-        return self.variance.sqrt()
+        return root(self.variance)
 
     @in_double
     def entropy(self) -> Tensor:

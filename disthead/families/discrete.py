@@ -177,7 +177,7 @@ class Discrete(Univariate):
 
         def term(k: Tensor) -> Tensor:
             mass = self._log_mass(k).exp()
-            return torch.where(mass > 0, mass * function(k), 0.0)
+            return mass * torch.where(mass > 0, function(k), 0.0)
 
         return self._sum(term)
 

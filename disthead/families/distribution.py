@@ -12,7 +12,7 @@ from torch import Size, Tensor
 
 from disthead.arrays import as_tensor, class_indices
 
-__all__ = ["Distribution", "from_score", "positive", "same_kind", "stored", "tensors", "wide"]
+__all__ = ["Distribution", "from_score", "positive", "root", "same_kind", "stored", "tensors", "wide"]
 
 
 def tensors(*values: Any) -> list:
@@ -40,6 +40,12 @@ def positive(value: Tensor | None, log_value: Tensor | None) -> tuple[Tensor, Te
             raise TypeError("a positive parameter needs its value or its logarithm")
         return log_value.exp(), log_value
     return value, value.log() if log_value is None else log_value
+
+
+def root(variance: Tensor) -> Tensor:
+    """The square root, whose gradient at 0 is 0 instead of infinite."""
+    none = variance == 0
+    return torch.where(none, 0.0, torch.where(none, 1.0, variance).sqrt())
 
 
 def wide(value: Tensor, log_value: Tensor | None = None) -> Tensor:
@@ -333,7 +339,8 @@ class Distribution(TorchDistribution):
     @property
     def parameters(self) -> dict[str, Tensor]:
         """The parameters by name, as the family declares them."""
-        return {name: getattr(self, name) for name in self._names if not name.startswith("log_")}
+        names = ("logits" if name == "given_probs" else name for name in self._names)
+        return {name: getattr(self, name) for name in names if not name.startswith("log_")}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -353,7 +360,7 @@ class Distribution(TorchDistribution):
 
     @property
     def stddev(self) -> Tensor:
-        return self.variance.sqrt()
+        return root(self.variance)
 
     def __getattr__(self, name: str):
         # Reached only where there is no such attribute: parameters that nobody has asked for yet, and questions that some
@@ -370,6 +377,10 @@ class Distribution(TorchDistribution):
         """Samples, sample_shape + batch + event, drawn with `generator`, or with torch's global one where none is given."""
         with torch.no_grad():
             return self.rsample(sample_shape, generator)
+
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        """Samples with gradients, where `has_rsample`."""
+        raise self._unanswered("rsample", "it has no samples that move with the parameters; use sample().")
 
     def _unanswered(self, question: str, reason: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__} has no {question}: {reason}")

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Size, Tensor
 
-from disthead.families.bernoulli import Bernoulli
+from disthead.families.bernoulli import Bernoulli, one_of
 from disthead.families.categorical import Categorical
 from disthead.families.distribution import Distribution
 from disthead.families.independent import Independent
 from disthead.families.mixture_family import mixture
 from disthead.families.plackett_luce import PlackettLuce
 from disthead.families.vector import Vector, draw
+from disthead.special.probabilities import divergence, log_odds, log_probability, log_sum_exp
 
 __all__ = [
     "BernoulliEnsemble",
@@ -62,9 +63,11 @@ def ensemble(members: Distribution) -> Distribution:
     last = len(members.batch_shape) - 1
     components = members.map(lambda parameter: parameter.movedim(0, last))
     if isinstance(components, Categorical):
-        return CategoricalEnsemble(components.logits)
+        given = components.given_probs
+        return CategoricalEnsemble(components.logits) if given is None else CategoricalEnsemble(member_probs=given)
     if isinstance(components, Bernoulli):
-        return BernoulliEnsemble(components.logits)
+        given = components.given_probs
+        return BernoulliEnsemble(components.logits) if given is None else BernoulliEnsemble(member_probs=given)
     if isinstance(components, PlackettLuce):
         return RankingEnsemble(components)
     if isinstance(components, Independent):
@@ -103,33 +106,42 @@ class CategoricalEnsemble(_WithoutVariance, Categorical):
 
     Args:
         member_logits: shape (..., members, K).
+        member_probs: their probabilities, of the same shape. Exactly one of the two is given.
 
     >>> CategoricalEnsemble(torch.tensor([[9.0, -9.0], [-9.0, 9.0]])).mutual_information  # they disagree: log 2
     tensor(0.6931)
     """
 
-    parameter_dims = {"member_logits": 2}
+    parameter_dims = {"member_logits": 2, "member_probs": 2}
+    member_logits: Tensor | None = None
+    member_probs: Tensor | None = None
 
-    def __init__(self, member_logits: Tensor):
-        self._store(member_logits=member_logits)
+    def __init__(self, member_logits: Tensor | None = None, *, member_probs: Tensor | None = None):
+        self._store(**_one_of(member_logits=member_logits, member_probs=member_probs))
 
     @property
     def components(self) -> Categorical:
         """The members, batch_shape (..., members)."""
-        return Categorical(logits=self.member_logits)
+        return Categorical(logits=self.member_logits, probs=self.member_probs)
 
     @property
     def num_classes(self) -> int:
-        return self.member_logits.shape[-1]
+        return getattr(self, self._names[0]).shape[-1]
+
+    @property
+    def given_probs(self) -> Tensor | None:  # type: ignore[override]
+        return None if self.member_probs is None else self.components.probs.mean(-2)
 
     @property
     def logits(self) -> Tensor:
         """The logarithms of the averaged probabilities."""
-        return _log_mean(self.member_logits.log_softmax(-1), -2)
+        given = self.given_probs
+        return _log_mean(self.components._log_probs, -2) if given is None else log_probability(given)
 
     @property
     def mutual_information(self) -> Tensor:
-        return _mean_divergence(self.member_logits.log_softmax(-1), self.logits)
+        members = self.components
+        return divergence(members.probs, members._log_probs, self._log_probs.unsqueeze(-2)).mean(-1)
 
 
 class BernoulliEnsemble(_OfMembers, Bernoulli):
@@ -137,31 +149,35 @@ class BernoulliEnsemble(_OfMembers, Bernoulli):
 
     Args:
         member_logits: log odds, shape (..., members).
+        member_probs: probabilities of 1, of the same shape. Exactly one of the two is given.
 
     >>> BernoulliEnsemble(torch.tensor([0.0, 2.0])).probs  # (0.5 + 0.8808) / 2
     tensor(0.6904)
     """
 
-    parameter_dims = {"member_logits": 1}
+    parameter_dims = {"member_logits": 1, "member_probs": 1}
+    member_logits: Tensor | None = None
+    member_probs: Tensor | None = None
 
-    def __init__(self, member_logits: Tensor):
-        self._store(member_logits=member_logits)
+    def __init__(self, member_logits: Tensor | None = None, *, member_probs: Tensor | None = None):
+        self._store(**_one_of(member_logits=member_logits, member_probs=member_probs))
 
     @property
     def components(self) -> Bernoulli:
         """The members, batch_shape (..., members)."""
-        return Bernoulli(logits=self.member_logits)
+        return Bernoulli(logits=self.member_logits, probs=self.member_probs)
 
     @property
-    def _log_probs(self) -> Tensor:
-        """Of both outcomes by member, (..., members, 2), each from its own side."""
-        return torch.nn.functional.logsigmoid(torch.stack([-self.member_logits, self.member_logits], -1))
+    def given_probs(self) -> Tensor | None:  # type: ignore[override]
+        return None if self.member_probs is None else self.member_probs.mean(-1)
 
     @property
     def logits(self) -> Tensor:
         """The log odds of the averaged probability."""
-        no, yes = _log_mean(self._log_probs, -2).unbind(-1)
-        return yes - no
+        given = self.given_probs
+        if given is not None:
+            return log_odds(given)
+        return _log_mean(self.components._log_success, -1) - _log_mean(self.components._log_failure, -1)
 
     @property
     def aleatoric(self) -> Tensor:
@@ -169,11 +185,13 @@ class BernoulliEnsemble(_OfMembers, Bernoulli):
 
     @property
     def epistemic(self) -> Tensor:
-        return self.member_logits.sigmoid().var(-1, correction=0)
+        return self.components.probs.var(-1, correction=0)
 
     @property
     def mutual_information(self) -> Tensor:
-        return _mean_divergence(self._log_probs, _log_mean(self._log_probs, -2))
+        members = self.components
+        probs, log_probs = members._both()
+        return divergence(probs, log_probs, self._both()[1].unsqueeze(-2)).mean(-1)
 
 
 class _Joint(_OfMembers, Distribution):
@@ -381,14 +399,14 @@ class RankingEnsemble(_WithoutVariance, _Joint, PlackettLuce):
         return orders.gather(0, best.expand(best.shape[:-1] + self.event_shape)).squeeze(0)
 
 
+def _one_of(**given: Tensor | None) -> dict[str, Tensor]:
+    """The one that is given."""
+    one_of("the ensemble", **given)
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def _log_mean(values: Tensor, dim: int) -> Tensor:
-    return values.logsumexp(dim) - math.log(values.shape[dim])
-
-
-def _mean_divergence(log_members: Tensor, log_mean: Tensor) -> Tensor:
-    """The mean over members of sum_k p_m(k) log(p_m(k) / p(k)): nothing cancels, and it is never negative but by rounding."""
-    gain = log_members.exp() * (log_members - log_mean.unsqueeze(-2))
-    return torch.where(log_members > -torch.inf, gain, 0.0).sum(-1).mean(-1)
+    return log_sum_exp(values.movedim(dim, -1)) - math.log(values.shape[dim])
 
 
 def _of_coordinates(marginals: Distribution, dims: int) -> Distribution:

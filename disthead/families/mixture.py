@@ -145,7 +145,7 @@ class Mixture(Components, Continuous):
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         y, weights = self._nodes()
         density = self.log_prob(y).exp()
-        return torch.where(density > 0, weights * density * function(y), 0.0).sum(0)
+        return (weights * density * torch.where(density > 0, function(y), 0.0)).sum(0)
 
     @in_double
     @few_rows_at_once

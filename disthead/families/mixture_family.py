@@ -16,9 +16,11 @@ from disthead.special.elementary import is_double, log_sum_exp, softmax, where
 __all__ = ["MixtureFamily", "NormalMixtureFamily", "mixture"]
 
 
-def mixture(logits: Tensor, components: Distribution) -> "Mixture | DiscreteMixture":
+def mixture(
+    logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None
+) -> "Mixture | DiscreteMixture":
     """The mixture of `components`, of the kind that they are: a `Mixture`, a `DiscreteMixture` of counts, or a `CircularMixture`."""
-    return _kind(components.support)(logits, components)
+    return _kind(components.support)(logits, components, probs=probs)
 
 
 def _kind(support: constraints.Constraint) -> "type[Mixture] | type[DiscreteMixture]":
@@ -71,14 +73,14 @@ class MixtureFamily(Family):
     def make(self, logits: Tensor | None = None, probs: Tensor | None = None, **parameters: Tensor) -> Distribution:
         if (logits is None) == (probs is None):
             raise TypeError("give the weights as one of logits and probs.")
-        logits = probs.log() if logits is None else logits
-        if logits.shape[-1:] != (self.num_components,):
+        name, weights = ("logits", logits) if probs is None else ("probs", probs)
+        if weights.shape[-1:] != (self.num_components,):
             raise ValueError(
-                f"logits must end in {self.num_components}, one for each component, got the shape {tuple(logits.shape)}."
+                f"{name} must end in {self.num_components}, one for each component, got the shape {tuple(weights.shape)}."
             )
         own = {_without_prefix(name): value for name, value in parameters.items()}
         own |= {name: own[name].unsqueeze(-1) for name in self.known if name in own}
-        return mixture(logits, self.component.make(**own))
+        return mixture(logits, self.component.make(**own), probs=probs)
 
     def score(self, y, logits, *parameters):
         """By Bayes' rule: the derivatives of the components, each weighted by the probability that y came from it."""

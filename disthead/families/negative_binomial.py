@@ -5,12 +5,12 @@ import math
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid, softplus
 
 from disthead.errors import unknown_name
 from disthead.families.bernoulli import one_of
 from disthead.families.discrete import OUTSIDE, Discrete, concentrated
-from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors, wide
+from disthead.families.distribution import HALF_LOG_TWO_PI, positive, root, tensors, wide
 from disthead.families.family import Family
 from disthead.families.gamma import log_standard_gamma
 from disthead.families.poisson import positive_mean
@@ -19,6 +19,7 @@ from disthead.links import LINKS
 from disthead.special import integer_inverse, log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
 from disthead.special.elementary import log, sigmoids, stack
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
+from disthead.special.probabilities import log_complement, log_odds
 
 __all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]
 
@@ -46,26 +47,39 @@ class NegativeBinomial(Discrete):
     }
     support = constraints.nonnegative_integer
     _search_steps = 30
+    given_probs: Tensor | None = None  # a logit of -inf would not know its gradient
 
     def __init__(self, total_count=None, logits=None, *, probs=None, log_total_count=None):
         one_of("negative_binomial", logits=logits, probs=probs)
         total_count, logits, probs, log_total_count = tensors(total_count, logits, probs, log_total_count)
         total_count, log_total_count = positive(total_count, log_total_count)
-        logits = torch.logit(probs) if logits is None else logits
-        self._store(total_count=total_count, logits=logits, log_total_count=log_total_count)
+        success = {"given_probs": probs} if logits is None else {"logits": logits}
+        self._store(total_count=total_count, **success, log_total_count=log_total_count)
+
+    def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
+        super()._store(event_shape, **parameters)
+        if "given_probs" in parameters:
+            self.logits = log_odds(self.given_probs)
 
     @property
     def probs(self) -> Tensor:
-        return self.logits.sigmoid()
+        return self.logits.sigmoid() if self.given_probs is None else self.given_probs
 
     @property
     def _ends(self) -> Tensor:
         """1 - probs."""
-        return (-self.logits).sigmoid()
+        return (-self.logits).sigmoid() if self.given_probs is None else 1 - self.given_probs
+
+    @property
+    def _odds(self) -> Tensor:
+        """probs / (1 - probs)."""
+        return self.logits.exp() if self.given_probs is None else self.given_probs / (1 - self.given_probs)
 
     @property
     @in_double
     def mean(self) -> Tensor:
+        if self.given_probs is not None:
+            return self.total_count * self._odds
         return torch.exp(self.log_total_count + self.logits)
 
     @property
@@ -76,13 +90,13 @@ class NegativeBinomial(Discrete):
     @property
     @in_double
     def stddev(self) -> Tensor:
-        return self.variance.sqrt()
+        return root(self.variance)
 
     @property
     @in_double
     def mode(self) -> Tensor:
         """The largest integer up to (total_count - 1) exp(logits), 0 below a total count of 1."""
-        return ((self.total_count - 1).clamp(min=0) * self.logits.exp()).floor()
+        return ((self.total_count - 1).clamp(min=0) * self._odds).floor()
 
     @staticmethod
     def score(y: Tensor, total_count: Positive, logits: Tensor) -> tuple[Tensor, ...]:
@@ -100,10 +114,14 @@ class NegativeBinomial(Discrete):
         return value, r * (log_r + by_n - 1 / n - by_r) + 1, y * ends - r * probs
 
     def _log_mass(self, x: Tensor) -> Tensor:
-        return negative_binomial_log_mass(x, self.total_count, self._ends, self.probs)
+        impossible = (self.probs == 0) & (x > 0)
+        possible = torch.where(impossible, 0.0, x)
+        value = negative_binomial_log_mass(possible, self.total_count, self._ends, self.probs)
+        return torch.where(impossible, -torch.inf, value)
 
     def _log_cdf(self, k: Tensor) -> Tensor:
-        return log_betainc(self.total_count, k + 1, self._ends, self.probs)
+        none = self.total_count * (logsigmoid(-self.logits) if self.given_probs is None else log_complement(self.probs))
+        return torch.where(k == 0, none, log_betainc(self.total_count, k + 1, self._ends, self.probs))
 
     def _log_survival(self, k: Tensor) -> Tensor:
         return log_betaincc(self.total_count, k + 1, self._ends, self.probs)
@@ -138,7 +156,7 @@ class NegativeBinomial(Discrete):
         characteristic function; compare Wei and Held 2014.
         """
         k = y.floor().clamp(min=0)
-        flux = torch.exp(self._log_mass(k) + torch.log(k + self.total_count) + self.logits)
+        flux = torch.exp(self._log_mass(k) + torch.log(k + self.total_count)) * self._odds
         distance = (y - self.mean) * (2 * self.cdf(y) - 1) + torch.where(y >= 0, 2 * flux, 0.0)
         return distance - self._half_mean_difference()
 
@@ -148,7 +166,9 @@ class NegativeBinomial(Discrete):
         s = sqrt(probs) / (1 - probs) and sinh(V) = 2 s. It is Euler's integral for the hypergeometric function of the
         closed form, in a variable in which the peak at t = 0 is about 1 / sqrt(r) or one unit wide.
         """
-        r, s = self.total_count, self.probs.sqrt() / self._ends
+        certain = self.probs == 0  # the point mass at 0, near which the difference is r probs
+        probs, ends = torch.where(certain, 0.5, self.probs), torch.where(certain, 0.5, self._ends)
+        r, s = self.total_count, probs.sqrt() / ends
         whole = torch.asinh(2 * s)
         depth = 45 / (2 * r + 1)  # log cosh(v) beyond which nothing is left
         end = torch.minimum(whole, depth + torch.log1p((-torch.expm1(-2 * depth)).sqrt()))
@@ -156,7 +176,8 @@ class NegativeBinomial(Discrete):
         v, rest = end * t, (whole - end) + end * complement
         cosine = (torch.sinh(rest) * torch.sinh(v + whole)).sqrt() / (2 * s)
         peak = torch.exp(-(2 * r + 1) * torch.log1p(2 * torch.sinh(v / 2).square()))
-        return 2 / math.pi * r * s * end * (weights * cosine * peak).sum(0)
+        value = 2 / math.pi * r * s * end * (weights * cosine * peak).sum(0)
+        return torch.where(certain, r * self.probs, value)
 
 
 class MeanNegativeBinomial(NegativeBinomial):

@@ -13,10 +13,11 @@ from disthead.families.distribution import wide
 from disthead.families.gradients import with_derivatives
 from disthead.families.pieces import is_on_host, operations_are_followed
 from disthead.special.blocks import AVAILABLE
+from disthead.special.probabilities import log_probability
 from disthead.special.program import Program
 from disthead.special.recording import Recorder
 
-__all__ = ["FAINT", "log_prob"]
+__all__ = ["FAINT", "finite_scores", "log_prob", "log_prob_by_worth"]
 
 FAINT = 200.0  # exp(-200) beside the least item is nothing, and still a number
 _FAR, _NEAR = 300.0, 15.0  # scores below have exponentials that double, and single, precision adds up without loss
@@ -26,7 +27,7 @@ _PIECE = 1 << 16  # scores worked on at once: with what is made of them they sta
 
 
 def log_prob(logits: Tensor, y: Tensor) -> Tensor:
-    """log P(y) (...) of orders (..., K) by scores (..., K), in O(K) for each row."""
+    """log P(y) (...) of orders (..., K) by scores (..., K), in O(K) for each row; -inf stands for an item that is not there."""
     wanted = logits.requires_grad and torch.is_grad_enabled()
     found = None if operations_are_followed() else _in_one_pass(logits, y, wanted)
     if found is None:
@@ -34,18 +35,47 @@ def log_prob(logits: Tensor, y: Tensor) -> Tensor:
     return with_derivatives(logits, y, found, _in_one_pass, _log_prob) if wanted else found[0]
 
 
+def finite_scores(logits: Tensor) -> Tensor:
+    """Scores in which items that are not there (-inf) come so far behind the others that these do not see them."""
+    absent = logits == -torch.inf
+    least = torch.where(absent, torch.inf, logits).detach().amin(-1, keepdim=True)
+    return torch.where(absent, least - FAINT, logits)
+
+
+def log_prob_by_worth(worth: Tensor, y: Tensor) -> Tensor:
+    """log P(y) (...) of orders by the worths (..., K) of the items, zero or more, with exact gradients by them."""
+    exact, size = wide(worth), worth.shape[-1]
+    ranked = y >= 0
+    chosen = torch.where(ranked, exact.gather(-1, y.clamp(min=0)), 0.0)
+    others = torch.where(_is_ranked(y, ranked, size), 0.0, exact).sum(-1, keepdim=True)
+    left = others + chosen.flip(-1).cumsum(-1).flip(-1)
+    # Of items without worth, which come last, each is as probable as the others.
+    among_absent = -torch.arange(size, size - y.shape[-1], -1, dtype=exact.dtype, device=y.device).log()
+    stage = torch.where(left == 0, among_absent, log_probability(chosen) - log_probability(left))
+    return torch.where(ranked, stage, 0.0).sum(-1).to(worth.dtype)
+
+
 def _log_prob(logits: Tensor, y: Tensor) -> Tensor:
     """For partial rankings and far scores too, by operations that can be differentiated again."""
-    scores, size = wide(logits), logits.shape[-1]
+    scores, size = wide(finite_scores(logits)), logits.shape[-1]
     ranked = y >= 0
     nothing = scores.detach().amin(-1, keepdim=True) - FAINT  # in place of -inf, whose gradient would be nan
     chosen = torch.where(ranked, scores.gather(-1, y.clamp(min=0)), nothing)
-    places = torch.where(ranked, y, size)
-    is_ranked = torch.zeros((*y.shape[:-1], size + 1), dtype=torch.bool, device=y.device)
-    is_ranked = is_ranked.scatter(-1, places, torch.ones_like(places, dtype=torch.bool))[..., :-1]
-    others = torch.where(is_ranked, nothing, scores).logsumexp(-1, keepdim=True)
+    others = torch.where(_is_ranked(y, ranked, size), nothing, scores).logsumexp(-1, keepdim=True)
     left = torch.cat([others, chosen.flip(-1)], -1).logcumsumexp(-1)[..., 1:].flip(-1)
-    return torch.where(ranked, chosen - left, 0.0).sum(-1).to(logits.dtype)
+    value = torch.where(ranked, chosen - left, 0.0).sum(-1).to(logits.dtype)
+    present = logits > -torch.inf
+    is_present = present.gather(-1, y.clamp(min=0)) & ranked
+    # An item that is not there comes only after all that are.
+    early = ranked & ~is_present & (is_present.cumsum(-1) < present.sum(-1, keepdim=True))
+    return torch.where(early.any(-1), -torch.inf, value)
+
+
+def _is_ranked(y: Tensor, ranked: Tensor, size: int) -> Tensor:
+    """Which items (..., K) have a place."""
+    places = torch.where(ranked, y, size)
+    items = torch.zeros((*y.shape[:-1], size + 1), dtype=torch.bool, device=y.device)
+    return items.scatter(-1, places, torch.ones_like(places, dtype=torch.bool))[..., :-1]
 
 
 def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None] | None:

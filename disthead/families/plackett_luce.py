@@ -1,14 +1,18 @@
 """The Plackett-Luce distribution of rankings: items are chosen one after the other, each by its share of what is left."""
 
+import math
+
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.families.bernoulli import one_of
 from disthead.families.distribution import Distribution, tensors, wide
 from disthead.families.family import Family
-from disthead.families.orders import FAINT, log_prob
+from disthead.families.orders import FAINT, finite_scores, log_prob, log_prob_by_worth
 from disthead.families.vector import dimension, draw
 from disthead.links import LINKS
+from disthead.special.probabilities import log_probability
 
 __all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "ranking"]
 
@@ -54,7 +58,8 @@ class PlackettLuce(Distribution):
     Only differences of the scores matter. A partial ranking (top-k) has the probability of all orders that begin with it.
 
     Args:
-        logits: scores s of the items, shape (..., K).
+        logits: scores s of the items, shape (..., K); -inf for an item that is not there, which comes after all others.
+        probs: their worths exp(s), shape (..., K), to any scale. Exactly one of the two is given.
 
     Targets are item indices, best first, shape (..., K); -1 pads a partial ranking, which may also come narrower than K.
     Source: Plackett 1975; its negative log-likelihood is the listwise loss ListMLE (Xia et al. 2008).
@@ -65,15 +70,34 @@ class PlackettLuce(Distribution):
     """
 
     arg_constraints = {"logits": constraints.real_vector}
-    parameter_dims = {"logits": 1}
+    parameter_dims = {"logits": 1, "given_probs": 1}
+    given_probs: Tensor | None = None  # the items' worths, whose gradient a score of -inf would not know
 
-    def __init__(self, logits):
-        (logits,) = tensors(logits)
-        self._store(tuple(logits.shape[-1:]), logits=logits)
+    def __init__(self, logits=None, *, probs=None):
+        one_of("plackett_luce", logits=logits, probs=probs)
+        logits, probs = tensors(logits, probs)
+        scores = {"given_probs": probs} if logits is None else {"logits": logits}
+        self._store(tuple(next(iter(scores.values())).shape[-1:]), **scores)
+
+    def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
+        super()._store(event_shape, **parameters)
+        if "given_probs" in parameters:
+            self.logits = log_probability(parameters["given_probs"])
 
     @property
     def num_items(self) -> int:
-        return self.logits.shape[-1]
+        return self.event_shape[0]
+
+    def _finite_logits(self) -> Tensor:
+        """The scores, with absent items so far below the others that they come last, in any order.
+
+        Worths that are given have their exact gradients through them, also at 0: in double precision, where these are numbers.
+        """
+        if self.given_probs is None:
+            return finite_scores(self.logits)
+        worth = wide(self.given_probs)
+        least = torch.where(worth > 0, worth, torch.inf).detach().amin(-1, keepdim=True)
+        return (worth + torch.where(worth == 0, least * math.exp(-FAINT), 0.0)).log()
 
     @property
     def support(self) -> Ranking:
@@ -85,6 +109,8 @@ class PlackettLuce(Distribution):
         if logits.shape[:-1] != y.shape[:-1]:
             shape = torch.broadcast_shapes(logits.shape[:-1], y.shape[:-1])
             logits, y = logits.expand(*shape, -1), y.expand(*shape, -1)
+        if self.given_probs is not None:
+            return log_prob_by_worth(self.given_probs.expand(logits.shape), y)
         return log_prob(logits, y)
 
     @property
@@ -97,17 +123,18 @@ class PlackettLuce(Distribution):
         """Exact samples: the order of scores plus Gumbel noise (Yellott 1977)."""
         shape = self._extended_shape(sample_shape)
         race = torch.empty(shape, dtype=self.dtype, device=self.device).exponential_(generator=generator)
-        return (self.logits - race.log()).argsort(-1, descending=True)
+        return (self._finite_logits() - race.log()).argsort(-1, descending=True)
 
     @property
     def top1(self) -> Tensor:
         """P(item i comes first), shape (..., K)."""
-        return self.logits.softmax(-1)
+        return self._finite_logits().softmax(-1).to(self.dtype)
 
     @property
     def pairwise(self) -> Tensor:
         """P(item i comes before item j) = sigmoid(s_i - s_j), shape (..., K, K)."""
-        return torch.sigmoid(self.logits.unsqueeze(-1) - self.logits.unsqueeze(-2))
+        scores = self._finite_logits()
+        return torch.sigmoid(scores.unsqueeze(-1) - scores.unsqueeze(-2)).to(self.dtype)
 
     @property
     def expected_rank(self) -> Tensor:
@@ -124,7 +151,7 @@ class PlackettLuce(Distribution):
         A choice depends on the set of items taken before, not on their order, and these sets are few enough for few items.
         `others` are further scores, whose log-probabilities of the same choices `function` gets too.
         """
-        size, scores = self.num_items, [wide(self.logits), *others]
+        size, scores = self.num_items, [wide(self._finite_logits()), *others]
 
         def of_choices(taken: Tensor) -> tuple[Tensor, list[Tensor]]:
             log_ps = []
@@ -220,8 +247,10 @@ def _kl_plackett_luce(p: PlackettLuce, q: PlackettLuce) -> Tensor:
     """Exact for up to 10 items; beyond them estimated by 1024 sampled orders."""
     shape = torch.broadcast_shapes(p.logits.shape, q.logits.shape)
     dtype = torch.promote_types(p.dtype, q.dtype)
-    p, other = p.expand(shape[:-1]), wide(q.logits).expand(shape)
-    return p._mean_of_choices(lambda log_p, log_q: log_p.exp() * (log_p - log_q), other).to(dtype)
+    impossible = ((q.logits == -torch.inf) & (p.logits > -torch.inf)).any(-1)
+    p, other = p.expand(shape[:-1]), wide(q._finite_logits()).expand(shape)
+    value = p._mean_of_choices(lambda log_p, log_q: log_p.exp() * (log_p - log_q), other).to(dtype)
+    return torch.where(impossible, torch.inf, value)
 
 
 class PlackettLuceFamily(Family):
@@ -250,7 +279,7 @@ class PlackettLuceFamily(Family):
     def make(self, logits: Tensor | None = None, probs: Tensor | None = None) -> PlackettLuce:
         if (logits is None) == (probs is None):
             raise TypeError("give one of logits and probs.")
-        return PlackettLuce(probs.log() if logits is None else logits)
+        return PlackettLuce(logits, probs=probs)
 
     def start(self, y: Tensor) -> dict[str, Tensor]:
         """The logarithm of how often each item is chosen, per choice it took part in; half a choice is added to both counts."""

@@ -191,7 +191,8 @@ class _LogProb(torch.autograd.Function):
     def forward(
         ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, index: Tensor, shard: _Shard
     ) -> tuple[Tensor, Tensor]:
-        largest = features.new_full(features.shape[:1], -torch.inf)
+        # Not -inf: the first classes may all be absent.
+        largest = features.new_full(features.shape[:1], torch.finfo(features.dtype).min)
         total, chosen = torch.zeros_like(largest), torch.zeros_like(largest)
         own = index - shard.first
         for piece in _pieces(features, len(weight)):
