@@ -96,7 +96,7 @@ def _without_labels_of_absent_rows(dist: Distribution, y: Any, weight: Tensor | 
         return y
     array = np.array(y, dtype=object)
     if array.shape[: weight.ndim] == tuple(weight.shape):
-        array[(weight == 0).cpu().numpy()] = list(labels)[0]
+        array[(weight == 0).cpu().numpy()] = next(iter(labels))
     return array
 
 

@@ -47,8 +47,7 @@ class ClassRecalibration(Recalibration):
         """The arguments of `logits` with the highest likelihood, near `starts`.
 
         Where every row is told right the likelihood has no maximum: it rises as the logits grow. There one more row counts,
-        in which all classes are as probable (all items as first, of rankings), so that no error is given a probability far
-        below 1 / (n + 1).
+        in which all classes are as probable (of rankings, all items as the first).
         """
 
         def losses(of_logits: Tensor) -> Tensor:

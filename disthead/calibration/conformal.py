@@ -67,6 +67,7 @@ class ConformalQuantiles(Recalibration):
     tensor(0.8008)
     """
 
+    _maximises_likelihood = False
     offsets: Tensor
 
     def __init__(self, level: "float | Sequence[float] | Any" = 0.9, normalised: bool = False):

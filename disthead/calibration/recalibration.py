@@ -1,6 +1,5 @@
 """`Recalibration`: learned on held-out rows, then distribution in, honest distribution out."""
 
-import contextlib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -47,6 +46,7 @@ class Recalibration(nn.Module, ABC):
 
     least_rows = 2
     _takes_soft_labels = False
+    _maximises_likelihood = True
 
     def __init__(self):
         super().__init__()
@@ -130,19 +130,20 @@ class Recalibration(nn.Module, ABC):
                     f"{type(self).__name__} found no finite {name}: {buffer.tolist()}. Try more rows, or rows that "
                     "are not all predicted perfectly."
                 )
-        self._check_result(base, y, where)
+        if self._maximises_likelihood:
+            self._check_result(base, y, where)
         self._fitted_on = kind
         return self
 
     def _check_result(self, dist: Distribution, y: Tensor, where: Callable[[Tensor, Tensor], str]) -> None:
-        with torch.no_grad(), contextlib.suppress(NotImplementedError):  # some have no density
+        with torch.no_grad():
             bad = self._recalibrate(dist).log_prob(y).isnan()
-            if bad.any():
-                bad = bad.reshape(bad.shape + (1,) * (y.ndim - bad.ndim)).expand(y.shape)
-                raise ValueError(
-                    f"{type(self).__name__} found {dict(self.named_buffers())}, by which log_prob is NaN for y in "
-                    f"{where(bad, y)}. Try more rows, or another family."
-                )
+        if bad.any():
+            learned = {name: value.tolist() for name, value in self.named_buffers()}
+            raise ValueError(
+                f"{type(self).__name__} found {learned}, by which log_prob is NaN for y in {where(bad, y)}. Try more "
+                "rows, or another family."
+            )
 
     @staticmethod
     def _weight(dist: Distribution, weight: Any) -> Tensor | None:

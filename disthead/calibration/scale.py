@@ -16,6 +16,7 @@ from disthead.calibration.recalibration import (
 )
 from disthead.calibration.warp import KNOTS, Bend, Stretch, probit
 from disthead.families.affine import Affine
+from disthead.families.circular_mixture import CircularMixture
 from disthead.families.continuous import Continuous
 from disthead.families.discrete import Discrete
 from disthead.families.distribution import Distribution
@@ -36,7 +37,7 @@ class ScaleCalibration(Recalibration):
       becomes Phi((Phi^-1(F) - c) / scale + scale c). It agrees with the above for a normal distribution and keeps the
       support. It keeps the median with c = 0 and, nearly, the mean with c = Phi^-1(F(mean)), whichever of the two
       the rows find more probable.
-    - Directions: the concentration is divided by scale^2.
+    - Directions, and each component of a mixture of them: the concentration is divided by scale^2.
 
     After `fit`, `scale` and `keeps_mean` have shape (), or event_shape for several outputs. For counts with a mean below
     about 20 and twice its variance or more, one number is not enough: the negative_binomial family, or
@@ -88,7 +89,7 @@ class ScaleCalibration(Recalibration):
     @staticmethod
     def _start(dist: Distribution, y: Tensor, weight: Tensor | None) -> Tensor:
         """The exact answer for a normal distribution and on the probit scale: the root mean square of Phi^-1(F(y))."""
-        if isinstance(dist, (Vector, Discrete)):
+        if isinstance(dist, (Vector, Discrete, CircularMixture)):
             return torch.zeros(y.shape[1:], dtype=torch.float64, device=y.device)
         z = probit(dist.log_cdf(y), dist.log_survival(y)).clamp(-1e3, 1e3)
         return 0.5 * mean_over_rows(z.square(), weight).clamp(min=1e-12).log()
@@ -99,23 +100,25 @@ class ScaleCalibration(Recalibration):
 
 @torch.no_grad()
 def _check_maximum(log_prob: Callable[[Tensor], Tensor], scale: Tensor, weight: Tensor | None) -> None:
-    """Refuse a scale that has no maximum of the likelihood above 0, since too many targets are exactly where predicted."""
-    for place in (~(scale > 0.1)).nonzero().tolist():
-        smaller = scale.clone()
-        smaller[tuple(place)] *= 0.1
-        rise = (log_prob(smaller) - log_prob(scale)).nan_to_num(0.0)
-        if mean_over_rows(rise, weight).sum() < -1e-6:
-            continue
-        exact = rise >= 0
-        if exact.ndim > 1:  # that output alone
-            this = torch.zeros_like(scale, dtype=torch.bool)
-            this[tuple(place)] = True
-            exact = exact & this
-        raise NothingLearned(
-            "finds no scale above 0, since no spread is small enough for targets that are exactly as predicted:",
-            exact,
-            "Try more rows, and rows that the model was not trained on.",
-        )
+    """Refuse a scale where the likelihood has no maximum: it falls to 0, or grows, for ever."""
+    for factor, suspicious in ((0.1, ~(scale > 0.1)), (10.0, scale > 10)):
+        for place in suspicious.nonzero().tolist():
+            further = scale.clone()
+            further[tuple(place)] *= factor
+            rise = (log_prob(further) - log_prob(scale)).nan_to_num(0.0)
+            if mean_over_rows(rise, weight).sum() < -1e-6:
+                continue
+            rows = rise >= 0
+            if rows.ndim > 1:  # of that output alone
+                this = torch.zeros_like(scale, dtype=torch.bool)
+                this[tuple(place)] = True
+                rows = rows & this
+            where = "as it falls to 0, as where targets are exactly what is predicted" if factor < 1 else "as it grows"
+            raise NothingLearned(
+                f"finds no scale: the likelihood does not fall {where}, in",
+                rows,
+                "Try more rows, and rows that the model was not trained on.",
+            )
 
 
 def _on_whole_line(dist: Distribution) -> bool:
@@ -132,7 +135,7 @@ def _centre(dist: Distribution) -> Tensor:
         # a mean of one, where the mean lies in the upper tail.
         least = torch.maximum(exact.mean - 0.5, exact.support_limits()[0])
         return probit(exact._log_cdf(least), exact._log_survival(least)) * exact.mean.abs().clamp(max=1)
-    if isinstance(exact, Continuous) and not isinstance(exact, VonMises):
+    if isinstance(exact, Continuous) and not isinstance(exact, (VonMises, CircularMixture)):
         return probit(exact.log_cdf(exact.mean), exact.log_survival(exact.mean))
     return torch.zeros(dist.batch_shape, dtype=torch.float64, device=dist.device)
 
@@ -145,6 +148,8 @@ def _scaled(
     if isinstance(dist, VonMises):
         log_concentration = dist.log_concentration - 2 * scale.log().to(dist.dtype)
         return VonMises(dist.loc, log_concentration=log_concentration)
+    if isinstance(dist, CircularMixture):
+        return CircularMixture(dist.logits, _scaled(dist.components, scale.unsqueeze(-1)))
     centre = _centre(dist) if centre is None else centre
     if _on_whole_line(dist):
         scale = scale.to(dist.dtype)
