@@ -4,6 +4,7 @@
 # isort: off
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, families, get_family
+from disthead.families.interval import Arc, Interval
 from disthead.families.normal import Normal, NormalFamily
 from disthead.families.laplace import Laplace, LaplaceFamily
 from disthead.families.student_t import StudentT, StudentTFamily
@@ -28,6 +29,7 @@ from disthead.families.ensembles import ensemble
 
 __all__ = [
     "Affine",
+    "Arc",
     "Bernoulli",
     "BernoulliFamily",
     "Beta",
@@ -41,6 +43,7 @@ __all__ = [
     "Gamma",
     "GammaFamily",
     "Independent",
+    "Interval",
     "Laplace",
     "LaplaceFamily",
     "LogNormal",

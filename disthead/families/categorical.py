@@ -11,6 +11,7 @@ from disthead.families import cross_entropy
 from disthead.families.bernoulli import one_of
 from disthead.families.distribution import Distribution, from_score, tensors
 from disthead.families.family import Family
+from disthead.families.interval import Arc, Interval
 from disthead.families.pieces import operations_are_followed
 from disthead.families.projection import Projection, are_many
 from disthead.families.raw_outputs import RawOutputs
@@ -243,10 +244,10 @@ class Categorical(Distribution):
     def icdf(self, q: Tensor) -> Tensor:
         raise self._unanswered("icdf", _UNORDERED)
 
-    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+    def interval(self, level: float) -> Interval | Arc:
         raise self._unanswered("interval", _UNORDERED)
 
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval | Arc:
         raise self._unanswered("highest_density", _UNORDERED)
 
     def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from torch import Size, Tensor
 from torch.distributions import register_kl
 
 from disthead.families.distribution import from_score
+from disthead.families.interval import Interval
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
 
@@ -88,7 +89,7 @@ class Discrete(Univariate):
         return torch.where(interior, k, edge).to(self.dtype)
 
     @torch.no_grad()
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval:
         """The smallest run of integers that holds at least `level` of the probability, its first and its last.
 
         It is made of the most probable integers, for a mass with one peak. Not differentiable.
@@ -124,7 +125,7 @@ class Discrete(Univariate):
             enough = exact.cdf(start + size - 1) - exact.cdf(start - 1) >= level - 1e-15
             short, short_start = torch.where(enough, short, size), torch.where(enough, short_start, start)
             long, long_start = torch.where(enough, size, long), torch.where(enough, start, long_start)
-        return long_start.to(self.dtype), (long_start + long - 1).to(self.dtype)
+        return Interval(long_start.to(self.dtype), (long_start + long - 1).to(self.dtype))
 
     def _width(self, level: float) -> Tensor:
         """How many integers the central interval holds: the run sought is no longer."""

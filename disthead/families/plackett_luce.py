@@ -9,6 +9,7 @@ from torch.distributions import constraints, register_kl
 from disthead.families.bernoulli import one_of
 from disthead.families.distribution import Distribution, tensors, wide
 from disthead.families.family import Family
+from disthead.families.interval import Arc, Interval
 from disthead.families.orders import FAINT, finite_scores, log_prob, log_prob_by_worth
 from disthead.families.vector import dimension, draw
 from disthead.links import LINKS
@@ -226,10 +227,10 @@ class PlackettLuce(Distribution):
     def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
         raise self._no_order("pit")
 
-    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+    def interval(self, level: float) -> Interval | Arc:
         raise self._no_order("interval")
 
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval | Arc:
         raise self._no_order("highest_density")
 
     def affine(self, loc: Tensor, scale: Tensor) -> Distribution:

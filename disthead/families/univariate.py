@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from disthead.families.distribution import Distribution, wide
+from disthead.families.interval import Arc, Interval
 
 __all__ = ["Univariate", "at_least", "check_level", "follow", "in_double", "product", "ratio", "rounds", "spread"]
 
@@ -27,14 +28,16 @@ class Univariate(Distribution):
         """log P(Y > y)."""
         return torch.log1p(-self.cdf(y))
 
-    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+    def interval(self, level: float) -> Interval | Arc:
         """The central interval that holds `level` of the probability: quantiles (1 - level) / 2 and (1 + level) / 2.
+
+        It is a pair (lower, upper), and `contains(y)` says which targets it holds.
 
         Raises:
             ValueError: unless 0 < level < 1.
         """
         check_level(level)
-        return self.icdf(self._constant((1 - level) / 2)), self.icdf(self._constant((1 + level) / 2))
+        return Interval(self.icdf(self._constant((1 - level) / 2)), self.icdf(self._constant((1 + level) / 2)))
 
     def _constant(self, value: float) -> Tensor:
         """The number for each distribution of the batch, in double precision where there is one."""
