@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from disthead.families.distribution import Distribution
-from disthead.metrics.checks import Rows, rows_that_count
 from disthead.metrics.mean import RowMean, Score
 from disthead.metrics.state import over_processes
 
@@ -39,7 +38,7 @@ class PairedDifference(RowMean):
         self, first: Distribution, second: Distribution, y: Any, weight: Any = None
     ) -> None:
         """Add rows of two forecasts and their targets; a row with the weight 0 is not there."""
-        rows = _rows_of_both(self.metric, first, second, y, weight)
+        rows = self.metric.rows_that_count(first, y, weight, [second])
         one, other = (self.metric.scores(dist, rows.y) for dist in (rows.dist, *rows.others))
         self._add(one - other, rows.weight)
 
@@ -78,7 +77,7 @@ class Skill(RowMean):
         other = other if other.batch_shape == dist.batch_shape else other.expand(dist.batch_shape)
         if other.device != dist.device:
             other = other.map(lambda parameter: parameter.to(dist.device))
-        rows = _rows_of_both(self.metric, dist, other, y, weight)
+        rows = self.metric.rows_that_count(dist, y, weight, [other])
         scores = [self.metric.scores(each, rows.y) for each in (rows.dist, *rows.others)]
         both = torch.stack([part.detach().to(self.sums.dtype) for part in scores], 1)
         self._add(both, rows.weight)
@@ -104,8 +103,3 @@ class Skill(RowMean):
         shared = self.product - score * w2v[1] - reference * w2v[0] + score * reference * w2[0]
         spread = slope_score**2 * own[0] + slope_reference**2 * own[1] + 2 * slope_score * slope_reference * shared
         return ((spread.clamp(min=0) * rows[0] / (rows[0] - 1)).sqrt() / total[0]).float()
-
-
-def _rows_of_both(metric: Score, dist: Distribution, other: Distribution, y: Any, weight: Any) -> Rows:
-    options = {"soft_labels": metric.takes_soft_labels, "ignore_index": metric.ignore_index}
-    return rows_that_count(dist, y, weight, others=(other,), **options)

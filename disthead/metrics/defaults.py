@@ -23,7 +23,6 @@ from disthead.metrics.scores import (
     TopKHitRate,
 )
 from disthead.metrics.spread_skill import SpreadSkill
-from disthead.metrics.state import OfRows
 
 __all__ = ["default_metrics"]
 
@@ -156,7 +155,10 @@ class _Number(Metric):
 
     full_state_update = False
 
-    def __init__(self, metric: OfRows, key: "int | str"):
+    _forward_cache: Any
+    _computed: Any
+
+    def __init__(self, metric: Metric, key: "int | str"):
         super().__init__()
         self.metric, self.key = metric, key
 
@@ -182,8 +184,8 @@ class _Number(Metric):
         super().reset()
         self.metric.reset()
 
-    def _of(self, value: Any) -> Tensor:
-        return value.reshape(-1)[self.key] if isinstance(value, Tensor) else value[self.key]
+    def _of(self, value: Any) -> Any:
+        return (value.reshape(-1) if isinstance(value, Tensor) else value)[self.key]
 
     def _filter_kwargs(self, **options: Any) -> dict[str, Any]:
         return self.metric._filter_kwargs(**options)

@@ -85,11 +85,10 @@ class Grouped(Metric):
         Where rows have two dimensions (N, T), as steps of sequences, a group may be that of each step, (N, T), or of each
         sequence, (N,). Further arguments of the metric's own `update` go by row, too.
         """
-        options = {
-            "soft_labels": getattr(self.metric, "takes_soft_labels", True),
-            "ignore_index": getattr(self.metric, "ignore_index", None),
-        }
-        rows = rows_that_count(dist, y, weight, **options)
+        if isinstance(self.metric, OfRows):
+            rows = self.metric.rows_that_count(dist, y, weight)
+        else:
+            rows = rows_that_count(dist, y, weight, soft_labels=True)
         place = self._place(group, tuple(dist.batch_shape), rows.places)
         self.rows = self.rows + place.flatten().bincount(minlength=len(self.labels)).to(self.rows)
         for k in place.unique().tolist():

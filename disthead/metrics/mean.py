@@ -86,7 +86,7 @@ class RowMean(Metric):
         return ax.figure, ax
 
 
-class Score(OfRows, RowMean):
+class Score(OfRows, RowMean):  # type: ignore[misc]  # update takes forecasts in place of values
     """The mean of a score over rows: subclasses say what one row scores.
 
     Args:

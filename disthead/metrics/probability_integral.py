@@ -5,6 +5,7 @@ holds both updates one.
 """
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,7 @@ class _PIT(OfRows):
     full_state_update = False
     fine: Tensor
     rows: Tensor
+    squares: Tensor
 
     def __init__(
         self,
@@ -99,12 +101,12 @@ class _PIT(OfRows):
                 f"{type(self).__name__} was made for num_outputs={outputs}, the distribution has {below.shape[1]}."
             )
         columns = below.shape[1]
+        self.rows = self.rows + count
         if rows.weight is None:
-            squares, w = float(count), None
+            w, self.squares = None, self.squares + count
         else:
             w = rows.weight.detach().to(below).reshape(-1, 1)
-            squares = w.square().sum()
-        self.rows, self.squares = self.rows + count, self.squares + squares
+            self.squares = self.squares + w.square().sum()
         if not is_jump and w is None and columns == 1:
             place = (below.reshape(-1).clamp(0, 1) * _FINE).long().clamp(max=_FINE - 1)
             self.fine = self.fine + torch.bincount(place, minlength=_FINE).reshape(self.fine.shape)
@@ -117,7 +119,8 @@ class _PIT(OfRows):
         self.fine = self.fine + counts.reshape(self.fine.shape)
 
     def _jump(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(self.seed + self._updates)
+        # Not the seed itself: targets simulated with that same seed would be among the numbers drawn here.
+        generator = torch.Generator().manual_seed(zlib.crc32(f"pit {self.seed} {self._updates}".encode()))
         if self.joint:
             self._updates += 1
             ranks = [_pre_rank(part, target, self.samples, generator) for part, target in chunks(dist, y, self.samples)]

@@ -291,8 +291,8 @@ class TopKHitRate(Score):
 class KendallTau(Score):
     """The mean of Kendall's tau between the predicted order and the true one, over the pairs that the true one decides.
 
-    Of two items the one is predicted first that more probably is. From -1, all pairs the wrong way round, to 1. Items after the end (-1) of a partial order are below the named ones and
-    tied among each other. Source: Kendall 1938.
+    Of two items the one is predicted first that more probably is. From -1, all pairs the wrong way round, to 1. Items after
+    the end (-1) of a partial order are below the named ones and tied among each other. Source: Kendall 1938.
     """
 
     def __init__(self, **options: Any):

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -31,8 +31,15 @@ class OfRows(Metric):
             ValueError: for other shapes, and weights that are negative, NaN or infinite.
             NotImplementedError: for a distribution that the metric cannot score, with the reason.
         """
-        options = {"soft_labels": self.takes_soft_labels, "ignore_index": self.ignore_index}
-        self._add_rows(rows_that_count(dist, y, weight, **options))
+        self._add_rows(self.rows_that_count(dist, y, weight))
+
+    def rows_that_count(
+        self, dist: Distribution, y: Any, weight: Any = None, others: Sequence[Distribution] = ()
+    ) -> Rows:
+        """The rows of an update that are there, checked; `others` are further forecasts of the same targets."""
+        return rows_that_count(
+            dist, y, weight, others=others, soft_labels=self.takes_soft_labels, ignore_index=self.ignore_index
+        )
 
     def _add_rows(self, rows: Rows) -> None:
         """Add rows that have been checked, all of them with a weight above zero."""

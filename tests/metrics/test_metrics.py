@@ -449,7 +449,7 @@ def test_histogram_and_coverage_share_one_state():
     collection, (dist, y) = torchmetrics.MetricCollection([m.PITHistogram(), m.Coverage()]), dist_of("normal")
     collection.update(dist, y)
     collection.update(dist, y)
-    assert [["PITHistogram", "Coverage"]] == list(collection.compute_groups.values())
+    assert list(collection.compute_groups.values()) == [["PITHistogram", "Coverage"]]
     torch.testing.assert_close(collection.compute()["PITHistogram"], m.PITHistogram()(dist, y))
 
 

@@ -53,14 +53,20 @@ METRICS = {
     "groups": lambda: m.Grouped(m.NegativeLogLikelihood(), groups=["a", "b"]),
     "groups of pit": lambda: m.Grouped(m.PITHistogram(), groups=["a", "b"]),
 }
-every_case = pytest.mark.parametrize("case", rows(EVERYTHING))
+# The quantiles of these take a search.
+SLOW = ("negative_binomial", "mixture of poissons", "independent poissons", "affine poisson")
+every_case = pytest.mark.parametrize("case", rows(EVERYTHING, SLOW))
+
+
+def raws(case: Case, count: int = ROWS) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    raw = torch.tensor(case.raw, dtype=torch.float64)
+    return raw + 0.3 * torch.randn(count, len(raw), generator=generator, dtype=torch.float64)
 
 
 def drawn(case: Case, count: int = ROWS):
     """Distributions that differ from row to row, and targets that they could have produced."""
-    generator = torch.Generator().manual_seed(0)
-    raw = torch.tensor(case.raw, dtype=torch.float64)
-    dist = case.from_raw(raw + 0.3 * torch.randn(count, len(raw), generator=generator, dtype=torch.float64))
+    dist = case.from_raw(raws(case, count))
     torch.manual_seed(0)
     return dist, dist.sample().double()
 
@@ -81,51 +87,69 @@ def offered(case: Case) -> list[str]:
 
 @functools.cache
 def _offered(name_of_case: str) -> list[str]:
-    case, found = next(case for case in EVERYTHING if case.name == name_of_case), []
+    case = next(case for case in EVERYTHING if case.name == name_of_case)
+    found, refusals = [], {}
     for name in METRICS:
         try:
             updated(name, *drawn(case))
-        except NotImplementedError as error:
-            assert len(str(error).split()) > 4, (name, error)
-        except ValueError as error:  # classwise of other than three classes
-            assert name == "classwise" and "num_classes" in str(error), (name, error)
+        except (NotImplementedError, ValueError) as error:
+            refusals[name] = error
         else:
             found.append(name)
+    for name, error in refusals.items():
+        assert len(str(error).split()) > 4, name
+        assert isinstance(error, NotImplementedError) or (name == "classwise" and "num_classes" in str(error)), error
     assert "nll" in found
     return found
 
 
+def scored_by(name: str) -> Case:
+    """A case that the metric scores."""
+    of = {
+        "brier": "categorical",
+        "classwise": "categorical",
+        "calibration error": "categorical",
+        "tau": "plackett_luce",
+    }
+    of |= {"hits": "categorical", "accuracy": "poisson"}
+    return next(case for case in EVERYTHING if case.name == of.get(name, "normal"))
+
+
+@functools.cache
+def _without_rows_of_weight_zero(name_of_case: str) -> dict[str, torch.Tensor]:
+    """What each metric says of the rows that are there, alone."""
+    case, kept = next(case for case in EVERYTHING if case.name == name_of_case), KEPT.nonzero().squeeze(-1)
+    (dist, y), groups = drawn(case), [GROUPS[row] for row in kept.tolist()]
+    return {
+        name: answers(updated(name, dist[kept], y[kept], WEIGHT[kept], groups)).nan_to_num(-7.0)
+        for name in offered(case)
+    }
+
+
 @every_case
 def test_a_row_of_weight_zero_is_not_there(case):
-    """Its target is missing or outside the support, and its parameters are not a number."""
-    _, y = drawn(case)
-    generator = torch.Generator().manual_seed(0)
-    raw = torch.tensor(case.raw, dtype=torch.float64)
-    raw = raw + 0.3 * torch.randn(ROWS, len(raw), generator=generator, dtype=torch.float64)
+    """Its target is missing or outside the support, its group unknown, and its parameters are not a number."""
+    (_, y), (raw, kept) = drawn(case), (raws(case), KEPT)
     raw[2] = math.nan
-    dist = case.from_raw(raw)
     y[2], y[5] = math.nan, -100.0
-    kept = KEPT.nonzero().squeeze(-1)
-    groups = [GROUPS[row] for row in kept.tolist()]
-    for name in offered(case):
-        found = answers(updated(name, dist, y, WEIGHT, ["a", "b", None, "a", "b", "nobody", "a"]))
-        want = answers(updated(name, dist[kept], y[kept], WEIGHT[kept], groups))
-        assert torch.equal(found.nan_to_num(-7.0), want.nan_to_num(-7.0)), name
+    groups = [group if there else "nobody" for group, there in zip(GROUPS, kept.tolist(), strict=True)]
+    for name, want in _without_rows_of_weight_zero(case.name).items():
+        found = answers(updated(name, case.from_raw(raw), y, WEIGHT, groups))
+        assert torch.equal(found.nan_to_num(-7.0), want), name
 
 
 @every_case
 def test_arrays_columns_and_lists_are_tensors(case):
     dist, y = drawn(case)
-    weight = torch.tensor([1.0, 2.0, 0.0, 0.5, 3.0, 1.0, 1.0])
-    given = [(y.numpy(), weight.numpy()), (y.tolist(), weight.tolist())]
-    if y.ndim == 1:
-        index = range(ROWS, 0, -1)
-        given.append((pd.Series(y.numpy(), index=index), pd.Series(weight.numpy(), index=index)))
-    for name in offered(case):
-        want = answers(updated(name, dist, y, weight))
-        for target, counts in given:
-            found = answers(updated(name, dist, target, counts, np.array(GROUPS)))
-            assert torch.equal(found.nan_to_num(-7.0), want.nan_to_num(-7.0)), (name, type(target))
+    takers = [
+        torch.Tensor.numpy,
+        torch.Tensor.tolist,
+        lambda values: pd.Series(values.numpy(), index=range(ROWS, 0, -1)),
+    ]
+    for place, (name, want) in enumerate(_without_rows_of_weight_zero(case.name).items()):
+        take = takers[place % (3 if y.ndim == 1 else 2)]
+        found = answers(updated(name, dist, take(y), take(WEIGHT), np.array(GROUPS)))
+        assert torch.equal(found.nan_to_num(-7.0), want), name
 
 
 @every_case
@@ -156,8 +180,7 @@ def test_weights_that_are_none_are_refused_with_their_rows(case):
 
 @pytest.mark.parametrize("name", METRICS)
 def test_a_batch_of_weight_zero_is_a_batch_without_rows(name):
-    case = next(case for case in EVERYTHING if name in offered(case))
-    dist, y = drawn(case)
+    dist, y = drawn(scored_by(name))
     metric = METRICS[name]()
     arguments = (GROUPS,) if isinstance(metric, m.Grouped) else ()
     metric.update(dist, torch.full_like(y, math.nan), *arguments, weight=[0] * ROWS)
@@ -205,11 +228,10 @@ def test_two_forecasts_are_compared_on_the_rows_that_are_there():
             else:
                 metric.update(first[kept], second[kept], y[kept].tolist(), np.array(counts))
         torch.testing.assert_close(answers(found), answers(want), rtol=0, atol=0)
-        with pytest.raises(TargetError, match="nan at row 1"):
-            if isinstance(found, m.Skill):
-                found.update(first, y, reference=second)
-            else:
-                found.update(first, second, y)
+    with pytest.raises(TargetError, match="nan at row 1"):
+        m.Skill(m.CRPS()).update(first, y, reference=second)
+    with pytest.raises(TargetError, match="nan at row 1"):
+        m.PairedDifference(m.CRPS()).update(first, second, y)
 
 
 def test_the_second_forecast_must_be_able_to_produce_the_targets_too():
@@ -227,8 +249,7 @@ REPEATED = [name for name in METRICS if name not in ("energy", "randomised pit",
 
 @pytest.mark.parametrize("name", REPEATED)
 def test_whole_weights_count_rows_as_often(name):
-    case = next(case for case in EVERYTHING if name in offered(case))
-    dist, y = drawn(case)
+    dist, y = drawn(scored_by(name))
     weight = torch.tensor([1, 2, 0, 3, 1, 1, 2])
     often = torch.repeat_interleave(torch.arange(ROWS), weight)
     if name == "calibration error":  # how much chance adds depends on how many rows there are
@@ -256,7 +277,8 @@ def test_standard_errors_are_those_of_the_rows_that_the_weights_are_worth(name):
     dist, y = drawn(next(case for case in EVERYTHING if case.name == "normal"), 400)
 
     def error(rows_left, weight=None):
-        metric = updated(name, dist[rows_left], y[rows_left], weight)
+        metric = m.SpreadSkill(1) if name == "spread-skill" else METRICS[name]()
+        metric.update(dist[rows_left], y[rows_left], weight)
         return metric.compute()["standard_error"] if name == "spread-skill" else metric.standard_error()
 
     everything = slice(None)
@@ -335,12 +357,20 @@ def test_an_ignored_index_is_of_classes_one_for_each_row():
 @pytest.mark.parametrize(
     "dist, y, message",
     [
-        (dh.get_family("bernoulli").distribution(probs=torch.full((3,), 0.5)), [-1, 1, 1], r"-1 at row 0\. Try \(y \+ 1\) / 2"),
+        (
+            dh.get_family("bernoulli").distribution(probs=torch.full((3,), 0.5)),
+            [-1, 1, 1],
+            r"-1 at row 0\. Try \(y \+ 1\) / 2",
+        ),
         (dh.get_family("categorical", num_classes=3).from_raw(torch.zeros(3, 3)), [1, 2, 3], r"3 at row 2.*try y - 1"),
         (dh.get_family("poisson").distribution(rate=torch.ones(3)), [0, 1.5, 1], r"1\.5 at row 1"),
         (dh.get_family("poisson").distribution(rate=torch.ones(3)), [0, -2, 1], r"-2 at row 1"),
         (dh.get_family("plackett_luce", event_shape=(3,)).from_raw(torch.zeros(2, 3)), [[0, 1, 2], [2, 1, 2]], "row 1"),
-        (dh.get_family("von_mises").distribution(loc=torch.zeros(3), concentration=1.0), [0.0, 90.0, 1.0], "90 at row 1.*deg2rad"),
+        (
+            dh.get_family("von_mises").distribution(loc=torch.zeros(3), concentration=1.0),
+            [0.0, 90.0, 1.0],
+            "90 at row 1.*deg2rad",
+        ),
     ],
 )
 def test_labels_counts_orders_and_degrees_are_named(dist, y, message):
@@ -406,20 +436,33 @@ def turned(dist, angle: float):
     return VonMises(wrapped(dist.loc + angle), dist.concentration)
 
 
-DIRECTIONS = [case for case in EVERYTHING if case in CIRCULAR + CIRCULAR_MIXTURES or case.name == "independent von_mises"]
+DIRECTIONS = [
+    case for case in EVERYTHING if case in CIRCULAR + CIRCULAR_MIXTURES or case.name == "independent von_mises"
+]
+
+
+WRITTEN = {
+    "(-pi, pi]": lambda y: y,
+    "[0, 2 pi)": lambda y: y % (2 * math.pi),
+    "a turn more": lambda y: y + 2 * math.pi,
+    "a turn less": lambda y: y - 2 * math.pi,
+}
 
 
 @pytest.mark.parametrize("case", DIRECTIONS, ids=str)
-@settings(max_examples=8)
-@given(angle=st.floats(-2 * math.pi, 2 * math.pi))
-def test_metrics_of_directions_do_not_change_where_everything_turns(case, angle):
+def test_metrics_of_directions_do_not_change_where_everything_turns(case):
     dist, y = drawn(case)
-    rotated, target = turned(dist, angle), wrapped(y + angle)
-    for name in offered(case):
-        want = answers(updated(name, dist, y))
-        for same in (target, target % (2 * math.pi), target + 2 * math.pi, target - 2 * math.pi):
-            found = answers(updated(name, rotated, same))
-            torch.testing.assert_close(found, want, rtol=1e-6, atol=1e-6, equal_nan=True, msg=f"{name}, {angle}")
+    want = {name: answers(updated(name, dist, y)) for name in offered(case)}
+
+    @settings(max_examples=4)
+    @given(angle=st.floats(-2 * math.pi, 2 * math.pi), written=st.sampled_from(list(WRITTEN)))
+    def holds(angle, written):
+        rotated, target = turned(dist, angle), WRITTEN[written](wrapped(y + angle))
+        for name in want:
+            found = answers(updated(name, rotated, target))
+            torch.testing.assert_close(found, want[name], rtol=1e-6, atol=1e-6, equal_nan=True, msg=f"{name}, {angle}")
+
+    holds()
 
 
 def test_every_way_to_write_a_direction_counts_the_same_in_single_precision():
@@ -445,12 +488,12 @@ def test_pinball_losses_of_directions_add_up_to_the_crps_of_the_angle_from_the_m
     """Twice the mean over all levels, by the formula of the CRPS of numbers on the opened circle."""
     concentration, angle = 3.0, 1.2
     dist, y = VonMises(torch.tensor([2.5]), concentration), torch.tensor([2.5 + angle - 2 * math.pi])
-    levels = (torch.arange(200) + 0.5) / 200
+    levels = (torch.arange(50) + 0.5) / 50
     mean = 2 * m.PinballLoss(levels.tolist())(dist, y).double().mean()
     x = torch.linspace(-math.pi, math.pi, 20_001, dtype=torch.float64)
     cdf = torch.from_numpy(scipy.stats.vonmises(concentration).cdf(x.numpy()))
     want = torch.trapezoid((cdf - (x >= angle).double()).square(), x)
-    assert float(mean) == pytest.approx(float(want), rel=1e-3)
+    assert float(mean) == pytest.approx(float(want), rel=3e-3)
 
 
 @pytest.mark.parametrize("concentration", [0.2, 1.0, 30.0])
@@ -509,3 +552,12 @@ def test_what_a_metric_cannot_score_is_refused_with_what_does(metric, case, reas
 def test_a_reference_of_widths_is_one_distribution():
     with pytest.raises(ValueError, match="one distribution for all rows"):
         m.Sharpness(relative_to=dh.get_family("normal").distribution(loc=torch.zeros(3), scale=1.0))
+
+
+def test_targets_simulated_with_the_seed_of_a_metric_are_not_among_its_samples():
+    dist = dh.get_family("normal").distribution(loc=torch.zeros(4000), scale=1.0)
+    torch.manual_seed(0)
+    y = dist.sample()
+    pit = m.PITHistogram(joint=True, samples=4, seed=0)
+    pit.update(dist, y)
+    assert pit.uniformity().ks_p_value > 1e-3
