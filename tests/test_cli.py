@@ -177,15 +177,22 @@ def test_a_configuration_that_names_a_model_is_taken_at_its_word(visits, monkeyp
 
 
 @pytest.mark.parametrize(
-    "option, value",
-    [("--model.hidden_sizes", "[4]"), ("--model.activation", "ReLU"), ("--model.dropout", "0.5")],
+    "option, value, other",
+    [
+        ("--model.hidden_sizes", "[64, 64]", "[5]"),
+        ("--model.hidden_sizes", "[4]", "[5]"),
+        ("--model.activation", "ReLU", "GELU"),
+        ("--model.dropout", "0.5", "0.25"),
+    ],
 )
-def test_sizes_reach_the_network_of_the_recipe_or_are_refused(visits, monkeypatch, capsys, option, value):
+def test_sizes_reach_the_network_of_the_recipe_or_are_refused(visits, monkeypatch, capsys, option, value, other):
     spec = started(["fit", *TABLE, f"{option}={value}"], monkeypatch).model.hparams.backbone
     assert str(spec["init_args"][option.removeprefix("--model.")]) == value
-    other = f"--model.backbone.init_args.{option.removeprefix('--model.')}={'[5]' if value == '[4]' else value + '1'}"
-    for options in ([other], ["--model.backbone=torch.nn.Identity"]):
-        assert main(["fit", *TABLE, f"{option}={value}", *options, *QUIET]) == 2
+    both = f"--model.backbone.init_args.{option.removeprefix('--model.')}={other}"
+    assert main(["fit", *TABLE, f"{option}={value}", both, *QUIET]) == 2
+    assert "has no effect" in capsys.readouterr().err
+    if value != "[64, 64]":  # what the model has unless told otherwise
+        assert main(["fit", *TABLE, f"{option}={value}", "--model.backbone=torch.nn.Identity", *QUIET]) == 2
         assert "has no effect" in capsys.readouterr().err
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+_SIZES = ("hidden_sizes", "activation", "dropout")  # of the default backbone
 _PART = {"validate": "val", "test": "test", "predict": "predict"}
 
 # Lightning's advice for the machine at hand, and what newer versions of its dependencies say about it.
@@ -59,8 +60,8 @@ def run(arguments: Sequence[str]) -> None:
     """`fit`, `validate`, `test` or `predict`, with the arguments of the command line.
 
     Training without a configuration, or with one that says nothing of the model, is the default recipe,
-    `configs/regression.yaml`. Validation, test and prediction take
-    model and data from the checkpoint; `--data.path` with a new table evaluates all of its rows.
+    `configs/regression.yaml`. Validation, test and prediction take model and data from the checkpoint; `--data.path` with a
+    new table evaluates all of its rows.
     """
     command, given = arguments[0], _spelled_out(arguments[1:])
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -80,7 +81,13 @@ def run(arguments: Sequence[str]) -> None:
                 defaults = _recipe()
             file = Path(folder, "defaults.yaml")
             file.write_text(yaml.safe_dump(defaults, sort_keys=False))
-            _cli_of(command)([command, *given], [str(file)] if defaults else [])
+            sizes = [name for name in _SIZES if _value(given, f"--model.{name}") is not None]
+            twice = [name for name in sizes if _value(given, f"--model.backbone.init_args.{name}") is not None]
+            if twice:
+                raise ValueError(
+                    f"--model.{twice[0]} has no effect beside --model.backbone.init_args.{twice[0]}: give one."
+                )
+            _cli_of(command, sizes)([command, *given], [str(file)] if defaults else [])
         except MisconfigurationException as error:
             raise ValueError(f"{error}") from error
         finally:
@@ -202,6 +209,8 @@ def _readable_type_error(message: str) -> str:
 class _CLI(LightningCLI):
     """Lightning's command line for the distribution module and tables, with early stopping and the best checkpoint."""
 
+    sizes: Sequence[str] = ()
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
@@ -252,7 +261,7 @@ class _CLI(LightningCLI):
         if config.data.path is None and config.data.dataset is None:
             self._need_a_table(config)
         if self.subcommand == "fit":
-            config.model.backbone = _with_sizes(config.model)
+            config.model.backbone = _with_sizes(config.model, self.sizes)
             writes_over = config.overwrite or _resumes_in(config, config.checkpoint.dirpath)
             config.checkpoint.enable_version_counter &= not writes_over
             if config.trainer.fast_dev_run:  # which writes no checkpoint to link to
@@ -364,19 +373,20 @@ class _CLI(LightningCLI):
         print(f"{written} part{'s' * (written != 1)} written to {out}")
 
 
-def _with_sizes(model: Any) -> Any:
-    """The backbone's spec, with the sizes, the activation and the dropout that the options of the model give."""
+def _with_sizes(model: Any, named: Sequence[str]) -> Any:
+    """The backbone's spec, with those sizes, activation and dropout that the command line names as options of the model."""
     if model.backbone is None:
         return None
-    defaults = inspect.signature(DistributionModule).parameters
-    own = {name: model[name] for name in ("hidden_sizes", "activation", "dropout")}
-    spec = completed(qualified("backbone", model.backbone), **own)
+    spec, defaults = qualified("backbone", model.backbone), inspect.signature(DistributionModule).parameters
+    if isinstance(spec, dict):
+        kept = {key: value for key, value in spec["init_args"].items() if key not in named}
+        spec = completed(spec | {"init_args": kept}, **{name: model[name] for name in named})
     taken = spec["init_args"] if isinstance(spec, dict) else {}
-    for name, value in own.items():
-        if comparable(value) not in (comparable(defaults[name].default), comparable(taken.get(name))):
+    for name in _SIZES:
+        if comparable(model[name]) not in (comparable(defaults[name].default), comparable(taken.get(name))):
             raise ValueError(
-                f"--model.{name} {value} has no effect beside the backbone {spec}"
-                + (f", which has {taken[name]}: give --model.backbone.init_args.{name}." if name in taken else ".")
+                f"--model.{name} {model[name]} has no effect beside the backbone {spec}"
+                + (f": give --model.backbone.init_args.{name}." if name in taken else ".")
             )
     return spec
 
@@ -384,8 +394,9 @@ def _with_sizes(model: Any) -> Any:
 def _plan(config: Any, rows: int) -> None:
     """Give what is null in a configuration the value that the default recipe has for so many training rows."""
     trainer, model = config.trainer, config.model
-    config.data.batch_size, steps, learning_rate = plan(rows, config.data.batch_size)
-    batches, limit = math.ceil(rows / config.data.batch_size), trainer.limit_train_batches
+    batch_size, steps, learning_rate = plan(rows, config.data.batch_size)
+    config.data.batch_size = config.data.batch_size or batch_size
+    batches, limit = math.ceil(rows / batch_size), trainer.limit_train_batches
     if limit is not None:
         batches = max(1, min(batches, int(limit)) if limit > 1 else int(batches * limit))  # a number, or a share
     per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
@@ -460,11 +471,13 @@ def _process() -> tuple[int, int]:
     return 0, 1
 
 
-def _cli_of(command: str) -> Any:
-    """The command line with this one subcommand, whose parser takes a moment to make."""
-    evaluates = command != "fit"
+def _cli_of(command: str, sizes: Sequence[str] = ()) -> Any:
+    """The command line with this one subcommand, whose parser takes a moment to make; `sizes` are options that it names."""
+    evaluates, named = command != "fit", sizes
 
     class CLI(_CLI):
+        sizes = named
+
         @staticmethod
         def subcommands() -> dict[str, set[str]]:
             return {command: LightningCLI.subcommands()[command]}
