@@ -383,7 +383,8 @@ def _with_sizes(model: Any, named: Sequence[str]) -> Any:
         spec = completed(spec | {"init_args": kept}, **{name: model[name] for name in named})
     taken = spec["init_args"] if isinstance(spec, dict) else {}
     for name in _SIZES:
-        if comparable(model[name]) not in (comparable(defaults[name].default), comparable(taken.get(name))):
+        is_lost = name in named and name not in taken
+        if is_lost or comparable(model[name]) not in (comparable(defaults[name].default), comparable(taken.get(name))):
             raise ValueError(
                 f"--model.{name} {model[name]} has no effect beside the backbone {spec}"
                 + (f": give --model.backbone.init_args.{name}." if name in taken else ".")
