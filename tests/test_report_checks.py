@@ -269,6 +269,20 @@ def test_outliers_of_every_kind_are_named_with_their_rows(kind):
     assert outliers.sentence.startswith("Row 31 (")
 
 
+@pytest.mark.parametrize("same", [0.0, 1.0])
+def test_outcomes_that_are_all_the_same_do_not_hide_a_miscalibration(same):
+    result = evaluate(COIN(probs=torch.full((90,), 0.4)), torch.full((90,), same))
+    assert verdict(result, "reliability").status == "poor"
+    assert verdict(result, "confidence").status == "poor"
+
+
+def test_moments_that_do_not_exist_are_not_compared():
+    cauchy = family("student_t", min_df=0.5)(df=torch.full((100,), 0.9), loc=torch.zeros(100), scale=1.0)
+    result = evaluate(cauchy, drawn(cauchy))
+    assert verdict(result, "error against spread").status == "not examined"
+    assert "do not exist in 100 rows" in verdict(result, "does the spread inform?").sentence
+
+
 def test_infinite_variances_are_not_compared():
     heavy = family("student_t")(df=torch.full((400,), 1.5), loc=torch.zeros(400), scale=1.0)
     result = evaluate(heavy, drawn(heavy))

@@ -98,6 +98,16 @@ def test_rows_written_twice_in_clusters_have_the_standard_errors_of_rows_written
     assert [v for v in said(clustered) if v[1] in aspects] == [v for v in said(once) if v[1] in aspects]
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e30])
+def test_the_unit_of_weights_does_not_matter(unit):
+    dist, y = family("normal")(loc=torch.zeros(200), scale=1.0), torch.randn(200, generator=generator())
+    weight = torch.rand(200, generator=generator(1), dtype=torch.float64) + 0.1
+    expected, result = evaluate(dist, y, weight=weight), evaluate(dist, y, weight=weight * unit)
+    assert said(result) == said(expected)
+    for name, score in expected.scores[""].items():
+        assert result.scores[""][name].standard_error == pytest.approx(score.standard_error, rel=1e-6)
+
+
 def test_clustered_standard_errors_are_those_of_the_formula():
     cluster = np.repeat(np.arange(40), 5)
     shared = torch.randn(40, generator=generator()).repeat_interleave(5)

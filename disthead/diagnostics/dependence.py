@@ -3,12 +3,13 @@
 import torch
 from torch import Tensor
 
+from disthead.diagnostics.directions import circular_pit, is_direction
 from disthead.families.distribution import Distribution
 from disthead.families.gaussian import Gaussian
 from disthead.families.independent import Independent
 from disthead.families.vector import draw
 
-__all__ = ["error_correlation", "predicted_correlation"]
+__all__ = ["error_correlation", "normal_residuals", "predicted_correlation"]
 
 _NUMBERS = 2**21  # drawn, where nothing exact is known
 
@@ -26,7 +27,7 @@ def error_correlation(
         weight: of each row, shape (N,), 1 unless given.
     """
     w = torch.ones(len(y), dtype=torch.float64, device=y.device) if weight is None else weight.double()
-    return _from_products(_products(_residuals(dist, y, generator), w))
+    return _from_products(_products(normal_residuals(dist, y, generator), w))
 
 
 @torch.no_grad()
@@ -53,13 +54,14 @@ def predicted_correlation(dist: Distribution, generator: torch.Generator, weight
         return (w[:, None, None] * correlation).sum(0) / w.sum()
     rows, total = dist.batch_shape.numel(), torch.zeros(size + 1, size + 1, dtype=torch.float64, device=dist.device)
     for one in draw(dist, max(2, _NUMBERS // max(1, rows * size)), generator):
-        total += _products(_residuals(dist, one, generator), w)
+        total += _products(normal_residuals(dist, one, generator), w)
     return _from_products(total)
 
 
-def _residuals(dist: Distribution, y: Tensor, generator: torch.Generator) -> Tensor:
+def normal_residuals(dist: Distribution, y: Tensor, generator: torch.Generator) -> Tensor:
     """Phi^-1(pit(y)) of each output, shape (N, D)."""
-    u = dist.marginals.pit(y, generator=generator).double().flatten(1)
+    each = dist.marginals
+    u = (circular_pit(each, y) if is_direction(each) else each.pit(y, generator=generator).double()).flatten(1)
     return torch.special.ndtri(u.clamp(1e-15, 1 - 1e-15))
 
 

@@ -93,6 +93,11 @@ def _honest_spread(found: Findings, rows: Rows, generator: torch.Generator) -> N
 
 def _informative(found: Findings, rows: Rows) -> None:
     error, stddev = _error(found, rows.dist.mean - rows.y).abs(), rows.dist.stddev.double()
+    if bool(error.isnan().any() | stddev.isnan().any()):
+        count = int((error.isnan() | stddev.isnan()).sum())
+        reason = f"mean or standard deviation of the forecast do not exist in {count:,} rows"
+        found.verdicts.append(not_examined("does the spread inform?", reason, picture="sparsification"))
+        return
     numbers = found.numbers["sparsification"] = diagnostics.sparsification(error, stddev, weight=rows.weight)
     effect = rows.design_effect(error - error.mean())
     found.verdicts.append(verdicts.informative(numbers, effect))

@@ -34,7 +34,7 @@ def _missing(reason: str, aspect: str) -> str:
             "Give another forecast of the same rows, such as the fit without features: evaluate(..., baseline=dist); "
             "disthead evaluate does so by itself."
         )
-    if "infinite" in reason:
+    if "infinite" in reason or "do not exist" in reason:
         return "Rely on the intervals, the shape and the reliability of quantiles, which need no variance."
     return ""
 

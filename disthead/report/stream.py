@@ -32,6 +32,7 @@ class Stream:
         self.level, self.names, self.classes, self.unit = level, names, classes, unit
         self.ignore_index, self.seed = ignore_index, seed
         self.parts: list[Output] = []
+        self.largest = 0.0  # weight of the first batch
         self.given = 0  # rows, those of weight 0 among them
         self.group_labels: dict[Any, int] = {}
         self.cluster_labels: dict[Any, int] = {}
@@ -49,6 +50,10 @@ class Stream:
     def update(self, batch: Batch) -> None:
         rows = aligned(batch, self.classes, self.ignore_index)
         dist, y, weight, there = rows.dist, rows.y, rows.weight, rows.is_there
+        if weight is not None and len(weight):
+            # Beside the largest of the first batch, so that squares neither underflow nor overflow.
+            self.largest = self.largest or float(weight.max())
+            weight = weight.double() / self.largest
         total = len(there)
         columns = {"y": y, "number": (self.given + torch.arange(total))[there]}
         self.given += total

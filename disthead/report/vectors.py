@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from disthead import diagnostics
+from disthead.diagnostics.dependence import normal_residuals
 from disthead.families.distribution import Distribution
 from disthead.metrics import PITHistogram
 from disthead.report import verdicts
@@ -33,8 +34,7 @@ def _dependence(found: Findings, rows: Rows, generator: torch.Generator, outputs
     predicted = diagnostics.predicted_correlation(rows.dist, generator, rows.weight)
     effect = 1.0
     if rows.cluster is not None:
-        u = rows.dist.marginals.pit(rows.y, generator=generator).double().flatten(1)
-        residual = torch.special.ndtri(u.clamp(1e-15, 1 - 1e-15))
+        residual = normal_residuals(rows.dist, rows.y, generator)
         first, second = torch.triu_indices(residual.shape[1], residual.shape[1], 1)
         effect = rows.design_effect(residual[:, first] * residual[:, second] - predicted[first, second])
     found.verdicts.append(verdicts.dependence(observed, predicted, rows.count() / effect, outputs))

@@ -13,6 +13,7 @@ __all__ = ["POINTS", "classes", "confidence", "majority", "probabilities"]
 POINTS = (0.005, 0.03, 0.2)
 # Of the uncertainty, the share that is miscalibration: negligible, slight, and what chance may hide.
 _SHARES = (0.01, 0.05, 0.1)
+_FEW = 30  # rows, with which nothing is said of probabilities
 
 
 def probabilities(numbers: Reliability, what: str, picture: str = "reliability") -> Verdict:
@@ -91,8 +92,7 @@ def _reliability(aspect: str, seen: str, numbers: Reliability, p_value: float, p
     seen = f"{seen} (p = {say_p(p_value)}); a constant forecast has {numbers.uncertainty:.4g}"
     share = _share(numbers)
     if p_value >= CHANCE:
-        hidden = numbers.chance / numbers.uncertainty if numbers.uncertainty > 0 else 0.0
-        if hidden > _SHARES[2]:
+        if numbers.chance > _SHARES[2] * _scale(numbers) or int(numbers.count.sum()) < _FEW:
             sentence = f"{seen}: no more than chance, but these rows hide a miscalibration below {numbers.chance:.2g}."
             return Verdict(aspect, "unclear", sentence, picture=picture, looks=looks)
         return Verdict(aspect, "good", f"{seen}: no more than chance.", picture=picture, looks=looks)
@@ -105,7 +105,12 @@ def _reliability(aspect: str, seen: str, numbers: Reliability, p_value: float, p
 
 
 def _share(numbers: Reliability) -> float:
-    return numbers.miscalibration / numbers.uncertainty if numbers.uncertainty > 0 else 0.0
+    return numbers.miscalibration / _scale(numbers) if numbers.miscalibration > 0 else 0.0
+
+
+def _scale(numbers: Reliability) -> float:
+    """What a miscalibration is large beside: the uncertainty, or the score where all outcomes are the same."""
+    return numbers.uncertainty if numbers.uncertainty > 0 else numbers.score
 
 
 def _miscalibration(numbers: Reliability, what: str) -> str:
