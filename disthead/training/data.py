@@ -1,7 +1,8 @@
 """`TabularDataModule`: a table in, batches for training, validation, test and prediction out."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
@@ -159,7 +160,8 @@ class TabularDataModule(lightning.LightningDataModule):
                 seed = self.hparams.split_seed
                 self.columns = scan_columns(self._groups("main"), self.row_groups("train"), seed, **roles)
             else:
-                self.columns = find_columns(self._frame("main"), self._split["train"].numpy(), **roles)
+                with self._named("main"):
+                    self.columns = find_columns(self._frame("main"), self._split["train"].numpy(), **roles)
         return self.columns
 
     def streams(self, name: str) -> bool:
@@ -337,11 +339,23 @@ class TabularDataModule(lightning.LightningDataModule):
         key = f"{source} without targets" if part == "predict" else source
         if key not in self._encoded:
             columns, unseen = self.columns or self.find_columns(), Unseen()
-            self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict", unseen=unseen)
+            with self._named(source):
+                self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict", unseen=unseen)
             if str(unseen) and source not in self._told:
                 self._told.add(source)
                 warnings.warn(f"training has not seen {unseen}.", UserWarning, stacklevel=2)
         return self._encoded[key]
+
+    @contextmanager
+    def _named(self, source: str) -> Iterator[None]:
+        """Errors about the rows of a file say of which."""
+        try:
+            yield
+        except DataError as error:
+            path = self._sources[source]
+            if not isinstance(path, (str, PathLike)) or str(path) in str(error):
+                raise
+            raise DataError(f"{path}: {error}") from error
 
     def _split_rows(self) -> dict[str, Tensor]:
         """Numbers of the rows of each part; of a stream, numbers of its row groups."""

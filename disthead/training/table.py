@@ -14,10 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from disthead.data.values import DataError
+from disthead.data.values import DataError, rows_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -83,9 +82,7 @@ def _from_arrays(features: Any, y: Any) -> "DataFrame":
     """Columns x0, x1 ... and y, or y0, y1 ... for several targets."""
     import pandas as pd
 
-    x, y = (
-        part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else np.asarray(part) for part in (features, y)
-    )
+    x, y = (part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else rows_of(part) for part in (features, y))
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or y.ndim not in (1, 2) or len(x) != len(y):
         raise DataError(f"features must be (N, P) and y (N,) or (N, D), got the shapes {x.shape} and {y.shape}.")
