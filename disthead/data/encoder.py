@@ -8,14 +8,13 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 
 from disthead.data.values import (
+    PARSERS,
     DataError,
     Values,
-    as_dates,
-    as_numbers,
+    as_kind,
     date_of,
     is_code,
     label,
-    parse_date,
     parse_number,
 )
 
@@ -106,7 +105,7 @@ class Column:
             return values.as_category()
         if values.is_named:
             try:
-                values = as_dates(values) if self.kind == "date" else as_numbers(values)
+                values = as_kind(values, self.kind)
             except DataError as error:
                 raise self._other_kind(_PLURAL[self.kind], values, f" ({error})") from error
         if {"truth": "number"}.get(values.kind, values.kind) != self.kind:
@@ -174,7 +173,7 @@ _PLURAL = {"number": "numbers", "date": "dates", "duration": "durations", "text"
 _is_label_of: dict[str, Callable[[str], bool]] = {
     "number": lambda text: _number_of(text) is not None,
     "truth": lambda text: text in ("True", "False"),
-    "date": lambda text: parse_date(text) is not None,
+    "date": lambda text: PARSERS["date"](text) is not None,
     "duration": lambda text: _number_of(text) is not None,
 }
 
@@ -228,9 +227,9 @@ class Levels:
                 self._places.setdefault(level, f"{level!r} at {where}row {values.row(position)}")
 
     def judge(self, is_target: bool = False) -> str:
-        """What texts are: "category", or "date" or "number", which files may hold as texts.
+        """What texts are: "category", or "number", "date" or "duration", which files may hold as texts.
 
-        Texts that all write dates in the form of ISO 8601 are dates. Texts that all write numbers are categories where they
+        Texts that all write dates in the form of ISO 8601, or durations, are that. Texts that all write numbers are categories where they
         recur (so codes become categories by `astype(str)`), and numbers where more than half of the rows have one of their
         own, and in a target.
 
@@ -241,16 +240,16 @@ class Levels:
         few = len(levels) <= min(_FEW, total // 2)
         if any(map(is_code, levels)):
             return "category"
-        for parse, kind in ((parse_number, "number"), (parse_date, "date")):
+        for kind, parse in PARSERS.items():
             bad = [level for level in levels if parse(level) is None]
             if not bad:
                 return "category" if kind == "number" and not is_target and len(levels) <= total / 2 else kind
             wrong = sum(self.counts[level] for level in bad)
             if wrong < 0.5 * total and not few:
-                separated = " Write numbers with a decimal point and without separators." * _are_separated(bad)
+                remedy = " Write numbers with a decimal point and without separators." * all(map(_is_separated, bad))
                 raise DataError(
                     f"column {self.name!r} must hold {_PLURAL[kind]}, got text in {wrong} of {total} rows: {self._places[bad[0]]}."
-                    f"{separated} Make these values missing, or say that the column holds categories (`categorical`, or the type "
+                    f"{remedy} Make these values missing, or say that the column holds categories (`categorical`, or the type "
                     "category of a data frame)."
                 )
         separated = [level for level in levels if _is_separated(level) or (not few and _has_sign(level))]
@@ -265,9 +264,11 @@ class Levels:
         return "category"
 
     def numbers(self, kind: str) -> np.ndarray:
-        """All values as numbers, or as dates in days since 1970-01-01."""
-        parse = parse_date if kind == "date" else parse_number
-        return np.repeat(np.array([parse(level) for level in self.counts], dtype=np.float64), list(self.counts.values()))
+        """All values as numbers, those of dates and durations in days."""
+        parse = PARSERS[kind]
+        return np.repeat(
+            np.array([parse(level) for level in self.counts], dtype=np.float64), list(self.counts.values())
+        )
 
     def names(self, rows: int) -> list[str]:
         """The categories as texts, numbers before texts, each in their order.
@@ -295,10 +296,6 @@ def _is_separated(text: Any) -> bool:
 
 def _has_sign(text: Any) -> bool:
     return isinstance(text, str) and bool(_WITH_SIGN.fullmatch(text))
-
-
-def _are_separated(texts: Sequence[Any]) -> bool:
-    return all(map(_is_separated, texts))
 
 
 def is_index_name(name: str) -> bool:
@@ -373,7 +370,9 @@ class Finder:
             values = values.as_category()
         kind = "number" if values.kind == "truth" else values.kind
         if self._kind not in (None, kind):
-            raise DataError(f"column {self.name!r} holds {values.plural}, but {_PLURAL[str(self._kind)]} in the rows before.")
+            raise DataError(
+                f"column {self.name!r} holds {values.plural}, but {_PLURAL[str(self._kind)]} in the rows before."
+            )
         self._kind = kind
         if values.numbers is None:
             self.levels.add(values, where)
@@ -399,7 +398,11 @@ class Finder:
         if kind in ("text", "category"):
             kind = "category" if kind == "category" else self.levels.judge()
             if kind == "category":
-                only = repr(next(iter(self.levels.counts))) if len(self.levels.counts) == 1 and not self._has_missing else None
+                only = (
+                    repr(next(iter(self.levels.counts)))
+                    if len(self.levels.counts) == 1 and not self._has_missing
+                    else None
+                )
                 column = Column(self.name, self.levels.names(self._rows), 0.0, self._has_missing)
                 return Found(column, only, False)
             numbers = self.levels.numbers(kind)

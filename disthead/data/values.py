@@ -5,26 +5,29 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from fractions import Fraction
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 __all__ = [
+    "PARSERS",
     "DataError",
     "Values",
-    "as_dates",
-    "as_numbers",
+    "as_kind",
     "as_quantities",
     "date_of",
     "is_code",
     "is_missing",
     "label",
     "parse_date",
+    "parse_duration",
     "parse_number",
     "read_values",
 ]
 
+_LARGEST = int(sys.float_info.max)
 _MICROSECONDS = 86_400_000_000  # of a day
 _EPOCH = datetime(1970, 1, 1)
 _PLURAL = {
@@ -37,6 +40,7 @@ _PLURAL = {
 }
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _CODE = re.compile(r"\s*[-+]?0\d+\s*")  # 007 is a name, not seven
+_DURATION = re.compile(r"\s*(?:([-+]?\d+) days?)?(?:,? ?\+?(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?)?\s*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?\s?(Z|[-+]\d\d:?\d\d)?)?")
 
 
@@ -122,7 +126,8 @@ class Values:
         found, places = np.unique(self.numbers[present], return_inverse=True)
         codes = np.full(len(self), -1, dtype=np.int64)
         codes[present] = places
-        make: Callable[[float], Any] = {"truth": bool, "date": date_of}.get(self.kind, float)
+        makers: dict[str, Callable[[float], Any]] = {"truth": bool, "date": date_of}
+        make = makers.get(self.kind, float)
         return replace(self, kind="category", numbers=None, codes=codes, levels=[make(v) for v in found.tolist()])
 
     def first(self, bad: np.ndarray) -> str:
@@ -167,6 +172,26 @@ def parse_date(text: Any) -> float | None:
         return _days(datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text).replace(" +", "+").replace(" Z", "Z")))
     except ValueError:  # such as the 30th of February
         return None
+
+
+def parse_duration(text: Any) -> float | None:
+    """Days of a duration as pandas and Python write it, or of a time of day, None for any other text.
+
+    >>> parse_duration("2 days 06:00:00"), parse_duration("1 day, 12:00:00"), parse_duration("18:00"), parse_duration("soon")
+    (2.25, 1.5, 0.75, None)
+    """
+    found = _DURATION.fullmatch(text) if isinstance(text, str) and text.strip() else None
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return days + (hours * 60 + minutes + seconds / 60) / 1440
+
+
+PARSERS: dict[str, Callable[[Any], float | None]] = {
+    "number": parse_number,
+    "date": parse_date,
+    "duration": parse_duration,
+}
 
 
 def date_of(days: float) -> str:
@@ -249,7 +274,9 @@ def _from_moments(array: np.ndarray, name: str) -> Values:
     try:
         micro = array.astype("datetime64[us]" if kind == "date" else "timedelta64[us]")
     except TypeError as error:
-        raise DataError(f"column {name!r} holds {array.dtype}, which has no length in days: turn it into days.") from error
+        raise DataError(
+            f"column {name!r} holds {array.dtype}, which has no length in days: turn it into days."
+        ) from error
     days = micro.astype(np.int64) / _MICROSECONDS
     days[np.isnat(micro)] = np.nan
     return Values(name, kind, days)
@@ -278,11 +305,16 @@ def _from_objects(values: list[Any], name: str) -> Values:
     if len(found) > 1:
         raise _of_several_kinds(values, each, name)
     [kind] = found or {"number"}
-    read = {"number": float, "truth": float, "date": _read_date, "duration": _read_duration}[kind]
+    readers: dict[str, Callable[[Any], float]] = {"date": _read_date, "duration": _read_duration}
+    read = readers.get(kind, float)
     try:
         numbers = [np.nan if own == "missing" else read(value) for value, own in zip(values, each, strict=True)]
     except OverflowError as error:
-        row = next(row for row, value in enumerate(values) if isinstance(value, Real) and abs(value) > sys.float_info.max)
+        row = next(
+            row
+            for row, value in enumerate(values)
+            if isinstance(value, (int, Fraction)) and not -_LARGEST < value < _LARGEST
+        )
         raise DataError(f"column {name!r} holds a number too large for double precision at row {row}.") from error
     is_whole = all(issubclass(own, (int, np.integer)) for own in kinds if kinds[own] != "missing")
     return Values(name, kind, np.array(numbers, dtype=np.float64), is_whole=is_whole and kind == "number")
@@ -290,7 +322,9 @@ def _from_objects(values: list[Any], name: str) -> Values:
 
 def _from_texts(values: list[Any], name: str) -> Values:
     levels: dict[Any, int] = {}
-    codes = [-1 if value is None or value != value else levels.setdefault(value, len(levels)) for value in map(_text, values)]
+    codes = [
+        -1 if value is None or value != value else levels.setdefault(value, len(levels)) for value in map(_text, values)
+    ]
     return Values(name, "text", None, np.array(codes, dtype=np.int64), list(levels))
 
 
@@ -335,9 +369,7 @@ def _read_duration(value: Any) -> float:
     if isinstance(value, np.timedelta64):
         return float(value.astype("timedelta64[us]").astype(np.int64)) / _MICROSECONDS
     if isinstance(value, time):  # of day
-        value = timedelta(
-            hours=value.hour, minutes=value.minute, seconds=value.second, microseconds=value.microsecond
-        )
+        value = timedelta(hours=value.hour, minutes=value.minute, seconds=value.second, microseconds=value.microsecond)
     return value / timedelta(days=1)
 
 
@@ -354,25 +386,24 @@ def _of_several_kinds(values: list[Any], each: list[str], name: str) -> DataErro
     )
 
 
-# Texts that write numbers or dates.
+# Texts that write numbers, dates and durations.
 
 
-def as_numbers(values: Values) -> Values:
-    """Texts that all write numbers, or categories that are numbers, as numbers.
-
-    Raises:
-        DataError: for one that does not, with its row.
-    """
-    return _parsed(values, parse_number, "number")
-
-
-def as_dates(values: Values) -> Values:
-    """Texts that all write dates in the form of ISO 8601, as dates.
+def as_kind(values: Values, kind: str) -> Values:
+    """Texts that all write numbers, dates or durations, or categories that are numbers, as values of this kind.
 
     Raises:
         DataError: for one that does not, with its row.
     """
-    return _parsed(values, parse_date, "date")
+    found = [PARSERS[kind](level) for level in values.levels]
+    bad = np.array([number is None for number in found] + [False])[values._entries]
+    if bad.any():
+        raise DataError(
+            f"column {values.name!r} must hold {_PLURAL[kind]}, got text in {values.first(bad)}. Make these values missing, "
+            "or say that the column holds categories (`categorical`, or the type category of a data frame)."
+        )
+    numbers = np.array([np.nan if number is None else number for number in found] + [np.nan])
+    return replace(values, kind=kind, numbers=numbers[values._entries], codes=None, levels=())
 
 
 def as_quantities(values: Values) -> Values:
@@ -383,7 +414,9 @@ def as_quantities(values: Values) -> Values:
     """
     if values.kind in ("date", "duration"):
         missing = values.missing
-        also = f", and {int(missing.sum())} missing values (NaT), the first at row {values.row(int(np.argmax(missing)))}"
+        also = (
+            f", and {int(missing.sum())} missing values (NaT), the first at row {values.row(int(np.argmax(missing)))}"
+        )
         shown = int(np.argmax(~missing))
         since = " - column.min()" if values.kind == "date" else ""
         raise DataError(
@@ -391,17 +424,4 @@ def as_quantities(values: Values) -> Values:
             f"{also if missing.any() else ''}; a target or a known quantity must be a number. Turn it into days or another "
             f"unit: (column{since}) / pandas.Timedelta(days=1)."
         )
-    return as_numbers(values) if values.is_named else values
-
-
-def _parsed(values: Values, parse: Callable[[Any], float | None], kind: str) -> Values:
-    found = [parse(level) for level in values.levels]
-    bad = np.array([number is None for number in found] + [False])[values._entries]
-    if bad.any():
-        raise DataError(
-            f"column {values.name!r} must hold {_PLURAL[kind]}, got text in {values.first(bad)}. Make these values missing, "
-            "or say that the column holds categories (`categorical`, or the type category of a data frame)."
-        )
-    numbers = np.array([np.nan if number is None else number for number in found] + [np.nan])
-    return replace(values, kind=kind, numbers=numbers[values._entries], codes=None, levels=())
-
+    return as_kind(values, "number") if values.is_named else values

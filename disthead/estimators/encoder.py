@@ -255,4 +255,3 @@ def _items(names: list[str], near: dict[str, list[str]], limit: int = 10) -> lis
     hints = [f"{name!r} is like the missing {near[name][0]!r}" for name in names[:limit] if near.get(name)]
     rest = [f"- ... ({len(names) - limit} more)"] if len(names) > limit else []
     return [*lines, *rest, *([f"({'; '.join(hints)}.)"] if hints else [])]
-

@@ -157,7 +157,9 @@ def _as_numbers(y: Any) -> np.ndarray:
     values = read_values(array, "y")
     if values.is_named and any(parse_number(level) is None for level in values.levels):
         bad = np.array([parse_number(level) is None for level in values.levels] + [False])[values.codes]
-        raise ValueError(f"y must hold numbers, got text in {values.first(bad)}. For classes use DistributionClassifier.")
+        raise ValueError(
+            f"y must hold numbers, got text in {values.first(bad)}. For classes use DistributionClassifier."
+        )
     found = as_quantities(values).numbers
     assert found is not None
     return found

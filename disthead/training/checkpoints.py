@@ -58,7 +58,7 @@ def evaluate_checkpoint(
 def _batches(
     module: DistributionModule, data: TabularDataModule, part: str, frame: "DataFrame", group: str | None
 ) -> Iterator[Batch]:
-    numbers = [name for name in frame.columns if name in _inputs(module) and frame[name].dtype.kind in "iuf"]
+    numbers = _numbers(module)
     start = 0
     with torch.no_grad():
         for batch in getattr(data, f"{part}_dataloader")():
@@ -68,14 +68,22 @@ def _batches(
             yield Batch(
                 module.predictive(batch["features"], **known),
                 y,
-                {name: torch.from_numpy(frame[name].to_numpy()[rows].astype(float)) for name in numbers} or None,
+                {name: batch["features"][:, k].double() + origin for name, (k, origin) in numbers.items()} or None,
                 None if group is None else frame[group].iloc[rows].tolist(),
                 module.marginal(len(y), **known) if module.has_baseline else None,
             )
 
 
-def _inputs(module: DistributionModule) -> list[str]:
-    return Columns.from_state(module.columns).feature_names if module.columns else []
+def _numbers(module: DistributionModule) -> dict[str, tuple[int, float]]:
+    """The numbers among the features: where they are, and what is subtracted from them; dates and durations are in days."""
+    if not module.columns:
+        return {}
+    columns = Columns.from_state(module.columns)
+    found = [column for column in columns.features.values() if column.categories is None]
+    return {
+        column.name: (place, column.origin if column.kind == "number" else 0.0)
+        for column, place in zip(found, columns.numeric, strict=True)
+    }
 
 
 def recalibrate_checkpoint(

@@ -174,7 +174,8 @@ class _CLI(LightningCLI):
         distributions = self.trainer.predict(**options)
         columns = self.model.columns or {}
         frames = [
-            pd.DataFrame(predictions(d, columns.get("target", ()), columns.get("classes"), unit=columns.get("unit"))) for d in distributions
+            pd.DataFrame(predictions(d, columns.get("target", ()), columns.get("classes"), unit=columns.get("unit")))
+            for d in distributions
         ]
         frame = pd.concat(frames, ignore_index=True)
         write_predictions(frame, out)

@@ -145,8 +145,8 @@ class Search:
         levels = self._targets[name]
         assert levels is not None
         kind = levels.judge(is_target=True) if name in self._are_texts else "category"
-        if kind == "date":
-            number_targets(Values(name, "date", levels.numbers("date")))  # refuses them
+        if kind in ("date", "duration"):
+            number_targets(Values(name, kind, levels.numbers(kind)))  # refuses them
         return kind == "category"
 
     def _names(self, name: str, rows: int) -> list[str]:

@@ -106,7 +106,15 @@ def _read_file(path: Path) -> "DataFrame":
         return _read_text(path, "\t" if suffix == ".tsv" else ",", encoding)
     except DataError:
         raise
-    except (ValueError, OSError, EOFError, pd.errors.ParserWarning, csv.Error, zipfile.BadZipFile, lzma.LZMAError) as error:
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        pd.errors.ParserWarning,
+        csv.Error,
+        zipfile.BadZipFile,
+        lzma.LZMAError,
+    ) as error:
         raise DataError(f"{path} is not a readable CSV file: {_first_line(error)}") from error
 
 
@@ -191,7 +199,11 @@ def _has_decimal_commas(frame: "DataFrame", path: Path) -> bool:
 
 def as_declared(frame: "DataFrame", pandas_metadata: Mapping[str, Any] | None) -> "DataFrame":
     """With the categories of the data frame that a Parquet file was written from: it has no such type but for texts."""
-    declared = [column["name"] for column in (pandas_metadata or {}).get("columns", ()) if column["pandas_type"] == "categorical"]
+    declared = [
+        column["name"]
+        for column in (pandas_metadata or {}).get("columns", ())
+        if column["pandas_type"] == "categorical"
+    ]
     lost = [name for name in declared if name in frame.columns and str(frame[name].dtype) != "category"]
     return frame.astype(dict.fromkeys(lost, "category")) if lost else frame
 

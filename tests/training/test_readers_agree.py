@@ -65,6 +65,8 @@ COLUMNS = {
     "numbers as texts": NUMBERS.astype(str),
     "dates as texts": holes(DAYS.strftime("%Y-%m-%d")),
     "moments as texts": holes((DAYS + pd.Timedelta("3h")).strftime("%Y-%m-%dT%H:%M:%SZ")),
+    "durations as texts": holes(DURATIONS.astype(str)),
+    "times as texts": [f"{hour:02d}:30" for hour in WHOLE],
     "dates in ns": DAYS.as_unit("ns"),
     "dates in s": DAYS.as_unit("s"),
     "dates with NaT": pd.Series(holes(DAYS, pd.NaT)),
@@ -148,7 +150,12 @@ def test_a_single_row_has_the_features_that_it_has_among_others(name, tmp_path):
     for row in (0, 17):
         (tmp_path / f"{row}").mkdir()
         for k, own in enumerate(read_all(frame, frame_of(name, [row]), tmp_path / f"{row}")):
-            pd.testing.assert_frame_equal(own[list(whole.columns)], whole.iloc[[row]].reset_index(drop=True), atol=1e-9), k
+            (
+                pd.testing.assert_frame_equal(
+                    own[list(whole.columns)], whole.iloc[[row]].reset_index(drop=True), atol=1e-9
+                ),
+                k,
+            )
 
 
 # What training has not seen, and what is wrong, said alike by all three.
@@ -338,7 +345,9 @@ def test_numbers_that_are_declared_categories_are_categories(way, tmp_path):
 
 
 def test_the_median_and_the_first_date_are_those_of_the_training_rows():
-    frame = pd.DataFrame({"x": [1.0, 2.0, np.nan, 100.0], "day": pd.date_range("2020-01-05", periods=4)[::-1], "y": range(4)})
+    frame = pd.DataFrame(
+        {"x": [1.0, 2.0, np.nan, 100.0], "day": pd.date_range("2020-01-05", periods=4)[::-1], "y": range(4)}
+    )
     frame["part"] = ["train", "train", "train", "val"]
     with pytest.warns(UserWarning, match="values are missing in 'x'"):
         part = TabularDataModule(frame, target="y", split_column="part").part("val")
@@ -376,7 +385,7 @@ def test_missing_classes_are_refused_with_rows(missing, tmp_path):
     frame = pd.DataFrame({"x": NUMBERS, "y": pd.Series(holes(CITIES, missing), dtype=object)})
     with pytest.raises(ValueError, match="6 of 60, row 7"):
         DistributionClassifier().fit(frame[["x"]], frame["y"])
-    with pytest.raises(DataError, match="column 'y' has 6 missing .* row 7"):
+    with pytest.raises(DataError, match=r"column 'y' has 6 missing .* row 7"):
         TabularDataModule(frame, **OPTIONS).part("train")
     with pytest.raises(DataError, match=r"0\.parquet, row group 0, .*column 'y' has .* missing .* row 7"):
         TabularDataModule(write(frame, tmp_path / "rows"), **OPTIONS).summary("train")
