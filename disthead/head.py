@@ -51,7 +51,7 @@ class DistributionHead(nn.Module):
     target_loc: Tensor
     target_scale: Tensor
     min_scale: float = MIN_SCALE
-    _layer: Callable[[int, int], nn.Module] = nn.Linear
+    _layer: Callable[[int, int], Any] = nn.Linear
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class DistributionHead(nn.Module):
             if reason is not None:
                 raise ValueError(f"cannot standardise: {reason}. Call initialize(y) without standardise=True.")
             y, known, weight = rows_that_are_there(self, y, known, weight)
-            self.change_units(*location_and_scale(y, weight, next(self.parameters()).dtype))
+            self.change_units(*location_and_scale(y, weight, _at_least_single(next(self.parameters()).dtype)))
             loc, scale = self.target_loc.to(y.device).double(), self.target_scale.to(y.device).double()
             y = (y.double() - loc) / scale
         elif self._is_standardised:
@@ -154,7 +154,9 @@ class DistributionHead(nn.Module):
             loc, scale: of shape event_shape; `scale` is positive.
         """
         for name, value in (("target_loc", loc), ("target_scale", scale)):
-            self.register_buffer(name, value.detach().to(next(self.parameters())).expand(self.event_shape).clone())
+            like = next(self.parameters())
+            value = value.detach().to(like.device, _at_least_single(like.dtype))
+            self.register_buffer(name, value.expand(self.event_shape).clone())
         self._is_standardised = True
         self.links = with_min_scale(self._given_links, self._given_fixed, self.min_scale)
         self._fix(self._given_fixed)
@@ -179,6 +181,15 @@ class DistributionHead(nn.Module):
         own = len(self.family.shapes.get(name, ())) - self.family.event_dim
         loc, scale = (part.reshape(part.shape + (1,) * own).to(value) for part in (self.target_loc, self.target_scale))
         return in_other_units(name, value, loc, scale)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Moved and cast as every module, but the units stay in single precision: half of it would move the target."""
+        units = {name: getattr(self, name) for name in ("target_loc", "target_scale") if self._is_standardised}
+        super()._apply(fn, recurse)
+        for name, value in units.items():
+            if _at_least_single(getattr(self, name).dtype) != getattr(self, name).dtype:
+                setattr(self, name, value.to(getattr(self, name).device, _at_least_single(value.dtype)))
+        return self
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
         loc, scale = (state_dict.get(prefix + name) for name in ("target_loc", "target_scale"))

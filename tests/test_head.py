@@ -421,6 +421,42 @@ def test_constant_targets_have_the_scale_one():
     assert head(torch.zeros(1, 2)).loc == 7e4
 
 
+def test_units_do_not_round_in_half_precision(generator):
+    y = 1e5 + 300 * torch.randn(200, generator=generator)
+    head = dh.DistributionHead("normal", 2).initialize(y, standardise=True).bfloat16()
+    torch.testing.assert_close(head(torch.zeros(1, 2)).loc, y.mean()[None], rtol=1e-5, atol=0)
+    assert head.double().target_loc.dtype == torch.float64
+    late = dh.DistributionHead("normal", 2).bfloat16().initialize(y, standardise=True)
+    torch.testing.assert_close(late.target_loc, y.mean())
+
+
+def test_members_are_standardised_together(generator):
+    from disthead.training.tabular import MemberHead
+
+    y = 1e5 + 3e4 * torch.randn(200, generator=generator)
+    head = MemberHead("normal", 4, members=3).initialize(y, standardise=True)
+    dist = head(torch.zeros(3, 5, 4))
+    torch.testing.assert_close(dist.loc, y.mean().expand(3, 5), rtol=1e-5, atol=0)
+
+
+def test_a_standardised_head_is_exported(generator):
+    y = 1e5 + 3e4 * torch.randn(200, generator=generator)
+    head = dh.DistributionHead("normal", 4).initialize(y, standardise=True)
+
+    class Parameters(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = head
+
+        def forward(self, features):
+            return self.head.params(features)
+
+    features = torch.randn(3, 4, generator=generator)
+    exported = torch.export.export(Parameters(), (features,)).module()(features)
+    for name, value in head(features).parameters.items():
+        torch.testing.assert_close(exported[name], value)
+
+
 # What counts as a number, and as a column of them.
 
 

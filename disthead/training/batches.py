@@ -7,6 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from disthead.arrays import as_tensor
 from disthead.errors import pick
 from disthead.training.columns import Encoded
 from disthead.weights import as_weight, present
@@ -46,15 +47,23 @@ class Batch(NamedTuple):
                 pick("entry of a batch", name, dict.fromkeys(cls._fields[:-2]))
             if "features" not in given:
                 raise ValueError(f"a batch must have features, got a mapping of {', '.join(given)}.")
-            return cls(**{"y": None, **given})
-        if not isinstance(given, (tuple, list)):
-            return cls(given, None)
-        if not 1 <= len(given) <= 3:
+            return cls(**{"y": None, **given})._as_tensors()
+        parts = given if isinstance(given, (tuple, list)) else (given,)
+        if not 1 <= len(parts) <= 3:
             raise ValueError(
-                f"a batch must be (features, y) or (features, y, weight), got {len(given)} parts. Nest several features, "
+                f"a batch must be (features, y) or (features, y, weight), got {len(parts)} parts. Nest several features, "
                 '((first, second), y), or give a mapping, {"features": ..., "y": ..., "known": {"exposure": ...}}.'
             )
-        return cls(*given) if len(given) > 1 else cls(given[0], None)
+        features, y, weight = (*parts, None, None)[:3]
+        return cls(features, y, weight)._as_tensors()
+
+    def _as_tensors(self) -> "Batch":
+        """With arrays and lists of targets, weights and known quantities as tensors."""
+        given = {"y": self.y, "weight": self.weight} | self.known
+        if all(values is None or isinstance(values, Tensor) for values in given.values()):
+            return self
+        y, weight, *known = (None if values is None else as_tensor(values, name) for name, values in given.items())
+        return self._replace(y=y, weight=weight, known=dict(zip(self.known, known, strict=True)))
 
     def present(self) -> "Batch":
         """The batch without the rows whose weight is 0: nothing is computed of them.

@@ -331,6 +331,23 @@ def test_absent_rows_of_a_table_may_have_targets_and_exposures_that_cannot_be(fr
     assert not set(data.part("train").rows.tolist()) & set(np.flatnonzero(absent).tolist())
 
 
+def test_a_row_of_weight_0_is_not_in_a_stream(frame, trainer, tmp_path):
+    absent = np.arange(200) % 4 == 0
+    table = frame.assign(w=np.where(absent, 0.0, 1.0 + np.arange(200) % 2))
+    table.loc[absent, "y"] = np.resize([1e9, np.nan], absent.sum())
+    found = []
+    for name, rows in (("whole", table), ("alone", table[~absent])):
+        (tmp_path / name).mkdir()
+        rows.to_parquet(tmp_path / name / "0.parquet", index=False, row_group_size=50)
+        data = TabularDataModule(
+            tmp_path / name, target="y", weight="w", val_path=tmp_path / name, test_size=0, batch_size=1000
+        )
+        module = fit(trainer, data, epochs=1)
+        [numbers] = trainer().validate(module, data, verbose=False)
+        found.append(numbers | {"loc": module.target_loc.item(), "scale": module.target_scale.item()})
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
 def test_weights_count_rows_of_the_statistics(frame, trainer):
     weight = np.arange(200) % 3
     part = np.resize(["train", "train", "val"], 200)

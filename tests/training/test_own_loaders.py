@@ -364,6 +364,14 @@ def test_batches_of_another_form_are_explained():
     assert Batch.of([x]).features is x
 
 
+def test_arrays_and_lists_of_a_batch_become_tensors():
+    batch = Batch.of((torch.zeros(3, 2), np.array([1.0, np.nan, 3.0]), [True, False, True])).present()
+    torch.testing.assert_close(batch.y, torch.tensor([1.0, 3.0], dtype=torch.float64))
+    assert batch.positions.tolist() == [0, 2]
+    counts = Batch.of({"features": torch.zeros(2, 2), "y": [1, 2], "known": {"exposure": [1.0, 2.0]}})
+    assert counts.known["exposure"].tolist() == [1.0, 2.0]
+
+
 TWO_PROCESSES = """
 import sys, lightning, torch
 from torch.utils.data import DataLoader, TensorDataset
