@@ -117,7 +117,7 @@ def rows_that_count(
         if not bool(counts.all()):
             weight = counts.to(dist.dtype) if weight is None else torch.where(counts, weight, 0.0)
     left, kept_dist, kept_y, *kept = present(weight, dist, y, *others)
-    places = None if left is weight else weight > 0  # type: ignore[operator]
+    places = None if left is weight else weight > 0
     return Rows(kept_dist, kept_y, left, tuple(kept), y, places)
 
 

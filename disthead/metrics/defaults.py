@@ -158,7 +158,7 @@ class _Number(Metric):
     _forward_cache: Any
     _computed: Any
 
-    def __init__(self, metric: Metric, key: "int | str"):
+    def __init__(self, metric: Metric, key: Any):
         super().__init__()
         self.metric, self.key = metric, key
 
