@@ -113,7 +113,9 @@ class TestRandomSplit:
         assert data.columns.used() == ["x", "y"]
 
     def test_a_group_that_is_missing_or_unknown_is_named(self):
-        frame = pd.DataFrame({"x": range(50), "y": range(50), "person": [None if row == 7 else "p" for row in range(50)]})
+        frame = pd.DataFrame(
+            {"x": range(50), "y": range(50), "person": [None if row == 7 else "p" for row in range(50)]}
+        )
         with pytest.raises(DataError, match="group column 'person' must have no missing values, got one at row 7"):
             TabularDataModule(frame, target="y", group="person").part("train")
         with pytest.raises(ValueError, match="did you mean 'person'"):
