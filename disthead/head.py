@@ -44,7 +44,7 @@ class DistributionHead(nn.Module):
     torch.Size([5])
     """
 
-    _layer: Callable[[int, int], nn.Module] = nn.Linear
+    _layer: Callable[[int, int], nn.Linear] = nn.Linear
 
     def __init__(
         self,

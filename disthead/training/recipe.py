@@ -26,7 +26,7 @@ from disthead.training.averaging import WeightAverage
 from disthead.training.collapse import SPREADS
 from disthead.training.encoding import weighted_quantiles
 from disthead.training.schedule import WarmupConstantDecay
-from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_equal_rows
+from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_copies
 from disthead.training.tabular import (
     Dropout,
     MemberHead,
@@ -459,8 +459,8 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
         if int(found.max()) == 0:
             raise ValueError(f"groups must be two or more, got {groups[0].item()} in all {rows} rows.")
     else:
-        both = torch.cat([features.double(), y.reshape(rows, -1).double()], 1)
-        found = equal_rows(row_numbers(features), row_numbers(both), _LEAST_ROWS)
+        copy = row_numbers(torch.cat([features.double(), y.reshape(rows, -1).double()], 1))
+        found = equal_rows(row_numbers(features), copy, _LEAST_ROWS)
     count = int(found.max()) + 1
     is_few = rows < _LEAST_ROWS or (groups is None and count < _LEAST_ROWS)
     if is_few:
@@ -470,7 +470,7 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
             f"{_WITHOUT_HOLD_OUT} steps, and nothing corrects its spread."
         )
     elif groups is None:
-        warn_of_equal_rows(found, "give `groups`")
+        warn_of_copies(found, copy, "give `groups`")
     return None if is_few else found
 
 

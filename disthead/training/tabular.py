@@ -202,7 +202,7 @@ class MemberHead(DistributionHead):
             raise ValueError(f"feature_dim must be -1 in a head of several members, got {self.feature_dim}.")
         self.members = members
         if self.linear is not None:
-            self.linear = MemberLinear(members, in_features, sum(self._sizes), generator=generator)
+            self.linear = MemberLinear(members, in_features, sum(self._sizes), generator=generator)  # type: ignore[assignment]
         self.shared = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(members, 1, *self._raw_shape(name))) for name in self.shared}
         )

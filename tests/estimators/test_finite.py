@@ -112,7 +112,7 @@ def test_several_targets_one_of_them_constant():
 
 def test_targets_beyond_single_precision_are_named():
     X, y = table()
-    with pytest.raises(TargetError, match="single precision.*80 of 80 values.*other units"):
+    with pytest.raises(TargetError, match=r"single precision.*80 of 80 values.*other units"):
         DistributionRegressor("gamma", **SMALL).fit(X, 1e40 * np.exp(y))
 
 
@@ -150,6 +150,6 @@ class TestNonFiniteLosses:
         weight = torch.ones(60)
         weight[1] = 0  # rows are those of the table all the same
         with pytest.raises(
-            NonFiniteLoss, match="NaN or infinite at step .*1 of 60 values: 1000 at row 3.*heavier tails"
+            NonFiniteLoss, match=r"NaN or infinite at step .*1 of 60 values: 1000 at row 3.*heavier tails"
         ):
             fit_tabular(X, y, family="student_t", weight=weight, hidden_sizes=(4,), ensemble=2, max_steps=60)

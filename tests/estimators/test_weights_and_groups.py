@@ -71,7 +71,7 @@ def test_row_numbers_in_errors_are_those_of_the_table():
     with pytest.raises(ValueError, match="nan at row 17"):
         DistributionRegressor(**SMALL).fit(X, y, sample_weight=weight)
     y[17] = -1.0
-    with pytest.raises(ValueError, match="support of gamma.*-1 at row 17"):
+    with pytest.raises(ValueError, match=r"support of gamma.*-1 at row 17"):
         DistributionRegressor("gamma", **SMALL).fit(
             X, np.where(np.arange(120) == 17, -1.0, np.exp(y)), sample_weight=weight
         )
