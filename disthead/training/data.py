@@ -26,7 +26,7 @@ from disthead.training.split import (
     numbered,
     split_at_random,
     split_by_column,
-    warn_of_equal_rows,
+    warn_of_copies,
 )
 from disthead.training.stream import StreamedBatches
 from disthead.training.summary import Part, Summary
@@ -67,8 +67,8 @@ class TabularDataModule(lightning.LightningDataModule):
             stream, row groups are counted and drawn, not rows.
         split_seed: seed of the split and of the order of the rows in training.
         group: column of what rows belong to, such as a person, a site or a panel: the rows of a group are all in one part of
-            the random split. It is no feature. Without it rows with equal features are in one part, with a warning from one
-            in a hundred on.
+            the random split. It is no feature. Without it rows with equal features are in one part, with a warning where one
+            row in a hundred repeats another.
         split_column: a column with "train", "val" or "test" in each row, in place of a random split.
         val_path, test_path, predict_path: separate tables, of which all rows are used.
         batch_size: rows for one step, over all processes together; None leaves their number to the default recipe.
@@ -389,7 +389,7 @@ class TabularDataModule(lightning.LightningDataModule):
         row = numbered(_row_hash(frame[[column for column in features if column in frame.columns]]))
         copy = numbered(_row_hash(frame.drop(columns=[given.weight] if given.weight in frame.columns else [])))
         groups = equal_rows(row, copy, _LEAST_GROUPS)
-        warn_of_equal_rows(groups, "give their column as `group`")
+        warn_of_copies(groups, copy, "give their column as `group`")
         return groups
 
 

@@ -20,11 +20,13 @@ from disthead.errors import NonFiniteLoss, TargetError, locate, warn
 from disthead.families.distribution import Distribution
 from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, get_family
+from disthead.families.independent import Independent
+from disthead.families.von_mises import VonMises
 from disthead.standardisation import SCALES
 from disthead.training.averaging import WeightAverage
 from disthead.training.encoding import weighted_quantiles
 from disthead.training.schedule import PATIENCE, WarmupConstantDecay, plan
-from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_equal_rows
+from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_copies
 from disthead.training.tabular import (
     Dropout,
     MemberHead,
@@ -38,6 +40,7 @@ __all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_model"
 
 _LEAST_ROWS = 30  # with fewer, what a hold-out says is chance
 _WITHOUT_HOLD_OUT = 200  # steps
+_LEAST_SCALE = 0.1  # at the start, of a standardised target
 _INTEGERS = ("max_steps", "batch_size", "check_every", "patience")  # of training
 _FAR = 30  # times the range of the middle nine tenths of the targets, beyond their median: outliers
 
@@ -412,7 +415,7 @@ def fit_tabular(
     backbone.fit(inputs, weight)
     _check_precision(chosen, targets)
     head.initialize(targets, weight=weight)
-    start_near_the_marginal_fit(head)
+    start_near_the_marginal_fit(head, _LEAST_SCALE if model.is_scaled else 0.0)
     try:
         course = train(model.members, inputs, targets, held_out, weight=weight, generator=generator, **options)
     except _Stopped as error:
@@ -451,8 +454,8 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
         if int(found.max()) == 0:
             raise ValueError(f"groups must be two or more, got {groups[0].item()} in all {rows} rows.")
     else:
-        both = torch.cat([features.double(), y.reshape(rows, -1).double()], 1)
-        found = equal_rows(row_numbers(features), row_numbers(both), _LEAST_ROWS)
+        copy = row_numbers(torch.cat([features.double(), y.reshape(rows, -1).double()], 1))
+        found = equal_rows(row_numbers(features), copy, _LEAST_ROWS)
     count = int(found.max()) + 1
     is_few = rows < _LEAST_ROWS or (groups is None and count < _LEAST_ROWS)
     if is_few:
@@ -462,7 +465,7 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
             f"{_WITHOUT_HOLD_OUT} steps, and nothing corrects its spread."
         )
     elif groups is None:
-        warn_of_equal_rows(found, "give `groups`")
+        warn_of_copies(found, copy, "give `groups`")
     return None if is_few else found
 
 
@@ -504,8 +507,8 @@ def _recalibration(dist: Distribution) -> Recalibration | None:
     """The one number that mends the spread of such distributions and leaves them of their kind."""
     if hasattr(dist, "expected_cost") or hasattr(dist, "num_items"):
         return TemperatureScaling()
-    keeps_kind = _is_real(dist.support) or getattr(_of_one(dist.support), "is_circular", False)
-    return ScaleCalibration() if keeps_kind else None
+    one = dist.base if isinstance(dist, Independent) else dist
+    return ScaleCalibration() if _is_real(dist.support) or isinstance(one, VonMises) else None
 
 
 def _mean_and_spread(values: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:

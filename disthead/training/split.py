@@ -22,7 +22,7 @@ __all__ = [
     "row_numbers",
     "split_at_random",
     "split_by_column",
-    "warn_of_equal_rows",
+    "warn_of_copies",
 ]
 
 PARTS = ("train", "val", "test", "predict")
@@ -33,7 +33,7 @@ _MANY = 20  # rows that share their features: these do not tell such rows from e
 
 
 class RepeatedRowsWarning(UserWarning):
-    """Rows with equal features, which a part of the rows held out at random would not be independent of."""
+    """Rows that repeat others, of which a part of the rows held out at random would not be independent."""
 
 
 def numbered(groups: Tensor) -> Tensor:
@@ -74,19 +74,20 @@ def equal_rows(row: Tensor, copy: Tensor, least: int) -> Tensor:
     return groups
 
 
-def warn_of_equal_rows(groups: Tensor, remedy: str) -> None:
-    """Warn where one row in a hundred, or more, has the features of another one.
+def warn_of_copies(groups: Tensor, copy: Tensor, remedy: str) -> None:
+    """Warn where one row in a hundred, or more, repeats the features and the target of another one.
 
     Args:
-        groups: of the rows, as `equal_rows` gives them.
+        groups, copy: of the rows, as `equal_rows` gives and takes them; rows that are groups of their own are no copies.
         remedy: what says which rows belong together.
     """
-    rows, count = len(groups), int(groups.max()) + 1
-    if rows - count >= 0.01 * rows:
+    rows = len(groups)
+    copies = rows - len(torch.stack([groups, copy], 1).unique(dim=0))
+    if copies >= 0.01 * rows:
         warn(
-            f"{rows - count} of {rows} rows have the features of another row, so that {count} differ. They are held out "
-            "together, since copies of a row in training would tell its target. If they are copies, as oversampling makes "
-            f"them, weights say the same in less time; if they belong to one person, site or panel, {remedy}.",
+            f"{copies} of {rows} rows repeat the features and the target of another row. Rows with equal features are held "
+            "out together, since copies of a row in training would tell its target. If oversampling made them, weights say the "
+            f"same in less time; if they belong to one person, site or panel, {remedy}.",
             RepeatedRowsWarning,
         )
 
