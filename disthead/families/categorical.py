@@ -106,7 +106,14 @@ class Categorical(Distribution):
         projection = self._projection
         if projection is not None and projection.is_quick and y.ndim <= len(self.batch_shape):
             return projection.log_prob(y)
-        return self._soft_log_prob(y) if self._is_soft(y) else self._hard_log_prob(y)
+        if self._is_soft(y):
+            return self._soft_log_prob(y)
+        if y.dtype == torch.float64:  # whose precision says nothing
+            index = None if operations_are_followed() else y.long()
+            if index is None or not torch.equal(index.double(), y):
+                return self._plain_log_prob(y)
+            y = index
+        return self._hard_log_prob(y)
 
     def _soft_log_prob(self, y: Tensor) -> Tensor:
         logits, normalizer = self._with_normalizer()

@@ -140,13 +140,7 @@ def from_score(log_prob: Callable) -> Callable:
     @functools.wraps(log_prob)
     def answer(self: "Distribution", y: Tensor) -> Tensor:
         source = self._source
-        if (
-            source is None
-            or not source.is_quick
-            or y.requires_grad
-            or y.dtype == torch.float64
-            or type(y) is not Tensor
-        ):
+        if source is None or not source.is_quick or y.requires_grad or type(y) is not Tensor:
             return log_prob(self, y)
         shape = self._batch_shape + self._event_shape
         if y.shape != shape and not _expands(y.shape, shape):
