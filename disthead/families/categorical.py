@@ -9,8 +9,8 @@ from torch.distributions import constraints, register_kl
 from disthead.errors import TargetError, locate
 from disthead.families import cross_entropy
 from disthead.families.bernoulli import one_of
-from disthead.families.distribution import Distribution, from_score, tensors
-from disthead.families.family import Family
+from disthead.families.distribution import MOST_OUTCOMES, Distribution, from_score, tensors
+from disthead.families.family import Family, whole_number
 from disthead.families.pieces import operations_are_followed
 from disthead.families.projection import Projection, are_many
 from disthead.families.raw_outputs import RawOutputs
@@ -187,6 +187,9 @@ class Categorical(Distribution):
         )
         return drawn.reshape(-1, count).mT.reshape(sample_shape + self.batch_shape)
 
+    def _outcomes(self) -> Tensor | None:
+        return torch.arange(self.num_classes, device=self.device) if self.num_classes <= MOST_OUTCOMES else None
+
     def brier(self, y: Tensor) -> Tensor:
         """Brier score sum_k (p_k - 1{y = k})^2, from 0 to 2; soft labels take the place of 1{y = k}."""
         if not self._is_soft(y):
@@ -322,8 +325,7 @@ class CategoricalFamily(Family):
             raise ValueError(
                 "categorical needs num_classes, the number of classes: get_family('categorical', num_classes=3)."
             )
-        if not isinstance(num_classes, int) or num_classes < 2:
-            raise ValueError(f"num_classes must be an integer of at least 2, got {num_classes!r}.")
+        num_classes = whole_number(num_classes, "num_classes", 2)
         self.num_classes = num_classes
         self.shapes = {"logits": (num_classes,)}
         self.support = constraints.integer_interval(0, num_classes - 1)
@@ -353,7 +355,8 @@ class CategoricalFamily(Family):
             TargetError: for anything else, naming rows and values.
         """
         if y.is_floating_point() and y.ndim > 1 and y.shape[-1] == self.num_classes and y.isfinite().all():
-            valid = (y >= 0).all(-1) & ((y.sum(-1) - 1).abs() < 1e-4)
+            rounding = max(1e-4, torch.finfo(y.dtype).eps)
+            valid = (y >= 0).all(-1) & ((y.double().sum(-1) - 1).abs() < rounding)
             if valid.all():
                 return
             if not (y == y.floor()).all():

@@ -346,6 +346,24 @@ class Distribution(TorchDistribution):
         with torch.no_grad():
             return self.rsample(sample_shape, generator)
 
+    @property
+    def has_enumerate_support(self) -> bool:  # type: ignore[override]
+        """Whether there are few enough outcomes for `enumerate_support`, by which Pyro sums discrete variables out."""
+        return self._outcomes() is not None
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """All outcomes, (count,) + batch + event; without `expand` the batch dimensions have the size 1."""
+        outcomes = self._outcomes()
+        if outcomes is None:
+            raise self._unanswered("enumerate_support", f"it has more than {MOST_OUTCOMES} outcomes.")
+        shape = outcomes.shape[:1] + (1,) * len(self.batch_shape) + outcomes.shape[1:]
+        full = outcomes.shape[:1] + self.batch_shape + outcomes.shape[1:]
+        return outcomes.reshape(shape).expand(full) if expand else outcomes.reshape(shape)
+
+    def _outcomes(self) -> Tensor | None:
+        """All outcomes of one distribution, (count,) + event, where there are few."""
+        return None
+
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients, where `has_rsample`."""
         raise self._unanswered("rsample", "it has no samples that move with the parameters; use sample().")
@@ -354,4 +372,5 @@ class Distribution(TorchDistribution):
         return NotImplementedError(f"{type(self).__name__} has no {question}: {reason}")
 
 
+MOST_OUTCOMES = 1 << 16  # that are enumerated
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from disthead.families.formula import takes_one_each
 from disthead.families.raw_outputs import RawOutputs
 from disthead.links import Link, get_link
 
-__all__ = ["Family", "families", "get_family", "takes_classes", "takes_vectors"]
+__all__ = ["Family", "families", "get_family", "takes_classes", "takes_vectors", "whole_number"]
 
 
 class Family(ABC):
@@ -107,7 +108,7 @@ class Family(ABC):
         except TypeError as error:
             raise self._signature_error(given) from error
         if not torch.compiler.is_compiling():
-            self._check_parameters(dist, given)
+            self._check_parameters(dist, given, {name: _rounding(value) for name, value in parameters.items()})
         return dist
 
     def from_raw(self, raw: Tensor) -> Distribution:
@@ -246,13 +247,16 @@ class Family(ABC):
         """Whether all the refused values lie exactly on the edge of the support, 0 (or 1 for a proportion)."""
         return bool(((values == 0) | (values == getattr(self.support, "upper_bound", 0))).all())
 
-    def _check_parameters(self, dist: Distribution, given: Mapping[str, Tensor]) -> None:
+    def _check_parameters(self, dist: Distribution, given: Mapping[str, Tensor], rounding: Mapping[str, float]) -> None:
         for name in given:
             constraint = dist.arg_constraints.get(name)
             value = given[name]
             if constraint is None:
                 continue
-            valid = constraint.check(value)
+            if constraint is constraints.simplex:
+                valid = (value >= 0).all(-1) & ((value.sum(-1) - 1).abs() < rounding[name])
+            else:
+                valid = constraint.check(value)
             if not valid.all():
                 bad = ~valid.reshape(valid.shape + (1,) * (value.ndim - valid.ndim)).expand(value.shape)
                 raise ValueError(self._must_be(name, constraint, bad, value))
@@ -273,6 +277,27 @@ class Family(ABC):
     def __repr__(self) -> str:
         links = ", ".join(f"{name}: {link}" for name, link in self.parameters.items())
         return f"{type(self).__name__}({links})"
+
+
+def whole_number(value: Any, name: str, least: int) -> int:
+    """An option that counts something, of Python, NumPy or torch, as an int.
+
+    Raises:
+        ValueError: for anything but a whole number of at least `least`.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+    return number
+
+
+def _rounding(value: Any) -> float:
+    """How far from one probabilities of that precision may sum to."""
+    dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
+    return torch.finfo(getattr(torch, dtype)).eps if dtype in ("float16", "bfloat16") else 1e-6
 
 
 def _fits(link: Link, default: Link, name: str) -> bool:

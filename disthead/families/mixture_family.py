@@ -8,7 +8,7 @@ from disthead.families.circular_mixture import CircularMixture
 from disthead.families.components import own_name
 from disthead.families.discrete_mixture import DiscreteMixture
 from disthead.families.distribution import Distribution
-from disthead.families.family import Family, get_family
+from disthead.families.family import Family, get_family, whole_number
 from disthead.families.mixture import Mixture
 from disthead.links import LINKS
 from disthead.special.elementary import is_double, log_sum_exp, softmax, where
@@ -55,8 +55,7 @@ class MixtureFamily(Family):
         self.component = get_family(component, **component_options)
         if self.component.event_dim:
             raise ValueError(f"component must be a family of one number, got {self.component.name}.")
-        if not isinstance(num_components, int) or num_components < 1:
-            raise ValueError(f"num_components must be a whole number of at least 1, got {num_components!r}.")
+        num_components = whole_number(num_components, "num_components", 1)
         self.num_components = num_components
         self.parameters = {"logits": LINKS["softmax"]} | {
             own_name(name): link for name, link in self.component.parameters.items()

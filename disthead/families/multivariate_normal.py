@@ -6,7 +6,7 @@ from torch.distributions import constraints
 from torch.linalg import solve_triangular
 
 from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution, from_score, tensors, wide
-from disthead.families.family import Family
+from disthead.families.family import Family, whole_number
 from disthead.families.gaussian import Gaussian
 from disthead.families.low_rank_normal import LowRankMultivariateNormal
 from disthead.families.low_rank_outputs import LowRankOutputs
@@ -127,8 +127,10 @@ class MultivariateNormalFamily(Family):
 
     def __init__(self, event_shape: tuple[int, ...] = (), rank: int | None = None):
         size = dimension(event_shape, "multivariate_normal", "(D,), the number of outputs, such as (3,)")
-        if rank is not None and not 1 <= rank <= size:
-            raise ValueError(f"rank must be from 1 to {size}, the number of outputs, got {rank}.")
+        if rank is not None:
+            rank = whole_number(rank, "rank", 1)
+            if rank > size:
+                raise ValueError(f"rank must be from 1 to {size}, the number of outputs, got {rank}.")
         self.rank, self.event_shape = rank, (size,)
         self.parameters = {"loc": LINKS["identity"]}
         self.shapes = {"loc": (size,)}

@@ -87,7 +87,7 @@ def dimension(event_shape: tuple[int, ...], family: str, example: str) -> int:
     if len(event_shape) != 1 or event_shape[0] < 1:
         got = f"got event_shape={tuple(event_shape)}" if event_shape else "none was given"
         raise ValueError(f"{family} needs event_shape={example}; {got}.")
-    return event_shape[0]
+    return int(event_shape[0])
 
 
 def draw(dist: Distribution, count: int, generator: torch.Generator | None = None) -> Tensor:
