@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from disthead.decision import decide
-from disthead.estimators import folder
-from disthead.estimators.conventions import BaseEstimator, NotFittedError
+from disthead.estimators import conventions, folder
+from disthead.estimators.conventions import AdoptsScikitLearn, BaseEstimator
 from disthead.estimators.encoder import Table, TableEncoder
 from disthead.families.distribution import Distribution
 from disthead.training.recipe import Training, fit_tabular
@@ -23,7 +23,7 @@ __all__ = ["DistributionEstimator"]
 _BATCH = 8192  # rows at a time, so that predictions of any number of rows need little memory
 
 
-class DistributionEstimator(BaseEstimator):
+class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     """A scikit-learn estimator whose prediction is a distribution. `DistributionRegressor` and `DistributionClassifier` are it."""
 
     n_outputs_: int
@@ -214,7 +214,9 @@ class DistributionEstimator(BaseEstimator):
 
     def _check_is_fitted(self) -> None:
         if not hasattr(self, "model_"):
-            raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet. Call fit(X, y) first.")
+            raise conventions.NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call fit(X, y) first."
+            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
