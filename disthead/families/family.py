@@ -131,6 +131,8 @@ class Family(ABC):
         if len(shapes) == 1 and raw.shape[-1:] == shapes[0]:  # two operations less for each call and its gradient
             return dict.fromkeys(links, raw)
         parts = raw.split([math.prod(shape) for shape in shapes], -1)
+        if torch.compiler.is_compiling():  # loops of graphs take no tensors that share memory
+            parts = tuple(part.clone() for part in parts)
         return {
             name: part.reshape(raw.shape[:-1] + shape) for name, part, shape in zip(links, parts, shapes, strict=True)
         }
