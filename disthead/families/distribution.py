@@ -101,6 +101,11 @@ class Source(Protocol):
     def device(self) -> torch.device: ...
 
     @property
+    def requires_grad(self) -> bool:
+        """Whether the parameters have gradients."""
+        ...
+
+    @property
     def is_quick(self) -> bool:
         """Whether `log_prob` answers."""
         ...
@@ -335,7 +340,9 @@ class Distribution(TorchDistribution):
         # families alone can answer.
         source = self.__dict__.get("_source")
         if source is not None and self._is_waiting and not name.startswith("__"):
-            self.__dict__.update(source.make().__dict__ | {"_source": source})
+            # With their gradient, though the first to ask may be one who needs none, such as `sample`.
+            with torch.set_grad_enabled(torch.is_grad_enabled() or source.requires_grad):
+                self.__dict__.update(source.make().__dict__ | {"_source": source})
             return getattr(self, name)
         if name in _SPECIAL:
             raise _NotOffered(str(self._unanswered(name, _SPECIAL[name])))

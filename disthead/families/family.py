@@ -255,6 +255,7 @@ class Family(ABC):
             value = given[name]
             if constraint is None:
                 continue
+            constraint = getattr(constraint, "base_constraint", constraint)  # of each number
             if constraint is constraints.simplex:
                 valid = (value >= 0).all(-1) & ((value.sum(-1) - 1).abs() < rounding[name])
             else:
