@@ -14,7 +14,9 @@ _NUMBERS = 2**21  # drawn, where nothing exact is known
 
 
 @torch.no_grad()
-def error_correlation(dist: Distribution, y: Tensor, generator: torch.Generator, weight: Tensor | None = None) -> Tensor:
+def error_correlation(
+    dist: Distribution, y: Tensor, generator: torch.Generator, weight: Tensor | None = None
+) -> Tensor:
     """Correlations (D, D) of the outputs' normal residuals Phi^-1(pit(y)), which have one spread whatever the row.
 
     Args:

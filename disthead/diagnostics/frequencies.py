@@ -177,6 +177,4 @@ def event_frequency(
     # What one row may add, from the probability of what it lacks.
     largest = float((w * torch.maximum(probs, 1 - probs)).max()) * design_effect
     count = float(1 / w.square().sum()) / design_effect
-    return EventFrequency(
-        label, event, float((w * probs).sum()), float((w * happened).sum()), variance, largest, count
-    )
+    return EventFrequency(label, event, float((w * probs).sum()), float((w * happened).sum()), variance, largest, count)

@@ -30,6 +30,8 @@ class Reliability:
         p_value: of the hypothesis that the forecast is calibrated: how often its miscalibration by chance is as large.
         level: of a quantile; None for probabilities.
         confidence: of the band.
+        chance: the miscalibration that a calibrated forecast exceeds by chance once in a hundred times; nan without
+            simulations.
     """
 
     forecast: Tensor
@@ -44,6 +46,7 @@ class Reliability:
     p_value: float
     level: float | None
     confidence: float
+    chance: float = torch.nan
 
 
 @torch.no_grad()
@@ -110,7 +113,7 @@ def reliability(
     else:
         draws = forecast.new_empty(0, len(forecast))
     lower = upper = torch.full_like(values, torch.nan)
-    p_value = torch.nan
+    p_value = limit = torch.nan
     if len(draws):
         fits = fit(draws)
         tail = (1 - confidence) / 2
@@ -119,7 +122,8 @@ def reliability(
             lower, upper = (values + design_effect**0.5 * (end - values) for end in (lower, upper))
             lower, upper = (lower.clamp(0, 1), upper.clamp(0, 1)) if level is None else (lower, upper)
         chance = design_effect * (score(forecast, draws) - score(fits[:, place], draws))
-        p_value = float(((chance >= own - best).sum() + 1) / (len(draws) + 1))
+        p_value = (int((chance >= own - best).sum()) + 1) / (len(draws) + 1)
+        limit = float(chance.quantile(0.99))
     return Reliability(
         values,
         count,
@@ -133,6 +137,7 @@ def reliability(
         p_value,
         level,
         confidence,
+        limit,
     )
 
 
@@ -182,6 +187,7 @@ def class_reliability(
     generator: torch.Generator | None = None,
     weight: Tensor | None = None,
     design_effect: float = 1.0,
+    confidence: float = 0.9,
 ) -> tuple[list[Reliability], float]:
     """The reliability of each class's probability, and the p-value of the worst of them, which allows for all looks.
 
@@ -191,7 +197,7 @@ def class_reliability(
     Args:
         probs: class probabilities, shape (N, K).
         y: class indices, shape (N,).
-        resamples, generator, weight, design_effect: as of `reliability`.
+        resamples, generator, weight, design_effect, confidence: as of `reliability`.
 
     >>> probs = torch.tensor([[0.7, 0.2, 0.1]]).repeat(200, 1)
     >>> parts, p_value = class_reliability(probs, torch.arange(200) % 3)  # each as often as the others
@@ -203,14 +209,22 @@ def class_reliability(
     parts, own, chance = [], [], []
     for k in range(probs.shape[-1]):
         outcome, forecast, simulated = (y == k).double(), probs[:, k].double(), (drawn == k).double()
-        options = {"simulated": simulated, "weight": weight, "design_effect": design_effect}
-        parts.append(reliability(forecast, outcome, **options))
+        parts.append(
+            reliability(
+                forecast.clamp(0, 1),
+                outcome,
+                simulated=simulated,
+                weight=weight,
+                design_effect=design_effect,
+                confidence=confidence,
+            )
+        )
         miscalibration = design_effect * _miscalibration(forecast, simulated, weight)
         spread = miscalibration.std().clamp(min=1e-300)
         own.append((parts[-1].miscalibration - miscalibration.mean()) / spread)
         chance.append((miscalibration - miscalibration.mean()) / spread)
     largest, of_chance = torch.stack(own).max(), torch.stack(chance).amax(0)
-    return parts, float(((of_chance >= largest).sum() + 1) / (resamples + 1))
+    return parts, (int((of_chance >= largest).sum()) + 1) / (resamples + 1)
 
 
 def _miscalibration(forecast: Tensor, outcome: Tensor, weight: Tensor | None) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from disthead.diagnostics.frequencies import EventFrequency
 from disthead.report.chance import SIZES, critical, detectable, ndtri, size, z_of_sum
-from disthead.report.verdict import Verdict
+from disthead.report.verdict import Status, Verdict
 from disthead.report.verdicts.events import POINTS
 from disthead.report.verdicts.intervals import rate_error, widening
 from disthead.report.wording import percent
@@ -114,7 +114,7 @@ def _nothing(
     return Verdict(aspect, "good", sentence, picture=picture, looks=looks)
 
 
-def _fault(by: str) -> str:
+def _fault(by: str) -> Status:
     return "fair" if by == "slightly" else "poor"
 
 

@@ -1,7 +1,5 @@
 """Verdicts on probabilities of events: reliability, confidence, and whether the model knows more than the majority."""
 
-import math
-
 from disthead.diagnostics import Reliability
 from disthead.report.chance import CHANCE, critical, z_of_sum
 from disthead.report.verdict import Score, Verdict
@@ -13,24 +11,24 @@ __all__ = ["POINTS", "classes", "confidence", "majority", "probabilities"]
 # Differences of frequencies: below the first they do not matter, up to the second they are slight; chance that hides more
 # than the third leaves a verdict open.
 POINTS = (0.005, 0.03, 0.2)
-_SHARES = (0.01, 0.05)  # of the uncertainty that miscalibration takes: negligible, slight
+# Of the uncertainty, the share that is miscalibration: negligible, slight, and what chance may hide.
+_SHARES = (0.01, 0.05, 0.1)
 
 
-def probabilities(numbers: Reliability, what: str, count: float = math.inf, picture: str = "reliability") -> Verdict:
+def probabilities(numbers: Reliability, what: str, picture: str = "reliability") -> Verdict:
     """Whether events happen as often as predicted: CORP's miscalibration by its p-value and beside the uncertainty.
 
     Args:
         numbers: the reliability.
         what: "the probability of a 1".
-        count: of independent rows of equal weight.
         picture: that shows it.
     """
     aspect = f"reliability of {what}"
     seen = _miscalibration(numbers, what)
-    return _reliability(aspect, seen, numbers, numbers.p_value, count, picture, 1)
+    return _reliability(aspect, seen, numbers, numbers.p_value, picture, 1)
 
 
-def classes(numbers: "dict[str, Reliability]", p_value: float, count: float, left_out: int = 0) -> Verdict:
+def classes(numbers: "dict[str, Reliability]", p_value: float, left_out: int = 0) -> Verdict:
     """Whether each class happens as often as predicted; the p-value is that of the worst, and allows for all of them."""
     worst = max(numbers, key=lambda name: _share(numbers[name]))
     part = numbers[worst]
@@ -38,7 +36,7 @@ def classes(numbers: "dict[str, Reliability]", p_value: float, count: float, lef
     seen = f"Of {len(numbers)} classes, {worst} is the worst{others}. " + _miscalibration(
         part, f"its probability, {worst!r} against the rest"
     )
-    return _reliability("reliability of each class", seen, part, p_value, count, "classes", len(numbers))
+    return _reliability("reliability of each class", seen, part, p_value, "classes", len(numbers))
 
 
 def confidence(claimed: float, right: float, error: float, what: str, largest: float = 0.0) -> Verdict:
@@ -85,16 +83,13 @@ def majority(accuracy: float, of_majority: float, difference: Score, name: str) 
     )
 
 
-def _reliability(
-    aspect: str, seen: str, numbers: Reliability, p_value: float, count: float, picture: str, looks: int
-) -> Verdict:
+def _reliability(aspect: str, seen: str, numbers: Reliability, p_value: float, picture: str, looks: int) -> Verdict:
     seen = f"{seen} (p = {say_p(p_value)}); a constant forecast has {numbers.uncertainty:.4g}"
     share = _share(numbers)
     if p_value >= CHANCE:
-        # By chance a share of about the number of steps of the fit over the rows is miscalibration: with fewer than 200 rows
-        # a clear one would not stand out.
-        if count < 200:
-            sentence = f"{seen}: no more than chance, but {count:,.0f} rows show only a gross miscalibration."
+        hidden = numbers.chance / numbers.uncertainty if numbers.uncertainty > 0 else 0.0
+        if hidden > _SHARES[2]:
+            sentence = f"{seen}: no more than chance, but these rows hide a miscalibration below {numbers.chance:.2g}."
             return Verdict(aspect, "unclear", sentence, picture=picture, looks=looks)
         return Verdict(aspect, "good", f"{seen}: no more than chance.", picture=picture, looks=looks)
     if share < _SHARES[0]:

@@ -96,7 +96,7 @@ def shape(distance: float, p_value: float, dispersion: float, count: float) -> V
         cause = "too many outcomes are near the middle, the spread is too large"
     else:
         cause = "the spread is right on the whole, a bias or the shape is not"
-    status = "fair" if by == "slightly" else "poor"
+    status: Status = "fair" if by == "slightly" else "poor"
     return Verdict("shape", status, f"{seen}: {by} off; {cause}.", picture="pit")
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from disthead.metrics import Uniformity
 from disthead.report.chance import CHANCE, SIZES, critical, size
-from disthead.report.verdict import Verdict
+from disthead.report.verdict import Status, Verdict
 from disthead.report.wording import p_value as say_p
 from disthead.report.wording import percent, plural
 
@@ -36,7 +36,7 @@ def dependence(observed: Tensor, predicted: Tensor, count: float, names: Sequenc
         sentence += f", the largest difference of {plural(looks, 'pair')}"
     by = size(abs(float(seen[worst] - expected[worst])))
     if abs(float(z[worst])) > critical(looks) and by:
-        status = "fair" if by == "slightly" else "poor"
+        status: Status = "fair" if by == "slightly" else "poor"
         return Verdict(aspect, status, f"{sentence}: {by} different.", looks=looks)
     hidden = critical(looks) / math.sqrt(max(count - 3, 1))
     if hidden > SIZES[2] / 2:
@@ -84,9 +84,11 @@ def surprise(observed: float, expected: float, error: float, count: float) -> Ve
     share = abs(difference) / max(expected, 1e-12)
     if not math.isfinite(difference) or (abs(difference) > critical() * error and share >= 0.01):
         kind = "surer than it should be" if difference > 0 else "less sure than it could be"
-        status = "fair" if share < 0.05 else "poor"
+        status: Status = "fair" if share < 0.05 else "poor"
         return Verdict(aspect, status, f"{seen}: the model is {kind}.")
     if critical() * error > 0.15 * max(expected, 1e-12):
-        text = f"{seen}: no more than chance, but {count:,.0f} rows hide differences below {critical() * error:.2g} nats."
+        text = (
+            f"{seen}: no more than chance, but {count:,.0f} rows hide differences below {critical() * error:.2g} nats."
+        )
         return Verdict(aspect, "unclear", text)
     return Verdict(aspect, "good", f"{seen}: as improbable as expected, up to chance.")
