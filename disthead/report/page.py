@@ -127,17 +127,16 @@ def _card(card: Card) -> str:
     status, picture, verdicts = card
     wide = " wide" if picture is not None and picture.key in _WIDE else ""
     sentences = "".join(map(_verdict, verdicts))
+    remedies = dict.fromkeys(verdict.remedy for verdict in verdicts if verdict.remedy and verdict.status != "good")
+    steps = "".join(f'<p class="next"><b>Next:</b> {_marked(remedy)}</p>' for remedy in remedies)
     figure = "" if picture is None else _figure(picture)
-    return f'<article class="card {_class(status)}{wide}">{sentences}{figure}</article>'
+    return f'<article class="card {_class(status)}{wide}">{sentences}{steps}{figure}</article>'
 
 
 def _verdict(verdict: Verdict) -> str:
-    remedy = ""
-    if verdict.remedy and verdict.status != "good":
-        remedy = f'<p class="next"><b>Next:</b> {_marked(verdict.remedy)}</p>'
     return (
-        f'<div class="verdict {_class(verdict.status)}">{_mark(verdict.status)}<div>'
-        f"<p><b>{escape(_first_upper(verdict.aspect))}.</b> {_marked(verdict.sentence)}</p>{remedy}</div></div>"
+        f'<div class="verdict {_class(verdict.status)}">{_mark(verdict.status)}'
+        f"<p><b>{escape(_first_upper(verdict.aspect))}.</b> {_marked(verdict.sentence)}</p></div>"
     )
 
 
