@@ -11,9 +11,9 @@ from disthead.diagnostics.targets import TargetWarning, check_continuous_target
 from disthead.errors import TargetError, locate
 from disthead.estimators.base import DistributionEstimator
 from disthead.estimators.conventions import warn
+from disthead.families import Arc, Interval
 from disthead.families.distribution import Distribution
 from disthead.families.family import get_family, takes_classes, takes_vectors
-from disthead.families.interval import Arc, Interval
 
 __all__ = ["DistributionRegressor"]
 
