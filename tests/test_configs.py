@@ -6,14 +6,16 @@ import math
 from pathlib import Path
 from types import SimpleNamespace
 
+import lightning
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from disthead import DistributionRegressor
 from disthead.cli import main
-from disthead.training import commands, recipe
+from disthead.training import DistributionModule, TabularDataModule, commands, recipe
 from disthead.training.callbacks import EarlyStopping
 from disthead.training.schedule import PATIENCE, WarmupConstantDecay
 from disthead.training.tabular import TabularBackbone
@@ -108,6 +110,25 @@ def test_the_learning_rate_is_planned_for_the_steps_there_are(options, steps, ep
     assert main(["fit", "--data.dataset=sklearn.diabetes", *QUIET, *options]) == 0
     assert found[0].model.scheduler["init_args"]["steps"] == steps
     assert found[0].trainer.max_epochs == epochs
+
+
+def test_python_plans_what_a_configuration_leaves_open_too():
+    """267 rows in 9 batches: two epochs are 18 steps."""
+    options = yaml.safe_load((CONFIGS[0].parent / "regression.yaml").read_text())
+    module, data = DistributionModule(**options["model"]), TabularDataModule(**options["data"])
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", **quiet)
+    trainer.fit(module, data)
+    [scheduler] = trainer.lr_scheduler_configs
+    assert (scheduler.scheduler.steps, scheduler.scheduler.warmup) == (18, 3)
+    assert trainer.optimizers[0].defaults["lr"] == 0.005
+    with pytest.raises(ValueError, match="lr=None is planned for the rows of a TabularDataModule"):
+        trainer.fit(DistributionModule(**options["model"], in_features=1), *[[(torch.randn(40, 1), torch.randn(40))]] * 2)
 
 
 def test_training_waits_as_many_steps_as_the_best_took_and_at_least_so_many():

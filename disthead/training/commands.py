@@ -30,7 +30,7 @@ from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.row_groups import find_files, find_row_groups, read_rows
 from disthead.training.saved import comparable
-from disthead.training.schedule import plan
+from disthead.training.schedule import plan, steps_of, steps_per_epoch
 from disthead.training.table import read_as_written
 from disthead.training.writing import check_id_columns, check_out, predict_files
 
@@ -395,21 +395,13 @@ def _with_sizes(model: Any, named: Sequence[str]) -> Any:
 def _plan(config: Any, rows: int) -> None:
     """Give what is null in a configuration the value that the default recipe has for so many training rows."""
     trainer, model = config.trainer, config.model
-    batch_size, steps, learning_rate = plan(rows, config.data.batch_size)
+    batch_size, _, learning_rate = plan(rows, config.data.batch_size)
     config.data.batch_size = config.data.batch_size or batch_size
-    batches, limit = math.ceil(rows / batch_size), trainer.limit_train_batches
-    if limit is not None:
-        batches = max(1, min(batches, int(limit)) if limit > 1 else int(batches * limit))  # a number, or a share
-    per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
-    if trainer.max_steps != -1:
-        steps = trainer.max_steps
-        trainer.max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+    steps = steps_of(trainer, rows, batch_size)
     if trainer.max_epochs is None:
-        trainer.max_epochs = math.ceil(steps / per_epoch)
-    elif trainer.max_epochs != -1:
-        epochs = trainer.max_epochs * per_epoch
-        steps = epochs if trainer.max_steps == -1 else min(steps, epochs)
-    for kind, name, value in (("optimizer", "lr", learning_rate), ("scheduler", "steps", max(steps, 1))):
+        has_steps = trainer.max_steps != -1
+        trainer.max_epochs = -1 if has_steps else math.ceil(steps / steps_per_epoch(trainer, rows, batch_size))
+    for kind, name, value in (("optimizer", "lr", learning_rate), ("scheduler", "steps", steps)):
         model[kind] = qualified(kind, model[kind])
         given = model[kind].get("init_args", {}) if isinstance(model[kind], dict) else {}
         if name in given and given[name] is None:

@@ -27,6 +27,7 @@ from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
 from disthead.training.saved import class_path, comparable, plain, read_checkpoint
+from disthead.training.schedule import plan, steps_of
 from disthead.training.steps import RowMeans, StepLosses, bare_calls, takes_several_steps
 from disthead.training.summary import Summary
 from disthead.training.table import DataError
@@ -427,11 +428,27 @@ class DistributionModule(DistributionModel):
             # the same number on every process
             self.log(f"{part}/{name}", mean, prog_bar=name == "nll", sync_dist=self.trainer.world_size > 1)
 
+    def _planned(self, kind: str) -> Any:
+        """The spec of optimizer or scheduler, where None is what the default recipe takes for these rows and steps."""
+        spec = self.hparams[kind]
+        given = spec.get("init_args") or {} if isinstance(spec, Mapping) else {}
+        missing = [name for name in ("lr", "steps") if name in given and given[name] is None]
+        if not missing:
+            return spec
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, TabularDataModule):
+            raise ValueError(
+                f"{missing[0]}=None is planned for the rows of a TabularDataModule: give the {kind} a number."
+            )
+        rows, size = data.count("train"), data.batch_size
+        values = {"lr": plan(rows, size).learning_rate, "steps": steps_of(self.trainer, rows, size)}
+        return {**spec, "init_args": given | {name: values[name] for name in missing}}
+
     def configure_optimizers(self) -> Any:
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
         scales = getattr(getattr(self._trainer, "precision_plugin", None), "scaler", None) is not None
-        optimizer = build("optimizer", fused(self.hparams.optimizer, parameters, scales), parameters)
-        spec = self.hparams.scheduler
+        optimizer = build("optimizer", fused(self._planned("optimizer"), parameters, scales), parameters)
+        spec = self._planned("scheduler")
         if spec is None:
             return optimizer
         spec = {"class_path": spec} if isinstance(spec, str) else dict(spec)

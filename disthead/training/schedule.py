@@ -1,12 +1,12 @@
 """`plan`: how long and how fast the default recipe trains; `WarmupConstantDecay`: a learning rate that rises, stays, and falls to zero."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-__all__ = ["PATIENCE", "Plan", "WarmupConstantDecay", "plan"]
+__all__ = ["PATIENCE", "Plan", "WarmupConstantDecay", "plan", "steps_of", "steps_per_epoch"]
 
 PATIENCE = 800  # steps, at least, that may bring nothing better
 
@@ -37,6 +37,29 @@ def plan(
     batch_size = min(batch_size or min(max(rows // 64, 32), 256), rows)
     steps = steps or max(2400, 60 * rows // batch_size)
     return Plan(batch_size, steps, learning_rate or 5e-3 * math.sqrt(min(batch_size, 256) / 32))
+
+
+def steps_of(trainer: Any, rows: int, batch_size: int) -> int:
+    """How many steps a trainer will make at most: the default recipe's where it has no end of its own.
+
+    Args:
+        trainer: Lightning's, or what has its `max_epochs`, `max_steps`, `limit_train_batches` and `accumulate_grad_batches`.
+        rows: of training.
+        batch_size: rows for one step.
+    """
+    steps = plan(rows, batch_size).steps if trainer.max_steps == -1 else trainer.max_steps
+    if trainer.max_epochs in (None, -1):
+        return steps
+    epochs = trainer.max_epochs * steps_per_epoch(trainer, rows, batch_size)
+    return max(1, epochs if trainer.max_steps == -1 else min(steps, epochs))
+
+
+def steps_per_epoch(trainer: Any, rows: int, batch_size: int) -> int:
+    batches, limit = math.ceil(rows / batch_size), trainer.limit_train_batches
+    if limit is not None:  # a number, or a share
+        is_number = limit > 1 or isinstance(limit, int)
+        batches = max(1, min(batches, int(limit)) if is_number else int(batches * limit))
+    return math.ceil(batches / trainer.accumulate_grad_batches)
 
 
 class WarmupConstantDecay(LambdaLR):
