@@ -123,7 +123,7 @@ class DistributionHead(nn.Module):
 
         >>> y = torch.tensor([90_000.0, 100_000.0, 125_000.0])
         >>> head = DistributionHead("normal", 3).initialize(y, standardise=True)
-        >>> round(float(head(torch.zeros(1, 3)).loc)), head.target_loc
+        >>> round(head(torch.zeros(1, 3)).loc.item()), head.target_loc
         (105000, tensor(105000.))
         """
         if standardise:
