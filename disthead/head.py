@@ -51,7 +51,7 @@ class DistributionHead(nn.Module):
     target_loc: Tensor
     target_scale: Tensor
     min_scale: float = MIN_SCALE
-    _layer: Callable[[int, int], Any] = nn.Linear
+    _layer: Callable[[int, int], nn.Linear] = nn.Linear
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ import disthead
 PACKAGE = Path(disthead.__file__).parent
 LAYERS = [
     ("errors", "arrays"),
-    ("links", "special", "data"),
+    ("links", "special", "data", "arguments", "configurations", "usage"),
     ("families",),
     ("weights", "targets", "groups"),
     ("marginal", "standardisation"),

@@ -10,8 +10,12 @@ from tests.cases import CASES, rows
 
 NASTY = {
     "constant": lambda y: y[:1].expand(y.shape).clone(),
-    "half at one value": lambda y: torch.where((torch.arange(len(y)) % 2 == 0).reshape(-1, *(1,) * (y.ndim - 1)), y[:1], y),
-    "most at one value": lambda y: torch.where((torch.arange(len(y)) % 5 > 0).reshape(-1, *(1,) * (y.ndim - 1)), y[:1], y),
+    "half at one value": lambda y: torch.where(
+        (torch.arange(len(y)) % 2 == 0).reshape(-1, *(1,) * (y.ndim - 1)), y[:1], y
+    ),
+    "most at one value": lambda y: torch.where(
+        (torch.arange(len(y)) % 5 > 0).reshape(-1, *(1,) * (y.ndim - 1)), y[:1], y
+    ),
     "two values": lambda y: y[:2].repeat(len(y) // 2, *(1,) * (y.ndim - 1)),
     "one row": lambda y: y[:1],
 }
@@ -90,7 +94,9 @@ def test_a_shifted_diagonal_is_in_the_likelihood():
 
 
 def test_targets_whose_start_no_head_can_have_are_named():
-    with pytest.raises(ValueError, match=r"exponential has no finite start .* raw output of rate .* at row 1.*other units"):
+    with pytest.raises(
+        ValueError, match=r"exponential has no finite start .* raw output of rate .* at row 1.*other units"
+    ):
         dh.DistributionHead("exponential", 2).initialize(torch.tensor([1e-40, 2e-40], dtype=torch.float64))
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "parse_duration",
     "parse_number",
     "read_values",
+    "rows_of",
 ]
 
 _LARGEST = int(sys.float_info.max)
@@ -228,6 +229,25 @@ def read_values(column: Any, name: str) -> Values:
     declared = str(getattr(column, "dtype", "")).startswith(("Categorical", "Enum"))  # of polars
     values = _from_array(np.asarray(column), name)
     return values.as_category() if declared else values
+
+
+def rows_of(X: Any) -> np.ndarray:
+    """A list of rows, whose entries stay what they are: NumPy would turn numbers beside texts into texts."""
+    if not isinstance(X, (list, tuple)):
+        return np.asarray(X)
+    lengths = [len(row) if isinstance(row, (list, tuple)) else -1 for row in X]
+    if lengths and lengths[0] >= 0 and len(set(lengths)) > 1:
+        row = next(row for row, length in enumerate(lengths) if length != lengths[0])
+        raise ValueError(
+            f"all rows of X must have as many values as the first one, {lengths[0]}, got {lengths[row]} at row {row}."
+        )
+    array = np.asarray(X)
+    if array.dtype.kind in "biufc" or array.ndim != 2:
+        return array
+    array = np.empty((len(X), lengths[0]), dtype=object)
+    for row, values in enumerate(X):
+        array[row, :] = values
+    return array
 
 
 def _from_pandas(column: Any, name: str) -> Values:

@@ -22,7 +22,7 @@ from disthead.data.encoder import (
     state_of,
     text_warning,
 )
-from disthead.data.values import DataError, Values, read_values
+from disthead.data.values import DataError, Values, read_values, rows_of
 from disthead.estimators.conventions import warn
 
 __all__ = ["Table", "TableEncoder"]
@@ -71,7 +71,7 @@ class Table:
     def _array(cls, X: Any) -> np.ndarray:
         if hasattr(X, "toarray"):
             raise TypeError("X must be dense, got a sparse matrix. Try X.toarray().")
-        array = X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else _rows(X)
+        array = X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else rows_of(X)
         if array.ndim != 2:
             raise ValueError(
                 f"Expected 2D array: X must have the shape (rows, columns), got {array.shape}. Reshape your data: "
@@ -99,25 +99,6 @@ class Table:
                 f"column names must be all texts or all numbers, got {given[:5]}. Try X.columns.astype(str)."
             )
         return [str(name) for name in given] if all(text) else None
-
-
-def _rows(X: Any) -> np.ndarray:
-    """A list of rows, whose entries stay what they are: NumPy would turn numbers beside texts into texts."""
-    if not isinstance(X, (list, tuple)):
-        return np.asarray(X)
-    lengths = [len(row) if isinstance(row, (list, tuple)) else -1 for row in X]
-    if lengths and lengths[0] >= 0 and len(set(lengths)) > 1:
-        row = next(row for row, length in enumerate(lengths) if length != lengths[0])
-        raise ValueError(
-            f"all rows of X must have as many values as the first one, {lengths[0]}, got {lengths[row]} at row {row}."
-        )
-    array = np.asarray(X)
-    if array.dtype.kind in "biufc" or array.ndim != 2:
-        return array
-    array = np.empty((len(X), lengths[0]), dtype=object)
-    for row, values in enumerate(X):
-        array[row, :] = values
-    return array
 
 
 class TableEncoder:

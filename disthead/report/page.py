@@ -16,6 +16,7 @@ STATUS = {
     "unclear": ("?", "too few rows to tell"),
     "good": ("✓", "in order"),
     "note": ("i", "for information"),
+    "not examined": ("–", "not examined"),
 }
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1060px; margin: 2em auto; padding: 0 1em; color: #222; }
@@ -25,6 +26,7 @@ ul.verdicts { list-style: none; padding: 0; } ul.verdicts li { margin: .5em 0; p
   border-radius: 50%; color: #fff; font-weight: bold; }
 .good .mark { background: #009E73; } .fair .mark { background: #B87D00; } .poor .mark { background: #D55E00; }
 .unclear .mark { background: #777; } .note .mark { background: #0072B2; }
+.not-examined .mark { background: #999; }
 table { border-collapse: collapse; } td, th { padding: .25em 1.2em .25em 0; text-align: left; border-bottom: 1px solid #eee; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1.5em; } figure { margin: 0; max-width: 500px; }
@@ -52,7 +54,7 @@ def page(evaluation: "Evaluation", drawn: "dict[str, list[Picture]]") -> str:
         for verdict in sorted(mine, key=lambda verdict: order.index(verdict.status)):
             mark, text = STATUS[verdict.status]
             parts.append(
-                f'<li class="{verdict.status}"><span class="mark" title="{text}" aria-label="{text}">{mark}</span>'
+                f'<li class="{verdict.status.replace(" ", "-")}"><span class="mark" title="{text}" aria-label="{text}">{mark}</span>'
                 f"<b>{escape(_first_upper(verdict.aspect))}.</b> {escape(verdict.sentence)}</li>"
             )
         parts.append("</ul>")

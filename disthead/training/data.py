@@ -1,7 +1,8 @@
 """`TabularDataModule`: a table in, batches for training, validation, test and prediction out."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +18,7 @@ from disthead.training.columns import Columns, Encoded
 from disthead.training.datasets import load_dataset
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
 from disthead.training.scan import check_varies, scan_columns, summarise
+from disthead.training.schedule import plan
 from disthead.training.search import find_columns
 from disthead.training.split import (
     PARTS,
@@ -24,7 +26,7 @@ from disthead.training.split import (
     numbered,
     split_at_random,
     split_by_column,
-    warn_of_equal_rows,
+    warn_of_copies,
 )
 from disthead.training.stream import StreamedBatches
 from disthead.training.summary import Part, Summary
@@ -65,11 +67,11 @@ class TabularDataModule(lightning.LightningDataModule):
             stream, row groups are counted and drawn, not rows.
         split_seed: seed of the split and of the order of the rows in training.
         group: column of what rows belong to, such as a person, a site or a panel: the rows of a group are all in one part of
-            the random split. It is no feature. Without it rows with equal features are in one part, with a warning from one
-            in a hundred on.
+            the random split. It is no feature. Without it rows with equal features are in one part, with a warning where one
+            row in a hundred repeats another.
         split_column: a column with "train", "val" or "test" in each row, in place of a random split.
         val_path, test_path, predict_path: separate tables, of which all rows are used.
-        batch_size: rows for one step, over all processes together.
+        batch_size: rows for one step, over all processes together; None leaves their number to the default recipe.
         buffer_size: rows of a stream that each process holds and shuffles together, at least.
         unit: "degrees" where the targets are angles in degrees; the model and its scores are in radians, the predictions
             that are written are in degrees, between -180 and 180.
@@ -97,7 +99,7 @@ class TabularDataModule(lightning.LightningDataModule):
         val_path: Any = None,
         test_path: Any = None,
         predict_path: Any = None,
-        batch_size: int = 64,
+        batch_size: int | None = 64,
         buffer_size: int = 262_144,
         unit: str | None = None,
     ):
@@ -107,7 +109,7 @@ class TabularDataModule(lightning.LightningDataModule):
             given.pop(name)
         self._sources = {"main": path, "val": val_path, "test": test_path, "predict": predict_path}
         for name, size in {"batch_size": batch_size, "buffer_size": buffer_size}.items():
-            if size < 1:
+            if size is not None and size < 1:
                 raise ValueError(f"{name} must be 1 or more, got {size}.")
         self._set_hparams({name: _plain(value) for name, value in given.items()})
         self._hparams_initial = dict(self.hparams)
@@ -158,7 +160,8 @@ class TabularDataModule(lightning.LightningDataModule):
                 seed = self.hparams.split_seed
                 self.columns = scan_columns(self._groups("main"), self.row_groups("train"), seed, **roles)
             else:
-                self.columns = find_columns(self._frame("main"), self._split["train"].numpy(), **roles)
+                with self._named("main"):
+                    self.columns = find_columns(self._frame("main"), self._split["train"].numpy(), **roles)
         return self.columns
 
     def streams(self, name: str) -> bool:
@@ -195,6 +198,11 @@ class TabularDataModule(lightning.LightningDataModule):
         self._check_in_memory(name)
         return self._frame(self._source(name)).iloc[self.part(name).rows.numpy()]
 
+    def column_names(self, name: str) -> list[str]:
+        """All columns of the table of a part."""
+        self._check_in_memory(name)
+        return [str(column) for column in self._frame(self._source(name)).columns]
+
     def has(self, name: str) -> bool:
         """Whether there are rows for this part."""
         if self._source(name) != "main" or name == "predict":
@@ -202,6 +210,17 @@ class TabularDataModule(lightning.LightningDataModule):
         if not self._split:
             self._split = self._split_rows()
         return len(self._split[name]) > 0
+
+    def count(self, name: str) -> int:
+        """The number of rows of a part."""
+        if self.streams(name):
+            return sum(group.rows for group in self.row_groups(name))
+        return len(self.part(name).rows)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows for one step: those given, or what the default recipe takes for the training rows."""
+        return self.hparams.batch_size or plan(self.count("train")).batch_size
 
     def check_rows(self, name: str, check: Callable[[Encoded], None]) -> None:
         """Show all rows of a part to `check`, which refuses those that cannot be; and of a table the other parts, too."""
@@ -236,7 +255,7 @@ class TabularDataModule(lightning.LightningDataModule):
         return self._batches("predict")
 
     def _batches(self, name: str, seed: int | None = None) -> Batches | StreamedBatches:
-        trainer, size = self.trainer, self.hparams.batch_size
+        trainer, size = self.trainer, self.batch_size if name == "train" else self.hparams.batch_size or _MEASURED
         options: dict[str, Any] = {"seed": seed}
         if trainer is not None:
             if name in ("val", "test"):
@@ -320,11 +339,23 @@ class TabularDataModule(lightning.LightningDataModule):
         key = f"{source} without targets" if part == "predict" else source
         if key not in self._encoded:
             columns, unseen = self.columns or self.find_columns(), Unseen()
-            self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict", unseen=unseen)
+            with self._named(source):
+                self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict", unseen=unseen)
             if str(unseen) and source not in self._told:
                 self._told.add(source)
                 warnings.warn(f"training has not seen {unseen}.", UserWarning, stacklevel=2)
         return self._encoded[key]
+
+    @contextmanager
+    def _named(self, source: str) -> Iterator[None]:
+        """Errors about the rows of a file say of which."""
+        try:
+            yield
+        except DataError as error:
+            path = self._sources[source]
+            if not isinstance(path, (str, PathLike)) or str(path) in str(error):
+                raise
+            raise DataError(f"{path}: {error}") from error
 
     def _split_rows(self) -> dict[str, Tensor]:
         """Numbers of the rows of each part; of a stream, numbers of its row groups."""
@@ -358,7 +389,7 @@ class TabularDataModule(lightning.LightningDataModule):
         row = numbered(_row_hash(frame[[column for column in features if column in frame.columns]]))
         copy = numbered(_row_hash(frame.drop(columns=[given.weight] if given.weight in frame.columns else [])))
         groups = equal_rows(row, copy, _LEAST_GROUPS)
-        warn_of_equal_rows(groups, "give their column as `group`")
+        warn_of_copies(groups, copy, "give their column as `group`")
         return groups
 
 

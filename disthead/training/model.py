@@ -67,7 +67,14 @@ class DistributionModel(lightning.LightningModule):
 
     @torch.no_grad()
     def recalibrate(
-        self, recalibration: Recalibration, features: Tensor, y: Tensor, *, weight: Any = None, **known: Tensor
+        self,
+        recalibration: Recalibration,
+        features: Tensor,
+        y: Tensor,
+        *,
+        weight: Any = None,
+        groups: Any = None,
+        **known: Tensor,
     ) -> Recalibration:
         """Learn a recalibration from rows that training has not seen; checkpoints keep it, predictions go through it.
 
@@ -76,13 +83,14 @@ class DistributionModel(lightning.LightningModule):
             features: (N, in_features), in the user's units.
             y: targets of these rows.
             weight: one per row, zero or more; a row with the weight 0 is not there.
+            groups: a label for each row, for recalibrations that ask which rows belong together.
             known: per-row quantities, as in `forward`.
         """
         training = self.training
+        options = {} if groups is None else {"groups": groups}
         self.eval()
         try:
-            options = {} if weight is None else {"weight": weight}
-            self.recalibration = recalibration.fit(self(features, **known), y, **options).to(self.device)
+            self.recalibration = recalibration.fit(self(features, **known), y, weight, **options).to(self.device)
         finally:
             self.train(training)
         return self.recalibration

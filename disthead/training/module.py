@@ -234,7 +234,8 @@ class DistributionModule(DistributionModel):
         if classes and not (family.is_discrete and bounded):
             name = next(iter(classes))
             raise DataError(
-                f"target {name!r} holds classes ({', '.join(classes[name][:3])} ...), {family.name} takes numbers."
+                f"target {name!r} holds classes ({', '.join(classes[name][:3])} ...), {family.name} takes numbers: "
+                f"try the family {'bernoulli' if len(classes[name]) == 2 else 'categorical'}."
             )
         if self.columns.get("unit") == "degrees" and not _is_circular(family.support):
             raise DataError(

@@ -22,7 +22,7 @@ __all__ = [
     "row_numbers",
     "split_at_random",
     "split_by_column",
-    "warn_of_equal_rows",
+    "warn_of_copies",
 ]
 
 PARTS = ("train", "val", "test", "predict")
@@ -33,7 +33,7 @@ _MANY = 20  # rows that share their features: these do not tell such rows from e
 
 
 class RepeatedRowsWarning(UserWarning):
-    """Rows with equal features, which a part of the rows held out at random would not be independent of."""
+    """Rows that repeat others, of which a part of the rows held out at random would not be independent."""
 
 
 def numbered(groups: Tensor) -> Tensor:
@@ -62,9 +62,7 @@ def equal_rows(row: Tensor, copy: Tensor, least: int) -> Tensor:
     size = row.bincount()
     if len(size) == len(row):
         return row
-    targets = (
-        torch.stack([row, copy], 1).unique(dim=0)[:, 0].bincount(minlength=len(size))
-    )  # different ones behind equal features
+    targets = _different(row, copy)
     groups = row
     for many in (_MANY, 2):
         is_shared = ((size >= many) & (targets > 1))[row]
@@ -74,19 +72,25 @@ def equal_rows(row: Tensor, copy: Tensor, least: int) -> Tensor:
     return groups
 
 
-def warn_of_equal_rows(groups: Tensor, remedy: str) -> None:
-    """Warn where one row in a hundred, or more, has the features of another one.
+def _different(groups: Tensor, values: Tensor) -> Tensor:
+    """How many different values each group has."""
+    return torch.stack([groups, values], 1).unique(dim=0)[:, 0].bincount()
+
+
+def warn_of_copies(groups: Tensor, copy: Tensor, remedy: str) -> None:
+    """Warn where one row in a hundred, or more, repeats another: rows of a group that all have one target.
 
     Args:
-        groups: of the rows, as `equal_rows` gives them.
+        groups, copy: of the rows, as `equal_rows` gives and takes them.
         remedy: what says which rows belong together.
     """
-    rows, count = len(groups), int(groups.max()) + 1
-    if rows - count >= 0.01 * rows:
+    rows, size = len(groups), groups.bincount()
+    copies = int((size - 1)[_different(groups, copy) == 1].sum())
+    if copies >= 0.01 * rows:
         warn(
-            f"{rows - count} of {rows} rows have the features of another row, so that {count} differ. They are held out "
-            "together, since copies of a row in training would tell its target. If they are copies, as oversampling makes "
-            f"them, weights say the same in less time; if they belong to one person, site or panel, {remedy}.",
+            f"{copies} of {rows} rows repeat the features and the target of another row. Rows with equal features are held "
+            "out together, since copies of a row in training would tell its target. If oversampling made them, weights say the "
+            f"same in less time; if they belong to one person, site or panel, {remedy}.",
             RepeatedRowsWarning,
         )
 

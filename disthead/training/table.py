@@ -9,23 +9,23 @@ import lzma
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from disthead.data.values import DataError
+from disthead.data.values import DataError, rows_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["DataError", "as_declared", "check_names", "read_table"]
+__all__ = ["DataError", "as_declared", "check_names", "read_as_written", "read_table"]
 
 _COMPRESSED: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # type: ignore[dict-item]
 _SEPARATORS = (",", ";", "\t", "|")
+_TEXTS = (".csv", ".tsv", ".txt")
 _SNIFFED = 1 << 16  # bytes
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
 _DECIMAL_COMMA_OR_WHOLE = re.compile(r"\s*[-+]?\d+(,\d+)?([eE][-+]?\d+)?\s*")
@@ -63,6 +63,17 @@ def read_table(source: Any) -> "DataFrame":
     return frame
 
 
+def read_as_written(source: Any, names: Sequence[str]) -> "DataFrame":
+    """Some columns of a table; those of a text file as the text that is there, such as 007."""
+    import pandas as pd
+
+    if not isinstance(source, (str, Path)) or _suffix(Path(source)) not in _TEXTS:
+        return read_table(source)[list(names)]
+    frame = pd.read_csv(source, dtype=str, keep_default_na=False, **_layout(Path(source)))
+    frame.columns = [str(name) for name in frame.columns]
+    return frame[list(names)]
+
+
 def _named(source: Any) -> str:
     return str(source) if isinstance(source, (str, Path)) else "the table"
 
@@ -71,9 +82,7 @@ def _from_arrays(features: Any, y: Any) -> "DataFrame":
     """Columns x0, x1 ... and y, or y0, y1 ... for several targets."""
     import pandas as pd
 
-    x, y = (
-        part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else np.asarray(part) for part in (features, y)
-    )
+    x, y = (part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else rows_of(part) for part in (features, y))
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or y.ndim not in (1, 2) or len(x) != len(y):
         raise DataError(f"features must be (N, P) and y (N,) or (N, D), got the shapes {x.shape} and {y.shape}.")
@@ -91,7 +100,7 @@ def _read_file(path: Path) -> "DataFrame":
         raise DataError(f"{path} is a folder, a CSV or Parquet file is needed here.")
     if not path.stat().st_size:
         raise DataError(f"{path} is empty.")
-    suffix = next((s for s in reversed(path.suffixes) if s not in (*_COMPRESSED, ".zip")), "").lower()
+    suffix = _suffix(path)
     if suffix in (".parquet", ".pq"):
         import pyarrow.parquet as parquet
 
@@ -99,11 +108,10 @@ def _read_file(path: Path) -> "DataFrame":
             return as_declared(pd.read_parquet(path), parquet.read_schema(path).pandas_metadata)
         except (ValueError, OSError) as error:
             raise DataError(f"{path} is not a readable Parquet file: {_first_line(error)}") from error
-    if suffix not in (".csv", ".tsv", ".txt"):
+    if suffix not in _TEXTS:
         raise DataError(f"{path} must end in .csv, .tsv or .parquet, to say how it is to be read.")
     try:
-        encoding = _encoding(path)
-        return _read_text(path, "\t" if suffix == ".tsv" else ",", encoding)
+        return _read_text(path)
     except DataError:
         raise
     except (
@@ -143,22 +151,33 @@ def _encoding(path: Path) -> str:
     return "utf-8-sig"
 
 
-def _read_text(path: Path, separator: str, encoding: str) -> "DataFrame":
-    import pandas as pd
+def _suffix(path: Path) -> str:
+    """The ending that says how a file is to be read, without that of its compression."""
+    return next((suffix for suffix in reversed(path.suffixes) if suffix not in (*_COMPRESSED, ".zip")), "").lower()
 
+
+def _layout(path: Path) -> dict[str, Any]:
+    """How a text file is to be read by pandas."""
+    encoding = _encoding(path)
     with ExitStack() as stack:
         text = io.TextIOWrapper(_open(path, stack), encoding=encoding, newline="")
         lines = text.read(_SNIFFED).splitlines(keepends=True)
-    separator = _separator(lines, separator)
+    separator = _separator(lines, "\t" if _suffix(path) == ".tsv" else ",")
     check_names(next(csv.reader(lines, delimiter=separator), []), str(path))
-    options: dict[str, Any] = {"sep": separator, "encoding": encoding, "index_col": False, "low_memory": False}
+    return {"sep": separator, "encoding": encoding, "index_col": False, "low_memory": False}
+
+
+def _read_text(path: Path) -> "DataFrame":
+    import pandas as pd
+
+    layout = _layout(path)
     with warnings.catch_warnings():
         # Rows longer than the header would lose their last values.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        frame = pd.read_csv(path, **options)
-        if separator != "," and _has_decimal_commas(frame, path):
-            frame = pd.read_csv(path, decimal=",", **options)
-    if encoding == "cp1252":
+        frame = pd.read_csv(path, **layout)
+        if layout["sep"] != "," and _has_decimal_commas(frame, path):
+            frame = pd.read_csv(path, decimal=",", **layout)
+    if layout["encoding"] == "cp1252":
         warnings.warn(
             f"{path} is not written in UTF-8; it is read as Windows-1252 (Latin-1). Check the letters beyond ASCII, or write it "
             "in UTF-8.",

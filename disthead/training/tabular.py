@@ -202,7 +202,7 @@ class MemberHead(DistributionHead):
             raise ValueError(f"feature_dim must be -1 in a head of several members, got {self.feature_dim}.")
         self.members = members
         if self.linear is not None:
-            self.linear = MemberLinear(members, in_features, sum(self._sizes), generator=generator)
+            self.linear = MemberLinear(members, in_features, sum(self._sizes), generator=generator)  # type: ignore[assignment]
         self.shared = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(members, 1, *self._raw_shape(name))) for name in self.shared}
         )
@@ -235,14 +235,20 @@ class MemberHead(DistributionHead):
 
 
 @torch.no_grad()
-def start_near_the_marginal_fit(head: DistributionHead) -> None:
-    """Small weights for a head whose biases are the marginal fit, and degrees of freedom of 8 at most.
+def start_near_the_marginal_fit(head: DistributionHead, least_scale: float = 0.0) -> None:
+    """Small weights for a head whose biases are the marginal fit, degrees of freedom of 8 at most, and no narrow peak.
 
     Targets taken together are often light-tailed where those around their predictions are not, and from the 50 of such a
-    marginal fit the steps of training do not lead back.
+    marginal fit the steps of training do not lead back. Nor do they from a scale near zero, the fit of targets most of which
+    are one value, where every network is wrong by many scales.
+
+    Args:
+        least_scale: at the start, in the unit of the targets.
     """
     if head.linear is None:
         return
     head.linear.weight.mul_(0.3)  # enough to tell equal components of a mixture apart
     if "df" in head.predicted:
         head.biases()["df"].clamp_(max=head.links["df"].inverse(torch.tensor(_MOST_DF)).item())
+    if "scale" in head.predicted and least_scale > 0:
+        head.biases()["scale"].clamp_(min=head.links["scale"].inverse(torch.tensor(least_scale)).item())

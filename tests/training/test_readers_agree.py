@@ -316,6 +316,9 @@ def test_a_list_of_mixed_rows_is_a_table_of_numbers_and_texts():
     encoder = TableEncoder.fit(Table.read(rows))
     assert encoder.feature_names == ["x0", "x1=blue", "x1=red", "x2", "x3"]
     assert encoder.encode(Table.read(rows[:2])).tolist() == [[1.5, 0, 1, 1, 0], [2.5, 1, 0, 0, 2]]
+    data = TabularDataModule.from_arrays(rows * 3, np.arange(12.0), val_size=0, test_size=0)
+    np.testing.assert_array_equal(data.part("train").features[:2], encoder.encode(Table.read(rows[:2])))
+    assert data.columns.feature_names == encoder.feature_names
     with pytest.raises(ValueError, match="as many values as the first one, 2, got 1 at row 1"):
         Table.read([[1, "a"], [2]])
 

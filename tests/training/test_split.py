@@ -1,5 +1,7 @@
 """Which rows are held out together: those of a group, and those with equal features."""
 
+import contextlib
+
 import pandas as pd
 import pytest
 import torch
@@ -12,7 +14,7 @@ from disthead.training.split import (
     numbered,
     row_numbers,
     split_at_random,
-    warn_of_equal_rows,
+    warn_of_copies,
 )
 
 
@@ -63,10 +65,17 @@ class TestEqualRows:
         assert len(self.groups(x, torch.arange(150.0)).unique()) == 150
         assert len(self.groups(x, torch.arange(150.0), least=10).unique()) == 15
 
-    def test_a_warning_from_one_row_in_a_hundred_on(self):
-        with pytest.warns(RepeatedRowsWarning, match="2 of 200 rows have the features of another row"):
-            warn_of_equal_rows(numbered(torch.arange(200).clamp(max=197)), "give `groups`")
-        warn_of_equal_rows(numbered(torch.arange(200).clamp(max=198)), "give `groups`")
+    def test_a_warning_from_one_copy_in_a_hundred_on(self):
+        for least, warns in ((197, True), (198, False)):
+            row = numbered(torch.arange(200).clamp(max=least))
+            context = (
+                pytest.warns(RepeatedRowsWarning, match="2 of 200 rows repeat") if warns else contextlib.nullcontext()
+            )
+            with context:
+                warn_of_copies(row, row, "give `groups`")
+
+    def test_equal_features_with_different_targets_are_no_copies(self):
+        warn_of_copies(torch.arange(100).repeat(2), torch.arange(200), "give `groups`")
 
 
 class TestFolds:
@@ -113,7 +122,9 @@ class TestRandomSplit:
         assert data.columns.used() == ["x", "y"]
 
     def test_a_group_that_is_missing_or_unknown_is_named(self):
-        frame = pd.DataFrame({"x": range(50), "y": range(50), "person": [None if row == 7 else "p" for row in range(50)]})
+        frame = pd.DataFrame(
+            {"x": range(50), "y": range(50), "person": [None if row == 7 else "p" for row in range(50)]}
+        )
         with pytest.raises(DataError, match="group column 'person' must have no missing values, got one at row 7"):
             TabularDataModule(frame, target="y", group="person").part("train")
         with pytest.raises(ValueError, match="did you mean 'person'"):
@@ -122,6 +133,6 @@ class TestRandomSplit:
     def test_copies_of_a_row_are_in_one_part(self):
         frame = pd.DataFrame({"x": [row % 100 for row in range(300)], "y": [row % 100 for row in range(300)]})
         data = TabularDataModule(frame, target="y")
-        with pytest.warns(RepeatedRowsWarning, match="200 of 300 rows .* give their column as `group`"):
+        with pytest.warns(RepeatedRowsWarning, match=r"200 of 300 rows .* give their column as `group`"):
             parts = [set(data.frame(part)["x"]) for part in ("train", "val", "test")]
         assert sum(map(len, parts)) == 100
