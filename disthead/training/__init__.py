@@ -1,7 +1,26 @@
 """Training with Lightning: tables in, a trained distribution head out."""
 
-from disthead.training.data import TabularDataModule
-from disthead.training.module import DistributionModule, NonFiniteLoss
-from disthead.training.table import DataError
+import importlib
+from typing import TYPE_CHECKING
+
+from disthead.errors import NonFiniteLoss
+
+if TYPE_CHECKING:
+    from disthead.training.data import TabularDataModule
+    from disthead.training.module import DistributionModule
+    from disthead.training.table import DataError
 
 __all__ = ["DataError", "DistributionModule", "NonFiniteLoss", "TabularDataModule"]
+
+# Two of them need Lightning, which the estimators do without: their recipe is in this package too.
+_LATER = {
+    "DataError": "disthead.training.table",
+    "DistributionModule": "disthead.training.module",
+    "TabularDataModule": "disthead.training.data",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
