@@ -1,23 +1,28 @@
 """Decisions: the action with the least expected cost."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from disthead.arrays import as_tensor
+from disthead.errors import locate
 from disthead.families.distribution import Distribution
 
 __all__ = ["decide"]
 
 
 @torch.no_grad()
-def decide(dist: Distribution, cost: "Tensor | list | tuple | None" = None) -> Tensor:
+def decide(dist: Distribution, cost: Any = None) -> Tensor:
     """The action with the least expected cost under the distribution.
 
     Args:
         dist: what a head returned.
-        cost: for classes a matrix (actions, classes), the cost of each action where that class is true; the decision is the
-            index of an action, and with one cost for all mistakes it is the mode. For ordered targets a pair
-            (cost_under, cost_over), the costs per unit of an action below and above the outcome; the decision is the
-            quantile cost_under / (cost_under + cost_over), and with equal costs it is the median. Without costs: the mode.
+        cost: a tensor, an array, a table or lists of numbers. For classes a matrix (actions, classes), the cost of each
+            action where that class is true; the decision is the index of an action, and with one cost for all mistakes it
+            is the mode. For ordered targets a pair (cost_under, cost_over), the costs per unit of an action below and above
+            the outcome; the decision is the quantile cost_under / (cost_under + cost_over), and with equal costs it is the
+            median. Without costs: the mode.
 
     Raises:
         ValueError: for costs that are not finite, not positive where they must be, or of the wrong shape.
@@ -30,11 +35,11 @@ def decide(dist: Distribution, cost: "Tensor | list | tuple | None" = None) -> T
     if cost is None:
         return dist.mode.detach()
     try:
-        table = torch.as_tensor(cost, dtype=torch.float64)
+        table = as_tensor(cost, "cost").to("cpu", torch.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"cost must be numbers, got {cost!r}.") from error
+        raise ValueError(str(error)) from error
     if not table.isfinite().all():
-        raise ValueError(f"costs must be finite, got {cost!r}.")
+        raise ValueError(f"costs must be finite, got {locate(~table.isfinite(), table)}.")
     expected_cost = getattr(dist, "expected_cost", None)
     return _quantile(dist, table) if expected_cost is None else _cheapest(dist, table)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["NonFiniteLoss", "TargetError", "locate", "pick", "unknown_name", "warn"]
+__all__ = ["NonFiniteLoss", "TargetError", "locate", "nearest", "pick", "unknown_name", "warn"]
 
 
 class TargetError(ValueError):
@@ -34,9 +34,17 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     unknown link 'softplsu'; did you mean 'softplus'? Known: identity, softplus.
     """
     names = list(known)
-    near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.6)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-    return ValueError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}.")
+    return ValueError(f"unknown {kind} {name!r}{nearest(name, names)} Known: {', '.join(names) or 'none'}.")
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The end of a sentence on an unknown name: which known ones it is like, if any.
+
+    >>> nearest("softplsu", ["identity", "softplus"])
+    "; did you mean 'softplus'?"
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
 
 
 def pick(kind: str, name: str, table: Mapping[str, Any]) -> Any:

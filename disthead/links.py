@@ -84,6 +84,11 @@ class Link:
         """Whether the quick way of the parameter of that name gives logits, its own or those of a probability."""
         return name == "logits" or self.codomain is constraints.unit_interval
 
+    @property
+    def lower(self) -> float:
+        """What is added below the values, or on the diagonal of a matrix, by `shifted` or a codomain of its own; 0 without such."""
+        return getattr(self.forward, "lower", getattr(self.codomain, "lower_bound", 0.0))
+
     def __str__(self) -> str:
         return self.name
 

@@ -16,7 +16,7 @@ from disthead.weights import as_weight, present
 if TYPE_CHECKING:
     from disthead.head import DistributionHead
 
-__all__ = ["fit_biases"]
+__all__ = ["fit_biases", "rows_that_are_there"]
 
 # Of light-tailed targets the degrees of freedom grow without end: a little pull keeps them where they still change something.
 _RIDGE = 1e-6
@@ -29,23 +29,11 @@ def fit_biases(head: "DistributionHead", y: Any, known: Mapping[str, Any], weigh
     Where the likelihood has its maximum at infinity, it is that of the likelihood with a slight pull to the start; and the start
     itself where that has none either, as with constant targets.
     """
-    y, dims = as_tensor(y), len(head.event_shape)
-    if y.ndim < dims or (head.family.event_dim == 0 and dims and tuple(y.shape[-dims:]) != head.event_shape):
-        raise ValueError(
-            f"y must have the shape (rows, {', '.join(map(str, head.event_shape))}), got {tuple(y.shape)}."
-        )
-    weight = as_weight(weight, y.shape[: y.ndim - dims], device=y.device)
-    y = y.detach().reshape(-1, *y.shape[y.ndim - dims :])
-    known = {name: as_tensor(value, name).detach().reshape(-1) for name, value in known.items()}
-    if weight is not None:
-        weight = weight.detach().double().reshape(-1)
-        weight, y, *values = present(weight, y, *(value.expand(len(y)) for value in known.values()))
-        known = dict(zip(known, values, strict=True))
-        weight = None if bool((weight == weight[0]).all()) else weight
-    head.family.check_target(y)
-    head.family.check_known(known)
+    y, known, weight = rows_that_are_there(head, y, known, weight)
     if y.is_floating_point():
         y = y.double()
+    if weight is not None:
+        weight = None if bool((weight == weight[0]).all()) else weight.double()
 
     learned = [name for name in head.links if name not in head.fixed]
     rows = y if weight is None else y[_rows_by_weight(weight)]
@@ -76,6 +64,42 @@ def fit_biases(head: "DistributionHead", y: Any, known: Mapping[str, Any], weigh
             if float(loss(fitted)) <= initial and _is_near(fitted, start):
                 return {name: _inside(raw, head.links[name]) for name, raw in fitted.items()}
     return start
+
+
+def rows_that_are_there(
+    head: "DistributionHead", y: Any, known: Mapping[str, Any], weight: Any = None
+) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+    """Targets (N, *event_shape), known quantities (N,) and weights (N,) of the rows with a weight above zero, checked.
+
+    Raises:
+        TargetError: for targets outside the support, with rows and values.
+        ValueError: for known quantities or weights that cannot be, and targets of another shape.
+    """
+    y, dims = as_tensor(y).detach(), len(head.event_shape)
+    if y.ndim < dims or (head.family.event_dim == 0 and dims and tuple(y.shape[-dims:]) != head.event_shape):
+        raise ValueError(
+            f"y must have the shape (rows, {', '.join(map(str, head.event_shape))}), got {tuple(y.shape)}."
+        )
+    batch = y.shape[: y.ndim - dims]
+    weight = as_weight(weight, batch, device=y.device)
+    known = {name: as_tensor(value, name).detach() for name, value in known.items()}
+    if weight is not None:
+        weight = weight.detach()
+        known = {name: value.expand(batch) for name, value in known.items()}
+    head.family.check_target(_checkable(y, weight))
+    head.family.check_known({name: _checkable(value, weight) for name, value in known.items()})
+    weight, y, *values = present(weight, y, *known.values())
+    y, values = y.reshape(-1, *y.shape[y.ndim - dims :]), [value.reshape(-1) for value in values]
+    return y, dict(zip(known, values, strict=True)), None if weight is None else weight.reshape(-1)
+
+
+def _checkable(values: Tensor, weight: Tensor | None) -> Tensor:
+    """The values, with one of a row that is there in the place of those that are not, so that errors count rows as they came."""
+    if weight is None or bool((weight > 0).all()):
+        return values
+    is_there = weight > 0
+    mask = is_there.reshape(is_there.shape + (1,) * (values.ndim - is_there.ndim))
+    return torch.where(mask, values, values[is_there][0])
 
 
 def _inside(raw: Tensor, link: Link) -> Tensor:

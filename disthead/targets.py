@@ -1,8 +1,10 @@
 """What a target may be: one check for everything that takes a distribution and what was observed."""
 
+import math
 import operator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import constraints
@@ -53,7 +55,7 @@ def check_target(
     Traceback (most recent call last):
     disthead.errors.TargetError: y must be 0 or 1, got 1 of 2 values: -1 at row 1. Try (y + 1) / 2.
     """
-    y = dist.as_values(y, name)
+    y = dist.as_values(_without_labels_of_absent_rows(dist, y, weight), name)
     if y.dtype in (torch.bool, torch.uint8):
         y = y.long()
     is_probabilities = _check_shape(dist, y, soft_labels, name)
@@ -62,8 +64,10 @@ def check_target(
     if operations_are_followed() or y.numel() == 0:
         return y
     values = y.detach()
-    finite = values.isfinite()
-    if not bool(finite.all()):
+    least, most = (end.item() for end in values.aminmax())  # in one pass, and NaN where there is any
+    all_finite = math.isfinite(least) and math.isfinite(most)
+    if not all_finite:
+        finite = values.isfinite()
         missing = ~finite & _counted(values, finite, weight, ignore_index)
         if bool(missing.any()):
             raise TargetError(
@@ -76,6 +80,8 @@ def check_target(
     one = dist.base if isinstance(dist, Independent) else dist
     takes_shares = soft_labels and one.support is constraints.boolean
     support: Any = constraints.unit_interval if takes_shares else one.support
+    if all_finite and _holds_between(support, least, most):
+        return y
     inside = support.check(values)
     if not bool(inside.all()):
         counted = _counted(values, inside, weight, ignore_index)
@@ -86,6 +92,27 @@ def check_target(
                 f"{name} must be {domain}, got {locate(bad, values)}. {_advice(one, values[bad], values[counted], name)}"
             )
     return y
+
+
+def _without_labels_of_absent_rows(dist: Distribution, y: Any, weight: Tensor | None) -> Any:
+    """Labels of classes with a known one in place of those of rows that are not there, which may be missing."""
+    labels = dist.class_labels
+    if labels is None or weight is None or isinstance(y, Tensor):
+        return y
+    array = np.array(y, dtype=object)
+    if array.shape[: weight.ndim] == tuple(weight.shape):
+        array[(weight == 0).cpu().numpy()] = next(iter(labels))
+    return array
+
+
+def _holds_between(support: Any, least: float, most: float) -> bool:
+    """Whether it is an interval, the same one for all rows, that holds both numbers, and so all between them."""
+    one = getattr(support, "base_constraint", support)
+    if one is constraints.real:
+        return True
+    if one.event_dim or one.is_discrete or not all(isinstance(bound, (int, float)) for bound in vars(one).values()):
+        return False
+    return bool(one.check(torch.tensor([least, most], dtype=torch.float64)).all())
 
 
 def _check_shape(dist: Distribution, y: Tensor, soft_labels: bool, name: str) -> bool:

@@ -1,5 +1,6 @@
 """Decisions and columns of predictions."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -45,13 +46,27 @@ def test_asymmetric_costs_give_a_quantile(generator):
 
 
 @pytest.mark.parametrize(
+    "family, cost",
+    [("bernoulli", [[0.0, 10.0], [1.0, 0.0]]), ("normal", (3, 1)), ("poisson", (1, 3))],
+)
+def test_costs_are_taken_from_arrays_tables_and_lists(family, cost, generator):
+    dist = dh.DistributionHead(family, 2)(torch.randn(20, 2, generator=generator))
+    expected = decide(dist, torch.tensor(cost))
+    table = pd.DataFrame(cost) if family == "bernoulli" else pd.Series(cost)
+    for given in (np.array(cost), np.array(cost, dtype=np.int32), cost, table, [torch.tensor(part) for part in cost]):
+        torch.testing.assert_close(decide(dist, given), expected)
+
+
+@pytest.mark.parametrize(
     "family, cost, message",
     [
         ("bernoulli", (1, 3), "matrix"),
         ("bernoulli", [[0, 1, 2]], "one column per class"),
         ("normal", [[0, 1], [1, 0]], "pair"),
         ("normal", (0, 1), "positive"),
-        ("normal", (1, float("inf")), "finite"),
+        ("normal", (1, float("inf")), "finite, got 1 of 2 values: inf at row 1"),
+        ("bernoulli", [[0, 1], [float("nan"), 0]], "nan at row 1, column 0"),
+        ("bernoulli", [[0, 1], [1]], "equal length"),
         ("normal", "high", "numbers"),
     ],
 )

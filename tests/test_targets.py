@@ -120,3 +120,10 @@ def test_truth_values_and_bytes_become_indices():
     dist = Bernoulli(logits=torch.zeros(2))
     for y in (np.array([True, False]), np.array([1, 0], dtype=np.uint8), torch.tensor([True, False])):
         assert check_target(dist, y).dtype == torch.int64
+
+
+def test_labels_of_rows_that_are_not_there_may_be_missing():
+    dist = Categorical(logits=torch.zeros(3, 2)).with_class_labels(["cat", "dog"])
+    assert check_target(dist, ["dog", None, "cat"], weight=torch.tensor([1.0, 0.0, 1.0]))[[0, 2]].tolist() == [1, 0]
+    with pytest.raises(TargetError, match="None at row 1"):
+        check_target(dist, ["dog", None, "cat"], weight=torch.ones(3))

@@ -2,10 +2,10 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import logsigmoid
 
 from disthead.calibration.classes import ClassRecalibration, _check_kind, _finite_logits
-from disthead.calibration.recalibration import Recalibration, mean_over_rows, minimise
+from disthead.calibration.recalibration import Recalibration
 from disthead.diagnostics.isotonic import isotonic_mean
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.distribution import Distribution
@@ -36,17 +36,14 @@ class BetaCalibration(ClassRecalibration):
         _check_kind(self, dist, Bernoulli)
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
-        logits = _finite_logits(self, dist)
+        logits = _finite_logits(dist)
         _check_both(self, y, weight)
         outputs = logits.shape[1:]
         start = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64, device=logits.device).expand(*outputs, 3)
 
         def fit(used: Tensor) -> Tensor:
-            def loss(coefficients: Tensor) -> Tensor:
-                odds = _beta_odds(logits, coefficients * used)
-                return mean_over_rows(softplus(odds) - y * odds, weight).sum()
-
-            return minimise(loss, start)[0] * used
+            (coefficients,) = self._most_probable(dist, y, weight, lambda free: _beta_odds(logits, free * used), start)
+            return coefficients * used
 
         # Where a slope wants to be negative it is zero, and the other is fitted again.
         used = torch.ones_like(start)
@@ -90,7 +87,7 @@ class IsotonicCalibration(ClassRecalibration):
         _check_kind(self, dist, Bernoulli)
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
-        p = _finite_logits(self, dist).sigmoid()
+        p = _finite_logits(dist).sigmoid()
         weight = torch.ones_like(p) if weight is None else weight
         # An output that does not count in its row takes the place of one that does, whatever that is.
         some = p.gather(0, weight.argmax(0, keepdim=True))

@@ -1,11 +1,19 @@
 """`TemperatureScaling` and `VectorScaling`: how sure a classifier is, by maximum likelihood."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
-from disthead.calibration.recalibration import Recalibration, mean_over_rows, minimise
+from disthead.calibration.recalibration import (
+    NothingLearned,
+    Recalibration,
+    effective_rows,
+    mean_over_rows,
+    minimise,
+)
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
 from disthead.families.distribution import Distribution
@@ -27,6 +35,43 @@ class ClassRecalibration(Recalibration):
             ignore_index: a class index that stands for no class, such as -100; such targets are not there.
         """
         return self._fit(dist, y, weight, ignore_index=ignore_index)
+
+    def _most_probable(
+        self,
+        dist: Distribution,
+        y: Tensor,
+        weight: Tensor | None,
+        logits: Callable[..., Tensor],
+        *starts: Tensor,
+    ) -> list[Tensor]:
+        """The arguments of `logits` with the highest likelihood, near `starts`.
+
+        Where every row is told right the likelihood has no maximum: it rises as the logits grow. There one more row counts,
+        in which all classes are as probable (of rankings, all items as the first).
+        """
+
+        def losses(of_logits: Tensor) -> Tensor:
+            return -mean_over_rows(_with_logits(dist, of_logits).log_prob(y), weight)
+
+        found = minimise(lambda *arguments: losses(logits(*arguments)).sum(), *starts)
+        with torch.no_grad():
+            runs_away = losses(10 * logits(*found)) <= losses(logits(*found))
+        if not runs_away.any():
+            return found
+        share = torch.where(runs_away, 1 / effective_rows(weight, len(y)), 0.0)
+
+        def loss(*arguments: Tensor) -> Tensor:
+            made = logits(*arguments)
+            return (losses(made) + share * mean_over_rows(_loss_of_all_alike(dist, made), weight)).sum()
+
+        return minimise(loss, *starts)
+
+
+def _loss_of_all_alike(dist: Distribution, logits: Tensor) -> Tensor:
+    """The cross-entropy of equal probabilities."""
+    if isinstance(dist, Bernoulli):
+        return softplus(logits) - 0.5 * logits
+    return logits.logsumexp(-1) - logits.mean(-1)
 
 
 class TemperatureScaling(ClassRecalibration):
@@ -52,22 +97,23 @@ class TemperatureScaling(ClassRecalibration):
         _check_kind(self, dist, Bernoulli, Categorical, PlackettLuce)
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
-        logits = _finite_logits(self, dist)
+        logits = _finite_logits(dist)
         outputs = dist.batch_shape[1:]
 
-        def loss(log_temperature: Tensor) -> Tensor:
-            return -mean_over_rows(_divided(dist, logits, log_temperature.exp()).log_prob(y), weight).sum()
+        def divided(log_temperature: Tensor) -> Tensor:
+            return _divided(dist, logits, log_temperature.exp())
 
-        (found,) = minimise(loss, torch.zeros(outputs, dtype=torch.float64, device=logits.device))
+        start = torch.zeros(outputs, dtype=torch.float64, device=logits.device)
+        (found,) = self._most_probable(dist, y, weight, divided, start)
         self.temperature = found.exp()
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
-        return _divided(dist, dist.logits, self.temperature.to(dist.logits.dtype))
+        return _with_logits(dist, _divided(dist, dist.logits, self.temperature.to(dist.logits.dtype)))
 
 
-def _divided(dist: Distribution, logits: Tensor, temperature: Tensor) -> Distribution:
+def _divided(dist: Distribution, logits: Tensor, temperature: Tensor) -> Tensor:
     own = logits.ndim - len(dist.batch_shape)
-    return _with_logits(dist, logits / temperature.reshape(temperature.shape + (1,) * own))
+    return logits / temperature.reshape(temperature.shape + (1,) * own)
 
 
 def _with_logits(dist: Distribution, logits: Tensor) -> Distribution:
@@ -94,7 +140,7 @@ class VectorScaling(ClassRecalibration):
         _check_kind(self, dist, Bernoulli, Categorical)
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
-        logits = _finite_logits(self, dist)
+        logits = _finite_logits(dist)
         if isinstance(dist, Bernoulli):
             shares = [y < 1, y > 0]
         elif y.shape == dist.batch_shape:
@@ -110,11 +156,11 @@ class VectorScaling(ClassRecalibration):
                 "Try TemperatureScaling."
             )
 
-        def loss(factor: Tensor, shift: Tensor) -> Tensor:
-            return -mean_over_rows(_with_logits(dist, logits * factor + shift).log_prob(y), weight).sum()
+        def mapped(factor: Tensor, shift: Tensor) -> Tensor:
+            return logits * factor + shift
 
         one = torch.ones(logits.shape[1:], dtype=torch.float64, device=logits.device)
-        factor, shift = minimise(loss, one, torch.zeros_like(one))
+        factor, shift = self._most_probable(dist, y, weight, mapped, one, torch.zeros_like(one))
         # Only differences of logits matter.
         self.factor, self.shift = (
             factor,
@@ -134,10 +180,11 @@ def _check_kind(recalibration: Recalibration, dist: Distribution, *kinds: type[D
         )
 
 
-def _finite_logits(recalibration: Recalibration, dist: Distribution) -> Tensor:
+def _finite_logits(dist: Distribution) -> Tensor:
     """The logits in double precision."""
-    if not dist.logits.isfinite().all():
-        raise ValueError(
-            f"{type(recalibration).__name__} needs finite logits: a certain class cannot be made less sure."
-        )
+    bad = ~dist.logits.isfinite()
+    if bad.any():
+        bad = bad.any(-1) if bad.ndim > len(dist.batch_shape) else bad
+        reason = "needs finite logits, since a certain class cannot be made less sure; got infinite ones for y in"
+        raise NothingLearned(reason, bad, "Give such rows the weight 0.")
     return dist.logits.double()

@@ -67,6 +67,7 @@ class ConformalQuantiles(Recalibration):
     tensor(0.8008)
     """
 
+    _maximises_likelihood = False
     offsets: Tensor
 
     def __init__(self, level: "float | Sequence[float] | Any" = 0.9, normalised: bool = False):
@@ -109,7 +110,8 @@ class ConformalQuantiles(Recalibration):
         offsets = []
         for label in range(int(group.max()) + 1):
             rows = group == label
-            mass, new = masses(*(None if part is None else part[rows] for part in (weight, groups)), int(rows.sum()))
+            mine, panels = (None if part is None else part[rows] for part in (weight, groups))
+            mass, new = masses(mine, panels, int(rows.sum()))
             where = f" in group {label}" if group.any() else ""
             unit_name = "rows" if groups is None else "groups"
             for level, values in zip(self._levels, excess, strict=True):

@@ -14,6 +14,7 @@ from disthead.calibration.warp import Ranks, at_index, count_at_most, probit
 from disthead.families.affine import Affine
 from disthead.families.discrete import Discrete
 from disthead.families.distribution import Distribution
+from disthead.families.interval import Arc, Interval
 from disthead.families.univariate import check_level
 from disthead.groups import as_groups
 
@@ -46,6 +47,7 @@ class ConformalPredictive(Recalibration):
     """
 
     least_rows = 3
+    _maximises_likelihood = False
     ranks: Tensor
     masses: Tensor
 
@@ -97,7 +99,7 @@ class ConformalPredictive(Recalibration):
 
 
 class _Ranked(Recalibrated):
-    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+    def interval(self, level: float) -> Interval | Arc:
         """The shortest interval between ranks that is sure to hold `level`, with no more than half of the rest below it.
 
         Raises:
@@ -114,7 +116,7 @@ class _Ranked(Recalibrated):
                 f"an interval of level {level:g} needs at least {need} rows at fit, there were {count:.4g}."
             )
         last = count_at_most(ranks.through, at_index(ranks.below, first) + level - close)
-        return self._at(at_index(ranks.x, first)), self._at(at_index(ranks.x, last))
+        return Interval(self._at(at_index(ranks.x, first)), self._at(at_index(ranks.x, last)))
 
     def _at(self, x: Tensor) -> Tensor:
         """Where the probability is Phi(x)."""
@@ -137,7 +139,7 @@ class _ConformalContinuous(_Ranked, RecalibratedContinuous):  # type: ignore[ove
     def mode(self) -> Tensor:
         raise self._no_density("mode")
 
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval | Arc:
         raise self._no_density("highest_density")
 
     def _no_density(self, question: str) -> NotImplementedError:

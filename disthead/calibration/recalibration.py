@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
-from torch import Size, Tensor, nn
+from torch import Tensor, nn
 
 from disthead.arrays import as_tensor
 from disthead.errors import TargetError, locate, pick
@@ -16,7 +16,21 @@ from disthead.families.independent import Independent
 from disthead.targets import check_target
 from disthead.weights import as_weight, present
 
-__all__ = ["Recalibration", "effective_rows", "mean_over_rows", "minimise", "rebuild"]
+__all__ = ["NothingLearned", "Recalibration", "effective_rows", "mean_over_rows", "minimise", "rebuild"]
+
+
+class NothingLearned(Exception):
+    """Rows from which a map cannot be learned: the reason, and which rows it lies in.
+
+    Args:
+        reason: what is said before the rows, after the name of the recalibration.
+        bad: marks them, of the shape of the targets or of their first dimensions.
+        remedy: what to try.
+    """
+
+    def __init__(self, reason: str, bad: Tensor, remedy: str):
+        super().__init__(reason)
+        self.reason, self.bad, self.remedy = reason, bad, remedy
 
 
 class Recalibration(nn.Module, ABC):
@@ -32,6 +46,7 @@ class Recalibration(nn.Module, ABC):
 
     least_rows = 2
     _takes_soft_labels = False
+    _maximises_likelihood = True
 
     def __init__(self):
         super().__init__()
@@ -92,29 +107,50 @@ class Recalibration(nn.Module, ABC):
             if len(y) < self.least_rows:
                 raise ValueError(f"{type(self).__name__} needs at least {self.least_rows} rows to fit, got {len(y)}.")
             base = _each(dist)
-            _check_probability(dist, y, row, shape)
+
+            def where(bad: Tensor, values: Tensor) -> str:
+                """`locate` by the rows as they came, before any were left out."""
+                spread = [
+                    part.new_zeros(shape.numel(), *part.shape[1:]).index_copy(0, row, part) for part in (bad, values)
+                ]
+                marked, told = (part.reshape(*shape, *part.shape[1:]) for part in spread)
+                return locate(marked, told)
+
+            _check_probability(dist, y, where)
             weight = _of_outputs(weight, base, None if ignore_index is None else ignored[row])
-            self._learn(base, y if _is_label(base) else y.double(), weight, **dict(zip(parts, others, strict=True)))
+            self._fitted_on = {}  # until all went well
+            try:
+                self._learn(base, y if _is_label(base) else y.double(), weight, **dict(zip(parts, others, strict=True)))
+            except NothingLearned as error:
+                raise TargetError(
+                    f"{type(self).__name__} {error.reason} {where(error.bad, y)}. {error.remedy}"
+                ) from None
         for name, buffer in self.named_buffers():
             if not buffer.isfinite().all():
                 raise ValueError(
                     f"{type(self).__name__} found no finite {name}: {buffer.tolist()}. Try more rows, or rows that "
                     "are not all predicted perfectly."
                 )
+        if self._maximises_likelihood:
+            self._check_result(base, y, where)
         self._fitted_on = kind
         return self
+
+    def _check_result(self, dist: Distribution, y: Tensor, where: Callable[[Tensor, Tensor], str]) -> None:
+        with torch.no_grad():
+            bad = self._recalibrate(dist).log_prob(y).isnan()
+        if bad.any():
+            learned = {name: value.tolist() for name, value in self.named_buffers()}
+            raise ValueError(
+                f"{type(self).__name__} found {learned}, by which log_prob is NaN for y in {where(bad, y)}. Try more "
+                "rows, or another family."
+            )
 
     @staticmethod
     def _weight(dist: Distribution, weight: Any) -> Tensor | None:
         """What the rows count, looked at on every device: `fit` is no step of training."""
-        if weight is None:
-            return None
-        given = as_weight(as_tensor(weight, "weight").detach().cpu(), dist.batch_shape)
-        return (
-            None
-            if given is None
-            else given.to(dist.device, torch.float32 if dist.device.type == "mps" else torch.float64)
-        )
+        checked = None if weight is None else as_weight(as_tensor(weight, "weight").detach().cpu(), dist.batch_shape)
+        return None if checked is None else checked.to(dist.device, torch.float64)
 
     def _forward(self, dist: Distribution, **known: Tensor | None) -> Distribution:
         if not self._fitted_on:
@@ -124,9 +160,11 @@ class Recalibration(nn.Module, ABC):
         given = _kind(dist)
         if given != self._fitted_on:
             raise ValueError(f"{type(self).__name__} was fitted on {_say(self._fitted_on)}, got {_say(given)}.")
+        recalibrated = self._recalibrate(_each(dist), **known)
         if isinstance(dist, Independent):
-            return Independent(self._recalibrate(dist.base, **known), dist.count)
-        return self._recalibrate(dist, **known)
+            recalibrated = Independent(recalibrated, dist.count)
+        recalibrated.class_labels = dist.class_labels
+        return recalibrated
 
     @property
     def is_fitted(self) -> bool:
@@ -253,17 +291,9 @@ def effective_rows(weight: Tensor | None, rows: int) -> float | Tensor:
     return rows if weight is None else weight.sum(0).square() / weight.square().sum(0)
 
 
-def _check_probability(dist: Distribution, y: Tensor, row: Tensor, shape: Size) -> None:
-    """Refuse parameters that are not finite, and targets to which the distribution gives no finite log-probability.
-
-    `row` says which of all rows, of that `shape`, each one was.
-    """
+def _check_probability(dist: Distribution, y: Tensor, where: Callable[[Tensor, Tensor], str]) -> None:
+    """Refuse parameters that are not finite, and targets to which the distribution gives no finite log-probability."""
     log_prob = dist.log_prob(y).detach()
-
-    def where(bad: Tensor, values: Tensor) -> str:
-        spread = [part.new_zeros(shape.numel(), *part.shape[1:]).index_copy(0, row, part) for part in (bad, values)]
-        return locate(*(part.reshape(*shape, *part.shape[1:]) for part in spread))
-
     if log_prob.isnan().any():
         raise ValueError(
             f"dist must have finite parameters, its log_prob is NaN in {where(log_prob.isnan(), log_prob)}."

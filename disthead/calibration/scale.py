@@ -1,13 +1,22 @@
 """`ScaleCalibration` and `QuantileRecalibration`: the spread, and then the shape, by maximum likelihood."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.calibration.recalibrated import recalibrated
-from disthead.calibration.recalibration import Recalibration, effective_rows, mean_over_rows, minimise
+from disthead.calibration.recalibration import (
+    NothingLearned,
+    Recalibration,
+    effective_rows,
+    mean_over_rows,
+    minimise,
+)
 from disthead.calibration.warp import KNOTS, Bend, Stretch, probit
 from disthead.families.affine import Affine
+from disthead.families.circular_mixture import CircularMixture
 from disthead.families.continuous import Continuous
 from disthead.families.discrete import Discrete
 from disthead.families.distribution import Distribution
@@ -28,7 +37,7 @@ class ScaleCalibration(Recalibration):
       becomes Phi((Phi^-1(F) - c) / scale + scale c). It agrees with the above for a normal distribution and keeps the
       support. It keeps the median with c = 0 and, nearly, the mean with c = Phi^-1(F(mean)), whichever of the two
       the rows find more probable.
-    - Directions: the concentration is divided by scale^2.
+    - Directions, and each component of a mixture of them: the concentration is divided by scale^2.
 
     After `fit`, `scale` and `keeps_mean` have shape (), or event_shape for several outputs. For counts with a mean below
     about 20 and twice its variance or more, one number is not enough: the negative_binomial family, or
@@ -59,30 +68,57 @@ class ScaleCalibration(Recalibration):
         centre = _centre(dist).detach()
         start = self._start(dist, y, weight)
 
-        def fit(centre: Tensor) -> tuple[Tensor, Tensor]:
+        def log_prob(scale: Tensor, keeps_mean: Tensor | float) -> Tensor:
+            return _scaled(dist, scale, centre, keeps_mean).log_prob(y)
+
+        def fit(keeps_mean: float) -> tuple[Tensor, Tensor]:
             def losses(log_scale: Tensor) -> Tensor:
-                return -mean_over_rows(_scaled(dist, log_scale.exp(), centre).log_prob(y), weight)
+                return -mean_over_rows(log_prob(log_scale.exp(), keeps_mean), weight)
 
             (log_scale,) = minimise(lambda log_scale: losses(log_scale).sum(), start)
             return log_scale.exp(), losses(log_scale).detach()
 
-        self.scale, loss = fit(centre)
+        self.scale, loss = fit(1.0)
         self.keeps_mean = torch.ones_like(self.scale)
         if isinstance(dist, (Continuous, Discrete)) and not _on_whole_line(dist):
-            other_scale, other_loss = fit(torch.zeros_like(centre))
+            other_scale, other_loss = fit(0.0)
             self.keeps_mean = (loss <= other_loss).to(self.scale.dtype)
             self.scale = torch.where(loss <= other_loss, self.scale, other_scale)
+        _check_maximum(lambda scale: log_prob(scale, self.keeps_mean), self.scale, weight)
 
     @staticmethod
     def _start(dist: Distribution, y: Tensor, weight: Tensor | None) -> Tensor:
         """The exact answer for a normal distribution and on the probit scale: the root mean square of Phi^-1(F(y))."""
-        if isinstance(dist, (Vector, Discrete)):
+        if isinstance(dist, (Vector, Discrete, CircularMixture)):
             return torch.zeros(y.shape[1:], dtype=torch.float64, device=y.device)
         z = probit(dist.log_cdf(y), dist.log_survival(y)).clamp(-1e3, 1e3)
         return 0.5 * mean_over_rows(z.square(), weight).clamp(min=1e-12).log()
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
         return _scaled(dist, self.scale, keeps_mean=self.keeps_mean)
+
+
+@torch.no_grad()
+def _check_maximum(log_prob: Callable[[Tensor], Tensor], scale: Tensor, weight: Tensor | None) -> None:
+    """Refuse a scale where the likelihood has no maximum: it falls to 0, or grows, for ever."""
+    for factor, suspicious in ((0.1, ~(scale > 0.1)), (10.0, scale > 10)):
+        for place in suspicious.nonzero().tolist():
+            further = scale.clone()
+            further[tuple(place)] *= factor
+            rise = (log_prob(further) - log_prob(scale)).nan_to_num(0.0)
+            if mean_over_rows(rise, weight).sum() < -1e-6:
+                continue
+            rows = rise >= 0
+            if rows.ndim > 1:  # of that output alone
+                this = torch.zeros_like(scale, dtype=torch.bool)
+                this[tuple(place)] = True
+                rows = rows & this
+            where = "as it falls to 0, as where targets are exactly what is predicted" if factor < 1 else "as it grows"
+            raise NothingLearned(
+                f"finds no scale: the likelihood does not fall {where}, in",
+                rows,
+                "Try more rows, and rows that the model was not trained on.",
+            )
 
 
 def _on_whole_line(dist: Distribution) -> bool:
@@ -99,7 +135,7 @@ def _centre(dist: Distribution) -> Tensor:
         # a mean of one, where the mean lies in the upper tail.
         least = torch.maximum(exact.mean - 0.5, exact.support_limits()[0])
         return probit(exact._log_cdf(least), exact._log_survival(least)) * exact.mean.abs().clamp(max=1)
-    if isinstance(exact, Continuous) and not isinstance(exact, VonMises):
+    if isinstance(exact, Continuous) and not isinstance(exact, (VonMises, CircularMixture)):
         return probit(exact.log_cdf(exact.mean), exact.log_survival(exact.mean))
     return torch.zeros(dist.batch_shape, dtype=torch.float64, device=dist.device)
 
@@ -112,6 +148,8 @@ def _scaled(
     if isinstance(dist, VonMises):
         log_concentration = dist.log_concentration - 2 * scale.log().to(dist.dtype)
         return VonMises(dist.loc, log_concentration=log_concentration)
+    if isinstance(dist, CircularMixture):
+        return CircularMixture(dist.logits, _scaled(dist.components, scale.unsqueeze(-1)))
     centre = _centre(dist) if centre is None else centre
     if _on_whole_line(dist):
         scale = scale.to(dist.dtype)
@@ -163,6 +201,12 @@ class QuantileRecalibration(Recalibration):
             below, through = scaled._z(y - 1), scaled._z(y)
         else:
             z = probit(scaled.log_cdf(y), scaled.log_survival(y))
+            if (constant := (z - z[:1]).abs().amax(0) < 1e-6).any():
+                raise NothingLearned(
+                    "finds no shape where all targets lie at one quantile of dist:",
+                    constant.expand(z.shape),
+                    "Try ScaleCalibration, or more rows.",
+                )
 
         def loss(offset: Tensor, log_slopes: Tensor) -> Tensor:
             bend = Bend(offset, log_slopes)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from disthead.arrays import as_integer, as_tensor
 from disthead.decision import decide
-from disthead.estimators import folder
-from disthead.estimators.conventions import BaseEstimator, NotFittedError
+from disthead.estimators import conventions, folder
+from disthead.estimators.conventions import AdoptsScikitLearn, BaseEstimator
 from disthead.estimators.encoder import Table, TableEncoder
 from disthead.families.distribution import Distribution
 from disthead.families.vector import draw
@@ -26,7 +26,7 @@ __all__ = ["DistributionEstimator"]
 _BATCH = 8192  # rows at a time, so that predictions of any number of rows need little memory
 
 
-class DistributionEstimator(BaseEstimator):
+class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     """A scikit-learn estimator whose prediction is a distribution. `DistributionRegressor` and `DistributionClassifier` are it."""
 
     n_outputs_: int
@@ -216,7 +216,7 @@ class DistributionEstimator(BaseEstimator):
     def _each(self, table: Table) -> Iterator[Distribution]:
         model = self.model_.to(self._device())
         for start in range(0, len(table), _BATCH):
-            features = torch.from_numpy(self.encoder_.encode(table, slice(start, start + _BATCH)))
+            features = torch.from_numpy(self.encoder_.encode(table, slice(start, min(start + _BATCH, len(table)))))
             yield model(features.to(self._device()))
 
     def _device(self) -> torch.device:
@@ -226,7 +226,9 @@ class DistributionEstimator(BaseEstimator):
 
     def _check_is_fitted(self) -> None:
         if not hasattr(self, "model_"):
-            raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet. Call fit(X, y) first.")
+            raise conventions.NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call fit(X, y) first."
+            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

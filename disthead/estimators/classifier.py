@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.data.values import is_missing
 from disthead.errors import TargetError
+from disthead.estimators import conventions
 from disthead.estimators.base import DistributionEstimator
-from disthead.estimators.conventions import DataConversionWarning
 from disthead.families.distribution import Distribution
 from disthead.families.family import get_family, takes_classes
 
@@ -87,14 +88,18 @@ class DistributionClassifier(DistributionEstimator):
             warnings.warn(
                 "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
                 "(n_samples,), for example using ravel().",
-                DataConversionWarning,
+                conventions.DataConversionWarning,
                 stacklevel=4,
             )
             array = array[:, 0]
         if array.ndim != 1:
             raise ValueError(f"y should be a 1d array, got the shape {array.shape}.")
         _check_labels(array)
-        labels, positions = np.unique(array, return_inverse=True)
+        try:
+            labels, positions = np.unique(array, return_inverse=True)
+        except TypeError as error:
+            kinds = ", ".join(sorted({type(label).__name__ for label in array.tolist()}))
+            raise ValueError(f"y must hold classes of one kind, got {kinds}. Try np.array(y).astype(str).") from error
         if is_fit:
             if len(labels) < 2:
                 raise ValueError(
@@ -152,7 +157,7 @@ def _check_labels(array: np.ndarray) -> None:
                 f"Unknown label type: continuous. y must hold classes, got {array[row]:g} at row {row}. "
                 "For numbers use DistributionRegressor."
             )
-    elif array.dtype == object:
-        missing = [row for row, value in enumerate(array.tolist()) if value is None or value != value]
+    elif array.dtype.kind in "OmM":
+        missing = [row for row, value in enumerate(array) if is_missing(value)]
         if missing:
             raise TargetError(f"Input y contains missing values: {len(missing)} of {len(array)}, row {missing[0]}.")

@@ -4,6 +4,7 @@
 # isort: off
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, families, get_family
+from disthead.families.interval import Arc, Interval
 from disthead.families.normal import Normal, NormalFamily
 from disthead.families.laplace import Laplace, LaplaceFamily
 from disthead.families.student_t import StudentT, StudentTFamily
@@ -24,10 +25,12 @@ from disthead.families.weibull import Weibull, WeibullFamily
 from disthead.families.independent import Independent
 from disthead.families.affine import Affine
 from disthead.families.ensembles import ensemble
+from disthead.families import counterparts  # divergences between these and torch's
 # isort: on
 
 __all__ = [
     "Affine",
+    "Arc",
     "Bernoulli",
     "BernoulliFamily",
     "Beta",
@@ -41,6 +44,7 @@ __all__ = [
     "Gamma",
     "GammaFamily",
     "Independent",
+    "Interval",
     "Laplace",
     "LaplaceFamily",
     "LogNormal",

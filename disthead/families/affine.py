@@ -6,6 +6,7 @@ from torch.distributions import constraints, kl_divergence, register_kl
 
 from disthead.families.continuous import Continuous, _kl_by_quadrature
 from disthead.families.distribution import Distribution
+from disthead.families.interval import Arc, Interval
 from disthead.families.vector import energy_score
 from disthead.families.wrapper import Wrapper
 
@@ -82,6 +83,14 @@ class Affine(Wrapper):
     def entropy(self) -> Tensor:
         return self.base.entropy() + self._log_volume
 
+    @property
+    def has_enumerate_support(self) -> bool:  # type: ignore[override]
+        return self.base.has_enumerate_support
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """All outcomes, (count,) + batch; those of rows in different units differ."""
+        return self._from_base(self.base.enumerate_support(expand))
+
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         return self._from_base(self.base.sample(sample_shape, generator))
 
@@ -134,13 +143,14 @@ class Affine(Wrapper):
     def icdf(self, q: Tensor) -> Tensor:
         return self._from_base(self.base.icdf(q))
 
-    def interval(self, level: float) -> tuple[Tensor, Tensor]:
-        lower, upper = self.base.interval(level)
-        return self._from_base(lower), self._from_base(upper)
+    def interval(self, level: float) -> Interval | Arc:
+        return self._ends_from_base(self.base.interval(level))
 
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
-        lower, upper = self.base.highest_density(level)
-        return self._from_base(lower), self._from_base(upper)
+    def highest_density(self, level: float) -> Interval | Arc:
+        return self._ends_from_base(self.base.highest_density(level))
+
+    def _ends_from_base(self, ends: Interval | Arc) -> Interval | Arc:
+        return type(ends)(self._from_base(ends.lower), self._from_base(ends.upper))
 
     def crps(self, y: Tensor) -> Tensor:
         return self.scale * self.base.crps(self._to_base(y))

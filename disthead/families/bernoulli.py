@@ -8,6 +8,7 @@ from torch.nn.functional import logsigmoid
 from disthead.families.discrete import Discrete
 from disthead.families.distribution import from_score, tensors
 from disthead.families.family import Family
+from disthead.families.interval import Interval
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
 from disthead.special.elementary import clamp, exp, is_double, log1p, sigmoids
@@ -112,11 +113,11 @@ class Bernoulli(Discrete):
         """The more probable outcome, 1 for even odds."""
         return (self.logits >= 0).to(self.dtype)
 
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval:
         """The more probable outcome alone if it holds the level, else both."""
         check_level(level)
         enough = self.logits.abs().sigmoid() >= level
-        return torch.where(enough, self.mode, 0.0), torch.where(enough, self.mode, 1.0)
+        return Interval(torch.where(enough, self.mode, 0.0), torch.where(enough, self.mode, 1.0))
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
@@ -174,8 +175,8 @@ class BernoulliFamily(Family):
     density = "p(1) = probs = 1 / (1 + exp(-logits)), p(0) = 1 - probs"
     breaks = "A single wrong label on the sure side costs without bound, and networks grow too sure of themselves."
     remedy = (
-        "Soft labels for doubtful ones, recalibration for overconfidence, binomial for counts of successes, "
-        "categorical for more than two classes."
+        "Soft labels for doubtful ones, recalibration for overconfidence, shares as soft labels weighted by the number of "
+        "trials for counts of successes, categorical for more than two classes."
     )
 
     def make(self, **parameters: Tensor) -> Bernoulli:

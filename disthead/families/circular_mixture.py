@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 
 from disthead.families.distribution import Distribution
+from disthead.families.interval import Arc, Interval
 from disthead.families.mixture import Mixture
 from disthead.families.univariate import in_double
 from disthead.families.von_mises import wrapped
@@ -102,10 +103,10 @@ class CircularMixture(Mixture):
     def crps(self, y: Tensor) -> Tensor:
         raise self._no_start("crps")
 
-    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+    def interval(self, level: float) -> Interval | Arc:
         raise self._no_start("interval")
 
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval | Arc:
         raise self._no_start("highest_density")
 
     def affine(self, loc: Tensor, scale: Tensor) -> Distribution:

@@ -61,6 +61,9 @@ class Components:
         self._names: tuple[str, ...] = ("logits",)
         Distribution.__init__(self, shape[:-1], validate_args=False)
 
+    def _like_batch(self) -> Tensor:
+        return self.logits[..., 0]
+
     @property
     def log_weights(self) -> Tensor:
         return self.logits.log_softmax(-1) if self.given_probs is None else self.logits
@@ -107,6 +110,8 @@ class Components:
         if self._source is not None and self.dtype != torch.float64 and self.device.type != "mps":
             return self._source.in_double()
         components = self.components._in_double()
+        if components is self.components and components.dtype == self.logits.dtype:
+            return self
         return self._remade(lambda weights: weights.to(components.dtype), components)
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
@@ -238,8 +243,9 @@ class Components:
         grid = torch.minimum(torch.maximum(self._on_grid(grid), lower), upper).sort(0).values
         height = self.log_prob(grid).nan_to_num(-torch.inf, torch.inf, -torch.inf)
         wall = torch.full_like(height[:1], -torch.inf)
-        peak = (height >= torch.cat([wall, height[:-1]])) & (height >= torch.cat([height[1:], wall]))
-        best = torch.where(peak, height, -torch.inf).topk(size, 0).indices
+        peak = (height > torch.cat([wall, height[:-1]])) & (height >= torch.cat([height[1:], wall]))
+        # A component's mode, mean and median may be one point, beside whose copy the first one looks like a peak.
+        best = torch.where(peak, height, -torch.inf).topk(min(2 * size, len(grid)), 0).indices
         left = grid.gather(0, (best - 1).clamp(min=0))
         right = grid.gather(0, (best + 1).clamp(max=grid.shape[0] - 1))
         found = torch.cat([self._climb(left, right), grid.gather(0, best)])

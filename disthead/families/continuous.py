@@ -8,6 +8,7 @@ from torch import Size, Tensor
 from torch.distributions import register_kl
 
 from disthead.families.distribution import root
+from disthead.families.interval import Arc, Interval
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import bracketed_inverse, implicit, tanh_sinh
 
@@ -42,14 +43,14 @@ class Continuous(Univariate):
         q = torch.as_tensor(q, device=self.device).to(exact.dtype)
         return exact._quantile(q, 1 - q).to(self.dtype)
 
-    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+    def interval(self, level: float) -> Interval | Arc:
         check_level(level)
         exact, tail = self._in_double(), self._constant((1 - level) / 2)
         lower, upper = exact._quantile(tail, 1 - tail), exact._quantile(1 - tail, tail)
-        return lower.to(self.dtype), upper.to(self.dtype)
+        return Interval(lower.to(self.dtype), upper.to(self.dtype))
 
     @torch.no_grad()
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval | Arc:
         """The shortest interval that holds `level` of the probability; not differentiable.
 
         For a density with one peak it is the region of highest density: it starts where the quantile function makes the
@@ -77,7 +78,7 @@ class Continuous(Univariate):
         for other in (exact._ends(none, all_outside), exact._ends(all_outside, none)):
             shorter = other[1] - other[0] <= upper - lower
             lower, upper = torch.where(shorter, other[0], lower), torch.where(shorter, other[1], upper)
-        return lower.to(self.dtype), upper.to(self.dtype)
+        return Interval(lower.to(self.dtype), upper.to(self.dtype))
 
     def _ends(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         return self._quantile(below, 1 - below), self._quantile(1 - above, above)

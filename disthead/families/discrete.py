@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import register_kl
+from torch.distributions import constraints, register_kl
 
-from disthead.families.distribution import from_score
+from disthead.families.distribution import MOST_OUTCOMES, from_score
+from disthead.families.interval import Interval
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
 
@@ -36,6 +37,14 @@ class Discrete(Univariate):
         lower = getattr(self.support, "lower_bound", -math.inf)
         upper = getattr(self.support, "upper_bound", math.inf)
         return self._constant(lower), self._constant(upper)
+
+    def _outcomes(self) -> Tensor | None:
+        lower, upper = (getattr(self.support, f"{end}_bound", math.inf) for end in ("lower", "upper"))
+        if self.support is constraints.boolean:
+            lower, upper = 0, 1
+        if upper - lower >= MOST_OUTCOMES or not math.isfinite(lower):
+            return None
+        return torch.arange(lower, upper + 1, dtype=self.dtype, device=self.device)
 
     @from_score
     @in_double
@@ -88,7 +97,7 @@ class Discrete(Univariate):
         return torch.where(interior, k, edge).to(self.dtype)
 
     @torch.no_grad()
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval:
         """The smallest run of integers that holds at least `level` of the probability, its first and its last.
 
         It is made of the most probable integers, for a mass with one peak. Not differentiable.
@@ -124,7 +133,7 @@ class Discrete(Univariate):
             enough = exact.cdf(start + size - 1) - exact.cdf(start - 1) >= level - 1e-15
             short, short_start = torch.where(enough, short, size), torch.where(enough, short_start, start)
             long, long_start = torch.where(enough, size, long), torch.where(enough, start, long_start)
-        return long_start.to(self.dtype), (long_start + long - 1).to(self.dtype)
+        return Interval(long_start.to(self.dtype), (long_start + long - 1).to(self.dtype))
 
     def _width(self, level: float) -> Tensor:
         """How many integers the central interval holds: the run sought is no longer."""

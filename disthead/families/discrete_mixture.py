@@ -7,6 +7,7 @@ from torch import Tensor
 
 from disthead.families.components import Components
 from disthead.families.discrete import Discrete, sum_rule
+from disthead.families.interval import Interval
 from disthead.families.univariate import check_level
 
 __all__ = ["DiscreteMixture"]
@@ -71,7 +72,7 @@ class DiscreteMixture(Components, Discrete):
         return self._sum(lambda k: self._variance_over_components(self.components._log_cdf(k.unsqueeze(-1)).exp()))
 
     @torch.no_grad()
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval:
         """The shortest run of integers that holds at least `level` of the probability, of those that start at one of 257 quantiles.
 
         Every integer with a probability above (1 - level) / 256 is such a start. With several peaks the most probable integers
@@ -84,7 +85,7 @@ class DiscreteMixture(Components, Discrete):
         upper = exact.icdf((exact.cdf(lower - 1) + level).clamp(max=1 - 1e-15))
         enough = exact.cdf(upper) - exact.cdf(lower - 1) >= level - 1e-12
         shortest = torch.where(enough, upper - lower, torch.inf).argmin(0, keepdim=True)
-        return tuple(end.gather(0, shortest).squeeze(0).to(self.dtype) for end in (lower, upper))
+        return Interval(*(end.gather(0, shortest).squeeze(0).to(self.dtype) for end in (lower, upper)))
 
     def _on_grid(self, y: Tensor) -> Tensor:
         return y.round()

@@ -9,6 +9,7 @@ from torch.distributions import constraints, register_kl
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import from_score, positive, same_kind, tensors
 from disthead.families.family import Family
+from disthead.families.interval import Arc, Interval
 from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
 from disthead.special import deviance, expm1mx
@@ -85,7 +86,7 @@ class Laplace(Continuous):
     def stddev(self) -> Tensor:
         return math.sqrt(2) * self.scale
 
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval | Arc:
         return self.interval(level)  # symmetric about its peak
 
     def entropy(self) -> Tensor:

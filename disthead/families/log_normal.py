@@ -171,11 +171,11 @@ class LogNormalFamily(Family):
         "Values near zero are outliers on the logarithmic scale. The mean, exp(loc + scale^2 / 2), reacts strongly "
         "to the scale."
     )
-    remedy = "gamma or weibull when small values are common; a zero-inflated or hurdle family when there are zeros."
+    remedy = "gamma or weibull when small values are common; where there are zeros, two models: see at the edge."
     edge_remedy = (
-        "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take a zero-inflated "
-        "or hurdle family; "
-        "where it stands for 'too small to measure', a censored one."
+        "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take two models: bernoulli for zero or "
+        "not, log_normal for the targets above zero. Where it stands for 'too small to measure', add a stated amount, such "
+        "as half the smallest positive value."
     )
 
     def make(self, **parameters: Tensor) -> LogNormal:

@@ -10,6 +10,7 @@ from torch.distributions import constraints
 from disthead.families.components import Components, few_rows_at_once
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI
+from disthead.families.interval import Arc, Interval
 from disthead.families.normal import Normal
 from disthead.families.pieces import operations_are_followed
 from disthead.families.univariate import check_level, in_double
@@ -90,7 +91,7 @@ class Mixture(Components, Continuous):
         return exact._with_gradient(exact.sample(sample_shape, generator)).to(self.dtype)
 
     @torch.no_grad()
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval | Arc:
         """The shortest single interval that holds `level` of the probability; not differentiable.
 
         With several peaks the region of highest density can fall into several intervals, of a smaller total length.
@@ -110,7 +111,7 @@ class Mixture(Components, Continuous):
             lower, upper = ends(below)
             best = (upper - lower).argmin(0, keepdim=True)
             left, right = (below.gather(0, (best + step).clamp(0, points - 1)).squeeze(0) for step in (-1, 1))
-        return lower.gather(0, best).squeeze(0).to(self.dtype), upper.gather(0, best).squeeze(0).to(self.dtype)
+        return Interval(*(end.gather(0, best).squeeze(0).to(self.dtype) for end in (lower, upper)))
 
     def _on_grid(self, y: Tensor) -> Tensor:
         return y

@@ -7,6 +7,7 @@ from torch.distributions import constraints, register_kl
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
 from disthead.families.family import Family
+from disthead.families.interval import Arc, Interval
 from disthead.families.univariate import in_double, in_double_for_gradients, ratio, spread
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr
@@ -80,7 +81,7 @@ class Normal(Continuous):
     def stddev(self) -> Tensor:
         return self.scale
 
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval | Arc:
         return self.interval(level)  # symmetric about its peak
 
     def entropy(self) -> Tensor:

@@ -9,6 +9,7 @@ from torch.distributions import constraints
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
 from disthead.families.family import Family
+from disthead.families.interval import Arc, Interval
 from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
 from disthead.special import (
@@ -104,7 +105,7 @@ class StudentT(Continuous):
         variance = self.scale.square() * (above / (above - 2))
         return torch.where(finite, variance, torch.where(self.df > 1, math.inf, math.nan))
 
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval | Arc:
         return self.interval(level)  # symmetric about its peak
 
     @in_double

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from disthead.families.distribution import Distribution, wide
+from disthead.families.interval import Arc, Interval
 
 __all__ = ["Univariate", "at_least", "check_level", "follow", "in_double", "product", "ratio", "rounds", "spread"]
 
@@ -27,19 +28,29 @@ class Univariate(Distribution):
         """log P(Y > y)."""
         return torch.log1p(-self.cdf(y))
 
-    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+    def interval(self, level: float) -> Interval | Arc:
         """The central interval that holds `level` of the probability: quantiles (1 - level) / 2 and (1 + level) / 2.
+
+        It is a pair (lower, upper), and `contains(y)` says which targets it holds.
 
         Raises:
             ValueError: unless 0 < level < 1.
         """
         check_level(level)
-        return self.icdf(self._constant((1 - level) / 2)), self.icdf(self._constant((1 + level) / 2))
+        return Interval(self.icdf(self._constant((1 - level) / 2)), self.icdf(self._constant((1 + level) / 2)))
 
     def _constant(self, value: float) -> Tensor:
         """The number for each distribution of the batch, in double precision where there is one."""
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
-        return torch.full(self.batch_shape, value, dtype=dtype, device=self.device)
+        if not torch.compiler.is_compiling():
+            return torch.full(self.batch_shape, value, dtype=dtype, device=self.device)
+        return torch.full_like(self._like_batch(), value, dtype=dtype)  # in loops of graphs sizes are not numbers
+
+    def _like_batch(self) -> Tensor:
+        """Some tensor of the shape of the batch."""
+        name = self._names[0]
+        parameter = getattr(self, name)
+        return parameter[(..., *(0,) * self.parameter_dims.get(name, 0))]
 
     def _in_double(self) -> Self:
         """The same distribution with parameters in double precision (except on devices that have none).

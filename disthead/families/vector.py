@@ -5,6 +5,7 @@ from torch import Tensor
 
 from disthead.arrays import as_integer
 from disthead.families.distribution import Distribution
+from disthead.families.interval import Arc, Interval
 
 __all__ = ["Vector", "dimension", "draw", "energy_score"]
 
@@ -19,11 +20,11 @@ class Vector(Distribution):
         """The distribution of each coordinate by itself, with batch_shape batch + event."""
         raise self._unanswered("marginals", "its coordinates have no distribution of a known kind.")
 
-    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+    def interval(self, level: float) -> Interval | Arc:
         """The central interval of each coordinate by itself, (lower, upper) of shape batch + event."""
         return self.marginals.interval(level)
 
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval | Arc:
         """The shortest interval of each coordinate by itself; the region of highest density is no box."""
         return self.marginals.highest_density(level)
 

@@ -10,6 +10,7 @@ from disthead.errors import TargetError, locate
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.family import Family
+from disthead.families.interval import Arc, Interval
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import (
@@ -109,18 +110,19 @@ class VonMises(Continuous):
     def icdf(self, q: Tensor) -> Tensor:
         return self._inside(super().icdf(q))
 
-    def interval(self, level: float) -> tuple[Tensor, Tensor]:
+    def interval(self, level: float) -> Interval | Arc:
         """The arc around the mean direction that holds `level` of the probability, as its ends in (-pi, pi].
 
-        It runs from the first, anticlockwise, to the second, which is the smaller number where the arc crosses pi.
+        It runs from the first, anticlockwise, to the second, which is the smaller number where the arc crosses pi; its
+        `contains(y)` says which directions it holds.
 
         Raises:
             ValueError: unless 0 < level < 1.
         """
         lower, upper = super().interval(level)
-        return self._inside(lower), self._inside(upper)
+        return Arc(self._inside(lower), self._inside(upper))
 
-    def highest_density(self, level: float) -> tuple[Tensor, Tensor]:
+    def highest_density(self, level: float) -> Interval | Arc:
         return self.interval(level)  # symmetric about its peak
 
     def _inside(self, y: Tensor) -> Tensor:

@@ -5,16 +5,15 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from disthead.families.distribution import Distribution
-from disthead.metrics.checks import check_number, check_rows
-from disthead.metrics.state import keep_apart, over_processes
+from disthead.metrics.checks import Rows
+from disthead.metrics.state import OfRows, keep_apart, over_processes
 
 __all__ = ["CalibrationError"]
 
 
-class CalibrationError(Metric):
+class CalibrationError(OfRows):
     """The distance between confidence and accuracy over bins of confidence, of `bernoulli` and `categorical`.
 
     (sum_b share_b |confidence_b - accuracy_b|^norm)^(1 / norm), the expected calibration error for norm 1 (Naeini, Cooper
@@ -26,9 +25,14 @@ class CalibrationError(Metric):
             an event the probability of 1.
         bins: of equal width, or of equal numbers of rows.
         norm: 1, 2, or "max" for the largest distance.
-        adaptive: bins of equal numbers of rows (Nguyen and O'Connor 2015), to a thousandth of confidence.
+        adaptive: bins of equal weight, without weights of equal numbers of rows (Nguyen and O'Connor 2015), to a
+            thousandth of confidence.
         debiased: of norm 2, less what chance adds in bins of finitely many rows (Kumar, Liang and Ma 2019).
         num_classes: for "classwise", how many classes there are; 2 for an event.
+        ignore_index: the target of rows that do not count, such as -100.
+
+    Several outputs are pooled. A target may be a soft label, a probability for each class (of an event, of 1), which is so
+    much of a hit.
 
     >>> from disthead import get_family
     >>> dist = get_family("bernoulli").distribution(probs=torch.full((4,), 0.75))
@@ -37,6 +41,7 @@ class CalibrationError(Metric):
     """
 
     full_state_update = False
+    takes_soft_labels = True
     sums: Tensor
 
     def __init__(
@@ -47,6 +52,7 @@ class CalibrationError(Metric):
         adaptive: bool = False,
         debiased: bool = False,
         num_classes: int | None = None,
+        ignore_index: int | None = None,
         **options: Any,
     ):
         super().__init__(**options)
@@ -59,25 +65,23 @@ class CalibrationError(Metric):
         if kind == "classwise" and num_classes is None:
             raise ValueError("kind='classwise' needs num_classes, such as num_classes=10, or 2 for an event.")
         self.kind, self.bins, self.norm, self.adaptive, self.debiased = kind, bins, norm, adaptive, debiased
-        self.num_classes = num_classes
+        self.num_classes, self.ignore_index = num_classes, ignore_index
         self._fine = bins * math.ceil(1000 / bins)
         curves = 1 if kind == "top" or num_classes == 2 else num_classes
-        # rows, and sums over them of the weight w, w confidence, w hit
-        self.add_state("sums", torch.zeros(curves or 1, self._fine, 4, dtype=torch.float64), dist_reduce_fx="sum")
+        # rows, and sums over them of w, w confidence, w hit, w^2 for the weight w
+        self.add_state("sums", torch.zeros(curves or 1, self._fine, 5, dtype=torch.float64), dist_reduce_fx="sum")
         keep_apart(self)
 
-    def update(self, dist: Distribution, y: Tensor, weight: Tensor | None = None) -> None:
-        """Add rows: a distribution of classes, targets y of its batch_shape, weights. Several outputs are pooled.
-
-        The target of an event may be a soft label, which is so much of a hit.
-        """
+    def _add_rows(self, rows: Rows) -> None:
+        dist = rows.dist
         if not hasattr(dist, "expected_cost"):
             raise NotImplementedError(
                 f"{type(dist).__name__} has no probabilities of classes; Coverage and PITHistogram say "
                 "whether numbers are calibrated."
             )
-        check_rows(dist, y, weight)
-        probs, happened = self._happened(dist, y)
+        if not rows.count:
+            return
+        probs, happened = self._happened(dist, rows.y)
         if self.kind == "top":
             probs, best = probs.max(-1, keepdim=True)
             happened = happened.gather(-1, best)
@@ -86,15 +90,13 @@ class CalibrationError(Metric):
             raise ValueError(
                 f"CalibrationError was made for num_classes={self.num_classes}, the distribution has {probs.shape[-1]}."
             )
-        check_number(probs, y, "the probability")
-        check_number(happened, y, "what happened")
-        p, hit, w = probs.detach().double(), happened.double(), torch.ones_like(probs, dtype=torch.float64)
-        if weight is not None:
-            w = weight.detach().to(w).reshape(weight.shape + (1,) * (w.ndim - weight.ndim)).expand_as(w)
+        rows.refuse_nan(probs, "the probability")
+        p, hit, w = probs.detach().double(), happened.double(), rows.weights_like(probs)
         place = (p * self._fine).long().clamp(max=self._fine - 1)
         place = place + torch.arange(curves, device=p.device) * self._fine
-        rows = torch.stack([(w > 0).to(w), w, w * p, w * hit], -1)
-        self.sums = self.sums.reshape(-1, 4).index_add(0, place.reshape(-1), rows.reshape(-1, 4)).reshape_as(self.sums)
+        parts = torch.stack([torch.ones_like(w), w, w * p, w * hit, w.square()], -1)
+        sums = self.sums.reshape(-1, 5).index_add(0, place.reshape(-1), parts.reshape(-1, 5))
+        self.sums = sums.reshape_as(self.sums)
 
     def _happened(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
         """The probabilities in question, and whether what they are of happened, of shape (..., how many)."""
@@ -102,6 +104,8 @@ class CalibrationError(Metric):
         if not hasattr(dist, "num_classes"):
             y = y.to(probs.dtype)
             both = torch.stack([1 - probs, probs], -1), torch.stack([1 - y, y], -1)
+        elif y.ndim == probs.ndim:  # soft labels
+            both = probs, y.to(probs.dtype)
         else:
             both = probs, (y.unsqueeze(-1) == torch.arange(probs.shape[-1], device=y.device)).to(probs.dtype)
         if self.kind == "classwise" and both[0].shape[-1] == 2:
@@ -116,7 +120,7 @@ class CalibrationError(Metric):
         """Mean confidence, accuracy and rows of each bin that has any, for "top" or an event: a reliability diagram."""
         if len(self.sums) > 1:
             raise ValueError(f"one curve shows one class, classwise there are {len(self.sums)}. Try kind='top'.")
-        rows, weight, confidence, hits = self._binned(self.sums)[0].unbind(-1)
+        rows, weight, confidence, hits, _ = self._binned(self.sums)[0].unbind(-1)
         some = weight > 0
         return (confidence / weight)[some].float(), (hits / weight)[some].float(), rows[some].float()
 
@@ -124,29 +128,32 @@ class CalibrationError(Metric):
     def band(self, level: float = 0.95, resamples: int = 1000, generator: torch.Generator | None = None) -> float:
         """The error that a calibrated forecast with these confidences stays below with probability `level`.
 
-        By resampling: hits are drawn as often as the confidences say (Bröcker and Smith 2007).
+        By resampling: hits are drawn as often as the confidences say (Bröcker and Smith 2007), in cells of 0.001 of confidence,
+        of which each counts as many rows as its weights are worth.
         """
         generator = torch.Generator().manual_seed(0) if generator is None else generator
-        rows, weight, confidence, _ = self.sums.cpu().unbind(-1)
+        rows, weight, confidence, _, squares = self.sums.cpu().unbind(-1)
         share = (confidence / weight.clamp(min=torch.finfo(weight.dtype).tiny)).clamp(0, 1)
+        draws = _effective(weight, squares).round()
         drawn = []
         for _ in range(resamples):
-            hits = torch.binomial(rows, share, generator=generator) * weight / rows.clamp(min=1)
-            drawn.append(self._error(torch.stack([rows, weight, confidence, hits], -1)).mean())
+            hits = torch.binomial(draws, share, generator=generator) * weight / draws.clamp(min=1)
+            drawn.append(self._error(torch.stack([rows, weight, confidence, hits, squares], -1)).mean())
         return float(torch.stack(drawn).quantile(level))
 
     def _binned(self, sums: Tensor) -> Tensor:
-        """The sums of each bin, (curves, bins, 4)."""
+        """The sums of each bin, (curves, bins, 5)."""
         if not self.adaptive:
-            return sums.reshape(len(sums), self.bins, -1, 4).sum(2)
-        rows = sums[..., 0]
-        share = (rows.cumsum(-1) - rows / 2) / rows.sum(-1, keepdim=True).clamp(min=1)
+            return sums.reshape(len(sums), self.bins, -1, 5).sum(2)
+        weight = sums[..., 1]
+        total = weight.sum(-1, keepdim=True)
+        share = (weight.cumsum(-1) - weight / 2) / torch.where(total > 0, total, 1.0)
         place = (share * self.bins).long().clamp(max=self.bins - 1)
-        binned = sums.new_zeros(len(sums), self.bins, 4)
+        binned = sums.new_zeros(len(sums), self.bins, 5)
         return binned.scatter_add(1, place.unsqueeze(-1).expand_as(sums), sums)
 
     def _error(self, sums: Tensor) -> Tensor:
-        rows, weight, confidence, hits = self._binned(sums).unbind(-1)
+        _, weight, confidence, hits, squares = self._binned(sums).unbind(-1)
         total, per = weight.sum(-1), weight.clamp(min=torch.finfo(weight.dtype).tiny)
         rate = hits / per
         gap = confidence / per - rate
@@ -157,7 +164,10 @@ class CalibrationError(Metric):
             return (share * gap.abs()).sum(-1)
         square = gap.square()
         if self.debiased:
-            square = torch.where(rows > 1, square - rate * (1 - rate) / (rows - 1).clamp(min=1), 0.0)
+            rows = _effective(weight, squares)
+            more_than_one = rows > 1 + 1e-9
+            chance = rate * (1 - rate) / torch.where(more_than_one, rows - 1, 1.0)
+            square = torch.where(more_than_one, square - chance, 0.0)
         return (share * square).sum(-1).clamp(min=0).sqrt()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
@@ -170,3 +180,8 @@ class CalibrationError(Metric):
         ax.scatter(confidence, accuracy, s=4 + 120 * rows / rows.max(), color="#0072B2", alpha=0.8)
         ax.set(xlabel="confidence", ylabel="share that happened", xlim=(0, 1), ylim=(0, 1))
         return ax.figure, ax
+
+
+def _effective(weight: Tensor, squares: Tensor) -> Tensor:
+    """How many rows of equal weight would tell as much (Kish 1965), by the sums of weights and of their squares."""
+    return torch.where(squares > 0, weight.square() / torch.where(squares > 0, squares, 1.0), 0.0)

@@ -1,56 +1,148 @@
-"""What `update` accepts: one target for each distribution, one weight for each row."""
+"""What `update` accepts, and the rows that are left of it: one target for each distribution, one weight for each row."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
+from disthead.arrays import as_tensor
 from disthead.errors import TargetError, locate
 from disthead.families.distribution import Distribution
+from disthead.families.von_mises import wrapped
+from disthead.targets import check_target
+from disthead.weights import as_weight, present
 
-__all__ = ["check_number", "check_rows", "check_weight", "chunks", "is_ranking"]
+__all__ = ["Rows", "chunks", "is_circular", "is_ranking", "rows_that_count", "weight_of_rows"]
 
 _NUMBERS = 2**20  # sampled at once
+_TURNS = 2.0  # angles so many turns from 0 are directions; those beyond are taken for degrees
 
 
-def check_rows(dist: Distribution, y: Tensor, weight: Tensor | None = None, soft_labels: bool = False) -> None:
-    """Refuse targets and weights that do not fit the distribution: broadcasting (N, 1) against (N,) would score N x N pairs.
+@dataclass(frozen=True)
+class Rows:
+    """Forecasts with their targets: the rows that are there, those with a weight above zero.
 
-    Orders may be shorter than the number of items; class probabilities pass where a score takes `soft_labels`.
-
-    Raises:
-        ValueError: for other shapes, and for weights that are negative or NaN.
+    Attributes:
+        dist: batch_shape (...,).
+        y: targets, batch_shape + event_shape.
+        weight: of shape (...,), above zero, or None where every row counts the same.
+        others: more forecasts of the same targets.
+        given: the targets of all rows that there were, for messages.
+        places: which of these rows are left, of their batch's shape; None for all of them.
     """
-    expected = (*dist.batch_shape, *dist.event_shape)
-    shape = tuple(y.shape)
-    partial = is_ranking(dist) and y.ndim == len(expected) and shape[:-1] == expected[:-1] and shape[-1] <= expected[-1]
-    soft = soft_labels and y.is_floating_point() and shape == (*expected, getattr(dist, "num_classes", -1))
-    if shape != expected and not partial and not soft:
-        hint = " Try y.squeeze(-1)." if shape == (*expected, 1) else ""
-        raise ValueError(f"y must have the shape {expected} of the distribution, got {shape}.{hint}")
-    if weight is not None:
-        check_weight(weight, tuple(dist.batch_shape))
 
+    dist: Distribution
+    y: Tensor
+    weight: Tensor | None
+    others: tuple[Distribution, ...]
+    given: Tensor
+    places: Tensor | None
 
-def check_weight(weight: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(weight.shape) != shape:
-        raise ValueError(f"weight must have one value per row, shape {shape}, got {tuple(weight.shape)}.")
-    bad = ~(weight >= 0)
-    if bad.any():
-        raise ValueError(f"weight must be zero or more, got {locate(bad, weight)}.")
+    @property
+    def count(self) -> int:
+        return self.dist.batch_shape.numel()
 
+    def of(self, chosen: Tensor) -> "Rows":
+        """Those that a boolean tensor of the batch's shape marks."""
+        places = chosen
+        if self.places is not None:
+            places = torch.zeros_like(self.places)
+            places[self.places] = chosen
+        weight = None if self.weight is None else self.weight[chosen]
+        others = tuple(other[chosen] for other in self.others)
+        return Rows(self.dist[chosen], self.y[chosen], weight, others, self.given, places)
 
-def check_number(values: Tensor, y: Tensor, what: str) -> None:
-    """Refuse NaN, which has no place in a histogram.
+    def weights_like(self, values: Tensor) -> Tensor:
+        """The weights of rows for values of shape (..., *anything), in double precision."""
+        if self.weight is None:
+            return torch.ones_like(values, dtype=torch.float64)
+        weight = self.weight.detach().to(values.device, torch.float64)
+        return weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim)).expand_as(values)
 
-    Raises:
-        TargetError: naming the rows of y.
-    """
-    bad = values.isnan()
-    if bad.any():
-        where = locate(bad.expand_as(y), y) if bad.ndim == y.ndim else f"{int(bad.sum())} rows"
+    def refuse_nan(self, values: Tensor, what: str) -> None:
+        """Refuse NaN in values of shape (..., *anything): it has no place in a histogram.
+
+        Raises:
+            TargetError: naming the rows.
+        """
+        bad = values.isnan()
+        if not bool(bad.any()):
+            return
+        if values.shape != self.y.shape:
+            bad = bad.reshape(*self.dist.batch_shape, -1).any(-1)
+        if self.places is not None:
+            everywhere = torch.zeros(self.places.shape + bad.shape[1:], dtype=torch.bool, device=bad.device)
+            everywhere[self.places] = bad
+            bad = everywhere
         raise TargetError(
-            f"{what} must be a number, got NaN for y in {where}. Look for missing targets and parameters."
+            f"{what} must be a number, got NaN for y in {locate(bad, self.given)}. Look for missing parameters."
         )
+
+
+def rows_that_count(
+    dist: Distribution,
+    y: Any,
+    weight: Any = None,
+    *,
+    others: Sequence[Distribution] = (),
+    soft_labels: bool = False,
+    ignore_index: int | None = None,
+) -> Rows:
+    """The rows of an update that are there, after a check of their targets.
+
+    Rows with the weight 0 or the target `ignore_index` are left out before anything is computed. Rankings may be shorter than
+    the number of items; class probabilities pass where a score takes `soft_labels`. Directions may be given in
+    [0, 2 pi) as well as in (-pi, pi].
+
+    Raises:
+        ValueError: for other shapes ((N, 1) targets against N distributions would score N x N pairs), and weights that are
+            negative, NaN or infinite.
+        TargetError: for targets that a distribution cannot have produced, naming rows and values.
+    """
+    weight = weight_of_rows(weight, tuple(dist.batch_shape), dist.device)
+    if ignore_index is not None and dist.event_shape and not is_ranking(dist):
+        raise ValueError(
+            f"ignore_index leaves out rows of one class each, the distribution has several, of shape "
+            f"{tuple(dist.event_shape)}. Try update(dist.marginals, y), where each class is a row."
+        )
+    if is_circular(dist):
+        y = _within_a_turn(as_tensor(y, dtype=dist.dtype, device=dist.device))
+    for one in (dist, *others):
+        y = check_target(one, y, weight=weight, soft_labels=soft_labels, ignore_index=ignore_index)
+    if ignore_index is not None:
+        counts = y != ignore_index
+        if not bool(counts.all()):
+            weight = counts.to(dist.dtype) if weight is None else torch.where(counts, weight, 0.0)
+    left, kept_dist, kept_y, *kept = present(weight, dist, y, *others)
+    places = None if left is weight else weight > 0
+    return Rows(kept_dist, kept_y, left, tuple(kept), y, places)
+
+
+def weight_of_rows(weight: Any, shape: tuple[int, ...], device: torch.device | None = None) -> Tensor | None:
+    """The weights of rows, all of which may be zero: a process may have rows of which none is there."""
+    if weight is None:
+        return None
+    # On the CPU, where their values are looked at.
+    given = as_weight(as_tensor(weight, "weight").cpu(), shape, may_be_empty=True)
+    return given if given is None or device is None else given.to(device)
+
+
+def _within_a_turn(y: Tensor) -> Tensor:
+    """Directions in (-pi, pi]; angles of many turns stay as they are, to be refused."""
+    far = (y.abs() > math.pi) & (y.abs() <= 2 * math.pi * _TURNS)
+    if not bool(far.any()):
+        return y
+    y = y if y.is_floating_point() else y.double()
+    return torch.where(far, wrapped(y.double()).to(y.dtype), y)
+
+
+def is_circular(dist: Distribution) -> bool:
+    """Whether targets are directions, or vectors of directions."""
+    support: Any = dist.support
+    return getattr(getattr(support, "base_constraint", support), "is_circular", False)
 
 
 def is_ranking(dist: Distribution) -> bool:

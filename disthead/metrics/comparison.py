@@ -35,11 +35,12 @@ class PairedDifference(RowMean):
         self.metric = metric
 
     def update(  # type: ignore[override]
-        self, first: Distribution, second: Distribution, y: Tensor, weight: Tensor | None = None
+        self, first: Distribution, second: Distribution, y: Any, weight: Any = None
     ) -> None:
-        """Add rows of two forecasts and their targets."""
-        one, other = (self.metric._rows(dist, y, weight) for dist in (first, second))
-        self._add(one - other, weight)
+        """Add rows of two forecasts and their targets; a row with the weight 0 is not there."""
+        rows = self.metric.rows_that_count(first, y, weight, [second])
+        one, other = (self.metric.scores(dist, rows.y) for dist in (rows.dist, *rows.others))
+        self._add(one - other, rows.weight)
 
 
 class Skill(RowMean):
@@ -67,22 +68,22 @@ class Skill(RowMean):
         self.add_state("product", torch.zeros(metric.shape, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(  # type: ignore[override]
-        self, dist: Distribution, y: Tensor, weight: Tensor | None = None, *, reference: Distribution | None = None
+        self, dist: Distribution, y: Any, weight: Any = None, *, reference: Distribution | None = None
     ) -> None:
-        """Add rows of a forecast, its targets, and the reference where none was given before."""
+        """Add rows of a forecast, its targets, and the reference where none was given before; a row with the weight 0 is not there."""
         other = self.reference if reference is None else reference
         if other is None:
             raise ValueError("Skill needs a reference: Skill(metric, reference=...), or update(..., reference=...).")
         other = other if other.batch_shape == dist.batch_shape else other.expand(dist.batch_shape)
-        if other.device != y.device:
-            other = other.map(lambda parameter: parameter.to(y.device))
-        scores = [self.metric._rows(each, y, weight) for each in (dist, other)]
+        if other.device != dist.device:
+            other = other.map(lambda parameter: parameter.to(dist.device))
+        rows = self.metric.rows_that_count(dist, y, weight, [other])
+        scores = [self.metric.scores(each, rows.y) for each in (rows.dist, *rows.others)]
         both = torch.stack([part.detach().to(self.sums.dtype) for part in scores], 1)
-        self._add(both, weight)
+        self._add(both, rows.weight)
         product = both[:, 0] * both[:, 1]
-        if weight is not None:
-            w = weight.detach().to(both).reshape(-1, *(1,) * (both.ndim - 2))
-            product = torch.where(w > 0, w.square() * product, 0.0)
+        if rows.weight is not None:
+            product = product * rows.weight.detach().to(both).reshape(-1, *(1,) * (both.ndim - 2)).square()
         self.product = self.product + product.sum(0)
 
     def compute(self) -> Tensor:

@@ -1,13 +1,15 @@
-"""`default_metrics`: what makes sense for a family."""
+"""`default_metrics`: what makes sense for a family, as single numbers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from disthead.families.family import Family, get_family
 from disthead.metrics.calibration_error import CalibrationError
-from disthead.metrics.probability_integral import Coverage, PITHistogram
+from disthead.metrics.probability_integral import Coverage
 from disthead.metrics.scores import (
     CRPS,
     Accuracy,
@@ -24,49 +26,73 @@ from disthead.metrics.spread_skill import SpreadSkill
 
 __all__ = ["default_metrics"]
 
+_POINT = "·"  # stands for the decimal point in names of modules, which must not have one
+
 
 def default_metrics(family: "str | Family", num_outputs: int | None = None, **options: Any) -> MetricCollection:
     """The metrics that answer "is it sharp, and is it honest?" for a family, as one collection `update(dist, y)`.
 
+    Each of them is a single number, so that `compute()` gives a flat dictionary, and a LightningModule logs the collection as
+    it is: `self.log_dict(metrics)`. `coverage_0.9` is the share of outcomes in the central 90 % interval, `pit_ks` the
+    Kolmogorov-Smirnov distance of the PIT from the uniform distribution, `pit_mean` and `pit_dispersion` are 1/2 and 1 if
+    calibrated (see `Uniformity`), `spread_skill` is the predicted spread over the error, 1 if honest.
+
     Args:
         family: a name or a `Family`.
-        num_outputs: of several independent outputs, how many: each has its own numbers, and all of them together a log score,
-            an energy score and a joint PIT.
+        num_outputs: of several independent outputs, how many: each has its own numbers, `crps_0`, `crps_1` ..., and all of
+            them together a log score, an energy score and a joint PIT.
         options: of the family, such as `num_classes`.
 
     >>> sorted(default_metrics("bernoulli"))
     ['accuracy', 'brier', 'calibration_error', 'nll']
+    >>> sorted(default_metrics("normal"))[:4]
+    ['coverage_0.5', 'coverage_0.8', 'coverage_0.9', 'coverage_0.95']
     """
     made = get_family(family, **options) if not isinstance(family, str) or options else _example(family)
-    metrics: dict[str, Metric | MetricCollection] = {"nll": NegativeLogLikelihood()}
-    kind = made.name
-    if kind == "plackett_luce":
-        metrics |= {"kendall_tau": KendallTau(), "top_1": TopKHitRate(1), "top_3": TopKHitRate(3)}
-    elif kind in ("bernoulli", "categorical"):
-        metrics |= {"brier": BrierScore(num_outputs), "accuracy": Accuracy(num_outputs)}
-        metrics |= {"calibration_error": CalibrationError()}
-    else:
-        if made.event_dim and num_outputs is None and made.event_shape:
-            num_outputs = made.event_shape[0]
-        metrics |= {
-            "crps": CRPS(num_outputs),
-            "mae": MeanAbsoluteError("median", num_outputs),
-            "rmse": RootMeanSquaredError("mean", num_outputs),
-            "sharpness_90": Sharpness(0.9, num_outputs=num_outputs),
-            "coverage": Coverage([k / 20 for k in range(1, 20)], num_outputs=num_outputs),
-            "pit": PITHistogram(num_outputs=num_outputs),
-            "spread_skill": SpreadSkill(),
+    if made.event_dim and num_outputs is None and made.event_shape and made.name != "plackett_luce":
+        num_outputs = made.event_shape[0]
+    metrics = {
+        name: metric for name, metric in _metrics(made, num_outputs).items() if _answers(made, metric, num_outputs)
+    }
+    numbers: dict[str, Metric | MetricCollection] = {}
+    for name, metric in metrics.items():
+        if isinstance(metric, _Calibration):
+            for key in metric.names:
+                numbers[key] = _Number(metric, key)
+        elif getattr(metric, "num_outputs", None):
+            for output in range(num_outputs or 0):
+                numbers[f"{name}_{output}"] = _Number(metric, output)
+        else:
+            numbers[name] = metric
+    # torchmetrics merges metrics whose sums of a first batch are equal, which would be a coincidence.
+    named = {name.replace(".", _POINT): metric for name, metric in numbers.items()}
+    return _Numbers(named, compute_groups=False)
+
+
+def _metrics(family: Family, num_outputs: int | None) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {"nll": NegativeLogLikelihood()}
+    if family.name == "plackett_luce":
+        return metrics | {"kendall_tau": KendallTau(), "top_1": TopKHitRate(1), "top_3": TopKHitRate(3)}
+    if family.name in ("bernoulli", "categorical"):
+        return metrics | {
+            "brier": BrierScore(num_outputs),
+            "accuracy": Accuracy(num_outputs),
+            "calibration_error": CalibrationError(),
         }
-        if num_outputs is not None:
-            metrics |= {"energy_score": EnergyScore(), "joint_pit": PITHistogram(joint=True)}
-    metrics = {name: metric for name, metric in metrics.items() if _answers(made, metric, num_outputs)}
-    # Coverage and PIT share their state. Others must not: equal sums of a first batch are a coincidence.
-    shared = [name for name in metrics if name in ("coverage", "pit")]
-    groups = [[name] for name in metrics if name not in shared] + ([shared] if shared else [])
-    return MetricCollection(metrics, compute_groups=groups)
+    metrics |= {
+        "crps": CRPS(num_outputs),
+        "mae": MeanAbsoluteError("median", num_outputs),
+        "rmse": RootMeanSquaredError("mean", num_outputs),
+        "sharpness_0.9": Sharpness(0.9, num_outputs=num_outputs),
+        "calibration": _Calibration(num_outputs=num_outputs),
+        "spread_skill": _SpreadSkillRatio(),
+    }
+    if num_outputs is not None:
+        metrics |= {"energy_score": EnergyScore(), "joint_calibration": _Calibration(joint=True)}
+    return metrics
 
 
-def _answers(family: Family, metric: Any, num_outputs: int | None) -> bool:
+def _answers(family: Family, metric: Metric, num_outputs: int | None) -> bool:
     """Whether distributions of the family answer what the metric asks, by asking."""
     outputs = (num_outputs,) if num_outputs and not family.event_dim else ()
     dist = family.from_raw(torch.zeros(2, *outputs, family.width())).to_event(len(outputs))
@@ -82,3 +108,84 @@ def _example(name: str) -> Family:
     from disthead.explanation import example
 
     return example(name)
+
+
+class _Numbers(MetricCollection):
+    """A collection of single numbers, whose names may have a decimal point."""
+
+    def _set_name(self, base: str) -> str:
+        return super()._set_name(base.replace(_POINT, "."))
+
+    def __getitem__(self, key: str, copy_state: bool = True) -> Metric:
+        return self._modules[{self._set_name(base): base for base in self._modules}.get(key, key)]
+
+
+class _Calibration(Coverage):
+    """Coverage of several levels, and how far the PIT is from uniform, by name; of each output where there are several."""
+
+    def __init__(self, levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95), **options: Any):
+        super().__init__(levels, **options)
+        kinds = [f"coverage_{level:g}" for level in self.levels] + ["pit_ks", "pit_mean", "pit_dispersion"]
+        outputs = [""] if self.num_outputs is None else [f"_{output}" for output in range(self.num_outputs)]
+        self.names = [("joint_" if self.joint else "") + kind + output for output in outputs for kind in kinds]
+
+    def compute(self) -> dict[str, Tensor]:  # type: ignore[override]
+        coverage = super().compute().reshape(-1, len(self.levels))
+        found = self._uniformities()
+        shape = coverage.new_tensor([[one.ks_statistic, one.mean, one.dispersion] for one in found])
+        return dict(zip(self.names, torch.cat([coverage, shape], -1).flatten(), strict=True))
+
+
+class _SpreadSkillRatio(SpreadSkill):
+    """The spread over the error of all rows."""
+
+    def compute(self) -> Tensor:  # type: ignore[override]
+        return self._ratio()
+
+
+class _Number(Metric):
+    """One of the numbers of a metric as a metric of its own, since loggers take single numbers.
+
+    It keeps nothing itself. All numbers of a metric get the same rows: the first one that gets them hands them on.
+
+    Args:
+        metric: which has several numbers, as a tensor or a dictionary.
+        key: the number's place or name.
+    """
+
+    full_state_update = False
+
+    _forward_cache: Any
+    _computed: Any
+
+    def __init__(self, metric: Metric, key: Any):
+        super().__init__()
+        self.metric, self.key = metric, key
+
+    @property
+    def _is_first(self) -> bool:
+        return self._update_count > self.metric._update_count
+
+    def update(self, *arguments: Any, **options: Any) -> None:
+        if self._is_first:
+            self.metric.update(*arguments, **options)
+
+    def forward(self, *arguments: Any, **options: Any) -> Any:
+        self._computed, self._update_count = None, self._update_count + 1
+        if self._is_first:
+            self.metric(*arguments, **options)
+        self._forward_cache = self._of(self.metric._forward_cache)
+        return self._forward_cache
+
+    def compute(self) -> Tensor:
+        return self._of(self.metric.compute())
+
+    def reset(self) -> None:
+        super().reset()
+        self.metric.reset()
+
+    def _of(self, value: Any) -> Any:
+        return (value.reshape(-1) if isinstance(value, Tensor) else value)[self.key]
+
+    def _filter_kwargs(self, **options: Any) -> dict[str, Any]:
+        return self.metric._filter_kwargs(**options)

@@ -4,14 +4,16 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from disthead.errors import pick
+from disthead.arrays import as_tensor
+from disthead.errors import locate, pick
 from disthead.families.distribution import Distribution
-from disthead.metrics.checks import check_rows
-from disthead.metrics.state import keep_apart, over_processes
+from disthead.metrics.checks import rows_that_count
+from disthead.metrics.state import OfRows, keep_apart, over_processes
 
 __all__ = ["Grouped"]
 
@@ -23,7 +25,7 @@ class Grouped(Metric):
 
     Args:
         metric: any metric whose `update` takes (dist, y) and whose states are tensors of fixed size.
-        groups: the labels that rows can have.
+        groups: the labels that rows can have: texts, numbers or truth values, as a list, an array or a column of a table.
         bins: in place of groups, inner edges of the bins of a feature, rising: [0, 10] makes "< 0", "0 to 10" and ">= 10".
 
     >>> from disthead import get_family
@@ -52,7 +54,7 @@ class Grouped(Metric):
         if (groups is None) == (bins is None):
             raise ValueError("Grouped needs either groups, the labels, or bins, the edges of a feature's bins.")
         if bins is not None:
-            self.edges: Tensor | None = torch.as_tensor(bins, dtype=torch.float64)
+            self.edges: Tensor | None = as_tensor(bins, "bins").double().cpu()
             if self.edges.ndim != 1 or not len(self.edges) or bool((self.edges.diff() <= 0).any()):
                 raise ValueError(f"bins must be rising edges, such as [0.0, 10.0], got {list(bins)}.")
             numbers = [f"{edge:g}" for edge in self.edges.tolist()]
@@ -60,9 +62,9 @@ class Grouped(Metric):
             self.labels: list[Any] = [f"< {numbers[0]}", *inner, f">= {numbers[-1]}"]
         else:
             self.edges = None
-            self.labels = list(groups or ())
+            self.labels = _labels(groups)
             if len(set(self.labels)) != len(self.labels):
-                raise ValueError(f"groups must be different labels, got {self.labels}.")
+                raise ValueError(f"groups must be different labels, each once, got {self.labels}.")
         self._places = {label: place for place, label in enumerate(self.labels)}
         # The metric keeps nothing: its states, one for each group, are stacked here, where processes add them up.
         self.metric = metric.clone()
@@ -77,17 +79,27 @@ class Grouped(Metric):
         self.add_state("rows", torch.zeros(len(self.labels), dtype=torch.float64), dist_reduce_fx="sum")
         keep_apart(self)
 
-    def update(self, dist: Distribution, y: Tensor, group: "Sequence[Any] | Tensor", *arguments: Any) -> None:
-        """Add rows; `group` holds a label for each, or the feature's value. Further arguments, as weights, go by row, too."""
-        place = self._place(group)
-        if len(place) != dist.batch_shape[0]:
-            raise ValueError(f"group must have one entry for each of {dist.batch_shape[0]} rows, got {len(place)}.")
-        check_rows(dist, y, soft_labels=True)
-        self.rows = self.rows + place.bincount(minlength=len(self.labels)).to(self.rows)
+    def update(self, dist: Distribution, y: Any, group: Any, weight: Any = None, *arguments: Any) -> None:
+        """Add rows; `group` holds a label for each, or the feature's value: a list, an array, a tensor or a column of a table.
+
+        Where rows have two dimensions (N, T), as steps of sequences, a group may be that of each step, (N, T), or of each
+        sequence, (N,). Further arguments of the metric's own `update` go by row, too.
+        """
+        if isinstance(self.metric, OfRows):
+            rows = self.metric.rows_that_count(dist, y, weight)
+        else:
+            rows = rows_that_count(dist, y, weight, soft_labels=True)
+        place = self._place(group, tuple(dist.batch_shape), rows.places)
+        self.rows = self.rows + place.flatten().bincount(minlength=len(self.labels)).to(self.rows)
         for k in place.unique().tolist():
-            rows = (place == k).nonzero().squeeze(-1).to(y.device)
+            some = rows.of((place == k).to(rows.y.device))
             metric = self._of(k)
-            metric.update(dist[rows], y[rows], *(argument[rows] for argument in arguments))
+            if isinstance(metric, OfRows) and not arguments:
+                metric._add_rows(some)  # they have been checked
+            else:
+                given = arguments if rows.places is None else [argument[rows.places] for argument in arguments]
+                given = [argument[place == k] for argument in given]
+                metric.update(some.dist, some.y, *([some.weight] if given or some.weight is not None else []), *given)
             for name in metric._defaults:
                 stacked = getattr(self, f"group_{name}").clone()
                 stacked[k] = getattr(metric, name)
@@ -99,18 +111,27 @@ class Grouped(Metric):
             setattr(self.metric, name, getattr(self, f"group_{name}")[k])
         return self.metric
 
-    def _place(self, group: "Sequence[Any] | Tensor") -> Tensor:
+    def _place(self, group: Any, shape: tuple[int, ...], places: Tensor | None) -> Tensor:
+        """The group of each row that is there, as its place among the labels."""
+        values = _objects(group, len(shape)) if self.edges is None else _numbers(group)
+        if values.shape not in (shape, shape[:1]):
+            raise ValueError(f"group must have one entry for each of {_rows(shape)}, got {_rows(values.shape)}.")
+        if values.shape != shape:
+            values = np.broadcast_to(values.reshape(values.shape + (1,) * (len(shape) - 1)), shape)
         if self.edges is not None:
-            values = torch.as_tensor(group, dtype=torch.float64).cpu()
-            if values.isnan().any():
-                raise ValueError(f"the feature must not be NaN, got {int(values.isnan().sum())} such rows.")
-            return torch.bucketize(values, self.edges, right=True)
-        labels = group.tolist() if isinstance(group, Tensor) else list(group)
-        for label in set(labels):
+            feature = torch.from_numpy(np.array(values))
+            bad = feature.isnan() if places is None else feature.isnan() & places.cpu()
+            if bool(bad.any()):
+                raise ValueError(f"the feature must be a number, got {locate(bad, feature)}.")
+            return torch.bucketize(feature if places is None else feature[places.cpu()], self.edges.cpu(), right=True)
+        if places is not None:
+            values = values[places.cpu().numpy()]
+        for label in set(values.flat):
             if label not in self._places:
                 pick("group", str(label), {str(known): None for known in self.labels})
                 raise ValueError(f"the group {label!r} is a {type(label).__name__}, the groups are {self.labels}.")
-        return torch.tensor([self._places[label] for label in labels], dtype=torch.long)
+        found = [self._places[label] for label in values.flat]
+        return torch.tensor(found, dtype=torch.long).reshape(values.shape)
 
     def compute(self) -> dict[Any, Any]:
         # The class's own compute: that of the object caches, and asks for an update first.
@@ -146,3 +167,25 @@ class Grouped(Metric):
         ax.set_yticks(places, [str(label) for label in values])
         ax.set_xlabel(type(self.metric).__name__)
         return ax.figure, ax
+
+
+def _numbers(feature: Any) -> np.ndarray:
+    return as_tensor(feature, "group").detach().cpu().double().numpy()
+
+
+def _labels(labels: Any) -> list[Any]:
+    return _objects(labels, 1).tolist()
+
+
+def _objects(labels: Any, dims: int) -> np.ndarray:
+    """Labels as Python's own texts and numbers, whatever holds them, in an array of so many dimensions or those they have."""
+    if isinstance(labels, Tensor):
+        labels = labels.cpu().numpy()
+    values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
+    if isinstance(labels, np.ndarray) or (dims > 1 and values and isinstance(values[0], (list, tuple))):
+        return np.array(values, dtype=object)
+    return np.fromiter(values, dtype=object, count=len(values))
+
+
+def _rows(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} rows" if len(shape) == 1 else f"rows of shape {shape}"

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from disthead.arrays import as_tensor
 from disthead.families.distribution import Distribution
-from disthead.metrics.checks import check_rows, check_weight
-from disthead.metrics.state import keep_apart, over_processes
+from disthead.metrics.checks import Rows, weight_of_rows
+from disthead.metrics.state import OfRows, keep_apart, over_processes
 
 __all__ = ["RowMean", "Score"]
 
@@ -38,11 +39,10 @@ class RowMean(Metric):
         self.add_state("sums", torch.zeros(6, *self.shape, dtype=torch.float64), dist_reduce_fx="sum")
         keep_apart(self)
 
-    def update(self, values: Tensor, weight: Tensor | None = None) -> None:
-        """Add rows of values (N, *shape) with weights (N,), 1 unless given."""
-        if weight is not None:
-            check_weight(weight, tuple(values.shape[: values.ndim - len(self.shape)]))
-        self._add(values, weight)
+    def update(self, values: Any, weight: Any = None) -> None:
+        """Add rows of values (N, *shape) with weights (N,), 1 unless given. A row with the weight 0 is not there."""
+        values = as_tensor(values, "values")
+        self._add(values, weight_of_rows(weight, tuple(values.shape[: values.ndim - len(self.shape)]), values.device))
 
     def _add(self, values: Tensor, weight: Tensor | None) -> None:
         values = values.detach().to(self.sums.dtype).reshape(-1, *self.shape)
@@ -51,8 +51,7 @@ class RowMean(Metric):
             parts = [rows, rows, total, rows, total, values.square().sum(0)]
         else:
             w = weight.detach().to(values).reshape(-1, *(1,) * len(self.shape)).expand_as(values)
-            # a row without weight counts for nothing, also where its value is infinite
-            some, v = w > 0, torch.where(w > 0, values, 0.0)
+            some, v = w > 0, torch.where(w > 0, values, 0.0)  # a row without weight is not there, whatever its value
             parts = [part.sum(0) for part in (some.to(w), w, w * v, w * w, w * w * v, (w * v).square())]
         self.sums = self.sums + torch.stack(parts)
 
@@ -87,35 +86,39 @@ class RowMean(Metric):
         return ax.figure, ax
 
 
-class Score(RowMean):
+class Score(OfRows, RowMean):  # type: ignore[misc]  # update takes forecasts in place of values
     """The mean of a score over rows: subclasses say what one row scores.
 
     Args:
         num_outputs: None gives one number, of several outputs the mean over them; D gives each of D outputs its own.
         each: shape of what one output scores, () for a number.
+        ignore_index: of classes, the target of rows that do not count, such as -100.
     """
 
-    takes_soft_labels = False
-
-    def __init__(self, num_outputs: int | None = None, *, each: tuple[int, ...] = (), **options: Any):
+    def __init__(
+        self,
+        num_outputs: int | None = None,
+        *,
+        each: tuple[int, ...] = (),
+        ignore_index: int | None = None,
+        **options: Any,
+    ):
         super().__init__((() if num_outputs is None else (num_outputs,)) + each, **options)
-        self.num_outputs, self.each = num_outputs, each
+        self.num_outputs, self.each, self.ignore_index = num_outputs, each, ignore_index
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         """What each row scores, shape (N,), or (N, *event_shape) where every output has its own."""
         raise NotImplementedError(f"{type(self).__name__} must define score.")
 
-    def update(self, dist: Distribution, y: Tensor, weight: Tensor | None = None) -> None:  # type: ignore[override]
-        """Add rows: a distribution of batch_shape (N,), targets y (N, *event_shape), weights (N,)."""
-        self._add(self._rows(dist, y, weight), weight)
+    def _add_rows(self, rows: Rows) -> None:
+        self._add(self.scores(rows.dist, rows.y), rows.weight)
 
-    def _rows(self, dist: Distribution, y: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The scores of the rows, (N, *shape), of targets and weights that fit."""
-        check_rows(dist, y, weight, self.takes_soft_labels)
-        values, rows = self.score(dist, y), dist.batch_shape.numel()
-        values = (
-            values.reshape(rows, -1, *self.each) if rows else values.new_zeros(0, self.num_outputs or 1, *self.each)
-        )
+    def scores(self, dist: Distribution, y: Tensor) -> Tensor:
+        """The scores of the rows, (N, *shape), of targets that have been checked."""
+        rows = dist.batch_shape.numel()
+        if not rows:
+            return torch.zeros(0, *self.shape, dtype=self.sums.dtype, device=self.sums.device)
+        values = self.score(dist, y).reshape(rows, -1, *self.each)
         if self.num_outputs is None:
             return values.mean(1)
         if values.shape[1] != self.num_outputs:

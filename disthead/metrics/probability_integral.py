@@ -5,20 +5,20 @@ holds both updates one.
 """
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from disthead.arrays import as_integer
 from disthead.families.distribution import Distribution
 from disthead.families.univariate import check_level
 from disthead.families.vector import draw
-from disthead.metrics.checks import check_number, check_rows, chunks
-from disthead.metrics.state import over_processes
+from disthead.metrics.checks import Rows, chunks
+from disthead.metrics.state import OfRows, over_processes
 
 __all__ = ["Coverage", "PITHistogram", "Uniformity"]
 
@@ -44,7 +44,7 @@ class Uniformity:
     dispersion: float
 
 
-class _PIT(Metric):
+class _PIT(OfRows):
     """The fine histogram of the PIT.
 
     Of counts, y spreads its unit of mass evenly over the jump from F(y - 1) to F(y) (Czado, Gneiting and Held 2009).
@@ -61,6 +61,7 @@ class _PIT(Metric):
     full_state_update = False
     fine: Tensor
     rows: Tensor
+    squares: Tensor
 
     def __init__(
         self,
@@ -79,42 +80,47 @@ class _PIT(Metric):
         self.samples, self.seed, self._updates = samples, seed, 0
         shape = (_FINE,) if num_outputs is None else (num_outputs, _FINE)
         self.add_state("fine", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+        # how many, and the sum of their squared weights
         self.add_state("rows", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("squares", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         # Never changes. A MetricCollection merges metrics with equal states: those of equal options, and no others.
         asked = torch.tensor([randomised, joint, samples, seed], dtype=torch.float64)
         self.add_state("asked", asked, dist_reduce_fx="max")
 
-    def update(self, dist: Distribution, y: Tensor, weight: Tensor | None = None) -> None:
-        """Add rows: a distribution of batch_shape (N,), targets y (N, *event_shape), weights (N,)."""
-        check_rows(dist, y, weight)
-        rows, outputs = dist.batch_shape.numel(), self.num_outputs or 1
-        if not rows:
+    def _add_rows(self, rows: Rows) -> None:
+        count, outputs = rows.count, self.num_outputs or 1
+        if not count:
             return
-        below, upto = self._jump(dist, y)
+        below, upto = self._jump(rows.dist, rows.y)
         is_jump = below is not upto
-        check_number(below, y, "the probability integral transform")
-        below = below.detach().to(self.fine).reshape(rows, -1)
-        upto = upto.detach().to(self.fine).reshape(rows, -1) if is_jump else below
+        rows.refuse_nan(below, "the probability integral transform")
+        below = below.detach().to(self.fine).reshape(count, -1)
+        upto = upto.detach().to(self.fine).reshape(count, -1) if is_jump else below
         if self.num_outputs is not None and below.shape[1] != outputs:
             raise ValueError(
                 f"{type(self).__name__} was made for num_outputs={outputs}, the distribution has {below.shape[1]}."
             )
         columns = below.shape[1]
-        if not is_jump and weight is None and columns == 1:
+        self.rows = self.rows + count
+        if rows.weight is None:
+            w, self.squares = None, self.squares + count
+        else:
+            w = rows.weight.detach().to(below).reshape(-1, 1)
+            self.squares = self.squares + w.square().sum()
+        if not is_jump and w is None and columns == 1:
             place = (below.reshape(-1).clamp(0, 1) * _FINE).long().clamp(max=_FINE - 1)
-            counts = torch.bincount(place, minlength=_FINE)
-            self.fine, self.rows = self.fine + counts.reshape(self.fine.shape), self.rows + rows
+            self.fine = self.fine + torch.bincount(place, minlength=_FINE).reshape(self.fine.shape)
             return
-        w = torch.ones_like(below) if weight is None else weight.detach().to(below).reshape(-1, 1).expand_as(below)
+        w = torch.ones_like(below) if w is None else w.expand_as(below)
         w = w / (columns if self.num_outputs is None else 1)
         place = torch.arange(columns, device=below.device) * (self.num_outputs is not None)
         place = place.expand_as(below).reshape(-1)
         counts = _spread(below.reshape(-1), upto.reshape(-1), w.reshape(-1), place, outputs)
         self.fine = self.fine + counts.reshape(self.fine.shape)
-        self.rows = self.rows + rows
 
     def _jump(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(self.seed + self._updates)
+        # Not the seed itself: targets simulated with that same seed would be among the numbers drawn here.
+        generator = torch.Generator().manual_seed(zlib.crc32(f"pit {self.seed} {self._updates}".encode()))
         if self.joint:
             self._updates += 1
             ranks = [_pre_rank(part, target, self.samples, generator) for part, target in chunks(dist, y, self.samples)]
@@ -135,6 +141,15 @@ class _PIT(Metric):
         """How many rows there were."""
         return float(self.rows)
 
+    @over_processes
+    def effective_count(self) -> float:
+        """How many rows of equal weight would tell as much: (sum of weights)^2 / sum of squared weights (Kish 1965)."""
+        return float(self._effective_count())
+
+    def _effective_count(self) -> Tensor:
+        weight = self.fine.sum() / (self.num_outputs or 1)
+        return torch.where(self.squares > 0, weight.square() / self.squares, 0.0)
+
     def cumulative(self) -> Tensor:
         """The distribution function of the PIT at 0, 1/2000 ... 1, shape (2001,), or one for each output."""
         total = self.fine.cumsum(-1) / self.fine.sum(-1, keepdim=True)
@@ -144,10 +159,15 @@ class _PIT(Metric):
     def uniformity(self) -> "Uniformity | list[Uniformity]":
         """Distance from uniform, of each output where there are several.
 
-        p-values hold for independent rows, of continuous or randomised PIT values, asymptotically (Stephens 1970).
+        p-values hold for independent rows, of continuous or randomised PIT values, asymptotically (Stephens 1970); of rows
+        with weights, for their `effective_count()`.
         """
-        found = [_uniformity(row, float(self.rows)) for row in self.cumulative().reshape(-1, _FINE + 1).cpu()]
+        found = self._uniformities()
         return found[0] if self.num_outputs is None else found
+
+    def _uniformities(self) -> list[Uniformity]:
+        rows = float(self._effective_count())
+        return [_uniformity(row, rows) for row in self.cumulative().reshape(-1, _FINE + 1).cpu()]
 
 
 class PITHistogram(_PIT):
@@ -191,7 +211,7 @@ class PITHistogram(_PIT):
             raise ValueError(
                 f"one picture shows one output, this histogram has {len(share)}: plot(histogram.compute()[0])."
             )
-        return ax.figure, pit_histogram(ax, pit_band(share, self.count()))
+        return ax.figure, pit_histogram(ax, pit_band(share, self.effective_count()))
 
 
 class Coverage(_PIT):
@@ -233,9 +253,9 @@ class Coverage(_PIT):
 
     @over_processes
     def standard_error(self) -> Tensor:
-        """Of independent rows: sqrt(c (1 - c) / rows)."""
-        share = type(self).compute(self)
-        return (share * (1 - share) / self.rows).sqrt().float()
+        """Of independent rows: sqrt(c (1 - c) / rows), of rows with weights by their `effective_count()`."""
+        share = Coverage.compute(self)
+        return (share * (1 - share) / self._effective_count()).sqrt().float()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Observed against nominal coverage with a simultaneous band; returns (figure, ax)."""
@@ -249,7 +269,7 @@ class Coverage(_PIT):
         order = torch.tensor(self.levels).argsort()
         level = torch.tensor(self.levels)[order]
         return ax.figure, plots.coverage_curve(
-            ax, coverage_curve(level, share[..., order.to(share.device)], self.count())
+            ax, coverage_curve(level, share[..., order.to(share.device)], self.effective_count())
         )
 
 
@@ -279,9 +299,8 @@ def _pre_rank(dist: Distribution, y: Tensor, samples: int, generator: torch.Gene
     """The limits of the rank of log p(y) among those of samples, as shares: y is one of samples + 1 exchangeable draws."""
     with torch.no_grad():
         own = dist.log_prob(y)
-        check_number(own, y, "the log-density")
         others = dist.log_prob(draw(dist, samples, generator))
-    lower = (others < own).sum(0).double()
+    lower = torch.where(own.isnan(), math.nan, (others < own).sum(0).double())
     tied = (others == own).sum(0).double()
     return lower / (samples + 1), (lower + tied + 1) / (samples + 1)
 

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from disthead.families.distribution import Distribution
 from disthead.families.univariate import check_level
-from disthead.families.vector import energy_score
-from disthead.metrics.checks import chunks, is_ranking
+from disthead.metrics.checks import chunks, is_circular, is_ranking
 from disthead.metrics.mean import Score
 from disthead.metrics.state import over_processes
 
@@ -88,7 +87,7 @@ class EnergyScore(Score):
         for part, target in chunks(dist, y, self.samples):
             # One seed for all batches would repeat one and the same error, which no number of rows averages out.
             mark = zlib.crc32(target.detach().cpu().contiguous().numpy().tobytes(), self.seed % 2**32)
-            found.append(energy_score(part, target, self.samples, torch.Generator().manual_seed(mark)))
+            found.append(part.energy_score(target, self.samples, torch.Generator().manual_seed(mark)))
         return torch.cat(found) if len(found) > 1 else found[0]
 
 
@@ -126,6 +125,8 @@ class RankedProbabilityScore(Score):
 class PinballLoss(Score):
     """The mean pinball loss of quantiles, max(q (y - x), (q - 1) (y - x)) for the quantile x of level q, in the units of y.
 
+    Of directions, y and x are angles from the median, in (-pi, pi]: where the circle is cut open the quantiles begin.
+
     Args:
         levels: one level gives a number, several give one number each.
 
@@ -141,8 +142,13 @@ class PinballLoss(Score):
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         each, losses = _each(dist), []
+        if is_circular(each):
+            y = _turn(y - each.median)
         for level in self.levels:
-            miss = y - each.icdf(torch.full(each.batch_shape, level, dtype=torch.float64, device=y.device))
+            quantile = each.icdf(torch.full(each.batch_shape, level, dtype=torch.float64, device=y.device))
+            if is_circular(each):  # on the side of the median that the level says, also next to its opposite
+                quantile = _turn(quantile - each.median).abs() * (1 if level > 0.5 else -1)
+            miss = y - quantile
             losses.append(torch.maximum(level * miss, (level - 1) * miss))
         return torch.stack(losses, -1) if self.each else losses[0]
 
@@ -163,11 +169,11 @@ class IntervalScore(Score):
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         each = _each(dist)
-        lower, upper = each.interval(self.level)
-        if _is_circular(each):
-            width = (upper - lower) % (2 * math.pi)
-            outside = (_turn(y - lower - width / 2).abs() - width / 2).clamp(min=0)
+        if is_circular(each):
+            width = _width(each, self.level)
+            outside = (_turn(y - each.median).abs() - width / 2).clamp(min=0)
         else:
+            lower, upper = each.interval(self.level)
             width, outside = upper - lower, (lower - y).clamp(min=0) + (y - upper).clamp(min=0)
         return width + 2 / (1 - self.level) * outside
 
@@ -175,9 +181,12 @@ class IntervalScore(Score):
 class Sharpness(Score):
     """The mean width of the central interval, in the units of y: small is good, as long as coverage is right.
 
+    Of directions, the length of the arc. Targets are looked at only to see whether they fit.
+
     Args:
         level: probability of the interval.
-        relative_to: a distribution, such as the marginal fit; widths are then shares of its interval's width.
+        relative_to: a distribution of all rows, such as the marginal fit, with batch_shape (); widths are then shares of its
+            interval's width.
 
     Source: Gneiting, Balabdaoui and Raftery 2007.
     """
@@ -191,16 +200,15 @@ class Sharpness(Score):
     ):
         super().__init__(num_outputs, **options)
         check_level(level)
+        if relative_to is not None and relative_to.batch_shape.numel() != 1:
+            raise ValueError(f"relative_to must be one distribution for all rows, got {relative_to!r}.")
         self.level, self.relative_to = level, relative_to
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        width = self._width(dist)
-        return width if self.relative_to is None else width / self._width(self.relative_to).to(width.device)
-
-    def _width(self, dist: Distribution) -> Tensor:
-        each = _each(dist)
-        lower, upper = each.interval(self.level)
-        return (upper - lower) % (2 * math.pi) if _is_circular(each) else upper - lower
+        width = _width(_each(dist), self.level)
+        if self.relative_to is None:
+            return width
+        return width / _width(_each(self.relative_to), self.level).to(width.device)
 
 
 class MeanAbsoluteError(Score):
@@ -215,7 +223,7 @@ class MeanAbsoluteError(Score):
         self.point = _checked(point)
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        return _error(dist, y, self.point).abs()
+        return error_of(dist, y, self.point).abs()
 
 
 class RootMeanSquaredError(Score):
@@ -232,7 +240,7 @@ class RootMeanSquaredError(Score):
         self.point = _checked(point)
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        return _error(dist, y, self.point).square()
+        return error_of(dist, y, self.point).square()
 
     def compute(self) -> Tensor:
         return self._mean().sqrt().float()
@@ -243,11 +251,20 @@ class RootMeanSquaredError(Score):
 
 
 class Accuracy(Score):
-    """The share of rows whose most probable value is the target; of rankings, whose whole order is."""
+    """The share of rows whose most probable value is the target, of classes and counts.
+
+    Of rankings, the share whose most probable order is the target in all places that it names.
+    """
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        hit = dist.mode == y
-        return hit.flatten(len(dist.batch_shape)).all(-1).float() if is_ranking(dist) else hit.float()
+        if is_ranking(dist):
+            return ((dist.mode[..., : y.shape[-1]] == y) | (y < 0)).all(-1).float()
+        if not _is_discrete(dist):
+            raise NotImplementedError(
+                f"{type(dist).__name__} is continuous: no single value has a probability. Coverage counts targets inside "
+                "intervals, MeanAbsoluteError measures how far off a point is."
+            )
+        return (dist.mode == y).float()
 
 
 class TopKHitRate(Score):
@@ -266,17 +283,16 @@ class TopKHitRate(Score):
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         if not (hasattr(dist, "num_classes") or is_ranking(dist)):
             raise NotImplementedError(f"{type(dist).__name__} has no items or classes to rank.")
-        logits: Tensor = dist.logits
-        target = y[..., 0] if is_ranking(dist) else y
-        found = logits.topk(min(self.k, logits.shape[-1]), -1).indices
+        likely, target = (_first_places(dist), y[..., 0]) if is_ranking(dist) else (dist.logits, y)
+        found = likely.topk(min(self.k, likely.shape[-1]), -1).indices
         return (found == target.long().unsqueeze(-1)).any(-1).float()
 
 
 class KendallTau(Score):
-    """The mean of Kendall's tau between the most probable order and the true one, over the pairs that the true one decides.
+    """The mean of Kendall's tau between the predicted order and the true one, over the pairs that the true one decides.
 
-    From -1, all pairs the wrong way round, to 1. Items after the end (-1) of a partial order are below the named ones and
-    tied among each other. Source: Kendall 1938.
+    Of two items the one is predicted first that more probably is. From -1, all pairs the wrong way round, to 1. Items after
+    the end (-1) of a partial order are below the named ones and tied among each other. Source: Kendall 1938.
     """
 
     def __init__(self, **options: Any):
@@ -287,13 +303,13 @@ class KendallTau(Score):
             raise NotImplementedError(
                 f"{type(dist).__name__} is no distribution of orders, which Kendall's tau compares."
             )
-        size = dist.logits.shape[-1]
+        size = dist.num_items
         places = torch.arange(y.shape[-1], device=y.device).expand(y.shape)
         # One more column takes the padding away.
         rank = torch.full((*y.shape[:-1], size + 1), size, device=y.device)
         rank = rank.scatter(-1, torch.where(y < 0, size, y).long(), places)[..., :size]
         before = torch.sign(rank.unsqueeze(-1) - rank.unsqueeze(-2))
-        guess = torch.sign(dist.logits.unsqueeze(-2) - dist.logits.unsqueeze(-1))
+        guess = -torch.sign(dist.pairwise - 0.5)
         return (before * guess).sum((-2, -1)).float() / before.abs().sum((-2, -1))
 
 
@@ -302,8 +318,9 @@ def _each(dist: Distribution) -> Distribution:
     return dist.marginals if dist.event_shape else dist
 
 
-def _is_circular(dist: Distribution) -> bool:
-    return getattr(dist.support, "is_circular", False)
+def _is_discrete(dist: Distribution) -> bool:
+    support: Any = dist.support
+    return support.is_discrete
 
 
 def _turn(angle: Tensor) -> Tensor:
@@ -311,9 +328,32 @@ def _turn(angle: Tensor) -> Tensor:
     return (angle + math.pi) % (2 * math.pi) - math.pi
 
 
-def _error(dist: Distribution, y: Tensor, point: Point) -> Tensor:
+def _width(each: Distribution, level: float) -> Tensor:
+    """Of the central interval; of directions the length of the arc, by way of its middle, so that no rounding adds a turn."""
+    lower, upper = each.interval(level)
+    if not is_circular(each):
+        return upper - lower
+    middle = each.median
+    return _turn(middle - lower).abs() + _turn(upper - middle).abs()
+
+
+def _first_places(dist: Distribution) -> Tensor:
+    """How probable it is for each item to come first, on some rising scale."""
+    try:
+        return dist.logits
+    except NotImplementedError:  # several models, whose scores cannot be averaged
+        return dist.top1
+
+
+def error_of(dist: Distribution, y: Tensor, point: Point) -> Tensor:
+    """y less a point of its distribution; of directions the angle between them."""
+    if is_ranking(dist) or hasattr(dist, "num_classes"):
+        raise NotImplementedError(
+            f"{type(dist).__name__} is of items or classes, between which there is no distance. Accuracy counts hits, "
+            "NegativeLogLikelihood scores probabilities."
+        )
     error = y - getattr(dist, point)
-    return _turn(error) if _is_circular(_each(dist)) else error
+    return _turn(error) if is_circular(dist) else error
 
 
 def _checked(point: Point) -> Point:

@@ -4,25 +4,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from disthead.families.distribution import Distribution
-from disthead.metrics.checks import check_number, check_rows
-from disthead.metrics.state import keep_apart
+from disthead.metrics.checks import Rows, is_circular
+from disthead.metrics.state import OfRows, keep_apart, over_processes
 
 __all__ = ["SpreadSkill"]
 
-_PER_OCTAVE, _OCTAVES = 16, 64  # stddevs from 2^-64 to 2^64, told apart by 4 %
+_PER_OCTAVE, _OCTAVES = 16, 64  # spreads from 2^-64 to 2^64, told apart by 4 %
 
 
-class SpreadSkill(Metric):
+class SpreadSkill(OfRows):
     """Root mean squared error of the mean against the predicted standard deviation, in bins of about equal numbers of rows.
 
     `compute()` gives a dictionary: spread, error, standard_error and count of each bin. Spread and error agree in every bin
-    of an honest forecast. Source: Fortin et al. 2014, and earlier.
+    of an honest forecast. Of directions, whose distances are bounded, both are chords of the unit circle: the error is
+    2 sin(angle / 2), the spread sqrt(2 (1 - R)) with the mean resultant length R. Source: Fortin et al. 2014, and earlier.
 
     Args:
-        bins: how many at most; rows whose stddevs differ by less than 4 % stay together.
+        bins: how many at most, of about equal weight; rows whose spreads differ by less than 4 % stay together.
     """
 
     full_state_update = False
@@ -33,42 +32,51 @@ class SpreadSkill(Metric):
         if bins < 1:
             raise ValueError(f"bins must be 1 or more, got {bins}.")
         self.bins = bins
-        # rows, and sums over them of the weight w, w variance, w error^2, w error^4
-        state = torch.zeros(2 * _OCTAVES * _PER_OCTAVE + 1, 5, dtype=torch.float64)
+        # rows, and sums over them of w, w variance, w error^2, w^2, w^2 error^2, w^2 error^4 for the weight w
+        state = torch.zeros(2 * _OCTAVES * _PER_OCTAVE + 1, 7, dtype=torch.float64)
         self.add_state("sums", state, dist_reduce_fx="sum")
         keep_apart(self)
 
-    def update(self, dist: Distribution, y: Tensor, weight: Tensor | None = None) -> None:
-        """Add rows; several outputs are pooled."""
-        from disthead.metrics.scores import _error
-
-        check_rows(dist, y, weight)
-        error, stddev = _error(dist, y, "mean").detach().double(), dist.stddev.detach().double()
-        check_number(error, y, "the error of the mean")
-        check_number(stddev, y, "the standard deviation")
-        w = torch.ones_like(error)
-        if weight is not None:
-            w = weight.detach().to(w).reshape(weight.shape + (1,) * len(dist.event_shape)).expand_as(w)
-        place = (stddev.log2().clamp(-_OCTAVES, _OCTAVES) * _PER_OCTAVE).round().long() + _OCTAVES * _PER_OCTAVE
-        square, some = error.square(), (w > 0).to(w)
-        rows = torch.stack([some, w, w * stddev.square(), w * square, w * square.square()], -1)
-        self.sums = self.sums.index_add(0, place.reshape(-1), rows.reshape(-1, 5))
+    def _add_rows(self, rows: Rows) -> None:
+        if not rows.count:
+            return
+        square, variance = _squares(rows)
+        rows.refuse_nan(square, "the error of the mean")
+        rows.refuse_nan(variance, "the standard deviation")
+        w = rows.weights_like(square)
+        place = (variance.log2() / 2).clamp(-_OCTAVES, _OCTAVES) * _PER_OCTAVE
+        place = place.round().long() + _OCTAVES * _PER_OCTAVE
+        w2 = w.square()
+        parts = [torch.ones_like(w), w, w * variance, w * square, w2, w2 * square, w2 * square.square()]
+        self.sums = self.sums.index_add(0, place.reshape(-1), torch.stack(parts, -1).reshape(-1, len(parts)))
 
     def compute(self) -> dict[str, Tensor]:
         sums = self.sums[self.sums[:, 0] > 0]
-        share = (sums[:, 0].cumsum(0) - sums[:, 0] / 2) / sums[:, 0].sum()
+        share = (sums[:, 1].cumsum(0) - sums[:, 1] / 2) / sums[:, 1].sum()
         bin_ = (share * self.bins).long().clamp(max=self.bins - 1)
         _, bin_ = bin_.unique(return_inverse=True)
         size = int(bin_.max()) + 1 if len(bin_) else 0
-        count, weight, variance, square, fourth = sums.new_zeros(size, 5).index_add(0, bin_, sums).unbind(-1)
-        error = (square / weight).sqrt()
-        noise = ((fourth / weight - (square / weight).square()).clamp(min=0) / (count - 1).clamp(min=1)).sqrt()
+        binned = sums.new_zeros(size, sums.shape[-1]).index_add(0, bin_, sums)
+        count, weight, variance, square, w2, w2_square, w2_fourth = binned.unbind(-1)
+        mean = square / weight
+        scatter = (w2_fourth - 2 * mean * w2_square + mean.square() * w2).clamp(min=0)
+        noise = (scatter * count / (count - 1).clamp(min=1)).sqrt() / weight  # of the mean square
+        error = mean.sqrt()
         return {
             "spread": (variance / weight).sqrt().float(),
             "error": error.float(),
             "standard_error": torch.where(error > 0, noise / (2 * error), 0.0).float(),
             "count": count.float(),
         }
+
+    @over_processes
+    def ratio(self) -> Tensor:
+        """The spread over the error of all rows together: 1 if honest, more where forecasts are too wide, less where too narrow."""
+        return self._ratio()
+
+    def _ratio(self) -> Tensor:
+        _, _, variance, square, *_ = self.sums.sum(0)
+        return (variance / square).sqrt().float()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Error against spread with the line on which they agree; returns (figure, ax)."""
@@ -78,3 +86,13 @@ class SpreadSkill(Metric):
 
         ax = plt.figure(figsize=(4, 4)).add_subplot() if ax is None else ax
         return ax.figure, plots.spread_skill(ax, diagnostics.SpreadSkill(**(self.compute() if val is None else val)))
+
+
+def _squares(rows: Rows) -> tuple[Tensor, Tensor]:
+    """The squared error of the mean, and what it is expected to be, in double precision."""
+    from disthead.metrics.scores import error_of
+
+    error = error_of(rows.dist, rows.y, "mean").detach().double()
+    if is_circular(rows.dist):
+        return (2 * (error / 2).sin()).square(), 2 * rows.dist.variance.detach().double()
+    return error.square(), rows.dist.stddev.detach().double().square()

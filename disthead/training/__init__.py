@@ -4,17 +4,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 from disthead.errors import NonFiniteLoss
+from disthead.training.table import DataError
 
 if TYPE_CHECKING:
     from disthead.training.data import TabularDataModule
     from disthead.training.module import DistributionModule
-    from disthead.training.table import DataError
 
 __all__ = ["DataError", "DistributionModule", "NonFiniteLoss", "TabularDataModule"]
 
-# Two of them need Lightning, which the estimators do without: their recipe is in this package too.
+# They need Lightning, which the recipe of the estimators does without.
 _LATER = {
-    "DataError": "disthead.training.table",
     "DistributionModule": "disthead.training.module",
     "TabularDataModule": "disthead.training.data",
 }

@@ -22,10 +22,10 @@ from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, get_family
 from disthead.families.independent import Independent
 from disthead.families.von_mises import VonMises
+from disthead.standardisation import SCALES
 from disthead.training.averaging import WeightAverage
-from disthead.training.collapse import SPREADS
 from disthead.training.encoding import weighted_quantiles
-from disthead.training.schedule import WarmupConstantDecay
+from disthead.training.schedule import PATIENCE, WarmupConstantDecay, plan
 from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_copies
 from disthead.training.tabular import (
     Dropout,
@@ -99,7 +99,7 @@ def train(
     batch_size: int | None = None,
     max_steps: int | None = None,
     check_every: int = 50,
-    patience: int = 800,
+    patience: int = PATIENCE,
     average_decay: float = 0.99,
     generator: torch.Generator | None = None,
     progress: Callable[[int, int, float], None] | None = None,
@@ -115,10 +115,7 @@ def train(
         features: (N, in_features), standardised; y: (N, *event_shape).
         held_out: booleans (members, N).
         weight: one per row, above zero.
-        learning_rate: 0.005 for batches of 32 rows, and in proportion to the square root of their size (Malladi et al. 2022,
-            "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms"), unless given.
-        batch_size: a 64th of the rows, but at least 32 and at most 256, unless given.
-        max_steps: 2,400, or 60 epochs where those are more, unless given.
+        learning_rate, batch_size, max_steps: those of `disthead.training.schedule.plan` unless given.
         progress: called every `check_every` steps with the step, the most steps there may be, and the mean likelihood of
             the rows held out, negative.
 
@@ -127,9 +124,7 @@ def train(
             would stop, it is looked for every `check_every` steps.
     """
     count, rows = held_out.shape
-    batch_size = min(batch_size or min(max(rows // 64, 32), 256), rows)
-    max_steps = max_steps or max(2400, 60 * rows // batch_size)
-    learning_rate = learning_rate or 5e-3 * math.sqrt(batch_size / 32)
+    batch_size, max_steps, learning_rate = plan(rows, batch_size, max_steps, learning_rate)
     trained_on = (~held_out).to(features.dtype)
     if weight is not None:
         weight = weight.to(features.dtype)
@@ -144,7 +139,7 @@ def train(
     parameters = [parameter for parameter in members.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
     # A slow rise: tables that are soon overfitted are learned at a low rate, and stopped at a well-chosen step.
-    schedule = WarmupConstantDecay(optimizer, max_steps, warmup=max_steps // 5)
+    schedule = WarmupConstantDecay(optimizer, max_steps, warmup=None)
     average = WeightAverage(parameters, average_decay)
     best = [value.clone() for value in average.values]
     best_nll = features.new_full((count,), math.inf)
@@ -334,7 +329,7 @@ def tabular_model(
     chosen = get_family(family, event_shape=event_shape, **dict(family_options or {}))
     own = {"members": members, "generator": generator}
     backbone = TabularBackbone(features.shape[1], hidden_sizes, bins=bins, encoded=encoded, **own)
-    spreads = {name: power for name, power in SPREADS.items() if name in chosen.parameters and _is_real(chosen.support)}
+    spreads = {name: power for name, power in SCALES.items() if name in chosen.parameters and _is_real(chosen.support)}
     links = {name: chosen.parameters[name].shifted(spread_floor**power) for name, power in spreads.items()}
     head = MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own)
     return TabularModel(Members(backbone, head), features, y, weight).to(features.device)

@@ -213,8 +213,8 @@ class MemberHead(DistributionHead):
         links = self._plain_links(known)
         if links is not None:
             with without_autocast(features):
-                return self.family.linked(self._output(features), links)
-        return self._distribution(self._raw(features), **known)
+                return self._in_units(self.family.linked(self._output(features), links))
+        return self._in_units(self._distribution(self._raw(features), **known))
 
     def _output(self, features: Tensor) -> Tensor:
         self._check_features(features)

@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from disthead.calibration import ConformalPredictive, ConformalQuantiles
+from disthead.calibration import ConformalPredictive, ConformalQuantiles, rebuild
 from disthead.families import Gamma, Normal, Poisson, StudentT
 
 SETS = 4000
@@ -157,3 +158,143 @@ def test_too_few_rows_say_how_many_are_needed():
         few.interval(0.9)
     with pytest.raises(ValueError, match="between 0 and 1"):
         ConformalQuantiles(90)
+
+
+def weighted_quantile(values, weight, level):
+    """The least value up to which there is `level` of the probability, with the mass of a new row at infinity."""
+    new = weight.square().sum() / weight.sum()
+    order = values.argsort()
+    share = weight[order].cumsum(0) / (weight.sum() + new)
+    return values[order][int((share < level - 1e-12).sum())]
+
+
+def test_with_weights_the_offset_is_the_weighted_quantile_of_tibshirani(generator):
+    y = 2 * torch.randn(80, generator=generator, dtype=torch.float64)
+    model = Normal(torch.zeros(80).double(), torch.rand(80, generator=generator, dtype=torch.float64) + 0.5)
+    weight = torch.rand(80, generator=generator, dtype=torch.float64)
+    r = ConformalQuantiles([0.5, 0.8]).fit(model, y, weight)
+    for place, level in enumerate((0.5, 0.8)):
+        lower, upper = model.interval(level)
+        expected = weighted_quantile(torch.maximum(lower - y, y - upper), weight, level)
+        torch.testing.assert_close(r.offsets[0, place], expected)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: ConformalQuantiles(0.8), lambda: ConformalPredictive()], ids=["quantiles", "predictive"]
+)
+def test_weighted_coverage_holds_for_new_rows_drawn_by_the_weights(make, generator):
+    """Errors grow with x; held-out x are uniform, those of new rows have the density 2 x, which is the weight."""
+    rows, sets, level = 60, 150, 0.8
+    covered = {"weighted": 0, "plain": 0}
+    for _ in range(sets):
+        x = torch.rand(rows, generator=generator, dtype=torch.float64)
+        fresh_x = torch.rand(1, generator=generator, dtype=torch.float64).sqrt()
+        noise = torch.randn(rows + 1, generator=generator, dtype=torch.float64)
+        model = Normal(torch.zeros(rows).double(), 0.3)
+        for name, weight in (("weighted", 2 * x), ("plain", None)):
+            r = make().fit(model, x.pow(2) * noise[:rows], weight)
+            covered[name] += r(model[:1]).interval(level).contains(fresh_x.pow(2) * noise[rows:]).item()
+    error = 4 * math.sqrt(level * (1 - level) / sets)
+    assert level - error < covered["weighted"] / sets < level + 2 / rows + error
+    assert covered["plain"] < covered["weighted"]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: ConformalQuantiles(0.8), lambda: ConformalPredictive()], ids=["quantiles", "predictive"]
+)
+def test_rows_of_one_panel_count_once_together(make, generator):
+    """Copies of a row in its own group change nothing: neither its weight nor how many rows there are."""
+    y = torch.randn(19, generator=generator, dtype=torch.float64)
+    copies = torch.arange(19).repeat_interleave(torch.arange(19) % 4 + 1)
+    model = Normal(torch.zeros(len(copies)).double(), 0.5)
+    names = [f"person {number}" for number in copies.tolist()]
+    once = make().fit(model[:19], y)(model).interval(0.8)
+    for labels in (copies, copies.numpy(), names, copies.double()):
+        together = make().fit(model, y[copies], groups=labels)(model).interval(0.8)
+        torch.testing.assert_close(tuple(together), tuple(once))
+    weight = torch.where(copies % 2 == 0, 3.0, 1.0)
+    shared = make().fit(model, y[copies], weight, groups=names)(model).interval(0.8)
+    torch.testing.assert_close(tuple(shared), tuple(once))
+
+
+def test_a_row_of_a_new_group_is_covered_and_independent_rows_are_not_believed(generator):
+    """30 persons with 20 rows each, whose errors share the person's: 600 rows tell as much as 30."""
+    covered = {"groups": 0, "rows": 0}
+    sets, persons, size, level = 150, 10, 20, 0.8
+    for _ in range(sets):
+        own = torch.randn(persons + 1, 1, generator=generator, dtype=torch.float64)
+        y = (own + 0.1 * torch.randn(persons + 1, size, generator=generator, dtype=torch.float64)).flatten()
+        model = Normal(torch.zeros(len(y)).double(), 0.3)
+        held_out = persons * size
+        labels = torch.arange(persons).repeat_interleave(size)
+        for name, groups in (("groups", labels), ("rows", None)):
+            r = ConformalQuantiles(level).fit(model[:held_out], y[:held_out], groups=groups)
+            covered[name] += r(model[:1]).interval(level).contains(y[held_out : held_out + 1]).item()
+    error = 4 * math.sqrt(level * (1 - level) / sets)
+    assert level - error < covered["groups"] / sets < level + 1 / (persons + 1) + error
+    assert covered["rows"] < covered["groups"]
+
+
+def test_groups_that_cannot_be_are_refused():
+    model = Normal(torch.zeros(12), 1.0)
+    y = torch.linspace(-1, 1, 12)
+    with pytest.raises(ValueError, match="at least 9 groups to fit, got 4"):
+        ConformalQuantiles(0.9).fit(model, y, groups=torch.arange(12) // 3)
+    with pytest.raises(ValueError, match="at least 19 rows at fit, there were 4"):
+        ConformalPredictive().fit(model, y, groups=torch.arange(12) // 3)(model).interval(0.9)
+    with pytest.raises(ValueError, match="first at row 2"):
+        ConformalQuantiles(0.5).fit(model, y, groups=["a", "b", None, *"abcabcabc"])
+    ConformalQuantiles(0.5).fit(model, y, [1, 1, 0] * 4, groups=["a", "b", None] * 4)
+    with pytest.raises(ValueError, match="one value per row"):
+        ConformalQuantiles(0.5).fit(model, y, groups=["a", "b"])
+    for wrong in (torch.arange(12) - 1, torch.arange(12).double(), torch.arange(11)):
+        with pytest.raises(ValueError, match="group must"):
+            ConformalQuantiles(0.5).fit(model, y, group=wrong)
+    with pytest.raises(ValueError, match=r"got 4 by weights, \(sum w\)\^2 / sum w\^2"):
+        ConformalQuantiles(0.9).fit(model, y, [1.0] * 4 + [1e-9] * 8)
+
+
+def test_group_is_taken_from_arrays_and_lists(generator):
+    n = 60
+    group = torch.arange(n) % 3
+    y = (group + 1) * torch.randn(n, generator=generator, dtype=torch.float64)
+    model = Normal(torch.zeros(n).double(), 1.0)
+    expected = ConformalQuantiles(0.8).fit(model, y, group=group)(model, group=group).interval(0.8)
+    for given in (group.numpy(), group.tolist(), group.to(torch.uint8)):
+        found = ConformalQuantiles(0.8).fit(model, y, group=given)(model, group=given).interval(0.8)
+        torch.testing.assert_close(tuple(found), tuple(expected), rtol=0, atol=0)
+
+
+def test_levels_are_numbers_of_any_kind():
+    for level in (np.float64(0.8), torch.tensor(0.8, dtype=torch.float64), np.array([0.5, 0.8]), (0.8, 0.5)):
+        r = ConformalQuantiles(level)
+        assert r._levels[-1] == 0.8
+        assert rebuild(r.config)._levels == r._levels
+    assert ConformalPredictive(np.int64(3)).config["arguments"] == {"seed": 3}
+
+
+def test_ranks_written_before_rows_had_weights_are_read():
+    model = Normal(torch.zeros(30), 1.0)
+    r = ConformalPredictive().fit(model, torch.linspace(-1, 2, 30))
+    state = {name: value for name, value in r.state_dict().items() if name != "masses"}
+    again = ConformalPredictive()
+    again.load_state_dict(state)
+    torch.testing.assert_close(tuple(again(model).interval(0.8)), tuple(r(model).interval(0.8)))
+
+
+def test_predictive_probabilities_lie_between_the_bounds_of_their_weights(generator):
+    y = torch.randn(50, generator=generator, dtype=torch.float64)
+    weight = torch.rand(50, generator=generator, dtype=torch.float64) + 0.1
+    model = Normal(torch.zeros(50).double(), 0.7)
+    dist = ConformalPredictive().fit(model, y, weight)(model[:1])
+    ordered, order = y.sort()
+    new = weight.square().sum() / weight.sum()
+    through = weight[order].cumsum(0) / (weight.sum() + new)
+    below = through + (new - weight[order]) / (weight.sum() + new)
+    share = dist.cdf(ordered)
+    torch.testing.assert_close(share, 0.5 * (through + below))
+    lower, upper = dist.interval(0.7)
+    first, last = (int((ordered - end).abs().argmin()) for end in (lower, upper))
+    assert through[last] - below[first] >= 0.7
+    assert below[first] <= 0.15 < below[first + 1]
+    assert through[last - 1] - below[first] < 0.7
