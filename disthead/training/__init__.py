@@ -3,18 +3,18 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from disthead.errors import NonFiniteLoss
 from disthead.training.table import DataError
 
 if TYPE_CHECKING:
     from disthead.training.data import TabularDataModule
-    from disthead.training.module import DistributionModule, NonFiniteLoss
+    from disthead.training.module import DistributionModule
 
 __all__ = ["DataError", "DistributionModule", "NonFiniteLoss", "TabularDataModule"]
 
 # They need Lightning, which the recipe of the estimators does without.
 _LATER = {
     "DistributionModule": "disthead.training.module",
-    "NonFiniteLoss": "disthead.training.module",
     "TabularDataModule": "disthead.training.data",
 }
 
