@@ -1,12 +1,15 @@
-"""`as_tensor`: arrays, columns of tables, lists and numbers, wherever a tensor is taken."""
+"""`as_tensor`: arrays, columns of tables, lists and numbers, wherever a tensor is taken; `class_indices`: labels of classes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["as_tensor"]
+from disthead.errors import TargetError
+
+__all__ = ["as_tensor", "class_indices"]
 
 
 def as_tensor(
@@ -52,6 +55,29 @@ def as_tensor(
     if not has_dtype and made.is_floating_point():
         made = made.to(dtype or torch.get_default_dtype())
     return made if device is None else made.to(device)
+
+
+def class_indices(values: Any, labels: Sequence, name: str = "y") -> Tensor:
+    """The index of each label among `labels`, as int64 of the shape of `values`.
+
+    Raises:
+        TargetError: for values that are none of the labels, with the row of the first one.
+
+    >>> class_indices(["dog", "cat", "dog"], ["cat", "dog"])
+    tensor([1, 0, 1])
+    """
+    # An array of objects, so that a list of labels of several kinds keeps them as they are.
+    array = np.asarray(values, dtype=object)
+    places = {label: place for place, label in enumerate(list(labels))}
+    found = [places.get(value, -1) for value in array.reshape(-1).tolist()]
+    if -1 in found:
+        row = found.index(-1)
+        raise TargetError(
+            f"{name} must hold labels of the classes, {', '.join(map(repr, places))}, got "
+            f"{array.reshape(-1).tolist()[row]!r} at row {row} ({found.count(-1)} of {len(found)} values). A tensor holds "
+            "the numbers of the classes instead."
+        )
+    return torch.tensor(found).reshape(array.shape)
 
 
 def _numbers(array: np.ndarray, name: str) -> np.ndarray:

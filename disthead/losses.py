@@ -36,7 +36,7 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
     >>> dh.nll(dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0), torch.zeros(2))
     tensor(0.9189)
     """
-    y = as_tensor(y, dtype=dist.dtype, device=dist.device)
+    y = dist.as_values(y)
     _check_shape(dist, y)
     if weight is None:
         return reduce(-dist.log_prob(y), None, reduction)
@@ -83,7 +83,7 @@ def cross_entropy(
         raise ValueError(f"cross_entropy needs a categorical distribution, got {dist!r}. Try nll(dist, y).")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing}.")
-    y = as_tensor(y, dtype=dist.dtype, device=dist.device)
+    y = dist.as_values(y)
     weight = _row_weights(dist, weight, reduction)
     classes = dist.num_classes
     if class_weight is not None:

@@ -116,3 +116,24 @@ def test_parameters_and_checked_targets_are_taken_from_arrays():
     normal.check_target(pd.Series(loc))
     with pytest.raises(TargetError, match="row 1"):
         dh.get_family("gamma").check_target([1.0, -1.0])
+
+
+@pytest.mark.parametrize("labels", [["cat", "dog", "ape"], [3, 1, 2], (False, True)], ids=str)
+def test_classes_go_by_their_labels_where_the_distribution_knows_them(labels):
+    family = dh.get_family("categorical", num_classes=len(labels))
+    dist = family.from_raw(torch.randn(4, len(labels), generator=torch.Generator().manual_seed(0)))
+    index = torch.tensor([0, 1, 1, 0])
+    known = dist.with_class_labels(labels)
+    given = [labels[k] for k in index]
+    for values in (given, np.array(given), pd.Series(given), index):
+        torch.testing.assert_close(known.log_prob(values), dist.log_prob(index))
+        torch.testing.assert_close(known[1:].log_prob(values[1:]), dist[1:].log_prob(index[1:]))
+        torch.testing.assert_close(dh.nll(known, values), dh.nll(dist, index))
+    with pytest.raises(TargetError, match="'cow' at row 1"):
+        known.log_prob([labels[0], "cow"])
+    assert dist.class_labels is None
+
+
+def test_labels_of_a_binary_target_are_its_two_values():
+    dist = dh.get_family("bernoulli").distribution(probs=torch.tensor([0.25, 0.5])).with_class_labels(["no", "yes"])
+    torch.testing.assert_close(dist.log_prob(["yes", "no"]).exp(), torch.tensor([0.25, 0.5]))

@@ -14,7 +14,7 @@ LAYERS = [
     ("errors", "arrays"),
     ("links", "special"),
     ("families",),
-    ("weights", "targets"),
+    ("weights", "targets", "groups"),
     ("marginal",),
     ("head",),
     ("losses", "parallel"),

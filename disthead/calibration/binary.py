@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from disthead.calibration.classes import _check_logits
-from disthead.calibration.recalibration import Recalibration, minimise
+from disthead.calibration.classes import ClassRecalibration, _check_kind, _finite_logits
+from disthead.calibration.recalibration import Recalibration, mean_over_rows, minimise
 from disthead.diagnostics.isotonic import isotonic_mean
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.distribution import Distribution
@@ -13,7 +13,7 @@ from disthead.families.distribution import Distribution
 __all__ = ["BetaCalibration", "IsotonicCalibration"]
 
 
-class BetaCalibration(Recalibration):
+class BetaCalibration(ClassRecalibration):
     """Log odds a log(p) - b log(1 - p) + c with a, b >= 0, by maximum likelihood: three numbers, for two outcomes.
 
     It mends probabilities that are too sure or too unsure, also on one side alone, and leaves right ones alone
@@ -33,18 +33,18 @@ class BetaCalibration(Recalibration):
         self._learned("coefficients")
 
     def _check_kind(self, dist: Distribution) -> None:
-        _check_logits(self, dist, Bernoulli)
+        _check_kind(self, dist, Bernoulli)
 
-    def _learn(self, dist: Distribution, y: Tensor) -> None:
-        logits = dist.logits.double()
-        _check_both(self, y)
+    def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
+        logits = _finite_logits(self, dist)
+        _check_both(self, y, weight)
         outputs = logits.shape[1:]
         start = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64, device=logits.device).expand(*outputs, 3)
 
         def fit(used: Tensor) -> Tensor:
             def loss(coefficients: Tensor) -> Tensor:
                 odds = _beta_odds(logits, coefficients * used)
-                return (softplus(odds) - y * odds).mean(0).sum()
+                return mean_over_rows(softplus(odds) - y * odds, weight).sum()
 
             return minimise(loss, start)[0] * used
 
@@ -70,7 +70,7 @@ def _beta_odds(logits: Tensor, coefficients: Tensor) -> Tensor:
     return a * logsigmoid(logits) - b * logsigmoid(-logits) + c
 
 
-class IsotonicCalibration(Recalibration):
+class IsotonicCalibration(ClassRecalibration):
     """The frequency of 1 as a function of the predicted probability that never falls, by pooling adjacent violators.
 
     Straight between the rows that it was fitted to, constant beyond. It may answer exactly 0 or 1, where a
@@ -87,17 +87,24 @@ class IsotonicCalibration(Recalibration):
         self._learned("predicted", "observed")
 
     def _check_kind(self, dist: Distribution) -> None:
-        _check_logits(self, dist, Bernoulli)
+        _check_kind(self, dist, Bernoulli)
 
-    def _learn(self, dist: Distribution, y: Tensor) -> None:
-        predicted, order = dist.logits.double().sigmoid().movedim(0, -1).sort(-1)
-        hits = y.movedim(0, -1).gather(-1, order)
+    def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
+        p = _finite_logits(self, dist).sigmoid()
+        weight = torch.ones_like(p) if weight is None else weight
+        # An output that does not count in its row takes the place of one that does, whatever that is.
+        some = p.gather(0, weight.argmax(0, keepdim=True))
+        predicted, order = torch.where(weight > 0, p, some).movedim(0, -1).sort(-1)
+        hits, weight = (part.movedim(0, -1).gather(-1, order) for part in (y, weight))
         # Rows with one prediction are one row with their mean; its copies keep the shape rectangular.
         group = (torch.diff(predicted, prepend=predicted[..., :1]) > 0).cumsum(-1)
-        total = torch.zeros_like(hits).scatter_add(-1, group, hits)
-        count = torch.zeros_like(hits).scatter_add(-1, group, torch.ones_like(hits))
-        mean = (total / count.clamp(min=1)).gather(-1, group)
-        self.predicted, self.observed = predicted, isotonic_mean(mean)
+
+        def of_group(values: Tensor) -> Tensor:
+            return torch.zeros_like(hits).scatter_add(-1, group, values).gather(-1, group)
+
+        total = of_group(weight)
+        share = total / of_group(torch.ones_like(hits))
+        self.predicted, self.observed = predicted, isotonic_mean(of_group(weight * hits) / total, share)
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
         p = dist.logits.double().sigmoid()
@@ -119,6 +126,7 @@ class IsotonicCalibration(Recalibration):
         return Bernoulli(probs=probs.to(dist.dtype))
 
 
-def _check_both(recalibration: Recalibration, y: Tensor) -> None:
-    if not ((y > 0).any(0) & (y < 1).any(0)).all():
+def _check_both(recalibration: Recalibration, y: Tensor, weight: Tensor | None) -> None:
+    counted = torch.ones_like(y, dtype=torch.bool) if weight is None else weight > 0
+    if not (((y > 0) & counted).any(0) & ((y < 1) & counted).any(0)).all():
         raise ValueError(f"{type(recalibration).__name__} needs rows of both outcomes, got one of them only.")

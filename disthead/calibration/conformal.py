@@ -2,23 +2,27 @@
 
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
+from disthead.arrays import as_tensor
 from disthead.calibration.recalibrated import recalibrated
 from disthead.calibration.recalibration import Recalibration
 from disthead.calibration.warp import Steps, probit
+from disthead.errors import locate
 from disthead.families.affine import Affine
 from disthead.families.continuous import Continuous
 from disthead.families.discrete import Discrete
 from disthead.families.distribution import Distribution
 from disthead.families.univariate import check_level
+from disthead.groups import as_groups
 
-__all__ = ["FAR", "ConformalQuantiles", "check_ordered"]
+__all__ = ["CLOSE", "FAR", "ConformalQuantiles", "check_ordered", "masses"]
 
 FAR = 1e3  # on the probit scale: as good as the end of the support
+CLOSE = 1e-9  # in rows: the rounding of a level times the rows decides nothing
 _GAP = 1e-9  # between points that would coincide
 
 
@@ -36,11 +40,24 @@ class ConformalQuantiles(Recalibration):
         level: the probability that the interval holds, or several.
         normalised: E in units of the predicted standard deviation, so that the correction grows with it (locally weighted).
 
-    `fit(dist, y, group=g)` and `r(dist, group=g)`, with integers g from 0 for each row, keep a Q for each group: coverage
-    then holds in every group (Mondrian). Source: Romano, Patterson and Candes 2019; Lei et al. 2018 for weights.
+    `fit` takes, besides weights, two words that mean different things:
+
+    - `group=g`, integers from 0 for each row: a Q for each of these few groups, which `r(dist, group=g)` needs too;
+      coverage then holds in every group (Mondrian).
+    - `groups=g`, a label for each row: rows of one panel, person or site, which are not independent of each other. Each group
+      then counts once, shared by its rows, and coverage holds for a row of a new group.
+
+    With weights w, Q is the smallest E_i up to which there is `level` of the probability when the held-out rows have w_i and
+    a new row, with an infinite E, has sum w^2 / sum w, what a row drawn by these weights weighs on average (Tibshirani et al.
+    2019 with that weight). So sum w^2 / sum w stands for one row, and (sum w)^2 / sum w^2 for their number.
+
+    Source: Romano, Patterson and Candes 2019; Lei et al. 2018 for the normalised ones; Tibshirani, Barber, Candes and Ramdas
+    2019 for weights; Lee, Barber and Willett 2023 for groups (hierarchical conformal prediction), after Dunn, Wasserman and
+    Ramdas 2022.
 
     Raises:
-        ValueError: by `fit`, for fewer than ceil(1 / (1 - level)) - 1 rows (in a group).
+        ValueError: by `fit`, for fewer than ceil(1 / (1 - level)) - 1 rows or groups (in each `group`), and where `normalised`
+            meets a standard deviation that is infinite or zero.
 
     >>> from disthead.families import Normal
     >>> y = torch.randn(999, generator=torch.Generator().manual_seed(0))
@@ -52,10 +69,11 @@ class ConformalQuantiles(Recalibration):
 
     offsets: Tensor
 
-    def __init__(self, level: float | Sequence[float] = 0.9, normalised: bool = False):
+    def __init__(self, level: "float | Sequence[float] | Any" = 0.9, normalised: bool = False):
         super().__init__()
-        self.level, self.normalised = level, normalised
-        self._levels = sorted([level] if isinstance(level, (int, float)) else level)
+        levels = as_tensor(level, "level", dtype=torch.float64)
+        self.level, self.normalised = levels.tolist(), bool(normalised)  # plain data, whatever numbers came in
+        self._levels = sorted(levels.reshape(-1).tolist())
         for one in self._levels:
             check_level(one)
         self._learned("offsets")
@@ -63,43 +81,54 @@ class ConformalQuantiles(Recalibration):
     def _check_kind(self, dist: Distribution) -> None:
         check_ordered(self, dist)
 
-    def fit(self, dist: Distribution, y: Tensor, group: Tensor | None = None) -> Self:
-        return self._fit(dist, y, group=group)
+    def fit(self, dist: Distribution, y: Any, weight: Any = None, group: Any = None, groups: Any = None) -> Self:
+        """As `Recalibration.fit`, with a `group` to cover or `groups` that belong together for each row, of shape batch_shape."""
+        weight = self._weight(dist, weight)
+        group = None if group is None else _as_group(group, dist.batch_shape, weight)
+        return self._fit(dist, y, weight, group=group, groups=as_groups(groups, dist.batch_shape, weight=weight))
 
-    def forward(self, dist: Distribution, group: Tensor | None = None) -> Distribution:
+    def forward(self, dist: Distribution, group: Any = None) -> Distribution:
         return self._forward(dist, group=group)
 
     @torch.no_grad()
-    def _learn(self, dist: Distribution, y: Tensor, group: Tensor | None = None) -> None:
+    def _learn(
+        self,
+        dist: Distribution,
+        y: Tensor,
+        weight: Tensor | None,
+        group: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> None:
         dist = dist._in_double()
-        unit = dist.stddev if self.normalised else 1.0
-        group = torch.zeros(len(y), dtype=torch.long, device=y.device) if group is None else _indices(group, y)
+        unit = _finite_stddev(dist) if self.normalised else 1.0
+        excess = []
+        for level in self._levels:
+            lower, upper = dist.interval(level)
+            excess.append(torch.maximum(lower - y, y - upper) / unit)
+        group = torch.zeros(len(y), dtype=torch.long, device=y.device) if group is None else group
         offsets = []
         for label in range(int(group.max()) + 1):
-            of_group = group == label
-            n, where = int(of_group.sum()), "" if not group.any() else f" in group {label}"
-            for level in self._levels:
-                rank = math.ceil((n + 1) * level - 1e-9)
-                if rank > n:
-                    need = math.ceil(1 / (1 - level) - 1e-9) - 1
-                    raise ValueError(f"level {level:g} needs at least {need} rows to fit, got {n}{where}.")
-                lower, upper = dist.interval(level)
-                excess = torch.maximum(lower - y, y - upper) / unit
-                offsets.append(excess[of_group].sort(0).values[rank - 1])
+            rows = group == label
+            mass, new = masses(*(None if part is None else part[rows] for part in (weight, groups)), int(rows.sum()))
+            where = f" in group {label}" if group.any() else ""
+            unit_name = "rows" if groups is None else "groups"
+            for level, values in zip(self._levels, excess, strict=True):
+                _check_enough(level, mass, new, unit_name, where)
+                offsets.append(_quantile(values[rows], mass, level * (mass.sum() + new) - CLOSE * new))
         self.offsets = torch.stack(offsets).unflatten(0, (-1, len(self._levels)))  # (groups, levels, *outputs)
 
     @property
     def num_groups(self) -> int:
         return len(self.offsets)
 
-    def _recalibrate(self, dist: Distribution, group: Tensor | None = None) -> Distribution:
+    def _recalibrate(self, dist: Distribution, group: Any = None) -> Distribution:
         wide, offsets = dist._in_double(), self._of_group(dist, group)
+        unit = _finite_stddev(wide) if self.normalised else 1.0
         lower_ends: list[Tensor] = []
         upper_ends: list[Tensor] = []
         for level, offset in zip(self._levels, offsets, strict=True):
-            correction = offset * wide.stddev if self.normalised else offset
             lower, upper = wide.interval(level)
-            lower, upper = lower - correction, upper + correction
+            lower, upper = lower - offset * unit, upper + offset * unit
             middle = 0.5 * (lower + upper)
             lower, upper = torch.minimum(lower, middle), torch.maximum(upper, middle)  # where Q < 0 left nothing
             if lower_ends:
@@ -113,29 +142,74 @@ class ConformalQuantiles(Recalibration):
         x = torch.special.ndtri(tails)
         return recalibrated(dist, Steps(z, torch.cat([x.flip(0), -x])))
 
-    def _of_group(self, dist: Distribution, group: Tensor | None) -> Tensor:
+    def _of_group(self, dist: Distribution, group: Any) -> Tensor:
         """The offset of each row for each level, (levels, ...)."""
         offsets = self.offsets.double()
         if group is None:
             if self.num_groups > 1:
                 raise ValueError(f"fitted on {self.num_groups} groups: call r(dist, group=...) with each row's.")
             return offsets[0]
-        group = _indices(group, group)
         outputs = self.offsets.ndim - 2
         batch = dist.batch_shape[: len(dist.batch_shape) - outputs]
-        if group.shape != batch:
-            raise ValueError(f"group must have one value per row, shape {tuple(batch)}, got {tuple(group.shape)}.")
+        group = _as_group(group, batch)
         if (group >= self.num_groups).any():
-            raise ValueError(f"group must be below {self.num_groups}, the groups at fit, got {int(group.max())}.")
-        return offsets[group].movedim(len(batch), 0)
+            unknown = locate(group >= self.num_groups, group)
+            raise ValueError(f"group must be below {self.num_groups}, the groups at fit, got {unknown}.")
+        return offsets[group.to(offsets.device)].movedim(len(batch), 0)
 
 
-def _indices(group: Tensor, y: Tensor) -> Tensor:
-    if group.shape[:1] != y.shape[:1] or (y is not group and group.ndim != 1):
-        raise ValueError(f"group must have one value per row, shape {tuple(y.shape[:1])}, got {tuple(group.shape)}.")
-    if group.is_floating_point() or (group < 0).any():
-        raise ValueError("group must be integers from 0, one for each row.")
+def _as_group(group: Any, shape: Size, weight: Tensor | None = None) -> Tensor:
+    group = as_tensor(group, "group")
+    if group.shape != shape:
+        raise ValueError(f"group must have one value per row, shape {tuple(shape)}, got {tuple(group.shape)}.")
+    if group.is_floating_point() or group.is_complex():
+        raise ValueError(f"group must be integers from 0, one for each row, got {group.dtype}.")
+    wrong = group < 0 if weight is None else (group < 0) & (weight.to(group.device) > 0)
+    if wrong.any():
+        raise ValueError(f"group must be integers from 0, one for each row, got {locate(wrong, group)}.")
     return group.long()
+
+
+def masses(weight: Tensor | None, groups: Tensor | None, rows: int) -> tuple[Tensor, Tensor]:
+    """What each held-out row weighs, (rows,), and what a new one does, which may be anywhere.
+
+    A new row weighs what one drawn by the weights does on average, sum w^2 / sum w. Each group weighs 1, shared by its rows.
+
+    Args:
+        weight: (rows, *outputs), equal in all outputs.
+        groups: (rows,), numbers from 0, each of one row or more.
+    """
+    device = next((part.device for part in (weight, groups) if part is not None), None)
+    mass = torch.ones(rows, dtype=torch.float64, device=device) if weight is None else weight.reshape(rows, -1)[:, 0]
+    if groups is not None:
+        total = mass.new_zeros(int(groups.max()) + 1 if rows else 0).index_add(0, groups, mass)
+        return mass / total[groups], mass.new_ones(())
+    return mass, mass.square().sum() / mass.sum() if rows else mass.new_ones(())
+
+
+def _check_enough(level: float, mass: Tensor, new: Tensor, unit: str, where: str) -> None:
+    least, count = math.ceil(1 / (1 - level) - 1e-9) - 1, (mass.sum() / new).item()
+    if count * (1 - level) < level - CLOSE:
+        by_weight = "" if unit == "groups" or bool((mass == new).all()) else " by weights, (sum w)^2 / sum w^2,"
+        raise ValueError(f"level {level:g} needs at least {least} {unit} to fit, got {count:.4g}{by_weight}{where}.")
+
+
+def _quantile(values: Tensor, mass: Tensor, threshold: Tensor) -> Tensor:
+    """The least of the values (rows, *outputs) up to which there is that much mass (rows,)."""
+    values, order = values.sort(0)
+    reached = mass[order].cumsum(0) >= threshold
+    return values.gather(0, reached.to(torch.uint8).argmax(0, keepdim=True)).squeeze(0)
+
+
+def _finite_stddev(dist: Distribution) -> Tensor:
+    stddev = dist.stddev
+    wrong = ~(stddev.isfinite() & (stddev > 0))
+    if wrong.any():
+        raise ValueError(
+            "normalised=True needs a standard deviation that is finite and above zero, got "
+            f"{locate(wrong, stddev)}. Try normalised=False, or a family with a variance."
+        )
+    return stddev
 
 
 def _probit_of_ends(dist: Distribution, ends: Tensor, is_upper: bool) -> Tensor:

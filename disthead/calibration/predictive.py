@@ -1,18 +1,21 @@
 """`ConformalPredictive`: probabilities that hold for any model, by the ranks of held-out rows."""
 
 import math
+import operator
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from disthead.calibration.conformal import FAR, check_ordered
-from disthead.calibration.recalibrated import Recalibrated, RecalibratedContinuous, RecalibratedDiscrete
+from disthead.calibration.conformal import CLOSE, FAR, check_ordered, masses
+from disthead.calibration.recalibrated import Recalibrated, RecalibratedContinuous, RecalibratedDiscrete, ndtr
 from disthead.calibration.recalibration import Recalibration
-from disthead.calibration.warp import Steps, probit
+from disthead.calibration.warp import Ranks, at_index, count_at_most, probit
 from disthead.families.affine import Affine
 from disthead.families.discrete import Discrete
 from disthead.families.distribution import Distribution
 from disthead.families.univariate import check_level
+from disthead.groups import as_groups
 
 __all__ = ["ConformalPredictive"]
 
@@ -26,7 +29,13 @@ class ConformalPredictive(Recalibration):
     a gap the probability is spread evenly on the probit scale; there is no density, since the gaps' widths are chance.
     Transforms of counts are randomised, with `seed`.
 
-    Source: Vovk, Shen, Manokhin and Xie 2017; Chernozhukov, Wuthrich and Zhu 2021.
+    `fit` takes weights, and `groups`, a label for each row: rows of one panel, person or site, which are not independent.
+    What held-out rows and a new one weigh is as for `ConformalQuantiles`: with weights C_k up to the k-th rank and v of a
+    new row, out of T = C_n + v, at least C_k / T lies up to it and at most (C_(k-1) + v) / T below. Intervals keep to these
+    bounds; the cdf lies in their middle, which for equal weights is both.
+
+    Source: Vovk, Shen, Manokhin and Xie 2017; Chernozhukov, Wuthrich and Zhu 2021; Tibshirani,
+    Barber, Candes and Ramdas 2019 for weights; Lee, Barber and Willett 2023 for groups.
 
     >>> from disthead.families import Normal
     >>> y = torch.randn(999, generator=torch.Generator().manual_seed(0))
@@ -38,17 +47,23 @@ class ConformalPredictive(Recalibration):
 
     least_rows = 3
     ranks: Tensor
+    masses: Tensor
 
     def __init__(self, seed: int = 0):
         super().__init__()
-        self.seed = seed
-        self._learned("ranks")
+        self.seed = operator.index(seed)
+        self._learned("ranks", "masses")
 
     def _check_kind(self, dist: Distribution) -> None:
         check_ordered(self, dist)
 
+    def fit(self, dist: Distribution, y: Any, weight: Any = None, groups: Any = None) -> Self:
+        """As `Recalibration.fit`, with `groups` of rows that belong together, a label for each row."""
+        weight = self._weight(dist, weight)
+        return self._fit(dist, y, weight, groups=as_groups(groups, dist.batch_shape, weight=weight))
+
     @torch.no_grad()
-    def _learn(self, dist: Distribution, y: Tensor) -> None:
+    def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None, groups: Tensor | None = None) -> None:
         while isinstance(dist, Affine):
             dist, y = dist.base, dist._to_base(y)
         dist = dist._in_double()
@@ -57,46 +72,60 @@ class ConformalPredictive(Recalibration):
             v = torch.rand(y.shape, generator=torch.Generator().manual_seed(self.seed), dtype=y.dtype).to(y.device)
             below = torch.logaddexp(below + v.log(), dist.log_cdf(y - 1) + (1 - v).log())
             above = torch.logaddexp(above + v.log(), dist.log_survival(y - 1) + (1 - v).log())
-        self.ranks = probit(below, above).clamp(-FAR, FAR).sort(0).values.movedim(0, -1)  # (*outputs, n)
+        ranks, order = probit(below, above).clamp(-FAR, FAR).sort(0)
+        mass, new = masses(weight, groups, len(y))
+        each = torch.cat([mass[order], new.expand(1, *order.shape[1:])])  # the new row's is last
+        self.ranks, self.masses = ranks.movedim(0, -1), each.movedim(0, -1)  # (*outputs, n) and (*outputs, n + 1)
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
         if isinstance(dist, Affine):
             return Affine(self._recalibrate(dist.base), dist.loc, dist.scale)
-        n = self.ranks.shape[-1]
-        share = torch.arange(1, n + 1, dtype=torch.float64, device=self.ranks.device) / (n + 1)
-        upper = torch.arange(n, 0, -1, dtype=torch.float64, device=self.ranks.device) / (n + 1)
+        ranks, mass = self.ranks.double(), self.masses.double()
+        mass, new = mass[..., :-1], mass[..., -1:]
+        total = mass.sum(-1, keepdim=True) + new
+        through, beyond = mass.cumsum(-1), mass.flip(-1).cumsum(-1).flip(-1)
+        share, upper = ((part - 0.5 * (mass - new)) / total for part in (through, beyond))
         x = torch.where(share < 0.5, torch.special.ndtri(share), -torch.special.ndtri(upper))
         kind = _ConformalDiscrete if isinstance(dist, Discrete) else _ConformalContinuous
-        return kind(dist, [Steps(self.ranks.double(), x)])
+        return kind(dist, [Ranks(ranks, x, (through - mass + new) / total, through / total, new / total)])
+
+    def _load_from_state_dict(self, state_dict, prefix, *arguments) -> None:
+        ranks = state_dict.get(prefix + "ranks")
+        if ranks is not None:  # written before rows had weights
+            state_dict.setdefault(prefix + "masses", ranks.new_ones(*ranks.shape[:-1], ranks.shape[-1] + 1))
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
 class _Ranked(Recalibrated):
     def interval(self, level: float) -> tuple[Tensor, Tensor]:
-        """The interval between two of the ranks, ceil((n + 1) level) gaps apart.
+        """The shortest interval between ranks that is sure to hold `level`, with no more than half of the rest below it.
 
         Raises:
             ValueError: for a level that takes more rows than there were at `fit`.
         """
         check_level(level)
-        n = self.warps[0].x.shape[-1]  # type: ignore[attr-defined]
-        gaps = math.ceil((n + 1) * level - 1e-9)
-        outside = (n + 1 - gaps) // 2
-        if outside < 1:
-            need = math.ceil(2 / (1 - level) - 1e-9) - 1
-            raise ValueError(f"an interval of level {level:g} needs at least {need} rows at fit, there were {n}.")
-        first, last = outside / (n + 1), (n + 1 - outside - gaps) / (n + 1)
-        return self._at(first, 1 - first), self._at(1 - last, last)
+        ranks: Ranks = self.warps[0]  # type: ignore[assignment]
+        new = ranks.new.squeeze(-1)
+        close = CLOSE * new
+        first = count_at_most(ranks.below, (1 - level) / 2 + close) - 1
+        if (first < 0).any():
+            need, count = math.ceil(2 / (1 - level) - 1e-9) - 1, (1 / new - 1).min().item()
+            raise ValueError(
+                f"an interval of level {level:g} needs at least {need} rows at fit, there were {count:.4g}."
+            )
+        last = count_at_most(ranks.through, at_index(ranks.below, first) + level - close)
+        return self._at(at_index(ranks.x, first)), self._at(at_index(ranks.x, last))
 
-    def _at(self, below: float, above: float) -> Tensor:
+    def _at(self, x: Tensor) -> Tensor:
+        """Where the probability is Phi(x)."""
         raise NotImplementedError
 
 
 class _ConformalContinuous(_Ranked, RecalibratedContinuous):  # type: ignore[override]
     """A continuous distribution with the ranks of held-out rows for its probabilities; see `ConformalPredictive`."""
 
-    def _at(self, below: float, above: float) -> Tensor:
-        exact = self._in_double()
-        return exact._quantile(exact._constant(below), exact._constant(above)).to(self.dtype)
+    def _at(self, x: Tensor) -> Tensor:
+        return self._in_double()._quantile(ndtr(x), ndtr(-x)).to(self.dtype)
 
     def log_prob(self, y: Tensor) -> Tensor:
         raise self._no_density("log_prob")
@@ -120,5 +149,5 @@ class _ConformalContinuous(_Ranked, RecalibratedContinuous):  # type: ignore[ove
 class _ConformalDiscrete(_Ranked, RecalibratedDiscrete):
     """Counts with the ranks of held-out rows for their probabilities; see `ConformalPredictive`."""
 
-    def _at(self, below: float, above: float) -> Tensor:
-        return self.icdf(self._constant(below))
+    def _at(self, x: Tensor) -> Tensor:
+        return self.icdf(ndtr(x))

@@ -15,7 +15,7 @@ from disthead.families.univariate import in_double
 from disthead.families.wrapper import Wrapper
 from disthead.special import bracketed_inverse, log_ndtr, log_ndtr_difference
 
-__all__ = ["Recalibrated", "RecalibratedContinuous", "RecalibratedDiscrete", "recalibrated"]
+__all__ = ["Recalibrated", "RecalibratedContinuous", "RecalibratedDiscrete", "ndtr", "recalibrated"]
 
 _FAR = 37.0  # beyond, the normal cdf nears the smallest number in double precision
 
@@ -114,7 +114,7 @@ class Recalibrated(Wrapper):
         return y
 
 
-def _ndtr(z: Tensor) -> Tensor:
+def ndtr(z: Tensor) -> Tensor:
     return 0.5 * torch.erfc(-z / 2**0.5)
 
 
@@ -146,7 +146,7 @@ class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         z = self._base_probit(below, above)
         near = z.clamp(-_FAR, _FAR)
-        y = self.base._quantile(_ndtr(near), _ndtr(-near))
+        y = self.base._quantile(ndtr(near), ndtr(-near))
         far = z.abs() > _FAR
         if not far.any():
             return y
@@ -202,7 +202,7 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         z = self._base_probit(below, above).clamp(-_FAR, _FAR)
-        return self.base._bracket(_ndtr(z), _ndtr(-z))
+        return self.base._bracket(ndtr(z), ndtr(-z))
 
     # E[g(Y)] is the sum of P(Y > k) (g(k + 1) - g(k)): half the work of a sum over masses.
 

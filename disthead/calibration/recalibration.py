@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
 
+from disthead.arrays import as_tensor
 from disthead.errors import TargetError, locate, pick
 from disthead.families.affine import Affine
 from disthead.families.distribution import Distribution
 from disthead.families.independent import Independent
+from disthead.targets import check_target
+from disthead.weights import as_weight, present
 
-__all__ = ["Recalibration", "minimise", "rebuild"]
+__all__ = ["Recalibration", "effective_rows", "mean_over_rows", "minimise", "rebuild"]
 
 
 class Recalibration(nn.Module, ABC):
@@ -28,23 +31,30 @@ class Recalibration(nn.Module, ABC):
     """
 
     least_rows = 2
+    _takes_soft_labels = False
 
     def __init__(self):
         super().__init__()
         self._fitted_on: dict[str, Any] = {}
 
-    def fit(self, dist: Distribution, y: Tensor) -> Self:
+    def fit(self, dist: Distribution, y: Any, weight: Any = None) -> Self:
         """Learn from rows that the model was not trained on.
 
         Args:
             dist: what the model says about them, of any batch_shape.
-            y: what was observed, of shape batch_shape + event_shape.
+            y: what was observed, of shape batch_shape + event_shape: a tensor, an array, a column of a table or a list.
+            weight: what each row counts, of shape batch_shape, zero or more; only their ratios matter. A row of weight 0 is
+                not there, whatever its target is. A row of weight 2 counts as if it were written twice, but where the
+                number of rows itself says how sure one can be: there the effective number (sum w)^2 / sum w^2 stands for it
+                (Kish 1965), which weights alone never raise.
 
         Raises:
-            TargetError: for NaN, or a value to which `dist` gives no probability.
-            ValueError: for too few rows, another shape, or a kind of distribution that this map is not for.
+            TargetError: for targets that are missing, infinite, outside the support, or to which `dist` gives no
+                probability, with their rows and what to try.
+            ValueError: for too few rows, another shape, a kind of distribution that this map is not for, and for weights
+                that are negative, NaN, infinite or zero in all rows.
         """
-        return self._fit(dist, y)
+        return self._fit(dist, y, weight)
 
     def forward(self, dist: Distribution) -> Distribution:
         """The recalibrated distribution, of the same batch_shape and event_shape.
@@ -54,32 +64,57 @@ class Recalibration(nn.Module, ABC):
         """
         return self._forward(dist)
 
-    def _fit(self, dist: Distribution, y: Tensor, **known: Tensor | None) -> Self:
+    def _fit(
+        self, dist: Distribution, y: Any, weight: Any = None, *, ignore_index: Any = None, **known: Tensor | None
+    ) -> Self:
+        """`fit`; `known` are further tensors of shape batch_shape."""
+        self._check_kind(_each(dist))
         # Validation may run in inference mode, from whose tensors nothing can be learned unless they are copied.
         with torch.inference_mode(False), torch.enable_grad():
+            weight = self._weight(dist, weight)
+            y = check_target(dist, y, weight=weight, soft_labels=self._takes_soft_labels, ignore_index=ignore_index)
             batch = len(dist.batch_shape)
-            _check_target(dist, y)
-            count = dist.batch_shape.numel()
-            if count < self.least_rows:
-                raise ValueError(f"{type(self).__name__} needs at least {self.least_rows} rows to fit, got {count}.")
 
             def rows(part: Tensor) -> Tensor:
                 part = part.detach().clone()
                 return part.flatten(0, batch - 1) if batch else part.unsqueeze(0)
 
-            dist, y = dist.map(rows), rows(y)
-            given = {name: None if value is None else rows(value) for name, value in known.items()}
-            base = dist.base if isinstance(dist, Independent) else dist
-            self._check_kind(base)
-            self._learn(base, y if _is_label(base) else y.double(), **given)
+            kind, shape, dist, y = _kind(dist), dist.batch_shape, dist.map(rows), rows(y)
+            parts = {name: None if part is None else rows(part).to(y.device) for name, part in known.items()}
+            weight = None if weight is None else rows(weight)
+            row = torch.arange(len(y), device=y.device)
+            if ignore_index is not None:  # of several outputs some may count
+                ignored = y == ignore_index
+                y = torch.where(ignored, 0, y)
+                counted = ~ignored.reshape(len(y), -1).all(1)
+                weight = counted.double() if weight is None else weight * counted
+            weight, dist, y, row, *others = present(weight, dist, y, row, *parts.values())
+            if len(y) < self.least_rows:
+                raise ValueError(f"{type(self).__name__} needs at least {self.least_rows} rows to fit, got {len(y)}.")
+            base = _each(dist)
+            _check_probability(dist, y, row, shape)
+            weight = _of_outputs(weight, base, None if ignore_index is None else ignored[row])
+            self._learn(base, y if _is_label(base) else y.double(), weight, **dict(zip(parts, others, strict=True)))
         for name, buffer in self.named_buffers():
             if not buffer.isfinite().all():
                 raise ValueError(
                     f"{type(self).__name__} found no finite {name}: {buffer.tolist()}. Try more rows, or rows that "
                     "are not all predicted perfectly."
                 )
-        self._fitted_on = _kind(dist)
+        self._fitted_on = kind
         return self
+
+    @staticmethod
+    def _weight(dist: Distribution, weight: Any) -> Tensor | None:
+        """What the rows count, looked at on every device: `fit` is no step of training."""
+        if weight is None:
+            return None
+        given = as_weight(as_tensor(weight, "weight").detach().cpu(), dist.batch_shape)
+        return (
+            None
+            if given is None
+            else given.to(dist.device, torch.float32 if dist.device.type == "mps" else torch.float64)
+        )
 
     def _forward(self, dist: Distribution, **known: Tensor | None) -> Distribution:
         if not self._fitted_on:
@@ -104,8 +139,8 @@ class Recalibration(nn.Module, ABC):
         return {"name": type(self).__name__, "arguments": arguments}
 
     @abstractmethod
-    def _learn(self, dist: Distribution, y: Tensor) -> None:
-        """Set the buffers, from a distribution with batch_shape (rows, *outputs)."""
+    def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
+        """Set the buffers, from a distribution with batch_shape (rows, *outputs) and weights of that shape, or none."""
 
     @abstractmethod
     def _recalibrate(self, dist: Distribution) -> Distribution:
@@ -194,24 +229,52 @@ def _is_label(dist: Distribution) -> bool:
     return hasattr(dist, "num_classes") or hasattr(dist, "num_items")
 
 
-def _check_target(dist: Distribution, y: Tensor) -> None:
-    expected = dist.batch_shape + dist.event_shape
-    soft = (*expected, getattr(dist, "num_classes", -1))
-    if y.shape != expected and not (y.is_floating_point() and y.shape == soft):
-        hint = " Try y.squeeze(-1)." if y.shape == (*expected, 1) else ""
-        raise ValueError(f"y must have the shape {tuple(expected)} of the distribution, got {tuple(y.shape)}.{hint}")
-    if y.is_floating_point() and not y.isfinite().all():
-        raise TargetError(f"y must be finite, got NaN or infinity in {locate(~y.isfinite(), y)}.")
+def _each(dist: Distribution) -> Distribution:
+    """The distribution of each output, with batch_shape batch + outputs."""
+    return dist.base if isinstance(dist, Independent) else dist
+
+
+def _of_outputs(weight: Tensor | None, dist: Distribution, ignored: Tensor | None) -> Tensor | None:
+    """The weight of each output in each row, of shape dist.batch_shape; None where all count the same."""
+    if weight is not None:
+        weight = weight.reshape(weight.shape + (1,) * (len(dist.batch_shape) - 1)).expand(dist.batch_shape)
+    if ignored is not None and bool(ignored.any()):
+        weight = torch.where(ignored, 0.0, torch.ones_like(ignored, dtype=torch.float64) if weight is None else weight)
+    return None if weight is None or bool((weight == weight.reshape(-1)[0]).all()) else weight
+
+
+def mean_over_rows(values: Tensor, weight: Tensor | None) -> Tensor:
+    """The weighted mean over the first dimension, weights of the same shape."""
+    return values.mean(0) if weight is None else (weight * values).sum(0) / weight.sum(0)
+
+
+def effective_rows(weight: Tensor | None, rows: int) -> float | Tensor:
+    """(sum w)^2 / sum w^2 over the first dimension: how many rows of equal weights tell as much (Kish 1965)."""
+    return rows if weight is None else weight.sum(0).square() / weight.square().sum(0)
+
+
+def _check_probability(dist: Distribution, y: Tensor, row: Tensor, shape: Size) -> None:
+    """Refuse parameters that are not finite, and targets to which the distribution gives no finite log-probability.
+
+    `row` says which of all rows, of that `shape`, each one was.
+    """
     log_prob = dist.log_prob(y).detach()
+
+    def where(bad: Tensor, values: Tensor) -> str:
+        spread = [part.new_zeros(shape.numel(), *part.shape[1:]).index_copy(0, row, part) for part in (bad, values)]
+        return locate(*(part.reshape(*shape, *part.shape[1:]) for part in spread))
+
     if log_prob.isnan().any():
         raise ValueError(
-            f"dist must have finite parameters, its log_prob is NaN in {locate(log_prob.isnan(), log_prob)}."
+            f"dist must have finite parameters, its log_prob is NaN in {where(log_prob.isnan(), log_prob)}."
         )
-    impossible = log_prob == -torch.inf
-    if impossible.any():
-        trailing = y.ndim - impossible.ndim
-        bad = impossible.reshape(impossible.shape + (1,) * trailing).expand(y.shape)
-        raise TargetError(
-            f"y must be where dist has probability, log_prob is -inf in {locate(bad, y)}. No recalibration keeps "
-            "the support and mends that; try another family."
-        )
+    for sign, what, remedy in (
+        (-1, "where dist has probability", "No recalibration keeps the support and mends that; try another family."),
+        (1, "where the density of dist is finite", "Drop such rows, or try another family."),
+    ):
+        bad = log_prob == sign * torch.inf
+        if bad.any():
+            bad = bad.reshape(bad.shape + (1,) * (y.ndim - bad.ndim)).expand(y.shape)
+            raise TargetError(
+                f"y must be {what}, log_prob is {'-' if sign < 0 else ''}inf in {where(bad, y)}. {remedy}"
+            )

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.calibration.recalibrated import recalibrated
-from disthead.calibration.recalibration import Recalibration, minimise
+from disthead.calibration.recalibration import Recalibration, effective_rows, mean_over_rows, minimise
 from disthead.calibration.warp import KNOTS, Bend, Stretch, probit
 from disthead.families.affine import Affine
 from disthead.families.continuous import Continuous
@@ -51,17 +51,17 @@ class ScaleCalibration(Recalibration):
     def _check_kind(self, dist: Distribution) -> None:
         _refuse_classes(self, dist)
 
-    def _learn(self, dist: Distribution, y: Tensor) -> None:
+    def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
         while isinstance(dist, Affine):
             dist, y = dist.base, dist._to_base(y)
         if isinstance(dist, (Continuous, Discrete)):
             dist = dist._in_double()
         centre = _centre(dist).detach()
-        start = self._start(dist, y)
+        start = self._start(dist, y, weight)
 
         def fit(centre: Tensor) -> tuple[Tensor, Tensor]:
             def losses(log_scale: Tensor) -> Tensor:
-                return -_scaled(dist, log_scale.exp(), centre).log_prob(y).mean(0)
+                return -mean_over_rows(_scaled(dist, log_scale.exp(), centre).log_prob(y), weight)
 
             (log_scale,) = minimise(lambda log_scale: losses(log_scale).sum(), start)
             return log_scale.exp(), losses(log_scale).detach()
@@ -74,12 +74,12 @@ class ScaleCalibration(Recalibration):
             self.scale = torch.where(loss <= other_loss, self.scale, other_scale)
 
     @staticmethod
-    def _start(dist: Distribution, y: Tensor) -> Tensor:
+    def _start(dist: Distribution, y: Tensor, weight: Tensor | None) -> Tensor:
         """The exact answer for a normal distribution and on the probit scale: the root mean square of Phi^-1(F(y))."""
         if isinstance(dist, (Vector, Discrete)):
             return torch.zeros(y.shape[1:], dtype=torch.float64, device=y.device)
         z = probit(dist.log_cdf(y), dist.log_survival(y)).clamp(-1e3, 1e3)
-        return 0.5 * z.square().mean(0).clamp(min=1e-12).log()
+        return 0.5 * mean_over_rows(z.square(), weight).clamp(min=1e-12).log()
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
         return _scaled(dist, self.scale, keeps_mean=self.keeps_mean)
@@ -154,10 +154,10 @@ class QuantileRecalibration(Recalibration):
                 "Try ScaleCalibration."
             )
 
-    def _learn(self, dist: Distribution, y: Tensor) -> None:
+    def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
         while isinstance(dist, Affine):
             dist, y = dist.base, dist._to_base(y)
-        self.spread._learn(dist, y)
+        self.spread._learn(dist, y, weight)
         scaled = self.spread._recalibrate(dist._in_double())
         if isinstance(scaled, Discrete):
             below, through = scaled._z(y - 1), scaled._z(y)
@@ -171,7 +171,8 @@ class QuantileRecalibration(Recalibration):
             else:
                 log_density = bend.log_slope(z) - 0.5 * bend(z).square()
             steps = torch.diff(torch.nn.functional.pad(log_slopes, (1, 1)))
-            return (0.5 * (steps / self._roughness).square().sum() / len(y)) - log_density.mean(0).sum()
+            prior = 0.5 * (steps / self._roughness).square().sum(-1) / effective_rows(weight, len(y))
+            return (prior - mean_over_rows(log_density, weight)).sum()
 
         start = torch.zeros(y.shape[1:], dtype=torch.float64, device=y.device)
         self.offset, self.log_slopes = minimise(loss, start, start.unsqueeze(-1).expand(*start.shape, len(KNOTS) - 2))

@@ -10,7 +10,7 @@ from torch import Size, Tensor
 
 from disthead.special import ndtri_exp
 
-__all__ = ["KNOTS", "Bend", "Steps", "Stretch", "Warp", "probit"]
+__all__ = ["KNOTS", "Bend", "Ranks", "Steps", "Stretch", "Warp", "at_index", "count_at_most", "probit"]
 
 KNOTS = (-3.0, -2.25, -1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0)  # of Bend; beyond 3 there is hardly data to learn from
 
@@ -142,6 +142,22 @@ class Steps(Warp):
         return _interpolated(z, self.z, self.x)[1].log()
 
 
+@dataclass(frozen=True)
+class Ranks(Steps):
+    """Steps through the ranks z of held-out rows, with what is sure of a new row that is exchangeable with them.
+
+    Attributes:
+        below: the most probability that lies below each rank, shape (..., K).
+        through: the least probability up to it.
+        new: the probability that the new row brings, shape (..., 1).
+    """
+
+    dims = {"z": 1, "x": 1, "below": 1, "through": 1, "new": 1}
+    below: Tensor
+    through: Tensor
+    new: Tensor
+
+
 def _interpolated(values: Tensor, across: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     """Heights and slopes at `values` of the broken line through the points (across, up)."""
     count = across.shape[-1]
@@ -149,23 +165,31 @@ def _interpolated(values: Tensor, across: Tensor, up: Tensor) -> tuple[Tensor, T
     values = values.expand(shape)
     across, up = across.expand(*shape, count), up.expand(*shape, count)
 
-    def at(knots: Tensor, index: Tensor) -> Tensor:
-        return knots.gather(-1, index.clamp(0, count - 1).unsqueeze(-1)).squeeze(-1)
-
-    # By bisection and not torch.searchsorted, which would copy the knots to every row.
-    low = torch.zeros(shape, dtype=torch.long, device=values.device)
-    high = torch.full_like(low, count)
-    for _ in range(count.bit_length()):
-        middle = (low + high) // 2
-        right = (low < high) & (at(across, middle) <= values)
-        low, high = torch.where(right, middle + 1, low), torch.where(right, high, middle)
+    low = count_at_most(across, values)
     inside = (low > 0) & (low < count)
-    left, right = at(across, low - 1), at(across, low)
+    left, right = at_index(across, low - 1), at_index(across, low)
     gap = torch.where(inside, right - left, 1.0)
-    slope = torch.where(inside, (at(up, low) - at(up, low - 1)) / gap, 1.0)
+    slope = torch.where(inside, (at_index(up, low) - at_index(up, low - 1)) / gap, 1.0)
     start = torch.where(low > 0, left, right)
-    height = torch.where(low > 0, at(up, low - 1), at(up, low))
+    height = torch.where(low > 0, at_index(up, low - 1), at_index(up, low))
     return height + slope * (values - start), slope
+
+
+def at_index(knots: Tensor, index: Tensor) -> Tensor:
+    """The knots (..., K) at an index (...), the first or last one beyond their ends."""
+    return knots.gather(-1, index.clamp(0, knots.shape[-1] - 1).unsqueeze(-1)).squeeze(-1)
+
+
+def count_at_most(knots: Tensor, values: Tensor) -> Tensor:
+    """How many of the increasing knots (..., K) are at most `values` (...)."""
+    # By bisection and not torch.searchsorted, which would copy the knots to every row.
+    low = torch.zeros(values.shape, dtype=torch.long, device=values.device)
+    high = torch.full_like(low, knots.shape[-1])
+    for _ in range(knots.shape[-1].bit_length()):
+        middle = (low + high) // 2
+        right = (low < high) & (at_index(knots, middle) <= values)
+        low, high = torch.where(right, middle + 1, low), torch.where(right, high, middle)
+    return low
 
 
 def _beyond(z: Tensor, first: Any, last: Any) -> Tensor:

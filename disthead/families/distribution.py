@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import NoneType
 from typing import Any, ClassVar, Protocol, Self
 
@@ -10,7 +10,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 
-from disthead.arrays import as_tensor
+from disthead.arrays import as_tensor, class_indices
 
 __all__ = ["Distribution", "from_score", "positive", "root", "same_kind", "stored", "tensors", "wide"]
 
@@ -203,12 +203,10 @@ def _from_anything(method: Callable) -> Callable:
         if arguments and isinstance(arguments[0], Tensor):
             return method(self, *arguments, **options)
         if arguments:
-            return method(
-                self, as_tensor(arguments[0], dtype=self.dtype, device=self.device), *arguments[1:], **options
-            )
+            return method(self, self.as_values(arguments[0]), *arguments[1:], **options)
         for name in ("y", "q"):
             if name in options:
-                options[name] = as_tensor(options[name], name, dtype=self.dtype, device=self.device)
+                options[name] = self.as_values(options[name], name)
         return method(self, **options)
 
     return answer
@@ -231,6 +229,7 @@ class Distribution(TorchDistribution):
 
     parameter_dims: ClassVar[dict[str, int]] = {}
     has_rsample = False
+    class_labels: "Sequence | None" = None
     _source: "Source | None" = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -239,6 +238,31 @@ class Distribution(TorchDistribution):
             owner = next((one for one in cls.__mro__ if name in one.__dict__), Distribution)
             if owner not in Distribution.__mro__ and (owner is cls or not issubclass(owner, Distribution)):
                 setattr(cls, name, _from_anything(owner.__dict__[name]))
+
+    def as_values(self, values: Any, name: str = "y") -> Tensor:
+        """Targets or levels as a tensor: tensors as they are, arrays, columns of a table, lists and numbers by `as_tensor`.
+
+        Where the classes have labels (`with_class_labels`), everything but a tensor holds labels, and becomes their indices.
+
+        Raises:
+            TypeError: for what holds no numbers.
+            TargetError: for labels that are none of the classes', with rows.
+        """
+        if self.class_labels is not None and not isinstance(values, Tensor):
+            return class_indices(values, self.class_labels, name).to(self.device)
+        return as_tensor(values, name, dtype=self.dtype, device=self.device)
+
+    def with_class_labels(self, labels: "Sequence | None") -> Self:
+        """The same distribution, whose targets may also be given by the labels of the classes, in their order; None by index alone.
+
+        >>> from disthead import get_family
+        >>> dist = get_family("categorical", num_classes=2).distribution(probs=torch.tensor([0.25, 0.75]))
+        >>> dist.with_class_labels(["cat", "dog"]).log_prob("dog").exp()
+        tensor(0.7500)
+        """
+        new = self.map(lambda parameter: parameter)
+        new.class_labels = labels
+        return new
 
     def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
         """Keep the parameters under their names, broadcast against each other over the batch."""
@@ -258,7 +282,9 @@ class Distribution(TorchDistribution):
         The function may change the batch dimensions, which come first, and must leave the parameter's own, which come last.
         """
         if self._source is not None and self._is_waiting:
-            return self._source.map(function).distribution()
+            new: Self = self._source.map(function).distribution()
+            new.class_labels = self.class_labels
+            return new
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
         new._store(tuple(self.event_shape), **{name: function(getattr(self, name)) for name in self._names})

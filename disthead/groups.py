@@ -1,0 +1,49 @@
+"""Groups of rows that are not independent of each other: those of one panel, person or site."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Size, Tensor
+
+__all__ = ["as_groups"]
+
+
+def as_groups(
+    groups: Any, shape: "tuple[int, ...] | Size", *, weight: Tensor | None = None, name: str = "groups"
+) -> Tensor | None:
+    """The number of each row's group, from 0 in the order in which they occur, of that shape; None stays None.
+
+    Args:
+        groups: a label for each row, numbers or texts: a tensor, an array, a column of a table or a list.
+        shape: of the rows.
+        weight: of that shape; rows of weight 0 are not there, and their labels may be missing.
+        name: what the groups are called in errors.
+
+    Raises:
+        ValueError: for another number of labels, and for missing ones, with the first such row.
+
+    >>> as_groups(["anna", "ben", "anna"], (3,))
+    tensor([0, 1, 0])
+    """
+    if groups is None:
+        return None
+    labels = groups.detach().cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups)
+    if labels.shape != tuple(shape):
+        raise ValueError(f"{name} must have one value per row, shape {tuple(shape)}, got {labels.shape}.")
+    number: dict[Any, int] = {}
+    of_rows = [number.setdefault(label, len(number)) for label in labels.reshape(-1).tolist()]
+    found = torch.tensor(of_rows, dtype=torch.long).reshape(shape)
+    lost = torch.tensor([_is_missing(label) for label in number] or [False])[found]
+    if weight is not None:
+        lost = lost & (weight > 0).cpu()
+    if bool(lost.any()):
+        first = lost.nonzero()[0].tolist()
+        raise ValueError(
+            f"{name} must not be missing, got {int(lost.sum())} rows without one, the first at row {first[0]}."
+        )
+    return found
+
+
+def _is_missing(label: Any) -> bool:
+    return label is None or type(label).__name__ in ("NAType", "NaTType") or label != label

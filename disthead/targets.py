@@ -1,0 +1,189 @@
+"""What a target may be: one check for everything that takes a distribution and what was observed."""
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from disthead.errors import TargetError, locate
+from disthead.families.affine import Affine
+from disthead.families.distribution import Distribution
+from disthead.families.family import describe
+from disthead.families.independent import Independent
+from disthead.families.pieces import operations_are_followed
+
+__all__ = ["check_target"]
+
+
+def check_target(
+    dist: Distribution,
+    y: Any,
+    *,
+    weight: Tensor | None = None,
+    soft_labels: bool = False,
+    ignore_index: int | None = None,
+    name: str = "y",
+) -> Tensor:
+    """The targets as a tensor, after a check that the distribution can have produced them.
+
+    Args:
+        dist: batch_shape (...,) and any event_shape.
+        y: shape batch_shape + event_shape: a tensor, an array, a column of a table, a list or a number. Rankings may be
+            shorter than the number of items.
+        weight: of shape batch_shape, as `disthead.weights.as_weight` gives it. Rows of weight 0 are not there: their targets
+            are not looked at.
+        soft_labels: whether class probabilities are taken too, shape (..., K), or numbers from 0 to 1 for two outcomes.
+        ignore_index: a class index that stands for no class, such as -100: such targets are not looked at.
+        name: what the targets are called in errors.
+
+    Truth values and bytes come out as int64, everything else in the dtype that it has. Inside a compiled or traced function
+    only the shape is checked.
+
+    Raises:
+        ValueError: for another shape.
+        TargetError: for targets that are missing, infinite or outside the support, with their rows, values and what to try.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("bernoulli").distribution(probs=torch.tensor([0.2, 0.7]))
+    >>> check_target(dist, [True, False])
+    tensor([1, 0])
+    >>> check_target(dist, [1, -1])
+    Traceback (most recent call last):
+    disthead.errors.TargetError: y must be 0 or 1, got 1 of 2 values: -1 at row 1. Try (y + 1) / 2.
+    """
+    y = dist.as_values(y, name)
+    if y.dtype in (torch.bool, torch.uint8):
+        y = y.long()
+    is_probabilities = _check_shape(dist, y, soft_labels, name)
+    if ignore_index is not None:
+        ignore_index = _check_ignore_index(dist, ignore_index, is_probabilities)
+    if operations_are_followed() or y.numel() == 0:
+        return y
+    values = y.detach()
+    finite = values.isfinite()
+    if not bool(finite.all()):
+        missing = ~finite & _counted(values, finite, weight, ignore_index)
+        if bool(missing.any()):
+            raise TargetError(
+                f"{name} must be finite, got NaN or infinity in {locate(missing, values)}. Drop such rows or give them "
+                "the weight 0."
+            )
+    if is_probabilities:
+        _check_probabilities(values, weight, name)
+        return y
+    one = dist.base if isinstance(dist, Independent) else dist
+    takes_shares = soft_labels and one.support is constraints.boolean
+    support: Any = constraints.unit_interval if takes_shares else one.support
+    inside = support.check(values)
+    if not bool(inside.all()):
+        counted = _counted(values, inside, weight, ignore_index)
+        bad = ~inside & counted
+        if bool(bad.any()):
+            domain = _domain(one) + (", or a probability of 1 between them" if takes_shares else "")
+            raise TargetError(
+                f"{name} must be {domain}, got {locate(bad, values)}. {_advice(one, values[bad], values[counted], name)}"
+            )
+    return y
+
+
+def _check_shape(dist: Distribution, y: Tensor, soft_labels: bool, name: str) -> bool:
+    """Whether the targets are class probabilities."""
+    expected, shape = (*dist.batch_shape, *dist.event_shape), tuple(y.shape)
+    if shape == expected:
+        return False
+    classes = _num_classes(dist)
+    if soft_labels and y.is_floating_point() and shape == (*expected, getattr(dist, "num_classes", -1)):
+        return True
+    is_ranking = hasattr(dist, "num_items") and len(shape) == len(expected)
+    if is_ranking and shape[:-1] == expected[:-1] and 1 <= shape[-1] < expected[-1]:  # partial rankings
+        return False
+    hint = ""
+    if shape == (*expected, classes):
+        hint = f" Try {name}.argmax(-1)."
+    elif shape == (*expected, 1):
+        hint = f" Try {name}.squeeze(-1)."
+    elif (*shape, 1) == expected:
+        hint = f" Try {name}.unsqueeze(-1)."
+    raise ValueError(f"{name} must have the shape {expected} of the distribution, got {shape}.{hint}")
+
+
+def _num_classes(dist: Distribution) -> int:
+    """Of how many classes a target is one; -1 where it is none."""
+    one = dist.base if isinstance(dist, Independent) else dist
+    return 2 if one.support is constraints.boolean else getattr(one, "num_classes", -1)
+
+
+def _check_ignore_index(dist: Distribution, ignore_index: Any, is_probabilities: bool) -> int:
+    if _num_classes(dist) < 0:
+        raise ValueError(f"ignore_index needs classes, got {dist!r}. Give rows that do not count the weight 0.")
+    if is_probabilities:
+        raise ValueError("ignore_index needs class indices, got class probabilities. Give such rows the weight 0.")
+    try:
+        return operator.index(ignore_index)
+    except TypeError:
+        raise ValueError(f"ignore_index must be an integer such as -100, got {ignore_index!r}.") from None
+
+
+def _counted(y: Tensor, entries: Tensor, weight: Tensor | None, ignore_index: int | None) -> Tensor:
+    """Which entries count, in the shape of `entries`, which may lack the last dimensions of `y`."""
+    counted = torch.ones_like(entries)
+    if weight is not None:
+        counted = counted & (weight > 0).reshape(weight.shape + (1,) * (entries.ndim - weight.ndim))
+    return counted if ignore_index is None else counted & (y != ignore_index)
+
+
+def _check_probabilities(y: Tensor, weight: Tensor | None, name: str) -> None:
+    total = y.double().sum(-1)
+    # Rounding moves each probability by its share of half an eps, and so their sum by no more.
+    wrong = (y < 0).any(-1) | ((total - 1).abs() > max(1e-4, torch.finfo(y.dtype).eps))
+    wrong = wrong & _counted(y, wrong, weight, None)
+    if bool(wrong.any()):
+        raise TargetError(
+            f"{name} must be class probabilities, zero or more, that sum to 1 over the last dimension, got the sums "
+            f"{locate(wrong, total)}. Class indices have one dimension less."
+        )
+
+
+def _domain(dist: Distribution) -> str:
+    """The values that a target may have, as it is said after "must be"."""
+    support: Any = dist.support
+    if isinstance(dist, Affine):
+        return f"loc + scale * x, where x is {_domain(dist.base)}"
+    if hasattr(dist, "num_classes"):
+        return f"a class index 0, ..., {dist.num_classes - 1} ({dist.num_classes} classes)"
+    if getattr(support, "is_circular", False):
+        return "a direction in radians, from -pi to pi"
+    if support is constraints.boolean:
+        return "0 or 1"
+    if support is constraints.nonnegative_integer:
+        return "a whole number, zero or more"
+    return describe(support)
+
+
+def _advice(dist: Distribution, bad: Tensor, counted: Tensor, name: str) -> str:
+    """What to try: by all targets that count, and those of them that are outside the support."""
+    support: Any = dist.support
+    least, most = counted.min().item(), counted.max().item()
+    are_whole = bool((counted == counted.floor()).all())
+    classes = _num_classes(dist)
+    if hasattr(dist, "num_items"):
+        if least >= 1 and most <= dist.num_items:
+            return f"Number the items from 0: try {name} - 1."
+        return f"Number the items from 0 to {dist.num_items - 1}, each once, and pad a partial ranking with -1."
+    if classes > 0:
+        if classes == 2 and bool((counted.abs() == 1).all()):
+            return f"Try ({name} + 1) / 2."
+        if are_whole and least >= 1 and most <= classes:
+            return f"Number the classes from 0: try {name} - 1."
+        if bool((bad < 0).any()):
+            return f"Number the classes from 0 to {classes - 1}, and give rows without a class the weight 0."
+        return f"Number the classes from 0 to {classes - 1}."
+    if getattr(support, "is_circular", False):
+        return f"Turn degrees into radians with torch.deg2rad({name}), and wrap with torch.atan2(y.sin(), y.cos())."
+    if support is constraints.unit_interval and least >= 0 and most <= 100:
+        return "Divide percentages by 100."
+    if support.is_discrete and not are_whole:
+        return "Counts are whole numbers: numbers that are not need a continuous family."
+    return "Drop such rows, give them the weight 0, or take a family whose support holds them."
