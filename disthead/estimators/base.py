@@ -30,6 +30,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     """A scikit-learn estimator whose prediction is a distribution. `DistributionRegressor` and `DistributionClassifier` are it."""
 
     n_outputs_: int
+    classes_: np.ndarray
     feature_names_in_: np.ndarray
 
     def __init__(
@@ -234,7 +235,8 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         return hasattr(self, "model_")
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        inherited: Any = super().__getstate__()
+        state: dict[str, Any] = dict(inherited)
         if "model_" in state:  # whoever unpickles may have no such device
             state["model_"] = copy.deepcopy(state["model_"]).cpu()
         return state

@@ -133,7 +133,8 @@ class DistributionClassifier(DistributionEstimator):
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import ClassifierTags
 
-        tags = self._tags(super().__sklearn_tags__())
+        inherited: Any = super()  # scikit-learn's class, by now
+        tags = self._tags(inherited.__sklearn_tags__())
         tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
         return tags
 

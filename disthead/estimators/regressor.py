@@ -145,7 +145,8 @@ class DistributionRegressor(DistributionEstimator):
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import RegressorTags
 
-        tags = self._tags(super().__sklearn_tags__())
+        inherited: Any = super()  # scikit-learn's class, by now
+        tags = self._tags(inherited.__sklearn_tags__())
         tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags(poor_score=True)  # score is not R^2
         tags.target_tags.multi_output = True
         return tags

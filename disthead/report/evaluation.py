@@ -3,8 +3,8 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
