@@ -128,7 +128,7 @@ def test_python_plans_what_a_configuration_leaves_open_too():
     assert (scheduler.scheduler.steps, scheduler.scheduler.warmup) == (18, 3)
     assert trainer.optimizers[0].defaults["lr"] == 0.005
     with pytest.raises(ValueError, match="lr=None is planned for the rows of a TabularDataModule"):
-        trainer.fit(
+        lightning.Trainer(max_epochs=2, accelerator="cpu", **quiet).fit(
             DistributionModule(**options["model"], in_features=1), *[[(torch.randn(40, 1), torch.randn(40))]] * 2
         )
 
