@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral
 from typing import Any, Literal, Self
 
 import torch
@@ -224,7 +223,7 @@ class DistributionHead(nn.Module):
         own = self.family.event_shape
         if own and given and given != own:
             raise ValueError(f"{self.family.name} has the event_shape {own}, got event_shape={given}.")
-        if any(not isinstance(size, Integral) or size < 1 for size in given):
+        if any(not hasattr(size, "__index__") or size < 1 for size in given):
             raise ValueError(f"event_shape must be positive sizes, such as (3,) for three outputs, got {given}.")
         return own or tuple(int(size) for size in given)
 

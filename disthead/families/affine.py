@@ -83,7 +83,7 @@ class Affine(Wrapper):
         return self.base.entropy() + self._log_volume
 
     @property
-    def has_enumerate_support(self) -> bool:  # type: ignore[override]
+    def has_enumerate_support(self) -> bool:
         return self.base.has_enumerate_support
 
     def enumerate_support(self, expand: bool = True) -> Tensor:

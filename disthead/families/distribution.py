@@ -380,7 +380,7 @@ class Distribution(TorchDistribution):
             return self.rsample(sample_shape, generator)
 
     @property
-    def has_enumerate_support(self) -> bool:  # type: ignore[override]
+    def has_enumerate_support(self) -> bool:
         """Whether there are few enough outcomes for `enumerate_support`, by which Pyro sums discrete variables out."""
         return self._outcomes() is not None
 
