@@ -2,38 +2,42 @@
 
 import importlib
 import inspect
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from disthead.errors import warn
 
 __all__ = ["AdoptsScikitLearn", "BaseEstimator", "warn"]
 
 
-class BaseEstimator:
-    """Parameters are the arguments of `__init__`: a stand-in for scikit-learn's class of that name until there is an instance.
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+else:
 
-    scikit-learn takes longer to import than torch, and imports pandas, so that it waits until somebody makes an estimator. Then its
-    own class takes this one's place, for good (`AdoptsScikitLearn`).
-    """
+    class BaseEstimator:
+        """Parameters are the arguments of `__init__`: a stand-in for scikit-learn's class of that name until there is an instance.
 
-    @classmethod
-    def _get_param_names(cls) -> list[str]:
-        return sorted(name for name in _arguments(cls))
+        scikit-learn takes longer to import than torch, and imports pandas, so that it waits until somebody makes an estimator. Then its
+        own class takes this one's place, for good (`AdoptsScikitLearn`).
+        """
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._get_param_names()}
+        @classmethod
+        def _get_param_names(cls) -> list[str]:
+            return sorted(name for name in _arguments(cls))
 
-    def set_params(self, **params: Any) -> Self:
-        for name, value in params.items():
-            if name not in self._get_param_names():
-                raise ValueError(f"Invalid parameter {name!r} for {self!r}: {', '.join(self._get_param_names())}.")
-            setattr(self, name, value)
-        return self
+        def get_params(self, deep: bool = True) -> dict[str, Any]:
+            return {name: getattr(self, name) for name in self._get_param_names()}
 
-    def __repr__(self) -> str:
-        defaults = {name: p.default for name, p in _arguments(type(self)).items()}
-        changed = {name: value for name, value in self.get_params().items() if value != defaults[name]}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+        def set_params(self, **params: Any) -> Self:
+            for name, value in params.items():
+                if name not in self._get_param_names():
+                    raise ValueError(f"Invalid parameter {name!r} for {self!r}: {', '.join(self._get_param_names())}.")
+                setattr(self, name, value)
+            return self
+
+        def __repr__(self) -> str:
+            defaults = {name: p.default for name, p in _arguments(type(self)).items()}
+            changed = {name: value for name, value in self.get_params().items() if value != defaults[name]}
+            return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
 
 class AdoptsScikitLearn:
