@@ -1,5 +1,6 @@
-"""`as_tensor`: arrays, columns of tables, lists and numbers, wherever a tensor is taken; `class_indices`: labels of classes."""
+"""`as_tensor` and `as_integer`: arrays, columns, lists and numbers, wherever a tensor is taken; `class_indices`: labels of classes."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from disthead.errors import TargetError
 
-__all__ = ["as_tensor", "class_indices"]
+__all__ = ["as_integer", "as_tensor", "class_indices"]
 
 
 def as_tensor(
@@ -55,6 +56,28 @@ def as_tensor(
     if not has_dtype and made.is_floating_point():
         made = made.to(dtype or torch.get_default_dtype())
     return made if device is None else made.to(device)
+
+
+def as_integer(value: Any, name: str, least: int = 1) -> int:
+    """An integer of Python, NumPy or torch as Python's own.
+
+    Args:
+        name: what it is called in errors.
+        least: the smallest that is allowed.
+
+    Raises:
+        ValueError: for anything else, floating numbers too, and for integers below `least`.
+
+    >>> as_integer(np.int64(3), "num_classes")
+    3
+    """
+    try:
+        number = operator.index(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or number < least or isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    return number
 
 
 def class_indices(values: Any, labels: Sequence, name: str = "y") -> Tensor:

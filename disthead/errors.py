@@ -1,16 +1,30 @@
 """What went wrong, where, and what to try: the wording of errors, in one place."""
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-__all__ = ["TargetError", "locate", "pick", "unknown_name"]
+__all__ = ["NonFiniteLoss", "TargetError", "locate", "nearest", "pick", "unknown_name", "warn"]
 
 
 class TargetError(ValueError):
     """A target that the distribution cannot have produced: outside the support, missing or infinite."""
+
+
+class NonFiniteLoss(ValueError):
+    """Training stopped because the loss became NaN or infinite."""
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning that points at the line which called this library."""
+    frame, depth = sys._getframe(1), 2
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(f"{__package__}."):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, category, stacklevel=depth)
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
@@ -20,9 +34,17 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     unknown link 'softplsu'; did you mean 'softplus'? Known: identity, softplus.
     """
     names = list(known)
-    near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.6)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-    return ValueError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}.")
+    return ValueError(f"unknown {kind} {name!r}{nearest(name, names)} Known: {', '.join(names) or 'none'}.")
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The end of a sentence on an unknown name: which known ones it is like, if any.
+
+    >>> nearest("softplsu", ["identity", "softplus"])
+    "; did you mean 'softplus'?"
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
 
 
 def pick(kind: str, name: str, table: Mapping[str, Any]) -> Any:

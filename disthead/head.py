@@ -2,17 +2,19 @@
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from disthead.arrays import as_integer, as_tensor
 from disthead.errors import pick
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, describe, get_family
 from disthead.links import LINKS, Link
-from disthead.marginal import fit_biases
+from disthead.marginal import fit_biases, rows_that_are_there
+from disthead.standardisation import MIN_SCALE, in_other_units, location_and_scale, why_not, with_min_scale
 
 __all__ = ["DistributionHead", "marginal", "without_autocast"]
 
@@ -32,6 +34,9 @@ class DistributionHead(nn.Module):
         feature_dim: the dimension of the features that is projected; 1 for images (N, C, H, W), which become (N, H, W).
         family_options: what the family takes: `num_classes=10`, `component="normal"`, `parametrization="mean"` ...
 
+    Attributes:
+        min_scale: the least scale once `initialize` has standardised the targets, in their standard deviations; 0 for none.
+
     Shapes: features (..., in_features) -> distribution with batch_shape (...,) and event_shape.
     Under autocast and for low-precision features everything is computed in float32.
 
@@ -42,6 +47,11 @@ class DistributionHead(nn.Module):
     >>> head(torch.zeros(5, 3)).batch_shape
     torch.Size([5])
     """
+
+    target_loc: Tensor
+    target_scale: Tensor
+    min_scale: float = MIN_SCALE
+    _layer: Callable[[int, int], nn.Linear] = nn.Linear
 
     def __init__(
         self,
@@ -56,58 +66,138 @@ class DistributionHead(nn.Module):
         **family_options,
     ):
         super().__init__()
-        self.family = get_family(family, event_shape=tuple(event_shape), **family_options)
-        self.in_features = in_features
+        event_shape = _sizes(event_shape)
+        self.family = get_family(family, event_shape=event_shape, **family_options)
+        self.in_features = in_features = as_integer(in_features, "in_features")
         self.feature_dim = feature_dim
-        self.event_shape = self._resolved_event_shape(tuple(event_shape))
-        self.links = self.family.resolve_links(links)
-        fixed = dict(fixed or {})
+        self.event_shape = self._resolved_event_shape(event_shape)
+        self.links = self._given_links = self.family.resolve_links(links)
+        fixed = self._given_fixed = dict(fixed or {})
         shared = self._shared_names(shared, fixed)
         self.predicted = tuple(name for name in self.links if name not in fixed and name not in shared)
         self.shared = nn.ParameterDict({name: nn.Parameter(torch.zeros(self._raw_shape(name))) for name in shared})
-        self.fixed = {name: self._fixed_value(name, value) for name, value in fixed.items()}
-        self._fixed_tensors = [name for name, value in self.fixed.items() if isinstance(value, str)]
-        self._raw_links = self._links_of_raw_outputs()
+        self._is_standardised = False
+        self._fix(fixed)
         self._sizes = [math.prod(self._raw_shape(name)) for name in self.predicted]
-        self.linear = nn.Linear(in_features, sum(self._sizes)) if self.predicted else None
+        self.linear = self._layer(in_features, sum(self._sizes)) if self.predicted else None
 
     def forward(self, features: Tensor, **known: Tensor) -> Distribution:
         """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`."""
         links = self._plain_links(known)
         if links is not None:
             with without_autocast(features):
-                return self.family.projected(*self._projection(features), links)
-        return self._distribution(self._raw(features), **known)
+                return self._in_units(self.family.projected(*self._projection(features), links))
+        return self._in_units(self._distribution(self._raw(features), **known))
 
     def params(self, features: Tensor) -> dict[str, Tensor]:
         """The parameters of `head(features)` by name: what is exported. Each has shape batch_shape + its own."""
         raw = self._raw(features)
         with without_autocast(features):
             values = self.family.constrain(raw, self.links) | self._fixed_values(raw, self.fixed)
-        return {name: values[name] for name in self.links}
+        return {name: self._parameter_in_units(name, values[name]) for name in self.links}
 
     @torch.no_grad()
-    def initialize(self, y: Any, *, weight: Any = None, **known: Any) -> Self:
+    def initialize(self, y: Any, *, weight: Any = None, standardise: bool = False, **known: Any) -> Self:
         """Start from the marginal maximum likelihood fit of targets `y` (..., *event_shape): sets the bias terms only.
 
         The fit is one distribution for all rows, with this head's links, fixed values and outputs (L-BFGS in double
         precision).
 
+        With `standardise` the layer learns z = (y - loc) / scale, where loc and scale are the mean and the standard deviation
+        of `y`, and the head predicts loc + scale * z in the units of `y`, by the exact change of variable: targets of 1e5 +- 3e4
+        are then as easy to learn as those of 0 +- 1. Both are buffers, `target_loc` and `target_scale`, which travel with
+        `state_dict`. Fixed values stay in the units of `y`. The scale of z is at least `min_scale`, 1e-4 unless changed,
+        so that no scale collapses onto a single row. Without `standardise` a head that was standardised is so no longer.
+
         Args:
             y: targets: a tensor, an array, a column of a table or a list.
             weight: one per row, shape (...,), zero or more; a row with the weight 0 is not there.
+            standardise: for families of real numbers (normal, laplace, student_t, multivariate_normal and mixtures of them).
             known: per-row quantities as in `forward`.
 
         Raises:
             TargetError: for targets outside the support, with rows and values.
-            ValueError: for weights that are negative, NaN, infinite, or zero for all rows.
+            ValueError: for weights that are negative, NaN, infinite, or zero for all rows; and where targets cannot be
+                standardised: of other families, with a fixed parameter that has no counterpart in other units, or where
+                they vary by less than the precision of the head can tell.
+
+        >>> y = torch.tensor([90_000.0, 100_000.0, 125_000.0])
+        >>> head = DistributionHead("normal", 3).initialize(y, standardise=True)
+        >>> head(torch.zeros(1, 3)).loc, head.linear.bias[0].abs() < 1e-4
+        (tensor([105000.]), tensor(True))
         """
-        biases = fit_biases(self, y, known, weight)
+        if standardise:
+            reason = why_not(self.family, self._given_fixed)
+            if reason is not None:
+                raise ValueError(f"cannot standardise: {reason}. Call initialize(y) without standardise=True.")
+            y, known, weight = rows_that_are_there(self, y, known, weight)
+            self.change_units(*location_and_scale(y, weight, _at_least_single(next(self.parameters()).dtype)))
+            loc, scale = self.target_loc.to(y.device).double(), self.target_scale.to(y.device).double()
+            y = (y.double() - loc) / scale
+        elif self._is_standardised:
+            self._forget_units()
+        return self.start_at(fit_biases(self, y, known, weight))
+
+    @torch.no_grad()
+    def start_at(self, biases: Mapping[str, Tensor]) -> Self:
+        """Take these raw outputs by parameter as bias terms, as `fit_biases` finds them."""
         for name, value in self.shared.items():
             value.copy_(biases[name])
         if self.linear is not None:
             self.linear.bias.copy_(torch.cat([biases[name].flatten() for name in self.predicted]))
         return self
+
+    def change_units(self, loc: Tensor, scale: Tensor) -> Self:
+        """From now on predict loc + scale * z, where z is what the layer predicts; what `initialize(y, standardise=True)` calls.
+
+        Args:
+            loc, scale: of shape event_shape; `scale` is positive.
+        """
+        for name, value in (("target_loc", loc), ("target_scale", scale)):
+            like = next(self.parameters())
+            value = value.detach().to(like.device, _at_least_single(like.dtype))
+            self.register_buffer(name, value.expand(self.event_shape).clone())
+        self._is_standardised = True
+        self.links = with_min_scale(self._given_links, self._given_fixed, self.min_scale)
+        self._fix(self._given_fixed)
+        return self
+
+    @property
+    def is_standardised(self) -> bool:
+        """Whether the layer predicts standardised targets, which `target_loc` and `target_scale` put into their units."""
+        return self._is_standardised
+
+    def _forget_units(self) -> None:
+        del self.target_loc, self.target_scale
+        self._is_standardised, self.links = False, self._given_links
+        self._fix(self._given_fixed)
+
+    def _in_units(self, dist: Distribution) -> Distribution:
+        return dist.affine(self.target_loc, self.target_scale) if self._is_standardised else dist
+
+    def _parameter_in_units(self, name: str, value: Tensor) -> Tensor:
+        if not self._is_standardised:
+            return value
+        own = len(self.family.shapes.get(name, ())) - self.family.event_dim
+        loc, scale = (part.reshape(part.shape + (1,) * own).to(value) for part in (self.target_loc, self.target_scale))
+        return in_other_units(name, value, loc, scale)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Moved and cast as every module, but the units stay in single precision: half of it would move the target."""
+        units = {name: getattr(self, name) for name in ("target_loc", "target_scale") if self._is_standardised}
+        super()._apply(fn, recurse)
+        for name, value in units.items():
+            if _at_least_single(getattr(self, name).dtype) != getattr(self, name).dtype:
+                setattr(self, name, value.to(getattr(self, name).device, _at_least_single(value.dtype)))
+        return self
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+        loc, scale = (state_dict.get(prefix + name) for name in ("target_loc", "target_scale"))
+        if loc is not None and scale is not None:
+            self.change_units(loc, scale)
+        elif self._is_standardised and any(name.startswith(prefix) for name in state_dict):
+            self._forget_units()  # what is loaded says so
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def extra_repr(self) -> str:
         parts = [f"{name}={link.name}" for name, link in self.links.items() if name in self.predicted]
@@ -208,7 +298,7 @@ class DistributionHead(nn.Module):
         for name in known:
             pick(f"known quantity of {self.family.name}", name, self.family.known)
         independent = len(self.event_shape) - self.family.event_dim
-        tensors = {name: torch.as_tensor(value) for name, value in known.items()}
+        tensors = {name: as_tensor(value, name) for name, value in known.items()}
         return {name: value.reshape(value.shape + (1,) * independent) for name, value in tensors.items()}
 
     def _raw_shape(self, name: str) -> tuple[int, ...]:
@@ -223,8 +313,6 @@ class DistributionHead(nn.Module):
         own = self.family.event_shape
         if own and given and given != own:
             raise ValueError(f"{self.family.name} has the event_shape {own}, got event_shape={given}.")
-        if any(not isinstance(size, int) or size < 1 for size in given):
-            raise ValueError(f"event_shape must be positive sizes, such as (3,) for three outputs, got {given}.")
         return own or given
 
     def _shared_names(self, shared: "Sequence[str] | str", fixed: Mapping[str, object]) -> tuple[str, ...]:
@@ -244,14 +332,22 @@ class DistributionHead(nn.Module):
             raise ValueError(f"every parameter of {self.family.name} is fixed, nothing is left to learn.")
         return shared
 
+    def _fix(self, fixed: "Mapping[str, float | Tensor]") -> None:
+        """Take these values, in the units of the target, in the place of raw outputs."""
+        for name in fixed:
+            self._buffers.pop(f"fixed_{name}", None)
+        self.fixed = {name: self._fixed_value(name, value) for name, value in fixed.items()}
+        self._fixed_tensors = [name for name, value in self.fixed.items() if isinstance(value, str)]
+        self._raw_links = self._links_of_raw_outputs()
+
     def _fixed_value(self, name: str, value: "float | Tensor") -> "float | str":
         """Numbers stay exact Python numbers; tensors become buffers, and their name stands for them."""
-        tensor = torch.as_tensor(value)
+        tensor, has_unit = torch.as_tensor(value), self._is_standardised and name in ("loc", "scale")
         codomain = self.family.parameters[name].codomain
         if name != "logits" and not bool(codomain.check(tensor).all()):
             raise ValueError(f"fixed {name} of {self.family.name} must be {describe(codomain)}, got {value}.")
         if not isinstance(value, Tensor):
-            if tensor.ndim == 0:
+            if tensor.ndim == 0 and not has_unit:
                 return float(value)
             tensor = tensor.to(torch.get_default_dtype())
         shape = self._independent_shape + tuple(self.family.shapes.get(name, ()))
@@ -262,6 +358,9 @@ class DistributionHead(nn.Module):
                 f"fixed {name} of {self.family.name} must have the shape {shape} or one that expands to it, "
                 f"got {tuple(tensor.shape)}."
             ) from None
+        if has_unit:
+            tensor = tensor.to(self.target_loc)
+            tensor = (tensor - self.target_loc if name == "loc" else tensor) / self.target_scale
         self.register_buffer(f"fixed_{name}", tensor)
         return f"fixed_{name}"
 
@@ -274,6 +373,15 @@ class DistributionHead(nn.Module):
                 f"features must have {self.in_features} entries in dimension {dim} (in_features, feature_dim), "
                 f"got a tensor of shape {tuple(features.shape)}."
             )
+
+
+def _sizes(event_shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(as_integer(size, "event_shape") for size in event_shape)
+    except ValueError as error:
+        raise ValueError(
+            f"event_shape must be positive sizes, such as (3,) for three outputs, got {tuple(event_shape)}."
+        ) from error
 
 
 def marginal(family: "str | Family", y: Any, *, weight: Any = None, **options) -> Distribution:

@@ -84,6 +84,11 @@ class Link:
         """Whether the quick way of the parameter of that name gives logits, its own or those of a probability."""
         return name == "logits" or self.codomain is constraints.unit_interval
 
+    @property
+    def lower(self) -> float:
+        """What is added below the values, or on the diagonal of a matrix, by `shifted` or a codomain of its own; 0 without such."""
+        return getattr(self.forward, "lower", getattr(self.codomain, "lower_bound", 0.0))
+
     def __str__(self) -> str:
         return self.name
 
@@ -132,6 +137,23 @@ class Link:
             return None
         return replace(self, name="given", formula="x", forward=_same, inverse=_same, log=torch.log, quick=fast.given)
 
+    def inside(self, values: Tensor) -> Tensor:
+        """The values, with those that the link cannot give moved inside its range: where a layer can be started.
+
+        Above a lower bound other than zero they keep a hundredth of it away, since right at the bound no gradient leads on.
+
+        >>> get_link("softplus").shifted(1e-4).inside(torch.tensor([0.0, 3.0]))
+        tensor([1.0100e-04, 3.0000e+00])
+        """
+        if self.codomain is constraints.lower_cholesky:
+            diagonal = values.diagonal(dim1=-2, dim2=-1)
+            moved = _between(diagonal, getattr(self.inverse, "lower", 0.0), math.inf)
+            return values + (moved - diagonal).diag_embed()
+        if self.codomain is constraints.simplex:
+            return _between(values, 0.0, 1.0)
+        lower = getattr(self.codomain, "lower_bound", -math.inf)
+        return _between(values, lower, getattr(self.codomain, "upper_bound", math.inf))
+
     def shifted(self, lower: float) -> "Link":
         """The same link with `lower` added, for parameters bounded below by more than zero; to a matrix, on its diagonal."""
         if self.codomain is constraints.lower_cholesky:
@@ -140,6 +162,7 @@ class Link:
                 formula=f"{lower:g} I + {self.formula}",
                 forward=_ShiftedDiagonal(self, lower),
                 inverse=_UnshiftedDiagonal(self, lower),
+                quick=None,  # which takes the rows of the triangle as they are
             )
         return replace(
             self,
@@ -150,6 +173,18 @@ class Link:
             log=_ShiftedLog(self, lower),
             quick=self.quick and _ShiftedQuick(self.quick, lower),
         )
+
+
+def _between(values: Tensor, lower: float, upper: float) -> Tensor:
+    limits = torch.finfo(values.dtype)
+    if math.isinf(lower) and math.isinf(upper):
+        return values
+    if math.isinf(lower) or math.isinf(upper):
+        least = lower + max(0.01 * abs(lower), limits.tiny) if math.isfinite(lower) else -limits.max
+        most = upper - max(0.01 * abs(upper), limits.tiny) if math.isfinite(upper) else limits.max
+    else:
+        least, most = lower + limits.eps * (upper - lower), upper - limits.eps * (upper - lower)
+    return values.clamp(least, most)
 
 
 @dataclass(frozen=True)

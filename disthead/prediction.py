@@ -1,5 +1,7 @@
 """Predictions as columns: what a distribution says about each row, with names, for a table or a file."""
 
+import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -8,12 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.calibration.recalibrated import Recalibrated
+from disthead.families.affine import Affine
 from disthead.families.distribution import Distribution
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["predictions", "write_predictions"]
+__all__ = ["predictions", "seed_of", "write_predictions"]
+
+_QUANTILES = (0.1, 0.25, 0.75, 0.9)
 
 Columns = dict[str, np.ndarray]
 
@@ -23,55 +29,108 @@ def predictions(
     dist: Distribution,
     targets: Sequence[str] = (),
     classes: Mapping[str, Sequence[str]] | None = None,
-    quantiles: Sequence[float] = (0.1, 0.25, 0.75, 0.9),
-    level: float = 0.9,
+    quantiles: Sequence[float] | None = None,
+    level: float | None = None,
+    samples: int = 0,
+    seed: int = 0,
+    unit: str | None = None,
 ) -> Columns:
     """Columns of predictions, one entry per row: parameters, mean, median, mode, stddev, quantiles and the central interval.
 
-    What a distribution does not have (the mean of classes, the quantile of a ranking) is left out. Classes get a probability
-    each, by name. Several outputs get the name of their target as a suffix; a ranking has one mode per place.
+    What a distribution does not have (the mean of classes, the quantile of a ranking) is left out, unless it is asked for.
+    Classes get a probability each, by name. Several outputs get the name of their target as a suffix; a ranking has one
+    mode per place. Parameters describe the distribution itself: one whose probabilities a recalibration has mapped has
+    none, since those of the family are those before recalibration.
 
     Args:
         dist: a distribution with batch_shape (N,).
         targets: the names of the outputs.
         classes: target -> names of its classes.
-        quantiles: levels of the quantiles, named `quantile_0.1`.
-        level: probability of the central interval, named `lower_90` and `upper_90`.
+        quantiles: levels of the quantiles, named `quantile_0.1`; 0.1, 0.25, 0.75 and 0.9 unless given.
+        level: probability of the central interval, named `lower_90` and `upper_90`; 0.9 unless given.
+        samples: draws for each row, named `sample_0`, `sample_1` ...
+        seed: of the draws, which leave the global random state alone.
+        unit: "degrees" for angles in degrees: all answers are; parameters stay those of the family, and a location is
+            named `loc_radians`.
+
+    Raises:
+        ValueError: for levels that are not between 0 and 1, or quantiles asked of what has none.
 
     >>> from disthead import get_family
     >>> dist = get_family("exponential").distribution(rate=torch.tensor([1.0, 2.0]))
     >>> list(predictions(dist, quantiles=[0.5]))
     ['rate', 'mean', 'median', 'mode', 'stddev', 'quantile_0.5', 'lower_90', 'upper_90']
     """
-    names = _Names(dist, list(targets), dict(classes or {}))
+    _check_options(quantiles, level, samples)
+    names = _Names(dist, list(targets), dict(classes or {}), 180 / math.pi if unit == "degrees" else 1.0)
+    draws, is_asked = _draws(dist, samples, seed), quantiles is not None or level is not None
     if hasattr(dist, "expected_cost"):
-        return names.classes()
+        if is_asked:
+            raise ValueError("classes have no quantiles and no interval: leave out `quantiles` and `level`.")
+        return names.classes() | names.class_samples(draws)
     columns: Columns = {}
-    for name, value in dist.parameters.items():
-        columns |= names.parameter(name, value)
+    if not isinstance(dist, (Affine, Recalibrated)):
+        for name, value in dist.parameters.items():
+            is_angle = unit == "degrees" and "loc" in name
+            columns |= names.parameter(f"{name}_radians" if is_angle else name, value)
     for name in ("mean", "median", "mode", "stddev"):
         columns |= names.of_outputs(name, partial(getattr, dist, name))
+    quantiles, level = _QUANTILES if quantiles is None else quantiles, 0.9 if level is None else level
     ends = {f"lower_{100 * level:g}": (1 - level) / 2, f"upper_{100 * level:g}": (1 + level) / 2}
     shape = dist.batch_shape + dist.event_shape
     each = dist.marginals if hasattr(dist, "marginals") else dist
     for name, q in ({f"quantile_{q:g}": q for q in quantiles} | ends).items():
-        columns |= names.of_outputs(name, partial(each.icdf, torch.full(shape, q, device=dist.device)))
+        found = names.of_outputs(name, partial(each.icdf, torch.full(shape, q, device=dist.device)))
+        if is_asked and not found:
+            raise ValueError(
+                f"{type(dist).__name__} has no quantiles and no interval: leave out `quantiles` and `level`."
+            )
+        columns |= found
+    for k, draw in enumerate(draws):
+        columns |= names.outputs(f"sample_{k}", draw)
     return columns
+
+
+def _check_options(quantiles: Sequence[float] | None, level: float | None, samples: int) -> None:
+    for q in quantiles or ():
+        if not 0 < q < 1:
+            raise ValueError(f"quantiles must be between 0 and 1, such as 0.1, 0.5 and 0.9, got {q!r}.")
+    if level is not None and not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level!r}.")
+    if samples < 0:
+        raise ValueError(f"samples must be a number of draws, 0 or more, got {samples!r}.")
+
+
+def _draws(dist: Distribution, samples: int, seed: int) -> Tensor:
+    """Draws (samples, N, ...)."""
+    if not samples:
+        return torch.empty(0)
+    return dist.sample(torch.Size((samples,)), torch.Generator(dist.device).manual_seed(seed))
+
+
+def seed_of(seed: int, place: object) -> int:
+    """The seed of the draws for some rows of a table, which have a place there: others for each place."""
+    digest = hashlib.sha256(repr((seed, place)).encode()).digest()
+    return int.from_bytes(digest[:7], "big")
 
 
 class _Names:
     """Splits tensors of shape (N, ...) into named columns."""
 
-    def __init__(self, dist: Distribution, targets: list[str], classes: dict[str, Sequence[str]]):
-        self.dist, self.targets, self.class_names = dist, targets, classes
+    def __init__(self, dist: Distribution, targets: list[str], classes: dict[str, Sequence[str]], scale: float = 1.0):
+        self.dist, self.targets, self.class_names, self.scale = dist, targets, classes, scale
         self.event_shape = tuple(dist.event_shape)
 
     def of_outputs(self, name: str, ask: Callable[[], Tensor]) -> Columns:
         """The answer to a question, one column per output; nothing where there is none."""
         try:
-            return self._split(name, ask(), len(self.event_shape))
+            return self.outputs(name, ask())
         except (NotImplementedError, AttributeError):
             return {}
+
+    def outputs(self, name: str, value: Tensor) -> Columns:
+        """Values of the outputs (N, ...) in their unit, one column per output."""
+        return self._split(name, value if self.scale == 1 else value * self.scale, len(self.event_shape))
 
     def parameter(self, name: str, value: Tensor) -> Columns:
         trailing = tuple(value.shape[len(self.dist.batch_shape) :])
@@ -87,16 +146,27 @@ class _Names:
             probs = torch.stack([1 - probs, probs], -1)
         count = probs.shape[-1]
         for output, suffix in self._outputs(len(self.event_shape)):
-            target = suffix or (self.targets[0] if self.targets else "")
-            names = self.class_names.get(target, [str(k) for k in range(count)])
+            names = self._names_of(suffix) or [str(k) for k in range(count)]
             names = [*names, *(str(k) for k in range(len(names), count))]
             end = f"_{suffix}" if suffix else ""
             for k in range(count):
                 columns[f"probability_{names[k]}{end}"] = _array(probs[(slice(None), *output, k)])
             chosen = mode[(slice(None), *output)].long().tolist()
-            columns[f"mode{end}"] = (
-                np.array([names[k] for k in chosen]) if target in self.class_names else np.array(chosen)
-            )
+            columns[f"mode{end}"] = np.array([names[k] for k in chosen] if self._names_of(suffix) else chosen)
+        return columns
+
+    def _names_of(self, suffix: str) -> Sequence[str]:
+        """Of the classes of an output; none where they are numbers."""
+        return self.class_names.get(suffix or (self.targets[0] if self.targets else ""), ())
+
+    def class_samples(self, draws: Tensor) -> Columns:
+        """Drawn classes by name, draws (samples, N, ...)."""
+        columns: Columns = {}
+        for k, draw in enumerate(draws):
+            for output, suffix in self._outputs(len(self.event_shape)):
+                chosen, names = draw[(slice(None), *output)].long().tolist(), self._names_of(suffix)
+                end = f"_{suffix}" if suffix else ""
+                columns[f"sample_{k}{end}"] = np.array([names[index] for index in chosen] if names else chosen)
         return columns
 
     @property

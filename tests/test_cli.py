@@ -1,17 +1,26 @@
 """The command line: what it prints, what can be overridden, and how errors look."""
 
+import ast
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
-import lightning  # noqa: F401  its log handler keeps the stderr that it meets first, which must not be a captured one
+import lightning
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from sklearn.datasets import load_diabetes
 
-from disthead import families
-from disthead.cli import main
+import disthead
+from disthead import DistributionRegressor, configurations, explanation, families
+from disthead.cli import COMMANDS, main
+from disthead.training import DistributionModule, TabularDataModule, checkpoints, commands
+from disthead.usage import OVERVIEW, PAGES
 
 ROOT = Path(__file__).parents[1]
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
@@ -120,6 +129,443 @@ def test_training_resumes(visits):
     assert main([*FIT, "--trainer.max_epochs=3", *QUIET, "--ckpt_path", last]) == 0
 
 
+def test_training_without_a_configuration_is_as_good_as_the_estimator(tmp_path, monkeypatch, capsys):
+    """The same rows to learn from, to stop by and to be tested on."""
+    monkeypatch.chdir(tmp_path)
+    frame = load_diabetes(as_frame=True).frame
+    part = np.array(["train"] * len(frame), dtype=object)
+    order = np.random.default_rng(1).permutation(len(frame))
+    part[order[:88]], part[order[88:176]] = "test", "val"
+    frame.assign(part=part).to_csv("patients.csv", index=False)
+    assert main(["fit", "--data.path=patients.csv", "--data.split_column=part", *QUIET]) == 0
+    best = next(Path.cwd().rglob("best.ckpt"))
+    x, y, is_test = frame.drop(columns="target"), frame["target"], part == "test"
+    model = DistributionRegressor(random_state=0).fit(x[~is_test], y[~is_test])
+    assert score(str(best), capsys) == pytest.approx(-model.score(x[is_test], y[is_test]), abs=0.12)
+
+
+def started(arguments: list[str], monkeypatch) -> commands._CLI:
+    """The command line when training would begin."""
+    found = []
+    monkeypatch.setattr(commands._CLI, "fit", lambda cli, **options: found.append(cli))
+    assert main([*arguments, *QUIET]) == 0
+    return found[0]
+
+
+TABLE = ["--data.path=my.csv", "--data.target=visits"]
+
+
+def test_no_configuration_a_named_one_a_written_one_and_one_of_data_alone_are_the_recipe(visits, monkeypatch):
+    assert main(["init", "regression"]) == 0
+    Path("data.yaml").write_text("data: {path: my.csv, target: visits}")
+    ways = [TABLE, ["--config", "regression", *TABLE], [*TABLE, "-c=regression.yaml"], ["--config=data.yaml"]]
+    found = [started(["fit", "--model.family=poisson", *way], monkeypatch).config.fit for way in ways]
+    for config in found:
+        assert config.model == found[0].model
+        assert config.trainer == found[0].trainer
+        assert config.early_stopping == found[0].early_stopping
+        assert (config.data.path, config.data.target, config.data.batch_size) == ("my.csv", "visits", 32)
+    assert found[0].model.family == "poisson"
+    assert found[0].model.backbone["class_path"].endswith("TabularBackbone")
+
+
+def test_a_configuration_that_names_a_model_is_taken_at_its_word(visits, monkeypatch):
+    config = started(["fit", "--config=counts", *TABLE], monkeypatch).config.fit
+    assert config.model.family == "poisson"
+    assert config.model.backbone is None
+    assert config.model.hidden_sizes == [32]
+
+
+@pytest.mark.parametrize(
+    "option, value, other",
+    [
+        ("--model.hidden_sizes", "[64, 64]", "[5]"),
+        ("--model.hidden_sizes", "[4]", "[5]"),
+        ("--model.activation", "ReLU", "GELU"),
+        ("--model.dropout", "0.5", "0.25"),
+    ],
+)
+def test_sizes_reach_the_network_of_the_recipe_or_are_refused(visits, monkeypatch, capsys, option, value, other):
+    spec = started(["fit", *TABLE, f"{option}={value}"], monkeypatch).model.hparams.backbone
+    assert str(spec["init_args"][option.removeprefix("--model.")]) == value
+    both = f"--model.backbone.init_args.{option.removeprefix('--model.')}={other}"
+    assert main(["fit", *TABLE, f"{option}={value}", both, *QUIET]) == 2
+    assert "has no effect" in capsys.readouterr().err
+    assert main(["fit", *TABLE, f"{option}={value}", "--model.backbone=torch.nn.Identity", *QUIET]) == 2
+    assert "has no effect" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("written", ["--ckpt {}", "--ckpt={}", "--ckpt_path {}", "--ckpt_path={}"])
+@pytest.mark.parametrize("command", ["validate", "test", "predict", "evaluate", "recalibrate", "fit"])
+def test_the_checkpoint_is_one_option_everywhere(visits, command, written, capsys):
+    arguments = written.format("gone.ckpt").split()
+    assert main([command, *(FIT[1:] if command == "fit" else ()), *arguments]) == 2
+    assert "no such checkpoint: gone.ckpt" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A folder with model.ckpt, a normal model of y in table.csv that has a name, a town, a weight and a patient."""
+    folder = tmp_path_factory.mktemp("trained")
+    random = np.random.default_rng(0)
+    x = random.normal(size=300)
+    frame = pd.DataFrame(
+        {
+            "x": x,
+            "y": 2 * x + random.normal(size=300),
+            "name": [f"row {k}" for k in range(300)],
+            "day": pd.date_range("2026-01-01", periods=300),
+            "w": random.integers(1, 4, 300),
+            "patient": np.arange(300) // 3,
+        }
+    )
+    frame.to_csv(folder / "table.csv", index=False)
+    frame.to_parquet(folder / "table.parquet", row_group_size=100)
+    data = TabularDataModule(str(folder / "table.csv"), target="y", features=["x"], weight="w")
+    module = DistributionModule("normal", hidden_sizes=[4])
+    trainer = lightning.Trainer(
+        max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    trainer.save_checkpoint(folder / "model.ckpt")
+    return folder
+
+
+@pytest.fixture
+def model(trained, tmp_path, monkeypatch) -> str:
+    """A copy of the checkpoint in the current folder, beside its table."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("model.ckpt", "table.csv", "table.parquet"):
+        shutil.copy(trained / name, tmp_path)
+    return "model.ckpt"
+
+
+def predicted(model: str, *options: str) -> pd.DataFrame:
+    """What is written into one file; into a folder it is the same, but for the draws."""
+    assert main(["predict", "--ckpt", model, "--data.path=table.parquet", "--out=p.parquet", *QUIET, *options]) == 0
+    assert main(["predict", "--ckpt", model, "--data.path=table.parquet", "--out=parts", *QUIET, *options]) == 0
+    frame, parts = pd.read_parquet("p.parquet"), pd.read_parquet("parts")
+    drawn = [name for name in frame if name.startswith("sample_")]
+    assert list(frame) == list(parts)
+    pd.testing.assert_frame_equal(frame.drop(columns=drawn), parts.drop(columns=drawn), rtol=1e-5)
+    return frame
+
+
+def test_predictions_have_the_quantiles_interval_samples_and_columns_that_were_asked_for(model):
+    options = ("--quantiles=0.05,0.5", "--level=0.8", "--samples=400", "--id-columns=name,day")
+    frame, table = predicted(model, *options), pd.read_parquet("table.parquet")
+    assert list(frame)[:2] == ["name", "day"]
+    pd.testing.assert_frame_equal(frame[["name", "day"]], table[["name", "day"]], check_dtype=False)
+    assert [name for name in frame if name.startswith("quantile_")] == ["quantile_0.05", "quantile_0.5"]
+    normal = torch.distributions.Normal(torch.tensor(frame["loc"]), torch.tensor(frame["scale"]))
+    for name, level in {"quantile_0.05": 0.05, "lower_80": 0.1, "upper_80": 0.9}.items():
+        np.testing.assert_allclose(frame[name], normal.icdf(torch.tensor(level)), rtol=1e-4, atol=1e-4)
+    draws = frame[[f"sample_{k}" for k in range(400)]].to_numpy()
+    standardised = (draws - frame[["loc"]].to_numpy()) / frame[["scale"]].to_numpy()
+    assert abs(standardised.mean()) < 0.02
+    assert standardised.std() == pytest.approx(1, abs=0.02)
+    assert len(np.unique(standardised.round(3), axis=0)) == 300  # no batch has the draws of another
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_columns_of_a_text_file_are_copied_as_they_are_written(model, separator):
+    """Numbers that are names keep their zeros, and what looks like a missing value its letters."""
+    Path("new.csv").write_text("code;x;day\n007;0.5;1/2\n0100;1.5;NA\n".replace(";", separator))
+    command = ["predict", "--ckpt", model, "--data.path=new.csv", "--id-columns=day,code", "--out=p.csv"]
+    assert main([*command, *QUIET]) == 0
+    assert [line.split(",")[:2] for line in Path("p.csv").read_text().splitlines()] == [
+        ["day", "code"], ["1/2", "007"], ["NA", "0100"],
+    ]  # fmt: skip
+
+
+def test_draws_are_those_of_the_seed(model):
+    command = ["predict", "--ckpt", model, "--samples=2", *QUIET]
+    drawn = {}
+    for name, options in {"one": [], "again": [], "other": ["--seed=1"]}.items():
+        torch.manual_seed(len(drawn))
+        assert main([*command, f"--out={name}.csv", *options]) == 0
+        drawn[name] = pd.read_csv(f"{name}.csv")[["sample_0", "sample_1"]]
+    assert drawn["one"].equals(drawn["again"])
+    assert not np.isclose(drawn["one"], drawn["other"]).any()
+
+
+def test_classes_are_drawn_by_name(visits, capsys):
+    best = fit("--data.target=town", "--model.family=categorical")
+    assert main(["predict", "--ckpt", best, "--samples=30", "--out=p.csv", *QUIET]) == 0
+    frame = pd.read_csv("p.csv")
+    draws = frame[[f"sample_{k}" for k in range(30)]]
+    assert set(np.unique(draws)) == {"north", "south"}
+    assert (draws == "north").to_numpy().mean() == pytest.approx(frame["probability_north"].mean(), abs=0.05)
+    assert main(["predict", "--ckpt", best, "--quantiles=0.5", *QUIET]) == 2
+    assert "classes have no quantiles" in capsys.readouterr().err
+
+
+def test_parameters_are_those_after_recalibration(model):
+    before = predicted(model)
+    for method in ("ScaleCalibration", "QuantileRecalibration", "ConformalQuantiles"):
+        assert main(["recalibrate", "--ckpt", model, "--method", method, "--out", f"{method}.ckpt"]) == 0
+        shutil.rmtree("parts")
+        after = predicted(f"{method}.ckpt")
+        assert not np.allclose(after["upper_90"], before["upper_90"], rtol=1e-3)
+        if method == "ScaleCalibration":
+            np.testing.assert_allclose(after["upper_90"], after["loc"] + 1.6448536 * after["scale"], rtol=1e-4)
+        else:  # a distribution of no family has no parameters of one
+            assert not {"loc", "scale"} & set(after)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["predict", "--out=model.ckpt"], "must end in .csv or .parquet"),
+        (["predict", "--data.path=table.csv", "--out=table.csv"], "is the table that is predicted"),
+        (["predict", "--out=nowhere/p.csv"], "no folder nowhere"),
+        (["predict", "--quantiles=0.1,half"], "--quantiles must be numbers"),
+        (["predict", "--quantiles=10"], "quantiles must be between 0 and 1"),
+        (["predict", "--level=90"], "level must be between 0 and 1"),
+        (["predict", "--samples=-1"], "samples must be a number of draws"),
+        (["predict", "--id-columns=nme"], "did you mean 'name'"),
+        (["predict", "--id-column=name"], "unknown option '--id-column'"),
+        (["predict", "--data.path=table.parquet", "--out=parts", "--id-columns=nme"], "no column 'nme'"),
+        (["recalibrate", "--out=model.ckpt"], "--overwrite"),
+        (["recalibrate", "--out=table.csv"], "--overwrite"),
+        (["recalibrate", "--out=nowhere/r.ckpt"], "no folder nowhere"),
+        (["recalibrate", "--metod=ScaleCalibration"], "did you mean '--method'"),
+        (["recalibrate", "--weight=ww"], "did you mean 'w'"),
+        (["evaluate", "--out=table.csv"], "is a file"),
+        (["evaluate", "--groups=patients"], "did you mean 'patient'"),
+        (["evaluate", "--level=90"], "level must be between 0 and 1"),
+        (["evaluate", "--no-weight", "--weight=w"], "not allowed with"),
+        (["test", "--data.pat=table.csv"], "did you mean '--data.path'"),
+        (["validate", "--trainer.devices=many"], "`devices` selected"),
+    ],
+)
+def test_mistakes_with_a_checkpoint_are_one_sentence_and_leave_everything_as_it_was(model, arguments, message, capsys):
+    before = {path: path.stat().st_mtime_ns for path in Path.cwd().rglob("*")}
+    command, *options = arguments
+    quiet = QUIET if command in ("predict", "test", "validate") else []
+    assert main([command, "--ckpt=model.ckpt", *options, *quiet]) == 2
+    assert message in (printed := capsys.readouterr().err)
+    assert "Traceback" not in printed
+    assert len(printed.replace("Seed set to 0", "").strip().splitlines()) == 1
+    assert {path: path.stat().st_mtime_ns for path in Path.cwd().rglob("*")} == before
+
+
+@pytest.mark.parametrize("command", ["test", "predict", "evaluate", "recalibrate"])
+def test_a_model_of_rows_in_no_file_needs_a_table(trained, tmp_path, monkeypatch, command, capsys):
+    monkeypatch.chdir(tmp_path)
+    contents = torch.load(trained / "model.ckpt", weights_only=True)
+    contents["datamodule_hyper_parameters"]["path"] = None  # as after training on a data frame
+    torch.save(contents, "model.ckpt")
+    assert main([command, "--ckpt=model.ckpt"]) == 2
+    assert "--data.path" in capsys.readouterr().err
+    shutil.copy(trained / "table.csv", "table.csv")
+    assert main([command, "--ckpt=model.ckpt", "--data.path=table.csv"]) == 0
+
+
+def test_a_package_that_is_missing_is_named_with_what_installs_it(model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert main(["predict", "--ckpt", model, *QUIET]) == 2
+    assert "pip install 'disthead[data]'" in capsys.readouterr().err
+
+
+def test_a_name_that_predictions_have_cannot_be_copied(model, capsys):
+    pd.read_csv("table.csv").rename(columns={"name": "mean"}).to_csv("new.csv", index=False)
+    command = ["predict", "--ckpt", model, "--data.path=new.csv", "--id-columns=mean"]
+    assert main([*command, *QUIET]) == 2
+    assert "column 'mean' cannot be copied" in capsys.readouterr().err
+
+
+def test_recalibration_writes_over_a_checkpoint_only_where_that_is_said(model):
+    before = Path(model).read_bytes()
+    assert main(["recalibrate", "--ckpt", model, "--out", model]) == 2
+    assert Path(model).read_bytes() == before
+    assert main(["recalibrate", "--ckpt", model, "--out", model, "--overwrite"]) == 0
+    assert DistributionModule.load_from_checkpoint(model).recalibration is not None
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["model.ckpt", "table.csv", "table.parquet"]
+
+
+def test_training_does_not_write_beside_other_checkpoints_unless_that_is_said(visits, capsys):
+    fit("--checkpoint.dirpath=models")
+    before = Path("models/best.ckpt").read_bytes()
+    command = [*FIT, "--checkpoint.dirpath=models", "--trainer.max_epochs=1", *QUIET]
+    assert main([*command, "--seed_everything=1"]) == 2
+    assert "models holds the checkpoints of another training" in capsys.readouterr().err
+    assert Path("models/best.ckpt").read_bytes() == before
+    assert len(list(Path("lightning_logs").iterdir())) == 1
+    assert main([*command, "--seed_everything=1", "--overwrite"]) == 0
+    assert Path("models/best.ckpt").read_bytes() != before
+    assert main([*command, "--ckpt=models/last.ckpt", "--trainer.max_epochs=3"]) == 0
+    assert sorted(path.name for path in Path("models").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_a_configuration_is_not_written_over_by_that_of_its_run(visits, capsys):
+    assert main(["init", "counts", "--out=config.yaml"]) == 0
+    before = Path("config.yaml").read_bytes()
+    assert main(["fit", "--config=config.yaml", *TABLE, "--trainer.logger=false", *QUIET]) == 2
+    assert "rename that file first" in capsys.readouterr().err
+    assert Path("config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--model.family=beta"], "must be in the support of beta"),
+        (["--model.optimizer=Adamm"], "did you mean 'Adam'"),
+        (["--data.path=gone.csv"], "no such file"),
+        (["--data.target=town"], "holds classes (north, south ...), poisson takes numbers: try the family bernoulli"),
+        (["--data.val_size=0"], "no rows are held out"),
+        (["--trainer.accelerator=gpuu"], "accelerator"),
+        (["--trainer.max_epochs=many"], "--trainer.max_epochs must be int"),
+        (["--trainer.logger=wandb"], "--trainer.logger must be"),
+        (["--trainer.max_epoch=3"], "did you mean '--trainer.max_epochs'"),
+        (["my.csv"], "--data.path my.csv"),
+        (["--config=broken.yaml"], "broken.yaml is not a configuration in YAML"),
+        (["--config=wrong.yaml"], "did you mean '--model.family'"),
+        (["--config=regresion"], "did you mean 'regression'"),
+        (["--config"], "expected one argument"),
+        (["--trainer.default_root_dir=runs/first", "--model.family=beta"], "must be in the support of beta"),
+    ],
+)
+def test_trainings_that_fail_say_why_in_a_sentence_and_leave_nothing(visits, options, message, capsys):
+    Path("broken.yaml").write_text("model: [")
+    Path("wrong.yaml").write_text("model: {familly: normal}")
+    before = sorted(Path.cwd().rglob("*"))
+    assert main(["fit", *TABLE, "--model.family=poisson", *QUIET, *options]) == 2
+    printed = capsys.readouterr().err.replace("Seed set to 0", "").strip()
+    assert message in printed
+    assert len(printed.splitlines()) == 1
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+def test_what_is_monitored_must_be_there(visits, capsys):
+    assert main([*FIT, "--early_stopping.monitor=val/nl", "--trainer.max_epochs=1", *QUIET]) == 2
+    assert "unknown metric to monitor 'val/nl'; did you mean 'val/nll'?" in capsys.readouterr().err
+
+
+def test_a_trial_run_leaves_nothing(visits):
+    before = sorted(Path.cwd().rglob("*"))
+    assert main(["fit", *TABLE, "--model.family=poisson", "--trainer.fast_dev_run=1", *QUIET]) == 0
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+def test_init_writes_a_configuration_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "counts"]) == 0
+    assert Path("counts.yaml").read_text() == Path(COUNTS).read_text()
+    Path("counts.yaml").write_text("mine")
+    assert main(["init", "counts"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert Path("counts.yaml").read_text() == "mine"
+    assert main(["init", "counts", "--overwrite"]) == 0
+    assert Path("counts.yaml").read_text() != "mine"
+    for arguments, message in {
+        ("cuonts",): "did you mean 'counts'",
+        (): "required: name",
+        ("counts", "--ot=x"): "--out",
+    }.items():
+        assert main(["init", *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
+# Help.
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"disthead {disthead.__version__}\n"
+
+
+def shown(capsys, *arguments: str) -> str:
+    assert main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def test_help_is_to_be_had_in_every_way(capsys):
+    assert shown(capsys) == shown(capsys, "--help") == shown(capsys, "-h") == shown(capsys, "help")
+    assert all(re.search(rf"^  disthead .*\b{command}\b", OVERVIEW, re.MULTILINE) for command in COMMANDS)
+    for command in COMMANDS:
+        page = shown(capsys, command, "--help")
+        assert page == shown(capsys, command, "-h") == shown(capsys, "help", command)
+        assert re.search(rf"^  disthead {command}\b", page, re.MULTILINE), "an example"
+        assert len(page.splitlines()) <= 50
+        assert max(map(len, page.splitlines())) <= 128
+
+
+def options_of(command: str, monkeypatch) -> set[str]:
+    """All that the parser of a command takes."""
+    if command in ("evaluate", "recalibrate"):
+        parser = getattr(checkpoints, f"{command}_parser")()
+        return {name for action in parser._actions for name in action.option_strings}
+    if command in ("families", "explain", "init"):
+        return {"--surface"} if command == "families" else {"--out", "--overwrite"} if command == "init" else set()
+
+    class Found(Exception):
+        pass
+
+    def stop(cli, parser, arguments):
+        raise Found(parser._known_options())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commands._CLI, "parse_arguments", stop)
+        with pytest.raises(Found) as found:
+            main([command])
+    return {*found.value.args[0], *commands._OTHER_NAMES}
+
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w.-]*\w")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_pages_of_help_name_options_that_exist(command, monkeypatch):
+    known = options_of(command, monkeypatch) | {"--help", "--help-all"} | ({"--config"} if command == "init" else set())
+    for option in OPTION.findall(PAGES[command]):
+        assert re.sub(r"\.init_args\..*", "", option) in known, option
+
+
+def test_help_all_shows_everything(capsys):
+    assert "--trainer.gradient_clip_val" in shown(capsys, "fit", "--help-all")
+
+
+def texts() -> list[tuple[str, str]]:
+    """All strings of the package and all pages of the docs, with where they are."""
+    found = [(str(page), page.read_text("utf-8")) for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]]
+    for path in Path(disthead.__file__).parent.rglob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+        found += [(str(path), n.value) for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return found
+
+
+def test_advice_names_commands_and_options_that_exist(monkeypatch):
+    """Sentences in which `disthead` is the subject of a verb, or comes after `from` or `import`, are none of advice."""
+    all_options = set().union(*(options_of(command, monkeypatch) for command in COMMANDS)) | {
+        "--help",
+        "--help-all",
+        "--version",
+    }
+    for path, text in texts():
+        for command in re.findall(r"(?:`|: |^ *\$? *|next: |try )disthead ([a-z]\w*)", text, re.MULTILINE):
+            assert command in {*COMMANDS, "help", "into", "import"}, f"{path}: disthead {command}"
+        for option in OPTION.findall(text) if "disthead" in path.rpartition("/")[0] else ():
+            name = re.sub(r"\.init_args.*", "", option)
+            assert name in all_options or any(known.startswith((f"{name}.", f"{name}-")) for known in all_options), (
+                f"{path}: {option}"
+            )
+
+
+NO_FAMILIES = r"ordinal|hurdle|censored|truncated|tweedie|zero[ _-]inflated famil|(?<!negative )(?<!negative_)binomial(?! deviance)"
+
+
+@pytest.mark.parametrize("name", families())
+def test_advice_names_families_that_exist(name, capsys):
+    family = explanation.example(name)
+    advice = shown(capsys, "explain", name)
+    assert not re.search(rf"\b(?:{NO_FAMILIES})\b", advice)
+    parameters = {parameter for other in families() for parameter in explanation.example(other).parameters}
+    words = set(re.findall(r"\b[a-z]+_[a-z_]+\b", f"{family.breaks} {family.remedy} {family.edge_remedy}"))
+    assert words <= {*families(), *parameters, "event_shape"}
+
+
 def test_looking_things_up_does_not_load_lightning():
     code = "import sys; from disthead.cli import main; main(['families']); main(['explain', 'normal'])"
     code += "; print([m for m in ('lightning', 'pandas', 'matplotlib', 'sklearn') if m in sys.modules])"
@@ -133,3 +579,32 @@ def test_it_is_a_module_too():
     )
     assert done.returncode == 2
     assert done.stderr.startswith("disthead: error: unknown family 'nrmal'; did you mean 'normal'")
+
+
+def built(command: list[str], tmp_path: Path) -> Path:
+    """A copy of what a build needs, after the build."""
+    source = tmp_path / "source"
+    for name in ("disthead", "configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "_blocks*.so"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    subprocess.run([sys.executable, *command], cwd=source, check=True, capture_output=True, timeout=300)
+    return source
+
+
+def test_an_installed_package_finds_its_configurations(tmp_path, monkeypatch):
+    package = built(["setup.py", "-q", "build_py", "--build-lib=built"], tmp_path) / "built" / "disthead"
+    monkeypatch.setattr(configurations, "__file__", str(package / "configurations.py"))
+    assert configurations.configuration("counts") == package / "configs" / "counts.yaml"
+    assert set(configurations.configurations()) == {path.stem for path in (ROOT / "configs").glob("*.yaml")}
+
+
+@pytest.mark.slow
+def test_wheel_and_source_distribution_have_the_configurations(tmp_path):
+    source = built(["setup.py", "-q", "sdist", "bdist_wheel"], tmp_path)
+    [wheel], [archive] = source.glob("dist/*.whl"), source.glob("dist/*.tar.gz")
+    names = {f"{path.stem}.yaml" for path in (ROOT / "configs").glob("*.yaml")}
+    in_wheel = {Path(name).name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("disthead/configs/")}
+    with tarfile.open(archive) as opened:
+        in_archive = {Path(name).name for name in opened.getnames() if "/configs/" in name}
+    assert in_wheel == in_archive == names

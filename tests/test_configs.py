@@ -4,16 +4,18 @@ import csv
 import inspect
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 
 from disthead import DistributionRegressor
 from disthead.cli import main
-from disthead.training import TabularDataModule, recipe
-from disthead.training.schedule import WarmupConstantDecay
+from disthead.training import commands, recipe
+from disthead.training.callbacks import EarlyStopping
+from disthead.training.schedule import PATIENCE, WarmupConstantDecay
 from disthead.training.tabular import TabularBackbone
 
 CONFIGS = sorted(Path(__file__).parents[1].joinpath("configs").glob("*.yaml"))
@@ -58,30 +60,82 @@ def plan(rows: int, monkeypatch) -> dict:
     return planned.value.args[0]
 
 
-def test_regression_is_the_estimators_recipe_spelled_out(monkeypatch):
-    config = yaml.safe_load(next(path for path in CONFIGS if path.stem == "regression").read_text())
-    model, data, estimator = config["model"], config["data"], defaults(DistributionRegressor)
-    backbone, network = model["backbone"]["init_args"], defaults(TabularBackbone)
-    assert model["family"] == estimator["family"]
-    assert model["ensemble"] == estimator["ensemble"]
+@pytest.mark.parametrize("rows", [267, 5000, 30_000])
+def test_regression_is_the_estimators_recipe_planned_for_the_rows(rows, tmp_path, monkeypatch):
+    """What its configuration leaves open becomes, before training, what `fit_tabular` takes for so many rows."""
+    x = np.random.default_rng(0).normal(size=rows)
+    part = np.where(np.arange(rows) < rows - 9, "train", "val")
+    pd.DataFrame({"x": x, "target": x, "part": part}).to_parquet(tmp_path / "table.parquet")
+    found = []
+    monkeypatch.setattr(commands._CLI, "fit", lambda cli, **options: found.append(cli))
+    assert main(["fit", f"--data.path={tmp_path / 'table.parquet'}", "--data.split_column=part", *QUIET]) == 0
+    [cli] = found
+    config, planned = cli.config.fit, plan(rows - 9, monkeypatch)
+    model, estimator, network = config.model, defaults(DistributionRegressor), defaults(TabularBackbone)
+    backbone = model.backbone["init_args"]
+    assert model.family == estimator["family"]
+    assert model.ensemble == estimator["ensemble"]
     assert tuple(backbone["hidden_sizes"]) == estimator["hidden_sizes"] == network["hidden_sizes"]
     assert (backbone["activation"], backbone["bins"]) == (network["activation"], network["bins"])
-    assert model["spread_floor"] == defaults(recipe.fit_tabular)["spread_floor"]
-    [average] = config["trainer"]["callbacks"]
-    assert average["init_args"] == {"decay": defaults(recipe.train)["average_decay"]}
-
-    table = TabularDataModule(**data)
-    table.find_columns()
-    rows = len(table.part("train").rows)
-    planned, per_epoch = plan(rows, monkeypatch), math.ceil(rows / data["batch_size"])
-    schedule = model["scheduler"]["init_args"]
-    assert data["batch_size"] == planned["batch_size"]
-    assert model["optimizer"]["init_args"] == planned["optimizer"]
+    assert model.spread_floor == defaults(recipe.fit_tabular)["spread_floor"]
+    [average] = config.trainer.callbacks
+    assert average.init_args.decay == defaults(recipe.train)["average_decay"]
+    schedule = model.scheduler["init_args"]
+    assert config.data.batch_size == cli.datamodule.batch_size == planned["batch_size"]
+    assert model.optimizer["init_args"] == planned["optimizer"]
     assert schedule == {name: planned["schedule"][name] for name in ("steps", "warmup", "decay")}
-    assert config["trainer"]["max_epochs"] == math.ceil(schedule["steps"] / per_epoch)
-    assert config["early_stopping"]["patience"] == math.ceil(defaults(recipe.train)["patience"] / per_epoch)
+    assert config.trainer.max_epochs == math.ceil(schedule["steps"] / math.ceil((rows - 9) / planned["batch_size"]))
+    assert config.early_stopping.patience is None
+    assert defaults(recipe.train)["patience"] == PATIENCE
 
 
+@pytest.mark.parametrize(
+    "options, steps, epochs",
+    [
+        (["--trainer.max_epochs=5"], 5 * 9, 5),
+        (["--trainer.max_steps=100"], 100, -1),
+        (["--trainer.max_steps=100", "--trainer.max_epochs=2"], 18, 2),
+        (["--data.batch_size=267"], 2400, 2400),
+        (["--trainer.limit_train_batches=3"], 2400, 800),
+        (["--trainer.accumulate_grad_batches=9"], 2400, 2400),
+        (["--model.scheduler.init_args.steps=7"], 7, 267),
+    ],
+)
+def test_the_learning_rate_is_planned_for_the_steps_there_are(options, steps, epochs, monkeypatch):
+    """267 rows are 9 batches of at most 32."""
+    found = []
+    monkeypatch.setattr(commands._CLI, "fit", lambda cli, **options: found.append(cli.config.fit))
+    assert main(["fit", "--data.dataset=sklearn.diabetes", *QUIET, *options]) == 0
+    assert found[0].model.scheduler["init_args"]["steps"] == steps
+    assert found[0].trainer.max_epochs == epochs
+
+
+def test_training_waits_as_many_steps_as_the_best_took_and_at_least_so_many():
+    """Validated every 100 steps, with the best at step 300, or at step 2000."""
+    for best, end in ((300, 300 + PATIENCE), (2000, 4000)):
+        stopping = EarlyStopping()
+        trainer = SimpleNamespace(fast_dev_run=False, should_stop=False, current_epoch=0)
+        trainer.strategy = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
+        for step in range(100, 10_000, 100):
+            trainer.global_step, trainer.callback_metrics = step, {"val/nll": torch.tensor(abs(step - best) / 100)}
+            stopping._run_early_stopping_check(trainer)
+            if trainer.should_stop:
+                break
+        assert step == end
+
+
+def test_a_patience_that_is_given_counts_validations_and_outlives_a_checkpoint():
+    stopping = EarlyStopping(patience=3)
+    stopping.load_state_dict(EarlyStopping(patience=9).state_dict())
+    assert stopping.patience == 3
+    assert not stopping.counts_steps
+
+
+# The counts of health care are of persons in several years, some of whom have the same features in each.
+@pytest.mark.filterwarnings("ignore::disthead.training.split.RepeatedRowsWarning")
+@pytest.mark.filterwarnings(
+    "ignore::disthead.training.split.RepeatedRowsWarning"
+)  # randhie has persons without a number
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_fit_test_predict(config, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

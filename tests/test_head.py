@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -233,3 +234,264 @@ def test_parameter_values_are_checked_where_people_give_them():
         dh.get_family("normal").distribution(loc=0.0)
     with pytest.raises(ValueError, match="unknown parameter of gamma 'rte'; did you mean 'rate'"):
         dh.get_family("gamma").distribution(concentration=1.0, rte=1.0)
+
+
+# Standardised targets.
+
+REAL = {
+    "normal": {},
+    "laplace": {},
+    "student_t": {},
+    "normal_mixture": {"num_components": 2},
+    "mixture": {"component": "laplace"},
+    "multivariate_normal": {"event_shape": (3,)},
+    "low rank": {"event_shape": (3,), "rank": 1},
+    "normal by output": {"event_shape": (3,)},
+}
+
+
+def real_head(name, **options):
+    family = {"low rank": "multivariate_normal", "normal by output": "normal"}.get(name, name)
+    return dh.DistributionHead(family, 4, **REAL[name] | options)
+
+
+def large_targets(name, generator):
+    """300 of 1e5 +- 3e4, or of that and other units with a common part."""
+    common, shape = torch.randn(300, generator=generator), REAL[name].get("event_shape", ())
+    if not shape:
+        return 1e5 + 3e4 * common
+    noise = common[:, None] + torch.randn(300, *shape, generator=generator)
+    return torch.tensor([1.0, 1e-3, 50.0]) * (1e5 + 2e4 * noise)
+
+
+def in_units(base, loc, scale):
+    """torch's own change of variable."""
+    transform = torch.distributions.AffineTransform(loc, scale, event_dim=loc.ndim)
+    return torch.distributions.TransformedDistribution(base, transform)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_standardised_head_is_the_affine_transform_of_what_its_layer_predicts(name, generator):
+    y, features = large_targets(name, generator), torch.randn(300, 4, generator=generator, dtype=torch.float64)
+    head = real_head(name).double().initialize(y, standardise=True)
+    torch.testing.assert_close(head.target_loc, y.double().mean(0))
+    torch.testing.assert_close(head.target_scale, y.double().std(0, correction=0))
+    dist, y = head(features), y.double()
+    inner = head._distribution(head._raw(features))
+    expected = in_units(inner, head.target_loc, head.target_scale)
+    torch.testing.assert_close(dist.log_prob(y), expected.log_prob(y), rtol=1e-9, atol=1e-9)
+    own = {key.removeprefix("component_"): value for key, value in dist.parameters.items()}
+    for key, value in head.params(features).items():
+        torch.testing.assert_close(value, own[key], msg=key)
+
+
+def test_the_example_of_a_normal_has_the_density_of_torch(generator):
+    y, features = large_targets("normal", generator), torch.randn(300, 4, generator=generator)
+    head = dh.DistributionHead("normal", 4).initialize(y, standardise=True)
+    loc, raw = head.linear(features).unbind(-1)
+    base = torch.distributions.Normal(loc, head.min_scale + torch.nn.functional.softplus(raw))
+    expected = in_units(base, head.target_loc, head.target_scale).log_prob(y)
+    torch.testing.assert_close(head(features).log_prob(y), expected, rtol=1e-5, atol=1e-5)
+    at_start = dh.nll(head(torch.zeros(300, 4)), y)
+    assert at_start.item() == pytest.approx(
+        -torch.distributions.Normal(y.mean(), y.std(correction=0)).log_prob(y).mean().item(), 1e-5
+    )
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_units_do_not_matter_to_what_a_standardised_head_learns(name, generator):
+    """Ten steps of Adam give the loss that they give in other units, up to the logarithm of the unit."""
+    y, features = large_targets(name, generator).double(), torch.randn(300, 4, generator=generator, dtype=torch.float64)
+    losses = []
+    for loc, unit in ((0.0, 1.0), (-7.0, 1e-4), (1e3, 1e6)):
+        torch.manual_seed(0)
+        head = real_head(name).double()
+        target = loc + unit * y
+        head.initialize(target, standardise=True)
+        optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
+        for _ in range(10):
+            optimizer.zero_grad()
+            loss = dh.nll(head(features), target)
+            loss.backward()
+            optimizer.step()
+        losses.append(loss.item() - max(y[0].numel(), 1) * math.log(unit))
+    assert losses == pytest.approx([losses[0]] * 3, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_units_travel_with_the_state(name, generator):
+    y, features = large_targets(name, generator), torch.randn(5, 4, generator=generator)
+    head = real_head(name).initialize(y, standardise=True)
+    assert {"target_loc", "target_scale"} <= set(head.state_dict())
+    again = real_head(name)
+    again.load_state_dict(head.state_dict())
+    torch.testing.assert_close(again(features).log_prob(y[:5]), head(features).log_prob(y[:5]), rtol=0, atol=0)
+    plain = real_head(name)
+    again.load_state_dict(plain.state_dict())  # of a head in no units
+    assert not again.is_standardised
+    torch.testing.assert_close(
+        again(features).log_prob(y[:5] / 1e5), plain(features).log_prob(y[:5] / 1e5), rtol=0, atol=0
+    )
+    nested = torch.nn.Sequential(torch.nn.Linear(4, 4), real_head(name))
+    nested.load_state_dict(torch.nn.Sequential(nested[0], head).state_dict())
+    assert nested[1].is_standardised
+
+
+def test_without_standardise_the_units_are_left_again(generator):
+    y = large_targets("normal", generator)
+    head = dh.DistributionHead("normal", 4, fixed={"scale": 2e4}).initialize(y, standardise=True)
+    head.initialize(y)
+    assert list(head.state_dict()) == ["linear.weight", "linear.bias"]
+    torch.testing.assert_close(head(torch.zeros(1, 4)).loc, y.mean()[None], rtol=1e-4, atol=0)
+    head.initialize(y / 1e5, standardise=True).initialize(y, standardise=True)
+    torch.testing.assert_close(head.target_loc, y.mean())
+
+
+def test_fixed_values_stay_in_the_units_of_the_target(generator):
+    y = large_targets("normal", generator)
+    for fixed in ({"scale": 2e4}, {"loc": 9e4}, {"scale": torch.tensor(2e4)}):
+        head = dh.DistributionHead("normal", 4, fixed=fixed).initialize(y, standardise=True)
+        again = dh.DistributionHead("normal", 4, fixed=fixed)
+        again.load_state_dict(head.state_dict())
+        for one in (head, again):
+            for name, value in fixed.items():
+                torch.testing.assert_close(one(torch.zeros(2, 4)).parameters[name], torch.full((2,), float(value)))
+    heavy = dh.DistributionHead("student_t", 4, fixed={"df": 5.0}).initialize(y, standardise=True)
+    assert heavy(torch.zeros(1, 4)).df == 5
+
+
+def test_shared_parameters_and_images_are_standardised_too(generator):
+    y = 1e5 + 3e4 * torch.randn(2, 5, 7, generator=generator)
+    head = dh.DistributionHead("normal", 4, feature_dim=1, shared=("scale",)).initialize(y, standardise=True)
+    dist = head(torch.zeros(2, 4, 5, 7))
+    torch.testing.assert_close(dist.loc[0, 0, 0], y.mean(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(dist.scale[0, 0, 0], y.std(correction=0), rtol=1e-3, atol=0)
+
+
+def test_weights_count_rows_of_the_statistics(generator):
+    y = large_targets("normal", generator)
+    weight = torch.arange(300) % 3
+    spoiled = torch.where(weight > 0, y, math.nan)
+    head = dh.DistributionHead("normal", 4).initialize(spoiled, weight=weight, standardise=True)
+    repeated = y.repeat_interleave(weight)
+    torch.testing.assert_close(head.target_loc, repeated.mean())
+    torch.testing.assert_close(head.target_scale, repeated.std(correction=0))
+    torch.testing.assert_close(head(torch.zeros(1, 4)).scale, repeated.std(correction=0)[None], rtol=1e-4, atol=0)
+
+
+def test_the_scale_has_a_minimum_in_units_of_the_target():
+    y = torch.linspace(0, 2e5, 200)
+    head = dh.DistributionHead("normal", 1).initialize(y, standardise=True)
+    with torch.no_grad():
+        head.linear.bias[1] = -100.0
+        head.linear.weight.zero_()
+    least = 1e-4 * y.std(correction=0)
+    torch.testing.assert_close(head(torch.zeros(1, 1)).scale, least[None], rtol=1e-4, atol=0)
+    own = dh.DistributionHead("normal", 1, links={"scale": dh.get_link("softplus").shifted(0.01)})
+    own.initialize(y, standardise=True)
+    assert own.links["scale"].lower == 0.01
+    none = dh.DistributionHead("normal", 1)
+    none.min_scale = 0.0
+    assert none.initialize(y, standardise=True).links["scale"].name == "softplus"
+    assert none.links["scale"].lower == 0
+
+
+@pytest.mark.parametrize("family, options", [
+    ("gamma", {}), ("poisson", {}), ("von_mises", {}), ("categorical", {"num_classes": 3}), ("beta", {}),
+    ("plackett_luce", {"event_shape": (3,)}), ("mixture", {"component": "gamma"}),
+])  # fmt: skip
+def test_targets_with_a_unit_of_their_own_are_not_standardised(family, options):
+    with pytest.raises(ValueError, match=r"cannot standardise: .* an origin or a unit of their own.* initialize"):
+        dh.DistributionHead(family, 2, **options).initialize(torch.tensor([1.0, 2.0]), standardise=True)
+
+
+def test_what_cannot_be_put_into_other_units_is_refused():
+    head = dh.DistributionHead("mixture", 2, component="normal", fixed={"scale": 1.0})
+    with pytest.raises(ValueError, match="fixed scale of mixture cannot be put into other units"):
+        head.initialize(torch.tensor([1.0, 2.0]), standardise=True)
+    with pytest.raises(ValueError, match=r"varies by .* about 1e[+]09, too little for torch\.float32"):
+        dh.DistributionHead("normal", 2).initialize(1e9 + torch.arange(5.0, dtype=torch.float64), standardise=True)
+    with pytest.raises(ValueError, match="inf at row 1"):
+        dh.DistributionHead("normal", 2).initialize([1.0, math.inf, 3.0], standardise=True)
+
+
+def test_constant_targets_have_the_scale_one():
+    head = dh.DistributionHead("normal", 2).initialize([7e4] * 5, standardise=True)
+    assert head.target_scale == 1
+    assert head(torch.zeros(1, 2)).loc == 7e4
+
+
+def test_units_do_not_round_in_half_precision(generator):
+    y = 1e5 + 300 * torch.randn(200, generator=generator)
+    head = dh.DistributionHead("normal", 2).initialize(y, standardise=True).bfloat16()
+    torch.testing.assert_close(head(torch.zeros(1, 2)).loc, y.mean()[None], rtol=1e-5, atol=0)
+    assert head.double().target_loc.dtype == torch.float64
+    late = dh.DistributionHead("normal", 2).bfloat16().initialize(y, standardise=True)
+    torch.testing.assert_close(late.target_loc, y.mean())
+
+
+def test_members_are_standardised_together(generator):
+    from disthead.training.tabular import MemberHead
+
+    y = 1e5 + 3e4 * torch.randn(200, generator=generator)
+    head = MemberHead("normal", 4, members=3).initialize(y, standardise=True)
+    dist = head(torch.zeros(3, 5, 4))
+    torch.testing.assert_close(dist.loc, y.mean().expand(3, 5), rtol=1e-5, atol=0)
+
+
+def test_a_standardised_head_is_exported(generator):
+    y = 1e5 + 3e4 * torch.randn(200, generator=generator)
+    head = dh.DistributionHead("normal", 4).initialize(y, standardise=True)
+
+    class Parameters(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = head
+
+        def forward(self, features):
+            return self.head.params(features)
+
+    features = torch.randn(3, 4, generator=generator)
+    exported = torch.export.export(Parameters(), (features,)).module()(features)
+    for name, value in head(features).parameters.items():
+        torch.testing.assert_close(exported[name], value)
+
+
+# What counts as a number, and as a column of them.
+
+
+def test_whole_numbers_of_numpy_and_torch_are_whole_numbers():
+    labels = np.array([0, 2, 1])
+    for classes in (labels.max() + 1, torch.from_numpy(labels).max() + 1):
+        head = dh.DistributionHead("categorical", np.int64(3), num_classes=classes)
+        assert head(torch.zeros(2, 3)).num_classes == 3
+        assert type(head.in_features) is int
+    head = dh.DistributionHead("normal", np.int32(3), event_shape=(np.int64(2),))
+    assert head.event_shape == (2,)
+    assert type(head.event_shape[0]) is int
+    assert dh.DistributionHead("multivariate_normal", 3, event_shape=torch.Size([2])).event_shape == (2,)
+    with pytest.raises(ValueError, match=r"in_features must be an integer of at least 1, got 2\.5"):
+        dh.DistributionHead("normal", 2.5)
+    with pytest.raises(ValueError, match="event_shape must be positive sizes"):
+        dh.DistributionHead("normal", 2, event_shape=(2.0,))
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_initialize_takes_arrays_columns_and_lists(standardise):
+    pandas = pytest.importorskip("pandas")
+    values = [1.0, 2.0, 6.0, 11.0]
+    weight = [1, 2, 0, 1]
+    starts = []
+    for kind in (torch.tensor, np.array, pandas.Series, list):
+        head = dh.DistributionHead("normal", 2).initialize(kind(values), weight=kind(weight), standardise=standardise)
+        starts.append(head(torch.zeros(1, 2)).loc)
+    for start in starts:
+        torch.testing.assert_close(start, torch.tensor([4.0]))
+    counts = dh.DistributionHead("poisson", 1).initialize([2, 4, 12], exposure=pandas.Series([1, 2, 6]))
+    torch.testing.assert_close(counts(torch.zeros(1, 1), exposure=[3.0]).mean, torch.tensor([6.0]), rtol=1e-4, atol=0)
+
+
+def test_errors_count_rows_as_they_came():
+    y, weight = [1.0, math.nan, 3.0, -1.0], [1, 0, 1, 1]
+    with pytest.raises(ValueError, match=r"1 of 4 values: -1 at row 3"):
+        dh.DistributionHead("gamma", 1).initialize(y, weight=weight)

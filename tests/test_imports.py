@@ -10,10 +10,10 @@ import disthead
 PACKAGE = Path(disthead.__file__).parent
 LAYERS = [
     ("errors", "arrays"),
-    ("links", "special"),
+    ("links", "special", "data", "arguments", "configurations", "usage"),
     ("families",),
     ("weights", "targets", "groups"),
-    ("marginal",),
+    ("marginal", "standardisation"),
     ("head",),
     ("losses", "parallel"),
     ("decision", "explanation", "metrics", "calibration", "diagnostics", "surface"),

@@ -94,6 +94,16 @@ def test_wrappers_and_recalibrations_keep_the_kind_of_interval(generator):
         assert case.dist(batch=(5,)).interval(0.8).contains(case.dist(batch=(5,)).mean).all()
 
 
+def test_ends_that_are_arrays_give_arrays():
+    y = np.array([-5.0, 0.0, 1.5])
+    for kind, expected in ((Interval, [False, True, False]), (Arc, [False, True, False])):
+        inside = kind(np.array([-1.0, -1.0, -1.0]), np.array([1.0, 1.0, 1.0], dtype=np.float32)).contains(y)
+        assert isinstance(inside, np.ndarray)
+        assert inside.tolist() == expected
+    across = Arc(np.array([3.0]), np.array([-3.0]))
+    assert across.contains([3.1]).tolist() == across.contains(np.array([-3.1])).tolist() == [True]
+
+
 def test_targets_are_taken_from_arrays_and_their_shape_is_checked():
     interval = Normal(torch.zeros(3), 1.0).interval(0.9)
     y = torch.tensor([-5.0, 0.0, 1.0])

@@ -118,6 +118,7 @@ class Recalibration(nn.Module, ABC):
 
             _check_probability(dist, y, where)
             weight = _of_outputs(weight, base, None if ignore_index is None else ignored[row])
+            self._fitted_on = {}  # until all went well
             try:
                 self._learn(base, y if _is_label(base) else y.double(), weight, **dict(zip(parts, others, strict=True)))
             except NothingLearned as error:
@@ -148,14 +149,8 @@ class Recalibration(nn.Module, ABC):
     @staticmethod
     def _weight(dist: Distribution, weight: Any) -> Tensor | None:
         """What the rows count, looked at on every device: `fit` is no step of training."""
-        if weight is None:
-            return None
-        given = as_weight(as_tensor(weight, "weight").detach().cpu(), dist.batch_shape)
-        return (
-            None
-            if given is None
-            else given.to(dist.device, torch.float32 if dist.device.type == "mps" else torch.float64)
-        )
+        checked = None if weight is None else as_weight(as_tensor(weight, "weight").detach().cpu(), dist.batch_shape)
+        return None if checked is None else checked.to(dist.device, torch.float64)
 
     def _forward(self, dist: Distribution, **known: Tensor | None) -> Distribution:
         if not self._fitted_on:

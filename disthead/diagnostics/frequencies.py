@@ -1,14 +1,16 @@
 """Observed against expected frequencies: of counts, of directions and of classes."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from disthead.diagnostics.directions import arc_probability
 from disthead.families.distribution import Distribution
 
-__all__ = ["Confusion", "Rootogram", "Rose", "confusion", "rootogram", "rose"]
+__all__ = ["Confusion", "EventFrequency", "Rootogram", "Rose", "confusion", "event_frequency", "rootogram", "rose"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Rootogram:
 
 
 @torch.no_grad()
-def rootogram(dist: Distribution, y: Tensor, bars: int = 40) -> Rootogram:
+def rootogram(dist: Distribution, y: Tensor, bars: int = 40, weight: Tensor | None = None) -> Rootogram:
     """Observed and expected frequencies of counts, for a hanging rootogram; large counts share a bar.
 
     The expected frequency of k is sum_i P(Y_i = k). On the square-root scale every bar strays equally far by chance.
@@ -39,6 +41,7 @@ def rootogram(dist: Distribution, y: Tensor, bars: int = 40) -> Rootogram:
         dist: of a count, batch_shape (N,).
         y: counts, shape (N,).
         bars: at most so many; the largest count decides how many integers each holds.
+        weight: of each row, shape (N,), 1 unless given.
 
     >>> from disthead import get_family
     >>> dist = get_family("poisson").distribution(rate=torch.full((4,), 1.0))
@@ -50,13 +53,14 @@ def rootogram(dist: Distribution, y: Tensor, bars: int = 40) -> Rootogram:
     width = -(-(most - least + 1) // bars)
     first = torch.arange(least, most + 1, width, dtype=torch.float64, device=y.device)
     last = first + width - 1
-    observed = torch.bincount(((y - least) // width).long(), minlength=len(first)).double()
+    w = torch.ones_like(y) if weight is None else weight.to(y)
+    observed = y.new_zeros(len(first)).index_add(0, ((y - least) // width).long(), w)
     column = (-1,) + (1,) * len(dist.batch_shape)
     mass = (dist.cdf(last.reshape(column)).double() - dist.cdf((first - 1).reshape(column)).double()).clamp(0, 1)
-    expected = mass.sum(1)
-    # var(sqrt(n)) is near var(n) / (4 E n); at small expectations sqrt(n) strays no further than 1/2.
-    error = 0.5 * ((mass * (1 - mass)).sum(1) / expected.clamp(min=1e-300)).sqrt()
-    return Rootogram(first, last, observed, expected, error.clamp(max=0.5))
+    expected = (w * mass).sum(1)
+    # var(sqrt(n)) is near var(n) / (4 E n); at small expectations sqrt(n) strays no further than half the root of a row.
+    error = 0.5 * ((w.square() * mass * (1 - mass)).sum(1) / expected.clamp(min=1e-300)).sqrt()
+    return Rootogram(first, last, observed, expected, error.clamp(max=0.5 * float(w.max()) ** 0.5))
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ class Rose:
 
 
 @torch.no_grad()
-def rose(dist: Distribution, y: Tensor, sectors: int = 16) -> Rose:
-    """Observed and expected frequencies of directions by sector; angles in radians from -pi to pi.
+def rose(dist: Distribution, y: Tensor, sectors: int = 16, weight: Tensor | None = None) -> Rose:
+    """Observed and expected frequencies of directions by sector; angles in radians from -pi to pi, weights (N,).
 
     >>> from disthead import get_family
     >>> dist = get_family("von_mises").distribution(loc=torch.zeros(8), concentration=1.0)
@@ -87,12 +91,12 @@ def rose(dist: Distribution, y: Tensor, sectors: int = 16) -> Rose:
     """
     edges = torch.linspace(-math.pi, math.pi, sectors + 1, dtype=torch.float64, device=y.device)
     index = ((y.double() + math.pi) / (2 * math.pi) * sectors).long().clamp(0, sectors - 1)
-    observed = torch.bincount(index, minlength=sectors).double()
-    inside = edges.unsqueeze(-1).clone()
-    inside[0], inside[-1] = math.pi, math.pi  # one direction, and one number of its cdf
-    # A cdf starts opposite the mean direction, so that one sector's ends lie on both sides of its start.
-    mass = dist.cdf(inside).double().diff(dim=0) % 1.0
-    return Rose(edges, observed, mass.sum(1), (mass * (1 - mass)).sum(1).sqrt())
+    w = torch.ones_like(edges[0]).expand(len(y)) if weight is None else weight.to(edges)
+    observed = edges.new_zeros(sectors).index_add(0, index, w)
+    ends = torch.cat([edges[:-1], edges[:1]]).unsqueeze(-1).expand(-1, len(y))
+    mass = torch.stack([arc_probability(dist, a, b) for a, b in itertools.pairwise(ends)])
+    error = (w.square() * mass * (1 - mass)).sum(1).clamp(min=0).sqrt()
+    return Rose(edges, observed, (w * mass).sum(1), error)
 
 
 @dataclass(frozen=True)
@@ -114,18 +118,63 @@ class Confusion:
 
 
 @torch.no_grad()
-def confusion(probs: Tensor, y: Tensor) -> Confusion:
+def confusion(probs: Tensor, y: Tensor, weight: Tensor | None = None) -> Confusion:
     """The confusion matrix of the most probable classes, and the one that the probabilities themselves expect.
 
     Args:
         probs: class probabilities, shape (N, K).
         y: class indices, shape (N,).
+        weight: of each row, shape (N,), 1 unless given.
 
     >>> confusion(torch.tensor([[0.9, 0.1], [0.6, 0.4]]), torch.tensor([0, 1])).count.tolist()
     [[1.0, 0.0], [1.0, 0.0]]
     """
     classes = probs.shape[-1]
     predicted = probs.argmax(-1)
-    count = torch.bincount(y.long() * classes + predicted, minlength=classes**2).double().reshape(classes, classes)
-    expected = probs.new_zeros(classes, classes, dtype=torch.float64).index_add(0, predicted, probs.double()).mT
+    w = torch.ones(len(y), dtype=torch.float64, device=probs.device) if weight is None else weight.double()
+    count = w.new_zeros(classes**2).index_add(0, y.long() * classes + predicted, w).reshape(classes, classes)
+    expected = w.new_zeros(classes, classes).index_add(0, predicted, w.unsqueeze(-1) * probs.double()).mT
     return Confusion(count, expected)
+
+
+@dataclass(frozen=True)
+class EventFrequency:
+    """How often an event happened in some of the rows, and how often it was predicted there.
+
+    Attributes:
+        label: of the rows.
+        event: what happened.
+        predicted: mean probability.
+        observed: share of the rows.
+        variance: of `observed`, if the probabilities are true.
+        largest: how far one row can be from its probability, in units of `observed`.
+        count: of independent rows of equal weight.
+    """
+
+    label: str
+    event: str
+    predicted: float
+    observed: float
+    variance: float
+    largest: float
+    count: float
+
+
+@torch.no_grad()
+def event_frequency(
+    label: str, event: str, probs: Tensor, happened: Tensor, weight: Tensor | None = None, design_effect: float = 1.0
+) -> EventFrequency:
+    """The frequency of an event, 0 or 1 (N,), beside its probabilities (N,); weights (N,), and the design effect of clusters.
+
+    >>> found = event_frequency("all", "rain", torch.tensor([0.5, 0.5]), torch.tensor([1.0, 1.0]))
+    >>> found.predicted, found.observed, found.variance
+    (0.5, 1.0, 0.125)
+    """
+    probs, happened = probs.double(), happened.double()
+    w = torch.ones_like(probs) if weight is None else weight.to(probs)
+    w = w / w.sum()
+    variance = float((w.square() * probs * (1 - probs)).sum()) * design_effect
+    # What one row may add, from the probability of what it lacks.
+    largest = float((w * torch.maximum(probs, 1 - probs)).max()) * design_effect
+    count = float(1 / w.square().sum()) / design_effect
+    return EventFrequency(label, event, float((w * probs).sum()), float((w * happened).sum()), variance, largest, count)

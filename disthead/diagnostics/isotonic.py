@@ -29,11 +29,12 @@ def isotonic_mean(y: Tensor, weight: Tensor | None = None) -> Tensor:
     return _pool(y.reshape(-1), weight.expand(y.shape).reshape(-1), problem).reshape(y.shape).to(y.dtype)
 
 
-def isotonic_quantile(y: Tensor, level: float) -> Tensor:
+def isotonic_quantile(y: Tensor, level: float, weight: Tensor | None = None) -> Tensor:
     """The non-decreasing values with the least pinball loss at `level` to `y`, shape (..., N); the lower ones among equals.
 
     Whether a value exceeds a threshold is an isotonic regression of 0 and 1; the values are found by halving, which splits
     the rows into those below and those above, problems of their own. Source: Jordan, Mühlemann and Ziegel 2022.
+    `weight` is positive, shape (..., N), one unless given.
 
     >>> isotonic_quantile(torch.tensor([1.0, 5.0, 2.0, 3.0, 9.0]), 0.5)
     tensor([1., 2., 2., 3., 9.])
@@ -47,12 +48,12 @@ def isotonic_quantile(y: Tensor, level: float) -> Tensor:
     rank = order.argsort(dim=-1).reshape(-1)
     problem = torch.arange(y[..., 0].numel(), device=y.device).repeat_interleave(y.shape[-1])
     first, last = torch.zeros_like(rank), torch.full_like(rank, y.shape[-1] - 1)
-    ones = torch.ones_like(rank, dtype=torch.float64)
+    w = torch.ones_like(rank, dtype=torch.float64) if weight is None else weight.double().expand(y.shape).reshape(-1)
     while bool((first < last).any()):
         middle = (first + last) // 2
         # The rows of a problem share `first` and `last`, so that these tell the problems apart.
         above = (rank > middle).double()
-        beyond = _pool(above, ones, _runs(problem, first)) > 1 - level + 1e-12
+        beyond = _pool(above, w, _runs(problem, first)) > 1 - level + 1e-12
         first, last = torch.where(beyond, torch.minimum(middle + 1, last), first), torch.where(beyond, last, middle)
     return values.gather(-1, first.reshape(y.shape))
 

@@ -30,6 +30,8 @@ class Reliability:
         p_value: of the hypothesis that the forecast is calibrated: how often its miscalibration by chance is as large.
         level: of a quantile; None for probabilities.
         confidence: of the band.
+        chance: the miscalibration that a calibrated forecast exceeds by chance once in a hundred times; nan without
+            simulations.
     """
 
     forecast: Tensor
@@ -44,6 +46,7 @@ class Reliability:
     p_value: float
     level: float | None
     confidence: float
+    chance: float = torch.nan
 
 
 @torch.no_grad()
@@ -56,6 +59,8 @@ def reliability(
     confidence: float = 0.9,
     generator: torch.Generator | None = None,
     simulated: Tensor | None = None,
+    weight: Tensor | None = None,
+    design_effect: float = 1.0,
 ) -> Reliability:
     """The CORP reliability diagram of probabilities, or of quantiles at `level`.
 
@@ -72,6 +77,9 @@ def reliability(
         generator: of the simulation; seed 0 unless given.
         simulated: outcomes (resamples, N) drawn from the forecast distributions. Unless given, events are drawn with
             their probability, and numbers as quantile + a residual of any row, moved so that the quantile is right.
+        weight: of each row, positive, shape (N,), 1 unless given.
+        design_effect: how much more variable means are than those of independent rows, as clusters make them: the
+            simulated rows are independent, and what chance does grows by this factor.
 
     Raises:
         ValueError: for shapes that do not fit, no rows, probabilities outside [0, 1] or outcomes other than 0 and 1.
@@ -85,43 +93,51 @@ def reliability(
     forecast, outcome = _checked(forecast, outcome, level)
     order = forecast.argsort(stable=True)
     forecast, outcome = forecast[order], outcome[order]
+    w = torch.ones_like(forecast) if weight is None else weight.to(forecast)[order]
     values, place, count = forecast.unique_consecutive(return_inverse=True, return_counts=True)
     generator = torch.Generator(forecast.device).manual_seed(0) if generator is None else generator
 
     def fit(y: Tensor) -> Tensor:
-        return _fit(y, place, count, level)
+        return isotonic_fit(y, place, count, w, level)
+
+    def score(at: Tensor, y: Tensor) -> Tensor:
+        return mean_score(at, y, w, level)
 
     recalibrated = fit(outcome)
-    score = _score(forecast, outcome, level)
-    uncertainty = _score(_constant(outcome, level), outcome, level)
-    best = _score(recalibrated[place], outcome, level)
+    own, best = score(forecast, outcome), score(recalibrated[place], outcome)
+    uncertainty = score(_constant(outcome, w, level), outcome)
     if simulated is not None:
         draws = simulated.to(forecast.dtype)[:, order]
     elif resamples:
-        draws = _simulate(forecast, outcome, level, resamples, generator)
+        draws = _simulate(forecast, outcome, w, level, resamples, generator)
     else:
         draws = forecast.new_empty(0, len(forecast))
     lower = upper = torch.full_like(values, torch.nan)
-    p_value = torch.nan
+    p_value = limit = torch.nan
     if len(draws):
         fits = fit(draws)
         tail = (1 - confidence) / 2
         lower, upper = fits.quantile(torch.tensor([tail, 1 - tail], dtype=fits.dtype, device=fits.device), dim=0)
-        chance = _score(forecast, draws, level) - _score(fits[:, place], draws, level)
-        p_value = float(((chance >= score - best).sum() + 1) / (len(draws) + 1))
+        if design_effect != 1:
+            lower, upper = (values + design_effect**0.5 * (end - values) for end in (lower, upper))
+            lower, upper = (lower.clamp(0, 1), upper.clamp(0, 1)) if level is None else (lower, upper)
+        chance = design_effect * (score(forecast, draws) - score(fits[:, place], draws))
+        p_value = (int((chance >= own - best).sum()) + 1) / (len(draws) + 1)
+        limit = float(chance.quantile(0.99))
     return Reliability(
         values,
         count,
         recalibrated,
         lower,
         upper,
-        float(score),
-        float(score - best),
+        float(own),
+        float(own - best),
         float(uncertainty - best),
         float(uncertainty),
         p_value,
         level,
         confidence,
+        limit,
     )
 
 
@@ -188,42 +204,47 @@ def _checked(forecast: Tensor, outcome: Tensor, level: float | None) -> tuple[Te
     return forecast, outcome
 
 
-def _fit(y: Tensor, place: Tensor, count: Tensor, level: float | None) -> Tensor:
+def isotonic_fit(y: Tensor, place: Tensor, count: Tensor, weight: Tensor, level: float | None) -> Tensor:
     """The isotonic fit at each distinct forecast, of outcomes (..., N) in the order of the forecasts."""
     if level is None:
-        sums = y.new_zeros(*y.shape[:-1], len(count)).index_add(-1, place, y)
-        return isotonic_mean(sums / count, count.to(y.dtype))
+        total = weight.new_zeros(len(count)).index_add(0, place, weight)
+        sums = y.new_zeros(*y.shape[:-1], len(count)).index_add(-1, place, weight * y)
+        return isotonic_mean(sums / total, total)
     if len(count) == len(place):
-        return isotonic_quantile(y, level)
+        return isotonic_quantile(y, level, weight)
     # Rows with one forecast have one value: the fit of rows in falling order cannot but make them equal.
     falling = y.argsort(dim=-1, descending=True, stable=True)
     within = falling.gather(-1, place.expand(y.shape).gather(-1, falling).argsort(dim=-1, stable=True))
     first = count.cumsum(0) - count
-    return isotonic_quantile(y.gather(-1, within), level)[..., first]
+    return isotonic_quantile(y.gather(-1, within), level, weight.expand(y.shape).gather(-1, within))[..., first]
 
 
-def _constant(outcome: Tensor, level: float | None) -> Tensor:
+def _constant(outcome: Tensor, weight: Tensor, level: float | None) -> Tensor:
     if level is None:
-        return outcome.mean()
-    rows = len(outcome)
-    k = max(1, -int(-(level * rows - 1e-9) // 1))
-    return outcome.kthvalue(min(k, rows)).values
+        return (weight * outcome).sum() / weight.sum()
+    values, order = outcome.sort()
+    reached = weight[order].cumsum(0) / weight.sum()
+    return values[torch.searchsorted(reached, reached.new_tensor(level - 1e-9)).clamp(max=len(values) - 1)]
 
 
-def _score(forecast: Tensor, outcome: Tensor, level: float | None) -> Tensor:
-    if level is None:
-        return (outcome - forecast).square().mean(-1)
+def mean_score(forecast: Tensor, outcome: Tensor, weight: Tensor, level: float | None) -> Tensor:
     error = outcome - forecast
-    return torch.maximum(level * error, (level - 1) * error).mean(-1)
+    score = error.square() if level is None else torch.maximum(level * error, (level - 1) * error)
+    return (weight * score).sum(-1) / weight.sum()
 
 
 def _simulate(
-    forecast: Tensor, outcome: Tensor, level: float | None, resamples: int, generator: torch.Generator
+    forecast: Tensor,
+    outcome: Tensor,
+    weight: Tensor,
+    level: float | None,
+    resamples: int,
+    generator: torch.Generator,
 ) -> Tensor:
     shape = (resamples, len(forecast))
     if level is None:
         return torch.bernoulli(forecast.expand(shape), generator=generator)
     residual = outcome - forecast
-    residual = residual - _constant(residual, level)
+    residual = residual - _constant(residual, weight, level)
     picked = torch.randint(len(forecast), shape, generator=generator, device=forecast.device)
     return forecast + residual[picked]

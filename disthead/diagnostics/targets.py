@@ -29,7 +29,7 @@ class TargetCheck:
         rows: how many targets there are.
         distinct: how many different values.
         atoms: values that repeat far more than those around them, with their counts, the most frequent first.
-        messages: what is wrong and what would be honest, in sentences; none where a density is.
+        messages: what is wrong and what would be honest, to be read after "y has"; none where a density is honest.
     """
 
     rows: int
@@ -73,7 +73,7 @@ def check_continuous_target(y: Tensor) -> TargetCheck:
     messages = [_about_atom(value, count, rows, values) for value, count in atoms[:3]]
     if rows >= _TIMES * distinct and not _is_rounded(values):
         messages.append(
-            f"{rows} rows have only {distinct} different values, with too many digits to have been rounded: each occurs "
+            f"only {distinct} different values in {rows} rows, with too many digits to have been rounded: each occurs "
             f"{rows / distinct:.1f} times. Look for rows that were copied; a density may peak on each of them."
         )
     return TargetCheck(rows, distinct, atoms, tuple(messages))
@@ -125,8 +125,8 @@ def _about_atom(value: float, count: int, rows: int, values: Tensor) -> str:
         else "No continuous family has such a mass: leave these rows out of comparisons of likelihoods, and compare crps."
     )
     return (
-        f"{value:g}{place}, occurs in {count} of {rows} rows, far more often than the values around it: a density can put a "
-        f"narrow peak there, which likelihoods reward. {remedy}"
+        f"{value:g}{place}{',' * bool(edge)} in {count} of {rows} rows, far more often than the values around it: a density can "
+        f"put a narrow peak there, which likelihoods reward. {remedy}"
     )
 
 

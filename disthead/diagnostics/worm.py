@@ -1,10 +1,12 @@
 """Worm plots: where, and for which rows, the shape of a distribution is wrong."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from disthead.diagnostics.directions import circular_pit, is_direction
 from disthead.families.distribution import Distribution
 
 __all__ = ["Worm", "feature_bins", "worm", "worms"]
@@ -18,27 +20,37 @@ class Worm:
         normal: expected normal quantiles, rising, shape (N,).
         deviation: the residual's quantile minus the expected one, shape (N,). A worm above 0 has outcomes that were
             predicted too low, a rising one a spread predicted too small, a bent one a skewness, an S the tails.
-        half_width: of the 95 % band around 0, for each point by itself, shape (N,).
+        half_width: of the band around 0, for each point by itself, shape (N,).
         label: which rows these are.
+        confidence: of the band.
     """
 
     normal: Tensor
     deviation: Tensor
     half_width: Tensor
     label: str
+    confidence: float = 0.95
 
     @property
     def outside(self) -> float:
-        """The share of the points that are outside the band; near 0.05 is what chance does."""
+        """The share of the points that are outside the band; near 1 - `confidence` is what chance does."""
         return float((self.deviation.abs() > self.half_width).double().mean())
 
 
 @torch.no_grad()
-def worm(dist: Distribution, y: Tensor, generator: torch.Generator | None = None, label: str = "all rows") -> Worm:
+def worm(
+    dist: Distribution,
+    y: Tensor,
+    generator: torch.Generator | None = None,
+    label: str = "all rows",
+    weight: Tensor | None = None,
+    confidence: float = 0.95,
+) -> Worm:
     """The worm of the normal residuals Phi^-1(pit(y)), which are standard normal where the distribution is true.
 
-    The band is +- 1.96 standard errors of an order statistic, sqrt(p (1 - p) / N) / phi(z). The PIT of counts is
-    randomised with the generator (seed 0). Source: van Buuren and Fredriks 2001; residuals: Dunn and Smyth 1996.
+    The band is z standard errors of an order statistic to each side, sqrt(p (1 - p) / N) / phi(z_p). The PIT of counts is
+    randomised with the generator (seed 0); that of directions goes around the circle from opposite the mean. Source: van
+    Buuren and Fredriks 2001; residuals: Dunn and Smyth 1996.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
@@ -46,13 +58,16 @@ def worm(dist: Distribution, y: Tensor, generator: torch.Generator | None = None
     tensor([0.8694, 1.0000, 1.1306], dtype=torch.float64)
     """
     generator = torch.Generator(dist.device).manual_seed(0) if generator is None else generator
-    residual = _normal_residual(dist, y, generator).sort().values
-    rows = len(residual)
+    residual, order = _normal_residual(dist, y, generator).sort()
+    w = torch.ones_like(residual) if weight is None else weight.to(residual)[order]
+    rows = float(w.sum().square() / w.square().sum())  # of equal weight
+    w = w / w.sum() * rows
     # Blom's plotting positions, next to the expected order statistics of a normal sample.
-    p = (torch.arange(1, rows + 1, dtype=torch.float64, device=residual.device) - 0.375) / (rows + 0.25)
+    p = (w.cumsum(0) - 0.375 * w) / (rows + 0.25)
     normal = torch.special.ndtri(p)
     density = torch.exp(-0.5 * normal.square()) / (2 * torch.pi) ** 0.5
-    return Worm(normal, residual - normal, 1.96 * (p * (1 - p) / rows).sqrt() / density, label)
+    z = float(torch.special.ndtri(p.new_tensor(0.5 + confidence / 2)))
+    return Worm(normal, residual - normal, z * (p * (1 - p) / rows).sqrt() / density, label, confidence)
 
 
 @torch.no_grad()
@@ -70,20 +85,37 @@ def worms(
     return [worm(dist[rows], y[rows], generator, label) for label, rows in feature_bins(feature, bins, name)]
 
 
-def feature_bins(feature: Tensor, bins: int, name: str) -> list[tuple[str, Tensor]]:
-    """The rows of each range of a feature, under a label with its ends; ranges that ties leave empty are left out."""
+def feature_bins(
+    feature: Tensor, bins: int, name: str, show: Callable[[float], str] | None = None
+) -> list[tuple[str, Tensor]]:
+    """The rows of each range of a feature, under a label with its ends; ranges that ties leave empty are left out.
+
+    `show` writes a value; whole numbers are written out and others with three digits unless given.
+
+    Rows where the feature is missing (NaN) or infinite have a range of their own.
+    """
     feature = feature.double().contiguous()
-    edges = feature.quantile(torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=feature.device)[1:-1])
-    index = torch.bucketize(feature, edges.unique())
+    known = feature.isfinite().nonzero().squeeze(-1)
     parts = []
-    for k in index.unique().tolist():
-        rows = (index == k).nonzero().squeeze(-1)
-        low, high = float(feature[rows].min()), float(feature[rows].max())
-        parts.append((f"{name} {low:.3g}" if low == high else f"{name} {low:.3g} to {high:.3g}", rows))
+    if len(known):
+        values = feature[known]
+        edges = values.quantile(torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=feature.device)[1:-1])
+        index = torch.bucketize(values, edges.unique())
+        for k in index.unique().tolist():
+            rows = known[index == k]
+            low, high = float(feature[rows].min()), float(feature[rows].max())
+            ends = [(show or _show)(end) for end in (low, high)]
+            parts.append((f"{name} {ends[0]}" if ends[0] == ends[1] else f"{name} {ends[0]} to {ends[1]}", rows))
+    if len(known) < len(feature):
+        parts.append((f"{name} missing", (~feature.isfinite()).nonzero().squeeze(-1)))
     return parts
 
 
+def _show(value: float) -> str:
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1e7 else f"{value:.3g}"
+
+
 def _normal_residual(dist: Distribution, y: Tensor, generator: torch.Generator) -> Tensor:
-    u = dist.pit(y, generator=generator).double()
+    u = circular_pit(dist, y) if is_direction(dist) else dist.pit(y, generator=generator).double()
     eps = torch.finfo(dist.dtype).eps  # a PIT that rounds to 0 or 1 is a residual far out, and a finite one
     return torch.special.ndtri(u.clamp(0.5 * eps * eps, 1 - torch.finfo(torch.float64).eps))

@@ -11,19 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.arrays import as_integer, as_tensor
 from disthead.decision import decide
-from disthead.estimators import folder
-from disthead.estimators.conventions import BaseEstimator, NotFittedError
+from disthead.estimators import conventions, folder
+from disthead.estimators.conventions import AdoptsScikitLearn, BaseEstimator
 from disthead.estimators.encoder import Table, TableEncoder
 from disthead.families.distribution import Distribution
+from disthead.families.vector import draw
 from disthead.training.recipe import Training, fit_tabular
+from disthead.weights import as_weight, present
 
 __all__ = ["DistributionEstimator"]
 
 _BATCH = 8192  # rows at a time, so that predictions of any number of rows need little memory
 
 
-class DistributionEstimator(BaseEstimator):
+class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     """A scikit-learn estimator whose prediction is a distribution. `DistributionRegressor` and `DistributionClassifier` are it."""
 
     n_outputs_: int
@@ -49,31 +52,35 @@ class DistributionEstimator(BaseEstimator):
         self.device = device
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Learn from rows `X` and targets `y`.
 
         Args:
             X: (N, P), an array, tensor or data frame; texts and missing values are taken as they are.
             y: targets, one for each row.
-            sample_weight: (N,), zero or more; a row with weight 0 is left out.
+            sample_weight: (N,), zero or more; a row with weight 0 is not there, whatever its features and its target are.
+            groups: (N,), numbers or texts: whose rows belong together and are not independent, such as those of one person,
+                site or panel. They are held out together; so are rows with equal features where no groups are given.
 
         Raises:
             TargetError: for targets that the family cannot have produced, with rows, values and families that can.
             ValueError: for tables that cannot be used, with columns and rows.
         """
-        table = Table.read(X)
         if y is None:
+            Table.read(X)
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        targets = self._targets(y, is_fit=True)
+        X, y, weight = _with_weights(X, y, sample_weight)
+        table, targets = Table.read(X), self._targets(y, is_fit=True)
         _check_lengths(table, targets, "y")
-        weight = _weights(sample_weight, table)
-        if weight is not None and bool((weight == 0).any()):
-            kept = (weight > 0).numpy()
-            table = Table([values[kept] for values in table.columns], table.names)
-            targets, weight = targets[weight > 0], weight[weight > 0]
-        self._check_targets(targets, is_fit=True)
+        group = _groups(groups, len(table), weight)
+        self._check_targets(targets)
+        is_there = torch.ones(len(table), dtype=torch.bool) if weight is None else weight > 0
+        self._warn_of_targets(targets[is_there])
+        if not bool(is_there.all()):
+            table = Table.read(_rows(X, is_there.nonzero().flatten().numpy()))
         encoder = TableEncoder.fit(table)
-        features = torch.from_numpy(encoder.encode(table))
+        encoded = torch.from_numpy(encoder.encode(table))
+        features = encoded.new_zeros(len(targets), encoded.shape[1]).masked_scatter(is_there.unsqueeze(1), encoded)
         device = self._device()
         model, training = fit_tabular(
             features.to(device),
@@ -81,6 +88,7 @@ class DistributionEstimator(BaseEstimator):
             ensemble=self.ensemble,
             encoded=encoder.numeric,
             weight=None if weight is None else weight.to(device),
+            groups=None if group is None else group.to(device),
             seed=_seed(self.random_state),
             max_steps=self.max_steps,
             progress=_show_progress if self.verbose else None,
@@ -107,9 +115,9 @@ class DistributionEstimator(BaseEstimator):
 
         The same `random_state` gives the same draws.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed(random_state))
-            return self._labelled(self._ask(X, lambda dist: dist.sample((n,)), dim=1))
+        count = as_integer(n, "n")
+        generator = torch.Generator(self._device()).manual_seed(_seed(random_state))
+        return self._labelled(self._ask(X, lambda dist: draw(dist, count, generator), dim=1))
 
     def save(self, folder_path: "str | Path") -> Path:
         """Write model.safetensors and config.json, plain data both, into a folder, which is made; returns it.
@@ -159,8 +167,11 @@ class DistributionEstimator(BaseEstimator):
         """Targets as the distribution takes them."""
 
     @abstractmethod
-    def _check_targets(self, targets: Tensor, is_fit: bool = False) -> None:
+    def _check_targets(self, targets: Tensor) -> None:
         """Refuse targets that the family cannot have produced."""
+
+    def _warn_of_targets(self, targets: Tensor) -> None:
+        """Warn of training targets of which the family's likelihood says little."""
 
     def _network(self) -> dict[str, Any]:
         """What the network is made of."""
@@ -177,13 +188,14 @@ class DistributionEstimator(BaseEstimator):
     def _score(self, X: Any, y: Any, sample_weight: Any) -> float:
         """The mean log-likelihood of `y`, in nats per row."""
         self._check_is_fitted()
+        X, y, weight = _with_weights(X, y, sample_weight)
         targets = self._targets(y)
         table = self._table(X)
         _check_lengths(table, targets, "y")
         self._check_targets(targets)
-        weight = _weights(sample_weight, table)
         parts = zip(self._each(table), targets.split(_BATCH), strict=True)
         log_prob = torch.cat([dist.log_prob(part.to(dist.device)).cpu() for dist, part in parts])
+        weight, log_prob = present(weight, log_prob)
         return float(log_prob.mean() if weight is None else (log_prob * weight).sum() / weight.sum())
 
     def _decided(self, X: Any, cost: Any) -> np.ndarray:
@@ -204,7 +216,7 @@ class DistributionEstimator(BaseEstimator):
     def _each(self, table: Table) -> Iterator[Distribution]:
         model = self.model_.to(self._device())
         for start in range(0, len(table), _BATCH):
-            features = torch.from_numpy(self.encoder_.encode(table, slice(start, start + _BATCH)))
+            features = torch.from_numpy(self.encoder_.encode(table, slice(start, min(start + _BATCH, len(table)))))
             yield model(features.to(self._device()))
 
     def _device(self) -> torch.device:
@@ -214,7 +226,9 @@ class DistributionEstimator(BaseEstimator):
 
     def _check_is_fitted(self) -> None:
         if not hasattr(self, "model_"):
-            raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet. Call fit(X, y) first.")
+            raise conventions.NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call fit(X, y) first."
+            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -249,28 +263,62 @@ def _parameters(dist: Distribution) -> list[Tensor]:
     return found
 
 
-def _weights(sample_weight: Any, table: Table) -> Tensor | None:
+def _with_weights(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Tensor | None]:
+    """X, y and the weights in double precision; a row that is not there has the features and the target of one that is."""
     if sample_weight is None:
+        return X, y, None
+    X, y = (part if hasattr(part, "__len__") else np.asarray(part) for part in (X, y))
+    given = as_tensor(sample_weight, "sample_weight").double()
+    weight = as_weight(given, (_count(X),), name="sample_weight")
+    assert weight is not None
+    weight = weight.cpu()
+    if bool((weight > 0).all()):
+        return X, y, weight
+    if _count(y) != len(weight):
+        raise _inconsistent(len(weight), _count(y), "y")
+    row = torch.where(weight > 0, torch.arange(len(weight)), (weight > 0).to(torch.uint8).argmax()).numpy()
+    return _rows(X, row), _rows(y, row), weight
+
+
+def _count(values: Any) -> int:
+    return int(values.shape[0]) if getattr(values, "shape", ()) else len(values)
+
+
+def _rows(values: Any, rows: np.ndarray) -> Any:
+    """These rows of a table or a column, of the same kind."""
+    if hasattr(values, "iloc"):
+        return values.iloc[rows]
+    if hasattr(values, "take") and hasattr(values, "column_names"):  # Arrow
+        return values.take(rows)
+    if isinstance(values, (list, tuple)):
+        return [values[row] for row in rows.tolist()]
+    return values[torch.from_numpy(rows) if isinstance(values, Tensor) else rows]
+
+
+def _groups(groups: Any, count: int, weight: Tensor | None) -> Tensor | None:
+    """Numbers for the groups of the rows."""
+    if groups is None:
         return None
-    weight = torch.as_tensor(np.array(sample_weight, dtype=np.float64))
-    if weight.shape != (len(table),):
-        raise ValueError(
-            f"sample_weight must have one value for each row, shape ({len(table)},), got {tuple(weight.shape)}."
-        )
-    bad = ~(weight.isfinite() & (weight >= 0))
-    if bad.any():
-        row = int(bad.int().argmax())
-        raise ValueError(f"sample_weight must be finite and zero or more, got {weight[row]:g} at row {row}.")
-    if not bool((weight > 0).any()):
-        raise ValueError("sample_weight is zero for all rows: nothing is left to learn from.")
-    return weight
+    labels = groups.detach().cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups)
+    if labels.shape != (count,):
+        raise ValueError(f"groups must have one value for each row, shape ({count},), got {labels.shape}.")
+    number: dict[Any, int] = {}
+    found = torch.tensor([number.setdefault(label, len(number)) for label in labels.tolist()])
+    missing = torch.tensor([label is None or label != label for label in labels.tolist()])
+    missing &= True if weight is None else weight > 0
+    if bool(missing.any()):
+        rows = missing.nonzero().flatten().tolist()
+        raise ValueError(f"groups must not be missing, got {len(rows)} rows without one, the first at row {rows[0]}.")
+    return found
 
 
 def _check_lengths(table: Table, values: Tensor, name: str) -> None:
     if len(table) != len(values):
-        raise ValueError(
-            f"X and {name} must have as many rows, got inconsistent numbers: {len(table)} and {len(values)}."
-        )
+        raise _inconsistent(len(table), len(values), name)
+
+
+def _inconsistent(rows: int, values: int, name: str) -> ValueError:
+    return ValueError(f"X and {name} must have as many rows, got inconsistent numbers: {rows} and {values}.")
 
 
 def _seed(random_state: Any) -> int:
@@ -281,7 +329,7 @@ def _seed(random_state: Any) -> int:
         return int(random_state.randint(2**31 - 1))
     if hasattr(random_state, "integers"):
         return int(random_state.integers(2**31 - 1))
-    return int(random_state)
+    return as_integer(random_state, "random_state", 0)
 
 
 def _told(training: Training, rows: int) -> Iterator[str]:

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.data.values import is_missing
 from disthead.errors import TargetError
+from disthead.estimators import conventions
 from disthead.estimators.base import DistributionEstimator
-from disthead.estimators.conventions import DataConversionWarning
 from disthead.families.distribution import Distribution
 from disthead.families.family import get_family, takes_classes
 
@@ -87,17 +88,24 @@ class DistributionClassifier(DistributionEstimator):
             warnings.warn(
                 "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
                 "(n_samples,), for example using ravel().",
-                DataConversionWarning,
+                conventions.DataConversionWarning,
                 stacklevel=4,
             )
             array = array[:, 0]
         if array.ndim != 1:
             raise ValueError(f"y should be a 1d array, got the shape {array.shape}.")
         _check_labels(array)
-        labels, positions = np.unique(array, return_inverse=True)
+        try:
+            labels, positions = np.unique(array, return_inverse=True)
+        except TypeError as error:
+            kinds = ", ".join(sorted({type(label).__name__ for label in array.tolist()}))
+            raise ValueError(f"y must hold classes of one kind, got {kinds}. Try np.array(y).astype(str).") from error
         if is_fit:
             if len(labels) < 2:
-                raise ValueError(f"y must hold at least two classes, got one class: {labels.tolist()}.")
+                raise ValueError(
+                    f"y must hold at least two classes, got one class: {labels.tolist()}. Where sample_weight is zero for "
+                    "all rows of the others, only one class is left."
+                )
             self.classes_, self.n_outputs_ = labels, 1
             return torch.from_numpy(positions.astype(np.int64))
         new = [label for label in labels.tolist() if label not in self.classes_.tolist()]
@@ -106,11 +114,8 @@ class DistributionClassifier(DistributionEstimator):
         place = np.searchsorted(self.classes_, labels)
         return torch.from_numpy(place[positions].astype(np.int64))
 
-    def _check_targets(self, targets: Tensor, is_fit: bool = False) -> None:
+    def _check_targets(self, targets: Tensor) -> None:
         family = get_family(self.family, **self._options())
-        seen = targets.unique()
-        if is_fit and len(seen) < 2:
-            raise ValueError(f"only one class is left in the rows with weight: {self.classes_[seen].tolist()}.")
         if family.name == "bernoulli" and len(self.classes_) > 2:
             raise TargetError(f"bernoulli is for two classes, got {len(self.classes_)}: use family='categorical'.")
 
@@ -152,7 +157,7 @@ def _check_labels(array: np.ndarray) -> None:
                 f"Unknown label type: continuous. y must hold classes, got {array[row]:g} at row {row}. "
                 "For numbers use DistributionRegressor."
             )
-    elif array.dtype == object:
-        missing = [row for row, value in enumerate(array.tolist()) if value is None or value != value]
+    elif array.dtype.kind in "OmM":
+        missing = [row for row, value in enumerate(array) if is_missing(value)]
         if missing:
             raise TargetError(f"Input y contains missing values: {len(missing)} of {len(array)}, row {missing[0]}.")

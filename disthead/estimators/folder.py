@@ -66,14 +66,14 @@ def load(kind: "type[DistributionEstimator]", folder: Path) -> Any:
     if encoder.named:
         estimator.feature_names_in_ = np.array([column.name for column in encoder.columns], dtype=object)
     estimator.report_ = config["report"]
-    with torch.random.fork_rng(devices=[]):
-        model = tabular_model(
-            torch.zeros(2, len(encoder.feature_names)),
-            torch.zeros(2, *config["target"]["shape"]),
-            members=config["members"],
-            encoded=encoder.numeric,
-            **estimator._network(),
-        ).double()
+    model = tabular_model(
+        torch.zeros(2, len(encoder.feature_names)),
+        torch.zeros(2, *config["target"]["shape"]),
+        members=config["members"],
+        encoded=encoder.numeric,
+        generator=torch.Generator(),  # of weights that those in the file replace
+        **estimator._network(),
+    ).double()
     if config["recalibration"] is not None:
         model.recalibration = rebuild(config["recalibration"])
         model.recalibration.set_extra_state(config["recalibration"]["fitted_on"])
@@ -138,7 +138,7 @@ def _fill(model: TabularModel, tensors: dict[str, torch.Tensor], folder: Path) -
 
 def _plain_parameters(estimator: "DistributionEstimator") -> dict[str, Any]:
     parameters = estimator.get_params(deep=False)
-    if not isinstance(parameters["random_state"], (int, np.integer)):
+    if not hasattr(parameters["random_state"], "__index__"):
         parameters["random_state"] = None  # a generator is no plain data, and predictions need none
     parameters["hidden_sizes"] = list(parameters["hidden_sizes"])
     try:
@@ -155,6 +155,6 @@ def _plain_classes(estimator: "DistributionEstimator") -> dict[str, Any] | None:
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, np.generic):
+    if isinstance(value, (np.generic, torch.Tensor)) and not value.ndim:
         return value.item()
     raise TypeError(f"{value!r} is not plain data")

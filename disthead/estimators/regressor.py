@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.data.values import as_quantities, parse_number, read_values
 from disthead.diagnostics.targets import TargetWarning, check_continuous_target
 from disthead.errors import TargetError, locate
 from disthead.estimators.base import DistributionEstimator
 from disthead.estimators.conventions import warn
 from disthead.families.distribution import Distribution
-from disthead.families.family import get_family, takes_classes, takes_vectors
+from disthead.families.family import Family, get_family, takes_classes, takes_vectors
 
 __all__ = ["DistributionRegressor"]
 
@@ -91,11 +92,7 @@ class DistributionRegressor(DistributionEstimator):
         return self._score(X, y, sample_weight)
 
     def _targets(self, y: Any, is_fit: bool = False) -> Tensor:
-        array = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
-        if array.dtype.kind == "c":
-            raise ValueError("Complex data not supported, got it in y.")
-        if array.dtype.kind not in "biuf":
-            array = _as_numbers(array)
+        array = _as_numbers(y)
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
         if array.ndim not in (1, 2):
@@ -112,17 +109,21 @@ class DistributionRegressor(DistributionEstimator):
             raise ValueError(f"y must have {self.n_outputs_} targets for each row, as at fit, got {array.shape}.")
         return targets
 
-    def _check_targets(self, targets: Tensor, is_fit: bool = False) -> None:
+    def _check_targets(self, targets: Tensor) -> None:
         if takes_classes(self.family):
             raise ValueError(f"{self.family} is for classes: use DistributionClassifier(family={self.family!r}).")
         if takes_vectors(self.family) and targets.ndim == 1:
             raise ValueError(f"{self.family} needs y of shape (rows, targets), got {tuple(targets.shape)}.")
-        family = get_family(self.family, event_shape=tuple(targets.shape[1:]), **self._options())
-        family.check_target(targets, "y")
-        if is_fit and not family.is_discrete:
+        self._made_family(targets).check_target(targets, "y")
+
+    def _warn_of_targets(self, targets: Tensor) -> None:
+        if not self._made_family(targets).is_discrete:
             for column in targets.reshape(len(targets), -1).unbind(1):
                 for message in check_continuous_target(column).messages:
                     warn(f"y has {message}", TargetWarning)
+
+    def _made_family(self, targets: Tensor) -> Family:
+        return get_family(self.family, event_shape=tuple(targets.shape[1:]), **self._options())
 
     def _options(self) -> dict[str, Any]:
         return dict(self.family_options or {})
@@ -144,12 +145,21 @@ def _each_output(dist: Distribution) -> Distribution:
     return dist.marginals if hasattr(dist, "marginals") else dist
 
 
-def _as_numbers(array: np.ndarray) -> np.ndarray:
-    try:
-        return array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        flat = array.reshape(-1).tolist()
-        row = next((row for row, value in enumerate(flat) if not isinstance(value, (int, float))), 0)
+def _as_numbers(y: Any) -> np.ndarray:
+    """Targets in double precision, NaN where they are missing; columns of a frame are read one by one."""
+    if hasattr(y, "columns"):
+        return np.stack([_as_numbers(y[name]) for name in y.columns], -1)
+    array = y.detach().cpu().numpy() if isinstance(y, Tensor) else y if hasattr(y, "factorize") else np.asarray(y)
+    if array.ndim == 2:
+        return np.stack([_as_numbers(column) for column in array.T], -1) if array.shape[1] else array.astype(np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"y must have the shape (rows,) or (rows, targets), got {array.shape}.")
+    values = read_values(array, "y")
+    if values.is_named and any(parse_number(level) is None for level in values.levels):
+        bad = np.array([parse_number(level) is None for level in values.levels] + [False])[values.codes]
         raise ValueError(
-            f"y must hold numbers, got {flat[row]!r} at row {row}. For classes use DistributionClassifier."
-        ) from error
+            f"y must hold numbers, got text in {values.first(bad)}. For classes use DistributionClassifier."
+        )
+    found = as_quantities(values).numbers
+    assert found is not None
+    return found

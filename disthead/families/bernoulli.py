@@ -175,8 +175,8 @@ class BernoulliFamily(Family):
     density = "p(1) = probs = 1 / (1 + exp(-logits)), p(0) = 1 - probs"
     breaks = "A single wrong label on the sure side costs without bound, and networks grow too sure of themselves."
     remedy = (
-        "Soft labels for doubtful ones, recalibration for overconfidence, binomial for counts of successes, "
-        "categorical for more than two classes."
+        "Soft labels for doubtful ones, recalibration for overconfidence, shares as soft labels weighted by the number of "
+        "trials for counts of successes, categorical for more than two classes."
     )
 
     def make(self, **parameters: Tensor) -> Bernoulli:

@@ -249,14 +249,14 @@ class BetaFamily(Family):
         "gains them."
     )
     remedy = (
-        "a zero-inflated family or censoring for exact ends, mixture of betas for several peaks, binomial for "
+        "two models for exact ends: see at the edge; bernoulli with soft labels, weighted by the number of trials, for "
         "counted shares."
     )
     edge_remedy = (
-        "A target of exactly 0 or 1 has the density zero or infinity. Where the ends are outcomes of their own, take a "
-        "zero-inflated (or one-inflated) family; where they come from rounding or a limit of measurement, a "
-        "censored one; "
-        "or squeeze by a stated amount, (y (n - 1) + 1/2) / n for n rows (Smithson and Verkuilen 2006)."
+        "A target of exactly 0 or 1 has the density zero or infinity. Where the ends are outcomes of their own "
+        "(the target is zero- or one-inflated), take two models: categorical for which end, or none, and beta for the "
+        "targets between. Where they come from rounding or a limit of measurement, squeeze by a stated amount, "
+        "(y (n - 1) + 1/2) / n for n rows (Smithson and Verkuilen 2006)."
     )
 
     def __init__(self, parametrization: str = "concentration"):

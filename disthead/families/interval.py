@@ -3,6 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +22,8 @@ class Interval(NamedTuple):
     lower: Tensor
     upper: Tensor
 
-    def contains(self, y: Any) -> Tensor:
-        """Whether each target lies in its interval.
+    def contains(self, y: Any) -> Any:
+        """Whether each target lies in its interval: a tensor, or an array where the ends are arrays.
 
         Args:
             y: of the shape of the ends, or (..., *that shape), or one number for all.
@@ -30,8 +31,8 @@ class Interval(NamedTuple):
         Raises:
             ValueError: for another shape.
         """
-        y = _fitting(y, *self)
-        return (self.lower <= y) & (y <= self.upper)
+        y, lower, upper = _tensors(y, *self)
+        return _as_the_ends((lower <= y) & (y <= upper), *self)
 
 
 class Arc(NamedTuple):
@@ -47,8 +48,8 @@ class Arc(NamedTuple):
     lower: Tensor
     upper: Tensor
 
-    def contains(self, y: Any, period: float = 2 * math.pi) -> Tensor:
-        """Whether each direction lies in its arc, up to the rounding of angles at its ends.
+    def contains(self, y: Any, period: float = 2 * math.pi) -> Any:
+        """Whether each direction lies in its arc, up to the rounding of angles at its ends: a tensor, or an array as the ends.
 
         Args:
             y: of the shape of the ends, or (..., *that shape), or one number for all.
@@ -57,18 +58,24 @@ class Arc(NamedTuple):
         Raises:
             ValueError: for another shape.
         """
-        y = _fitting(y, *self)
-        floating = [part.dtype for part in (y, *self) if part.is_floating_point()]
-        rounding = 4 * period * max(torch.finfo(dtype).eps for dtype in floating)
-        beyond, length = (torch.remainder(end.double() - self.lower.double(), period) for end in (y, self.upper))
-        return (beyond <= length + rounding) | (beyond >= period - rounding)
+        parts = _tensors(y, *self)
+        floating = [part.dtype for part in parts if part.is_floating_point()]
+        rounding = 4 * period * max(torch.finfo(dtype).eps for dtype in floating or [torch.float64])
+        y, lower, upper = (part.double() for part in parts)
+        beyond, length = (torch.remainder(end - lower, period) for end in (y, upper))
+        return _as_the_ends((beyond <= length + rounding) | (beyond >= period - rounding), *self)
 
 
-def _fitting(y: Any, lower: Tensor, upper: Tensor) -> Tensor:
-    """The targets as a tensor, of a shape that nothing is broadcast to in silence."""
+def _tensors(y: Any, lower: Any, upper: Any) -> list[Tensor]:
+    """The targets and the ends as tensors, of shapes that nothing is broadcast to in silence."""
+    lower, upper = as_tensor(lower, "lower"), as_tensor(upper, "upper")
     shape = torch.broadcast_shapes(lower.shape, upper.shape)
     y = as_tensor(y, dtype=lower.dtype, device=lower.device)
     if y.ndim and y.shape[y.ndim - len(shape) :] != shape:
         hint = " Try y.squeeze(-1)." if y.shape == (*shape, 1) else ""
         raise ValueError(f"y must have the shape {tuple(shape)} of the interval's ends, got {tuple(y.shape)}.{hint}")
-    return y
+    return [y, lower, upper]
+
+
+def _as_the_ends(inside: Tensor, lower: Any, upper: Any) -> Any:
+    return inside.numpy() if isinstance(lower, np.ndarray) or isinstance(upper, np.ndarray) else inside

@@ -9,7 +9,7 @@ from torch.distributions import constraints, register_kl
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors
 from disthead.families.family import Family
-from disthead.families.univariate import in_double, spread
+from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
 from disthead.special.elementary import double, like, log
@@ -171,11 +171,11 @@ class LogNormalFamily(Family):
         "Values near zero are outliers on the logarithmic scale. The mean, exp(loc + scale^2 / 2), reacts strongly "
         "to the scale."
     )
-    remedy = "gamma or weibull when small values are common; a zero-inflated or hurdle family when there are zeros."
+    remedy = "gamma or weibull when small values are common; where there are zeros, two models: see at the edge."
     edge_remedy = (
-        "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take a zero-inflated "
-        "or hurdle family; "
-        "where it stands for 'too small to measure', a censored one."
+        "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take two models: bernoulli for zero or "
+        "not, log_normal for the targets above zero. Where it stands for 'too small to measure', add a stated amount, such "
+        "as half the smallest positive value."
     )
 
     def make(self, **parameters: Tensor) -> LogNormal:
@@ -183,4 +183,5 @@ class LogNormalFamily(Family):
 
     def start(self, y: Tensor) -> dict[str, Tensor]:
         logs = y.log()
-        return {"loc": logs.mean(0), "scale": spread(logs)}
+        # Constant targets start within one per cent: their logarithms have no magnitude to measure a spread by.
+        return {"loc": logs.mean(0), "scale": logs.std(0, correction=0).clamp(min=0.01)}

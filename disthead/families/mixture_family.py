@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from disthead.arrays import as_integer
 from disthead.families.circular_mixture import CircularMixture
 from disthead.families.components import own_name
 from disthead.families.discrete_mixture import DiscreteMixture
@@ -55,8 +56,7 @@ class MixtureFamily(Family):
         self.component = get_family(component, **component_options)
         if self.component.event_dim:
             raise ValueError(f"component must be a family of one number, got {self.component.name}.")
-        if not isinstance(num_components, int) or num_components < 1:
-            raise ValueError(f"num_components must be a whole number of at least 1, got {num_components!r}.")
+        num_components = as_integer(num_components, "num_components")
         self.num_components = num_components
         self.parameters = {"logits": LINKS["softmax"]} | {
             own_name(name): link for name, link in self.component.parameters.items()

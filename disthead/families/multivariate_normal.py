@@ -5,6 +5,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.linalg import solve_triangular
 
+from disthead.arrays import as_integer
 from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution, from_score, tensors, wide
 from disthead.families.family import Family
 from disthead.families.gaussian import Gaussian
@@ -127,7 +128,8 @@ class MultivariateNormalFamily(Family):
 
     def __init__(self, event_shape: tuple[int, ...] = (), rank: int | None = None):
         size = dimension(event_shape, "multivariate_normal", "(D,), the number of outputs, such as (3,)")
-        if rank is not None and not 1 <= rank <= size:
+        rank = None if rank is None else as_integer(rank, "rank")
+        if rank is not None and rank > size:
             raise ValueError(f"rank must be from 1 to {size}, the number of outputs, got {rank}.")
         self.rank, self.event_shape = rank, (size,)
         self.parameters = {"loc": LINKS["identity"]}

@@ -257,8 +257,8 @@ class NegativeBinomialFamily(Family):
         "the fit."
     )
     remedy = (
-        "poisson or binomial for less scatter, a zero-inflated or hurdle family for extra zeros; name unequal "
-        "observation times as exposure."
+        "poisson for less scatter; name unequal observation times as exposure. Zeros of another origin take a model of "
+        "their own: bernoulli for whether there is any event."
     )
 
     def __init__(self, parametrization: str = "logits"):

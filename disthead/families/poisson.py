@@ -142,8 +142,8 @@ class PoissonFamily(Family):
         "many zeros."
     )
     remedy = (
-        "negative_binomial for extra scatter, a zero-inflated or hurdle family for extra zeros; name unequal "
-        "observation times as exposure."
+        "negative_binomial for extra scatter and many zeros; name unequal observation times as exposure. Zeros of another "
+        "origin take a model of their own: bernoulli for whether there is any event."
     )
 
     def make(self, **parameters: Tensor) -> Poisson:

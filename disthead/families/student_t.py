@@ -199,4 +199,6 @@ class StudentTFamily(Family):
     def start(self, y: Tensor) -> dict[str, Tensor]:
         loc = y.median(0).values
         quartile_range = torch.quantile(y, 0.75, 0) - torch.quantile(y, 0.25, 0)
-        return {"df": torch.full_like(loc, self.min_df + 4), "loc": loc, "scale": at_least(quartile_range / 1.5, y)}
+        # Where half of the targets are one value, the others say how far targets are spread.
+        scale = torch.where(quartile_range > 0, quartile_range / 1.5, (y - loc).abs().mean(0))
+        return {"df": torch.full_like(loc, self.min_df + 4), "loc": loc, "scale": at_least(scale, y)}

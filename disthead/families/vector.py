@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from disthead.arrays import as_integer
 from disthead.families.distribution import Distribution
 from disthead.families.interval import Arc, Interval
 
@@ -85,10 +86,10 @@ def energy_score(dist: Distribution, y: Tensor, samples: int = 512, generator: t
 
 def dimension(event_shape: tuple[int, ...], family: str, example: str) -> int:
     """How many numbers a target of that shape has, which is to be one row of them."""
-    if len(event_shape) != 1 or event_shape[0] < 1:
+    if len(event_shape) != 1:
         got = f"got event_shape={tuple(event_shape)}" if event_shape else "none was given"
         raise ValueError(f"{family} needs event_shape={example}; {got}.")
-    return event_shape[0]
+    return as_integer(event_shape[0], "event_shape[0]")
 
 
 def draw(dist: Distribution, count: int, generator: torch.Generator | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from disthead.families.continuous import Continuous
 from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
-from disthead.families.univariate import in_double, spread
+from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
 from disthead.special.elementary import exp, log
@@ -177,20 +177,21 @@ class WeibullFamily(Family):
     density = "p(y) = (k / scale) (y / scale)^(k - 1) exp(-(y / scale)^k), k = concentration"
     breaks = "Tails heavier than a power of y in the exponent, and hazards that rise first and fall later."
     remedy = (
-        "log_normal for heavy tails or a hazard with a peak, gamma for sums of waiting times, a censored family "
-        "for running lives."
+        "log_normal for heavy tails or a hazard with a peak, gamma for sums of waiting times. Lives that still run are not "
+        "lifetimes: no family takes them yet."
     )
     edge_remedy = (
-        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its own, take a "
-        "zero-inflated "
-        "or hurdle family; where it stands for 'too small to measure', a censored one."
+        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its own, take two models: "
+        "bernoulli for zero or not, weibull for the targets above zero. Where it stands for 'too small to measure', add a "
+        "stated amount, such as half the smallest positive value."
     )
 
     def make(self, **parameters: Tensor) -> Weibull:
         return Weibull(**parameters)
 
     def start(self, y: Tensor) -> dict[str, Tensor]:
-        # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration)
+        # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration). Constant targets start
+        # within a tenth: their logarithms have no magnitude to measure a spread by.
         logs = y.log()
-        concentration = (math.pi / math.sqrt(6) / spread(logs)).clamp(1e-3, 1e3)
+        concentration = (math.pi / math.sqrt(6) / logs.std(0, correction=0).clamp(min=0.1)).clamp(min=1e-3)
         return {"scale": torch.exp(logs.mean(0) + _EULER / concentration), "concentration": concentration}

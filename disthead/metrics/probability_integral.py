@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from disthead.arrays import as_integer
 from disthead.families.distribution import Distribution
 from disthead.families.univariate import check_level
 from disthead.families.vector import draw
@@ -188,7 +189,8 @@ class PITHistogram(_PIT):
 
     def __init__(self, bins: int = 20, **options: Any):
         super().__init__(**options)
-        if not (isinstance(bins, int) and bins >= 1 and _FINE % bins == 0):
+        bins = as_integer(bins, "bins")
+        if _FINE % bins:
             raise ValueError(f"bins must divide {_FINE}, such as 10, 16, 20 or 25, got {bins}.")
         self.bins = bins
 

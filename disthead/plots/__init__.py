@@ -4,6 +4,7 @@ from .band import interval_chart, prediction_band
 from .calibration import (
     coverage_by_group,
     coverage_curve,
+    frequency_by_group,
     pit_histogram,
     reliability_diagram,
     worm_plot,

@@ -5,13 +5,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from disthead.diagnostics import CoverageCurve, PITBand, Reliability, Worm
-from disthead.plots.style import BLUE, GREY, VERMILION, frame, percent, with_unit
+from disthead.diagnostics import CoverageCurve, EventFrequency, PITBand, Reliability, Worm, chance_limit
+from disthead.plots.style import BLUE, GREY, VERMILION, chance, frame, percent, with_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["coverage_by_group", "coverage_curve", "pit_histogram", "reliability_diagram", "worm_plot", "worm_reach"]
+__all__ = [
+    "coverage_by_group",
+    "coverage_curve",
+    "frequency_by_group",
+    "pit_histogram",
+    "reliability_diagram",
+    "worm_plot",
+    "worm_reach",
+]
 
 
 def pit_histogram(
@@ -95,12 +103,12 @@ def reliability_diagram(
         low, high = (float(end) for end in (forecast.min(), forecast.max()))
         low, high = low - 0.03 * (high - low or 1.0), high + 0.03 * (high - low or 1.0)
     if np.isfinite(lower).all():
-        label = f"chance ({100 * numbers.confidence:g} %)"
+        label = f"chance, each forecast ({100 * numbers.confidence:g} %)"
         ax.fill_between(forecast, lower, upper, color=GREY, alpha=0.35, linewidth=0, label=label)
     ax.plot([low, high], [low, high], color="black", linewidth=1, linestyle="--")
     ax.plot(forecast, fit, color=VERMILION, linewidth=2, label="what happened", marker=".", markersize=3)
     # A few extreme outcomes at either end of the fit would flatten the rest.
-    bulk = np.repeat(fit, numbers.count.cpu().numpy())
+    bulk = np.repeat(fit, numbers.count.cpu().numpy().astype(int))
     bottom, top = min(low, float(np.quantile(bulk, 0.01))), max(high, float(np.quantile(bulk, 0.99)))
     reach = top - bottom
     # How often each forecast was made, along the bottom.
@@ -153,7 +161,15 @@ def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float 
     'all rows (3 rows)'
     """
     normal, deviation, half = (part.cpu().numpy() for part in (numbers.normal, numbers.deviation, numbers.half_width))
-    ax.fill_between(normal, -half, half, color=GREY, alpha=0.35, linewidth=0, label="chance (95 %)")
+    ax.fill_between(
+        normal,
+        -half,
+        half,
+        color=GREY,
+        alpha=0.35,
+        linewidth=0,
+        label=f"chance, each point ({100 * numbers.confidence:g} %)",
+    )
     ax.axhline(0.0, color="black", linewidth=1, linestyle="--")
     out = np.abs(deviation) > half
     ax.scatter(normal[~out], deviation[~out], s=7, color=BLUE, linewidth=0, label="inside")
@@ -180,8 +196,12 @@ def coverage_by_group(
     coverage: Mapping[str, tuple[float, float]],
     level: float,
     title: str = "Coverage by group",
+    confidence: float = 0.95,
+    looks: int = 1,
 ) -> "Axes":
-    """Coverage of the intervals at one level by group, label -> (coverage, rows), with 95 % bars of chance.
+    """Coverage of the intervals at one level by group, label -> (coverage, rows), with bars of chance.
+
+    The bars hold each group by itself with the probability `confidence`, or all of `looks` groups together.
 
     >>> import matplotlib.pyplot as plt
     >>> ax = coverage_by_group(plt.figure().add_subplot(), {"poor": (0.8, 100), "rich": (0.9, 80)}, level=0.9)
@@ -194,10 +214,12 @@ def coverage_by_group(
     place = np.arange(len(labels))
     observed = np.array([coverage[label][0] for label in labels])
     rows = np.array([coverage[label][1] for label in labels])
-    half = 1.96 * np.sqrt(level * (1 - level) / rows)
+    _, label = chance(confidence, looks, "group")
+    variance, largest = level * (1 - level), max(level, 1 - level)
+    half = np.array([chance_limit(variance / count, largest / count, confidence, looks) for count in rows])
     ax.axvline(level, color="black", linewidth=1, linestyle="--")
     lower, upper = np.maximum(level - half, 0), np.minimum(level + half, 1)
-    ax.barh(place, upper - lower, left=lower, height=0.62, color=GREY, alpha=0.35, linewidth=0, label="chance (95 %)")
+    ax.barh(place, upper - lower, left=lower, height=0.62, color=GREY, alpha=0.35, linewidth=0, label=label)
     out = np.abs(observed - level) > half
     ax.scatter(observed[~out], place[~out], color=BLUE, zorder=3)
     if out.any():
@@ -209,7 +231,48 @@ def coverage_by_group(
     ax.margins(x=0.08)
     frame(ax, title, "", "")
     # Long names leave little room: the label grows to the left.
-    ax.set_xlabel(f"share inside the {100 * level:g} % interval (grey: chance, 95 %)", loc="right")
+    ax.set_xlabel(f"share inside the {100 * level:g} % interval (grey: {label})", loc="right")
+    return ax
+
+
+def frequency_by_group(
+    ax: "Axes",
+    frequencies: Sequence[EventFrequency],
+    title: str = "Frequency by group",
+    confidence: float = 0.95,
+    looks: int = 1,
+    shown: int = 24,
+) -> "Axes":
+    """Observed minus predicted frequency of events by group, with bars of chance; the worst first, at most `shown` of them.
+
+    The bars hold each by itself with the probability `confidence`, or all of `looks` together.
+
+    >>> import matplotlib.pyplot as plt
+    >>> from disthead.diagnostics import EventFrequency
+    >>> numbers = [EventFrequency("poor", "a 1", 0.5, 0.6, 0.0025, 0.01, 100.0)]
+    >>> ax = frequency_by_group(plt.figure().add_subplot(), numbers)
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['poor: a 1 (100)']
+    """
+    _, label = chance(confidence, looks, "group")
+    reach = np.array([chance_limit(part.variance, part.largest, confidence, looks) for part in frequencies])
+    off = np.array([part.observed - part.predicted for part in frequencies])
+    worst = np.argsort(-np.abs(off) / np.maximum(reach, 1e-300), kind="stable")[:shown]
+    off, half = off[worst], reach[worst]
+    place = np.arange(len(off))
+    ax.axvline(0.0, color="black", linewidth=1, linestyle="--")
+    ax.barh(place, 2 * half, left=-half, height=0.62, color=GREY, alpha=0.35, linewidth=0, label=label)
+    out = np.abs(off) > half
+    ax.scatter(off[~out], place[~out], color=BLUE, zorder=3)
+    if out.any():
+        ax.scatter(off[out], place[out], color=VERMILION, marker="s", zorder=3)
+    names = [f"{frequencies[k].label}: {frequencies[k].event} ({frequencies[k].count:,.0f})" for k in worst]
+    ax.set_yticks(place, names)
+    ax.set_ylim(len(off) - 0.4, -0.6)
+    percent(ax.xaxis)
+    ax.margins(x=0.08)
+    frame(ax, title, "", "")
+    ax.set_xlabel(f"observed minus predicted frequency (grey: {label})", loc="right")
     return ax
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from disthead.diagnostics import Confusion, Rootogram, Rose
-from disthead.plots.style import BLUE, GREY, VERMILION, frame
+from disthead.plots.style import BLUE, GREY, VERMILION, chance, frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,8 +16,17 @@ if TYPE_CHECKING:
 __all__ = ["confusion_matrix", "hanging_rootogram", "rose_plot"]
 
 
-def hanging_rootogram(ax: "Axes", numbers: Rootogram, title: str = "Hanging rootogram", unit: str = "") -> "Axes":
+def hanging_rootogram(
+    ax: "Axes",
+    numbers: Rootogram,
+    title: str = "Hanging rootogram",
+    unit: str = "",
+    confidence: float = 0.95,
+    looks: int = 1,
+) -> "Axes":
     """Bars of the observed frequencies hung from the expected ones, both as square roots: they should end at zero.
+
+    The grey band holds each bar by itself with the probability `confidence`, or all of `looks` bars together.
 
     A bar that ends below zero is a count that occurred more often than predicted, above zero less often.
 
@@ -31,15 +40,14 @@ def hanging_rootogram(ax: "Axes", numbers: Rootogram, title: str = "Hanging root
     first, last = numbers.first.cpu().numpy(), numbers.last.cpu().numpy()
     root = np.sqrt(numbers.expected.cpu().numpy())
     observed = np.sqrt(numbers.observed.cpu().numpy())
-    half = 1.96 * numbers.standard_error.cpu().numpy()
+    z, label = chance(confidence, looks, "bar")
+    half = z * numbers.standard_error.cpu().numpy()
     place, size = (first + last) / 2, float(last[0] - first[0] + 1)
     bottom = root - observed
     out = np.abs(bottom) > half
     colors = [VERMILION if flag else BLUE for flag in out]
     ax.bar(place, observed, bottom=bottom, width=0.86 * size, color=colors, alpha=0.75, linewidth=0)
-    ax.fill_between(
-        place, -half, half, color=GREY, alpha=0.45, linewidth=0, step="mid", label="chance (95 %)", zorder=2.5
-    )
+    ax.fill_between(place, -half, half, color=GREY, alpha=0.45, linewidth=0, step="mid", label=label, zorder=2.5)
     ax.axhline(0.0, color="black", linewidth=1, linestyle="--", zorder=3)
     ax.plot(place, root, color="black", marker="o", markersize=3.5, linewidth=1.2, label="expected", zorder=3)
     margin = 0.06 * float(root.max())
@@ -50,7 +58,9 @@ def hanging_rootogram(ax: "Axes", numbers: Rootogram, title: str = "Hanging root
     return ax
 
 
-def rose_plot(ax: "PolarAxes", numbers: Rose, title: str = "Directions") -> "PolarAxes":
+def rose_plot(
+    ax: "PolarAxes", numbers: Rose, title: str = "Directions", confidence: float = 0.95, looks: int = 1
+) -> "PolarAxes":
     """Observed directions by sector as petals whose area is their number, with the expected ones as an outline.
 
     Args:
@@ -72,7 +82,8 @@ def rose_plot(ax: "PolarAxes", numbers: Rose, title: str = "Directions") -> "Pol
         raise ValueError(f"ax must be polar, made with projection='polar', got one of kind {ax.name!r}.")
     edges = numbers.edges.cpu().numpy()
     observed, expected = numbers.observed.cpu().numpy(), numbers.expected.cpu().numpy()
-    half = 1.96 * numbers.standard_error.cpu().numpy()
+    z, label = chance(confidence, looks, "sector")
+    half = z * numbers.standard_error.cpu().numpy()
     out = np.abs(observed - expected) > half
     colors = [VERMILION if flag else BLUE for flag in out]
     ax.bar(
@@ -89,7 +100,7 @@ def rose_plot(ax: "PolarAxes", numbers: Rose, title: str = "Directions") -> "Pol
     low, middle, high = (
         np.repeat(np.sqrt(np.maximum(part, 0)), 12) for part in (expected - half, expected, expected + half)
     )
-    ax.fill_between(angle, low, high, color=GREY, alpha=0.5, linewidth=0, label="chance (95 %)", zorder=2.5)
+    ax.fill_between(angle, low, high, color=GREY, alpha=0.5, linewidth=0, label=label, zorder=2.5)
     ax.plot(angle, middle, color="black", linewidth=1.3, label="expected", zorder=3)
     top = float(max(np.sqrt(observed).max(), high.max()))
     rows = np.unique(np.array([0.25, 0.5, 1.0]) * top**2 // 1)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from disthead.diagnostics import Sharpness, Sparsification, SpreadSkill
-from disthead.plots.style import BLUE, GREEN, GREY, VERMILION, frame, percent, with_unit
+from disthead.plots.style import BLUE, GREEN, GREY, VERMILION, chance, frame, percent, with_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,8 +13,17 @@ if TYPE_CHECKING:
 __all__ = ["sharpness", "sparsification", "spread_skill"]
 
 
-def spread_skill(ax: "Axes", numbers: SpreadSkill, title: str = "Error against spread", unit: str = "") -> "Axes":
+def spread_skill(
+    ax: "Axes",
+    numbers: SpreadSkill,
+    title: str = "Error against spread",
+    unit: str = "",
+    confidence: float = 0.95,
+    looks: int = 1,
+) -> "Axes":
     """Root mean squared error against predicted standard deviation by bin, on the diagonal where honest.
+
+    The bars hold each bin by itself with the probability `confidence`, or all of `looks` bins together.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead import diagnostics
@@ -23,7 +32,8 @@ def spread_skill(ax: "Axes", numbers: SpreadSkill, title: str = "Error against s
     'predicted standard deviation (km)'
     """
     spread, error = numbers.spread.cpu().numpy(), numbers.error.cpu().numpy()
-    bars = 1.96 * numbers.standard_error.cpu().numpy()
+    z, label = chance(confidence, looks, "bin")
+    bars = z * numbers.standard_error.cpu().numpy()
     top = 1.12 * max(float((error + bars).max()), float(spread.max()))
     bottom = min(float((error - bars).min()), float(spread.min()))
     bottom = 0.0 if bottom < 0.35 * top else 0.9 * bottom
@@ -38,7 +48,7 @@ def spread_skill(ax: "Axes", numbers: SpreadSkill, title: str = "Error against s
         linewidth=1.2,
         elinewidth=1,
         capsize=2,
-        label="observed, 95 % interval",
+        label=f"observed, {label}",
     )
     ax.set_xlim(bottom, top)
     ax.set_ylim(bottom, top)
@@ -90,14 +100,23 @@ def sharpness(ax: "Axes", numbers: Sharpness, title: str = "Sharpness", unit: st
     'width of the 90 % interval'
     """
     width = numbers.width.cpu().numpy()
-    mean = float(width.mean())
+    mean = numbers.mean
+    weights = None if numbers.weight is None else numbers.weight.cpu().numpy()
     top = float(np.quantile(width, 0.995))
     reach = 1.05 * max(top, numbers.marginal)
     shown = width[width <= top]
     if float(shown.max() - shown.min()) <= 1e-6 * max(top, 1e-300):
         ax.bar([mean], [len(width)], width=0.02 * reach, color=BLUE, label="all rows alike")
     else:
-        ax.hist(shown, bins=40, color=BLUE, edgecolor="white", linewidth=0.4, label="rows")
+        ax.hist(
+            shown,
+            bins=40,
+            weights=None if weights is None else weights[width <= top],
+            color=BLUE,
+            edgecolor="white",
+            linewidth=0.4,
+            label="rows",
+        )
     ax.axvline(mean, color="black", linewidth=1.5, label=f"mean {mean:.3g}")
     ax.axvline(
         numbers.marginal,

@@ -3,32 +3,21 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from datetime import date
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from disthead.diagnostics.rows import Reservoir, flatten
-from disthead.errors import TargetError, locate
 from disthead.families.distribution import Distribution
-from disthead.report.findings import Findings, Output, kind_of
-from disthead.report.verdicts import Score, Verdict
+from disthead.families.univariate import check_level
+from disthead.report.findings import Findings
+from disthead.report.inputs import Batch
+from disthead.report.stream import Stream
+from disthead.report.verdict import Score, Verdict, summary
 
 __all__ = ["Batch", "Evaluation", "evaluate"]
-
-Features = Mapping[str, Tensor] | Tensor
-
-
-class Batch(NamedTuple):
-    """Some rows of a stream: a distribution, its targets, and what else is known of them; see `evaluate`."""
-
-    dist: Distribution
-    y: Tensor
-    features: Features | None = None
-    group: "Sequence | Tensor | None" = None
-    baseline: Distribution | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +32,7 @@ class Evaluation:
         verdicts: a sentence for each aspect of each output.
         numbers: output -> name -> frozen dataclass of `disthead.diagnostics`, what the pictures show.
         unanswered: output -> question -> why the distribution has no answer to it.
+        about: what a reader has to know of where it comes from, by name: checkpoint, part, date ...
     """
 
     title: str
@@ -52,33 +42,23 @@ class Evaluation:
     verdicts: tuple[Verdict, ...]
     numbers: dict[str, dict[str, Any]]
     unanswered: dict[str, dict[str, str]]
+    about: dict[str, str] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
-        """One sentence on all verdicts.
+        """The faults by name, and how many checks found none, could not tell, and were not made, with the reasons.
 
-        >>> Evaluation("", 9, ("",), {}, (Verdict("bias", "poor", "..."),), {}, {}).summary
-        'A clear fault: bias.'
+        >>> poor, good = Verdict("bias", "poor", "..."), Verdict("shape", "good", "...")
+        >>> Evaluation("", 9, ("",), {}, (poor, good), {}, {}).summary
+        'A clear fault: bias. 2 checks: 1 found nothing, 1 found a clear fault.'
         """
-
-        def named(status: str) -> str:
-            return ", ".join(
-                verdict.aspect + (f" ({verdict.output})" if verdict.output else "")
-                for verdict in self.verdicts
-                if verdict.status == status
-            )
-
-        poor, fair = named("poor"), named("fair")
-        if poor:
-            return ("Clear faults: " if ", " in poor else "A clear fault: ") + poor + "."
-        if fair:
-            return f"No clear fault; slight ones: {fair}."
-        return "No fault was found."
+        return summary(self.verdicts)
 
     def to_dict(self) -> dict:
         """Plain numbers and strings, as written to metrics.json; what is not finite is None."""
         return {
             "title": self.title,
+            "about": self.about,
             "rows": self.rows,
             "summary": self.summary,
             "outputs": {
@@ -87,7 +67,14 @@ class Evaluation:
                     "coverage": _coverage(self.numbers[name].get("coverage")),
                     "pit": _pit(self.numbers[name]),
                     "verdicts": [
-                        {"aspect": v.aspect, "status": v.status, "sentence": v.sentence}
+                        {
+                            "aspect": v.aspect,
+                            "status": v.status,
+                            "sentence": v.sentence,
+                            "remedy": v.remedy,
+                            "picture": v.picture,
+                            "looks": v.looks,
+                        }
                         for v in self.verdicts
                         if v.output == name
                     ],
@@ -100,22 +87,29 @@ class Evaluation:
     def __str__(self) -> str:
         lines = [f"{self.title}: {self.rows:,} rows. {self.summary}"]
         for verdict in self.verdicts:
-            lines.append(f"  {verdict.output and verdict.output + ': '}{verdict.sentence}")
+            about = [verdict.output] * bool(verdict.output) + [verdict.aspect] * (verdict.status == "not examined")
+            lines.append("  " + ": ".join([*about, verdict.sentence]))
+            if verdict.remedy and verdict.status in ("fair", "poor"):
+                lines.append(f"    Next: {verdict.remedy}")
         return "\n".join(lines)
 
 
 @torch.no_grad()
 def evaluate(
     dist: "Distribution | Iterable[tuple | Batch]",
-    y: Tensor | None = None,
+    y: Any = None,
     *,
-    features: Features | None = None,
-    group: "Sequence | Tensor | None" = None,
+    weight: Any = None,
+    features: Any = None,
+    group: Any = None,
+    groups: Any = None,
     baseline: Distribution | None = None,
     out: "str | Path | None" = None,
     title: str = "Evaluation",
+    about: Mapping[str, str] | None = None,
     outputs: Sequence[str] = (),
-    classes: Sequence[str] = (),
+    classes: Sequence[Any] = (),
+    ignore_index: int | None = None,
     unit: str = "",
     level: float = 0.9,
     baseline_name: str = "the baseline",
@@ -125,19 +119,28 @@ def evaluate(
     """Evaluate predictions of any family: scores with standard errors, verdicts in sentences, and a report.
 
     Scores, PIT and coverage use every row, in one pass and constant memory. What needs rows (reliability diagrams, groups,
-    features, spread against error) uses a random sample of at most `rows` of them.
+    features, spread against error) uses a random sample of at most `rows` of them. Targets, weights, groups and features may
+    be tensors, arrays, columns of a table or lists.
+
+    `group` and `groups` are different things. `group=` asks a question: is the forecast calibrated within each label (sex,
+    region, machine)? `groups=`, scikit-learn's word, states a fact: rows with the same label (a patient, a panel, copies of one
+    row) are not independent, so that every standard error, band and verdict is made from whole clusters.
 
     Args:
         dist: a distribution with targets `y`; or an iterable of batches `(dist, y)` or `Batch`, then without `y`.
-        y: targets of shape batch_shape + event_shape.
-        features: name -> values (N,), or a tensor (N, F): calibration is examined along each of them.
+        y: targets of shape batch_shape + event_shape; of classes also their names, with `classes`.
+        weight: what each row counts, in everything; a row of weight 0 is not there, whatever its target.
+        features: a data frame, name -> values (N,), or a matrix (N, F): calibration is examined along each of them.
         group: a label for each row: calibration is examined within each of them.
+        groups: a label for each row: rows that share one belong together, and standard errors are those of clusters.
         baseline: another distribution of the same targets to compare with, such as the marginal fit or an older model;
             batch_shape () serves all rows.
         out: a folder for report.html, metrics.json and the pictures; needs matplotlib.
         title: of the report.
+        about: what else its head says, by name, such as `{"checkpoint": "best.ckpt"}`; the date stands there anyway.
         outputs: names of several outputs.
-        classes: names of the classes.
+        classes: names of the classes in their order, as `classes_` of a classifier.
+        ignore_index: a class index that marks rows that are not there.
         unit: of y, for labels.
         level: of the intervals that verdicts are about.
         baseline_name: what to call it.
@@ -145,25 +148,28 @@ def evaluate(
         seed: of the sample and of everything that is simulated; the global random state is left alone.
 
     Raises:
-        ValueError: for shapes that do not fit, or no rows.
-        TargetError: for targets that are NaN or infinite.
+        ValueError: for shapes that do not fit, weights that are negative, infinite or NaN, or no rows.
+        TargetError: for targets that are NaN, infinite or outside the support.
 
     >>> from disthead import get_family
     >>> y = torch.randn(4000, generator=torch.Generator().manual_seed(0))
     >>> dist = get_family("normal").distribution(loc=torch.zeros(4000), scale=1.0)
     >>> result = evaluate(dist, y)
-    >>> print(result.verdicts[1].sentence)
-    The 90 % intervals held 90.2 % of the outcomes (standard error 0.5 %): as promised.
+    >>> print(next(verdict.sentence for verdict in result.verdicts if verdict.aspect == "50 % intervals"))
+    The 50 % intervals held 50.5 % of the outcomes (standard error 0.8 %): as promised.
     """
     if isinstance(dist, Distribution):
         if y is None:
             raise ValueError("y, the targets, must be given with a distribution; an iterable of batches holds its own.")
-        batches: Iterator[Batch] = iter([Batch(dist, y, features, group, baseline)])
+        batches: Iterator[Batch] = iter([Batch(dist, y, features, group, baseline, weight, groups)])
     else:
-        if y is not None or features is not None or group is not None:
-            raise ValueError("y, features and group belong into the batches: Batch(dist, y, features=..., group=...).")
+        given = {"y": y, "features": features, "group": group, "weight": weight, "groups": groups}
+        wrong = [name for name, value in given.items() if value is not None]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)} belong into the batches: Batch(dist, y, {wrong[-1]}=...).")
         batches = (_batch(item, baseline) for item in dist)
-    stream = _Stream(level, tuple(outputs), unit, rows, seed)
+    check_level(level)
+    stream = Stream(level, tuple(outputs), tuple(classes), unit, ignore_index, rows, seed)
     for batch in batches:
         stream.update(batch)
     found = stream.findings(baseline_name)
@@ -175,9 +181,10 @@ def evaluate(
         tuple(verdict for part in found for verdict in part.verdicts),
         {part.name: part.numbers for part in found},
         {part.name: part.unanswered for part in found},
+        {"date": f"{date.today()}"} | dict(about or {}),
     )
     if out is not None:
-        _write(evaluation, found, Path(out), tuple(classes))
+        _write(evaluation, found, Path(out), tuple(map(str, classes)))
     return evaluation
 
 
@@ -186,129 +193,12 @@ def _batch(item: "tuple | Batch", baseline: Distribution | None) -> Batch:
     return batch if batch.baseline is not None else batch._replace(baseline=baseline)
 
 
-class _Stream:
-    """All outputs of a stream of batches."""
-
-    def __init__(self, level: float, names: tuple[str, ...], unit: str, rows: int, seed: int):
-        self.level, self.names, self.unit, self.seed = level, names, unit, seed
-        self.parts: list[Output] = []
-        self.labels: dict[Any, int] = {}
-        self.feature_names: tuple[str, ...] = ()
-        self.sample = Reservoir(rows, seed)
-
-    @property
-    def seen(self) -> int:
-        return self.sample.seen
-
-    def update(self, batch: Batch) -> None:
-        dist, y = _aligned(batch.dist, batch.y)
-        baseline = batch.baseline
-        if baseline is not None:
-            if baseline.event_shape != dist.event_shape:
-                raise ValueError(
-                    f"baseline must have the event shape {tuple(dist.event_shape)} of the distribution, "
-                    f"got {tuple(baseline.event_shape)}."
-                )
-            if baseline.batch_shape != batch.dist.batch_shape:
-                baseline = baseline.expand(batch.dist.batch_shape)
-            baseline = flatten(baseline)
-        columns = {"y": y}
-        if batch.features is not None:
-            columns["features"] = self._features(batch.features, len(y))
-        if batch.group is not None:
-            columns["group"] = self._groups(batch.group, len(y))
-        if not self.parts:
-            self._start(dist, baseline is not None)
-        for part, own_dist, own_y, own_baseline in self._outputs(dist, y, baseline):
-            part.update(own_dist, own_y, own_baseline)
-        self.sample.add(dist, **columns)
-
-    def _start(self, dist: Distribution, has_baseline: bool) -> None:
-        kind = kind_of(dist)
-        unit = "rad" if kind == "direction" and not self.unit else self.unit
-        self.parts.append(Output("", kind, unit, self.level, has_baseline))
-        if kind == "vector":
-            size = dist.event_shape.numel()
-            names = self.names if len(self.names) == size else tuple(f"output {k}" for k in range(size))
-            self.parts[0].outputs = names
-            for index, name in enumerate(names):
-                one = _marginal(dist, index)
-                self.parts.append(Output(name, kind_of(one), self.unit, self.level, has_baseline))
-
-    def _outputs(self, dist: Distribution, y: Tensor, baseline: Distribution | None) -> Iterator[tuple]:
-        yield self.parts[0], dist, y, baseline
-        for index, part in enumerate(self.parts[1:]):
-            other = None if baseline is None else _marginal(baseline, index)
-            yield part, _marginal(dist, index), y.reshape(len(y), -1)[:, index], other
-
-    def _features(self, features: Features, rows: int) -> Tensor:
-        if isinstance(features, Tensor):
-            table = features.reshape(rows, -1)
-            names = tuple(f"feature {k}" for k in range(table.shape[1]))
-        else:
-            names = tuple(features)
-            table = torch.stack([torch.as_tensor(values).reshape(-1).double() for values in features.values()], -1)
-        if len(table) != rows:
-            raise ValueError(f"features must have one value per row, {rows}, got {len(table)}.")
-        self.feature_names = names
-        return table
-
-    def _groups(self, group: "Sequence | Tensor", rows: int) -> Tensor:
-        values = group.reshape(-1).tolist() if isinstance(group, Tensor) else list(group)
-        if len(values) != rows:
-            raise ValueError(f"group must have one label per row, {rows}, got {len(values)}.")
-        return torch.tensor([self.labels.setdefault(value, len(self.labels)) for value in values])
-
-    def findings(self, baseline_name: str) -> list[Findings]:
-        if not self.seen:
-            raise ValueError("evaluate needs at least one row, got none.")
-        generator = torch.Generator().manual_seed(self.seed)
-        dist, y = self.sample.dist(), self.sample.column("y")
-        features: dict[str, Tensor] = {}
-        if self.feature_names:
-            columns = self.sample.column("features")
-            features = {name: columns[:, k] for k, name in enumerate(self.feature_names)}
-        groups = None
-        if self.labels:
-            names = [str(label) for label in self.labels]
-            groups = [names[k] for k in self.sample.column("group").tolist()]
-        return [
-            part.findings(own_dist, own_y, features, groups, baseline_name, generator)
-            for part, own_dist, own_y, _ in self._outputs(dist, y, None)
-        ]
-
-
-def _aligned(dist: Distribution, y: Tensor) -> tuple[Distribution, Tensor]:
-    """The rows of a batch as one dimension, checked."""
-    expected = dist.batch_shape + dist.event_shape
-    partial = hasattr(dist, "pairwise") and y.shape[:-1] == dist.batch_shape
-    if y.shape != expected and not partial:
-        hint = " Try y.squeeze(-1)." if y.shape == (*expected, 1) else ""
-        raise ValueError(f"y must have the shape {tuple(expected)} of the distribution, got {tuple(y.shape)}.{hint}")
-    if not dist.batch_shape:
-        dist, y = dist.expand((1,)), y.unsqueeze(0)
-    dims = len(dist.batch_shape)
-    y = y.reshape(-1, *y.shape[dims:])
-    if y.is_floating_point() and not y.isfinite().all():
-        raise TargetError(
-            f"y must be finite, got NaN or infinity in {locate(~y.isfinite(), y)}. Drop or impute these rows; "
-            "nothing is dropped silently."
-        )
-    return flatten(dist), y
-
-
-def _marginal(dist: Distribution, index: int) -> Distribution:
-    each = dist.marginals
-    shape = each.batch_shape[1:]
-    return each[(slice(None), *(int(k) for k in torch.unravel_index(torch.tensor(index), shape)))]
-
-
 def _write(evaluation: Evaluation, found: list[Findings], folder: Path, classes: tuple[str, ...]) -> None:
     from disthead.report.page import page
     from disthead.report.pictures import pictures
 
-    folder.mkdir(parents=True, exist_ok=True)
     drawn = {part.name: pictures(part, classes) for part in found}
+    folder.mkdir(parents=True, exist_ok=True)  # once nothing can fail any more but the disk
     for each in drawn.values():
         for picture in each:
             name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in picture.name)

@@ -4,32 +4,131 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
+from disthead.arrays import as_tensor
+from disthead.errors import pick
 from disthead.training.columns import Encoded
+from disthead.weights import as_weight, present
 
-__all__ = ["Batch", "Batches", "Steps", "shuffle", "weight_of"]
+__all__ = ["Batch", "Batches", "Steps", "expanded_weight", "shuffle", "weight_of"]
 
 _ROWS_AT_ONCE = 1 << 12  # of several batches: the copy of their rows stays in a core's cache
 
 
 class Batch(NamedTuple):
-    """What one step sees. `total` is the weight of the whole batch over all processes; None where these rows are all of it."""
+    """What one step sees. `total` is the weight of the whole batch over all processes; None where these rows are all of it.
 
-    features: Tensor
+    `positions` are the places of the rows in the batch as it was given, where some of it were left out; `is_cut` says
+    that no weight of 0 is left.
+    """
+
+    features: Any
     y: Tensor
     weight: Tensor | None = None
     known: dict[str, Tensor] = {}
     rows: Tensor | None = None
     total: Tensor | float | None = None
+    positions: Tensor | None = None
+    is_cut: bool = False
 
     @classmethod
     def of(cls, given: Any) -> "Batch":
-        """From a batch of `Batches`, or of a loader of one's own: (features, y) or (features, y, weight)."""
+        """From a batch of `Batches`, or of a loader of one's own: features alone, (features, y), (features, y, weight) or a mapping.
+
+        Raises:
+            ValueError: for tuples of another length, and mappings with other keys, or without features.
+        """
+        if isinstance(given, cls):
+            return given
         if isinstance(given, Mapping):
-            return cls(**{"y": None} | {name: given[name] for name in cls._fields if name in given})
-        features, y, *weight = given if isinstance(given, (tuple, list)) else (given, None)
-        return cls(features, y, weight[0] if weight else None)
+            for name in given:
+                pick("entry of a batch", name, dict.fromkeys(cls._fields[:-2]))
+            if "features" not in given:
+                raise ValueError(f"a batch must have features, got a mapping of {', '.join(given)}.")
+            return cls(**{"y": None, **given})._as_tensors()
+        parts = given if isinstance(given, (tuple, list)) else (given,)
+        if not 1 <= len(parts) <= 3:
+            raise ValueError(
+                f"a batch must be (features, y) or (features, y, weight), got {len(parts)} parts. Nest several features, "
+                '((first, second), y), or give a mapping, {"features": ..., "y": ..., "known": {"exposure": ...}}.'
+            )
+        features, y, weight = (*parts, None, None)[:3]
+        return cls(features, y, weight)._as_tensors()
+
+    def _as_tensors(self) -> "Batch":
+        """With arrays and lists of targets, weights and known quantities as tensors."""
+        given = {"y": self.y, "weight": self.weight} | self.known
+        if all(values is None or isinstance(values, Tensor) for values in given.values()):
+            return self
+        y, weight, *known = (None if values is None else as_tensor(values, name) for name, values in given.items())
+        return self._replace(y=y, weight=weight, known=dict(zip(self.known, known, strict=True)))
+
+    def present(self) -> "Batch":
+        """The batch without the rows whose weight is 0: nothing is computed of them.
+
+        Features are cut where all of them are tensors with one entry for each row. Of weights (N, T), such as the mask of
+        sequences, no row is cut; `weigh` leaves out their entries.
+
+        Raises:
+            ValueError: for weights that are negative, NaN or infinite, with their rows.
+        """
+        if self.weight is None or self.total is not None:  # a table has no others
+            return self
+        checked = as_weight(self.weight.detach().cpu(), self.weight.shape, may_be_empty=True)
+        assert checked is not None
+        batch, is_there = self._replace(weight=checked.to(self.weight.device)), checked > 0
+        if bool(is_there.all()):
+            return batch._replace(is_cut=True)
+        if is_there.ndim > 1:
+            return batch._with_known_of_others(is_there)
+        count, kept = len(is_there), is_there.nonzero().squeeze(-1).to(self.weight.device)
+        leaves = tree_leaves((self.features, self.y, self.known, self.rows))
+        if not all(leaf is None or (isinstance(leaf, Tensor) and leaf.shape[:1] == (count,)) for leaf in leaves):
+            return batch._with_known_of_others(is_there)
+        features, y, weight, known, rows = tree_map(
+            lambda values: values if values is None else values.index_select(0, kept.to(values.device)),
+            tuple(batch[:5]),
+        )
+        return Batch(features, y, weight, known, rows, positions=kept, is_cut=True)
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether all its rows have the weight 0."""
+        if self.weight is None or self.total is not None:
+            return False
+        return not len(self.weight) if self.is_cut else not bool((self.weight > 0).any())
+
+    def _with_known_of_others(self, is_there: Tensor) -> "Batch":
+        """In the place of known quantities of entries that are not there those of one that is."""
+        known = {}
+        for name, values in self.known.items():
+            mask = is_there.to(values.device)
+            usable = values.shape == mask.shape and bool(mask.any())
+            known[name] = torch.where(mask, values, values[mask][0]) if usable else values
+        return self._replace(known=known)
+
+    def weigh(self, dist: Any, *others: Any) -> tuple:
+        """Weights, distribution, targets and other parts with one entry for each row, of the rows that are there."""
+        if self.weight is None or self.total is not None:
+            return (self.weight, dist, self.y, *others)
+        if self.is_cut and self.weight.shape == dist.batch_shape:
+            return (self.weight, dist, self.y, *others)
+        return present(expanded_weight(self.weight, dist.batch_shape), dist, self.y, *others)
+
+
+def expanded_weight(weight: Tensor, shape: Size) -> Tensor:
+    """Weights of rows (N,) for entries (N, T), the same for all of a row; others as they are.
+
+    Raises:
+        ValueError: for weights of another shape.
+    """
+    if weight.ndim and weight.ndim < len(shape) and weight.shape == shape[: weight.ndim]:
+        weight = weight.reshape(weight.shape + (1,) * (len(shape) - weight.ndim)).expand(shape)
+    checked = as_weight(weight, shape, may_be_empty=True)
+    assert checked is not None
+    return checked
 
 
 class Steps:

@@ -1,12 +1,16 @@
-"""`AverageWeights`: the moving average of the weights, in training by Lightning."""
+"""`AverageWeights` and `EarlyStopping`: the moving average of the weights, and the end of training, as Lightning's callbacks."""
 
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from lightning.pytorch.callbacks import WeightAveraging
 
-__all__ = ["AverageWeights"]
+from disthead.errors import unknown_name
+from disthead.training.schedule import PATIENCE
+
+__all__ = ["AverageWeights", "EarlyStopping"]
 
 
 class AverageWeights(WeightAveraging):
@@ -75,3 +79,39 @@ class AverageWeights(WeightAveraging):
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         self._average_model, self._latest_update_step = None, 0  # of this training only
+
+
+class EarlyStopping(LightningEarlyStopping):
+    """Lightning's early stopping, which without a `patience` waits as long as the default recipe does.
+
+    Training then ends once as many steps as the best validation took, and at least 800, have brought nothing better.
+
+    Args:
+        monitor: what is validated.
+        patience: validations without anything better after which training ends; None counts steps as above.
+        options: as for Lightning's own.
+
+    >>> EarlyStopping().monitor
+    'val/nll'
+    """
+
+    def __init__(self, monitor: str = "val/nll", patience: int | None = None, **options: Any):
+        super().__init__(monitor, patience=0 if patience is None else patience, **options)
+        self.counts_steps, self.best_step = patience is None, 0
+
+    def _run_early_stopping_check(self, trainer: lightning.Trainer) -> None:
+        if self.monitor not in trainer.callback_metrics and self.strict and not trainer.fast_dev_run:
+            raise unknown_name("metric to monitor", self.monitor, sorted(trainer.callback_metrics))
+        if self.counts_steps:  # whether this validation is the last that may bring nothing better
+            is_over = trainer.global_step >= self.best_step + max(PATIENCE, self.best_step)
+            self.patience = self.wait_count + (1 if is_over else 2)
+        super()._run_early_stopping_check(trainer)
+        if self.wait_count == 0:
+            self.best_step = trainer.global_step
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"best_step": self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict | {"patience": self.patience})  # what is given now counts
+        self.best_step = state_dict.get("best_step", 0)

@@ -1,22 +1,28 @@
 """The commands evaluate and recalibrate: a checkpoint and held-out rows in, a report or a better checkpoint out."""
 
-import argparse
+import inspect
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from disthead.errors import pick
+from disthead.arguments import Parser
+from disthead.errors import pick, unknown_name
 from disthead.report import Batch, Evaluation, evaluate
 from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
+from disthead.training.table import DataError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["evaluate_checkpoint", "recalibrate_checkpoint", "run_evaluate", "run_recalibrate"]
+__all__ = ["TRAINED", "evaluate_checkpoint", "recalibrate_checkpoint", "run_evaluate", "run_recalibrate"]
+
+TRAINED = "as in training"  # the column of the weights, or of the groups
 
 
 def evaluate_checkpoint(
@@ -26,6 +32,8 @@ def evaluate_checkpoint(
     *,
     part: str = "test",
     group: str | None = None,
+    groups: str | None = TRAINED,
+    weight: str | None = TRAINED,
     **options: Any,
 ) -> Evaluation:
     """Evaluate a trained model on rows that it has not seen; with the marginal fit as the baseline.
@@ -36,12 +44,18 @@ def evaluate_checkpoint(
         path: a table, of which all rows are used; else the `part` of the training table.
         part: "test", "val" or "train".
         group: a column whose values are groups, in each of which calibration is examined.
+        groups: a column whose equal values mark rows that belong together, such as those of one patient: standard errors
+            are clustered by them. The `group` that training had unless given; None says that all rows are independent.
+        weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
         options: of `disthead.evaluate`, such as `unit` and `level`.
     """
-    module, data, part = _load(checkpoint, path, part)
-    frame = data.frame(part)
+    level = options.get("level", 0.9)
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level!r}.")
+    module, data, part = _load(checkpoint, path, part, weight)
+    frame, groups = data.frame(part), _groups_column(data, part, groups)
     if group is not None:
-        pick("column", group, dict.fromkeys(frame.columns))
+        pick("column", group, frame)
     columns = module.columns or {}
     targets = list(columns.get("target", ()))
     options = {
@@ -50,13 +64,20 @@ def evaluate_checkpoint(
         "classes": tuple(next(iter((columns.get("classes") or {}).values()), ())),
         "baseline_name": "the fit without features",
     } | options
-    return evaluate(_batches(module, data, part, frame, group), out=out, **options)
+    if columns.get("unit") == "degrees":
+        options["unit"] = options.get("unit") or "radians"  # of the model, in which all scores are
+    return evaluate(_batches(module, data, part, frame, group, groups), out=out, **options)
 
 
 def _batches(
-    module: DistributionModule, data: TabularDataModule, part: str, frame: "DataFrame", group: str | None
+    module: DistributionModule,
+    data: TabularDataModule,
+    part: str,
+    frame: "DataFrame",
+    group: str | None,
+    groups: str | None,
 ) -> Iterator[Batch]:
-    numbers = [name for name in frame.columns if name in _inputs(module) and frame[name].dtype.kind in "iuf"]
+    numbers = _numbers(module)
     start = 0
     with torch.no_grad():
         for batch in getattr(data, f"{part}_dataloader")():
@@ -66,18 +87,37 @@ def _batches(
             yield Batch(
                 module.predictive(batch["features"], **known),
                 y,
-                {name: torch.from_numpy(frame[name].to_numpy()[rows].astype(float)) for name in numbers} or None,
+                {name: batch["features"][:, k].double() + origin for name, (k, origin) in numbers.items()} or None,
                 None if group is None else frame[group].iloc[rows].tolist(),
                 module.marginal(len(y), **known) if module.has_baseline else None,
+                batch.get("weight"),
+                None if groups is None else frame[groups].iloc[rows].tolist(),
             )
 
 
-def _inputs(module: DistributionModule) -> list[str]:
-    return Columns.from_state(module.columns).feature_names if module.columns else []
+def _numbers(module: DistributionModule) -> dict[str, tuple[int, float]]:
+    """The numbers among the features: where they are, and what is subtracted from them; dates and durations are in days."""
+    if not module.columns:
+        return {}
+    columns = Columns.from_state(module.columns)
+    found = [column for column in columns.features.values() if column.categories is None]
+    return {
+        column.name: (place, column.origin if column.kind == "number" else 0.0)
+        for column, place in zip(found, columns.numeric, strict=True)
+    }
 
 
 def recalibrate_checkpoint(
-    checkpoint: str, out: str, method: str = "ScaleCalibration", path: Any = None, *, part: str = "val", **options: Any
+    checkpoint: str,
+    out: str,
+    method: str = "ScaleCalibration",
+    path: Any = None,
+    *,
+    part: str = "val",
+    groups: str | None = TRAINED,
+    weight: str | None = TRAINED,
+    overwrite: bool = False,
+    **options: Any,
 ) -> DistributionModule:
     """Learn a recalibration from rows that the weights were not trained on, and write a checkpoint that has it.
 
@@ -87,60 +127,144 @@ def recalibrate_checkpoint(
         method: a class of `disthead.calibration`.
         path: a table, of which all rows are used; else the `part` of the training table.
         part: "val" (early stopping has seen it, weights have not), or "test".
+        groups: a column whose equal values mark rows that belong together, for the conformal recalibrations; the `group`
+            that training had unless given.
+        weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
+        overwrite: whether a file that is there may be written over.
         options: of the method, such as `levels`.
+
+    Raises:
+        ValueError: for a file that is there already, unless `overwrite`.
     """
     from disthead import calibration
 
     methods = {name: getattr(calibration, name) for name in calibration.__all__ if name[0].isupper()}
     del methods["Recalibration"]
     recalibration = pick("recalibration", method, methods)(**options)
-    module, data, part = _load(checkpoint, path, part)
-    rows = data.part(part)
-    module.recalibrate(recalibration, rows.features, rows.y, **rows.known)
+    _check_new(out, checkpoint, overwrite)
+    module, data, part = _load(checkpoint, path, part, weight)
+    if "groups" not in inspect.signature(recalibration.fit).parameters:
+        if groups not in (TRAINED, None):
+            raise ValueError(f"{method} does not ask which rows belong together: leave out groups, {groups!r}.")
+        groups = None
+    rows, groups = data.part(part), _groups_column(data, part, groups)
+    labels = None if groups is None else data.frame(part)[groups].tolist()
+    module.recalibrate(recalibration, rows.features, rows.y, weight=rows.weight, groups=labels, **rows.known)
     contents = read_checkpoint(checkpoint)
     module.on_save_checkpoint(contents)
     contents["state_dict"] = module.state_dict()
-    torch.save(contents, out)
+    unfinished = Path(out).with_name(f".{Path(out).name}.unfinished")
+    try:
+        torch.save(contents, unfinished)
+        os.replace(unfinished, out)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return module
 
 
-def _load(checkpoint: str, path: Any, part: str) -> tuple[DistributionModule, TabularDataModule, str]:
-    """The model and its data, with `path` as the part where it is another table."""
+def _check_new(out: str, checkpoint: str, overwrite: bool) -> None:
+    """Refuse to write over a file, or into a folder that does not exist, before anything is computed."""
+    path = Path(out)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(
+            f"--out {out} is a folder, where a file is to be."
+            if path.is_dir()
+            else f"--out {out}: no folder {path.parent}."
+        )
+    if path.exists() and not overwrite:
+        what = "the checkpoint that is recalibrated" if path.samefile(checkpoint) else "there already"
+        raise ValueError(f"--out {out} is {what}: choose another name, or write over it with --overwrite.")
+
+
+def _load(
+    checkpoint: str, path: Any, part: str, weight: str | None
+) -> tuple[DistributionModule, TabularDataModule, str]:
+    """The model and its data, with `path` as the part where it is another table, and the column of its weights."""
     pick("part of the table", part, dict.fromkeys(("test", "val", "train")))
     module = DistributionModule.load_from_checkpoint(checkpoint).eval()
     options = dict(read_checkpoint(checkpoint).get("datamodule_hyper_parameters", {}))
     if path is not None and path != options.get("path"):
         part = "test" if part == "train" else part
         options[f"{part}_path"] = path
+    if all(options.get(name) is None for name in ("path", "dataset", f"{part}_path")):
+        raise ValueError("this model was trained on rows that are in no file: give a table of your own (--data.path).")
     data = TabularDataModule(**options)
     if module.columns is not None:
         data.columns = Columns.from_state(module.columns)
+        if weight != TRAINED:
+            data.columns = replace(data.columns, weight=weight)
+        _check_weight(data, part)
     return module, data, part
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message}. See: {self.prog} --help")
+def _check_weight(data: TabularDataModule, part: str) -> None:
+    assert data.columns is not None
+    _check_column(data, part, data.columns.weight, "weight", "count each row once")
 
 
-def _parser(command: str, description: str) -> _Parser:
-    parser = _Parser(f"disthead {command}", description=description)
-    parser.add_argument("--ckpt_path", "--ckpt", required=True, metavar="FILE", help="checkpoint of a trained model")
-    parser.add_argument("--data.path", dest="path", metavar="FILE", help="a table of held-out rows, CSV or Parquet")
+def _groups_column(data: TabularDataModule, part: str, groups: str | None) -> str | None:
+    """The column of the rows that belong together."""
+    groups = data.hparams.group if groups == TRAINED else groups
+    _check_column(data, part, groups, "groups", "take all rows for independent")
+    return groups
+
+
+def _check_column(data: TabularDataModule, part: str, name: str | None, option: str, otherwise: str) -> None:
+    if name is not None and name not in (known := data.column_names(part)):
+        raise DataError(
+            f"{unknown_name(f'column of the {option}', name, known)} Name another with --{option}, or give --no-{option} to "
+            f"{otherwise}."
+        )
+
+
+def evaluate_parser() -> Parser:
+    """The options of `disthead evaluate`."""
+    parser = _parser("evaluate")
+    parser.add_argument("--out", default="report")
+    parser.add_argument("--part", default="test")
+    parser.add_argument("--group")
+    parser.add_argument("--unit", default="")
+    parser.add_argument("--level", type=float, default=0.9)
+    return parser
+
+
+def recalibrate_parser() -> Parser:
+    """The options of `disthead recalibrate`."""
+    parser = _parser("recalibrate")
+    parser.add_argument("--method", default="ScaleCalibration")
+    parser.add_argument("--out", default="recalibrated.ckpt")
+    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--part", default="val")
+    return parser
+
+
+def _parser(command: str) -> Parser:
+    """What both commands take; their pages are in `disthead.usage`."""
+    parser = Parser(command)
+    parser.add_argument("--ckpt_path", "--ckpt", dest="ckpt", required=True)
+    parser.add_argument("--data.path", dest="path")
+    for name in ("weight", "groups"):
+        column = parser.add_mutually_exclusive_group()
+        column.add_argument(f"--{name}", default=TRAINED)
+        column.add_argument(f"--no-{name}", dest=name, action="store_const", const=None)
     return parser
 
 
 def run_evaluate(arguments: Sequence[str]) -> None:
     """Print the verdicts on a trained model, and write its report."""
-    parser = _parser("evaluate", "Is the model honest? Verdicts, scores and pictures from held-out rows.")
-    parser.add_argument("--out", default="report", metavar="FOLDER", help="for report.html, metrics.json and PNGs")
-    parser.add_argument("--part", default="test", help="part of the training table, without --data.path: test, val")
-    parser.add_argument("--group", metavar="COLUMN", help="examine calibration within each of its values")
-    parser.add_argument("--unit", default="", help="of the target, for labels")
-    parser.add_argument("--level", type=float, default=0.9, help="of the intervals that verdicts are about")
-    given = parser.parse_args(arguments[1:])
+    given = evaluate_parser().parse_args(arguments[1:])
+    if Path(given.out).is_file():
+        raise ValueError(f"--out {given.out} is a file, where the folder of the report is to be: choose another name.")
     found = evaluate_checkpoint(
-        given.ckpt_path, given.out, given.path, part=given.part, group=given.group, unit=given.unit, level=given.level
+        given.ckpt,
+        given.out,
+        given.path,
+        part=given.part,
+        group=given.group,
+        groups=given.groups,
+        weight=given.weight,
+        unit=given.unit,
+        level=given.level,
     )
     print(found)
     print(f"written: {Path(given.out, 'report.html')}")
@@ -148,11 +272,16 @@ def run_evaluate(arguments: Sequence[str]) -> None:
 
 def run_recalibrate(arguments: Sequence[str]) -> None:
     """Write a checkpoint whose predictions are recalibrated on held-out rows."""
-    parser = _parser("recalibrate", "Correct a trained model's uncertainty on rows that it was not trained on.")
-    parser.add_argument("--method", default="ScaleCalibration", help="a class of disthead.calibration")
-    parser.add_argument("--out", default="recalibrated.ckpt", metavar="FILE", help="the new checkpoint")
-    parser.add_argument("--part", default="val", help="part of the training table, without --data.path: val, test")
-    given = parser.parse_args(arguments[1:])
-    module = recalibrate_checkpoint(given.ckpt_path, given.out, given.method, given.path, part=given.part)
+    given = recalibrate_parser().parse_args(arguments[1:])
+    module = recalibrate_checkpoint(
+        given.ckpt,
+        given.out,
+        given.method,
+        given.path,
+        part=given.part,
+        groups=given.groups,
+        weight=given.weight,
+        overwrite=given.overwrite,
+    )
     print(f"recalibrated by {module.recalibration} on the rows of {given.path or given.part!r}: {given.out}")
     print(f"next: disthead evaluate --ckpt {given.out}")

@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from disthead.families.distribution import Distribution
+from disthead.standardisation import SCALES
 
-__all__ = ["SPREADS", "CollapsedRows"]
-
-# parameters that can collapse -> power of the target's unit in them
-SPREADS = {"scale": 1, "scale_tril": 1, "cov_diag": 2}
+__all__ = ["CollapsedRows"]
 
 
 class CollapsedRows:
@@ -28,8 +26,8 @@ class CollapsedRows:
     @torch.no_grad()
     def add(self, dist: Distribution, unit: Tensor) -> None:
         """Count those of `dist`, whose target has the standard deviation `unit`."""
-        name = next(name for name in SPREADS if name in dist.parameters)
-        scale = dist.parameters[name] ** (1 / SPREADS[name])
+        name = next(name for name in SCALES if name in dist.parameters)
+        scale = dist.parameters[name] ** (1 / SCALES[name])
         scale = scale.diagonal(dim1=-2, dim2=-1) if name == "scale_tril" else scale
         unit = unit.reshape(unit.shape + (1,) * (scale.ndim - 1 - unit.ndim))
         near = (scale <= 2 * self.floor * unit).reshape(len(scale), -1).any(-1).sum()

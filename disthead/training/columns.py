@@ -1,20 +1,31 @@
 """`Columns`: which columns of a table mean what, and how they become tensors."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.data.encoder import Column, Unseen, check_complete, check_finite, feature_names, numeric, state_of
+from disthead.data.values import DataError, Values, as_quantities, label, read_values
 from disthead.errors import unknown_name
-from disthead.training.table import DataError, check_complete, is_text, numbers
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
-__all__ = ["Columns", "Encoded", "check_spread", "distinct"]
+__all__ = [
+    "Columns",
+    "Encoded",
+    "check_exists",
+    "check_spread",
+    "exact_numbers",
+    "number_targets",
+    "others_filled",
+    "values_of",
+]
 
 
 class Encoded(NamedTuple):
@@ -58,147 +69,103 @@ class Encoded(NamedTuple):
 class Columns:
     """The part of each column, found in the training data; plain data, so that it travels in a checkpoint.
 
+    `disthead.training.search` finds it.
+
     Attributes:
-        features: feature name -> its categories in their order, or None for a number.
+        features: feature name -> how it is encoded.
         target: names of the target columns.
         classes: target name -> class names, for targets given as text.
         known: quantity of the family -> column, such as `{"exposure": "months"}`.
         weight: the column of the weights.
+        unit: "degrees" for targets that are angles in degrees; the tensors are in radians.
     """
 
-    features: dict[str, list[str] | None]
+    features: dict[str, Column]
     target: list[str]
     classes: dict[str, list[str]]
     known: dict[str, str]
     weight: str | None
-
-    @classmethod
-    def find(cls, frame: "DataFrame", train: np.ndarray, **roles: Any) -> Self:
-        """The columns of `frame`, with the categories that occur in the rows `train`.
-
-        Args:
-            frame: all rows.
-            train: the rows of training, by number.
-            roles: of `Columns.roles`.
-
-        Raises:
-            DataError: for unknown, constant or empty columns.
-        """
-        columns = cls.roles(frame, **roles)
-        for name in [*columns.features, *columns.target]:
-            _check_varies(frame[name])
-        found = {name: distinct(frame[name], train) for name, texts in columns.features.items() if texts is not None}
-        found |= {name: distinct(frame[name]) for name in columns.classes}
-        return columns.with_categories(found, len(frame))
-
-    @classmethod
-    def roles(
-        cls,
-        frame: "DataFrame",
-        target: Sequence[str],
-        features: Sequence[str] | None = None,
-        categorical: Sequence[str] = (),
-        known: Mapping[str, str] | None = None,
-        weight: str | None = None,
-        ignore: Sequence[str] = (),
-    ) -> Self:
-        """Which columns are what, judged by the rows of `frame`; without the categories and classes that they hold."""
-        known = dict(known or {})
-        taken = [*target, *known.values(), *([weight] if weight else []), *ignore]
-        for name in [*taken, *(features or ()), *categorical]:
-            _check_exists(frame, name)
-        names = list(features) if features else [name for name in frame.columns if name not in taken]
-        overlap = [name for name in names if name in target]
-        if overlap:
-            raise DataError(f"{', '.join(map(repr, overlap))} cannot be both feature and target.")
-        if not names:
-            raise DataError(f"no feature columns are left beside {', '.join(map(repr, taken))}.")
-        encodings: dict[str, list[str] | None] = {
-            name: [] if name in categorical or is_text(frame[name]) else None for name in names
-        }
-        classes: dict[str, list[str]] = {n: [] for n in target if is_text(frame[n]) or _is_bool(frame[n])}
-        return cls(encodings, list(target), classes, known, weight)
-
-    def with_categories(self, found: Mapping[str, Collection], rows: int) -> Self:
-        """With the distinct values `found` in each column of categories or classes, among so many rows."""
-        features = {n: texts if texts is None else _categories(n, found[n], rows) for n, texts in self.features.items()}
-        return replace(self, features=features, classes={n: _categories(n, found[n], rows) for n in self.classes})
+    unit: str | None = None
 
     @property
     def state(self) -> dict:
-        """The columns as plain data. Features are a list, since their order matters and not every format keeps that of a mapping."""
-        features = [{"name": name, "categories": categories} for name, categories in self.features.items()]
-        return asdict(self) | {"features": features}
+        """The columns as plain data."""
+        return asdict(self) | {"features": state_of(list(self.features.values()))}
 
     @classmethod
     def from_state(cls, state: Mapping) -> Self:
-        return cls(**{**state, "features": {entry["name"]: entry["categories"] for entry in state["features"]}})
+        return cls(**{**state, "features": {entry["name"]: Column(**entry) for entry in state["features"]}})
 
     @property
     def feature_names(self) -> list[str]:
         """The names of the entries of the feature vector: `age`, `colour=red`, `colour=blue` ..."""
-        names = []
-        for name, categories in self.features.items():
-            names += [name] if categories is None else [f"{name}={category}" for category in categories]
-        return names
+        return feature_names(list(self.features.values()))
+
+    @property
+    def numeric(self) -> list[int]:
+        """The positions of the numbers among the entries of the feature vector; the others are indicators."""
+        return numeric(list(self.features.values()))
 
     def used(self, needs_target: bool = True) -> list[str]:
         """The columns that `encode` reads."""
         needed = [*self.target, *([self.weight] if self.weight else [])] if needs_target else []
         return list(dict.fromkeys([*self.features, *self.known.values(), *needed]))
 
-    def encode(self, frame: "DataFrame", needs_target: bool = True) -> Encoded:
-        """The table as tensors, numbers in single precision.
+    def encode(self, frame: "DataFrame", needs_target: bool = True, unseen: Unseen | None = None) -> Encoded:
+        """The table as tensors, numbers in single precision; as `encode_exactly`."""
+        return self.encode_exactly(frame, needs_target, unseen).single()
+
+    def encode_exactly(self, frame: "DataFrame", needs_target: bool = True, unseen: Unseen | None = None) -> Encoded:
+        """Some rows of a table as tensors, numbers in double precision.
+
+        Args:
+            frame: the rows; their columns may come in any order, and there may be more of them.
+            needs_target: whether the targets and the weights are read.
+            unseen: gathers what training has not seen.
 
         Raises:
-            DataError: for columns that are missing, incomplete, hold text where numbers are needed or unknown categories,
-                or vary by less than single precision can tell.
+            DataError: for columns that are not there or of another kind, infinite numbers, targets that are missing or of
+                an unknown class; targets and known quantities of weight 0 may be anything.
         """
-        exact = self.encode_exactly(frame, needs_target)
-        _check_precision(exact.features, self.feature_names)
-        if exact.y is not None and exact.y.is_floating_point():
-            _check_precision(exact.y, self.target)
-        return exact.single()
-
-    def encode_exactly(self, frame: "DataFrame", needs_target: bool = True) -> Encoded:
-        """Some rows of a table as tensors, numbers in double precision; how much they vary is not looked at."""
         for name in [*self.features, *self.known.values(), *(self.target if needs_target else ())]:
-            _check_exists(frame, name)
-        parts = [
-            torch.from_numpy(numbers(frame[name])).unsqueeze(-1)
-            if categories is None
-            else _one_hot(frame[name], categories)
-            for name, categories in self.features.items()
-        ]
+            check_exists(frame, name)
+        parts = []
+        for name, column in self.features.items():
+            values = column.align(values_of(frame, name))
+            if unseen is not None:
+                unseen.add(column, values)
+            parts.append(torch.from_numpy(column.encode(values)))
+        weight = self._weights(frame) if needs_target and self.weight is not None else None
+        present = np.ones(len(frame), dtype=bool) if weight is None else (weight > 0).numpy()
         return Encoded(
             torch.cat(parts, -1),
-            self._targets(frame) if needs_target else None,
-            self._weights(frame) if needs_target and self.weight is not None else None,
-            {name: torch.from_numpy(numbers(frame[column])) for name, column in self.known.items()},
+            self._targets(frame, present) if needs_target else None,
+            weight,
+            {name: torch.from_numpy(exact_numbers(frame, column, present)) for name, column in self.known.items()},
         )
 
-    def _targets(self, frame: "DataFrame") -> Tensor:
+    def _targets(self, frame: "DataFrame", present: np.ndarray) -> Tensor:
         columns = []
         for name in self.target:
+            values = values_of(frame, name)
             if name in self.classes:
-                columns.append(torch.from_numpy(_indices(frame[name], self.classes[name], "class")))
+                found = _class_indices(values, self.classes[name], present)
             else:
-                columns.append(torch.from_numpy(numbers(frame[name])))
-        return columns[0] if len(columns) == 1 else torch.stack(columns, -1)
+                found = number_targets(values, present)
+            if present.any():  # a row of weight 0 is not there, so any target will do that can be
+                found = np.where(present, found, found[np.argmax(present)])
+            columns.append(torch.from_numpy(found))
+        y = columns[0] if len(columns) == 1 else torch.stack(columns, -1)
+        return (y + 180).remainder(360).sub(180).mul(math.pi / 180) if self.unit == "degrees" else y
 
     def _weights(self, frame: "DataFrame") -> Tensor:
         assert self.weight is not None
-        _check_exists(frame, self.weight)
-        values = numbers(frame[self.weight])
+        check_exists(frame, self.weight)
+        values = exact_numbers(frame, self.weight)
         if (values < 0).any():
             row = int(np.argmax(values < 0))
             raise DataError(f"weights must be zero or more, column {self.weight!r} has {values[row]:g} at row {row}.")
         return torch.from_numpy(values)
-
-
-def _check_precision(values: Tensor, names: Sequence[str]) -> None:
-    table = values.reshape(len(values), -1)
-    check_spread(table.std(0, correction=0), table.abs().amax(0), names)
 
 
 def check_spread(spread: Tensor, level: Tensor, names: Sequence[str]) -> None:
@@ -212,55 +179,71 @@ def check_spread(spread: Tensor, level: Tensor, names: Sequence[str]) -> None:
         )
 
 
-def _check_exists(frame: "DataFrame", name: str) -> None:
+def check_exists(frame: "DataFrame", name: str) -> None:
     if name not in frame.columns:
         raise DataError(str(unknown_name("column", name, list(frame.columns))))
 
 
-def _check_varies(column: "Series") -> None:
-    check_complete(str(column.name), column.isna().to_numpy())
-    if len(column) > 1 and column.nunique() == 1:
-        raise DataError(f"column {column.name!r} is constant, {column.iloc[0]!r} in all rows: leave it out.")
+def values_of(frame: "DataFrame", name: str) -> Values:
+    """The values of a column.
+
+    Raises:
+        DataError: for values of several kinds, or of none that is taken.
+    """
+    try:
+        return read_values(frame[name], name)
+    except TypeError as error:
+        raise DataError(str(error)) from error
 
 
-def _is_bool(column: "Series") -> bool:
-    from pandas.api.types import is_bool_dtype
+def exact_numbers(frame: "DataFrame", name: str, present: np.ndarray | None = None) -> np.ndarray:
+    """The numbers of a column, (N,), in double precision.
 
-    return bool(is_bool_dtype(column.dtype))
+    Args:
+        present: the rows that count; others get the number of one of these.
 
-
-def _label(value: object) -> str:
-    """A category as text; 1 and 1.0 are the same one."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def distinct(column: "Series", rows: "np.ndarray | slice" = slice(None)) -> list:
-    """The different values in some rows of a column that has a value in each."""
-    check_complete(str(column.name), column.isna().to_numpy())
-    return column.iloc[rows].unique().tolist()
+    Raises:
+        DataError: for values of another kind, and missing and infinite ones, with the row.
+    """
+    found = number_targets(values_of(frame, name), present)
+    return found if present is None or not present.any() else np.where(present, found, found[np.argmax(present)])
 
 
-def _categories(name: str, found: Collection, rows: int) -> list[str]:
-    if len(found) > 50 and len(found) > 0.5 * rows:
-        raise DataError(
-            f"column {name!r} has {len(found)} different texts in {rows} rows: it seems to name the rows. "
-            "Leave it out of the features."
-        )
-    return [_label(value) for value in sorted(found, key=lambda value: (isinstance(value, str), value))]
+def number_targets(values: Values, present: np.ndarray | None = None) -> np.ndarray:
+    """Targets, or other numbers that must all be there, (N,), in double precision.
+
+    Args:
+        values: of the column.
+        present: the rows that count; what others hold does not matter.
+
+    Raises:
+        DataError: for dates and durations, texts, and missing and infinite values, with the row.
+    """
+    values = as_quantities(values if present is None else others_filled(values, present))
+    check_complete(values)
+    assert values.numbers is not None
+    return values.numbers if values.numbers.flags.writeable else values.numbers.copy()
 
 
-def _indices(column: "Series", categories: list[str], kind: str = "category") -> np.ndarray:
-    check_complete(str(column.name), column.isna().to_numpy())
-    position = {category: k for k, category in enumerate(categories)}
-    codes, values = column.factorize()
-    indices = np.array([position.get(_label(value), -1) for value in values.tolist()], dtype=np.int64)[codes]
-    if (indices < 0).any():
-        row = int(np.argmax(indices < 0))
-        error = unknown_name(f"{kind} of column {column.name!r} at row {row},", _label(column.iloc[row]), categories)
+def others_filled(values: Values, present: np.ndarray) -> Values:
+    """With a value of a row that counts in those that do not, so that rows keep their numbers in messages."""
+    if present.all() or not present.any():
+        return values
+    rows = np.arange(len(values))
+    good = present & ~values.missing
+    return values[np.where(present, rows, int(np.argmax(good if good.any() else present)))]
+
+
+def _class_indices(values: Values, classes: list[str], present: np.ndarray) -> np.ndarray:
+    values = others_filled(values, present)
+    check_complete(values)
+    check_finite(values)
+    named = values.as_category()
+    places = Column(values.name, classes).places(named)
+    if (places < 0).any():
+        row = int(np.argmax(places < 0))
+        assert named.codes is not None
+        value = label(named.levels[int(named.codes[row])])
+        error = unknown_name(f"class of column {values.name!r} at row {row},", value, classes)
         raise DataError(f"{error} The model has never seen it.")
-    return indices
-
-
-def _one_hot(column: "Series", categories: list[str]) -> Tensor:
-    indices = torch.from_numpy(_indices(column, categories))
-    return torch.nn.functional.one_hot(indices, len(categories)).double()
+    return places

@@ -1,29 +1,45 @@
 """The commands fit, validate, test and predict, by LightningCLI."""
 
-import difflib
+import inspect
 import logging
+import math
 import os
 import re
+import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from disthead.prediction import predictions, write_predictions
+from disthead.configurations import configuration
+from disthead.errors import nearest, pick
+from disthead.prediction import predictions, seed_of, write_predictions
+from disthead.training.backbone import completed, qualified
+from disthead.training.callbacks import EarlyStopping
+from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
-from disthead.training.writing import predict_files
+from disthead.training.row_groups import find_files, find_row_groups, read_rows
+from disthead.training.saved import comparable
+from disthead.training.schedule import plan
+from disthead.training.table import read_as_written
+from disthead.training.writing import check_id_columns, check_out, predict_files
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["run"]
 
+_SIZES = ("hidden_sizes", "activation", "dropout")  # of the default backbone
 _PART = {"validate": "val", "test": "test", "predict": "predict"}
 
 # Lightning's advice for the machine at hand, and what newer versions of its dependencies say about it.
@@ -35,16 +51,19 @@ _NOISE = [
     ("The dirpath has changed", UserWarning),
     ("GPU available but not used", UserWarning),
 ]
-_TIPS = re.compile(r"^(GPU|TPU|HPU) available|^\s*💡|^Loaded model weights|^Restor(ed all states|ing states)")
+_TIPS = re.compile(
+    r"^(GPU|TPU|HPU) available|^\s*💡|^Loaded model weights|^Restor(ed all states|ing states)|^Found current_model_state"
+)
 
 
 def run(arguments: Sequence[str]) -> None:
     """`fit`, `validate`, `test` or `predict`, with the arguments of the command line.
 
-    Validation, test and prediction take model and data from the checkpoint; `--data.path` with a new table evaluates all
-    of its rows.
+    Training without a configuration, or with one that says nothing of the model, is the default recipe,
+    `configs/regression.yaml`. Validation, test and prediction take model and data from the checkpoint; `--data.path` with a
+    new table evaluates all of its rows.
     """
-    command, given = arguments[0], list(arguments[1:])
+    command, given = arguments[0], _spelled_out(arguments[1:])
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         for message, category in _NOISE:
             warnings.filterwarnings("ignore", message, category)
@@ -58,17 +77,61 @@ def run(arguments: Sequence[str]) -> None:
             checkpoint = _value(given, "--ckpt_path")
             if command in _PART and checkpoint is not None:
                 defaults, given = _from_checkpoint(checkpoint, command, given)
-            file = Path(folder, "checkpoint.yaml")
+            elif command == "fit" and not any("model" in contents for contents in _configurations(given)):
+                defaults = _recipe()
+            file = Path(folder, "defaults.yaml")
             file.write_text(yaml.safe_dump(defaults, sort_keys=False))
-            _cli_of(command)([command, *given], [str(file)] if defaults else [])
+            sizes = [name for name in _SIZES if _value(given, f"--model.{name}") is not None]
+            twice = [name for name in sizes if _value(given, f"--model.backbone.init_args.{name}") is not None]
+            if twice:
+                raise ValueError(
+                    f"--model.{twice[0]} has no effect beside --model.backbone.init_args.{twice[0]}: give one."
+                )
+            _cli_of(command, sizes)([command, *given], [str(file)] if defaults else [])
+        except MisconfigurationException as error:
+            raise ValueError(f"{error}") from error
         finally:
             logger.removeFilter(_is_no_tip)
 
 
-def unknown_option(name: str, known: Sequence[str]) -> ValueError:
-    near = difflib.get_close_matches(name, known, n=2)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-    return ValueError(f"unknown option {name!r}{hint} All of them: disthead fit --help")
+_OTHER_NAMES = {"--ckpt": "--ckpt_path", "--id-columns": "--id_columns", "-c": "--config", "--help-all": "--help"}
+
+
+def _spelled_out(arguments: Sequence[str]) -> list[str]:
+    """The arguments under the names that the parser has; configurations come first, as files, so that options override them."""
+    pairs = [argument.partition("=") for argument in arguments]
+    given = [_OTHER_NAMES.get(name, name) + equals + value for name, equals, value in pairs]
+    configurations, options = [], []
+    while given:
+        argument = given.pop(0)
+        if argument == "--config" and given and not given[0].startswith("--"):
+            argument = f"--config={given.pop(0)}"
+        if argument.startswith("--config="):
+            configurations.append(f"--config={configuration(argument.removeprefix('--config='))}")
+        else:
+            options.append(argument)
+    return configurations + options
+
+
+def _configurations(given: Sequence[str]) -> list[Mapping[str, Any]]:
+    """What the configurations among the arguments hold."""
+    found = []
+    for path in (argument.removeprefix("--config=") for argument in given if argument.startswith("--config=")):
+        try:
+            contents = yaml.safe_load(Path(path).read_text("utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a configuration in YAML: {' '.join(str(error).split())}.") from error
+        if not isinstance(contents, Mapping):
+            raise ValueError(f"{path} is not a configuration: it has no keys such as model, data and trainer.")
+        found.append(contents)
+    return found
+
+
+def _recipe() -> dict[str, Any]:
+    """The default recipe, without the data that its configuration shows it with."""
+    recipe = yaml.safe_load(configuration("regression").read_text("utf-8"))
+    del recipe["data"]["dataset"], recipe["data"]["target"]
+    return recipe
 
 
 def _is_no_tip(record: logging.LogRecord) -> bool:
@@ -76,7 +139,7 @@ def _is_no_tip(record: logging.LogRecord) -> bool:
 
 
 def _value(arguments: Sequence[str], name: str) -> str | None:
-    """The last value of `--name value` or `--name=value`."""
+    """The last value of an option, which follows it as the next argument or after an equals sign."""
     found = None
     for k, argument in enumerate(arguments):
         if argument == name and k + 1 < len(arguments):
@@ -91,7 +154,7 @@ def _from_checkpoint(path: str, command: str, given: list[str]) -> tuple[dict[st
     checkpoint = read_checkpoint(path)
     data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
     table = _value(given, "--data.path")
-    if table is not None and "--config" not in given and not _same_file(table, data.get("path")):
+    if table is not None and _value(given, "--config") is None and not _same_file(table, data.get("path")):
         new = f"--data.{_PART[command]}_path"
         given = [re.sub(r"^--data\.path(?==|$)", new, argument) for argument in given]
     return {"model": dict(checkpoint["hyper_parameters"]), "data": data}, given
@@ -104,19 +167,49 @@ def _same_file(one: str, other: Any) -> bool:
 class _Parser(LightningArgumentParser):
     """A parser whose errors are one message, without the list of all options."""
 
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.allow_abbrev = False  # `--data.pat` is a mistake
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        unknown = re.search(r"nrecognized arguments: (--[\w.]+)", message)
+        unknown = re.search(r"nrecognized arguments: (\S+)|does not accept option '([\w.]+)'", message)
+        if unknown and unknown[1] and not unknown[1].startswith("-"):
+            raise ValueError(f"unknown argument {unknown[1]!r}; a table is given as --data.path {unknown[1]}.") from ex
         if unknown:
-            raise unknown_option(unknown[1], self._known_options()) from ex
-        raise ValueError(message.strip()) from ex
+            name = unknown[1].partition("=")[0] if unknown[1] else f"--{unknown[2]}"
+            hint = nearest(name, self._known_options())
+            raise ValueError(f"unknown option {name!r}{hint} All of them: {self._command} --help-all") from ex
+        raise ValueError(_readable_type_error(message)) from ex
+
+    @property
+    def _subcommands(self) -> dict[str, Any]:
+        return self._subcommands_action.choices if self._subcommands_action else {}
+
+    @property
+    def _command(self) -> str:
+        return " ".join([self.prog.replace(" [options]", ""), *self._subcommands])
 
     def _known_options(self) -> list[str]:
-        parsers = [self, *(self._subcommands_action.choices.values() if self._subcommands_action else ())]
-        return [name for parser in parsers for name in parser._option_string_actions]
+        names = {name for parser in (self, *self._subcommands.values()) for name in parser._option_string_actions}
+        return sorted(name for name in names if not name.endswith("+"))
+
+
+def _readable_type_error(message: str) -> str:
+    """A value of another type than its option has, in one sentence."""
+    key = re.search(r'Parser key "([\w.]+)"', message)
+    value = re.search(r"(?:Given value|Got value): (.*)", message)
+    expected = re.findall(r"Expected an? (?!path|dot import)(.*?)(?:\. Got value.*)?$", message, re.MULTILINE)
+    if not key or not value or not expected:
+        return " ".join(message.split())
+    kinds = [re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.Literal", r"\1", kind).strip() for kind in expected]
+    kinds = ["null" if kind == "NoneType" else kind for kind in kinds]
+    return f"--{key[1]} must be {' or '.join(dict.fromkeys(kinds))}, got {value[1].strip()}."
 
 
 class _CLI(LightningCLI):
     """Lightning's command line for the distribution module and tables, with early stopping and the best checkpoint."""
+
+    sizes: Sequence[str] = ()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
@@ -126,16 +219,23 @@ class _CLI(LightningCLI):
                 "checkpoint.monitor": "val/nll",
                 "checkpoint.filename": "best",
                 "checkpoint.save_last": "link",  # of the same moment as the best: Lightning writes none in between
-                "early_stopping.monitor": "val/nll",
                 "early_stopping.patience": 20,
             }
         )
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument("--overwrite", action="store_true", help="write over checkpoints in the same folder")
         if subcommand == "predict":
             help = "a .csv or .parquet file; or a folder, for Parquet files larger than memory"
             parser.add_argument("--out", type=str, default="predictions.csv", help=help)
+            parser.add_argument("--quantiles", type=str | list[float] | None, default=None, help="such as 0.1,0.5,0.9")
+            parser.add_argument("--level", type=float | None, default=None, help="of the central interval, such as 0.9")
+            parser.add_argument("--samples", type=int, default=0, help="draws for each row")
+            parser.add_argument("--seed", type=int, default=0, help="of the draws")
+            help = "columns of the table that are copied into the predictions, such as name,date"
+            parser.add_argument("--id_columns", type=str | list[str] | None, default=None, help=help)
         return parser
 
     def _parse_ckpt_path(self) -> None:
@@ -145,54 +245,223 @@ class _CLI(LightningCLI):
         if config.get("logger") in (None, True):
             folder = config.get("default_root_dir") or "."
             config["logger"] = CSVLogger(folder, name="lightning_logs") if self.subcommand == "fit" else False
-        return super()._instantiate_trainer(config, callbacks)
+        try:
+            return super()._instantiate_trainer(config, callbacks)
+        except TypeError as error:  # of values that Lightning looks at late
+            raise ValueError(f"--trainer: {error}") from error
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         if config.ckpt_path not in (None, "best", "last", "hpc", "registry"):
             read_checkpoint(config.ckpt_path)
         if self.subcommand != "fit" and config.ckpt_path is None:
-            raise ValueError(f"disthead {self.subcommand} needs --ckpt_path, the checkpoint of a trained model.")
+            raise ValueError(
+                f"disthead {self.subcommand} needs --ckpt_path (or --ckpt), the checkpoint of a trained model."
+            )
+        if config.data.path is None and config.data.dataset is None:
+            self._need_a_table(config)
+        if self.subcommand == "fit":
+            config.model.backbone = _with_sizes(config.model, self.sizes)
+            writes_over = config.overwrite or _resumes_in(config, config.checkpoint.dirpath)
+            config.checkpoint.enable_version_counter &= not writes_over
+            if config.trainer.fast_dev_run:  # which writes no checkpoint to link to
+                config.checkpoint.save_last = None
+
+    def _need_a_table(self, config: Any) -> None:
+        """Refuse a command that has no rows to work on."""
+        if self.subcommand == "fit":
+            raise ValueError("disthead fit needs --data.path, a table, and --data.target, the column to be predicted.")
+        if config.data[f"{_PART[self.subcommand]}_path"] is None:
+            raise ValueError("this model was trained on rows that are in no file: give --data.path, a table.")
+
+    def instantiate_classes(self) -> None:
+        if self.subcommand != "fit":
+            return super().instantiate_classes()
+        config = self.config[self.subcommand]
+        DistributionModule(**config.model.as_dict())  # what is wrong with the options is found before any data are read
+        data = TabularDataModule(**config.data.as_dict())
+        data.find_columns()  # what is wrong with the table is found before there is a folder of the training
+        if not data.has("val") and "val/" in f"{config.checkpoint.monitor} {config.early_stopping.monitor}":
+            raise ValueError(
+                "no rows are held out, which say when to stop and which checkpoint is best: give --data.val_size, such as "
+                "0.2, or --data.val_path; or --checkpoint.monitor train/nll --early_stopping.monitor train/nll."
+            )
+        _plan(config, data.count("train"))
+        data.hparams["batch_size"] = data.hparams_initial["batch_size"] = config.data.batch_size
+        super().instantiate_classes()
+        self.datamodule = data  # which has read the table
+
+    def fit(self, **options: Any) -> None:
+        """Train, beside no other checkpoints; a run that fails before it has learned anything leaves no folder."""
+        log_dir = Path(self.trainer.log_dir or ".")
+        made = [folder for folder in (log_dir, *log_dir.parents) if not folder.exists()]
+        if self.trainer.is_global_zero:
+            _check_nothing_is_lost(self.config[self.subcommand], log_dir)
+        try:
+            self.trainer.fit(**options)
+        except BaseException:
+            if self.trainer.is_global_zero:
+                _remove_empty(made)
+            raise
 
     @rank_zero_only
     def after_fit(self) -> None:
         best = self.trainer.checkpoint_callback
         if best is not None and best.best_model_path:
-            print(f"best val/nll {float(best.best_model_score):.4f}: {best.best_model_path}")
-            print(f"next: disthead test --ckpt_path {best.best_model_path}")
+            print(f"best {best.monitor} {float(best.best_model_score):.4f}: {best.best_model_path}")
+            print(f"next: disthead test --ckpt {best.best_model_path}")
 
     def predict(self, **options: Any) -> None:
         """Predict all rows and write their columns to `--out`."""
         import pandas as pd
 
-        out = self.config[self.subcommand].out
-        if not Path(out).suffix:
-            return self._predict_files(out)
-        if not out.endswith((".csv", ".parquet", ".pq")):
-            raise ValueError(f"--out must end in .csv or .parquet, or be a folder, got {out!r}.")
-        options.pop("return_predictions", None)
-        distributions = self.trainer.predict(**options)
+        config = self.config[self.subcommand]
+        out, source = config.out, config.data.predict_path or config.data.path
+        check_out(out, source)
         columns = self.model.columns or {}
-        frames = [
-            pd.DataFrame(predictions(d, columns.get("target", ()), columns.get("classes"))) for d in distributions
-        ]
+        wanted = {
+            "quantiles": _numbers("--quantiles", config.quantiles),
+            "level": config.level,
+            "samples": config.samples,
+            "seed": config.seed,
+        }
+        names = _listed(config.id_columns)
+        if Path(out).is_dir() or not Path(out).suffix:
+            return self._predict_files(source, out, id_columns=names, **wanted)
+        identity = self._identity(source, names) if names else None
+        options.pop("return_predictions", None)
+        frames = []
+        for k, dist in enumerate(self.trainer.predict(**options)):
+            own = wanted | {"seed": seed_of(config.seed, k), "unit": columns.get("unit")}
+            frames.append(pd.DataFrame(predictions(dist, columns.get("target", ()), columns.get("classes"), **own)))
         frame = pd.concat(frames, ignore_index=True)
+        check_id_columns(names, frame.columns)
+        if identity is not None:
+            frame = pd.concat([identity[: len(frame)], frame], axis=1)
         write_predictions(frame, out)
         print(f"{len(frame)} predictions in {out}")
 
-    def _predict_files(self, out: str) -> None:
+    def _identity(self, source: Any, names: list[str]) -> "DataFrame":
+        """The columns that say which row is which, in the order of the predictions."""
+        import pandas as pd
+
+        data = self.datamodule
+        if data.streams("predict"):
+            groups = find_row_groups(find_files(source), names)
+            return pd.concat(
+                [rows for group in groups for _, rows in read_rows(group, names, group.rows)], ignore_index=True
+            )
+        for name in names:
+            pick("column", name, dict.fromkeys(data.column_names("predict")))
+        if source is not None:
+            return read_as_written(source, names)
+        data.columns = Columns.from_state(self.model.columns)
+        return data.frame("predict")[names].reset_index(drop=True)
+
+    def _predict_files(self, source: Any, out: str, **options: Any) -> None:
         """Row group by row group, without Lightning: nothing is kept, and parts that are there are not made again."""
-        config = self.config[self.subcommand]
         rank, world_size = _process()
         written = predict_files(
-            config.ckpt_path,
-            config.data.predict_path or config.data.path,
+            self.config[self.subcommand].ckpt_path,
+            source,
             out,
             device=self.trainer.strategy.root_device,
             rank=rank,
             world_size=world_size,
+            **options,
         )
-        print(f"{written} parts written to {out}")
+        print(f"{written} part{'s' * (written != 1)} written to {out}")
+
+
+def _with_sizes(model: Any, named: Sequence[str]) -> Any:
+    """The backbone's spec, with those sizes, activation and dropout that the command line names as options of the model."""
+    if model.backbone is None:
+        return None
+    spec, defaults = qualified("backbone", model.backbone), inspect.signature(DistributionModule).parameters
+    if isinstance(spec, dict):
+        kept = {key: value for key, value in spec["init_args"].items() if key not in named}
+        spec = completed(spec | {"init_args": kept}, **{name: model[name] for name in named})
+    taken = spec["init_args"] if isinstance(spec, dict) else {}
+    for name in _SIZES:
+        is_lost = name in named and name not in taken
+        if is_lost or comparable(model[name]) not in (comparable(defaults[name].default), comparable(taken.get(name))):
+            raise ValueError(
+                f"--model.{name} {model[name]} has no effect beside the backbone {spec}"
+                + (f": give --model.backbone.init_args.{name}." if name in taken else ".")
+            )
+    return spec
+
+
+def _plan(config: Any, rows: int) -> None:
+    """Give what is null in a configuration the value that the default recipe has for so many training rows."""
+    trainer, model = config.trainer, config.model
+    batch_size, steps, learning_rate = plan(rows, config.data.batch_size)
+    config.data.batch_size = config.data.batch_size or batch_size
+    batches, limit = math.ceil(rows / batch_size), trainer.limit_train_batches
+    if limit is not None:
+        batches = max(1, min(batches, int(limit)) if limit > 1 else int(batches * limit))  # a number, or a share
+    per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
+    if trainer.max_steps != -1:
+        steps = trainer.max_steps
+        trainer.max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+    if trainer.max_epochs is None:
+        trainer.max_epochs = math.ceil(steps / per_epoch)
+    elif trainer.max_epochs != -1:
+        epochs = trainer.max_epochs * per_epoch
+        steps = epochs if trainer.max_steps == -1 else min(steps, epochs)
+    for kind, name, value in (("optimizer", "lr", learning_rate), ("scheduler", "steps", max(steps, 1))):
+        model[kind] = qualified(kind, model[kind])
+        given = model[kind].get("init_args", {}) if isinstance(model[kind], dict) else {}
+        if name in given and given[name] is None:
+            given[name] = value
+
+
+def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
+    """Refuse to write into a folder that holds the checkpoints of another training, or over the configuration that is used."""
+    folder = Path(config.checkpoint.dirpath or log_dir / "checkpoints")
+    found = sorted(folder.glob("*.ckpt"))
+    if found and not config.overwrite and not _resumes_in(config, folder):
+        raise ValueError(
+            f"{folder} holds the checkpoints of another training, such as {found[0].name}: choose another "
+            f"--checkpoint.dirpath, go on from it with --ckpt {found[-1]}, or write over it with --overwrite."
+        )
+    written = log_dir / "config.yaml"
+    if any(Path(str(path)).resolve() == written.resolve() for path in config.config or ()):
+        raise ValueError(f"the configuration of this run would be written over {written}: rename that file first.")
+
+
+def _resumes_in(config: Any, folder: "str | Path | None") -> bool:
+    """Whether a training goes on from a checkpoint in the folder where its own are to be."""
+    if config.ckpt_path is None or folder is None:
+        return False
+    return Path(config.ckpt_path).absolute().parent.resolve() == Path(folder).resolve()
+
+
+def _remove_empty(made: Sequence[Path]) -> None:
+    """Remove folders that a run has made, the innermost first, if nothing but its configuration is in them."""
+    for folder in made:
+        if not folder.exists():
+            continue
+        if {path.name for path in folder.rglob("*")} - {"config.yaml", "hparams.yaml"}:
+            return
+        shutil.rmtree(folder)
+
+
+def _listed(value: "str | Sequence | None") -> list[str]:
+    """The entries of a list that is written `a,b` or `[a, b]`."""
+    if value is None:
+        return []
+    entries = value.strip().removeprefix("[").removesuffix("]").split(",") if isinstance(value, str) else value
+    return [str(entry).strip() for entry in entries if str(entry).strip()]
+
+
+def _numbers(name: str, value: "str | Sequence | None") -> list[float] | None:
+    if value is None:
+        return None
+    try:
+        return [float(entry) for entry in _listed(value)]
+    except ValueError as error:
+        raise ValueError(f"{name} must be numbers between 0 and 1, such as 0.1,0.5,0.9, got {value!r}.") from error
 
 
 def _process() -> tuple[int, int]:
@@ -203,11 +472,13 @@ def _process() -> tuple[int, int]:
     return 0, 1
 
 
-def _cli_of(command: str) -> Any:
-    """The command line with this one subcommand, whose parser takes a moment to make."""
-    evaluates = command != "fit"
+def _cli_of(command: str, sizes: Sequence[str] = ()) -> Any:
+    """The command line with this one subcommand, whose parser takes a moment to make; `sizes` are options that it names."""
+    evaluates, named = command != "fit", sizes
 
     class CLI(_CLI):
+        sizes = named
+
         @staticmethod
         def subcommands() -> dict[str, set[str]]:
             return {command: LightningCLI.subcommands()[command]}

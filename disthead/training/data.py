@@ -1,6 +1,8 @@
 """`TabularDataModule`: a table in, batches for training, validation, test and prediction out."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
@@ -9,13 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.data.encoder import Unseen
 from disthead.errors import pick
 from disthead.training.batches import Batches
 from disthead.training.columns import Columns, Encoded
 from disthead.training.datasets import load_dataset
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
 from disthead.training.scan import check_varies, scan_columns, summarise
-from disthead.training.split import PARTS, split_at_random, split_by_column
+from disthead.training.schedule import plan
+from disthead.training.search import find_columns
+from disthead.training.split import (
+    PARTS,
+    equal_rows,
+    numbered,
+    split_at_random,
+    split_by_column,
+    warn_of_copies,
+)
 from disthead.training.stream import StreamedBatches
 from disthead.training.summary import Part, Summary
 from disthead.training.table import DataError, read_table
@@ -25,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PARTS", "TabularDataModule"]
 
+_LEAST_GROUPS = 30  # of rows, so that parts can be drawn from them
 _MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
 
 
@@ -32,8 +45,10 @@ class TabularDataModule(lightning.LightningDataModule):
     """Tables for Lightning: reads, checks, splits and batches them.
 
     Numbers stay in the user's units; the model standardises them. Columns of text become one indicator per category that
-    occurs in the training rows, targets of text become class indices. What is wrong with a table is said with the
-    column, the row (counted from 0, without the header) and the value; nothing is dropped or filled in.
+    occurs in the training rows, dates become days since the first of them, missing numbers the training median with an
+    indicator, as in the estimators (docs/tables.md); targets of text become class indices. A missing target is refused. What
+    is wrong with a table is said with the column, the row (counted from 0, without the header) and the value; what is done
+    to columns is said in one warning each.
 
     A folder of Parquet files, or a pattern such as `rows/*.parquet`, is streamed: training reads it row group by row
     group, in memory that does not grow with the rows (docs/big_data.md).
@@ -47,14 +62,19 @@ class TabularDataModule(lightning.LightningDataModule):
         features: names of the feature columns; all other columns unless given.
         categorical: columns of numbers that are categories.
         known: quantities that the family takes per row, with their columns: `{"exposure": "months"}`.
-        weight: column of the weights of the rows.
+        weight: column of the weights of the rows; a row of weight 0 is not there, except in predictions.
         val_size, test_size: the part of the rows (below 1) or their number, drawn at random with `split_seed`. Of a
             stream, row groups are counted and drawn, not rows.
         split_seed: seed of the split and of the order of the rows in training.
+        group: column of what rows belong to, such as a person, a site or a panel: the rows of a group are all in one part of
+            the random split. It is no feature. Without it rows with equal features are in one part, with a warning where one
+            row in a hundred repeats another.
         split_column: a column with "train", "val" or "test" in each row, in place of a random split.
         val_path, test_path, predict_path: separate tables, of which all rows are used.
-        batch_size: rows for one step, over all processes together.
+        batch_size: rows for one step, over all processes together; None leaves their number to the default recipe.
         buffer_size: rows of a stream that each process holds and shuffles together, at least.
+        unit: "degrees" where the targets are angles in degrees; the model and its scores are in radians, the predictions
+            that are written are in degrees, between -180 and 180.
 
     Prediction takes `predict_path`, or else all rows of the table, in their order.
 
@@ -74,12 +94,14 @@ class TabularDataModule(lightning.LightningDataModule):
         val_size: float | int = 0.2,
         test_size: float | int = 0.2,
         split_seed: int = 0,
+        group: str | None = None,
         split_column: str | None = None,
         val_path: Any = None,
         test_path: Any = None,
         predict_path: Any = None,
-        batch_size: int = 64,
+        batch_size: int | None = 64,
         buffer_size: int = 262_144,
+        unit: str | None = None,
     ):
         super().__init__()
         given = dict(locals())
@@ -87,11 +109,13 @@ class TabularDataModule(lightning.LightningDataModule):
             given.pop(name)
         self._sources = {"main": path, "val": val_path, "test": test_path, "predict": predict_path}
         for name, size in {"batch_size": batch_size, "buffer_size": buffer_size}.items():
-            if size < 1:
+            if size is not None and size < 1:
                 raise ValueError(f"{name} must be 1 or more, got {size}.")
         self._set_hparams({name: _plain(value) for name, value in given.items()})
         self._hparams_initial = dict(self.hparams)
         self._log_hyperparams = True
+        if unit is not None:
+            pick("unit of the target", unit, dict.fromkeys(("degrees", "radians")))
         self.target = [target] if isinstance(target, str) else list(target)
         self.columns: Columns | None = None
         self._encoded: dict[str, Encoded] = {}
@@ -99,6 +123,7 @@ class TabularDataModule(lightning.LightningDataModule):
         self._row_groups: dict[str, list[RowGroup]] = {}
         self._summaries: dict[str, Summary] = {}
         self._split: dict[str, Tensor] = {}
+        self._told: set[str] = set()
 
     @classmethod
     def from_arrays(cls, features: Any, y: Any, **options: Any) -> Self:
@@ -128,12 +153,15 @@ class TabularDataModule(lightning.LightningDataModule):
                 "categorical": self.hparams.categorical or (),
                 "known": self.hparams.known,
                 "weight": self.hparams.weight,
-                "ignore": [self.hparams.split_column] if self.hparams.split_column else [],
+                "unit": self.hparams.unit,
+                "ignore": [name for name in (self.hparams.split_column, self.hparams.group) if name],
             }
             if self.streams("train"):
-                self.columns = scan_columns(self._groups("main"), self.row_groups("train"), **roles)
+                seed = self.hparams.split_seed
+                self.columns = scan_columns(self._groups("main"), self.row_groups("train"), seed, **roles)
             else:
-                self.columns = Columns.find(self._frame("main"), self._split["train"].numpy(), **roles)
+                with self._named("main"):
+                    self.columns = find_columns(self._frame("main"), self._split["train"].numpy(), **roles)
         return self.columns
 
     def streams(self, name: str) -> bool:
@@ -150,9 +178,9 @@ class TabularDataModule(lightning.LightningDataModule):
         self._check_in_memory(name)
         source = self._source(name)
         table = self._table(source, name)
-        if source != "main" or name == "predict":
-            return Part(table, torch.arange(len(table.features)))
-        return Part(table, self._split_of(name))
+        is_whole = source != "main" or name == "predict"
+        rows = torch.arange(len(table.features)) if is_whole else self._split_of(name)
+        return Part(table, self._present(name, table, rows))
 
     def row_groups(self, name: str) -> list[RowGroup]:
         """The row groups of a part that is streamed.
@@ -170,6 +198,11 @@ class TabularDataModule(lightning.LightningDataModule):
         self._check_in_memory(name)
         return self._frame(self._source(name)).iloc[self.part(name).rows.numpy()]
 
+    def column_names(self, name: str) -> list[str]:
+        """All columns of the table of a part."""
+        self._check_in_memory(name)
+        return [str(column) for column in self._frame(self._source(name)).columns]
+
     def has(self, name: str) -> bool:
         """Whether there are rows for this part."""
         if self._source(name) != "main" or name == "predict":
@@ -177,6 +210,17 @@ class TabularDataModule(lightning.LightningDataModule):
         if not self._split:
             self._split = self._split_rows()
         return len(self._split[name]) > 0
+
+    def count(self, name: str) -> int:
+        """The number of rows of a part."""
+        if self.streams(name):
+            return sum(group.rows for group in self.row_groups(name))
+        return len(self.part(name).rows)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows for one step: those given, or what the default recipe takes for the training rows."""
+        return self.hparams.batch_size or plan(self.count("train")).batch_size
 
     def check_rows(self, name: str, check: Callable[[Encoded], None]) -> None:
         """Show all rows of a part to `check`, which refuses those that cannot be; and of a table the other parts, too."""
@@ -211,7 +255,7 @@ class TabularDataModule(lightning.LightningDataModule):
         return self._batches("predict")
 
     def _batches(self, name: str, seed: int | None = None) -> Batches | StreamedBatches:
-        trainer, size = self.trainer, self.hparams.batch_size
+        trainer, size = self.trainer, self.batch_size if name == "train" else self.hparams.batch_size or _MEASURED
         options: dict[str, Any] = {"seed": seed}
         if trainer is not None:
             if name in ("val", "test"):
@@ -256,6 +300,18 @@ class TabularDataModule(lightning.LightningDataModule):
             raise DataError(f"there are no rows for {name}: raise {name}_size, or give {name}_path.")
         return self._split[name]
 
+    def _present(self, name: str, table: Encoded, rows: Tensor) -> Tensor:
+        """Those of the rows whose weight is above zero: others are not there."""
+        if table.weight is None:
+            return rows
+        present = rows[table.weight[rows] > 0]
+        if not len(present):
+            raise DataError(
+                f"weights must be above zero in some row, column {self.hparams.weight!r} has zero in all {len(rows)} rows "
+                f"for {name}: no row is there."
+            )
+        return present
+
     def _groups(self, source: str, needs_target: bool = True) -> list[RowGroup]:
         if source not in self._row_groups:
             names, given = None, self.hparams
@@ -282,28 +338,77 @@ class TabularDataModule(lightning.LightningDataModule):
         """The table as tensors; prediction does not need its targets."""
         key = f"{source} without targets" if part == "predict" else source
         if key not in self._encoded:
-            columns = self.columns or self.find_columns()
-            self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict")
+            columns, unseen = self.columns or self.find_columns(), Unseen()
+            with self._named(source):
+                self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict", unseen=unseen)
+            if str(unseen) and source not in self._told:
+                self._told.add(source)
+                warnings.warn(f"training has not seen {unseen}.", UserWarning, stacklevel=2)
         return self._encoded[key]
+
+    @contextmanager
+    def _named(self, source: str) -> Iterator[None]:
+        """Errors about the rows of a file say of which."""
+        try:
+            yield
+        except DataError as error:
+            path = self._sources[source]
+            if not isinstance(path, (str, PathLike)) or str(path) in str(error):
+                raise
+            raise DataError(f"{path}: {error}") from error
 
     def _split_rows(self) -> dict[str, Tensor]:
         """Numbers of the rows of each part; of a stream, numbers of its row groups."""
         if self.streams("train"):
             if self.hparams.split_column is not None:
                 raise DataError("a stream has no split_column: give val_path and test_path, or val_size and test_size.")
+            if self.hparams.group is not None:
+                raise DataError("a stream is split by row groups and has no group: give val_path and test_path.")
             count, unit = len(self._groups("main")), "row groups"
         elif self.hparams.split_column is not None:
             return split_by_column(self._frame("main"), self.hparams.split_column)
         else:
             count, unit = len(self._frame("main")), "rows"
         shares = {name: 0 if self._sources[name] is not None else self.hparams[f"{name}_size"] for name in PARTS[1:3]}
-        return split_at_random(count, unit, shares, self.hparams.split_seed)
+        groups = None if unit == "row groups" or not any(shares.values()) else self._groups_of_rows()
+        return split_at_random(count, unit, shares, self.hparams.split_seed, groups)
+
+    def _groups_of_rows(self) -> Tensor:
+        """The rows of the table that stay together in a random split have one number."""
+        frame, given = self._frame("main"), self.hparams
+        if given.group is not None:
+            values = pick("column", given.group, {column: frame[column] for column in frame.columns})
+            missing = values.isna().to_numpy()
+            if missing.any():
+                raise DataError(
+                    f"the group column {given.group!r} must have no missing values, got one at row {missing.argmax()}."
+                )
+            return numbered(_row_hash(values.to_frame()))
+        others = {*self.target, *(given.known or {}).values(), given.weight}
+        features = given.features or [column for column in frame.columns if column not in others]
+        row = numbered(_row_hash(frame[[column for column in features if column in frame.columns]]))
+        copy = numbered(_row_hash(frame.drop(columns=[given.weight] if given.weight in frame.columns else [])))
+        groups = equal_rows(row, copy, _LEAST_GROUPS)
+        warn_of_copies(groups, copy, "give their column as `group`")
+        return groups
+
+
+def _row_hash(frame: "DataFrame") -> Tensor:
+    """A number of 64 bits for each row, equal where rows are."""
+    from pandas.util import hash_pandas_object
+
+    try:
+        return torch.from_numpy(hash_pandas_object(frame, index=False).to_numpy(copy=True).view(np.int64))
+    except TypeError:  # lists and the like, which reading the columns refuses
+        return torch.arange(len(frame))
 
 
 def _plain(value: Any) -> Any:
     """What a checkpoint can hold: data that are not in a file stay out of it."""
     if isinstance(value, PathLike):
         return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
     return (
         value if isinstance(value, (str, int, float, bool, list, dict, type(None))) and not _has_arrays(value) else None
     )

@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PiecewiseLinearEncoding"]
+__all__ = ["PiecewiseLinearEncoding", "weighted_quantiles"]
 
 
 class PiecewiseLinearEncoding(nn.Module):
@@ -46,8 +46,11 @@ class PiecewiseLinearEncoding(nn.Module):
         self.register_buffer("rate", torch.zeros(in_features, bins))
 
     @torch.no_grad()
-    def fit(self, features: Tensor) -> Self:
+    def fit(self, features: Tensor, weight: Tensor | None = None) -> Self:
         """Find the bins in training rows (N, in_features).
+
+        Args:
+            weight: one per row, above zero: the edges are weighted quantiles.
 
         Raises:
             ValueError: for another shape, no rows, or NaN and infinity, with the columns.
@@ -62,17 +65,20 @@ class PiecewiseLinearEncoding(nn.Module):
         self.lower.zero_()
         self.rate.zero_()
         for column, values in enumerate(features.double().unbind(1)):
-            edges = self._edges(values).to(self.lower)
+            edges = self._edges(values, weight).to(self.lower)
             width = edges.diff()
             start = edges[:-1][width > 0]  # edges may meet once they are rounded
             self.lower[column, : len(start)] = start
             self.rate[column, : len(start)] = 1 / width[width > 0]
         return self
 
-    def _edges(self, values: Tensor) -> Tensor:
+    def _edges(self, values: Tensor, weight: Tensor | None) -> Tensor:
         distinct = values.unique()
         if len(distinct) <= self.bins + 1:
             return distinct
+        if weight is not None:
+            levels = torch.linspace(0, 1, self.bins + 1, dtype=torch.float64, device=values.device)
+            return weighted_quantiles(values, levels, weight).unique()
         place = torch.linspace(0, len(values) - 1, self.bins + 1, dtype=torch.float64).round().long()
         return values.sort().values[place.to(values.device)].unique()
 
@@ -81,3 +87,20 @@ class PiecewiseLinearEncoding(nn.Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, bins={self.bins}"
+
+
+def weighted_quantiles(values: Tensor, levels: Tensor, weight: Tensor | None = None) -> Tensor:
+    """For each level q the least of the values (N,) below or at which lie the share q of the weight; a row of weight 2 is two.
+
+    Args:
+        levels: (L,), from 0 to 1.
+        weight: one per value, above zero; None weighs all alike.
+
+    >>> weighted_quantiles(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([0.5, 1.0]), torch.tensor([1.0, 4.0, 1.0]))
+    tensor([1., 3.])
+    """
+    ordered = values.sort()
+    weight = torch.ones_like(values, dtype=torch.float64) if weight is None else weight.double()
+    up_to = weight[ordered.indices].cumsum(0)
+    place = torch.searchsorted(up_to, levels.to(up_to) * up_to[-1])
+    return ordered.values[place.clamp(max=len(values) - 1)]

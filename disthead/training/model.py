@@ -5,23 +5,22 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor, nn
-from torch.distributions import constraints
 
 from disthead.calibration import Recalibration
 from disthead.families.distribution import Distribution
 from disthead.families.ensembles import ensemble
-from disthead.families.family import Family, get_family, takes_classes, takes_vectors
+from disthead.families.family import get_family, takes_classes, takes_vectors
 from disthead.head import DistributionHead
+from disthead.marginal import fit_biases
+from disthead.standardisation import SCALES, why_not
 from disthead.training.backbone import build, completed, multilayer_perceptron
-from disthead.training.collapse import SPREADS
 from disthead.training.columns import Columns
 from disthead.training.summary import Summary
 from disthead.training.table import DataError
 from disthead.training.tabular import MemberHead, TabularBackbone, start_near_the_marginal_fit
+from disthead.weights import present
 
 __all__ = ["DistributionModel"]
-
-_WITHOUT_UNIT = ("df", "logits")  # parameters that a change of the target's unit leaves alone
 
 
 class DistributionModel(lightning.LightningModule):
@@ -35,7 +34,7 @@ class DistributionModel(lightning.LightningModule):
         self.head: DistributionHead | None = None
         self.columns: dict[str, Any] | None = None
         self.recalibration: Recalibration | None = None
-        self.has_baseline = self._scales_target = self._has_floor = False
+        self.has_baseline = self._has_started = False
         self._given_backbone: Any = None
 
     def forward(self, features: Tensor, **known: Tensor) -> Distribution:
@@ -54,9 +53,12 @@ class DistributionModel(lightning.LightningModule):
             raise RuntimeError(
                 "the model does not know its inputs yet: call fit with a TabularDataModule, or give in_features."
             )
-        if self.columns is not None:
-            features = (features - self.feature_loc) * self.feature_rate
-        return self._in_units(self.head(self.backbone(features), **known))
+        return self.head(self.backbone(self._standardised(features)), **known)
+
+    def _standardised(self, features: Any) -> Any:
+        if "feature_loc" not in self._buffers:
+            return features
+        return ((features - self.feature_loc) * self.feature_rate).to(self.feature_rate.dtype)
 
     def predictive(self, features: Tensor, **known: Tensor) -> Distribution:
         """What is predicted, tested and evaluated: `forward`, recalibrated where `recalibrate` was called."""
@@ -64,29 +66,70 @@ class DistributionModel(lightning.LightningModule):
         return dist if self.recalibration is None else self.recalibration(dist)
 
     @torch.no_grad()
-    def recalibrate(self, recalibration: Recalibration, features: Tensor, y: Tensor, **known: Tensor) -> Recalibration:
+    def recalibrate(
+        self,
+        recalibration: Recalibration,
+        features: Tensor,
+        y: Tensor,
+        *,
+        weight: Any = None,
+        groups: Any = None,
+        **known: Tensor,
+    ) -> Recalibration:
         """Learn a recalibration from rows that training has not seen; checkpoints keep it, predictions go through it.
 
         Args:
             recalibration: of `disthead.calibration`, such as `ScaleCalibration()`.
             features: (N, in_features), in the user's units.
             y: targets of these rows.
+            weight: one per row, zero or more; a row with the weight 0 is not there.
+            groups: a label for each row, for recalibrations that ask which rows belong together.
             known: per-row quantities, as in `forward`.
         """
         training = self.training
+        options = {} if groups is None else {"groups": groups}
         self.eval()
         try:
-            self.recalibration = recalibration.fit(self(features, **known), y).to(self.device)
+            self.recalibration = recalibration.fit(self(features, **known), y, weight, **options).to(self.device)
         finally:
             self.train(training)
         return self.recalibration
 
-    def marginal(self, rows: int, **known: Tensor) -> Distribution:
+    def marginal(self, *rows: int, **known: Tensor) -> Distribution:
         """The fit without features, in the user's units, for so many rows: the baseline."""
-        return self._in_units(self.baseline(torch.zeros(rows, 1, device=self.device), **known))
+        return self.baseline(torch.zeros(*rows, 1, device=self.device), **known)
 
-    def _in_units(self, dist: Distribution) -> Distribution:
-        return dist.affine(self.target_loc, self.target_scale) if self._scales_target else dist
+    @property
+    def target_loc(self) -> Tensor:
+        """The mean that standardises the target, of shape event_shape; 0 where it is not standardised."""
+        return self._unit("target_loc", 0.0)
+
+    @property
+    def target_scale(self) -> Tensor:
+        """The standard deviation that standardises the target, of shape event_shape; 1 where it is not standardised."""
+        return self._unit("target_scale", 1.0)
+
+    def _unit(self, name: str, otherwise: float) -> Tensor:
+        assert self.head is not None
+        if self.head.is_standardised:
+            return getattr(self.head, name)
+        return torch.full(self.head.event_shape, otherwise, device=self.device)
+
+    @property
+    def _can_standardise_target(self) -> bool:
+        assert self.head is not None
+        return why_not(self.head.family, self.hparams.fixed or {}) is None
+
+    @property
+    def _has_floor(self) -> bool:
+        """Whether the predicted scale has a minimum."""
+        head, fixed = self.head, self.hparams.fixed or {}
+        return bool(
+            head is not None
+            and head.is_standardised
+            and head.min_scale
+            and any(name in head.links and name not in fixed for name in SCALES)
+        )
 
     def _check_family(self) -> None:
         """Errors in the options come before any data are read; what depends on the data may be missing still."""
@@ -120,28 +163,28 @@ class DistributionModel(lightning.LightningModule):
                 options.setdefault("num_classes", max(map(len, found.classes.values())))
         self.backbone = self._make_backbone(in_features)
         width = hparams.backbone_features or self._measure(in_features)
-        self._scales_target = False
-        family = get_family(hparams.family, event_shape=event_shape, **options)
         if columns is not None:
-            self._scales_target = bool(hparams.standardise) and self._is_affine(family)
-            self.register_buffer("feature_loc", torch.zeros(in_features))
-            self.register_buffer("feature_rate", torch.ones(in_features))
-        if self._scales_target:
-            self.register_buffer("target_loc", torch.zeros(event_shape))
-            self.register_buffer("target_scale", torch.ones(event_shape))
-        options |= {"event_shape": event_shape, "links": hparams.links}
-        fixed = self._fixed(event_shape)
-        floored = options | {"links": self._links_with_floor(family)}
-        floored |= {"shared": hparams.shared, "fixed": fixed}
+            self._add_feature_statistics(in_features)
+        options |= {"event_shape": event_shape, "links": hparams.links, "fixed": hparams.fixed}
         if self._members is None:
-            self.head = DistributionHead(hparams.family, width, **floored)
+            self.head = DistributionHead(hparams.family, width, shared=hparams.shared, **options)
         else:
-            self.head = MemberHead(hparams.family, width, members=self._members, **floored)
-        self.has_baseline = columns is not None
-        if self.has_baseline:
-            fixed = self._fixed(event_shape)
-            self.baseline = DistributionHead(hparams.family, 1, shared="all", fixed=fixed, **options)
-            self.baseline.requires_grad_(False)
+            self.head = MemberHead(hparams.family, width, members=self._members, shared=hparams.shared, **options)
+        self.head.min_scale = hparams.spread_floor
+        if columns is not None:
+            self._add_baseline()
+
+    def _add_feature_statistics(self, in_features: int) -> None:
+        self.register_buffer("feature_loc", torch.zeros(in_features))
+        self.register_buffer("feature_rate", torch.ones(in_features))
+
+    def _add_baseline(self) -> None:
+        head, hparams = self.head, self.hparams
+        assert head is not None
+        options = {"event_shape": head.event_shape, "links": hparams.links, "fixed": hparams.fixed}
+        self.baseline = DistributionHead(head.family, 1, shared="all", **options).requires_grad_(False)
+        self.baseline.min_scale = 0.0
+        self.has_baseline = True
 
     def _make_backbone(self, in_features: int) -> nn.Module:
         given, members = self._given_backbone, self._members
@@ -185,57 +228,41 @@ class DistributionModel(lightning.LightningModule):
             self.backbone.train(training)
         return output.shape[-1]
 
-    def _is_affine(self, family: Family) -> bool:
-        """Whether the targets are real numbers, and what is fixed can be put into other units."""
-        support = family.support
-        while isinstance(support, constraints.independent):
-            support = support.base_constraint
-        rescalable = (*_WITHOUT_UNIT, "loc", "scale") if family.event_dim == 0 and not family.shapes else _WITHOUT_UNIT
-        return support is constraints.real and all(name in rescalable for name in self.hparams.fixed or {})
-
-    def _links_with_floor(self, family: Family) -> dict[str, Any]:
-        """The links, that of the spread with the floor below it."""
-        links, floor = dict(self.hparams.links or {}), self.hparams.spread_floor
-        spread = next((name for name in SPREADS if name in family.parameters), None)
-        self._has_floor = (
-            self._scales_target and floor > 0 and spread is not None and spread not in (self.hparams.fixed or {})
-        )
-        if spread and self._has_floor:
-            links[spread] = family.resolve_links(links)[spread].shifted(floor ** SPREADS[spread])
-        return links
-
-    def _fixed(self, event_shape: tuple[int, ...]) -> dict[str, Any]:
-        """Fixed values; those with a unit become buffers, which `_standardise` puts into standardised units."""
-        fixed = dict(self.hparams.fixed or {})
-        if self._scales_target:
-            for name in ("loc", "scale"):
-                if name in fixed:
-                    fixed[name] = torch.as_tensor(fixed[name], dtype=torch.float32).expand(event_shape).clone()
-        return fixed
-
     @torch.no_grad()
-    def _standardise(self, train: Summary) -> None:
+    def _start(self, train: Summary) -> None:
         """Take the statistics of the training rows, and start head and baseline at their marginal fit."""
         assert self.head is not None
-        y, known = train.sample.y, train.sample.known
-        if self.hparams.standardise:
+        self._has_started = True
+        sample = train.sample
+        weight, features, y, *values = present(sample.weight, sample.features, sample.y, *sample.known.values())
+        known = dict(zip(sample.known, values, strict=True))
+        if train.features is not None and self.hparams.standardise:
             spread = train.features.spread
             self.feature_loc.copy_(train.features.mean)
             self.feature_rate.copy_(torch.where(spread > 0, 1 / spread, 0.0))
-        if isinstance(self.backbone, TabularBackbone):
-            self.backbone.fit((train.sample.features - self.feature_loc) * self.feature_rate)
-        if self._scales_target:
+        if train.features is not None and isinstance(self.backbone, TabularBackbone):
+            self.backbone.fit(self._standardised(features), weight)
+        if self.hparams.standardise and self._can_standardise_target:
             spread = train.y.spread
-            self.target_loc.copy_(train.y.mean)
-            self.target_scale.copy_(torch.where(spread > 0, spread, 1.0))
             for head in (self.head, self.baseline):
-                for name in set(head.fixed) & {"loc", "scale"}:
-                    value = getattr(head, f"fixed_{name}")
-                    value.copy_((value - self.target_loc if name == "loc" else value) / self.target_scale)
-            y = ((y.double() - self.target_loc) / self.target_scale).to(y.dtype)
-        fitted = self.baseline.initialize(y, **known).shared
-        for name, value in self.head.shared.items():
-            value.copy_(fitted[name])
-        if self.head.linear is not None:
-            self.head.linear.bias.copy_(torch.cat([fitted[name].flatten() for name in self.head.predicted]))
-            start_near_the_marginal_fit(self.head)
+                head.change_units(train.y.mean, torch.where(spread > 0, spread, 1.0))
+            y = (y.double() - self.target_loc.to(y.device)) / self.target_scale.to(y.device)
+        biases = fit_biases(self.baseline, y, known, weight)
+        self.baseline.start_at(biases)
+        self.head.start_at(biases)
+        start_near_the_marginal_fit(self.head)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """What is loaded says what there is: statistics of features, and a baseline."""
+        if self.head is not None:
+            self._has_started = True
+            for name in ("target_loc", "target_scale"):  # where checkpoints had them once
+                if prefix + name in state_dict:
+                    value = state_dict.pop(prefix + name)
+                    state_dict |= {f"{prefix}{part}.{name}": value for part in ("head", "baseline")}
+            feature_loc = state_dict.get(prefix + "feature_loc")
+            if feature_loc is not None and "feature_loc" not in self._buffers:
+                self._add_feature_statistics(len(feature_loc))
+            if not self.has_baseline and any(name.startswith(prefix + "baseline.") for name in state_dict):
+                self._add_baseline()
+        super()._load_from_state_dict(state_dict, prefix, *others)

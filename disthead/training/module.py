@@ -4,26 +4,33 @@ import contextlib
 import functools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from disthead.arrays import as_integer, as_tensor
 from disthead.calibration import rebuild
 from disthead.diagnostics import TargetWarning, check_continuous_target
+from disthead.errors import NonFiniteLoss
 from disthead.families.distribution import Distribution
 from disthead.losses import nll, reduce
+from disthead.standardisation import check_precision
 from disthead.training.backbone import TIMING, build, fused, qualified
-from disthead.training.batches import Batch, Steps
+from disthead.training.batches import Batch, Steps, weight_of
 from disthead.training.collapse import CollapsedRows
 from disthead.training.columns import Encoded
 from disthead.training.data import PARTS, TabularDataModule
+from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
 from disthead.training.saved import class_path, comparable, plain, read_checkpoint
-from disthead.training.steps import NonFiniteLoss, RowMeans, StepLosses, bare_calls, takes_several_steps
+from disthead.training.steps import RowMeans, StepLosses, bare_calls, takes_several_steps
+from disthead.training.summary import Summary
 from disthead.training.table import DataError
+from disthead.weights import present
 
 __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
 
@@ -41,8 +48,14 @@ class DistributionModule(DistributionModel):
     With a `TabularDataModule` everything is set up when `fit` starts: the number of inputs, the statistics that
     standardise inputs and real-valued targets (with the exact change of variable, so that the loss, too, is in the user's
     units), the marginal fit where the head starts, and the baseline `nll_marginal` that it has to beat. All of this is
-    in the checkpoint. With data loaders of your own, whose batches are (features, y) or (features, y, weight), give
-    `in_features`; nothing is standardised then.
+    in the checkpoint.
+
+    With data loaders of your own give `in_features`. Batches are (features, y), (features, y, weight) or mappings with the keys
+    "features", "y", "weight" and "known" ({"exposure": ...}). Statistics and start then come from the first 10,000 rows
+    of the training loader, which is read once more for it, without a trace; in several processes from those of the first one.
+    Inputs are standardised where they are a plain tensor (N, in_features) of floating numbers, and otherwise left alone, as
+    are images, sequences and nested inputs of a backbone of your own. Weights (N,) count rows, weights (N, T) the steps of sequences (a
+    mask); what has the weight 0 is not there, whatever its target is.
 
     Logs `nll`, `nll_marginal` and `coverage_90` (of ordered targets, by the central interval) or `accuracy` (of classes)
     for `val/` and `test/`, and `train/nll`: means over rows, in nats.
@@ -112,8 +125,7 @@ class DistributionModule(DistributionModel):
             )
         self._given_backbone = backbone if isinstance(backbone, nn.Module) else self.hparams["backbone"]
         self._check_family()
-        if not isinstance(ensemble, int) or ensemble < 1:
-            raise ValueError(f"ensemble must be a number of networks, 1 or more, got {ensemble!r}.")
+        self.hparams["ensemble"] = as_integer(ensemble, "ensemble")
         if not 0 <= spread_floor < 1:
             raise ValueError(
                 f"spread_floor must be 0 (off) or a small positive number such as 1e-4, got {spread_floor!r}."
@@ -125,7 +137,7 @@ class DistributionModule(DistributionModel):
         self._resumes_within_epoch, self._steps_left, self.steps_at_once = False, 0, 1
         if columns is not None:
             self._build(columns)
-        elif in_features is not None:
+        elif in_features is not None or (backbone is not None and backbone_features is not None):
             self._build(None)
 
     @property
@@ -143,7 +155,12 @@ class DistributionModule(DistributionModel):
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, TabularDataModule):
             if self.head is None:
-                raise ValueError("without a TabularDataModule the model needs in_features, the number of features.")
+                raise ValueError(
+                    "without a TabularDataModule the model needs in_features, the number of features, or a backbone and "
+                    "backbone_features, the number of features that it puts out."
+                )
+            if stage == "fit" and not self._has_started and self.trainer.ckpt_path is None:
+                self._start_from_loader()
             return
         if self.columns is None:
             if stage != "fit":
@@ -154,9 +171,60 @@ class DistributionModule(DistributionModel):
             self._build(columns)
             self.hparams["columns"] = columns
             self._check_data(data, stage)
-            self._standardise(data.summary("train"))
+            self._start(data.summary("train"))
         else:
             self._check_data(data, stage)
+
+    def _start_from_loader(self) -> None:
+        assert self.head is not None
+        try:
+            train = first_rows(self.trainer, self, len(self.head.event_shape))
+        except ValueError as error:
+            if not is_overridden("training_step", self, DistributionModule):
+                raise
+            say_that_it_cannot(f"its batches are for the training_step of {type(self).__name__}: {error}")
+            return
+        if train is not None:
+            self._prepare(train)
+
+    def start(self, features: Any, y: Any, weight: Any = None, **known: Any) -> "DistributionModule":
+        """Take the statistics that standardise inputs and targets, and the start of the head, from these rows.
+
+        `fit` does it by itself with the first rows of the training loader; call it where that is not possible, or in a
+        training loop of your own.
+
+        Args:
+            features: (N, in_features), or whatever the backbone takes, which is then left alone.
+            y: targets (N, *event_shape): a tensor, an array, a column of a table or a list.
+            weight: one per row, zero or more; a row with the weight 0 is not there.
+            known: per-row quantities, as in `forward`.
+
+        >>> module = DistributionModule("normal", in_features=1, hidden_sizes=[8])
+        >>> module = module.start([[1.0], [2.0], [3.0]], [1e5, 3e5, 5e5])
+        >>> module.target_loc, module.feature_loc
+        (tensor(300000.), tensor([2.]))
+        """
+        if self.head is None:
+            raise ValueError("the model needs in_features, the number of features, before it can start.")
+        features = features if isinstance(features, (Mapping, tuple)) else as_tensor(features, "features")
+        weight = None if weight is None else as_tensor(weight, "weight")
+        given = {name: as_tensor(values, name) for name, values in known.items()}
+        self._prepare(summary_of([Batch(features, as_tensor(y), weight, given)], len(self.head.event_shape)))
+        return self
+
+    def _prepare(self, train: Summary) -> None:
+        """Start from rows of a loader of one's own, whose features are standardised where they are a plain table."""
+        assert self.head is not None
+        if self.hparams.standardise:
+            dtype = next(self.head.parameters()).dtype
+            if train.features is not None:
+                check_precision(train.features.spread, train.features.level, dtype, "the table of features")
+                self._add_feature_statistics(train.features.mean.numel())
+            if self._can_standardise_target:
+                check_precision(train.y.spread, train.y.level, dtype, "the target")
+        if not self.has_baseline:
+            self._add_baseline()
+        self._start(train)
 
     def _check_data(self, data: TabularDataModule, stage: str) -> None:
         assert self.head is not None
@@ -166,7 +234,12 @@ class DistributionModule(DistributionModel):
         if classes and not (family.is_discrete and bounded):
             name = next(iter(classes))
             raise DataError(
-                f"target {name!r} holds classes ({', '.join(classes[name][:3])} ...), {family.name} takes numbers."
+                f"target {name!r} holds classes ({', '.join(classes[name][:3])} ...), {family.name} takes numbers: "
+                f"try the family {'bernoulli' if len(classes[name]) == 2 else 'categorical'}."
+            )
+        if self.columns.get("unit") == "degrees" and not _is_circular(family.support):
+            raise DataError(
+                f"targets in degrees are for families of directions, such as von_mises; {family.name} is none."
             )
         if stage == "predict" and self.columns["known"] and not data.streams("predict"):
             self.check_known(data.part("predict").table)
@@ -175,7 +248,9 @@ class DistributionModule(DistributionModel):
             if data.has(part):
                 data.check_rows(part, self._check_rows)
                 if part == "train" and not family.support.is_discrete:
-                    self._check_density(data.summary("train").sample.table.y)
+                    sample = data.summary("train").sample
+                    _, y = present(sample.weight, sample.y)
+                    self._check_density(y)
 
     def _check_rows(self, table: Encoded) -> None:
         assert self.head is not None
@@ -219,7 +294,7 @@ class DistributionModule(DistributionModel):
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor | None:
         if not isinstance(batch, Steps):
-            return self._loss(Batch.of(batch))
+            return self._loss(Batch.of(batch).present())
         self.automatic_optimization = True  # all but the steps is Lightning's own
         self._several_steps(batch)
         return None
@@ -247,12 +322,8 @@ class DistributionModule(DistributionModel):
                     callback.after_step(trainer, self)
 
     def _gradient(self, batch: Batch, optimizer: torch.optim.Optimizer, zero_grad: Callable[[], None]) -> Tensor:
-        values = self._values(batch)
-        share = (
-            values.new_full(values.shape, 1 / values.numel())
-            if batch.weight is None
-            else batch.weight * (1 / batch.total)
-        )
+        values, weight = self._values(batch)
+        share = values.new_full(values.shape, 1 / values.numel()) if weight is None else weight * (1 / batch.total)
         zero_grad()
         values.backward(share)  # the gradient of `_loss`, which needs no operations to find it
         if self.trainer.gradient_clip_val:
@@ -261,25 +332,36 @@ class DistributionModule(DistributionModel):
             )
         return values.detach() @ share
 
-    def _values(self, batch: Batch) -> Tensor:
-        """What is learned from each row: its nll, of an ensemble the sum over the members."""
-        members = self._members
-        if members is None:
-            values = nll(self(batch.features, **batch.known), batch.y, reduction="none")
+    def _values(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """What is learned from each row that is there, its nll, of an ensemble the sum over the members; and its weight."""
+        if self._members is None:
+            weight, dist, y = batch.weigh(self(batch.features, **batch.known))
+            values, factor = nll(dist, y, reduction="none"), 1
         else:
-            values = self._mean_over_members(batch)
-        self._losses.add(values, batch)
-        return values if members is None else values * members  # each learns as if it were alone
+            weight, values, factor = batch.weight, self._mean_over_members(batch), self._members
+        self._losses.add(values, weight, batch.rows if batch.rows is not None else batch.positions)
+        return values * factor if factor > 1 else values, weight  # each member learns as if it were alone
 
     def _loss(self, batch: Batch) -> Tensor:
         """What these rows add to the mean nll over the batch."""
-        values = self._values(batch)
         processes = self.trainer.world_size
-        if batch.total is None or (processes == 1 and batch.weight is None):
-            return reduce(values, batch.weight)
-        weighted = values if batch.weight is None else values * batch.weight
+        if processes == 1 and batch.is_absent:
+            zero = torch.zeros(1, device=self.device)
+            self._losses.add(zero, zero)
+            return self._nothing()
+        values, weight = self._values(batch)
+        if batch.total is None:
+            return reduce(values, weight) if weight is None else (values * weight).sum() / weight_of(weight)
+        if processes == 1 and weight is None:
+            return reduce(values)
+        weighted = values if weight is None else values * weight
         # Lightning's ddp averages gradients over processes, whose shares of the batch may differ in size.
         return weighted.sum() * processes / batch.total
+
+    def _nothing(self) -> Tensor:
+        """A loss of zero, whose gradient is zero for all parameters: no row of the batch is there, so nothing is computed."""
+        learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return sum((0.0 * parameter.sum() for parameter in learned), torch.zeros((), device=self.device))
 
     def _mean_over_members(self, batch: Batch) -> Tensor:
         """The mean of the members' own losses for each row, without that of the member it is held out from."""
@@ -302,18 +384,19 @@ class DistributionModule(DistributionModel):
         self._losses.look(self)
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
-        dist = self._evaluate("val", Batch.of(batch))
-        if self._has_floor:
+        dist = self._evaluate("val", Batch.of(batch).present())
+        if dist is not None and self._has_floor:
             if self._members is not None:  # count them member by member
-                dist = dist.components.map(lambda parameter: parameter.flatten(0, 1))
-            self._collapsed.add(dist, self.target_scale)
+                dist = dist.components
+            dims = len(dist.batch_shape)
+            self._collapsed.add(dist.map(lambda parameter: parameter.flatten(0, dims - 1)), self.target_scale)
 
     def on_validation_epoch_end(self) -> None:
         self._log("val")
         self._collapsed.warn()
 
     def test_step(self, batch: Any, batch_index: int) -> None:
-        self._evaluate("test", Batch.of(batch))
+        self._evaluate("test", Batch.of(batch).present())
 
     def on_test_epoch_end(self) -> None:
         self._log("test")
@@ -322,16 +405,21 @@ class DistributionModule(DistributionModel):
         batch = Batch.of(batch)
         return self.predictive(batch.features, **batch.known)
 
-    def _evaluate(self, part: str, batch: Batch) -> Distribution:
+    def _evaluate(self, part: str, batch: Batch) -> Distribution | None:
+        """Add up what is measured of the rows that are there, and return their distributions; None where none is there."""
+        if batch.is_absent:
+            self._means[part].add("nll", *torch.zeros(2, 1, device=self.device))
+            return None
         dist = (self if part == "val" else self.predictive)(batch.features, **batch.known)
+        baseline = self.marginal(*dist.batch_shape, **batch.known) if self.has_baseline else None
+        weight, dist, y, baseline = batch.weigh(dist, baseline)
         values = {}
         with contextlib.suppress(NotImplementedError):  # some recalibrations have no density
-            values["nll"] = nll(dist, batch.y, reduction="none")
-        if self.has_baseline:
-            baseline = self.marginal(len(batch.features), **batch.known)
-            values["nll_marginal"] = nll(baseline, batch.y, reduction="none")
-        for name, value in (values | _hits(dist, batch.y)).items():
-            self._means[part].add(name, value, batch.weight)
+            values["nll"] = nll(dist, y, reduction="none")
+        if baseline is not None:
+            values["nll_marginal"] = nll(baseline, y, reduction="none")
+        for name, value in (values | _hits(dist, y)).items():
+            self._means[part].add(name, value, weight)
         return dist
 
     def _log(self, part: str) -> None:
@@ -393,6 +481,10 @@ class DistributionModule(DistributionModel):
         if "family" in options and options["family"] != theirs["family"]:
             raise ValueError(f"{checkpoint_path} is a checkpoint of {theirs['family']}, not of {options['family']}.")
         return super().load_from_checkpoint(checkpoint_path, weights_only=True, **{"map_location": "cpu"} | options)
+
+
+def _is_circular(support: Any) -> bool:
+    return getattr(getattr(support, "base_constraint", support), "is_circular", False)
 
 
 def _hits(dist: Distribution, y: Tensor) -> dict[str, Tensor]:

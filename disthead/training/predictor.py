@@ -1,5 +1,6 @@
 """`Predictor`: a trained model as a picklable function, from a batch of rows to a batch of predictions."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from disthead.prediction import predictions
+from disthead.data.encoder import Unseen
+from disthead.prediction import predictions, seed_of
 from disthead.training.columns import Columns
 from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.table import read_table
@@ -27,7 +29,7 @@ class Predictor:
     Args:
         checkpoint: of a `DistributionModule` that was trained on a table.
         device: where the model runs.
-        options: of `disthead.prediction.predictions`, such as `quantiles` and `level`.
+        options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples` and `seed`.
 
     Raises:
         ValueError: for a missing or corrupt checkpoint, or a model that does not know the columns of its table.
@@ -39,6 +41,7 @@ class Predictor:
         self.checkpoint, self.device, self.options = str(Path(checkpoint).resolve()), torch.device(device), options
         self._module: DistributionModule | None = None
         self._columns: Columns | None = None
+        self._unseen = Unseen()  # each value is told of once
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_module": None, "_columns": None}
@@ -61,11 +64,20 @@ class Predictor:
         return self._columns
 
     @torch.no_grad()
-    def __call__(self, batch: "Mapping[str, np.ndarray] | DataFrame") -> dict[str, np.ndarray]:
-        """Predictions for the rows of a data frame, or of a mapping of columns."""
-        columns = self.columns
-        rows = columns.encode_exactly(read_table(batch), needs_target=False).single()
+    def __call__(self, batch: "Mapping[str, np.ndarray] | DataFrame", place: object = None) -> dict[str, np.ndarray]:
+        """Predictions for the rows of a data frame, or of a mapping of columns.
+
+        Samples depend on `seed` and on `place`, where the rows are in their table; without it, on the features of the batch.
+        """
+        columns, known_unseen = self.columns, len(self._unseen)
+        rows = columns.encode(read_table(batch), needs_target=False, unseen=self._unseen)
+        if len(self._unseen) > known_unseen:
+            warnings.warn(f"training has not seen {self._unseen}.", UserWarning, stacklevel=2)
         known = {name: values.to(self.device) for name, values in rows.known.items()}
         self.module.head.family.check_known(known, columns.known)
         dist = self.module.predictive(rows.features.to(self.device), **known)
-        return predictions(dist, columns.target, columns.classes, **self.options)
+        options = {"unit": columns.unit} | self.options
+        if options.get("samples"):
+            place = rows.features.numpy().tobytes() if place is None else place
+            options["seed"] = seed_of(options.get("seed", 0), place)
+        return predictions(dist, columns.target, columns.classes, **options)

@@ -6,7 +6,6 @@ WeightAverage; members are stopped on rows held out from them (`train`), and bec
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,18 +14,35 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from disthead.arrays import as_integer
 from disthead.calibration import Recalibration, ScaleCalibration, TemperatureScaling
+from disthead.errors import NonFiniteLoss, TargetError, locate, warn
 from disthead.families.distribution import Distribution
 from disthead.families.ensembles import ensemble
-from disthead.families.family import get_family
+from disthead.families.family import Family, get_family
+from disthead.families.independent import Independent
+from disthead.families.von_mises import VonMises
+from disthead.standardisation import SCALES
 from disthead.training.averaging import WeightAverage
-from disthead.training.schedule import WarmupConstantDecay
-from disthead.training.tabular import MemberHead, MemberLinear, TabularBackbone, start_near_the_marginal_fit
+from disthead.training.encoding import weighted_quantiles
+from disthead.training.schedule import PATIENCE, WarmupConstantDecay, plan
+from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_copies
+from disthead.training.tabular import (
+    Dropout,
+    MemberHead,
+    MemberLinear,
+    TabularBackbone,
+    start_near_the_marginal_fit,
+)
+from disthead.weights import as_weight, present
 
 __all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_model", "train"]
 
 _LEAST_ROWS = 30  # with fewer, what a hold-out says is chance
 _WITHOUT_HOLD_OUT = 200  # steps
+_LEAST_SCALE = 0.1  # at the start, of a standardised target
+_INTEGERS = ("max_steps", "batch_size", "check_every", "patience")  # of training
+_FAR = 30  # times the range of the middle nine tenths of the targets, beyond their median: outliers
 
 
 class Members(nn.Module):
@@ -83,7 +99,7 @@ def train(
     batch_size: int | None = None,
     max_steps: int | None = None,
     check_every: int = 50,
-    patience: int = 800,
+    patience: int = PATIENCE,
     average_decay: float = 0.99,
     generator: torch.Generator | None = None,
     progress: Callable[[int, int, float], None] | None = None,
@@ -98,18 +114,17 @@ def train(
     Args:
         features: (N, in_features), standardised; y: (N, *event_shape).
         held_out: booleans (members, N).
-        weight: one per row.
-        learning_rate: 0.005 for batches of 32 rows, and in proportion to the square root of their size (Malladi et al. 2022,
-            "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms"), unless given.
-        batch_size: a 64th of the rows, but at least 32 and at most 256, unless given.
-        max_steps: 2,400, or 60 epochs where those are more, unless given.
+        weight: one per row, above zero.
+        learning_rate, batch_size, max_steps: those of `disthead.training.schedule.plan` unless given.
         progress: called every `check_every` steps with the step, the most steps there may be, and the mean likelihood of
             the rows held out, negative.
+
+    Raises:
+        NonFiniteLoss: where the loss becomes NaN or infinite, with rows and targets. On a GPU, which looking at every loss
+            would stop, it is looked for every `check_every` steps.
     """
     count, rows = held_out.shape
-    batch_size = min(batch_size or min(max(rows // 64, 32), 256), rows)
-    max_steps = max_steps or max(2400, 60 * rows // batch_size)
-    learning_rate = learning_rate or 5e-3 * math.sqrt(batch_size / 32)
+    batch_size, max_steps, learning_rate = plan(rows, batch_size, max_steps, learning_rate)
     trained_on = (~held_out).to(features.dtype)
     if weight is not None:
         weight = weight.to(features.dtype)
@@ -124,21 +139,28 @@ def train(
     parameters = [parameter for parameter in members.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
     # A slow rise: tables that are soon overfitted are learned at a low rate, and stopped at a well-chosen step.
-    schedule = WarmupConstantDecay(optimizer, max_steps, warmup=max_steps // 5)
+    schedule = WarmupConstantDecay(optimizer, max_steps, warmup=None)
     average = WeightAverage(parameters, average_decay)
     best = [value.clone() for value in average.values]
     best_nll = features.new_full((count,), math.inf)
     best_step = torch.zeros(count, dtype=torch.long, device=features.device)
     encoded = members.backbone.encode(features)
+    watches = encoded.is_cpu
+    for layer in members.modules():
+        if isinstance(layer, Dropout):
+            layer.generator = generator
 
     step, batches = 0, _batches(rows, batch_size, generator, features.device)
     while step < max_steps:
         batch = next(batches)
         targets = y.index_select(0, batch)
         dist = members.from_encoded(encoded.index_select(0, batch))
-        losses = -dist.log_prob(targets.expand(count, *targets.shape)) * trained_on.index_select(1, batch)
+        losses = -dist.log_prob(targets.expand(count, *targets.shape))
+        loss = (losses * trained_on.index_select(1, batch)).mean(1).sum()
+        if watches and not math.isfinite(loss.detach().item()):
+            raise _Stopped(losses.detach(), batch, step + 1)
         optimizer.zero_grad()
-        losses.mean(1).sum().backward()
+        loss.backward()
         optimizer.step()
         schedule.step()
         average.update()
@@ -149,6 +171,8 @@ def train(
             continue
         with average.applied():
             nll = check.nll(members, encoded, y)
+            if bool(nll[judges].isnan().any()):
+                raise check.stopped(members, encoded, y, step)
         if together:
             nll = nll[judges].mean().expand(count)
         better = nll < best_nll
@@ -163,6 +187,8 @@ def train(
             break
     with torch.no_grad():
         torch._foreach_copy_(parameters, best if bool(judges.any()) else average.values)
+    if bool(best_nll[judges].isinf().any()):
+        raise check.stopped(members, encoded, y, step)
     return Training(best_step.cpu(), step, torch.where(best_nll.isfinite(), best_nll, math.nan).cpu())
 
 
@@ -185,8 +211,41 @@ class _HeldOutRows:
     @torch.no_grad()
     def nll(self, members: Members, encoded: Tensor, y: Tensor) -> Tensor:
         """The mean over the rows held out from each member."""
-        losses = -members.from_encoded(encoded[self.rows]).log_prob(y[self.rows])
+        losses = self._losses(members, encoded, y)
         return (losses * self.weight).sum(1) / self.weight.sum(1)
+
+    @torch.no_grad()
+    def stopped(self, members: Members, encoded: Tensor, y: Tensor, step: int) -> NonFiniteLoss:
+        """The error for likelihoods of these rows that are no numbers."""
+        return _Stopped(self._losses(members, encoded, y), self.rows, step)
+
+    def _losses(self, members: Members, encoded: Tensor, y: Tensor) -> Tensor:
+        members.eval()
+        losses = -members.from_encoded(encoded[self.rows]).log_prob(y[self.rows])
+        members.train()
+        return torch.where(self.weight > 0, losses, 0.0)
+
+
+class _Stopped(NonFiniteLoss):
+    """The error for losses (members, n) of these rows, (n,) or (members, n), in a step of training."""
+
+    def __init__(self, losses: Tensor, rows: Tensor, step: int):
+        bad = ~losses.isfinite()
+        self.rows = rows.expand(bad.shape)[bad].unique().cpu()
+        self.begin = f"the loss became NaN or infinite at step {step}"
+        self.end = (
+            "These are all rows of the batch: the weights have become too large. Try a lower learning_rate."
+            if bool(bad.all())
+            else "Look there for extreme targets, or try a family with heavier tails, such as student_t."
+        )
+        shown = ", ".join(map(str, self.rows[:3].tolist())) + (", ..." if len(self.rows) > 3 else "")
+        super().__init__(f"{self.begin}, in the rows {shown}. {self.end}")
+
+    def of_targets(self, y: Tensor, rows: Tensor) -> NonFiniteLoss:
+        """The same with targets `y`, of which the rows with these numbers were trained on."""
+        bad = torch.zeros(y.shape, dtype=torch.bool)
+        bad[rows.cpu()[self.rows]] = True
+        return NonFiniteLoss(f"{self.begin}, in {locate(bad, y.cpu())}. {self.end}")
 
 
 class TabularModel(nn.Module):
@@ -197,7 +256,11 @@ class TabularModel(nn.Module):
 
     Args:
         members: the networks that predict.
-        features, y: training rows, whose statistics standardise the features and a real-valued target.
+        features, y: training rows, whose statistics standardise the features and a real-valued target. Where a target has
+            outliers, farther from the median than 30 times the range of the middle nine tenths, and the family is one of
+            which they are expected (its own start has a smaller scale), they do not squeeze all others together: they count
+            as if they were no farther. Constant targets are standardised by a millionth of their size.
+        weight: one per row, above zero.
 
     It computes in the precision of its weights: `model.double()` predicts in double precision.
     """
@@ -207,16 +270,19 @@ class TabularModel(nn.Module):
     target_loc: Tensor
     target_scale: Tensor
 
-    def __init__(self, members: Members, features: Tensor, y: Tensor):
+    def __init__(self, members: Members, features: Tensor, y: Tensor, weight: Tensor | None = None):
         super().__init__()
         self.members = members
-        loc, spread = _mean_and_spread(features)
+        loc, spread = _mean_and_spread(features, weight)
         self.register_buffer("feature_loc", loc)
         self.register_buffer("feature_rate", torch.where(spread > 0, 1 / spread, 0.0))
         self.is_scaled = _is_real(members.head.family.support)
-        loc, spread = _mean_and_spread(y) if self.is_scaled else (torch.zeros(y.shape[1:]), torch.ones(y.shape[1:]))
+        if self.is_scaled:
+            loc, spread = _unit(y, weight, members.head.family)
+        else:
+            loc, spread = torch.zeros(y.shape[1:]), torch.ones(y.shape[1:])
         self.register_buffer("target_loc", loc)
-        self.register_buffer("target_scale", torch.where(spread > 0, spread, 1.0))
+        self.register_buffer("target_scale", spread)
         self.recalibration: Recalibration | None = None
 
     def standardise(self, features: Tensor) -> Tensor:
@@ -247,21 +313,26 @@ def tabular_model(
     bins: int = 16,
     spread_floor: float = 1e-4,
     encoded: Sequence[int] | None = None,
+    weight: Tensor | None = None,
+    generator: torch.Generator | None = None,
 ) -> TabularModel:
     """The model before training: networks with random weights, between the statistics of the rows given.
 
     Args:
         features: (N, in_features); y: (N,), or (N, D) for several targets.
         members: how many networks.
+        weight: one per row, above zero.
+        generator: where the weights of the networks are drawn from; torch's global one unless given.
         family, family_options, hidden_sizes, bins, spread_floor, encoded: as for `fit_tabular`.
     """
     event_shape = tuple(y.shape[1:])
     chosen = get_family(family, event_shape=event_shape, **dict(family_options or {}))
-    backbone = TabularBackbone(features.shape[1], hidden_sizes, bins=bins, encoded=encoded, members=members)
-    scale = chosen.parameters.get("scale")
-    links = {"scale": scale.shifted(spread_floor)} if scale is not None and _is_real(chosen.support) else None
-    head = MemberHead(chosen, backbone.out_features, members=members, links=links, event_shape=event_shape)
-    return TabularModel(Members(backbone, head), features, y).to(features.device)
+    own = {"members": members, "generator": generator}
+    backbone = TabularBackbone(features.shape[1], hidden_sizes, bins=bins, encoded=encoded, **own)
+    spreads = {name: power for name, power in SCALES.items() if name in chosen.parameters and _is_real(chosen.support)}
+    links = {name: chosen.parameters[name].shifted(spread_floor**power) for name, power in spreads.items()}
+    head = MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own)
+    return TabularModel(Members(backbone, head), features, y, weight).to(features.device)
 
 
 def fit_tabular(
@@ -276,6 +347,7 @@ def fit_tabular(
     spread_floor: float = 1e-4,
     encoded: Sequence[int] | None = None,
     weight: Tensor | None = None,
+    groups: Tensor | None = None,
     seed: int = 0,
     **options: Any,
 ) -> tuple[TabularModel, Training]:
@@ -287,74 +359,137 @@ def fit_tabular(
       predicts.
     - `ensemble=8`: eight networks at once, each without an eighth of the rows, which say when it is best; all predict.
 
+    Rows with equal features are held out together, since copies of a row in training would tell its target, unless 20 or
+    more with different targets share them, as in tables of a few categories (`disthead.training.split.equal_rows`). With
+    `groups` the rows of one group are.
+
     Args:
         features: (N, in_features), finite numbers in any units, on the device to train on; y: (N,), in any units, or (N, D)
             for several targets.
         family, family_options: as for `DistributionHead`.
+        ensemble: how many networks predict.
         hidden_sizes, bins, encoded: as for `TabularBackbone`.
         spread_floor: the least scale of a standardised target, so that no spread collapses onto a single row.
-        weight: one per row.
-        seed: of weights, folds and batches; the same seed gives the same model on a CPU.
+        weight: one per row, zero or more: in all statistics, the start, the loss, the likelihood of rows held out and the
+            factor for the spread. A row with the weight 0 is not there, whatever its features and its target are.
+        groups: a number for each row: those of one panel, person or site, whose rows are not independent, are equal.
+        seed: of weights, folds and batches; the same seed gives the same model on a CPU. No other generator is used.
         options: as for `train`.
 
-    With fewer than 30 rows nothing is held out: a fixed small number of steps is made, and a warning says so.
+    With fewer than 30 rows, or fewer than 30 different ones, nothing is held out: a fixed small number of steps is made, and
+    a warning says so.
 
     Raises:
         TargetError: for targets outside the support of the family.
+        NonFiniteLoss: where training goes astray, with rows and targets.
+        ValueError: for features that are not finite, and for weights and groups that cannot be.
     """
-    if not isinstance(ensemble, int) or ensemble < 1:
-        raise ValueError(f"ensemble must be a number of networks, 1 or more, got {ensemble!r}.")
-    generator = torch.Generator().manual_seed(seed)
-    get_family(family, event_shape=tuple(y.shape[1:]), **dict(family_options or {})).check_target(y)
-    held_out = _folds(len(y), ensemble, generator).to(features.device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = tabular_model(
-            features,
-            y,
-            family=family,
-            family_options=family_options,
-            members=len(held_out),
-            hidden_sizes=hidden_sizes,
-            bins=bins,
-            spread_floor=spread_floor,
-            encoded=encoded,
-        )
+    ensemble, hidden_sizes = as_integer(ensemble, "ensemble"), _integers(hidden_sizes, "hidden_sizes")
+    bins = as_integer(bins, "bins", 0)
+    options |= {name: as_integer(options[name], name) for name in _INTEGERS if options.get(name) is not None}
+    weight = as_weight(weight, y.shape[:1], device=y.device)
+    all_y, rows = y, torch.arange(len(y), device=y.device)
+    weight, features, y, groups, rows = present(weight, features, y, groups, rows)
+    if weight is not None:
+        weight = None if bool((weight == weight[0]).all()) else weight.double() / weight.double().mean()
+    _check_features(features, rows)
+    chosen = get_family(family, event_shape=tuple(y.shape[1:]), **dict(family_options or {}))
+    chosen.check_target(y)
+    generator = torch.Generator().manual_seed(seed)  # of folds and batches
+    held_out = _held_out(features, y, groups, ensemble, generator).to(features.device)
+    model = tabular_model(
+        features,
+        y,
+        family=family,
+        family_options=family_options,
+        members=len(held_out),
+        hidden_sizes=hidden_sizes,
+        bins=bins,
+        spread_floor=spread_floor,
+        encoded=encoded,
+        weight=weight,
+        generator=torch.Generator().manual_seed(seed),
+    )
     backbone, head = model.members.backbone, model.members.head
     inputs, targets = model.standardise(features), model.standardise_target(y)
-    backbone.fit(inputs)
-    head.initialize(targets)
-    start_near_the_marginal_fit(head)
-    course = train(model.members, inputs, targets, held_out, weight=weight, generator=generator, **options)
+    backbone.fit(inputs, weight)
+    _check_precision(chosen, targets)
+    head.initialize(targets, weight=weight)
+    start_near_the_marginal_fit(head, _LEAST_SCALE if model.is_scaled else 0.0)
+    try:
+        course = train(model.members, inputs, targets, held_out, weight=weight, generator=generator, **options)
+    except _Stopped as error:
+        raise error.of_targets(all_y, rows) from None
     if ensemble == 1:
-        with torch.no_grad():
-            dist = model.members(inputs)
-            recalibration = _recalibration(dist)
-            if recalibration is not None and bool(held_out.any()):
-                rows = held_out[0]
-                model.recalibration = recalibration.fit(dist[0][rows], targets[rows])
+        _recalibrate(model, inputs, targets, held_out[0], weight)
         model.members = model.members.only(-1)
     return model.eval(), course
 
 
-def _folds(rows: int, ensemble: int, generator: torch.Generator) -> Tensor:
+def _recalibrate(model: TabularModel, inputs: Tensor, targets: Tensor, held_out: Tensor, weight: Tensor | None) -> None:
+    """The factor for the spread, from the rows held out from the first member."""
+    with torch.no_grad():
+        dist = model.members(inputs)[0][held_out]
+    recalibration = _recalibration(dist)
+    if recalibration is not None and bool(held_out.any()):
+        model.recalibration = recalibration.fit(dist, targets[held_out], None if weight is None else weight[held_out])
+
+
+def _held_out(features: Tensor, y: Tensor, groups: Tensor | None, ensemble: int, generator: torch.Generator) -> Tensor:
     """Which rows are held out from which member, booleans (members, rows)."""
-    count = 2 if ensemble == 1 else ensemble
-    held_out = torch.zeros(count, rows, dtype=torch.bool)
-    if rows < _LEAST_ROWS:
-        warnings.warn(
-            f"{rows} rows are too few to hold some of them out (from {_LEAST_ROWS} on a part is): the model makes "
-            f"{_WITHOUT_HOLD_OUT} steps, and nothing corrects its spread.",
-            stacklevel=3,
-        )
-        return held_out if ensemble > 1 else held_out[:1]
-    permutation = torch.randperm(rows, generator=generator)
-    if ensemble == 1:
-        held_out[0, permutation[: rows // 5]] = True
+    rows, members = len(features), 2 if ensemble == 1 else ensemble
+    sizes = [rows // 5] if ensemble == 1 else [rows // members + (fold < rows % members) for fold in range(members)]
+    found = _groups(features, y, groups)
+    if found is None:
+        return torch.zeros(1 if ensemble == 1 else members, rows, dtype=torch.bool)
+    folds = draw_folds(found, sizes, generator)
+    return folds == torch.arange(members).where(torch.arange(members) < len(sizes), -1).unsqueeze(1)
+
+
+def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None:
+    """The rows that are held out together have one number; None where there are too few to hold any out."""
+    rows = len(features)
+    if groups is not None:
+        found = numbered(groups)
+        if int(found.max()) == 0:
+            raise ValueError(f"groups must be two or more, got {groups[0].item()} in all {rows} rows.")
     else:
-        for member, fold in enumerate(permutation.tensor_split(ensemble)):
-            held_out[member, fold] = True
-    return held_out
+        copy = row_numbers(torch.cat([features.double(), y.reshape(rows, -1).double()], 1))
+        found = equal_rows(row_numbers(features), copy, _LEAST_ROWS)
+    count = int(found.max()) + 1
+    is_few = rows < _LEAST_ROWS or (groups is None and count < _LEAST_ROWS)
+    if is_few:
+        different = f"only {count} of them differ; " if count < rows and groups is None else ""
+        warn(
+            f"{rows} rows are too few to hold some of them out ({different}from {_LEAST_ROWS} on a part is): the model makes "
+            f"{_WITHOUT_HOLD_OUT} steps, and nothing corrects its spread."
+        )
+    elif groups is None:
+        warn_of_copies(found, copy, "give `groups`")
+    return None if is_few else found
+
+
+def _check_precision(family: Family, targets: Tensor) -> None:
+    try:
+        family.check_target(targets)
+    except TargetError as error:
+        raise TargetError(
+            f"y must keep its values in single precision, in which training computes; rounded so: {error} Try other units."
+        ) from None
+
+
+def _check_features(features: Tensor, rows: Tensor) -> None:
+    bad = ~features.isfinite()
+    if bad.any():
+        row, column = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"features must be finite, got {features[row, column]:g} at row {int(rows[row])}, column {column} "
+            f"({int(bad.any(1).sum())} rows in all). Impute them first, as the estimators do."
+        )
+
+
+def _integers(values: Sequence[int], name: str) -> tuple[int, ...]:
+    return tuple(as_integer(value, f"{name}[{place}]") for place, value in enumerate(values))
 
 
 def _is_real(support: constraints.Constraint) -> bool:
@@ -372,9 +507,46 @@ def _recalibration(dist: Distribution) -> Recalibration | None:
     """The one number that mends the spread of such distributions and leaves them of their kind."""
     if hasattr(dist, "expected_cost") or hasattr(dist, "num_items"):
         return TemperatureScaling()
-    keeps_kind = _is_real(dist.support) or getattr(_of_one(dist.support), "is_circular", False)
-    return ScaleCalibration() if keeps_kind else None
+    one = dist.base if isinstance(dist, Independent) else dist
+    return ScaleCalibration() if _is_real(dist.support) or isinstance(one, VonMises) else None
 
 
-def _mean_and_spread(values: Tensor) -> tuple[Tensor, Tensor]:
-    return values.double().mean(0), values.double().std(0, correction=0)
+def _mean_and_spread(values: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over rows (N, ...); exactly 0 where all rows are equal."""
+    values = values.double()
+    least, most = values.amin(0), values.amax(0)
+    size = torch.maximum(least.abs(), most.abs())
+    unit = torch.where((size > 1e150) | ((size > 0) & (size < 1e-150)), size, 1.0)  # whose squares are no numbers
+    values = values / unit
+    if weight is None:
+        loc, spread = values.mean(0), values.std(0, correction=0)
+    else:
+        share = (weight / weight.sum()).reshape(-1, *(1,) * (values.ndim - 1))
+        loc = (share * values).sum(0)
+        spread = (share * (values - loc).square()).sum(0).sqrt()
+    is_constant = least == most
+    return torch.where(is_constant, least, loc * unit), torch.where(is_constant, 0.0, spread * unit)
+
+
+def _unit(y: Tensor, weight: Tensor | None, family: Family) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the targets, as if outliers were nearer where the family's own scale is smaller."""
+    loc, spread = _mean_and_spread(y, weight)
+    near_loc, near_spread = _mean_and_spread(_without_outliers(y, weight), weight)
+    if "scale" in family.parameters and bool((near_spread < spread).any()):
+        own = family.start(y.double())["scale"].reshape(*spread.shape, -1).amin(-1)  # of all components
+        unit = torch.maximum(near_spread, own)
+        is_smaller = unit < spread
+        loc, spread = torch.where(is_smaller, near_loc, loc), torch.where(is_smaller, unit, spread)
+    return loc, torch.where(spread > 0, spread, torch.where(loc == 0, 1.0, 1e-6 * loc.abs()))
+
+
+def _without_outliers(y: Tensor, weight: Tensor | None) -> Tensor:
+    """The targets (N, ...), those far outside the middle nine tenths of a column moved to where `_FAR` ends."""
+    y = y.double()
+    levels = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64, device=y.device)
+    columns = []
+    for column in y.reshape(len(y), -1).unbind(1):
+        lower, middle, upper = weighted_quantiles(column, levels, weight)
+        reach = _FAR * (upper - lower) if upper > lower else torch.inf
+        columns.append(column.clamp(middle - reach, middle + reach))
+    return torch.stack(columns, 1).reshape(y.shape)

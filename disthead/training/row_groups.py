@@ -6,7 +6,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from disthead.training.table import DataError
+from disthead.training.table import DataError, as_declared
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -83,7 +83,8 @@ def find_row_groups(files: Sequence[Path], names: Sequence[str] | None = None) -
             if name not in schema.names:
                 raise DataError(f"{file} has no column {name!r}; it has {', '.join(schema.names)}.")
             kind = schema.field(name).type
-            if types.setdefault(name, kind) != kind:
+            types[name] = kind if str(types.get(name, "null")) == "null" else types[name]
+            if _sort(kind) not in ("null", _sort(types[name])):
                 raise DataError(f"column {name!r} is {kind} in {file}, but {types[name]} in {files[0]}.")
         for number in range(metadata.num_row_groups):
             rows = metadata.row_group(number).num_rows
@@ -92,6 +93,21 @@ def find_row_groups(files: Sequence[Path], names: Sequence[str] | None = None) -
     if not groups:
         raise DataError(f"{files[0]} has column names but no rows" + ", as do all files after it." * (len(files) > 1))
     return groups
+
+
+def _sort(kind: Any) -> str:
+    """What a type holds: files may differ in its width or unit, and a column without values has no type."""
+    import pyarrow.types as types
+
+    text = (types.is_string, types.is_large_string, types.is_string_view)
+    if types.is_dictionary(kind):
+        return f"categories of {_sort(kind.value_type)}"
+    if any(test(kind) for test in text):
+        return "text"
+    for name in ("integer", "floating", "decimal", "date", "timestamp", "duration", "time", "null"):
+        if getattr(types, f"is_{name}")(kind):
+            return {"integer": "number", "floating": "number", "decimal": "number", "timestamp": "date"}.get(name, name)
+    return str(kind)
 
 
 def read_rows(group: RowGroup, names: Sequence[str] | None, rows_at_once: int) -> Iterator[tuple[int, "DataFrame"]]:
@@ -106,7 +122,7 @@ def read_rows(group: RowGroup, names: Sequence[str] | None, rows_at_once: int) -
     try:
         with parquet.ParquetFile(group.path) as opened:
             for rows in opened.iter_batches(rows_at_once, row_groups=[group.number], columns=names):
-                frame = rows.to_pandas()
+                frame = as_declared(rows.to_pandas(), opened.schema_arrow.pandas_metadata)
                 yield start, frame
                 start += len(frame)
     except (ValueError, OSError) as error:

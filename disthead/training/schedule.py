@@ -1,9 +1,42 @@
-"""`WarmupConstantDecay`: a learning rate that rises, stays, and falls to zero."""
+"""`plan`: how long and how fast the default recipe trains; `WarmupConstantDecay`: a learning rate that rises, stays, and falls to zero."""
+
+import math
+from typing import NamedTuple
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-__all__ = ["WarmupConstantDecay"]
+__all__ = ["PATIENCE", "Plan", "WarmupConstantDecay", "plan"]
+
+PATIENCE = 800  # steps, at least, that may bring nothing better
+
+
+class Plan(NamedTuple):
+    """Numbers of the default recipe for a table: rows of a batch, steps of the training, learning rate."""
+
+    batch_size: int
+    steps: int
+    learning_rate: float
+
+
+def plan(
+    rows: int, batch_size: int | None = None, steps: int | None = None, learning_rate: float | None = None
+) -> Plan:
+    """What the default recipe does with so many training rows; what is given stays.
+
+    Args:
+        rows: of training.
+        batch_size: a 64th of the rows, but at least 32 and at most 256, unless given; never more than there are.
+        steps: 2,400, or 60 epochs where those are more, unless given.
+        learning_rate: 0.005 for batches of 32 rows, and in proportion to the square root of their size (Malladi et al. 2022,
+            "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms") up to 256, unless given.
+
+    >>> plan(8192)
+    Plan(batch_size=128, steps=3840, learning_rate=0.01)
+    """
+    batch_size = min(batch_size or min(max(rows // 64, 32), 256), rows)
+    steps = steps or max(2400, 60 * rows // batch_size)
+    return Plan(batch_size, steps, learning_rate or 5e-3 * math.sqrt(min(batch_size, 256) / 32))
 
 
 class WarmupConstantDecay(LambdaLR):
@@ -14,7 +47,7 @@ class WarmupConstantDecay(LambdaLR):
     Args:
         optimizer: whose learning rates are the constant ones.
         steps: of the whole training.
-        warmup: steps until the constant rate is reached.
+        warmup: steps until the constant rate is reached; None is a fifth of them all.
         decay: the share of the steps, at the end, over which it falls.
 
     >>> import torch
@@ -29,7 +62,8 @@ class WarmupConstantDecay(LambdaLR):
     [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
     """
 
-    def __init__(self, optimizer: Optimizer, steps: int, warmup: int = 50, decay: float = 0.4):
+    def __init__(self, optimizer: Optimizer, steps: int, warmup: int | None = 50, decay: float = 0.4):
+        warmup = steps // 5 if warmup is None else warmup
         if steps < 1 or warmup < 0 or not 0 <= decay <= 1:
             raise ValueError(
                 f"steps must be at least 1, warmup zero or more and decay a share between 0 and 1, got steps={steps}, "

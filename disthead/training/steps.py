@@ -19,9 +19,9 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from disthead.training.batches import Batch
+from disthead.errors import NonFiniteLoss
 
-__all__ = ["NonFiniteLoss", "RowMeans", "StepLosses", "bare_calls", "takes_several_steps"]
+__all__ = ["RowMeans", "StepLosses", "bare_calls", "takes_several_steps"]
 
 _HOOKS_OF_ALL = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
 # what Lightning calls in every step
@@ -35,10 +35,6 @@ _OWN_STEP_HOOKS = (
 )  # fmt: skip
 
 
-class NonFiniteLoss(ValueError):
-    """Training stopped because the loss became NaN or infinite."""
-
-
 class RowMeans:
     """Weighted means over rows by name, as sums that stay on the device; right over any number of processes."""
 
@@ -47,20 +43,31 @@ class RowMeans:
 
     @torch.no_grad()
     def add(self, name: str, values: Tensor, weight: Tensor | None = None) -> None:
-        """Rows of values (N, ...), with weights (N,); a row without weight counts for nothing, also where it is infinite."""
+        """Rows of values (N, ...), with weights (N,) or (N, ...); what has no weight counts for nothing, also where it is infinite."""
         values = values.detach().double() if values.device.type != "mps" else values.detach().float()
         if weight is None:
             sums = torch.stack([values.sum(), values.new_full((), values.numel())])
         else:
-            weight = weight.to(values).reshape(-1, *(1,) * (values.ndim - 1)).expand_as(values)
+            weight = weight.to(values).reshape(weight.shape + (1,) * (values.ndim - weight.ndim)).expand_as(values)
             sums = torch.stack([(torch.where(weight > 0, values, 0.0) * weight).sum(), weight.sum()])
         self.sums[name] = sums + self.sums[name].to(sums) if name in self.sums else sums
 
     def take(self, trainer: lightning.Trainer) -> dict[str, Tensor]:
-        """The means over all processes, and a new start."""
+        """The means over all processes, and a new start.
+
+        Raises:
+            ValueError: where the weight of all rows is zero; not in the few batches before training that only try it.
+        """
         sums, self.sums = self.sums, {}
         if trainer.world_size > 1:
             sums = {name: trainer.strategy.reduce(pair, reduce_op="sum") for name, pair in sums.items()}
+        if sums and not float(torch.stack([pair[1] for pair in sums.values()]).amax()):
+            if trainer.sanity_checking:
+                return {}
+            raise ValueError(
+                f"weights must be above zero in some row, got zero in all rows of epoch {trainer.current_epoch}: none is there "
+                "to learn from or to measure."
+            )
         return {name: (total / weight).float() for name, (total, weight) in sums.items()}
 
 
@@ -77,15 +84,20 @@ class StepLosses:
         self.steps: list[tuple[slice, Tensor | None, Tensor | None]] = []
         self.values = torch.empty(0)
 
-    def add(self, values: Tensor, batch: Batch) -> None:
-        """Copy them: a tensor that is kept here and there hinders the reuse of memory between large ones."""
+    def add(self, values: Tensor, weight: Tensor | None = None, rows: Tensor | None = None) -> None:
+        """Copy them: a tensor that is kept here and there hinders the reuse of memory between large ones.
+
+        Args:
+            values: of rows, and their weights; what has the weight 0 may be anything.
+            rows: their numbers.
+        """
         start = self.steps[-1][0].stop if self.steps else 0
         place = slice(start, start + values.numel())
         if place.stop > self.values.numel():
             room = values.new_empty(max(values.numel(), self.values.numel()))
             self.values = torch.cat([self.values[:start].to(room), room])
-        self.values[place].copy_(values.detach())
-        self.steps.append((place, batch.weight, batch.rows))
+        self.values[place].copy_(values.detach().reshape(-1))
+        self.steps.append((place, None if weight is None else weight.reshape(-1), rows))
 
     @property
     def is_due(self) -> bool:
@@ -99,13 +111,24 @@ class StepLosses:
         """
         if not self.steps:
             return
-        values = self.values[: self.steps[-1][0].stop]
+        values, weight = self.values[: self.steps[-1][0].stop], self._weights()
+        if weight is not None:
+            values = torch.where(weight > 0, values, 0.0)
         if not bool(values.isfinite().all()):
             place, _, rows = next(step for step in self.steps if not bool(values[step[0]].isfinite().all()))
             raise _non_finite(module, values[place], rows)
-        weights = [weight for _, weight, _ in self.steps if weight is not None]
-        self.means.add("nll", values, torch.cat(weights) if weights else None)
+        self.means.add("nll", values, weight)
         self.steps.clear()
+
+    def _weights(self) -> Tensor | None:
+        if all(weight is None for _, weight, _ in self.steps):
+            return None
+        return torch.cat(
+            [
+                self.values.new_ones(place.stop - place.start) if weight is None else weight
+                for place, weight, _ in self.steps
+            ]
+        )
 
 
 def _non_finite(module: lightning.LightningModule, values: Tensor, rows: Tensor | None) -> NonFiniteLoss:

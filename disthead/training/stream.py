@@ -1,11 +1,13 @@
 """`StreamedBatches`: rows of Parquet files larger than memory, in batches."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from disthead.data.encoder import Unseen
 from disthead.training.batches import Steps, shuffle, weight_of
 from disthead.training.columns import Columns, Encoded
 from disthead.training.row_groups import PIECE, RowGroup, located, read_rows
@@ -68,6 +70,7 @@ class StreamedBatches:
         self.buffer_size, self.add_up, self.check = buffer_size, add_up, check
         self.rows = sum(group.rows for group in groups)
         self._position = self._start = 0
+        self._unseen = None if needs_target else Unseen()  # rows with targets were all read before
 
     @property
     def batches(self) -> int:
@@ -89,6 +92,9 @@ class StreamedBatches:
                 yield Steps(len(sizes), [(rows, sizes)])
             else:
                 yield rows | {"total": self._total(self._position - 1, rows)}
+        if self._unseen is not None and str(self._unseen):
+            warnings.warn(f"training has not seen {self._unseen}.", UserWarning, stacklevel=2)
+            self._unseen = Unseen()
 
     def state_dict(self) -> dict[str, int]:
         """Where the epoch stands, for training that is resumed in the middle of it, on the same rows and processes."""
@@ -177,7 +183,7 @@ class StreamedBatches:
             for start, frame in read_rows(group, self.columns.used(self.needs_target), PIECE):
                 chosen = slice(max(first - start, 0), max(end - start, 0))
                 with located(group, start):
-                    table = self.columns.encode_exactly(frame, self.needs_target).single()
+                    table = self.columns.encode_exactly(frame, self.needs_target, self._unseen).single()
                     if self.check is not None:
                         self.check(table)
                 tables.append(table.at(chosen))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from disthead.training.columns import Encoded
+from disthead.weights import present
 
 __all__ = ["Moments", "Part", "Summary"]
 
@@ -14,7 +15,7 @@ class Part(NamedTuple):
     """The `rows` of a table that training, validation, test or prediction uses."""
 
     table: Encoded
-    rows: Tensor
+    rows: Tensor | slice
 
     @property
     def features(self) -> Tensor:
@@ -26,6 +27,10 @@ class Part(NamedTuple):
         return self.table.y[self.rows]
 
     @property
+    def weight(self) -> Tensor | None:
+        return None if self.table.weight is None else self.table.weight[self.rows]
+
+    @property
     def known(self) -> dict[str, Tensor]:
         return {name: values[self.rows] for name, values in self.table.known.items()}
 
@@ -34,7 +39,7 @@ class Moments:
     """Mean, `spread` (standard deviation) and `level` (largest absolute value) over rows (N, ...) that come in pieces.
 
     With n rows of mean m and sum of squared deviations s, and n', m', s' of a piece, the sum is that of Chan, Golub and
-    LeVeque 1983, which loses no digits where the mean is large:
+    LeVeque 1983, which loses no digits where the mean is large; with weights, n is their sum:
 
         m + (m' - m) n' / (n + n'),    s + s' + (m' - m)^2 n n' / (n + n')
 
@@ -44,14 +49,26 @@ class Moments:
     """
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.rows: float | Tensor = 0
         self.mean = self._squares = torch.zeros((), dtype=torch.float64)
         self._low, self._high = self.mean + torch.inf, self.mean - torch.inf
 
-    def add(self, values: Tensor) -> Self:
-        values, rows = values.double(), len(values)
-        step, total = values.mean(0) - self.mean, self.rows + rows
-        squares = values.var(0, correction=0) * rows + step.square() * (self.rows * rows / total)
+    def add(self, values: Tensor, weight: Tensor | None = None) -> Self:
+        """Take in a piece, whose rows may have weights (N,); a row with the weight 0 is not there."""
+        weight, values = present(weight, values)
+        values = values.double()
+        if not len(values):
+            return self
+        rows: float | Tensor = len(values)
+        if weight is None:
+            mean, squares = values.mean(0), values.var(0, correction=0) * rows
+        else:
+            weight = weight.double().reshape(-1, *(1,) * (values.ndim - 1))
+            rows = weight.sum()
+            mean = (weight * values).sum(0) / rows
+            squares = (weight * (values - mean).square()).sum(0)
+        step, total = mean - self.mean, self.rows + rows
+        squares = squares + step.square() * (self.rows * rows / total)
         self.mean, self._squares, self.rows = self.mean + step * (rows / total), self._squares + squares, total
         self._low = torch.minimum(self._low, values.amin(0))
         self._high = torch.maximum(self._high, values.amax(0))
@@ -68,12 +85,15 @@ class Moments:
 
 
 class Summary(NamedTuple):
-    """Moments of the encoded features and of the targets, and a part of the rows that stands for them, or all of them."""
+    """Moments of the features and of the targets, and a part of the rows that stands for them, or all of them.
 
-    features: Moments
+    Features that are no plain table have none.
+    """
+
+    features: Moments | None
     y: Moments
     sample: Part
 
     @classmethod
     def of(cls, part: Part) -> Self:
-        return cls(Moments().add(part.features), Moments().add(part.y), part)
+        return cls(Moments().add(part.features, part.weight), Moments().add(part.y, part.weight), part)

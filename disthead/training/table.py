@@ -1,26 +1,43 @@
 """Reading tables: files, frames and arrays become one data frame, or an error that says what is wrong with them."""
 
+import bz2
+import codecs
 import csv
+import gzip
+import io
+import lzma
+import re
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
+from disthead.data.values import DataError, rows_of
+
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
-__all__ = ["DataError", "check_complete", "check_names", "is_text", "numbers", "read_table"]
+__all__ = ["DataError", "as_declared", "check_names", "read_as_written", "read_table"]
 
-
-class DataError(ValueError):
-    """A table that cannot be used as it is: what is wrong with it, in which column and row."""
+_COMPRESSED: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # type: ignore[dict-item]
+_SEPARATORS = (",", ";", "\t", "|")
+_TEXTS = (".csv", ".tsv", ".txt")
+_SNIFFED = 1 << 16  # bytes
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
+_DECIMAL_COMMA_OR_WHOLE = re.compile(r"\s*[-+]?\d+(,\d+)?([eE][-+]?\d+)?\s*")
+_THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(,\d{3})+\s*")
 
 
 def read_table(source: Any) -> "DataFrame":
     """A data frame from a CSV or Parquet file, a data frame, a mapping of columns, or a pair of arrays (features, y).
+
+    Text files are read as UTF-8, or as UTF-16 where they begin with its mark, or else as Windows-1252 (Latin-1), with a
+    warning. Values are separated by commas, or by what separates the names in the first line: semicolons, tabs or bars;
+    where semicolons do, numbers may have decimal commas.
 
     Raises:
         DataError: for a missing, empty or corrupt file, or column names that occur twice.
@@ -31,6 +48,8 @@ def read_table(source: Any) -> "DataFrame":
         frame = _read_file(Path(source))
     elif isinstance(source, pd.DataFrame):
         frame = source.reset_index(drop=True)
+    elif hasattr(source, "to_pandas"):  # polars and Arrow
+        frame = source.to_pandas()
     elif isinstance(source, Mapping):
         frame = pd.DataFrame(dict(source))
     elif isinstance(source, (tuple, list)) and len(source) == 2:
@@ -44,6 +63,17 @@ def read_table(source: Any) -> "DataFrame":
     return frame
 
 
+def read_as_written(source: Any, names: Sequence[str]) -> "DataFrame":
+    """Some columns of a table; those of a text file as the text that is there, such as 007."""
+    import pandas as pd
+
+    if not isinstance(source, (str, Path)) or _suffix(Path(source)) not in _TEXTS:
+        return read_table(source)[list(names)]
+    frame = pd.read_csv(source, dtype=str, keep_default_na=False, **_layout(Path(source)))
+    frame.columns = [str(name) for name in frame.columns]
+    return frame[list(names)]
+
+
 def _named(source: Any) -> str:
     return str(source) if isinstance(source, (str, Path)) else "the table"
 
@@ -52,9 +82,7 @@ def _from_arrays(features: Any, y: Any) -> "DataFrame":
     """Columns x0, x1 ... and y, or y0, y1 ... for several targets."""
     import pandas as pd
 
-    x, y = (
-        part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else np.asarray(part) for part in (features, y)
-    )
+    x, y = (part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else rows_of(part) for part in (features, y))
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or y.ndim not in (1, 2) or len(x) != len(y):
         raise DataError(f"features must be (N, P) and y (N,) or (N, D), got the shapes {x.shape} and {y.shape}.")
@@ -72,33 +100,131 @@ def _read_file(path: Path) -> "DataFrame":
         raise DataError(f"{path} is a folder, a CSV or Parquet file is needed here.")
     if not path.stat().st_size:
         raise DataError(f"{path} is empty.")
-    suffix = next((s for s in reversed(path.suffixes) if s not in (".gz", ".bz2", ".xz", ".zip")), "").lower()
+    suffix = _suffix(path)
     if suffix in (".parquet", ".pq"):
+        import pyarrow.parquet as parquet
+
         try:
-            return pd.read_parquet(path)
+            return as_declared(pd.read_parquet(path), parquet.read_schema(path).pandas_metadata)
         except (ValueError, OSError) as error:
             raise DataError(f"{path} is not a readable Parquet file: {_first_line(error)}") from error
-    if suffix not in (".csv", ".tsv", ".txt"):
+    if suffix not in _TEXTS:
         raise DataError(f"{path} must end in .csv, .tsv or .parquet, to say how it is to be read.")
-    separator = "\t" if suffix == ".tsv" else ","
     try:
-        check_names(_header(path, separator), str(path))
-        with warnings.catch_warnings():
-            # Rows longer than the header would lose their last values.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(path, sep=separator, index_col=False, low_memory=False)
+        return _read_text(path)
     except DataError:
         raise
-    except (ValueError, OSError, EOFError, pd.errors.ParserWarning, csv.Error) as error:
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        pd.errors.ParserWarning,
+        csv.Error,
+        zipfile.BadZipFile,
+        lzma.LZMAError,
+    ) as error:
         raise DataError(f"{path} is not a readable CSV file: {_first_line(error)}") from error
 
 
-def _header(path: Path, separator: str) -> list[str]:
-    """The column names as they are written: pandas would rename those that occur twice."""
-    if path.suffix in (".gz", ".bz2", ".xz", ".zip"):
-        return []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return next(csv.reader(file, delimiter=separator), [])
+def _open(path: Path, stack: ExitStack) -> IO[bytes]:
+    """The file without its compression."""
+    if path.suffix == ".zip":
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        return stack.enter_context(archive.open(archive.namelist()[0]))
+    return stack.enter_context(_COMPRESSED.get(path.suffix, Path.open)(path, "rb"))  # type: ignore[call-arg]
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8, UTF-16 where its mark is, or else Windows-1252, whose letters are those of Latin-1."""
+    with ExitStack() as stack:
+        file = _open(path, stack)
+        start = file.read(4)
+        if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return "utf-16"
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            decoder.decode(start)
+            while piece := file.read(1 << 20):
+                decoder.decode(piece)
+        except UnicodeDecodeError:
+            return "cp1252"
+    return "utf-8-sig"
+
+
+def _suffix(path: Path) -> str:
+    """The ending that says how a file is to be read, without that of its compression."""
+    return next((suffix for suffix in reversed(path.suffixes) if suffix not in (*_COMPRESSED, ".zip")), "").lower()
+
+
+def _layout(path: Path) -> dict[str, Any]:
+    """How a text file is to be read by pandas."""
+    encoding = _encoding(path)
+    with ExitStack() as stack:
+        text = io.TextIOWrapper(_open(path, stack), encoding=encoding, newline="")
+        lines = text.read(_SNIFFED).splitlines(keepends=True)
+    separator = _separator(lines, "\t" if _suffix(path) == ".tsv" else ",")
+    check_names(next(csv.reader(lines, delimiter=separator), []), str(path))
+    return {"sep": separator, "encoding": encoding, "index_col": False, "low_memory": False}
+
+
+def _read_text(path: Path) -> "DataFrame":
+    import pandas as pd
+
+    layout = _layout(path)
+    with warnings.catch_warnings():
+        # Rows longer than the header would lose their last values.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        frame = pd.read_csv(path, **layout)
+        if layout["sep"] != "," and _has_decimal_commas(frame, path):
+            frame = pd.read_csv(path, decimal=",", **layout)
+    if layout["encoding"] == "cp1252":
+        warnings.warn(
+            f"{path} is not written in UTF-8; it is read as Windows-1252 (Latin-1). Check the letters beyond ASCII, or write it "
+            "in UTF-8.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return frame
+
+
+def _separator(lines: list[str], usual: str) -> str:
+    """What separates the names in the first line: the usual one, unless it finds a single name and another finds several."""
+    count = {separator: len(next(csv.reader(lines[:1], delimiter=separator), [])) for separator in _SEPARATORS}
+    return usual if count[usual] > 1 else max(count, key=lambda separator: (count[separator], separator == usual))
+
+
+def _has_decimal_commas(frame: "DataFrame", path: Path) -> bool:
+    """Whether there are columns of texts such as 1,5, and nothing else.
+
+    Raises:
+        DataError: where each of these texts could be thousands as well, such as 1,234.
+    """
+    found = []
+    for name in frame.columns:
+        values = frame[name]
+        if values.dtype.kind in "biuf" or not values.notna().any():
+            continue
+        texts = values.dropna().astype(str)
+        if texts.str.fullmatch(_DECIMAL_COMMA).any() and texts.str.fullmatch(_DECIMAL_COMMA_OR_WHOLE).all():
+            found.append((name, texts[texts.str.fullmatch(_DECIMAL_COMMA)]))
+    if found and all(texts.str.fullmatch(_THOUSANDS).all() for _, texts in found):
+        name, texts = found[0]
+        raise DataError(
+            f"{path}: column {name!r} holds {texts.iloc[0]!r} at row {texts.index[0]}, where the comma may be a decimal one or "
+            "separate thousands. Write the numbers with a decimal point and without separators of thousands."
+        )
+    return bool(found)
+
+
+def as_declared(frame: "DataFrame", pandas_metadata: Mapping[str, Any] | None) -> "DataFrame":
+    """With the categories of the data frame that a Parquet file was written from: it has no such type but for texts."""
+    declared = [
+        column["name"]
+        for column in (pandas_metadata or {}).get("columns", ())
+        if column["pandas_type"] == "categorical"
+    ]
+    lost = [name for name in declared if name in frame.columns and str(frame[name].dtype) != "category"]
+    return frame.astype(dict.fromkeys(lost, "category")) if lost else frame
 
 
 def check_names(names: list[str], where: str) -> None:
@@ -111,55 +237,3 @@ def check_names(names: list[str], where: str) -> None:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def is_text(column: "Series") -> bool:
-    """Whether a column holds categories. A column of numbers with a few texts in it is not one, but a mistake."""
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
-
-    if is_bool_dtype(column.dtype) or is_numeric_dtype(column.dtype):
-        return False
-    if isinstance(column.dtype, type) or str(column.dtype) == "category":
-        return True
-    return bool(_as_numbers(column).notna().sum() <= 0.5 * len(column))
-
-
-def numbers(column: "Series") -> np.ndarray:
-    """The column in double precision.
-
-    Raises:
-        DataError: for text, with its row and value; for missing or infinite values; for dates.
-    """
-    from pandas.api.types import is_datetime64_any_dtype
-
-    name = column.name
-    if is_datetime64_any_dtype(column.dtype):
-        raise DataError(f"column {name!r} holds dates; turn them into numbers, such as days since the first one.")
-    values = _as_numbers(column)
-    text = values.isna() & column.notna()
-    if text.any():
-        row = int(np.argmax(text.to_numpy()))
-        raise DataError(
-            f"column {name!r} must hold numbers, got text in {int(text.sum())} of {len(column)} rows: "
-            f"{column.iloc[row]!r} at row {row}. List it in `categorical` if its values are categories."
-        )
-    array = values.to_numpy(dtype=np.float64, na_value=np.nan)
-    check_complete(str(name), ~np.isfinite(array))
-    return array if array.flags.writeable else array.copy()
-
-
-def check_complete(name: str, missing: np.ndarray) -> None:
-    """Refuse a column with missing or infinite values, or with nothing else."""
-    if missing.all():
-        raise DataError(f"column {name!r} is empty: all {len(missing)} values are missing or infinite.")
-    if missing.any():
-        raise DataError(
-            f"column {name!r} has {int(missing.sum())} missing (NaN) or infinite values in {len(missing)} rows, "
-            f"the first at row {int(np.argmax(missing))}. Drop or impute these rows; nothing is dropped silently."
-        )
-
-
-def _as_numbers(column: "Series") -> "Series":
-    import pandas as pd
-
-    return pd.to_numeric(column, errors="coerce")

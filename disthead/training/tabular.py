@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import dropout
 
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family
@@ -13,7 +15,7 @@ from disthead.head import DistributionHead, without_autocast
 from disthead.training.backbone import build
 from disthead.training.encoding import PiecewiseLinearEncoding
 
-__all__ = ["MemberHead", "MemberLinear", "TabularBackbone", "start_near_the_marginal_fit"]
+__all__ = ["Dropout", "MemberHead", "MemberLinear", "TabularBackbone", "start_near_the_marginal_fit"]
 
 _MOST_DF = 8.0  # at the start
 
@@ -22,26 +24,55 @@ class MemberLinear(nn.Module):
     """Linear layers of several networks side by side: member e computes x @ weight[e] + bias[e], all in one batched product.
 
     Shapes: (N, in_features) or (members, N, in_features) -> (members, N, out_features). Each member starts by itself, as
-    `torch.nn.Linear` does.
+    `torch.nn.Linear` does, with draws from `generator`, or from torch's global one where none is given.
 
     >>> MemberLinear(8, 3, 5)(torch.zeros(4, 3)).shape
     torch.Size([8, 4, 5])
     """
 
-    def __init__(self, members: int, in_features: int, out_features: int):
+    def __init__(self, members: int, in_features: int, out_features: int, *, generator: torch.Generator | None = None):
         super().__init__()
         if members < 1:
             raise ValueError(f"members must be at least 1, got {members}.")
         self.members, self.in_features, self.out_features = members, in_features, out_features
         bound = 1 / math.sqrt(max(in_features, 1))
-        self.weight = nn.Parameter(torch.empty(members, in_features, out_features).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(members, 1, out_features).uniform_(-bound, bound))
+        self.weight = nn.Parameter(_uniform((members, in_features, out_features), bound, generator))
+        self.bias = nn.Parameter(_uniform((members, 1, out_features), bound, generator))
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.baddbmm(self.bias, features.expand(self.members, *features.shape[-2:]), self.weight)
 
     def extra_repr(self) -> str:
         return f"members={self.members}, in_features={self.in_features}, out_features={self.out_features}"
+
+
+def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator | None) -> Tensor:
+    return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+
+
+class Dropout(nn.Module):
+    """`torch.nn.Dropout` whose zeros come from a generator of one's own, where `generator` is set.
+
+    Args:
+        p: the probability of each zero.
+    """
+
+    generator: torch.Generator | None = None
+
+    def __init__(self, p: float):
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout must be a probability, 0 or more and below 1, got {p}.")
+        self.p = p
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.generator is None or not self.training:
+            return dropout(features, self.p, self.training)
+        kept = torch.rand(features.shape, generator=self.generator, device=self.generator.device) >= self.p
+        return features * kept.to(features) / (1 - self.p)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
 
 
 class TabularBackbone(nn.Module):
@@ -55,6 +86,7 @@ class TabularBackbone(nn.Module):
         bins: bins of the encoding, at most; 0 leaves it out.
         encoded: the columns to encode, by position; all of them unless given. Indicators need none.
         members: this many networks at once, each with weights of its own; None is one, without that dimension.
+        generator: where the weights of several networks are drawn from; torch's global one unless given.
 
     Shapes: (N, in_features) -> (N, hidden_sizes[-1]); with members, (N, in_features) or (members, N, in_features)
     -> (members, N, hidden_sizes[-1]).
@@ -81,6 +113,7 @@ class TabularBackbone(nn.Module):
         bins: int = 16,
         encoded: Sequence[int] | None = None,
         members: int | None = None,
+        generator: torch.Generator | None = None,
     ):
         super().__init__()
         columns = list(range(in_features) if encoded is None else encoded) if bins else []
@@ -94,24 +127,36 @@ class TabularBackbone(nn.Module):
         width = in_features + len(columns) * bins
         layers: list[nn.Module] = []
         for size in hidden_sizes:
-            layer = nn.Linear(width, size) if members is None else MemberLinear(members, width, size)
+            layer = (
+                nn.Linear(width, size) if members is None else MemberLinear(members, width, size, generator=generator)
+            )
             with torch.no_grad():
                 layer.weight.mul_(math.sqrt(3))  # variance 1 / width (LeCun et al. 1998); PyTorch has a third of it
             layers.append(layer)
             layers.append(build("activation", activation))
             if dropout:
-                layers.append(nn.Dropout(dropout))
+                layers.append(Dropout(dropout))
             width = size
         self.layers, self.out_features = nn.Sequential(*layers), width
 
-    def fit(self, features: Tensor) -> Self:
-        """Find the bins of the encoding, and its statistics, in training rows (N, in_features), standardised as they will be."""
+    def fit(self, features: Tensor, weight: Tensor | None = None) -> Self:
+        """Find the bins of the encoding, and its statistics, in training rows (N, in_features), standardised as they will be.
+
+        Args:
+            weight: one per row, above zero.
+        """
         if self.encoding is not None:
             numbers = features[:, self.columns]
-            coordinates = self.encoding.fit(numbers)(numbers)
-            self.centre.copy_(coordinates.mean(0))
+            coordinates = self.encoding.fit(numbers, weight)(numbers)
+            if weight is None:
+                mean, spread = coordinates.mean(0), coordinates.std(0, correction=0)
+            else:
+                share = (weight / weight.sum()).to(coordinates.dtype)
+                mean = share @ coordinates
+                spread = (share @ (coordinates - mean).square()).sqrt()
+            self.centre.copy_(mean)
             # A bin holds its share of the rows; coordinates with less spread than that tell a few rows apart, and stay small.
-            self.spread.copy_(coordinates.std(0, correction=0).clamp(min=1 / self.encoding.bins))
+            self.spread.copy_(spread.clamp(min=1 / self.encoding.bins))
         return self
 
     def encode(self, features: Tensor) -> Tensor:
@@ -130,6 +175,7 @@ class MemberHead(DistributionHead):
 
     Args:
         members: how many; each has weights, and shared parameters, of its own.
+        generator: where the weights are drawn from; torch's global one unless given.
         options: as for `DistributionHead`.
 
     `initialize` starts all of them at the one marginal fit. A mixture over the members is
@@ -140,13 +186,23 @@ class MemberHead(DistributionHead):
     torch.Size([8, 5])
     """
 
-    def __init__(self, family: "str | Family", in_features: int, *, members: int, **options):
+    _layer = staticmethod(partial(nn.Linear, device="meta"))  # the members' own takes its place; this one draws nothing
+
+    def __init__(
+        self,
+        family: "str | Family",
+        in_features: int,
+        *,
+        members: int,
+        generator: torch.Generator | None = None,
+        **options,
+    ):
         super().__init__(family, in_features, **options)
         if self.feature_dim != -1:
             raise ValueError(f"feature_dim must be -1 in a head of several members, got {self.feature_dim}.")
         self.members = members
         if self.linear is not None:
-            self.linear = MemberLinear(members, in_features, sum(self._sizes))  # type: ignore[assignment]
+            self.linear = MemberLinear(members, in_features, sum(self._sizes), generator=generator)  # type: ignore[assignment]
         self.shared = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(members, 1, *self._raw_shape(name))) for name in self.shared}
         )
@@ -157,8 +213,8 @@ class MemberHead(DistributionHead):
         links = self._plain_links(known)
         if links is not None:
             with without_autocast(features):
-                return self.family.linked(self._output(features), links)
-        return self._distribution(self._raw(features), **known)
+                return self._in_units(self.family.linked(self._output(features), links))
+        return self._in_units(self._distribution(self._raw(features), **known))
 
     def _output(self, features: Tensor) -> Tensor:
         self._check_features(features)
@@ -179,14 +235,20 @@ class MemberHead(DistributionHead):
 
 
 @torch.no_grad()
-def start_near_the_marginal_fit(head: DistributionHead) -> None:
-    """Small weights for a head whose biases are the marginal fit, and degrees of freedom of 8 at most.
+def start_near_the_marginal_fit(head: DistributionHead, least_scale: float = 0.0) -> None:
+    """Small weights for a head whose biases are the marginal fit, degrees of freedom of 8 at most, and no narrow peak.
 
     Targets taken together are often light-tailed where those around their predictions are not, and from the 50 of such a
-    marginal fit the steps of training do not lead back.
+    marginal fit the steps of training do not lead back. Nor do they from a scale near zero, the fit of targets most of which
+    are one value, where every network is wrong by many scales.
+
+    Args:
+        least_scale: at the start, in the unit of the targets.
     """
     if head.linear is None:
         return
     head.linear.weight.mul_(0.3)  # enough to tell equal components of a mixture apart
     if "df" in head.predicted:
         head.biases()["df"].clamp_(max=head.links["df"].inverse(torch.tensor(_MOST_DF)).item())
+    if "scale" in head.predicted and least_scale > 0:
+        head.biases()["scale"].clamp_(min=head.links["scale"].inverse(torch.tensor(least_scale)).item())

@@ -225,6 +225,14 @@ def test_labels_of_classes_stay_with_what_is_recalibrated():
     torch.testing.assert_close(r(dist).log_prob([["cat", "dog"][k] for k in y]), r(dist).log_prob(y))
 
 
+def test_a_fit_that_failed_leaves_nothing_learned():
+    model = Normal(torch.zeros(4), 1.0)
+    r = ScaleCalibration().fit(model, torch.arange(4.0))
+    with pytest.raises(TargetError, match="finds no scale"):
+        r.fit(model, torch.zeros(4))
+    assert not r.is_fitted
+
+
 class TestTargetsThatTeachNothing:
     @pytest.mark.parametrize(
         "dist, y",

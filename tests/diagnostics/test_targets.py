@@ -58,6 +58,17 @@ def test_copied_rows_are_found_where_rounding_does_not_explain_them(generator):
     assert check_continuous_target((y * 100).round().repeat(5)).messages == ()  # could be chance
 
 
+def test_messages_are_read_after_what_the_target_has(generator):
+    rain = torch.randn(300, generator=generator).clamp(min=0)
+    copies = torch.randn(200, generator=generator).repeat(5)
+    grades = torch.arange(600) % 6
+    messages = [check_continuous_target(y).messages[0] for y in (rain, copies, grades)]
+    for message, words in zip(
+        messages, ("0, the smallest value, in ", "only 200 different values in 1000 rows", "only 6 "), strict=True
+    ):
+        assert message.startswith(words)
+
+
 def test_few_rows_say_nothing():
     check = check_continuous_target(torch.tensor([1.0, 2.0] * 10))
     assert (check.rows, check.distinct, check.messages) == (20, 2, ())

@@ -116,3 +116,119 @@ def test_mistakes_are_named(overconfident, arguments, message, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert main([argument.replace("{}", overconfident) for argument in arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def weighted(tmp_path_factory):
+    """A checkpoint that was trained with the weights w of a table, whose rows without weight have another noise."""
+    import lightning
+    import pandas as pd
+
+    generator = np.random.default_rng(0)
+    x, counts = generator.uniform(-1, 1, 1200), generator.integers(0, 3, 1200)
+    noise = np.where(counts > 0, 1.0, 30.0) * generator.normal(size=1200)
+    folder = tmp_path_factory.mktemp("weighted")
+    columns = {"x": x, "y": 3 * x + noise, "w": counts, "one": 1.0, "patient": np.arange(1200) // 4}
+    pd.DataFrame(columns).to_csv(folder / "rows.csv", index=False)
+    data = TabularDataModule(str(folder / "rows.csv"), target="y", features=["x"], weight="w", batch_size=500)
+    module = DistributionModule("normal", hidden_sizes=[], fixed={"scale": 0.5})
+    trainer = lightning.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    trainer.save_checkpoint(folder / "model.ckpt")
+    return folder
+
+
+def written_out(weighted, tmp_path) -> str:
+    """The table with each row as many times as its weight says, and a weight of 1."""
+    import pandas as pd
+
+    frame = pd.read_csv(weighted / "rows.csv")
+    frame.loc[frame.index.repeat(frame["w"])].assign(w=1.0).to_csv(tmp_path / "rows.csv", index=False)
+    return str(tmp_path / "rows.csv")
+
+
+def test_recalibration_takes_the_weights_of_the_table_unless_told_otherwise(weighted, tmp_path):
+    """A weight is a number of copies; without weights the rows that are not there would make the spread much too large."""
+    model, out = str(weighted / "model.ckpt"), str(tmp_path / "new.ckpt")
+
+    def scale(path, **options):
+        found = recalibrate_checkpoint(model, out, "ScaleCalibration", path, overwrite=True, **options)
+        return found.recalibration.scale.item()
+
+    rows, copies = str(weighted / "rows.csv"), written_out(weighted, tmp_path)
+    other = tmp_path / "other.csv"
+    other.write_text(Path(rows).read_text())
+    assert scale(str(other)) == pytest.approx(scale(copies), rel=1e-4)
+    assert scale(str(other), weight="w") == scale(str(other))
+    assert scale(str(other), weight=None) == scale(str(other), weight="one") > 3 * scale(copies)
+
+
+def test_evaluation_takes_the_weights_of_the_table_unless_told_otherwise(weighted, tmp_path):
+    model, copies = str(weighted / "model.ckpt"), written_out(weighted, tmp_path)
+    other = tmp_path / "other.csv"
+    other.write_text((weighted / "rows.csv").read_text())
+
+    def nll(path, **options):
+        return evaluate_checkpoint(model, path=path, **options).scores[""]["Negative log-likelihood"].value
+
+    assert nll(str(other)) == pytest.approx(nll(copies), rel=1e-5)
+    assert nll(str(other), weight=None) == nll(str(other), weight="one") > 3 * nll(copies)
+
+
+def test_rows_that_belong_together_widen_the_standard_errors(weighted, tmp_path):
+    """Each patient four times over has half the information that four rows each had."""
+    import pandas as pd
+
+    model, frame = str(weighted / "model.ckpt"), pd.read_csv(weighted / "rows.csv")
+    frame = frame[frame["w"] > 0].loc[lambda rows: rows.index.repeat(4)].assign(w=1.0)
+    frame.assign(row=frame.index).to_csv(tmp_path / "copies.csv", index=False)
+
+    def error(**options):
+        return (
+            evaluate_checkpoint(model, path=str(tmp_path / "copies.csv"), **options)
+            .scores[""]["Negative log-likelihood"]
+            .standard_error
+        )
+
+    assert error(groups="row") == pytest.approx(2 * error(), rel=0.01)
+
+
+def test_the_groups_of_the_training_are_those_of_the_evaluation(weighted, tmp_path):
+    contents = torch.load(weighted / "model.ckpt", weights_only=True)
+    contents["datamodule_hyper_parameters"]["group"] = "patient"
+    torch.save(contents, tmp_path / "grouped.ckpt")
+    rows = tmp_path / "rows.csv"
+    rows.write_text((weighted / "rows.csv").read_text())
+
+    def error(model, **options):
+        found = evaluate_checkpoint(str(model), path=str(rows), **options)
+        return found.scores[""]["Negative log-likelihood"].standard_error
+
+    by_patient = error(weighted / "model.ckpt", groups="patient")
+    assert error(tmp_path / "grouped.ckpt") == by_patient
+    assert error(tmp_path / "grouped.ckpt", groups=None) == error(weighted / "model.ckpt") != by_patient
+
+
+def test_a_table_without_the_weights_of_the_training_says_so(weighted, tmp_path, capsys):
+    import pandas as pd
+
+    table = str(tmp_path / "new.csv")
+    pd.read_csv(weighted / "rows.csv").drop(columns="w").to_csv(table, index=False)
+    command = [
+        "recalibrate",
+        "--ckpt",
+        str(weighted / "model.ckpt"),
+        "--data.path",
+        table,
+        "--out",
+        str(tmp_path / "r.ckpt"),
+    ]
+    assert main(command) == 2
+    assert "give --no-weight to count each row once" in capsys.readouterr().err
+    assert main([*command, "--no-weight"]) == 0
+    assert main([*command, "--no-weight", "--overwrite", "--groups=patient"]) == 2
+    assert "ScaleCalibration does not ask which rows belong together" in capsys.readouterr().err
+    assert main([*command, "--no-weight", "--overwrite", "--groups=patient", "--method=ConformalQuantiles"]) == 0

@@ -15,6 +15,8 @@ from disthead.training.tabular import TabularBackbone
 CONFIGS = sorted(Path(__file__).parents[2].joinpath("configs").glob("*.yaml"))
 
 
+# The counts of health care are of persons in several years, some of whom have the same features in each.
+@pytest.mark.filterwarnings("ignore::disthead.training.split.RepeatedRowsWarning")
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_as_an_ensemble(config, trainer):
     options = yaml.safe_load(config.read_text())

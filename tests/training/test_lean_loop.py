@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import disthead as dh
 from disthead.training import DistributionModule, NonFiniteLoss, TabularDataModule
-from disthead.training.batches import Batch, Batches, Steps
+from disthead.training.batches import Batches, Steps
 from disthead.training.callbacks import AverageWeights
 from disthead.training.columns import Encoded
 from disthead.training.steps import RowMeans, StepLosses
@@ -333,7 +333,7 @@ def test_losses_of_steps_of_any_size_are_added_up():
     parts = [torch.randn(size) for size in (3, 10, 1, 40, 7)]
     for _ in range(2):
         for values in parts:
-            losses.add(values, Batch(values, values))
+            losses.add(values)
         losses.look(None)
     total, weight = means.sums["nll"]
     torch.testing.assert_close(total, 2 * torch.cat(parts).double().sum())

@@ -74,7 +74,8 @@ def test_fixed_values_are_in_the_units_of_the_target(frame, trainer):
 def test_constant_inputs_become_zero(frame, trainer):
     part = np.resize(["train", "val"], 200)
     data = TabularDataModule(frame.assign(c=(part == "val").astype(float), part=part), target="y", split_column="part")
-    module = fit(trainer, data)
+    with pytest.warns(UserWarning, match=r"one value, which tells nothing, in 'c'"):
+        module = fit(trainer, data)
     features = data.part("val").features[:1]
     other = features.clone()
     other[:, -1] += 5
@@ -279,3 +280,102 @@ def test_the_fitted_spread_is_the_true_one(trainer):
     ratio = module.eval()(bulk).scale.detach() / torch.exp(0.5 * bulk[:, 0] - 1)
     assert (ratio.log().abs() < math.log(1.05)).float().mean() >= 0.9
     assert ratio.mean().item() == pytest.approx(1, abs=0.03)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(trainer, tmp_path):
+    labels = np.arange(60) % 3
+    module = DistributionModule(
+        "categorical",
+        family_options={"num_classes": labels.max() + 1},
+        hidden_sizes=np.array([4]),
+        in_features=np.int64(2),
+        ensemble=np.int64(2),
+    )
+    data = TabularDataModule.from_arrays(
+        np.random.default_rng(0).normal(size=(60, 2)), labels, batch_size=np.int64(20), val_size=np.int64(10)
+    )
+    run = trainer(1)
+    run.fit(module, data)
+    run.save_checkpoint(tmp_path / "whole.ckpt")
+    loaded = DistributionModule.load_from_checkpoint(tmp_path / "whole.ckpt")
+    assert loaded.hparams["ensemble"] == 2
+    assert len(data.part("val").rows) == 10
+
+
+def test_a_row_of_weight_0_is_not_in_the_table(frame, trainer):
+    """Statistics, losses and metrics are those of the table without it."""
+    part = np.resize(["train", "train", "val", "test"], 200)
+    absent = np.arange(200) % 5 == 0
+    weighted = frame.assign(w=np.where(absent, 0.0, 1.0 + np.arange(200) % 2), part=part)
+    weighted.loc[absent, "y"] = np.resize([1e9, np.nan, np.inf], absent.sum())
+    found = []
+    for table in (weighted, weighted[~absent].reset_index(drop=True)):
+        data = TabularDataModule(table, target="y", weight="w", split_column="part", batch_size=1000)
+        module = fit(trainer, data)
+        numbers = trainer().test(module, data, verbose=False)[0]
+        numbers["loc"], numbers["weights"] = module.target_loc.item(), module.head.linear.weight.detach().sum().item()
+        found.append(numbers)
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_absent_rows_of_a_table_may_have_targets_and_exposures_that_cannot_be(frame, trainer):
+    absent = np.arange(200) % 5 == 0
+    table = frame.assign(
+        w=np.where(absent, 0.0, 1.0),
+        y=np.where(absent, -1.0, np.arange(200) % 4),
+        months=np.where(absent, np.resize([np.nan, -2.0], 200), 3.0),
+    )
+    data = TabularDataModule(table, target="y", weight="w", known={"exposure": "months"})
+    module = fit(trainer, data, family="poisson")
+    assert all(parameter.isfinite().all() for parameter in module.parameters())
+    assert not set(data.part("train").rows.tolist()) & set(np.flatnonzero(absent).tolist())
+
+
+def test_a_row_of_weight_0_is_not_in_a_stream(frame, trainer, tmp_path):
+    absent = np.arange(200) % 4 == 0
+    table = frame.assign(w=np.where(absent, 0.0, 1.0 + np.arange(200) % 2))
+    table.loc[absent, "y"] = np.resize([1e9, np.nan], absent.sum())
+    found = []
+    for name, rows in (("whole", table), ("alone", table[~absent])):
+        (tmp_path / name).mkdir()
+        rows.to_parquet(tmp_path / name / "0.parquet", index=False, row_group_size=50)
+        data = TabularDataModule(
+            tmp_path / name, target="y", weight="w", val_path=tmp_path / name, test_size=0, batch_size=1000
+        )
+        module = fit(trainer, data, epochs=1)
+        [numbers] = trainer().validate(module, data, verbose=False)
+        found.append(numbers | {"loc": module.target_loc.item(), "scale": module.target_scale.item()})
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_weights_count_rows_of_the_statistics(frame, trainer):
+    weight = np.arange(200) % 3
+    part = np.resize(["train", "train", "val"], 200)
+    weighted = TabularDataModule(frame.assign(w=weight, part=part), target="y", weight="w", split_column="part")
+    repeated = frame.assign(part=part).iloc[np.repeat(np.arange(200), weight)].reset_index(drop=True)
+    one = fit(trainer, weighted, epochs=0)
+    other = fit(trainer, TabularDataModule(repeated, target="y", split_column="part"), epochs=0)
+    for name in ("target_loc", "target_scale", "feature_loc", "feature_rate"):
+        torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(one.marginal(1).scale, other.marginal(1).scale, rtol=1e-4, atol=0)
+
+
+def test_a_table_without_weight_is_refused(frame, trainer):
+    data = TabularDataModule(frame.assign(w=0.0), target="y", weight="w")
+    with pytest.raises(ValueError, match="column 'w' has zero in all rows of training"):
+        fit(trainer, data)
+
+
+def test_checkpoints_that_had_their_units_in_the_module_are_read(frame, trainer, tmp_path):
+    """Versions before 0.2 kept the location and scale of the target beside the head."""
+    data = TabularDataModule(frame, target="y")
+    module = fit(trainer, data, fixed={"scale": 25.0})
+    state = module.state_dict()
+    old = {name: value for name, value in state.items() if "target_" not in name}
+    old |= {name: state[f"head.{name}"] for name in ("target_loc", "target_scale")}
+    again = DistributionModule(**SMALL | {"fixed": {"scale": 25.0}, "columns": module.columns})
+    again.load_state_dict(old)
+    features = data.part("test").features
+    with torch.no_grad():
+        torch.testing.assert_close(again(features).loc, module(features).loc, rtol=0, atol=0)
+        torch.testing.assert_close(again.marginal(3).scale, module.marginal(3).scale, rtol=0, atol=0)

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
 
 from disthead.cli import main
-from disthead.training import DataError, DistributionModule, TabularDataModule
+from disthead.training import DataError, DistributionModule, TabularDataModule, writing
 from disthead.training.predictor import Predictor
 from disthead.training.writing import predict_files
 
@@ -91,13 +92,63 @@ def test_a_corrupt_row_group_is_named_and_the_parts_before_it_stay(checkpoint, f
             r"column 'z' is .*string in .*1\.parquet, but double in",
         ),
         (lambda frame: frame.drop(columns="z"), r"1\.parquet has no column 'z'"),
-        (lambda frame: frame.assign(colour="mauve"), r"1\.parquet, row group 0, .*mauve"),
+        (lambda frame: frame.assign(z=np.inf), r"1\.parquet, row group 0, .*'z' has 100 infinite .* row 0"),
     ],
 )
 def test_files_that_differ_are_named(checkpoint, files, frame, tmp_path, change, message):
     change(frame.iloc[100:]).to_parquet(files / "1.parquet", index=False)
     with pytest.raises(DataError, match=message):
         predict_files(checkpoint, files, tmp_path / "out")
+
+
+def test_a_category_that_training_has_not_seen_is_said_once_for_all_row_groups(checkpoint, files, frame, tmp_path):
+    frame.iloc[100:].assign(colour="mauve").to_parquet(files / "1.parquet", index=False, row_group_size=20)
+    with pytest.warns(UserWarning, match="'colour': 20 rows with 'mauve', which set no indicator") as said:
+        predict_files(checkpoint, files, tmp_path / "out")
+    assert len(said) == 1
+    assert len(pd.read_parquet(tmp_path / "out")) == len(frame)
+
+
+def test_predictions_that_fail_at_once_leave_no_folder(checkpoint, files, frame, tmp_path):
+    frame.assign(z=np.inf).to_parquet(files / "0.parquet", index=False)
+    with pytest.raises(DataError, match="'z'"):
+        predict_files(checkpoint, files, tmp_path / "new" / "out")
+    assert not (tmp_path / "new").exists()
+
+
+def test_columns_of_the_table_and_draws_come_with_the_predictions(checkpoint, files, frame, tmp_path):
+    options = {"id_columns": ["colour"], "samples": 2, "seed": 3}
+    assert predict_files(checkpoint, files, tmp_path / "out", **options) == 6
+    found = pd.read_parquet(tmp_path / "out")
+    assert found["colour"].tolist() == frame["colour"].tolist()
+    assert len(np.unique(found["sample_0"])) == len(frame)
+    assert predict_files(checkpoint, files, tmp_path / "again", **options) == 6
+    close(pd.read_parquet(tmp_path / "again"), found)
+    with pytest.raises(DataError, match="other options"):
+        predict_files(checkpoint, files, tmp_path / "out", **options | {"seed": 4})
+    with pytest.raises(DataError, match="other options"):
+        predict_files(checkpoint, files, tmp_path / "out", **options | {"id_columns": []})
+    with pytest.raises(ValueError, match="'z' cannot be copied"):
+        writing.check_id_columns(["z"], ["z", "mean"])
+
+
+def test_a_stream_can_be_predicted_into_one_file(checkpoint, files, frame, tmp_path, capsys):
+    command = ["predict", f"--ckpt={checkpoint}", f"--data.path={files}", f"--out={tmp_path / 'p.parquet'}"]
+    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    assert main([*command, "--id-columns=colour", *quiet]) == 0
+    found = pd.read_parquet(tmp_path / "p.parquet")
+    assert found.pop("colour").tolist() == frame["colour"].tolist()
+    close(found, Predictor(checkpoint)(frame))
+    assert main([*command, "--id-columns=color", *quiet]) == 2
+    assert "no column 'color'" in capsys.readouterr().err
+
+
+def test_draws_of_a_predictor_are_those_of_its_batch_and_seed(checkpoint, frame):
+    one, other = Predictor(checkpoint, samples=1, seed=0), Predictor(checkpoint, samples=1, seed=1)
+    first, second = one(frame[:50])["sample_0"], one(frame[50:100])["sample_0"]
+    assert (one(frame[:50])["sample_0"] == first).all()
+    assert not np.isin(second, first).any()
+    assert not np.isin(other(frame[:50])["sample_0"], first).any()
 
 
 def test_truncated_files_missing_files_and_other_runs_are_refused(checkpoint, files, tmp_path):

@@ -1,0 +1,31 @@
+"""`Parser`: the arguments of a command, where a mistake is one sentence with the nearest name."""
+
+import argparse
+from typing import Any, NoReturn
+
+from disthead.errors import nearest
+
+__all__ = ["Parser"]
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are a `ValueError`; what it has no option for is named with the nearest ones.
+
+    Args:
+        command: of disthead, whose page is shown by `disthead COMMAND --help`.
+    """
+
+    def __init__(self, command: str):
+        super().__init__(f"disthead {command}", add_help=False, allow_abbrev=False)
+
+    def parse_args(self, arguments: Any) -> Any:  # type: ignore[override]
+        given, rest = self.parse_known_args(arguments)
+        if rest:
+            option = rest[0].partition("=")[0]
+            known = [name for action in self._actions for name in action.option_strings]
+            kind = "option" if option.startswith("-") else "argument"
+            raise ValueError(f"unknown {kind} {option!r}{nearest(option, known)} All of them: {self.prog} --help")
+        return given
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}. See: {self.prog} --help")

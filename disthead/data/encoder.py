@@ -1,0 +1,502 @@
+"""The one encoding of a column: `Column` is what was found in the training rows, and how values become features."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+
+from disthead.data.values import (
+    PARSERS,
+    DataError,
+    Values,
+    as_kind,
+    date_of,
+    is_code,
+    label,
+    parse_number,
+)
+
+__all__ = [
+    "FEW_ROWS",
+    "Column",
+    "Finder",
+    "Found",
+    "Levels",
+    "Unseen",
+    "check_complete",
+    "check_finite",
+    "counts_rows",
+    "feature_names",
+    "index_warning",
+    "is_index",
+    "is_index_name",
+    "listed",
+    "numeric",
+    "report",
+    "state_of",
+    "text_warning",
+]
+
+_FEW = 50  # categories that any column may have
+_SINGLE = float(np.finfo(np.float32).eps)
+FEW_ROWS = 20  # fewer do not show whether a column numbers them
+_INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
+# 12.5%, $1,200: numbers with a sign.
+# 1,234 and 1.234,5 and 1'234: thousands with separators; 1,5: a decimal comma.
+_WITH_SIGN = re.compile(r"\s*([$€£]\s?[-+]?[\d.,]*\d|[-+]?\d[\d.,]*\s?[%$€£])\s*")
+_SEPARATED = re.compile(r"\s*[-+]?(\d{1,3}([,.' \u00a0\u202f]\d{3})+([.,]\d+)?|\d+,\d+)\s*")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What was found in one column of the training rows; plain data.
+
+    Numbers are features as they are, with the median for those that are missing. Dates are days since the first one of
+    the training rows, durations are days. Categories (texts, and numbers that are declared so) are one indicator each;
+    a category that training has not seen sets none. Where values are missing in training, there is one more indicator.
+
+    Attributes:
+        name: of the column.
+        categories: as texts, in order; none at all for a column that is left out; None for numbers.
+        fill: for numbers, what stands for missing ones: the median. None where a missing value is refused.
+        has_missing: whether values are missing, so that there is an indicator for it.
+        kind: of the numbers: "number", "date" or "duration".
+        origin: what is subtracted: the first date, in days since 1970-01-01; or the median of numbers that vary too
+            little about it for single precision.
+    """
+
+    name: str
+    categories: list[str] | None = None
+    fill: float | None = None
+    has_missing: bool = False
+    kind: Literal["number", "date", "duration"] = "number"
+    origin: float = 0.0
+
+    @property
+    def is_left_out(self) -> bool:
+        return self.categories == [] and not self.has_missing
+
+    @property
+    def width(self) -> int:
+        return (1 if self.categories is None else len(self.categories)) + self.has_missing
+
+    @property
+    def feature_names(self) -> list[str]:
+        names = [self.name] if self.categories is None else [f"{self.name}={value}" for value in self.categories]
+        return [*names, f"{self.name} is missing"] if self.has_missing else names
+
+    def align(self, values: Values) -> Values:
+        """The values as they are at `encode`: of the kind that was found; missing ones are of every kind.
+
+        Raises:
+            DataError: for values of another kind, infinite numbers, and missing ones that nothing stands for.
+        """
+        if self.is_left_out:
+            return values
+        missing = values.missing
+        if missing.all():
+            values = Values(self.name, "number", np.full(len(values), np.nan))
+            return self._checked(values if self.categories is None else values.as_category())
+        if self.categories is not None:
+            if not values.is_named and not all(map(_is_label_of[values.kind], self.categories)):
+                raise self._other_kind("texts", values)
+            return values.as_category()
+        if values.is_named:
+            try:
+                values = as_kind(values, self.kind)
+            except DataError as error:
+                raise self._other_kind(_PLURAL[self.kind], values, f" ({error})") from error
+        if {"truth": "number"}.get(values.kind, values.kind) != self.kind:
+            raise self._other_kind(_PLURAL[self.kind], values)
+        return self._checked(values)
+
+    def _checked(self, values: Values) -> Values:
+        if self.categories is None:
+            check_finite(values)
+            if self.fill is None:
+                check_complete(values)
+        return values
+
+    def _other_kind(self, was: str, values: Values, why: str = "") -> DataError:
+        row = int(np.argmax(~values.missing))
+        return DataError(
+            f"column {self.name!r} held {was} at fit, got {values.plural}, such as {values.text(row)} at row {values.row(row)}{why}."
+        )
+
+    def places(self, values: Values) -> np.ndarray:
+        """For categories, which indicator each row sets: its own, the last one for missing, -1 for none."""
+        assert self.categories is not None
+        assert values.codes is not None
+        place = {category: k for k, category in enumerate(self.categories)}
+        of_level = [place.get(name, -1) for name in map(label, values.levels)]
+        if -1 in of_level:  # 1.0 is 1, where it is not a category of its own
+            read = [parse_number(level) if k < 0 else None for k, level in zip(of_level, values.levels, strict=True)]
+            of_level = [k if n is None else place.get(label(n), -1) for k, n in zip(of_level, read, strict=True)]
+        return np.array([*of_level, len(self.categories) if self.has_missing else -1], dtype=np.int64)[values.codes]
+
+    def encode(self, values: Values) -> np.ndarray:
+        """The features (N, width) of values that went through `align`."""
+        if self.categories is not None:
+            if self.is_left_out:
+                return np.empty((len(values), 0))
+            return (self.places(values)[:, None] == np.arange(self.width)).astype(np.float64)
+        assert values.numbers is not None
+        missing = np.isnan(values.numbers)
+        filled = np.where(missing, self.fill or 0.0, values.numbers - self.origin)
+        return np.stack([filled, missing.astype(np.float64)], 1) if self.has_missing else filled[:, None]
+
+    def report(self) -> str:
+        """What was done to the column, in a sentence; nothing for plain numbers."""
+        if self.is_left_out:
+            return f"{self.name}: left out, it numbers or names the rows."
+        if self.categories is not None:
+            missing = ", one of them for missing" if self.has_missing else ""
+            return f"{self.name}: text, {self.width} indicators{missing} ({listed(self.categories)})."
+        parts = []
+        if self.kind == "date":
+            parts.append(f"dates, as days since {date_of(self.origin)}")
+        elif self.kind == "duration":
+            parts.append("durations, in days")
+        elif self.origin:
+            parts.append(f"numbers, less {self.origin:.17g}, about which they vary little")
+        if self.has_missing:
+            assert self.fill is not None
+            fill = date_of(self.origin + self.fill) if self.kind == "date" else f"{self.origin + self.fill:g}"
+            what = "missing numbers" if self.kind == "number" else f"missing {self.kind}s"
+            parts.append(f"{what} are read as the median {fill}, with an indicator")
+        return f"{self.name}: {'; '.join(parts)}." if parts else ""
+
+
+_PLURAL = {"number": "numbers", "date": "dates", "duration": "durations", "text": "texts", "category": "categories"}
+_is_label_of: dict[str, Callable[[str], bool]] = {
+    "number": lambda text: _number_of(text) is not None,
+    "truth": lambda text: text in ("True", "False"),
+    "date": lambda text: PARSERS["date"](text) is not None,
+    "duration": lambda text: _number_of(text) is not None,
+}
+
+
+def _number_of(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def feature_names(columns: Sequence[Column]) -> list[str]:
+    """The names of the entries of the feature vector: `age`, `colour=red`, `colour=blue` ..."""
+    return [name for column in columns for name in column.feature_names]
+
+
+def numeric(columns: Sequence[Column]) -> list[int]:
+    """The positions of the numbers among the features; the others are indicators."""
+    ends = np.cumsum([column.width for column in columns])
+    return [int(end) - c.width for end, c in zip(ends, columns, strict=True) if c.categories is None]
+
+
+def report(columns: Sequence[Column]) -> Iterator[str]:
+    """What was done to the columns, in sentences; nothing for plain numbers."""
+    yield from filter(None, (column.report() for column in columns))
+
+
+# What a column is.
+
+
+class Levels:
+    """The different texts or categories of a column, in how many rows each is, and where it was first.
+
+    Args:
+        name: of the column.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.counts: dict[Any, int] = {}
+        self._places: dict[Any, str] = {}
+
+    def add(self, values: Values, where: str = "") -> None:
+        """More rows of the column; `where` says of what, for messages."""
+        assert values.codes is not None
+        found, first, counts = np.unique(values.codes, return_index=True, return_counts=True)
+        for code, position, count in zip(found.tolist(), first.tolist(), counts.tolist(), strict=True):
+            if code >= 0:
+                level = values.levels[code]
+                self.counts[level] = self.counts.get(level, 0) + count
+                self._places.setdefault(level, f"{level!r} at {where}row {values.row(position)}")
+
+    def judge(self, is_target: bool = False) -> str:
+        """What texts are: "category", or "number", "date" or "duration", which files may hold as texts.
+
+        Texts that all write dates in the form of ISO 8601, or durations, are that. Texts that all write numbers are categories where they
+        recur (so codes become categories by `astype(str)`), and numbers where more than half of the rows have one of their
+        own, and in a target.
+
+        Raises:
+            DataError: for numbers or dates with a few other texts in them, which are a mistake.
+        """
+        total, levels = sum(self.counts.values()), list(self.counts)
+        few = len(levels) <= min(_FEW, total // 2)
+        if any(map(is_code, levels)):
+            return "category"
+        for kind, parse in PARSERS.items():
+            bad = [level for level in levels if parse(level) is None]
+            if not bad:
+                return "category" if kind == "number" and not is_target and len(levels) <= total / 2 else kind
+            wrong = sum(self.counts[level] for level in bad)
+            if wrong < 0.5 * total and not few:
+                remedy = " Write numbers with a decimal point and without separators." * all(map(_is_separated, bad))
+                raise DataError(
+                    f"column {self.name!r} must hold {_PLURAL[kind]}, got text in {wrong} of {total} rows: {self._places[bad[0]]}."
+                    f"{remedy} Make these values missing, or say that the column holds categories (`categorical`, or the type "
+                    "category of a data frame)."
+                )
+        separated = [level for level in levels if _is_separated(level) or (not few and _has_sign(level))]
+        whole = [level for level in levels if parse_number(level) is not None]
+        if separated and sum(self.counts[level] for level in [*separated, *whole]) > 0.5 * total:
+            raise DataError(
+                f"column {self.name!r} holds numbers with commas, separators of thousands or signs, such as {self._places[separated[0]]}. "
+                "Write them as numbers, with a decimal point and without separators, such as 1234.5 (in pandas: "
+                "read_csv(..., decimal=',') or thousands=','); or say that the column holds categories (`categorical`, or the "
+                "type category of a data frame)."
+            )
+        return "category"
+
+    def numbers(self, kind: str) -> np.ndarray:
+        """All values as numbers, those of dates and durations in days."""
+        parse = PARSERS[kind]
+        return np.repeat(
+            np.array([parse(level) for level in self.counts], dtype=np.float64), list(self.counts.values())
+        )
+
+    def names(self, rows: int) -> list[str]:
+        """The categories as texts, numbers before texts, each in their order.
+
+        Raises:
+            DataError: where there are so many that they seem to name the rows.
+        """
+        levels: list[Any] = list(self.counts)
+        try:
+            levels.sort(key=lambda level: (isinstance(level, str), level))
+        except TypeError:  # intervals and the like
+            levels.sort(key=str)
+        if len(levels) > _FEW and len(levels) > 0.5 * rows:
+            raise DataError(
+                f"column {self.name!r} has {len(levels)} different texts in {rows} rows: it seems to name the rows, or to hold "
+                f"numbers or dates in a form of their own, such as {levels[0]!r}. Leave it out, or turn it into numbers, or "
+                "into dates such as 2020-12-31."
+            )
+        return list(dict.fromkeys(map(label, levels)))
+
+
+def _is_separated(text: Any) -> bool:
+    return isinstance(text, str) and bool(_SEPARATED.fullmatch(text))
+
+
+def _has_sign(text: Any) -> bool:
+    return isinstance(text, str) and bool(_WITH_SIGN.fullmatch(text))
+
+
+def is_index_name(name: str) -> bool:
+    """Whether pandas calls an index so that has no name, once it is a column of a file."""
+    return bool(_INDEX.fullmatch(name))
+
+
+def is_index(values: Values) -> bool:
+    """Whether a column is the index that a data frame was written with, or counts the rows one by one, in whole numbers."""
+    if is_index_name(values.name):
+        return True
+    return len(values) >= FEW_ROWS and counts_rows(values) is not None
+
+
+def counts_rows(values: Values, start: int = 0) -> int | None:
+    """What is added to the number of each row, counted from `start`; None where the values do not count rows."""
+    numbers = values.numbers
+    if not values.is_whole or numbers is None or not len(numbers) or not np.isfinite(numbers).all():
+        return None
+    if not (np.diff(numbers) == 1).all():
+        return None
+    return int(numbers[0]) - start
+
+
+def check_finite(values: Values) -> None:
+    if values.numbers is None:
+        return
+    infinite = np.isinf(values.numbers)
+    if infinite.any():
+        first = int(infinite.argmax())
+        raise DataError(
+            f"column {values.name!r} has {int(infinite.sum())} infinite values in {len(values)} rows, the first at row "
+            f"{values.row(first)}: {values.text(first)}. Make them missing (NaN) or finite numbers."
+        )
+
+
+def check_complete(values: Values) -> None:
+    """Refuse missing and infinite values, with rows."""
+    missing = values.missing | (False if values.numbers is None else np.isinf(values.numbers))
+    if missing.all():
+        raise DataError(f"column {values.name!r} is empty: all {len(missing)} values are missing or infinite.")
+    if missing.any():
+        raise DataError(
+            f"column {values.name!r} has {int(missing.sum())} missing (NaN) or infinite values in {len(missing)} rows, "
+            f"the first at row {values.row(int(np.argmax(missing)))}. Drop or impute these rows; nothing is dropped silently."
+        )
+
+
+class Finder:
+    """Finds a `Column` in the training rows, which may come in pieces.
+
+    Args:
+        name: of the column.
+        categorical: whether its values are declared to be categories.
+    """
+
+    def __init__(self, name: str, categorical: bool = False):
+        self.name, self.categorical = name, categorical
+        self.levels = Levels(name)
+        self._kind: str | None = None
+        self._numbers: list[np.ndarray] = []
+        self._rows, self._low, self._high, self._has_missing = 0, np.inf, -np.inf, False
+
+    def add(self, values: Values, sample: Any = slice(None), where: str = "") -> Self:
+        """More rows; the median is that of the rows `sample` among them, and messages say where they are."""
+        self._rows += len(values)
+        missing = values.missing
+        self._has_missing |= bool(missing.any())
+        if missing.all():
+            return self
+        if self.categorical:
+            values = values.as_category()
+        kind = "number" if values.kind == "truth" else values.kind
+        if self._kind not in (None, kind):
+            raise DataError(
+                f"column {self.name!r} holds {values.plural}, but {_PLURAL[str(self._kind)]} in the rows before."
+            )
+        self._kind = kind
+        if values.numbers is None:
+            self.levels.add(values, where)
+        else:
+            check_finite(values)
+            self._low = min(self._low, float(np.nanmin(values.numbers)))
+            self._high = max(self._high, float(np.nanmax(values.numbers)))
+            self._numbers.append(values.numbers[sample])
+        return self
+
+    @property
+    def is_empty(self) -> bool:
+        return self._kind is None
+
+    def found(self) -> "Found":
+        """The column, once all rows were added.
+
+        Raises:
+            DataError: for texts that name the rows, and for numbers with a few texts in them.
+        """
+        assert self._kind is not None
+        kind, low, high = self._kind, self._low, self._high
+        if kind in ("text", "category"):
+            kind = "category" if kind == "category" else self.levels.judge()
+            if kind == "category":
+                only = (
+                    repr(next(iter(self.levels.counts)))
+                    if len(self.levels.counts) == 1 and not self._has_missing
+                    else None
+                )
+                column = Column(self.name, self.levels.names(self._rows), 0.0, self._has_missing)
+                return Found(column, only, False)
+            numbers = self.levels.numbers(kind)
+            low, high = float(numbers.min()), float(numbers.max())
+        else:
+            numbers = np.concatenate(self._numbers)
+            numbers = numbers[~np.isnan(numbers)]
+        median = float(np.median(numbers)) if len(numbers) else low
+        little = kind == "number" and _varies_little(numbers)
+        origin = low if kind == "date" else median if little else 0.0
+        column = Column(self.name, None, median - origin, self._has_missing, kind, origin)  # type: ignore[arg-type]
+        only = (date_of(low) if kind == "date" else f"{low:g}") if low == high and not self._has_missing else None
+        return Found(column, only, self._kind == "text" and kind == "number")
+
+
+class Found(NamedTuple):
+    """A column; `only` is the value that all training rows have, in words; `was_text` is whether texts write its numbers."""
+
+    column: Column
+    only: str | None
+    was_text: bool
+
+
+def _varies_little(numbers: np.ndarray) -> bool:
+    """Whether numbers vary by less than single precision can tell about the largest of them."""
+    if not len(numbers):
+        return False
+    spread, level = float(numbers.std()), float(np.abs(numbers).max())
+    return bool(numbers.min() < numbers.max()) and spread < 1e-4 * level and level * _SINGLE > 1e-3 * spread
+
+
+class Unseen:
+    """What training has not seen in the rows that are read, gathered for one warning."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, int] = {}
+        self._values: dict[str, set[str]] = {}
+        self._fills: dict[str, str] = {}
+
+    def add(self, column: Column, values: Values) -> None:
+        """The values of a column, once they are aligned."""
+        if column.is_left_out:
+            return
+        if column.categories is None:
+            count = 0 if column.has_missing else int(values.missing.sum())
+            if count:
+                assert column.fill is not None
+                fill = column.origin + column.fill
+                self._fills[column.name] = date_of(fill) if column.kind == "date" else f"{fill:g}"
+                self._rows[column.name] = self._rows.get(column.name, 0) + count
+            return
+        bad = column.places(values) < 0
+        if bad.any():
+            assert values.codes is not None
+            found = {"missing" if k < 0 else repr(label(values.levels[k])) for k in np.unique(values.codes[bad])}
+            self._values.setdefault(column.name, set()).update(found)
+            self._rows[column.name] = self._rows.get(column.name, 0) + int(bad.sum())
+
+    def __len__(self) -> int:
+        """How many different values, where missing numbers of a column are one."""
+        return len(self._fills) + sum(map(len, self._values.values()))
+
+    def __str__(self) -> str:
+        """What was found, in words; nothing where there is nothing."""
+        parts = []
+        for name, count in self._rows.items():
+            if name in self._fills:
+                parts.append(f"column {name!r}: {count} missing numbers, read as the median {self._fills[name]}")
+            else:
+                known = sorted(self._values[name])
+                seen = f"{', '.join(known[:3])}{', ...' if len(known) > 3 else ''}"
+                parts.append(f"column {name!r}: {count} rows with {seen}, which set no indicator")
+        return "; ".join(parts)
+
+
+def index_warning(names: Sequence[str]) -> str:
+    """What is said of columns that are left out."""
+    if len(names) == 1:
+        return f"column {names[0]!r} is left out, since it numbers or names the rows."
+    return f"columns {listed(names)} are left out, since they number or name the rows."
+
+
+def text_warning(names: Sequence[str]) -> str:
+    """What is said of numbers that are written as texts."""
+    return (
+        f"numbers are written as texts in {listed(names)}, and are read as numbers. Where they are names, say that the "
+        "column holds categories."
+    )
+
+
+def listed(names: Sequence[str], limit: int = 5) -> str:
+    return ", ".join(map(repr, names[:limit])) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def state_of(columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """The columns as plain data; a list, since their order matters and not every format keeps that of a mapping."""
+    return [asdict(column) for column in columns]

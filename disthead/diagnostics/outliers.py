@@ -1,0 +1,62 @@
+"""Rows whose outcome is further out than chance allows: how improbable the forecast holds anything as extreme."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from disthead.diagnostics.directions import circular_pit, is_direction
+from disthead.families.distribution import Distribution
+
+__all__ = ["Outliers", "tail_log_prob"]
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """The rows that are further out than any of `count` rows should be.
+
+    Attributes:
+        rows: (row, words) of those that are named, the worst first; rows count from 0.
+        total: how many there are.
+        least: the logarithm of the least probability of all rows.
+        count: how many rows were looked at.
+    """
+
+    rows: tuple[tuple[int, str], ...]
+    total: int
+    least: float
+    count: int
+
+
+@torch.no_grad()
+def tail_log_prob(dist: Distribution, y: Tensor) -> Tensor:
+    """log of the probability of an outcome as far out as y, or further, if the forecast is true, shape (N,).
+
+    Of one ordered number twice the smaller of P(Y <= y) and P(Y >= y), of directions the same on either way round from
+    opposite the mean; of classes the probability of all classes that are no more probable than y, and of rankings the same
+    for the item that came first.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)
+    >>> tail_log_prob(dist, torch.tensor([1.96, 60.0]))
+    tensor([   -2.9958, -1804.3204], dtype=torch.float64)
+    """
+    if hasattr(dist, "pairwise"):
+        return _no_more_probable(dist.top1.double(), y[..., 0].long())
+    if hasattr(dist, "expected_cost"):
+        probs = dist.probs.double()
+        probs = probs if hasattr(dist, "num_classes") else torch.stack([1 - probs, probs], -1)
+        return _no_more_probable(probs, y.long())
+    if is_direction(dist):
+        u = circular_pit(dist, y)
+        return (2 * torch.minimum(u, 1 - u)).log().clamp(max=0)
+    if dist.support.is_discrete:  # type: ignore[union-attr]  # torch's may be None
+        below, upto = dist.cdf_limits(y.double())
+        return (2 * torch.minimum(upto, 1 - below)).double().log().clamp(max=0)
+    tail = torch.minimum(dist.log_cdf(y.double()), dist.log_survival(y.double()))
+    return (tail.double() + torch.log(torch.tensor(2.0, dtype=torch.float64))).clamp(max=0)
+
+
+def _no_more_probable(probs: Tensor, y: Tensor) -> Tensor:
+    own = probs.gather(-1, y.unsqueeze(-1))
+    return torch.where(probs <= own * (1 + 1e-9), probs, 0.0).sum(-1).log().clamp(max=0)

@@ -1,0 +1,179 @@
+"""Checks of sampled rows of numbers, counts and directions."""
+
+import torch
+from torch import Tensor
+
+from disthead import diagnostics
+from disthead.diagnostics.directions import circular_pit
+from disthead.diagnostics.outliers import tail_log_prob
+from disthead.families.vector import draw
+from disthead.report import verdicts
+from disthead.report.conditional import examine_intervals
+from disthead.report.extremes import limit
+from disthead.report.findings import Findings
+from disthead.report.rows import Rows
+from disthead.report.verdict import not_examined
+
+__all__ = ["CORP_ROWS", "examine_line"]
+
+CORP_ROWS = 2000  # the resampling of quantile reliability takes a second or two for so many
+BAND = 0.99  # of the pictures: the limit that verdicts have
+_DRAWN = 2**16  # numbers, for the moments of squared errors
+_FAR = 5.0  # predicted spreads: squared errors count as no more, unless they are outliers
+
+
+def examine_line(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    """Spread, order, events, groups and features."""
+    is_direction = found.kind == "direction"
+    found.examine(("error against spread",), _honest_spread, rows, generator)
+    found.examine(("does the spread inform?",), _informative, rows)
+    found.examine(("sharpness",), _sharp, rows)
+    if not is_direction:  # a circle has neither an end to exceed nor a first and a last row
+        found.examine((), _few_rows, rows, generator)
+        found.examine(("reliability of a probability",), _exceedance, rows, generator)
+    if found.kind == "number":
+        found.examine((f"reliability of the {50 + 50 * found.level:g} % quantile",), _quantile, rows, generator)
+    if found.kind == "count":
+        found.examine((), _rootogram, rows)
+    if is_direction:
+        found.examine((), _rose, rows)
+    found.examine((), _worm, rows, generator)
+    aspects = [f"{what} by {name}" for name in ("group", "feature") for what in ("calibration", "bias")]
+    found.examine(aspects, _conditional, rows, generator)
+    if rows.features is not None:
+        found.numbers["features"] = {name: rows.features[:, k] for k, name in enumerate(rows.names)}
+
+
+def _error(found: Findings, difference: Tensor) -> Tensor:
+    """The way from the mean; of directions, around the circle."""
+    difference = difference.double()
+    return torch.atan2(difference.sin(), difference.cos()) if found.kind == "direction" else difference
+
+
+def _honest_spread(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    variance = rows.dist.variance.double()
+    known = variance.isfinite().nonzero().squeeze(-1)
+    left_out = len(variance) - len(known)
+    if not len(known):
+        reason = "the predicted variance is infinite in every row"
+        found.verdicts.append(not_examined("error against spread", reason, picture="spread_skill"))
+        return
+    rows = rows if not left_out else rows.take(known)
+    dist, mean, stddev = rows.dist, rows.dist.mean.double(), rows.dist.stddev.double()
+    error = _error(found, rows.y - mean)
+    far = (_FAR * stddev).square()
+    # Mean and variance of the squared error if the forecasts are true, by draws. What is beyond five spreads counts as five,
+    # in the draws and in the rows: a squared error of a heavy tail has no variance.
+    draws = max(8, _DRAWN // len(error))
+    total, square = torch.zeros_like(error), torch.zeros_like(error)
+    for _ in range(-(-draws // 64)):
+        some = _error(found, draw(dist, min(64, draws), generator) - mean).square().minimum(far)
+        total, square = total + some.sum(0), square + some.square().sum(0)
+    draws = -(-draws // 64) * min(64, draws)
+    second = total / draws
+    fourth = (square / draws - second.square()).clamp(min=0) * (1 + 1 / draws)
+    outliers = found.numbers.get("outliers")
+    outside = torch.zeros_like(known, dtype=torch.bool)
+    if outliers and outliers.total:
+        outside = tail_log_prob(dist, rows.y) < limit(outliers.count)
+    squared = torch.where(outside, error.square(), error.square().minimum(far))
+    bins = max(1, min(10, int(rows.count()) // 50))  # fewer rows do not show how far their mean square strays
+
+    def numbers(k: Tensor | slice) -> diagnostics.SpreadSkill:
+        w = None if rows.weight is None else rows.weight[k]
+        return diagnostics.spread_skill(
+            squared[k].sqrt(), second[k].sqrt(), bins, weight=w, variance=fourth[k], order=stddev[k]
+        )
+
+    whole = found.numbers["spread_skill"] = numbers(slice(None))
+    effect = rows.design_effect(squared - second)
+    rest = numbers(~outside) if bool(outside.any()) and not bool(outside.all()) else None
+    found.verdicts.append(verdicts.honest_spread(whole, effect, left_out, outliers, rest))
+
+
+def _informative(found: Findings, rows: Rows) -> None:
+    error, stddev = _error(found, rows.dist.mean - rows.y).abs(), rows.dist.stddev.double()
+    if bool(error.isnan().any() | stddev.isnan().any()):
+        count = int((error.isnan() | stddev.isnan()).sum())
+        reason = f"mean or standard deviation of the forecast do not exist in {count:,} rows"
+        found.verdicts.append(not_examined("does the spread inform?", reason, picture="sparsification"))
+        return
+    numbers = found.numbers["sparsification"] = diagnostics.sparsification(error, stddev, weight=rows.weight)
+    effect = rows.design_effect(error - error.mean())
+    found.verdicts.append(verdicts.informative(numbers, effect))
+
+
+def _sharp(found: Findings, rows: Rows) -> None:
+    found.numbers["sharpness"] = diagnostics.sharpness(rows.dist, rows.y, found.level, rows.weight)
+    found.verdicts.append(verdicts.sharp(found.numbers["sharpness"], found.unit))
+
+
+def _few_rows(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    some = rows.some(60, generator)
+    found.numbers["rows"] = (some.dist, some.y)
+
+
+def _exceedance(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    threshold = _threshold(rows)
+    if threshold is None:
+        found.verdicts.append(
+            not_examined("reliability of a probability", "all outcomes are equal", picture="exceedance")
+        )
+        return
+    some = rows.some(CORP_ROWS, generator)
+    at = torch.full(some.dist.batch_shape, threshold, dtype=torch.float64)
+    effect = some.design_effect((some.y > threshold).double() - some.dist.log_survival(at).double().exp())
+    numbers = found.numbers["exceedance"] = diagnostics.exceedance_reliability(
+        some.dist,
+        some.y,
+        threshold,
+        generator,
+        resamples=199,
+        confidence=BAND,
+        weight=some.weight,
+        design_effect=effect,
+    )
+    found.numbers["threshold"] = threshold
+    what = f"the probability to exceed {threshold:.4g}{found.unit and ' ' + found.unit}"
+    found.verdicts.append(verdicts.probabilities(numbers, what, "exceedance"))
+
+
+def _threshold(rows: Rows) -> float | None:
+    """Between two outcomes, near their upper quartile: a value that occurs has a probability of its own, on neither side."""
+    values, order = rows.y.double().sort()
+    reached = rows.w[order].cumsum(0) / rows.w.sum()
+    gaps = (values.diff() > 0).nonzero().squeeze(-1)
+    if not len(gaps):
+        return None
+    best = int(gaps[(reached[gaps] - 0.75).abs().argmin()])
+    return float((values[best] + values[best + 1]) / 2)
+
+
+def _quantile(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    q = (1 + found.level) / 2
+    some = rows.some(CORP_ROWS, generator)
+    at = torch.full(some.dist.batch_shape, q, dtype=torch.float64)
+    effect = some.design_effect((some.y <= some.dist.icdf(at)).double() - q)
+    numbers = found.numbers["quantile"] = diagnostics.quantile_reliability(
+        some.dist, some.y, q, 120, generator, confidence=BAND, weight=some.weight, design_effect=effect
+    )
+    what = f"the {100 * q:g} % quantile"
+    found.verdicts.append(verdicts.probabilities(numbers, what, "quantile"))
+
+
+def _rootogram(found: Findings, rows: Rows) -> None:
+    found.numbers["rootogram"] = diagnostics.rootogram(rows.dist, rows.y, weight=rows.weight)
+
+
+def _rose(found: Findings, rows: Rows) -> None:
+    found.numbers["rose"] = diagnostics.rose(rows.dist, rows.y, weight=rows.weight)
+
+
+def _worm(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    found.numbers["worm"] = diagnostics.worm(rows.dist, rows.y, generator, weight=rows.weight, confidence=BAND)
+
+
+def _conditional(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    is_direction = found.kind == "direction"
+    u = circular_pit(rows.dist, rows.y) if is_direction else rows.dist.pit(rows.y, generator=generator).double()
+    examine_intervals(found, rows, u, side="anticlockwise of" if is_direction else "above")

@@ -1,0 +1,220 @@
+"""One output of a stream: means of scores, the PIT and the outliers of all rows, batch after batch."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disthead import diagnostics
+from disthead.families.distribution import Distribution
+from disthead.metrics import CalibrationError, RowMean, Skill, Uniformity
+from disthead.metrics import Score as ScoreMetric
+from disthead.report import verdicts
+from disthead.report.chance import Clusters
+from disthead.report.extremes import KEPT, Extremes
+from disthead.report.findings import Findings
+from disthead.report.kinds import examine
+from disthead.report.pit import PIT
+from disthead.report.remedies import with_remedy
+from disthead.report.rows import Rows
+from disthead.report.scores import COMPARED, LOG_SCORE, ROOT_SCORE, SCORES
+from disthead.report.verdict import Score, Verdict, not_examined
+
+__all__ = ["Output"]
+
+LEVELS = torch.arange(1, 20, dtype=torch.float64) / 20
+QUARTERS = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
+CONFIDENCE = 0.99  # of the bands in pictures: the limit that verdicts have, all bars and levels together
+
+
+class Output:
+    """Collects what is said about one output, batch after batch."""
+
+    def __init__(
+        self, name: str, kind: str, unit: str, level: float, has_baseline: bool, classes: tuple[str, ...] = ()
+    ):
+        self.name, self.kind, self.unit, self.level, self.classes = name, kind, unit, level, classes
+        self.rows = 0
+        self.outputs: tuple[str, ...] = ()  # names of the parts of a vector
+        self.no_marginals = ""  # why it has none
+        self.unanswered: dict[str, str] = {}
+        self.means: dict[str, RowMean] = {}
+        self.metrics: dict[str, ScoreMetric] = {}  # what one row scores
+        self.units: dict[str, str] = {}
+        for label, (make, units, kinds) in SCORES.items():
+            if kind in kinds:
+                self.metrics[label], self.means[label] = make(), RowMean()
+                self.units[label] = unit if units == "y" else units
+        self.pit = PIT() if kind in ("number", "count", "direction") else None
+        self.extremes = None if kind == "vector" else Extremes()
+        self.confidence = CalibrationError(norm=2, debiased=True) if kind in ("binary", "classes") else None
+        self.has_baseline = has_baseline
+        compared = [label for label in COMPARED if label in self.means] if has_baseline else []
+        self.differences = {label: RowMean() for label in compared}
+        self.skills = {label: Skill(self.metrics[label]) for label in compared if label != LOG_SCORE}
+        self.clusters: dict[str, Clusters] = {}
+
+    @torch.no_grad()
+    def update(
+        self,
+        dist: Distribution,
+        y: Tensor,
+        weight: Tensor | None,
+        cluster: Tensor | None,
+        number: Tensor,
+        baseline: Distribution | None,
+    ) -> None:
+        self.rows += len(y)
+        for label, metric in self.metrics.items():
+            self._ask(label, self._mean, label, self.means[label], partial(metric.score, dist, y), weight, cluster)
+        if self.pit is not None:
+            self._ask("PIT", self._pit, dist, y, weight, cluster)
+        if self.extremes is not None:
+            self._ask("outliers", self._extremes, dist, y, number)
+        if self.confidence is not None:
+            self._ask("calibration error", self.confidence.update, dist, y, weight)
+        if baseline is None:
+            return
+        for label, difference in self.differences.items():
+            metric = self.metrics[label]
+
+            def pairs(metric: ScoreMetric = metric) -> Tensor:
+                return metric.score(dist, y) - metric.score(baseline, y)
+
+            self._ask(label, self._mean, f"difference {label}", difference, pairs, weight, cluster)
+        for label, skill in self.skills.items():
+            self._ask(label, lambda skill=skill: skill.update(dist, y, weight, reference=baseline))
+
+    def _ask(self, label: str, update: Callable, *arguments: Any) -> None:
+        if label in self.unanswered:
+            return
+        try:
+            update(*arguments)
+        except NotImplementedError as error:
+            self.unanswered[label] = str(error)
+
+    def _mean(
+        self, label: str, mean: RowMean, rows: Callable[[], Tensor], weight: Tensor | None, cluster: Tensor | None
+    ) -> None:
+        values = rows()
+        mean.update(values, weight)
+        self._of_clusters(label, values, weight, cluster)
+
+    def _pit(self, dist: Distribution, y: Tensor, weight: Tensor | None, cluster: Tensor | None) -> None:
+        assert self.pit is not None
+        self.pit.update(dist, y, weight)
+        if cluster is not None:
+            below, upto = (end.reshape(-1, 1) for end in self.pit.last)
+            # The share of each row's jump that is below the levels, whose mean is the level if the forecast is true.
+            inside = ((QUARTERS - below) / (upto - below).clamp(min=1e-12)).clamp(0, 1)
+            self._of_clusters("PIT", inside - QUARTERS, weight, cluster)
+
+    def _extremes(self, dist: Distribution, y: Tensor, number: Tensor) -> None:
+        assert self.extremes is not None
+        if self.pit is not None and "PIT" not in self.unanswered:
+            # Exact tails only of rows near either end, which the PIT has just told.
+            below, upto = (end.reshape(-1) for end in self.pit.last)
+            tail = torch.minimum(upto, 1 - below)
+            near = tail.argsort(stable=True)[: max(KEPT, int((tail < 1e-6).sum()))]
+            dist, y, number = dist[near], y[near], number[near.cpu()]
+        self.extremes.update(dist, y, number)
+
+    def _of_clusters(self, label: str, values: Tensor, weight: Tensor | None, cluster: Tensor | None) -> None:
+        if cluster is not None:
+            finite = torch.where(values.isfinite(), values, 0.0).reshape(len(values), -1)
+            self.clusters.setdefault(label, Clusters()).add(finite, weight, cluster)
+
+    @torch.no_grad()
+    def findings(self, rows: Rows, baseline_name: str, generator: torch.Generator) -> Findings:
+        """Everything, with a sample of the rows for what needs rows."""
+        found = Findings(self.name, self.kind, self.unit, self.level, self.classes, unanswered=self.unanswered)
+        for label, mean in self.means.items():
+            if label not in self.unanswered:
+                found.scores[label] = self._score(label, label, mean)
+        self._comparisons(found, baseline_name)
+        if self.kind == "number":
+            for message in diagnostics.check_continuous_target(rows.y).messages:
+                sentence = f"Log scores of densities say little about this target: it has {message}"
+                found.verdicts.append(Verdict("repeated values", "note", sentence))
+        nll = found.scores.get(LOG_SCORE)
+        if nll and not nll.value < torch.inf:
+            sentence = "Outcomes occurred that the model holds to be impossible: its log score is infinite."
+            found.verdicts.append(Verdict("impossible outcomes", "poor", sentence))
+        if self.extremes is not None:
+            found.examine(("outliers",), self._outliers)
+        if self.pit is not None:
+            found.examine(self._aspects(), self._calibration)
+        if self.confidence is not None and "calibration error" not in self.unanswered:
+            found.scores["Calibration error of the predicted class (debiased)"] = Score(
+                float(self.confidence.compute()), torch.nan
+            )
+        examine(found, rows, generator, self.outputs)
+        if self.no_marginals:
+            found.verdicts.append(not_examined("each output by itself", self.no_marginals))
+        for place, verdict in enumerate(found.verdicts):
+            picture = verdict.picture if verdict.picture in found.numbers else ""
+            found.verdicts[place] = with_remedy(replace(verdict, output=self.name, picture=picture), self.kind)
+        return found
+
+    def _score(self, label: str, key: str, mean: RowMean) -> Score:
+        value, error = float(mean.compute()), float(mean.standard_error())
+        if key in self.clusters:
+            error *= math.sqrt(self.clusters[key].variance_ratio())
+        if key == ROOT_SCORE:
+            value = math.sqrt(value)
+            error = error / (2 * value) if value else 0.0
+        return Score(value, error, self.units[label])
+
+    def _comparisons(self, found: Findings, baseline_name: str) -> None:
+        if not self.has_baseline:
+            found.verdicts.append(not_examined("against a baseline", "no baseline was given"))
+            return
+        for label, paired in self.differences.items():
+            if label in self.unanswered:
+                aspect = f"against {baseline_name} by {_lower(label)}"
+                found.verdicts.append(not_examined(aspect, self.unanswered[label]))
+                continue
+            difference = self._score(label, f"difference {label}", paired)
+            found.scores[f"{label} minus that of {baseline_name}"] = difference
+            share = float(self.skills[label].compute()) if label in self.skills else None
+            found.verdicts.append(
+                verdicts.comparison(_lower(label), difference, share, baseline_name, found.scores[label].value)
+            )
+
+    def _outliers(self, found: Findings) -> None:
+        if "outliers" in self.unanswered:
+            raise NotImplementedError(self.unanswered["outliers"])
+        assert self.extremes is not None
+        found.numbers["outliers"] = self.extremes.outliers(self.rows)
+        found.verdicts.append(verdicts.outliers(found.numbers["outliers"]))
+
+    def _aspects(self) -> list[str]:
+        return [*(f"{100 * level:g} % intervals" for level in sorted({0.5, self.level})), "bias", "shape"]
+
+    def _calibration(self, found: Findings) -> None:
+        if "PIT" in self.unanswered:
+            raise NotImplementedError(self.unanswered["PIT"])
+        assert self.pit is not None
+        pit, clusters = self.pit, self.clusters.get("PIT")
+        pit.design_effect = clusters.design_effect() if clusters else 1.0
+        count, uniformity = pit.effective_count(), pit.uniformity()
+        assert isinstance(uniformity, Uniformity)
+        found.numbers["pit"] = diagnostics.pit_band(pit.compute(), count, CONFIDENCE)
+        found.numbers["coverage"] = diagnostics.coverage_curve(LEVELS, pit.coverage(LEVELS), count, CONFIDENCE)
+        for level in sorted({0.5, self.level}):
+            observed = float(pit.coverage(torch.tensor([level], dtype=torch.float64)))
+            found.verdicts.append(verdicts.coverage(level, observed, count))
+        above = 1 - float(pit.cumulative()[1000])
+        found.verdicts.append(verdicts.bias(above, count, self.kind == "direction"))
+        found.verdicts.append(
+            verdicts.shape(uniformity.ks_statistic, uniformity.ks_p_value, uniformity.dispersion, count)
+        )
+        found.numbers["uniformity"] = uniformity
+
+
+def _lower(label: str) -> str:
+    return label if label.startswith("CRPS") else label[0].lower() + label[1:]

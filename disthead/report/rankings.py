@@ -1,0 +1,68 @@
+"""Checks of sampled rows of rankings."""
+
+import torch
+from torch import Tensor
+
+from disthead import diagnostics
+from disthead.families.vector import draw
+from disthead.report import verdicts
+from disthead.report.classes import _confidence
+from disthead.report.conditional import examine_events
+from disthead.report.findings import Findings
+from disthead.report.line import BAND, CORP_ROWS
+from disthead.report.rows import Rows
+
+__all__ = ["examine_rankings"]
+
+_DRAWS = 64  # rankings of each row, for the log score that a forecast expects
+
+
+def examine_rankings(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    """The first place, its confidence, the whole order, groups and features."""
+    found.examine(("reliability of the probability to come first", "confidence"), _first_place, rows, generator)
+    found.examine(("surprise",), _surprise, rows, generator)
+    found.examine(("calibration by group", "calibration by feature"), _conditional, rows)
+
+
+def _first_place(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    items = rows.dist.event_shape[0]
+    some = rows.some(max(1, CORP_ROWS // items), generator)
+    top, happened = some.dist.top1.double(), _first(some.y, items)
+    drawn = draw(some.dist, 199, generator)[..., 0]
+    effect = some.design_effect(happened - top)
+    numbers = found.numbers["reliability"] = diagnostics.reliability(
+        top.reshape(-1).clamp(0, 1),
+        happened.reshape(-1),
+        simulated=(drawn.unsqueeze(-1) == torch.arange(items)).double().flatten(1),
+        confidence=BAND,
+        weight=None if some.weight is None else some.weight.repeat_interleave(items),
+        design_effect=effect,
+    )
+    found.verdicts.append(verdicts.probabilities(numbers, "the probability to come first"))
+    top, happened = rows.dist.top1.double(), _first(rows.y, items)
+    _confidence(found, rows, top.max(-1).values, happened, top.argmax(-1), "The favourite")
+
+
+def _surprise(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    some = rows.some(CORP_ROWS, generator)
+    expected, square = torch.zeros(2, len(some.y), dtype=torch.float64)
+    for one in draw(some.dist, _DRAWS, generator):
+        # As far as the row's own ranking goes.
+        nll = -some.dist.log_prob(torch.where(some.y < 0, -1, one[..., : some.y.shape[-1]])).double()
+        expected, square = expected + nll / _DRAWS, square + nll.square() / _DRAWS
+    variance = (square - expected.square()).clamp(min=0) * (1 + 1 / _DRAWS)
+    own = -some.dist.log_prob(some.y).double()
+    effect = some.design_effect(torch.where(own.isfinite(), own - expected, 0.0))
+    error = float((some.w.square() * variance).sum().sqrt() / some.w.sum()) * effect**0.5
+    found.verdicts.append(verdicts.surprise(some.mean(own), some.mean(expected), error, some.count() / effect))
+
+
+def _conditional(found: Findings, rows: Rows) -> None:
+    items = rows.dist.event_shape[0]
+    names = [f"item {k} first" for k in range(items)]
+    examine_events(found, rows, rows.dist.top1.double(), _first(rows.y, items), names)
+
+
+def _first(y: Tensor, items: int) -> Tensor:
+    """Which item came first, as 0 and 1, shape (N, items)."""
+    return torch.nn.functional.one_hot(y[..., 0].long(), items).double()

@@ -1,0 +1,169 @@
+"""All outputs of a stream of batches: what is counted of every row, and a sample of the rows for what needs rows."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disthead.diagnostics.rows import Reservoir
+from disthead.families.distribution import Distribution
+from disthead.report.findings import Findings, kind_of
+from disthead.report.inputs import Batch, aligned, feature_columns, row_labels, times
+from disthead.report.output import Output
+from disthead.report.rows import Rows
+
+__all__ = ["Stream"]
+
+
+class Stream:
+    """Collects batches; `findings` says what was found, output by output."""
+
+    def __init__(
+        self,
+        level: float,
+        names: tuple[str, ...],
+        classes: tuple[Any, ...],
+        unit: str,
+        ignore_index: int | None,
+        rows: int,
+        seed: int,
+    ):
+        self.level, self.names, self.classes, self.unit = level, names, classes, unit
+        self.ignore_index, self.seed = ignore_index, seed
+        self.parts: list[Output] = []
+        self.largest = 0.0  # weight of the first batch
+        self.given = 0  # rows, those of weight 0 among them
+        self.group_labels: dict[Any, int] = {}
+        self.cluster_labels: dict[Any, int] = {}
+        self.levels: dict[str, dict[Any, int]] = {}
+        self.times: dict[str, Any] = {}
+        self.feature_names: tuple[str, ...] = ()
+        self.columns: frozenset[str] | None = None
+        self.no_marginals = ""
+        self.sample = Reservoir(rows, seed)
+
+    @property
+    def seen(self) -> int:
+        return self.sample.seen
+
+    def update(self, batch: Batch) -> None:
+        rows = aligned(batch, self.classes, self.ignore_index)
+        dist, y, weight, there = rows.dist, rows.y, rows.weight, rows.is_there
+        if weight is not None and len(weight):
+            # Beside the largest of the first batch, so that squares neither underflow nor overflow.
+            self.largest = self.largest or float(weight.max())
+            weight = weight.double() / self.largest
+        total = len(there)
+        columns = {"y": y, "number": (self.given + torch.arange(total))[there]}
+        self.given += total
+        if weight is not None:
+            columns["weight"] = weight
+        if batch.features is not None:
+            columns["features"] = self._features(batch.features, total)[there]
+        if batch.group is not None:
+            columns["group"] = _codes(row_labels(batch.group, total, "group"), self.group_labels)[there]
+        cluster = None
+        if batch.groups is not None:
+            cluster = columns["cluster"] = _codes(row_labels(batch.groups, total, "groups"), self.cluster_labels)[there]
+        self._check_columns(frozenset(columns))
+        if not len(y):
+            return
+        if not self.parts:
+            if not self.classes and dist.class_labels is not None:
+                self.classes = tuple(dist.class_labels)
+            self._start(dist, rows.baseline is not None)
+        for part, own_dist, own_y, own_baseline in self._outputs(dist, y, rows.baseline):
+            part.update(own_dist, own_y, weight, cluster, columns["number"], own_baseline)
+        self.sample.add(dist, **columns)
+
+    def _check_columns(self, columns: frozenset[str]) -> None:
+        if self.columns is not None and columns != self.columns:
+            names = sorted("groups" if name == "cluster" else name for name in columns ^ self.columns)
+            raise ValueError(f"{', '.join(names)} must be given with every batch or with none, got them with some.")
+        self.columns = columns
+
+    def _start(self, dist: Distribution, has_baseline: bool) -> None:
+        kind = kind_of(dist)
+        unit = "rad" if kind == "direction" and not self.unit else self.unit
+        whole = Output("", kind, unit, self.level, has_baseline, tuple(map(str, self.classes)))
+        self.parts.append(whole)
+        if kind != "vector":
+            return
+        size = dist.event_shape.numel()
+        names = self.names if len(self.names) == size else tuple(f"output {k}" for k in range(size))
+        whole.outputs = names
+        try:
+            marginals = [_marginal(dist, index) for index in range(size)]
+        except NotImplementedError as error:
+            whole.no_marginals = str(error)
+            return
+        for name, one in zip(names, marginals, strict=True):
+            own = kind_of(one)
+            own_unit = "rad" if own == "direction" and not self.unit else self.unit
+            self.parts.append(Output(name, own, own_unit, self.level, has_baseline, tuple(map(str, self.classes))))
+
+    def _outputs(self, dist: Distribution, y: Tensor, baseline: Distribution | None) -> Iterator[tuple]:
+        yield self.parts[0], dist, y, baseline
+        for index, part in enumerate(self.parts[1:]):
+            other = None if baseline is None else _marginal(baseline, index)
+            yield part, _marginal(dist, index), y.reshape(len(y), -1)[:, index], other
+
+    def _features(self, features: Any, rows: int) -> Tensor:
+        """Numbers as they are, texts as the index of their value."""
+        columns = feature_columns(features, rows)
+        self.times |= times(features)
+        if self.feature_names and tuple(columns) != self.feature_names:
+            raise ValueError(
+                f"features must be the same in every batch, {', '.join(self.feature_names)}, got {', '.join(columns)}."
+            )
+        is_first, self.feature_names = not self.feature_names, tuple(columns)
+        found = []
+        for name, values in columns.items():
+            if isinstance(values, Tensor) and name not in self.levels:
+                found.append(values)
+                continue
+            if not is_first and name not in self.levels:
+                raise ValueError(f"the feature {name!r} must be numbers or texts in all batches, got both.")
+            labels = values.tolist() if isinstance(values, Tensor) else values
+            found.append(_codes(labels, self.levels.setdefault(name, {})).double())
+        return torch.stack(found, -1)
+
+    def findings(self, baseline_name: str) -> list[Findings]:
+        if not self.seen:
+            raise ValueError(
+                f"evaluate needs at least one row, got {'none' if not self.given else 'only rows of weight 0'}."
+            )
+        if self.cluster_labels and len(self.cluster_labels) < 2:
+            raise ValueError(
+                "groups must hold at least two different labels: one cluster does not show how clusters differ."
+            )
+        generator = torch.Generator().manual_seed(self.seed)
+        columns = {name: self.sample.column(name) for name in self.columns or ()}
+        rows = Rows(
+            self.sample.dist(),
+            columns["y"],
+            columns.get("weight"),
+            columns.get("cluster"),
+            columns["number"],
+            columns.get("group"),
+            tuple(map(str, self.group_labels)),
+            columns.get("features"),
+            self.feature_names,
+            {name: tuple(map(str, labels)) for name, labels in self.levels.items()},
+            self.times,
+        )
+        return [
+            part.findings(rows.of(dist, y), baseline_name, generator)
+            for part, dist, y, _ in self._outputs(rows.dist, rows.y, None)
+        ]
+
+
+def _codes(labels: Sequence[Any], known: dict[Any, int]) -> Tensor:
+    return torch.tensor([known.setdefault(label, len(known)) for label in labels], dtype=torch.long)
+
+
+def _marginal(dist: Distribution, index: int) -> Distribution:
+    each = dist.marginals
+    shape = each.batch_shape[1:]
+    return each[(slice(None), *(int(k) for k in torch.unravel_index(torch.tensor(index), shape)))]

@@ -1,0 +1,130 @@
+"""Verdicts on calibration within groups and along features; the limit of chance allows for looking at all of them."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from disthead.diagnostics.frequencies import EventFrequency
+from disthead.report.chance import SIZES, critical, detectable, ndtri, size, z_of_sum
+from disthead.report.verdict import Status, Verdict
+from disthead.report.verdicts.events import POINTS
+from disthead.report.verdicts.intervals import rate_error, widening
+from disthead.report.wording import percent
+
+__all__ = ["bias_by_group", "by_group", "events_by_group"]
+
+
+def by_group(
+    coverages: Mapping[str, tuple[float, float]], level: float, name: str, left_out: int = 0, picture: str = ""
+) -> Verdict:
+    """Whether the intervals hold what they promise in every group.
+
+    Args:
+        coverages: label -> (share of the outcomes that were inside, independent rows).
+        level: promised.
+        name: "group" or "feature".
+        left_out: how many groups had too few rows to be looked at.
+        picture: that shows it.
+    """
+    aspect, looks = f"calibration by {name}", len(coverages)
+    z = {
+        label: z_of_sum(rate - level, level * (1 - level) / rows, max(level, 1 - level) / rows)
+        for label, (rate, rows) in coverages.items()
+    }
+    worst = max(z, key=lambda label: abs(z[label]))
+    rate, rows = coverages[worst]
+    seen = (
+        f"Of {_looks(looks, name)}, {worst} is the worst: its {percent(level)} intervals held "
+        f"{percent(rate, rate_error(rate, rows))} of {rows:,.0f} outcomes"
+    )
+    by = size(abs(math.log(widening(level, rate, rows))))
+    if abs(z[worst]) > critical(looks) and by:
+        kind = "narrow" if rate < level else "wide"
+        sentence = f"{seen}: {by} too {kind} there.{_left_out(left_out)}"
+        return Verdict(aspect, _fault(by), sentence, picture=picture, looks=looks)
+    least = min(rows for _, rows in coverages.values())
+    hidden = detectable(level * (1 - level) / least, max(level, 1 - level) / least, looks)
+    is_hidden = hidden >= level or math.log(widening(level, level - hidden, least)) > SIZES[2]
+    return _nothing(aspect, seen, least, f"below {hidden:.0%}", is_hidden, left_out, picture, looks)
+
+
+def bias_by_group(
+    shares: Mapping[str, tuple[float, float]], name: str, left_out: int = 0, picture: str = "", side: str = "above"
+) -> Verdict:
+    """Whether outcomes lie above the predicted median as often as below in every group; arguments as of `by_group`."""
+    aspect, looks = f"bias by {name}", len(shares)
+    z = {label: z_of_sum(share - 0.5, 0.25 / rows, 0.5 / rows) for label, (share, rows) in shares.items()}
+    worst = max(z, key=lambda label: abs(z[label]))
+    share, rows = shares[worst]
+    seen = (
+        f"Of {_looks(looks, name)}, {worst} is the worst: {percent(share, 0.5 / math.sqrt(rows))} of "
+        f"{rows:,.0f} outcomes were {side} the predicted median"
+    )
+    shift = ndtri(min(max(share, 0.5 / rows), 1 - 0.5 / rows))
+    by = size(abs(shift))
+    if abs(z[worst]) > critical(looks) and by:
+        kind = "low" if share > 0.5 else "high"
+        if side != "above":
+            kind = "far clockwise" if share > 0.5 else "far anticlockwise"
+        sentence = f"{seen}: predictions are {by} too {kind} there, by about {abs(shift):.2f} of the predicted spread."
+        return Verdict(aspect, _fault(by), sentence + _left_out(left_out), picture=picture, looks=looks)
+    least = min(rows for _, rows in shares.values())
+    hidden = detectable(0.25 / least, 0.5 / least, looks)
+    shift = ndtri(0.5 + min(hidden, 0.499))
+    return _nothing(
+        aspect, seen, least, f"below {shift:.2f} of the predicted spread", shift > SIZES[2], left_out, picture, looks
+    )
+
+
+def events_by_group(frequencies: Sequence[EventFrequency], name: str, left_out: int = 0, picture: str = "") -> Verdict:
+    """Whether events (classes, the first place) happen in every group as often as predicted there."""
+    aspect, looks = f"calibration by {name}", len(frequencies)
+    groups = len({part.label for part in frequencies})
+
+    def z(part: EventFrequency) -> float:
+        return z_of_sum(part.observed - part.predicted, part.variance, part.largest)
+
+    worst = max(frequencies, key=lambda part: abs(z(part)))
+    difference = worst.observed - worst.predicted
+    error = math.sqrt(worst.variance)
+    among = _looks(groups, name) + (f" and {looks // groups} events in each" if looks > groups else "")
+    seen = (
+        f"Of {among}, {worst.label} is the worst: {worst.event} was predicted with {percent(worst.predicted, error)} and "
+        f"happened in {percent(worst.observed, error)} of {worst.count:,.0f} rows"
+    )
+    if abs(z(worst)) > critical(looks) and abs(difference) >= POINTS[0]:
+        by, word = ("slightly", "rarely") if abs(difference) < POINTS[1] else ("clearly", "rarely")
+        word = "rarely" if difference > 0 else "often"
+        sentence = f"{seen}: predicted {by} too {word} there.{_left_out(left_out)}"
+        return Verdict(aspect, _fault(by), sentence, picture=picture, looks=looks)
+    hidden = max(detectable(part.variance, part.largest, looks) for part in frequencies)
+    least = min(part.count for part in frequencies)
+    return _nothing(
+        aspect, seen, least, f"below {100 * hidden:.0f} percentage points", hidden > POINTS[2], left_out, picture, looks
+    )
+
+
+def _nothing(
+    aspect: str, seen: str, least: float, hidden: str, is_hidden: bool, left_out: int, picture: str, looks: int
+) -> Verdict:
+    """No fault: because there is none, or because the smallest group cannot show one."""
+    if is_hidden:
+        sentence = f"{seen}, which chance explains; but {least:,.0f} rows of the smallest hide differences {hidden}."
+        return Verdict(aspect, "unclear", sentence + _left_out(left_out), picture=picture, looks=looks)
+    sentence = f"{seen}, which chance explains.{_left_out(left_out)}"
+    return Verdict(aspect, "good", sentence, picture=picture, looks=looks)
+
+
+def _fault(by: str) -> Status:
+    return "fair" if by == "slightly" else "poor"
+
+
+def _looks(count: int, name: str) -> str:
+    if name == "group":
+        return f"{count} group{'s' * (count != 1)}"
+    return f"{count} range{'s' * (count != 1)} of a feature"
+
+
+def _left_out(count: int) -> str:
+    if not count:
+        return ""
+    return f" {count} other{'s' * (count > 1)} had too few rows to be looked at."

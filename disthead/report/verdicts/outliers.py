@@ -1,0 +1,49 @@
+"""The verdict on single rows whose outcome the forecast holds to be next to impossible."""
+
+import math
+
+from disthead.diagnostics.outliers import Outliers
+from disthead.report.chance import CHANCE
+from disthead.report.verdict import Status, Verdict
+from disthead.report.wording import enumerated
+
+__all__ = ["named", "outliers"]
+
+_GROSS = 1e-4  # so improbable is no outcome of so many rows by chance
+
+
+def outliers(numbers: Outliers) -> Verdict:
+    """Whether some outcomes are further out than any of so many rows should be; a row's limit allows for all rows."""
+    picture = "worm"
+    if not numbers.rows:
+        log_p = numbers.least
+        seen = f"The least probable of {numbers.count:,} outcomes has the probability {_probability(log_p)}"
+        sentence = f"{seen}: no further out than chance allows in so many rows."
+        if numbers.count < 20:
+            sentence = f"{seen}: no outlier, but so few rows seldom have one."
+            return Verdict("outliers", "unclear", sentence, picture=picture, looks=numbers.count)
+        return Verdict("outliers", "good", sentence, picture=picture, looks=numbers.count)
+    status: Status = "poor" if numbers.least < math.log(_GROSS / numbers.count) or len(numbers.rows) > 1 else "fair"
+    sentence = (
+        f"{named(numbers)}: an outcome as far out as the worst has the probability {_probability(numbers.least)}, and there "
+        f"are {numbers.count:,} rows (the limit is {CHANCE / numbers.count:.1g})."
+    )
+    return Verdict("outliers", status, sentence, picture=picture, looks=numbers.count)
+
+
+def named(numbers: Outliers, limit: int = 3) -> str:
+    """ "Row 17 (y = 60, 60 predicted spreads from the mean) and row 3 (...)"."""
+    shown = [f"row {row} ({words})" for row, words in numbers.rows[:limit]]
+    more = numbers.total - len(shown)
+    if more > 0:
+        shown.append(f"{more} more")
+    text = enumerated(shown)
+    return text[:1].upper() + text[1:]
+
+
+def _probability(log_p: float) -> str:
+    if log_p == -math.inf:
+        return "0"
+    if log_p > math.log(1e-300):
+        return f"{math.exp(log_p):.2g}"
+    return f"10^{log_p / math.log(10):.0f}"

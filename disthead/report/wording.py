@@ -1,0 +1,37 @@
+"""Numbers in sentences: percentages, standard errors, p-values, lists."""
+
+from collections.abc import Sequence
+
+__all__ = ["enumerated", "p_value", "percent", "plural", "standard_error"]
+
+
+def percent(value: float, error: float | None = None) -> str:
+    """With as many digits as its standard error allows, or three."""
+    if error is None:
+        return f"{100 * value:.3g} %"
+    digits = 1 if error >= 1e-3 else 2
+    return f"{100 * value:.{digits}f} %"
+
+
+def standard_error(error: float) -> str:
+    return f"{100 * error:.{1 if error >= 1e-3 else 2}f} %"
+
+
+def p_value(p: float) -> str:
+    return f"{p:.2g}" if p >= 1e-4 else "below 0.0001"
+
+
+def plural(count: int, one: str, several: str | None = None) -> str:
+    """
+    >>> plural(1, "row"), plural(2, "row"), plural(2000, "class", "classes")
+    ('1 row', '2 rows', '2,000 classes')
+    """
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
+def enumerated(words: Sequence[str]) -> str:
+    """
+    >>> enumerated(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -1,0 +1,147 @@
+"""The first rows of a training loader of one's own: what standardises a model and where it starts."""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import lightning
+import torch
+from lightning.fabric.utilities.data import sized_len
+from lightning.pytorch.trainer.connectors.data_connector import _request_dataloader
+from lightning.pytorch.utilities import CombinedLoader
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+
+from disthead.training.batches import Batch, expanded_weight
+from disthead.training.columns import Encoded
+from disthead.training.summary import Moments, Part, Summary
+from disthead.weights import present
+
+__all__ = ["ROWS", "first_rows", "say_that_it_cannot", "summary_of"]
+
+ROWS = 10_000  # or all where there are fewer
+
+
+def first_rows(trainer: lightning.Trainer, module: lightning.LightningModule, event_dims: int) -> Summary | None:
+    """The first rows of the training loader, 10,000 or as many as there are; None, with a warning, where it reads only once.
+
+    The loader is read once more than it is trained on, without a trace: the global random state and the generators of
+    loader and sampler are put back. Of several processes the first one reads, and all get its rows.
+
+    Args:
+        event_dims: the dimensions of one target.
+
+    Raises:
+        ValueError: for batches and weights that cannot be, and where the weight of all these rows is 0.
+    """
+    found: Any = None
+    if trainer.global_rank == 0:
+        try:
+            batches = _read(trainer, module)
+            found = summary_of(batches, event_dims) if batches else None
+        except Exception as error:  # to be raised in all processes, none of which may wait for the others
+            found = error
+    if trainer.world_size > 1:
+        found = trainer.strategy.broadcast(found)
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _read(trainer: lightning.Trainer, module: Any) -> list[Batch]:
+    source = trainer.fit_loop._data_source
+    if not source.is_defined() or not trainer.limit_train_batches:
+        return []
+    given = _request_dataloader(source)
+    loader = given if isinstance(given, CombinedLoader) else CombinedLoader(given, "max_size_cycle")
+    parts = [part for one in loader.flattened for part in (one, getattr(one, "dataset", None))]
+    if any(hasattr(part, "__next__") for part in parts):
+        say_that_it_cannot("it is an iterator, whose rows come only once")
+        return []
+    batches, rows = [], 0
+    with isolate_rng(), _kept_generators(loader):
+        for number, (batch, *_) in enumerate(loader):
+            if number >= _limit(trainer, loader):
+                break
+            batch = module._on_before_batch_transfer(batch)
+            batches.append(Batch.of(module._apply_batch_transfer_handler(batch, torch.device("cpu"))))
+            rows += len(batches[-1].y if batches[-1].y is not None else ())
+            if rows >= ROWS:
+                break
+        loader.reset()  # ends the worker processes
+    return batches
+
+
+def say_that_it_cannot(reason: str) -> None:
+    """Warn that a model starts as it is, and say what to do."""
+    warnings.warn(
+        f"the start of training cannot come from its loader, since {reason}. Inputs and targets are not standardised, and the "
+        "head starts anywhere. Call module.start(features, y) with some rows before fit, or give a loader that can be read.",
+        stacklevel=2,
+    )
+
+
+def _limit(trainer: lightning.Trainer, loader: CombinedLoader) -> float:
+    """How many batches of the loader the trainer takes in an epoch."""
+    limit = trainer.overfit_batches or trainer.limit_train_batches
+    length = sized_len(loader)
+    if isinstance(limit, int) or length is None:
+        return limit if isinstance(limit, int) else math.inf
+    return max(1, int(limit * length))
+
+
+@contextmanager
+def _kept_generators(loader: CombinedLoader) -> Iterator[None]:
+    """Afterwards the generators of loaders and samplers are where they were before."""
+    holders = [holder for one in loader.flattened for holder in (one, getattr(one, "sampler", None))]
+    generators = [one for holder in holders if isinstance(one := getattr(holder, "generator", None), torch.Generator)]
+    states = [generator.get_state() for generator in generators]
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+
+
+def summary_of(batches: Sequence[Batch], event_dims: int) -> Summary:
+    """The summary of some batches; features are in it where they are a plain table (N, P) of floating numbers.
+
+    Raises:
+        ValueError: for batches without targets, and where no row has a weight above zero.
+    """
+    if any(batch.y is None for batch in batches):
+        raise ValueError("batches of training need targets, (features, y), got features alone.")
+    count = sum(len(batch.y) for batch in batches)
+    batches = [batch.present() for batch in batches]
+    targets = Encoded.joined([_targets(batch, event_dims) for batch in batches])
+    assert targets.y is not None
+    if not len(targets.y):
+        raise ValueError(
+            f"weights must be above zero in some row, got zero in the first {count} rows of training: none is there to "
+            "start from."
+        )
+    features = None
+    if all(
+        isinstance(one.features, Tensor) and one.features.ndim == 2 and one.features.is_floating_point()
+        for one in batches
+    ):
+        features = Moments()
+        for batch in batches:
+            features.add(
+                batch.features.detach(), batch.weight if batch.weight is None or batch.weight.ndim == 1 else None
+            )
+        targets = targets._replace(features=torch.cat([batch.features.detach() for batch in batches]))
+    return Summary(features, Moments().add(targets.y, targets.weight), Part(targets, slice(None)))
+
+
+def _targets(batch: Batch, event_dims: int) -> Encoded:
+    """Targets, weights and known quantities of the rows that are there, in one dimension, without their features."""
+    rows = batch.y.shape[: batch.y.ndim - event_dims]
+    weight = None if batch.weight is None else expanded_weight(batch.weight, rows)
+    known = [values.expand(rows) for values in batch.known.values()]
+    weight, y, *known = present(weight, batch.y.detach(), *known)
+    y, known = y.reshape(-1, *batch.y.shape[len(rows) :]), [values.reshape(-1) for values in known]
+    weight = None if weight is None else weight.reshape(-1)
+    return Encoded(torch.empty(len(y), 0), y, weight, dict(zip(batch.known, known, strict=True)))

@@ -1,0 +1,59 @@
+"""Checkpoints and folders that version 0.1 wrote go on loading, and predict the numbers that they predicted then.
+
+`tests/data` was written by 0.1, before estimators and tables had one encoding of columns.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from disthead import DistributionClassifier, DistributionRegressor
+from disthead.training import DistributionModule, TabularDataModule
+from disthead.training.columns import Columns
+from disthead.training.predictor import Predictor
+
+DATA = Path(__file__).parents[1] / "data"
+CHECKPOINT = DATA / "module_of_version_0_1.checkpoint"
+
+
+def expected(name: str) -> np.ndarray:
+    return np.array(json.loads((DATA / name).read_text()))
+
+
+def test_a_folder_of_a_regressor():
+    model = DistributionRegressor.load(DATA / "regressor_of_version_0_1")
+    rows = pd.read_csv(DATA / "table_with_missing_values.csv").drop(columns="y")
+    np.testing.assert_allclose(model.predict(rows), expected("regressor_of_version_0_1/expected.json"), rtol=1e-5)
+    with pytest.warns(UserWarning, match="1 rows with 'Paris', which set no indicator"):
+        assert np.isfinite(model.predict(rows[:1].assign(city="Paris"))).all()
+
+
+def test_a_folder_of_a_classifier():
+    model = DistributionClassifier.load(DATA / "classifier_of_version_0_1")
+    rows = pd.read_csv(DATA / "table_with_missing_values.csv").drop(columns="y")
+    np.testing.assert_allclose(
+        model.predict_proba(rows)[:, 0], expected("classifier_of_version_0_1/expected.json"), rtol=1e-5
+    )
+
+
+def test_a_checkpoint():
+    module = DistributionModule.load_from_checkpoint(CHECKPOINT).eval()
+    data = TabularDataModule(DATA / "table.csv", target="y")
+    data.columns = Columns.from_state(module.columns)
+    with torch.no_grad():
+        means = module.predictive(data.part("predict").features).mean
+    np.testing.assert_allclose(means.numpy(), expected("module_of_version_0_1.json"), rtol=1e-5)
+
+
+def test_a_checkpoint_refuses_the_missing_numbers_that_nothing_stands_for():
+    """It has no median of its training rows; texts that it has not seen set no indicator, as they do in new ones."""
+    rows = pd.read_csv(DATA / "table.csv").drop(columns="y")
+    predict = Predictor(CHECKPOINT)
+    with pytest.raises(ValueError, match=r"column 'age' has 1 missing .* row 2"):
+        predict(rows.assign(age=rows["age"].where(rows.index != 2)))
+    with pytest.warns(UserWarning, match="column 'city': 60 rows with 'Paris'"):
+        assert np.isfinite(predict(rows.assign(city="Paris"))["mean"]).all()
