@@ -243,9 +243,9 @@ class Components:
         grid = torch.minimum(torch.maximum(self._on_grid(grid), lower), upper).sort(0).values
         height = self.log_prob(grid).nan_to_num(-torch.inf, torch.inf, -torch.inf)
         wall = torch.full_like(height[:1], -torch.inf)
-        peak = (height > torch.cat([wall, height[:-1]])) & (height >= torch.cat([height[1:], wall]))
-        # A component's mode, mean and median may be one point, beside whose copy the first one looks like a peak.
-        best = torch.where(peak, height, -torch.inf).topk(min(2 * size, len(grid)), 0).indices
+        peak = (height >= torch.cat([wall, height[:-1]])) & (height >= torch.cat([height[1:], wall]))
+        # A component's mode, mean and median may be one point, whose three copies all look like peaks, on a slope too.
+        best = torch.where(peak, height, -torch.inf).topk(min(4 * size, len(grid)), 0).indices
         left = grid.gather(0, (best - 1).clamp(min=0))
         right = grid.gather(0, (best + 1).clamp(max=grid.shape[0] - 1))
         found = torch.cat([self._climb(left, right), grid.gather(0, best)])

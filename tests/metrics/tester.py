@@ -60,6 +60,9 @@ METRICS = {
     "weights of spreads": (lambda: Weighted(m.SpreadSkill(2)), "normal", {}),
     "difference": (lambda: Compared(m.PairedDifference(m.CRPS())), "normal", {}),
     "groups": (lambda: ByRow(m.Grouped(m.CRPS(), groups=[0, 1, 2, "nobody"])), "normal", {}),
+    "weights of coverage": (lambda: Weighted(m.Coverage([0.5, 0.9])), "gamma", {}),
+    "default numbers": (lambda: m.default_metrics("normal"), "normal", {}),
+    "default numbers of outputs": (lambda: m.default_metrics("normal", 2)["coverage_0.9_1"], "normal", {"outputs": 2}),
     "groups of coverage": (lambda: ByRow(m.Grouped(m.Coverage([0.5, 0.9]), bins=[0.5])), "gamma", {}),
 }
 
