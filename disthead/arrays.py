@@ -10,7 +10,23 @@ from torch import Tensor
 
 from disthead.errors import TargetError
 
-__all__ = ["as_integer", "as_tensor", "class_indices"]
+__all__ = ["as_array", "as_integer", "as_tensor", "class_indices"]
+
+
+def as_array(values: Any) -> np.ndarray:
+    """`numpy.asarray`, but what a masked array hides is missing (NaN, NaT or None), where NumPy gives what lies beneath.
+
+    >>> as_array(np.ma.array([1.0, -999.0], mask=[False, True]))
+    array([ 1., nan])
+    """
+    if not isinstance(values, np.ma.MaskedArray):
+        return np.asarray(values)
+    hidden = np.ma.getmaskarray(values)
+    if not hidden.any():
+        return values.data
+    shown = values.data.copy() if values.dtype.kind in "fmM" else values.data.astype(object)
+    shown[hidden] = {"f": np.nan, "m": "NaT", "M": "NaT"}.get(shown.dtype.kind)
+    return shown
 
 
 def as_tensor(
@@ -19,7 +35,7 @@ def as_tensor(
     """What a user has as a tensor: tensors as they are, arrays, columns of a table, lists and numbers with their values.
 
     What has a dtype keeps it, double precision too; unsigned integers become int64. Python's numbers, which have none, are
-    integers or floating numbers of `dtype`. What is missing (None, pandas' NA) becomes NaN.
+    integers or floating numbers of `dtype`. What is missing (None, pandas' NA, masked entries) becomes NaN.
 
     Args:
         values: a tensor, a NumPy array or scalar, a pandas or polars column, a list or a number.
@@ -40,7 +56,7 @@ def as_tensor(
     if isinstance(values, (list, tuple)) and any(isinstance(value, Tensor) for value in values):
         return torch.stack([as_tensor(value, name, dtype=dtype, device=device) for value in values])
     try:
-        array = np.asarray(values)
+        array = as_array(values)
     except ValueError as error:
         raise ValueError(f"{name} must have rows of equal length, got {_say(values)}.") from error
     if array.dtype == object:
@@ -48,7 +64,7 @@ def as_tensor(
     if array.dtype.kind == "u" and array.dtype != np.uint8:
         array = array.astype(np.int64)
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"{name} must hold numbers, got {_say(values)}{_hint(array)}")
+        raise TypeError(f"{name} must hold numbers, got {_say(values)}{_hint(array, name)}")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
     # A copy: memory of others may be read-only, run backwards, or change later.
@@ -126,7 +142,7 @@ def _numbers(array: np.ndarray, name: str) -> np.ndarray:
     numbers = [np.nan if _is_missing(value) else value for value in array.reshape(-1)]
     for row, value in enumerate(numbers):
         if isinstance(value, (str, bytes)) or not hasattr(type(value), "__float__"):
-            raise TypeError(f"{name} must hold numbers, got {value!r} at row {row}{_hint(np.array([value]))}")
+            raise TypeError(f"{name} must hold numbers, got {value!r} at row {row}{_hint(np.array([value]), name)}")
     are_whole = all(isinstance(value, (int, np.integer)) for value in numbers)
     return np.array(numbers, dtype=np.int64 if are_whole else np.float64).reshape(array.shape)
 
@@ -135,8 +151,8 @@ def _is_missing(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
-def _hint(array: np.ndarray) -> str:
-    if array.dtype.kind in "US":
+def _hint(array: np.ndarray, name: str) -> str:
+    if array.dtype.kind in "US" and name == "y":
         return ". Number the classes from 0, in the order of the model's classes."
     if array.dtype.kind in "mM":
         return ". Turn dates into numbers, such as days since the first one."

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Size, Tensor
+
+from disthead.arrays import as_array
 
 __all__ = ["as_groups"]
 
@@ -28,7 +29,7 @@ def as_groups(
     """
     if groups is None:
         return None
-    labels = groups.detach().cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups)
+    labels = groups.detach().cpu().numpy() if isinstance(groups, Tensor) else as_array(groups)
     if labels.shape != tuple(shape):
         raise ValueError(f"{name} must have one value per row, shape {tuple(shape)}, got {labels.shape}.")
     number: dict[Any, int] = {}

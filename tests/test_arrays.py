@@ -10,6 +10,7 @@ import torch
 
 import disthead as dh
 from disthead.arrays import as_tensor
+from disthead.data.values import read_values
 from disthead.errors import TargetError
 from disthead.metrics import Accuracy
 from tests.cases import EVERYTHING, ORDERED, rows
@@ -154,3 +155,29 @@ def test_labels_of_absent_rows_and_the_ignored_index_are_no_labels():
         assert accuracy.compute() == 1
         assert dh.evaluate(dist, [labels[1], None, labels[1]], weight=[1, 0, 2], classes=labels).rows == 2
     assert dh.nll(dist.with_class_labels(["cat", "dog"]), np.array([1, 1, 1])).item() == pytest.approx(want)
+
+
+def test_what_a_masked_array_hides_is_missing():
+    hidden = np.ma.array([1.0, -999.0, 2.0], mask=[0, 1, 0])
+    dist = dh.get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
+    assert as_tensor(hidden).isnan().tolist() == as_tensor(hidden.astype(int)).isnan().tolist() == [False, True, False]
+    assert as_tensor(np.ma.array([1, 2])).dtype == torch.int64
+    assert dh.nll(dist, hidden, weight=[1, 0, 1]).item() == pytest.approx(dh.nll(dist[[0, 2]], [1.0, 2.0]).item())
+    with pytest.raises(TargetError, match="nan at row 1"):
+        dh.evaluate(dist, hidden)
+    x = np.linspace(0, 1, 30)
+    for kind in (float, int, "datetime64[D]", str):
+        column = np.ma.array(np.arange(30).astype(kind), mask=np.arange(30) == 4)
+        assert read_values(column, "x").missing.nonzero()[0].tolist() == [4]
+    table = np.ma.array(np.stack([x, x**2], 1), mask=np.arange(60).reshape(30, 2) == 7)
+    assert any(
+        "missing" in line for line in dh.DistributionRegressor(max_steps=1, random_state=0).fit(table, x).report_
+    )
+    for estimator, y in ((dh.DistributionRegressor(), x), (dh.DistributionClassifier(), np.arange(30) % 2)):
+        with pytest.raises(TargetError, match="row 4"):
+            estimator.fit(table, np.ma.array(y, mask=np.arange(30) == 4))
+
+
+def test_an_error_of_weights_does_not_advise_on_classes():
+    with pytest.raises(TypeError, match=r"weight must hold numbers, got 'x'\.$"):
+        as_tensor("x", "weight")

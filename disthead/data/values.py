@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from disthead.arrays import as_array
+
 __all__ = [
     "PARSERS",
     "DataError",
@@ -233,14 +235,14 @@ def read_values(column: Any, name: str) -> Values:
     if hasattr(column, "factorize"):
         return _from_pandas(column, name)
     declared = str(getattr(column, "dtype", "")).startswith(("Categorical", "Enum"))  # of polars
-    values = _from_array(np.asarray(column), name)
+    values = _from_array(as_array(column), name)
     return values.as_category() if declared else values
 
 
 def rows_of(X: Any) -> np.ndarray:
     """A list of rows, whose entries stay what they are: NumPy would turn numbers beside texts into texts."""
     if not isinstance(X, (list, tuple)):
-        return np.asarray(X)
+        return as_array(X)
     lengths = [len(row) if isinstance(row, (list, tuple)) else -1 for row in X]
     if lengths and lengths[0] >= 0 and len(set(lengths)) > 1:
         row = next(row for row, length in enumerate(lengths) if length != lengths[0])

@@ -109,6 +109,11 @@ def _few(values: Tensor, rows: int) -> str:
     shown = ", ".join(f"{value:g}" for value in values[:8].tolist()) + (", ..." if len(values) > 8 else "")
     are_counts = bool(((values >= 0) & (values == values.round())).all())
     honest = _known("ordinal", "categorical", *(("poisson", "negative_binomial") if are_counts else ()))
+    if len(values) == 1:
+        return (
+            f"only one value, {shown}, in all {rows} rows: there is nothing to learn, and a density puts a narrow peak on it, "
+            "so its likelihood says nothing."
+        )
     return (
         f"only {len(values)} different values ({shown}) in {rows} rows: a density can put a narrow peak on each, so its "
         f"likelihood says nothing. Honest families here: {honest}."

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.arrays import as_integer, as_tensor
+from disthead.arrays import as_array, as_integer, as_tensor
 from disthead.decision import decide
 from disthead.estimators import conventions, folder
 from disthead.estimators.conventions import AdoptsScikitLearn, BaseEstimator
@@ -301,7 +301,7 @@ def _groups(groups: Any, count: int, weight: Tensor | None) -> Tensor | None:
     """Numbers for the groups of the rows."""
     if groups is None:
         return None
-    labels = groups.detach().cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups)
+    labels = groups.detach().cpu().numpy() if isinstance(groups, Tensor) else as_array(groups)
     if labels.shape != (count,):
         raise ValueError(f"groups must have one value for each row, shape ({count},), got {labels.shape}.")
     number: dict[Any, int] = {}

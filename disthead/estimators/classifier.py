@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.arrays import as_array
 from disthead.data.values import is_missing
 from disthead.errors import TargetError
 from disthead.estimators import conventions
@@ -89,7 +90,7 @@ class DistributionClassifier(DistributionEstimator):
         return self._score(X, y, sample_weight)
 
     def _targets(self, y: Any, is_fit: bool = False) -> Tensor:
-        array = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+        array = y.detach().cpu().numpy() if isinstance(y, Tensor) else as_array(y)
         if array.dtype.kind == "c":
             raise ValueError("Complex data not supported, got it in y.")
         if array.ndim == 2 and array.shape[1] == 1:

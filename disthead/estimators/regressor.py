@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.arrays import as_array
 from disthead.data.values import as_quantities, parse_number, read_values
 from disthead.diagnostics.targets import TargetWarning, check_continuous_target
 from disthead.errors import TargetError, locate
@@ -160,7 +161,7 @@ def _as_numbers(y: Any) -> np.ndarray:
     """Targets in double precision, NaN where they are missing; columns of a frame are read one by one."""
     if hasattr(y, "columns"):
         return np.stack([_as_numbers(y[name]) for name in y.columns], -1)
-    array = y.detach().cpu().numpy() if isinstance(y, Tensor) else y if hasattr(y, "factorize") else np.asarray(y)
+    array = y.detach().cpu().numpy() if isinstance(y, Tensor) else y if hasattr(y, "factorize") else as_array(y)
     if array.ndim == 2:
         return np.stack([_as_numbers(column) for column in array.T], -1) if array.shape[1] else array.astype(np.float64)
     if array.ndim != 1:

@@ -82,3 +82,8 @@ def test_only_families_that_exist_are_named(generator):
 def test_one_target_at_a_time():
     with pytest.raises(ValueError, match="one target after the other"):
         check_continuous_target(torch.zeros(40, 2))
+
+
+def test_a_constant_target_is_one_value():
+    [message] = check_continuous_target(torch.full((200,), 5.0)).messages
+    assert message.startswith("only one value, 5, in all 200 rows")
