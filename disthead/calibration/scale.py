@@ -201,6 +201,12 @@ class QuantileRecalibration(Recalibration):
             below, through = scaled._z(y - 1), scaled._z(y)
         else:
             z = probit(scaled.log_cdf(y), scaled.log_survival(y))
+            if (at_an_end := z.isinf()).any():
+                raise NothingLearned(
+                    "finds no shape where targets lie at the end of the support, with no probability on one side:",
+                    at_an_end,
+                    "Give such rows the weight 0, try ScaleCalibration, or a family with an atom there.",
+                )
             if (constant := (z - z[:1]).abs().amax(0) < 1e-6).any():
                 raise NothingLearned(
                     "finds no shape where all targets lie at one quantile of dist:",

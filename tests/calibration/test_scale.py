@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from disthead import get_family
 from disthead.calibration import QuantileRecalibration, ScaleCalibration
+from disthead.errors import TargetError
 from disthead.families import (
     Gamma,
     Independent,
@@ -159,3 +161,14 @@ def test_directions_get_another_concentration():
     assert abs(r(model).concentration[0].item() - 2.0) < 0.15
     with pytest.raises(ValueError, match="Try ScaleCalibration"):
         QuantileRecalibration().fit(model, truth.sample())
+
+
+def test_targets_at_the_end_of_the_support_have_no_shape(generator):
+    dist = get_family("exponential").distribution(rate=torch.ones(200))
+    y = torch.empty(200).exponential_(generator=generator)
+    y[::5] = 0.0
+    with pytest.raises(TargetError, match=r"end of the support.*40 of 200 values: 0 at row 0, 0 at row 5"):
+        QuantileRecalibration().fit(dist, y)
+    weight = (y > 0).float()
+    found, want = (QuantileRecalibration().fit(*rows) for rows in ((dist, y, weight), (dist[y > 0], y[y > 0])))
+    assert torch.equal(found.offset, want.offset)
