@@ -6,7 +6,8 @@ Each round runs, one after the other and on the same raw outputs and targets, th
 backward, as often as takes a few milliseconds: of torch.distributions with its validation on, of Pyro, of the loss in torch.nn
 where there is one, of classes by logsumexp less the logit of the target, of the head in GluonTS where that is installed and has one,
 of disthead without its library in C (NumPy alone), of a loss whose function computes nothing (autograd alone), with `--compiled` of
-disthead and of torch.distributions (without validation) under `torch.compile`, and of disthead. A cell is the median over rounds of
+disthead and of torch.distributions (without validation) under `torch.compile`, of disthead with targets in double precision that
+single precision holds (`double targets`) and that it does not (`more digits`), and of disthead. A cell is the median over rounds of
 the ratio of the times: 3.0 means that disthead is three times as fast. `copies` is the time of disthead in copies of the raw
 outputs and targets. Times are the process's own, since the clock of a shared machine also counts the work of others.
 Prints Markdown, and writes it to FILE.
@@ -221,6 +222,9 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
     make = _ours(family, **options)
     ours = partial(_nll, make, raw, y)
     losses |= {"NumPy alone": ours, "autograd alone": lambda: (-_Nothing.apply(raw, y)).mean()}
+    losses["double targets"] = partial(_nll, make, raw, y.double() if y.is_floating_point() else y)
+    digits = 1e-12 if y.is_floating_point() and not isinstance(kind, str) else 0.0
+    losses["more digits"] = partial(_nll, make, raw, y.double() + digits if y.is_floating_point() else y)
     if compiled:
         torch.compiler.reset()
         losses["compiled"] = partial(torch.compile(partial(_nll, make), fullgraph=True), raw, y)
@@ -230,7 +234,7 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
     for title, loss in losses.items():
         if title not in _NOT_COMPARED:
             rounding = 1e-2 if title == "torch.nn" else 1e-4  # its Poisson loss has Stirling's approximation in it
-            torch.testing.assert_close(ours(), loss(), rtol=rounding, atol=rounding)
+            torch.testing.assert_close(ours(), loss(), rtol=rounding, atol=rounding, check_dtype=False)
     ratios: dict[str, list[float]] = {title: [] for title in [*losses, "copies"]}
     calls = max(1, round(_TURN / _time(ours, raw, 1)))
     end = time.perf_counter() + seconds
@@ -287,6 +291,8 @@ def main() -> None:
         "GluonTS",
         "NumPy alone",
         "autograd alone",
+        "double targets",
+        "more digits",
     ]
     peers += ["compiled", "compiled torch.distributions"] if arguments.compiled else []
     lines = ["| family | rows | " + " | ".join(f"times as fast as {peer}" for peer in peers) + " | copies |"]

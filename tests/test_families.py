@@ -249,6 +249,25 @@ def test_describes_itself(case):
         family.from_raw(torch.zeros(size + 1))
 
 
+@each("number", [np.int64, np.uint8, torch.tensor], ids=["int64", "uint8", "tensor"])
+def test_counts_of_numpy_and_torch_are_counts(number):
+    classes = dh.get_family("categorical", num_classes=number(3))
+    assert type(classes.num_classes) is int
+    assert dh.DistributionHead("categorical", 2, num_classes=number(3))(torch.zeros(4, 2)).probs.shape == (4, 3)
+    assert dh.get_family("mixture", num_components=number(4)).num_components == 4
+    assert dh.get_family("multivariate_normal", event_shape=(number(3),), rank=number(2)).rank == 2
+    assert dh.get_family("plackett_luce", event_shape=(number(3),)).event_shape == (3,)
+    if number is not torch.tensor:
+        assert dh.DistributionHead("normal", 2, event_shape=(number(3),))(torch.zeros(4, 2)).event_shape == (3,)
+
+
+@each("wrong", [2.0, "3", np.float64(3), None, 0, np.int64(0), torch.tensor([3, 3])])
+def test_what_is_no_count_is_refused(wrong):
+    for name, options in (("categorical", {"num_classes": wrong}), ("mixture", {"num_components": wrong})):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            dh.get_family(name, **options)
+
+
 @every_case
 def test_pyro_protocol(case):
     import pyro

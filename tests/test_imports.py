@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import disthead
 
 PACKAGE = Path(disthead.__file__).parent
@@ -39,9 +41,48 @@ def test_import_loads_no_heavy_module():
         "statsmodels",
         "jsonargparse",
     ]
-    code = f"import disthead, sys; print([name for name in {heavy} if name in sys.modules])"
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert printed.strip() == "[]"
+    for names in (
+        "import disthead",
+        "from disthead import DistributionClassifier, DistributionHead, DistributionRegressor",
+    ):
+        code = f"{names}; import sys; print([name for name in {heavy} if name in sys.modules])"
+        printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert printed.strip() == "[]", names
+
+
+def test_import_takes_little_longer_than_that_of_torch():
+    """1.3 times as long is the aim; a shared machine gets some slack. Times are the processes' own."""
+    code = "import time; import torch; first = time.process_time(); import disthead; disthead.DistributionRegressor; "
+    code += "print(time.process_time() / first)"
+    ratios = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(ratios) < 1.6
+
+
+def test_the_first_estimator_is_one_of_scikit_learn():
+    code = (
+        "import disthead, sys; assert 'sklearn' not in sys.modules; model = disthead.DistributionRegressor(max_steps=3);"
+        "from sklearn.base import BaseEstimator, clone, is_regressor;"
+        "print(isinstance(model, BaseEstimator), is_regressor(model), clone(model), model.set_fit_request(sample_weight=True))"
+    )
+    # requests for metadata are there, though scikit-learn has to be told that they are wanted
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "enable_metadata_routing" in run.stderr or run.stdout.startswith(
+        "True True DistributionRegressor(max_steps=3)"
+    )
+
+
+def test_what_needs_lightning_is_where_it_was():
+    from disthead.training import DataError, DistributionModule, NonFiniteLoss, TabularDataModule
+
+    assert DistributionModule.__module__ == "disthead.training.module"
+    assert TabularDataModule.__module__ == "disthead.training.data"
+    assert issubclass(NonFiniteLoss, Exception)
+    assert issubclass(DataError, ValueError)
+    with pytest.raises(AttributeError, match="no attribute 'TabularModule'"):
+        _ = disthead.training.TabularModule
 
 
 def test_imports_run_one_way():

@@ -105,6 +105,12 @@ class Values:
     def missing(self) -> np.ndarray:
         return np.isnan(self.numbers) if self.numbers is not None else self._entries < 0
 
+    @property
+    def varies(self) -> bool:
+        """Whether there are two values, or one that some rows lack."""
+        found = self._entries[~self.missing]
+        return bool(len(found)) and (len(found) < len(self) or bool((found != found[0]).any()))
+
     def text(self, row: int) -> str:
         """The value of a row, for a message."""
         if self.numbers is None:

@@ -10,7 +10,7 @@ from disthead.errors import locate
 from disthead.families.distribution import Distribution
 from disthead.families.vector import draw
 
-__all__ = ["Reliability", "class_reliability", "exceedance_reliability", "quantile_reliability", "reliability"]
+__all__ = ["Reliability", "exceedance_reliability", "quantile_reliability", "reliability"]
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ def reliability(
     generator = torch.Generator(forecast.device).manual_seed(0) if generator is None else generator
 
     def fit(y: Tensor) -> Tensor:
-        return _fit(y, place, count, w, level)
+        return isotonic_fit(y, place, count, w, level)
 
     def score(at: Tensor, y: Tensor) -> Tensor:
-        return _score(at, y, w, level)
+        return mean_score(at, y, w, level)
 
     recalibrated = fit(outcome)
     own, best = score(forecast, outcome), score(recalibrated[place], outcome)
@@ -178,65 +178,6 @@ def quantile_reliability(
     return reliability(quantile, y, level=level, simulated=simulated, resamples=resamples, **options)
 
 
-@torch.no_grad()
-def class_reliability(
-    probs: Tensor,
-    y: Tensor,
-    *,
-    resamples: int = 199,
-    generator: torch.Generator | None = None,
-    weight: Tensor | None = None,
-    design_effect: float = 1.0,
-    confidence: float = 0.9,
-) -> tuple[list[Reliability], float]:
-    """The reliability of each class's probability, and the p-value of the worst of them, which allows for all looks.
-
-    Whole outcomes are simulated. Each class's miscalibration is set beside that of its simulations, as a number of their
-    standard deviations above their mean, and the largest of these numbers beside the largest of each simulation.
-
-    Args:
-        probs: class probabilities, shape (N, K).
-        y: class indices, shape (N,).
-        resamples, generator, weight, design_effect, confidence: as of `reliability`.
-
-    >>> probs = torch.tensor([[0.7, 0.2, 0.1]]).repeat(200, 1)
-    >>> parts, p_value = class_reliability(probs, torch.arange(200) % 3)  # each as often as the others
-    >>> round(float(parts[0].recalibrated), 2), p_value
-    (0.34, 0.005)
-    """
-    generator = torch.Generator(probs.device).manual_seed(0) if generator is None else generator
-    drawn = torch.multinomial(probs.double(), resamples, replacement=True, generator=generator).T
-    parts, own, chance = [], [], []
-    for k in range(probs.shape[-1]):
-        outcome, forecast, simulated = (y == k).double(), probs[:, k].double(), (drawn == k).double()
-        parts.append(
-            reliability(
-                forecast.clamp(0, 1),
-                outcome,
-                simulated=simulated,
-                weight=weight,
-                design_effect=design_effect,
-                confidence=confidence,
-            )
-        )
-        miscalibration = design_effect * _miscalibration(forecast, simulated, weight)
-        spread = miscalibration.std().clamp(min=1e-300)
-        own.append((parts[-1].miscalibration - miscalibration.mean()) / spread)
-        chance.append((miscalibration - miscalibration.mean()) / spread)
-    largest, of_chance = torch.stack(own).max(), torch.stack(chance).amax(0)
-    return parts, (int((of_chance >= largest).sum()) + 1) / (resamples + 1)
-
-
-def _miscalibration(forecast: Tensor, outcome: Tensor, weight: Tensor | None) -> Tensor:
-    """How much lower the Brier score of the isotonic fit is, for each of several outcomes (S, N)."""
-    order = forecast.argsort(stable=True)
-    forecast, outcome = forecast[order], outcome[:, order]
-    w = torch.ones_like(forecast) if weight is None else weight.to(forecast)[order]
-    _, place, count = forecast.unique_consecutive(return_inverse=True, return_counts=True)
-    fits = _fit(outcome, place, count, w, None)
-    return _score(forecast, outcome, w, None) - _score(fits[:, place], outcome, w, None)
-
-
 def _checked(forecast: Tensor, outcome: Tensor, level: float | None) -> tuple[Tensor, Tensor]:
     if forecast.ndim != 1 or forecast.shape != outcome.shape or not len(forecast):
         raise ValueError(
@@ -263,7 +204,7 @@ def _checked(forecast: Tensor, outcome: Tensor, level: float | None) -> tuple[Te
     return forecast, outcome
 
 
-def _fit(y: Tensor, place: Tensor, count: Tensor, weight: Tensor, level: float | None) -> Tensor:
+def isotonic_fit(y: Tensor, place: Tensor, count: Tensor, weight: Tensor, level: float | None) -> Tensor:
     """The isotonic fit at each distinct forecast, of outcomes (..., N) in the order of the forecasts."""
     if level is None:
         total = weight.new_zeros(len(count)).index_add(0, place, weight)
@@ -286,7 +227,7 @@ def _constant(outcome: Tensor, weight: Tensor, level: float | None) -> Tensor:
     return values[torch.searchsorted(reached, reached.new_tensor(level - 1e-9)).clamp(max=len(values) - 1)]
 
 
-def _score(forecast: Tensor, outcome: Tensor, weight: Tensor, level: float | None) -> Tensor:
+def mean_score(forecast: Tensor, outcome: Tensor, weight: Tensor, level: float | None) -> Tensor:
     error = outcome - forecast
     score = error.square() if level is None else torch.maximum(level * error, (level - 1) * error)
     return (weight * score).sum(-1) / weight.sum()

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from disthead.arrays import as_integer, as_tensor
 from disthead.decision import decide
-from disthead.estimators import folder
-from disthead.estimators.conventions import BaseEstimator, NotFittedError
+from disthead.estimators import conventions, folder
+from disthead.estimators.conventions import AdoptsScikitLearn, BaseEstimator
 from disthead.estimators.encoder import Table, TableEncoder
 from disthead.families.distribution import Distribution
 from disthead.families.vector import draw
@@ -26,10 +26,11 @@ __all__ = ["DistributionEstimator"]
 _BATCH = 8192  # rows at a time, so that predictions of any number of rows need little memory
 
 
-class DistributionEstimator(BaseEstimator):
+class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     """A scikit-learn estimator whose prediction is a distribution. `DistributionRegressor` and `DistributionClassifier` are it."""
 
     n_outputs_: int
+    classes_: np.ndarray
     feature_names_in_: np.ndarray
 
     def __init__(
@@ -226,13 +227,16 @@ class DistributionEstimator(BaseEstimator):
 
     def _check_is_fitted(self) -> None:
         if not hasattr(self, "model_"):
-            raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet. Call fit(X, y) first.")
+            raise conventions.NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call fit(X, y) first."
+            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        inherited: Any = super().__getstate__()
+        state: dict[str, Any] = dict(inherited)
         if "model_" in state:  # whoever unpickles may have no such device
             state["model_"] = copy.deepcopy(state["model_"]).cpu()
         return state

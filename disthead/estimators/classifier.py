@@ -10,8 +10,8 @@ from torch import Tensor
 
 from disthead.data.values import is_missing
 from disthead.errors import TargetError
+from disthead.estimators import conventions
 from disthead.estimators.base import DistributionEstimator
-from disthead.estimators.conventions import DataConversionWarning
 from disthead.families.distribution import Distribution
 from disthead.families.family import get_family, takes_classes
 
@@ -88,7 +88,7 @@ class DistributionClassifier(DistributionEstimator):
             warnings.warn(
                 "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
                 "(n_samples,), for example using ravel().",
-                DataConversionWarning,
+                conventions.DataConversionWarning,
                 stacklevel=4,
             )
             array = array[:, 0]
@@ -133,7 +133,8 @@ class DistributionClassifier(DistributionEstimator):
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import ClassifierTags
 
-        tags = self._tags(super().__sklearn_tags__())
+        inherited: Any = super()  # scikit-learn's class, by now
+        tags = self._tags(inherited.__sklearn_tags__())
         tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
         return tags
 

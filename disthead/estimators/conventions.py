@@ -1,42 +1,84 @@
-"""scikit-learn's base class, error and warning, or stand-ins where scikit-learn is not installed."""
+"""scikit-learn's base class, error and warning, imported when they are first needed, or stand-ins where it is not installed."""
 
+import importlib
 import inspect
 from typing import Any, Self
 
 from disthead.errors import warn
 
-__all__ = ["BaseEstimator", "DataConversionWarning", "NotFittedError", "warn"]
+__all__ = ["AdoptsScikitLearn", "BaseEstimator", "warn"]
 
 
-try:
-    from sklearn.base import BaseEstimator
-    from sklearn.exceptions import DataConversionWarning, NotFittedError
-except ImportError:
+class BaseEstimator:
+    """Parameters are the arguments of `__init__`: a stand-in for scikit-learn's class of that name until there is an instance.
 
-    class NotFittedError(ValueError, AttributeError):  # type: ignore[no-redef]
+    scikit-learn takes longer to import than torch, and imports pandas, so that it waits until somebody makes an estimator. Then its
+    own class takes this one's place, for good (`AdoptsScikitLearn`).
+    """
+
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        return sorted(name for name in _arguments(cls))
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._get_param_names()}
+
+    def set_params(self, **params: Any) -> Self:
+        for name, value in params.items():
+            if name not in self._get_param_names():
+                raise ValueError(f"Invalid parameter {name!r} for {self!r}: {', '.join(self._get_param_names())}.")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        defaults = {name: p.default for name, p in _arguments(type(self)).items()}
+        changed = {name: value for name, value in self.get_params().items() if value != defaults[name]}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
+
+class AdoptsScikitLearn:
+    """Its first instance puts scikit-learn's base class in the place of the stand-in.
+
+    It is the last base, so that the signature of the estimators is that of their `__init__`.
+    """
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        _adopt_scikit_learn()
+        return object.__new__(cls)
+
+
+def _arguments(estimator: type) -> dict[str, inspect.Parameter]:
+    """Of its constructor, without self."""
+    return dict(list(inspect.signature(estimator.__init__).parameters.items())[1:])  # type: ignore[misc]
+
+
+def _adopt_scikit_learn() -> None:
+    """Put scikit-learn's base class in the place of the stand-in, where it is installed."""
+    if not BaseEstimator.__subclasses__():
+        return
+    try:
+        base: Any = importlib.import_module("sklearn.base").BaseEstimator
+    except ImportError:
+        return
+    for estimator in BaseEstimator.__subclasses__():
+        estimator.__bases__ = tuple(base if one is BaseEstimator else one for one in estimator.__bases__)
+        for one in (estimator, *estimator.__subclasses__()):
+            base.__init_subclass__.__func__(one)  # by which it adds the requests for metadata
+
+
+class _StandIns:
+    class NotFittedError(ValueError, AttributeError):
         """An estimator that is asked before `fit`."""
 
-    class DataConversionWarning(UserWarning):  # type: ignore[no-redef]
+    class DataConversionWarning(UserWarning):
         """A column where an array of one dimension was expected."""
 
-    class BaseEstimator:  # type: ignore[no-redef]
-        """Parameters are the arguments of `__init__`."""
 
-        @classmethod
-        def _get_param_names(cls) -> list[str]:
-            return sorted(name for name in inspect.signature(cls).parameters)
-
-        def get_params(self, deep: bool = True) -> dict[str, Any]:
-            return {name: getattr(self, name) for name in self._get_param_names()}
-
-        def set_params(self, **params: Any) -> Self:
-            for name, value in params.items():
-                if name not in self._get_param_names():
-                    raise ValueError(f"Invalid parameter {name!r} for {self!r}: {', '.join(self._get_param_names())}.")
-                setattr(self, name, value)
-            return self
-
-        def __repr__(self) -> str:
-            defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
-            changed = {name: value for name, value in self.get_params().items() if value != defaults[name]}
-            return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+def __getattr__(name: str) -> type:
+    """`NotFittedError` and `DataConversionWarning`: those of scikit-learn where it is installed."""
+    if name not in ("NotFittedError", "DataConversionWarning"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module("sklearn.exceptions"), name)
+    except ImportError:
+        return getattr(_StandIns, name)

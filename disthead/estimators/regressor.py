@@ -12,6 +12,7 @@ from disthead.diagnostics.targets import TargetWarning, check_continuous_target
 from disthead.errors import TargetError, locate
 from disthead.estimators.base import DistributionEstimator
 from disthead.estimators.conventions import warn
+from disthead.families import Arc, Interval
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, get_family, takes_classes, takes_vectors
 
@@ -73,15 +74,24 @@ class DistributionRegressor(DistributionEstimator):
         found = self._numbers(self._ask(X, quantiles))
         return found[..., 0] if wanted.ndim == 0 else found
 
-    def predict_interval(self, X: Any, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+    def predict_interval(self, X: Any, level: float = 0.9) -> Interval | Arc:
         """The central interval that holds the target with probability `level`: its lower and upper ends, (N,) each.
 
-        Each end has as much probability beyond it; `predict_dist(X).highest_density(level)` is the shortest interval.
+        Each end has as much probability beyond it; `predict_dist(X).highest_density(level)` is the shortest interval. The pair
+        says which targets it holds, `model.predict_interval(X).contains(y)`. For directions it is an arc, from the lower end
+        anticlockwise to the upper one, which is the smaller number where the arc crosses the seam at -pi = pi.
         """
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, got {level!r}.")
-        ends = self.predict_quantiles(X, [(1 - level) / 2, (1 + level) / 2])
-        return ends[..., 0], ends[..., 1]
+        kinds: list[type[Interval] | type[Arc]] = []
+
+        def ends(dist: Distribution) -> Tensor:
+            interval = _each_output(dist).interval(level)
+            kinds.append(type(interval))
+            return torch.stack(tuple(interval), -1)
+
+        found = self._numbers(self._ask(X, ends))
+        return kinds[0](found[..., 0], found[..., 1])
 
     def predict_var(self, X: Any) -> np.ndarray:
         """The variance of the target, (N,), or (N, D) for several targets."""
@@ -135,7 +145,8 @@ class DistributionRegressor(DistributionEstimator):
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import RegressorTags
 
-        tags = self._tags(super().__sklearn_tags__())
+        inherited: Any = super()  # scikit-learn's class, by now
+        tags = self._tags(inherited.__sklearn_tags__())
         tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags(poor_score=True)  # score is not R^2
         tags.target_tags.multi_output = True
         return tags

@@ -25,6 +25,7 @@ from disthead.families.weibull import Weibull, WeibullFamily
 from disthead.families.independent import Independent
 from disthead.families.affine import Affine
 from disthead.families.ensembles import ensemble
+from disthead.families import counterparts  # divergences between these and torch's
 # isort: on
 
 __all__ = [

@@ -83,6 +83,14 @@ class Affine(Wrapper):
     def entropy(self) -> Tensor:
         return self.base.entropy() + self._log_volume
 
+    @property
+    def has_enumerate_support(self) -> bool:
+        return self.base.has_enumerate_support
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """All outcomes, (count,) + batch; those of rows in different units differ."""
+        return self._from_base(self.base.enumerate_support(expand))
+
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         return self._from_base(self.base.sample(sample_shape, generator))
 

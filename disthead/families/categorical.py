@@ -10,7 +10,7 @@ from disthead.arrays import as_integer
 from disthead.errors import TargetError, locate
 from disthead.families import cross_entropy
 from disthead.families.bernoulli import one_of
-from disthead.families.distribution import Distribution, from_score, tensors
+from disthead.families.distribution import MOST_OUTCOMES, Distribution, from_score, tensors
 from disthead.families.family import Family
 from disthead.families.interval import Arc, Interval
 from disthead.families.pieces import operations_are_followed
@@ -108,7 +108,14 @@ class Categorical(Distribution):
         projection = self._projection
         if projection is not None and projection.is_quick and y.ndim <= len(self.batch_shape):
             return projection.log_prob(y)
-        return self._soft_log_prob(y) if self._is_soft(y) else self._hard_log_prob(y)
+        if self._is_soft(y):
+            return self._soft_log_prob(y)
+        if y.dtype == torch.float64:  # whose precision says nothing
+            index = None if operations_are_followed() else y.long()
+            if index is None or not torch.equal(index.double(), y):
+                return self._plain_log_prob(y)
+            y = index
+        return self._hard_log_prob(y)
 
     def _soft_log_prob(self, y: Tensor) -> Tensor:
         logits, normalizer = self._with_normalizer()
@@ -181,6 +188,9 @@ class Categorical(Distribution):
             )
         )
         return drawn.reshape(-1, count).mT.reshape(sample_shape + self.batch_shape)
+
+    def _outcomes(self) -> Tensor | None:
+        return torch.arange(self.num_classes, device=self.device) if self.num_classes <= MOST_OUTCOMES else None
 
     def brier(self, y: Tensor) -> Tensor:
         """Brier score sum_k (p_k - 1{y = k})^2, from 0 to 2; soft labels take the place of 1{y = k}."""
@@ -347,7 +357,8 @@ class CategoricalFamily(Family):
             TargetError: for anything else, naming rows and values.
         """
         if y.is_floating_point() and y.ndim > 1 and y.shape[-1] == self.num_classes and y.isfinite().all():
-            valid = (y >= 0).all(-1) & ((y.sum(-1) - 1).abs() < 1e-4)
+            rounding = max(1e-4, torch.finfo(y.dtype).eps)
+            valid = (y >= 0).all(-1) & ((y.double().sum(-1) - 1).abs() < rounding)
             if valid.all():
                 return
             if not (y == y.floor()).all():

@@ -61,6 +61,9 @@ class Components:
         self._names: tuple[str, ...] = ("logits",)
         Distribution.__init__(self, shape[:-1], validate_args=False)
 
+    def _like_batch(self) -> Tensor:
+        return self.logits[..., 0]
+
     @property
     def log_weights(self) -> Tensor:
         return self.logits.log_softmax(-1) if self.given_probs is None else self.logits
@@ -107,6 +110,8 @@ class Components:
         if self._source is not None and self.dtype != torch.float64 and self.device.type != "mps":
             return self._source.in_double()
         components = self.components._in_double()
+        if components is self.components and components.dtype == self.logits.dtype:
+            return self
         return self._remade(lambda weights: weights.to(components.dtype), components)
 
     def support_limits(self) -> tuple[Tensor, Tensor]:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import register_kl
+from torch.distributions import constraints, register_kl
 
-from disthead.families.distribution import from_score
+from disthead.families.distribution import MOST_OUTCOMES, from_score
 from disthead.families.interval import Interval
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
@@ -37,6 +37,14 @@ class Discrete(Univariate):
         lower = getattr(self.support, "lower_bound", -math.inf)
         upper = getattr(self.support, "upper_bound", math.inf)
         return self._constant(lower), self._constant(upper)
+
+    def _outcomes(self) -> Tensor | None:
+        lower, upper = (getattr(self.support, f"{end}_bound", math.inf) for end in ("lower", "upper"))
+        if self.support is constraints.boolean:
+            lower, upper = 0, 1
+        if upper - lower >= MOST_OUTCOMES or not math.isfinite(lower):
+            return None
+        return torch.arange(lower, upper + 1, dtype=self.dtype, device=self.device)
 
     @from_score
     @in_double

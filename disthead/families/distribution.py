@@ -101,6 +101,11 @@ class Source(Protocol):
     def device(self) -> torch.device: ...
 
     @property
+    def requires_grad(self) -> bool:
+        """Whether the parameters have gradients."""
+        ...
+
+    @property
     def is_quick(self) -> bool:
         """Whether `log_prob` answers."""
         ...
@@ -140,13 +145,7 @@ def from_score(log_prob: Callable) -> Callable:
     @functools.wraps(log_prob)
     def answer(self: "Distribution", y: Tensor) -> Tensor:
         source = self._source
-        if (
-            source is None
-            or not source.is_quick
-            or y.requires_grad
-            or y.dtype == torch.float64
-            or type(y) is not Tensor
-        ):
+        if source is None or not source.is_quick or y.requires_grad or type(y) is not Tensor:
             return log_prob(self, y)
         shape = self._batch_shape + self._event_shape
         if y.shape != shape and not _expands(y.shape, shape):
@@ -367,7 +366,9 @@ class Distribution(TorchDistribution):
         # families alone can answer.
         source = self.__dict__.get("_source")
         if source is not None and self._is_waiting and not name.startswith("__"):
-            self.__dict__.update(source.make().__dict__ | {"_source": source})
+            # With their gradient, though the first to ask may be one who needs none, such as `sample`.
+            with torch.set_grad_enabled(torch.is_grad_enabled() or source.requires_grad):
+                self.__dict__.update(source.make().__dict__ | {"_source": source})
             return getattr(self, name)
         if name in _SPECIAL:
             raise _NotOffered(str(self._unanswered(name, _SPECIAL[name])))
@@ -378,6 +379,24 @@ class Distribution(TorchDistribution):
         with torch.no_grad():
             return self.rsample(sample_shape, generator)
 
+    @property
+    def has_enumerate_support(self) -> bool:
+        """Whether there are few enough outcomes for `enumerate_support`, by which Pyro sums discrete variables out."""
+        return self._outcomes() is not None
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """All outcomes, (count,) + batch + event; without `expand` the batch dimensions have the size 1."""
+        outcomes = self._outcomes()
+        if outcomes is None:
+            raise self._unanswered("enumerate_support", f"it has more than {MOST_OUTCOMES} outcomes.")
+        shape = outcomes.shape[:1] + (1,) * len(self.batch_shape) + outcomes.shape[1:]
+        full = outcomes.shape[:1] + self.batch_shape + outcomes.shape[1:]
+        return outcomes.reshape(shape).expand(full) if expand else outcomes.reshape(shape)
+
+    def _outcomes(self) -> Tensor | None:
+        """All outcomes of one distribution, (count,) + event, where there are few."""
+        return None
+
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients, where `has_rsample`."""
         raise self._unanswered("rsample", "it has no samples that move with the parameters; use sample().")
@@ -386,4 +405,5 @@ class Distribution(TorchDistribution):
         return NotImplementedError(f"{type(self).__name__} has no {question}: {reason}")
 
 
+MOST_OUTCOMES = 1 << 16  # that are enumerated
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)

@@ -129,7 +129,7 @@ class CategoricalEnsemble(_WithoutVariance, Categorical):
         return getattr(self, self._names[0]).shape[-1]
 
     @property
-    def given_probs(self) -> Tensor | None:  # type: ignore[override]
+    def given_probs(self) -> Tensor | None:
         return None if self.member_probs is None else self.components.probs.mean(-2)
 
     @property
@@ -168,7 +168,7 @@ class BernoulliEnsemble(_OfMembers, Bernoulli):
         return Bernoulli(logits=self.member_logits, probs=self.member_probs)
 
     @property
-    def given_probs(self) -> Tensor | None:  # type: ignore[override]
+    def given_probs(self) -> Tensor | None:
         return None if self.member_probs is None else self.member_probs.mean(-1)
 
     @property

@@ -107,7 +107,7 @@ class Family(ABC):
         except TypeError as error:
             raise self._signature_error(given) from error
         if not torch.compiler.is_compiling():
-            self._check_parameters(dist, given)
+            self._check_parameters(dist, given, {name: _rounding(value) for name, value in parameters.items()})
         return dist
 
     def from_raw(self, raw: Tensor) -> Distribution:
@@ -130,6 +130,8 @@ class Family(ABC):
         if len(shapes) == 1 and raw.shape[-1:] == shapes[0]:  # two operations less for each call and its gradient
             return dict.fromkeys(links, raw)
         parts = raw.split([math.prod(shape) for shape in shapes], -1)
+        if torch.compiler.is_compiling():  # loops of graphs take no tensors that share memory
+            parts = tuple(part.clone() for part in parts)
         return {
             name: part.reshape(raw.shape[:-1] + shape) for name, part, shape in zip(links, parts, shapes, strict=True)
         }
@@ -246,13 +248,17 @@ class Family(ABC):
         """Whether all the refused values lie exactly on the edge of the support, 0 (or 1 for a proportion)."""
         return bool(((values == 0) | (values == getattr(self.support, "upper_bound", 0))).all())
 
-    def _check_parameters(self, dist: Distribution, given: Mapping[str, Tensor]) -> None:
+    def _check_parameters(self, dist: Distribution, given: Mapping[str, Tensor], rounding: Mapping[str, float]) -> None:
         for name in given:
             constraint = dist.arg_constraints.get(name)
             value = given[name]
             if constraint is None:
                 continue
-            valid = constraint.check(value)
+            constraint = getattr(constraint, "base_constraint", constraint)  # of each number
+            if constraint is constraints.simplex:
+                valid = (value >= 0).all(-1) & ((value.sum(-1) - 1).abs() < rounding[name])
+            else:
+                valid = constraint.check(value)
             if not valid.all():
                 bad = ~valid.reshape(valid.shape + (1,) * (value.ndim - valid.ndim)).expand(value.shape)
                 raise ValueError(self._must_be(name, constraint, bad, value))
@@ -273,6 +279,12 @@ class Family(ABC):
     def __repr__(self) -> str:
         links = ", ".join(f"{name}: {link}" for name, link in self.parameters.items())
         return f"{type(self).__name__}({links})"
+
+
+def _rounding(value: Any) -> float:
+    """How far from one probabilities of that precision may sum to."""
+    dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
+    return torch.finfo(getattr(torch, dtype)).eps if dtype in ("float16", "bfloat16") else 1e-6
 
 
 def _fits(link: Link, default: Link, name: str) -> bool:

@@ -89,18 +89,31 @@ def limits(constraint: constraints.Constraint) -> tuple[float, float] | None:
     return least, greatest
 
 
-def ordinary_targets(family: "Family") -> tuple[float, float]:
-    """Between these the rounding of targets is not magnified in single precision, and none of them underflows times a parameter."""
+def ordinary_targets(family: "Family", rounded: bool = False) -> tuple[float, float] | None:
+    """Between these the rounding of targets is not magnified in single precision, and none of them underflows times a parameter.
+
+    Targets that are `rounded` to single precision have fewer, and none where they are counts or have an upper end.
+    """
+    if rounded:
+        if family.is_discrete or math.isfinite(getattr(scored(family), "upper_bound", math.inf)):
+            return None
+        return (-4.0, 4.0) if is_everything(scored(family)) else (1e-30, 1e6)
     if family.is_discrete:
         return 0.0, 64.0
     return -1e6 if is_everything(scored(family)) else 1e-30, 1e6
 
 
-def ordinary_parameters(source: "RawOutputs", values: list[Any]) -> Iterator[tuple[Array, float, float]]:
-    """Between these a parameter is neither great nor tiny, so that single precision does not magnify rounding."""
+def ordinary_parameters(
+    source: "RawOutputs", values: list[Any], rounded: bool = False
+) -> Iterator[tuple[Array, float, float]]:
+    """Between these a parameter is neither great nor tiny, so that single precision does not magnify rounding.
+
+    A density on the line may not be so narrow that it sees how a target was `rounded`.
+    """
+    narrowest = 0.25 if rounded and is_everything(scored(source.family)) else 1e-6
     for (name, link), parameter in zip(source.links.items(), values, strict=True):
         if isinstance(parameter, Positive):
-            yield parameter.value, 1e-6, 16.0
+            yield parameter.value, narrowest, 16.0
         elif isinstance(parameter, Direction):
             yield parameter.length, 1e-6, 1e6
         else:

@@ -56,6 +56,8 @@ class _WithDerivatives(torch.autograd.Function):
 def _weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
     """Each row of the derivatives (..., P) times its incoming gradient (...), where possible in their own memory."""
     if type(gradient) is Tensor and not operations_are_followed():  # subclasses have numbers of their own
+        if gradient.dtype != derivatives.dtype:  # of targets in double precision
+            gradient = gradient.to(derivatives.dtype)
         if multiply_rows(derivatives, plain(gradient)):
             return derivatives
         with contextlib.suppress(RuntimeError):  # a batch of gradients does not fit into their memory

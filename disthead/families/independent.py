@@ -4,7 +4,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, kl_divergence, register_kl
 
-from disthead.families.distribution import Distribution
+from disthead.families.distribution import MOST_OUTCOMES, Distribution
 from disthead.families.vector import energy_score
 from disthead.families.wrapper import Wrapper
 
@@ -82,6 +82,15 @@ class Independent(Wrapper):
 
     def entropy(self) -> Tensor:
         return self._add_up(self.base.entropy())
+
+    def _outcomes(self) -> Tensor | None:
+        """Those of all outputs together: every combination."""
+        each, size = self.base._outcomes(), self.base.batch_shape[len(self.base.batch_shape) - self.count :].numel()
+        if each is None or len(each) ** size > MOST_OUTCOMES:
+            return None
+        index = torch.arange(len(each) ** size, device=self.device).unsqueeze(-1)
+        digits = index // len(each) ** torch.arange(size - 1, -1, -1, device=self.device) % len(each)
+        return each[digits].reshape(-1, *self.event_shape)
 
     def energy_score(self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None) -> Tensor:
         """E||Y - y|| - E||Y - Y'|| / 2 of all outputs together, by samples; see `vector.energy_score`."""

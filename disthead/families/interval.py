@@ -19,8 +19,8 @@ class Interval(NamedTuple):
     tensor([ True, False])
     """
 
-    lower: Tensor
-    upper: Tensor
+    lower: Any
+    upper: Any
 
     def contains(self, y: Any) -> Any:
         """Whether each target lies in its interval: a tensor, or an array where the ends are arrays.
@@ -45,8 +45,8 @@ class Arc(NamedTuple):
     tensor([ True,  True, False,  True])
     """
 
-    lower: Tensor
-    upper: Tensor
+    lower: Any
+    upper: Any
 
     def contains(self, y: Any, period: float = 2 * math.pi) -> Any:
         """Whether each direction lies in its arc, up to the rounding of angles at its ends: a tensor, or an array as the ends.

@@ -36,10 +36,23 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
     """
     if not raw.is_cpu or torch.compiler.is_compiling():
         return _at_once(source, raw.detach(), y, wanted)
+    if y.dtype != torch.float64:
+        return _in_pieces(source, raw, y, wanted, programs(source, wanted), source.dtype)
+    single = _as_single(y)
+    if single is not None:
+        value, derivatives = _in_pieces(source, raw, single, wanted, programs(source, wanted), source.dtype)
+        return value.double(), derivatives
+    return _in_pieces(source, raw, y, wanted, programs(source, wanted, True), torch.float64)
+
+
+def _in_pieces(
+    source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool, found: Sequence[Program], value_dtype: torch.dtype
+) -> tuple[Tensor, Tensor | None]:
+    """The same piece by piece, by programs where these can."""
     rows, width = raw.shape
-    dtype, found = source.dtype, programs(source, wanted)
+    dtype = source.dtype
     # Memory from torch: what NumPy asks for in huge pages may have to wait until the system has put some together.
-    answers = [raw.new_empty(rows, dtype=dtype)]
+    answers = [raw.new_empty(rows, dtype=value_dtype)]
     if wanted:
         by_row = bool(found) or source.raw.is_leaf
         memory = torch.empty_like(raw, dtype=dtype) if by_row else raw.new_empty((width, rows), dtype=dtype).t()
@@ -53,6 +66,15 @@ def one_pass(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
         size = max(NUMBERS // width, 1 << 9 if source.family.event_dim else 1 << 12)
         each(functools.partial(_piece, source, found, given, answers), rows, size)
     return answers[0], answers[1] if wanted else None
+
+
+def _as_single(y: Tensor) -> Tensor | None:
+    """Targets in double precision as single, where nothing is lost; the first ones tell most that would lose."""
+    for some in (y[:32], y):
+        single = some.float()
+        if not torch.equal(single.double(), some):
+            return None
+    return single
 
 
 def _piece(
@@ -112,7 +134,7 @@ def _at_once(source: "RawOutputs", raw: Tensor, y: Tensor, wanted: bool) -> tupl
         value = value - unit[1].log()
     if outside is not None:
         value, slopes = value.masked_fill(outside, -torch.inf), slopes.masked_fill(outside, 0.0)
-    return value.to(source.dtype), slopes.t().to(source.dtype) if wanted else None
+    return value.to(torch.promote_types(source.dtype, y.dtype)), slopes.t().to(source.dtype) if wanted else None
 
 
 def _outside(family: "Family", y: np.ndarray) -> np.ndarray | None:

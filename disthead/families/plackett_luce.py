@@ -1,5 +1,6 @@
 """The Plackett-Luce distribution of rankings: items are chosen one after the other, each by its share of what is left."""
 
+import itertools
 import math
 
 import torch
@@ -7,7 +8,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.families.bernoulli import one_of
-from disthead.families.distribution import Distribution, tensors, wide
+from disthead.families.distribution import MOST_OUTCOMES, Distribution, tensors, wide
 from disthead.families.family import Family
 from disthead.families.interval import Arc, Interval
 from disthead.families.orders import FAINT, finite_scores, log_prob, log_prob_by_worth
@@ -70,7 +71,7 @@ class PlackettLuce(Distribution):
     (tensor([0, 2, 1]), tensor(0.4863))
     """
 
-    arg_constraints = {"logits": constraints.real_vector}
+    arg_constraints = {"logits": constraints.real_vector, "probs": constraints.independent(constraints.nonnegative, 1)}
     parameter_dims = {"logits": 1, "given_probs": 1}
     given_probs: Tensor | None = None  # the items' worths, whose gradient a score of -inf would not know
 
@@ -125,6 +126,11 @@ class PlackettLuce(Distribution):
         shape = self._extended_shape(sample_shape)
         race = torch.empty(shape, dtype=self.dtype, device=self.device).exponential_(generator=generator)
         return (self._finite_logits() - race.log()).argsort(-1, descending=True)
+
+    def _outcomes(self) -> Tensor | None:
+        if math.factorial(self.num_items) > MOST_OUTCOMES:
+            return None
+        return torch.tensor(list(itertools.permutations(range(self.num_items))), device=self.device)
 
     @property
     def top1(self) -> Tensor:

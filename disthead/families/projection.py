@@ -89,11 +89,11 @@ class Projection:
 
     def make(self) -> Distribution:
         """The distribution with its logits, gathered from all processes."""
-        with torch.enable_grad() if self._requires_grad else torch.no_grad():
+        with torch.enable_grad() if self.requires_grad else torch.no_grad():
             return self.kind(logits=self._logits(self.features))
 
     @property
-    def _requires_grad(self) -> bool:
+    def requires_grad(self) -> bool:
         return any(part.requires_grad for part in (self.features, self.weight, self.bias))
 
     def _logits(self, features: Tensor) -> Tensor:

@@ -89,6 +89,10 @@ class RawOutputs:
         return self.raw.device
 
     @property
+    def requires_grad(self) -> bool:
+        return self.raw.requires_grad
+
+    @property
     def is_quick(self) -> bool:
         """Whether the one pass applies: by plain operations alone go double precision, exports, transforms and traces."""
         if operations_are_followed():

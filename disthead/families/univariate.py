@@ -42,7 +42,15 @@ class Univariate(Distribution):
     def _constant(self, value: float) -> Tensor:
         """The number for each distribution of the batch, in double precision where there is one."""
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
-        return torch.full(self.batch_shape, value, dtype=dtype, device=self.device)
+        if not torch.compiler.is_compiling():
+            return torch.full(self.batch_shape, value, dtype=dtype, device=self.device)
+        return torch.full_like(self._like_batch(), value, dtype=dtype)  # in loops of graphs sizes are not numbers
+
+    def _like_batch(self) -> Tensor:
+        """Some tensor of the shape of the batch."""
+        name = self._names[0]
+        parameter = getattr(self, name)
+        return parameter[(..., *(0,) * self.parameter_dims.get(name, 0))]
 
     def _in_double(self) -> Self:
         """The same distribution with parameters in double precision (except on devices that have none).

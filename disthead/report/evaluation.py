@@ -3,7 +3,8 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class Evaluation:
         verdicts: a sentence for each aspect of each output.
         numbers: output -> name -> frozen dataclass of `disthead.diagnostics`, what the pictures show.
         unanswered: output -> question -> why the distribution has no answer to it.
+        about: what a reader has to know of where it comes from, by name: checkpoint, part, date ...
     """
 
     title: str
@@ -40,6 +42,7 @@ class Evaluation:
     verdicts: tuple[Verdict, ...]
     numbers: dict[str, dict[str, Any]]
     unanswered: dict[str, dict[str, str]]
+    about: dict[str, str] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -55,6 +58,7 @@ class Evaluation:
         """Plain numbers and strings, as written to metrics.json; what is not finite is None."""
         return {
             "title": self.title,
+            "about": self.about,
             "rows": self.rows,
             "summary": self.summary,
             "outputs": {
@@ -102,6 +106,7 @@ def evaluate(
     baseline: Distribution | None = None,
     out: "str | Path | None" = None,
     title: str = "Evaluation",
+    about: Mapping[str, str] | None = None,
     outputs: Sequence[str] = (),
     classes: Sequence[Any] = (),
     ignore_index: int | None = None,
@@ -132,6 +137,7 @@ def evaluate(
             batch_shape () serves all rows.
         out: a folder for report.html, metrics.json and the pictures; needs matplotlib.
         title: of the report.
+        about: what else its head says, by name, such as `{"checkpoint": "best.ckpt"}`; the date stands there anyway.
         outputs: names of several outputs.
         classes: names of the classes in their order, as `classes_` of a classifier.
         ignore_index: a class index that marks rows that are not there.
@@ -175,6 +181,7 @@ def evaluate(
         tuple(verdict for part in found for verdict in part.verdicts),
         {part.name: part.numbers for part in found},
         {part.name: part.unanswered for part in found},
+        {"date": f"{date.today()}"} | dict(about or {}),
     )
     if out is not None:
         _write(evaluation, found, Path(out), tuple(map(str, classes)))

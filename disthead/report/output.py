@@ -10,37 +10,24 @@ import torch
 from torch import Tensor
 
 from disthead import diagnostics
-from disthead.diagnostics.directions import circular_pit, is_direction
 from disthead.families.distribution import Distribution
-from disthead.metrics import (
-    CRPS,
-    Accuracy,
-    BrierScore,
-    CalibrationError,
-    EnergyScore,
-    KendallTau,
-    MeanAbsoluteError,
-    NegativeLogLikelihood,
-    PITHistogram,
-    RootMeanSquaredError,
-    RowMean,
-    Skill,
-    TopKHitRate,
-    Uniformity,
-)
+from disthead.metrics import CalibrationError, RowMean, Skill, Uniformity
 from disthead.metrics import Score as ScoreMetric
 from disthead.report import verdicts
 from disthead.report.chance import Clusters
 from disthead.report.extremes import KEPT, Extremes
 from disthead.report.findings import Findings
 from disthead.report.kinds import examine
+from disthead.report.pit import PIT
 from disthead.report.remedies import with_remedy
 from disthead.report.rows import Rows
+from disthead.report.scores import COMPARED, LOG_SCORE, ROOT_SCORE, SCORES
 from disthead.report.verdict import Score, Verdict, not_examined
 
 __all__ = ["Output"]
 
 LEVELS = torch.arange(1, 20, dtype=torch.float64) / 20
+QUARTERS = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
 CONFIDENCE = 0.99  # of the bands in pictures: the limit that verdicts have, all bars and levels together
 
 
@@ -229,56 +216,5 @@ class Output:
         found.numbers["uniformity"] = uniformity
 
 
-class PIT(PITHistogram):
-    """The histogram of the PIT, of directions of any kind too, that remembers the last batch."""
-
-    last: tuple[Tensor, Tensor]
-    design_effect = 1.0  # of clusters, by which fewer rows would tell as much
-
-    def _jump(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
-        if is_direction(dist):
-            u = circular_pit(dist, y)
-            self.last = (u, u)
-        else:
-            self.last = super()._jump(dist, y)
-        return self.last
-
-    def _effective_count(self) -> Tensor:
-        return super()._effective_count() / self.design_effect
-
-    def coverage(self, levels: Tensor) -> Tensor:
-        """Shares of the central intervals, exact for levels that are multiples of 0.001, else linear between those."""
-        cumulative = self.cumulative().cpu()
-        return _between(cumulative, 1000 * (1 + levels)) - _between(cumulative, 1000 * (1 - levels))
-
-
-def _between(cumulative: Tensor, place: Tensor) -> Tensor:
-    place = torch.where((place - place.round()).abs() < 1e-6, place.round(), place)
-    lower = place.floor().long().clamp(max=len(cumulative) - 2)
-    return torch.lerp(cumulative[lower], cumulative[lower + 1], place - lower)
-
-
 def _lower(label: str) -> str:
     return label if label.startswith("CRPS") else label[0].lower() + label[1:]
-
-
-QUARTERS = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
-LOG_SCORE = "Negative log-likelihood"
-ROOT_SCORE = "Root mean squared error of the mean"
-COMPARED = (LOG_SCORE, "CRPS", "Energy score", "Brier score")
-# label -> metric, unit ("y" for that of the target), the kinds of target it is for
-SCORES: dict[str, tuple[Callable[[], ScoreMetric], str, tuple[str, ...]]] = {
-    LOG_SCORE: (
-        NegativeLogLikelihood,
-        "nats",
-        ("number", "count", "direction", "binary", "classes", "ranking", "vector"),
-    ),
-    "CRPS": (CRPS, "y", ("number", "count", "direction")),
-    "Energy score": (EnergyScore, "y", ("vector",)),
-    "Mean absolute error of the median": (MeanAbsoluteError, "y", ("number", "count", "direction")),
-    ROOT_SCORE: (RootMeanSquaredError, "y", ("number", "count", "direction")),
-    "Brier score": (BrierScore, "", ("binary", "classes")),
-    "Accuracy": (Accuracy, "", ("binary", "classes")),
-    "Kendall's tau": (KendallTau, "", ("ranking",)),
-    "First place right": (lambda: TopKHitRate(1), "", ("ranking",)),
-}

@@ -1,8 +1,13 @@
-"""The report as one HTML file, with nothing outside it."""
+"""The report as one HTML file, with nothing outside it: each sentence beside the picture that shows it, worst first."""
 
 import base64
+import re
+from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from disthead.report.verdict import Status, Verdict
 
 if TYPE_CHECKING:
     from disthead.report.evaluation import Evaluation
@@ -10,75 +15,162 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-STATUS = {
+# Worst first: the sign, and what it says.
+STATUS: dict[Status, tuple[str, str]] = {
     "poor": ("✗", "a clear fault"),
     "fair": ("~", "a slight fault"),
     "unclear": ("?", "too few rows to tell"),
-    "good": ("✓", "in order"),
+    "good": ("✓", "no fault found"),
     "note": ("i", "for information"),
     "not examined": ("–", "not examined"),
 }
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 1060px; margin: 2em auto; padding: 0 1em; color: #222; }
-h1 { font-size: 1.6em; } h2 { margin-top: 2em; border-bottom: 1px solid #ccc; } h3 { margin-bottom: .3em; }
-ul.verdicts { list-style: none; padding: 0; } ul.verdicts li { margin: .5em 0; padding-left: 2.2em; position: relative; }
-.mark { position: absolute; left: 0; width: 1.5em; height: 1.5em; line-height: 1.5em; text-align: center;
-  border-radius: 50%; color: #fff; font-weight: bold; }
-.good .mark { background: #009E73; } .fair .mark { background: #B87D00; } .poor .mark { background: #D55E00; }
-.unclear .mark { background: #777; } .note .mark { background: #0072B2; }
-.not-examined .mark { background: #999; }
-table { border-collapse: collapse; } td, th { padding: .25em 1.2em .25em 0; text-align: left; border-bottom: 1px solid #eee; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.pictures { display: flex; flex-wrap: wrap; gap: 1.5em; } figure { margin: 0; max-width: 500px; }
-figure.wide { max-width: 800px; } img { width: 100%; } figcaption { color: #555; font-size: .9em; }
-.legend { color: #555; font-size: .9em; }
-"""
+_ORDER = list(STATUS)
+_NEEDS_A_LOOK = ("poor", "fair", "unclear")
+_WIDE = ("rows", "band", "worms", "groups", "feature")
+_OVERVIEW = ("rows", "band", "confusion", "rose")  # the first of them that was drawn opens the page
 
 
 def page(evaluation: "Evaluation", drawn: "dict[str, list[Picture]]") -> str:
-    """The whole report, worst news first."""
-    order = list(STATUS)
-    parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(evaluation.title)}</title><style>{STYLE}</style></head><body>",
-        f"<h1>{escape(evaluation.title)}</h1>",
-        f"<p>{evaluation.rows:,} rows. {escape(evaluation.summary)}</p>",
-        f'<p class="legend">{" · ".join(f"{mark} {text}" for mark, text in STATUS.values())}</p>',
-    ]
+    """The whole report: an overview, what needs a look, and, folded away, the rest."""
+    body = [_head(evaluation)]
     for name in evaluation.outputs:
-        parts.append(f"<h2>{escape(name)}</h2>" if name else "")
-        mine = [verdict for verdict in evaluation.verdicts if verdict.output == name]
-        parts.append('<ul class="verdicts">')
-        for verdict in sorted(mine, key=lambda verdict: order.index(verdict.status)):
-            mark, text = STATUS[verdict.status]
-            parts.append(
-                f'<li class="{verdict.status.replace(" ", "-")}"><span class="mark" title="{text}" aria-label="{text}">{mark}</span>'
-                f"<b>{escape(_first_upper(verdict.aspect))}.</b> {escape(verdict.sentence)}</li>"
-            )
-        parts.append("</ul>")
-        rows = "".join(
-            f'<tr><td>{escape(label)}</td><td class="number">{escape(str(score))}</td></tr>'
-            for label, score in evaluation.scores[name].items()
-        )
-        if rows:
-            parts.append(f"<h3>Scores, mean ± standard error</h3><table>{rows}</table>")
-        if drawn.get(name):
-            parts.append('<h3>Pictures</h3><div class="pictures">')
-            parts += [_figure(picture) for picture in drawn[name]]
-            parts.append("</div>")
-    parts.append("</body></html>")
-    return "\n".join(part for part in parts if part)
+        verdicts = [verdict for verdict in evaluation.verdicts if verdict.output == name]
+        body.append(_output(name, verdicts, evaluation.scores[name], drawn.get(name, [])))
+    style = Path(__file__).with_name("page.css").read_text("utf-8")
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(evaluation.title)}</title><style>{style}</style></head><body>",
+            *body,
+            _PRINT,
+            "</body></html>",
+        ]
+    )
 
 
-def _figure(picture: "Picture") -> str:
-    data = base64.b64encode(picture.png).decode()
-    wide = ' class="wide"' if picture.name.endswith(("rows", "worms")) else ""
+# What is folded away would be missing on paper.
+_PRINT = """<script>
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(part => part.open = true));
+</script>"""
+
+
+def _head(evaluation: "Evaluation") -> str:
+    facts = {"rows": f"{evaluation.rows:,}"} | dict(evaluation.about)
+    about = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    counts = {status: sum(v.status == status for v in evaluation.verdicts) for status in STATUS}
+    tiles = "".join(
+        f'<li class="{_class(status)}">{_mark(status)}<b>{count}</b> {escape(STATUS[status][1])}</li>'
+        for status, count in counts.items()
+        if count
+    )
     return (
-        f'<figure{wide}><img alt="{escape(picture.caption)}" src="data:image/png;base64,{data}">'
+        f"<header><h1>{escape(evaluation.title)}</h1><dl>{about}</dl>"
+        f'<p class="summary">{escape(evaluation.summary)}</p><ul class="tiles">{tiles}</ul></header>'
+    )
+
+
+def _output(name: str, verdicts: Sequence[Verdict], scores: dict, drawn: "Sequence[Picture]") -> str:
+    pictures = {picture.key: picture for picture in drawn}
+    overview = next((key for key in _OVERVIEW if key in pictures and key not in _faults(verdicts)), None)
+    cards = _cards(verdicts, [picture for key, picture in pictures.items() if key != overview])
+    loud = [card for card in cards if card[0] in _NEEDS_A_LOOK]
+    quiet = [card for card in cards if card[0] == "good"]
+    rest = [card for card in cards if card[0] == "note"]
+    missed = [card for card in cards if card[0] == "not examined"]
+    parts = [f"<h2>{escape(name)}</h2>" if name else "", '<section class="overview">', _scores(scores)]
+    parts += [_figure(pictures[overview], is_wide=True) if overview else "", "</section>"]
+    if loud:
+        parts += ["<h3>What needs a look</h3>", _grid(loud)]
+    elif verdicts:
+        parts.append('<p class="calm">Nothing of what was examined needs a look.</p>')
+    parts += [_folded("No fault found", quiet), _folded("For information", rest), _folded("Not examined", missed)]
+    return "\n".join(filter(None, parts))
+
+
+def _faults(verdicts: Iterable[Verdict]) -> set[str]:
+    return {verdict.picture for verdict in verdicts if verdict.status in _NEEDS_A_LOOK}
+
+
+Card = tuple[Status, "Picture | None", list[Verdict]]
+
+
+def _cards(verdicts: Sequence[Verdict], drawn: "Sequence[Picture]") -> list[Card]:
+    """Each picture with the verdicts that it shows, and each verdict without one by itself, worst first."""
+    cards: list[Card] = []
+    shown: set[str] = set()
+    for picture in drawn:
+        mine = sorted((v for v in verdicts if v.picture == picture.key), key=_rank)
+        shown.add(picture.key)
+        cards.append((mine[0].status if mine else "note", picture, mine))
+    cards += [(verdict.status, None, [verdict]) for verdict in verdicts if verdict.picture not in shown]
+    return sorted(cards, key=lambda card: (_ORDER.index(card[0]), card[1] is None))
+
+
+def _rank(verdict: Verdict) -> int:
+    return _ORDER.index(verdict.status)
+
+
+def _grid(cards: Sequence[Card]) -> str:
+    return f'<div class="grid">{"".join(map(_card, cards))}</div>'
+
+
+def _folded(title: str, cards: Sequence[Card]) -> str:
+    if not cards:
+        return ""
+    count = sum(max(1, len(verdicts)) for _, _, verdicts in cards)
+    return f"<details><summary>{escape(title)} <span>({count})</span></summary>{_grid(cards)}</details>"
+
+
+def _card(card: Card) -> str:
+    status, picture, verdicts = card
+    wide = " wide" if picture is not None and picture.key in _WIDE else ""
+    sentences = "".join(map(_verdict, verdicts))
+    remedies = dict.fromkeys(verdict.remedy for verdict in verdicts if verdict.remedy and verdict.status != "good")
+    steps = "".join(f'<p class="next"><b>Next:</b> {_marked(remedy)}</p>' for remedy in remedies)
+    figure = "" if picture is None else _figure(picture)
+    return f'<article class="card {_class(status)}{wide}">{sentences}{steps}{figure}</article>'
+
+
+def _verdict(verdict: Verdict) -> str:
+    return (
+        f'<div class="verdict {_class(verdict.status)}">{_mark(verdict.status)}'
+        f"<p><b>{escape(_first_upper(verdict.aspect))}.</b> {_marked(verdict.sentence)}</p></div>"
+    )
+
+
+def _scores(scores: dict) -> str:
+    if not scores:
+        return ""
+    rows = "".join(
+        f'<tr><td>{escape(label)}</td><td class="number">{escape(str(score))}</td></tr>'
+        for label, score in scores.items()
+    )
+    return f'<div class="card"><table><caption>Scores, mean ± standard error</caption>{rows}</table></div>'
+
+
+def _figure(picture: "Picture", is_wide: bool = False) -> str:
+    data = base64.b64encode(picture.png).decode()
+    figure = (
+        f'<figure><img alt="{escape(picture.caption)}" src="data:image/png;base64,{data}">'
         f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )
+    return f'<article class="card wide">{figure}</article>' if is_wide else figure
+
+
+def _mark(status: Status) -> str:
+    sign, text = STATUS[status]
+    return f'<span class="mark" role="img" title="{text}" aria-label="{text}">{sign}</span>'
+
+
+def _marked(text: str) -> str:
+    """The text with what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
+def _class(status: Status) -> str:
+    return status.replace(" ", "-")
 
 
 def _first_upper(text: str) -> str:

@@ -13,8 +13,9 @@ __all__ = ["Picture", "pictures"]
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a PNG, with a sentence on how to read it."""
+    """A picture as a PNG, with a sentence on how to read it; verdicts name it by its key."""
 
+    key: str
     name: str
     caption: str
     png: bytes
@@ -53,7 +54,7 @@ def pictures(found: Findings, names: tuple[str, ...]) -> list[Picture]:
     def add(key: str, draw: Callable, size: tuple[float, float] = (5.6, 4.2), polar: bool = False) -> None:
         if key in numbers:
             name = f"{found.name}_{key}" if found.name else key
-            drawn.append(Picture(name, CAPTIONS[key], _png(lambda figure: draw(figure, polar), size)))
+            drawn.append(Picture(key, name, CAPTIONS[key], _png(lambda figure: draw(figure, polar), size)))
 
     def on_axis(draw: Callable) -> Callable:
         return lambda figure, polar: draw(figure.add_subplot(projection="polar" if polar else None))

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from disthead import diagnostics
 from disthead.diagnostics.dependence import normal_residuals
-from disthead.families.distribution import Distribution
-from disthead.metrics import PITHistogram
 from disthead.report import verdicts
 from disthead.report.conditional import examine_intervals
 from disthead.report.findings import Findings
 from disthead.report.line import BAND, CORP_ROWS
+from disthead.report.pit import PIT
 from disthead.report.rows import Rows
 from disthead.report.verdict import not_examined
 
@@ -41,26 +39,13 @@ def _dependence(found: Findings, rows: Rows, generator: torch.Generator, outputs
 
 
 def _joint(found: Findings, rows: Rows) -> None:
-    pit = JointPIT(joint=True)
+    pit = PIT(joint=True)
     pit.update(rows.dist, rows.y, rows.weight)
+    u, _ = pit.last
     levels = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9], dtype=torch.float64)
-    effect = rows.design_effect((pit.last.unsqueeze(-1) <= levels).double() - levels)
+    effect = rows.design_effect((u.unsqueeze(-1) <= levels).double() - levels)
     pit.design_effect = effect
     count = pit.effective_count()
     found.numbers["joint"] = diagnostics.pit_band(pit.compute(), count, BAND)
     found.verdicts.append(verdicts.together(pit.uniformity(), count))
-    examine_intervals(found, rows, pit.last, has_bias=False)
-
-
-class JointPIT(PITHistogram):
-    """The histogram of the ranks of joint densities, that remembers the last batch."""
-
-    last: Tensor
-    design_effect = 1.0
-
-    def _effective_count(self) -> Tensor:
-        return super()._effective_count() / self.design_effect
-
-    def _jump(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
-        self.last, _ = super()._jump(dist, y)
-        return self.last, self.last
+    examine_intervals(found, rows, u, has_bias=False)

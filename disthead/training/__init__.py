@@ -1,7 +1,25 @@
 """Training with Lightning: tables in, a trained distribution head out."""
 
-from disthead.training.data import TabularDataModule
-from disthead.training.module import DistributionModule, NonFiniteLoss
+import importlib
+from typing import TYPE_CHECKING
+
+from disthead.errors import NonFiniteLoss
 from disthead.training.table import DataError
 
+if TYPE_CHECKING:
+    from disthead.training.data import TabularDataModule
+    from disthead.training.module import DistributionModule
+
 __all__ = ["DataError", "DistributionModule", "NonFiniteLoss", "TabularDataModule"]
+
+# They need Lightning, which the recipe of the estimators does without.
+_LATER = {
+    "DistributionModule": "disthead.training.module",
+    "TabularDataModule": "disthead.training.data",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -84,6 +84,7 @@ class Search:
         self._targets: dict[str, Levels | None] = {}
         self._are_texts: set[str] = set()
         self._counts: dict[str, int | None] = {}
+        self.varying: set[str] = set()  # features that vary in rows that are not for training, so that nothing is amiss
 
     @property
     def named_targets(self) -> list[str]:
@@ -174,11 +175,13 @@ class Search:
                 f"values are missing in {listed(missing, 20)}: missing numbers are read as the median of the training rows, "
                 "missing texts are a category of their own, and an indicator says where."
             )
-        constant = [f"{column.name!r} ({only})" for column, only, _ in found if only is not None]
+        constant = [
+            f"{column.name!r} ({only})"
+            for column, only, _ in found
+            if only is not None and column.name not in self.varying
+        ]
         if constant:
-            _say(
-                f"all training rows have one value, which tells nothing, in {', '.join(constant)}. Leave such columns out."
-            )
+            _say(f"all rows have one value, which tells nothing, in {', '.join(constant)}. Leave such columns out.")
         texts = [column.name for column, _, was_text in found if was_text]
         if texts:
             _say(text_warning(texts))
@@ -210,6 +213,8 @@ def find_columns(frame: "DataFrame", train: np.ndarray, **roles: Any) -> Columns
         values = values_of(frame, name)
         search.add_places(name, values)
         search.add_feature(name, values[train])
+        if values.varies:
+            search.varying.add(name)
     targets = {name: others_filled(values_of(frame, name), present) for name in search.roles.target}
     for name, values in targets.items():
         search.add_target(name, values)

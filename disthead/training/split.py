@@ -62,9 +62,7 @@ def equal_rows(row: Tensor, copy: Tensor, least: int) -> Tensor:
     size = row.bincount()
     if len(size) == len(row):
         return row
-    targets = (
-        torch.stack([row, copy], 1).unique(dim=0)[:, 0].bincount(minlength=len(size))
-    )  # different ones behind equal features
+    targets = _different(row, copy)
     groups = row
     for many in (_MANY, 2):
         is_shared = ((size >= many) & (targets > 1))[row]
@@ -74,15 +72,20 @@ def equal_rows(row: Tensor, copy: Tensor, least: int) -> Tensor:
     return groups
 
 
+def _different(groups: Tensor, values: Tensor) -> Tensor:
+    """How many different values each group has."""
+    return torch.stack([groups, values], 1).unique(dim=0)[:, 0].bincount()
+
+
 def warn_of_copies(groups: Tensor, copy: Tensor, remedy: str) -> None:
-    """Warn where one row in a hundred, or more, repeats the features and the target of another one.
+    """Warn where one row in a hundred, or more, repeats another: rows of a group that all have one target.
 
     Args:
-        groups, copy: of the rows, as `equal_rows` gives and takes them; rows that are groups of their own are no copies.
+        groups, copy: of the rows, as `equal_rows` gives and takes them.
         remedy: what says which rows belong together.
     """
-    rows = len(groups)
-    copies = rows - len(torch.stack([groups, copy], 1).unique(dim=0))
+    rows, size = len(groups), groups.bincount()
+    copies = int((size - 1)[_different(groups, copy) == 1].sum())
     if copies >= 0.01 * rows:
         warn(
             f"{copies} of {rows} rows repeat the features and the target of another row. Rows with equal features are held "

@@ -235,3 +235,17 @@ def test_intervals_of_the_default_cover_new_rows():
     new_X, new_y = table(4000, seed=3)
     lower, upper = DistributionRegressor(random_state=0).fit(X, y).predict_interval(new_X, 0.9)
     assert 0.86 < ((lower <= new_y) & (new_y <= upper)).mean() < 0.94
+
+
+def test_intervals_of_directions_cross_the_seam_and_say_what_they_hold():
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(300, 2))
+    y = np.angle(np.exp(1j * generator.normal(np.pi, 0.3, size=300)))  # around the seam
+    model = DistributionRegressor("von_mises", hidden_sizes=(8,), max_steps=40, random_state=0).fit(X, y)
+    interval = model.predict_interval(X, level=0.9)
+    lower, upper = interval
+    assert (lower > upper).mean() > 0.9
+    assert 0.8 < interval.contains(y).mean() < 1
+    assert not interval.contains(np.zeros(300)).any()
+    across = np.where(y < 0, y + 2 * np.pi, y)
+    assert np.array_equal(interval.contains(across), interval.contains(y))

@@ -1,0 +1,38 @@
+"""The scores of a report: what one row scores, for each kind of target."""
+
+from collections.abc import Callable
+
+from disthead.metrics import (
+    CRPS,
+    Accuracy,
+    BrierScore,
+    EnergyScore,
+    KendallTau,
+    MeanAbsoluteError,
+    NegativeLogLikelihood,
+    RootMeanSquaredError,
+    TopKHitRate,
+)
+from disthead.metrics import Score as ScoreMetric
+
+__all__ = ["COMPARED", "LOG_SCORE", "ROOT_SCORE", "SCORES"]
+
+LOG_SCORE = "Negative log-likelihood"
+ROOT_SCORE = "Root mean squared error of the mean"
+COMPARED = (LOG_SCORE, "CRPS", "Energy score", "Brier score")
+# label -> metric, unit ("y" for that of the target), the kinds of target it is for
+SCORES: dict[str, tuple[Callable[[], ScoreMetric], str, tuple[str, ...]]] = {
+    LOG_SCORE: (
+        NegativeLogLikelihood,
+        "nats",
+        ("number", "count", "direction", "binary", "classes", "ranking", "vector"),
+    ),
+    "CRPS": (CRPS, "y", ("number", "count", "direction")),
+    "Energy score": (EnergyScore, "y", ("vector",)),
+    "Mean absolute error of the median": (MeanAbsoluteError, "y", ("number", "count", "direction")),
+    ROOT_SCORE: (RootMeanSquaredError, "y", ("number", "count", "direction")),
+    "Brier score": (BrierScore, "", ("binary", "classes")),
+    "Accuracy": (Accuracy, "", ("binary", "classes")),
+    "Kendall's tau": (KendallTau, "", ("ranking",)),
+    "First place right": (lambda: TopKHitRate(1), "", ("ranking",)),
+}

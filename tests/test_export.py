@@ -1,0 +1,45 @@
+"""Intervals and moments in exported programs, for batches of any size."""
+
+import pytest
+import torch
+
+from tests.cases import CASES, Case
+
+QUESTIONS = {"mean": lambda dist: dist.mean, "interval": lambda dist: torch.stack(dist.interval(0.9))}
+# Loops of graphs take a compiler long to read, most of all those of counts and mixtures.
+CHEAP = ("normal", "gamma", "bernoulli", "independent normals", "multivariate_normal")
+SEARCHED = ("poisson", "negative_binomial", "mixture of normals", "mixture of poissons", "independent poissons")
+
+
+class Answer(torch.nn.Module):
+    def __init__(self, case: Case, question: str):
+        super().__init__()
+        torch.manual_seed(0)
+        self.head, self.ask = case.head(), QUESTIONS[question]
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.ask(self.head(features))
+
+
+def check(name: str, question: str) -> None:
+    model = Answer(next(case for case in CASES if case.name == name), question)
+    exported = torch.export.export(model, (torch.randn(5, 3),), dynamic_shapes=({0: torch.export.Dim("rows")},))
+    for rows in (3, 8):
+        features = torch.randn(rows, 3)
+        torch.testing.assert_close(exported.module()(features), model(features), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_answers_are_exported_for_any_number_of_rows(name):
+    check(name, "interval")
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_means_of_counts_and_mixtures_too(name):
+    check(name, "mean")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEARCHED)
+def test_quantiles_that_are_searched_for_too(name):
+    check(name, "interval")
