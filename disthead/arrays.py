@@ -80,8 +80,22 @@ def as_integer(value: Any, name: str, least: int = 1) -> int:
     return number
 
 
-def class_indices(values: Any, labels: Sequence, name: str = "y") -> Tensor:
+def class_indices(
+    values: Any,
+    labels: Sequence,
+    name: str = "y",
+    *,
+    left_out: np.ndarray | None = None,
+    ignore_index: int | None = None,
+) -> Tensor:
     """The index of each label among `labels`, as int64 of the shape of `values`.
+
+    Args:
+        values: labels.
+        labels: those of the classes, in their order.
+        name: what the values are called in errors.
+        left_out: truth values of rows, the first dimensions of `values`, whose labels may be any or missing; they become 0.
+        ignore_index: a number that stands for no class, and becomes itself.
 
     Raises:
         TargetError: for values that are none of the labels, with the row of the first one.
@@ -91,16 +105,20 @@ def class_indices(values: Any, labels: Sequence, name: str = "y") -> Tensor:
     """
     # An array of objects, so that a list of labels of several kinds keeps them as they are.
     array = np.asarray(values, dtype=object)
-    places = {label: place for place, label in enumerate(list(labels))}
-    found = [places.get(value, -1) for value in array.reshape(-1).tolist()]
-    if -1 in found:
-        row = found.index(-1)
+    if left_out is not None and array.shape[: left_out.ndim] == left_out.shape:
+        array = array.copy()
+        array[left_out] = next(iter(labels))
+    places: dict[Any, int | None] = {label: place for place, label in enumerate(list(labels))}
+    known = places if ignore_index is None else {ignore_index: ignore_index} | places
+    found = [known.get(value) for value in array.reshape(-1).tolist()]
+    if None in found:
+        row = found.index(None)
         raise TargetError(
             f"{name} must hold labels of the classes, {', '.join(map(repr, places))}, got "
-            f"{array.reshape(-1).tolist()[row]!r} at row {row} ({found.count(-1)} of {len(found)} values). A tensor holds "
+            f"{array.reshape(-1).tolist()[row]!r} at row {row} ({found.count(None)} of {len(found)} values). A tensor holds "
             "the numbers of the classes instead."
         )
-    return torch.tensor(found).reshape(array.shape)
+    return torch.tensor(found, dtype=torch.int64).reshape(array.shape)
 
 
 def _numbers(array: np.ndarray, name: str) -> np.ndarray:

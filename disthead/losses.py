@@ -36,11 +36,11 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
     >>> dh.nll(dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0), torch.zeros(2))
     tensor(0.9189)
     """
-    y = dist.as_values(y)
+    weight = _row_weights(dist, weight, reduction)
+    y = dist.as_values(y, weight=weight)
     _check_shape(dist, y)
     if weight is None:
         return reduce(-dist.log_prob(y), None, reduction)
-    weight = _row_weights(dist, weight, reduction)
     return reduce(_losses_of_present_rows(dist, y, weight), weight, reduction)
 
 
@@ -83,8 +83,8 @@ def cross_entropy(
         raise ValueError(f"cross_entropy needs a categorical distribution, got {dist!r}. Try nll(dist, y).")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing}.")
-    y = dist.as_values(y)
     weight = _row_weights(dist, weight, reduction)
+    y = dist.as_values(y, weight=weight, ignore_index=ignore_index)
     classes = dist.num_classes
     if class_weight is not None:
         class_weight = as_tensor(class_weight, "class_weight")

@@ -4,7 +4,6 @@ import math
 import operator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import constraints
@@ -55,7 +54,7 @@ def check_target(
     Traceback (most recent call last):
     disthead.errors.TargetError: y must be 0 or 1, got 1 of 2 values: -1 at row 1. Try (y + 1) / 2.
     """
-    y = dist.as_values(_without_labels_of_absent_rows(dist, y, weight), name)
+    y = dist.as_values(y, name, weight=weight, ignore_index=ignore_index)
     if y.dtype in (torch.bool, torch.uint8):
         y = y.long()
     is_probabilities = _check_shape(dist, y, soft_labels, name)
@@ -92,17 +91,6 @@ def check_target(
                 f"{name} must be {domain}, got {locate(bad, values)}. {_advice(one, values[bad], values[counted], name)}"
             )
     return y
-
-
-def _without_labels_of_absent_rows(dist: Distribution, y: Any, weight: Tensor | None) -> Any:
-    """Labels of classes with a known one in place of those of rows that are not there, which may be missing."""
-    labels = dist.class_labels
-    if labels is None or weight is None or isinstance(y, Tensor):
-        return y
-    array = np.array(y, dtype=object)
-    if array.shape[: weight.ndim] == tuple(weight.shape):
-        array[(weight == 0).cpu().numpy()] = next(iter(labels))
-    return array
 
 
 def _holds_between(support: Any, least: float, most: float) -> bool:

@@ -1,5 +1,6 @@
 """Arrays, columns of tables, lists and numbers are taken wherever a tensor is."""
 
+import math
 from decimal import Decimal
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import disthead as dh
 from disthead.arrays import as_tensor
 from disthead.errors import TargetError
+from disthead.metrics import Accuracy
 from tests.cases import EVERYTHING, ORDERED, rows
 
 
@@ -137,3 +139,18 @@ def test_classes_go_by_their_labels_where_the_distribution_knows_them(labels):
 def test_labels_of_a_binary_target_are_its_two_values():
     dist = dh.get_family("bernoulli").distribution(probs=torch.tensor([0.25, 0.5])).with_class_labels(["no", "yes"])
     torch.testing.assert_close(dist.log_prob(["yes", "no"]).exp(), torch.tensor([0.25, 0.5]))
+
+
+def test_labels_of_absent_rows_and_the_ignored_index_are_no_labels():
+    dist = dh.get_family("categorical", num_classes=2).distribution(probs=torch.tensor([[0.25, 0.75]] * 3))
+    want = -math.log(0.75)
+    for labels in (["cat", "dog"], [1, 2]):
+        named = dist.with_class_labels(labels)
+        assert dh.nll(named, [labels[1], None, labels[1]], weight=[1, 0, 2]).item() == pytest.approx(want)
+        y = np.array([labels[1], -100, labels[1]], dtype=object)
+        assert dh.losses.cross_entropy(named, y, ignore_index=-100).item() == pytest.approx(want)
+        accuracy = Accuracy(ignore_index=-100)
+        accuracy.update(named, y)
+        assert accuracy.compute() == 1
+        assert dh.evaluate(dist, [labels[1], None, labels[1]], weight=[1, 0, 2], classes=labels).rows == 2
+    assert dh.nll(dist.with_class_labels(["cat", "dog"]), np.array([1, 1, 1])).item() == pytest.approx(want)

@@ -117,7 +117,9 @@ def _divided(dist: Distribution, logits: Tensor, temperature: Tensor) -> Tensor:
 
 
 def _with_logits(dist: Distribution, logits: Tensor) -> Distribution:
-    return type(dist)(logits=logits)  # type: ignore[call-arg]
+    if isinstance(dist, PlackettLuce):
+        return PlackettLuce(logits=logits)
+    return Bernoulli(logits=logits) if isinstance(dist, Bernoulli) else Categorical(logits=logits)
 
 
 class VectorScaling(ClassRecalibration):

@@ -72,6 +72,14 @@ class DistributionClassifier(DistributionEstimator):
             )
         return self._labelled(self._decided(X, cost))
 
+    def predict_dist(self, X: Any) -> Distribution:
+        """The distribution of the class for each row, with batch_shape (N,), in double precision, on the CPU.
+
+        It takes targets as `fit` does, arrays, columns and lists of classes: `disthead.evaluate(model.predict_dist(X), y)`.
+        A tensor holds the places of the classes in `classes_` instead, from 0.
+        """
+        return super().predict_dist(X).with_class_labels(self.classes_.tolist())
+
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (N, classes), in the order of `classes_`."""
         return self._ask(X, _probabilities).astype(np.float64)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from types import NoneType
 from typing import Any, ClassVar, Protocol, Self
 
+import numpy as np
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
@@ -56,6 +57,13 @@ def wide(value: Tensor, log_value: Tensor | None = None) -> Tensor:
         return value.double()
     tiny = value <= 2 * torch.finfo(value.dtype).tiny
     return torch.where(tiny, log_value.double().exp(), value.double())
+
+
+def _are_indices(values: Any, labels: Sequence) -> bool:
+    """Whether they are no labels but numbers for them: in a tensor, or numbers where all labels are texts."""
+    if isinstance(values, Tensor):
+        return True
+    return all(isinstance(label, str) for label in labels) and np.asarray(values).dtype.kind in "biuf"
 
 
 def _dimensions_taken(index: Any) -> int:
@@ -239,17 +247,23 @@ class Distribution(TorchDistribution):
             if owner not in Distribution.__mro__ and (owner is cls or not issubclass(owner, Distribution)):
                 setattr(cls, name, _from_anything(owner.__dict__[name]))
 
-    def as_values(self, values: Any, name: str = "y") -> Tensor:
+    def as_values(
+        self, values: Any, name: str = "y", *, weight: Tensor | None = None, ignore_index: int | None = None
+    ) -> Tensor:
         """Targets or levels as a tensor: tensors as they are, arrays, columns of a table, lists and numbers by `as_tensor`.
 
-        Where the classes have labels (`with_class_labels`), everything but a tensor holds labels, and becomes their indices.
+        Where the classes have labels (`with_class_labels`), everything but a tensor holds labels, and becomes their indices;
+        numbers are indices where all labels are texts. Labels of rows of weight 0 may be any, or missing; `ignore_index`
+        stands for no class and stays as it is.
 
         Raises:
             TypeError: for what holds no numbers.
             TargetError: for labels that are none of the classes', with rows.
         """
-        if self.class_labels is not None and not isinstance(values, Tensor):
-            return class_indices(values, self.class_labels, name).to(self.device)
+        if self.class_labels is not None and not _are_indices(values, self.class_labels):
+            rows_left_out = None if weight is None else (weight == 0).cpu().numpy()
+            found = class_indices(values, self.class_labels, name, left_out=rows_left_out, ignore_index=ignore_index)
+            return found.to(self.device)
         return as_tensor(values, name, dtype=self.dtype, device=self.device)
 
     def with_class_labels(self, labels: "Sequence | None") -> Self:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.arrays import as_tensor, class_indices
+from disthead.arrays import as_tensor
 from disthead.diagnostics.rows import flatten
 from disthead.families.distribution import Distribution
 from disthead.targets import check_target
@@ -50,7 +50,8 @@ def aligned(batch: Batch, classes: Sequence[Any], ignore_index: int | None) -> A
     if ignore_index is not None and (not hasattr(dist, "expected_cost") or dist.event_shape):
         raise ValueError(f"ignore_index leaves out rows of one class each, and the distribution is {dist!r}.")
     weight = as_weight(batch.weight, dist.batch_shape, may_be_empty=True)
-    y = check_target(dist, _class_indices(batch.y, dist, classes), weight=weight, ignore_index=ignore_index)
+    dist = _with_labels(dist, batch.y, classes)
+    y = check_target(dist, batch.y, weight=weight, ignore_index=ignore_index)
     baseline = batch.baseline
     if baseline is not None:
         if baseline.event_shape != dist.event_shape:
@@ -76,23 +77,22 @@ def aligned(batch: Batch, classes: Sequence[Any], ignore_index: int | None) -> A
     return Aligned(dist, y, weight, baseline, is_there)
 
 
-def _class_indices(y: Any, dist: Distribution, classes: Sequence[Any]) -> Any:
-    """Labels of classes as their indices; everything else as it is.
+def _with_labels(dist: Distribution, y: Any, classes: Sequence[Any]) -> Distribution:
+    """The distribution with the labels of its classes, where they have any.
 
-    Texts have to be among the names. Numbers are labels where the names are numbers, as a classifier's `classes_` are, and
-    indices where the names are texts.
+    Texts have to be among the names.
     """
     if not hasattr(dist, "expected_cost") or isinstance(y, Tensor) or dist.class_labels is not None:
-        return y
+        return dist
     names = [name.item() if hasattr(name, "item") else name for name in classes]
-    values = np.asarray(y, dtype=object)
-    are_texts = any(isinstance(value, str) for value in values.reshape(-1))
-    if are_texts and not names:
+    values = np.asarray(y, dtype=object).reshape(-1)
+    texts = [value for value in values if isinstance(value, str)]
+    if texts and not names:
         raise TypeError(
-            f"y must hold class indices, got texts such as {values.reshape(-1)[0]!r}. Name the classes in their order as the "
+            f"y must hold class indices, got texts such as {texts[0]!r}. Name the classes in their order as the "
             "classifier knows them: evaluate(..., classes=classifier.classes_)."
         )
-    return class_indices(y, names) if are_texts or (names and not isinstance(names[0], str)) else y
+    return dist.with_class_labels(names or None)
 
 
 def row_labels(values: Any, rows: int, name: str) -> list:

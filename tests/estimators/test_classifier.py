@@ -1,11 +1,13 @@
 """What `DistributionClassifier` predicts."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from disthead import DistributionClassifier
+from disthead import DistributionClassifier, evaluate, nll
+from disthead.calibration import TemperatureScaling
 from disthead.errors import TargetError
 
 SMALL = {"hidden_sizes": (16,), "max_steps": 60, "random_state": 0}
@@ -31,6 +33,35 @@ def test_classes_and_probabilities(model):
     assert np.allclose(proba.sum(1), 1)
     assert np.array_equal(model.predict(X), model.classes_[proba.argmax(1)])
     assert (model.predict(X) == y).mean() > 0.7
+
+
+@pytest.mark.parametrize("ensemble", [1, 2])
+@pytest.mark.parametrize(
+    "family, labels",
+    [
+        ("categorical", ["cold", "hot", "mild"]),
+        ("categorical", [1, 2, 3]),
+        ("categorical", [-1, 1, 5]),
+        ("bernoulli", [1, 2]),
+    ],
+)
+def test_its_distribution_takes_the_classes_as_fit_does(family, labels, ensemble):
+    X = np.random.default_rng(0).normal(size=(120, 2))
+    place = torch.arange(120) % len(labels)
+    y = np.array(labels)[place]
+    dist = DistributionClassifier(family, ensemble=ensemble, max_steps=5, random_state=0).fit(X, y).predict_dist(X)
+    recalibration = TemperatureScaling().fit(dist, y)
+    assert recalibration.temperature == TemperatureScaling().fit(dist, place).temperature
+    for one in (dist, recalibration(dist), dist.expand((120,))):
+        want = one.log_prob(place)
+        for same in (y, y.tolist(), pd.Series(y, index=range(120, 0, -1)), y.astype(object)):
+            assert torch.equal(one.log_prob(same), want)
+        assert torch.equal(one[:7].log_prob(y[:7]), want[:7])
+        assert evaluate(one, y).scores == evaluate(one, place).scores
+        found = nll(one, [None, *y[1:].tolist()], weight=np.arange(120) > 0)
+        torch.testing.assert_close(found, -want[1:].mean())
+    with pytest.raises(TargetError, match="'none' at row 0"):
+        dist.log_prob(["none"] * 120)
 
 
 def test_score_is_minus_the_log_loss(model):
