@@ -36,8 +36,10 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
     >>> dh.nll(dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0), torch.zeros(2))
     tensor(0.9189)
     """
-    weight = _row_weights(dist, weight, reduction)
-    y = dist.as_values(y, weight=weight)
+    if weight is not None:
+        weight = _row_weights(dist, weight, reduction)
+    if not isinstance(y, Tensor):
+        y = dist.as_values(y, weight=weight)
     _check_shape(dist, y)
     if weight is None:
         return reduce(-dist.log_prob(y), None, reduction)

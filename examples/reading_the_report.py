@@ -73,6 +73,16 @@ def directions() -> Forecasts:
     }
 
 
+def events() -> Forecasts:
+    """Events of two groups, one of them far more frequent than the other."""
+    probs, bernoulli = torch.tensor([0.8, 0.3]).repeat(ROWS // 2), family("bernoulli")
+    y, known = drawn(bernoulli(probs=probs)), {"group": ["north", "south"] * (ROWS // 2)}
+    return {
+        "in health": (bernoulli(probs=probs), y, known),
+        "one probability for all": (bernoulli(probs=torch.full((ROWS,), 0.55)), y, known),
+    }
+
+
 def classes() -> Forecasts:
     logits = 1.5 * torch.randn(ROWS, 3, generator=torch.Generator().manual_seed(1))
     categorical = family("categorical", num_classes=3)
@@ -81,6 +91,7 @@ def classes() -> Forecasts:
         "in health": (categorical(logits=logits), y, {}),
         "overconfident": (categorical(logits=2.5 * logits), y, {}),
         "underconfident": (categorical(logits=0.4 * logits), y, {}),
+        "one class too probable": (categorical(logits=logits + torch.tensor([0.0, 0.0, 0.8])), y, {}),
     }
 
 
@@ -97,6 +108,7 @@ def vectors() -> Forecasts:
     }
 
 
+SURENESS = ["in health", "overconfident", "underconfident"]
 # What the outcomes are, and which forecasts each picture shows; None shows all.
 SHOWN: list[tuple[Callable, dict[str, list[str] | None]]] = [
     (
@@ -118,7 +130,8 @@ SHOWN: list[tuple[Callable, dict[str, list[str] | None]]] = [
     ),
     (counts, {"rootogram": None}),
     (directions, {"rose": None}),
-    (classes, {"reliability": None, "confusion": None}),
+    (events, {"group_frequencies": None}),
+    (classes, {"reliability": SURENESS, "classes": ["in health", "one class too probable"], "confusion": SURENESS}),
     (vectors, {"joint": None}),
 ]
 
@@ -149,7 +162,7 @@ def side_by_side(parts: dict[str, Path], path: Path) -> Path:
 
     images = {name: Image.open(part).convert("RGB") for name, part in parts.items()}
     width, height = (min(sizes) for sizes in zip(*(image.size for image in images.values()), strict=True))
-    columns, strip = 2 if len(images) == 4 else len(images), 34
+    columns, strip = 1 if width > 2 * height else 2 if len(images) == 4 else len(images), 34
     lines = -(-len(images) // columns)
     joined, font = Image.new("RGB", (columns * width, lines * (height + strip)), "white"), ImageFont.load_default(20)
     pen = ImageDraw.Draw(joined)

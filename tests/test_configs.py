@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from torch.utils.data import DataLoader, TensorDataset
 
 from disthead import DistributionRegressor
 from disthead.cli import main
@@ -112,6 +113,7 @@ def test_the_learning_rate_is_planned_for_the_steps_there_are(options, steps, ep
     assert found[0].trainer.max_epochs == epochs
 
 
+@pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers")
 def test_python_plans_what_a_configuration_leaves_open_too():
     """267 rows in 9 batches: two epochs are 18 steps."""
     options = yaml.safe_load((CONFIGS[0].parent / "regression.yaml").read_text())
@@ -127,10 +129,10 @@ def test_python_plans_what_a_configuration_leaves_open_too():
     [scheduler] = trainer.lr_scheduler_configs
     assert (scheduler.scheduler.steps, scheduler.scheduler.warmup) == (18, 3)
     assert trainer.optimizers[0].defaults["lr"] == 0.005
+    loader = DataLoader(TensorDataset(torch.randn(40, 1), torch.randn(40)), batch_size=10)
+    module = DistributionModule(**options["model"], in_features=1)
     with pytest.raises(ValueError, match="lr=None is planned for the rows of a TabularDataModule"):
-        lightning.Trainer(max_epochs=2, accelerator="cpu", **quiet).fit(
-            DistributionModule(**options["model"], in_features=1), *[[(torch.randn(40, 1), torch.randn(40))]] * 2
-        )
+        lightning.Trainer(max_epochs=2, accelerator="cpu", **quiet).fit(module, loader, loader)
 
 
 def test_training_waits_as_many_steps_as_the_best_took_and_at_least_so_many():

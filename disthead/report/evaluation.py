@@ -87,8 +87,8 @@ class Evaluation:
     def __str__(self) -> str:
         lines = [f"{self.title}: {self.rows:,} rows. {self.summary}"]
         for verdict in self.verdicts:
-            about = [verdict.output] * bool(verdict.output) + [verdict.aspect] * (verdict.status == "not examined")
-            lines.append("  " + ": ".join([*about, verdict.sentence]))
+            subject = [verdict.output] * bool(verdict.output) + [verdict.aspect] * (verdict.status == "not examined")
+            lines.append("  " + ": ".join([*subject, verdict.sentence]))
             if verdict.remedy and verdict.status in ("fair", "poor"):
                 lines.append(f"    Next: {verdict.remedy}")
         return "\n".join(lines)

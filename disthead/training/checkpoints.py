@@ -63,6 +63,7 @@ def evaluate_checkpoint(
         "outputs": targets if len(targets) > 1 else (),
         "classes": tuple(next(iter((columns.get("classes") or {}).values()), ())),
         "baseline_name": "the fit without features",
+        "about": {"checkpoint": str(checkpoint), "table": str(path or data.hparams["path"]), "part": part},
     } | options
     if columns.get("unit") == "degrees":
         options["unit"] = options.get("unit") or "radians"  # of the model, in which all scores are

@@ -96,6 +96,8 @@ def test_commands_evaluate_and_recalibrate(overconfident, table, tmp_path, monke
     assert after["outputs"][""]["coverage"]["0.9"] == pytest.approx(0.9, abs=0.02)
     page = (tmp_path / "before" / "report.html").read_text()
     assert "north" in page
+    for name, value in {"checkpoint": overconfident, "table": table, "part": "test", "rows": "400"}.items():
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in page
     assert main(["test", "--ckpt_path", "honest.ckpt", "--trainer.enable_progress_bar", "false"]) == 0
     assert main(["predict", "--ckpt_path", "honest.ckpt", "--trainer.enable_progress_bar", "false"]) == 0
 
