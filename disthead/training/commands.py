@@ -256,7 +256,7 @@ class _CLI(LightningCLI):
             read_checkpoint(config.ckpt_path)
         if self.subcommand != "fit" and config.ckpt_path is None:
             raise ValueError(
-                f"disthead {self.subcommand} needs --ckpt_path (or --ckpt), the checkpoint of a trained model."
+                f"disthead {self.subcommand} needs --ckpt, the checkpoint of a trained model."
             )
         if config.data.path is None and config.data.dataset is None:
             self._need_a_table(config)
@@ -299,9 +299,14 @@ class _CLI(LightningCLI):
             _check_nothing_is_lost(self.config[self.subcommand], log_dir)
         try:
             self.trainer.fit(**options)
-        except BaseException:
+        except BaseException as error:
             if self.trainer.is_global_zero:
                 _remove_empty(made)
+            if isinstance(error, RuntimeError) and "in loading state_dict" in str(error):
+                raise ValueError(
+                    f"--ckpt {options.get('ckpt_path')} holds another model than this training has: give the options of "
+                    "the training that wrote it, and the checkpoint from before the recalibration if it was recalibrated."
+                ) from error
             raise
 
     @rank_zero_only
