@@ -285,5 +285,7 @@ def run_recalibrate(arguments: Sequence[str]) -> None:
         weight=given.weight,
         overwrite=given.overwrite,
     )
-    print(f"recalibrated by {type(module.recalibration).__name__} on the rows of {given.path or given.part!r}: {given.out}")
+    print(
+        f"recalibrated by {type(module.recalibration).__name__} on the rows of {given.path or given.part!r}: {given.out}"
+    )
     print(f"next: disthead evaluate --ckpt {given.out}")
