@@ -17,7 +17,7 @@ from disthead.families.distribution import Distribution
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["predictions", "seed_of", "write_predictions"]
+__all__ = ["check_options", "predictions", "seed_of", "write_predictions"]
 
 _QUANTILES = (0.1, 0.25, 0.75, 0.9)
 
@@ -61,7 +61,7 @@ def predictions(
     >>> list(predictions(dist, quantiles=[0.5]))
     ['rate', 'mean', 'median', 'mode', 'stddev', 'quantile_0.5', 'lower_90', 'upper_90']
     """
-    _check_options(quantiles, level, samples)
+    check_options(quantiles, level, samples)
     names = _Names(dist, list(targets), dict(classes or {}), 180 / math.pi if unit == "degrees" else 1.0)
     draws, is_asked = _draws(dist, samples, seed), quantiles is not None or level is not None
     if hasattr(dist, "expected_cost"):
@@ -91,7 +91,8 @@ def predictions(
     return columns
 
 
-def _check_options(quantiles: Sequence[float] | None, level: float | None, samples: int) -> None:
+def check_options(quantiles: Sequence[float] | None, level: float | None, samples: int) -> None:
+    """Refuse levels outside (0, 1) and negative numbers of draws."""
     for q in quantiles or ():
         if not 0 < q < 1:
             raise ValueError(f"quantiles must be between 0 and 1, such as 0.1, 0.5 and 0.9, got {q!r}.")

@@ -35,6 +35,7 @@ Data
   --data.weight NAME           column of the weights of the rows
   --data.group NAME            column of what rows belong to, such as a patient: its rows stay together in the split
   --data.categorical '[a]'     columns of numbers that are categories
+  --data.unit degrees          of targets that are angles, for families of directions; radians unless given
   --data.known '{exposure: months}'      quantities that the family takes per row
   --data.val_size 0.2          share or number of rows held out, which say when to stop
   --data.test_size 0.2         share or number of rows kept for `disthead test` and `disthead evaluate`

@@ -77,7 +77,7 @@ def test_explain_is_for_people(name, capsys):
         ([*FIT[:-1], "--data.target=visit"], "did you mean 'visits'"),
         ([*FIT, "--data.path=your.csv"], "no such file: your.csv"),
         ([*FIT, "--model.family=beta"], "column 'visits' must be in the support of beta"),
-        (["test"], "needs --ckpt_path"),
+        (["test"], "needs --ckpt,"),
         (["test", "--ckpt_path=my.csv"], "my.csv is not a checkpoint"),
         (["predict", "--ckpt_path=gone.ckpt"], "no such checkpoint: gone.ckpt"),
     ],
@@ -608,3 +608,33 @@ def test_wheel_and_source_distribution_have_the_configurations(tmp_path):
     with tarfile.open(archive) as opened:
         in_archive = {Path(name).name for name in opened.getnames() if "/configs/" in name}
     assert in_wheel == in_archive == names
+
+
+def test_training_does_not_go_on_from_a_recalibrated_checkpoint(model, capsys):
+    """Whose recalibration the training has no place for: that is said, without a traceback and without empty folders."""
+    options = ["--data.path=table.csv", "--data.target=y", "--data.features=[x]", "--trainer.max_epochs=1", *QUIET]
+    assert main(["fit", "--checkpoint.dirpath=first", *options]) == 0
+    shutil.rmtree("lightning_logs")
+    assert main(["recalibrate", "--ckpt=first/best.ckpt", "--out=honest.ckpt"]) == 0
+    assert main(["fit", "--ckpt=honest.ckpt", *options]) == 2
+    assert "--ckpt honest.ckpt holds another model than this training has" in capsys.readouterr().err
+    assert not [folder for folder in Path.cwd().rglob("*") if folder.is_dir() and not any(folder.iterdir())]
+    assert not Path("lightning_logs").exists()
+
+
+def test_report_says_of_which_checkpoint_and_part_it_is(model):
+    assert main(["evaluate", "--ckpt", model, "--out=report"]) == 0
+    page = Path("report/report.html").read_text("utf-8")
+    assert f"<dt>checkpoint</dt><dd>{model}</dd>" in page
+    assert "<dt>part</dt><dd>test</dd>" in page
+    assert "?.</b>" not in page
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("--quantiles=10,90", "got 10.0"), ("--level=90", "got 90.0"), ("--samples=-1", "got -1")],
+)
+def test_wrong_levels_are_refused_before_any_row_is_predicted(model, option, message, monkeypatch, capsys):
+    monkeypatch.setattr(lightning.Trainer, "predict", lambda *_, **__: pytest.fail("rows were predicted"))
+    assert main(["predict", "--ckpt", model, "--out=p.csv", option, *QUIET]) == 2
+    assert message in capsys.readouterr().err

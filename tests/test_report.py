@@ -82,7 +82,7 @@ def test_the_truth_has_no_fault(true):
         (family("normal")(loc=3 * X - 0.4, scale=SCALE), "bias", "clearly too low"),
         (family("normal")(loc=3 * X, scale=torch.full_like(X, 1.04)), "calibration by feature", "too narrow there"),
         (family("normal")(loc=2 * X + 0.5, scale=SCALE), "bias by feature", "there, by about"),
-        (family("normal")(loc=3 * X, scale=2.0 - X), "error against spread", "different from the prediction"),
+        (family("normal")(loc=3 * X, scale=2.0 - X), "error against spread", "off from what was predicted"),
         (family("normal")(loc=3 * X, scale=2.0 - X), "does the spread inform?", "least sure where it is most right"),
     ],
 )

@@ -136,7 +136,7 @@ def _card(card: Card) -> str:
 def _verdict(verdict: Verdict) -> str:
     return (
         f'<div class="verdict {_class(verdict.status)}">{_mark(verdict.status)}'
-        f"<p><b>{escape(_first_upper(verdict.aspect))}.</b> {_marked(verdict.sentence)}</p></div>"
+        f"<p><b>{escape(_headed(verdict.aspect))}</b> {_marked(verdict.sentence)}</p></div>"
     )
 
 
@@ -171,6 +171,11 @@ def _marked(text: str) -> str:
 
 def _class(status: Status) -> str:
     return status.replace(" ", "-")
+
+
+def _headed(aspect: str) -> str:
+    """The aspect as the head of its sentence, which ends in one mark."""
+    return _first_upper(aspect) + "." * (not aspect.endswith("?"))
 
 
 def _first_upper(text: str) -> str:

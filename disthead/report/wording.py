@@ -18,7 +18,7 @@ def standard_error(error: float) -> str:
 
 
 def p_value(p: float) -> str:
-    return f"{p:.2g}" if p >= 1e-4 else "below 0.0001"
+    return f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
 
 
 def plural(count: int, one: str, several: str | None = None) -> str:

@@ -53,6 +53,7 @@ def evaluate_checkpoint(
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level!r}.")
     module, data, part = _load(checkpoint, path, part, weight)
+    is_new = path is not None and path != data.hparams.get("path")
     frame, groups = data.frame(part), _groups_column(data, part, groups)
     if group is not None:
         pick("column", group, frame)
@@ -63,7 +64,8 @@ def evaluate_checkpoint(
         "outputs": targets if len(targets) > 1 else (),
         "classes": tuple(next(iter((columns.get("classes") or {}).values()), ())),
         "baseline_name": "the fit without features",
-        "about": {"checkpoint": str(checkpoint), "table": str(path or data.hparams["path"]), "part": part},
+        "about": {"checkpoint": f"{checkpoint}", "table": f"{path or data.hparams['path']}"}
+        | ({} if is_new else {"part": part}),
     } | options
     if columns.get("unit") == "degrees":
         options["unit"] = options.get("unit") or "radians"  # of the model, in which all scores are
@@ -170,7 +172,7 @@ def _check_new(out: str, checkpoint: str, overwrite: bool) -> None:
         raise ValueError(
             f"--out {out} is a folder, where a file is to be."
             if path.is_dir()
-            else f"--out {out}: no folder {path.parent}."
+            else f"--out {out}: there is no folder {path.parent}."
         )
     if path.exists() and not overwrite:
         what = "the checkpoint that is recalibrated" if path.samefile(checkpoint) else "there already"
@@ -284,5 +286,7 @@ def run_recalibrate(arguments: Sequence[str]) -> None:
         weight=given.weight,
         overwrite=given.overwrite,
     )
-    print(f"recalibrated by {module.recalibration} on the rows of {given.path or given.part!r}: {given.out}")
+    print(
+        f"recalibrated by {type(module.recalibration).__name__} on the rows of {given.path or given.part!r}: {given.out}"
+    )
     print(f"next: disthead evaluate --ckpt {given.out}")

@@ -22,7 +22,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from disthead.configurations import configuration
 from disthead.errors import nearest, pick
-from disthead.prediction import predictions, seed_of, write_predictions
+from disthead.prediction import check_options, predictions, seed_of, write_predictions
 from disthead.training.backbone import completed, qualified
 from disthead.training.callbacks import EarlyStopping
 from disthead.training.columns import Columns
@@ -255,9 +255,7 @@ class _CLI(LightningCLI):
         if config.ckpt_path not in (None, "best", "last", "hpc", "registry"):
             read_checkpoint(config.ckpt_path)
         if self.subcommand != "fit" and config.ckpt_path is None:
-            raise ValueError(
-                f"disthead {self.subcommand} needs --ckpt_path (or --ckpt), the checkpoint of a trained model."
-            )
+            raise ValueError(f"disthead {self.subcommand} needs --ckpt, the checkpoint of a trained model.")
         if config.data.path is None and config.data.dataset is None:
             self._need_a_table(config)
         if self.subcommand == "fit":
@@ -299,9 +297,14 @@ class _CLI(LightningCLI):
             _check_nothing_is_lost(self.config[self.subcommand], log_dir)
         try:
             self.trainer.fit(**options)
-        except BaseException:
+        except BaseException as error:
             if self.trainer.is_global_zero:
                 _remove_empty(made)
+            if isinstance(error, RuntimeError) and "in loading state_dict" in str(error):
+                raise ValueError(
+                    f"--ckpt {options.get('ckpt_path')} holds another model than this training has: give the options of "
+                    "the training that wrote it, and the checkpoint from before the recalibration if it was recalibrated."
+                ) from error
             raise
 
     @rank_zero_only
@@ -325,6 +328,7 @@ class _CLI(LightningCLI):
             "samples": config.samples,
             "seed": config.seed,
         }
+        check_options(wanted["quantiles"], config.level, config.samples)  # before any row is predicted
         names = _listed(config.id_columns)
         if Path(out).is_dir() or not Path(out).suffix:
             return self._predict_files(source, out, id_columns=names, **wanted)

@@ -89,7 +89,7 @@ def majority(accuracy: float, of_majority: float, difference: Score, name: str) 
 
 
 def _reliability(aspect: str, seen: str, numbers: Reliability, p_value: float, picture: str, looks: int) -> Verdict:
-    seen = f"{seen} (p = {say_p(p_value)}); a constant forecast has {numbers.uncertainty:.4g}"
+    seen = f"{seen} ({say_p(p_value)}); a constant forecast has {numbers.uncertainty:.4g}"
     share = _share(numbers)
     if p_value >= CHANCE:
         if numbers.chance > _SHARES[2] * _scale(numbers) or int(numbers.count.sum()) < _FEW:

@@ -78,7 +78,7 @@ def bias(above: float, count: float, is_circular: bool = False) -> Verdict:
 def shape(distance: float, p_value: float, dispersion: float, count: float) -> Verdict:
     """Whether the PIT is uniform: Kolmogorov and Smirnov's distance is the largest error of any predicted probability."""
     seen = (
-        f"Predicted probabilities are off by at most {percent(distance)} (PIT histogram, p = {say_p(p_value)}, "
+        f"Predicted probabilities are off by at most {percent(distance)} (PIT histogram, {say_p(p_value)}, "
         f"dispersion {dispersion:.2f} where 1 is right)"
     )
     by = size(2 * distance)

@@ -65,7 +65,7 @@ def honest_spread(
         return Verdict(aspect, _fault(by), sentence, picture="spread_skill", remedy=remedy, looks=looks)
     if by:
         count = f"in {off} of {looks} parts of the rows" if looks > 1 else "overall"
-        sentence = f"{seen}: {by} different from the prediction {count}."
+        sentence = f"{seen}: {by} off from what was predicted, {count}."
         return Verdict(aspect, _fault(by), sentence, picture="spread_skill", looks=looks)
     hidden = critical(looks) * float(_variance(numbers, design_effect).max()) ** 0.5 / 2
     if hidden > SIZES[2]:

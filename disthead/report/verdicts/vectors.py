@@ -51,7 +51,7 @@ def together(numbers: Uniformity, count: float, p_value: float | None = None) ->
     p = numbers.ks_p_value if p_value is None else p_value
     seen = (
         f"Probabilities of regions of highest density are off by at most {percent(numbers.ks_statistic)} (density ranks of "
-        f"all outputs together, p = {say_p(p)})"
+        f"all outputs together, {say_p(p)})"
     )
     by = size(2 * numbers.ks_statistic)
     if p >= CHANCE:
