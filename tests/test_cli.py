@@ -631,7 +631,7 @@ def test_report_says_of_which_checkpoint_and_part_it_is(model):
 
 
 @pytest.mark.parametrize(
-    ("option", "message"),
+    "option, message",
     [("--quantiles=10,90", "got 10.0"), ("--level=90", "got 90.0"), ("--samples=-1", "got -1")],
 )
 def test_wrong_levels_are_refused_before_any_row_is_predicted(model, option, message, monkeypatch, capsys):
