@@ -378,10 +378,10 @@ class DistributionHead(nn.Module):
 def _sizes(event_shape: Sequence[int]) -> tuple[int, ...]:
     try:
         return tuple(as_integer(size, "event_shape") for size in event_shape)
-    except ValueError as error:
+    except (TypeError, ValueError):
         raise ValueError(
-            f"event_shape must be positive sizes, such as (3,) for three outputs, got {tuple(event_shape)}."
-        ) from error
+            f"event_shape must be positive sizes, such as (3,) for three outputs, got {event_shape}."
+        ) from None
 
 
 def marginal(family: "str | Family", y: Any, *, weight: Any = None, **options) -> Distribution:
