@@ -1,5 +1,7 @@
 """The checks of a report: each says whether it was made, a true forecast is seldom blamed, planted faults are found."""
 
+import re
+
 import pytest
 import torch
 
@@ -348,3 +350,45 @@ def test_few_rows_leave_every_verdict_open():
         assert not told, (name, told)
     result = evaluate(*predictions(CLASSES[0], 10))
     assert all(v.status != "good" for v in result.verdicts)
+
+
+@pytest.mark.parametrize("count, status", [(80, "unclear"), (140, "unclear"), (400, "good")])
+def test_errors_as_large_as_predicted_are_no_tick_where_the_rows_could_not_show_more(count, status):
+    """Of normal errors a ratio strays by 1 / sqrt(2 N), of which 2.58 are more than 15 % up to 147 rows."""
+    y = torch.randn(count, generator=generator(3), dtype=torch.float64)
+    found = verdict(evaluate(NORMAL(loc=torch.zeros(count), scale=float(y.square().mean().sqrt())), y), "error against")
+    assert found.status == status
+    assert ("hide differences below" in found.sentence) == (status == "unclear")
+
+
+def test_a_predicted_spread_that_is_the_same_in_every_row_sorts_nothing():
+    y = torch.randn(80, generator=generator())
+    found = verdict(evaluate(NORMAL(loc=torch.zeros(80), scale=1.5), y), "does the spread inform?")
+    assert found.status == "not examined"
+    assert found.sentence == (
+        "Not examined: the predicted spread is 1.5 in every row, so that there is nothing to sort by."
+    )
+    few = verdict(evaluate(NORMAL(loc=torch.zeros(8), scale=1 + X[:8]), y[:8]), "does the spread inform?")
+    assert (few.status, few.sentence) == ("unclear", "8 rows, too few to sort by their predicted spread.")
+
+
+@pytest.mark.parametrize("name", ["normal", "poisson", "von_mises", "bernoulli", "categorical", "multivariate_normal"])
+def test_percentages_are_written_in_one_way(name):
+    [case] = [case for case in EVERYTHING if case.name == name]
+    for count in (60, 400):
+        dist, y = predictions(case, count)
+        marginal = dist[torch.randperm(count, generator=generator(1))]
+        group, x = torch.arange(count) % 2, torch.randn(count, generator=generator())
+        result = evaluate(dist, y, group=group, features={"x": x}, baseline=marginal)
+        text = f"{result} {' '.join(v.remedy + v.sentence + v.aspect for v in result.verdicts)}"
+        assert " %" in text
+        assert not re.search(r"\S%", text)
+        assert "brier" not in text
+
+
+def test_names_of_people_keep_their_capitals():
+    dist = COIN(logits=LOGITS[:, 0])
+    result = evaluate(dist, drawn(dist), baseline=COIN(logits=torch.zeros(ROWS)))
+    assert verdict(result, "against the baseline by Brier score").sentence.startswith(
+        "By Brier score the model is better"
+    )

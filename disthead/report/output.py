@@ -217,4 +217,4 @@ class Output:
 
 
 def _lower(label: str) -> str:
-    return label if label.startswith("CRPS") else label[0].lower() + label[1:]
+    return label if label.startswith(("CRPS", "Brier")) else label[0].lower() + label[1:]

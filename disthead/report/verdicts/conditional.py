@@ -8,7 +8,7 @@ from disthead.report.chance import SIZES, critical, detectable, ndtri, size, z_o
 from disthead.report.verdict import Status, Verdict
 from disthead.report.verdicts.events import POINTS
 from disthead.report.verdicts.intervals import rate_error, widening
-from disthead.report.wording import percent
+from disthead.report.wording import percent, whole_percent
 
 __all__ = ["bias_by_group", "by_group", "events_by_group"]
 
@@ -44,7 +44,7 @@ def by_group(
     least = min(rows for _, rows in coverages.values())
     hidden = detectable(level * (1 - level) / least, max(level, 1 - level) / least, looks)
     is_hidden = hidden >= level or math.log(widening(level, level - hidden, least)) > SIZES[2]
-    return _nothing(aspect, seen, least, f"below {hidden:.0%}", is_hidden, left_out, picture, looks)
+    return _nothing(aspect, seen, least, f"below {whole_percent(hidden)}", is_hidden, left_out, picture, looks)
 
 
 def bias_by_group(
