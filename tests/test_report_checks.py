@@ -1,5 +1,7 @@
 """The checks of a report: each says whether it was made, a true forecast is seldom blamed, planted faults are found."""
 
+import re
+
 import pytest
 import torch
 
@@ -348,3 +350,123 @@ def test_few_rows_leave_every_verdict_open():
         assert not told, (name, told)
     result = evaluate(*predictions(CLASSES[0], 10))
     assert all(v.status != "good" for v in result.verdicts)
+
+
+@pytest.mark.parametrize("count, status", [(80, "unclear"), (140, "unclear"), (400, "good")])
+def test_errors_as_large_as_predicted_are_no_tick_where_the_rows_could_not_show_more(count, status):
+    """Of normal errors a ratio strays by 1 / sqrt(2 N), of which 2.58 are more than 15 % up to 147 rows."""
+    y = torch.randn(count, generator=generator(3), dtype=torch.float64)
+    found = verdict(evaluate(NORMAL(loc=torch.zeros(count), scale=float(y.square().mean().sqrt())), y), "error against")
+    assert found.status == status
+    assert ("hide differences below" in found.sentence) == (status == "unclear")
+
+
+def test_a_predicted_spread_that_is_the_same_in_every_row_sorts_nothing():
+    y = torch.randn(80, generator=generator())
+    found = verdict(evaluate(NORMAL(loc=torch.zeros(80), scale=1.5), y), "does the spread inform?")
+    assert found.status == "not examined"
+    assert found.sentence == (
+        "Not examined: the predicted spread is 1.5 in every row, so that there is nothing to sort by."
+    )
+    few = verdict(evaluate(NORMAL(loc=torch.zeros(8), scale=1 + X[:8]), y[:8]), "does the spread inform?")
+    assert (few.status, few.sentence) == ("unclear", "8 rows, too few to sort by their predicted spread.")
+
+
+@pytest.mark.parametrize("name", ["normal", "poisson", "von_mises", "bernoulli", "categorical", "multivariate_normal"])
+def test_percentages_are_written_in_one_way(name):
+    [case] = [case for case in EVERYTHING if case.name == name]
+    for count in (60, 400):
+        dist, y = predictions(case, count)
+        marginal = dist[torch.randperm(count, generator=generator(1))]
+        group, x = torch.arange(count) % 2, torch.randn(count, generator=generator())
+        result = evaluate(dist, y, group=group, features={"x": x}, baseline=marginal)
+        text = f"{result} {' '.join(v.remedy + v.sentence + v.aspect for v in result.verdicts)}"
+        assert " %" in text
+        assert not re.search(r"\S%", text)
+        assert "brier" not in text
+
+
+def test_names_of_people_keep_their_capitals():
+    dist = COIN(logits=LOGITS[:, 0])
+    result = evaluate(dist, drawn(dist), baseline=COIN(logits=torch.zeros(ROWS)))
+    assert verdict(result, "against the baseline by Brier score").sentence.startswith(
+        "By Brier score the model is better"
+    )
+
+
+def test_no_remedy_is_the_family_in_use():
+    g = generator(7)
+    for name, parameters in {
+        "student_t": {"df": torch.full((400,), 4.0), "loc": torch.zeros(400), "scale": 0.4},
+        "normal": {"loc": torch.zeros(400), "scale": 0.4},
+    }.items():
+        y = torch.randn(400, generator=g)
+        y[3] = 1e5
+        result = evaluate(family(name)(**parameters), y)
+        steps = [verdict(result, aspect).remedy for aspect in ("outliers", "shape")]
+        assert all(("`student_t`" in step) == (name == "normal") for step in steps), steps
+        assert all("`mixture`" in step for step in steps)
+    counts = evaluate(OVERDISPERSED[:400], 12 * (torch.arange(400) % 2))
+    assert "negative_binomial" not in verdict(counts, "shape").remedy
+    two_ways = evaluate(TWO_WAYS, turned(drawn(TWO_WAYS), 0.7))
+    assert "another family" not in verdict(two_ways, "shape").remedy
+
+
+def test_heavier_tails_are_no_remedy_for_a_spread_that_is_too_large():
+    y = 0.4 * torch.randn(400, generator=generator())
+    y[3] = 60.0
+    result = evaluate(NORMAL(loc=torch.zeros(400), scale=1.0), y)
+    assert "the spread is too large" in verdict(result, "shape").sentence
+    for aspect in ("shape", "outliers"):
+        assert verdict(result, aspect).status in FAULTS
+        assert not re.search("heav|student_t|mixture", verdict(result, aspect).remedy)
+    counts = evaluate(POISSON(rate=torch.full((400,), 9.0)), 9 + torch.arange(400) % 2)
+    assert "negative_binomial" not in verdict(counts, "shape").remedy
+
+
+def test_commands_are_code_and_name_the_checkpoint():
+    dist = NORMAL(loc=X, scale=0.5)
+    for about, name in (({}, "FILE"), ({"checkpoint": "runs/a b/best.ckpt"}, "'runs/a b/best.ckpt'")):
+        result = evaluate(dist, X + NOISE, about=about)
+        command = f"`disthead recalibrate --ckpt {name} --method ScaleCalibration`"
+        assert command in verdict(result, "90 % intervals").remedy
+        assert command in str(result)
+        assert not any("<" in v.remedy for v in result.verdicts)
+    assert {v.remedy for v in evaluate(dist[:20], X[:20]).verdicts if v.status == "unclear"} == {
+        "Evaluate on more rows."
+    }
+
+
+def test_one_group_or_one_range_is_no_comparison():
+    y = torch.randn(100, generator=generator())
+    dist = NORMAL(loc=torch.zeros(100), scale=1.0)
+    for forecast, targets in ((dist, y), (COIN(logits=torch.zeros(100)), (y > 0).long())):
+        result = evaluate(forecast, targets, group=["all"] * 100, features={"w": torch.zeros(100)})
+        assert "there is only one group" in verdict(result, "calibration by group").sentence
+        assert "the same value" in verdict(result, "calibration by feature").sentence
+        assert verdict(result, "calibration by feature").status == "not examined"
+        few = evaluate(forecast, targets, group=["many"] * 95 + ["few"] * 5)
+        assert verdict(few, "calibration by group").sentence.startswith("Only many has rows enough to be looked at: ")
+    both = evaluate(dist, y, features={"w": torch.zeros(100), "x": (torch.arange(100) % 2).double()})
+    assert both.numbers[""]["feature"][0] == "x"
+    assert verdict(both, "calibration by feature").looks == 2
+
+
+def test_what_is_as_probable_as_anything_is_no_outlier():
+    y = torch.arange(400) % 2
+    for dist, targets in (
+        (COIN(probs=torch.full((400,), 0.5)), y),
+        (CLASS(logits=torch.zeros(400, 3)), y),
+        (RANKING(logits=torch.zeros(400, 3)), torch.tensor([[0, 1, 2]]).repeat(400, 1)),
+    ):
+        assert verdict(evaluate(dist, targets), "outliers").status == "not examined"
+    rare = COIN(probs=torch.full((400,), 1e-6))
+    assert verdict(evaluate(rare, 0 * y), "outliers").status == "good"
+    assert verdict(evaluate(rare, (torch.arange(400) == 3).long()), "outliers").status in FAULTS
+
+
+def test_the_tail_probability_of_the_furthest_outcome_is_told():
+    y = torch.zeros(80)
+    y[7] = 1.96
+    sentence = verdict(evaluate(NORMAL(loc=torch.zeros(80), scale=1.0), y), "outliers").sentence
+    assert sentence.startswith("The outcome furthest out of 80 rows has the tail probability 0.05: ")

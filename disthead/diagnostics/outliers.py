@@ -1,5 +1,6 @@
 """Rows whose outcome is further out than chance allows: how improbable the forecast holds anything as extreme."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from disthead.diagnostics.directions import circular_pit, is_direction
 from disthead.families.distribution import Distribution
 
-__all__ = ["Outliers", "tail_log_prob"]
+__all__ = ["Outliers", "least_tail_log_prob", "tail_log_prob"]
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,9 @@ def tail_log_prob(dist: Distribution, y: Tensor) -> Tensor:
     >>> tail_log_prob(dist, torch.tensor([1.96, 60.0]))
     tensor([   -2.9958, -1804.3204], dtype=torch.float64)
     """
-    if hasattr(dist, "pairwise"):
-        return _no_more_probable(dist.top1.double(), y[..., 0].long())
-    if hasattr(dist, "expected_cost"):
-        probs = dist.probs.double()
-        probs = probs if hasattr(dist, "num_classes") else torch.stack([1 - probs, probs], -1)
-        return _no_more_probable(probs, y.long())
+    probs = _event_probs(dist)
+    if probs is not None:
+        return _no_more_probable(probs, (y[..., 0] if hasattr(dist, "pairwise") else y).long())
     if is_direction(dist):
         u = circular_pit(dist, y)
         return (2 * torch.minimum(u, 1 - u)).log().clamp(max=0)
@@ -55,6 +53,28 @@ def tail_log_prob(dist: Distribution, y: Tensor) -> Tensor:
         return (2 * torch.minimum(upto, 1 - below)).double().log().clamp(max=0)
     tail = torch.minimum(dist.log_cdf(y.double()), dist.log_survival(y.double()))
     return (tail.double() + torch.log(torch.tensor(2.0, dtype=torch.float64))).clamp(max=0)
+
+
+@torch.no_grad()
+def least_tail_log_prob(dist: Distribution) -> float:
+    """The least `tail_log_prob` that any outcome of any row can have: of numbers, counts and directions as good as none.
+
+    >>> from disthead import get_family
+    >>> least_tail_log_prob(get_family("bernoulli").distribution(probs=torch.full((3,), 0.5)))
+    0.0
+    """
+    probs = _event_probs(dist)
+    return -math.inf if probs is None else float(_no_more_probable(probs, probs.argmin(-1)).min())
+
+
+def _event_probs(dist: Distribution) -> Tensor | None:
+    """Of the classes, or of the items to come first, (N, K); None of what is no event."""
+    if hasattr(dist, "pairwise"):
+        return dist.top1.double()
+    if not hasattr(dist, "expected_cost"):
+        return None
+    probs = dist.probs.double()
+    return probs if hasattr(dist, "num_classes") else torch.stack([1 - probs, probs], -1)
 
 
 def _no_more_probable(probs: Tensor, y: Tensor) -> Tensor:

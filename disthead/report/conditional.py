@@ -117,6 +117,8 @@ def _each(
     cells = rows.groups()
     if cells is None:
         found.verdicts += [not_examined(f"{aspect} by group", "no group was given") for aspect in aspects]
+    elif len(cells.index) + cells.left_out == 1:
+        found.verdicts += [not_examined(f"{aspect} by group", "there is only one group") for aspect in aspects]
     elif not cells.index:
         found.verdicts += [_too_few(f"{aspect} by group", f"None of {cells.left_out} groups") for aspect in aspects]
     else:
@@ -124,8 +126,13 @@ def _each(
     ranges = rows.ranges()
     if ranges is None:
         found.verdicts += [not_examined(f"{aspect} by feature", "no features were given") for aspect in aspects]
+        return
+    ranges = {name: part for name, part in ranges.items() if len(part.index) + part.left_out > 1}
+    if not ranges:
+        reason = "each feature has the same value, or one range of values, in all rows"
+        found.verdicts += [not_examined(f"{aspect} by feature", reason) for aspect in aspects]
     elif not any(part.index for part in ranges.values()):
-        few = f"None of {sum(part.left_out for part in ranges.values())} ranges of a feature"
+        few = f"None of {sum(part.left_out for part in ranges.values())} ranges of features"
         found.verdicts += [_too_few(f"{aspect} by feature", few) for aspect in aspects]
     else:
         of_features(ranges)

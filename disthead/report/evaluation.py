@@ -14,6 +14,7 @@ from disthead.families.distribution import Distribution
 from disthead.families.univariate import check_level
 from disthead.report.findings import Findings
 from disthead.report.inputs import Batch
+from disthead.report.remedies import with_remedy
 from disthead.report.stream import Stream
 from disthead.report.verdict import Score, Verdict, summary
 
@@ -173,12 +174,13 @@ def evaluate(
     for batch in batches:
         stream.update(batch)
     found = stream.findings(baseline_name)
+    checkpoint = dict(about or {}).get("checkpoint", "")
     evaluation = Evaluation(
         title,
         stream.seen,
         tuple(part.name for part in found),
         {part.name: part.scores for part in found},
-        tuple(verdict for part in found for verdict in part.verdicts),
+        tuple(with_remedy(verdict, part, checkpoint) for part in found for verdict in part.verdicts),
         {part.name: part.numbers for part in found},
         {part.name: part.unanswered for part in found},
         {"date": f"{date.today()}"} | dict(about or {}),

@@ -1,9 +1,11 @@
 """The least probable outcomes of a stream, with their rows."""
 
+import math
+
 import torch
 from torch import Tensor
 
-from disthead.diagnostics.outliers import Outliers, tail_log_prob
+from disthead.diagnostics.outliers import Outliers, least_tail_log_prob, tail_log_prob
 from disthead.families.distribution import Distribution
 from disthead.report.chance import CHANCE
 
@@ -22,9 +24,11 @@ class Extremes:
 
     def __init__(self) -> None:
         self.kept: list[tuple[float, int, str]] = []  # log-probability, row, words
+        self.possible = math.inf  # the least log-probability that any outcome could have had
 
     def update(self, dist: Distribution, y: Tensor, number: Tensor) -> None:
         log_p = tail_log_prob(dist, y).cpu()
+        self.possible = min(self.possible, least_tail_log_prob(dist))
         least = log_p.argsort(stable=True)[:KEPT]
         words = _words(dist[least.to(dist.device)], y[least.to(y.device)])
         found = zip(log_p[least].tolist(), number[least].tolist(), words, strict=True)

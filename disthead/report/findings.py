@@ -1,5 +1,6 @@
 """What is found out about one output: its kind, its scores, verdicts and the numbers that pictures show."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from disthead.families.distribution import Distribution
 from disthead.report.verdict import Score, Verdict, not_examined
 
-__all__ = ["Findings", "kind_of"]
+__all__ = ["Findings", "families_of", "kind_of"]
 
 
 def kind_of(dist: Distribution) -> str:
@@ -24,6 +25,24 @@ def kind_of(dist: Distribution) -> str:
     return "count" if support.is_discrete else "number"
 
 
+def families_of(dist: Distribution) -> frozenset[str]:
+    """Names of the families that it is of, with those of what it is made of.
+
+    >>> from disthead import get_family
+    >>> sorted(families_of(get_family("student_t").distribution(df=3.0, loc=0.0, scale=1.0)) & {"student_t", "mixture"})
+    ['student_t']
+    """
+    names = set()
+    for cls in type(dist).__mro__:
+        words = re.findall("[A-Z][a-z0-9]*", cls.__name__)  # DiscreteMixture is of the family mixture
+        names |= {"_".join(words).lower(), words[-1].lower()} if words else set()
+    for part in ("base", "components"):
+        inner = getattr(dist, part, None)
+        if isinstance(inner, Distribution):
+            names |= families_of(inner)
+    return frozenset(names)
+
+
 @dataclass
 class Findings:
     """The figures, verdicts and numbers of one output.
@@ -34,6 +53,7 @@ class Findings:
         unit: of the target.
         level: of the intervals that verdicts are about.
         classes: names of the classes.
+        families: names of the families that the forecasts are of.
         scores: name -> mean with its standard error.
         verdicts: one for every check, whether it was made or not.
         numbers: what the pictures show, by the key of the picture (`Verdict.picture`).
@@ -45,10 +65,17 @@ class Findings:
     unit: str
     level: float = 0.9
     classes: tuple[str, ...] = ()
+    families: frozenset[str] = frozenset()
     scores: dict[str, Score] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
     unanswered: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_too_wide(self) -> bool:
+        """Whether too many outcomes are near the middle of their forecasts: heavier tails would be no remedy."""
+        uniformity = self.numbers.get("uniformity")
+        return uniformity is not None and uniformity.dispersion < 0.95
 
     def examine(self, aspects: Sequence[str], check: Callable[..., None], *arguments: Any) -> None:
         """Make a check that gives verdicts on these aspects; where the distribution has no answer, say that and why."""

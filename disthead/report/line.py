@@ -11,8 +11,9 @@ from disthead.report import verdicts
 from disthead.report.conditional import examine_intervals
 from disthead.report.extremes import limit
 from disthead.report.findings import Findings
-from disthead.report.rows import Rows
-from disthead.report.verdict import not_examined
+from disthead.report.rows import LEAST, Rows
+from disthead.report.verdict import Verdict, not_examined
+from disthead.report.wording import plural
 
 __all__ = ["CORP_ROWS", "examine_line"]
 
@@ -97,6 +98,14 @@ def _informative(found: Findings, rows: Rows) -> None:
         count = int((error.isnan() | stddev.isnan()).sum())
         reason = f"mean or standard deviation of the forecast do not exist in {count:,} rows"
         found.verdicts.append(not_examined("does the spread inform?", reason, picture="sparsification"))
+        return
+    if float(stddev.max() - stddev.min()) <= 1e-6 * float(stddev.max()):
+        reason = f"the predicted spread is {float(stddev[0]):.4g} in every row, so that there is nothing to sort by"
+        found.verdicts.append(not_examined("does the spread inform?", reason))
+        return
+    if rows.count() < LEAST:
+        sentence = f"{plural(len(stddev), 'row')}, too few to sort by their predicted spread."
+        found.verdicts.append(Verdict("does the spread inform?", "unclear", sentence))
         return
     numbers = found.numbers["sparsification"] = diagnostics.sparsification(error, stddev, weight=rows.weight)
     effect = rows.design_effect(error - error.mean())

@@ -15,11 +15,10 @@ from disthead.metrics import CalibrationError, RowMean, Skill, Uniformity
 from disthead.metrics import Score as ScoreMetric
 from disthead.report import verdicts
 from disthead.report.chance import Clusters
-from disthead.report.extremes import KEPT, Extremes
-from disthead.report.findings import Findings
+from disthead.report.extremes import KEPT, Extremes, limit
+from disthead.report.findings import Findings, families_of
 from disthead.report.kinds import examine
 from disthead.report.pit import PIT
-from disthead.report.remedies import with_remedy
 from disthead.report.rows import Rows
 from disthead.report.scores import COMPARED, LOG_SCORE, ROOT_SCORE, SCORES
 from disthead.report.verdict import Score, Verdict, not_examined
@@ -131,7 +130,10 @@ class Output:
     @torch.no_grad()
     def findings(self, rows: Rows, baseline_name: str, generator: torch.Generator) -> Findings:
         """Everything, with a sample of the rows for what needs rows."""
-        found = Findings(self.name, self.kind, self.unit, self.level, self.classes, unanswered=self.unanswered)
+        families = families_of(rows.dist)
+        found = Findings(
+            self.name, self.kind, self.unit, self.level, self.classes, families, unanswered=self.unanswered
+        )
         for label, mean in self.means.items():
             if label not in self.unanswered:
                 found.scores[label] = self._score(label, label, mean)
@@ -157,7 +159,7 @@ class Output:
             found.verdicts.append(not_examined("each output by itself", self.no_marginals))
         for place, verdict in enumerate(found.verdicts):
             picture = verdict.picture if verdict.picture in found.numbers else ""
-            found.verdicts[place] = with_remedy(replace(verdict, output=self.name, picture=picture), self.kind)
+            found.verdicts[place] = replace(verdict, output=self.name, picture=picture)
         return found
 
     def _score(self, label: str, key: str, mean: RowMean) -> Score:
@@ -189,6 +191,9 @@ class Output:
         if "outliers" in self.unanswered:
             raise NotImplementedError(self.unanswered["outliers"])
         assert self.extremes is not None
+        if self.extremes.possible >= limit(self.rows):
+            found.verdicts.append(not_examined("outliers", "no outcome is so improbable that it would be one"))
+            return
         found.numbers["outliers"] = self.extremes.outliers(self.rows)
         found.verdicts.append(verdicts.outliers(found.numbers["outliers"]))
 
@@ -217,4 +222,4 @@ class Output:
 
 
 def _lower(label: str) -> str:
-    return label if label.startswith("CRPS") else label[0].lower() + label[1:]
+    return label if label.startswith(("CRPS", "Brier")) else label[0].lower() + label[1:]

@@ -1,45 +1,53 @@
 """The next step after a verdict: recalibrate, another family, more rows, or what a check needs to be made."""
 
+import shlex
 from dataclasses import replace
 
+from disthead.report.findings import Findings
 from disthead.report.verdict import Verdict
+from disthead.report.wording import enumerated
 
 __all__ = ["with_remedy"]
 
 
-def with_remedy(verdict: Verdict, kind: str) -> Verdict:
-    """The verdict with its next step, for targets of that kind; without one where nothing needs to be done."""
+def with_remedy(verdict: Verdict, found: Findings, checkpoint: str = "") -> Verdict:
+    """The verdict with its next step, from what was found out about its output; without one where nothing needs to be done.
+
+    Commands and calls stand between backticks; those on a model name its checkpoint where it is known.
+    """
     if verdict.remedy or verdict.status in ("good", "note"):
         return verdict
     if verdict.status == "unclear":
-        return replace(verdict, remedy=_MORE_ROWS)
+        return replace(verdict, remedy="Evaluate on more rows.")
     if verdict.status == "not examined":
-        return replace(verdict, remedy=_missing(verdict.sentence, verdict.aspect))
-    return replace(verdict, remedy=_fault(verdict.aspect, kind))
+        return replace(verdict, remedy=_missing(verdict.sentence, found.kind))
+    remedy = _fault(verdict.aspect, found)
+    return replace(verdict, remedy=remedy.replace(_CHECKPOINT, shlex.quote(checkpoint) if checkpoint else "FILE"))
 
 
-_MORE_ROWS = (
-    "Evaluate on more rows, of several folds together if need be: disthead.evaluate takes batches, [(dist, y), ...]."
-)
+_CHECKPOINT = "<checkpoint>"
 
 
-def _missing(reason: str, aspect: str) -> str:
+def _missing(reason: str, kind: str) -> str:
     """What a check lacked."""
-    if "no group" in reason:
-        return "Give a label for each row: evaluate(..., group=labels), or disthead evaluate --group COLUMN."
-    if "no features" in reason:
-        return "Give the columns to look along: evaluate(..., features=data_frame)."
-    if "no baseline" in reason:
+    if "no group was" in reason:
+        return "Give a label for each row: `evaluate(..., group=labels)`, or `disthead evaluate --group COLUMN`."
+    if "no features were" in reason:
+        return "Give the columns to look along: `evaluate(..., features=data_frame)`."
+    if "no baseline was" in reason:
         return (
-            "Give another forecast of the same rows, such as the fit without features: evaluate(..., baseline=dist); "
-            "disthead evaluate does so by itself."
+            "Give another forecast of the same rows, such as the fit without features: `evaluate(..., baseline=dist)`; "
+            "`disthead evaluate` does so by itself."
         )
     if "infinite" in reason or "do not exist" in reason:
         return "Rely on the intervals, the shape and the reliability of quantiles, which need no variance."
+    if "nothing to sort by" in reason and kind == "number":
+        return "If some rows are harder to predict than others, predict the scale from the features, without `fixed=` or `shared=`."
     return ""
 
 
-def _fault(aspect: str, kind: str) -> str:
+def _fault(aspect: str, found: Findings) -> str:
+    kind = found.kind
     if aspect.startswith(("calibration by", "bias by")):
         column = "the group" if aspect.endswith("group") else "this column"
         return (
@@ -52,29 +60,29 @@ def _fault(aspect: str, kind: str) -> str:
             "and train on more rows."
         )
     if aspect == "outliers":
-        return f"Look at these rows first: a wrong record or a missed feature. If they are right, {_HEAVIER[kind]}."
+        return "Look at these rows first: a wrong record or a missed feature." + _if_they_are_right(found)
     if aspect == "impossible outcomes":
-        return f"Use a family whose support holds every outcome, or probabilities above zero: {_recalibrate(kind)}"
+        return f"Use a family whose support holds every outcome, or probabilities above zero: {_lower_first(_recalibrate(kind))}"
     if aspect == "does the spread inform?":
-        return "Predict the scale from the features: leave it out of shared= and fixed=, and train for longer."
+        return "Predict the scale from the features: leave it out of `shared=` and `fixed=`, and train for longer."
     if aspect == "error against spread":
-        return f"Predict the scale from the features, not by fixed= or shared=; or {_lower_first(_recalibrate(kind, 'ScaleCalibration'))}"
+        recalibrate = _lower_first(_recalibrate(kind, "ScaleCalibration"))
+        return f"Predict the scale from the features, not by `fixed=` or `shared=`; or {recalibrate}"
     if aspect == "dependence between outputs":
-        return "Use a family that learns dependence: DistributionHead('multivariate_normal', in_features, event_shape=(D,))."
+        return f"Use a family that learns dependence: {_JOINT}"
     if aspect == "all outputs together":
-        return "Mend the outputs one by one first; then DistributionHead('multivariate_normal', in_features, event_shape=(D,))."
+        return f"Mend the outputs one by one first; then their dependence: {_JOINT}"
     if aspect == "surprise" or kind == "ranking":
         return (
             "Regularise (weight decay, early stopping) if the model is too sure, train for longer if it is not sure enough; "
-            "or average several: from disthead.families import ensemble."
+            "or average several: `from disthead.families import ensemble`."
         )
     method = {"shape": "QuantileRecalibration", "bias": "QuantileRecalibration"}.get(aspect, "")
     if aspect.startswith("reliability of the") and kind in ("number", "count"):
         method = "QuantileRecalibration"
     if aspect == "reliability of each class":
         method = "VectorScaling"
-    other = _OTHER_FAMILY.get(kind, "") if aspect == "shape" else ""
-    return _recalibrate(kind, method) + other
+    return _recalibrate(kind, method) + (_other_families(found) if aspect == "shape" else "")
 
 
 _METHODS = {
@@ -85,19 +93,33 @@ _METHODS = {
     "binary": "BetaCalibration",
     "classes": "TemperatureScaling",
 }
+# Family -> what it has that others lack; those of heavier tails, or more spread, for each kind.
 _HEAVIER = {
-    "number": "a family with heavier tails: student_t, or a mixture",
-    "count": "a family with more spread: negative_binomial",
-    "direction": "a mixture with component='von_mises'",
-    "binary": "the model is too sure: recalibrate it by BetaCalibration",
-    "classes": "the model is too sure: recalibrate it by TemperatureScaling",
-    "ranking": "the model is too sure: regularise it, or average several",
+    "number": {"student_t": "for heavy tails", "mixture": "for several peaks or heavy tails"},
+    "count": {"negative_binomial": "for more spread than a poisson has"},
+    "direction": {"mixture": "with component='von_mises'"},
 }
-_OTHER_FAMILY = {
-    "number": " Or try another family: student_t for heavy tails, log_normal or gamma for skewness, mixture for several peaks.",
-    "count": " Or try another family: negative_binomial for more spread than poisson has.",
-    "direction": " Or try another family: mixture with component='von_mises'.",
-}
+_OTHER = {"number": {"log_normal": "for skewness of positive targets", "gamma": "for the same, with a lighter tail"}}
+_JOINT = "`DistributionHead('multivariate_normal', in_features, event_shape=(D,))`."
+
+
+def _if_they_are_right(found: Findings) -> str:
+    if found.kind == "ranking":
+        return " If they are right, the model is too sure: regularise it, or average several."
+    if found.kind in ("binary", "classes"):
+        return f" If they are right, the model is too sure. {_recalibrate(found.kind)}"
+    heavier = [] if found.is_too_wide else [name for name in _HEAVIER.get(found.kind, {}) if name not in found.families]
+    if not heavier:
+        return " If they are right, train on more rows of their kind."
+    more = "more spread" if found.kind == "count" else "heavier tails"
+    return f" If they are right, try a family with {more}: {' or '.join(f'`{name}`' for name in heavier)}."
+
+
+def _other_families(found: Findings) -> str:
+    """None that is in use, and none of heavier tails where the spread is too large."""
+    others = _OTHER.get(found.kind, {}) | ({} if found.is_too_wide else _HEAVIER.get(found.kind, {}))
+    named = [f"`{name}` {purpose}" for name, purpose in others.items() if name not in found.families]
+    return f" Or try another family: {enumerated(named)}." if named else ""
 
 
 def _recalibrate(kind: str, method: str = "") -> str:
@@ -108,8 +130,8 @@ def _recalibrate(kind: str, method: str = "") -> str:
         return "Train on more rows, or with other features."
     return (
         "Recalibrate on rows that the model has not seen: "
-        f"disthead recalibrate --ckpt FILE --method {method}, or in Python "
-        f"from disthead.calibration import {method}; {method}().fit(dist, y)."
+        f"`disthead recalibrate --ckpt {_CHECKPOINT} --method {method}`, or in Python "
+        f"`from disthead.calibration import {method}; {method}().fit(dist, y)`."
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-__all__ = ["enumerated", "p_value", "percent", "plural", "standard_error"]
+__all__ = ["enumerated", "p_value", "percent", "plural", "standard_error", "whole_percent"]
 
 
 def percent(value: float, error: float | None = None) -> str:
@@ -11,6 +11,15 @@ def percent(value: float, error: float | None = None) -> str:
         return f"{100 * value:.3g} %"
     digits = 1 if error >= 1e-3 else 2
     return f"{100 * value:.{digits}f} %"
+
+
+def whole_percent(value: float) -> str:
+    """Of differences that are told roughly; a digit more below one percent.
+
+    >>> whole_percent(0.1234), whole_percent(0.0042), whole_percent(12.0)
+    ('12 %', '0.4 %', '1,200 %')
+    """
+    return f"{100 * value:,.0f} %" if abs(value) >= 0.01 or value == 0 else f"{100 * value:.1g} %"
 
 
 def standard_error(error: float) -> str:

@@ -4,6 +4,7 @@ import math
 
 from disthead.report.chance import critical
 from disthead.report.verdict import Score, Verdict
+from disthead.report.wording import whole_percent
 
 __all__ = ["comparison"]
 
@@ -21,7 +22,7 @@ def comparison(name: str, difference: Score, skill: float | None, baseline: str,
         score: the model's.
     """
     amount = f"{abs(difference.value):.3g} ± {difference.standard_error:.2g}{difference.unit and ' ' + difference.unit}"
-    part = f", {abs(skill):.0%} of its score" if skill is not None and math.isfinite(skill) else ""
+    part = f", {whole_percent(abs(skill))} of its score" if skill is not None and math.isfinite(skill) else ""
     aspect = f"against {baseline} by {name}"
     if not math.isfinite(difference.value):
         sentence = f"By {name} the model and {baseline} cannot be compared: one of the two is infinite."

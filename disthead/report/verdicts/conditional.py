@@ -8,7 +8,7 @@ from disthead.report.chance import SIZES, critical, detectable, ndtri, size, z_o
 from disthead.report.verdict import Status, Verdict
 from disthead.report.verdicts.events import POINTS
 from disthead.report.verdicts.intervals import rate_error, widening
-from disthead.report.wording import percent
+from disthead.report.wording import percent, whole_percent
 
 __all__ = ["bias_by_group", "by_group", "events_by_group"]
 
@@ -33,7 +33,7 @@ def by_group(
     worst = max(z, key=lambda label: abs(z[label]))
     rate, rows = coverages[worst]
     seen = (
-        f"Of {_looks(looks, name)}, {worst} is the worst: its {percent(level)} intervals held "
+        f"{_worst(looks, name, worst)}: its {percent(level)} intervals held "
         f"{percent(rate, rate_error(rate, rows))} of {rows:,.0f} outcomes"
     )
     by = size(abs(math.log(widening(level, rate, rows))))
@@ -44,7 +44,7 @@ def by_group(
     least = min(rows for _, rows in coverages.values())
     hidden = detectable(level * (1 - level) / least, max(level, 1 - level) / least, looks)
     is_hidden = hidden >= level or math.log(widening(level, level - hidden, least)) > SIZES[2]
-    return _nothing(aspect, seen, least, f"below {hidden:.0%}", is_hidden, left_out, picture, looks)
+    return _nothing(aspect, seen, least, f"below {whole_percent(hidden)}", is_hidden, left_out, picture, looks)
 
 
 def bias_by_group(
@@ -56,7 +56,7 @@ def bias_by_group(
     worst = max(z, key=lambda label: abs(z[label]))
     share, rows = shares[worst]
     seen = (
-        f"Of {_looks(looks, name)}, {worst} is the worst: {percent(share, 0.5 / math.sqrt(rows))} of "
+        f"{_worst(looks, name, worst)}: {percent(share, 0.5 / math.sqrt(rows))} of "
         f"{rows:,.0f} outcomes were {side} the predicted median"
     )
     shift = ndtri(min(max(share, 0.5 / rows), 1 - 0.5 / rows))
@@ -86,13 +86,12 @@ def events_by_group(frequencies: Sequence[EventFrequency], name: str, left_out: 
     worst = max(frequencies, key=lambda part: abs(z(part)))
     difference = worst.observed - worst.predicted
     error = math.sqrt(worst.variance)
-    among = _looks(groups, name) + (f" and {looks // groups} events in each" if looks > groups else "")
     seen = (
-        f"Of {among}, {worst.label} is the worst: {worst.event} was predicted with {percent(worst.predicted, error)} and "
+        f"{_worst(groups, name, worst.label, looks // groups)}: {worst.event} was predicted with {percent(worst.predicted, error)} and "
         f"happened in {percent(worst.observed, error)} of {worst.count:,.0f} rows"
     )
     if abs(z(worst)) > critical(looks) and abs(difference) >= POINTS[0]:
-        by, word = ("slightly", "rarely") if abs(difference) < POINTS[1] else ("clearly", "rarely")
+        by = "slightly" if abs(difference) < POINTS[1] else "clearly"
         word = "rarely" if difference > 0 else "often"
         sentence = f"{seen}: predicted {by} too {word} there.{_left_out(left_out)}"
         return Verdict(aspect, _fault(by), sentence, picture=picture, looks=looks)
@@ -118,10 +117,14 @@ def _fault(by: str) -> Status:
     return "fair" if by == "slightly" else "poor"
 
 
-def _looks(count: int, name: str) -> str:
-    if name == "group":
-        return f"{count} group{'s' * (count != 1)}"
-    return f"{count} range{'s' * (count != 1)} of a feature"
+def _worst(count: int, name: str, worst: str, events: int = 1) -> str:
+    """ "Of 3 groups, north is the worst"; of one, which it is."""
+    if count == 1:
+        return f"Only {worst} has rows enough to be looked at" + (
+            f", for each of {events} events" if events > 1 else ""
+        )
+    each = f" and {events} events in each" if events > 1 else ""
+    return f"Of {count} {'groups' if name == 'group' else 'ranges of features'}{each}, {worst} is the worst"
 
 
 def _left_out(count: int) -> str:

@@ -4,7 +4,7 @@ from disthead.diagnostics import Reliability
 from disthead.report.chance import CHANCE, critical, z_of_sum
 from disthead.report.verdict import Score, Verdict
 from disthead.report.wording import p_value as say_p
-from disthead.report.wording import percent, standard_error
+from disthead.report.wording import percent, standard_error, whole_percent
 
 __all__ = ["POINTS", "classes", "confidence", "majority", "probabilities"]
 
@@ -54,7 +54,9 @@ def confidence(claimed: float, right: float, error: float, what: str, largest: f
     seen = f"{what} was right in {percent(right, error)} of the rows, {claim}"
     is_chance = abs(z_of_sum(difference, error**2, largest)) <= critical()
     if is_chance and critical() * error > POINTS[2] / 2:
-        sentence = f"{seen}: no more than chance, but these rows hide differences below {critical() * error:.0%}."
+        sentence = (
+            f"{seen}: no more than chance, but these rows hide differences below {whole_percent(critical() * error)}."
+        )
         return Verdict("confidence", "unclear", sentence, picture="reliability")
     if is_chance or abs(difference) < POINTS[0]:
         return Verdict("confidence", "good", f"{seen}: neither over- nor underconfident.", picture="reliability")

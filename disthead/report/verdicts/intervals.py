@@ -5,7 +5,7 @@ import math
 from disthead.report.chance import CHANCE, SIZES, critical, detectable, ndtri, size, z_of_sum
 from disthead.report.verdict import Status, Verdict
 from disthead.report.wording import p_value as say_p
-from disthead.report.wording import percent, standard_error
+from disthead.report.wording import percent, standard_error, whole_percent
 
 __all__ = ["bias", "coverage", "rate_error", "shape", "widening"]
 
@@ -30,7 +30,7 @@ def coverage(level: float, observed: float, count: float) -> Verdict:
         by = size(abs(math.log(factor)))
         if not by:
             return Verdict(aspect, "good", f"{seen}: too {kind} by a hair, which does not matter.", picture="coverage")
-        change = f"{abs(factor - 1):.0%} {'wider' if factor > 1 else 'narrower'}"
+        change = f"{whole_percent(abs(factor - 1))} {'wider' if factor > 1 else 'narrower'}"
         return Verdict(
             aspect,
             "fair" if by == "slightly" else "poor",
@@ -43,7 +43,7 @@ def coverage(level: float, observed: float, count: float) -> Verdict:
             aspect,
             "unclear",
             f"{seen}: in agreement with {percent(level)}, but {count:,.0f} rows would not show a difference below "
-            f"{hidden:.1%}.",
+            f"{percent(hidden)}.",
             picture="coverage",
         )
     return Verdict(aspect, "good", f"{seen}: as promised.", picture="coverage")
@@ -85,7 +85,9 @@ def shape(distance: float, p_value: float, dispersion: float, count: float) -> V
     if p_value >= CHANCE:
         hidden = 1.63 / math.sqrt(count)  # the distance that has a p-value of 0.01
         if size(2 * hidden) in ("clearly", "far"):
-            sentence = f"{seen}: no more than chance, but {count:,.0f} rows hide errors up to {min(hidden, 1):.0%}."
+            sentence = (
+                f"{seen}: no more than chance, but {count:,.0f} rows hide errors up to {whole_percent(min(hidden, 1))}."
+            )
             return Verdict("shape", "unclear", sentence, picture="pit")
         return Verdict("shape", "good", f"{seen}: no more than chance.", picture="pit")
     if not by:

@@ -6,7 +6,7 @@ from disthead.diagnostics import Outliers, Sharpness, Sparsification, SpreadSkil
 from disthead.report.chance import CHANCE, SIZES, critical, gamma_tails, size
 from disthead.report.verdict import Status, Verdict
 from disthead.report.verdicts.outliers import named
-from disthead.report.wording import percent
+from disthead.report.wording import percent, whole_percent
 
 __all__ = ["honest_spread", "informative", "sharp"]
 
@@ -67,9 +67,14 @@ def honest_spread(
         count = f"in {off} of {looks} parts of the rows" if looks > 1 else "overall"
         sentence = f"{seen}: {by} off from what was predicted, {count}."
         return Verdict(aspect, _fault(by), sentence, picture="spread_skill", looks=looks)
-    hidden = critical(looks) * float(_variance(numbers, design_effect).max()) ** 0.5 / 2
-    if hidden > SIZES[2]:
-        sentence = f"{seen}: no more than chance, but these rows hide differences below {hidden:.0%}."
+    # A difference of all rows together, and, as of groups, a larger one of a part.
+    whole, parts = _detectable(numbers, design_effect)
+    if whole > SIZES[1] or parts > SIZES[2]:
+        hidden = whole if whole > SIZES[1] else parts
+        sentence = (
+            f"{seen}: no more than chance, but {float(numbers.count.sum()):,.0f} rows hide differences below "
+            f"{whole_percent(hidden)}{'' if whole > SIZES[1] else ' in a part of the rows'}."
+        )
         return Verdict(aspect, "unclear", sentence, picture="spread_skill", looks=looks)
     sentence = f"{seen}: as large as predicted, up to chance."
     return Verdict(aspect, "good", sentence, picture="spread_skill", looks=looks)
@@ -88,6 +93,13 @@ def _variance(numbers: SpreadSkill, design_effect: float) -> Tensor:
     return (2 * numbers.standard_error / numbers.spread.clamp(min=1e-300)).square() * design_effect
 
 
+def _detectable(numbers: SpreadSkill, design_effect: float) -> tuple[float, float]:
+    """The least relative differences that are more than chance: of all rows together, and of the part that shows least."""
+    variance, share = _variance(numbers, design_effect), numbers.count * numbers.spread.square()
+    of_all = (share / share.sum().clamp(min=1e-300)).square() @ variance
+    return critical() * float(of_all) ** 0.5 / 2, critical(len(variance)) * float(variance.max()) ** 0.5 / 2
+
+
 def _faults(numbers: SpreadSkill, design_effect: float) -> tuple[str, int]:
     """How large the largest difference beyond chance is, "" where there is none that matters, and in how many bins."""
     ratio = (numbers.error / numbers.spread.clamp(min=1e-300)).clamp(min=1e-12)
@@ -101,7 +113,7 @@ def sharp(numbers: Sharpness, unit: str = "") -> Verdict:
         "sharpness",
         "note",
         f"The {percent(numbers.level)} intervals are {numbers.mean:.4g}{unit and ' ' + unit} wide on average, "
-        f"{numbers.relative:.0%} of the width that holds {percent(numbers.level)} of all outcomes.",
+        f"{whole_percent(numbers.relative)} of the width that holds {percent(numbers.level)} of all outcomes.",
         picture="sharpness",
     )
 

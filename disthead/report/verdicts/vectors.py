@@ -10,7 +10,7 @@ from disthead.metrics import Uniformity
 from disthead.report.chance import CHANCE, SIZES, critical, size
 from disthead.report.verdict import Status, Verdict
 from disthead.report.wording import p_value as say_p
-from disthead.report.wording import percent, plural
+from disthead.report.wording import percent, plural, whole_percent
 
 __all__ = ["dependence", "surprise", "together"]
 
@@ -57,7 +57,9 @@ def together(numbers: Uniformity, count: float, p_value: float | None = None) ->
     if p >= CHANCE:
         hidden = 1.63 / math.sqrt(count)
         if size(2 * hidden) in ("clearly", "far"):
-            text = f"{seen}: no more than chance, but {count:,.0f} rows hide errors up to {min(hidden, 1):.0%}."
+            text = (
+                f"{seen}: no more than chance, but {count:,.0f} rows hide errors up to {whole_percent(min(hidden, 1))}."
+            )
             return Verdict(aspect, "unclear", text, picture="joint")
         return Verdict(aspect, "good", f"{seen}: no more than chance.", picture="joint")
     if not by:
