@@ -635,6 +635,6 @@ def test_report_says_of_which_checkpoint_and_part_it_is(model):
     [("--quantiles=10,90", "got 10.0"), ("--level=90", "got 90.0"), ("--samples=-1", "got -1")],
 )
 def test_wrong_levels_are_refused_before_any_row_is_predicted(model, option, message, monkeypatch, capsys):
-    monkeypatch.setattr(lightning.Trainer, "predict", lambda *_, **__: pytest.fail("rows were predicted"))
+    monkeypatch.setattr(DistributionModule, "predict_step", lambda *_: pytest.fail("rows were predicted"))
     assert main(["predict", "--ckpt", model, "--out=p.csv", option, *QUIET]) == 2
     assert message in capsys.readouterr().err

@@ -45,7 +45,7 @@ def evaluate_checkpoint(
         part: "test", "val" or "train".
         group: a column whose values are groups, in each of which calibration is examined.
         groups: a column whose equal values mark rows that belong together, such as those of one patient: standard errors
-            are clustered by them. The `group` that training had unless given; None says that all rows are independent.
+            are clustered by them. The `groups` that training had unless given; None says that all rows are independent.
         weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
         options: of `disthead.evaluate`, such as `unit` and `level`.
     """
@@ -130,7 +130,7 @@ def recalibrate_checkpoint(
         method: a class of `disthead.calibration`.
         path: a table, of which all rows are used; else the `part` of the training table.
         part: "val" (early stopping has seen it, weights have not), or "test".
-        groups: a column whose equal values mark rows that belong together, for the conformal recalibrations; the `group`
+        groups: a column whose equal values mark rows that belong together, for the conformal recalibrations; the `groups`
             that training had unless given.
         weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
         overwrite: whether a file that is there may be written over.
@@ -207,7 +207,7 @@ def _check_weight(data: TabularDataModule, part: str) -> None:
 
 def _groups_column(data: TabularDataModule, part: str, groups: str | None) -> str | None:
     """The column of the rows that belong together."""
-    groups = data.hparams.group if groups == TRAINED else groups
+    groups = data.hparams.groups if groups == TRAINED else groups
     _check_column(data, part, groups, "groups", "take all rows for independent")
     return groups
 
