@@ -116,7 +116,8 @@ Is the model honest? Verdicts, scores with standard errors, and a page of pictur
 
   --ckpt FILE                  the checkpoint
   --data.path TABLE            a table of rows held out, all of which are used
-  --part test                  part of the training table, without --data.path: test or val
+  --part test                  part of the training table, without --data.path: test, val, or train, whose rows the model has
+                               learned from
   --out FOLDER                 of report.html, metrics.json and the pictures; report unless given
   --group COLUMN               look at calibration within each of its values
   --groups COLUMN              rows with the same value belong together, as those of one patient: standard errors are those

@@ -42,7 +42,7 @@ def evaluate_checkpoint(
         checkpoint: of a `DistributionModule`.
         out: folder of the report; None writes none.
         path: a table, of which all rows are used; else the `part` of the training table.
-        part: "test", "val" or "train".
+        part: "test", "val" or "train"; of "train", which the model has learned from, the title says so.
         group: a column whose values are groups, in each of which calibration is examined.
         groups: a column whose equal values mark rows that belong together, such as those of one patient: standard errors
             are clustered by them. The `groups` that training had unless given; None says that all rows are independent.
@@ -59,13 +59,14 @@ def evaluate_checkpoint(
         pick("column", group, frame)
     columns = module.columns or {}
     targets = list(columns.get("target", ()))
+    is_seen = part == "train"
     options = {
-        "title": f"{module.hparams['family']} model of {', '.join(targets)}",
+        "title": f"{module.hparams['family']} model of {', '.join(targets)}{', on rows that it has learned from' if is_seen else ''}",
         "outputs": targets if len(targets) > 1 else (),
         "classes": tuple(next(iter((columns.get("classes") or {}).values()), ())),
         "baseline_name": "the fit without features",
         "about": {"checkpoint": f"{checkpoint}", "table": f"{path or data.hparams['path']}"}
-        | ({} if is_new else {"part": part}),
+        | ({} if is_new else {"part": "train, which the model has learned from" if is_seen else part}),
     } | options
     if columns.get("unit") == "degrees":
         options["unit"] = options.get("unit") or "radians"  # of the model, in which all scores are

@@ -20,7 +20,7 @@ from disthead.data.encoder import (
     text_warning,
 )
 from disthead.data.values import DataError, Values
-from disthead.errors import unknown_name
+from disthead.errors import nearest, unknown_name
 from disthead.training.columns import Columns, check_spread, exact_numbers, number_targets, others_filled, values_of
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ class Roles(NamedTuple):
         known = dict(known or {})
         taken = [*target, *known.values(), *([weight] if weight else []), *ignore]
         for name in [*taken, *(features or ()), *categorical]:
+            if name not in names and name == "target" and list(target) == ["target"]:
+                raise DataError(
+                    "no column is called 'target', the one to be predicted where --data.target (`target` in Python) was not "
+                    f"given{nearest(name, names)} Columns: {', '.join(names)}."
+                )
             if name not in names:
                 raise DataError(str(unknown_name("column", name, list(names))))
         chosen = list(features) if features else [name for name in names if name not in taken]
