@@ -61,7 +61,8 @@ def evaluate_checkpoint(
     targets = list(columns.get("target", ()))
     is_seen = part == "train"
     options = {
-        "title": f"{module.hparams['family']} model of {', '.join(targets)}{', on rows that it has learned from' if is_seen else ''}",
+        "title": f"{module.hparams['family']} model of {', '.join(targets)}"
+        + ", on rows that it has learned from" * is_seen,
         "outputs": targets if len(targets) > 1 else (),
         "classes": tuple(next(iter((columns.get("classes") or {}).values()), ())),
         "baseline_name": "the fit without features",

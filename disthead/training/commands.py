@@ -220,11 +220,10 @@ def _readable_type_error(message: str) -> str:
 def _example(option: str, kinds: Sequence[str], got: str) -> str:
     """How a list or a mapping is written: as on the page of help, or with the value that was given."""
     shown = re.search(rf"{re.escape(option)} ('[\[{{].*?')", PAGES["fit"])
-    if "a list" in kinds and got[:1] not in ("[", "{"):
-        return f", such as {option} {shown[1] if shown else f"'[{got}]'"}"
-    if "a mapping" in kinds and got[:1] not in ("[", "{"):
-        return f", such as {option} {shown[1] if shown else "'{name: value}'"}"
-    return ""
+    if got[:1] in ("[", "{") or not {"a list", "a mapping"} & set(kinds):
+        return ""
+    otherwise = f"'[{got}]'" if "a list" in kinds else "'{name: value}'"
+    return f", such as {option} {shown[1] if shown else otherwise}"
 
 
 class _CLI(LightningCLI):
