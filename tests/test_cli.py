@@ -438,7 +438,10 @@ def test_a_configuration_is_not_written_over_by_that_of_its_run(visits, capsys):
         (["--data.known=months"], "such as --data.known '{exposure: months}', got months"),
         (["--trainer.max_epochs='5'"], "--trainer.max_epochs must be int or null, got '5'"),
         (["--trainer.enable_progress_bar=maybe"], "must be true or false or null, got maybe"),
-        (["--data.target=target"], "--data.target (`target` in Python) was not given. Columns: age, town, visits."),
+        (
+            ["--data.target=target"],
+            "where --data.target (`target` in Python) was not given. Columns: age, town, visits.",
+        ),
         (["--trainer.max_epoch=3"], "did you mean '--trainer.max_epochs'"),
         (["my.csv"], "--data.path my.csv"),
         (["--config=broken.yaml"], "broken.yaml is not a configuration in YAML"),

@@ -20,7 +20,7 @@ from disthead.data.encoder import (
     text_warning,
 )
 from disthead.data.values import DataError, Values
-from disthead.errors import nearest, unknown_name
+from disthead.errors import unknown_name
 from disthead.training.columns import Columns, check_spread, exact_numbers, number_targets, others_filled, values_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Roles(NamedTuple):
             if name not in names and name == "target" and list(target) == ["target"]:
                 raise DataError(
                     "no column is called 'target', the one to be predicted where --data.target (`target` in Python) was not "
-                    f"given{nearest(name, names)} Columns: {', '.join(names)}."
+                    f"given. Columns: {', '.join(names)}."
                 )
             if name not in names:
                 raise DataError(str(unknown_name("column", name, list(names))))

@@ -125,7 +125,9 @@ class TestRandomSplit:
         frame = pd.DataFrame(
             {"x": range(50), "y": range(50), "person": [None if row == 7 else "p" for row in range(50)]}
         )
-        with pytest.raises(DataError, match="column of the groups 'person' must have no missing values, got one at row 7"):
+        with pytest.raises(
+            DataError, match="column of the groups 'person' must have no missing values, got one at row 7"
+        ):
             TabularDataModule(frame, target="y", groups="person").part("train")
         with pytest.raises(ValueError, match="did you mean 'person'"):
             TabularDataModule(frame, target="y", groups="persn").part("train")
