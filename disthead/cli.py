@@ -2,7 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import disthead
@@ -99,22 +101,39 @@ def init(arguments: Sequence[str]) -> None:
     print(f"next: disthead fit --config {out} --data.path my.csv --data.target y")
 
 
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Warnings are printed in one line, without the place in the code; those who record them still do.
+
+    To be entered after Lightning is imported, which sets a format of its own.
+    """
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"disthead: warning: {' '.join(str(message).split())}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
 def _train(arguments: Sequence[str]) -> None:
     from disthead.training.commands import run
 
-    run(arguments)
+    with _short_warnings():
+        run(arguments)
 
 
 def _evaluate(arguments: Sequence[str]) -> None:
     from disthead.training.checkpoints import run_evaluate
 
-    run_evaluate(arguments)
+    with _short_warnings():
+        run_evaluate(arguments)
 
 
 def _recalibrate(arguments: Sequence[str]) -> None:
     from disthead.training.checkpoints import run_recalibrate
 
-    run_recalibrate(arguments)
+    with _short_warnings():
+        run_recalibrate(arguments)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {

@@ -33,7 +33,7 @@ Data
   --data.target NAME           of the column; '[first, second]' for several
   --data.features '[a, b]'     all other columns unless given
   --data.weight NAME           column of the weights of the rows
-  --data.group NAME            column of what rows belong to, such as a patient: its rows stay together in the split
+  --data.groups NAME           column of what rows belong to, such as a patient: its rows stay together in the split
   --data.categorical '[a]'     columns of numbers that are categories
   --data.unit degrees          of targets that are angles, for families of directions; radians unless given
   --data.known '{exposure: months}'      quantities that the family takes per row
@@ -116,11 +116,12 @@ Is the model honest? Verdicts, scores with standard errors, and a page of pictur
 
   --ckpt FILE                  the checkpoint
   --data.path TABLE            a table of rows held out, all of which are used
-  --part test                  part of the training table, without --data.path: test or val
+  --part test                  part of the training table, without --data.path: test, val, or train, whose rows the model has
+                               learned from
   --out FOLDER                 of report.html, metrics.json and the pictures; report unless given
   --group COLUMN               look at calibration within each of its values
   --groups COLUMN              rows with the same value belong together, as those of one patient: standard errors are those
-                               of patients; the group that training had unless given
+                               of patients; the groups that training had unless given
   --no-groups                  all rows are independent
   --weight COLUMN              weights of the rows; the column that training had unless given
   --no-weight                  every row counts once
@@ -142,7 +143,7 @@ Correct a trained model's uncertainty on rows that its weights were not trained 
   --overwrite                  write over a file that is there
   --method NAME                ScaleCalibration unless given; {methods}
   --groups COLUMN              for conformal methods: rows with the same value belong together, as those of one patient; the
-                               group that training had unless given
+                               groups that training had unless given
   --no-groups                  all rows are independent
   --weight COLUMN              weights of the rows; the column that training had unless given
   --no-weight                  every row counts once""".format(

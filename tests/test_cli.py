@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from sklearn.datasets import load_diabetes
 
 import disthead
@@ -332,6 +334,15 @@ def test_parameters_are_those_after_recalibration(model):
         (["recalibrate", "--out=nowhere/r.ckpt"], "no folder nowhere"),
         (["recalibrate", "--metod=ScaleCalibration"], "did you mean '--method'"),
         (["recalibrate", "--weight=ww"], "did you mean 'w'"),
+        (["predict", "--data.path=other.csv"], "other.csv: no column 'x', which the model was trained on"),
+        (
+            ["predict", "--data.path=others", "--out=parts"],
+            "0.parquet has no column 'x'; did you mean 'xs'? Columns: xs, y",
+        ),
+        (
+            ["evaluate", "--data.path=other.csv"],
+            "other.csv: no column 'x', which the model was trained on; did you mean 'xs'",
+        ),
         (["evaluate", "--out=table.csv"], "is a file"),
         (["evaluate", "--groups=patients"], "did you mean 'patient'"),
         (["evaluate", "--level=90"], "level must be between 0 and 1"),
@@ -341,6 +352,10 @@ def test_parameters_are_those_after_recalibration(model):
     ],
 )
 def test_mistakes_with_a_checkpoint_are_one_sentence_and_leave_everything_as_it_was(model, arguments, message, capsys):
+    other = pd.read_csv("table.csv")[["x", "y", "w"]].rename(columns={"x": "xs"})
+    other.to_csv("other.csv", index=False)
+    Path("others").mkdir()
+    other.to_parquet("others/0.parquet")
     before = {path: path.stat().st_mtime_ns for path in Path.cwd().rglob("*")}
     command, *options = arguments
     quiet = QUIET if command in ("predict", "test", "validate") else []
@@ -413,11 +428,20 @@ def test_a_configuration_is_not_written_over_by_that_of_its_run(visits, capsys):
         (["--model.family=beta"], "must be in the support of beta"),
         (["--model.optimizer=Adamm"], "did you mean 'Adam'"),
         (["--data.path=gone.csv"], "no such file"),
-        (["--data.target=town"], "holds classes (north, south ...), poisson takes numbers: try the family bernoulli"),
+        (["--data.target=town"], "holds classes (north, south), poisson takes numbers: try the family bernoulli"),
         (["--data.val_size=0"], "no rows are held out"),
         (["--trainer.accelerator=gpuu"], "accelerator"),
         (["--trainer.max_epochs=many"], "--trainer.max_epochs must be int"),
         (["--trainer.logger=wandb"], "--trainer.logger must be"),
+        (["--model.hidden_sizes=32"], "must be a list, such as --model.hidden_sizes '[128, 128]', got 32"),
+        (["--data.features=age"], "must be a list or null, such as --data.features '[a, b]', got age"),
+        (["--data.known=months"], "such as --data.known '{exposure: months}', got months"),
+        (["--trainer.max_epochs='5'"], "--trainer.max_epochs must be int or null, got '5'"),
+        (["--trainer.enable_progress_bar=maybe"], "must be true or false or null, got maybe"),
+        (
+            ["--data.target=target"],
+            "where --data.target (`target` in Python) was not given. Columns: age, town, visits.",
+        ),
         (["--trainer.max_epoch=3"], "did you mean '--trainer.max_epochs'"),
         (["my.csv"], "--data.path my.csv"),
         (["--config=broken.yaml"], "broken.yaml is not a configuration in YAML"),
@@ -635,6 +659,39 @@ def test_report_says_of_which_checkpoint_and_part_it_is(model):
     [("--quantiles=10,90", "got 10.0"), ("--level=90", "got 90.0"), ("--samples=-1", "got -1")],
 )
 def test_wrong_levels_are_refused_before_any_row_is_predicted(model, option, message, monkeypatch, capsys):
-    monkeypatch.setattr(lightning.Trainer, "predict", lambda *_, **__: pytest.fail("rows were predicted"))
+    monkeypatch.setattr(DistributionModule, "predict_step", lambda *_: pytest.fail("rows were predicted"))
     assert main(["predict", "--ckpt", model, "--out=p.csv", option, *QUIET]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_warnings_are_one_line_without_the_place_in_the_code(monkeypatch, capsys):
+    before = warnings.formatwarning
+    for module, run in ((commands, "run"), (checkpoints, "run_evaluate"), (checkpoints, "run_recalibrate")):
+        monkeypatch.setattr(
+            module,
+            run,
+            lambda _: print(warnings.formatwarning(UserWarning("few\n rows"), UserWarning, "search.py", 174)),
+        )
+    for command in ("fit", "predict", "evaluate", "recalibrate"):
+        assert shown(capsys, command).strip() == "disthead: warning: few rows"
+        assert warnings.formatwarning is before
+
+
+def test_an_evaluation_of_the_training_rows_says_that_the_model_has_learned_from_them(model, capsys):
+    assert "learned from" not in shown(capsys, "evaluate", "--ckpt", model, "--part=val")
+    assert "normal model of y, on rows that it has learned from: " in shown(
+        capsys, "evaluate", "--ckpt", model, "--part=train"
+    )
+    page = Path("report/report.html").read_text("utf-8")
+    assert "<h1>normal model of y, on rows that it has learned from</h1>" in page
+    assert "<dt>part</dt><dd>train, which the model has learned from</dd>" in page
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda", "mps"])
+def test_an_accelerator_that_is_not_there_is_answered_with_one_that_is(model, name, monkeypatch, capsys):
+    for accelerator in (CUDAAccelerator, MPSAccelerator):
+        monkeypatch.setattr(accelerator, "is_available", staticmethod(lambda: False))
+    assert main(["test", "--ckpt", model, "--trainer.accelerator", name]) == 2
+    printed = capsys.readouterr().err
+    assert f"--trainer.accelerator {name}: " in printed
+    assert "Try --trainer.accelerator cpu" in printed

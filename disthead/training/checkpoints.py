@@ -42,10 +42,10 @@ def evaluate_checkpoint(
         checkpoint: of a `DistributionModule`.
         out: folder of the report; None writes none.
         path: a table, of which all rows are used; else the `part` of the training table.
-        part: "test", "val" or "train".
+        part: "test", "val" or "train"; of "train", which the model has learned from, the title says so.
         group: a column whose values are groups, in each of which calibration is examined.
         groups: a column whose equal values mark rows that belong together, such as those of one patient: standard errors
-            are clustered by them. The `group` that training had unless given; None says that all rows are independent.
+            are clustered by them. The `groups` that training had unless given; None says that all rows are independent.
         weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
         options: of `disthead.evaluate`, such as `unit` and `level`.
     """
@@ -59,13 +59,15 @@ def evaluate_checkpoint(
         pick("column", group, frame)
     columns = module.columns or {}
     targets = list(columns.get("target", ()))
+    is_seen = part == "train"
     options = {
-        "title": f"{module.hparams['family']} model of {', '.join(targets)}",
+        "title": f"{module.hparams['family']} model of {', '.join(targets)}"
+        + ", on rows that it has learned from" * is_seen,
         "outputs": targets if len(targets) > 1 else (),
         "classes": tuple(next(iter((columns.get("classes") or {}).values()), ())),
         "baseline_name": "the fit without features",
         "about": {"checkpoint": f"{checkpoint}", "table": f"{path or data.hparams['path']}"}
-        | ({} if is_new else {"part": part}),
+        | ({} if is_new else {"part": "train, which the model has learned from" if is_seen else part}),
     } | options
     if columns.get("unit") == "degrees":
         options["unit"] = options.get("unit") or "radians"  # of the model, in which all scores are
@@ -130,7 +132,7 @@ def recalibrate_checkpoint(
         method: a class of `disthead.calibration`.
         path: a table, of which all rows are used; else the `part` of the training table.
         part: "val" (early stopping has seen it, weights have not), or "test".
-        groups: a column whose equal values mark rows that belong together, for the conformal recalibrations; the `group`
+        groups: a column whose equal values mark rows that belong together, for the conformal recalibrations; the `groups`
             that training had unless given.
         weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
         overwrite: whether a file that is there may be written over.
@@ -207,7 +209,7 @@ def _check_weight(data: TabularDataModule, part: str) -> None:
 
 def _groups_column(data: TabularDataModule, part: str, groups: str | None) -> str | None:
     """The column of the rows that belong together."""
-    groups = data.hparams.group if groups == TRAINED else groups
+    groups = data.hparams.groups if groups == TRAINED else groups
     _check_column(data, part, groups, "groups", "take all rows for independent")
     return groups
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from disthead.data.encoder import Column, Unseen, check_complete, check_finite, feature_names, numeric, state_of
 from disthead.data.values import DataError, Values, as_quantities, label, read_values
-from disthead.errors import unknown_name
+from disthead.errors import nearest, unknown_name
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -180,8 +180,12 @@ def check_spread(spread: Tensor, level: Tensor, names: Sequence[str]) -> None:
 
 
 def check_exists(frame: "DataFrame", name: str) -> None:
+    """Refuse a table without a column of the training."""
     if name not in frame.columns:
-        raise DataError(str(unknown_name("column", name, list(frame.columns))))
+        known = [str(column) for column in frame.columns]
+        raise DataError(
+            f"no column {name!r}, which the model was trained on{nearest(name, known)} Columns: {', '.join(known)}."
+        )
 
 
 def values_of(frame: "DataFrame", name: str) -> Values:

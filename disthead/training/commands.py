@@ -33,6 +33,7 @@ from disthead.training.saved import comparable
 from disthead.training.schedule import plan, steps_of, steps_per_epoch
 from disthead.training.table import read_as_written
 from disthead.training.writing import check_id_columns, check_out, predict_files
+from disthead.usage import PAGES
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _SIZES = ("hidden_sizes", "activation", "dropout")  # of the default backbone
+_ACCELERATORS = ("gpu", "cuda", "mps", "tpu")
 _PART = {"validate": "val", "test": "test", "predict": "predict"}
 
 # Lightning's advice for the machine at hand, and what newer versions of its dependencies say about it.
@@ -194,16 +196,34 @@ class _Parser(LightningArgumentParser):
         return sorted(name for name in names if not name.endswith("+"))
 
 
+_KINDS = {
+    "NoneType": "null",
+    "bool": "true or false",
+    **dict.fromkeys(("Sequence", "list", "tuple"), "a list"),
+    **dict.fromkeys(("Mapping", "dict"), "a mapping"),
+}
+
+
 def _readable_type_error(message: str) -> str:
     """A value of another type than its option has, in one sentence."""
     key = re.search(r'Parser key "([\w.]+)"', message)
-    value = re.search(r"(?:Given value|Got value): (.*)", message)
+    value = re.search(r"Given value: (.*)", message) or re.search(r"Got value: (.*)", message)
     expected = re.findall(r"Expected an? (?!path|dot import)(.*?)(?:\. Got value.*)?$", message, re.MULTILINE)
     if not key or not value or not expected:
         return " ".join(message.split())
     kinds = [re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.Literal", r"\1", kind).strip() for kind in expected]
-    kinds = ["null" if kind == "NoneType" else kind for kind in kinds]
-    return f"--{key[1]} must be {' or '.join(dict.fromkeys(kinds))}, got {value[1].strip()}."
+    kinds = [_KINDS.get(kind, kind) for kind in kinds]
+    got = value[1].strip()
+    return f"--{key[1]} must be {' or '.join(dict.fromkeys(kinds))}{_example(f'--{key[1]}', kinds, got)}, got {got}."
+
+
+def _example(option: str, kinds: Sequence[str], got: str) -> str:
+    """How a list or a mapping is written: as on the page of help, or with the value that was given."""
+    shown = re.search(rf"{re.escape(option)} ('[\[{{].*?')", PAGES["fit"])
+    if got[:1] in ("[", "{") or not {"a list", "a mapping"} & set(kinds):
+        return ""
+    otherwise = f"'[{got}]'" if "a list" in kinds else "'{name: value}'"
+    return f", such as {option} {shown[1] if shown else otherwise}"
 
 
 class _CLI(LightningCLI):
@@ -249,6 +269,15 @@ class _CLI(LightningCLI):
             return super()._instantiate_trainer(config, callbacks)
         except TypeError as error:  # of values that Lightning looks at late
             raise ValueError(f"--trainer: {error}") from error
+        except (MisconfigurationException, ModuleNotFoundError) as error:
+            accelerator = config.get("accelerator")
+            if accelerator in _ACCELERATORS and re.search(r"backend found|not available|torch_xla", str(error)):
+                reason = " ".join(str(error).split()).rstrip(".!")
+                raise ValueError(
+                    f"--trainer.accelerator {accelerator}: {reason}. Try --trainer.accelerator cpu, or leave it out, which "
+                    "takes the best that there is."
+                ) from error
+            raise
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]

@@ -66,7 +66,7 @@ class TabularDataModule(lightning.LightningDataModule):
         val_size, test_size: the part of the rows (below 1) or their number, drawn at random with `split_seed`. Of a
             stream, row groups are counted and drawn, not rows.
         split_seed: seed of the split and of the order of the rows in training.
-        group: column of what rows belong to, such as a person, a site or a panel: the rows of a group are all in one part of
+        groups: column of what rows belong to, such as a person, a site or a panel: the rows of a group are all in one part of
             the random split. It is no feature. Without it rows with equal features are in one part, with a warning where one
             row in a hundred repeats another.
         split_column: a column with "train", "val" or "test" in each row, in place of a random split.
@@ -94,7 +94,7 @@ class TabularDataModule(lightning.LightningDataModule):
         val_size: float | int = 0.2,
         test_size: float | int = 0.2,
         split_seed: int = 0,
-        group: str | None = None,
+        groups: str | None = None,
         split_column: str | None = None,
         val_path: Any = None,
         test_path: Any = None,
@@ -154,7 +154,7 @@ class TabularDataModule(lightning.LightningDataModule):
                 "known": self.hparams.known,
                 "weight": self.hparams.weight,
                 "unit": self.hparams.unit,
-                "ignore": [name for name in (self.hparams.split_column, self.hparams.group) if name],
+                "ignore": [name for name in (self.hparams.split_column, self.hparams.groups) if name],
             }
             if self.streams("train"):
                 seed = self.hparams.split_seed
@@ -362,8 +362,8 @@ class TabularDataModule(lightning.LightningDataModule):
         if self.streams("train"):
             if self.hparams.split_column is not None:
                 raise DataError("a stream has no split_column: give val_path and test_path, or val_size and test_size.")
-            if self.hparams.group is not None:
-                raise DataError("a stream is split by row groups and has no group: give val_path and test_path.")
+            if self.hparams.groups is not None:
+                raise DataError("a stream is split by row groups and has no groups: give val_path and test_path.")
             count, unit = len(self._groups("main")), "row groups"
         elif self.hparams.split_column is not None:
             return split_by_column(self._frame("main"), self.hparams.split_column)
@@ -376,12 +376,12 @@ class TabularDataModule(lightning.LightningDataModule):
     def _groups_of_rows(self) -> Tensor:
         """The rows of the table that stay together in a random split have one number."""
         frame, given = self._frame("main"), self.hparams
-        if given.group is not None:
-            values = pick("column", given.group, {column: frame[column] for column in frame.columns})
+        if given.groups is not None:
+            values = pick("column", given.groups, {column: frame[column] for column in frame.columns})
             missing = values.isna().to_numpy()
             if missing.any():
                 raise DataError(
-                    f"the group column {given.group!r} must have no missing values, got one at row {missing.argmax()}."
+                    f"the column of the groups {given.groups!r} must have no missing values, got one at row {missing.argmax()}."
                 )
             return numbered(_row_hash(values.to_frame()))
         others = {*self.target, *(given.known or {}).values(), given.weight}
@@ -389,7 +389,7 @@ class TabularDataModule(lightning.LightningDataModule):
         row = numbered(_row_hash(frame[[column for column in features if column in frame.columns]]))
         copy = numbered(_row_hash(frame.drop(columns=[given.weight] if given.weight in frame.columns else [])))
         groups = equal_rows(row, copy, _LEAST_GROUPS)
-        warn_of_copies(groups, copy, "give their column as `group`")
+        warn_of_copies(groups, copy, "give their column as `groups`")
         return groups
 
 

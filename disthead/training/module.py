@@ -234,8 +234,9 @@ class DistributionModule(DistributionModel):
         bounded = family.support is constraints.boolean or hasattr(family.support, "upper_bound")
         if classes and not (family.is_discrete and bounded):
             name = next(iter(classes))
+            shown = ", ".join([*classes[name][:3], *(["..."] if len(classes[name]) > 3 else [])])
             raise DataError(
-                f"target {name!r} holds classes ({', '.join(classes[name][:3])} ...), {family.name} takes numbers: "
+                f"target {name!r} holds classes ({shown}), {family.name} takes numbers: "
                 f"try the family {'bernoulli' if len(classes[name]) == 2 else 'categorical'}."
             )
         if self.columns.get("unit") == "degrees" and not _is_circular(family.support):

@@ -6,6 +6,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from disthead.errors import nearest
 from disthead.training.table import DataError, as_declared
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def find_row_groups(files: Sequence[Path], names: Sequence[str] | None = None) -
                 raise DataError(f"{file} has a column {added[0]!r} that {files[0]} lacks. Say which `features` to use.")
         for name in types if names is None else names:
             if name not in schema.names:
-                raise DataError(f"{file} has no column {name!r}; it has {', '.join(schema.names)}.")
+                near = nearest(name, schema.names)
+                raise DataError(f"{file} has no column {name!r}{near} Columns: {', '.join(schema.names)}.")
             kind = schema.field(name).type
             types[name] = kind if str(types.get(name, "null")) == "null" else types[name]
             if _sort(kind) not in ("null", _sort(types[name])):

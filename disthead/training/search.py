@@ -60,6 +60,11 @@ class Roles(NamedTuple):
         known = dict(known or {})
         taken = [*target, *known.values(), *([weight] if weight else []), *ignore]
         for name in [*taken, *(features or ()), *categorical]:
+            if name not in names and name == "target" and list(target) == ["target"]:
+                raise DataError(
+                    "no column is called 'target', the one to be predicted where --data.target (`target` in Python) was not "
+                    f"given. Columns: {', '.join(names)}."
+                )
             if name not in names:
                 raise DataError(str(unknown_name("column", name, list(names))))
         chosen = list(features) if features else [name for name in names if name not in taken]

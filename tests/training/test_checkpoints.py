@@ -200,7 +200,7 @@ def test_rows_that_belong_together_widen_the_standard_errors(weighted, tmp_path)
 
 def test_the_groups_of_the_training_are_those_of_the_evaluation(weighted, tmp_path):
     contents = torch.load(weighted / "model.ckpt", weights_only=True)
-    contents["datamodule_hyper_parameters"]["group"] = "patient"
+    contents["datamodule_hyper_parameters"]["groups"] = "patient"
     torch.save(contents, tmp_path / "grouped.ckpt")
     rows = tmp_path / "rows.csv"
     rows.write_text((weighted / "rows.csv").read_text())

@@ -116,7 +116,7 @@ class TestRandomSplit:
 
     def test_a_column_keeps_its_groups_in_one_part(self):
         frame = pd.DataFrame({"x": range(200), "y": range(200), "person": [f"p{row % 40}" for row in range(200)]})
-        data = TabularDataModule(frame, target="y", group="person")
+        data = TabularDataModule(frame, target="y", groups="person")
         persons = [set(data.frame(part)["person"]) for part in ("train", "val", "test")]
         assert sum(map(len, persons)) == len(set.union(*persons)) == 40
         assert data.columns.used() == ["x", "y"]
@@ -125,14 +125,16 @@ class TestRandomSplit:
         frame = pd.DataFrame(
             {"x": range(50), "y": range(50), "person": [None if row == 7 else "p" for row in range(50)]}
         )
-        with pytest.raises(DataError, match="group column 'person' must have no missing values, got one at row 7"):
-            TabularDataModule(frame, target="y", group="person").part("train")
+        with pytest.raises(
+            DataError, match="column of the groups 'person' must have no missing values, got one at row 7"
+        ):
+            TabularDataModule(frame, target="y", groups="person").part("train")
         with pytest.raises(ValueError, match="did you mean 'person'"):
-            TabularDataModule(frame, target="y", group="persn").part("train")
+            TabularDataModule(frame, target="y", groups="persn").part("train")
 
     def test_copies_of_a_row_are_in_one_part(self):
         frame = pd.DataFrame({"x": [row % 100 for row in range(300)], "y": [row % 100 for row in range(300)]})
         data = TabularDataModule(frame, target="y")
-        with pytest.warns(RepeatedRowsWarning, match=r"200 of 300 rows .* give their column as `group`"):
+        with pytest.warns(RepeatedRowsWarning, match=r"200 of 300 rows .* give their column as `groups`"):
             parts = [set(data.frame(part)["x"]) for part in ("train", "val", "test")]
         assert sum(map(len, parts)) == 100
