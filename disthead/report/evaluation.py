@@ -174,7 +174,8 @@ def evaluate(
     for batch in batches:
         stream.update(batch)
     found = stream.findings(baseline_name)
-    checkpoint = dict(about or {}).get("checkpoint", "")
+    known = {name: str(value) for name, value in (about or {}).items()}
+    checkpoint = known.get("checkpoint", "")
     evaluation = Evaluation(
         title,
         stream.seen,
@@ -183,7 +184,7 @@ def evaluate(
         tuple(with_remedy(verdict, part, checkpoint) for part in found for verdict in part.verdicts),
         {part.name: part.numbers for part in found},
         {part.name: part.unanswered for part in found},
-        {"date": f"{date.today()}"} | dict(about or {}),
+        {"date": f"{date.today()}"} | known,
     )
     if out is not None:
         _write(evaluation, found, Path(out), tuple(map(str, classes)))

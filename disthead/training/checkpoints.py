@@ -147,6 +147,11 @@ def recalibrate_checkpoint(
     del methods["Recalibration"]
     recalibration = pick("recalibration", method, methods)(**options)
     _check_new(out, checkpoint, overwrite)
+    if part not in ("val", "test"):
+        raise ValueError(
+            f"part must be val or test, got {part!r}: a recalibration learned from the rows of training would trust the model "
+            "as much as it trusts itself."
+        )
     module, data, part = _load(checkpoint, path, part, weight)
     if "groups" not in inspect.signature(recalibration.fit).parameters:
         if groups not in (TRAINED, None):

@@ -109,6 +109,7 @@ def test_commands_evaluate_and_recalibrate(overconfident, table, tmp_path, monke
         (["evaluate", "--ckpt", "none.ckpt"], "no such checkpoint: none.ckpt"),
         (["recalibrate", "--ckpt", "{}", "--method", "ScaleCalibraton"], "did you mean 'ScaleCalibration'"),
         (["evaluate", "--ckpt", "{}", "--group", "sites"], "did you mean 'site'"),
+        (["recalibrate", "--ckpt", "{}", "--part", "train"], "part must be val or test, got 'train'"),
         (["evaluate", "--ckpt", "{}", "--part", "tset"], "did you mean 'test'"),
         (["evaluate", "--ckpt", "{}", "--data.path", "gone.csv"], "gone.csv"),
         (["recalibrate", "--ckpt", "{}", "--method", "TemperatureScaling"], "TemperatureScaling"),
