@@ -66,15 +66,16 @@ def test_what_was_switched_off_reads_not_examined(case):
 
 @pytest.mark.parametrize("question", ["cdf_limits", "log_survival", "icdf", "interval", "variance", "pit", "crps"])
 def test_what_could_not_run_reads_not_examined_with_the_reason(question, monkeypatch):
-    dist = family("normal")(loc=torch.zeros(200), scale=1.0)
+    dist = family("normal")(loc=torch.zeros(200), scale=torch.linspace(0.5, 2.0, 200))
+    y = dist.scale * torch.randn(200, generator=generator())
     options = {"group": ["a", "b"] * 100, "features": {"x": torch.arange(200.0)}, "baseline": dist}
-    before = evaluate(dist, dist.loc + torch.randn(200, generator=generator()), **options)
+    before = evaluate(dist, y, **options)
 
     def refuse(self, *arguments, **options):
         raise NotImplementedError(f"this one has no {question}")
 
     monkeypatch.setattr(Normal, question, property(refuse) if question == "variance" else refuse)
-    after = evaluate(dist, dist.loc + torch.randn(200, generator=generator()), **options)
+    after = evaluate(dist, y, **options)
     missing = [v for v in after.verdicts if v.status == "not examined"]
     assert missing
     assert all(f"this one has no {question}" in v.sentence for v in missing)
