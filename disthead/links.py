@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
-from torch.nn.functional import softplus as torch_softplus
 
 from disthead.errors import pick
 from disthead.special import fast
 from disthead.special.elementary import Array
 from disthead.special.fast import Direction, Positive
+from disthead.special.plain import softplus as plain_softplus
 
 __all__ = ["LINKS", "Link", "get_link"]
 
@@ -288,7 +288,7 @@ def _representable(values: Tensor) -> Tensor:
 
 
 def _softplus(raw: Tensor) -> Tensor:
-    return _representable(torch_softplus(raw, threshold=-_EVERYTHING_BELOW_IS_EXPONENTIAL))
+    return _representable(plain_softplus(raw, threshold=-_EVERYTHING_BELOW_IS_EXPONENTIAL))
 
 
 def _softplus_inverse(values: Tensor) -> Tensor:
@@ -299,7 +299,7 @@ def _softplus_log(raw: Tensor) -> Tensor:
     # Two sided `where`: the branch not taken must not send a nan into the gradient. As early as the precision allows,
     # since a gradient is divided by softplus on its way through the other branch, and may overflow there.
     tail = raw < (_EVERYTHING_BELOW_IS_EXPONENTIAL if raw.dtype == torch.float64 else -17.0)
-    bulk = torch_softplus(torch.where(tail, 0.0, raw), threshold=-_EVERYTHING_BELOW_IS_EXPONENTIAL)
+    bulk = plain_softplus(torch.where(tail, 0.0, raw), threshold=-_EVERYTHING_BELOW_IS_EXPONENTIAL)
     return torch.where(tail, raw, bulk.log())
 
 

@@ -14,6 +14,7 @@ from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
 from disthead.special.elementary import double, like, log
 from disthead.special.fast import Positive
+from disthead.special.plain import ndtri
 
 __all__ = ["LogNormal", "LogNormalFamily"]
 
@@ -85,7 +86,7 @@ class LogNormal(Continuous):
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         left = below <= above
-        z = torch.special.ndtri(torch.where(left, below, above))
+        z = ndtri(torch.where(left, below, above))
         return torch.exp(self.loc + self.scale * torch.where(left, z, -z))
 
     @property

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import logsigmoid
 
 from disthead.errors import unknown_name
 from disthead.families.bernoulli import one_of
@@ -19,6 +19,7 @@ from disthead.links import LINKS
 from disthead.special import integer_inverse, log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
 from disthead.special.elementary import log, sigmoids, stack
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
+from disthead.special.plain import softplus
 from disthead.special.probabilities import log_complement, log_odds
 
 __all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]

@@ -12,6 +12,7 @@ from disthead.families.univariate import in_double, in_double_for_gradients, rat
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr
 from disthead.special.fast import Positive
+from disthead.special.plain import ndtri
 
 __all__ = ["Normal", "NormalFamily"]
 
@@ -64,7 +65,7 @@ class Normal(Continuous):
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         left = below <= above
-        z = torch.special.ndtri(torch.where(left, below, above))
+        z = ndtri(torch.where(left, below, above))
         return self.loc + self.scale * torch.where(left, z, -z)
 
     @property

@@ -12,6 +12,8 @@ from disthead.links import LINKS
 from disthead.special import deviance, integer_inverse, log_gammainc, log_gammaincc, poisson_log_mass
 from disthead.special.elementary import log
 from disthead.special.fast import Positive, gamma_remainder
+from disthead.special.plain import ndtri
+from disthead.special.stirling import lgamma
 
 __all__ = ["Poisson", "PoissonFamily", "positive_mean"]
 
@@ -60,7 +62,7 @@ class Poisson(Discrete):
     def _log_mass(self, x: Tensor) -> Tensor:
         mean = self._expected
         lost = mean <= 2 * torch.finfo(mean.dtype).tiny  # only its logarithm is left
-        alone = x * torch.where(lost, self._log_expected, 0.0) - torch.lgamma(x + 1)
+        alone = x * torch.where(lost, self._log_expected, 0.0) - lgamma(x + 1)
         return torch.where(lost, alone, poisson_log_mass(x, torch.where(lost, 1.0, mean)))
 
     def _log_cdf(self, k: Tensor) -> Tensor:
@@ -78,7 +80,7 @@ class Poisson(Discrete):
         mean = self._expected
         lower, upper = concentrated(mean, mean, 1 / 3, below, above)
         left = below <= above
-        z = torch.special.ndtri(torch.where(left, below, above))
+        z = ndtri(torch.where(left, below, above))
 
         def signed_root(k: Tensor) -> Tensor:
             return torch.sign(k - mean) * (2 * deviance(k, mean)).sqrt()

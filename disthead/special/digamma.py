@@ -27,5 +27,14 @@ def digamma_error(x):
     return torch.where(large, _series(inverse), shifted)
 
 
+def digamma(x):
+    """torch.digamma of x > 0; in an exported program log(x) - digamma_error(x), in plain operations.
+
+    >>> round(digamma(torch.tensor(1.0, dtype=torch.float64)).item(), 13)
+    -0.5772156649015
+    """
+    return torch.log(x) - digamma_error(x) if torch.compiler.is_exporting() else torch.digamma(x)
+
+
 def _series(inverse):
     return inverse * (0.5 + inverse * horner(inverse * inverse, _SERIES))

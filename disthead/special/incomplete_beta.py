@@ -22,7 +22,7 @@ from .inverse import Root, log_concave_root
 from .operators import elementwise_operator, opaque_when_compiled
 from .precision import in_float64
 from .quadrature import gauss_legendre
-from .stirling import beta_log_kernel, expm1mx, lgamma1p, log1pmx, log_gamma_ratio, normalize_pair
+from .stirling import beta_log_kernel, expm1mx, lgamma, lgamma1p, log1pmx, log_gamma_ratio, normalize_pair
 
 
 def _cumulant(p, w):
@@ -76,7 +76,7 @@ def _log_a_beta(a, b):
     a1, b1 = torch.where(ordered, a, 0.5), torch.where(ordered, b, 1)
     a2, b2 = torch.where(ordered, 1, a), torch.where(ordered, 0.5, b)
     # b < a: lgamma(1 + a) + [lgamma(1 + b) - lgamma(a + b) - log b], each bracket of order one or large
-    swapped = lgamma1p(a2) + torch.lgamma(b2) - torch.lgamma(a2) - log_gamma_ratio(a2, b2)
+    swapped = lgamma1p(a2) + lgamma(b2) - lgamma(a2) - log_gamma_ratio(a2, b2)
     return torch.where(ordered, lgamma1p(a1) - log_gamma_ratio(b1, a1), swapped)
 
 

@@ -34,7 +34,10 @@ def _tensors(count):
 
 
 def elementwise_operator(name):
-    """Make of `function`, from tensors of one shape to one tensor of it, an opaque operator without gradient."""
+    """Make of `function`, from tensors of one shape to one tensor of it, an opaque operator without gradient.
+
+    Eagerly and in an exported program, which other runtimes may read, it stays what it is: plain operations.
+    """
 
     def decorate(function):
         plain = torch.no_grad()(function)
@@ -42,7 +45,8 @@ def elementwise_operator(name):
 
         def call(*args):
             # The first call of an operator imports the compiler, for two seconds; eagerly the function itself does.
-            opaque = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+            followed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+            opaque = followed and not torch.compiler.is_exporting()
             return (operator if opaque else plain)(*(arg.detach() for arg in torch.broadcast_tensors(*args)))
 
         return call

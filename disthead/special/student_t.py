@@ -12,6 +12,7 @@ from .incomplete_beta import log_tails, pair_inverse
 from .inverse import Root
 from .normal import log_ndtr
 from .operators import opaque_when_compiled
+from .plain import ndtri
 from .precision import in_float64
 from .stirling import log_beta
 
@@ -100,7 +101,7 @@ class _Inverse(Root):
         normal, tail = df > _NORMAL, torch.exp(log_p)
         df1 = torch.where(normal, 1, df)
         x, y = pair_inverse(df1 / 2, torch.full_like(df1, 0.5), 2 * tail, 1 - 2 * tail)
-        return torch.where(normal, torch.special.ndtri(tail), -torch.sqrt(df1) * torch.sqrt(y) / torch.sqrt(x))
+        return torch.where(normal, ndtri(tail), -torch.sqrt(df1) * torch.sqrt(y) / torch.sqrt(x))
 
     @staticmethod
     def equation(z, df, log_p):

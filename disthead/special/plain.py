@@ -1,0 +1,117 @@
+"""Functions of torch that other runtimes lack, in plain operations where a program is exported; elsewhere torch's own.
+
+`lgamma` is in `stirling` and `digamma` in `digamma`, next to their series.
+"""
+
+import torch
+from torch import Tensor
+
+from .precision import horner
+
+# Numerator and denominator of M. J. Wichura (1988), Algorithm AS 241, PPND16: the centre, the tails, the far tails.
+_CENTRE = (
+    [
+        3.3871328727963666080e0,
+        1.3314166789178437745e2,
+        1.9715909503065514427e3,
+        1.3731693765509461125e4,
+        4.5921953931549871457e4,
+        6.7265770927008700853e4,
+        3.3430575583588128105e4,
+        2.5090809287301226727e3,
+    ],
+    [
+        1.0,
+        4.2313330701600911252e1,
+        6.8718700749205790830e2,
+        5.3941960214247511077e3,
+        2.1213794301586595867e4,
+        3.9307895800092710610e4,
+        2.8729085735721942674e4,
+        5.2264952788528545610e3,
+    ],
+)
+_TAIL = (
+    [
+        1.42343711074968357734e0,
+        4.63033784615654529590e0,
+        5.76949722146069140550e0,
+        3.64784832476320460504e0,
+        1.27045825245236838258e0,
+        2.41780725177450611770e-1,
+        2.27238449892691845833e-2,
+        7.74545014278341407640e-4,
+    ],
+    [
+        1.0,
+        2.05319162663775882187e0,
+        1.67638483018380384940e0,
+        6.89767334985100004550e-1,
+        1.48103976427480074590e-1,
+        1.51986665636164571966e-2,
+        5.47593808499534494600e-4,
+        1.05075007164441684324e-9,
+    ],
+)
+_FAR_TAIL = (
+    [
+        6.65790464350110377720e0,
+        5.46378491116411436990e0,
+        1.78482653991729133580e0,
+        2.96560571828504891230e-1,
+        2.65321895265761230930e-2,
+        1.24266094738807843860e-3,
+        2.71155556874348757815e-5,
+        2.01033439929228813265e-7,
+    ],
+    [
+        1.0,
+        5.99832206555887937690e-1,
+        1.36929880922735805310e-1,
+        1.48753612908506148525e-2,
+        7.86869131145613259100e-4,
+        1.84631831751005468180e-5,
+        1.42151175831644588870e-7,
+        2.04426310338993978564e-15,
+    ],
+)
+
+
+def _ratio(x: Tensor, coefficients: tuple[list[float], list[float]]) -> Tensor:
+    numerator, denominator = coefficients
+    return horner(x, numerator) / horner(x, denominator)
+
+
+def _ndtri(p: Tensor) -> Tensor:
+    distance = p - 0.5
+    central = torch.abs(distance) <= 0.425
+    centre = torch.where(central, distance, 0.0)
+    inside = (p > 0) & (p < 1)
+    tail = torch.where(central | ~inside, 0.05, torch.minimum(p, 1 - p))
+    root = torch.sqrt(-torch.log(tail))
+    size = torch.where(root <= 5, _ratio(root - 1.6, _TAIL), _ratio(root - 5, _FAR_TAIL))
+    z = torch.where(central, centre * _ratio(0.425**2 - centre * centre, _CENTRE), torch.sign(distance) * size)
+    edge = torch.where(p == 0, -torch.inf, torch.where(p == 1, torch.inf, torch.nan))
+    return torch.where(inside, z, edge.to(p.dtype))
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return torch.clamp(x, min=0) + torch.log1p(torch.exp(-torch.abs(x)))
+
+
+def ndtri(p: Tensor) -> Tensor:
+    """The z with ndtr(z) = p, the standard normal quantile; elementwise.
+
+    >>> round(ndtri(torch.tensor(0.975, dtype=torch.float64)).item(), 9)
+    1.959963985
+    """
+    return _ndtri(p) if torch.compiler.is_exporting() else torch.special.ndtri(p)
+
+
+def softplus(x: Tensor, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^x), elementwise; torch's own is x itself above `threshold`.
+
+    >>> round(softplus(torch.tensor(0.0, dtype=torch.float64)).item(), 9)    # log 2
+    0.693147181
+    """
+    return _softplus(x) if torch.compiler.is_exporting() else torch.nn.functional.softplus(x, threshold=threshold)
