@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 
 from disthead.arrays import as_array
+from disthead.data.values import is_missing
 
 __all__ = ["as_groups"]
 
@@ -35,7 +36,7 @@ def as_groups(
     number: dict[Any, int] = {}
     of_rows = [number.setdefault(label, len(number)) for label in labels.reshape(-1).tolist()]
     found = torch.tensor(of_rows, dtype=torch.long).reshape(shape)
-    lost = torch.tensor([_is_missing(label) for label in number] or [False])[found]
+    lost = torch.tensor([is_missing(label) for label in number] or [False])[found]
     if weight is not None:
         lost = lost & (weight > 0).cpu()
     if bool(lost.any()):
@@ -44,7 +45,3 @@ def as_groups(
             f"{name} must not be missing, got {int(lost.sum())} rows without one, the first at row {first[0]}."
         )
     return found
-
-
-def _is_missing(label: Any) -> bool:
-    return label is None or type(label).__name__ in ("NAType", "NaTType") or label != label
