@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ def evaluate_checkpoint(
     group: str | None = None,
     groups: str | None = TRAINED,
     weight: str | None = TRAINED,
+    trust: str | Iterable[str] = (),
     **options: Any,
 ) -> Evaluation:
     """Evaluate a trained model on rows that it has not seen; with the marginal fit as the baseline.
@@ -47,12 +48,13 @@ def evaluate_checkpoint(
         groups: a column whose equal values mark rows that belong together, such as those of one patient: standard errors
             are clustered by them. The `groups` that training had unless given; None says that all rows are independent.
         weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
+        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
         options: of `disthead.evaluate`, such as `unit` and `level`.
     """
     level = options.get("level", 0.9)
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level!r}.")
-    module, data, part = _load(checkpoint, path, part, weight)
+    module, data, part = _load(checkpoint, path, part, weight, trust)
     is_new = path is not None and path != data.hparams.get("path")
     frame, groups = data.frame(part), _groups_column(data, part, groups)
     if group is not None:
@@ -122,6 +124,7 @@ def recalibrate_checkpoint(
     groups: str | None = TRAINED,
     weight: str | None = TRAINED,
     overwrite: bool = False,
+    trust: str | Iterable[str] = (),
     **options: Any,
 ) -> DistributionModule:
     """Learn a recalibration from rows that the weights were not trained on, and write a checkpoint that has it.
@@ -136,6 +139,7 @@ def recalibrate_checkpoint(
             that training had unless given.
         weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
         overwrite: whether a file that is there may be written over.
+        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
         options: of the method, such as `levels`.
 
     Raises:
@@ -152,7 +156,7 @@ def recalibrate_checkpoint(
             f"part must be val or test, got {part!r}: a recalibration learned from the rows of training would trust the model "
             "as much as it trusts itself."
         )
-    module, data, part = _load(checkpoint, path, part, weight)
+    module, data, part = _load(checkpoint, path, part, weight, trust)
     if "groups" not in inspect.signature(recalibration.fit).parameters:
         if groups not in (TRAINED, None):
             raise ValueError(f"{method} does not ask which rows belong together: leave out groups, {groups!r}.")
@@ -187,18 +191,19 @@ def _check_new(out: str, checkpoint: str, overwrite: bool) -> None:
 
 
 def _load(
-    checkpoint: str, path: Any, part: str, weight: str | None
+    checkpoint: str, path: Any, part: str, weight: str | None, trust: str | Iterable[str]
 ) -> tuple[DistributionModule, TabularDataModule, str]:
     """The model and its data, with `path` as the part where it is another table, and the column of its weights."""
     pick("part of the table", part, dict.fromkeys(("test", "val", "train")))
-    module = DistributionModule.load_from_checkpoint(checkpoint).eval()
-    options = dict(read_checkpoint(checkpoint).get("datamodule_hyper_parameters", {}))
-    if path is not None and path != options.get("path"):
-        part = "test" if part == "train" else part
-        options[f"{part}_path"] = path
-    if all(options.get(name) is None for name in ("path", "dataset", f"{part}_path")):
+    module = DistributionModule.load_from_checkpoint(checkpoint, trust=trust).eval()
+    theirs, options = read_checkpoint(checkpoint).get("datamodule_hyper_parameters", {}), {}
+    if path is not None:
+        is_new = path != theirs.get("path")
+        part = "test" if part == "train" and is_new else part
+        options[f"{part}_path" if is_new else "path"] = path
+    data = TabularDataModule.load_from_checkpoint(checkpoint, **options)
+    if not options and all(data.hparams[name] is None for name in ("path", "dataset", f"{part}_path")):
         raise ValueError("this model was trained on rows that are in no file: give a table of your own (--data.path).")
-    data = TabularDataModule(**options)
     if module.columns is not None:
         data.columns = Columns.from_state(module.columns)
         if weight != TRAINED:
@@ -253,6 +258,7 @@ def _parser(command: str) -> Parser:
     parser = Parser(command)
     parser.add_argument("--ckpt_path", "--ckpt", dest="ckpt", required=True)
     parser.add_argument("--data.path", dest="path")
+    parser.add_argument("--trust", default=())
     for name in ("weight", "groups"):
         column = parser.add_mutually_exclusive_group()
         column.add_argument(f"--{name}", default=TRAINED)
@@ -273,6 +279,7 @@ def run_evaluate(arguments: Sequence[str]) -> None:
         group=given.group,
         groups=given.groups,
         weight=given.weight,
+        trust=given.trust,
         unit=given.unit,
         level=given.level,
     )
@@ -291,6 +298,7 @@ def run_recalibrate(arguments: Sequence[str]) -> None:
         part=given.part,
         groups=given.groups,
         weight=given.weight,
+        trust=given.trust,
         overwrite=given.overwrite,
     )
     print(

@@ -32,6 +32,7 @@ from disthead.training.row_groups import find_files, find_row_groups, read_rows
 from disthead.training.saved import comparable
 from disthead.training.schedule import plan, steps_of, steps_per_epoch
 from disthead.training.table import read_as_written
+from disthead.training.trust import check_classes, class_paths, trusted_names
 from disthead.training.writing import check_id_columns, check_out, predict_files
 from disthead.usage import PAGES
 
@@ -78,7 +79,7 @@ def run(arguments: Sequence[str]) -> None:
             defaults: dict[str, Any] = {}
             checkpoint = _value(given, "--ckpt_path")
             if command in _PART and checkpoint is not None:
-                defaults, given = _from_checkpoint(checkpoint, command, given)
+                given = _from_checkpoint(checkpoint, command, given)
             elif command == "fit" and not any("model" in contents for contents in _configurations(given)):
                 defaults = _recipe()
             file = Path(folder, "defaults.yaml")
@@ -151,15 +152,14 @@ def _value(arguments: Sequence[str], name: str) -> str | None:
     return found
 
 
-def _from_checkpoint(path: str, command: str, given: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """Model and data as they were in training, and the arguments, where a new table is the part that is asked for."""
-    checkpoint = read_checkpoint(path)
-    data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
+def _from_checkpoint(path: str, command: str, given: list[str]) -> list[str]:
+    """The arguments, where another table than that of the training is the part that is asked for."""
+    data = read_checkpoint(path).get("datamodule_hyper_parameters", {})
     table = _value(given, "--data.path")
     if table is not None and _value(given, "--config") is None and not _same_file(table, data.get("path")):
         new = f"--data.{_PART[command]}_path"
-        given = [re.sub(r"^--data\.path(?==|$)", new, argument) for argument in given]
-    return {"model": dict(checkpoint["hyper_parameters"]), "data": data}, given
+        return [re.sub(r"^--data\.path(?==|$)", new, argument) for argument in given]
+    return given
 
 
 def _same_file(one: str, other: Any) -> bool:
@@ -247,6 +247,8 @@ class _CLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "fit":
             parser.add_argument("--overwrite", action="store_true", help="write over checkpoints in the same folder")
+        help = "packages, modules or classes of your own that the checkpoint may use, such as my_package"
+        parser.add_argument("--trust", type=str | list[str] | None, default=None, help=help)
         if subcommand == "predict":
             help = "a .csv or .parquet file; or a folder, for Parquet files larger than memory"
             parser.add_argument("--out", type=str, default="predictions.csv", help=help)
@@ -258,8 +260,14 @@ class _CLI(LightningCLI):
             parser.add_argument("--id_columns", type=str | list[str] | None, default=None, help=help)
         return parser
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """The configuration, and what of it the command line and its configurations give, without defaults."""
+        super().parse_arguments(parser, args)
+        if self.config.subcommand != "fit":
+            self.given = parser.parse_args(args, defaults=False)[self.config.subcommand]
+
     def _parse_ckpt_path(self) -> None:
-        """Nothing: validation, test and prediction have read the checkpoint, and fit is to find out a wrong one."""
+        """Nothing: what a checkpoint holds is no configuration, and runs no code."""
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list) -> Any:
         if config.get("logger") in (None, True):
@@ -282,29 +290,33 @@ class _CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         if config.ckpt_path not in (None, "best", "last", "hpc", "registry"):
-            read_checkpoint(config.ckpt_path)
+            saved = read_checkpoint(config.ckpt_path)["hyper_parameters"]
+            own = class_paths(config.model.as_dict()) if self.subcommand == "fit" else []
+            check_classes(saved, config.ckpt_path, [*trusted_names(config.trust), *own])
         if self.subcommand != "fit" and config.ckpt_path is None:
             raise ValueError(f"disthead {self.subcommand} needs --ckpt, the checkpoint of a trained model.")
-        if config.data.path is None and config.data.dataset is None:
-            self._need_a_table(config)
         if self.subcommand == "fit":
+            if config.data.path is None and config.data.dataset is None:
+                raise ValueError(
+                    "disthead fit needs --data.path, a table, and --data.target, the column to be predicted."
+                )
             config.model.backbone = _with_sizes(config.model, self.sizes)
             writes_over = config.overwrite or _resumes_in(config, config.checkpoint.dirpath)
             config.checkpoint.enable_version_counter &= not writes_over
             if config.trainer.fast_dev_run:  # which writes no checkpoint to link to
                 config.checkpoint.save_last = None
 
-    def _need_a_table(self, config: Any) -> None:
-        """Refuse a command that has no rows to work on."""
-        if self.subcommand == "fit":
-            raise ValueError("disthead fit needs --data.path, a table, and --data.target, the column to be predicted.")
-        if config.data[f"{_PART[self.subcommand]}_path"] is None:
-            raise ValueError("this model was trained on rows that are in no file: give --data.path, a table.")
-
     def instantiate_classes(self) -> None:
-        if self.subcommand != "fit":
-            return super().instantiate_classes()
         config = self.config[self.subcommand]
+        if self.subcommand != "fit":
+            options = {name: self.given[name].as_dict() if name in self.given else {} for name in ("model", "data")}
+            model = DistributionModule.load_from_checkpoint(config.ckpt_path, trust=config.trust, **options["model"])
+            data = TabularDataModule.load_from_checkpoint(config.ckpt_path, **options["data"])
+            if all(data.hparams[name] is None for name in ("path", "dataset", f"{_PART[self.subcommand]}_path")):
+                raise ValueError("this model was trained on rows that are in no file: give --data.path, a table.")
+            super().instantiate_classes()
+            self.model, self.datamodule = model, data
+            return
         DistributionModule(**config.model.as_dict())  # what is wrong with the options is found before any data are read
         data = TabularDataModule(**config.data.as_dict())
         data.find_columns()  # what is wrong with the table is found before there is a folder of the training
@@ -348,7 +360,7 @@ class _CLI(LightningCLI):
         import pandas as pd
 
         config = self.config[self.subcommand]
-        out, source = config.out, config.data.predict_path or config.data.path
+        out, source = config.out, self.datamodule.hparams.predict_path or self.datamodule.hparams.path
         check_out(out, source)
         columns = self.model.columns or {}
         wanted = {
@@ -401,6 +413,7 @@ class _CLI(LightningCLI):
             device=self.trainer.strategy.root_device,
             rank=rank,
             world_size=world_size,
+            trust=self.config[self.subcommand].trust,
             **options,
         )
         print(f"{written} part{'s' * (written != 1)} written to {out}")
@@ -506,7 +519,7 @@ def _cli_of(command: str, sizes: Sequence[str] = ()) -> Any:
 
         @staticmethod
         def subcommands() -> dict[str, set[str]]:
-            return {command: LightningCLI.subcommands()[command]}
+            return {command: LightningCLI.subcommands()[command] | {"weights_only"}}  # which they are, always
 
     def start(arguments: list[str], default_files: list[str]) -> LightningCLI:
         trainer_defaults: dict[str, Any] = {"max_epochs": 200}

@@ -4,8 +4,9 @@ import contextlib
 import functools
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -15,7 +16,7 @@ from torch.distributions import constraints
 from disthead.arrays import as_integer, as_tensor
 from disthead.calibration import rebuild
 from disthead.diagnostics import TargetWarning, check_continuous_target
-from disthead.errors import NonFiniteLoss
+from disthead.errors import NonFiniteLoss, warn
 from disthead.families.distribution import Distribution
 from disthead.losses import nll, reduce
 from disthead.standardisation import check_precision
@@ -26,16 +27,16 @@ from disthead.training.columns import Encoded
 from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
-from disthead.training.saved import class_path, comparable, plain, read_checkpoint
+from disthead.training.saved import class_path, comparable, own_options, plain, read_checkpoint
 from disthead.training.schedule import plan, steps_of
 from disthead.training.steps import RowMeans, StepLosses, bare_calls, takes_several_steps
 from disthead.training.summary import Summary
 from disthead.training.table import DataError
+from disthead.training.trust import GIVEN, check_callbacks, check_classes
 from disthead.weights import present
 
 __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
 
-_GIVEN = "given as an object: "
 _IDENTITY = ("family", "family_options", "event_shape", "links", "fixed", "shared", "ensemble")
 _LEVEL = 0.9
 _VALIDATED = 1 << 14  # rows at once,
@@ -118,8 +119,8 @@ class DistributionModule(DistributionModel):
         self._hparams_initial = dict(self.hparams)
         self._log_hyperparams = True
         if isinstance(backbone, nn.Module):
-            self.hparams["backbone"] = _GIVEN + class_path(backbone)
-        elif isinstance(backbone, str) and backbone.startswith(_GIVEN):
+            self.hparams["backbone"] = GIVEN + class_path(backbone)
+        elif isinstance(backbone, str) and backbone.startswith(GIVEN):
             raise ValueError(
                 f"this model was trained with a backbone {backbone}. Give it again: "
                 "DistributionModule.load_from_checkpoint(path, backbone=...)."
@@ -481,6 +482,7 @@ class DistributionModule(DistributionModel):
                 raise ValueError(
                     f"the checkpoint is of another model: {name} is {theirs[name]!r} there and {self.hparams[name]!r} here."
                 )
+        check_callbacks(checkpoint.get("callbacks"))
         self._random_state = checkpoint.get("random_state")
         self._means["train"].sums = dict(checkpoint.get("train_sums", {}))
         progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress")
@@ -489,16 +491,57 @@ class DistributionModule(DistributionModel):
         self.recalibration = None if config is None else rebuild(config)
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, **options: Any) -> "DistributionModule":
-        """The trained model, with everything it needs to predict.
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: str | Path,
+        map_location: str | torch.device | None = None,
+        hparams_file: None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        *,
+        trust: str | Iterable[str] = (),
+        **options: Any,
+    ) -> Self:
+        """The trained model, with everything it needs to predict; a stranger's checkpoint runs no code (SECURITY.md).
+
+        Args:
+            checkpoint_path: a file on this machine.
+            map_location: the device of the model; the CPU unless given.
+            hparams_file: not taken: give what is to be another option by its name.
+            strict: whether the weights must be those of this model, no more and no fewer; they must unless it is False.
+            weights_only: not taken if False, by which torch would run code that a file may hold.
+            trust: names of packages, modules or classes of your own which the checkpoint may use beside those of torch.nn,
+                torch.optim and disthead: a backbone of your own needs it.
+            options: in place of the checkpoint's, such as `backbone`, which is then whatever you give.
 
         Raises:
-            ValueError: for a missing or corrupt file, or one of another model; the message says which.
+            ValueError: for a missing or corrupt file, one of another model, or one that names a class which is not trusted;
+                the message says which.
         """
-        theirs = read_checkpoint(checkpoint_path)["hyper_parameters"]
+        if weights_only is False:
+            raise ValueError(
+                "weights_only=False would run code that a checkpoint may hold; those of a DistributionModule are plain data and "
+                "tensors, which are read without it: leave it out."
+            )
+        if hparams_file is not None:
+            raise ValueError(
+                f"hparams_file {hparams_file} is not read, since checkpoints hold their options: give others by name, such as "
+                "load_from_checkpoint(path, spread_floor=0)."
+            )
+        checkpoint = read_checkpoint(checkpoint_path)
+        theirs = own_options(cls, checkpoint["hyper_parameters"])
         if "family" in options and options["family"] != theirs["family"]:
             raise ValueError(f"{checkpoint_path} is a checkpoint of {theirs['family']}, not of {options['family']}.")
-        return super().load_from_checkpoint(checkpoint_path, weights_only=True, **{"map_location": "cpu"} | options)
+        theirs = {name: value for name, value in theirs.items() if name not in options}
+        check_classes(theirs, checkpoint_path, trust)
+        module = cls(**theirs | options)
+        module.configure_model()
+        module.on_load_checkpoint(checkpoint)
+        strict = module.strict_loading if strict is None else strict
+        missing, unexpected = module.load_state_dict(checkpoint["state_dict"], strict=strict)
+        if missing or unexpected:
+            warn(f"{checkpoint_path} does not fit this model: missing {missing}, unexpected {unexpected}.")
+        return module.to(map_location or "cpu")
 
 
 def _is_circular(support: Any) -> bool:

@@ -1,5 +1,6 @@
 """What a checkpoint holds: options as plain data, and how they are read back."""
 
+import inspect
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["class_path", "comparable", "plain", "read_checkpoint"]
+__all__ = ["class_path", "comparable", "own_options", "plain", "read_checkpoint"]
 
 
 def read_checkpoint(path: Any) -> dict[str, Any]:
@@ -29,6 +30,14 @@ def read_checkpoint(path: Any) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "family" not in checkpoint.get("hyper_parameters", {}):
         raise ValueError(f"{path} is not a checkpoint of a DistributionModule.")
     return checkpoint
+
+
+def own_options(cls: type, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options in a checkpoint that a class takes; those of a subclass of it are left out."""
+    known = inspect.signature(cls).parameters.values()
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known)
+    names = {parameter.name for parameter in known}
+    return {name: value for name, value in saved.items() if name in names or (takes_any and not name.startswith("_"))}
 
 
 def comparable(value: Any) -> Any:
