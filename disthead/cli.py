@@ -1,5 +1,6 @@
 """The command `disthead`: a dictionary of plain functions. `disthead --help` says what they do."""
 
+import io
 import os
 import sys
 import warnings
@@ -13,6 +14,7 @@ from disthead.arguments import Parser
 from disthead.configurations import configuration
 from disthead.errors import unknown_name
 from disthead.families import families
+from disthead.texts import quoted, shown
 from disthead.usage import OVERVIEW, PAGES
 
 __all__ = ["main"]
@@ -24,6 +26,8 @@ _EXTRAS = {"pandas": "data", "pyarrow": "data", "matplotlib": "plots", "sklearn"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 if it worked, 2 after an error of the user's, which is printed without a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # where the terminal knows fewer letters than names may have
     try:
         _run(arguments)
     except BrokenPipeError:  # the reader, such as head, has seen enough
@@ -34,13 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"disthead: error: {error}. Try: pip install 'disthead[{_EXTRAS[error.name]}]'", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
-        print(f"disthead: error: {error}", file=sys.stderr)
+        print(f"disthead: error: {_lines(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     except SystemExit as end:  # of a parser that has printed what was asked of it
         return end.code if isinstance(end.code, int) else 0
     return 0
+
+
+def _lines(message: object) -> str:
+    """A message whose lines stay lines."""
+    return "\n".join(map(shown, str(message).split("\n")))
 
 
 def _run(arguments: list[str]) -> None:
@@ -97,8 +106,8 @@ def init(arguments: Sequence[str]) -> None:
     if out.exists() and not given.overwrite:
         raise ValueError(f"{out} is there already: choose another name with --out, or write over it with --overwrite.")
     out.write_text(text, "utf-8")
-    print(f"written: {out}")
-    print(f"next: disthead fit --config {out} --data.path my.csv --data.target y")
+    print(f"written: {shown(out)}")
+    print(f"next: disthead fit --config {quoted(out)} --data.path my.csv --data.target y")
 
 
 @contextmanager
@@ -108,7 +117,7 @@ def _short_warnings() -> Iterator[None]:
     To be entered after Lightning is imported, which sets a format of its own.
     """
     before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"disthead: warning: {' '.join(str(message).split())}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"disthead: warning: {shown(' '.join(str(message).split()))}\n"
     try:
         yield
     finally:

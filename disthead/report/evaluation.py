@@ -17,6 +17,7 @@ from disthead.report.inputs import Batch
 from disthead.report.remedies import with_remedy
 from disthead.report.stream import Stream
 from disthead.report.verdict import Score, Verdict, summary
+from disthead.texts import distinct, file_names, shown
 
 __all__ = ["Batch", "Evaluation", "evaluate"]
 
@@ -92,7 +93,7 @@ class Evaluation:
             lines.append("  " + ": ".join([*subject, verdict.sentence]))
             if verdict.remedy and verdict.status in ("fair", "poor"):
                 lines.append(f"    Next: {verdict.remedy}")
-        return "\n".join(lines)
+        return "\n".join(map(shown, lines))
 
 
 @torch.no_grad()
@@ -187,7 +188,7 @@ def evaluate(
         {"date": f"{date.today()}"} | known,
     )
     if out is not None:
-        _write(evaluation, found, Path(out), tuple(map(str, classes)))
+        _write(evaluation, found, Path(out), tuple(distinct(map(str, classes))))
     return evaluation
 
 
@@ -202,13 +203,13 @@ def _write(evaluation: Evaluation, found: list[Findings], folder: Path, classes:
 
     drawn = {part.name: pictures(part, classes) for part in found}
     folder.mkdir(parents=True, exist_ok=True)  # once nothing can fail any more but the disk
-    for each in drawn.values():
-        for picture in each:
-            name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in picture.name)
-            (folder / f"{name}.png").write_bytes(picture.png)
+    every = [picture for each in drawn.values() for picture in each]
+    for picture, name in zip(every, file_names([picture.name for picture in every]), strict=True):
+        (folder / f"{name}.png").write_bytes(picture.png)
     (folder / "report.html").write_text(page(evaluation, drawn), "utf-8")
     text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
-    (folder / "metrics.json").write_text(text + "\n", "utf-8")
+    # Names of files may hold bytes that are no text, which JSON has an escape for.
+    (folder / "metrics.json").write_text(text + "\n", "utf-8", "backslashreplace")
 
 
 def _plain(score: Score) -> dict:

@@ -12,6 +12,7 @@ import torch
 from disthead.arguments import Parser
 from disthead.errors import pick, unknown_name
 from disthead.report import Batch, Evaluation, evaluate
+from disthead.texts import quoted, shown
 from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
@@ -284,7 +285,7 @@ def run_evaluate(arguments: Sequence[str]) -> None:
         level=given.level,
     )
     print(found)
-    print(f"written: {Path(given.out, 'report.html')}")
+    print(f"written: {shown(Path(given.out, 'report.html'))}")
 
 
 def run_recalibrate(arguments: Sequence[str]) -> None:
@@ -302,6 +303,6 @@ def run_recalibrate(arguments: Sequence[str]) -> None:
         overwrite=given.overwrite,
     )
     print(
-        f"recalibrated by {type(module.recalibration).__name__} on the rows of {given.path or given.part!r}: {given.out}"
+        f"recalibrated by {type(module.recalibration).__name__} on the rows of {given.path or given.part!r}: {shown(given.out)}"
     )
-    print(f"next: disthead evaluate --ckpt {given.out}")
+    print(f"next: disthead evaluate --ckpt {quoted(given.out)}")

@@ -23,6 +23,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from disthead.configurations import configuration
 from disthead.errors import nearest, pick
 from disthead.prediction import check_options, predictions, seed_of, write_predictions
+from disthead.texts import quoted, shown
 from disthead.training.backbone import completed, qualified
 from disthead.training.callbacks import EarlyStopping
 from disthead.training.columns import Columns
@@ -352,8 +353,8 @@ class _CLI(LightningCLI):
     def after_fit(self) -> None:
         best = self.trainer.checkpoint_callback
         if best is not None and best.best_model_path:
-            print(f"best {best.monitor} {float(best.best_model_score):.4f}: {best.best_model_path}")
-            print(f"next: disthead test --ckpt {best.best_model_path}")
+            print(f"best {best.monitor} {float(best.best_model_score):.4f}: {shown(best.best_model_path)}")
+            print(f"next: disthead test --ckpt {quoted(best.best_model_path)}")
 
     def predict(self, **options: Any) -> None:
         """Predict all rows and write their columns to `--out`."""
@@ -384,7 +385,7 @@ class _CLI(LightningCLI):
         if identity is not None:
             frame = pd.concat([identity[: len(frame)], frame], axis=1)
         write_predictions(frame, out)
-        print(f"{len(frame)} predictions in {out}")
+        print(f"{len(frame)} predictions in {shown(out)}")
 
     def _identity(self, source: Any, names: list[str]) -> "DataFrame":
         """The columns that say which row is which, in the order of the predictions."""
@@ -416,7 +417,7 @@ class _CLI(LightningCLI):
             trust=self.config[self.subcommand].trust,
             **options,
         )
-        print(f"{written} part{'s' * (written != 1)} written to {out}")
+        print(f"{written} part{'s' * (written != 1)} written to {shown(out)}")
 
 
 def _with_sizes(model: Any, named: Sequence[str]) -> Any:
@@ -461,7 +462,7 @@ def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
     if found and not config.overwrite and not _resumes_in(config, folder):
         raise ValueError(
             f"{folder} holds the checkpoints of another training, such as {found[0].name}: choose another "
-            f"--checkpoint.dirpath, go on from it with --ckpt {found[-1]}, or write over it with --overwrite."
+            f"--checkpoint.dirpath, go on from it with --ckpt {quoted(found[-1])}, or write over it with --overwrite."
         )
     written = log_dir / "config.yaml"
     if any(Path(str(path)).resolve() == written.resolve() for path in config.config or ()):
