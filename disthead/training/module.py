@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.distributions import constraints
@@ -27,6 +28,7 @@ from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
 from disthead.training.saved import class_path, comparable, plain, read_checkpoint
+from disthead.training.saving import AtomicCheckpointIO
 from disthead.training.schedule import plan, steps_of
 from disthead.training.steps import RowMeans, StepLosses, bare_calls, takes_several_steps
 from disthead.training.summary import Summary
@@ -153,6 +155,9 @@ class DistributionModule(DistributionModel):
     # Hooks of Lightning.
 
     def setup(self, stage: str) -> None:
+        strategy = self.trainer.strategy
+        if type(strategy.checkpoint_io) is TorchCheckpointIO:
+            strategy.checkpoint_io = AtomicCheckpointIO()
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, TabularDataModule):
             if self.head is None:
