@@ -14,7 +14,17 @@ try:
 except ImportError:  # Windows, where files that killed processes left behind stay
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["DiskFull", "appending", "check_file", "check_folder", "disk_full", "writing", "writing_folder"]
+__all__ = [
+    "DiskFull",
+    "appending",
+    "check_file",
+    "check_folder",
+    "disk_full",
+    "unchanged",
+    "version_of",
+    "writing",
+    "writing_folder",
+]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ENDING = ".unfinished"
@@ -129,6 +139,25 @@ def appending(path: str | Path) -> Iterator[Path]:
         if full is None or full is error:
             raise
         raise full from error
+
+
+@contextmanager
+def unchanged(path: str | Path) -> Iterator[None]:
+    """Refuse a file that is written to, or replaced, while it is read: what was read may be of both.
+
+    Raises:
+        ValueError: where its size or its time is another one at the end of the block.
+    """
+    before = version_of(path)
+    yield
+    if version_of(path) != before:
+        raise ValueError(f"{path} has changed while it was read. Read it again once nothing writes to it.")
+
+
+def version_of(path: str | Path) -> tuple[int, int]:
+    """The size of a file, and when it was written to, in nanoseconds."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
 
 
 def check_file(path: str | Path, what: str = "the file", option: str = "") -> None:
