@@ -12,6 +12,7 @@ import torch
 
 from disthead.families.distribution import Distribution
 from disthead.families.univariate import check_level
+from disthead.files import check_folder, writing_folder
 from disthead.report.findings import Findings
 from disthead.report.inputs import Batch
 from disthead.report.remedies import with_remedy
@@ -149,7 +150,9 @@ def evaluate(
         seed: of the sample and of everything that is simulated; the global random state is left alone.
 
     Raises:
-        ValueError: for shapes that do not fit, weights that are negative, infinite or NaN, or no rows.
+        ValueError: for shapes that do not fit, weights that are negative, infinite or NaN, no rows, or a folder that cannot
+            be written.
+        OSError: for a full disk; what was in the folder before is unchanged.
         TargetError: for targets that are NaN, infinite or outside the support.
 
     >>> from disthead import get_family
@@ -170,6 +173,8 @@ def evaluate(
             raise ValueError(f"{', '.join(wrong)} belong into the batches: Batch(dist, y, {wrong[-1]}=...).")
         batches = (_batch(item, baseline) for item in dist)
     check_level(level)
+    if out is not None:
+        check_folder(out, "the report")
     stream = Stream(level, tuple(outputs), tuple(classes), unit, ignore_index, rows, seed)
     for batch in batches:
         stream.update(batch)
@@ -201,14 +206,14 @@ def _write(evaluation: Evaluation, found: list[Findings], folder: Path, classes:
     from disthead.report.pictures import pictures
 
     drawn = {part.name: pictures(part, classes) for part in found}
-    folder.mkdir(parents=True, exist_ok=True)  # once nothing can fail any more but the disk
-    for each in drawn.values():
-        for picture in each:
-            name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in picture.name)
-            (folder / f"{name}.png").write_bytes(picture.png)
-    (folder / "report.html").write_text(page(evaluation, drawn), "utf-8")
     text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
-    (folder / "metrics.json").write_text(text + "\n", "utf-8")
+    with writing_folder(folder) as unfinished:  # once nothing can fail any more but the disk
+        for each in drawn.values():
+            for picture in each:
+                name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in picture.name)
+                (unfinished / f"{name}.png").write_bytes(picture.png)
+        (unfinished / "report.html").write_text(page(evaluation, drawn), "utf-8")
+        (unfinished / "metrics.json").write_text(text + "\n", "utf-8")
 
 
 def _plain(score: Score) -> dict:

@@ -8,40 +8,38 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from disthead.configurations import configuration
 from disthead.errors import nearest, pick
 from disthead.files import check_folder, disk_full, writing
-from disthead.prediction import check_options, predictions, seed_of, write_predictions
+from disthead.prediction import check_options
 from disthead.training.backbone import completed, qualified
 from disthead.training.callbacks import BestAndLastCheckpoint, EarlyStopping
 from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
-from disthead.training.row_groups import find_files, find_row_groups, read_rows
+from disthead.training.processes import process
+from disthead.training.row_groups import find_files
 from disthead.training.saved import comparable
 from disthead.training.saving import MetricsLogger, local
 from disthead.training.schedule import plan, steps_of, steps_per_epoch
 from disthead.training.table import read_as_written
-from disthead.training.writing import check_id_columns, check_out, predict_files
+from disthead.training.writing import PredictionFile, RowNames, check_out, is_folder, predict_files
 from disthead.usage import PAGES
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 __all__ = ["run"]
 
 _SIZES = ("hidden_sizes", "activation", "dropout")  # of the default backbone
 _ACCELERATORS = ("gpu", "cuda", "mps", "tpu")
+_NAMES = {"targets": "target", "classes": "classes", "unit": "unit"}  # what predictions are called, among the columns
 _PART = {"validate": "val", "test": "test", "predict": "predict"}
 
 # Lightning's advice for the machine at hand, and what newer versions of its dependencies say about it.
@@ -96,7 +94,13 @@ def run(arguments: Sequence[str]) -> None:
             logger.removeFilter(_is_no_tip)
 
 
-_OTHER_NAMES = {"--ckpt": "--ckpt_path", "--id-columns": "--id_columns", "-c": "--config", "--help-all": "--help"}
+_OTHER_NAMES = {
+    "--ckpt": "--ckpt_path",
+    "--id-columns": "--id_columns",
+    "--top-k": "--top_k",
+    "-c": "--config",
+    "--help-all": "--help",
+}
 
 
 def _spelled_out(arguments: Sequence[str]) -> list[str]:
@@ -271,6 +275,10 @@ class _CLI(LightningCLI):
             parser.add_argument("--seed", type=int, default=0, help="of the draws")
             help = "columns of the table that are copied into the predictions, such as name,date"
             parser.add_argument("--id_columns", type=str | list[str] | None, default=None, help=help)
+            help = "so many of the most probable classes; all of up to 100, else 10, unless given"
+            parser.add_argument("--top_k", type=int | None, default=None, help=help)
+            help = "put an apostrophe before texts of a CSV file that spreadsheets take for formulas"
+            parser.add_argument("--escape_formulas", action="store_true", help=help)
         return parser
 
     def _parse_ckpt_path(self) -> None:
@@ -394,65 +402,84 @@ class _CLI(LightningCLI):
 
     def predict(self, **options: Any) -> None:
         """Predict all rows and write their columns to `--out`."""
-        import pandas as pd
+        import pandas  # noqa: F401  # what is missing is said before any row is predicted
 
         config = self.config[self.subcommand]
         out, source = config.out, config.data.predict_path or config.data.path
-        check_out(out, source)
-        columns = self.model.columns or {}
+        check_out(out, source, config.escape_formulas)
         wanted = {
             "quantiles": _numbers("--quantiles", config.quantiles),
             "level": config.level,
             "samples": config.samples,
             "seed": config.seed,
+            "top_k": config.top_k,
         }
-        check_options(wanted["quantiles"], config.level, config.samples)  # before any row is predicted
+        check_options(wanted["quantiles"], config.level, config.samples, config.top_k)  # before any row is predicted
         names = _listed(config.id_columns)
-        if Path(out).is_dir() or not Path(out).suffix:
-            return self._predict_files(source, out, id_columns=names, **wanted)
-        identity = self._identity(source, names) if names else None
-        options.pop("return_predictions", None)
-        frames = []
-        for k, dist in enumerate(self.trainer.predict(**options)):
-            own = wanted | {"seed": seed_of(config.seed, k), "unit": columns.get("unit")}
-            frames.append(pd.DataFrame(predictions(dist, columns.get("target", ()), columns.get("classes"), **own)))
-        frame = pd.concat(frames, ignore_index=True)
-        check_id_columns(names, frame.columns)
-        if identity is not None:
-            frame = pd.concat([identity[: len(frame)], frame], axis=1)
-        write_predictions(frame, out)
-        print(f"{len(frame)} predictions in {out}")
-
-    def _identity(self, source: Any, names: list[str]) -> "DataFrame":
-        """The columns that say which row is which, in the order of the predictions."""
-        import pandas as pd
-
-        data = self.datamodule
-        if data.streams("predict"):
-            groups = find_row_groups(find_files(source), names)
-            return pd.concat(
-                [rows for group in groups for _, rows in read_rows(group, names, group.rows)], ignore_index=True
+        launcher = self.trainer.strategy.launcher
+        if launcher is not None and not hasattr(launcher, "cluster_environment"):
+            raise ValueError(
+                f"--trainer.strategy {config.trainer.strategy}: processes that are spawned or forked cannot share predictions "
+                "out. Try --trainer.strategy ddp, or --trainer.devices 1."
             )
-        for name in names:
-            pick("column", name, dict.fromkeys(data.column_names("predict")))
-        if source is not None:
-            return read_as_written(source, names)
-        data.columns = Columns.from_state(self.model.columns)
-        return data.frame("predict")[names].reset_index(drop=True)
+        if is_folder(out):
+            return self._predict_files(source, out, id_columns=names, **wanted)
+        if self.trainer.world_size == 1 and process()[0]:
+            print(f"the first process writes {out}; --trainer.devices shares the rows out.")
+            return None
+        columns, data = self.model.columns or {}, self.datamodule
+        wanted |= {name: columns[key] for name, key in _NAMES.items() if key in columns}
+        rows = self.model.predicted_at_once(config.samples)
+        if rows < (data.hparams.batch_size or 1024):  # so many are measured at once where no size is given
+            data.hparams["batch_size"] = rows
+        file = PredictionFile(out, wanted, self._identity(source, names) if names else None, config.escape_formulas)
+        self.trainer.callbacks.append(file)
+        options["return_predictions"] = False
+        if not self.trainer.is_global_zero:
+            self.trainer.predict(**options)
+            return None
+        with file.written():
+            self.trainer.predict(**options)
+        print(f"{file.rows} predictions in {out}" + f", of {file.left_out}" * bool(file.left_out))
+        return None
+
+    def _identity(self, source: Any, names: list[str]) -> Callable[[list[int]], Mapping[str, Any]]:
+        """Gives the columns that say which row is which, for the numbers of rows of the table."""
+        data = self.datamodule
+        if not data.streams("predict"):
+            for name in names:
+                pick("column", name, dict.fromkeys(data.column_names("predict")))
+        if isinstance(source, str) and (data.streams("predict") or source.lower().endswith((".parquet", ".pq"))):
+            return RowNames(find_files(source), names).at
+        if source is None:
+            data.columns = Columns.from_state(self.model.columns)
+        frame = data.frame("predict")[names] if source is None else read_as_written(source, names)
+        return lambda rows: dict(frame.iloc[rows].reset_index(drop=True).items())
 
     def _predict_files(self, source: Any, out: str, **options: Any) -> None:
         """Row group by row group, without Lightning: nothing is kept, and parts that are there are not made again."""
-        rank, world_size = _process()
-        written = predict_files(
-            self.config[self.subcommand].ckpt_path,
-            source,
-            out,
-            device=self.trainer.strategy.root_device,
-            rank=rank,
-            world_size=world_size,
-            **options,
-        )
-        print(f"{written} part{'s' * (written != 1)} written to {out}")
+        trainer, launcher = self.trainer, self.trainer.strategy.launcher
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer.world_size > 1 else process()
+
+        def run() -> None:
+            written = predict_files(
+                self.config[self.subcommand].ckpt_path,
+                source,
+                out,
+                device=trainer.strategy.root_device,
+                rank=rank,
+                world_size=world_size,
+                **options,
+            )
+            others = f" by process {rank} of {world_size}, the others write the rest" * (world_size > 1)
+            print(f"{written} part{'s' * (written != 1)} written to {out}{others}")
+
+        if launcher is None:
+            return run()
+        launcher.launch(run, trainer=trainer)  # which starts the other processes, unless torchrun or SLURM have
+        for child in launcher.procs:
+            child.wait()
+        return None
 
 
 def _with_sizes(model: Any, named: Sequence[str]) -> Any:
@@ -563,14 +590,6 @@ def _numbers(name: str, value: "str | Sequence | None") -> list[float] | None:
         return [float(entry) for entry in _listed(value)]
     except ValueError as error:
         raise ValueError(f"{name} must be numbers between 0 and 1, such as 0.1,0.5,0.9, got {value!r}.") from error
-
-
-def _process() -> tuple[int, int]:
-    """Rank and number of processes, where torchrun or SLURM started several."""
-    for environment in (TorchElasticEnvironment, SLURMEnvironment):
-        if environment.detect():
-            return environment().global_rank(), environment().world_size()
-    return 0, 1
 
 
 def _cli_of(command: str, sizes: Sequence[str] = ()) -> Any:

@@ -156,11 +156,19 @@ class DistributionModule(DistributionModel):
     @property
     def validated_at_once(self) -> int:
         """How many rows validation may take at once: many, since a batch costs Lightning as much as a thousand rows cost us."""
+        return min(_VALIDATED, _NUMBERS // self._outputs_per_row)
+
+    def predicted_at_once(self, samples: int = 0) -> int:
+        """How many rows may be predicted at once, with so many draws of each, in memory that does not grow with either."""
+        assert self.head is not None
+        return max(1, _NUMBERS // max(self._outputs_per_row, samples * math.prod(self.head.event_shape)))
+
+    @property
+    def _outputs_per_row(self) -> int:
         assert self.head is not None
         family, links, shape = self.head.family, self.head.links, self.head.event_shape
         independent = math.prod(shape[: len(shape) - family.event_dim]) * self.hparams.ensemble
-        outputs = independent * family.width(links)
-        return min(_VALIDATED, _NUMBERS // outputs)
+        return independent * family.width(links)
 
     # Hooks of Lightning.
 
