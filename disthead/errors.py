@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["NonFiniteLoss", "TargetError", "locate", "nearest", "pick", "unknown_name", "warn"]
+__all__ = ["NonFiniteLoss", "TargetError", "first_line", "locate", "nearest", "pick", "unknown_name", "warn"]
 
 
 class TargetError(ValueError):
@@ -35,6 +35,11 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     """
     names = list(known)
     return ValueError(f"unknown {kind} {name!r}{nearest(name, names)} Known: {', '.join(names) or 'none'}.")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, or of what class it is."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

@@ -131,7 +131,8 @@ class DistributionHead(nn.Module):
             if reason is not None:
                 raise ValueError(f"cannot standardise: {reason}. Call initialize(y) without standardise=True.")
             y, known, weight = rows_that_are_there(self, y, known, weight)
-            self.change_units(*location_and_scale(y, weight, _at_least_single(next(self.parameters()).dtype)))
+            dtype = _at_least_single(next(self.parameters()).dtype)
+            self.change_units(*location_and_scale(y, weight, dtype, self.family))
             loc, scale = self.target_loc.to(y.device).double(), self.target_scale.to(y.device).double()
             y = (y.double() - loc) / scale
         elif self._is_standardised:

@@ -12,7 +12,7 @@ from disthead.arrays import as_tensor
 from disthead.errors import locate
 from disthead.families.pieces import is_on_host, operations_are_followed
 
-__all__ = ["as_weight", "present"]
+__all__ = ["as_weight", "present", "weighted_quantiles"]
 
 
 def as_weight(
@@ -75,6 +75,23 @@ def present(weight: Tensor | None, *parts: Any) -> tuple:
     if bool(is_there.all()):
         return (weight, *parts)
     return (weight[is_there], *(None if part is None else part[is_there] for part in parts))
+
+
+def weighted_quantiles(values: Tensor, levels: Tensor, weight: Tensor | None = None) -> Tensor:
+    """For each level q the least of the values (N,) below or at which lie the share q of the weight; a row of weight 2 is two.
+
+    Args:
+        levels: (L,), from 0 to 1.
+        weight: one per value, above zero; None weighs all alike.
+
+    >>> weighted_quantiles(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([0.5, 1.0]), torch.tensor([1.0, 4.0, 1.0]))
+    tensor([1., 3.])
+    """
+    ordered = values.sort()
+    weight = torch.ones_like(values, dtype=torch.float64) if weight is None else weight.double()
+    up_to = weight[ordered.indices].cumsum(0)
+    place = torch.searchsorted(up_to, levels.to(up_to) * up_to[-1])
+    return ordered.values[place.clamp(max=len(values) - 1)]
 
 
 def _check(weight: Tensor, name: str, may_be_empty: bool) -> None:

@@ -14,22 +14,22 @@ from typing import Any, NoReturn
 
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from disthead.configurations import configuration
 from disthead.errors import nearest, pick
+from disthead.files import check_folder, disk_full, writing
 from disthead.prediction import check_options
 from disthead.training.backbone import completed, qualified
-from disthead.training.callbacks import EarlyStopping
+from disthead.training.callbacks import BestAndLastCheckpoint, EarlyStopping
 from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.processes import process
 from disthead.training.row_groups import find_files
 from disthead.training.saved import comparable
+from disthead.training.saving import MetricsLogger, local
 from disthead.training.schedule import plan, steps_of, steps_per_epoch
 from disthead.training.table import read_as_written
 from disthead.training.writing import PredictionFile, RowNames, check_out, is_folder, predict_files
@@ -230,22 +230,37 @@ def _example(option: str, kinds: Sequence[str], got: str) -> str:
     return f", such as {option} {shown[1] if shown else otherwise}"
 
 
+class _SaveOptions(SaveConfigCallback):
+    """The callback of Lightning's command line that keeps the options of a training, as config.yaml in its folder."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options | {"save_to_log_dir": False})
+        self.folder = ""
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        self.folder = trainer.log_dir or ""  # which all processes have to ask for
+        super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        folder = local(self.folder)
+        if folder is None:
+            path = f"{self.folder}/{self.config_filename}"
+            self.parser.save(self.config, path, skip_none=False, overwrite=self.overwrite, multifile=self.multifile)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder / self.config_filename) as unfinished:
+            unfinished.write_text(self.parser.dump(self.config, skip_none=False), "utf-8")
+
+
 class _CLI(LightningCLI):
     """Lightning's command line for the distribution module and tables, with early stopping and the best checkpoint."""
 
     sizes: Sequence[str] = ()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(BestAndLastCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
-        parser.set_defaults(
-            {
-                "checkpoint.monitor": "val/nll",
-                "checkpoint.filename": "best",
-                "checkpoint.save_last": "link",  # of the same moment as the best: Lightning writes none in between
-                "early_stopping.patience": 20,
-            }
-        )
+        parser.set_defaults({"early_stopping.patience": 20})
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
@@ -272,7 +287,7 @@ class _CLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list) -> Any:
         if config.get("logger") in (None, True):
             folder = config.get("default_root_dir") or "."
-            config["logger"] = CSVLogger(folder, name="lightning_logs") if self.subcommand == "fit" else False
+            config["logger"] = MetricsLogger(folder, name="lightning_logs") if self.subcommand == "fit" else False
         try:
             return super()._instantiate_trainer(config, callbacks)
         except TypeError as error:  # of values that Lightning looks at late
@@ -299,8 +314,6 @@ class _CLI(LightningCLI):
             config.model.backbone = _with_sizes(config.model, self.sizes)
             writes_over = config.overwrite or _resumes_in(config, config.checkpoint.dirpath)
             config.checkpoint.enable_version_counter &= not writes_over
-            if config.trainer.fast_dev_run:  # which writes no checkpoint to link to
-                config.checkpoint.save_last = None
 
     def _need_a_table(self, config: Any) -> None:
         """Refuse a command that has no rows to work on."""
@@ -332,6 +345,7 @@ class _CLI(LightningCLI):
         made = [folder for folder in (log_dir, *log_dir.parents) if not folder.exists()]
         if self.trainer.is_global_zero:
             _check_nothing_is_lost(self.config[self.subcommand], log_dir)
+        _check_epochs(self.trainer, options.get("ckpt_path"))
         try:
             self.trainer.fit(**options)
         except BaseException as error:
@@ -342,14 +356,49 @@ class _CLI(LightningCLI):
                     f"--ckpt {options.get('ckpt_path')} holds another model than this training has: give the options of "
                     "the training that wrote it, and the checkpoint from before the recalibration if it was recalibrated."
                 ) from error
+            full = disk_full(log_dir, error) if isinstance(error, Exception) else None
+            if full is not None:
+                best = self._checkpoints.best_model_path
+                kept = f" The best checkpoint so far is {best}." if best and Path(best).is_file() else ""
+                raise type(full)(full.errno, f"{full}{kept}") from error
             raise
+        if self.trainer.global_step not in (0, self._checkpoints.resumed_step):
+            return
+        if self.trainer.is_global_zero:
+            _remove_empty(made)
+        if self.trainer.global_step == 0:
+            raise ValueError(
+                "nothing was trained: --trainer.max_epochs, --trainer.max_steps and --trainer.limit_train_batches leave no step."
+            )
+        if self.trainer.is_global_zero:
+            print(f"nothing was left to train: {options['ckpt_path']} has all of {_length(self.trainer)}.")
+
+    @property
+    def _checkpoints(self) -> BestAndLastCheckpoint:
+        return next(each for each in self.trainer.checkpoint_callbacks if isinstance(each, BestAndLastCheckpoint))
 
     @rank_zero_only
     def after_fit(self) -> None:
-        best = self.trainer.checkpoint_callback
-        if best is not None and best.best_model_path:
-            print(f"best {best.monitor} {float(best.best_model_score):.4f}: {best.best_model_path}")
-            print(f"next: disthead test --ckpt {best.best_model_path}")
+        best, baseline = self._checkpoints, None
+        if best.best_model_score is None:
+            return
+        score = float(best.best_model_score)
+        if not math.isfinite(score):
+            raise ValueError(
+                f"the best {best.monitor} of this training is {score}: it has learned nothing that can be used. Look for "
+                "extreme values in the target and in the features of the rows that are held out."
+            )
+        if best.monitor == "val/nll" and "val/nll_marginal" in self.trainer.callback_metrics:
+            baseline = float(self.trainer.callback_metrics["val/nll_marginal"])
+        beside = "" if baseline is None else f", without features {baseline:.4f} (val/nll_marginal)"
+        print(f"best {best.monitor} {score:.4f}{beside}: {best.best_model_path}")
+        if baseline is not None and score >= baseline:
+            warnings.warn(
+                f"the model is no better than the one without features: val/nll {score:.4f}, val/nll_marginal {baseline:.4f}. "
+                "Train for longer, or look for features that tell something of the target.",
+                stacklevel=2,
+            )
+        print(f"next: disthead test --ckpt {best.best_model_path}")
 
     def predict(self, **options: Any) -> None:
         """Predict all rows and write their columns to `--out`."""
@@ -477,9 +526,36 @@ def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
             f"{folder} holds the checkpoints of another training, such as {found[0].name}: choose another "
             f"--checkpoint.dirpath, go on from it with --ckpt {found[-1]}, or write over it with --overwrite."
         )
+    for place, what, option in (
+        (folder, "the checkpoints", "--checkpoint.dirpath"),
+        (log_dir, "the logs", "--trainer.default_root_dir"),
+    ):
+        if local(place) is not None:
+            check_folder(place, what, option)
     written = log_dir / "config.yaml"
     if any(Path(str(path)).resolve() == written.resolve() for path in config.config or ()):
         raise ValueError(f"the configuration of this run would be written over {written}: rename that file first.")
+
+
+def _check_epochs(trainer: Any, path: "str | None") -> None:
+    """Refuse fewer epochs than a training has had already, which Lightning would take for none."""
+    if path is None or not Path(path).is_file() or trainer.max_epochs in (None, -1):
+        return
+    loops = read_checkpoint(path).get("loops")
+    if loops is None:
+        raise ValueError(f"--ckpt {path} holds the model alone, without the state of its training, which cannot go on.")
+    epochs = loops["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if trainer.max_epochs < epochs:
+        raise ValueError(
+            f"--trainer.max_epochs must be at least {epochs + 1} to go on from {path}, which has had {epochs} epochs, got "
+            f"{trainer.max_epochs}."
+        )
+
+
+def _length(trainer: Any) -> str:
+    """How long a training is, in the words of its options."""
+    steps = f"its {trainer.max_steps} steps (--trainer.max_steps)"
+    return steps if trainer.max_steps != -1 else f"its {trainer.max_epochs} epochs (--trainer.max_epochs)"
 
 
 def _resumes_in(config: Any, folder: "str | Path | None") -> bool:
@@ -537,7 +613,7 @@ def _cli_of(command: str, sizes: Sequence[str] = ()) -> Any:
             args=arguments,
             seed_everything_default=0,
             trainer_defaults=trainer_defaults,
-            save_config_callback=None if evaluates else SaveConfigCallback,
+            save_config_callback=None if evaluates else _SaveOptions,
             save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,
             parser_class=_Parser,

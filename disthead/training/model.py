@@ -12,7 +12,7 @@ from disthead.families.ensembles import ensemble
 from disthead.families.family import get_family, takes_classes, takes_vectors
 from disthead.head import DistributionHead
 from disthead.marginal import fit_biases
-from disthead.standardisation import SCALES, why_not
+from disthead.standardisation import SCALES, robust_units, why_not
 from disthead.training.backbone import build, completed, multilayer_perceptron
 from disthead.training.columns import Columns
 from disthead.training.summary import Summary
@@ -243,9 +243,9 @@ class DistributionModel(lightning.LightningModule):
         if train.features is not None and isinstance(self.backbone, TabularBackbone):
             self.backbone.fit(self._standardised(features), weight)
         if self.hparams.standardise and self._can_standardise_target:
-            spread = train.y.spread
+            loc, scale = robust_units(train.y.mean, train.y.spread, y, weight, self.head.family)
             for head in (self.head, self.baseline):
-                head.change_units(train.y.mean, torch.where(spread > 0, spread, 1.0))
+                head.change_units(loc, torch.where(scale > 0, scale, 1.0))
             y = (y.double() - self.target_loc.to(y.device)) / self.target_scale.to(y.device)
         biases = fit_biases(self.baseline, y, known, weight)
         self.baseline.start_at(biases)

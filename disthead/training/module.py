@@ -5,9 +5,11 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.distributions import constraints
@@ -26,7 +28,17 @@ from disthead.training.columns import Encoded
 from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
-from disthead.training.saved import class_path, comparable, plain, read_checkpoint
+from disthead.training.saved import (
+    check_checkpoint,
+    class_path,
+    comparable,
+    contents_of,
+    opened_checkpoint,
+    plain,
+    read_checkpoint,
+    rebuilding,
+)
+from disthead.training.saving import AtomicCheckpointIO
 from disthead.training.schedule import plan, steps_of
 from disthead.training.steps import RowMeans, StepLosses, bare_calls, takes_several_steps
 from disthead.training.summary import Summary
@@ -161,6 +173,9 @@ class DistributionModule(DistributionModel):
     # Hooks of Lightning.
 
     def setup(self, stage: str) -> None:
+        strategy = self.trainer.strategy
+        if type(strategy.checkpoint_io) is TorchCheckpointIO:
+            strategy.checkpoint_io = AtomicCheckpointIO()
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, TabularDataModule):
             if self.head is None:
@@ -483,6 +498,9 @@ class DistributionModule(DistributionModel):
         progress["is_last_batch"] = False
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        path = self._trainer and self._trainer.ckpt_path
+        if path and Path(path).is_file():  # Lightning has read it, and does not compare what torch wrote to compare
+            check_checkpoint(path)
         theirs = checkpoint.get("hyper_parameters", {})
         for name in _IDENTITY:
             if name in theirs and comparable(theirs[name]) != comparable(self.hparams[name]):
@@ -503,10 +521,14 @@ class DistributionModule(DistributionModel):
         Raises:
             ValueError: for a missing or corrupt file, or one of another model; the message says which.
         """
-        theirs = read_checkpoint(checkpoint_path)["hyper_parameters"]
-        if "family" in options and options["family"] != theirs["family"]:
-            raise ValueError(f"{checkpoint_path} is a checkpoint of {theirs['family']}, not of {options['family']}.")
-        return super().load_from_checkpoint(checkpoint_path, weights_only=True, **{"map_location": "cpu"} | options)
+        with opened_checkpoint(checkpoint_path) as file:
+            theirs = contents_of(file, checkpoint_path)["hyper_parameters"]
+            if "family" in options and options["family"] != theirs["family"]:
+                raise ValueError(
+                    f"{checkpoint_path} is a checkpoint of {theirs['family']}, not of {options['family']}."
+                )
+            with rebuilding(checkpoint_path):
+                return super().load_from_checkpoint(file, weights_only=True, **{"map_location": "cpu"} | options)
 
 
 def _is_circular(support: Any) -> bool:

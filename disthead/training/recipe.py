@@ -22,9 +22,8 @@ from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, get_family
 from disthead.families.independent import Independent
 from disthead.families.von_mises import VonMises
-from disthead.standardisation import SCALES
+from disthead.standardisation import SCALES, mean_and_std, target_units
 from disthead.training.averaging import WeightAverage
-from disthead.training.encoding import weighted_quantiles
 from disthead.training.schedule import PATIENCE, WarmupConstantDecay, plan
 from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_copies
 from disthead.training.tabular import (
@@ -42,7 +41,6 @@ _LEAST_ROWS = 30  # with fewer, what a hold-out says is chance
 _WITHOUT_HOLD_OUT = 200  # steps
 _LEAST_SCALE = 0.1  # at the start, of a standardised target
 _INTEGERS = ("max_steps", "batch_size", "check_every", "patience")  # of training
-_FAR = 30  # times the range of the middle nine tenths of the targets, beyond their median: outliers
 
 
 class Members(nn.Module):
@@ -273,12 +271,12 @@ class TabularModel(nn.Module):
     def __init__(self, members: Members, features: Tensor, y: Tensor, weight: Tensor | None = None):
         super().__init__()
         self.members = members
-        loc, spread = _mean_and_spread(features, weight)
+        loc, spread = mean_and_std(features, weight)
         self.register_buffer("feature_loc", loc)
         self.register_buffer("feature_rate", torch.where(spread > 0, 1 / spread, 0.0))
         self.is_scaled = _is_real(members.head.family.support)
         if self.is_scaled:
-            loc, spread = _unit(y, weight, members.head.family)
+            loc, spread = target_units(y, weight, members.head.family)
         else:
             loc, spread = torch.zeros(y.shape[1:]), torch.ones(y.shape[1:])
         self.register_buffer("target_loc", loc)
@@ -509,44 +507,3 @@ def _recalibration(dist: Distribution) -> Recalibration | None:
         return TemperatureScaling()
     one = dist.base if isinstance(dist, Independent) else dist
     return ScaleCalibration() if _is_real(dist.support) or isinstance(one, VonMises) else None
-
-
-def _mean_and_spread(values: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over rows (N, ...); exactly 0 where all rows are equal."""
-    values = values.double()
-    least, most = values.amin(0), values.amax(0)
-    size = torch.maximum(least.abs(), most.abs())
-    unit = torch.where((size > 1e150) | ((size > 0) & (size < 1e-150)), size, 1.0)  # whose squares are no numbers
-    values = values / unit
-    if weight is None:
-        loc, spread = values.mean(0), values.std(0, correction=0)
-    else:
-        share = (weight / weight.sum()).reshape(-1, *(1,) * (values.ndim - 1))
-        loc = (share * values).sum(0)
-        spread = (share * (values - loc).square()).sum(0).sqrt()
-    is_constant = least == most
-    return torch.where(is_constant, least, loc * unit), torch.where(is_constant, 0.0, spread * unit)
-
-
-def _unit(y: Tensor, weight: Tensor | None, family: Family) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the targets, as if outliers were nearer where the family's own scale is smaller."""
-    loc, spread = _mean_and_spread(y, weight)
-    near_loc, near_spread = _mean_and_spread(_without_outliers(y, weight), weight)
-    if "scale" in family.parameters and bool((near_spread < spread).any()):
-        own = family.start(y.double())["scale"].reshape(*spread.shape, -1).amin(-1)  # of all components
-        unit = torch.maximum(near_spread, own)
-        is_smaller = unit < spread
-        loc, spread = torch.where(is_smaller, near_loc, loc), torch.where(is_smaller, unit, spread)
-    return loc, torch.where(spread > 0, spread, torch.where(loc == 0, 1.0, 1e-6 * loc.abs()))
-
-
-def _without_outliers(y: Tensor, weight: Tensor | None) -> Tensor:
-    """The targets (N, ...), those far outside the middle nine tenths of a column moved to where `_FAR` ends."""
-    y = y.double()
-    levels = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64, device=y.device)
-    columns = []
-    for column in y.reshape(len(y), -1).unbind(1):
-        lower, middle, upper = weighted_quantiles(column, levels, weight)
-        reach = _FAR * (upper - lower) if upper > lower else torch.inf
-        columns.append(column.clamp(middle - reach, middle + reach))
-    return torch.stack(columns, 1).reshape(y.shape)

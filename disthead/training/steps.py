@@ -136,7 +136,8 @@ def _non_finite(module: lightning.LightningModule, values: Tensor, rows: Tensor 
     rows = torch.arange(len(values)) if rows is None else rows
     offending = rows.to(bad.device)[bad.reshape(len(values), -1).any(-1)].tolist()
     shown = ", ".join(map(str, offending[:10])) + (" ..." if len(offending) > 10 else "")
-    kept = getattr(module.trainer.checkpoint_callback, "best_model_path", "")
+    best = [getattr(callback, "best_model_path", "") for callback in module.trainer.checkpoint_callbacks]
+    kept = next(filter(None, best), "")
     cause = (
         "All rows of the batch: the weights have become too large, not the data. Lower the learning rate, or set "
         "trainer.gradient_clip_val."
