@@ -76,7 +76,7 @@ def writing_folder(folder: str | Path) -> Iterator[Path]:
     """A folder to write files into, which are moved to `folder` once the block has ended without an error.
 
     A folder that is not there yet appears with all of its files. One that is there gets them one after the other, in the order
-    of their names, when all are safe on the disk; its other files stay.
+    of their names, when all are safe on the disk; its other files stay. Several processes do so one after the other.
 
     Raises:
         OSError: where the folder cannot be written or has no space left, with the folder and what is kept; and where there
@@ -98,24 +98,49 @@ def writing_folder(folder: str | Path) -> Iterator[Path]:
             folders = sorted(file for file in unfinished.rglob("*") if file.is_dir())
             for file in files:
                 _bring_to_disk(file)
-            if not is_there and not folder.exists():
-                for inner in (*folders, unfinished):
-                    _bring_names_to_disk(inner)
-                os.replace(unfinished, folder)
-            else:
-                for inner in folders:
-                    (folder / inner.relative_to(unfinished)).mkdir(parents=True, exist_ok=True)
-                for file in files:
-                    place = folder / file.relative_to(unfinished)
-                    if place.is_file() and not place.is_symlink():
-                        _copy_permissions(place, file)
-                    os.replace(file, place)
-                for inner in folders:
-                    _bring_names_to_disk(folder / inner.relative_to(unfinished))
-                _bring_names_to_disk(folder)
+            for inner in (*folders, unfinished):
+                _bring_names_to_disk(inner)
+            if is_there or not _renamed(unfinished, folder):
+                with _locked(folder):  # so that in the end all files are those of one process
+                    for inner in folders:
+                        (folder / inner.relative_to(unfinished)).mkdir(parents=True, exist_ok=True)
+                    for file in files:
+                        place = folder / file.relative_to(unfinished)
+                        if place.is_file() and not place.is_symlink():
+                            _copy_permissions(place, file)
+                        os.replace(file, place)
+                    for inner in folders:
+                        _bring_names_to_disk(folder / inner.relative_to(unfinished))
+                    _bring_names_to_disk(folder)
             _bring_names_to_disk(folder.parent)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _renamed(unfinished: Path, folder: Path) -> bool:
+    """Give a folder its name, unless one of that name is there, such as that of another process."""
+    try:
+        os.replace(unfinished, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """A block that no other process is in, for this folder, where its file system has locks."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

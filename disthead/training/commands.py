@@ -26,7 +26,7 @@ from disthead.training.callbacks import BestAndLastCheckpoint, EarlyStopping
 from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
-from disthead.training.processes import process
+from disthead.training.processes import claim_log_dir, process
 from disthead.training.row_groups import find_files
 from disthead.training.saved import comparable
 from disthead.training.saving import MetricsLogger, local
@@ -341,11 +341,11 @@ class _CLI(LightningCLI):
 
     def fit(self, **options: Any) -> None:
         """Train, beside no other checkpoints; a run that fails before it has learned anything leaves no folder."""
-        log_dir = Path(self.trainer.log_dir or ".")
-        made = [folder for folder in (log_dir, *log_dir.parents) if not folder.exists()]
         if self.trainer.is_global_zero:
-            _check_nothing_is_lost(self.config[self.subcommand], log_dir)
+            _check_nothing_is_lost(self.config[self.subcommand], Path(self.trainer.log_dir or "."))
         _check_epochs(self.trainer, options.get("ckpt_path"))
+        made = claim_log_dir(self.trainer)
+        log_dir = Path(self.trainer.log_dir or ".")
         try:
             self.trainer.fit(**options)
         except BaseException as error:
