@@ -65,10 +65,12 @@ def writing(path: str | Path) -> Iterator[Path]:
     with _reserved(path, path.parent) as unfinished, _explained(path, unfinished):
         yield unfinished
         _bring_to_disk(unfinished)
-        if path.is_file() and not path.is_symlink():
+        is_new = not path.is_file() or path.is_symlink()
+        if not is_new:
             _copy_permissions(path, unfinished)
         os.replace(unfinished, path)
-        _bring_names_to_disk(path.parent)
+        if is_new:  # until its name is on the disk, too, an old file is there as it was
+            _bring_names_to_disk(path.parent)
 
 
 @contextmanager
@@ -284,7 +286,7 @@ def _remove_leftovers(folder: Path, start: str) -> None:
                 os.close(lock)
 
 
-def disk_full(path: Path, error: Exception) -> DiskFull | None:
+def disk_full(path: Path, error: BaseException | None) -> DiskFull | None:
     """What is said where a file did not fit on its disk; None for other errors."""
     if not isinstance(error, OSError) or error.errno not in _FULL:
         return None
@@ -297,22 +299,20 @@ def _explained(path: Path, unfinished: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        full = disk_full(path, error)
-        if full is None and _has_no_space(unfinished):
-            full = _full(path, errno.ENOSPC)
+        full = disk_full(path, error) or disk_full(path, _no_space(unfinished))
         if full is None or full is error:
             raise
         raise full from error
 
 
-def _has_no_space(unfinished: Path) -> bool:
-    """Whether nothing more can be written to a file."""
+def _no_space(unfinished: Path) -> OSError | None:
+    """What the system says where nothing more can be written to a file."""
     try:
         with open(unfinished, "ab") as file:
             file.write(bytes(_PROBE))
     except OSError as error:
-        return error.errno in _FULL
-    return False
+        return error
+    return None
 
 
 def _full(path: Path, number: int) -> DiskFull:
