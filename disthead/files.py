@@ -74,11 +74,12 @@ def writing(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def writing_folder(folder: str | Path) -> Iterator[Path]:
+def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
     """A folder to write files into, which are moved to `folder` once the block has ended without an error.
 
     A folder that is not there yet appears with all of its files. One that is there gets them one after the other, in the order
-    of their names, when all are safe on the disk; its other files stay. Several processes do so one after the other.
+    of their names, and `last` after the others, when all are safe on the disk; its other files stay. Several processes do so
+    one after the other.
 
     Raises:
         OSError: where the folder cannot be written or has no space left, with the folder and what is kept; and where there
@@ -97,6 +98,7 @@ def writing_folder(folder: str | Path) -> Iterator[Path]:
             unfinished.mkdir()
             yield unfinished
             files = sorted(file for file in unfinished.rglob("*") if file.is_file())
+            files.sort(key=lambda file: file.name == last)
             folders = sorted(file for file in unfinished.rglob("*") if file.is_dir())
             for file in files:
                 _bring_to_disk(file)

@@ -5,7 +5,6 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +28,6 @@ from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
 from disthead.training.saved import (
-    check_checkpoint,
     class_path,
     comparable,
     contents_of,
@@ -498,9 +496,6 @@ class DistributionModule(DistributionModel):
         progress["is_last_batch"] = False
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        path = self._trainer and self._trainer.ckpt_path
-        if path and Path(path).is_file():  # Lightning has read it, and does not compare what torch wrote to compare
-            check_checkpoint(path)
         theirs = checkpoint.get("hyper_parameters", {})
         for name in _IDENTITY:
             if name in theirs and comparable(theirs[name]) != comparable(self.hparams[name]):

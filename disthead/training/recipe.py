@@ -35,7 +35,7 @@ from disthead.training.tabular import (
 )
 from disthead.weights import as_weight, present
 
-__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_model", "train"]
+__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_members", "tabular_model", "train"]
 
 _LEAST_ROWS = 30  # with fewer, what a hold-out says is chance
 _WITHOUT_HOLD_OUT = 200  # steps
@@ -323,14 +323,34 @@ def tabular_model(
         generator: where the weights of the networks are drawn from; torch's global one unless given.
         family, family_options, hidden_sizes, bins, spread_floor, encoded: as for `fit_tabular`.
     """
-    event_shape = tuple(y.shape[1:])
+    shape = tuple(y.shape[1:])
+    options = {"family_options": family_options, "members": members, "hidden_sizes": hidden_sizes, "generator": generator}
+    networks = tabular_members(
+        features.shape[1], shape, family=family, bins=bins, spread_floor=spread_floor, encoded=encoded, **options
+    )
+    return TabularModel(networks, features, y, weight).to(features.device)
+
+
+def tabular_members(
+    in_features: int,
+    event_shape: tuple[int, ...],
+    *,
+    family: str = "student_t",
+    family_options: Mapping[str, Any] | None = None,
+    members: int = 1,
+    hidden_sizes: Sequence[int] = (128, 128),
+    bins: int = 16,
+    spread_floor: float = 1e-4,
+    encoded: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> Members:
+    """The networks of a `tabular_model` with random weights: features (N, in_features), targets (N, *event_shape)."""
     chosen = get_family(family, event_shape=event_shape, **dict(family_options or {}))
     own = {"members": members, "generator": generator}
-    backbone = TabularBackbone(features.shape[1], hidden_sizes, bins=bins, encoded=encoded, **own)
+    backbone = TabularBackbone(in_features, hidden_sizes, bins=bins, encoded=encoded, **own)
     spreads = {name: power for name, power in SCALES.items() if name in chosen.parameters and _is_real(chosen.support)}
     links = {name: chosen.parameters[name].shifted(spread_floor**power) for name, power in spreads.items()}
-    head = MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own)
-    return TabularModel(Members(backbone, head), features, y, weight).to(features.device)
+    return Members(backbone, MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own))
 
 
 def fit_tabular(
