@@ -72,7 +72,7 @@ class Predictor:
         columns, known_unseen = self.columns, len(self._unseen)
         rows = columns.encode(read_table(batch), needs_target=False, unseen=self._unseen)
         if len(self._unseen) > known_unseen:
-            warnings.warn(f"training has not seen {self._unseen}.", UserWarning, stacklevel=2)
+            warnings.warn(self._unseen.message(), UserWarning, stacklevel=2)
         known = {name: values.to(self.device) for name, values in rows.known.items()}
         self.module.head.family.check_known(known, columns.known)
         dist = self.module.predictive(rows.features.to(self.device), **known)

@@ -115,8 +115,8 @@ def summarise(
             first, last = np.searchsorted(drawn, [position, position + len(frame)])
             samples.append(single.at(torch.from_numpy(drawn[first:last] - position)))
             position += len(frame)
-    if str(unseen):
-        warnings.warn(f"training has not seen {unseen}.", UserWarning, stacklevel=2)
+    if unseen:
+        warnings.warn(unseen.message(), UserWarning, stacklevel=2)
     sample = Encoded.joined(samples)
     return Summary(features, y, Part(sample, torch.arange(len(sample.features))))
 
