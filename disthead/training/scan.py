@@ -117,6 +117,11 @@ def summarise(
             position += len(frame)
     if unseen:
         warnings.warn(unseen.message(), UserWarning, stacklevel=2)
+    if not y.rows:
+        raise DataError(
+            f"weights must be above zero in some row, column {columns.weight!r} has zero in all {rows} rows, from {groups[0]} on: "
+            "no row is there."
+        )
     sample = Encoded.joined(samples)
     return Summary(features, y, Part(sample, torch.arange(len(sample.features))))
 
