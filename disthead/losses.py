@@ -41,7 +41,8 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
         weight = _row_weights(dist, weight, reduction)
     if not isinstance(y, Tensor):
         y = dist.as_values(y, weight=weight)
-    check_kind(y, dist.support)
+    if y.dtype == torch.bool or y.is_complex():
+        check_kind(y, dist.support)
     _check_shape(dist, y)
     if weight is None:
         return reduce(-dist.log_prob(y), None, reduction)
