@@ -341,9 +341,9 @@ class TabularDataModule(lightning.LightningDataModule):
             columns, unseen = self.columns or self.find_columns(), Unseen()
             with self._named(source):
                 self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict", unseen=unseen)
-            if str(unseen) and source not in self._told:
+            if unseen and source not in self._told:
                 self._told.add(source)
-                warnings.warn(f"training has not seen {unseen}.", UserWarning, stacklevel=2)
+                warnings.warn(unseen.message(), UserWarning, stacklevel=2)
         return self._encoded[key]
 
     @contextmanager

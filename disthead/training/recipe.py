@@ -232,7 +232,8 @@ class _Stopped(NonFiniteLoss):
         self.rows = rows.expand(bad.shape)[bad].unique().cpu()
         self.begin = f"the loss became NaN or infinite at step {step}"
         self.end = (
-            "These are all rows of the batch: the weights have become too large. Try a lower learning_rate."
+            "These are all rows of the batch, so the weights of the network have become too large. Look for extreme features and "
+            "targets first, then try a lower learning_rate."
             if bool(bad.all())
             else "Look there for extreme targets, or try a family with heavier tails, such as student_t."
         )
