@@ -19,6 +19,7 @@ __all__ = [
     "locate",
     "nearest",
     "pick",
+    "raised_in",
     "unknown_name",
     "warn",
 ]
@@ -159,6 +160,14 @@ def in_a_sentence(error: BaseException) -> str | None:
     if isinstance(error, NotImplementedError) and message:  # what a distribution does not have
         return message
     return None
+
+
+def raised_in(error: BaseException) -> str:
+    """The name of the module that has raised an error."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return "" if frame is None else frame.tb_frame.f_globals.get("__name__", "")
 
 
 def _one_line(message: str) -> str:

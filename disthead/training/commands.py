@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import warnings
@@ -19,7 +20,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from disthead.arguments import check_not_empty
 from disthead.configurations import configuration
-from disthead.errors import nearest, pick
+from disthead.errors import nearest, pick, raised_in
 from disthead.files import check_folder, disk_full, writing
 from disthead.prediction import check_options
 from disthead.stopping import Stopped, kept_handlers
@@ -85,6 +86,9 @@ def run(arguments: Sequence[str]) -> None:
                 defaults, given = _from_checkpoint(checkpoint, command, given)
             elif command == "fit" and not any("model" in contents for contents in _configurations(given)):
                 defaults = _recipe()
+                for name in ("backbone", "optimizer", "scheduler"):
+                    if _value(given, f"--model.{name}") is not None:  # as a whole
+                        del defaults["model"][name]
             file = Path(folder, "defaults.yaml")
             file.write_text(yaml.safe_dump(defaults, sort_keys=False))
             sizes = [name for name in _SIZES if _value(given, f"--model.{name}") is not None]
@@ -94,8 +98,11 @@ def run(arguments: Sequence[str]) -> None:
                     f"--model.{twice[0]} has no effect beside --model.backbone.init_args.{twice[0]}: give one."
                 )
             _cli_of(command, sizes)([command, *given], [str(file)] if defaults else [])
-        except MisconfigurationException as error:
-            raise ValueError(in_options(str(error))) from error
+        except Exception as error:
+            message = _of_options(error)
+            if message is None:
+                raise
+            raise ValueError(message) from error
         except SystemExit as error:
             number = signal_of(error)
             if number is None or isinstance(error, Stopped):
@@ -103,6 +110,22 @@ def run(arguments: Sequence[str]) -> None:
             raise Stopped(number) from error
         finally:
             logger.removeFilter(_is_no_tip)
+
+
+def _of_options(error: Exception) -> str | None:
+    """What options are to blame for an error that a library raises, by where it is raised; None for other errors."""
+    module = raised_in(error)
+    if isinstance(error, MisconfigurationException) or (
+        isinstance(error, ValueError) and module.startswith("lightning.")
+    ):
+        return in_options(str(error))
+    if isinstance(error, ValueError) and module.startswith("jsonargparse."):
+        return _readable_type_error(str(error))
+    if isinstance(error, (ArithmeticError, LookupError, TypeError, ValueError)) and module.startswith("torch.optim."):
+        return (
+            f"the arguments of --model.optimizer or --model.scheduler cannot be used: {' '.join(str(error).split())}."
+        )
+    return None
 
 
 _OTHER_NAMES = {
@@ -232,11 +255,12 @@ def _readable_type_error(message: str) -> str:
     """A value of another type than its option has, in one sentence."""
     key = re.search(r'Parser key "([\w.]+)"', message)
     value = re.search(r"Given value: (.*)", message) or re.search(r"Got value: (.*)", message)
-    if not key or not value:
-        return _short(message)
     path = re.search(r"Problem with given class_path '([\w.]+)':\s+(.*)", message)
     if path:
-        return f"--{key[1]} {path[1]}: {path[2].rstrip('.')}."
+        option = f"--{key[1]} " if key else ""
+        return f"{option}{path[1]}: {path[2].rstrip('.')}."
+    if not key or not value:
+        return _short(message)
     got = re.sub(r"Namespace\(class_path='(.*?)', .*", r"\1", value[1].strip())
     missing = re.search(r"the following arguments are required: ([\w, ]+)", message)
     if missing:
@@ -317,6 +341,10 @@ class _CLI(LightningCLI):
             parser.add_argument("--escape_formulas", action="store_true", help=help)
         return parser
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        super().parse_arguments(parser, args)
+        check_config(self.config.subcommand, self.config[self.config.subcommand])
+
     def _parse_ckpt_path(self) -> None:
         """Nothing: validation, test and prediction have read the checkpoint, and fit is to find out a wrong one."""
 
@@ -342,7 +370,6 @@ class _CLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
-        check_config(self.subcommand, config)
         if config.ckpt_path not in (None, "best", "last", "hpc", "registry"):
             read_checkpoint(config.ckpt_path)
         if self.subcommand != "fit" and config.ckpt_path is None:
@@ -421,7 +448,9 @@ class _CLI(LightningCLI):
         found = [path for path in paths if path and Path(path).is_file()]
         if not found:
             return "There is no checkpoint of it to go on from."
-        return f"What it has learned so far is in {found[0]}: to go on, give the same command with --ckpt {found[0]}"
+        return (
+            f"What it has learned is in {found[0]}. To go on, give the same command with --ckpt {shlex.quote(found[0])}"
+        )
 
     @rank_zero_only
     def after_fit(self) -> None:

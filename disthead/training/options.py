@@ -55,6 +55,10 @@ def _is_devices(value: Any) -> bool:
     return len(value) > 0 and len(set(value)) == len(value)
 
 
+def _is_strategy(value: Any) -> bool:
+    return not str(value).endswith(("_spawn", "_fork", "_notebook"))  # from which no checkpoint comes back
+
+
 def _is_filename(value: str) -> bool:
     try:
         list(string.Formatter().parse(value))
@@ -91,8 +95,10 @@ _RULES = [
     _Rule("trainer.enable_checkpointing", bool, "true, since the result of a training is its checkpoints", "fit"),
     _Rule("trainer.barebones", lambda value: not value, "false, since a training logs and writes checkpoints", "fit"),
     _Rule("trainer.devices", _is_devices, "a number of devices, 1 or more, a list of their numbers, or auto"),
+    _Rule("trainer.strategy", _is_strategy, "one whose processes are commands of their own, such as ddp"),
     _Rule("trainer.num_nodes", _at_least(1), "1 or more"),
     _Rule("seed_everything", lambda value: 0 <= value < 2**32, "a number from 0 to 4294967295"),
+    _Rule("ckpt_path", lambda value: value not in ("best", "registry"), "the path of a checkpoint", "fit"),
     _Rule("early_stopping.patience", _at_least(0), "0 or more, or null", "fit"),
     _Rule("early_stopping.mode", ("min", "max").__contains__, "min or max", "fit"),
     _Rule("checkpoint.mode", ("min", "max").__contains__, "min or max", "fit"),
@@ -113,6 +119,7 @@ def check_config(command: str, config: Any) -> None:
     for option, is_right, wanted, of in _RULES:
         value = config.get(option)
         if value is not None and of in ("", command) and not is_right(value):
+            option = option.replace("ckpt_path", "ckpt")
             raise ValueError(f"--{option} must be {wanted}, got {_shown(value)}.")
     if command != "fit":
         return
@@ -174,9 +181,10 @@ def in_options(message: str) -> str:
         names = ", ".join(re.findall(r"'(\w+/\w+)'", metric[2]))
         return f"--checkpoint.monitor must be a metric of this training, {names}, got {metric[1]}."
     message = re.sub(r"`?\.fit\(ckpt_path=\"?(\w+)\"?\)`? is set", r"--ckpt \1 is given", message)
-    message = message.replace("exact checkpoint path to `.fit(ckpt_path=...)`", "path of a checkpoint")
+    message = re.sub(r"Please pass an exact checkpoint path to `.*", "Give the path of a checkpoint.", message)
     message = re.sub(r"`?Trainer\((\w+)='?(.*?)'?\)`?", r"--trainer.\1 \2", message)
     trainer = inspect.signature(lightning.Trainer).parameters
+    message = message.replace("=None`", "=null`")
     return re.sub(
         r"`(\w+)(?:=(.*?))?`",
         lambda found: (
