@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from disthead.arrays import as_integer, as_tensor
+from disthead.arrays import as_integer, as_integers, as_tensor
 from disthead.calibration import rebuild
 from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.errors import NonFiniteLoss
@@ -136,6 +136,10 @@ class DistributionModule(DistributionModel):
             )
         self._given_backbone = backbone if isinstance(backbone, nn.Module) else self.hparams["backbone"]
         self._check_family()
+        for name in ("in_features", "backbone_features"):
+            if self.hparams[name] is not None:
+                as_integer(self.hparams[name], name)
+        as_integers(hidden_sizes, "hidden_sizes")
         self.hparams["ensemble"] = as_integer(ensemble, "ensemble")
         if not 0 <= spread_floor < 1:
             raise ValueError(
