@@ -1,7 +1,6 @@
 """The commands evaluate and recalibrate: a checkpoint and held-out rows in, a report or a better checkpoint out."""
 
 import inspect
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,13 @@ import torch
 
 from disthead.arguments import Parser
 from disthead.errors import pick, unknown_name
+from disthead.files import check_file, check_folder, writing
 from disthead.report import Batch, Evaluation, evaluate
 from disthead.texts import quoted, shown
 from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
+from disthead.training.processes import process
 from disthead.training.table import DataError
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def evaluate_checkpoint(
     level = options.get("level", 0.9)
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level!r}.")
+    if out is not None:
+        check_folder(out, "the report", "--out")
     module, data, part = _load(checkpoint, path, part, weight, trust)
     is_new = path is not None and path != data.hparams.get("path")
     frame, groups = data.frame(part), _groups_column(data, part, groups)
@@ -168,24 +171,15 @@ def recalibrate_checkpoint(
     contents = read_checkpoint(checkpoint)
     module.on_save_checkpoint(contents)
     contents["state_dict"] = module.state_dict()
-    unfinished = Path(out).with_name(f".{Path(out).name}.unfinished")
-    try:
+    with writing(out) as unfinished:
         torch.save(contents, unfinished)
-        os.replace(unfinished, out)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return module
 
 
 def _check_new(out: str, checkpoint: str, overwrite: bool) -> None:
-    """Refuse to write over a file, or into a folder that does not exist, before anything is computed."""
+    """Refuse to write over a file, or where none can be written, before anything is computed."""
+    check_file(out, "the recalibrated checkpoint", "--out")
     path = Path(out)
-    if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(
-            f"--out {out} is a folder, where a file is to be."
-            if path.is_dir()
-            else f"--out {out}: there is no folder {path.parent}."
-        )
     if path.exists() and not overwrite:
         what = "the checkpoint that is recalibrated" if path.samefile(checkpoint) else "there already"
         raise ValueError(f"--out {out} is {what}: choose another name, or write over it with --overwrite.")
@@ -267,11 +261,19 @@ def _parser(command: str) -> Parser:
     return parser
 
 
+def _is_left_to_the_first(what: str) -> bool:
+    """Whether this is not the first of several processes, which needs no others: it takes one pass over the rows."""
+    rank, world_size = process()
+    if rank:
+        print(f"process {rank} of {world_size}: the first one writes {what}")
+    return rank > 0
+
+
 def run_evaluate(arguments: Sequence[str]) -> None:
     """Print the verdicts on a trained model, and write its report."""
     given = evaluate_parser().parse_args(arguments[1:])
-    if Path(given.out).is_file():
-        raise ValueError(f"--out {given.out} is a file, where the folder of the report is to be: choose another name.")
+    if _is_left_to_the_first(f"the report in {given.out}"):
+        return
     found = evaluate_checkpoint(
         given.ckpt,
         given.out,
@@ -291,6 +293,8 @@ def run_evaluate(arguments: Sequence[str]) -> None:
 def run_recalibrate(arguments: Sequence[str]) -> None:
     """Write a checkpoint whose predictions are recalibrated on held-out rows."""
     given = recalibrate_parser().parse_args(arguments[1:])
+    if _is_left_to_the_first(given.out):
+        return
     module = recalibrate_checkpoint(
         given.ckpt,
         given.out,

@@ -10,7 +10,7 @@ import torch
 
 from disthead.data.encoder import Unseen
 from disthead.prediction import predictions, seed_of
-from disthead.training.columns import Columns
+from disthead.training.columns import Columns, Encoded
 from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.table import read_table
 from disthead.training.trust import check_classes, trusted_names
@@ -31,7 +31,7 @@ class Predictor:
         checkpoint: of a `DistributionModule` that was trained on a table.
         device: where the model runs.
         trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
-        options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples` and `seed`.
+        options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples`, `seed` and `top_k`.
 
     Raises:
         ValueError: for a missing or corrupt checkpoint, or a model that does not know the columns of its table.
@@ -73,6 +73,11 @@ class Predictor:
             self._columns = Columns.from_state(self.module.columns)
         return self._columns
 
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows are computed at once, so that the memory for it depends neither on the classes nor on the draws."""
+        return self.module.predicted_at_once(self.options.get("samples", 0))
+
     @torch.no_grad()
     def __call__(self, batch: "Mapping[str, np.ndarray] | DataFrame", place: object = None) -> dict[str, np.ndarray]:
         """Predictions for the rows of a data frame, or of a mapping of columns.
@@ -82,12 +87,21 @@ class Predictor:
         columns, known_unseen = self.columns, len(self._unseen)
         rows = columns.encode(read_table(batch), needs_target=False, unseen=self._unseen)
         if len(self._unseen) > known_unseen:
-            warnings.warn(f"training has not seen {self._unseen}.", UserWarning, stacklevel=2)
+            warnings.warn(self._unseen.message(), UserWarning, stacklevel=2)
+        self.module.head.family.check_known(rows.known, columns.known)
+        if place is None:
+            place = rows.features.numpy().tobytes() if self.options.get("samples") else b""
+        size = self.rows_at_once
+        starts = range(0, max(1, len(rows.features)), size)
+        found = [self._predict(rows.at(slice(k, k + size)), (place, k) if k else place) for k in starts]
+        return (
+            found[0] if len(found) == 1 else {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        )
+
+    def _predict(self, rows: Encoded, place: object) -> dict[str, np.ndarray]:
         known = {name: values.to(self.device) for name, values in rows.known.items()}
-        self.module.head.family.check_known(known, columns.known)
         dist = self.module.predictive(rows.features.to(self.device), **known)
-        options = {"unit": columns.unit} | self.options
+        options = {"unit": self.columns.unit} | self.options
         if options.get("samples"):
-            place = rows.features.numpy().tobytes() if place is None else place
             options["seed"] = seed_of(options.get("seed", 0), place)
-        return predictions(dist, columns.target, columns.classes, **options)
+        return predictions(dist, self.columns.target, self.columns.classes, **options)

@@ -156,15 +156,11 @@ def check_callbacks(states: Any) -> None:
     for state in states.values() if isinstance(states, Mapping) else ():
         if not isinstance(state, Mapping):
             continue
-        several = state.get("best_k_models")
-        paths = [
-            value
-            for name, value in state.items()
-            if isinstance(value, str) and name != "dirpath" and "path" in str(name)
-        ]
-        for path in [*paths, *(several if isinstance(several, Mapping) else ())]:
-            if ".." in Path(str(path)).parts or "://" in str(path):
+        several, folder = state.get("best_k_models"), f"{state.get('dirpath')}/"
+        paths = [value for name, value in state.items() if str(name).endswith("_path") and isinstance(value, str)]
+        for path in [*paths, *(map(str, several) if isinstance(several, Mapping) else ())]:
+            if ".." in Path(path).parts or ("://" in path and not path.startswith(folder)):
                 raise ValueError(
-                    f"the checkpoint names {str(path)!r} as one of its training, which would be removed: it must be a file in the "
-                    "folder of its checkpoints. Go on from another checkpoint."
+                    f"the checkpoint names {path!r} as one of its training, which would be removed for a better one: it must be a "
+                    "file in the folder of its checkpoints. Go on from another checkpoint."
                 )
