@@ -48,8 +48,8 @@ def predictions(
     What a distribution does not have (the mean of classes, the quantile of a ranking) is left out, unless it is asked for.
     Classes get a probability each, by name; where only some of many classes are written these are `mode`,
     `mode_probability`, and the most probable ones, `top_1`, `top_1_probability`, `top_2` ... Several outputs get
-    the name of their target as a suffix; a ranking has one mode per place. Parameters describe the distribution itself: one whose probabilities a recalibration has mapped has
-    none, since those of the family are those before recalibration.
+    the name of their target as a suffix; a ranking has one mode per place. Parameters describe the distribution itself:
+    one whose probabilities a recalibration has mapped has none, since those of the family are those before recalibration.
 
     Args:
         dist: a distribution with batch_shape (N,).

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.arrays import as_tensor
+from disthead.arrays import as_tensor, check_kind
 from disthead.errors import TargetError, locate, pick, unknown_name
 from disthead.families.distribution import Distribution, tensors
 from disthead.families.formula import takes_one_each
@@ -211,6 +211,7 @@ class Family(ABC):
             TargetError: for NaN, infinite values or values outside the support.
         """
         y = as_tensor(y, column)
+        check_kind(y, self.support, column)
         if y.is_floating_point():
             missing = ~y.isfinite()
             if missing.any():

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,7 +19,12 @@ from disthead.report.remedies import with_remedy
 from disthead.report.stream import Stream
 from disthead.report.verdict import Score, Verdict, summary
 
+if TYPE_CHECKING:
+    from disthead.report.pictures import Picture
+
 __all__ = ["Batch", "Evaluation", "evaluate"]
+
+_LONGEST = 200  # bytes of the name of a picture, of which most file systems take 255
 
 
 @dataclass(frozen=True)
@@ -206,14 +211,42 @@ def _write(evaluation: Evaluation, found: list[Findings], folder: Path, classes:
     from disthead.report.pictures import pictures
 
     drawn = {part.name: pictures(part, classes) for part in found}
-    text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
+    files = _named([picture for each in drawn.values() for picture in each])
+    contents = evaluation.to_dict() | {"pictures": list(files)}
+    # A path may hold bytes that are no text; they are written as they are shown.
+    options: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
+    before = _pictures_in(folder)
     with writing_folder(folder) as unfinished:  # once nothing can fail any more but the disk
-        for each in drawn.values():
-            for picture in each:
-                name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in picture.name)
-                (unfinished / f"{name}.png").write_bytes(picture.png)
-        (unfinished / "report.html").write_text(page(evaluation, drawn), "utf-8")
-        (unfinished / "metrics.json").write_text(text + "\n", "utf-8")
+        for name, picture in files.items():
+            (unfinished / name).write_bytes(picture.png)
+        (unfinished / "report.html").write_text(page(evaluation, drawn), **options)
+        text = json.dumps(contents, indent=2, allow_nan=False, ensure_ascii=False)
+        (unfinished / "metrics.json").write_text(f"{text}\n", **options)
+    for name in before - set(files):  # of the report that was there
+        (folder / name).unlink(missing_ok=True)
+
+
+def _named(drawn: "list[Picture]") -> "dict[str, Picture]":
+    """The pictures by the names of their files, each of which is another one, whatever the outputs are called."""
+    files: dict[str, Picture] = {}
+    for picture in drawn:
+        start = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in picture.name)
+        start = start if len(start.encode()) <= _LONGEST else f"output_{picture.key}"
+        name, number = start, 1
+        while f"{name}.png".casefold() in map(str.casefold, files):
+            number += 1
+            name = f"{start}_{number}"
+        files[f"{name}.png"] = picture
+    return files
+
+
+def _pictures_in(folder: Path) -> set[str]:
+    """The pictures that a report has written into a folder."""
+    try:
+        names = json.loads((folder / "metrics.json").read_text("utf-8"))["pictures"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
 
 
 def _plain(score: Score) -> dict:

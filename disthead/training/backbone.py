@@ -3,10 +3,13 @@
 import difflib
 import importlib
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn, optim
+from torch import Tensor, nn, optim
+
+from disthead.arrays import as_integer, as_integers
 
 __all__ = ["build", "completed", "fused", "multilayer_perceptron", "qualified"]
 
@@ -25,8 +28,9 @@ def multilayer_perceptron(
       (1): SiLU()
     )
     """
+    in_features = as_integer(in_features, "in_features")
     layers: list[nn.Module] = []
-    for size in hidden_sizes:
+    for size in as_integers(hidden_sizes, "hidden_sizes"):
         layers += [nn.Linear(in_features, size), build("activation", activation)]
         if dropout:
             layers.append(nn.Dropout(dropout))
@@ -44,16 +48,32 @@ def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
     """
     if isinstance(spec, str):
         spec = {"class_path": spec}
-    if not isinstance(spec, Mapping) or "class_path" not in spec:
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
         raise ValueError(f"{kind} must be a class path or have the keys class_path and init_args, got {spec!r}.")
     found, options = _find(kind, spec["class_path"]), dict(spec.get("init_args") or {})
     try:
         inspect.signature(found).bind(*arguments, **options)
     except TypeError as error:
         raise ValueError(
-            f"{kind} {spec['class_path']}: {error}; its arguments are {inspect.signature(found)}."
+            f"{kind} {spec['class_path']}: {error}; its arguments are {', '.join(inspect.signature(found).parameters)}."
         ) from error
-    return found(*arguments, **options)
+    rate = options.get("lr")
+    if kind == "optimizer" and rate is not None and not isinstance(rate, Tensor) and not _is_positive(rate):
+        raise ValueError(f"lr, the learning rate, must be a number above zero, such as 0.005, got {rate!r}.")
+    try:
+        return found(*arguments, **options)
+    except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
+        if kind not in _SHORT or type(error) is RuntimeError:  # a class of one's own; no memory
+            raise
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise ValueError(f"{kind} {spec['class_path']} cannot be made of {given}: {error}.") from error
+
+
+def _is_positive(value: Any) -> bool:
+    try:
+        return 0 < value < math.inf
+    except TypeError:
+        return False
 
 
 def completed(spec: "str | Mapping[str, Any]", kind: str = "backbone", **known: Any) -> Any:
@@ -71,7 +91,7 @@ def qualified(kind: str, spec: Any) -> Any:
 
     On the command line `--model.optimizer.init_args.lr 0.1` arrives beside the `init_args` of the configuration.
     """
-    if not isinstance(spec, Mapping) or "class_path" not in spec:
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
         return spec
     path = spec["class_path"]
     beside = {name: value for name, value in spec.items() if name not in ("class_path", "init_args", *TIMING)}

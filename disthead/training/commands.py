@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import warnings
@@ -17,20 +18,24 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from disthead.arguments import check_not_empty
 from disthead.configurations import configuration
-from disthead.errors import nearest, pick
+from disthead.errors import nearest, pick, raised_in
 from disthead.files import check_folder, disk_full, writing
 from disthead.prediction import check_options
+from disthead.stopping import Stopped, kept_handlers
 from disthead.training.backbone import completed, qualified
 from disthead.training.callbacks import BestAndLastCheckpoint, EarlyStopping
 from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
-from disthead.training.processes import process
+from disthead.training.options import check_config, check_processes, check_validation, in_options
+from disthead.training.processes import claim_log_dir, process
 from disthead.training.row_groups import find_files
 from disthead.training.saved import comparable
 from disthead.training.saving import MetricsLogger, local
 from disthead.training.schedule import plan, steps_of, steps_per_epoch
+from disthead.training.stopping import StopBetweenSteps, signal_of
 from disthead.training.table import read_as_written
 from disthead.training.writing import PredictionFile, RowNames, check_out, is_folder, predict_files
 from disthead.usage import PAGES
@@ -40,6 +45,7 @@ __all__ = ["run"]
 _SIZES = ("hidden_sizes", "activation", "dropout")  # of the default backbone
 _ACCELERATORS = ("gpu", "cuda", "mps", "tpu")
 _NAMES = {"targets": "target", "classes": "classes", "unit": "unit"}  # what predictions are called, among the columns
+_MOST = 300  # letters of a value in an error
 _PART = {"validate": "val", "test": "test", "predict": "predict"}
 
 # Lightning's advice for the machine at hand, and what newer versions of its dependencies say about it.
@@ -63,6 +69,7 @@ def run(arguments: Sequence[str]) -> None:
     `configs/regression.yaml`. Validation, test and prediction take model and data from the checkpoint; `--data.path` with a
     new table evaluates all of its rows.
     """
+    check_not_empty(arguments)
     command, given = arguments[0], _spelled_out(arguments[1:])
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         for message, category in _NOISE:
@@ -79,6 +86,9 @@ def run(arguments: Sequence[str]) -> None:
                 defaults, given = _from_checkpoint(checkpoint, command, given)
             elif command == "fit" and not any("model" in contents for contents in _configurations(given)):
                 defaults = _recipe()
+                for name in ("backbone", "optimizer", "scheduler"):
+                    if _value(given, f"--model.{name}") is not None:  # as a whole
+                        del defaults["model"][name]
             file = Path(folder, "defaults.yaml")
             file.write_text(yaml.safe_dump(defaults, sort_keys=False))
             sizes = [name for name in _SIZES if _value(given, f"--model.{name}") is not None]
@@ -88,10 +98,34 @@ def run(arguments: Sequence[str]) -> None:
                     f"--model.{twice[0]} has no effect beside --model.backbone.init_args.{twice[0]}: give one."
                 )
             _cli_of(command, sizes)([command, *given], [str(file)] if defaults else [])
-        except MisconfigurationException as error:
-            raise ValueError(f"{error}") from error
+        except Exception as error:
+            message = _of_options(error)
+            if message is None:
+                raise
+            raise ValueError(message) from error
+        except SystemExit as error:
+            number = signal_of(error)
+            if number is None or isinstance(error, Stopped):
+                raise
+            raise Stopped(number) from error
         finally:
             logger.removeFilter(_is_no_tip)
+
+
+def _of_options(error: Exception) -> str | None:
+    """What options are to blame for an error that a library raises, by where it is raised; None for other errors."""
+    module = raised_in(error)
+    if isinstance(error, MisconfigurationException) or (
+        isinstance(error, ValueError) and module.startswith("lightning.")
+    ):
+        return in_options(str(error))
+    if isinstance(error, ValueError) and module.startswith("jsonargparse."):
+        return _readable_type_error(str(error))
+    if isinstance(error, (ArithmeticError, LookupError, TypeError, ValueError)) and module.startswith("torch.optim."):
+        return (
+            f"the arguments of --model.optimizer or --model.scheduler cannot be used: {' '.join(str(error).split())}."
+        )
+    return None
 
 
 _OTHER_NAMES = {
@@ -177,6 +211,15 @@ class _Parser(LightningArgumentParser):
         super().__init__(*arguments, **options)
         self.allow_abbrev = False  # `--data.pat` is a mistake
 
+    def parse_args(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().parse_args(*arguments, **options)
+        except (AttributeError, KeyError, RecursionError, TypeError, yaml.YAMLError) as error:
+            raise ValueError(
+                f"an option has a value of another kind than it takes ({_short(str(error))}): look at those that are written "
+                "with brackets or braces."
+            ) from error
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         unknown = re.search(r"nrecognized arguments: (\S+)|does not accept option '([\w.]+)'", message)
         if unknown and unknown[1] and not unknown[1].startswith("-"):
@@ -203,7 +246,7 @@ class _Parser(LightningArgumentParser):
 _KINDS = {
     "NoneType": "null",
     "bool": "true or false",
-    **dict.fromkeys(("Sequence", "list", "tuple"), "a list"),
+    **dict.fromkeys(("Sequence", "Iterable", "list", "tuple"), "a list"),
     **dict.fromkeys(("Mapping", "dict"), "a mapping"),
 }
 
@@ -212,13 +255,30 @@ def _readable_type_error(message: str) -> str:
     """A value of another type than its option has, in one sentence."""
     key = re.search(r'Parser key "([\w.]+)"', message)
     value = re.search(r"Given value: (.*)", message) or re.search(r"Got value: (.*)", message)
+    path = re.search(r"Problem with given class_path '([\w.]+)':\s+(.*)", message)
+    if path:
+        option = f"--{key[1]} " if key else ""
+        return f"{option}{path[1]}: {path[2].rstrip('.')}."
+    if not key or not value:
+        return _short(message)
+    got = re.sub(r"Namespace\(class_path='(.*?)', .*", r"\1", value[1].strip())
+    missing = re.search(r"the following arguments are required: ([\w, ]+)", message)
+    if missing:
+        options = " and ".join(f"--{key[1]}.{name}" for name in missing[1].split(", "))
+        return f"--{key[1]} {got} needs {options}."
     expected = re.findall(r"Expected an? (?!path|dot import)(.*?)(?:\. Got value.*)?$", message, re.MULTILINE)
-    if not key or not value or not expected:
-        return " ".join(message.split())
+    if not expected:
+        return _short(message)
     kinds = [re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.Literal", r"\1", kind).strip() for kind in expected]
-    kinds = [_KINDS.get(kind, kind) for kind in kinds]
-    got = value[1].strip()
-    return f"--{key[1]} must be {' or '.join(dict.fromkeys(kinds))}{_example(f'--{key[1]}', kinds, got)}, got {got}."
+    kinds = [_KINDS.get(kind, re.sub(r"[\[\]']| but got .*", "", kind)) for kind in kinds]
+    if "Expected a dot import path" in message:
+        kinds.insert(0, "the path of a class")
+    return f"--{key[1]} must be {' or '.join(dict.fromkeys(kinds))}{_example(f'--{key[1]}', kinds, got)}, got {_short(got)}."
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _MOST else f"{text[:_MOST]} ..."
 
 
 def _example(option: str, kinds: Sequence[str], got: str) -> str:
@@ -281,6 +341,10 @@ class _CLI(LightningCLI):
             parser.add_argument("--escape_formulas", action="store_true", help=help)
         return parser
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        super().parse_arguments(parser, args)
+        check_config(self.config.subcommand, self.config[self.config.subcommand])
+
     def _parse_ckpt_path(self) -> None:
         """Nothing: validation, test and prediction have read the checkpoint, and fit is to find out a wrong one."""
 
@@ -289,9 +353,9 @@ class _CLI(LightningCLI):
             folder = config.get("default_root_dir") or "."
             config["logger"] = MetricsLogger(folder, name="lightning_logs") if self.subcommand == "fit" else False
         try:
-            return super()._instantiate_trainer(config, callbacks)
-        except TypeError as error:  # of values that Lightning looks at late
-            raise ValueError(f"--trainer: {error}") from error
+            trainer = super()._instantiate_trainer(config, [*callbacks, StopBetweenSteps()])
+        except (TypeError, AttributeError, RuntimeError) as error:  # of values that Lightning looks at late
+            raise ValueError(f"--trainer: {in_options(str(error))}") from error
         except (MisconfigurationException, ModuleNotFoundError) as error:
             accelerator = config.get("accelerator")
             if accelerator in _ACCELERATORS and re.search(r"backend found|not available|torch_xla", str(error)):
@@ -301,6 +365,8 @@ class _CLI(LightningCLI):
                     "takes the best that there is."
                 ) from error
             raise
+        check_processes(trainer)
+        return trainer
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
@@ -329,28 +395,28 @@ class _CLI(LightningCLI):
         DistributionModule(**config.model.as_dict())  # what is wrong with the options is found before any data are read
         data = TabularDataModule(**config.data.as_dict())
         data.find_columns()  # what is wrong with the table is found before there is a folder of the training
-        if not data.has("val") and "val/" in f"{config.checkpoint.monitor} {config.early_stopping.monitor}":
-            raise ValueError(
-                "no rows are held out, which say when to stop and which checkpoint is best: give --data.val_size, such as "
-                "0.2, or --data.val_path; or --checkpoint.monitor train/nll --early_stopping.monitor train/nll."
-            )
         _plan(config, data.count("train"))
+        check_validation(config, data.has("val"))
         data.hparams["batch_size"] = data.hparams_initial["batch_size"] = config.data.batch_size
         super().instantiate_classes()
         self.datamodule = data  # which has read the table
 
     def fit(self, **options: Any) -> None:
         """Train, beside no other checkpoints; a run that fails before it has learned anything leaves no folder."""
-        log_dir = Path(self.trainer.log_dir or ".")
-        made = [folder for folder in (log_dir, *log_dir.parents) if not folder.exists()]
         if self.trainer.is_global_zero:
-            _check_nothing_is_lost(self.config[self.subcommand], log_dir)
+            _check_nothing_is_lost(self.config[self.subcommand], Path(self.trainer.log_dir or "."))
         _check_epochs(self.trainer, options.get("ckpt_path"))
+        made = claim_log_dir(self.trainer)
+        log_dir = Path(self.trainer.log_dir or ".")
         try:
-            self.trainer.fit(**options)
+            with kept_handlers():
+                self.trainer.fit(**options)
         except BaseException as error:
             if self.trainer.is_global_zero:
                 _remove_empty(made)
+            number = signal_of(error)
+            if number is not None:
+                raise Stopped(number, self._how_to_go_on()) from error
             if isinstance(error, RuntimeError) and "in loading state_dict" in str(error):
                 raise ValueError(
                     f"--ckpt {options.get('ckpt_path')} holds another model than this training has: give the options of "
@@ -376,6 +442,15 @@ class _CLI(LightningCLI):
     @property
     def _checkpoints(self) -> BestAndLastCheckpoint:
         return next(each for each in self.trainer.checkpoint_callbacks if isinstance(each, BestAndLastCheckpoint))
+
+    def _how_to_go_on(self) -> str:
+        paths = [getattr(callback, "last_model_path", "") for callback in self.trainer.checkpoint_callbacks]
+        found = [path for path in paths if path and Path(path).is_file()]
+        if not found:
+            return "There is no checkpoint of it to go on from."
+        return (
+            f"What it has learned is in {found[0]}. To go on, give the same command with --ckpt {shlex.quote(found[0])}"
+        )
 
     @rank_zero_only
     def after_fit(self) -> None:

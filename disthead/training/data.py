@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["PARTS", "TabularDataModule"]
 
 _LEAST_GROUPS = 30  # of rows, so that parts can be drawn from them
+_SEEDS = 1 << 32
 _MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
 
 
@@ -111,6 +112,10 @@ class TabularDataModule(lightning.LightningDataModule):
         for name, size in {"batch_size": batch_size, "buffer_size": buffer_size}.items():
             if size is not None and size < 1:
                 raise ValueError(f"{name} must be 1 or more, got {size}.")
+        for name, names in {"target": target, "features": features, "categorical": categorical}.items():
+            _check_names(name, names)
+        if not -_SEEDS < split_seed < _SEEDS:
+            raise ValueError(f"split_seed must be between -2^32 and 2^32, got {split_seed}.")
         self._set_hparams({name: _plain(value) for name, value in given.items()})
         self._hparams_initial = dict(self.hparams)
         self._log_hyperparams = True
@@ -341,9 +346,9 @@ class TabularDataModule(lightning.LightningDataModule):
             columns, unseen = self.columns or self.find_columns(), Unseen()
             with self._named(source):
                 self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict", unseen=unseen)
-            if str(unseen) and source not in self._told:
+            if unseen and source not in self._told:
                 self._told.add(source)
-                warnings.warn(f"training has not seen {unseen}.", UserWarning, stacklevel=2)
+                warnings.warn(unseen.message(), UserWarning, stacklevel=2)
         return self._encoded[key]
 
     @contextmanager
@@ -417,3 +422,13 @@ def _plain(value: Any) -> Any:
 def _has_arrays(value: Any) -> bool:
     entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(not isinstance(entry, (str, int, float, bool, type(None))) for entry in entries)
+
+
+def _check_names(role: str, names: Any) -> None:
+    """Refuse lists of columns that name none, or one of them twice."""
+    names = [names] if isinstance(names, str) or names is None else list(names)
+    if not names and role != "categorical":
+        raise ValueError(f"{role} must name a column at least, got none.")
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise ValueError(f"{role} must name each column once, got {twice!r} twice.")

@@ -13,17 +13,17 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from disthead.arrays import as_integer, as_tensor
+from disthead.arrays import as_integer, as_integers, as_tensor
 from disthead.calibration import rebuild
 from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.errors import NonFiniteLoss
 from disthead.families.distribution import Distribution
 from disthead.losses import nll, reduce
-from disthead.standardisation import check_precision
+from disthead.standardisation import check_precision, mean_and_std
 from disthead.training.backbone import TIMING, build, fused, qualified
 from disthead.training.batches import Batch, Steps, weight_of
 from disthead.training.collapse import CollapsedRows
-from disthead.training.columns import Encoded
+from disthead.training.columns import Columns, Encoded
 from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
@@ -136,6 +136,10 @@ class DistributionModule(DistributionModel):
             )
         self._given_backbone = backbone if isinstance(backbone, nn.Module) else self.hparams["backbone"]
         self._check_family()
+        for name in ("in_features", "backbone_features"):
+            if self.hparams[name] is not None:
+                as_integer(self.hparams[name], name)
+        as_integers(hidden_sizes, "hidden_sizes")
         self.hparams["ensemble"] = as_integer(ensemble, "ensemble")
         if not 0 <= spread_floor < 1:
             raise ValueError(
@@ -144,6 +148,7 @@ class DistributionModule(DistributionModel):
         self._collapsed = CollapsedRows(spread_floor)
         self._means = {part: RowMeans() for part in PARTS[:3]}
         self._losses = StepLosses(self._means["train"], _STEPS)
+        self._infinite: list[Tensor] = []  # of each batch of validation the first row with a loss that is not finite, and their number
         self._random_state: Tensor | None = None
         self._resumes_within_epoch, self._steps_left, self.steps_at_once = False, 0, 1
         if columns is not None:
@@ -295,6 +300,26 @@ class DistributionModule(DistributionModel):
             for message in check_continuous_target(y).messages:
                 warnings.warn(f"target {name!r}: {message}", TargetWarning, stacklevel=2)
 
+    def most_extreme(self, rows: Sequence[int] | None) -> str:
+        """The number farthest from its column's mean in these rows of a table in memory, or in all rows of training; for messages."""
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, TabularDataModule) or data.streams("train") or self.columns is None:
+            return ""
+        part, state = data.part("train"), Columns.from_state(self.columns)
+        names, columns = list(state.feature_names), [part.features.double()]
+        if part.y.is_floating_point():
+            names, columns = names + state.target, [*columns, part.y.double().reshape(len(part.y), -1)]
+        numbers, table_rows = torch.cat(columns, 1), part.rows
+        loc, scale = mean_and_std(numbers)
+        distance = torch.where(scale > 0, (numbers - loc).abs() / scale, 0.0)
+        if rows is not None:
+            distance = torch.where(torch.isin(table_rows, torch.tensor(rows)).unsqueeze(1), distance, -1.0)
+        place, column = divmod(int(distance.argmax()), numbers.shape[1])
+        return (
+            f"The most extreme number {'there' if rows is not None else 'of training'} is {numbers[place, column]:g} in column "
+            f"{names[column]!r} at row {int(table_rows[place])}, {distance[place, column]:.3g} standard deviations from the mean."
+        )
+
     def on_fit_start(self) -> None:
         several = takes_several_steps(self.trainer, self, DistributionModule)
         within, self._resumes_within_epoch = self._resumes_within_epoch and self.trainer.ckpt_path is not None, False
@@ -415,6 +440,7 @@ class DistributionModule(DistributionModel):
             self._collapsed.add(dist.map(lambda parameter: parameter.flatten(0, dims - 1)), self.target_scale)
 
     def on_validation_epoch_end(self) -> None:
+        self._refuse_infinite()
         self._log("val")
         self._collapsed.warn()
 
@@ -443,7 +469,34 @@ class DistributionModule(DistributionModel):
             values["nll_marginal"] = nll(baseline, y, reduction="none")
         for name, value in (values | _hits(dist, y)).items():
             self._means[part].add(name, value, weight)
+        if part == "val" and "nll" in values:
+            self._note_infinite(values["nll"], weight, batch)
         return dist
+
+    @torch.no_grad()
+    def _note_infinite(self, values: Tensor, weight: Tensor | None, batch: Batch) -> None:
+        """Keep which row of a batch is the first whose nll is NaN or infinite, on the device until somebody looks."""
+        bad = ~values.detach().isfinite()
+        if weight is not None:
+            bad = bad & (weight > 0).reshape(weight.shape + (1,) * (bad.ndim - weight.ndim))
+        if not bad.numel():
+            return
+        bad = bad.reshape(len(values), -1).any(-1) if bad.ndim else bad.reshape(1)
+        rows = batch.rows if batch.rows is not None else batch.positions
+        rows = torch.arange(len(bad), device=bad.device) if rows is None or len(rows) != len(bad) else rows.to(bad.device)
+        first = torch.where(bad.any(), rows[bad.to(torch.uint8).argmax()], -1)
+        self._infinite.append(torch.stack([first, bad.sum()]))
+
+    def _refuse_infinite(self) -> None:
+        """Refuse a validation whose score is NaN or infinite, by which no weights can be chosen."""
+        noted, self._infinite = self._infinite, []
+        found = [pair for pair in torch.stack(noted).tolist() if pair[1]] if noted else []
+        if found:
+            raise NonFiniteLoss(
+                f"the likelihood of {sum(count for _, count in found)} validation rows is zero or no number in epoch {self.current_epoch}, "
+                f"at row {found[0][0]}: no weights can be chosen by it. Look for extreme values in the features and the target of that "
+                "row; or try a family with heavier tails."
+            )
 
     def _log(self, part: str) -> None:
         for name, mean in self._means[part].take(self.trainer).items():

@@ -77,7 +77,7 @@ class Predictor:
         columns, known_unseen = self.columns, len(self._unseen)
         rows = columns.encode(read_table(batch), needs_target=False, unseen=self._unseen)
         if len(self._unseen) > known_unseen:
-            warnings.warn(f"training has not seen {self._unseen}.", UserWarning, stacklevel=2)
+            warnings.warn(self._unseen.message(), UserWarning, stacklevel=2)
         self.module.head.family.check_known(rows.known, columns.known)
         if place is None:
             place = rows.features.numpy().tobytes() if self.options.get("samples") else b""

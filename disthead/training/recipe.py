@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from disthead.arrays import as_integer
+from disthead.arrays import as_integer, as_integers
 from disthead.calibration import Recalibration, ScaleCalibration, TemperatureScaling
 from disthead.errors import NonFiniteLoss, TargetError, locate, warn
 from disthead.families.distribution import Distribution
@@ -232,7 +232,8 @@ class _Stopped(NonFiniteLoss):
         self.rows = rows.expand(bad.shape)[bad].unique().cpu()
         self.begin = f"the loss became NaN or infinite at step {step}"
         self.end = (
-            "These are all rows of the batch: the weights have become too large. Try a lower learning_rate."
+            "These are all rows of the batch, so the weights of the network have become too large. Look for extreme features and "
+            "targets first, then try a lower learning_rate."
             if bool(bad.all())
             else "Look there for extreme targets, or try a family with heavier tails, such as student_t."
         )
@@ -407,7 +408,7 @@ def fit_tabular(
         NonFiniteLoss: where training goes astray, with rows and targets.
         ValueError: for features that are not finite, and for weights and groups that cannot be.
     """
-    ensemble, hidden_sizes = as_integer(ensemble, "ensemble"), _integers(hidden_sizes, "hidden_sizes")
+    ensemble, hidden_sizes = as_integer(ensemble, "ensemble"), as_integers(hidden_sizes, "hidden_sizes")
     bins = as_integer(bins, "bins", 0)
     options |= {name: as_integer(options[name], name) for name in _INTEGERS if options.get(name) is not None}
     weight = as_weight(weight, y.shape[:1], device=y.device)
@@ -509,10 +510,6 @@ def _check_features(features: Tensor, rows: Tensor) -> None:
             f"features must be finite, got {features[row, column]:g} at row {int(rows[row])}, column {column} "
             f"({int(bad.any(1).sum())} rows in all). Impute them first, as the estimators do."
         )
-
-
-def _integers(values: Sequence[int], name: str) -> tuple[int, ...]:
-    return tuple(as_integer(value, f"{name}[{place}]") for place, value in enumerate(values))
 
 
 def _is_real(support: constraints.Constraint) -> bool:

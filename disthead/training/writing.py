@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -231,11 +232,14 @@ class PredictionFile(Callback):
             OSError: for a full disk, in this process or another one; a file that was there before is unchanged.
         """
         with writing(self.out) as self.unfinished:
-            yield
-            if not self.rows:
-                raise ValueError(
-                    f"no rows were predicted: {self.out} is not written. Try --trainer.limit_predict_batches 1.0."
-                )
+            try:
+                yield
+                if not self.rows:
+                    raise ValueError(
+                        f"no rows were predicted: {self.out} is not written. See --trainer.limit_predict_batches."
+                    )
+            finally:
+                shutil.rmtree(f"{self.unfinished}.d", ignore_errors=True)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows, self.left_out, self._error = 0, "", None
@@ -294,10 +298,11 @@ class PredictionFile(Callback):
         if trainer.world_size == 1:
             return
         number = 0 if self._error is None else self._error.errno or errno.EIO
-        own = torch.tensor([self.rows, number], device=pl_module.device)
-        states = trainer.strategy.all_gather(own).tolist()
+        states = torch.zeros(trainer.world_size, 2, dtype=torch.long, device=pl_module.device)
+        states[trainer.global_rank] = torch.tensor([self.rows, number])
+        states = trainer.strategy.reduce(states, reduce_op="sum")  # a row of each process
         if trainer.is_global_zero:  # the others need not wait
-            self._join(states)
+            self._join(states.tolist())
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         table, self._table = self._table, None
