@@ -13,6 +13,7 @@ from disthead.arguments import Parser
 from disthead.configurations import configuration
 from disthead.errors import unknown_name
 from disthead.families import families
+from disthead.files import check_file, writing
 from disthead.usage import OVERVIEW, PAGES
 
 __all__ = ["main"]
@@ -96,7 +97,9 @@ def init(arguments: Sequence[str]) -> None:
     text, out = configuration(given.name).read_text("utf-8"), Path(given.out or f"{Path(given.name).stem}.yaml")
     if out.exists() and not given.overwrite:
         raise ValueError(f"{out} is there already: choose another name with --out, or write over it with --overwrite.")
-    out.write_text(text, "utf-8")
+    check_file(out, "the configuration", "--out")
+    with writing(out) as unfinished:
+        unfinished.write_text(text, "utf-8")
     print(f"written: {out}")
     print(f"next: disthead fit --config {out} --data.path my.csv --data.target y")
 
