@@ -440,7 +440,7 @@ class _CLI(LightningCLI):
             return None
         with file.written():
             self.trainer.predict(**options)
-        print(f"{file.rows} predictions in {out}" + f", of {file.left_out}" * bool(file.left_out))
+        print(f"{file.rows} predictions in {out}" + f", with {file.left_out}" * bool(file.left_out))
         return None
 
     def _identity(self, source: Any, names: list[str]) -> Callable[[list[int]], Mapping[str, Any]]:
