@@ -21,7 +21,6 @@ __all__ = [
     "check_folder",
     "disk_full",
     "unchanged",
-    "version_of",
     "writing",
     "writing_folder",
 ]
@@ -65,18 +64,21 @@ def writing(path: str | Path) -> Iterator[Path]:
     with _reserved(path, path.parent) as unfinished, _explained(path, unfinished):
         yield unfinished
         _bring_to_disk(unfinished)
-        if path.is_file() and not path.is_symlink():
+        is_new = not path.is_file() or path.is_symlink()
+        if not is_new:
             _copy_permissions(path, unfinished)
         os.replace(unfinished, path)
-        _bring_names_to_disk(path.parent)
+        if is_new:  # until its name is on the disk, too, an old file is there as it was
+            _bring_names_to_disk(path.parent)
 
 
 @contextmanager
-def writing_folder(folder: str | Path) -> Iterator[Path]:
+def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
     """A folder to write files into, which are moved to `folder` once the block has ended without an error.
 
     A folder that is not there yet appears with all of its files. One that is there gets them one after the other, in the order
-    of their names, when all are safe on the disk; its other files stay. Several processes do so one after the other.
+    of their names, and `last` after the others, when all are safe on the disk; its other files stay. Several processes do so
+    one after the other.
 
     Raises:
         OSError: where the folder cannot be written or has no space left, with the folder and what is kept; and where there
@@ -95,6 +97,7 @@ def writing_folder(folder: str | Path) -> Iterator[Path]:
             unfinished.mkdir()
             yield unfinished
             files = sorted(file for file in unfinished.rglob("*") if file.is_file())
+            files.sort(key=lambda file: file.name == last)
             folders = sorted(file for file in unfinished.rglob("*") if file.is_dir())
             for file in files:
                 _bring_to_disk(file)
@@ -173,15 +176,27 @@ def unchanged(path: str | Path) -> Iterator[None]:
     Raises:
         ValueError: where its size or its time is another one at the end of the block.
     """
-    before = version_of(path)
-    yield
-    if version_of(path) != before:
-        raise ValueError(f"{path} has changed while it was read. Read it again once nothing writes to it.")
+    before = _version(path)
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if _version(path) != before:
+            raise _changed(path) from error
+        raise
+    if _version(path) != before:
+        raise _changed(path)
 
 
-def version_of(path: str | Path) -> tuple[int, int]:
-    """The size of a file, and when it was written to, in nanoseconds."""
-    status = os.stat(path)
+def _changed(path: str | Path) -> ValueError:
+    return ValueError(f"{path} has changed while it was read. Read it again once nothing writes to it.")
+
+
+def _version(path: str | Path) -> tuple[int, int] | None:
+    """The size of a file, and when it was written to, in nanoseconds; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
     return status.st_size, status.st_mtime_ns
 
 
@@ -217,8 +232,8 @@ def check_folder(folder: str | Path, what: str = "the folder", option: str = "")
     shown = f"{option} {folder}".strip()
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists() or place.is_symlink())
     if not nearest.is_dir():
-        what = f"{what} is to be" if nearest == folder else f"the folder of {what} is to be"
-        raise ValueError(f"{shown}: {nearest} is a file, where {what}. Give another name.")
+        what = what if nearest == folder else "a folder"
+        raise ValueError(f"{shown}: {nearest} is a file, where {what} is to be. Give another name.")
     _check_writable(nearest, shown)
 
 
@@ -284,7 +299,7 @@ def _remove_leftovers(folder: Path, start: str) -> None:
                 os.close(lock)
 
 
-def disk_full(path: Path, error: Exception) -> DiskFull | None:
+def disk_full(path: Path, error: BaseException | None) -> DiskFull | None:
     """What is said where a file did not fit on its disk; None for other errors."""
     if not isinstance(error, OSError) or error.errno not in _FULL:
         return None
@@ -297,22 +312,20 @@ def _explained(path: Path, unfinished: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        full = disk_full(path, error)
-        if full is None and _has_no_space(unfinished):
-            full = _full(path, errno.ENOSPC)
+        full = disk_full(path, error) or disk_full(path, _no_space(unfinished))
         if full is None or full is error:
             raise
         raise full from error
 
 
-def _has_no_space(unfinished: Path) -> bool:
-    """Whether nothing more can be written to a file."""
+def _no_space(unfinished: Path) -> OSError | None:
+    """What the system says where nothing more can be written to a file."""
     try:
         with open(unfinished, "ab") as file:
             file.write(bytes(_PROBE))
     except OSError as error:
-        return error.errno in _FULL
-    return False
+        return error
+    return None
 
 
 def _full(path: Path, number: int) -> DiskFull:

@@ -143,6 +143,11 @@ class TableEncoder:
                 "same (astype(float))."
             )
         columns = [found[name].column if name in found else Column(name, [], 0.0) for name in table.labels]
+        unseen = Unseen()
+        for column, values in zip(columns, table.columns, strict=True):
+            unseen.add(column, column.align(values))
+        if unseen:
+            warn(unseen.message())
         return cls(columns, table.names is not None)
 
     @staticmethod
@@ -177,8 +182,8 @@ class TableEncoder:
         aligned, unseen = self._aligned(table), Unseen()
         for column, values in zip(self.columns, aligned.columns, strict=True):
             unseen.add(column, values)
-        if str(unseen):
-            warn(f"{model} has not seen at fit: {unseen}.")
+        if unseen:
+            warn(unseen.message(f"{model} has not seen at fit:"))
         return aligned
 
     def _aligned(self, table: Table) -> Table:

@@ -1,5 +1,6 @@
 """What a checkpoint holds: options as plain data, and how they are read back."""
 
+import inspect
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ __all__ = [
     "comparable",
     "contents_of",
     "opened_checkpoint",
+    "own_options",
     "plain",
     "read_checkpoint",
     "rebuilding",
@@ -171,6 +173,14 @@ def _tensors(contents: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Tensor
 def _bytes_of(tensor: Tensor) -> Any:
     storage = tensor.untyped_storage()
     return torch.tensor([], dtype=torch.uint8).set_(storage).numpy()  # type: ignore[call-overload]
+
+
+def own_options(cls: type, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options in a checkpoint that a class takes; those of a subclass of it are left out."""
+    known = inspect.signature(cls).parameters.values()
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known)
+    names = {parameter.name for parameter in known}
+    return {name: value for name, value in saved.items() if name in names or (takes_any and not name.startswith("_"))}
 
 
 def comparable(value: Any) -> Any:
