@@ -337,7 +337,8 @@ class TableWriter:
         self.file, self.ending, self.escape_formulas, self.rows = Path(file), ending, escape_formulas, 0
         self.rows_together = rows_together
         self._writer: Any = None
-        self._waiting: list[Any] = []  # Arrow tables
+        self._waiting: list[Any] = []  # Arrow tables, and how much they are
+        self._waiting_rows = self._waiting_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -362,8 +363,9 @@ class TableWriter:
         table = arrow.table(dict(columns)) if is_mapping else arrow.Table.from_pandas(columns, preserve_index=False)
         self._waiting.append(table)
         self.rows += len(table)
-        rows = sum(len(piece) for piece in self._waiting)
-        if rows >= self.rows_together or sum(piece.nbytes for piece in self._waiting) >= _BYTES_TOGETHER:
+        self._waiting_rows += len(table)
+        self._waiting_bytes += table.nbytes
+        if self._waiting_rows >= self.rows_together or self._waiting_bytes >= _BYTES_TOGETHER:
             self._write_waiting()
 
     def _write_waiting(self) -> None:
@@ -374,7 +376,7 @@ class TableWriter:
 
         schema = self._waiting[0].schema if self._writer is None else self._writer.schema
         table = arrow.concat_tables([piece.cast(schema) for piece in self._waiting])
-        self._waiting = []
+        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
         if self._writer is None:
             self._writer = parquet.ParquetWriter(self.file, schema, write_page_checksum=True)
         self._writer.write_table(table)
