@@ -446,7 +446,7 @@ class _CLI(LightningCLI):
                 "nothing was trained: --trainer.max_epochs, --trainer.max_steps and --trainer.limit_train_batches leave no step."
             )
         if self.trainer.is_global_zero:
-            print(f"nothing was left to train: {options['ckpt_path']} has all of {_length(self.trainer)}.")
+            print(f"nothing was left to train: {shown(options['ckpt_path'])} has all of {_length(self.trainer)}.")
 
     @property
     def _checkpoints(self) -> BestAndLastCheckpoint:
@@ -507,7 +507,7 @@ class _CLI(LightningCLI):
         if is_folder(out):
             return self._predict_files(source, out, id_columns=names, **wanted)
         if self.trainer.world_size == 1 and process()[0]:
-            print(f"the first process writes {out}; --trainer.devices shares the rows out.")
+            print(f"the first process writes {shown(out)}; --trainer.devices shares the rows out.")
             return None
         columns, data = self.model.columns or {}, self.datamodule
         wanted |= {name: columns[key] for name, key in _NAMES.items() if key in columns}

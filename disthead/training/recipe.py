@@ -325,7 +325,12 @@ def tabular_model(
         family, family_options, hidden_sizes, bins, spread_floor, encoded: as for `fit_tabular`.
     """
     shape = tuple(y.shape[1:])
-    options = {"family_options": family_options, "members": members, "hidden_sizes": hidden_sizes, "generator": generator}
+    options = {
+        "family_options": family_options,
+        "members": members,
+        "hidden_sizes": hidden_sizes,
+        "generator": generator,
+    }
     networks = tabular_members(
         features.shape[1], shape, family=family, bins=bins, spread_floor=spread_floor, encoded=encoded, **options
     )

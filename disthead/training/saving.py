@@ -45,7 +45,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with writing(file) as unfinished, open(unfinished, "wb") as opened:
             torch.save(checkpoint, opened)
 
-
     def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
         """As Lightning, once every part of a local file was found to be what was written."""
         file = local(path)
