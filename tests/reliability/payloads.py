@@ -183,7 +183,7 @@ PAYLOADS: dict[str, Callable[[Contents, Stranger], None]] = {
     "a module of another package": options(backbone=spec("lightning.LightningModule")),
     "another package's class through a trusted module": options(backbone=spec("disthead.metrics.mean.Metric")),
     "spaces about the path": options(backbone=" os.system "),
-    "a path in other letters": options(backbone=spec("ｏｓ.system", command="{command}")),
+    "a path in other letters": options(backbone=spec("\uff4f\uff53.system", command="{command}")),
     "a path that is a list": options(backbone={"class_path": ["os", "system"], "init_args": {}}),
     "arguments that are a text": options(backbone={"class_path": "torch.nn.Linear", "init_args": "os.system"}),
     "in columns": at("hyper_parameters", "columns", "features", value=lambda s: [system(s)]),
