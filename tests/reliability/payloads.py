@@ -249,7 +249,12 @@ def trained() -> tuple[tempfile.TemporaryDirectory, Path, Path]:
     table.write_text(f"a,b,y\n{rows}\n")
     runs = Path(folder.name, "runs")
     status, printed = run_command(
-        "fit", f"--data.path={table}", *FIT, "--trainer.max_epochs=1", f"--checkpoint.dirpath={runs}"
+        "fit",
+        f"--data.path={table}",
+        *FIT,
+        "--trainer.max_epochs=1",
+        f"--checkpoint.dirpath={runs}",
+        f"--trainer.default_root_dir={folder.name}",
     )
     assert status == 0, printed
     return folder, runs / "best.ckpt", table
