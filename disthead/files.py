@@ -21,7 +21,6 @@ __all__ = [
     "check_folder",
     "disk_full",
     "unchanged",
-    "version_of",
     "writing",
     "writing_folder",
 ]
@@ -177,15 +176,27 @@ def unchanged(path: str | Path) -> Iterator[None]:
     Raises:
         ValueError: where its size or its time is another one at the end of the block.
     """
-    before = version_of(path)
-    yield
-    if version_of(path) != before:
-        raise ValueError(f"{path} has changed while it was read. Read it again once nothing writes to it.")
+    before = _version(path)
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if _version(path) != before:
+            raise _changed(path) from error
+        raise
+    if _version(path) != before:
+        raise _changed(path)
 
 
-def version_of(path: str | Path) -> tuple[int, int]:
-    """The size of a file, and when it was written to, in nanoseconds."""
-    status = os.stat(path)
+def _changed(path: str | Path) -> ValueError:
+    return ValueError(f"{path} has changed while it was read. Read it again once nothing writes to it.")
+
+
+def _version(path: str | Path) -> tuple[int, int] | None:
+    """The size of a file, and when it was written to, in nanoseconds; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
     return status.st_size, status.st_mtime_ns
 
 
@@ -221,8 +232,8 @@ def check_folder(folder: str | Path, what: str = "the folder", option: str = "")
     shown = f"{option} {folder}".strip()
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists() or place.is_symlink())
     if not nearest.is_dir():
-        what = f"{what} is to be" if nearest == folder else f"the folder of {what} is to be"
-        raise ValueError(f"{shown}: {nearest} is a file, where {what}. Give another name.")
+        what = what if nearest == folder else "a folder"
+        raise ValueError(f"{shown}: {nearest} is a file, where {what} is to be. Give another name.")
     _check_writable(nearest, shown)
 
 

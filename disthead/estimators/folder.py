@@ -136,7 +136,9 @@ def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors of a file, and its metadata, which are empty in format 1."""
     safetensors = _safetensors()
     with unchanged(path):
-        contents = path.read_bytes()  # from a file that is mapped, one that is cut off while it is read ends the process
+        contents = (
+            path.read_bytes()
+        )  # from a file that is mapped, one that is cut off while it is read ends the process
     try:
         tensors = safetensors.torch.load(contents)
         header = json.loads(contents[8 : 8 + int.from_bytes(contents[:8], "little")])

@@ -91,7 +91,8 @@ def run(arguments: Sequence[str]) -> None:
                     if _value(given, f"--model.{name}") is not None:  # as a whole
                         del defaults["model"][name]
             file = Path(folder, "defaults.yaml")
-            file.write_text(yaml.safe_dump(defaults, sort_keys=False))
+            with writing(file) as unfinished:
+                unfinished.write_text(yaml.safe_dump(defaults, sort_keys=False))
             sizes = [name for name in _SIZES if _value(given, f"--model.{name}") is not None]
             twice = [name for name in sizes if _value(given, f"--model.backbone.init_args.{name}") is not None]
             if twice:
@@ -609,12 +610,10 @@ def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
             f"{folder} holds the checkpoints of another training, such as {found[0].name}: choose another "
             f"--checkpoint.dirpath, go on from it with --ckpt {quoted(found[-1])}, or write over it with --overwrite."
         )
-    for place, what, option in (
-        (folder, "the checkpoints", "--checkpoint.dirpath"),
-        (log_dir, "the logs", "--trainer.default_root_dir"),
-    ):
-        if local(place) is not None:
-            check_folder(place, what, option)
+    if local(log_dir) is not None:
+        check_folder(log_dir, "the folder of the training", "--trainer.default_root_dir")
+    if config.checkpoint.dirpath is not None and local(folder) is not None:
+        check_folder(folder, "the folder of the checkpoints", "--checkpoint.dirpath")
     written = log_dir / "config.yaml"
     if any(Path(str(path)).resolve() == written.resolve() for path in config.config or ()):
         raise ValueError(f"the configuration of this run would be written over {written}: rename that file first.")

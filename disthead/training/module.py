@@ -152,7 +152,7 @@ class DistributionModule(DistributionModel):
             Tensor
         ] = []  # of each batch of validation the first row with a loss that is not finite, and their number
         self._random_state: Tensor | None = None
-        self._resumes_within_epoch, self._steps_left, self.steps_at_once = False, 0, 1
+        self._resumes_within_epoch, self._is_several, self._first_step, self.steps_at_once = False, False, 0, 1
         if columns is not None:
             self._build(columns)
         elif in_features is not None or (backbone is not None and backbone_features is not None):
@@ -328,7 +328,7 @@ class DistributionModule(DistributionModel):
         self.steps_at_once = _STEPS if several and not within else 1
 
     def on_train_start(self) -> None:
-        self._losses, self._steps_left = StepLosses(self._means["train"], _STEPS), 0
+        self._losses = StepLosses(self._means["train"], _STEPS)
         self.steps_at_once = 1  # Lightning has its loader; those that others ask for give single batches
         if self.trainer.ckpt_path is None:
             self._means["train"].sums.clear()
@@ -339,8 +339,12 @@ class DistributionModule(DistributionModel):
     def on_fit_end(self) -> None:
         self.steps_at_once = 1  # where there was nothing to train
 
+    def on_train_epoch_start(self) -> None:
+        self._first_step = self.trainer.global_step
+
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
-        self.automatic_optimization = not isinstance(batch, Steps)
+        self._is_several = isinstance(batch, Steps)
+        self.automatic_optimization = not self._is_several
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor | None:
         if not isinstance(batch, Steps):
@@ -358,13 +362,11 @@ class DistributionModule(DistributionModel):
         watching: list[Any] = [callback for callback in trainer.callbacks if hasattr(callback, "after_step")]
         loop = trainer.fit_loop.epoch_loop
         progress = loop.automatic_optimization.optim_progress.optimizer.step
-        self._steps_left = steps.count
-        for batch in steps.batches(self.device):
+        for made, batch in enumerate(steps.batches(self.device), start=1):
             progress.increment_ready()
             step(functools.partial(self._gradient, batch, optimizer, zero_grad))
             progress.increment_completed()
-            self._steps_left -= 1
-            if self._steps_left:  # Lightning follows up on the last step
+            if made < steps.count:  # Lightning follows up on the last step
                 loop._batches_that_stepped += 1
                 for scheduler in schedulers:
                     self.lr_scheduler_step(scheduler, None)
@@ -540,17 +542,23 @@ class DistributionModule(DistributionModel):
         self._losses.look(self)  # weights that are not finite are not saved
         checkpoint["random_state"] = torch.get_rng_state()
         checkpoint["train_sums"] = dict(self._means["train"].sums)
-        if self._steps_left:  # an exception came among several steps
-            self._count_steps(checkpoint["loops"]["fit_loop"])
+        if "loops" in checkpoint:
+            self._count_batches(checkpoint["loops"]["fit_loop"])
         if self.recalibration is not None:
             checkpoint["recalibration"] = self.recalibration.config
 
-    def _count_steps(self, loop: dict[str, Any]) -> None:
-        """Where the epoch stands, as if each step had come alone."""
-        [loader], progress = loop["state_dict"]["combined_loader"], loop["epoch_loop.batch_progress"]
-        loader["position"] -= self._steps_left
-        progress["current"] = dict.fromkeys(progress["current"], loader["position"])
-        progress["is_last_batch"] = False
+    def _count_batches(self, loop: dict[str, Any]) -> None:
+        """Let the epoch stand after the last step that was made: an exception may come between a batch and its step."""
+        loaders, progress = loop["state_dict"].get("combined_loader", []), loop["epoch_loop.batch_progress"]
+        if len(loaders) != 1 or "position" not in loaders[0]:
+            return
+        done = progress["current"]["processed"]
+        if self._is_several:
+            done = self.trainer.global_step - self._first_step
+        if done != loaders[0]["position"]:
+            loaders[0]["position"] = done
+            progress["current"] = dict.fromkeys(progress["current"], done)
+            progress["is_last_batch"] = False
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         theirs = checkpoint.get("hyper_parameters", {})

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from disthead.data.parquet import damage_told, opened_parquet
 from disthead.families.distribution import Distribution
 from disthead.files import check_file, check_folder, writing
 from disthead.prediction import TableWriter, ending_of, left_out, predictions, seed_of
@@ -159,14 +160,9 @@ class RowNames:
         """
         if not self.columns:
             return {}
-        import pyarrow.parquet as parquet
-
-        try:
-            with parquet.ParquetFile(group.path) as opened:
-                rows = opened.read_row_group(group.number, columns=self.columns)
+        with damage_told(group.path, group.number, self.columns), opened_parquet(group.path) as opened:
+            rows = opened.read_row_group(group.number, columns=self.columns)
             return {name: rows[name].cast(kind) for name, kind in self._types.items()}
-        except (ValueError, OSError) as error:
-            raise DataError(f"{group.path}: row group {group.number} is corrupt or truncated: {error}") from error
 
     def at(self, rows: Sequence[int]) -> dict[str, Any]:
         """The columns of rows of all files, counted through; later calls ask for later rows, so that one row group is held."""
@@ -342,10 +338,9 @@ def _in_order(shares: Sequence[Path]) -> Iterator[Any]:
     """The rows of several files, each of which has its own in their order, in the order of all."""
     import pyarrow as arrow
     import pyarrow.compute as compute
-    import pyarrow.parquet as parquet
 
     def pieces(share: Path) -> Iterator[Any]:
-        with parquet.ParquetFile(share) as opened:
+        with opened_parquet(share) as opened:
             for group in range(opened.num_row_groups):
                 yield opened.read_row_group(group)
 
