@@ -209,13 +209,20 @@ def rebuild(config: Mapping[str, Any]) -> Recalibration:
     """The recalibration, not fitted, of that `config`; its `state_dict` brings what was learned.
 
     Raises:
-        ValueError: for an unknown name, with the nearest names.
+        ValueError: for an unknown name, with the nearest names, and for arguments that it does not take.
 
     >>> from disthead.calibration import ScaleCalibration
     >>> rebuild(ScaleCalibration().config)
     ScaleCalibration()
     """
-    return pick("recalibration", config["name"], _classes())(**config["arguments"])
+    name, arguments = (config.get(key) if isinstance(config, Mapping) else None for key in ("name", "arguments"))
+    if not isinstance(name, str) or not isinstance(arguments, Mapping):
+        raise ValueError(f"the recalibration must have a name and a mapping of arguments, got {config!r}.")
+    kind = pick("recalibration", name, _classes())
+    try:
+        return kind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{name} cannot be made with the arguments {dict(arguments)}: {error}.") from error
 
 
 def _classes() -> dict[str, type[Recalibration]]:

@@ -449,7 +449,7 @@ class _CLI(LightningCLI):
                 "nothing was trained: --trainer.max_epochs, --trainer.max_steps and --trainer.limit_train_batches leave no step."
             )
         if self.trainer.is_global_zero:
-            print(f"nothing was left to train: {options['ckpt_path']} has all of {_length(self.trainer)}.")
+            print(f"nothing was left to train: {shown(options['ckpt_path'])} has all of {_length(self.trainer)}.")
 
     @property
     def _checkpoints(self) -> BestAndLastCheckpoint:

@@ -17,7 +17,7 @@ from disthead.training.batches import Batches
 from disthead.training.columns import Columns, Encoded
 from disthead.training.datasets import load_dataset
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
-from disthead.training.saved import own_options, read_checkpoint
+from disthead.training.saved import own_options, read_checkpoint, rebuilding
 from disthead.training.scan import check_varies, scan_columns, summarise
 from disthead.training.schedule import plan
 from disthead.training.search import find_columns
@@ -153,7 +153,8 @@ class TabularDataModule(lightning.LightningDataModule):
         theirs = {name: value for name, value in theirs.items() if name not in options}
         check_classes(theirs, checkpoint_path)
         check_sources(theirs, checkpoint_path)
-        return cls(**theirs | options)
+        with rebuilding(checkpoint_path):
+            return cls(**theirs | options)
 
     def setup(self, stage: str) -> None:
         """Called by Lightning: reads the tables that `stage` needs, and finds the columns unless the model knows them."""
