@@ -175,7 +175,7 @@ def _numbers(array: np.ndarray, name: str) -> np.ndarray:
     try:
         return np.array(numbers, dtype=kind).reshape(array.shape)
     except OverflowError as error:
-        row = next(row for row, value in enumerate(numbers) if abs(value) > np.finfo(np.float64).max)
+        row = next(row for row, value in enumerate(numbers) if abs(value) > int(np.finfo(np.float64).max))
         raise ValueError(f"{name} must hold numbers of double precision, got one too large for it at row {row}.") from error
 
 
