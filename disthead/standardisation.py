@@ -54,9 +54,7 @@ def why_not(family: Family, fixed: Mapping[str, Any]) -> str | None:
     return None
 
 
-def location_and_scale(
-    y: Tensor, weight: Tensor | None, dtype: torch.dtype, family: Family
-) -> tuple[Tensor, Tensor]:
+def location_and_scale(y: Tensor, weight: Tensor | None, dtype: torch.dtype, family: Family) -> tuple[Tensor, Tensor]:
     """What standardises targets (N, *event_shape), in this precision: mean and standard deviation, weighted; `robust_units` of a
     family for outliers. The scale of constant targets is 1.
 
@@ -92,9 +90,7 @@ def mean_and_std(values: Tensor, weight: Tensor | None = None) -> tuple[Tensor, 
     return torch.where(is_constant, least, loc * unit), torch.where(is_constant, 0.0, scale * unit)
 
 
-def robust_units(
-    loc: Tensor, scale: Tensor, y: Tensor, weight: Tensor | None, family: Family
-) -> tuple[Tensor, Tensor]:
+def robust_units(loc: Tensor, scale: Tensor, y: Tensor, weight: Tensor | None, family: Family) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of targets, as if outliers were nearer where the family expects them.
 
     Outliers lie farther from the median than 30 times the range of the middle nine tenths. They would squeeze all other

@@ -80,9 +80,7 @@ def test_integers_beyond_64_bits_keep_their_size():
         as_tensor([1, 10**400])
 
 
-@pytest.mark.parametrize(
-    "y", [[0, 0, 1], [0, 1, 3], [0, -1, 1], [-1, -1, -1], [0.5, 1.0, 2.0], [-2, 0, 1]], ids=str
-)
+@pytest.mark.parametrize("y", [[0, 0, 1], [0, 1, 3], [0, -1, 1], [-1, -1, -1], [0.5, 1.0, 2.0], [-2, 0, 1]], ids=str)
 @pytest.mark.parametrize("given", ["logits", "probs"])
 def test_what_is_no_order_has_no_probability(y, given):
     dist = dh.get_family("plackett_luce", event_shape=(3,)).distribution(**{given: torch.tensor([1.0, 2.0, 0.5])})
@@ -103,7 +101,7 @@ def test_what_is_no_order_has_no_gradient():
 @pytest.mark.parametrize("weight", [torch.full((3,), 1e38), [1.0, 1e38, 1.0], torch.full((3,), 1e-38)], ids=str)
 def test_weights_whose_sums_or_products_overflow_are_refused(weight):
     dist = dh.get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
-    with pytest.raises(ValueError, match="divide them by their mean.*row"):
+    with pytest.raises(ValueError, match=r"divide them by their mean.*row"):
         dh.nll(dist, torch.zeros(3), weight=weight)
 
 
@@ -171,7 +169,7 @@ def test_ordinary_numbers_are_within_the_limits_of_their_column():
 @pytest.mark.parametrize("spread", [0.0, 1e-6, 1e-3])
 def test_targets_that_vary_little_beside_their_size_are_refused_with_the_remedy(family, spread):
     x, noise = table()
-    with pytest.raises(TargetError, match="too little for .* to learn.*Take a family of real numbers"):
+    with pytest.raises(TargetError, match=r"too little for .* to learn.*Take a family of real numbers"):
         small(family).fit(x, 2 + 2 * spread * noise)
 
 
@@ -204,5 +202,3 @@ def test_a_positive_target_that_single_precision_turns_into_zero_is_named():
     y[5] = 1e-200
     with pytest.raises(TargetError, match=r"single precision.*1e-200 at row 5"):
         small("gamma").fit(x, y)
-
-

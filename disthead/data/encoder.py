@@ -457,7 +457,7 @@ def _varies_little(numbers: np.ndarray) -> bool:
         return False
     level = float(np.abs(numbers).max())
     spread = float((numbers / (level or 1.0)).std())  # of the largest, whose square may be no number
-    return bool(numbers.min() < numbers.max()) and spread < 1e-4 and _SINGLE > 1e-3 * spread
+    return bool(numbers.min() < numbers.max()) and spread < 1e-4 and 1e-3 * spread < _SINGLE
 
 
 class Unseen:

@@ -163,7 +163,11 @@ def _as_numbers(y: Any, takes_truth: bool) -> np.ndarray:
         return np.stack([_as_numbers(y[name], takes_truth) for name in y.columns], -1)
     array = y.detach().cpu().numpy() if isinstance(y, Tensor) else y if hasattr(y, "factorize") else as_array(y)
     if array.ndim == 2:
-        return np.stack([_as_numbers(column, takes_truth) for column in array.T], -1) if array.shape[1] else array.astype(np.float64)
+        return (
+            np.stack([_as_numbers(column, takes_truth) for column in array.T], -1)
+            if array.shape[1]
+            else array.astype(np.float64)
+        )
     if array.ndim != 1:
         raise ValueError(f"y must have the shape (rows,) or (rows, targets), got {array.shape}.")
     values = read_values(array, "y")

@@ -134,7 +134,9 @@ class DistributionModule(DistributionModel):
         self._collapsed = CollapsedRows(spread_floor)
         self._means = {part: RowMeans() for part in PARTS[:3]}
         self._losses = StepLosses(self._means["train"], _STEPS)
-        self._infinite: list[Tensor] = []  # of each batch of validation the first row with a loss that is not finite, and their number
+        self._infinite: list[
+            Tensor
+        ] = []  # of each batch of validation the first row with a loss that is not finite, and their number
         self._random_state: Tensor | None = None
         self._resumes_within_epoch, self._steps_left, self.steps_at_once = False, 0, 1
         if columns is not None:
@@ -458,7 +460,9 @@ class DistributionModule(DistributionModel):
             return
         bad = bad.reshape(len(values), -1).any(-1) if bad.ndim else bad.reshape(1)
         rows = batch.rows if batch.rows is not None else batch.positions
-        rows = torch.arange(len(bad), device=bad.device) if rows is None or len(rows) != len(bad) else rows.to(bad.device)
+        rows = (
+            torch.arange(len(bad), device=bad.device) if rows is None or len(rows) != len(bad) else rows.to(bad.device)
+        )
         first = torch.where(bad.any(), rows[bad.to(torch.uint8).argmax()], -1)
         self._infinite.append(torch.stack([first, bad.sum()]))
 

@@ -53,7 +53,7 @@ def fit(table: pd.DataFrame, family: str = "normal", epochs: int = 2, **options:
 def test_what_single_precision_does_not_hold_is_refused_with_column_and_row(column, value, row):
     table = frame(y=np.arange(ROWS) % 5 + 1.0)
     table.loc[row, column] = value
-    with pytest.raises(DataError, match=f"column '{column}'.*at row {row}"):
+    with pytest.raises(DataError, match=rf"column '{column}'.*at row {row}"):
         fit(table, "poisson", weight="w", known={"exposure": "e"})
 
 
@@ -62,7 +62,9 @@ def test_what_single_precision_does_not_hold_is_refused_with_column_and_row(colu
 def test_a_feature_that_single_precision_does_not_tell_apart_is_refused(factor):
     table = frame()
     table["b"] *= factor
-    with pytest.raises(DataError, match="column 'b' holds numbers that single precision.*does not tell apart.*at row 0"):
+    with pytest.raises(
+        DataError, match=r"column 'b' holds numbers that single precision.*does not tell apart.*at row 0"
+    ):
         fit(table)
 
 
@@ -112,7 +114,9 @@ def test_counts_that_single_precision_does_not_hold_stay_in_double_precision():
     table["y"] = 2.0**24 + 1 + 2 * (2000 * table["y"]).round()
     y = TabularDataModule(table, target="y", features=["a", "b"], split_column="part").part("train").y
     assert y.tolist() == table["y"].tolist()[:45]
-    assert fit(table, "poisson")["val/nll"] < math.log(4096 * math.sqrt(2 * math.pi)) + 1.5  # the entropy is half a nat above
+    assert (
+        fit(table, "poisson")["val/nll"] < math.log(4096 * math.sqrt(2 * math.pi)) + 1.5
+    )  # the entropy is half a nat above
 
 
 class Overflowing(torch.nn.Module):
@@ -131,7 +135,9 @@ class Overflowing(torch.nn.Module):
 def test_a_loss_that_is_not_finite_names_the_extreme_column_before_the_learning_rate():
     module = DistributionModule("normal", backbone=Overflowing(4.0), backbone_features=2)
     data = TabularDataModule(frame(b=(3, 40.0)), target="y", features=["a", "b"], split_column="part", batch_size=16)
-    with pytest.raises(NonFiniteLoss, match=r"at rows 3 .*most extreme number there is 40 in column 'b' at row 3.*learning rate"):
+    with pytest.raises(
+        NonFiniteLoss, match=r"at rows 3 .*most extreme number there is 40 in column 'b' at row 3.*learning rate"
+    ):
         Trainer(max_epochs=1, **QUIET).fit(module, data)
 
 
@@ -157,7 +163,9 @@ def test_a_model_of_version_0_1_has_no_limits():
 @pytest.mark.parametrize("loader", ["complex", "booleans", "empty"])
 @quiet
 def test_own_loaders_are_named_what_is_wrong_with_their_targets(loader):
-    y = {"complex": torch.randn(8, dtype=torch.complex64), "booleans": torch.ones(8).bool(), "empty": torch.zeros(0)}[loader]
+    y = {"complex": torch.randn(8, dtype=torch.complex64), "booleans": torch.ones(8).bool(), "empty": torch.zeros(0)}[
+        loader
+    ]
     batches = DataLoader([(torch.randn(len(y), 2), y)] * 3, batch_size=None)
     with pytest.raises(ValueError, match={"complex": "complex", "booleans": "truth values", "empty": "row"}[loader]):
         Trainer(max_epochs=1, **QUIET).fit(DistributionModule("normal", in_features=2, hidden_sizes=[8]), batches)
