@@ -1,4 +1,4 @@
-"""`as_tensor` and `as_integer`: arrays, columns, lists and numbers, wherever a tensor is taken; `class_indices`: labels of classes."""
+"""`as_tensor`, `as_integer` and `as_integers`: arrays, columns, lists and numbers, wherever a tensor is taken; `class_indices`: labels of classes."""
 
 import operator
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torch.distributions import constraints
 
 from disthead.errors import TargetError
 
-__all__ = ["as_array", "as_integer", "as_tensor", "check_kind", "class_indices"]
+__all__ = ["as_array", "as_integer", "as_integers", "as_tensor", "check_kind", "class_indices"]
 
 _LARGEST = np.iinfo(np.int64).max
 
@@ -120,6 +120,20 @@ def as_integer(value: Any, name: str, least: int = 1) -> int:
     if number is None or number < least or isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
     return number
+
+
+def as_integers(values: Any, name: str, least: int = 1) -> tuple[int, ...]:
+    """A list of integers, such as the sizes of layers, as Python's own.
+
+    Raises:
+        ValueError: for anything else, with the first one that is none or is below `least`.
+
+    >>> as_integers([128, np.int64(64)], "hidden_sizes")
+    (128, 64)
+    """
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+        raise ValueError(f"{name} must be a list of integers, such as (128, 128), got {values!r}.")
+    return tuple(as_integer(value, f"{name}[{place}]", least) for place, value in enumerate(values))
 
 
 def class_indices(

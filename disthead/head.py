@@ -343,7 +343,13 @@ class DistributionHead(nn.Module):
 
     def _fixed_value(self, name: str, value: "float | Tensor") -> "float | str":
         """Numbers stay exact Python numbers; tensors become buffers, and their name stands for them."""
-        tensor, has_unit = torch.as_tensor(value), self._is_standardised and name in ("loc", "scale")
+        try:
+            tensor = torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(
+                f"fixed {name} of {self.family.name} must be a number or a tensor of numbers, got {value!r}."
+            ) from None
+        has_unit = self._is_standardised and name in ("loc", "scale")
         codomain = self.family.parameters[name].codomain
         if name != "logits" and not bool(codomain.check(tensor).all()):
             raise ValueError(f"fixed {name} of {self.family.name} must be {describe(codomain)}, got {value}.")

@@ -102,7 +102,11 @@ interval; of classes, their probabilities.
   --samples 100                draws for each row
   --seed 0                     of the draws
   --id-columns a,b             columns of the table that are copied into the predictions
+  --top_k 10                   of classes, so many of the most probable ones, with the mode and its probability; the
+                               probabilities of all where there are not more than 100, else 10, unless given
+  --escape_formulas            put an apostrophe before texts of a CSV file that spreadsheets take for formulas
   --trainer.accelerator cpu    or gpu; the best that there is unless given
+  --trainer.devices 4          processes that share the rows out; the file has all rows in their order
 
 All options, with those of Lightning: disthead predict --help-all"""
 

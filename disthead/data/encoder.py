@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
+from disthead.data.entries import NUMBER, TEXT, TRUTH, list_of, one_of, or_none
 from disthead.data.values import (
     PARSERS,
     DataError,
@@ -20,6 +21,7 @@ from disthead.data.values import (
 )
 
 __all__ = [
+    "COLUMN",
     "FEW_ROWS",
     "Column",
     "Finder",
@@ -183,6 +185,15 @@ class Column:
         return f"{self.name}: {'; '.join(parts)}." if parts else ""
 
 
+# The entries of a column as plain data; of older files, which have fewer, too.
+COLUMN = {
+    "name": TEXT,
+    "categories": or_none(list_of(TEXT)),
+    "fill": or_none(NUMBER),
+    "has_missing": TRUTH,
+    "kind?": one_of("number", "date", "duration"),
+    "origin?": NUMBER,
+}
 _PLURAL = {"number": "numbers", "date": "dates", "duration": "durations", "text": "texts", "category": "categories"}
 _is_label_of: dict[str, Callable[[str], bool]] = {
     "number": lambda text: _number_of(text) is not None,

@@ -157,8 +157,13 @@ class DistributionModel(lightning.LightningModule):
             if in_features not in (None, width):
                 raise DataError(f"in_features is {in_features}, the table has {width} features after encoding.")
             in_features = width
-            if not event_shape and targets > 1:
-                event_shape = (targets,)
+            own_shape = (targets,) if targets > 1 else ()
+            if event_shape not in ((), own_shape):
+                raise DataError(
+                    f"event_shape must be {own_shape} for a table with {targets} target{'s' * (targets > 1)}, got "
+                    f"{event_shape}: leave it out, or name other targets."
+                )
+            event_shape = own_shape
             if takes_classes(hparams.family) and found.classes:
                 options.setdefault("num_classes", max(map(len, found.classes.values())))
         self.backbone = self._make_backbone(in_features)

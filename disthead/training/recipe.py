@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from disthead.arrays import as_integer
+from disthead.arrays import as_integer, as_integers
 from disthead.calibration import Recalibration, ScaleCalibration, TemperatureScaling
 from disthead.errors import NonFiniteLoss, TargetError, locate, warn
 from disthead.families.distribution import Distribution
@@ -35,7 +35,7 @@ from disthead.training.tabular import (
 )
 from disthead.weights import as_weight, check_share, present
 
-__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_model", "train"]
+__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_members", "tabular_model", "train"]
 
 _LEAST_ROWS = 30  # with fewer, what a hold-out says is chance
 _WITHOUT_HOLD_OUT = 200  # steps
@@ -324,14 +324,39 @@ def tabular_model(
         generator: where the weights of the networks are drawn from; torch's global one unless given.
         family, family_options, hidden_sizes, bins, spread_floor, encoded: as for `fit_tabular`.
     """
-    event_shape = tuple(y.shape[1:])
+    shape = tuple(y.shape[1:])
+    options = {
+        "family_options": family_options,
+        "members": members,
+        "hidden_sizes": hidden_sizes,
+        "generator": generator,
+    }
+    networks = tabular_members(
+        features.shape[1], shape, family=family, bins=bins, spread_floor=spread_floor, encoded=encoded, **options
+    )
+    return TabularModel(networks, features, y, weight).to(features.device)
+
+
+def tabular_members(
+    in_features: int,
+    event_shape: tuple[int, ...],
+    *,
+    family: str = "student_t",
+    family_options: Mapping[str, Any] | None = None,
+    members: int = 1,
+    hidden_sizes: Sequence[int] = (128, 128),
+    bins: int = 16,
+    spread_floor: float = 1e-4,
+    encoded: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> Members:
+    """The networks of a `tabular_model` with random weights: features (N, in_features), targets (N, *event_shape)."""
     chosen = get_family(family, event_shape=event_shape, **dict(family_options or {}))
     own = {"members": members, "generator": generator}
-    backbone = TabularBackbone(features.shape[1], hidden_sizes, bins=bins, encoded=encoded, **own)
+    backbone = TabularBackbone(in_features, hidden_sizes, bins=bins, encoded=encoded, **own)
     spreads = {name: power for name, power in SCALES.items() if name in chosen.parameters and _is_real(chosen.support)}
     links = {name: chosen.parameters[name].shifted(spread_floor**power) for name, power in spreads.items()}
-    head = MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own)
-    return TabularModel(Members(backbone, head), features, y, weight).to(features.device)
+    return Members(backbone, MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own))
 
 
 def fit_tabular(
@@ -383,7 +408,7 @@ def fit_tabular(
         NonFiniteLoss: where training goes astray, with rows and targets.
         ValueError: for features that are not finite, and for weights and groups that cannot be.
     """
-    ensemble, hidden_sizes = as_integer(ensemble, "ensemble"), _integers(hidden_sizes, "hidden_sizes")
+    ensemble, hidden_sizes = as_integer(ensemble, "ensemble"), as_integers(hidden_sizes, "hidden_sizes")
     bins = as_integer(bins, "bins", 0)
     options |= {name: as_integer(options[name], name) for name in _INTEGERS if options.get(name) is not None}
     weight = as_weight(weight, y.shape[:1], device=y.device)
@@ -504,10 +529,6 @@ def _check_features(features: Tensor, rows: Tensor) -> None:
             f"features must be finite, got {features[row, column]:g} at row {int(rows[row])}, column {column} "
             f"({int(bad.any(1).sum())} rows in all). Impute them first, as the estimators do."
         )
-
-
-def _integers(values: Sequence[int], name: str) -> tuple[int, ...]:
-    return tuple(as_integer(value, f"{name}[{place}]") for place, value in enumerate(values))
 
 
 def _is_real(support: constraints.Constraint) -> bool:

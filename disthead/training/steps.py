@@ -136,7 +136,8 @@ def _non_finite(module: lightning.LightningModule, values: Tensor, rows: Tensor 
     rows = torch.arange(len(values)) if rows is None else rows
     offending = rows.to(bad.device)[bad.reshape(len(values), -1).any(-1)].tolist()
     shown = ", ".join(map(str, offending[:10])) + (" ..." if len(offending) > 10 else "")
-    kept = getattr(module.trainer.checkpoint_callback, "best_model_path", "")
+    best = [getattr(callback, "best_model_path", "") for callback in module.trainer.checkpoint_callbacks]
+    kept = next(filter(None, best), "")
     is_all = len(offending) == len(values)
     extreme = module.most_extreme(None if is_all else offending) if hasattr(module, "most_extreme") else ""
     cause = (

@@ -1,0 +1,44 @@
+"""Several processes: which of them this one is, where torchrun or SLURM started them, and a folder that only one of them takes."""
+
+import os
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
+from disthead.training.saving import MetricsLogger
+
+__all__ = ["claim_log_dir", "process"]
+
+
+def process() -> tuple[int, int]:
+    """The rank of this process and their number; (0, 1) where it is alone.
+
+    >>> process()
+    (0, 1)
+    """
+    if TorchElasticEnvironment.detect():
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if SLURMEnvironment.detect():
+        return int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_NTASKS"])
+    return 0, 1
+
+
+def claim_log_dir(trainer: Trainer) -> list[Path]:
+    """Make the folder of the next version of a training, which another one then does not take for its own.
+
+    Returns:
+        The folders that are not there yet, or were not before this call, the innermost first.
+    """
+    while True:
+        folder, logger = Path(trainer.log_dir or "."), trainer.logger
+        made = [each for each in (folder, *folder.parents) if not each.exists()]
+        if not (isinstance(logger, MetricsLogger) and trainer.is_global_zero and made):
+            return made
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another training has just taken it
+            trainer.logger = MetricsLogger(logger.root_dir, name=logger.name)
+            continue
+        return made
