@@ -466,8 +466,9 @@ def _varies_little(numbers: np.ndarray) -> bool:
     """Whether numbers vary by less than single precision can tell about the largest of them."""
     if not len(numbers):
         return False
-    spread, level = float(numbers.std()), float(np.abs(numbers).max())
-    return bool(numbers.min() < numbers.max()) and spread < 1e-4 * level and level * _SINGLE > 1e-3 * spread
+    level = float(np.abs(numbers).max())
+    spread = float((numbers / (level or 1.0)).std())  # of the largest, whose square may be no number
+    return bool(numbers.min() < numbers.max()) and spread < 1e-4 and 1e-3 * spread < _SINGLE
 
 
 class Unseen:
