@@ -28,6 +28,7 @@ from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
 from disthead.training.saved import (
+    check_sizes,
     class_path,
     comparable,
     contents_of,
@@ -148,7 +149,9 @@ class DistributionModule(DistributionModel):
         self._collapsed = CollapsedRows(spread_floor)
         self._means = {part: RowMeans() for part in PARTS[:3]}
         self._losses = StepLosses(self._means["train"], _STEPS)
-        self._infinite: list[Tensor] = []  # of each batch of validation the first row with a loss that is not finite, and their number
+        self._infinite: list[
+            Tensor
+        ] = []  # of each batch of validation the first row with a loss that is not finite, and their number
         self._random_state: Tensor | None = None
         self._resumes_within_epoch, self._steps_left, self.steps_at_once = False, 0, 1
         if columns is not None:
@@ -483,7 +486,9 @@ class DistributionModule(DistributionModel):
             return
         bad = bad.reshape(len(values), -1).any(-1) if bad.ndim else bad.reshape(1)
         rows = batch.rows if batch.rows is not None else batch.positions
-        rows = torch.arange(len(bad), device=bad.device) if rows is None or len(rows) != len(bad) else rows.to(bad.device)
+        rows = (
+            torch.arange(len(bad), device=bad.device) if rows is None or len(rows) != len(bad) else rows.to(bad.device)
+        )
         first = torch.where(bad.any(), rows[bad.to(torch.uint8).argmax()], -1)
         self._infinite.append(torch.stack([first, bad.sum()]))
 
@@ -570,12 +575,15 @@ class DistributionModule(DistributionModel):
             ValueError: for a missing or corrupt file, or one of another model; the message says which.
         """
         with opened_checkpoint(checkpoint_path) as file:
-            theirs = contents_of(file, checkpoint_path)["hyper_parameters"]
+            contents = contents_of(file, checkpoint_path)
+            theirs = contents["hyper_parameters"]
             if "family" in options and options["family"] != theirs["family"]:
                 raise ValueError(
                     f"{checkpoint_path} is a checkpoint of {theirs['family']}, not of {options['family']}."
                 )
             with rebuilding(checkpoint_path):
+                if cls is DistributionModule and (theirs | options).get("backbone") is None:
+                    check_sizes(lambda: cls(**theirs | options), contents["state_dict"], checkpoint_path)
                 return super().load_from_checkpoint(file, weights_only=True, **{"map_location": "cpu"} | options)
 
 
