@@ -1,11 +1,26 @@
 """`Parser`: the arguments of a command, where a mistake is one sentence with the nearest name."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from disthead.errors import nearest
 
-__all__ = ["Parser"]
+__all__ = ["Parser", "check_not_empty"]
+
+
+def check_not_empty(arguments: Sequence[str]) -> None:
+    """Refuse options with an empty value, as a variable of the shell that is not set gives them.
+
+    >>> check_not_empty(["--out", "report"])
+    """
+    for k, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
+        is_empty = bool(equals) and not value.strip() and option.startswith("--")
+        if is_empty or (not argument.strip() and k and arguments[k - 1].startswith("--")):
+            raise ValueError(
+                f"{option if is_empty else arguments[k - 1]} has an empty value: give one, or leave it out."
+            )
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,6 +40,7 @@ class Parser(argparse.ArgumentParser):
             known = [name for action in self._actions for name in action.option_strings]
             kind = "option" if option.startswith("-") else "argument"
             raise ValueError(f"unknown {kind} {option!r}{nearest(option, known)} All of them: {self.prog} --help")
+        check_not_empty(arguments)
         return given
 
     def error(self, message: str) -> NoReturn:

@@ -1,46 +1,104 @@
 """The command `disthead`: a dictionary of plain functions. `disthead --help` says what they do."""
 
+import io
 import os
+import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import disthead
 from disthead import explanation
 from disthead.arguments import Parser
 from disthead.configurations import configuration
-from disthead.errors import unknown_name
+from disthead.errors import in_a_sentence, unknown_name
 from disthead.families import families
+from disthead.files import check_file, writing
+from disthead.stopping import Stopped, stop_at_signals
+from disthead.texts import quoted, shown
 from disthead.usage import OVERVIEW, PAGES
 
 __all__ = ["main"]
 
-# What installs the packages that disthead does without until they are needed.
-_EXTRAS = {"pandas": "data", "pyarrow": "data", "matplotlib": "plots", "sklearn": "demo", "statsmodels": "demo"}
+# What needs less memory.
+_SMALLER = {
+    "fit": "Try a smaller --data.batch_size or smaller --model.hidden_sizes",
+    "predict": "Try a smaller --data.batch_size, fewer --samples, or a folder for --out",
+}
+_REPORT = (
+    "disthead: this is an error of the program, or of a class of your own that it was given. If it is none of yours, please "
+    "report it with the lines above and the command."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 if it worked, 2 after an error of the user's, which is printed without a traceback."""
+    """Run a command, and return its exit status.
+
+    It is 0 if the command did all that it was asked for; 2 after an error that the user can mend, which is said in one line;
+    1 after an error of the program, with its traceback; and 128 and the number of the signal that ended it: 130 for
+    Ctrl-C, 143 for SIGTERM, 141 where the reader of the output, such as head, went away.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # where the terminal knows fewer letters than names may have
     try:
-        _run(arguments)
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except ModuleNotFoundError as error:
-        if error.name not in _EXTRAS:
-            raise
-        print(f"disthead: error: {error}. Try: pip install 'disthead[{_EXTRAS[error.name]}]'", file=sys.stderr)
-        return 2
-    except (ValueError, OSError) as error:
-        print(f"disthead: error: {error}", file=sys.stderr)
-        return 2
+        with stop_at_signals():
+            _run(arguments)
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except KeyboardInterrupt:
-        return 130
-    except SystemExit as end:  # of a parser that has printed what was asked of it
+        return _ended_by(Stopped(signal.SIGINT))
+    except Stopped as stopped:
+        return _ended_by(stopped)
+    except SystemExit as end:
+        if isinstance(end.code, str):  # a library has given up
+            _say(f"disthead: error: {end.code}")
+            return 2
         return end.code if isinstance(end.code, int) else 0
+    except BrokenPipeError as error:
+        if not _output_is_closed():
+            return _failed(error, arguments)
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        _output_is_closed()
+        return _failed(error, arguments)
     return 0
+
+
+def _ended_by(stopped: Stopped) -> int:
+    _say(f"disthead: {stopped}")
+    return 128 + stopped.number
+
+
+def _failed(error: Exception, arguments: Sequence[str]) -> int:
+    sentence = in_a_sentence(error)
+    if sentence is None:
+        _say("".join(traceback.format_exception(error)) + _REPORT)
+        return 1
+    if sentence.startswith("out of memory"):
+        sentence += f" {_SMALLER.get(arguments[0], 'Try a table of fewer rows (--data.path)')}."
+    _say(f"disthead: error: {sentence}")
+    return 2
+
+
+def _say(message: str) -> None:
+    with suppress(OSError):  # nobody listens any more
+        print("\n".join(map(shown, message.split("\n"))), file=sys.stderr)
+
+
+def _output_is_closed() -> bool:
+    """Whether what is printed goes nowhere; then Python is not to try it again at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):  # no file, as in a notebook
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _run(arguments: list[str]) -> None:
@@ -94,11 +152,13 @@ def init(arguments: Sequence[str]) -> None:
     parser.add_argument("--overwrite", action="store_true")
     given = parser.parse_args(arguments[1:])
     text, out = configuration(given.name).read_text("utf-8"), Path(given.out or f"{Path(given.name).stem}.yaml")
+    check_file(out, "the configuration", "--out")
     if out.exists() and not given.overwrite:
         raise ValueError(f"{out} is there already: choose another name with --out, or write over it with --overwrite.")
-    out.write_text(text, "utf-8")
-    print(f"written: {out}")
-    print(f"next: disthead fit --config {out} --data.path my.csv --data.target y")
+    with writing(out) as unfinished:
+        unfinished.write_text(text, "utf-8")
+    print(f"written: {shown(out)}")
+    print(f"next: disthead fit --config {quoted(out)} --data.path my.csv --data.target y")
 
 
 @contextmanager
@@ -108,7 +168,7 @@ def _short_warnings() -> Iterator[None]:
     To be entered after Lightning is imported, which sets a format of its own.
     """
     before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"disthead: warning: {' '.join(str(message).split())}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"disthead: warning: {shown(' '.join(str(message).split()))}\n"
     try:
         yield
     finally:

@@ -1,6 +1,9 @@
 """What went wrong, where, and what to try: the wording of errors, in one place."""
 
 import difflib
+import errno
+import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +11,18 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["NonFiniteLoss", "TargetError", "locate", "nearest", "pick", "unknown_name", "warn"]
+__all__ = [
+    "NonFiniteLoss",
+    "TargetError",
+    "first_line",
+    "in_a_sentence",
+    "locate",
+    "nearest",
+    "pick",
+    "raised_in",
+    "unknown_name",
+    "warn",
+]
 
 
 class TargetError(ValueError):
@@ -35,6 +49,11 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     """
     names = list(known)
     return ValueError(f"unknown {kind} {name!r}{nearest(name, names)} Known: {', '.join(names) or 'none'}.")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, or of what class it is."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -80,3 +99,86 @@ def _place(position: Sequence[int]) -> str:
 
 def _number(value: Tensor) -> str:
     return f"{value.item():.7g}" if value.ndim == 0 else f"[{', '.join(f'{part:.7g}' for part in value.tolist())}]"
+
+
+# What to do where the operating system refuses something.
+_REMEDIES = {
+    errno.EACCES: "change the permissions, or give another place",
+    errno.EPERM: "change the permissions, or give another place",
+    errno.EROFS: "give another place",
+    errno.ENOENT: "look for a slip in the name",
+    errno.ENOTDIR: "a part of this path is a file, where a folder is needed",
+    errno.EISDIR: "give the name of a file",
+    errno.EEXIST: "give another name",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EMFILE: "allow more of them by `ulimit -n`",
+}
+_EXTRAS = {"pandas": "data", "pyarrow": "data", "matplotlib": "plots", "sklearn": "demo", "statsmodels": "demo"}
+_NO_MEMORY = re.compile(r"can't allocate memory|out of memory|ALLOC_FAILED|unable to mmap|cannot allocate memory", re.I)
+_PORT_IN_USE = re.compile(r"EADDRINUSE|address (is )?already in use", re.I)
+_NO_DEVICE = re.compile(
+    r"no CUDA-capable device|no kernel image|devices?\b.* busy or unavailable|invalid device ordinal|"
+    r"NVIDIA driver|not compiled with CUDA|driver version is insufficient|no CUDA GPUs are available",
+    re.I,
+)
+
+
+def in_a_sentence(error: BaseException) -> str | None:
+    """What a user reads of an error that they can mend, in one line; None for an error of the program.
+
+    A user can mend what is raised as a ValueError, an OSError or an ImportError, here and in the libraries beneath, and
+    memory, devices and ports that are not to be had.
+
+    >>> in_a_sentence(FileNotFoundError(2, "No such file or directory", "my.csv"))
+    'my.csv: no such file or directory; look for a slip in the name.'
+    >>> in_a_sentence(KeyError("loc")) is None
+    True
+    """
+    message = _one_line(str(error))
+    if isinstance(error, (MemoryError, RuntimeError)) and (
+        isinstance(error, MemoryError) or _NO_MEMORY.search(message)
+    ):
+        return f"out of memory{_size(message)}."
+    if isinstance(error, (OSError, RuntimeError)) and _PORT_IN_USE.search(message):
+        return "another program has the port by which processes find each other: set MASTER_PORT to a free one, such as 29501."
+    if isinstance(error, (RuntimeError, AssertionError)) and _NO_DEVICE.search(message):
+        return f"{_one_line(str(error).splitlines()[0]).rstrip('.')}. Try the device cpu (--trainer.accelerator cpu)."
+    if isinstance(error, ImportError):
+        package = (error.name or "").partition(".")[0]
+        if package == __package__:
+            return None
+        if package in _EXTRAS:
+            return f"{message}. Try: pip install 'disthead[{_EXTRAS[package]}]'"
+        return message if not package or "pip install" in message else f"{message}. Try: pip install {package}"
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        reason = error.strerror if not place else error.strerror[:1].lower() + error.strerror[1:]
+        remedy = _REMEDIES.get(error.errno or 0, "") if place else ""
+        return _one_line(f"{place}{reason}{'; ' * bool(remedy)}{remedy}.")
+    if isinstance(error, (ValueError, OSError)):
+        return message
+    if isinstance(error, NotImplementedError) and message:  # what a distribution does not have
+        return message
+    return None
+
+
+def raised_in(error: BaseException) -> str:
+    """The name of the module that has raised an error."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return "" if frame is None else frame.tb_frame.f_globals.get("__name__", "")
+
+
+def _one_line(message: str) -> str:
+    return re.sub(r"(?<!\.)\.\.$", ".", " ".join(message.split()))
+
+
+def _size(message: str) -> str:
+    """How much memory was asked for, if a message tells."""
+    size = re.search(r"allocate ([\d.,]+) ?(bytes|[KMGTP]i?B)", message, re.I)
+    if size is None:
+        return ""
+    if size[2].lower() == "bytes":
+        return f": {int(size[1]) / 1e9:,.1f} GB were asked for at once"
+    return f": {size[1]} {size[2]} were asked for at once"

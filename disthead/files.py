@@ -2,24 +2,39 @@
 
 import errno
 import glob
+import importlib
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows, where files that killed processes left behind stay
-    fcntl = None  # type: ignore[assignment]
+__all__ = [
+    "DiskFull",
+    "appending",
+    "check_file",
+    "check_folder",
+    "disk_full",
+    "unchanged",
+    "writing",
+    "writing_folder",
+]
 
-__all__ = ["check_file", "check_folder", "writing", "writing_folder"]
+# Windows has no such locks: there, files that killed processes left behind stay
+fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ENDING = ".unfinished"
 _PROBE = 1 << 20  # bytes, of which a full disk has no room
+
+
+class DiskFull(OSError):
+    """A file that did not fit on its disk, in its quota or below the limit of the size of files; its text is the message alone."""
+
+    def __str__(self) -> str:
+        return f"{self.strerror}"
 
 
 @contextmanager
@@ -27,11 +42,12 @@ def writing(path: str | Path) -> Iterator[Path]:
     """A file to write into, which takes the place of `path` once the block has ended without an error.
 
     Until then what was at `path` stays as it was: after an error, a full disk or the end of the process the file there is
-    the old one, or none. Several processes may write the same file; the last one to end wins. A symbolic link at `path`
-    is replaced, not followed. What killed processes have left beside it is removed.
+    the old one, or none. The new one keeps its permissions. Several processes may write the same file; the last one to end
+    wins. A symbolic link at `path` is replaced, not followed. What killed processes have left beside it is removed.
 
     Raises:
-        OSError: where the folder cannot be written or has no space left, with the file, the folder and what is kept.
+        OSError: where the folder cannot be written or has no space left, with the file, the folder and what is kept; and
+            where there is something at `path` that is no ordinary file.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "notes.txt")
@@ -41,54 +57,147 @@ def writing(path: str | Path) -> Iterator[Path]:
     'all of it'
     """
     path = Path(path)
-    unfinished, lock = _reserve(path)
-    try:
-        with _explained(path, unfinished):
-            yield unfinished
-            if path.is_file() and not path.is_symlink():
-                shutil.copymode(path, unfinished)
-            _bring_to_disk(unfinished)
-            os.replace(unfinished, path)
-            _bring_to_disk(path.parent)
-    finally:
-        unfinished.unlink(missing_ok=True)
-        os.close(lock)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, f"cannot write {path}: it is a folder, where a file is to be")
+    if path.exists() and not path.is_file():  # a device, which would be replaced for all programs
+        raise OSError(errno.EINVAL, f"cannot write {path}: it is no ordinary file")
+    with _reserved(path, path.parent) as unfinished, _explained(path, unfinished):
+        yield unfinished
+        _bring_to_disk(unfinished)
+        is_new = not path.is_file() or path.is_symlink()
+        if not is_new:
+            _copy_permissions(path, unfinished)
+        os.replace(unfinished, path)
+        if is_new:  # until its name is on the disk, too, an old file is there as it was
+            _bring_names_to_disk(path.parent)
 
 
 @contextmanager
-def writing_folder(folder: str | Path) -> Iterator[Path]:
+def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
     """A folder to write files into, which are moved to `folder` once the block has ended without an error.
 
     A folder that is not there yet appears with all of its files. One that is there gets them one after the other, in the order
-    of their names, when all are safe on the disk; its other files stay.
+    of their names, and `last` after the others, when all are safe on the disk; its other files stay. Several processes do so
+    one after the other.
 
     Raises:
-        OSError: where the folder cannot be written or has no space left, with the folder and what is kept.
+        OSError: where the folder cannot be written or has no space left, with the folder and what is kept; and where there
+            is a file in its place.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    marker, lock = _reserve(folder)
-    unfinished = marker.with_name(f"{marker.name}.d")
-    try:
-        with _explained(folder, marker):
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"cannot write {folder}: it is a file, where a folder is to be")
+    # what is there may be a disk of its own, or in a folder that cannot be written: the files wait inside of it
+    is_there = folder.is_dir()
+    if not is_there:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with _reserved(folder, folder if is_there else folder.parent) as marker, _explained(folder, marker):
+        unfinished = marker.with_name(f"{marker.name}.d")
+        try:
             unfinished.mkdir()
             yield unfinished
             files = sorted(file for file in unfinished.rglob("*") if file.is_file())
+            files.sort(key=lambda file: file.name == last)
+            folders = sorted(file for file in unfinished.rglob("*") if file.is_dir())
             for file in files:
                 _bring_to_disk(file)
-            if folder.exists():
-                for file in files:
-                    place = folder / file.relative_to(unfinished)
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(file, place)
-                _bring_to_disk(folder)
-            else:
-                os.replace(unfinished, folder)
-            _bring_to_disk(folder.parent)
+            for inner in (*folders, unfinished):
+                _bring_names_to_disk(inner)
+            if is_there or not _renamed(unfinished, folder):
+                with _locked(folder):  # so that in the end all files are those of one process
+                    for inner in folders:
+                        (folder / inner.relative_to(unfinished)).mkdir(parents=True, exist_ok=True)
+                    for file in files:
+                        place = folder / file.relative_to(unfinished)
+                        if place.is_file() and not place.is_symlink():
+                            _copy_permissions(place, file)
+                        os.replace(file, place)
+                    for inner in folders:
+                        _bring_names_to_disk(folder / inner.relative_to(unfinished))
+                    _bring_names_to_disk(folder)
+            _bring_names_to_disk(folder.parent)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _renamed(unfinished: Path, folder: Path) -> bool:
+    """Give a folder its name, unless one of that name is there, such as that of another process."""
+    try:
+        os.replace(unfinished, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """A block that no other process is in, for this folder, where its file system has locks."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        marker.unlink(missing_ok=True)
-        os.close(lock)
+        os.close(descriptor)
+
+
+@contextmanager
+def appending(path: str | Path) -> Iterator[Path]:
+    """A file to add to, which gets back its length where that fails, so that no half of a line stays.
+
+    Raises:
+        DiskFull: where there is no space left.
+    """
+    path = Path(path)
+    length = path.stat().st_size if path.exists() else None
+    try:
+        yield path
+    except Exception as error:
+        with suppress(OSError):
+            if length is None:
+                path.unlink(missing_ok=True)
+            elif path.stat().st_size > length:
+                os.truncate(path, length)
+        full = disk_full(path, error)
+        if full is None or full is error:
+            raise
+        raise full from error
+
+
+@contextmanager
+def unchanged(path: str | Path) -> Iterator[None]:
+    """Refuse a file that is written to, or replaced, while it is read: what was read may be of both.
+
+    Raises:
+        ValueError: where its size or its time is another one at the end of the block.
+    """
+    before = _version(path)
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if _version(path) != before:
+            raise _changed(path) from error
+        raise
+    if _version(path) != before:
+        raise _changed(path)
+
+
+def _changed(path: str | Path) -> ValueError:
+    return ValueError(f"{path} has changed while it was read. Read it again once nothing writes to it.")
+
+
+def _version(path: str | Path) -> tuple[int, int] | None:
+    """The size of a file, and when it was written to, in nanoseconds; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def check_file(path: str | Path, what: str = "the file", option: str = "") -> None:
@@ -123,8 +232,8 @@ def check_folder(folder: str | Path, what: str = "the folder", option: str = "")
     shown = f"{option} {folder}".strip()
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists() or place.is_symlink())
     if not nearest.is_dir():
-        what = f"{what} is to be" if nearest == folder else f"the folder of {what} is to be"
-        raise ValueError(f"{shown}: {nearest} is a file, where {what}. Give another name.")
+        what = what if nearest == folder else "a folder"
+        raise ValueError(f"{shown}: {nearest} is a file, where {what} is to be. Give another name.")
     _check_writable(nearest, shown)
 
 
@@ -135,22 +244,43 @@ def _check_writable(folder: Path, shown: str) -> None:
         )
 
 
-def _reserve(path: Path) -> tuple[Path, int]:
-    """An empty file beside `path` for this process alone, locked while it is in use, and the lock's descriptor."""
+@contextmanager
+def _reserved(path: Path, folder: Path) -> Iterator[Path]:
+    """An empty file in the folder for this process alone, locked while it is in use and gone afterwards."""
     start = f".{path.name[:50]}."
-    _remove_leftovers(path.parent, start)
-    while True:
-        unfinished = path.with_name(f"{start}{secrets.token_hex(4)}{_ENDING}")
+    _remove_leftovers(folder, start)
+    lock = None
+    while lock is None:
+        unfinished = folder / f"{start}{secrets.token_hex(4)}{_ENDING}"
         try:
-            lock = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except OSError as error:
-            raise _full(path, error) if error.errno in _FULL else _unwritable(path, error) from error
+            raise disk_full(path, error) or _unwritable(path, error) from error
+        lock = _lock(descriptor, unfinished)
+    try:
+        yield unfinished
+    finally:
+        unfinished.unlink(missing_ok=True)
         if fcntl is not None:
-            with suppress(OSError):  # file systems without locks
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if unfinished.exists():
-            return unfinished, lock
-        os.close(lock)  # another process took it for a leftover before it was locked
+            os.close(lock)
+
+
+def _lock(descriptor: int, unfinished: Path) -> int | None:
+    """The descriptor, which keeps others from taking the file for a leftover; None where another process has done so."""
+    if fcntl is None:  # Windows does not rename files that are open
+        os.close(descriptor)
+        return descriptor
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:  # a file system without locks
+        return descriptor
+    if unfinished.exists():
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _remove_leftovers(folder: Path, start: str) -> None:
@@ -169,35 +299,41 @@ def _remove_leftovers(folder: Path, start: str) -> None:
                 os.close(lock)
 
 
+def disk_full(path: Path, error: BaseException | None) -> DiskFull | None:
+    """What is said where a file did not fit on its disk; None for other errors."""
+    if not isinstance(error, OSError) or error.errno not in _FULL:
+        return None
+    return error if isinstance(error, DiskFull) else _full(path, error.errno)
+
+
 @contextmanager
 def _explained(path: Path, unfinished: Path) -> Iterator[None]:
     """Errors that a full disk causes say so, whatever the library that was writing makes of them."""
     try:
         yield
     except Exception as error:
-        if (isinstance(error, OSError) and error.errno in _FULL) or _has_no_space(unfinished):
-            raise _full(path, error) from error
-        raise
+        full = disk_full(path, error) or disk_full(path, _no_space(unfinished))
+        if full is None or full is error:
+            raise
+        raise full from error
 
 
-def _has_no_space(unfinished: Path) -> bool:
-    """Whether nothing more can be written to a file."""
+def _no_space(unfinished: Path) -> OSError | None:
+    """What the system says where nothing more can be written to a file."""
     try:
         with open(unfinished, "ab") as file:
             file.write(bytes(_PROBE))
     except OSError as error:
-        return error.errno in _FULL
-    return False
+        return error
+    return None
 
 
-def _full(path: Path, error: Exception) -> OSError:
-    number = error.errno if isinstance(error, OSError) and error.errno in _FULL else errno.ENOSPC
+def _full(path: Path, number: int) -> DiskFull:
+    folder = (path if path.is_dir() else path.parent).absolute()
     what = "is too large for this disk or this user" if number == errno.EFBIG else "has no space left on its disk"
     kept = "what was there before is unchanged" if path.exists() else "nothing is left of it"
-    free = f"{shutil.disk_usage(path.parent).free / 1e6:,.1f} MB free"
-    return OSError(
-        number, f"{path} {what}: folder {path.parent.absolute()}, {free}; {kept}. Make room, or give another folder"
-    )
+    free = f"{shutil.disk_usage(folder).free / 1e6:,.1f} MB free"
+    return DiskFull(number, f"{path} {what}: folder {folder}, {free}; {kept}. Make room, or give another folder.")
 
 
 def _unwritable(path: Path, error: OSError) -> OSError:
@@ -206,14 +342,28 @@ def _unwritable(path: Path, error: OSError) -> OSError:
     )
 
 
-def _bring_to_disk(path: Path) -> None:
+def _bring_to_disk(file: Path) -> None:
     """A name must not reach the disk before what it names."""
-    is_folder = stat.S_ISDIR(os.stat(path).st_mode)
-    descriptor = os.open(path, os.O_RDONLY if is_folder or os.name == "posix" else os.O_RDWR)
+    descriptor = os.open(file, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)
-    except OSError:
-        if not is_folder:  # some file systems cannot bring the names of a folder to the disk
-            raise
     finally:
         os.close(descriptor)
+
+
+def _bring_names_to_disk(folder: Path) -> None:
+    """Not every file system can, and not every folder may be read."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _copy_permissions(file: Path, new: Path) -> None:
+    if hasattr(os, "chown"):
+        with suppress(OSError):  # only the superuser gives files away; a group may be another one of the user's
+            os.chown(new, -1, file.stat().st_gid)
+            os.chown(new, file.stat().st_uid, -1)
+    shutil.copymode(file, new)

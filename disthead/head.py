@@ -131,7 +131,8 @@ class DistributionHead(nn.Module):
             if reason is not None:
                 raise ValueError(f"cannot standardise: {reason}. Call initialize(y) without standardise=True.")
             y, known, weight = rows_that_are_there(self, y, known, weight)
-            self.change_units(*location_and_scale(y, weight, _at_least_single(next(self.parameters()).dtype)))
+            dtype = _at_least_single(next(self.parameters()).dtype)
+            self.change_units(*location_and_scale(y, weight, dtype, self.family))
             loc, scale = self.target_loc.to(y.device).double(), self.target_scale.to(y.device).double()
             y = (y.double() - loc) / scale
         elif self._is_standardised:
@@ -342,7 +343,14 @@ class DistributionHead(nn.Module):
 
     def _fixed_value(self, name: str, value: "float | Tensor") -> "float | str":
         """Numbers stay exact Python numbers; tensors become buffers, and their name stands for them."""
-        tensor, has_unit = torch.as_tensor(value), self._is_standardised and name in ("loc", "scale")
+        try:
+            with torch.device("cpu"):  # where values can be looked at, also while a model is made without memory
+                tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(
+                f"fixed {name} of {self.family.name} must be a number or a tensor of numbers, got {value!r}."
+            ) from None
+        has_unit = self._is_standardised and name in ("loc", "scale")
         codomain = self.family.parameters[name].codomain
         if name != "logits" and not bool(codomain.check(tensor).all()):
             raise ValueError(f"fixed {name} of {self.family.name} must be {describe(codomain)}, got {value}.")

@@ -1,10 +1,14 @@
 """Predictions as columns: what a distribution says about each row, with names, for a table or a file."""
 
+import csv
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -13,13 +17,16 @@ from torch import Tensor
 from disthead.calibration.recalibrated import Recalibrated
 from disthead.families.affine import Affine
 from disthead.families.distribution import Distribution
+from disthead.files import check_file, writing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["check_options", "predictions", "seed_of", "write_predictions"]
+__all__ = ["TableWriter", "check_options", "left_out", "predictions", "seed_of", "write_predictions"]
 
 _QUANTILES = (0.1, 0.25, 0.75, 0.9)
+_MANY_CLASSES = 100  # of more than these,
+_TOP_CLASSES = 10  # so many are written unless another number is asked for
 
 Columns = dict[str, np.ndarray]
 
@@ -34,13 +41,15 @@ def predictions(
     samples: int = 0,
     seed: int = 0,
     unit: str | None = None,
+    top_k: int | None = None,
 ) -> Columns:
     """Columns of predictions, one entry per row: parameters, mean, median, mode, stddev, quantiles and the central interval.
 
     What a distribution does not have (the mean of classes, the quantile of a ranking) is left out, unless it is asked for.
-    Classes get a probability each, by name. Several outputs get the name of their target as a suffix; a ranking has one
-    mode per place. Parameters describe the distribution itself: one whose probabilities a recalibration has mapped has
-    none, since those of the family are those before recalibration.
+    Classes get a probability each, by name; where only some of many classes are written these are `mode`,
+    `mode_probability`, and the most probable ones, `top_1`, `top_1_probability`, `top_2` ... Several outputs get
+    the name of their target as a suffix; a ranking has one mode per place. Parameters describe the distribution itself:
+    one whose probabilities a recalibration has mapped has none, since those of the family are those before recalibration.
 
     Args:
         dist: a distribution with batch_shape (N,).
@@ -52,6 +61,8 @@ def predictions(
         seed: of the draws, which leave the global random state alone.
         unit: "degrees" for angles in degrees: all answers are; parameters stay those of the family, and a location is
             named `loc_radians`.
+        top_k: how many classes are written, the most probable ones; of a ranking, how many of its first places. All where
+            there are not more than 100, else 10, unless given; a number that is large enough writes all.
 
     Raises:
         ValueError: for levels that are not between 0 and 1, or quantiles asked of what has none.
@@ -61,15 +72,15 @@ def predictions(
     >>> list(predictions(dist, quantiles=[0.5]))
     ['rate', 'mean', 'median', 'mode', 'stddev', 'quantile_0.5', 'lower_90', 'upper_90']
     """
-    check_options(quantiles, level, samples)
-    names = _Names(dist, list(targets), dict(classes or {}), 180 / math.pi if unit == "degrees" else 1.0)
+    check_options(quantiles, level, samples, top_k)
+    names = _Names(dist, list(targets), dict(classes or {}), 180 / math.pi if unit == "degrees" else 1.0, top_k)
     draws, is_asked = _draws(dist, samples, seed), quantiles is not None or level is not None
     if hasattr(dist, "expected_cost"):
         if is_asked:
             raise ValueError("classes have no quantiles and no interval: leave out `quantiles` and `level`.")
         return names.classes() | names.class_samples(draws)
     columns: Columns = {}
-    if not isinstance(dist, (Affine, Recalibrated)):
+    if not isinstance(dist, (Affine, Recalibrated)) and not names.places:
         for name, value in dist.parameters.items():
             is_angle = unit == "degrees" and "loc" in name
             columns |= names.parameter(f"{name}_radians" if is_angle else name, value)
@@ -91,8 +102,47 @@ def predictions(
     return columns
 
 
-def check_options(quantiles: Sequence[float] | None, level: float | None, samples: int) -> None:
-    """Refuse levels outside (0, 1) and negative numbers of draws."""
+def left_out(dist: Distribution, top_k: int | None = None) -> str:
+    """What `predictions` leaves out of many classes, and how to get it, in words; nothing where it leaves out none.
+
+    >>> from disthead import get_family
+    >>> dist = get_family("categorical", num_classes=1000).distribution(logits=torch.zeros(5, 1000))
+    >>> left_out(dist)
+    'the 10 most probable of 1,000 classes in each row (--top_k 1000 writes all)'
+    """
+    is_ranking, count = _is_ranking(dist), 0
+    if is_ranking:
+        count = dist.event_shape[-1]
+    elif hasattr(dist, "expected_cost"):
+        count = _class_probs(dist, dist.mode).shape[-1]
+    shown = _top(count, top_k)
+    if not shown:
+        return ""
+    what = f"the first {shown} of {count:,} places" if is_ranking else f"the {shown} most probable of {count:,} classes"
+    return f"{what} in each row (--top_k {count} writes all)"
+
+
+def _is_ranking(dist: Distribution) -> bool:
+    """Targets that are vectors of integers whose outputs are places, while the parameters belong to items."""
+    return bool(dist.support.is_discrete) and dist.support.event_dim == 1 and not hasattr(dist, "count")
+
+
+def _class_probs(dist: Distribution, mode: Tensor) -> Tensor:
+    """The probability of each class in the last dimension."""
+    probs = dist.probs
+    return torch.stack([1 - probs, probs], -1) if probs.shape == mode.shape else probs
+
+
+def _top(count: int, top_k: int | None) -> int:
+    """How many of so many classes are written, the most probable ones; 0 is all of them, each by its name."""
+    shown = top_k or (count if count <= _MANY_CLASSES else _TOP_CLASSES)
+    return shown if shown < count else 0
+
+
+def check_options(
+    quantiles: Sequence[float] | None, level: float | None, samples: int, top_k: int | None = None
+) -> None:
+    """Refuse levels outside (0, 1), negative numbers of draws and numbers of classes below 1."""
     for q in quantiles or ():
         if not 0 < q < 1:
             raise ValueError(f"quantiles must be between 0 and 1, such as 0.1, 0.5 and 0.9, got {q!r}.")
@@ -100,6 +150,8 @@ def check_options(quantiles: Sequence[float] | None, level: float | None, sample
         raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level!r}.")
     if samples < 0:
         raise ValueError(f"samples must be a number of draws, 0 or more, got {samples!r}.")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k must be a number of classes, 1 or more, got {top_k!r}.")
 
 
 def _draws(dist: Distribution, samples: int, seed: int) -> Tensor:
@@ -118,9 +170,18 @@ def seed_of(seed: int, place: object) -> int:
 class _Names:
     """Splits tensors of shape (N, ...) into named columns."""
 
-    def __init__(self, dist: Distribution, targets: list[str], classes: dict[str, Sequence[str]], scale: float = 1.0):
+    def __init__(
+        self,
+        dist: Distribution,
+        targets: list[str],
+        classes: dict[str, Sequence[str]],
+        scale: float = 1.0,
+        top_k: int | None = None,
+    ):
         self.dist, self.targets, self.class_names, self.scale = dist, targets, classes, scale
         self.event_shape = tuple(dist.event_shape)
+        self.top_k, self.is_ranking = top_k, _is_ranking(dist)
+        self.places = _top(self.event_shape[-1], top_k) if self.is_ranking else 0  # of a ranking, if not all
 
     def of_outputs(self, name: str, ask: Callable[[], Tensor]) -> Columns:
         """The answer to a question, one column per output; nothing where there is none."""
@@ -130,31 +191,51 @@ class _Names:
             return {}
 
     def outputs(self, name: str, value: Tensor) -> Columns:
-        """Values of the outputs (N, ...) in their unit, one column per output."""
+        """Values of the outputs (N, ...) in their unit, one column per output; of a ranking its first places."""
+        if self.places:
+            return {f"{name}_{place}": _array(value[..., place]) for place in range(self.places)}
         return self._split(name, value if self.scale == 1 else value * self.scale, len(self.event_shape))
 
     def parameter(self, name: str, value: Tensor) -> Columns:
         trailing = tuple(value.shape[len(self.dist.batch_shape) :])
-        per_output = trailing[: len(self.event_shape)] == self.event_shape and not self._is_ranking
+        per_output = trailing[: len(self.event_shape)] == self.event_shape and not self.is_ranking
         return self._split(name, value, len(self.event_shape) if per_output else 0)
 
     def classes(self) -> Columns:
-        """The probability of each class and the most probable one, for each output."""
-        probs = self.dist.probs
+        """The probabilities of the classes and the most probable one, for each output."""
         columns: Columns = {}
         mode = self.dist.mode
-        if probs.shape == mode.shape:
-            probs = torch.stack([1 - probs, probs], -1)
+        probs = _class_probs(self.dist, mode)
         count = probs.shape[-1]
+        top = _top(count, self.top_k)
         for output, suffix in self._outputs(len(self.event_shape)):
-            names = self._names_of(suffix) or [str(k) for k in range(count)]
-            names = [*names, *(str(k) for k in range(len(names), count))]
             end = f"_{suffix}" if suffix else ""
+            own_probs, own_mode = probs[(slice(None), *output)], mode[(slice(None), *output)].long()
+            if top:
+                first = own_probs.scatter(-1, own_mode[:, None], 2.0)  # of equal probabilities, that of the mode
+                chosen = first.topk(top, dim=-1).indices
+                values = own_probs.gather(-1, chosen)
+                columns |= {
+                    f"mode{end}": self._labels(own_mode, suffix),
+                    f"mode_probability{end}": _array(values[:, 0]),
+                }
+                for k in range(top):
+                    columns[f"top_{k + 1}{end}"] = self._labels(chosen[:, k], suffix)
+                    columns[f"top_{k + 1}_probability{end}"] = _array(values[:, k])
+                continue
+            names = list(self._names_of(suffix))
+            names = [*names, *(str(k) for k in range(len(names), count))]
             for k in range(count):
-                columns[f"probability_{names[k]}{end}"] = _array(probs[(slice(None), *output, k)])
-            chosen = mode[(slice(None), *output)].long().tolist()
-            columns[f"mode{end}"] = np.array([names[k] for k in chosen] if self._names_of(suffix) else chosen)
+                columns[f"probability_{names[k]}{end}"] = _array(own_probs[:, k])
+            columns[f"mode{end}"] = self._labels(own_mode, suffix)
         return columns
+
+    def _labels(self, classes: Tensor, suffix: str) -> np.ndarray:
+        """The names of classes, or their numbers where they have none; objects, since arrays of text lose a NUL at its end."""
+        names, indices = self._names_of(suffix), classes.long().tolist()
+        if not names:
+            return np.array(indices, dtype=np.int64)
+        return np.array([names[k] if k < len(names) else str(k) for k in indices], dtype=object)
 
     def _names_of(self, suffix: str) -> Sequence[str]:
         """Of the classes of an output; none where they are numbers."""
@@ -165,16 +246,9 @@ class _Names:
         columns: Columns = {}
         for k, draw in enumerate(draws):
             for output, suffix in self._outputs(len(self.event_shape)):
-                chosen, names = draw[(slice(None), *output)].long().tolist(), self._names_of(suffix)
                 end = f"_{suffix}" if suffix else ""
-                columns[f"sample_{k}{end}"] = np.array([names[index] for index in chosen] if names else chosen)
+                columns[f"sample_{k}{end}"] = self._labels(draw[(slice(None), *output)], suffix)
         return columns
-
-    @property
-    def _is_ranking(self) -> bool:
-        """Targets that are vectors of integers whose outputs are places, while the parameters belong to items."""
-        support = self.dist.support
-        return bool(support.is_discrete) and support.event_dim == 1 and not hasattr(self.dist, "count")
 
     def _outputs(self, dims: int) -> list[tuple[tuple[int, ...], str]]:
         """The index and the name of each output."""
@@ -205,18 +279,143 @@ def _array(values: Tensor) -> np.ndarray:
     return values.detach().cpu().numpy()
 
 
-def write_predictions(columns: "Mapping[str, Any] | DataFrame", path: str) -> None:
-    """Write columns to a .csv or .parquet file.
+def write_predictions(
+    columns: "Mapping[str, Any] | DataFrame", path: str | Path, *, escape_formulas: bool = False
+) -> None:
+    """Write columns to a .csv or .parquet file, which is there once it is whole.
+
+    Args:
+        columns: name -> values, such as those of `predictions`, or a data frame.
+        path: the file.
+        escape_formulas: of a CSV file, whether an apostrophe is put before texts that spreadsheets take for formulas.
 
     Raises:
-        ValueError: for another ending.
+        ValueError: for another ending, or a folder that does not exist or cannot be written.
+        OSError: for a full disk; a file that was there before is unchanged.
     """
-    import pandas as pd
+    ending = ending_of(path, escape_formulas)
+    check_file(path, "the file of the predictions")
+    with writing(path) as unfinished, TableWriter(unfinished, ending, escape_formulas) as table:
+        table.write(columns)
 
-    frame = pd.DataFrame(columns)
-    if path.endswith(".csv"):
-        frame.to_csv(path, index=False)
-    elif path.endswith((".parquet", ".pq")):
-        frame.to_parquet(path, index=False)
-    else:
-        raise ValueError(f"predictions can be written to .csv and .parquet files, got {path!r}.")
+
+def ending_of(path: str | Path, escape_formulas: bool = False) -> str:
+    """How a file of predictions is to be written: ".csv" or ".parquet".
+
+    Raises:
+        ValueError: for another ending, or formulas that a Parquet file does not know.
+    """
+    ending = {".csv": ".csv", ".parquet": ".parquet", ".pq": ".parquet"}.get(Path(path).suffix)
+    if ending is None:
+        raise ValueError(f"predictions can be written to .csv and .parquet files, got {str(path)!r}.")
+    if escape_formulas and ending != ".csv":
+        raise ValueError(f"escape_formulas is for CSV files: the texts of a Parquet file are no formulas, got {path}.")
+    return ending
+
+
+# What a cell begins with that spreadsheets take for a formula, the letters of full width among it, and plain numbers,
+# which are none.
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_ROWS_TOGETHER = 1 << 16
+_BYTES_TOGETHER = 1 << 26  # of a row group, which then has fewer rows
+
+
+class TableWriter:
+    """Writes a table into a .csv or .parquet file, piece by piece, in memory that does not grow with the rows.
+
+    Args:
+        file: the file, whatever its name ends in.
+        ending: ".csv" or ".parquet".
+        escape_formulas: of a CSV file, whether an apostrophe is put before texts that spreadsheets take for formulas.
+        rows_together: rows of a row group of a Parquet file, at least, which are held in memory.
+    """
+
+    def __init__(
+        self, file: str | Path, ending: str, escape_formulas: bool = False, rows_together: int = _ROWS_TOGETHER
+    ):
+        self.file, self.ending, self.escape_formulas, self.rows = Path(file), ending, escape_formulas, 0
+        self.rows_together = rows_together
+        self._writer: Any = None
+        self._waiting: list[Any] = []  # Arrow tables, and how much they are
+        self._waiting_rows = self._waiting_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            if error is None:
+                self._write_waiting()
+        finally:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                _close(writer, error)
+
+    def write(self, columns: "Mapping[str, Any] | DataFrame") -> None:
+        """Add rows: name -> values, which may be arrays, lists, columns of a data frame or of Arrow; or a data frame."""
+        if self.ending == ".csv":
+            self._write_text(columns)
+            return
+        import pyarrow as arrow
+
+        is_mapping = isinstance(columns, Mapping)
+        table = arrow.table(dict(columns)) if is_mapping else arrow.Table.from_pandas(columns, preserve_index=False)
+        self._waiting.append(table)
+        self.rows += len(table)
+        self._waiting_rows += len(table)
+        self._waiting_bytes += table.nbytes
+        if self._waiting_rows >= self.rows_together or self._waiting_bytes >= _BYTES_TOGETHER:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if not self._waiting:
+            return
+        import pyarrow as arrow
+        import pyarrow.parquet as parquet
+
+        schema = self._waiting[0].schema if self._writer is None else self._writer.schema
+        table = arrow.concat_tables([piece.cast(schema) for piece in self._waiting])
+        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self.file, schema, write_page_checksum=True)
+        self._writer.write_table(table)
+
+    def _write_text(self, columns: "Mapping[str, Any] | DataFrame") -> None:
+        import pandas as pd
+
+        given = {name: _as_series(values) for name, values in columns.items()}
+        frame = pd.DataFrame(given)
+        self.rows += len(frame)
+        texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name].dtype)]
+        if self.escape_formulas:
+            frame = frame.assign(**{name: frame[name].map(_escaped) for name in texts}).rename(columns=_escaped)
+            texts = [_escaped(name) for name in texts]
+        is_first = self._writer is None
+        if is_first:
+            self._writer = open(self.file, "w", encoding="utf-8", newline="")  # noqa: SIM115  # closed at the end
+        # Before Python 3.13, the module csv leaves a carriage return without quotation marks, which ends the row.
+        has_returns = any("\r" in value for name in texts for value in [name, *frame[name]] if isinstance(value, str))
+        quoting = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
+        frame.to_csv(self._writer, header=is_first, index=False, quoting=quoting, lineterminator="\n")
+
+
+def _close(writer: Any, error: BaseException | None) -> None:
+    """Close a file; after an error, such as a full disk, that error is the one to be told."""
+    try:
+        writer.close()
+    except OSError:
+        if error is None:
+            raise
+
+
+def _as_series(values: Any) -> Any:
+    """Columns of Arrow for a data frame: whole numbers stay whole beside missing ones."""
+    return values.to_pandas(integer_object_nulls=True) if hasattr(values, "to_pandas") else values
+
+
+def _escaped(value: Any) -> Any:
+    """A text that spreadsheets would take for a formula, with an apostrophe before it."""
+    if not isinstance(value, str) or not _FORMULA.match(value) or _PLAIN_NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"

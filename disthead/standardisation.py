@@ -7,20 +7,27 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from disthead.errors import TargetError
 from disthead.families.family import Family
 from disthead.links import Link
+from disthead.weights import weighted_quantiles
 
 __all__ = [
     "MIN_SCALE",
     "SCALES",
     "check_precision",
+    "check_relative_spread",
     "in_other_units",
     "location_and_scale",
+    "mean_and_std",
+    "robust_units",
+    "target_units",
     "why_not",
     "with_min_scale",
 ]
 
 MIN_SCALE = 1e-4  # of a standardised target: far below any honest scale
+_FAR = 30  # times the range of the middle nine tenths of the targets, beyond their median: outliers
 SCALES = {
     "scale": 1,
     "scale_tril": 1,
@@ -47,22 +54,76 @@ def why_not(family: Family, fixed: Mapping[str, Any]) -> str | None:
     return None
 
 
-def location_and_scale(y: Tensor, weight: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of targets (N, *event_shape), weighted, in this precision; the scale of constant ones is 1.
+def location_and_scale(y: Tensor, weight: Tensor | None, dtype: torch.dtype, family: Family) -> tuple[Tensor, Tensor]:
+    """What standardises targets (N, *event_shape), in this precision: mean and standard deviation, weighted; `robust_units` of a
+    family for outliers. The scale of constant targets is 1.
 
     Raises:
         ValueError: for targets that vary by less than the precision can tell.
     """
-    y = y.double()
-    if weight is None:
-        loc, scale = y.mean(0), y.std(0, correction=0)
-    else:
-        share = (weight.double() / weight.double().sum()).reshape(-1, *(1,) * (y.ndim - 1))
-        loc = (share * y).sum(0)
-        scale = (share * (y - loc).square()).sum(0).sqrt()
-    scale = torch.where(y.amin(0) < y.amax(0), scale, 0.0)
-    check_precision(scale, y.abs().amax(0), dtype, "the target")
+    loc, scale = robust_units(*mean_and_std(y, weight), y, weight, family)
+    check_precision(scale, _without_outliers(y, weight).abs().amax(0), dtype, "the target")
     return loc.to(dtype), torch.where(scale > 0, scale, 1.0).to(dtype)
+
+
+def target_units(y: Tensor, weight: Tensor | None, family: Family) -> tuple[Tensor, Tensor]:
+    """As `location_and_scale`, in double precision; the scale of constant targets is a millionth of their size."""
+    loc, scale = robust_units(*mean_and_std(y, weight), y, weight, family)
+    return loc, torch.where(scale > 0, scale, torch.where(loc == 0, 1.0, 1e-6 * loc.abs()))
+
+
+def mean_and_std(values: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over rows (N, ...), in double precision; exactly 0 where all rows are equal."""
+    values = values.double()
+    least, most = values.amin(0), values.amax(0)
+    size = torch.maximum(least.abs(), most.abs())
+    unit = torch.where((size > 1e150) | ((size > 0) & (size < 1e-150)), size, 1.0)  # whose squares are no numbers
+    values = values / unit
+    if weight is None:
+        loc, scale = values.mean(0), values.std(0, correction=0)
+    else:
+        weight = weight.double()
+        share = (weight / weight.sum()).reshape(-1, *(1,) * (values.ndim - 1))
+        loc = (share * values).sum(0)
+        scale = (share * (values - loc).square()).sum(0).sqrt()
+    is_constant = least == most
+    return torch.where(is_constant, least, loc * unit), torch.where(is_constant, 0.0, scale * unit)
+
+
+def robust_units(loc: Tensor, scale: Tensor, y: Tensor, weight: Tensor | None, family: Family) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of targets, as if outliers were nearer where the family expects them.
+
+    Outliers lie farther from the median than 30 times the range of the middle nine tenths. They would squeeze all other
+    targets together. A family expects them where its own start has a smaller scale: it is robust, as student_t is, or a
+    mixture has a component for them.
+
+    Args:
+        loc, scale: mean and standard deviation of all targets.
+        y, weight: targets (N, *event_shape), or a sample of them, and their weights.
+    """
+    if "scale" not in family.parameters:
+        return loc, scale
+    near = _without_outliers(y, weight)
+    has_outliers = (near != y).any(0)
+    if not bool(has_outliers.any()):
+        return loc, scale
+    near_loc, near_scale = mean_and_std(near, weight)
+    own = family.start(y.double())["scale"].reshape(*scale.shape, -1).amin(-1)  # of all components
+    unit = torch.maximum(near_scale, own)
+    is_smaller = has_outliers & (unit < scale)
+    return torch.where(is_smaller, near_loc, loc), torch.where(is_smaller, unit, scale)
+
+
+def _without_outliers(y: Tensor, weight: Tensor | None) -> Tensor:
+    """The targets (N, ...), outliers of a column moved to where these begin."""
+    y = y.double()
+    levels = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64, device=y.device)
+    columns = []
+    for column in y.reshape(len(y), -1).unbind(1):
+        lower, middle, upper = weighted_quantiles(column, levels, weight)
+        reach = _FAR * (upper - lower) if upper > lower else torch.inf
+        columns.append(column.clamp(middle - reach, middle + reach))
+    return torch.stack(columns, 1).reshape(y.shape)
 
 
 def check_precision(scale: Tensor, level: Tensor, dtype: torch.dtype, what: str) -> None:
@@ -73,6 +134,23 @@ def check_precision(scale: Tensor, level: Tensor, dtype: torch.dtype, what: str)
         raise ValueError(
             f"{what} varies by {scale[lost][0]:.3g} about {level[lost][0]:.7g}{column}, too little for {dtype} to tell. "
             "Subtract a constant from it first."
+        )
+
+
+def check_relative_spread(family: Family, y: Tensor, weight: Tensor | None, what: str = "y") -> None:
+    """Refuse targets (N, *event_shape) that vary too little beside their size for a family that cannot be standardised.
+
+    Raises:
+        TargetError: with the spread, the size, and what to do.
+    """
+    if not family.least_log_std:
+        return
+    std = mean_and_std(y.double().log(), weight)[1]
+    if bool((std < family.least_log_std).any()):
+        raise TargetError(
+            f"{what} varies by {float(std.min()):.3g} of its size in all rows ({float(y[0].flatten()[0]):.7g} at row 0), too little "
+            f"for {family.name} to learn, which needs {family.least_log_std:g}. Take a family of real numbers, such as normal or "
+            "student_t, which are standardised; or subtract a constant from the targets."
         )
 
 

@@ -162,6 +162,7 @@ class LogNormalFamily(Family):
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.positive
     quick = LogNormal
+    least_log_std = 2e-3
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"
     use = "magnitudes"
@@ -185,4 +186,5 @@ class LogNormalFamily(Family):
     def start(self, y: Tensor) -> dict[str, Tensor]:
         logs = y.log()
         # Constant targets start within one per cent: their logarithms have no magnitude to measure a spread by.
-        return {"loc": logs.mean(0), "scale": logs.std(0, correction=0).clamp(min=0.01)}
+        spread = logs.std(0, correction=0)
+        return {"loc": logs.mean(0), "scale": torch.where(y.amin(0) < y.amax(0), spread.clamp(min=1e-6), 0.01)}

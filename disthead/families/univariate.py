@@ -153,7 +153,9 @@ def spread(y: Tensor) -> Tensor:
 
 def at_least(scale: Tensor, y: Tensor) -> Tensor:
     """The scale, or a millionth of the targets' magnitude where that is larger: constant targets start inside too."""
-    magnitude = y.abs().mean(0)
+    size = y.abs()
+    typical = size.median(0).values  # which an outlier does not move
+    magnitude = torch.where(typical > 0, typical, size.mean(0))
     floor = torch.where(magnitude > 0, 1e-6 * magnitude, 1.0).clamp(min=torch.finfo(y.dtype).tiny)
     return torch.maximum(scale, floor)
 

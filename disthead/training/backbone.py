@@ -3,12 +3,23 @@
 import difflib
 import importlib
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn, optim
+from torch import Tensor, nn, optim
 
-__all__ = ["build", "completed", "fused", "multilayer_perceptron", "qualified"]
+from disthead.arrays import as_integer, as_integers
+
+__all__ = ["KINDS", "build", "completed", "find", "fused", "is_subclass", "multilayer_perceptron", "qualified"]
+
+# What a specification makes.
+KINDS: dict[str, type] = {
+    "backbone": nn.Module,
+    "activation": nn.Module,
+    "optimizer": optim.Optimizer,
+    "scheduler": optim.lr_scheduler.LRScheduler,
+}
 
 TIMING = ("interval", "frequency", "monitor")  # what Lightning wants to know about a scheduler
 _SHORT = {"activation": nn, "optimizer": optim, "scheduler": optim.lr_scheduler}
@@ -25,8 +36,9 @@ def multilayer_perceptron(
       (1): SiLU()
     )
     """
+    in_features = as_integer(in_features, "in_features")
     layers: list[nn.Module] = []
-    for size in hidden_sizes:
+    for size in as_integers(hidden_sizes, "hidden_sizes"):
         layers += [nn.Linear(in_features, size), build("activation", activation)]
         if dropout:
             layers.append(nn.Dropout(dropout))
@@ -44,16 +56,32 @@ def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
     """
     if isinstance(spec, str):
         spec = {"class_path": spec}
-    if not isinstance(spec, Mapping) or "class_path" not in spec:
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
         raise ValueError(f"{kind} must be a class path or have the keys class_path and init_args, got {spec!r}.")
-    found, options = _find(kind, spec["class_path"]), dict(spec.get("init_args") or {})
+    found, options = find(kind, spec["class_path"]), dict(spec.get("init_args") or {})
     try:
         inspect.signature(found).bind(*arguments, **options)
     except TypeError as error:
         raise ValueError(
-            f"{kind} {spec['class_path']}: {error}; its arguments are {inspect.signature(found)}."
+            f"{kind} {spec['class_path']}: {error}; its arguments are {', '.join(inspect.signature(found).parameters)}."
         ) from error
-    return found(*arguments, **options)
+    rate = options.get("lr")
+    if kind == "optimizer" and rate is not None and not isinstance(rate, Tensor) and not _is_positive(rate):
+        raise ValueError(f"lr, the learning rate, must be a number above zero, such as 0.005, got {rate!r}.")
+    try:
+        return found(*arguments, **options)
+    except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
+        if kind not in _SHORT or type(error) is RuntimeError:  # a class of one's own; no memory
+            raise
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise ValueError(f"{kind} {spec['class_path']} cannot be made of {given}: {error}.") from error
+
+
+def _is_positive(value: Any) -> bool:
+    try:
+        return 0 < value < math.inf
+    except TypeError:
+        return False
 
 
 def completed(spec: "str | Mapping[str, Any]", kind: str = "backbone", **known: Any) -> Any:
@@ -61,7 +89,7 @@ def completed(spec: "str | Mapping[str, Any]", kind: str = "backbone", **known: 
     spec = {"class_path": spec} if isinstance(spec, str) else spec
     if not isinstance(spec, Mapping) or "class_path" not in spec:
         return spec
-    takes = inspect.signature(_find(kind, spec["class_path"])).parameters
+    takes = inspect.signature(find(kind, spec["class_path"])).parameters
     found = {name: value for name, value in known.items() if name in takes and value is not None}
     return {**spec, "init_args": found | dict(spec.get("init_args") or {})}
 
@@ -71,7 +99,7 @@ def qualified(kind: str, spec: Any) -> Any:
 
     On the command line `--model.optimizer.init_args.lr 0.1` arrives beside the `init_args` of the configuration.
     """
-    if not isinstance(spec, Mapping) or "class_path" not in spec:
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
         return spec
     path = spec["class_path"]
     beside = {name: value for name, value in spec.items() if name not in ("class_path", "init_args", *TIMING)}
@@ -90,7 +118,7 @@ def fused(spec: Any, parameters: Sequence[nn.Parameter], scales_gradients: bool)
     if scales_gradients or not isinstance(spec, Mapping) or "class_path" not in spec:
         return spec
     options = dict(spec.get("init_args") or {})
-    takes = inspect.signature(_find("optimizer", spec["class_path"])).parameters
+    takes = inspect.signature(find("optimizer", spec["class_path"])).parameters
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(options)
     fits = all(type(entry) is nn.Parameter and entry.device.type in ("cpu", "cuda") for entry in parameters)
     if "fused" not in takes or chosen or not fits:
@@ -98,22 +126,31 @@ def fused(spec: Any, parameters: Sequence[nn.Parameter], scales_gradients: bool)
     return {**spec, "init_args": options | {"fused": True}}
 
 
-def _find(kind: str, path: str) -> Any:
+def find(kind: str, path: str) -> Any:
+    """What a class path names; a name without a module is a class of torch.
+
+    Raises:
+        ValueError: for what does not exist, with the nearest names.
+    """
     module_name, _, name = path.rpartition(".")
-    if not module_name:
-        module = _SHORT.get(kind)
-        if module is None:
-            raise ValueError(f"{kind} {path!r} needs the path of its module, such as my_package.my_module.{path}.")
-        known = [key for key, value in vars(module).items() if inspect.isclass(value) and not key.startswith("_")]
-    else:
-        try:
-            module = importlib.import_module(module_name)
-        except ImportError as error:
-            raise ValueError(f"{kind} {path!r} cannot be imported: {error}.") from error
-        known = [key for key in vars(module) if not key.startswith("_")]
-    if not hasattr(module, name):
+    if not module_name and kind not in _SHORT:
+        raise ValueError(f"{kind} {path!r} needs the path of its module, such as my_package.my_module.{path}.")
+    try:
+        module = importlib.import_module(module_name) if module_name else _SHORT[kind]
+    except ImportError as error:
+        raise ValueError(f"{kind} {path!r} cannot be imported: {error}.") from error
+    known = [
+        key
+        for key, value in vars(module).items()
+        if not key.startswith("_") and (module_name or is_subclass(value, KINDS[kind]))
+    ]
+    if name not in known and not (module_name and hasattr(module, name)):
         by_lower = {entry.lower(): entry for entry in known}
         near = [by_lower[entry] for entry in difflib.get_close_matches(name.lower(), by_lower, n=3)]
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
         raise ValueError(f"unknown {kind} {name!r} in {module.__name__}{hint}")
     return getattr(module, name)
+
+
+def is_subclass(found: Any, *kinds: type) -> bool:
+    return inspect.isclass(found) and issubclass(found, kinds)

@@ -1,16 +1,28 @@
-"""`AverageWeights` and `EarlyStopping`: the moving average of the weights, and the end of training, as Lightning's callbacks."""
+"""Lightning's callbacks of a training: `AverageWeights`, `EarlyStopping`, and `BestAndLastCheckpoint`."""
 
-from typing import Any
+import math
+import os
+import shutil
+import time
+import warnings
+from pathlib import Path
+from typing import Any, Literal
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from torch import Tensor
 
-from disthead.errors import unknown_name
+from disthead.errors import NonFiniteLoss, unknown_name
+from disthead.files import DiskFull, writing
+from disthead.training.saved import comparable, read_checkpoint
+from disthead.training.saving import local
 from disthead.training.schedule import PATIENCE
 
-__all__ = ["AverageWeights", "EarlyStopping"]
+__all__ = ["AverageWeights", "BestAndLastCheckpoint", "EarlyStopping"]
+
+_INTERVAL = 5  # seconds
 
 
 class AverageWeights(WeightAveraging):
@@ -115,3 +127,192 @@ class EarlyStopping(LightningEarlyStopping):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict | {"patience": self.patience})  # what is given now counts
         self.best_step = state_dict.get("best_step", 0)
+
+
+class BestAndLastCheckpoint(ModelCheckpoint):
+    """Lightning's callback for checkpoints, which keeps the best state of a training and, in last.ckpt, the last one.
+
+    last.ckpt is a file of its own, to go on from. It is written at the end of an epoch, at most every five seconds, and at
+    the end of training; in one process also where an error or a signal ends it.
+
+    A training that goes on from a checkpoint goes on with the best one of before, of which a folder that is new gets a copy.
+    Its score is read from its own file, which may be later than the one that the training goes on from.
+
+    Args:
+        dirpath: the folder.
+        filename, monitor: as for Lightning's own.
+        save_last: whether there is a last.ckpt.
+        save_on_exception: whether it is written after an error in one of several processes, too, which wait for all of them.
+        enable_version_counter: whether a file that is there already is left alone, for one with another name.
+        options: as for Lightning's own.
+
+    >>> BestAndLastCheckpoint("runs").monitor
+    'val/nll'
+    """
+
+    def __init__(
+        self,
+        dirpath: str | Path | None = None,
+        filename: str | None = "best",
+        monitor: str | None = "val/nll",
+        save_last: bool | Literal["link"] | None = True,
+        save_on_exception: bool = False,
+        enable_version_counter: bool = True,
+        **options: Any,
+    ):
+        # Lightning writes last.ckpt with the best one only, and after an error over the best one
+        options |= {"save_last": False, "enable_version_counter": enable_version_counter}
+        super().__init__(dirpath, filename, monitor, **options)
+        self.keeps_last, self.counts_versions = bool(save_last), enable_version_counter
+        self.waits_for_all = save_on_exception
+        self.resumed_step: int | None = None
+        self._last_step: int | None = None
+        self._last_time = -math.inf
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._last_step, self._last_time = trainer.global_step, -math.inf  # nothing is new yet
+        self._take_over(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if not self.last_model_path:  # so that there never is a best one alone
+            self._save_last(trainer)
+            self._last_step, self._last_time = -1, -math.inf  # it does not know of the best one yet
+        super().on_train_epoch_end(trainer, pl_module)
+        if _is_over(trainer) or self._is_due(trainer):
+            self._save_last(trainer)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        is_within = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch  # an epoch, which may take hours
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and is_within and self._is_due(trainer):
+            self._save_last(trainer)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        self._save_last(trainer)
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        waits = trainer.world_size > 1 and not self.waits_for_all
+        # in validation the weights may be those of an average; weights that are not finite are not saved
+        if waits or not trainer.training or isinstance(exception, (DiskFull, NonFiniteLoss)):
+            return
+        try:
+            self._save_last(trainer)
+        except Exception as error:
+            warnings.warn(f"the last checkpoint is that of before: {error}", stacklevel=2)
+
+    def _is_due(self, trainer: lightning.Trainer) -> bool:
+        """Whether the last time is long ago; processes agree on it."""
+        is_due = time.monotonic() - self._last_time >= _INTERVAL
+        return trainer.strategy.broadcast(is_due) if trainer.world_size > 1 else is_due
+
+    def _save_last(self, trainer: lightning.Trainer) -> None:
+        if not self.keeps_last or trainer.fast_dev_run or self._last_step in (None, trainer.global_step):
+            return
+        self.last_model_path = self._free(self.CHECKPOINT_NAME_LAST, trainer, self.last_model_path)
+        trainer.save_checkpoint(self.last_model_path, self.save_weights_only)
+        self._last_step, self._last_time = trainer.global_step, time.monotonic()
+
+    def _free(self, name: str, trainer: lightning.Trainer, own: str = "") -> str:
+        """The path of a checkpoint, under another name where there is one already that is none of this training."""
+        path, version = self.format_checkpoint_name({}, name), self.STARTING_VERSION
+        while self.counts_versions and path != own and self.file_exists(path, trainer):
+            path, version = self.format_checkpoint_name({}, name, version), version + 1
+        return path
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.monitor is None:
+            super().load_state_dict(state_dict)
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.resumed_step = checkpoint["global_step"]
+        state = self._state_in(checkpoint)
+        if state is None or self.monitor is None:
+            return
+        found = self._best_of_before(trainer, checkpoint, state) if trainer.is_global_zero else {}
+        self._remember(trainer.strategy.broadcast(found))
+        if trainer.is_global_zero and state["best_model_path"] and not found:
+            warnings.warn(
+                f"{state['best_model_path']}, the best checkpoint of before, is not there or cannot be read any more: what "
+                "comes now is compared with nothing before it.",
+                stacklevel=2,
+            )
+        resumed, folder = local(trainer.ckpt_path), local(self.dirpath)
+        if resumed is not None and folder is not None and resumed.parent.resolve() == folder.resolve():
+            name = resumed.name if resumed.stem.startswith(self.CHECKPOINT_NAME_LAST) else state["last_model_path"]
+            self.last_model_path = os.path.join(folder, Path(name).name) if name else ""
+
+    def _state_in(self, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
+        states = checkpoint.get("callbacks", {})
+        lightnings = self.state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+        return states.get(self.state_key, states.get(lightnings))  # of version 0.1
+
+    def _best_of_before(
+        self, trainer: lightning.Trainer, checkpoint: dict[str, Any], state: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """The best checkpoints of a training that goes on, where they are now, with their scores."""
+        beside, found = Path(trainer.ckpt_path or "").parent, {}
+        for path, score in state["best_k_models"].items():
+            # the folder may have been moved, and another training may have taken its place
+            for place in (beside / Path(path).name, Path(path)):
+                own = self._score_in(place, checkpoint, score)
+                if own is not None:
+                    found[str(place)] = own
+                    break
+        if len(found) < len(state["best_k_models"]):  # a better one has taken the place of one of them
+            scores = {str(path): self._score_in(path, checkpoint) for path in sorted(beside.glob("*.ckpt"))}
+            found |= {path: own for path, own in scores.items() if own is not None}
+        return found
+
+    def _score_in(self, path: Path, resumed: dict[str, Any], score: Tensor | None = None) -> Tensor | None:
+        """The score of the best checkpoint in a file, if it has the one that is given, or comes later in the same training."""
+        try:
+            checkpoint = read_checkpoint(path)
+        except ValueError:
+            return None
+        state = self._state_in(checkpoint) or {}
+        own = {Path(name).name: value for name, value in state.get("best_k_models", {}).items()}.get(path.name)
+        is_same = comparable(checkpoint["hyper_parameters"]) == comparable(resumed["hyper_parameters"])
+        is_later = is_same and checkpoint["global_step"] > resumed["global_step"]
+        is_it = own is not None and (is_later or (score is not None and float(own) == float(score)))
+        return own if is_it else None
+
+    def _remember(self, models: dict[str, Tensor]) -> None:
+        """Take these for the best ones."""
+        order = sorted(models, key=lambda path: float(models[path]), reverse=self.mode == "max")
+        order = order[: self.save_top_k] if self.save_top_k >= 0 else order
+        self.best_k_models = {path: models[path] for path in order}
+        if order:
+            self.best_model_path, self.best_model_score = order[0], models[order[0]]
+            self.kth_best_model_path, self.kth_value = order[-1], models[order[-1]]
+
+    def _take_over(self, trainer: lightning.Trainer) -> None:
+        """Copy the best checkpoints of before into the folder of this training, where that is another one."""
+        folder = local(self.dirpath)
+        if folder is None or self.monitor is None:
+            return
+        models = {}
+        for path, score in self.best_k_models.items():
+            name = Path(path).stem
+            own = os.path.join(folder, Path(path).name)
+            if Path(path).parent.resolve() != folder.resolve():
+                own = self._free(name, trainer)
+                if trainer.is_global_zero:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    with writing(own) as unfinished:
+                        shutil.copyfile(path, unfinished)
+                trainer.strategy.barrier()
+            models[own] = score
+        self._remember(models)
+
+
+def _is_over(trainer: lightning.Trainer) -> bool:
+    """Whether training ends with this epoch."""
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    is_last = epochs is not None and epochs != -1 and trainer.current_epoch + 1 >= epochs
+    return trainer.should_stop or is_last or (steps != -1 and trainer.global_step >= steps)

@@ -6,42 +6,49 @@ import math
 import os
 import re
 import shutil
+import signal
+import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from disthead.arguments import check_not_empty
 from disthead.configurations import configuration
-from disthead.errors import nearest, pick
-from disthead.prediction import check_options, predictions, seed_of, write_predictions
+from disthead.errors import nearest, pick, raised_in
+from disthead.files import check_folder, disk_full, writing
+from disthead.prediction import check_options
+from disthead.stopping import Stopped, kept_handlers
+from disthead.texts import quoted, shown
 from disthead.training.backbone import completed, qualified
-from disthead.training.callbacks import EarlyStopping
+from disthead.training.callbacks import BestAndLastCheckpoint, EarlyStopping
 from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
-from disthead.training.row_groups import find_files, find_row_groups, read_rows
+from disthead.training.options import check_config, check_processes, check_validation, in_options
+from disthead.training.processes import claim_log_dir, process
+from disthead.training.row_groups import find_files
 from disthead.training.saved import comparable
+from disthead.training.saving import MetricsLogger, local
 from disthead.training.schedule import plan, steps_of, steps_per_epoch
+from disthead.training.stopping import StopBetweenSteps, signal_of
 from disthead.training.table import read_as_written
-from disthead.training.writing import check_id_columns, check_out, predict_files
+from disthead.training.trust import check_classes, class_paths, trusted_names
+from disthead.training.writing import PredictionFile, RowNames, check_out, is_folder, predict_files
 from disthead.usage import PAGES
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 __all__ = ["run"]
 
 _SIZES = ("hidden_sizes", "activation", "dropout")  # of the default backbone
 _ACCELERATORS = ("gpu", "cuda", "mps", "tpu")
+_NAMES = {"targets": "target", "classes": "classes", "unit": "unit"}  # what predictions are called, among the columns
+_MOST = 300  # letters of a value in an error
 _PART = {"validate": "val", "test": "test", "predict": "predict"}
 
 # Lightning's advice for the machine at hand, and what newer versions of its dependencies say about it.
@@ -65,6 +72,7 @@ def run(arguments: Sequence[str]) -> None:
     `configs/regression.yaml`. Validation, test and prediction take model and data from the checkpoint; `--data.path` with a
     new table evaluates all of its rows.
     """
+    check_not_empty(arguments)
     command, given = arguments[0], _spelled_out(arguments[1:])
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         for message, category in _NOISE:
@@ -78,11 +86,15 @@ def run(arguments: Sequence[str]) -> None:
             defaults: dict[str, Any] = {}
             checkpoint = _value(given, "--ckpt_path")
             if command in _PART and checkpoint is not None:
-                defaults, given = _from_checkpoint(checkpoint, command, given)
+                given = _from_checkpoint(checkpoint, command, given)
             elif command == "fit" and not any("model" in contents for contents in _configurations(given)):
                 defaults = _recipe()
+                for name in ("backbone", "optimizer", "scheduler"):
+                    if _value(given, f"--model.{name}") is not None:  # as a whole
+                        del defaults["model"][name]
             file = Path(folder, "defaults.yaml")
-            file.write_text(yaml.safe_dump(defaults, sort_keys=False))
+            with writing(file) as unfinished:
+                unfinished.write_text(yaml.safe_dump(defaults, sort_keys=False))
             sizes = [name for name in _SIZES if _value(given, f"--model.{name}") is not None]
             twice = [name for name in sizes if _value(given, f"--model.backbone.init_args.{name}") is not None]
             if twice:
@@ -90,13 +102,43 @@ def run(arguments: Sequence[str]) -> None:
                     f"--model.{twice[0]} has no effect beside --model.backbone.init_args.{twice[0]}: give one."
                 )
             _cli_of(command, sizes)([command, *given], [str(file)] if defaults else [])
-        except MisconfigurationException as error:
-            raise ValueError(f"{error}") from error
+        except Exception as error:
+            message = _of_options(error)
+            if message is None:
+                raise
+            raise ValueError(message) from error
+        except SystemExit as error:
+            number = signal_of(error)
+            if number is None or isinstance(error, Stopped):
+                raise
+            raise Stopped(number) from error
         finally:
             logger.removeFilter(_is_no_tip)
 
 
-_OTHER_NAMES = {"--ckpt": "--ckpt_path", "--id-columns": "--id_columns", "-c": "--config", "--help-all": "--help"}
+def _of_options(error: Exception) -> str | None:
+    """What options are to blame for an error that a library raises, by where it is raised; None for other errors."""
+    module = raised_in(error)
+    if isinstance(error, MisconfigurationException) or (
+        isinstance(error, ValueError) and module.startswith("lightning.")
+    ):
+        return in_options(str(error))
+    if isinstance(error, ValueError) and module.startswith("jsonargparse."):
+        return _readable_type_error(str(error))
+    if isinstance(error, (ArithmeticError, LookupError, TypeError, ValueError)) and module.startswith("torch.optim."):
+        return (
+            f"the arguments of --model.optimizer or --model.scheduler cannot be used: {' '.join(str(error).split())}."
+        )
+    return None
+
+
+_OTHER_NAMES = {
+    "--ckpt": "--ckpt_path",
+    "--id-columns": "--id_columns",
+    "--top-k": "--top_k",
+    "-c": "--config",
+    "--help-all": "--help",
+}
 
 
 def _spelled_out(arguments: Sequence[str]) -> list[str]:
@@ -151,15 +193,14 @@ def _value(arguments: Sequence[str], name: str) -> str | None:
     return found
 
 
-def _from_checkpoint(path: str, command: str, given: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """Model and data as they were in training, and the arguments, where a new table is the part that is asked for."""
-    checkpoint = read_checkpoint(path)
-    data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
+def _from_checkpoint(path: str, command: str, given: list[str]) -> list[str]:
+    """The arguments, where another table than that of the training is the part that is asked for."""
+    data = read_checkpoint(path).get("datamodule_hyper_parameters", {})
     table = _value(given, "--data.path")
     if table is not None and _value(given, "--config") is None and not _same_file(table, data.get("path")):
         new = f"--data.{_PART[command]}_path"
-        given = [re.sub(r"^--data\.path(?==|$)", new, argument) for argument in given]
-    return {"model": dict(checkpoint["hyper_parameters"]), "data": data}, given
+        return [re.sub(r"^--data\.path(?==|$)", new, argument) for argument in given]
+    return given
 
 
 def _same_file(one: str, other: Any) -> bool:
@@ -172,6 +213,15 @@ class _Parser(LightningArgumentParser):
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         self.allow_abbrev = False  # `--data.pat` is a mistake
+
+    def parse_args(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().parse_args(*arguments, **options)
+        except (AttributeError, KeyError, RecursionError, TypeError, yaml.YAMLError) as error:
+            raise ValueError(
+                f"an option has a value of another kind than it takes ({_short(str(error))}): look at those that are written "
+                "with brackets or braces."
+            ) from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         unknown = re.search(r"nrecognized arguments: (\S+)|does not accept option '([\w.]+)'", message)
@@ -199,7 +249,7 @@ class _Parser(LightningArgumentParser):
 _KINDS = {
     "NoneType": "null",
     "bool": "true or false",
-    **dict.fromkeys(("Sequence", "list", "tuple"), "a list"),
+    **dict.fromkeys(("Sequence", "Iterable", "list", "tuple"), "a list"),
     **dict.fromkeys(("Mapping", "dict"), "a mapping"),
 }
 
@@ -208,13 +258,30 @@ def _readable_type_error(message: str) -> str:
     """A value of another type than its option has, in one sentence."""
     key = re.search(r'Parser key "([\w.]+)"', message)
     value = re.search(r"Given value: (.*)", message) or re.search(r"Got value: (.*)", message)
+    path = re.search(r"Problem with given class_path '([\w.]+)':\s+(.*)", message)
+    if path:
+        option = f"--{key[1]} " if key else ""
+        return f"{option}{path[1]}: {path[2].rstrip('.')}."
+    if not key or not value:
+        return _short(message)
+    got = re.sub(r"Namespace\(class_path='(.*?)', .*", r"\1", value[1].strip())
+    missing = re.search(r"the following arguments are required: ([\w, ]+)", message)
+    if missing:
+        options = " and ".join(f"--{key[1]}.{name}" for name in missing[1].split(", "))
+        return f"--{key[1]} {got} needs {options}."
     expected = re.findall(r"Expected an? (?!path|dot import)(.*?)(?:\. Got value.*)?$", message, re.MULTILINE)
-    if not key or not value or not expected:
-        return " ".join(message.split())
+    if not expected:
+        return _short(message)
     kinds = [re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.Literal", r"\1", kind).strip() for kind in expected]
-    kinds = [_KINDS.get(kind, kind) for kind in kinds]
-    got = value[1].strip()
-    return f"--{key[1]} must be {' or '.join(dict.fromkeys(kinds))}{_example(f'--{key[1]}', kinds, got)}, got {got}."
+    kinds = [_KINDS.get(kind, re.sub(r"[\[\]']| but got .*", "", kind)) for kind in kinds]
+    if "Expected a dot import path" in message:
+        kinds.insert(0, "the path of a class")
+    return f"--{key[1]} must be {' or '.join(dict.fromkeys(kinds))}{_example(f'--{key[1]}', kinds, got)}, got {_short(got)}."
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _MOST else f"{text[:_MOST]} ..."
 
 
 def _example(option: str, kinds: Sequence[str], got: str) -> str:
@@ -226,27 +293,44 @@ def _example(option: str, kinds: Sequence[str], got: str) -> str:
     return f", such as {option} {shown[1] if shown else otherwise}"
 
 
+class _SaveOptions(SaveConfigCallback):
+    """The callback of Lightning's command line that keeps the options of a training, as config.yaml in its folder."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options | {"save_to_log_dir": False})
+        self.folder = ""
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        self.folder = trainer.log_dir or ""  # which all processes have to ask for
+        super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        folder = local(self.folder)
+        if folder is None:
+            path = f"{self.folder}/{self.config_filename}"
+            self.parser.save(self.config, path, skip_none=False, overwrite=self.overwrite, multifile=self.multifile)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder / self.config_filename) as unfinished:
+            unfinished.write_text(self.parser.dump(self.config, skip_none=False), "utf-8")
+
+
 class _CLI(LightningCLI):
     """Lightning's command line for the distribution module and tables, with early stopping and the best checkpoint."""
 
     sizes: Sequence[str] = ()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(BestAndLastCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
-        parser.set_defaults(
-            {
-                "checkpoint.monitor": "val/nll",
-                "checkpoint.filename": "best",
-                "checkpoint.save_last": "link",  # of the same moment as the best: Lightning writes none in between
-                "early_stopping.patience": 20,
-            }
-        )
+        parser.set_defaults({"early_stopping.patience": 20})
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "fit":
             parser.add_argument("--overwrite", action="store_true", help="write over checkpoints in the same folder")
+        help = "packages, modules or classes of your own that the checkpoint may use, such as my_package"
+        parser.add_argument("--trust", type=str | list[str] | None, default=None, help=help)
         if subcommand == "predict":
             help = "a .csv or .parquet file; or a folder, for Parquet files larger than memory"
             parser.add_argument("--out", type=str, default="predictions.csv", help=help)
@@ -256,19 +340,30 @@ class _CLI(LightningCLI):
             parser.add_argument("--seed", type=int, default=0, help="of the draws")
             help = "columns of the table that are copied into the predictions, such as name,date"
             parser.add_argument("--id_columns", type=str | list[str] | None, default=None, help=help)
+            help = "so many of the most probable classes; all of up to 100, else 10, unless given"
+            parser.add_argument("--top_k", type=int | None, default=None, help=help)
+            help = "put an apostrophe before texts of a CSV file that spreadsheets take for formulas"
+            parser.add_argument("--escape_formulas", action="store_true", help=help)
         return parser
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """The configuration, and what of it the command line and its configurations give, without defaults."""
+        super().parse_arguments(parser, args)
+        check_config(self.config.subcommand, self.config[self.config.subcommand])
+        if self.config.subcommand != "fit":
+            self.given = parser.parse_args(args, defaults=False)[self.config.subcommand]
+
     def _parse_ckpt_path(self) -> None:
-        """Nothing: validation, test and prediction have read the checkpoint, and fit is to find out a wrong one."""
+        """Nothing: what a checkpoint holds is no configuration, and runs no code."""
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list) -> Any:
         if config.get("logger") in (None, True):
             folder = config.get("default_root_dir") or "."
-            config["logger"] = CSVLogger(folder, name="lightning_logs") if self.subcommand == "fit" else False
+            config["logger"] = MetricsLogger(folder, name="lightning_logs") if self.subcommand == "fit" else False
         try:
-            return super()._instantiate_trainer(config, callbacks)
-        except TypeError as error:  # of values that Lightning looks at late
-            raise ValueError(f"--trainer: {error}") from error
+            trainer = super()._instantiate_trainer(config, [*callbacks, StopBetweenSteps()])
+        except (TypeError, AttributeError, RuntimeError) as error:  # of values that Lightning looks at late
+            raise ValueError(f"--trainer: {in_options(str(error))}") from error
         except (MisconfigurationException, ModuleNotFoundError) as error:
             accelerator = config.get("accelerator")
             if accelerator in _ACCELERATORS and re.search(r"backend found|not available|torch_xla", str(error)):
@@ -278,132 +373,205 @@ class _CLI(LightningCLI):
                     "takes the best that there is."
                 ) from error
             raise
+        check_processes(trainer)
+        return trainer
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         if config.ckpt_path not in (None, "best", "last", "hpc", "registry"):
-            read_checkpoint(config.ckpt_path)
+            saved = read_checkpoint(config.ckpt_path)["hyper_parameters"]
+            own = class_paths(config.model.as_dict()) if self.subcommand == "fit" else []
+            check_classes(saved, config.ckpt_path, [*trusted_names(config.trust), *own])
         if self.subcommand != "fit" and config.ckpt_path is None:
             raise ValueError(f"disthead {self.subcommand} needs --ckpt, the checkpoint of a trained model.")
-        if config.data.path is None and config.data.dataset is None:
-            self._need_a_table(config)
         if self.subcommand == "fit":
+            if config.data.path is None and config.data.dataset is None:
+                raise ValueError(
+                    "disthead fit needs --data.path, a table, and --data.target, the column to be predicted."
+                )
             config.model.backbone = _with_sizes(config.model, self.sizes)
             writes_over = config.overwrite or _resumes_in(config, config.checkpoint.dirpath)
             config.checkpoint.enable_version_counter &= not writes_over
-            if config.trainer.fast_dev_run:  # which writes no checkpoint to link to
-                config.checkpoint.save_last = None
-
-    def _need_a_table(self, config: Any) -> None:
-        """Refuse a command that has no rows to work on."""
-        if self.subcommand == "fit":
-            raise ValueError("disthead fit needs --data.path, a table, and --data.target, the column to be predicted.")
-        if config.data[f"{_PART[self.subcommand]}_path"] is None:
-            raise ValueError("this model was trained on rows that are in no file: give --data.path, a table.")
 
     def instantiate_classes(self) -> None:
-        if self.subcommand != "fit":
-            return super().instantiate_classes()
         config = self.config[self.subcommand]
+        if self.subcommand != "fit":
+            options = {name: self.given[name].as_dict() if name in self.given else {} for name in ("model", "data")}
+            model = DistributionModule.load_from_checkpoint(config.ckpt_path, trust=config.trust, **options["model"])
+            data = TabularDataModule.load_from_checkpoint(config.ckpt_path, **options["data"])
+            if all(data.hparams[name] is None for name in ("path", "dataset", f"{_PART[self.subcommand]}_path")):
+                raise ValueError("this model was trained on rows that are in no file: give --data.path, a table.")
+            super().instantiate_classes()
+            self.model, self.datamodule = model, data
+            return
         DistributionModule(**config.model.as_dict())  # what is wrong with the options is found before any data are read
         data = TabularDataModule(**config.data.as_dict())
         data.find_columns()  # what is wrong with the table is found before there is a folder of the training
-        if not data.has("val") and "val/" in f"{config.checkpoint.monitor} {config.early_stopping.monitor}":
-            raise ValueError(
-                "no rows are held out, which say when to stop and which checkpoint is best: give --data.val_size, such as "
-                "0.2, or --data.val_path; or --checkpoint.monitor train/nll --early_stopping.monitor train/nll."
-            )
         _plan(config, data.count("train"))
+        check_validation(config, data.has("val"))
         data.hparams["batch_size"] = data.hparams_initial["batch_size"] = config.data.batch_size
         super().instantiate_classes()
         self.datamodule = data  # which has read the table
 
     def fit(self, **options: Any) -> None:
         """Train, beside no other checkpoints; a run that fails before it has learned anything leaves no folder."""
-        log_dir = Path(self.trainer.log_dir or ".")
-        made = [folder for folder in (log_dir, *log_dir.parents) if not folder.exists()]
         if self.trainer.is_global_zero:
-            _check_nothing_is_lost(self.config[self.subcommand], log_dir)
+            _check_nothing_is_lost(self.config[self.subcommand], Path(self.trainer.log_dir or "."))
+        _check_epochs(self.trainer, options.get("ckpt_path"))
+        made = claim_log_dir(self.trainer)
+        log_dir = Path(self.trainer.log_dir or ".")
         try:
-            self.trainer.fit(**options)
+            with kept_handlers():
+                self.trainer.fit(**options)
         except BaseException as error:
             if self.trainer.is_global_zero:
                 _remove_empty(made)
+            number = signal_of(error)
+            if number is not None:
+                raise Stopped(number, self._how_to_go_on()) from error
             if isinstance(error, RuntimeError) and "in loading state_dict" in str(error):
                 raise ValueError(
                     f"--ckpt {options.get('ckpt_path')} holds another model than this training has: give the options of "
                     "the training that wrote it, and the checkpoint from before the recalibration if it was recalibrated."
                 ) from error
+            full = disk_full(log_dir, error) if isinstance(error, Exception) else None
+            if full is not None:
+                best = self._checkpoints.best_model_path
+                kept = f" The best checkpoint so far is {best}." if best and Path(best).is_file() else ""
+                raise type(full)(full.errno, f"{full}{kept}") from error
             raise
+        if self.trainer.global_step not in (0, self._checkpoints.resumed_step):
+            return
+        if self.trainer.is_global_zero:
+            _remove_empty(made)
+        if self.trainer.global_step == 0:
+            raise ValueError(
+                "nothing was trained: --trainer.max_epochs, --trainer.max_steps and --trainer.limit_train_batches leave no step."
+            )
+        if self.trainer.is_global_zero:
+            print(f"nothing was left to train: {shown(options['ckpt_path'])} has all of {_length(self.trainer)}.")
+
+    @property
+    def _checkpoints(self) -> BestAndLastCheckpoint:
+        return next(each for each in self.trainer.checkpoint_callbacks if isinstance(each, BestAndLastCheckpoint))
+
+    def _how_to_go_on(self) -> str:
+        paths = [getattr(callback, "last_model_path", "") for callback in self.trainer.checkpoint_callbacks]
+        found = [path for path in paths if path and Path(path).is_file()]
+        if not found:
+            return "There is no checkpoint of it to go on from."
+        return f"What it has learned is in {shown(found[0])}. To go on, give the same command with --ckpt {quoted(found[0])}"
 
     @rank_zero_only
     def after_fit(self) -> None:
-        best = self.trainer.checkpoint_callback
-        if best is not None and best.best_model_path:
-            print(f"best {best.monitor} {float(best.best_model_score):.4f}: {best.best_model_path}")
-            print(f"next: disthead test --ckpt {best.best_model_path}")
+        best, baseline = self._checkpoints, None
+        if best.best_model_score is None:
+            return
+        score = float(best.best_model_score)
+        if not math.isfinite(score):
+            raise ValueError(
+                f"the best {best.monitor} of this training is {score}: it has learned nothing that can be used. Look for "
+                "extreme values in the target and in the features of the rows that are held out."
+            )
+        if best.monitor == "val/nll" and "val/nll_marginal" in self.trainer.callback_metrics:
+            baseline = float(self.trainer.callback_metrics["val/nll_marginal"])
+        beside = "" if baseline is None else f", without features {baseline:.4f} (val/nll_marginal)"
+        print(f"best {best.monitor} {score:.4f}{beside}: {shown(best.best_model_path)}")
+        if baseline is not None and score >= baseline:
+            warnings.warn(
+                f"the model is no better than the one without features: val/nll {score:.4f}, val/nll_marginal {baseline:.4f}. "
+                "Train for longer, or look for features that tell something of the target.",
+                stacklevel=2,
+            )
+        print(f"next: disthead test --ckpt {quoted(best.best_model_path)}")
 
     def predict(self, **options: Any) -> None:
         """Predict all rows and write their columns to `--out`."""
-        import pandas as pd
+        import pandas  # noqa: F401  # what is missing is said before any row is predicted
 
         config = self.config[self.subcommand]
-        out, source = config.out, config.data.predict_path or config.data.path
-        check_out(out, source)
-        columns = self.model.columns or {}
+        out, source = config.out, self.datamodule.hparams.predict_path or self.datamodule.hparams.path
+        check_out(out, source, config.escape_formulas)
         wanted = {
             "quantiles": _numbers("--quantiles", config.quantiles),
             "level": config.level,
             "samples": config.samples,
             "seed": config.seed,
+            "top_k": config.top_k,
         }
-        check_options(wanted["quantiles"], config.level, config.samples)  # before any row is predicted
+        check_options(wanted["quantiles"], config.level, config.samples, config.top_k)  # before any row is predicted
         names = _listed(config.id_columns)
-        if Path(out).is_dir() or not Path(out).suffix:
-            return self._predict_files(source, out, id_columns=names, **wanted)
-        identity = self._identity(source, names) if names else None
-        options.pop("return_predictions", None)
-        frames = []
-        for k, dist in enumerate(self.trainer.predict(**options)):
-            own = wanted | {"seed": seed_of(config.seed, k), "unit": columns.get("unit")}
-            frames.append(pd.DataFrame(predictions(dist, columns.get("target", ()), columns.get("classes"), **own)))
-        frame = pd.concat(frames, ignore_index=True)
-        check_id_columns(names, frame.columns)
-        if identity is not None:
-            frame = pd.concat([identity[: len(frame)], frame], axis=1)
-        write_predictions(frame, out)
-        print(f"{len(frame)} predictions in {out}")
-
-    def _identity(self, source: Any, names: list[str]) -> "DataFrame":
-        """The columns that say which row is which, in the order of the predictions."""
-        import pandas as pd
-
-        data = self.datamodule
-        if data.streams("predict"):
-            groups = find_row_groups(find_files(source), names)
-            return pd.concat(
-                [rows for group in groups for _, rows in read_rows(group, names, group.rows)], ignore_index=True
+        launcher = self.trainer.strategy.launcher
+        if launcher is not None and not hasattr(launcher, "cluster_environment"):
+            raise ValueError(
+                f"--trainer.strategy {config.trainer.strategy}: processes that are spawned or forked cannot share predictions "
+                "out. Try --trainer.strategy ddp, or --trainer.devices 1."
             )
-        for name in names:
-            pick("column", name, dict.fromkeys(data.column_names("predict")))
-        if source is not None:
-            return read_as_written(source, names)
-        data.columns = Columns.from_state(self.model.columns)
-        return data.frame("predict")[names].reset_index(drop=True)
+        if is_folder(out):
+            return self._predict_files(source, out, id_columns=names, **wanted)
+        if self.trainer.world_size == 1 and process()[0]:
+            print(f"the first process writes {shown(out)}; --trainer.devices shares the rows out.")
+            return None
+        columns, data = self.model.columns or {}, self.datamodule
+        wanted |= {name: columns[key] for name, key in _NAMES.items() if key in columns}
+        rows = self.model.predicted_at_once(config.samples)
+        if rows < (data.hparams.batch_size or 1024):  # so many are measured at once where no size is given
+            data.hparams["batch_size"] = rows
+        file = PredictionFile(out, wanted, self._identity(source, names) if names else None, config.escape_formulas)
+        self.trainer.callbacks.append(file)
+        options["return_predictions"] = False
+        if not self.trainer.is_global_zero:
+            self.trainer.predict(**options)
+            return None
+        with file.written():
+            self.trainer.predict(**options)
+        print(f"{file.rows} predictions in {shown(out)}" + f", with {file.left_out}" * bool(file.left_out))
+        return None
+
+    def _identity(self, source: Any, names: list[str]) -> Callable[[list[int]], Mapping[str, Any]]:
+        """Gives the columns that say which row is which, for the numbers of rows of the table."""
+        data = self.datamodule
+        if not data.streams("predict"):
+            for name in names:
+                pick("column", name, dict.fromkeys(data.column_names("predict")))
+        if isinstance(source, str) and (data.streams("predict") or source.lower().endswith((".parquet", ".pq"))):
+            return RowNames(find_files(source), names).at
+        if source is None:
+            data.columns = Columns.from_state(self.model.columns)
+        frame = data.frame("predict")[names] if source is None else read_as_written(source, names)
+        return lambda rows: dict(frame.iloc[rows].reset_index(drop=True).items())
 
     def _predict_files(self, source: Any, out: str, **options: Any) -> None:
         """Row group by row group, without Lightning: nothing is kept, and parts that are there are not made again."""
-        rank, world_size = _process()
-        written = predict_files(
-            self.config[self.subcommand].ckpt_path,
-            source,
-            out,
-            device=self.trainer.strategy.root_device,
-            rank=rank,
-            world_size=world_size,
-            **options,
-        )
-        print(f"{written} part{'s' * (written != 1)} written to {out}")
+        trainer, launcher = self.trainer, self.trainer.strategy.launcher
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer.world_size > 1 else process()
+
+        def run() -> None:
+            written = predict_files(
+                self.config[self.subcommand].ckpt_path,
+                source,
+                out,
+                device=trainer.strategy.root_device,
+                rank=rank,
+                world_size=world_size,
+                trust=self.config[self.subcommand].trust,
+                **options,
+            )
+            others = f" by process {rank} of {world_size}, the others write the rest" * (world_size > 1)
+            print(f"{written} part{'s' * (written != 1)} written to {shown(out)}{others}")
+
+        if launcher is None:
+            return run()
+        try:
+            launcher.launch(run, trainer=trainer)  # which starts the other processes, unless torchrun or SLURM have
+            statuses = [child.wait() for child in launcher.procs]
+        except BaseException:
+            launcher.kill(signal.SIGTERM)
+            raise
+        failed = next((status for status in statuses if status), 0)
+        if failed:  # and has said why
+            sys.exit(failed if failed > 0 else 128 - failed)
+        return None
 
 
 def _with_sizes(model: Any, named: Sequence[str]) -> Any:
@@ -448,11 +616,36 @@ def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
     if found and not config.overwrite and not _resumes_in(config, folder):
         raise ValueError(
             f"{folder} holds the checkpoints of another training, such as {found[0].name}: choose another "
-            f"--checkpoint.dirpath, go on from it with --ckpt {found[-1]}, or write over it with --overwrite."
+            f"--checkpoint.dirpath, go on from it with --ckpt {quoted(found[-1])}, or write over it with --overwrite."
         )
+    if local(log_dir) is not None:
+        check_folder(log_dir, "the folder of the training", "--trainer.default_root_dir")
+    if config.checkpoint.dirpath is not None and local(folder) is not None:
+        check_folder(folder, "the folder of the checkpoints", "--checkpoint.dirpath")
     written = log_dir / "config.yaml"
     if any(Path(str(path)).resolve() == written.resolve() for path in config.config or ()):
         raise ValueError(f"the configuration of this run would be written over {written}: rename that file first.")
+
+
+def _check_epochs(trainer: Any, path: "str | None") -> None:
+    """Refuse fewer epochs than a training has had already, which Lightning would take for none."""
+    if path is None or not Path(path).is_file() or trainer.max_epochs in (None, -1):
+        return
+    loops = read_checkpoint(path).get("loops")
+    if loops is None:
+        raise ValueError(f"--ckpt {path} holds the model alone, without the state of its training, which cannot go on.")
+    epochs = loops["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if trainer.max_epochs < epochs:
+        raise ValueError(
+            f"--trainer.max_epochs must be at least {epochs + 1} to go on from {path}, which has had {epochs} epochs, got "
+            f"{trainer.max_epochs}."
+        )
+
+
+def _length(trainer: Any) -> str:
+    """How long a training is, in the words of its options."""
+    steps = f"its {trainer.max_steps} steps (--trainer.max_steps)"
+    return steps if trainer.max_steps != -1 else f"its {trainer.max_epochs} epochs (--trainer.max_epochs)"
 
 
 def _resumes_in(config: Any, folder: "str | Path | None") -> bool:
@@ -489,14 +682,6 @@ def _numbers(name: str, value: "str | Sequence | None") -> list[float] | None:
         raise ValueError(f"{name} must be numbers between 0 and 1, such as 0.1,0.5,0.9, got {value!r}.") from error
 
 
-def _process() -> tuple[int, int]:
-    """Rank and number of processes, where torchrun or SLURM started several."""
-    for environment in (TorchElasticEnvironment, SLURMEnvironment):
-        if environment.detect():
-            return environment().global_rank(), environment().world_size()
-    return 0, 1
-
-
 def _cli_of(command: str, sizes: Sequence[str] = ()) -> Any:
     """The command line with this one subcommand, whose parser takes a moment to make; `sizes` are options that it names."""
     evaluates, named = command != "fit", sizes
@@ -506,7 +691,7 @@ def _cli_of(command: str, sizes: Sequence[str] = ()) -> Any:
 
         @staticmethod
         def subcommands() -> dict[str, set[str]]:
-            return {command: LightningCLI.subcommands()[command]}
+            return {command: LightningCLI.subcommands()[command] | {"weights_only"}}  # which they are, always
 
     def start(arguments: list[str], default_files: list[str]) -> LightningCLI:
         trainer_defaults: dict[str, Any] = {"max_epochs": 200}
@@ -518,7 +703,7 @@ def _cli_of(command: str, sizes: Sequence[str] = ()) -> Any:
             args=arguments,
             seed_everything_default=0,
             trainer_defaults=trainer_defaults,
-            save_config_callback=None if evaluates else SaveConfigCallback,
+            save_config_callback=None if evaluates else _SaveOptions,
             save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,
             parser_class=_Parser,

@@ -17,6 +17,7 @@ from disthead.training.batches import Batches
 from disthead.training.columns import Columns, Encoded
 from disthead.training.datasets import load_dataset
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
+from disthead.training.saved import own_options, read_checkpoint, rebuilding
 from disthead.training.scan import check_varies, scan_columns, summarise
 from disthead.training.schedule import plan
 from disthead.training.search import find_columns
@@ -31,6 +32,7 @@ from disthead.training.split import (
 from disthead.training.stream import StreamedBatches
 from disthead.training.summary import Part, Summary
 from disthead.training.table import DataError, read_table
+from disthead.training.trust import check_classes, check_sources
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["PARTS", "TabularDataModule"]
 
 _LEAST_GROUPS = 30  # of rows, so that parts can be drawn from them
+_SEEDS = 1 << 32
 _MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
 
 
@@ -111,6 +114,10 @@ class TabularDataModule(lightning.LightningDataModule):
         for name, size in {"batch_size": batch_size, "buffer_size": buffer_size}.items():
             if size is not None and size < 1:
                 raise ValueError(f"{name} must be 1 or more, got {size}.")
+        for name, names in {"target": target, "features": features, "categorical": categorical}.items():
+            _check_names(name, names)
+        if not -_SEEDS < split_seed < _SEEDS:
+            raise ValueError(f"split_seed must be between -2^32 and 2^32, got {split_seed}.")
         self._set_hparams({name: _plain(value) for name, value in given.items()})
         self._hparams_initial = dict(self.hparams)
         self._log_hyperparams = True
@@ -130,6 +137,24 @@ class TabularDataModule(lightning.LightningDataModule):
         """The data module of arrays or tensors: features (N, P), whose columns are called x0, x1 ..., and y (N,) or (N, D)."""
         targets = "y" if np.ndim(y) == 1 else [f"y{k}" for k in range(np.shape(y)[1])]
         return cls((features, y), **{"target": targets} | options)
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: "str | PathLike[str]", **options: Any) -> Self:
+        """The data module of a training, as its checkpoint has it; nothing is read before rows are asked for.
+
+        Args:
+            checkpoint_path: a file on this machine.
+            options: in place of the checkpoint's, such as `test_path`.
+
+        Raises:
+            ValueError: for a missing or corrupt file, or tables in it that are no files or folders of this machine.
+        """
+        theirs = own_options(cls, read_checkpoint(checkpoint_path).get("datamodule_hyper_parameters", {}))
+        theirs = {name: value for name, value in theirs.items() if name not in options}
+        check_classes(theirs, checkpoint_path)
+        check_sources(theirs, checkpoint_path)
+        with rebuilding(checkpoint_path):
+            return cls(**theirs | options)
 
     def setup(self, stage: str) -> None:
         """Called by Lightning: reads the tables that `stage` needs, and finds the columns unless the model knows them."""
@@ -341,9 +366,9 @@ class TabularDataModule(lightning.LightningDataModule):
             columns, unseen = self.columns or self.find_columns(), Unseen()
             with self._named(source):
                 self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict", unseen=unseen)
-            if str(unseen) and source not in self._told:
+            if unseen and source not in self._told:
                 self._told.add(source)
-                warnings.warn(f"training has not seen {unseen}.", UserWarning, stacklevel=2)
+                warnings.warn(unseen.message(), UserWarning, stacklevel=2)
         return self._encoded[key]
 
     @contextmanager
@@ -417,3 +442,13 @@ def _plain(value: Any) -> Any:
 def _has_arrays(value: Any) -> bool:
     entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(not isinstance(entry, (str, int, float, bool, type(None))) for entry in entries)
+
+
+def _check_names(role: str, names: Any) -> None:
+    """Refuse lists of columns that name none, or one of them twice."""
+    names = [names] if isinstance(names, str) or names is None else list(names)
+    if not names and role != "categorical":
+        raise ValueError(f"{role} must name a column at least, got none.")
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise ValueError(f"{role} must name each column once, got {twice!r} twice.")

@@ -5,7 +5,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PiecewiseLinearEncoding", "weighted_quantiles"]
+from disthead.weights import weighted_quantiles
+
+__all__ = ["PiecewiseLinearEncoding"]
 
 
 class PiecewiseLinearEncoding(nn.Module):
@@ -87,20 +89,3 @@ class PiecewiseLinearEncoding(nn.Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, bins={self.bins}"
-
-
-def weighted_quantiles(values: Tensor, levels: Tensor, weight: Tensor | None = None) -> Tensor:
-    """For each level q the least of the values (N,) below or at which lie the share q of the weight; a row of weight 2 is two.
-
-    Args:
-        levels: (L,), from 0 to 1.
-        weight: one per value, above zero; None weighs all alike.
-
-    >>> weighted_quantiles(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([0.5, 1.0]), torch.tensor([1.0, 4.0, 1.0]))
-    tensor([1., 3.])
-    """
-    ordered = values.sort()
-    weight = torch.ones_like(values, dtype=torch.float64) if weight is None else weight.double()
-    up_to = weight[ordered.indices].cumsum(0)
-    place = torch.searchsorted(up_to, levels.to(up_to) * up_to[-1])
-    return ordered.values[place.clamp(max=len(values) - 1)]

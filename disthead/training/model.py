@@ -12,13 +12,13 @@ from disthead.families.ensembles import ensemble
 from disthead.families.family import get_family, takes_classes, takes_vectors
 from disthead.head import DistributionHead
 from disthead.marginal import fit_biases
-from disthead.standardisation import SCALES, why_not
+from disthead.standardisation import SCALES, check_relative_spread, robust_units, why_not
 from disthead.training.backbone import build, completed, multilayer_perceptron
 from disthead.training.columns import Columns
 from disthead.training.summary import Summary
 from disthead.training.table import DataError
 from disthead.training.tabular import MemberHead, TabularBackbone, start_near_the_marginal_fit
-from disthead.weights import present
+from disthead.weights import check_share, present
 
 __all__ = ["DistributionModel"]
 
@@ -157,8 +157,13 @@ class DistributionModel(lightning.LightningModule):
             if in_features not in (None, width):
                 raise DataError(f"in_features is {in_features}, the table has {width} features after encoding.")
             in_features = width
-            if not event_shape and targets > 1:
-                event_shape = (targets,)
+            own_shape = (targets,) if targets > 1 else ()
+            if event_shape not in ((), own_shape):
+                raise DataError(
+                    f"event_shape must be {own_shape} for a table with {targets} target{'s' * (targets > 1)}, got "
+                    f"{event_shape}: leave it out, or name other targets."
+                )
+            event_shape = own_shape
             if takes_classes(hparams.family) and found.classes:
                 options.setdefault("num_classes", max(map(len, found.classes.values())))
         self.backbone = self._make_backbone(in_features)
@@ -235,6 +240,8 @@ class DistributionModel(lightning.LightningModule):
         self._has_started = True
         sample = train.sample
         weight, features, y, *values = present(sample.weight, sample.features, sample.y, *sample.known.values())
+        check_share(sample.weight, sample.rows if isinstance(sample.rows, Tensor) else None)
+        check_relative_spread(self.head.family, y, weight, "the target")
         known = dict(zip(sample.known, values, strict=True))
         if train.features is not None and self.hparams.standardise:
             spread = train.features.spread
@@ -243,9 +250,9 @@ class DistributionModel(lightning.LightningModule):
         if train.features is not None and isinstance(self.backbone, TabularBackbone):
             self.backbone.fit(self._standardised(features), weight)
         if self.hparams.standardise and self._can_standardise_target:
-            spread = train.y.spread
+            loc, scale = robust_units(train.y.mean, train.y.spread, y, weight, self.head.family)
             for head in (self.head, self.baseline):
-                head.change_units(train.y.mean, torch.where(spread > 0, spread, 1.0))
+                head.change_units(loc, torch.where(scale > 0, scale, 1.0))
             y = (y.double() - self.target_loc.to(y.device)) / self.target_scale.to(y.device)
         biases = fit_biases(self.baseline, y, known, weight)
         self.baseline.start_at(biases)

@@ -1,7 +1,7 @@
 """`Predictor`: a trained model as a picklable function, from a batch of rows to a batch of predictions."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,10 @@ import torch
 
 from disthead.data.encoder import Unseen
 from disthead.prediction import predictions, seed_of
-from disthead.training.columns import Columns
+from disthead.training.columns import Columns, Encoded
 from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.table import read_table
+from disthead.training.trust import check_classes, trusted_names
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,20 +25,29 @@ class Predictor:
     """A trained model as a function of a batch of rows, for engines that run functions over a cluster.
 
     What is pickled is the path of the checkpoint and the options: each worker loads the model once, at its first batch.
-    All workers must see the checkpoint under that path.
+    All workers must see the checkpoint under that path. A pickle is code: open none that a stranger made.
 
     Args:
         checkpoint: of a `DistributionModule` that was trained on a table.
         device: where the model runs.
-        options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples` and `seed`.
+        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
+        options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples`, `seed` and `top_k`.
 
     Raises:
         ValueError: for a missing or corrupt checkpoint, or a model that does not know the columns of its table.
         DataError: by a call, for rows that the model cannot use.
     """
 
-    def __init__(self, checkpoint: str | Path, *, device: str | torch.device = "cpu", **options: Any):
-        read_checkpoint(checkpoint)
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        trust: str | Iterable[str] = (),
+        **options: Any,
+    ):
+        self.trust = trusted_names(trust)
+        check_classes(read_checkpoint(checkpoint)["hyper_parameters"], checkpoint, self.trust)
         self.checkpoint, self.device, self.options = str(Path(checkpoint).resolve()), torch.device(device), options
         self._module: DistributionModule | None = None
         self._columns: Columns | None = None
@@ -50,7 +60,7 @@ class Predictor:
     def module(self) -> DistributionModule:
         """The model, loaded when it is first needed."""
         if self._module is None:
-            module = DistributionModule.load_from_checkpoint(self.checkpoint).eval()
+            module = DistributionModule.load_from_checkpoint(self.checkpoint, trust=self.trust).eval()
             if module.columns is None:
                 raise ValueError(f"{self.checkpoint} does not know the columns of its table: train it on a table.")
             self._module = module.to(self.device)
@@ -63,6 +73,11 @@ class Predictor:
             self._columns = Columns.from_state(self.module.columns)
         return self._columns
 
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows are computed at once, so that the memory for it depends neither on the classes nor on the draws."""
+        return self.module.predicted_at_once(self.options.get("samples", 0))
+
     @torch.no_grad()
     def __call__(self, batch: "Mapping[str, np.ndarray] | DataFrame", place: object = None) -> dict[str, np.ndarray]:
         """Predictions for the rows of a data frame, or of a mapping of columns.
@@ -72,12 +87,21 @@ class Predictor:
         columns, known_unseen = self.columns, len(self._unseen)
         rows = columns.encode(read_table(batch), needs_target=False, unseen=self._unseen)
         if len(self._unseen) > known_unseen:
-            warnings.warn(f"training has not seen {self._unseen}.", UserWarning, stacklevel=2)
+            warnings.warn(self._unseen.message(), UserWarning, stacklevel=2)
+        self.module.head.family.check_known(rows.known, columns.known)
+        if place is None:
+            place = rows.features.numpy().tobytes() if self.options.get("samples") else b""
+        size = self.rows_at_once
+        starts = range(0, max(1, len(rows.features)), size)
+        found = [self._predict(rows.at(slice(k, k + size)), (place, k) if k else place) for k in starts]
+        return (
+            found[0] if len(found) == 1 else {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        )
+
+    def _predict(self, rows: Encoded, place: object) -> dict[str, np.ndarray]:
         known = {name: values.to(self.device) for name, values in rows.known.items()}
-        self.module.head.family.check_known(known, columns.known)
         dist = self.module.predictive(rows.features.to(self.device), **known)
-        options = {"unit": columns.unit} | self.options
+        options = {"unit": self.columns.unit} | self.options
         if options.get("samples"):
-            place = rows.features.numpy().tobytes() if place is None else place
             options["seed"] = seed_of(options.get("seed", 0), place)
-        return predictions(dist, columns.target, columns.classes, **options)
+        return predictions(dist, self.columns.target, self.columns.classes, **options)

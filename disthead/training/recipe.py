@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from disthead.arrays import as_integer
+from disthead.arrays import as_integer, as_integers
 from disthead.calibration import Recalibration, ScaleCalibration, TemperatureScaling
 from disthead.errors import NonFiniteLoss, TargetError, locate, warn
 from disthead.families.distribution import Distribution
@@ -22,9 +22,8 @@ from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, get_family
 from disthead.families.independent import Independent
 from disthead.families.von_mises import VonMises
-from disthead.standardisation import SCALES
+from disthead.standardisation import SCALES, check_relative_spread, mean_and_std, target_units
 from disthead.training.averaging import WeightAverage
-from disthead.training.encoding import weighted_quantiles
 from disthead.training.schedule import PATIENCE, WarmupConstantDecay, plan
 from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_copies
 from disthead.training.tabular import (
@@ -34,15 +33,14 @@ from disthead.training.tabular import (
     TabularBackbone,
     start_near_the_marginal_fit,
 )
-from disthead.weights import as_weight, present
+from disthead.weights import as_weight, check_share, present
 
-__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_model", "train"]
+__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_members", "tabular_model", "train"]
 
 _LEAST_ROWS = 30  # with fewer, what a hold-out says is chance
 _WITHOUT_HOLD_OUT = 200  # steps
 _LEAST_SCALE = 0.1  # at the start, of a standardised target
 _INTEGERS = ("max_steps", "batch_size", "check_every", "patience")  # of training
-_FAR = 30  # times the range of the middle nine tenths of the targets, beyond their median: outliers
 
 
 class Members(nn.Module):
@@ -234,7 +232,8 @@ class _Stopped(NonFiniteLoss):
         self.rows = rows.expand(bad.shape)[bad].unique().cpu()
         self.begin = f"the loss became NaN or infinite at step {step}"
         self.end = (
-            "These are all rows of the batch: the weights have become too large. Try a lower learning_rate."
+            "These are all rows of the batch, so the weights of the network have become too large. Look for extreme features and "
+            "targets first, then try a lower learning_rate."
             if bool(bad.all())
             else "Look there for extreme targets, or try a family with heavier tails, such as student_t."
         )
@@ -273,12 +272,12 @@ class TabularModel(nn.Module):
     def __init__(self, members: Members, features: Tensor, y: Tensor, weight: Tensor | None = None):
         super().__init__()
         self.members = members
-        loc, spread = _mean_and_spread(features, weight)
+        loc, spread = mean_and_std(features, weight)
         self.register_buffer("feature_loc", loc)
         self.register_buffer("feature_rate", torch.where(spread > 0, 1 / spread, 0.0))
         self.is_scaled = _is_real(members.head.family.support)
         if self.is_scaled:
-            loc, spread = _unit(y, weight, members.head.family)
+            loc, spread = target_units(y, weight, members.head.family)
         else:
             loc, spread = torch.zeros(y.shape[1:]), torch.ones(y.shape[1:])
         self.register_buffer("target_loc", loc)
@@ -325,14 +324,39 @@ def tabular_model(
         generator: where the weights of the networks are drawn from; torch's global one unless given.
         family, family_options, hidden_sizes, bins, spread_floor, encoded: as for `fit_tabular`.
     """
-    event_shape = tuple(y.shape[1:])
+    shape = tuple(y.shape[1:])
+    options = {
+        "family_options": family_options,
+        "members": members,
+        "hidden_sizes": hidden_sizes,
+        "generator": generator,
+    }
+    networks = tabular_members(
+        features.shape[1], shape, family=family, bins=bins, spread_floor=spread_floor, encoded=encoded, **options
+    )
+    return TabularModel(networks, features, y, weight).to(features.device)
+
+
+def tabular_members(
+    in_features: int,
+    event_shape: tuple[int, ...],
+    *,
+    family: str = "student_t",
+    family_options: Mapping[str, Any] | None = None,
+    members: int = 1,
+    hidden_sizes: Sequence[int] = (128, 128),
+    bins: int = 16,
+    spread_floor: float = 1e-4,
+    encoded: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> Members:
+    """The networks of a `tabular_model` with random weights: features (N, in_features), targets (N, *event_shape)."""
     chosen = get_family(family, event_shape=event_shape, **dict(family_options or {}))
     own = {"members": members, "generator": generator}
-    backbone = TabularBackbone(features.shape[1], hidden_sizes, bins=bins, encoded=encoded, **own)
+    backbone = TabularBackbone(in_features, hidden_sizes, bins=bins, encoded=encoded, **own)
     spreads = {name: power for name, power in SCALES.items() if name in chosen.parameters and _is_real(chosen.support)}
     links = {name: chosen.parameters[name].shifted(spread_floor**power) for name, power in spreads.items()}
-    head = MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own)
-    return TabularModel(Members(backbone, head), features, y, weight).to(features.device)
+    return Members(backbone, MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own))
 
 
 def fit_tabular(
@@ -384,7 +408,7 @@ def fit_tabular(
         NonFiniteLoss: where training goes astray, with rows and targets.
         ValueError: for features that are not finite, and for weights and groups that cannot be.
     """
-    ensemble, hidden_sizes = as_integer(ensemble, "ensemble"), _integers(hidden_sizes, "hidden_sizes")
+    ensemble, hidden_sizes = as_integer(ensemble, "ensemble"), as_integers(hidden_sizes, "hidden_sizes")
     bins = as_integer(bins, "bins", 0)
     options |= {name: as_integer(options[name], name) for name in _INTEGERS if options.get(name) is not None}
     weight = as_weight(weight, y.shape[:1], device=y.device)
@@ -395,6 +419,8 @@ def fit_tabular(
     _check_features(features, rows)
     chosen = get_family(family, event_shape=tuple(y.shape[1:]), **dict(family_options or {}))
     chosen.check_target(y)
+    check_share(weight, rows)
+    check_relative_spread(chosen, y, weight)
     generator = torch.Generator().manual_seed(seed)  # of folds and batches
     held_out = _held_out(features, y, groups, ensemble, generator).to(features.device)
     model = tabular_model(
@@ -412,8 +438,9 @@ def fit_tabular(
     )
     backbone, head = model.members.backbone, model.members.head
     inputs, targets = model.standardise(features), model.standardise_target(y)
+    _check_standardised(inputs, features, rows)
     backbone.fit(inputs, weight)
-    _check_precision(chosen, targets)
+    _check_precision(chosen, targets, y, rows)
     head.initialize(targets, weight=weight)
     start_near_the_marginal_fit(head, _LEAST_SCALE if model.is_scaled else 0.0)
     try:
@@ -469,13 +496,29 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
     return None if is_few else found
 
 
-def _check_precision(family: Family, targets: Tensor) -> None:
-    try:
-        family.check_target(targets)
-    except TargetError as error:
+def _check_precision(family: Family, targets: Tensor, y: Tensor, rows: Tensor) -> None:
+    """Refuse targets that are no longer what they were in single precision: infinite, or outside the support."""
+    lost = ~targets.isfinite() if targets.is_floating_point() else torch.zeros_like(targets, dtype=torch.bool)
+    inside = family.support.check(targets)
+    lost = lost | ~inside.reshape(inside.shape + (1,) * (targets.ndim - inside.ndim))
+    if bool(lost.any()):
+        place = lost.nonzero()[0].tolist()
         raise TargetError(
-            f"y must keep its values in single precision, in which training computes; rounded so: {error} Try other units."
-        ) from None
+            f"y must keep its values in single precision, in which training computes, got {y[tuple(place)]:g} at row "
+            f"{int(rows[place[0]])} ({int(lost.sum())} of {lost.numel()} values). Try other units, in which targets are neither "
+            "tiny nor huge."
+        )
+
+
+def _check_standardised(inputs: Tensor, features: Tensor, rows: Tensor) -> None:
+    """Refuse features whose spread, or the inverse of it, is beyond the numbers that computers have."""
+    bad = ~inputs.isfinite()
+    if bool(bad.any()):
+        row, column = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"features must be numbers that can be standardised, got {features[row, column]:g} at row {int(rows[row])}, column "
+            f"{column}. Use other units, in which numbers are neither tiny nor huge."
+        )
 
 
 def _check_features(features: Tensor, rows: Tensor) -> None:
@@ -486,10 +529,6 @@ def _check_features(features: Tensor, rows: Tensor) -> None:
             f"features must be finite, got {features[row, column]:g} at row {int(rows[row])}, column {column} "
             f"({int(bad.any(1).sum())} rows in all). Impute them first, as the estimators do."
         )
-
-
-def _integers(values: Sequence[int], name: str) -> tuple[int, ...]:
-    return tuple(as_integer(value, f"{name}[{place}]") for place, value in enumerate(values))
 
 
 def _is_real(support: constraints.Constraint) -> bool:
@@ -509,44 +548,3 @@ def _recalibration(dist: Distribution) -> Recalibration | None:
         return TemperatureScaling()
     one = dist.base if isinstance(dist, Independent) else dist
     return ScaleCalibration() if _is_real(dist.support) or isinstance(one, VonMises) else None
-
-
-def _mean_and_spread(values: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over rows (N, ...); exactly 0 where all rows are equal."""
-    values = values.double()
-    least, most = values.amin(0), values.amax(0)
-    size = torch.maximum(least.abs(), most.abs())
-    unit = torch.where((size > 1e150) | ((size > 0) & (size < 1e-150)), size, 1.0)  # whose squares are no numbers
-    values = values / unit
-    if weight is None:
-        loc, spread = values.mean(0), values.std(0, correction=0)
-    else:
-        share = (weight / weight.sum()).reshape(-1, *(1,) * (values.ndim - 1))
-        loc = (share * values).sum(0)
-        spread = (share * (values - loc).square()).sum(0).sqrt()
-    is_constant = least == most
-    return torch.where(is_constant, least, loc * unit), torch.where(is_constant, 0.0, spread * unit)
-
-
-def _unit(y: Tensor, weight: Tensor | None, family: Family) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the targets, as if outliers were nearer where the family's own scale is smaller."""
-    loc, spread = _mean_and_spread(y, weight)
-    near_loc, near_spread = _mean_and_spread(_without_outliers(y, weight), weight)
-    if "scale" in family.parameters and bool((near_spread < spread).any()):
-        own = family.start(y.double())["scale"].reshape(*spread.shape, -1).amin(-1)  # of all components
-        unit = torch.maximum(near_spread, own)
-        is_smaller = unit < spread
-        loc, spread = torch.where(is_smaller, near_loc, loc), torch.where(is_smaller, unit, spread)
-    return loc, torch.where(spread > 0, spread, torch.where(loc == 0, 1.0, 1e-6 * loc.abs()))
-
-
-def _without_outliers(y: Tensor, weight: Tensor | None) -> Tensor:
-    """The targets (N, ...), those far outside the middle nine tenths of a column moved to where `_FAR` ends."""
-    y = y.double()
-    levels = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64, device=y.device)
-    columns = []
-    for column in y.reshape(len(y), -1).unbind(1):
-        lower, middle, upper = weighted_quantiles(column, levels, weight)
-        reach = _FAR * (upper - lower) if upper > lower else torch.inf
-        columns.append(column.clamp(middle - reach, middle + reach))
-    return torch.stack(columns, 1).reshape(y.shape)

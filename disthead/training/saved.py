@@ -1,34 +1,223 @@
 """What a checkpoint holds: options as plain data, and how they are read back."""
 
+import inspect
+import pickle
+import re
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["class_path", "comparable", "plain", "read_checkpoint"]
+from disthead.errors import first_line
+from disthead.files import unchanged
+
+__all__ = [
+    "check_checkpoint",
+    "check_sizes",
+    "class_path",
+    "comparable",
+    "contents_of",
+    "opened_checkpoint",
+    "own_options",
+    "plain",
+    "read_checkpoint",
+    "rebuilding",
+]
+
+_REMEDY = "Take another copy of it, or the checkpoint of another epoch beside it."
+_END_OF_ARCHIVE = 22  # bytes, without a comment
+_PIECE = 1 << 20  # bytes
+_FOLDER = 0x10  # among the attributes of a part
+
+
+@contextmanager
+def opened_checkpoint(path: Any) -> Iterator[IO[bytes]]:
+    """A checkpoint that is what was written, open for reading.
+
+    Torch writes the CRC32 of each part of a checkpoint, and does not look at it again; here all of them are compared.
+
+    Raises:
+        ValueError: for a missing or damaged file, with the part that is damaged, and for one that changes while it is read.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"no such checkpoint: {path}.")
+    with unchanged(path), open(path, "rb") as file:
+        _check_parts(file, path)
+        file.seek(0)
+        yield file
+
+
+def check_checkpoint(path: Any) -> None:
+    """Refuse a checkpoint that is not what was written.
+
+    Raises:
+        ValueError: as `opened_checkpoint`.
+    """
+    with opened_checkpoint(path):
+        pass
 
 
 def read_checkpoint(path: Any) -> dict[str, Any]:
     """The contents of a checkpoint of a `DistributionModule`.
 
     Raises:
-        ValueError: for a missing or corrupt file, or one that something else wrote.
+        ValueError: for a missing or damaged file, with the part that is damaged, or one that something else wrote.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"no such checkpoint: {path}.")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not a checkpoint, or it is corrupt: it is not the archive that torch.save writes.")
+    with opened_checkpoint(path) as file:
+        return contents_of(file, path)
+
+
+def contents_of(file: IO[bytes], path: Any) -> dict[str, Any]:
+    """The contents of a checkpoint of a `DistributionModule` that is open; then it is at its start again.
+
+    Raises:
+        ValueError: for a file that something else wrote.
+    """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        contents = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its unpickler and the archive raise
-        raise ValueError(f"{path} is not a checkpoint, or it is corrupt: {str(error).splitlines()[0]}") from error
-    if not isinstance(checkpoint, dict) or "family" not in checkpoint.get("hyper_parameters", {}):
+        code = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if code:
+            raise ValueError(
+                f"{path} is not loaded: beside plain data and tensors it holds {code[1]}, which would run as code, perhaps a "
+                "stranger's."
+            ) from error
+        raise ValueError(f"{path} is not a checkpoint, or it is corrupt: {first_line(error)}") from error
+    file.seek(0)
+    options = contents.get("hyper_parameters") if isinstance(contents, dict) else None
+    if not isinstance(options, Mapping) or not isinstance(options.get("family"), str):
         raise ValueError(f"{path} is not a checkpoint of a DistributionModule.")
-    return checkpoint
+    if not isinstance(contents.get("datamodule_hyper_parameters", {}), Mapping):
+        raise ValueError(f"{path}: datamodule_hyper_parameters, the options of the data, must be a mapping.")
+    state = contents.get("state_dict")
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise ValueError(f"{path} is a checkpoint without state_dict, the weights of its model.")
+    return contents
+
+
+@contextmanager
+def rebuilding(path: Any) -> Iterator[None]:
+    """Errors of a model that cannot be made from what a checkpoint holds name the checkpoint."""
+    try:
+        yield
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"{path}: the options and weights in it are not those of one model: {' '.join(str(error).split())} "
+            f"({type(error).__name__}). It was changed after training, or a later version of disthead wrote it."
+        ) from error
+
+
+def check_sizes(make: Callable[[], nn.Module], state: Mapping[str, Any], path: Any) -> None:
+    """Refuse options of a model that is larger than the weights beside them, before anything is allocated for it.
+
+    Args:
+        make: the model by these options.
+        state: the weights.
+        path: of the checkpoint.
+
+    Raises:
+        ValueError: with the weights that would not fit.
+    """
+    held = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
+    with torch.device("meta"):
+        wanted = make().state_dict()
+    for name, value in wanted.items():
+        if isinstance(value, Tensor) and value.numel() > held:
+            raise ValueError(
+                f"{path}: by its options the weights {name!r} have the shape {list(value.shape)}, and all of its weights are "
+                f"{held:,} numbers. It was changed after training."
+            )
+
+
+def _check_parts(file: IO[bytes], path: Any) -> None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            parts = archive.infolist()
+            names = [part.filename for part in parts]
+            starts = [part.header_offset for part in parts]
+            damaged = [part for part in parts if not _is_whole(archive, part)]
+            size = file.seek(0, 2)
+            file.seek(max(size - _END_OF_ARCHIVE, 0))
+            if not damaged and (archive.comment or file.read(4) != b"PK\x05\x06"):
+                raise zipfile.BadZipFile(f"{len(archive.comment) or 'several'} bytes follow its end")
+            if not damaged and (not parts or min(starts)):
+                raise zipfile.BadZipFile("its first part is not at its start")
+            if len(set(names)) < len(names):
+                raise zipfile.BadZipFile("two parts have one name")
+            if damaged:
+                computed = None if damaged[0].filename.endswith("/data.pkl") else _crc_of(archive, damaged[0])
+    except Exception as error:  # zipfile raises much more than BadZipFile for headers that cannot be
+        raise ValueError(
+            f"{path} is not a checkpoint, or it is corrupt: {first_line(error)} (as an archive that torch.save writes). {_REMEDY}"
+        ) from error
+    if damaged:
+        part = damaged[0].filename.partition("/")[2]
+        weights = _names_of(file, computed) if computed is not None else ()
+        what = f"{part}, {weights[0]!r}," if weights else part
+        others = f" ({len(damaged)} parts are damaged)" if len(damaged) > 1 else ""
+        raise ValueError(f"{path} is damaged: {what} is not what was written, by its CRC32{others}. {_REMEDY}")
+
+
+def _is_whole(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
+    if part.is_dir() or part.external_attr & _FOLDER:  # of which torch reads nothing, into memory as it is
+        return False
+    try:
+        with archive.open(part) as opened:  # compares the name with that in the directory, and the CRC32 at its end
+            size = sum(len(piece) for piece in iter(lambda: opened.read(_PIECE), b""))
+    except Exception:  # a header may name any compression, and its library raises errors of its own
+        return False
+    return size == part.file_size == part.compress_size
+
+
+def _crc_of(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> int | None:
+    """The CRC32 of a part as it is."""
+    part.CRC = None  # type: ignore[assignment]  # so that it is not compared
+    try:
+        return zlib.crc32(archive.read(part))
+    except Exception:
+        return None
+
+
+def _names_of(file: IO[bytes], crc: int) -> list[str]:
+    """The tensors of a checkpoint whose bytes have that CRC32: which they are is told by their damaged bytes alone."""
+    try:
+        file.seek(0)
+        contents = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception:
+        return []
+    return [name for name, tensor in _tensors(contents, ()) if zlib.crc32(_bytes_of(tensor)) == crc]
+
+
+def _tensors(contents: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(contents, Tensor):
+        yield ".".join(path[1:] if path[:1] == ("state_dict",) else path), contents
+    elif isinstance(contents, (Mapping, list, tuple)):
+        entries = contents.items() if isinstance(contents, Mapping) else enumerate(contents)
+        for key, value in entries:
+            yield from _tensors(value, (*path, str(key)))
+
+
+def _bytes_of(tensor: Tensor) -> Any:
+    storage = tensor.untyped_storage()
+    return torch.tensor([], dtype=torch.uint8).set_(storage).numpy()  # type: ignore[call-overload]
+
+
+def own_options(cls: type, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options in a checkpoint that a class takes; those of a subclass of it are left out."""
+    known = inspect.signature(cls).parameters.values()
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known)
+    names = {parameter.name for parameter in known}
+    return {name: value for name, value in saved.items() if name in names or (takes_any and not name.startswith("_"))}
 
 
 def comparable(value: Any) -> Any:

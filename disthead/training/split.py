@@ -1,5 +1,6 @@
 """Which rows are for training, for validation and for test: drawn at random, or said by a column; rows of one group stay together."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -172,7 +173,7 @@ def split_at_random(
 
 
 def _size(name: str, size: float | int, rows: int) -> int:
-    if size < 0 or (size >= 1 and size != int(size)):
+    if not 0 <= size < math.inf or (size >= 1 and size != int(size)):
         raise ValueError(f"{name} must be a part of the rows, such as 0.2, or their number, such as 100, got {size}.")
     return int(size) if size >= 1 else round(size * rows)
 

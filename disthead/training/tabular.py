@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
+from disthead.arrays import as_integer, as_integers
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family
 from disthead.head import DistributionHead, without_autocast
@@ -116,6 +117,8 @@ class TabularBackbone(nn.Module):
         generator: torch.Generator | None = None,
     ):
         super().__init__()
+        in_features = as_integer(in_features, "in_features")
+        hidden_sizes = as_integers(hidden_sizes, "hidden_sizes")
         columns = list(range(in_features) if encoded is None else encoded) if bins else []
         if any(not 0 <= column < in_features for column in columns):
             raise ValueError(f"encoded must be columns between 0 and {in_features - 1}, got {columns}.")

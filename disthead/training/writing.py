@@ -1,20 +1,29 @@
-"""`predict_files`: predictions for Parquet files larger than memory, written as they are made."""
+"""Predictions that are written as they are made: into one file, or into a folder for tables larger than memory."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 
+from disthead.data.parquet import damage_told, opened_parquet
+from disthead.families.distribution import Distribution
+from disthead.files import check_file, check_folder, writing
+from disthead.prediction import TableWriter, ending_of, left_out, predictions, seed_of
 from disthead.training.predictor import Predictor
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, located, read_rows
 from disthead.training.table import DataError
 
-__all__ = ["check_id_columns", "check_out", "predict_files"]
+__all__ = ["PredictionFile", "RowNames", "check_id_columns", "check_out", "is_folder", "predict_files"]
+
+_ROW = "row of the table"  # the column of the shares of several processes that says where their rows belong
 
 
 def predict_files(
@@ -27,6 +36,7 @@ def predict_files(
     rank: int = 0,
     world_size: int = 1,
     id_columns: Sequence[str] = (),
+    trust: str | Iterable[str] = (),
     **options: Any,
 ) -> int:
     """Write the predictions for Parquet files into a folder of Parquet files, in memory that does not grow with the rows.
@@ -39,11 +49,12 @@ def predict_files(
         checkpoint: of a `DistributionModule` that was trained on a table.
         path: a folder, a pattern such as `rows/*.parquet` (`**` for folders within), a file, or a list of files.
         out: the folder to write to.
-        batch_size: rows at once.
+        batch_size: rows at once; fewer where a row has many classes or draws, so that memory does not grow with them.
         device: where the model runs.
         rank, world_size: this process and their number, where several share the row groups.
         id_columns: columns that are copied into the predictions, to say which row is which.
-        options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples` and `seed`.
+        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
+        options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples`, `seed` and `top_k`.
 
     Returns:
         The number of parts that this call wrote.
@@ -57,31 +68,28 @@ def predict_files(
             f"batch_size must be 1 or more and rank in 0 ... world_size - 1, got batch_size={batch_size}, "
             f"rank={rank}, world_size={world_size}."
         )
-    predictor, files, folder = Predictor(checkpoint, device=device, **options), find_files(path), Path(out)
-    ids = list(id_columns)
-    groups = find_row_groups(files, list(dict.fromkeys([*predictor.columns.used(needs_target=False), *ids])))
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder} is a file, where a folder for the parts of the predictions is to be.")
+    predictor, files, folder = Predictor(checkpoint, device=device, trust=trust, **options), find_files(path), Path(out)
+    names = RowNames(files, id_columns)
+    groups = find_row_groups(files, list(dict.fromkeys([*predictor.columns.used(needs_target=False), *names.columns])))
+    check_folder(folder, "the parts of the predictions")
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    _check_same_run(folder, predictor, files, ids, rank)
     written = 0
     try:
+        _check_same_run(folder, predictor, files, list(id_columns))
         for group in groups[rank::world_size]:
             part = folder / f"part-{group.file:05d}-{group.number:05d}.parquet"
             if not part.exists():
-                _write(predictor, group, part, batch_size, ids)
+                _write(predictor, group, part, min(batch_size, predictor.rows_at_once), names)
                 written += 1
     except BaseException:
-        if world_size == 1 and made and not written:
-            shutil.rmtree(folder)
-            for parent in made[1:]:
-                parent.rmdir()
+        if not written:
+            _remove_if_empty(made)
         raise
     return written
 
 
-def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], ids: list[str], rank: int) -> None:
+def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], ids: list[str]) -> None:
     """Parts that are there are kept, so they must be of this model, these files and these options."""
     with open(predictor.checkpoint, "rb") as model:
         digest = hashlib.file_digest(model, "sha256").hexdigest()
@@ -92,70 +100,299 @@ def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], ids: 
     if not note.exists():
         if has_parts:
             raise DataError(f"{folder} holds parts of unknown origin: choose an empty folder.")
-        unfinished = folder / f"._source-{rank}.json"
-        unfinished.write_text(run)
-        os.replace(unfinished, note)
-    elif note.read_text() != run:
+        with writing(note) as unfinished:
+            unfinished.write_text(run, "utf-8")
+    elif note.read_text("utf-8") != run:
         raise DataError(
             f"{folder} holds predictions of another model, other files or other options: choose an empty folder."
         )
 
 
-def _write(predictor: Predictor, group: RowGroup, part: Path, batch_size: int, ids: list[str]) -> None:
-    """One row group, under another name until it is complete."""
-    import pyarrow as arrow
-    import pyarrow.parquet as parquet
+def _remove_if_empty(made: Sequence[Path]) -> None:
+    """Remove folders that a run has made, the innermost first, where nothing but its note is in them."""
+    for folder in made:
+        with suppress(OSError):  # another process has written there, or removed it
+            if {path.name for path in folder.iterdir()} <= {"_source.json"}:
+                (folder / "_source.json").unlink(missing_ok=True)
+                folder.rmdir()
 
-    unfinished, writer = part.with_name(f".{part.name}.unfinished"), None
+
+def _write(predictor: Predictor, group: RowGroup, part: Path, batch_size: int, names: "RowNames") -> None:
+    """One row group, whose part has its name once it is complete."""
+    columns, identity = predictor.columns.used(needs_target=False), names.of_group(group)
     try:
-        names = list(dict.fromkeys([*predictor.columns.used(needs_target=False), *ids]))
-        for start, rows in read_rows(group, names, batch_size):
-            with located(group, start):
-                predicted = predictor(rows, place=(group.file, group.number, start))
-                check_id_columns(ids, predicted)
-                identity = {name: arrow.Array.from_pandas(rows[name]) for name in ids}
-                table = arrow.table(identity | predicted)
-            writer = writer or parquet.ParquetWriter(unfinished, table.schema)
-            writer.write_table(table)
-        assert writer is not None  # the row group has rows
-        writer.close()
-        with open(unfinished, "rb+") as written:
-            os.fsync(written.fileno())  # the name must not reach the disk before the rows
-        os.replace(unfinished, part)
+        with writing(part) as unfinished, TableWriter(unfinished, ".parquet", rows_together=batch_size) as table:
+            for start, rows in read_rows(group, columns, batch_size):
+                with located(group, start):
+                    predicted = predictor(rows, place=(group.file, group.number, start))
+                check_id_columns(identity, predicted)
+                table.write({name: values[start : start + len(rows)] for name, values in identity.items()} | predicted)
     except OSError as error:
         raise OSError(
             error.errno,
-            f"cannot write {part}, the predictions for {group}: {error}. "
+            f"cannot write the predictions for {group}: {os.strerror(error.errno or errno.EIO)}: {error.strerror or error}. "
             "Parts that are there are complete; the same call again continues after them",
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
-def check_out(out: str, source: Any = None) -> None:
+class RowNames:
+    """The columns of Parquet files that say which row is which, as they are there, of one type in all files.
+
+    Args:
+        files: the files.
+        columns: the names of the columns.
+
+    Raises:
+        DataError: for a file that lacks one of them, or has it with another type.
+    """
+
+    def __init__(self, files: Sequence[Path], columns: Sequence[str]):
+        self.columns = list(dict.fromkeys(columns))
+        self.groups = find_row_groups(files, self.columns) if self.columns else []
+        self._types = _common_types(files, self.columns)
+        self._place, self._held = -1, dict[str, Any]()  # the row group that is in memory
+
+    def of_group(self, group: RowGroup) -> dict[str, Any]:
+        """The columns of a row group, as arrays of Arrow.
+
+        Raises:
+            DataError: for a row group that is corrupt or truncated.
+        """
+        if not self.columns:
+            return {}
+        with damage_told(group.path, group.number, self.columns), opened_parquet(group.path) as opened:
+            rows = opened.read_row_group(group.number, columns=self.columns)
+            return {name: rows[name].cast(kind) for name, kind in self._types.items()}
+
+    def at(self, rows: Sequence[int]) -> dict[str, Any]:
+        """The columns of rows of all files, counted through; later calls ask for later rows, so that one row group is held."""
+        import pyarrow as arrow
+
+        pieces, start = [], 0
+        while start < len(rows):
+            place = next(k for k, group in enumerate(self.groups) if rows[start] < group.start + group.rows)
+            group = self.groups[place]
+            if place != self._place:
+                self._place, self._held = place, self.of_group(group)
+            end = next((k for k in range(start, len(rows)) if rows[k] >= group.start + group.rows), len(rows))
+            chosen = [row - group.start for row in rows[start:end]]
+            pieces.append(arrow.table({name: values.take(chosen) for name, values in self._held.items()}))
+            start = end
+        table = arrow.concat_tables(pieces)
+        return {name: table[name] for name in self.columns}
+
+
+def _common_types(files: Sequence[Path], columns: Sequence[str]) -> dict[str, Any]:
+    """For each column the type that holds its values in all files; categories are their values."""
+    if not columns:
+        return {}
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    schemas = []
+    for file in files:
+        fields = [parquet.read_schema(file).field(name) for name in columns]
+        values = [field.type.value_type if arrow.types.is_dictionary(field.type) else field.type for field in fields]
+        schemas.append(arrow.schema(list(zip(columns, values, strict=True))))
+    common = arrow.unify_schemas(schemas, promote_options="permissive")
+    return dict(zip(common.names, common.types, strict=True))
+
+
+class PredictionFile(Callback):
+    """Writes what `Trainer.predict` predicts into one .csv or .parquet file, batch by batch, in the order of the table.
+
+    Several processes write their shares into a folder beside the file, which all of them must see; the first one joins them.
+
+    Args:
+        out: the file.
+        options: of `disthead.prediction.predictions`.
+        identity: gives the columns that are copied into the predictions, for the numbers of some rows in their table.
+        escape_formulas: of a CSV file, whether an apostrophe is put before texts that spreadsheets take for formulas.
+    """
+
+    def __init__(
+        self,
+        out: str | Path,
+        options: Mapping[str, Any],
+        identity: Callable[[list[int]], Mapping[str, Any]] | None = None,
+        escape_formulas: bool = False,
+    ):
+        self.out, self.options, self.identity = Path(out), dict(options), identity
+        self.escape_formulas, self.ending = escape_formulas, ending_of(out, escape_formulas)
+        self.rows, self.left_out = 0, ""
+        self.unfinished: Path | None = None  # in the first process
+        self._table: TableWriter | None = None
+        self._folder: Path | None = None  # of the shares
+        self._error: OSError | None = None
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """In the block the predictions are made; after it the file is there.
+
+        Raises:
+            ValueError: where no rows were predicted.
+            OSError: for a full disk, in this process or another one; a file that was there before is unchanged.
+        """
+        with writing(self.out) as self.unfinished:
+            try:
+                yield
+                if not self.rows:
+                    raise ValueError(
+                        f"no rows were predicted: {self.out} is not written. See --trainer.limit_predict_batches."
+                    )
+            finally:
+                shutil.rmtree(f"{self.unfinished}.d", ignore_errors=True)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.rows, self.left_out, self._error = 0, "", None
+        if trainer.world_size == 1:
+            assert self.unfinished is not None
+            self._table = TableWriter(self.unfinished, self.ending, self.escape_formulas)
+            return
+        self._folder = Path(f"{trainer.strategy.broadcast(str(self.unfinished))}.d")
+        if trainer.is_global_zero:
+            with self._remembered():
+                self._folder.mkdir()
+        trainer.strategy.barrier()
+        self._table = TableWriter(_share(self._folder, trainer.global_rank), ".parquet")
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        rows = batch["rows"].tolist()
+        if not rows or self._error is not None:
+            return
+        columns = self._columns(outputs, rows, batch_idx, trainer)
+        with self._remembered(may_raise=trainer.world_size == 1):
+            assert self._table is not None
+            self._table.write(columns)
+            self.rows += len(rows)
+
+    def _columns(self, dist: Distribution, rows: list[int], batch: int, trainer: Trainer) -> dict[str, Any]:
+        place = batch if trainer.world_size == 1 else (batch, trainer.global_rank)
+        predicted = predictions(dist, **self.options | {"seed": seed_of(self.options.get("seed", 0), place)})
+        self.left_out = self.left_out or left_out(dist, self.options.get("top_k"))
+        identity = {} if self.identity is None else dict(self.identity(rows))
+        check_id_columns(identity, predicted)
+        return identity | predicted | ({} if trainer.world_size == 1 else {_ROW: rows})
+
+    @contextmanager
+    def _remembered(self, may_raise: bool = False) -> Iterator[None]:
+        """An error of one of several processes is told by the first one, after all of them have come to the end."""
+        try:
+            yield
+        except OSError as error:
+            if may_raise:
+                raise
+            self._error = error
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        table, self._table = self._table, None
+        assert table is not None
+        with self._remembered(may_raise=trainer.world_size == 1):
+            table.__exit__(type(self._error) if self._error else None, self._error, None)
+        if trainer.world_size == 1:
+            return
+        number = 0 if self._error is None else self._error.errno or errno.EIO
+        states = torch.zeros(trainer.world_size, 2, dtype=torch.long, device=pl_module.device)
+        states[trainer.global_rank] = torch.tensor([self.rows, number])
+        states = trainer.strategy.reduce(states, reduce_op="sum")  # a row of each process
+        if trainer.is_global_zero:  # the others need not wait
+            self._join(states.tolist())
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        table, self._table = self._table, None
+        if table is not None:
+            table.__exit__(type(exception), exception, exception.__traceback__)
+
+    def _join(self, states: list[list[int]]) -> None:
+        assert self._folder is not None
+        assert self.unfinished is not None
+        for rank, (rows, number) in enumerate(states):
+            share = _share(self._folder, rank)
+            if number or (rows and not share.exists()):
+                number = number or errno.ENOENT
+                raise OSError(
+                    number,
+                    f"process {rank} of {len(states)} cannot write {share}: {os.strerror(number)}. The folder of --out must be "
+                    "one that all processes see",
+                )
+        shares = [_share(self._folder, rank) for rank, (rows, _) in enumerate(states) if rows]
+        with TableWriter(self.unfinished, self.ending, self.escape_formulas) as table:
+            for piece in _in_order(shares):
+                table.write({name: piece[name] for name in piece.column_names if name != _ROW})
+        self.rows = sum(rows for rows, _ in states)
+
+
+def _share(folder: Path, rank: int) -> Path:
+    return folder / f"{rank}.parquet"
+
+
+def _in_order(shares: Sequence[Path]) -> Iterator[Any]:
+    """The rows of several files, each of which has its own in their order, in the order of all."""
+    import pyarrow as arrow
+    import pyarrow.compute as compute
+
+    def pieces(share: Path) -> Iterator[Any]:
+        with opened_parquet(share) as opened:
+            for group in range(opened.num_row_groups):
+                yield opened.read_row_group(group)
+
+    readers = [pieces(share) for share in shares]
+    held = [next(reader) for reader in readers]
+    while held:
+        # Up to here no file has rows that are not held.
+        end = min(compute.max(piece[_ROW]).as_py() for piece in held)
+        ready = [piece.filter(compute.less_equal(piece[_ROW], end)) for piece in held]
+        yield arrow.concat_tables(ready).sort_by(_ROW)
+        rest = [piece.slice(len(taken)) for piece, taken in zip(held, ready, strict=True)]
+        kept = [
+            (reader, piece if len(piece) else next(reader, None)) for reader, piece in zip(readers, rest, strict=True)
+        ]
+        readers = [reader for reader, piece in kept if piece is not None]
+        held = [piece for _, piece in kept if piece is not None]
+
+
+def is_folder(out: str) -> bool:
+    """Whether predictions go into a folder of parts, and not into one file."""
+    return Path(out).is_dir() or not Path(out).suffix
+
+
+def check_out(out: str, source: Any = None, escape_formulas: bool = False) -> None:
     """Refuse a place for predictions where something else is, or that cannot be written, before anything is computed.
 
     Args:
         out: a .csv or .parquet file, or a folder.
         source: the table that is predicted.
+        escape_formulas: whether texts that spreadsheets take for formulas are to be escaped.
 
     Raises:
         ValueError: for a checkpoint, the table itself, another ending or a folder that does not exist.
     """
     path = Path(out)
-    if path.is_dir() or not path.suffix:
-        return
+    if is_folder(out):
+        if escape_formulas:
+            raise ValueError(
+                f"--escape_formulas is for CSV files: the texts of the Parquet files in {out} are no formulas."
+            )
+        return check_folder(path, "the parts of the predictions", "--out")
     if not out.endswith((".csv", ".parquet", ".pq")):
         raise ValueError(f"--out must end in .csv or .parquet, or be a folder, got {out!r}.")
+    ending_of(out, escape_formulas)
     if isinstance(source, (str, os.PathLike)) and path.resolve() == Path(source).resolve():
         raise ValueError(f"--out {out} is the table that is predicted, which it would write over: choose another name.")
-    if not path.parent.is_dir():
-        raise ValueError(f"--out {out}: there is no folder {path.parent}.")
+    return check_file(path, "the file of the predictions", "--out")
 
 
-def check_id_columns(ids: Sequence[str], predicted: Iterable[str]) -> None:
+def check_id_columns(ids: Iterable[str], predicted: Iterable[str]) -> None:
     """Refuse columns of the table that have the name of a prediction."""
-    taken = sorted(set(ids) & set(predicted))
+    taken = sorted(set(ids) & {*predicted, _ROW})
     if taken:
         raise ValueError(
             f"column {taken[0]!r} cannot be copied into the predictions, which have a column of that name."

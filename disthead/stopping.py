@@ -1,0 +1,70 @@
+"""`Stopped`: a signal ends a command, and the exit status says which one."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["Stopped", "is_ours", "kept_handlers", "stop_at_signals"]
+
+_NAMES = ("SIGTERM", "SIGHUP")  # Ctrl-C is Python's KeyboardInterrupt
+
+
+class Stopped(SystemExit):
+    """The end of a command by a signal, whose `code` is 128 and the number of the signal, as shells have it.
+
+    It is raised where the command stands, so that files which are being written are removed, as after an error.
+
+    Args:
+        number: of the signal.
+        advice: how to go on, in a sentence.
+
+    >>> stopped = Stopped(signal.SIGTERM)
+    >>> print(stopped.code, stopped)
+    143 stopped by SIGTERM.
+    """
+
+    def __init__(self, number: int, advice: str = ""):
+        super().__init__(128 + number)
+        self.number, self.advice = number, advice
+
+    def __str__(self) -> str:
+        name = signal.Signals(self.number).name
+        how = " (Ctrl-C)" if self.number == signal.SIGINT else ""
+        return f"stopped by {name}{how}.{' ' * bool(self.advice)}{self.advice}"
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise Stopped(number)
+
+
+def is_ours(number: int) -> bool:
+    """Whether the signal ends the command at once, by `Stopped`."""
+    return signal.getsignal(number) is _stop
+
+
+@contextmanager
+def stop_at_signals() -> Iterator[None]:
+    """Within it SIGTERM and SIGHUP raise `Stopped`, unless the program around it handles or ignores them."""
+    with kept_handlers():
+        if threading.current_thread() is threading.main_thread():
+            for name in _NAMES:
+                number = getattr(signal, name, None)  # Windows has no SIGHUP
+                if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                    signal.signal(number, _stop)
+        yield
+
+
+@contextmanager
+def kept_handlers() -> Iterator[None]:
+    """After it signals are handled as before, whatever was done within."""
+    numbers = [getattr(signal, name) for name in (*_NAMES, "SIGINT") if hasattr(signal, name)]
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                if handler is not None:  # of another language
+                    signal.signal(number, handler)

@@ -1,0 +1,198 @@
+"""Which values options of the command line may have, where Lightning and torch say so late, in other words, or never."""
+
+import inspect
+import os
+import re
+import string
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import lightning
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.callbacks import Timer
+
+__all__ = ["check_config", "check_processes", "check_validation", "in_options"]
+
+_FEW = 8  # processes, which a machine may have to share its cores
+
+
+class _Rule(NamedTuple):
+    """An option, which of its values are right, and how these are called; of one command, or of all."""
+
+    option: str
+    is_right: Callable[[Any], bool]
+    wanted: str
+    command: str = ""
+
+
+def _at_least(least: float) -> Callable[[Any], bool]:
+    return lambda value: value >= least
+
+
+def _is_part(value: Any) -> bool:
+    """Of all batches: a number of them, or a share."""
+    return value >= 1 if isinstance(value, int) else 0 < value <= 1
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return (Timer(duration=value).time_remaining() or 0) > 0
+    except (MisconfigurationException, TypeError, ValueError):
+        return False
+
+
+def _is_devices(value: Any) -> bool:
+    if isinstance(value, str):
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        if value.strip() == "auto":
+            return True
+        if not names or not all(re.fullmatch(r"-?\d+", name) for name in names):
+            return False
+        value = int(names[0]) if len(names) == 1 else [int(name) for name in names]
+    if isinstance(value, int):
+        return value >= 1 or value == -1
+    return len(value) > 0 and len(set(value)) == len(value)
+
+
+def _is_strategy(value: Any) -> bool:
+    return not str(value).endswith(("_spawn", "_fork", "_notebook"))  # from which no checkpoint comes back
+
+
+def _is_filename(value: str) -> bool:
+    try:
+        list(string.Formatter().parse(value))
+    except ValueError:
+        return False
+    return bool(value)
+
+
+_PART = "a number of batches, 1 or more, or a share of them, above 0.0 and at most 1.0"
+_RULES = [
+    _Rule("trainer.max_epochs", lambda value: value == -1 or value >= 1, "1 or more, or -1 for no end", "fit"),
+    _Rule("trainer.max_steps", lambda value: value == -1 or value >= 1, "1 or more, or -1 for no end", "fit"),
+    _Rule("trainer.min_epochs", _at_least(0), "0 or more", "fit"),
+    _Rule("trainer.min_steps", _at_least(0), "0 or more", "fit"),
+    _Rule("trainer.max_time", _is_time, "a time above zero, days:hours:minutes:seconds such as 00:01:30:00", "fit"),
+    _Rule("trainer.limit_train_batches", _is_part, _PART, "fit"),
+    _Rule("trainer.limit_val_batches", lambda value: value == 0 or _is_part(value), f"0 for none, {_PART}", "fit"),
+    _Rule("trainer.limit_val_batches", _is_part, _PART, "validate"),
+    _Rule("trainer.limit_test_batches", _is_part, _PART, "test"),
+    _Rule("trainer.limit_predict_batches", _is_part, _PART, "predict"),
+    _Rule("trainer.overfit_batches", lambda value: value == 0 or _is_part(value), f"0 for all, {_PART}", "fit"),
+    _Rule(
+        "trainer.val_check_interval",
+        lambda value: isinstance(value, (int, float)) and _is_part(value),
+        "a number of training batches, 1 or more, or a share of an epoch, above 0.0 and at most 1.0",
+        "fit",
+    ),
+    _Rule("trainer.check_val_every_n_epoch", _at_least(1), "1 or more", "fit"),
+    _Rule("trainer.accumulate_grad_batches", _at_least(1), "1 or more", "fit"),
+    _Rule("trainer.gradient_clip_val", _at_least(0), "0 for none, or more", "fit"),
+    _Rule("trainer.log_every_n_steps", _at_least(0), "0 for never, or more", "fit"),
+    _Rule("trainer.num_sanity_val_steps", _at_least(-1), "0 or more, or -1 for all", "fit"),
+    _Rule("trainer.fast_dev_run", _at_least(0), "true, false, or a number of batches"),
+    _Rule("trainer.enable_checkpointing", bool, "true, since the result of a training is its checkpoints", "fit"),
+    _Rule("trainer.barebones", lambda value: not value, "false, since a training logs and writes checkpoints", "fit"),
+    _Rule("trainer.devices", _is_devices, "a number of devices, 1 or more, a list of their numbers, or auto"),
+    _Rule("trainer.strategy", _is_strategy, "one whose processes are commands of their own, such as ddp"),
+    _Rule("trainer.num_nodes", _at_least(1), "1 or more"),
+    _Rule("seed_everything", lambda value: 0 <= value < 2**32, "a number from 0 to 4294967295"),
+    _Rule("ckpt_path", lambda value: value not in ("best", "registry"), "the path of a checkpoint", "fit"),
+    _Rule("early_stopping.patience", _at_least(0), "0 or more, or null", "fit"),
+    _Rule("early_stopping.mode", ("min", "max").__contains__, "min or max", "fit"),
+    _Rule("checkpoint.mode", ("min", "max").__contains__, "min or max", "fit"),
+    _Rule("checkpoint.save_top_k", lambda value: value == -1 or value >= 1, "1 or more, or -1 for all", "fit"),
+    _Rule("checkpoint.every_n_epochs", _at_least(1), "1 or more", "fit"),
+    _Rule("checkpoint.every_n_train_steps", _at_least(0), "0 or more", "fit"),
+    _Rule("checkpoint.filename", _is_filename, "a name, in which braces hold metrics, such as {epoch}", "fit"),
+]
+_BETTER = {"nll": "min", "nll_marginal": "min", "accuracy": "max"}  # which mode, by the end of a metric's name
+
+
+def check_config(command: str, config: Any) -> None:
+    """Refuse values of options that cannot be used, before anything is read or made.
+
+    Raises:
+        ValueError: with the option, what it may be, and what it is.
+    """
+    for option, is_right, wanted, of in _RULES:
+        value = config.get(option)
+        if value is not None and of in ("", command) and not is_right(value):
+            option = option.replace("ckpt_path", "ckpt")
+            raise ValueError(f"--{option} must be {wanted}, got {_shown(value)}.")
+    if command != "fit":
+        return
+    for callback in ("early_stopping", "checkpoint"):
+        monitor, mode = f"{config[callback].monitor}", config[callback].mode
+        better = _BETTER.get(monitor.rpartition("/")[2], mode)
+        if mode != better:
+            kept = "the best checkpoint" if callback == "checkpoint" else "better"
+            raise ValueError(f"--{callback}.mode {mode} would take the worst {monitor} for {kept}: give {better}.")
+
+
+def check_validation(config: Any, has_rows: bool) -> None:
+    """Refuse a training that is judged by validation and has none; of a configuration whose epochs are planned.
+
+    Raises:
+        ValueError: with the reason, and what to do.
+    """
+    trainer, epochs = config.trainer, config.trainer.max_epochs
+    if "val/" not in f"{config.checkpoint.monitor} {config.early_stopping.monitor}":
+        return
+    other = "or --checkpoint.monitor train/nll --early_stopping.monitor train/nll"
+    if not has_rows:
+        raise ValueError(
+            "no rows are held out, which say when to stop and which checkpoint is best: give --data.val_size, such as 0.2, "
+            f"or --data.val_path; {other}."
+        )
+    if trainer.limit_val_batches == 0:
+        raise ValueError(
+            "--trainer.limit_val_batches 0 leaves nothing to say when to stop and which checkpoint is best: leave it out, "
+            f"{other}."
+        )
+    interval = trainer.check_val_every_n_epoch
+    if interval is not None and epochs is not None and 0 < epochs < interval and not trainer.fast_dev_run:
+        raise ValueError(
+            f"--trainer.check_val_every_n_epoch must be at most --trainer.max_epochs, {epochs}, so that a validation says "
+            f"which checkpoint is best, got {interval}; {other}."
+        )
+
+
+def check_processes(trainer: lightning.Trainer) -> None:
+    """Refuse many more processes than the machine has cores.
+
+    Raises:
+        ValueError: with both numbers.
+    """
+    most = max(_FEW, os.cpu_count() or 1)
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
+        raise ValueError(
+            f"--trainer.devices is the number of processes, at most {most} on the {os.cpu_count()} cores of this machine, got "
+            f"{trainer.num_devices}."
+        )
+
+
+def in_options(message: str) -> str:
+    """What Lightning says to those who write programs, in the words of the command line."""
+    message = re.sub(r" ?HINT: Did you call `.*", "", " ".join(message.split()))
+    metric = re.match(r"`ModelCheckpoint\(monitor='(.*?)'\)` could not find .*? metrics: \[(.*)\]\.?$", message)
+    if metric:
+        names = ", ".join(re.findall(r"'(\w+/\w+)'", metric[2]))
+        return f"--checkpoint.monitor must be a metric of this training, {names}, got {metric[1]}."
+    message = re.sub(r"`?\.fit\(ckpt_path=\"?(\w+)\"?\)`? is set", r"--ckpt \1 is given", message)
+    message = re.sub(r"Please pass an exact checkpoint path to `.*", "Give the path of a checkpoint.", message)
+    message = re.sub(r"`?Trainer\((\w+)='?(.*?)'?\)`?", r"--trainer.\1 \2", message)
+    trainer = inspect.signature(lightning.Trainer).parameters
+    message = message.replace("=None`", "=null`")
+    return re.sub(
+        r"`(\w+)(?:=(.*?))?`",
+        lambda found: (
+            f"--trainer.{found[1]}{' ' * bool(found[2])}{found[2] or ''}" if found[1] in trainer else found[0]
+        ),
+        message,
+    )
+
+
+def _shown(value: Any) -> Any:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -1,0 +1,68 @@
+"""`StopBetweenSteps`: where a training stands when a signal has ended it; `signal_of`: which signal it was."""
+
+import signal
+import threading
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from disthead.stopping import Stopped, is_ours
+
+__all__ = ["StopBetweenSteps", "signal_of"]
+
+
+def signal_of(error: BaseException) -> int | None:
+    """The signal that has ended what Lightning was doing; None where it was an error."""
+    if isinstance(error, Stopped):
+        return error.number
+    if isinstance(error, SIGTERMException):
+        return signal.SIGTERM
+    if isinstance(error, KeyboardInterrupt):
+        return signal.SIGINT
+    if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):  # with the status 1
+        return signal.SIGINT
+    return getattr(signal, "SIGPIPE", None) if isinstance(error, BrokenPipeError) else None
+
+
+class StopBetweenSteps(Callback):
+    """Training that SIGTERM ends does so after a step, in a state to go on from; other work ends at once.
+
+    Lightning sees to it where training is in one process, and where SLURM puts a job into its queue again. Several processes
+    end at once, all of them: they might wait for one that is no more.
+    """
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if is_ours(signal.SIGTERM) and (trainer.world_size == 1 or SLURMEnvironment.detect()):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning puts its own there
+
+    def _end_at_once(self, trainer: lightning.Trainer) -> None:
+        """In the place of Lightning's handler, which has processes wait for each other wherever they are."""
+        if trainer.world_size == 1 or SLURMEnvironment.detect():
+            return
+
+        def stop(number: int, frame: Any) -> None:
+            launcher: Any = trainer.strategy.launcher
+            if hasattr(launcher, "kill"):  # what it has launched
+                launcher.kill(number)
+            raise Stopped(number)
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, stop)
+
+    def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._end_at_once(trainer)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._end_at_once(trainer)
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._end_at_once(trainer)
+
+    def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._end_at_once(trainer)
+
+    def on_predict_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._end_at_once(trainer)
