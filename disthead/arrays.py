@@ -88,7 +88,9 @@ def check_kind(y: Tensor, support: Any, name: str = "y") -> None:
         TargetError: for such targets.
     """
     if y.is_complex():
-        raise TargetError(f"{name} must hold real numbers, got complex ones ({y.dtype}). Try {name}.real or {name}.abs().")
+        raise TargetError(
+            f"{name} must hold real numbers, got complex ones ({y.dtype}). Try {name}.real or {name}.abs()."
+        )
     one = getattr(support, "base_constraint", support)
     has_truth = one is constraints.boolean or (one.is_discrete and hasattr(one, "upper_bound"))
     if y.dtype == torch.bool and not has_truth:
@@ -189,8 +191,10 @@ def _numbers(array: np.ndarray, name: str) -> np.ndarray:
     try:
         return np.array(numbers, dtype=kind).reshape(array.shape)
     except OverflowError as error:
-        row = next(row for row, value in enumerate(numbers) if abs(value) > np.finfo(np.float64).max)
-        raise ValueError(f"{name} must hold numbers of double precision, got one too large for it at row {row}.") from error
+        row = next(row for row, value in enumerate(numbers) if abs(value) > int(np.finfo(np.float64).max))
+        raise ValueError(
+            f"{name} must hold numbers of double precision, got one too large for it at row {row}."
+        ) from error
 
 
 def _is_missing(value: Any) -> bool:

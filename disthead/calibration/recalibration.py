@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from disthead.arrays import as_tensor
+from disthead.data.entries import COUNT, MAPPING, TEXT, check_entries, list_of
 from disthead.errors import TargetError, locate, pick
 from disthead.families.affine import Affine
 from disthead.families.distribution import Distribution
@@ -195,6 +196,8 @@ class Recalibration(nn.Module, ABC):
         return self._fitted_on
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
+        if state != {}:  # before `fit`
+            check_entries(state, {"family": TEXT, "event_shape": list_of(COUNT)}, "recalibration.fitted_on")
         self._fitted_on = dict(state)
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments) -> None:
@@ -215,14 +218,12 @@ def rebuild(config: Mapping[str, Any]) -> Recalibration:
     >>> rebuild(ScaleCalibration().config)
     ScaleCalibration()
     """
-    name, arguments = (config.get(key) if isinstance(config, Mapping) else None for key in ("name", "arguments"))
-    if not isinstance(name, str) or not isinstance(arguments, Mapping):
-        raise ValueError(f"the recalibration must have a name and a mapping of arguments, got {config!r}.")
-    kind = pick("recalibration", name, _classes())
+    check_entries(config, {"name": TEXT, "arguments": MAPPING, "fitted_on?": MAPPING}, "recalibration")
+    found = pick("recalibration", config["name"], _classes())
     try:
-        return kind(**arguments)
+        return found(**config["arguments"])
     except TypeError as error:
-        raise ValueError(f"{name} cannot be made with the arguments {dict(arguments)}: {error}.") from error
+        raise ValueError(f"entry recalibration.arguments of {config['name']}: {error}.") from error
 
 
 def _classes() -> dict[str, type[Recalibration]]:

@@ -6,6 +6,8 @@ import math
 import os
 import re
 import shutil
+import signal
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -523,7 +525,7 @@ class _CLI(LightningCLI):
             return None
         with file.written():
             self.trainer.predict(**options)
-        print(f"{file.rows} predictions in {shown(out)}" + f", of {file.left_out}" * bool(file.left_out))
+        print(f"{file.rows} predictions in {shown(out)}" + f", with {file.left_out}" * bool(file.left_out))
         return None
 
     def _identity(self, source: Any, names: list[str]) -> Callable[[list[int]], Mapping[str, Any]]:
@@ -560,9 +562,15 @@ class _CLI(LightningCLI):
 
         if launcher is None:
             return run()
-        launcher.launch(run, trainer=trainer)  # which starts the other processes, unless torchrun or SLURM have
-        for child in launcher.procs:
-            child.wait()
+        try:
+            launcher.launch(run, trainer=trainer)  # which starts the other processes, unless torchrun or SLURM have
+            statuses = [child.wait() for child in launcher.procs]
+        except BaseException:
+            launcher.kill(signal.SIGTERM)
+            raise
+        failed = next((status for status in statuses if status), 0)
+        if failed:  # and has said why
+            sys.exit(failed if failed > 0 else 128 - failed)
         return None
 
 

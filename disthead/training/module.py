@@ -29,6 +29,7 @@ from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
 from disthead.training.saved import (
+    check_sizes,
     class_path,
     comparable,
     own_options,
@@ -620,6 +621,8 @@ class DistributionModule(DistributionModel):
         theirs = {name: value for name, value in theirs.items() if name not in options}
         check_classes(theirs, checkpoint_path, trust)
         with rebuilding(checkpoint_path):
+            if cls is DistributionModule and (theirs | options).get("backbone") is None:
+                check_sizes(lambda: cls(**theirs | options), checkpoint["state_dict"], checkpoint_path)
             module = cls(**theirs | options)
             module.configure_model()
             module.on_load_checkpoint(checkpoint)

@@ -5,7 +5,7 @@ import pickle
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +19,7 @@ from disthead.files import unchanged
 
 __all__ = [
     "check_checkpoint",
+    "check_sizes",
     "class_path",
     "comparable",
     "contents_of",
@@ -114,6 +115,28 @@ def rebuilding(path: Any) -> Iterator[None]:
             f"{path}: the options and weights in it are not those of one model: {' '.join(str(error).split())} "
             f"({type(error).__name__}). It was changed after training, or a later version of disthead wrote it."
         ) from error
+
+
+def check_sizes(make: Callable[[], nn.Module], state: Mapping[str, Any], path: Any) -> None:
+    """Refuse options of a model that is larger than the weights beside them, before anything is allocated for it.
+
+    Args:
+        make: the model by these options.
+        state: the weights.
+        path: of the checkpoint.
+
+    Raises:
+        ValueError: with the weights that would not fit.
+    """
+    held = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
+    with torch.device("meta"):
+        wanted = make().state_dict()
+    for name, value in wanted.items():
+        if isinstance(value, Tensor) and value.numel() > held:
+            raise ValueError(
+                f"{path}: by its options the weights {name!r} have the shape {list(value.shape)}, and all of its weights are "
+                f"{held:,} numbers. It was changed after training."
+            )
 
 
 def _check_parts(file: IO[bytes], path: Any) -> None:

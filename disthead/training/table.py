@@ -327,7 +327,8 @@ def _check_rows(path: Path, layout: Mapping[str, Any]) -> int:
             if row and len(row) != len(header):
                 quoted = f" (a quoted one makes it {end - start + 1} lines long)" * (end > start)
                 raise _unreadable(
-                    path, f"line {start} has {len(row)} values{quoted}, where the header has {len(header)} names."
+                    path,
+                    f"line {start} has {len(row)} value{'s' * (len(row) != 1)}{quoted}, where the header has {len(header)} names.",
                 )
     return start
 
