@@ -315,8 +315,8 @@ WAYS = {
 
 
 def command(number: int, folder: Path) -> Outcome:
-    way = list(WAYS)[number % len(WAYS)]
-    name, stranger = sabotaged(number // len(WAYS), folder)
+    way = list(WAYS)[number // len(PAYLOADS)]
+    name, stranger = sabotaged(number % len(PAYLOADS), folder)
 
     def opened() -> Outcome:
         status, printed = run_command(way, "--ckpt", NAME, *WAYS[way])
