@@ -44,6 +44,7 @@ __all__ = [
 
 _FEW = 50  # categories that any column may have
 _SINGLE = float(np.finfo(np.float32).eps)
+_HUGE = 1e30
 FEW_ROWS = 20  # fewer do not show whether a column numbers them
 _FAR = 30  # times the range of the middle nine tenths of a column, beyond its median: numbers are not told apart there
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
@@ -152,7 +153,7 @@ class Column:
             return (self.places(values)[:, None] == np.arange(self.width)).astype(np.float64)
         assert values.numbers is not None
         missing = np.isnan(values.numbers)
-        numbers = values.numbers if self.limits is None else values.numbers.clip(*self.limits)
+        numbers = values.numbers if self.limits is None else values.numbers.clip(self.limits[0], self.limits[1])
         filled = np.where(missing, self.fill or 0.0, numbers - self.origin)
         return np.stack([filled, missing.astype(np.float64)], 1) if self.has_missing else filled[:, None]
 
@@ -193,6 +194,7 @@ COLUMN = {
     "has_missing": TRUTH,
     "kind?": one_of("number", "date", "duration"),
     "origin?": NUMBER,
+    "limits?": or_none(list_of(NUMBER)),
 }
 _PLURAL = {"number": "numbers", "date": "dates", "duration": "durations", "text": "texts", "category": "categories"}
 _is_label_of: dict[str, Callable[[str], bool]] = {
@@ -437,7 +439,7 @@ class Finder:
             numbers = numbers[~np.isnan(numbers)]
         median = float(np.median(numbers)) if len(numbers) else low
         limits = _limits(numbers, low, high)
-        little = kind == "number" and _varies_little(numbers.clip(*limits))
+        little = kind == "number" and _varies_little(numbers.clip(limits[0], limits[1]))
         origin = max(low, limits[0]) if kind == "date" else median if little else 0.0
         column = Column(self.name, None, median - origin, self._has_missing, kind, origin, limits)  # type: ignore[arg-type]
         only = (date_of(low) if kind == "date" else f"{low:g}") if low == high and not self._has_missing else None
@@ -454,8 +456,8 @@ class Found(NamedTuple):
 
 def _limits(numbers: np.ndarray, low: float, high: float) -> list[float]:
     """Between which the numbers of a column are told apart, from a sample of them, and the least and the greatest of all."""
-    if low == high:
-        return [low - (abs(low) or 1.0), high + (abs(high) or 1.0)]
+    if low == high:  # no other number tells anything, once it is finite
+        return [min(low, -_HUGE), max(high, _HUGE)]
     lower, middle, upper = np.quantile(numbers, [0.05, 0.5, 0.95]).tolist() if len(numbers) else (low, low, high)
     reach = _FAR * (upper - lower) if lower < upper else np.inf  # most may be one number
     least, most = max(low - (high - low), middle - reach), min(high + (high - low), middle + reach)
