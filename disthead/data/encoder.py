@@ -45,6 +45,7 @@ __all__ = [
 _FEW = 50  # categories that any column may have
 _SINGLE = float(np.finfo(np.float32).eps)
 _HUGE = 1e30
+_BEYOND = 2  # times the range of all training rows, beyond them: the same
 FEW_ROWS = 20  # fewer do not show whether a column numbers them
 _FAR = 30  # times the range of the middle nine tenths of a column, beyond its median: numbers are not told apart there
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
@@ -70,8 +71,8 @@ class Column:
         kind: of the numbers: "number", "date" or "duration".
         origin: what is subtracted: the first date, in days since 1970-01-01; or the median of numbers that vary too
             little about it for single precision.
-        limits: the least and the greatest number that are told apart: as far beyond the training rows as these are wide, and
-            30 times the range of their middle nine tenths from the median, whichever is nearer. A number beyond a limit is
+        limits: the least and the greatest number that are told apart: twice as far beyond the training rows as these are wide,
+            and 30 times the range of their middle nine tenths from the median, whichever is nearer. A number beyond a limit is
             read as the limit. None in models of version 0.1.
     """
 
@@ -460,7 +461,8 @@ def _limits(numbers: np.ndarray, low: float, high: float) -> list[float]:
         return [min(low, -_HUGE), max(high, _HUGE)]
     lower, middle, upper = np.quantile(numbers, [0.05, 0.5, 0.95]).tolist() if len(numbers) else (low, low, high)
     reach = _FAR * (upper - lower) if lower < upper else np.inf  # most may be one number
-    least, most = max(low - (high - low), middle - reach), min(high + (high - low), middle + reach)
+    beyond = _BEYOND * (high - low)
+    least, most = max(low - beyond, middle - reach), min(high + beyond, middle + reach)
     return [max(least, -sys.float_info.max), min(most, sys.float_info.max)]
 
 
