@@ -495,8 +495,10 @@ class DistributionModule(DistributionModel):
         self._infinite.append(torch.stack([first, bad.sum()]))
 
     def _refuse_infinite(self) -> None:
-        """Refuse a validation whose score is NaN or infinite, by which no weights can be chosen."""
+        """Refuse a validation of a training whose score is NaN or infinite, by which no weights can be chosen."""
         noted, self._infinite = self._infinite, []
+        if self.trainer.state.fn != "fit":
+            return
         found = [pair for pair in torch.stack(noted).tolist() if pair[1]] if noted else []
         if found:
             raise NonFiniteLoss(
