@@ -232,8 +232,8 @@ def check_folder(folder: str | Path, what: str = "the folder", option: str = "")
     shown = f"{option} {folder}".strip()
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists() or place.is_symlink())
     if not nearest.is_dir():
-        what = f"{what} is to be" if nearest == folder else f"the folder of {what} is to be"
-        raise ValueError(f"{shown}: {nearest} is a file, where {what}. Give another name.")
+        what = what if nearest == folder else "a folder"
+        raise ValueError(f"{shown}: {nearest} is a file, where {what} is to be. Give another name.")
     _check_writable(nearest, shown)
 
 

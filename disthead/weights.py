@@ -12,8 +12,9 @@ from disthead.arrays import as_tensor
 from disthead.errors import locate
 from disthead.families.pieces import is_on_host, operations_are_followed
 
-__all__ = ["EXTREME_WEIGHTS", "as_weight", "extreme_weights", "present", "weighted_quantiles"]
+__all__ = ["EXTREME_WEIGHTS", "as_weight", "check_share", "extreme_weights", "present", "weighted_quantiles"]
 
+_WHOLE = 0.999  # of all weight: nothing is left for other rows
 EXTREME_WEIGHTS = (
     "weights must be neither so large nor all so small that their sums, or products with losses, overflow: only their ratios "
     "matter, so divide them by their mean"
@@ -97,6 +98,23 @@ def weighted_quantiles(values: Tensor, levels: Tensor, weight: Tensor | None = N
     up_to = weight[ordered.indices].cumsum(0)
     place = torch.searchsorted(up_to, levels.to(up_to) * up_to[-1])
     return ordered.values[place.clamp(max=len(values) - 1)]
+
+
+def check_share(weight: Tensor | None, rows: Any = None) -> None:
+    """Refuse weights (N,) of which one row has nearly all: a model cannot learn from a single row.
+
+    Args:
+        rows: their numbers in the table, for messages.
+    """
+    if weight is None or len(weight) < 2:
+        return
+    share = weight.double() / weight.double().sum()
+    row = int(share.argmax())
+    if share[row] > _WHOLE:
+        raise ValueError(
+            f"weights must be shared by several rows, got {weight[row]:g} at row {row if rows is None else int(rows[row])}, which is "
+            f"{100 * float(share[row]):.6g} % of the sum over {len(weight)} rows: nothing can be learned from a single row."
+        )
 
 
 def extreme_weights(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:

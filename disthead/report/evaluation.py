@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -18,13 +18,9 @@ from disthead.report.inputs import Batch
 from disthead.report.remedies import with_remedy
 from disthead.report.stream import Stream
 from disthead.report.verdict import Score, Verdict, summary
-
-if TYPE_CHECKING:
-    from disthead.report.pictures import Picture
+from disthead.texts import distinct, file_names, shown
 
 __all__ = ["Batch", "Evaluation", "evaluate"]
-
-_LONGEST = 200  # bytes of the name of a picture, of which most file systems take 255
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,7 @@ class Evaluation:
             lines.append("  " + ": ".join([*subject, verdict.sentence]))
             if verdict.remedy and verdict.status in ("fair", "poor"):
                 lines.append(f"    Next: {verdict.remedy}")
-        return "\n".join(lines)
+        return "\n".join(map(shown, lines))
 
 
 @torch.no_grad()
@@ -197,7 +193,7 @@ def evaluate(
         {"date": f"{date.today()}"} | known,
     )
     if out is not None:
-        _write(evaluation, found, Path(out), tuple(map(str, classes)))
+        _write(evaluation, found, Path(out), tuple(distinct(map(str, classes))))
     return evaluation
 
 
@@ -211,7 +207,9 @@ def _write(evaluation: Evaluation, found: list[Findings], folder: Path, classes:
     from disthead.report.pictures import pictures
 
     drawn = {part.name: pictures(part, classes) for part in found}
-    files = _named([picture for each in drawn.values() for picture in each])
+    every = [picture for each in drawn.values() for picture in each]
+    names = file_names([picture.name for picture in every])
+    files = {f"{name}.png": picture for name, picture in zip(names, every, strict=True)}
     contents = evaluation.to_dict() | {"pictures": list(files)}
     # A path may hold bytes that are no text; they are written as they are shown.
     options: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
@@ -224,20 +222,6 @@ def _write(evaluation: Evaluation, found: list[Findings], folder: Path, classes:
         (unfinished / "metrics.json").write_text(f"{text}\n", **options)
     for name in before - set(files):  # of the report that was there
         (folder / name).unlink(missing_ok=True)
-
-
-def _named(drawn: "list[Picture]") -> "dict[str, Picture]":
-    """The pictures by the names of their files, each of which is another one, whatever the outputs are called."""
-    files: dict[str, Picture] = {}
-    for picture in drawn:
-        start = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in picture.name)
-        start = start if len(start.encode()) <= _LONGEST else f"output_{picture.key}"
-        name, number = start, 1
-        while f"{name}.png".casefold() in map(str.casefold, files):
-            number += 1
-            name = f"{start}_{number}"
-        files[f"{name}.png"] = picture
-    return files
 
 
 def _pictures_in(folder: Path) -> set[str]:

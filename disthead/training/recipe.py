@@ -22,7 +22,7 @@ from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, get_family
 from disthead.families.independent import Independent
 from disthead.families.von_mises import VonMises
-from disthead.standardisation import SCALES, mean_and_std, target_units
+from disthead.standardisation import SCALES, check_relative_spread, mean_and_std, target_units
 from disthead.training.averaging import WeightAverage
 from disthead.training.schedule import PATIENCE, WarmupConstantDecay, plan
 from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_copies
@@ -33,7 +33,7 @@ from disthead.training.tabular import (
     TabularBackbone,
     start_near_the_marginal_fit,
 )
-from disthead.weights import as_weight, present
+from disthead.weights import as_weight, check_share, present
 
 __all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_members", "tabular_model", "train"]
 
@@ -419,6 +419,8 @@ def fit_tabular(
     _check_features(features, rows)
     chosen = get_family(family, event_shape=tuple(y.shape[1:]), **dict(family_options or {}))
     chosen.check_target(y)
+    check_share(weight, rows)
+    check_relative_spread(chosen, y, weight)
     generator = torch.Generator().manual_seed(seed)  # of folds and batches
     held_out = _held_out(features, y, groups, ensemble, generator).to(features.device)
     model = tabular_model(
@@ -436,8 +438,9 @@ def fit_tabular(
     )
     backbone, head = model.members.backbone, model.members.head
     inputs, targets = model.standardise(features), model.standardise_target(y)
+    _check_standardised(inputs, features, rows)
     backbone.fit(inputs, weight)
-    _check_precision(chosen, targets)
+    _check_precision(chosen, targets, y, rows)
     head.initialize(targets, weight=weight)
     start_near_the_marginal_fit(head, _LEAST_SCALE if model.is_scaled else 0.0)
     try:
@@ -493,13 +496,29 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
     return None if is_few else found
 
 
-def _check_precision(family: Family, targets: Tensor) -> None:
-    try:
-        family.check_target(targets)
-    except TargetError as error:
+def _check_precision(family: Family, targets: Tensor, y: Tensor, rows: Tensor) -> None:
+    """Refuse targets that are no longer what they were in single precision: infinite, or outside the support."""
+    lost = ~targets.isfinite() if targets.is_floating_point() else torch.zeros_like(targets, dtype=torch.bool)
+    inside = family.support.check(targets)
+    lost = lost | ~inside.reshape(inside.shape + (1,) * (targets.ndim - inside.ndim))
+    if bool(lost.any()):
+        place = lost.nonzero()[0].tolist()
         raise TargetError(
-            f"y must keep its values in single precision, in which training computes; rounded so: {error} Try other units."
-        ) from None
+            f"y must keep its values in single precision, in which training computes, got {y[tuple(place)]:g} at row "
+            f"{int(rows[place[0]])} ({int(lost.sum())} of {lost.numel()} values). Try other units, in which targets are neither "
+            "tiny nor huge."
+        )
+
+
+def _check_standardised(inputs: Tensor, features: Tensor, rows: Tensor) -> None:
+    """Refuse features whose spread, or the inverse of it, is beyond the numbers that computers have."""
+    bad = ~inputs.isfinite()
+    if bool(bad.any()):
+        row, column = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"features must be numbers that can be standardised, got {features[row, column]:g} at row {int(rows[row])}, column "
+            f"{column}. Use other units, in which numbers are neither tiny nor huge."
+        )
 
 
 def _check_features(features: Tensor, rows: Tensor) -> None:

@@ -1,5 +1,6 @@
 """What a checkpoint holds: options as plain data, and how they are read back."""
 
+import inspect
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -19,8 +20,7 @@ __all__ = [
     "check_sizes",
     "class_path",
     "comparable",
-    "contents_of",
-    "opened_checkpoint",
+    "own_options",
     "plain",
     "read_checkpoint",
     "rebuilding",
@@ -33,7 +33,7 @@ _FOLDER = 0x10  # among the attributes of a part
 
 
 @contextmanager
-def opened_checkpoint(path: Any) -> Iterator[IO[bytes]]:
+def _opened(path: Any) -> Iterator[IO[bytes]]:
     """A checkpoint that is what was written, open for reading.
 
     Torch writes the CRC32 of each part of a checkpoint, and does not look at it again; here all of them are compared.
@@ -53,9 +53,9 @@ def check_checkpoint(path: Any) -> None:
     """Refuse a checkpoint that is not what was written.
 
     Raises:
-        ValueError: as `opened_checkpoint`.
+        ValueError: for a missing or damaged file, with the part that is damaged, and for one that changes while it is read.
     """
-    with opened_checkpoint(path):
+    with _opened(path):
         pass
 
 
@@ -65,12 +65,12 @@ def read_checkpoint(path: Any) -> dict[str, Any]:
     Raises:
         ValueError: for a missing or damaged file, with the part that is damaged, or one that something else wrote.
     """
-    with opened_checkpoint(path) as file:
-        return contents_of(file, path)
+    with _opened(path) as file:
+        return _contents(file, path)
 
 
-def contents_of(file: IO[bytes], path: Any) -> dict[str, Any]:
-    """The contents of a checkpoint of a `DistributionModule` that is open; then it is at its start again.
+def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
+    """The contents of a checkpoint of a `DistributionModule` that is open.
 
     Raises:
         ValueError: for a file that something else wrote.
@@ -79,7 +79,6 @@ def contents_of(file: IO[bytes], path: Any) -> dict[str, Any]:
         contents = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its unpickler and the archive raise
         raise ValueError(f"{path} is not a checkpoint, or it is corrupt: {first_line(error)}") from error
-    file.seek(0)
     options = contents.get("hyper_parameters") if isinstance(contents, dict) else None
     if not isinstance(options, Mapping) or not isinstance(options.get("family"), str):
         raise ValueError(f"{path} is not a checkpoint of a DistributionModule.")
@@ -198,6 +197,14 @@ def _tensors(contents: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Tensor
 def _bytes_of(tensor: Tensor) -> Any:
     storage = tensor.untyped_storage()
     return torch.tensor([], dtype=torch.uint8).set_(storage).numpy()  # type: ignore[call-overload]
+
+
+def own_options(cls: type, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options in a checkpoint that a class takes; those of a subclass of it are left out."""
+    known = inspect.signature(cls).parameters.values()
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known)
+    names = {parameter.name for parameter in known}
+    return {name: value for name, value in saved.items() if name in names or (takes_any and not name.startswith("_"))}
 
 
 def comparable(value: Any) -> Any:

@@ -36,6 +36,7 @@ def predict_files(
     rank: int = 0,
     world_size: int = 1,
     id_columns: Sequence[str] = (),
+    trust: str | Iterable[str] = (),
     **options: Any,
 ) -> int:
     """Write the predictions for Parquet files into a folder of Parquet files, in memory that does not grow with the rows.
@@ -52,6 +53,7 @@ def predict_files(
         device: where the model runs.
         rank, world_size: this process and their number, where several share the row groups.
         id_columns: columns that are copied into the predictions, to say which row is which.
+        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
         options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples`, `seed` and `top_k`.
 
     Returns:
@@ -66,7 +68,7 @@ def predict_files(
             f"batch_size must be 1 or more and rank in 0 ... world_size - 1, got batch_size={batch_size}, "
             f"rank={rank}, world_size={world_size}."
         )
-    predictor, files, folder = Predictor(checkpoint, device=device, **options), find_files(path), Path(out)
+    predictor, files, folder = Predictor(checkpoint, device=device, trust=trust, **options), find_files(path), Path(out)
     names = RowNames(files, id_columns)
     groups = find_row_groups(files, list(dict.fromkeys([*predictor.columns.used(needs_target=False), *names.columns])))
     check_folder(folder, "the parts of the predictions")

@@ -40,7 +40,7 @@ FAMILIES = {
     "normal": {}, "student_t": {}, "laplace": {}, "mixture": {"component": "student_t", "num_components": 2},
     "gamma": {}, "log_normal": {}, "weibull": {}, "poisson": {}, "negative_binomial": {}, "exponential": {},
 }  # fmt: skip
-COUNTS = ("poisson", "negative_binomial")
+COUNTS = ("poisson", "negative_binomial")  # the first takes an exposure
 REAL = ("normal", "student_t", "laplace", "mixture")
 WAYS = ("estimator", "module", "command")
 KINDS = ("feature", "target", "weight", "exposure")
@@ -62,7 +62,7 @@ class Trial:
     def draw(cls, number: int) -> "Trial":
         source = random.Random(number)
         family, kind, part = source.choice(list(FAMILIES)), source.choice(KINDS), source.choice(PARTS)
-        if kind == "exposure" and family not in COUNTS:
+        if kind == "exposure" and family != COUNTS[0]:
             kind = "feature"
         way = source.choice(WAYS if kind != "exposure" else WAYS[1:])
         row = source.randrange(0, 30) if part == "train" else source.randrange(30, ROWS)
@@ -116,7 +116,7 @@ def by_estimator(trial: Trial, folder: Path) -> Outcome:
         dist = model.predict_dist(x)
         score = model.score(x, y, weight)
     except Exception as error:
-        return said_by_error(error, *(["row"] if "all" not in str(error) else []))
+        return said_by_error(error, *_place(error))
     return judged(dist, -score, unconditional(trial, y, weight))
 
 
@@ -140,7 +140,7 @@ def by_module(trial: Trial, folder: Path) -> Outcome:
         with torch.no_grad():
             dist = module.eval()(part.features, **part.known)
     except Exception as error:
-        return said_by_error(error, *([trial.column] if not isinstance(error, ValueError) else ["row"]))
+        return said_by_error(error, trial.column, *_place(error))
     metrics = trainer.callback_metrics
     return judged(dist, float(metrics["val/nll"]), float(metrics["val/nll_marginal"]))
 
@@ -157,12 +157,17 @@ def by_command(trial: Trial, folder: Path) -> Outcome:
     options += ["--data.known.exposure=e"] * (trial.kind == "exposure")
     status, printed = run_command("fit", *filter(None, options))
     if status:
-        return said_by_command(status, printed, "row")
+        return said_by_command(status, printed, trial.column, *_place(printed))
     numbers = [word for line in printed.splitlines() if "best" in line and "val/nll" in line for word in line.split()]
     scores = [float(word.strip(",.;:")) for word in numbers if _is_number(word.strip(",.;:"))]
     if f"{trial.column!r}" in printed:
         return Outcome.HARMLESS
     return Outcome.HARMLESS if scores and all(map(math.isfinite, scores)) else Outcome.SILENT
+
+
+def _place(error: object) -> list[str]:
+    """What an error has to name: the row, unless it says that it is all of them."""
+    return [] if " all " in str(error) else ["row"]
 
 
 def _is_number(word: str) -> bool:
