@@ -623,7 +623,7 @@ class DistributionModule(DistributionModel):
         theirs = {name: value for name, value in theirs.items() if name not in options}
         check_classes(theirs, checkpoint_path, trust)
         with rebuilding(checkpoint_path):
-            if cls is DistributionModule and (theirs | options).get("backbone") is None:
+            if cls is DistributionModule and _is_of_torch((theirs | options).get("backbone")):
                 check_sizes(lambda: cls(**theirs | options), checkpoint["state_dict"], checkpoint_path)
             module = cls(**theirs | options)
             module.configure_model()
@@ -633,6 +633,12 @@ class DistributionModule(DistributionModel):
         if missing or unexpected:
             warn(f"{checkpoint_path} does not fit this model: missing {missing}, unexpected {unexpected}.")
         return module.to(map_location or "cpu")
+
+
+def _is_of_torch(backbone: Any) -> bool:
+    """Whether a backbone does nothing when it is made but take memory."""
+    path = backbone.get("class_path") if isinstance(backbone, Mapping) else backbone
+    return backbone is None or (isinstance(path, str) and path.startswith(("torch.nn.", "disthead.")))
 
 
 def _is_circular(support: Any) -> bool:

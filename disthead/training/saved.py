@@ -22,8 +22,6 @@ __all__ = [
     "check_sizes",
     "class_path",
     "comparable",
-    "contents_of",
-    "opened_checkpoint",
     "own_options",
     "plain",
     "read_checkpoint",
@@ -37,7 +35,7 @@ _FOLDER = 0x10  # among the attributes of a part
 
 
 @contextmanager
-def opened_checkpoint(path: Any) -> Iterator[IO[bytes]]:
+def _opened(path: Any) -> Iterator[IO[bytes]]:
     """A checkpoint that is what was written, open for reading.
 
     Torch writes the CRC32 of each part of a checkpoint, and does not look at it again; here all of them are compared.
@@ -57,9 +55,9 @@ def check_checkpoint(path: Any) -> None:
     """Refuse a checkpoint that is not what was written.
 
     Raises:
-        ValueError: as `opened_checkpoint`.
+        ValueError: for a missing or damaged file, with the part that is damaged, and for one that changes while it is read.
     """
-    with opened_checkpoint(path):
+    with _opened(path):
         pass
 
 
@@ -69,12 +67,12 @@ def read_checkpoint(path: Any) -> dict[str, Any]:
     Raises:
         ValueError: for a missing or damaged file, with the part that is damaged, or one that something else wrote.
     """
-    with opened_checkpoint(path) as file:
-        return contents_of(file, path)
+    with _opened(path) as file:
+        return _contents(file, path)
 
 
-def contents_of(file: IO[bytes], path: Any) -> dict[str, Any]:
-    """The contents of a checkpoint of a `DistributionModule` that is open; then it is at its start again.
+def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
+    """The contents of a checkpoint of a `DistributionModule` that is open.
 
     Raises:
         ValueError: for a file that something else wrote.
@@ -89,7 +87,6 @@ def contents_of(file: IO[bytes], path: Any) -> dict[str, Any]:
                 "stranger's."
             ) from error
         raise ValueError(f"{path} is not a checkpoint, or it is corrupt: {first_line(error)}") from error
-    file.seek(0)
     options = contents.get("hyper_parameters") if isinstance(contents, dict) else None
     if not isinstance(options, Mapping) or not isinstance(options.get("family"), str):
         raise ValueError(f"{path} is not a checkpoint of a DistributionModule.")

@@ -1,5 +1,6 @@
 """save and load: safetensors and plain JSON, nothing to unpickle; repositories of a hub by a stand-in for it."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -161,6 +162,15 @@ def changed(folder, entry, value):
     (folder / "config.json").write_text(json.dumps(config, ensure_ascii=False), "utf-8")
 
 
+def named_if_refused(load, folder) -> bool:
+    """Whether a folder is read, or refused with its name."""
+    try:
+        load(folder)
+    except ValueError as error:
+        return str(folder) in str(error)
+    return True
+
+
 class TestDamage:
     @pytest.fixture
     def folder(self, tmp_path):
@@ -201,7 +211,7 @@ class TestDamage:
     def test_a_changed_entry_is_named(self, folder, entry, value):
         changed(folder, entry, value)
         shown = entry.replace(".0.", "[0].").replace(".1.", "[1].")
-        with pytest.raises(ValueError, match="config.json is damaged, or was changed: entry") as caught:
+        with pytest.raises(ValueError, match=r"config\.json is damaged, or was changed: entry") as caught:
             DistributionRegressor.load(folder)
         assert shown in str(caught.value)
 
@@ -290,10 +300,7 @@ class TestDamage:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         generator = np.random.default_rng(k)
         (folder / "config.json").write_text(json.dumps(mutate_entries(config, generator)), "utf-8")
-        try:
-            kind.load(folder)
-        except ValueError as error:
-            assert str(folder) in str(error)
+        assert named_if_refused(kind.load, folder)
 
 
 class Killed(BaseException):
@@ -319,10 +326,9 @@ class TestSavingOverAnotherModel:
         found = []
         for count in range(4):
             folder = Path(shutil.copytree(tmp_path / "first", tmp_path / f"{count}"))
-            with monkeypatch.context() as patch, pytest.raises(Killed):
+            with monkeypatch.context() as patch, contextlib.suppress(Killed):
                 kill_at(patch, count)
                 second.save(folder)
-                raise Killed
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 predicted = DistributionRegressor.load(folder).predict(X)
@@ -336,9 +342,10 @@ class TestSavingOverAnotherModel:
     def test_over_a_model_of_another_kind(self, tmp_path, monkeypatch, models):
         X, y = numbers()
         folder = DistributionClassifier(**SMALL).fit(X, y > 0).save(tmp_path / "model")
-        with monkeypatch.context() as patch, pytest.raises(Killed):
+        with monkeypatch.context() as patch:
             kill_at(patch, 1)
-            models[0].save(folder)
+            with pytest.raises(Killed):
+                models[0].save(folder)
         with pytest.warns(UserWarning, match="a save that was interrupted leaves"):
             again = DistributionRegressor.load(folder)
         assert np.array_equal(again.predict(X), models[0].predict(X))

@@ -54,6 +54,16 @@ def is_data(contents: bytes) -> np.ndarray:
     return marked
 
 
+def read_or_refused(read, path: Path):
+    """What is read, or None for an error that names the file."""
+    try:
+        return read(path)
+    except ValueError as error:
+        if str(path) not in str(error):
+            raise AssertionError("the file must be named") from error
+        return None
+
+
 def test_each_part_that_is_damaged_is_named_with_its_weights(checkpoint, tmp_path):
     contents = checkpoint.read_bytes()
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
@@ -82,14 +92,11 @@ def test_a_bit_that_no_checksum_covers_changes_no_number(tmp_path, step):
         changed = bytearray(contents)
         changed[place] ^= 1 << bit
         damaged.write_bytes(changed)
-        try:
-            found = read_checkpoint(damaged)["state_dict"]
-        except ValueError as error:
-            assert str(damaged) in str(error)
-            refused += 1
-        else:
-            for name, value in weights.items():
-                assert not isinstance(value, torch.Tensor) or name not in found or torch.equal(found[name], value)
+        found = read_or_refused(read_checkpoint, damaged)
+        refused += found is None
+        for name, value in weights.items() if found else ():
+            loaded = found["state_dict"].get(name)
+            assert loaded is None or not isinstance(value, torch.Tensor) or torch.equal(loaded, value)
     assert refused > len(bits[::step]) / 3
 
 
@@ -157,7 +164,6 @@ CHANGES = {
     "options are a list": (lambda c: c.update(hyper_parameters=[1]), "not a checkpoint of a DistributionModule"),
     "family": (lambda c: c["hyper_parameters"].update(family="norml"), "did you mean 'normal'"),
     "another family": (lambda c: c["hyper_parameters"].update(family="normal"), "not those of one model"),
-    "unknown option": (lambda c: c["hyper_parameters"].update(famly="normal"), "famly"),
     "size": (lambda c: c["hyper_parameters"].update(hidden_sizes=[10**9, 10**9]), r"\[1000000000, 2\].*numbers"),
     "sizes": (lambda c: c["hyper_parameters"].update(hidden_sizes=[4, 10**12]), "numbers"),
     "ensemble": (lambda c: c["hyper_parameters"].update(ensemble=10**9), "numbers"),
@@ -179,10 +185,7 @@ def test_any_option_that_was_changed_is_read_or_refused_with_the_file(tmp_path, 
         contents["hyper_parameters"] = mutate_entries(contents["hyper_parameters"], np.random.default_rng(k))
 
     path = rewritten(OLD, tmp_path, change)
-    try:
-        DistributionModule.load_from_checkpoint(path)
-    except ValueError as error:
-        assert str(path) in str(error)
+    read_or_refused(DistributionModule.load_from_checkpoint, path)
 
 
 def test_a_checkpoint_of_the_first_version_is_whole():
@@ -264,7 +267,8 @@ def test_a_damaged_page_is_named_with_row_group_and_column(tmp_path, compression
     with pytest.raises(DataError, match=place):
         list(read_rows(find_row_groups([path])[group], None, 10))
     names = ["city", "x"][column : column + 1]
-    assert list(read_rows(find_row_groups([path])[group], names, 100))[0][1].shape == (30, 1)  # the other one is whole
+    [(_, whole)] = read_rows(find_row_groups([path])[group], names, 100)
+    assert whole.shape == (30, 1)
 
 
 def test_predictions_that_were_written_have_checksums(checkpoint, tmp_path):
