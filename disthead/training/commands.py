@@ -103,10 +103,10 @@ def run(arguments: Sequence[str]) -> None:
                 )
             _cli_of(command, sizes)([command, *given], [str(file)] if defaults else [])
         except Exception as error:
-            message = _of_options(error)
-            if message is None:
+            blamed = _of_options(error)
+            if blamed is None:
                 raise
-            raise ValueError(message) from error
+            raise ValueError(blamed) from error
         except SystemExit as error:
             number = signal_of(error)
             if number is None or isinstance(error, Stopped):
@@ -428,7 +428,7 @@ class _CLI(LightningCLI):
                 _remove_empty(made)
             number = signal_of(error)
             if number is not None:
-                raise Stopped(number, self._how_to_go_on()) from error
+                raise Stopped(number, self._how_to_go_on() if self.trainer.is_global_zero else "") from error
             if isinstance(error, RuntimeError) and "in loading state_dict" in str(error):
                 raise ValueError(
                     f"--ckpt {options.get('ckpt_path')} holds another model than this training has: give the options of "
