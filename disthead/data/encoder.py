@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
-from disthead.data.entries import NUMBER, TEXT, TRUTH, list_of, one_of, or_none
+from disthead.data.entries import NUMBER, TEXT, TRUTH, Kind, list_of, one_of, or_none
 from disthead.data.values import (
     PARSERS,
     DataError,
@@ -187,15 +187,20 @@ class Column:
         return f"{self.name}: {'; '.join(parts)}." if parts else ""
 
 
+def _is_range(value: Any) -> bool:
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(type(one) in (int, float) for one in value)
+    return is_pair and value[0] <= value[1]
+
+
 # The entries of a column as plain data; of older files, which have fewer, too.
 COLUMN = {
     "name": TEXT,
     "categories": or_none(list_of(TEXT)),
-    "fill": or_none(NUMBER),
-    "has_missing": TRUTH,
+    "fill?": or_none(NUMBER),
+    "has_missing?": TRUTH,
     "kind?": one_of("number", "date", "duration"),
     "origin?": NUMBER,
-    "limits?": or_none(list_of(NUMBER)),
+    "limits?": Kind("null or two numbers", lambda value: value is None or _is_range(value)),
 }
 _PLURAL = {"number": "numbers", "date": "dates", "duration": "durations", "text": "texts", "category": "categories"}
 _is_label_of: dict[str, Callable[[str], bool]] = {

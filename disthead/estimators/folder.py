@@ -14,12 +14,10 @@ import numpy as np
 import torch
 
 from disthead.calibration.recalibration import rebuild
-from disthead.data.encoder import COLUMN
 from disthead.data.entries import (
     COUNT,
     MAPPING,
     TEXT,
-    TRUTH,
     WHOLE,
     Kind,
     check_entries,
@@ -262,7 +260,7 @@ _ENTRIES = {
     "library_name": TEXT,
     "format": COUNT,
     "estimator": TEXT,
-    "table": {"columns": [COLUMN], "named": TRUTH},
+    "table": MAPPING,  # `TableEncoder.from_state` looks at its entries
     "target": {"shape": list_of(COUNT), "count": COUNT},
     "classes": Kind("a mapping or null", lambda value: value is None or isinstance(value, dict)),
     "members": COUNT,
@@ -284,9 +282,6 @@ def _check_config(config: dict[str, Any], kind: "type[DistributionEstimator]", f
     for name, entries in (("classes", _CLASSES), ("recalibration", _RECALIBRATION)):
         if config[name] is not None:
             check_entries(config[name], entries, name)
-    columns = [column["name"] for column in config["table"]["columns"]]
-    if len(set(columns)) < len(columns):
-        raise ValueError(f"entry table.columns has two columns of one name, of {columns}.")
     shape, count = config["target"]["shape"], config["target"]["count"]
     if count != (shape[0] if shape else 1):
         raise ValueError(f"entry target.count is {count}, which does not fit target.shape, {shape}.")
@@ -303,7 +298,7 @@ def _check_config(config: dict[str, Any], kind: "type[DistributionEstimator]", f
 
 
 _CLASSES = {"values": Kind("a list", lambda value: isinstance(value, list)), "dtype": TEXT}
-_RECALIBRATION = {"name": TEXT, "arguments": MAPPING, "fitted_on": MAPPING}
+_RECALIBRATION = {"name": TEXT, "arguments": MAPPING, "fitted_on": MAPPING}  # at what `rebuild` looks, all of it there
 
 
 def _classes(state: dict[str, Any]) -> np.ndarray:

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.data.encoder import Column, Unseen, check_complete, check_finite, feature_names, numeric, state_of
+from disthead.data.encoder import COLUMN, Column, Unseen, check_complete, check_finite, feature_names, numeric, state_of
+from disthead.data.entries import MAPPING, TEXT, Kind, check_entries, list_of, or_none
 from disthead.data.values import DataError, Values, as_quantities, label, read_values
 from disthead.errors import locate, nearest, unknown_name
 from disthead.weights import EXTREME_WEIGHTS, extreme_weights
@@ -105,6 +106,12 @@ class Columns:
 
     @classmethod
     def from_state(cls, state: Mapping) -> Self:
+        """The columns that have this state.
+
+        Raises:
+            ValueError: for entries that are missing, unknown or of another kind, with their place.
+        """
+        check_entries(state, _ENTRIES, "columns")
         return cls(**{**state, "features": {entry["name"]: Column(**entry) for entry in state["features"]}})
 
     @property
@@ -184,6 +191,21 @@ class Columns:
         if bool(bad.any()):
             raise DataError(f"column {self.weight!r}: {EXTREME_WEIGHTS}, got {locate(bad, weight)}.")
         return weight
+
+
+_NAMES = list_of(TEXT)
+_ENTRIES = {
+    "features": [COLUMN],
+    "target": _NAMES,
+    "classes": Kind("names of classes for names of targets", lambda value: _is_mapping_of(_NAMES, value)),
+    "known": Kind("names of columns for names of quantities", lambda value: _is_mapping_of(TEXT, value)),
+    "weight": or_none(TEXT),
+    "unit?": Kind("degrees or null", lambda value: value in (None, "degrees")),
+}
+
+
+def _is_mapping_of(kind: Kind, value: Any) -> bool:
+    return MAPPING.holds(value) and all(map(TEXT.holds, value)) and all(map(kind.holds, value.values()))
 
 
 def check_spread(spread: Tensor, level: Tensor, names: Sequence[str]) -> None:

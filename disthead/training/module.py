@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from disthead.arrays import as_integer, as_integers, as_tensor
+from disthead.arrays import as_integer, as_integers, as_number, as_tensor
 from disthead.calibration import rebuild
 from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.errors import NonFiniteLoss, warn
@@ -29,6 +29,7 @@ from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
 from disthead.training.saved import (
+    check_sizes,
     class_path,
     comparable,
     own_options,
@@ -139,12 +140,12 @@ class DistributionModule(DistributionModel):
         for name in ("in_features", "backbone_features"):
             if self.hparams[name] is not None:
                 as_integer(self.hparams[name], name)
-        as_integers(hidden_sizes, "hidden_sizes")
+        for name in ("hidden_sizes", "event_shape"):
+            as_integers(given[name], name)
+        as_number(dropout, "dropout", "a probability, 0 or more and below 1", lambda share: 0 <= share < 1)
         self.hparams["ensemble"] = as_integer(ensemble, "ensemble")
-        if not 0 <= spread_floor < 1:
-            raise ValueError(
-                f"spread_floor must be 0 (off) or a small positive number such as 1e-4, got {spread_floor!r}."
-            )
+        wanted = "0 (off) or a small positive number such as 1e-4"
+        as_number(spread_floor, "spread_floor", wanted, lambda least: 0 <= least < 1)
         self._collapsed = CollapsedRows(spread_floor)
         self._means = {part: RowMeans() for part in PARTS[:3]}
         self._losses = StepLosses(self._means["train"], _STEPS)
@@ -622,6 +623,8 @@ class DistributionModule(DistributionModel):
         theirs = {name: value for name, value in theirs.items() if name not in options}
         check_classes(theirs, checkpoint_path, trust)
         with rebuilding(checkpoint_path):
+            if cls is DistributionModule and _is_of_torch((theirs | options).get("backbone")):
+                check_sizes(lambda: cls(**theirs | options), checkpoint["state_dict"], checkpoint_path)
             module = cls(**theirs | options)
             module.configure_model()
             module.on_load_checkpoint(checkpoint)
@@ -630,6 +633,12 @@ class DistributionModule(DistributionModel):
         if missing or unexpected:
             warn(f"{checkpoint_path} does not fit this model: missing {missing}, unexpected {unexpected}.")
         return module.to(map_location or "cpu")
+
+
+def _is_of_torch(backbone: Any) -> bool:
+    """Whether a backbone does nothing when it is made but take memory."""
+    path = backbone.get("class_path") if isinstance(backbone, Mapping) else backbone
+    return backbone is None or (isinstance(path, str) and path.startswith(("torch.nn.", "disthead.")))
 
 
 def _is_circular(support: Any) -> bool:

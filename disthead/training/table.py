@@ -180,12 +180,9 @@ def _pieces(path: Path) -> Iterator[bytes]:
                 piece = decompressor.decompress(packed, _SCANNED)
                 while piece:
                     yield piece
-                    piece = (
-                        b"" if decompressor.eof or decompressor.needs_input else decompressor.decompress(b"", _SCANNED)
-                    )
+                    is_done = decompressor.eof or decompressor.needs_input
+                    piece = b"" if is_done else decompressor.decompress(b"", _SCANNED)
                 packed = decompressor.unused_data
-                if path.suffix == ".xz":
-                    packed = packed.lstrip(b"\0")  # the parts may be padded
         if not decompressor.eof:
             raise EOFError("it ends before the end of its compressed data")
 
@@ -197,7 +194,7 @@ def _encoding(path: Path) -> str:
         DataError: for bytes that none of them has, and for zero bytes, with the line.
     """
     pieces = _pieces(path)
-    start = next(pieces, b"")
+    start = _next(path, pieces, 0)
     pieces.close()
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         _check_bytes(path, "utf-16")
@@ -260,7 +257,8 @@ def _next(path: Path, pieces: Iterator[bytes], lines: int) -> bytes:
     except DataError:
         raise
     except (EOFError, OSError, RuntimeError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
-        raise _unreadable(path, f"after line {lines}, {first_line(error)}.") from error
+        place = f"after line {lines}, " * bool(lines)
+        raise _unreadable(path, f"{place}{first_line(error)}.") from error
 
 
 def _is_utf_8(letters: bytes) -> bool:
@@ -327,7 +325,8 @@ def _check_rows(path: Path, layout: Mapping[str, Any]) -> int:
             if row and len(row) != len(header):
                 quoted = f" (a quoted one makes it {end - start + 1} lines long)" * (end > start)
                 raise _unreadable(
-                    path, f"line {start} has {len(row)} values{quoted}, where the header has {len(header)} names."
+                    path,
+                    f"line {start} has {len(row)} value{'s' * (len(row) != 1)}{quoted}, where the header has {len(header)} names.",
                 )
     return start
 
