@@ -1,7 +1,8 @@
-"""`as_tensor`, `as_integer` and `as_integers`: arrays, columns, lists and numbers, wherever a tensor is taken; `class_indices`: labels of classes."""
+"""`as_tensor`, `as_integer`, `as_integers`, `as_number`: what a user gives as tensors and numbers; `class_indices`: labels of classes."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.distributions import constraints
 
 from disthead.errors import TargetError
 
-__all__ = ["as_array", "as_integer", "as_integers", "as_tensor", "check_kind", "class_indices"]
+__all__ = ["as_array", "as_integer", "as_integers", "as_number", "as_tensor", "check_kind", "class_indices"]
 
 _LARGEST = np.iinfo(np.int64).max
 
@@ -88,7 +89,9 @@ def check_kind(y: Tensor, support: Any, name: str = "y") -> None:
         TargetError: for such targets.
     """
     if y.is_complex():
-        raise TargetError(f"{name} must hold real numbers, got complex ones ({y.dtype}). Try {name}.real or {name}.abs().")
+        raise TargetError(
+            f"{name} must hold real numbers, got complex ones ({y.dtype}). Try {name}.real or {name}.abs()."
+        )
     one = getattr(support, "base_constraint", support)
     has_truth = one is constraints.boolean or (one.is_discrete and hasattr(one, "upper_bound"))
     if y.dtype == torch.bool and not has_truth:
@@ -132,6 +135,17 @@ def as_integers(values: Any, name: str, least: int = 1) -> tuple[int, ...]:
     if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
         raise ValueError(f"{name} must be a list of integers, such as (128, 128), got {values!r}.")
     return tuple(as_integer(value, f"{name}[{place}]", least) for place, value in enumerate(values))
+
+
+def as_number(value: Any, name: str, wanted: str, is_right: Callable[[float], bool]) -> float:
+    """A number of Python or NumPy as a float, or an error that says what is wanted.
+
+    >>> as_number(0.5, "dropout", "a probability below 1", lambda p: 0 <= p < 1)
+    0.5
+    """
+    if not isinstance(value, Real) or not is_right(float(value)):
+        raise ValueError(f"{name} must be {wanted}, got {value!r}.")
+    return float(value)
 
 
 def class_indices(
@@ -189,8 +203,10 @@ def _numbers(array: np.ndarray, name: str) -> np.ndarray:
     try:
         return np.array(numbers, dtype=kind).reshape(array.shape)
     except OverflowError as error:
-        row = next(row for row, value in enumerate(numbers) if abs(value) > np.finfo(np.float64).max)
-        raise ValueError(f"{name} must hold numbers of double precision, got one too large for it at row {row}.") from error
+        row = next(row for row, value in enumerate(numbers) if abs(value) > int(np.finfo(np.float64).max))
+        raise ValueError(
+            f"{name} must hold numbers of double precision, got one too large for it at row {row}."
+        ) from error
 
 
 def _is_missing(value: Any) -> bool:

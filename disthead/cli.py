@@ -4,7 +4,6 @@ import io
 import os
 import signal
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from disthead.configurations import configuration
 from disthead.errors import in_a_sentence, unknown_name
 from disthead.families import families
 from disthead.files import check_file, writing
-from disthead.stopping import Stopped, stop_at_signals
+from disthead.stopping import Stopped, signal_behind, stop_at_signals
 from disthead.texts import quoted, shown
 from disthead.usage import OVERVIEW, PAGES
 
@@ -29,8 +28,8 @@ _SMALLER = {
     "predict": "Try a smaller --data.batch_size, fewer --samples, or a folder for --out",
 }
 _REPORT = (
-    "disthead: this is an error of the program, or of a class of your own that it was given. If it is none of yours, please "
-    "report it with the lines above and the command."
+    "disthead: this is an error of the program, or of a class of your own that it was given. If it is not of yours, please "
+    "report it, with these lines and the command."
 )
 
 
@@ -38,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit status.
 
     It is 0 if the command did all that it was asked for; 2 after an error that the user can mend, which is said in one line;
-    1 after an error of the program, with its traceback; and 128 and the number of the signal that ended it: 130 for
-    Ctrl-C, 143 for SIGTERM, 141 where the reader of the output, such as head, went away.
+    and 128 and the number of the signal that ended it: 130 for
+    Ctrl-C, 143 for SIGTERM, 141 where the reader of the output, such as head, went away. An error of the program goes through,
+    with a note that asks for a report: its traceback is printed, and the exit status is 1.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -54,34 +54,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         return _ended_by(stopped)
     except SystemExit as end:
+        number = signal_behind(end)
+        if number is not None:
+            return _ended_by(Stopped(number))
         if isinstance(end.code, str):  # a library has given up
             _say(f"disthead: error: {end.code}")
             return 2
         return end.code if isinstance(end.code, int) else 0
-    except BrokenPipeError as error:
-        if not _output_is_closed():
-            return _failed(error, arguments)
-        return 128 + signal.SIGPIPE
     except Exception as error:
-        _output_is_closed()
-        return _failed(error, arguments)
+        number = signal_behind(error)
+        if number is not None:  # a library did not bear the interruption
+            return _ended_by(Stopped(number))
+        if _output_is_closed() and isinstance(error, BrokenPipeError):
+            return 128 + signal.SIGPIPE
+        sentence = in_a_sentence(error)
+        if sentence is None:
+            error.add_note(_REPORT)
+            raise
+        if sentence.startswith("out of memory"):
+            sentence += f" {_SMALLER.get(arguments[0], 'Try a table of fewer rows (--data.path)')}."
+        _say(f"disthead: error: {sentence}")
+        return 2
     return 0
 
 
 def _ended_by(stopped: Stopped) -> int:
     _say(f"disthead: {stopped}")
     return 128 + stopped.number
-
-
-def _failed(error: Exception, arguments: Sequence[str]) -> int:
-    sentence = in_a_sentence(error)
-    if sentence is None:
-        _say("".join(traceback.format_exception(error)) + _REPORT)
-        return 1
-    if sentence.startswith("out of memory"):
-        sentence += f" {_SMALLER.get(arguments[0], 'Try a table of fewer rows (--data.path)')}."
-    _say(f"disthead: error: {sentence}")
-    return 2
 
 
 def _say(message: str) -> None:

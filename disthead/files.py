@@ -2,17 +2,14 @@
 
 import errno
 import glob
+import importlib
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-try:
-    import fcntl
-except ImportError:  # Windows, where files that killed processes left behind stay
-    fcntl = None  # type: ignore[assignment]
+from typing import Any
 
 __all__ = [
     "DiskFull",
@@ -24,6 +21,9 @@ __all__ = [
     "writing",
     "writing_folder",
 ]
+
+# Windows has no such locks: there, files that killed processes left behind stay
+fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ENDING = ".unfinished"
@@ -134,16 +134,16 @@ def _renamed(unfinished: Path, folder: Path) -> bool:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """A block that no other process is in, for this folder, where its file system has locks."""
-    if fcntl is None:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
+    descriptor = None
+    with suppress(OSError):  # a folder that may not be read
+        if fcntl is not None:
+            descriptor = os.open(folder, os.O_RDONLY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
         yield
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 @contextmanager

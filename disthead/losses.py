@@ -29,9 +29,10 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
 
     Raises:
         TargetError: for complex targets, and truth values that stand for no outcome.
-        ValueError: for a mean over no rows; when the shape of `y` or `weight` does not fit (nothing is broadcast silently,
-            since (N, 1) targets against N distributions would score N x N pairs); for weights that are negative, NaN or
-            infinite, with their rows; and for a mean over rows that all have the weight 0 (looked for on the CPU only).
+        ValueError: for a mean over no rows; when the shape of `y` or `weight` does not fit, since nothing is broadcast
+            silently: (N, 1) targets against N distributions would score N x N pairs; for weights that are negative, NaN,
+            infinite or so large that they overflow, with their rows; and for a mean over rows that all have the weight 0
+            (looked for on the CPU only).
 
     >>> import torch, disthead as dh
     >>> dh.nll(dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0), torch.zeros(2))

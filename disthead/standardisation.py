@@ -62,7 +62,7 @@ def location_and_scale(y: Tensor, weight: Tensor | None, dtype: torch.dtype, fam
         ValueError: for targets that vary by less than the precision can tell.
     """
     loc, scale = robust_units(*mean_and_std(y, weight), y, weight, family)
-    check_precision(scale, y.double().abs().amax(0), dtype, "the target")
+    check_precision(scale, _without_outliers(y, weight).abs().amax(0), dtype, "the target")
     return loc.to(dtype), torch.where(scale > 0, scale, 1.0).to(dtype)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Stopped", "is_ours", "kept_handlers", "stop_at_signals"]
+__all__ = ["Stopped", "is_ours", "kept_handlers", "signal_behind", "stop_at_signals"]
 
 _NAMES = ("SIGTERM", "SIGHUP")  # Ctrl-C is Python's KeyboardInterrupt
 
@@ -33,6 +33,18 @@ class Stopped(SystemExit):
         name = signal.Signals(self.number).name
         how = " (Ctrl-C)" if self.number == signal.SIGINT else ""
         return f"stopped by {name}{how}.{' ' * bool(self.advice)}{self.advice}"
+
+
+def signal_behind(error: BaseException) -> int | None:
+    """The signal that an error comes from: itself, or raised by what a signal has interrupted; None for other errors."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, Stopped):
+            return behind.number
+        if isinstance(behind, KeyboardInterrupt):
+            return signal.SIGINT
+        behind = behind.__context__
+    return None
 
 
 def _stop(number: int, frame: Any) -> None:

@@ -112,8 +112,8 @@ def check_share(weight: Tensor | None, rows: Any = None) -> None:
     row = int(share.argmax())
     if share[row] > _WHOLE:
         raise ValueError(
-            f"weights must be shared by several rows, got {weight[row]:g} at row {row if rows is None else int(rows[row])}, which is "
-            f"{100 * float(share[row]):.6g} % of the sum over {len(weight)} rows: nothing can be learned from a single row."
+            f"weights must be shared by several rows, got {100 * float(share[row]):.6g} % of their sum over "
+            f"{len(weight)} rows at row {row if rows is None else int(rows[row])}: nothing can be learned from a single row."
         )
 
 

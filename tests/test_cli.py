@@ -348,7 +348,7 @@ def test_parameters_are_those_after_recalibration(model):
         (["evaluate", "--level=90"], "level must be between 0 and 1"),
         (["evaluate", "--no-weight", "--weight=w"], "not allowed with"),
         (["test", "--data.pat=table.csv"], "did you mean '--data.path'"),
-        (["validate", "--trainer.devices=many"], "`devices` selected"),
+        (["validate", "--trainer.devices=many"], "--trainer.devices must be a number of devices"),
     ],
 )
 def test_mistakes_with_a_checkpoint_are_one_sentence_and_leave_everything_as_it_was(model, arguments, message, capsys):

@@ -44,6 +44,8 @@ __all__ = [
 
 _FEW = 50  # categories that any column may have
 _SINGLE = float(np.finfo(np.float32).eps)
+_HUGE = 1e30
+_BEYOND = 2  # times the range of all training rows, beyond them: the same
 FEW_ROWS = 20  # fewer do not show whether a column numbers them
 _FAR = 30  # times the range of the middle nine tenths of a column, beyond its median: numbers are not told apart there
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
@@ -69,8 +71,8 @@ class Column:
         kind: of the numbers: "number", "date" or "duration".
         origin: what is subtracted: the first date, in days since 1970-01-01; or the median of numbers that vary too
             little about it for single precision.
-        limits: the least and the greatest number that are told apart: as far beyond the training rows as these are wide, and
-            30 times the range of their middle nine tenths from the median, whichever is nearer. A number beyond a limit is
+        limits: the least and the greatest number that are told apart: twice as far beyond the training rows as these are wide,
+            and 30 times the range of their middle nine tenths from the median, whichever is nearer. A number beyond a limit is
             read as the limit. None in models of version 0.1.
     """
 
@@ -152,7 +154,7 @@ class Column:
             return (self.places(values)[:, None] == np.arange(self.width)).astype(np.float64)
         assert values.numbers is not None
         missing = np.isnan(values.numbers)
-        numbers = values.numbers if self.limits is None else values.numbers.clip(*self.limits)
+        numbers = values.numbers if self.limits is None else values.numbers.clip(self.limits[0], self.limits[1])
         filled = np.where(missing, self.fill or 0.0, numbers - self.origin)
         return np.stack([filled, missing.astype(np.float64)], 1) if self.has_missing else filled[:, None]
 
@@ -443,7 +445,7 @@ class Finder:
             numbers = numbers[~np.isnan(numbers)]
         median = float(np.median(numbers)) if len(numbers) else low
         limits = _limits(numbers, low, high)
-        little = kind == "number" and _varies_little(numbers.clip(*limits))
+        little = kind == "number" and _varies_little(numbers.clip(limits[0], limits[1]))
         origin = max(low, limits[0]) if kind == "date" else median if little else 0.0
         column = Column(self.name, None, median - origin, self._has_missing, kind, origin, limits)  # type: ignore[arg-type]
         only = (date_of(low) if kind == "date" else f"{low:g}") if low == high and not self._has_missing else None
@@ -460,11 +462,12 @@ class Found(NamedTuple):
 
 def _limits(numbers: np.ndarray, low: float, high: float) -> list[float]:
     """Between which the numbers of a column are told apart, from a sample of them, and the least and the greatest of all."""
-    if low == high:
-        return [low - (abs(low) or 1.0), high + (abs(high) or 1.0)]
+    if low == high:  # no other number tells anything, once it is finite
+        return [min(low, -_HUGE), max(high, _HUGE)]
     lower, middle, upper = np.quantile(numbers, [0.05, 0.5, 0.95]).tolist() if len(numbers) else (low, low, high)
     reach = _FAR * (upper - lower) if lower < upper else np.inf  # most may be one number
-    least, most = max(low - (high - low), middle - reach), min(high + (high - low), middle + reach)
+    beyond = _BEYOND * (high - low)
+    least, most = max(low - beyond, middle - reach), min(high + beyond, middle + reach)
     return [max(least, -sys.float_info.max), min(most, sys.float_info.max)]
 
 
@@ -472,8 +475,9 @@ def _varies_little(numbers: np.ndarray) -> bool:
     """Whether numbers vary by less than single precision can tell about the largest of them."""
     if not len(numbers):
         return False
-    spread, level = float(numbers.std()), float(np.abs(numbers).max())
-    return bool(numbers.min() < numbers.max()) and spread < 1e-4 * level and level * _SINGLE > 1e-3 * spread
+    level = float(np.abs(numbers).max())
+    spread = float((numbers / (level or 1.0)).std())  # of the largest, whose square may be no number
+    return bool(numbers.min() < numbers.max()) and spread < 1e-4 and 1e-3 * spread < _SINGLE
 
 
 class Unseen:

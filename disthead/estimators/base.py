@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.arrays import as_array, as_integer, as_tensor
+from disthead.arrays import as_array, as_integer, as_integers, as_tensor
 from disthead.decision import decide
 from disthead.estimators import conventions, folder
 from disthead.estimators.conventions import AdoptsScikitLearn, BaseEstimator
@@ -177,7 +177,8 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
 
     def _network(self) -> dict[str, Any]:
         """What the network is made of."""
-        return {"family": self.family, "family_options": self._options(), "hidden_sizes": tuple(self.hidden_sizes)}
+        hidden_sizes = as_integers(self.hidden_sizes, "hidden_sizes")
+        return {"family": self.family, "family_options": self._options(), "hidden_sizes": hidden_sizes}
 
     @abstractmethod
     def _options(self) -> dict[str, Any]:
@@ -224,7 +225,16 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     def _device(self) -> torch.device:
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
+        try:
+            device = torch.device(self.device)
+        except (RuntimeError, TypeError):
+            raise ValueError(f"device must be 'cpu', 'cuda', or 'auto', got {self.device!r}.") from None
+        if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
+            raise ValueError(
+                f"device {self.device!r} is not there, torch finds {torch.cuda.device_count()} CUDA devices: give 'auto', which "
+                "takes one where there is one, or 'cpu'."
+            )
+        return device
 
     def _check_is_fitted(self) -> None:
         if not hasattr(self, "model_"):
@@ -332,7 +342,10 @@ def _seed(random_state: Any) -> int:
         return int(random_state.randint(2**31 - 1))
     if hasattr(random_state, "integers"):
         return int(random_state.integers(2**31 - 1))
-    return as_integer(random_state, "random_state", 0)
+    seed = as_integer(random_state, "random_state", 0)
+    if seed >= 2**63:
+        raise ValueError(f"random_state must be below 2^63, got {seed}.")
+    return seed
 
 
 def _told(training: Training, rows: int) -> Iterator[str]:

@@ -272,8 +272,8 @@ def _are_whole_orders(y: Tensor, size: int) -> bool:
     """
     if y.dtype != torch.int64 or y.shape[-1] != size or size > _BITS or not y.numel():
         return False
-    least, most = y.aminmax()
-    return bool(least >= 0 and most < size and (torch.bitwise_left_shift(1, y).sum(-1) == 2**size - 1).all())
+    orders = y.numpy()
+    return bool(orders.min() >= 0 and orders.max() < size and ((1 << orders).sum(-1) == 2**size - 1).all())
 
 
 @register_kl(PlackettLuce, PlackettLuce)

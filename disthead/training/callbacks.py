@@ -113,7 +113,13 @@ class EarlyStopping(LightningEarlyStopping):
 
     def _run_early_stopping_check(self, trainer: lightning.Trainer) -> None:
         if self.monitor not in trainer.callback_metrics and self.strict and not trainer.fast_dev_run:
-            raise unknown_name("metric to monitor", self.monitor, sorted(trainer.callback_metrics))
+            known = sorted(trainer.callback_metrics)
+            if self.monitor.startswith("val/") and not any(name.startswith("val/") for name in known):
+                raise ValueError(
+                    f"early stopping asks for {self.monitor}, and no rows are validated: hold rows out by val_size, give "
+                    f"val_path, or monitor one of {', '.join(known)}."
+                )
+            raise unknown_name("metric to monitor", self.monitor, known)
         if self.counts_steps:  # whether this validation is the last that may bring nothing better
             is_over = trainer.global_step >= self.best_step + max(PATIENCE, self.best_step)
             self.patience = self.wait_count + (1 if is_over else 2)

@@ -265,7 +265,7 @@ def _is_left_to_the_first(what: str) -> bool:
     """Whether this is not the first of several processes, which needs no others: it takes one pass over the rows."""
     rank, world_size = process()
     if rank:
-        print(f"process {rank} of {world_size}: the first one writes {what}")
+        print(f"process {rank} of {world_size}: the first one writes {shown(what)}")
     return rank > 0
 
 

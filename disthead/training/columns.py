@@ -34,7 +34,7 @@ __all__ = [
 _SINGLE = torch.finfo(torch.float32)
 _LARGEST = 1e37  # of numbers whose differences single precision holds
 _WIDEST = 1e35  # limits of a feature that single precision can standardise, and the inverse of the narrowest
-_LOST = 1e-3  # of the training rows' range: what rounding may change; limits are three times as wide, or nearer
+_LOST = 1e-3  # of the training rows' range: what rounding may change; limits are at most five times as wide
 
 
 class Encoded(NamedTuple):

@@ -6,6 +6,8 @@ import math
 import os
 import re
 import shutil
+import signal
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -101,10 +103,10 @@ def run(arguments: Sequence[str]) -> None:
                 )
             _cli_of(command, sizes)([command, *given], [str(file)] if defaults else [])
         except Exception as error:
-            message = _of_options(error)
-            if message is None:
+            blamed = _of_options(error)
+            if blamed is None:
                 raise
-            raise ValueError(message) from error
+            raise ValueError(blamed) from error
         except SystemExit as error:
             number = signal_of(error)
             if number is None or isinstance(error, Stopped):
@@ -426,7 +428,7 @@ class _CLI(LightningCLI):
                 _remove_empty(made)
             number = signal_of(error)
             if number is not None:
-                raise Stopped(number, self._how_to_go_on()) from error
+                raise Stopped(number, self._how_to_go_on() if self.trainer.is_global_zero else "") from error
             if isinstance(error, RuntimeError) and "in loading state_dict" in str(error):
                 raise ValueError(
                     f"--ckpt {options.get('ckpt_path')} holds another model than this training has: give the options of "
@@ -447,7 +449,7 @@ class _CLI(LightningCLI):
                 "nothing was trained: --trainer.max_epochs, --trainer.max_steps and --trainer.limit_train_batches leave no step."
             )
         if self.trainer.is_global_zero:
-            print(f"nothing was left to train: {options['ckpt_path']} has all of {_length(self.trainer)}.")
+            print(f"nothing was left to train: {shown(options['ckpt_path'])} has all of {_length(self.trainer)}.")
 
     @property
     def _checkpoints(self) -> BestAndLastCheckpoint:
@@ -508,7 +510,7 @@ class _CLI(LightningCLI):
         if is_folder(out):
             return self._predict_files(source, out, id_columns=names, **wanted)
         if self.trainer.world_size == 1 and process()[0]:
-            print(f"the first process writes {out}; --trainer.devices shares the rows out.")
+            print(f"the first process writes {shown(out)}; --trainer.devices shares the rows out.")
             return None
         columns, data = self.model.columns or {}, self.datamodule
         wanted |= {name: columns[key] for name, key in _NAMES.items() if key in columns}
@@ -523,7 +525,7 @@ class _CLI(LightningCLI):
             return None
         with file.written():
             self.trainer.predict(**options)
-        print(f"{file.rows} predictions in {shown(out)}" + f", of {file.left_out}" * bool(file.left_out))
+        print(f"{file.rows} predictions in {shown(out)}" + f", with {file.left_out}" * bool(file.left_out))
         return None
 
     def _identity(self, source: Any, names: list[str]) -> Callable[[list[int]], Mapping[str, Any]]:
@@ -560,9 +562,15 @@ class _CLI(LightningCLI):
 
         if launcher is None:
             return run()
-        launcher.launch(run, trainer=trainer)  # which starts the other processes, unless torchrun or SLURM have
-        for child in launcher.procs:
-            child.wait()
+        try:
+            launcher.launch(run, trainer=trainer)  # which starts the other processes, unless torchrun or SLURM have
+            statuses = [child.wait() for child in launcher.procs]
+        except BaseException:
+            launcher.kill(signal.SIGTERM)
+            raise
+        failed = next((status for status in statuses if status), 0)
+        if failed:  # and has said why
+            sys.exit(failed if failed > 0 else 128 - failed)
         return None
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.arrays import as_integer
 from disthead.data.encoder import Unseen
 from disthead.errors import pick
 from disthead.training.batches import Batches
 from disthead.training.columns import Columns, Encoded
 from disthead.training.datasets import load_dataset
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
-from disthead.training.saved import own_options, read_checkpoint
+from disthead.training.saved import own_options, read_checkpoint, rebuilding
 from disthead.training.scan import check_varies, scan_columns, summarise
 from disthead.training.schedule import plan
 from disthead.training.search import find_columns
@@ -112,12 +113,12 @@ class TabularDataModule(lightning.LightningDataModule):
             given.pop(name)
         self._sources = {"main": path, "val": val_path, "test": test_path, "predict": predict_path}
         for name, size in {"batch_size": batch_size, "buffer_size": buffer_size}.items():
-            if size is not None and size < 1:
-                raise ValueError(f"{name} must be 1 or more, got {size}.")
+            if size is not None:
+                as_integer(size, name)
         for name, names in {"target": target, "features": features, "categorical": categorical}.items():
             _check_names(name, names)
-        if not -_SEEDS < split_seed < _SEEDS:
-            raise ValueError(f"split_seed must be between -2^32 and 2^32, got {split_seed}.")
+        if as_integer(split_seed, "split_seed", 1 - _SEEDS) >= _SEEDS:
+            raise ValueError(f"split_seed must be an integer below {_SEEDS}, got {split_seed}.")
         self._set_hparams({name: _plain(value) for name, value in given.items()})
         self._hparams_initial = dict(self.hparams)
         self._log_hyperparams = True
@@ -153,7 +154,8 @@ class TabularDataModule(lightning.LightningDataModule):
         theirs = {name: value for name, value in theirs.items() if name not in options}
         check_classes(theirs, checkpoint_path)
         check_sources(theirs, checkpoint_path)
-        return cls(**theirs | options)
+        with rebuilding(checkpoint_path):
+            return cls(**theirs | options)
 
     def setup(self, stage: str) -> None:
         """Called by Lightning: reads the tables that `stage` needs, and finds the columns unless the model knows them."""

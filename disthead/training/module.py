@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from disthead.arrays import as_integer, as_integers, as_tensor
+from disthead.arrays import as_integer, as_integers, as_number, as_tensor
 from disthead.calibration import rebuild
 from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.errors import NonFiniteLoss, warn
@@ -140,12 +140,12 @@ class DistributionModule(DistributionModel):
         for name in ("in_features", "backbone_features"):
             if self.hparams[name] is not None:
                 as_integer(self.hparams[name], name)
-        as_integers(hidden_sizes, "hidden_sizes")
+        for name in ("hidden_sizes", "event_shape"):
+            as_integers(given[name], name)
+        as_number(dropout, "dropout", "a probability, 0 or more and below 1", lambda share: 0 <= share < 1)
         self.hparams["ensemble"] = as_integer(ensemble, "ensemble")
-        if not 0 <= spread_floor < 1:
-            raise ValueError(
-                f"spread_floor must be 0 (off) or a small positive number such as 1e-4, got {spread_floor!r}."
-            )
+        wanted = "0 (off) or a small positive number such as 1e-4"
+        as_number(spread_floor, "spread_floor", wanted, lambda least: 0 <= least < 1)
         self._collapsed = CollapsedRows(spread_floor)
         self._means = {part: RowMeans() for part in PARTS[:3]}
         self._losses = StepLosses(self._means["train"], _STEPS)
@@ -495,8 +495,10 @@ class DistributionModule(DistributionModel):
         self._infinite.append(torch.stack([first, bad.sum()]))
 
     def _refuse_infinite(self) -> None:
-        """Refuse a validation whose score is NaN or infinite, by which no weights can be chosen."""
+        """Refuse a validation of a training whose score is NaN or infinite, by which no weights can be chosen."""
         noted, self._infinite = self._infinite, []
+        if self.trainer.state.fn != "fit":
+            return
         found = [pair for pair in torch.stack(noted).tolist() if pair[1]] if noted else []
         if found:
             raise NonFiniteLoss(

@@ -32,7 +32,7 @@ def _at_least(least: float) -> Callable[[Any], bool]:
 
 def _is_part(value: Any) -> bool:
     """Of all batches: a number of them, or a share."""
-    return value >= 1 if isinstance(value, int) else 0 < value <= 1
+    return 0 < value <= 1 or (value > 1 and value == int(value))
 
 
 def _is_time(value: Any) -> bool:

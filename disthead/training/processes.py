@@ -6,7 +6,7 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
-from disthead.training.saving import MetricsLogger
+from disthead.training.saving import MetricsLogger, local
 
 __all__ = ["claim_log_dir", "process"]
 
@@ -31,14 +31,16 @@ def claim_log_dir(trainer: Trainer) -> list[Path]:
         The folders that are not there yet, or were not before this call, the innermost first.
     """
     while True:
-        folder, logger = Path(trainer.log_dir or "."), trainer.logger
+        logger, folder = trainer.logger, local(trainer.log_dir or ".")
+        if folder is None:
+            return []
         made = [each for each in (folder, *folder.parents) if not each.exists()]
-        if not (isinstance(logger, MetricsLogger) and trainer.is_global_zero and made):
+        if not (isinstance(logger, MetricsLogger) and isinstance(logger.version, int) and trainer.is_global_zero):
             return made
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             folder.mkdir()
         except FileExistsError:  # another training has just taken it
-            trainer.logger = MetricsLogger(logger.root_dir, name=logger.name)
-            continue
-        return made
+            trainer.logger = MetricsLogger(logger.save_dir, name=logger.name)
+        else:
+            return made

@@ -1,6 +1,8 @@
 """What a checkpoint holds: options as plain data, and how they are read back."""
 
 import inspect
+import pickle
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -80,10 +82,18 @@ def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
     try:
         contents = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its unpickler and the archive raise
+        code = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if code:
+            raise ValueError(
+                f"{path} is not loaded: beside plain data and tensors it holds {code[1]}, which would run as code, perhaps a "
+                "stranger's."
+            ) from error
         raise ValueError(f"{path} is not a checkpoint, or it is corrupt: {first_line(error)}") from error
     options = contents.get("hyper_parameters") if isinstance(contents, dict) else None
     if not isinstance(options, Mapping) or not isinstance(options.get("family"), str):
         raise ValueError(f"{path} is not a checkpoint of a DistributionModule.")
+    if not isinstance(contents.get("datamodule_hyper_parameters", {}), Mapping):
+        raise ValueError(f"{path}: datamodule_hyper_parameters, the options of the data, must be a mapping.")
     state = contents.get("state_dict")
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise ValueError(f"{path} is a checkpoint without state_dict, the weights of its model.")

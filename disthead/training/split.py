@@ -1,6 +1,5 @@
 """Which rows are for training, for validation and for test: drawn at random, or said by a column; rows of one group stay together."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.arrays import as_number
 from disthead.errors import pick, warn
 from disthead.training.table import DataError
 
@@ -173,8 +173,8 @@ def split_at_random(
 
 
 def _size(name: str, size: float | int, rows: int) -> int:
-    if not 0 <= size < math.inf or (size >= 1 and size != int(size)):
-        raise ValueError(f"{name} must be a part of the rows, such as 0.2, or their number, such as 100, got {size}.")
+    wanted = "a part of the rows, such as 0.2, or their number, such as 100"
+    as_number(size, name, wanted, lambda share: 0 <= share < 1 or (share >= 1 and share.is_integer()))
     return int(size) if size >= 1 else round(size * rows)
 
 

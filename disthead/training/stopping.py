@@ -9,22 +9,18 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from disthead.stopping import Stopped, is_ours
+from disthead.stopping import Stopped, is_ours, signal_behind
 
 __all__ = ["StopBetweenSteps", "signal_of"]
 
 
 def signal_of(error: BaseException) -> int | None:
     """The signal that has ended what Lightning was doing; None where it was an error."""
-    if isinstance(error, Stopped):
-        return error.number
     if isinstance(error, SIGTERMException):
         return signal.SIGTERM
-    if isinstance(error, KeyboardInterrupt):
-        return signal.SIGINT
-    if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):  # with the status 1
-        return signal.SIGINT
-    return getattr(signal, "SIGPIPE", None) if isinstance(error, BrokenPipeError) else None
+    if isinstance(error, BrokenPipeError):
+        return getattr(signal, "SIGPIPE", None)
+    return signal_behind(error)
 
 
 class StopBetweenSteps(Callback):

@@ -151,8 +151,17 @@ def by_command(trial: Trial, folder: Path) -> Outcome:
     options = [f"--model.family={trial.family}", f"--data.path={table}", "--data.target=y", "--data.split_column=part"]
     for name, value in FAMILIES[trial.family].items():
         options.append(f"--model.family_options.{name}={value}")
-    options += ["--data.features=[x0, x1]", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--data.batch_size=16"]
-    options += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--model.hidden_sizes=[16]"]
+    options += [
+        "--data.features=[x0, x1]",
+        "--trainer.max_epochs=1",
+        "--trainer.accelerator=cpu",
+        "--data.batch_size=16",
+    ]
+    options += [
+        "--trainer.enable_progress_bar=false",
+        "--trainer.enable_model_summary=false",
+        "--model.hidden_sizes=[16]",
+    ]
     options += [f"--trainer.default_root_dir={folder}", "--data.weight=w" * (trial.kind == "weight")]
     options += ["--data.known.exposure=e"] * (trial.kind == "exposure")
     status, printed = run_command("fit", *filter(None, options))

@@ -3,6 +3,7 @@
 import math
 import os
 import resource
+import signal
 import warnings
 import zipfile
 from contextlib import contextmanager
@@ -46,11 +47,11 @@ class Scored(DistributionModule):
 def train(trainer, frame):
     """A function that trains with given scores of the epochs, and returns the callback of its checkpoints."""
 
-    def run(folder, scores, *others, resume=None, **options):
+    def run(folder, scores, *others, resume=None, trainer_options=None, **options):
         lightning.seed_everything(0, verbose=False)
         saved = BestAndLastCheckpoint(folder, monitor="score", **options)
         module = Scored(scores, family="normal", hidden_sizes=[])
-        trainer(len(scores), callbacks=[*others, saved], enable_checkpointing=True).fit(
+        trainer(len(scores), callbacks=[*others, saved], enable_checkpointing=True, **trainer_options or {}).fit(
             module, TabularDataModule(frame, target="y", batch_size=16), ckpt_path=resume
         )
         return saved
@@ -179,6 +180,37 @@ def test_an_error_or_a_signal_leaves_the_state_where_it_came(train, tmp_path, er
     again = train(tmp_path / "run", [3, 1, 2, 2], resume=tmp_path / "run" / "last.ckpt")
     torch.testing.assert_close(weights(again.last_model_path), weights(whole.last_model_path))
     assert sorted(os.listdir(tmp_path / "run")) == ["best.ckpt", "last.ckpt"]
+
+
+def test_the_signal_that_ends_a_process_leaves_the_state_where_it_came(train, tmp_path):
+    class Ends(Callback):
+        def on_train_batch_start(self, trainer, module, batch, batch_index):
+            if trainer.global_step == 2 * 8 + 3:
+                signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        train(tmp_path / "run", [3, 1, 2, 2], Ends())
+    assert read_checkpoint(tmp_path / "run" / "last.ckpt")["global_step"] == 2 * 8 + 4
+
+
+def test_a_validation_within_an_epoch_leaves_a_checkpoint_that_goes_on_there(train, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "_INTERVAL", 0)
+
+    class Breaks(Callback):
+        def on_train_batch_start(self, trainer, module, batch, batch_index):
+            if trainer.current_epoch == 1 and batch_index == 6:
+                monkeypatch.setattr(trainer, "save_checkpoint", lambda *given: 1 / 0)  # as if it was killed
+                raise RuntimeError("power cut")
+
+    options, error = {"val_check_interval": 0.5}, pytest.raises(RuntimeError, match="power cut")
+    whole = train(tmp_path / "whole", [3, 1, 2], AverageWeights(0.9), trainer_options=options)
+    with error, pytest.warns(UserWarning, match="last checkpoint is that of before"):
+        train(tmp_path / "run", [3, 1, 2], AverageWeights(0.9), Breaks(), trainer_options=options)
+    assert read_checkpoint(tmp_path / "run" / "last.ckpt")["global_step"] == 8 + 4
+    again = train(
+        tmp_path / "run", [3, 1, 2], AverageWeights(0.9), resume=tmp_path / "run" / "last.ckpt", trainer_options=options
+    )
+    torch.testing.assert_close(weights(again.last_model_path), weights(whole.last_model_path))
 
 
 def test_what_is_not_whole_is_not_saved_after_an_error(train, tmp_path):
