@@ -624,8 +624,7 @@ class DistributionModule(DistributionModel):
         check_classes(theirs, checkpoint_path, trust)
         with rebuilding(checkpoint_path):
             if cls is DistributionModule and _is_of_torch((theirs | options).get("backbone")):
-                free = theirs | options | {"fixed": None}  # fixed values are looked at
-                check_sizes(lambda: cls(**free), checkpoint["state_dict"], checkpoint_path)
+                check_sizes(lambda: cls(**theirs | options), checkpoint["state_dict"], checkpoint_path)
             module = cls(**theirs | options)
             module.configure_model()
             module.on_load_checkpoint(checkpoint)

@@ -218,7 +218,7 @@ def _tensors(contents: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Tensor
 
 def _bytes_of(tensor: Tensor) -> Any:
     storage = tensor.untyped_storage()
-    return torch.tensor([], dtype=torch.uint8).set_(storage).numpy()  # type: ignore[call-overload]
+    return torch.tensor([], dtype=torch.uint8).set_(storage).numpy()
 
 
 def own_options(cls: type, saved: Mapping[str, Any]) -> dict[str, Any]:
