@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 import os
+import pkgutil
 import re
 import shutil
 import signal
@@ -298,7 +299,7 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     *((_estimator(device=device), "device") for device in ("gpuu", "cuda:99", 3.5)),
     *((_estimator(random_state=seed), "random_state") for seed in (-1, 2**70, "a")),
     (_estimator(family="nonsense"), "nonsense"),
-    (_estimator(DistributionClassifier, ensemble=0), "ensemble"),
+    (_estimator(DistributionClassifier, family="normal"), "normal"),
 ]
 
 
@@ -372,7 +373,7 @@ def _sent_within(path: str, number: int, later: int) -> Iterator[list[int]]:
     """Send a signal to this process within a call of a function, after as many that go well; a list that is empty until then."""
     sent: list[int] = []
     owner, _, name = path.rpartition(".")
-    target = mock._importer(owner)  # type: ignore[attr-defined]
+    target = pkgutil.resolve_name(owner)
     original = getattr(target, name)
     calls = iter(range(1 << 30))
 
