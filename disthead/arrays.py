@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from disthead.errors import TargetError
 
-__all__ = ["as_array", "as_integer", "as_integers", "as_number", "as_tensor", "class_indices"]
+__all__ = ["as_array", "as_integer", "as_integers", "as_number", "as_tensor", "check_kind", "class_indices"]
+
+_LARGEST = np.iinfo(np.int64).max
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -63,7 +66,7 @@ def as_tensor(
     if array.dtype == object:
         array, has_dtype = _numbers(array, name), True
     if array.dtype.kind == "u" and array.dtype != np.uint8:
-        array = array.astype(np.int64)
+        array = array.astype(np.int64 if not array.size or array.max() <= np.iinfo(np.int64).max else np.float64)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} must hold numbers, got {_say(values)}{_hint(array, name)}")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
@@ -73,6 +76,29 @@ def as_tensor(
     if not has_dtype and made.is_floating_point():
         made = made.to(dtype or torch.get_default_dtype())
     return made if device is None else made.to(device)
+
+
+def check_kind(y: Tensor, support: Any, name: str = "y") -> None:
+    """Refuse complex numbers, and truth values where they stand for no outcome: looks at the dtype alone.
+
+    Args:
+        support: of the distribution or the family; truth values are for two outcomes, classes and bounded counts.
+        name: what the targets are called in errors.
+
+    Raises:
+        TargetError: for such targets.
+    """
+    if y.is_complex():
+        raise TargetError(
+            f"{name} must hold real numbers, got complex ones ({y.dtype}). Try {name}.real or {name}.abs()."
+        )
+    one = getattr(support, "base_constraint", support)
+    has_truth = one is constraints.boolean or (one.is_discrete and hasattr(one, "upper_bound"))
+    if y.dtype == torch.bool and not has_truth:
+        raise TargetError(
+            f"{name} must hold numbers, got truth values ({y.dtype}). They are for bernoulli and for classes; where they mean "
+            f"the numbers 0 and 1, try {name}.float() of a tensor or {name}.astype(float) of an array."
+        )
 
 
 def as_integer(value: Any, name: str, least: int = 1) -> int:
@@ -169,8 +195,18 @@ def _numbers(array: np.ndarray, name: str) -> np.ndarray:
     for row, value in enumerate(numbers):
         if isinstance(value, (str, bytes)) or not hasattr(type(value), "__float__"):
             raise TypeError(f"{name} must hold numbers, got {value!r} at row {row}{_hint(np.array([value]), name)}")
-    are_whole = all(isinstance(value, (int, np.integer)) for value in numbers)
-    return np.array(numbers, dtype=np.int64 if are_whole else np.float64).reshape(array.shape)
+    kind: type = np.float64
+    if numbers and all(isinstance(value, (bool, np.bool_)) for value in numbers):
+        kind = np.bool_
+    elif all(isinstance(value, (int, np.integer)) and abs(int(value)) <= _LARGEST for value in numbers):
+        kind = np.int64
+    try:
+        return np.array(numbers, dtype=kind).reshape(array.shape)
+    except OverflowError as error:
+        row = next(row for row, value in enumerate(numbers) if abs(value) > int(np.finfo(np.float64).max))
+        raise ValueError(
+            f"{name} must hold numbers of double precision, got one too large for it at row {row}."
+        ) from error
 
 
 def _is_missing(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """The command `disthead`: a dictionary of plain functions. `disthead --help` says what they do."""
 
+import io
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from disthead.errors import in_a_sentence, unknown_name
 from disthead.families import families
 from disthead.files import check_file, writing
 from disthead.stopping import Stopped, signal_behind, stop_at_signals
+from disthead.texts import quoted, shown
 from disthead.usage import OVERVIEW, PAGES
 
 __all__ = ["main"]
@@ -40,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with a note that asks for a report: its traceback is printed, and the exit status is 1.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # where the terminal knows fewer letters than names may have
     try:
         with stop_at_signals():
             _run(arguments)
@@ -81,7 +85,7 @@ def _ended_by(stopped: Stopped) -> int:
 
 def _say(message: str) -> None:
     with suppress(OSError):  # nobody listens any more
-        print(message, file=sys.stderr)
+        print("\n".join(map(shown, message.split("\n"))), file=sys.stderr)
 
 
 def _output_is_closed() -> bool:
@@ -152,8 +156,8 @@ def init(arguments: Sequence[str]) -> None:
         raise ValueError(f"{out} is there already: choose another name with --out, or write over it with --overwrite.")
     with writing(out) as unfinished:
         unfinished.write_text(text, "utf-8")
-    print(f"written: {out}")
-    print(f"next: disthead fit --config {out} --data.path my.csv --data.target y")
+    print(f"written: {shown(out)}")
+    print(f"next: disthead fit --config {quoted(out)} --data.path my.csv --data.target y")
 
 
 @contextmanager
@@ -163,7 +167,7 @@ def _short_warnings() -> Iterator[None]:
     To be entered after Lightning is imported, which sets a format of its own.
     """
     before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"disthead: warning: {' '.join(str(message).split())}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"disthead: warning: {shown(' '.join(str(message).split()))}\n"
     try:
         yield
     finally:

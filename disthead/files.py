@@ -2,17 +2,14 @@
 
 import errno
 import glob
+import importlib
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-try:
-    import fcntl
-except ImportError:  # Windows, where files that killed processes left behind stay
-    fcntl = None  # type: ignore[assignment]
+from typing import Any
 
 __all__ = [
     "DiskFull",
@@ -21,10 +18,12 @@ __all__ = [
     "check_folder",
     "disk_full",
     "unchanged",
-    "version_of",
     "writing",
     "writing_folder",
 ]
+
+# Windows has no such locks: there, files that killed processes left behind stay
+fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ENDING = ".unfinished"
@@ -65,18 +64,21 @@ def writing(path: str | Path) -> Iterator[Path]:
     with _reserved(path, path.parent) as unfinished, _explained(path, unfinished):
         yield unfinished
         _bring_to_disk(unfinished)
-        if path.is_file() and not path.is_symlink():
+        is_new = not path.is_file() or path.is_symlink()
+        if not is_new:
             _copy_permissions(path, unfinished)
         os.replace(unfinished, path)
-        _bring_names_to_disk(path.parent)
+        if is_new:  # until its name is on the disk, too, an old file is there as it was
+            _bring_names_to_disk(path.parent)
 
 
 @contextmanager
-def writing_folder(folder: str | Path) -> Iterator[Path]:
+def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
     """A folder to write files into, which are moved to `folder` once the block has ended without an error.
 
     A folder that is not there yet appears with all of its files. One that is there gets them one after the other, in the order
-    of their names, when all are safe on the disk; its other files stay.
+    of their names, and `last` after the others, when all are safe on the disk; its other files stay. Several processes do so
+    one after the other.
 
     Raises:
         OSError: where the folder cannot be written or has no space left, with the folder and what is kept; and where there
@@ -95,27 +97,53 @@ def writing_folder(folder: str | Path) -> Iterator[Path]:
             unfinished.mkdir()
             yield unfinished
             files = sorted(file for file in unfinished.rglob("*") if file.is_file())
+            files.sort(key=lambda file: file.name == last)
             folders = sorted(file for file in unfinished.rglob("*") if file.is_dir())
             for file in files:
                 _bring_to_disk(file)
-            if not is_there and not folder.exists():
-                for inner in (*folders, unfinished):
-                    _bring_names_to_disk(inner)
-                os.replace(unfinished, folder)
-            else:
-                for inner in folders:
-                    (folder / inner.relative_to(unfinished)).mkdir(parents=True, exist_ok=True)
-                for file in files:
-                    place = folder / file.relative_to(unfinished)
-                    if place.is_file() and not place.is_symlink():
-                        _copy_permissions(place, file)
-                    os.replace(file, place)
-                for inner in folders:
-                    _bring_names_to_disk(folder / inner.relative_to(unfinished))
-                _bring_names_to_disk(folder)
+            for inner in (*folders, unfinished):
+                _bring_names_to_disk(inner)
+            if is_there or not _renamed(unfinished, folder):
+                with _locked(folder):  # so that in the end all files are those of one process
+                    for inner in folders:
+                        (folder / inner.relative_to(unfinished)).mkdir(parents=True, exist_ok=True)
+                    for file in files:
+                        place = folder / file.relative_to(unfinished)
+                        if place.is_file() and not place.is_symlink():
+                            _copy_permissions(place, file)
+                        os.replace(file, place)
+                    for inner in folders:
+                        _bring_names_to_disk(folder / inner.relative_to(unfinished))
+                    _bring_names_to_disk(folder)
             _bring_names_to_disk(folder.parent)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _renamed(unfinished: Path, folder: Path) -> bool:
+    """Give a folder its name, unless one of that name is there, such as that of another process."""
+    try:
+        os.replace(unfinished, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """A block that no other process is in, for this folder, where its file system has locks."""
+    descriptor = None
+    with suppress(OSError):  # a folder that may not be read
+        if fcntl is not None:
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -148,15 +176,27 @@ def unchanged(path: str | Path) -> Iterator[None]:
     Raises:
         ValueError: where its size or its time is another one at the end of the block.
     """
-    before = version_of(path)
-    yield
-    if version_of(path) != before:
-        raise ValueError(f"{path} has changed while it was read. Read it again once nothing writes to it.")
+    before = _version(path)
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if _version(path) != before:
+            raise _changed(path) from error
+        raise
+    if _version(path) != before:
+        raise _changed(path)
 
 
-def version_of(path: str | Path) -> tuple[int, int]:
-    """The size of a file, and when it was written to, in nanoseconds."""
-    status = os.stat(path)
+def _changed(path: str | Path) -> ValueError:
+    return ValueError(f"{path} has changed while it was read. Read it again once nothing writes to it.")
+
+
+def _version(path: str | Path) -> tuple[int, int] | None:
+    """The size of a file, and when it was written to, in nanoseconds; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
     return status.st_size, status.st_mtime_ns
 
 
@@ -192,8 +232,8 @@ def check_folder(folder: str | Path, what: str = "the folder", option: str = "")
     shown = f"{option} {folder}".strip()
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists() or place.is_symlink())
     if not nearest.is_dir():
-        what = f"{what} is to be" if nearest == folder else f"the folder of {what} is to be"
-        raise ValueError(f"{shown}: {nearest} is a file, where {what}. Give another name.")
+        what = what if nearest == folder else "a folder"
+        raise ValueError(f"{shown}: {nearest} is a file, where {what} is to be. Give another name.")
     _check_writable(nearest, shown)
 
 
@@ -259,7 +299,7 @@ def _remove_leftovers(folder: Path, start: str) -> None:
                 os.close(lock)
 
 
-def disk_full(path: Path, error: Exception) -> DiskFull | None:
+def disk_full(path: Path, error: BaseException | None) -> DiskFull | None:
     """What is said where a file did not fit on its disk; None for other errors."""
     if not isinstance(error, OSError) or error.errno not in _FULL:
         return None
@@ -272,22 +312,20 @@ def _explained(path: Path, unfinished: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        full = disk_full(path, error)
-        if full is None and _has_no_space(unfinished):
-            full = _full(path, errno.ENOSPC)
+        full = disk_full(path, error) or disk_full(path, _no_space(unfinished))
         if full is None or full is error:
             raise
         raise full from error
 
 
-def _has_no_space(unfinished: Path) -> bool:
-    """Whether nothing more can be written to a file."""
+def _no_space(unfinished: Path) -> OSError | None:
+    """What the system says where nothing more can be written to a file."""
     try:
         with open(unfinished, "ab") as file:
             file.write(bytes(_PROBE))
     except OSError as error:
-        return error.errno in _FULL
-    return False
+        return error
+    return None
 
 
 def _full(path: Path, number: int) -> DiskFull:

@@ -344,7 +344,8 @@ class DistributionHead(nn.Module):
     def _fixed_value(self, name: str, value: "float | Tensor") -> "float | str":
         """Numbers stay exact Python numbers; tensors become buffers, and their name stands for them."""
         try:
-            tensor = torch.as_tensor(value)
+            with torch.device("cpu"):  # where values can be looked at, also while a model is made without memory
+                tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError):
             raise ValueError(
                 f"fixed {name} of {self.family.name} must be a number or a tensor of numbers, got {value!r}."

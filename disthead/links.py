@@ -20,6 +20,8 @@ from disthead.errors import pick
 from disthead.special import fast
 from disthead.special.elementary import Array
 from disthead.special.fast import Direction, Positive
+from disthead.special.normal import log_ndtr
+from disthead.special.plain import ndtr, ndtri
 from disthead.special.plain import softplus as plain_softplus
 
 __all__ = ["LINKS", "Link", "get_link"]
@@ -312,11 +314,11 @@ def _softmax(raw: Tensor) -> Tensor:
 
 
 def _probit_logits(raw: Tensor) -> Tensor:
-    return torch.special.log_ndtr(raw) - torch.special.log_ndtr(-raw)
+    return _probit_log(raw) - _probit_log(-raw)
 
 
 def _probit_log(raw: Tensor) -> Tensor:
-    return torch.special.log_ndtr(raw)
+    return log_ndtr(raw) if torch.compiler.is_exporting() else torch.special.log_ndtr(raw)
 
 
 def _angle(raw: Tensor) -> Tensor:
@@ -381,8 +383,8 @@ LINKS: dict[str, Link] = {
             "probit",
             "normal cdf of x",
             constraints.unit_interval,
-            torch.special.ndtr,
-            torch.special.ndtri,
+            ndtr,
+            ndtri,
             log=_probit_log,
             logits=_probit_logits,
         ),

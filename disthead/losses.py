@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from disthead.arrays import as_tensor
+from disthead.arrays import as_tensor, check_kind
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.families.distribution import Distribution
@@ -28,9 +28,11 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
         reduction: "mean" over rows, "sum", or "none" for shape (...,), each row times its weight.
 
     Raises:
-        ValueError: when the shape of `y` or `weight` does not fit; nothing is broadcast silently, since (N, 1) targets
-            against N distributions would score N x N pairs. For weights that are negative, NaN or infinite, with their
-            rows, and for a mean over rows that all have the weight 0 (looked for on the CPU only).
+        TargetError: for complex targets, and truth values that stand for no outcome.
+        ValueError: for a mean over no rows; when the shape of `y` or `weight` does not fit, since nothing is broadcast
+            silently: (N, 1) targets against N distributions would score N x N pairs; for weights that are negative, NaN,
+            infinite or so large that they overflow, with their rows; and for a mean over rows that all have the weight 0
+            (looked for on the CPU only).
 
     >>> import torch, disthead as dh
     >>> dh.nll(dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0), torch.zeros(2))
@@ -40,6 +42,8 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
         weight = _row_weights(dist, weight, reduction)
     if not isinstance(y, Tensor):
         y = dist.as_values(y, weight=weight)
+    if y.dtype == torch.bool or y.is_complex():
+        check_kind(y, dist.support)
     _check_shape(dist, y)
     if weight is None:
         return reduce(-dist.log_prob(y), None, reduction)
@@ -148,6 +152,8 @@ def reduce(values: Tensor, weight: Tensor | None = None, reduction: Reduction = 
     """Per-row values to one number: the weighted "mean", the "sum", or "none" to leave them."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
+    if reduction == "mean" and not values.numel():
+        raise ValueError("a mean needs at least one row, got an empty batch: leave it out, or take reduction='sum'.")
     if weight is not None:
         values = values * weight
     if reduction == "none":

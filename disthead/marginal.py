@@ -81,6 +81,8 @@ def rows_that_are_there(
             f"y must have the shape (rows, {', '.join(map(str, head.event_shape))}), got {tuple(y.shape)}."
         )
     batch = y.shape[: y.ndim - dims]
+    if not batch.numel():
+        raise ValueError(f"y must have at least one row to start from, got none: the shape {tuple(y.shape)}.")
     weight = as_weight(weight, batch, device=y.device)
     known = {name: as_tensor(value, name).detach() for name, value in known.items()}
     if weight is not None:

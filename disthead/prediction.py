@@ -48,8 +48,8 @@ def predictions(
     What a distribution does not have (the mean of classes, the quantile of a ranking) is left out, unless it is asked for.
     Classes get a probability each, by name; where only some of many classes are written these are `mode`,
     `mode_probability`, and the most probable ones, `top_1`, `top_1_probability`, `top_2` ... Several outputs get
-    the name of their target as a suffix; a ranking has one mode per place. Parameters describe the distribution itself: one whose probabilities a recalibration has mapped has
-    none, since those of the family are those before recalibration.
+    the name of their target as a suffix; a ranking has one mode per place. Parameters describe the distribution itself:
+    one whose probabilities a recalibration has mapped has none, since those of the family are those before recalibration.
 
     Args:
         dist: a distribution with batch_shape (N,).
@@ -80,7 +80,7 @@ def predictions(
             raise ValueError("classes have no quantiles and no interval: leave out `quantiles` and `level`.")
         return names.classes() | names.class_samples(draws)
     columns: Columns = {}
-    if not isinstance(dist, (Affine, Recalibrated)) and not names.top:
+    if not isinstance(dist, (Affine, Recalibrated)) and not names.places:
         for name, value in dist.parameters.items():
             is_angle = unit == "degrees" and "loc" in name
             columns |= names.parameter(f"{name}_radians" if is_angle else name, value)
@@ -110,7 +110,12 @@ def left_out(dist: Distribution, top_k: int | None = None) -> str:
     >>> left_out(dist)
     'the 10 most probable of 1,000 classes in each row (--top_k 1000 writes all)'
     """
-    shown, count, is_ranking = _top(dist, top_k), _class_count(dist), _is_ranking(dist)
+    is_ranking, count = _is_ranking(dist), 0
+    if is_ranking:
+        count = dist.event_shape[-1]
+    elif hasattr(dist, "expected_cost"):
+        count = _class_probs(dist, dist.mode).shape[-1]
+    shown = _top(count, top_k)
     if not shown:
         return ""
     what = f"the first {shown} of {count:,} places" if is_ranking else f"the {shown} most probable of {count:,} classes"
@@ -122,16 +127,14 @@ def _is_ranking(dist: Distribution) -> bool:
     return bool(dist.support.is_discrete) and dist.support.event_dim == 1 and not hasattr(dist, "count")
 
 
-def _class_count(dist: Distribution) -> int:
-    """The number of classes, or of the places of a ranking; 0 where there are none."""
-    if hasattr(dist, "expected_cost"):
-        return dist.probs.shape[-1] if dist.probs.ndim > dist.mode.ndim else 2
-    return dist.event_shape[-1] if _is_ranking(dist) else 0
+def _class_probs(dist: Distribution, mode: Tensor) -> Tensor:
+    """The probability of each class in the last dimension."""
+    probs = dist.probs
+    return torch.stack([1 - probs, probs], -1) if probs.shape == mode.shape else probs
 
 
-def _top(dist: Distribution, top_k: int | None) -> int:
-    """How many classes are written, the most probable ones; 0 is all of them, each by its name."""
-    count = _class_count(dist)
+def _top(count: int, top_k: int | None) -> int:
+    """How many of so many classes are written, the most probable ones; 0 is all of them, each by its name."""
     shown = top_k or (count if count <= _MANY_CLASSES else _TOP_CLASSES)
     return shown if shown < count else 0
 
@@ -177,7 +180,8 @@ class _Names:
     ):
         self.dist, self.targets, self.class_names, self.scale = dist, targets, classes, scale
         self.event_shape = tuple(dist.event_shape)
-        self.top, self.is_ranking = _top(dist, top_k), _is_ranking(dist)
+        self.top_k, self.is_ranking = top_k, _is_ranking(dist)
+        self.places = _top(self.event_shape[-1], top_k) if self.is_ranking else 0  # of a ranking, if not all
 
     def of_outputs(self, name: str, ask: Callable[[], Tensor]) -> Columns:
         """The answer to a question, one column per output; nothing where there is none."""
@@ -188,9 +192,8 @@ class _Names:
 
     def outputs(self, name: str, value: Tensor) -> Columns:
         """Values of the outputs (N, ...) in their unit, one column per output; of a ranking its first places."""
-        if self.top and self.is_ranking:
-            value = value[..., : self.top]
-            return {f"{name}_{place}": _array(value[..., place]) for place in range(self.top)}
+        if self.places:
+            return {f"{name}_{place}": _array(value[..., place]) for place in range(self.places)}
         return self._split(name, value if self.scale == 1 else value * self.scale, len(self.event_shape))
 
     def parameter(self, name: str, value: Tensor) -> Columns:
@@ -200,24 +203,23 @@ class _Names:
 
     def classes(self) -> Columns:
         """The probabilities of the classes and the most probable one, for each output."""
-        probs = self.dist.probs
         columns: Columns = {}
         mode = self.dist.mode
-        if probs.shape == mode.shape:
-            probs = torch.stack([1 - probs, probs], -1)
+        probs = _class_probs(self.dist, mode)
         count = probs.shape[-1]
+        top = _top(count, self.top_k)
         for output, suffix in self._outputs(len(self.event_shape)):
             end = f"_{suffix}" if suffix else ""
             own_probs, own_mode = probs[(slice(None), *output)], mode[(slice(None), *output)].long()
-            if self.top:
+            if top:
                 first = own_probs.scatter(-1, own_mode[:, None], 2.0)  # of equal probabilities, that of the mode
-                chosen = first.topk(self.top, dim=-1).indices
+                chosen = first.topk(top, dim=-1).indices
                 values = own_probs.gather(-1, chosen)
                 columns |= {
                     f"mode{end}": self._labels(own_mode, suffix),
                     f"mode_probability{end}": _array(values[:, 0]),
                 }
-                for k in range(self.top):
+                for k in range(top):
                     columns[f"top_{k + 1}{end}"] = self._labels(chosen[:, k], suffix)
                     columns[f"top_{k + 1}_probability{end}"] = _array(values[:, k])
                 continue
@@ -335,7 +337,8 @@ class TableWriter:
         self.file, self.ending, self.escape_formulas, self.rows = Path(file), ending, escape_formulas, 0
         self.rows_together = rows_together
         self._writer: Any = None
-        self._waiting: list[Any] = []  # Arrow tables
+        self._waiting: list[Any] = []  # Arrow tables, and how much they are
+        self._waiting_rows = self._waiting_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -360,8 +363,9 @@ class TableWriter:
         table = arrow.table(dict(columns)) if is_mapping else arrow.Table.from_pandas(columns, preserve_index=False)
         self._waiting.append(table)
         self.rows += len(table)
-        rows = sum(len(piece) for piece in self._waiting)
-        if rows >= self.rows_together or sum(piece.nbytes for piece in self._waiting) >= _BYTES_TOGETHER:
+        self._waiting_rows += len(table)
+        self._waiting_bytes += table.nbytes
+        if self._waiting_rows >= self.rows_together or self._waiting_bytes >= _BYTES_TOGETHER:
             self._write_waiting()
 
     def _write_waiting(self) -> None:
@@ -372,7 +376,7 @@ class TableWriter:
 
         schema = self._waiting[0].schema if self._writer is None else self._writer.schema
         table = arrow.concat_tables([piece.cast(schema) for piece in self._waiting])
-        self._waiting = []
+        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
         if self._writer is None:
             self._writer = parquet.ParquetWriter(self.file, schema, write_page_checksum=True)
         self._writer.write_table(table)

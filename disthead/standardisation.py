@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from disthead.errors import TargetError
 from disthead.families.family import Family
 from disthead.links import Link
 from disthead.weights import weighted_quantiles
@@ -15,6 +16,7 @@ __all__ = [
     "MIN_SCALE",
     "SCALES",
     "check_precision",
+    "check_relative_spread",
     "in_other_units",
     "location_and_scale",
     "mean_and_std",
@@ -60,7 +62,7 @@ def location_and_scale(y: Tensor, weight: Tensor | None, dtype: torch.dtype, fam
         ValueError: for targets that vary by less than the precision can tell.
     """
     loc, scale = robust_units(*mean_and_std(y, weight), y, weight, family)
-    check_precision(scale, y.double().abs().amax(0), dtype, "the target")
+    check_precision(scale, _without_outliers(y, weight).abs().amax(0), dtype, "the target")
     return loc.to(dtype), torch.where(scale > 0, scale, 1.0).to(dtype)
 
 
@@ -132,6 +134,23 @@ def check_precision(scale: Tensor, level: Tensor, dtype: torch.dtype, what: str)
         raise ValueError(
             f"{what} varies by {scale[lost][0]:.3g} about {level[lost][0]:.7g}{column}, too little for {dtype} to tell. "
             "Subtract a constant from it first."
+        )
+
+
+def check_relative_spread(family: Family, y: Tensor, weight: Tensor | None, what: str = "y") -> None:
+    """Refuse targets (N, *event_shape) that vary too little beside their size for a family that cannot be standardised.
+
+    Raises:
+        TargetError: with the spread, the size, and what to do.
+    """
+    if not family.least_log_std:
+        return
+    std = mean_and_std(y.double().log(), weight)[1]
+    if bool((std < family.least_log_std).any()):
+        raise TargetError(
+            f"{what} varies by {float(std.min()):.3g} of its size in all rows ({float(y[0].flatten()[0]):.7g} at row 0), too little "
+            f"for {family.name} to learn, which needs {family.least_log_std:g}. Take a family of real numbers, such as normal or "
+            "student_t, which are standardised; or subtract a constant from the targets."
         )
 
 

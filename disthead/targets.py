@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from disthead.arrays import check_kind
 from disthead.errors import TargetError, locate
 from disthead.families.affine import Affine
 from disthead.families.distribution import Distribution
@@ -55,6 +56,7 @@ def check_target(
     disthead.errors.TargetError: y must be 0 or 1, got 1 of 2 values: -1 at row 1. Try (y + 1) / 2.
     """
     y = dist.as_values(y, name, weight=weight, ignore_index=ignore_index)
+    check_kind(y, dist.support, name)
     if y.dtype in (torch.bool, torch.uint8):
         y = y.long()
     is_probabilities = _check_shape(dist, y, soft_labels, name)

@@ -54,6 +54,7 @@ Training
   --config NAME                a YAML file, or one that comes with disthead: binary, classes, counts, direction, magnitudes,
                                multimodal, multivariate, proportions, ranking, regression, robust
   --ckpt FILE                  go on from a checkpoint
+  --trust NAME                 a package or class of your own that the checkpoint may use (docs/command_line.md)
   --checkpoint.dirpath FOLDER  where checkpoints go; lightning_logs/version_N/checkpoints unless given
   --overwrite                  write over the checkpoints in that folder
   --trainer.max_epochs 100     passes over the training rows, at most
@@ -78,6 +79,7 @@ Rows are those that training kept for {part}, or all rows of another table. Weig
 
   --ckpt FILE                  the checkpoint
   --data.path TABLE            another table
+  --trust NAME                 a package or class of your own that the checkpoint may use (docs/command_line.md)
   --trainer.accelerator cpu    or gpu; the best that there is unless given
 
 All options, with those of Lightning: disthead {command} --help-all"""
@@ -95,6 +97,7 @@ interval; of classes, their probabilities.
 
   --ckpt FILE                  the checkpoint
   --data.path TABLE            a table, which needs no target; the one of the training unless given
+  --trust NAME                 a package or class of your own that the checkpoint may use (docs/command_line.md)
   --out FILE                   predictions.csv unless given; .csv, .parquet, or a folder: one Parquet file for each row
                                group, in memory that does not grow, and after a crash the same call goes on
   --quantiles 0.1,0.5,0.9      levels of the quantiles
@@ -120,6 +123,7 @@ Is the model honest? Verdicts, scores with standard errors, and a page of pictur
 
   --ckpt FILE                  the checkpoint
   --data.path TABLE            a table of rows held out, all of which are used
+  --trust NAME                 a package or class of your own that the checkpoint may use (docs/command_line.md)
   --part test                  part of the training table, without --data.path: test, val, or train, whose rows the model has
                                learned from
   --out FOLDER                 of report.html, metrics.json and the pictures; report unless given
@@ -142,6 +146,7 @@ Correct a trained model's uncertainty on rows that its weights were not trained 
 
   --ckpt FILE                  the checkpoint
   --data.path TABLE            a table of rows held out, all of which are used
+  --trust NAME                 a package or class of your own that the checkpoint may use (docs/command_line.md)
   --part val                   part of the training table, without --data.path: val or test
   --out FILE                   the new checkpoint; recalibrated.ckpt unless given
   --overwrite                  write over a file that is there

@@ -12,7 +12,13 @@ from disthead.arrays import as_tensor
 from disthead.errors import locate
 from disthead.families.pieces import is_on_host, operations_are_followed
 
-__all__ = ["as_weight", "present", "weighted_quantiles"]
+__all__ = ["EXTREME_WEIGHTS", "as_weight", "check_share", "extreme_weights", "present", "weighted_quantiles"]
+
+_WHOLE = 0.999  # of all weight: nothing is left for other rows
+EXTREME_WEIGHTS = (
+    "weights must be neither so large nor all so small that their sums, or products with losses, overflow: only their ratios "
+    "matter, so divide them by their mean"
+)
 
 
 def as_weight(
@@ -94,6 +100,32 @@ def weighted_quantiles(values: Tensor, levels: Tensor, weight: Tensor | None = N
     return ordered.values[place.clamp(max=len(values) - 1)]
 
 
+def check_share(weight: Tensor | None, rows: Any = None) -> None:
+    """Refuse weights (N,) of which one row has nearly all: a model cannot learn from a single row.
+
+    Args:
+        rows: their numbers in the table, for messages.
+    """
+    if weight is None or len(weight) < 2:
+        return
+    share = weight.double() / weight.double().sum()
+    row = int(share.argmax())
+    if share[row] > _WHOLE:
+        raise ValueError(
+            f"weights must be shared by several rows, got {100 * float(share[row]):.6g} % of their sum over "
+            f"{len(weight)} rows at row {row if rows is None else int(rows[row])}: nothing can be learned from a single row."
+        )
+
+
+def extreme_weights(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Which weights are too large to be added up in this precision, or all of them that are not zero, where all are too small."""
+    limit = torch.finfo(torch.promote_types(dtype or weight.dtype, torch.float32)).max ** 0.75
+    most = float(weight.max()) if weight.numel() else 0.0
+    if 0 < most < 1 / limit:
+        return weight > 0
+    return weight > limit if most > limit else torch.zeros_like(weight, dtype=torch.bool)
+
+
 def _check(weight: Tensor, name: str, may_be_empty: bool) -> None:
     if not weight.numel():
         return
@@ -101,6 +133,9 @@ def _check(weight: Tensor, name: str, may_be_empty: bool) -> None:
     if not (least >= 0 and most < torch.inf):  # NaN is neither
         bad = ~((weight >= 0) & (weight < torch.inf))
         raise ValueError(f"{name} must be finite and zero or more, got {locate(bad, weight)}.")
+    bad = extreme_weights(weight)
+    if bool(bad.any()):
+        raise ValueError(f"{EXTREME_WEIGHTS}, got {locate(bad, weight)} for {name}.")
     if most == 0 and not may_be_empty:
         raise ValueError(
             f"{name} must be above zero in some row, got zero in all {weight.numel()} rows: no row is there to count."

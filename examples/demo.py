@@ -18,8 +18,9 @@ import lightning
 import torch
 
 import disthead as dh
+from disthead.files import writing
 from disthead.plots import prediction_band
-from disthead.prediction import predictions
+from disthead.prediction import predictions, write_predictions
 from disthead.training import DistributionModule, TabularDataModule
 
 MODELS = {"spread follows income": {}, "constant spread": {"shared": ["scale"]}}
@@ -119,7 +120,8 @@ def draw(models: dict[str, DistributionModule], metrics: dict, data: TabularData
     axes[0].set_ylabel("expenditure on food (francs a year)")
     axes[0].set_xlim(300, 2700)  # two households above 2700 francs are outside the picture
     axes[0].set_ylim(0, 1900)
-    figure.savefig(out / "engel.png", dpi=140)
+    with writing(out / "engel.png") as unfinished:
+        figure.savefig(unfinished, format="png", dpi=140)
     plt.close(figure)
 
 
@@ -145,7 +147,8 @@ def main(arguments: list[str] | None = None) -> None:
     first = next(iter(models.values()))
     metrics = {name: evaluate(module(features), y, third) for name, module in models.items()}
     metrics["no features (marginal)"] = evaluate(first.marginal(len(y)), y, third)
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    with writing(out / "metrics.json") as unfinished:
+        unfinished.write_text(json.dumps(metrics, indent=2) + "\n")
 
     everything = data.part("predict").features
     columns = predictions(first(everything), ["foodexp"], quantiles=(0.05, 0.25, 0.75, 0.95))
@@ -185,11 +188,9 @@ def report(
 
 
 def write(out: Path, income: torch.Tensor, food: torch.Tensor, columns: dict) -> None:
-    import pandas as pd
-
-    frame = pd.DataFrame({"income": income.numpy(), "foodexp": food.numpy()} | columns)
-    frame.to_parquet(out / "predictions.parquet", index=False)
-    frame.to_csv(out / "predictions.csv", index=False, float_format="%.6g")
+    table = {"income": income.numpy(), "foodexp": food.numpy()} | columns
+    write_predictions(table, out / "predictions.parquet")
+    write_predictions(table, out / "predictions.csv")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,12 @@ are all members: they predict no worse among the data, and say less about where 
 """
 
 import argparse
+from pathlib import Path
 
 import torch
 
 from disthead.families import Distribution
+from disthead.files import writing
 from disthead.training.recipe import fit_tabular
 
 
@@ -53,7 +55,8 @@ def draw(x: torch.Tensor, y: torch.Tensor, at: torch.Tensor, dist: Distribution,
     right.legend(loc="lower center", frameon=False, ncols=3, fontsize="small")
     left.set_ylabel("y")
     left.set_ylim(-2.5, 2.5)
-    figure.savefig(path, dpi=120)
+    with writing(path) as unfinished:
+        figure.savefig(unfinished, format=Path(path).suffix[1:], dpi=120)
     plt.close(figure)
 
 

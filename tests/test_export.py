@@ -5,14 +5,20 @@ import torch
 
 from tests.cases import CASES, Case
 
-QUESTIONS = {"mean": lambda dist: dist.mean, "interval": lambda dist: torch.stack(dist.interval(0.9))}
+QUESTIONS = {
+    "mean": lambda dist: dist.mean,
+    "interval": lambda dist: torch.stack(dist.interval(0.9)),
+    "probabilities": lambda dist: torch.stack([dist.cdf(ONE), dist.log_cdf(ONE)]),
+}
+ONE = torch.tensor(1.0)
 # Loops of graphs take a compiler long to read, most of all those of counts and mixtures.
 CHEAP = ("normal", "gamma", "bernoulli", "independent normals", "multivariate_normal")
 SEARCHED = ("poisson", "negative_binomial", "mixture of normals", "mixture of poissons", "independent poissons")
 
 
-# What ONNX has no operator for, and its runtime no softplus in double precision; nobody else has ours.
-FOREIGN = {"special_ndtri", "ndtri", "lgamma", "digamma", "softplus", "disthead"}
+# What ONNX has no operator for, and its runtime neither softplus nor erf in double precision; nobody else has ours.
+FOREIGN = {"special_ndtri", "special_ndtr", "special_log_ndtr", "special_erfcx", "erf", "erfc"}
+FOREIGN |= {"ndtri", "lgamma", "digamma", "softplus", "disthead"}
 
 
 class Answer(torch.nn.Module):
@@ -56,6 +62,11 @@ def test_answers_are_exported_for_any_number_of_rows(name):
 @pytest.mark.parametrize("name", SEARCHED)
 def test_means_of_counts_and_mixtures_too(name):
     check(name, "mean")
+
+
+@pytest.mark.parametrize("name", ["normal", "log_normal", pytest.param("mixture of normals", marks=pytest.mark.slow)])
+def test_probabilities_of_a_target_too(name):
+    check(name, "probabilities")
 
 
 @pytest.mark.slow

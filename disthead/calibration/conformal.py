@@ -18,6 +18,7 @@ from disthead.families.discrete import Discrete
 from disthead.families.distribution import Distribution
 from disthead.families.univariate import check_level
 from disthead.groups import as_groups
+from disthead.special.plain import ndtri
 
 __all__ = ["CLOSE", "FAR", "ConformalQuantiles", "check_ordered", "masses"]
 
@@ -141,7 +142,7 @@ class ConformalQuantiles(Recalibration):
         z = torch.cat([_probit_of_ends(dist, lower, False), _probit_of_ends(dist, upper, True)], -1)
         z = z.clamp(-FAR, FAR).cummax(-1).values + _GAP * torch.arange(z.shape[-1], dtype=z.dtype, device=z.device)
         tails = torch.tensor([(1 - level) / 2 for level in self._levels], dtype=z.dtype, device=z.device)
-        x = torch.special.ndtri(tails)
+        x = ndtri(tails)
         return recalibrated(dist, Steps(z, torch.cat([x.flip(0), -x])))
 
     def _of_group(self, dist: Distribution, group: Any) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from disthead.calibration.conformal import CLOSE, FAR, check_ordered, masses
-from disthead.calibration.recalibrated import Recalibrated, RecalibratedContinuous, RecalibratedDiscrete, ndtr
+from disthead.calibration.recalibrated import Recalibrated, RecalibratedContinuous, RecalibratedDiscrete
 from disthead.calibration.recalibration import Recalibration
 from disthead.calibration.warp import Ranks, at_index, count_at_most, probit
 from disthead.families.affine import Affine
@@ -17,6 +17,7 @@ from disthead.families.distribution import Distribution
 from disthead.families.interval import Arc, Interval
 from disthead.families.univariate import check_level
 from disthead.groups import as_groups
+from disthead.special.plain import ndtr, ndtri
 
 __all__ = ["ConformalPredictive"]
 
@@ -87,7 +88,7 @@ class ConformalPredictive(Recalibration):
         total = mass.sum(-1, keepdim=True) + new
         through, beyond = mass.cumsum(-1), mass.flip(-1).cumsum(-1).flip(-1)
         share, upper = ((part - 0.5 * (mass - new)) / total for part in (through, beyond))
-        x = torch.where(share < 0.5, torch.special.ndtri(share), -torch.special.ndtri(upper))
+        x = torch.where(share < 0.5, ndtri(share), -ndtri(upper))
         kind = _ConformalDiscrete if isinstance(dist, Discrete) else _ConformalContinuous
         return kind(dist, [Ranks(ranks, x, (through - mass + new) / total, through / total, new / total)])
 

@@ -14,8 +14,9 @@ from disthead.families.distribution import Distribution
 from disthead.families.univariate import in_double
 from disthead.families.wrapper import Wrapper
 from disthead.special import bracketed_inverse, log_ndtr, log_ndtr_difference
+from disthead.special.plain import ndtr, ndtri
 
-__all__ = ["Recalibrated", "RecalibratedContinuous", "RecalibratedDiscrete", "ndtr", "recalibrated"]
+__all__ = ["Recalibrated", "RecalibratedContinuous", "RecalibratedDiscrete", "recalibrated"]
 
 _FAR = 37.0  # beyond, the normal cdf nears the smallest number in double precision
 
@@ -94,7 +95,7 @@ class Recalibrated(Wrapper):
     def _base_probit(self, below: Tensor, above: Tensor) -> Tensor:
         """Where on the probit scale of the base the probability `below` = 1 - `above` of this distribution lies."""
         left = below <= above
-        x = torch.special.ndtri(torch.where(left, below, above))
+        x = ndtri(torch.where(left, below, above))
         return self._unwarped(torch.where(left, x, -x))
 
     def _peak(self, log_density: Callable[[Tensor], Tensor], lower: Tensor, upper: Tensor, rounds: int) -> Tensor:
@@ -112,10 +113,6 @@ class Recalibrated(Wrapper):
 
     def _on_lattice(self, y: Tensor) -> Tensor:
         return y
-
-
-def ndtr(z: Tensor) -> Tensor:
-    return 0.5 * torch.erfc(-z / 2**0.5)
 
 
 class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from disthead.arrays import as_tensor
+from disthead.data.entries import COUNT, MAPPING, TEXT, check_entries, list_of
 from disthead.errors import TargetError, locate, pick
 from disthead.families.affine import Affine
 from disthead.families.distribution import Distribution
@@ -195,6 +196,8 @@ class Recalibration(nn.Module, ABC):
         return self._fitted_on
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
+        if state != {}:  # before `fit`
+            check_entries(state, {"family": TEXT, "event_shape": list_of(COUNT)}, "recalibration.fitted_on")
         self._fitted_on = dict(state)
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments) -> None:
@@ -209,13 +212,18 @@ def rebuild(config: Mapping[str, Any]) -> Recalibration:
     """The recalibration, not fitted, of that `config`; its `state_dict` brings what was learned.
 
     Raises:
-        ValueError: for an unknown name, with the nearest names.
+        ValueError: for an unknown name, with the nearest names, and for arguments that it does not take.
 
     >>> from disthead.calibration import ScaleCalibration
     >>> rebuild(ScaleCalibration().config)
     ScaleCalibration()
     """
-    return pick("recalibration", config["name"], _classes())(**config["arguments"])
+    check_entries(config, {"name": TEXT, "arguments": MAPPING, "fitted_on?": MAPPING}, "recalibration")
+    found = pick("recalibration", config["name"], _classes())
+    try:
+        return found(**config["arguments"])
+    except TypeError as error:
+        raise ValueError(f"entry recalibration.arguments of {config['name']}: {error}.") from error
 
 
 def _classes() -> dict[str, type[Recalibration]]:

@@ -1,12 +1,14 @@
 """The one encoding of a column: `Column` is what was found in the training rows, and how values become features."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
+from disthead.data.entries import NUMBER, TEXT, TRUTH, Kind, list_of, one_of, or_none
 from disthead.data.values import (
     PARSERS,
     DataError,
@@ -19,6 +21,7 @@ from disthead.data.values import (
 )
 
 __all__ = [
+    "COLUMN",
     "FEW_ROWS",
     "Column",
     "Finder",
@@ -41,7 +44,10 @@ __all__ = [
 
 _FEW = 50  # categories that any column may have
 _SINGLE = float(np.finfo(np.float32).eps)
+_HUGE = 1e30
+_BEYOND = 2  # times the range of all training rows, beyond them: the same
 FEW_ROWS = 20  # fewer do not show whether a column numbers them
+_FAR = 30  # times the range of the middle nine tenths of a column, beyond its median: numbers are not told apart there
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
 # 12.5%, $1,200: numbers with a sign.
 # 1,234 and 1.234,5 and 1'234: thousands with separators; 1,5: a decimal comma.
@@ -65,6 +71,9 @@ class Column:
         kind: of the numbers: "number", "date" or "duration".
         origin: what is subtracted: the first date, in days since 1970-01-01; or the median of numbers that vary too
             little about it for single precision.
+        limits: the least and the greatest number that are told apart: twice as far beyond the training rows as these are wide,
+            and 30 times the range of their middle nine tenths from the median, whichever is nearer. A number beyond a limit is
+            read as the limit. None in models of version 0.1.
     """
 
     name: str
@@ -73,6 +82,7 @@ class Column:
     has_missing: bool = False
     kind: Literal["number", "date", "duration"] = "number"
     origin: float = 0.0
+    limits: Sequence[float] | None = None
 
     @property
     def is_left_out(self) -> bool:
@@ -144,8 +154,16 @@ class Column:
             return (self.places(values)[:, None] == np.arange(self.width)).astype(np.float64)
         assert values.numbers is not None
         missing = np.isnan(values.numbers)
-        filled = np.where(missing, self.fill or 0.0, values.numbers - self.origin)
+        numbers = values.numbers if self.limits is None else values.numbers.clip(self.limits[0], self.limits[1])
+        filled = np.where(missing, self.fill or 0.0, numbers - self.origin)
         return np.stack([filled, missing.astype(np.float64)], 1) if self.has_missing else filled[:, None]
+
+    def is_far(self, values: Values) -> np.ndarray:
+        """Which values, once they are aligned, lie beyond the limits."""
+        if self.limits is None or values.numbers is None:
+            return np.zeros(len(values), dtype=bool)
+        least, most = self.limits
+        return (values.numbers < least) | (values.numbers > most)
 
     def report(self) -> str:
         """What was done to the column, in a sentence; nothing for plain numbers."""
@@ -169,6 +187,21 @@ class Column:
         return f"{self.name}: {'; '.join(parts)}." if parts else ""
 
 
+def _is_range(value: Any) -> bool:
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(type(one) in (int, float) for one in value)
+    return is_pair and value[0] <= value[1]
+
+
+# The entries of a column as plain data; of older files, which have fewer, too.
+COLUMN = {
+    "name": TEXT,
+    "categories": or_none(list_of(TEXT)),
+    "fill?": or_none(NUMBER),
+    "has_missing?": TRUTH,
+    "kind?": one_of("number", "date", "duration"),
+    "origin?": NUMBER,
+    "limits?": Kind("null or two numbers", lambda value: value is None or _is_range(value)),
+}
 _PLURAL = {"number": "numbers", "date": "dates", "duration": "durations", "text": "texts", "category": "categories"}
 _is_label_of: dict[str, Callable[[str], bool]] = {
     "number": lambda text: _number_of(text) is not None,
@@ -411,9 +444,10 @@ class Finder:
             numbers = np.concatenate(self._numbers)
             numbers = numbers[~np.isnan(numbers)]
         median = float(np.median(numbers)) if len(numbers) else low
-        little = kind == "number" and _varies_little(numbers)
-        origin = low if kind == "date" else median if little else 0.0
-        column = Column(self.name, None, median - origin, self._has_missing, kind, origin)  # type: ignore[arg-type]
+        limits = _limits(numbers, low, high)
+        little = kind == "number" and _varies_little(numbers.clip(limits[0], limits[1]))
+        origin = max(low, limits[0]) if kind == "date" else median if little else 0.0
+        column = Column(self.name, None, median - origin, self._has_missing, kind, origin, limits)  # type: ignore[arg-type]
         only = (date_of(low) if kind == "date" else f"{low:g}") if low == high and not self._has_missing else None
         return Found(column, only, self._kind == "text" and kind == "number")
 
@@ -426,18 +460,31 @@ class Found(NamedTuple):
     was_text: bool
 
 
+def _limits(numbers: np.ndarray, low: float, high: float) -> list[float]:
+    """Between which the numbers of a column are told apart, from a sample of them, and the least and the greatest of all."""
+    if low == high:  # no other number tells anything, once it is finite
+        return [min(low, -_HUGE), max(high, _HUGE)]
+    lower, middle, upper = np.quantile(numbers, [0.05, 0.5, 0.95]).tolist() if len(numbers) else (low, low, high)
+    reach = _FAR * (upper - lower) if lower < upper else np.inf  # most may be one number
+    beyond = _BEYOND * (high - low)
+    least, most = max(low - beyond, middle - reach), min(high + beyond, middle + reach)
+    return [max(least, -sys.float_info.max), min(most, sys.float_info.max)]
+
+
 def _varies_little(numbers: np.ndarray) -> bool:
     """Whether numbers vary by less than single precision can tell about the largest of them."""
     if not len(numbers):
         return False
-    spread, level = float(numbers.std()), float(np.abs(numbers).max())
-    return bool(numbers.min() < numbers.max()) and spread < 1e-4 * level and level * _SINGLE > 1e-3 * spread
+    level = float(np.abs(numbers).max())
+    spread = float((numbers / (level or 1.0)).std())  # of the largest, whose square may be no number
+    return bool(numbers.min() < numbers.max()) and spread < 1e-4 and 1e-3 * spread < _SINGLE
 
 
 class Unseen:
-    """What training has not seen in the rows that are read, gathered for one warning."""
+    """What training has not seen in the rows that are read, and numbers far from its own, gathered for one warning."""
 
     def __init__(self) -> None:
+        self._far: dict[str, tuple[int, str]] = {}
         self._rows: dict[str, int] = {}
         self._values: dict[str, set[str]] = {}
         self._fills: dict[str, str] = {}
@@ -447,6 +494,7 @@ class Unseen:
         if column.is_left_out:
             return
         if column.categories is None:
+            self._add_far(column, values)
             count = 0 if column.has_missing else int(values.missing.sum())
             if count:
                 assert column.fill is not None
@@ -461,12 +509,33 @@ class Unseen:
             self._values.setdefault(column.name, set()).update(found)
             self._rows[column.name] = self._rows.get(column.name, 0) + int(bad.sum())
 
-    def __len__(self) -> int:
-        """How many different values, where missing numbers of a column are one."""
-        return len(self._fills) + sum(map(len, self._values.values()))
+    def _add_far(self, column: Column, values: Values) -> None:
+        far = column.is_far(values)
+        if not far.any():
+            return
+        assert column.limits is not None
+        row = int(np.argmax(far))
+        assert values.numbers is not None
+        limit = column.limits[int(values.numbers[row] > column.limits[0])]
+        read = date_of(limit) if column.kind == "date" else f"{limit:g}"
+        count, first = self._far.get(column.name, (0, f"{values.text(row)} at row {values.row(row)} as {read}"))
+        self._far[column.name] = (count + int(far.sum()), first)
 
-    def __str__(self) -> str:
-        """What was found, in words; nothing where there is nothing."""
+    def __len__(self) -> int:
+        """How many different values, where missing numbers of a column are one, and those far from all others, too."""
+        return len(self._fills) + len(self._far) + sum(map(len, self._values.values()))
+
+    def message(self, beginning: str = "training has not seen") -> str:
+        """What was found, in sentences, the first of which begins so; nothing where there is nothing."""
+        sentences = [f"{beginning} {self._not_seen()}."] if self._rows else []
+        if self._far:
+            parts = [f"column {name!r}: {count} rows, {first}" for name, (count, first) in self._far.items()]
+            sentences.append(
+                f"Numbers that lie far from nearly all others of training are read as where that begins: {'; '.join(parts)}."
+            )
+        return " ".join(sentences)
+
+    def _not_seen(self) -> str:
         parts = []
         for name, count in self._rows.items():
             if name in self._fills:

@@ -18,6 +18,7 @@ from disthead.estimators.conventions import AdoptsScikitLearn, BaseEstimator
 from disthead.estimators.encoder import Table, TableEncoder
 from disthead.families.distribution import Distribution
 from disthead.families.vector import draw
+from disthead.texts import shown
 from disthead.training.recipe import Training, fit_tabular
 from disthead.weights import as_weight, present
 
@@ -103,7 +104,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
             self.feature_names_in_ = np.array(table.names, dtype=object)
         self.report_ = [*encoder.report(), *_told(training, len(table))]
         if self.verbose:
-            print("\n" + "\n".join(self.report_), file=sys.stderr)
+            print("\n" + "\n".join(map(shown, self.report_)), file=sys.stderr)
         return self
 
     def predict_dist(self, X: Any) -> Distribution:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from disthead.data.encoder import (
+    COLUMN,
     Column,
     Finder,
     Unseen,
@@ -22,6 +23,7 @@ from disthead.data.encoder import (
     state_of,
     text_warning,
 )
+from disthead.data.entries import TRUTH, check_entries
 from disthead.data.values import DataError, Values, read_values, rows_of
 from disthead.estimators.conventions import warn
 
@@ -143,6 +145,11 @@ class TableEncoder:
                 "same (astype(float))."
             )
         columns = [found[name].column if name in found else Column(name, [], 0.0) for name in table.labels]
+        unseen = Unseen()
+        for column, values in zip(columns, table.columns, strict=True):
+            unseen.add(column, column.align(values))
+        if unseen:
+            warn(unseen.message())
         return cls(columns, table.names is not None)
 
     @staticmethod
@@ -177,8 +184,8 @@ class TableEncoder:
         aligned, unseen = self._aligned(table), Unseen()
         for column, values in zip(self.columns, aligned.columns, strict=True):
             unseen.add(column, values)
-        if str(unseen):
-            warn(f"{model} has not seen at fit: {unseen}.")
+        if unseen:
+            warn(unseen.message(f"{model} has not seen at fit:"))
         return aligned
 
     def _aligned(self, table: Table) -> Table:
@@ -203,6 +210,15 @@ class TableEncoder:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
+        """The encoder that has this state.
+
+        Raises:
+            ValueError: for entries that are missing, unknown or of another kind, with their place.
+        """
+        check_entries(state, {"columns": [COLUMN], "named": TRUTH}, "table")
+        names = [column["name"] for column in state["columns"]]
+        if len(set(names)) < len(names):
+            raise ValueError(f"entry table.columns has two columns of one name: {listed(names)}.")
         return cls([Column(**column) for column in state["columns"]], state["named"])
 
     def _check_names(self, table: Table, model: str) -> None:

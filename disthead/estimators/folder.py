@@ -1,7 +1,12 @@
 """An estimator as a folder: model.safetensors with the weights, config.json with everything else; a hub takes such folders."""
 
+import hashlib
+import inspect
 import json
+import math
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +14,21 @@ import numpy as np
 import torch
 
 from disthead.calibration.recalibration import rebuild
+from disthead.data.entries import (
+    COUNT,
+    MAPPING,
+    TEXT,
+    WHOLE,
+    Kind,
+    check_entries,
+    difference,
+    list_of,
+    or_none,
+)
+from disthead.errors import first_line, warn
 from disthead.estimators.encoder import TableEncoder
-from disthead.training.recipe import TabularModel, tabular_model
+from disthead.files import unchanged, writing_folder
+from disthead.training.recipe import TabularModel, tabular_members, tabular_model
 
 if TYPE_CHECKING:
     from disthead.estimators.base import DistributionEstimator
@@ -18,12 +36,21 @@ if TYPE_CHECKING:
 __all__ = ["from_pretrained", "load", "push_to_hub", "save"]
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
-_FORMAT = 1
+_FORMAT = 2  # 1 had no digests
+_CHANGED = "Take another copy of the folder. To change a model, load it, use set_params, and save it."
 
 
 def save(estimator: "DistributionEstimator", folder: Path) -> Path:
+    """Weights that hold the configuration and digests of themselves, and the configuration once more, for people.
+
+    So each of the two files says whether it is what was written, and one that another save has written is noticed.
+    """
     safetensors = _safetensors()
     model, recalibration = estimator.model_, estimator.model_.recalibration
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items() if torch.is_tensor(value)
+    }
+    digests = {name: _digest_of(value) for name, value in tensors.items()}
     config: dict[str, Any] = {
         "library_name": "disthead",
         "format": _FORMAT,
@@ -35,55 +62,253 @@ def save(estimator: "DistributionEstimator", folder: Path) -> Path:
         "members": model.members.backbone.members,
         "recalibration": recalibration and {**recalibration.config, "fitted_on": recalibration.get_extra_state()},
         "report": estimator.report_,
+        "weights_sha256": _digest(digests),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(config, indent=2, ensure_ascii=False)
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items() if torch.is_tensor(value)
-    }
-    safetensors.torch.save_file(tensors, folder / _WEIGHTS)
-    (folder / _CONFIG).write_text(text + "\n", "utf-8")
+    text = json.dumps(config | {"sha256": _digest(config)}, indent=2, ensure_ascii=False) + "\n"
+    metadata = {"config": text, "sha256": json.dumps(digests)}
+    with writing_folder(folder, last=_CONFIG) as unfinished:
+        safetensors.torch.save_file(tensors, unfinished / _WEIGHTS, metadata)
+        (unfinished / _CONFIG).write_text(text, "utf-8")
     return folder
 
 
 def load(kind: "type[DistributionEstimator]", folder: Path) -> Any:
-    safetensors = _safetensors()
     for name in (_CONFIG, _WEIGHTS):
         if not (folder / name).is_file():
             raise ValueError(f"{folder} must hold {_CONFIG} and {_WEIGHTS}, as `save` writes them; {name} is missing.")
-    config = json.loads((folder / _CONFIG).read_text("utf-8"))
-    if config.get("library_name") != "disthead" or config.get("format") != _FORMAT:
-        raise ValueError(f"{folder / _CONFIG} is not of an estimator of disthead in format {_FORMAT}.")
-    if config["estimator"] != kind.__name__:
-        raise ValueError(f"{folder} holds a {config['estimator']}: use {config['estimator']}.load.")
+    weights, config = folder / _WEIGHTS, _read_config(folder / _CONFIG)
+    if config.get("library_name") != "disthead" or config.get("format") not in (1, _FORMAT):
+        raise ValueError(
+            f"{folder / _CONFIG} is not of an estimator of disthead in the format {_FORMAT} or 1: its entries library_name "
+            f"and format are {config.get('library_name')!r} and {config.get('format')!r}."
+        )
+    tensors, metadata = _read_weights(weights)
+    if metadata:
+        config = _checked_config(kind, config, folder, tensors, metadata)
+    elif config["format"] == _FORMAT:
+        raise ValueError(f"{weights} is not what was written beside {_CONFIG}: it has no metadata. {_CHANGED}")
+    with _naming(folder / _CONFIG):
+        _check_config(config, kind, folder)
+        return _rebuilt(kind, config, tensors, folder)
+
+
+def _rebuilt(
+    kind: "type[DistributionEstimator]", config: dict[str, Any], tensors: dict[str, torch.Tensor], folder: Path
+) -> Any:
     parameters = config["parameters"]
     estimator = kind(**parameters | {"hidden_sizes": tuple(parameters["hidden_sizes"])})
     encoder = estimator.encoder_ = TableEncoder.from_state(config["table"])
     if config["classes"] is not None:
-        estimator.classes_ = np.array(config["classes"]["values"], dtype=config["classes"]["dtype"])
+        estimator.classes_ = _classes(config["classes"])
     estimator.n_outputs_ = config["target"]["count"]
     estimator.n_features_in_ = len(encoder.columns)
     if encoder.named:
         estimator.feature_names_in_ = np.array([column.name for column in encoder.columns], dtype=object)
     estimator.report_ = config["report"]
+    options = {"members": config["members"], "encoded": encoder.numeric, **estimator._network()}
+    width, shape = len(encoder.feature_names), tuple(config["target"]["shape"])
+    with torch.device("meta"):  # where nothing is allocated, whatever the sizes are
+        networks = tabular_members(width, shape, **options).state_dict()
+    for name, value in networks.items():
+        _check_shape(f"members.{name}", value, tensors, folder)
+    if max(math.prod(shape), width) > sum(value.numel() for value in tensors.values()):
+        raise ValueError(f"{folder / _WEIGHTS} does not fit {_CONFIG}: it is too small for the target shape {shape}.")
     model = tabular_model(
-        torch.zeros(2, len(encoder.feature_names)),
-        torch.zeros(2, *config["target"]["shape"]),
-        members=config["members"],
-        encoded=encoder.numeric,
+        torch.zeros(2, width),
+        torch.zeros(2, *shape),
         generator=torch.Generator(),  # of weights that those in the file replace
-        **estimator._network(),
+        **options,
     ).double()
     if config["recalibration"] is not None:
-        model.recalibration = rebuild(config["recalibration"])
-        model.recalibration.set_extra_state(config["recalibration"]["fitted_on"])
-    try:
-        tensors = safetensors.torch.load_file(folder / _WEIGHTS)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{folder / _WEIGHTS} is not a file of safetensors: {error}.") from error
+        with _naming(folder / _CONFIG, "recalibration"):
+            model.recalibration = rebuild(config["recalibration"])
+            model.recalibration.set_extra_state(config["recalibration"]["fitted_on"])
     _fill(model, tensors, folder)
     estimator.model_ = model.eval()
+    with torch.no_grad():  # what does not fit together shows here, and not once there are rows
+        _ = model(torch.zeros(1, width, dtype=torch.float64)).batch_shape
     return estimator
+
+
+def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The tensors of a file, and its metadata, which are empty in format 1."""
+    safetensors = _safetensors()
+    with unchanged(path):
+        contents = (
+            path.read_bytes()
+        )  # from a file that is mapped, one that is cut off while it is read ends the process
+    try:
+        tensors = safetensors.torch.load(contents)
+        header = json.loads(contents[8 : 8 + int.from_bytes(contents[:8], "little")])
+    except Exception as error:  # safetensors raises a KeyError for types that it does not know, and others
+        raise ValueError(
+            f"{path} is not a file of safetensors, or it is damaged: {first_line(error)}. {_CHANGED}"
+        ) from error
+    metadata = header.get("__metadata__", {})
+    return tensors, {name: value for name, value in metadata.items() if name != "format"}
+
+
+def _checked_config(
+    kind: "type[DistributionEstimator]",
+    beside: dict[str, Any],
+    folder: Path,
+    tensors: dict[str, torch.Tensor],
+    metadata: dict[str, str],
+) -> dict[str, Any]:
+    """The configuration inside of the weights, once all is what was written; that beside them must be the same.
+
+    Raises:
+        ValueError: for damage, with the file and the tensor or entry.
+    """
+    weights, path = folder / _WEIGHTS, folder / _CONFIG
+    try:
+        config, digests = _parsed(metadata["config"]), _parsed(metadata["sha256"])
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{weights} is damaged: its metadata cannot be read: {error}. {_CHANGED}") from error
+    if not _is_sealed(config) or config.get("weights_sha256") != _digest(digests):
+        raise ValueError(f"{weights} is damaged: its metadata are not what was written, by their digest. {_CHANGED}")
+    for name in dict.fromkeys([*digests, *tensors]):
+        if name not in tensors or _digest_of(tensors[name]) != digests.get(name):
+            what = "is not what was written, by its digest" if name in tensors else "is missing"
+            raise ValueError(f"{weights} is damaged: the tensor {name!r} {what}. {_CHANGED}")
+    changed = difference(beside, config)
+    if not changed:
+        return config
+    if (_is_sealed(beside) and beside["weights_sha256"] != config["weights_sha256"]) or _is_of_format_1(beside):
+        if config["estimator"] != kind.__name__:
+            raise ValueError(
+                f"{weights} does not fit {_CONFIG}: it holds a {config['estimator']}, use {config['estimator']}.load."
+            )
+        warn(
+            f"{path} is of another model than {weights}, which a save that was interrupted leaves: the configuration inside of "
+            f"{_WEIGHTS} is used. Save the model once more."
+        )
+        return config
+    raise ValueError(f"{path} is damaged, or was changed: {changed}, as {_WEIGHTS} says. {_CHANGED}")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        return _parsed(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {first_line(error)}. {_CHANGED}") from error
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """A mapping in JSON, in which no name comes twice."""
+
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"entry {twice} comes twice")
+        return dict(pairs)
+
+    try:
+        config = json.loads(text, object_pairs_hook=mapping)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"a mapping is needed, got a {type(config).__name__}")
+    return config
+
+
+def _is_sealed(config: dict[str, Any]) -> bool:
+    """Whether a configuration is what was written, by its own digest."""
+    rest = {name: value for name, value in config.items() if name != "sha256"}
+    return "weights_sha256" in config and config.get("sha256") == _digest(rest)
+
+
+def _is_of_format_1(config: dict[str, Any]) -> bool:
+    return config.get("format") == 1 and "sha256" not in config
+
+
+def _digest(values: Any) -> str:
+    """The SHA-256 of plain data, whatever the order of names and the space between them."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_of(tensor: torch.Tensor) -> str:
+    found = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)} ".encode())
+    found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+@contextmanager
+def _naming(path: Path, entry: str = "") -> Iterator[None]:
+    """Errors of what cannot be made from a configuration name the file, and the entry where it is known."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        if str(path.parent) in str(error):
+            raise
+        what = f"entry {entry}: " * bool(entry)
+        raise ValueError(f"{path}: {what}{' '.join(str(error).split())} {_CHANGED}") from error
+
+
+_PARAMETERS = {
+    "family": TEXT,
+    "family_options": or_none(MAPPING),
+    "ensemble": COUNT,
+    "hidden_sizes": list_of(COUNT),
+    "max_steps": or_none(COUNT),
+    "random_state": or_none(WHOLE),
+    "device": TEXT,
+    "verbose": Kind("a whole number, or true or false", lambda value: isinstance(value, int)),
+}
+_ENTRIES = {
+    "library_name": TEXT,
+    "format": COUNT,
+    "estimator": TEXT,
+    "table": MAPPING,  # `TableEncoder.from_state` looks at its entries
+    "target": {"shape": list_of(COUNT), "count": COUNT},
+    "classes": Kind("a mapping or null", lambda value: value is None or isinstance(value, dict)),
+    "members": COUNT,
+    "recalibration": Kind("a mapping or null", lambda value: value is None or isinstance(value, dict)),
+    "report": list_of(TEXT),
+    "weights_sha256?": TEXT,
+    "sha256?": TEXT,
+}
+_ANYTHING = Kind("plain data", lambda value: True)
+
+
+def _check_config(config: dict[str, Any], kind: "type[DistributionEstimator]", folder: Path) -> None:
+    """Refuse entries that are missing, unknown, of another kind, or that contradict each other."""
+    if config.get("estimator") != kind.__name__ and isinstance(config.get("estimator"), str):
+        raise ValueError(f"{folder} holds a {config['estimator']}: use {config['estimator']}.load.")
+    names = [name for name in inspect.signature(kind).parameters if name not in ("args", "kwargs")]
+    parameters = {name: _PARAMETERS.get(name, _ANYTHING) for name in names}
+    check_entries(config, {**_ENTRIES, "parameters": parameters})
+    for name, entries in (("classes", _CLASSES), ("recalibration", _RECALIBRATION)):
+        if config[name] is not None:
+            check_entries(config[name], entries, name)
+    shape, count = config["target"]["shape"], config["target"]["count"]
+    if count != (shape[0] if shape else 1):
+        raise ValueError(f"entry target.count is {count}, which does not fit target.shape, {shape}.")
+    if (config["classes"] is not None) != (kind.__name__ == "DistributionClassifier" or hasattr(kind, "predict_proba")):
+        raise ValueError(f"entry classes must be {'a mapping' if config['classes'] is None else 'null'}.")
+    if config["classes"] is not None:
+        _classes(config["classes"])
+    device = config["parameters"].get("device", "cpu")
+    if device != "auto":
+        try:
+            torch.device(device)
+        except RuntimeError as error:
+            raise ValueError(f"entry parameters.device is {device!r}: {first_line(error)}") from error
+
+
+_CLASSES = {"values": Kind("a list", lambda value: isinstance(value, list)), "dtype": TEXT}
+_RECALIBRATION = {"name": TEXT, "arguments": MAPPING, "fitted_on": MAPPING}  # at what `rebuild` looks, all of it there
+
+
+def _classes(state: dict[str, Any]) -> np.ndarray:
+    try:
+        classes = np.array(state["values"], dtype=state["dtype"])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"entry classes: {first_line(error)}.") from error
+    if classes.ndim != 1 or repr(classes.tolist()) != repr(state["values"]):
+        raise ValueError(f"entry classes.values does not fit classes.dtype, {state['dtype']!r}.")
+    return classes
 
 
 def push_to_hub(estimator: "DistributionEstimator", repo_id: str, **options: Any) -> str:
@@ -123,17 +348,31 @@ def _hub() -> Any:
     return huggingface_hub
 
 
+def _check_shape(name: str, wanted: Any, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    found = tensors.get(name)
+    if isinstance(wanted, torch.Tensor) and (found is None or found.shape != wanted.shape):
+        got = "is missing" if found is None else f"has the shape {list(found.shape)}"
+        raise ValueError(
+            f"{folder / _WEIGHTS} does not fit {_CONFIG}: tensor {name!r} {got}, and should have {list(wanted.shape)}."
+        )
+
+
 def _fill(model: TabularModel, tensors: dict[str, torch.Tensor], folder: Path) -> None:
     """Load the weights; extra state, which is no tensor, is there already."""
-    try:
-        found = model.load_state_dict(tensors, strict=False)
-    except RuntimeError as error:  # sizes
-        raise ValueError(f"{folder / _WEIGHTS} does not fit {_CONFIG}: {error}") from error
-    missing = [name for name in found.missing_keys if not name.endswith("_extra_state")]
-    if missing or found.unexpected_keys:
+    wanted = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
+    for name, value in wanted.items():
+        if not name.startswith("recalibration."):  # which takes any shape
+            _check_shape(name, value, tensors, folder)
+        if name in tensors and tensors[name].dtype != value.dtype:
+            raise ValueError(
+                f"{folder / _WEIGHTS}: tensor {name!r} holds {tensors[name].dtype}, and should hold {value.dtype}."
+            )
+    missing, unexpected = [name for name in wanted if name not in tensors], [n for n in tensors if n not in wanted]
+    if missing or unexpected:
         raise ValueError(
-            f"{folder / _WEIGHTS} does not fit {_CONFIG}: missing {missing[:3]}, unexpected {found.unexpected_keys[:3]}."
+            f"{folder / _WEIGHTS} does not fit {_CONFIG}: missing {missing[:3]}, unexpected {unexpected[:3]}."
         )
+    model.load_state_dict(tensors, strict=False)
 
 
 def _plain_parameters(estimator: "DistributionEstimator") -> dict[str, Any]:

@@ -103,7 +103,7 @@ class DistributionRegressor(DistributionEstimator):
         return self._score(X, y, sample_weight)
 
     def _targets(self, y: Any, is_fit: bool = False) -> Tensor:
-        array = _as_numbers(y)
+        array = _as_numbers(y, takes_truth=self.family == "bernoulli")
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
         if array.ndim not in (1, 2):
@@ -157,16 +157,25 @@ def _each_output(dist: Distribution) -> Distribution:
     return dist.marginals if hasattr(dist, "marginals") else dist
 
 
-def _as_numbers(y: Any) -> np.ndarray:
+def _as_numbers(y: Any, takes_truth: bool) -> np.ndarray:
     """Targets in double precision, NaN where they are missing; columns of a frame are read one by one."""
     if hasattr(y, "columns"):
-        return np.stack([_as_numbers(y[name]) for name in y.columns], -1)
+        return np.stack([_as_numbers(y[name], takes_truth) for name in y.columns], -1)
     array = y.detach().cpu().numpy() if isinstance(y, Tensor) else y if hasattr(y, "factorize") else as_array(y)
     if array.ndim == 2:
-        return np.stack([_as_numbers(column) for column in array.T], -1) if array.shape[1] else array.astype(np.float64)
+        return (
+            np.stack([_as_numbers(column, takes_truth) for column in array.T], -1)
+            if array.shape[1]
+            else array.astype(np.float64)
+        )
     if array.ndim != 1:
         raise ValueError(f"y must have the shape (rows,) or (rows, targets), got {array.shape}.")
     values = read_values(array, "y")
+    if values.kind == "truth" and not takes_truth:
+        raise TargetError(
+            "y must hold numbers, got truth values. For two classes use DistributionClassifier, or the family bernoulli; where they "
+            "mean the numbers 0 and 1, try y.astype(float)."
+        )
     if values.is_named and any(parse_number(level) is None for level in values.levels):
         bad = np.array([parse_number(level) is None for level in values.levels] + [False])[values.codes]
         raise ValueError(

@@ -45,9 +45,9 @@ class Continuous(Univariate):
 
     def interval(self, level: float) -> Interval | Arc:
         check_level(level)
-        exact, tail = self._in_double(), self._constant((1 - level) / 2)
-        lower, upper = exact._quantile(tail, 1 - tail), exact._quantile(1 - tail, tail)
-        return Interval(lower.to(self.dtype), upper.to(self.dtype))
+        tail = self._constant((1 - level) / 2)
+        below, above = torch.stack([tail, 1 - tail]), torch.stack([1 - tail, tail])
+        return Interval(*self._in_double()._quantile(below, above).to(self.dtype).unbind())
 
     @torch.no_grad()
     def highest_density(self, level: float) -> Interval | Arc:

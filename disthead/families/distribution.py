@@ -11,7 +11,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 
-from disthead.arrays import as_tensor, class_indices
+from disthead.arrays import as_tensor, check_kind, class_indices
 
 __all__ = ["Distribution", "from_score", "positive", "root", "same_kind", "stored", "tensors", "wide"]
 
@@ -203,18 +203,23 @@ _TAKES_VALUES = (
 )
 
 
+_SELDOM_NUMBERS = frozenset({torch.bool, torch.complex32, torch.complex64, torch.complex128})
+
+
 def _from_anything(method: Callable) -> Callable:
     """The method for whatever `as_tensor` takes; Python's numbers come in the precision of the distribution."""
 
     @functools.wraps(method)
     def answer(self: "Distribution", *arguments: Any, **options: Any) -> Any:
-        if arguments and isinstance(arguments[0], Tensor):
-            return method(self, *arguments, **options)
         if arguments:
-            return method(self, self.as_values(arguments[0]), *arguments[1:], **options)
+            values = arguments[0] if isinstance(arguments[0], Tensor) else self.as_values(arguments[0])
+            if values.dtype in _SELDOM_NUMBERS:
+                check_kind(values, self.support)
+            return method(self, values, *arguments[1:], **options)
         for name in ("y", "q"):
             if name in options:
                 options[name] = self.as_values(options[name], name)
+                check_kind(options[name], self.support, name)
         return method(self, **options)
 
     return answer

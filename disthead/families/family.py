@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.arrays import as_tensor
+from disthead.arrays import as_tensor, check_kind
 from disthead.errors import TargetError, locate, pick, unknown_name
 from disthead.families.distribution import Distribution, tensors
 from disthead.families.formula import takes_one_each
@@ -41,6 +41,8 @@ class Family(ABC):
         noise, density, breaks, remedy: what `disthead explain` says: the assumed noise, the formula,
             when it breaks and what to try then.
         edge_remedy: what to do about targets exactly on the edge of the support.
+        least_log_std: the standard deviation of log y below which networks, which start beside the marginal fit by more than
+            that, do not learn; 0 where the size of targets does not matter.
         known: quantities that a caller may give per row, such as `exposure`, with the values that they may take.
         scores_known: whether `score` takes them, too, behind the parameters.
         scored: the targets that have a log-likelihood, where soft labels have one beside the support.
@@ -62,6 +64,7 @@ class Family(ABC):
     breaks: ClassVar[str]
     remedy: ClassVar[str]
     edge_remedy: ClassVar[str] = ""
+    least_log_std: ClassVar[float] = 0.0
     known: Mapping[str, constraints.Constraint] = {}
     scores_known: bool = False
     scored: constraints.Constraint | None = None
@@ -211,6 +214,7 @@ class Family(ABC):
             TargetError: for NaN, infinite values or values outside the support.
         """
         y = as_tensor(y, column)
+        check_kind(y, self.support, column)
         if y.is_floating_point():
             missing = ~y.isfinite()
             if missing.any():

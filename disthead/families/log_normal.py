@@ -14,7 +14,7 @@ from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
 from disthead.special.elementary import double, like, log
 from disthead.special.fast import Positive
-from disthead.special.plain import ndtri
+from disthead.special.plain import erf, ndtr, ndtri
 
 __all__ = ["LogNormal", "LogNormalFamily"]
 
@@ -70,7 +70,7 @@ class LogNormal(Continuous):
     def cdf(self, y: Tensor) -> Tensor:
         inside = y > 0
         z = self._standardised(torch.where(inside, y, 1.0))
-        return torch.where(inside, 0.5 * torch.erfc(-z / 2**0.5), 0.0)  # special.ndtr loses the lower tail
+        return torch.where(inside, ndtr(z), 0.0)
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
@@ -135,15 +135,15 @@ class LogNormal(Continuous):
         log_mean = math.log(2) + self.loc + 0.5 * self.scale.square()
         taken = torch.exp(log_mean + log_ndtr(z - self.scale))
         mean_difference = torch.exp(log_mean + log_ndtr(-self.scale / math.sqrt(2)))
-        return y * (2 * torch.special.ndtr(z) - 1) - taken + mean_difference
+        return y * erf(z / math.sqrt(2)) - taken + mean_difference
 
     def _crps_narrow(self, y: Tensor, z: Tensor) -> Tensor:
         """The same, arranged so that nothing cancels when the scale is small."""
         scale = torch.where(self.scale < 0.5, self.scale, 0.25)
         z, mean = z.clamp(-50, 50), torch.exp(self.loc + 0.5 * scale.square())
         step = integrate(_density, z - scale, z, nodes=24)
-        spread_term = 2 * step - torch.erf(0.5 * scale)
-        return (y - mean) * torch.erf(z / math.sqrt(2)) + mean * spread_term
+        spread_term = 2 * step - erf(0.5 * scale)
+        return (y - mean) * erf(z / math.sqrt(2)) + mean * spread_term
 
 
 def _density(z: Tensor) -> Tensor:
@@ -162,6 +162,7 @@ class LogNormalFamily(Family):
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.positive
     quick = LogNormal
+    least_log_std = 2e-3
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"
     use = "magnitudes"
@@ -185,4 +186,5 @@ class LogNormalFamily(Family):
     def start(self, y: Tensor) -> dict[str, Tensor]:
         logs = y.log()
         # Constant targets start within one per cent: their logarithms have no magnitude to measure a spread by.
-        return {"loc": logs.mean(0), "scale": logs.std(0, correction=0).clamp(min=0.01)}
+        spread = logs.std(0, correction=0)
+        return {"loc": logs.mean(0), "scale": torch.where(y.amin(0) < y.amax(0), spread.clamp(min=1e-6), 0.01)}

@@ -15,6 +15,7 @@ from disthead.families.normal import Normal
 from disthead.families.pieces import operations_are_followed
 from disthead.families.univariate import check_level, in_double
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
+from disthead.special.plain import erf
 
 __all__ = ["Mixture"]
 
@@ -186,7 +187,7 @@ class Mixture(Components, Continuous):
         difference = loc.unsqueeze(-1) - loc.unsqueeze(-2)
         sd = (variance.unsqueeze(-1) + variance.unsqueeze(-2)).sqrt()
         z = difference / sd
-        distance = difference * torch.erf(z / math.sqrt(2)) + 2 * sd * torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
+        distance = difference * erf(z / math.sqrt(2)) + 2 * sd * torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
         within = distance.diagonal(dim1=-2, dim2=-1)
         excess = distance - 0.5 * (within.unsqueeze(-1) + within.unsqueeze(-2))
         return 0.5 * (self.probs.unsqueeze(-1) * self.probs.unsqueeze(-2) * excess).sum((-2, -1))

@@ -12,7 +12,7 @@ from disthead.families.univariate import in_double, in_double_for_gradients, rat
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr
 from disthead.special.fast import Positive
-from disthead.special.plain import ndtri
+from disthead.special.plain import erf, ndtr, ndtri
 
 __all__ = ["Normal", "NormalFamily"]
 
@@ -53,7 +53,7 @@ class Normal(Continuous):
 
     @in_double_for_gradients
     def cdf(self, y: Tensor) -> Tensor:
-        return 0.5 * torch.erfc(-self._standardised(y) / 2**0.5)  # special.ndtr loses the lower tail
+        return ndtr(self._standardised(y))
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class Normal(Continuous):
         """scale (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), Gneiting, Raftery, Westveld and Goldman 2005."""
         z = self._standardised(y)
         density = torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
-        return self.scale * (z * torch.erf(z / 2**0.5) + 2 * density - torch.pi**-0.5)
+        return self.scale * (z * erf(z / 2**0.5) + 2 * density - torch.pi**-0.5)
 
     @same_kind
     def affine(self, loc: Tensor, scale: Tensor) -> "Normal":

@@ -12,6 +12,7 @@ from disthead.families.distribution import MOST_OUTCOMES, Distribution, tensors,
 from disthead.families.family import Family
 from disthead.families.interval import Arc, Interval
 from disthead.families.orders import FAINT, finite_scores, log_prob, log_prob_by_worth
+from disthead.families.pieces import is_on_host, operations_are_followed
 from disthead.families.vector import dimension, draw
 from disthead.links import LINKS
 from disthead.special.probabilities import log_probability
@@ -20,6 +21,7 @@ __all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "ranking"]
 
 EXACT_ITEMS = 10  # up to here entropy and divergence are sums over all sets of items, 2^K of them
 ORDERS = 1024  # sampled orders beyond
+_BITS = 62  # of an integer that is not negative, one for each item
 
 
 class Ranking(constraints.Constraint):
@@ -41,10 +43,10 @@ class Ranking(constraints.Constraint):
         ranked = value >= 0
         items = (value == value.floor()) & (value < self.size) & (ranked | (value == -1))
         no_gap = (ranked[..., :-1] | ~ranked[..., 1:]).all(-1)
-        # Unranked places get numbers of their own beyond the items, so that equal neighbours are repeats.
-        places = -1 - torch.arange(width, device=value.device).to(value.dtype)
-        ordered = torch.where(ranked, value, places).sort(-1).values
-        distinct = (ordered[..., 1:] != ordered[..., :-1]).all(-1)
+        place = torch.where(ranked & items, value, self.size).long()
+        has_place = torch.zeros((*value.shape[:-1], self.size + 1), dtype=torch.bool, device=value.device)
+        has_place = has_place.scatter(-1, place, torch.ones_like(place, dtype=torch.bool))[..., :-1]
+        distinct = has_place.sum(-1) == ranked.sum(-1)
         return items.all(-1) & no_gap & distinct & ranked[..., 0]
 
     def __repr__(self) -> str:
@@ -106,8 +108,22 @@ class PlackettLuce(Distribution):
         return Ranking(self.num_items)
 
     def log_prob(self, y: Tensor) -> Tensor:
-        """log P(y), in O(K) for each row: sums over the items that are left are built up from the last place to the first."""
-        logits, y = self.logits, y.long()
+        """log P(y), in O(K) for each row: sums over the items that are left are built up from the last place to the first.
+
+        It is -inf for what is no order: an item twice, an index that is no item, a gap, a number that is not whole.
+        """
+        looks = not operations_are_followed() and is_on_host(y)
+        if looks and _are_whole_orders(y, self.num_items):
+            return self._log_prob(y)
+        inside = self.support.check(y)
+        if looks and bool(inside.all()):
+            return self._log_prob(y.long())
+        some_order = torch.arange(y.shape[-1], device=y.device).clamp(max=self.num_items - 1)
+        value = self._log_prob(torch.where(inside.unsqueeze(-1), y, some_order).long())
+        return torch.where(inside, value, -torch.inf)
+
+    def _log_prob(self, y: Tensor) -> Tensor:
+        logits = self.logits
         if logits.shape[:-1] != y.shape[:-1]:
             shape = torch.broadcast_shapes(logits.shape[:-1], y.shape[:-1])
             logits, y = logits.expand(*shape, -1), y.expand(*shape, -1)
@@ -247,6 +263,17 @@ class PlackettLuce(Distribution):
             question,
             "rankings are not ordered among themselves; mode, top1, pairwise and expected_rank summarise them.",
         )
+
+
+def _are_whole_orders(y: Tensor, size: int) -> bool:
+    """Whether all rows are orders of all items, found in less time than `Ranking.check` takes; False where it has to say.
+
+    As many powers of two as there are items add up to 2^items - 1 only if each of them occurs once.
+    """
+    if y.dtype != torch.int64 or y.shape[-1] != size or size > _BITS or not y.numel():
+        return False
+    orders = y.numpy()
+    return bool(orders.min() >= 0 and orders.max() < size and ((1 << orders).sum(-1) == 2**size - 1).all())
 
 
 @register_kl(PlackettLuce, PlackettLuce)

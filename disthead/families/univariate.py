@@ -37,7 +37,8 @@ class Univariate(Distribution):
             ValueError: unless 0 < level < 1.
         """
         check_level(level)
-        return Interval(self.icdf(self._constant((1 - level) / 2)), self.icdf(self._constant((1 + level) / 2)))
+        probabilities = torch.stack([self._constant((1 - level) / 2), self._constant((1 + level) / 2)])
+        return Interval(*self.icdf(probabilities).unbind())
 
     def _constant(self, value: float) -> Tensor:
         """The number for each distribution of the batch, in double precision where there is one."""

@@ -169,6 +169,7 @@ class WeibullFamily(Family):
     parameters = {"scale": LINKS["softplus"], "concentration": LINKS["softplus"]}
     support = constraints.positive
     quick = Weibull
+    least_log_std = 2e-3
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"
     use = "lifetimes and magnitudes"
@@ -193,5 +194,7 @@ class WeibullFamily(Family):
         # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration). Constant targets start
         # within a tenth: their logarithms have no magnitude to measure a spread by.
         logs = y.log()
-        concentration = (math.pi / math.sqrt(6) / logs.std(0, correction=0).clamp(min=0.1)).clamp(min=1e-3)
+        spread = logs.std(0, correction=0)
+        spread = torch.where(y.amin(0) < y.amax(0), spread.clamp(min=1e-6), 0.1)
+        concentration = (math.pi / math.sqrt(6) / spread).clamp(min=1e-3)
         return {"scale": torch.exp(logs.mean(0) + _EULER / concentration), "concentration": concentration}

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from disthead.diagnostics import CoverageCurve, EventFrequency, PITBand, Reliability, Worm, chance_limit
-from disthead.plots.style import BLUE, GREY, VERMILION, chance, frame, percent, with_unit
+from disthead.plots.style import BLUE, GREY, VERMILION, chance, frame, percent, ticks, with_unit
+from disthead.texts import shortened, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -178,7 +179,7 @@ def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float 
     ax.set_ylim(-reach, reach)
     frame(
         ax,
-        title or f"{numbers.label} ({len(normal):,} rows)",
+        title or f"{shown(numbers.label)} ({len(normal):,} rows)",
         "expected residual (stddev.)",
         "observed minus expected",
     )
@@ -224,7 +225,7 @@ def coverage_by_group(
     ax.scatter(observed[~out], place[~out], color=BLUE, zorder=3)
     if out.any():
         ax.scatter(observed[out], place[out], color=VERMILION, marker="s", zorder=3)
-    ax.set_yticks(place, [f"{label} ({rows[k]:,.0f})" for k, label in enumerate(labels)])
+    ticks(ax, "y", place, [(label, f" ({rows[k]:,.0f})") for k, label in enumerate(labels)])
     ax.set_ylim(len(labels) - 0.4, -0.6)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     percent(ax.xaxis)
@@ -266,8 +267,8 @@ def frequency_by_group(
     ax.scatter(off[~out], place[~out], color=BLUE, zorder=3)
     if out.any():
         ax.scatter(off[out], place[out], color=VERMILION, marker="s", zorder=3)
-    names = [f"{frequencies[k].label}: {frequencies[k].event} ({frequencies[k].count:,.0f})" for k in worst]
-    ax.set_yticks(place, names)
+    chosen = [frequencies[k] for k in worst]
+    ticks(ax, "y", place, [(f"{shortened(k.label, 30)}: {k.event}", f" ({k.count:,.0f})") for k in chosen])
     ax.set_ylim(len(off) - 0.4, -0.6)
     percent(ax.xaxis)
     ax.margins(x=0.08)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from disthead.diagnostics import Confusion, Rootogram, Rose
-from disthead.plots.style import BLUE, GREY, VERMILION, chance, frame
+from disthead.plots.style import BLUE, GREY, VERMILION, chance, frame, ticks, titled, with_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def hanging_rootogram(
     margin = 0.06 * float(root.max())
     ax.set_ylim(min(float(bottom.min()), float(-half.max())) - margin, 1.15 * float(root.max()))
     name = "count" if size == 1 else f"count, {size:g} to a bar"
-    frame(ax, title, f"{name} ({unit})" if unit else name, "square root of the number of rows")
+    frame(ax, title, with_unit(name, unit), "square root of the number of rows")
     ax.legend(loc="upper right", frameon=False, fontsize="small")
     return ax
 
@@ -110,7 +110,7 @@ def rose_plot(
     emptiest = int(np.maximum(observed, expected).argmin())
     ax.set_rlabel_position(float(np.degrees(edges[emptiest : emptiest + 2].mean())))
     ax.set_xticks(np.arange(8) * np.pi / 4, ["0", "π/4", "π/2", "3π/4", "±π", "−3π/4", "−π/2", "−π/4"])
-    ax.set_title(title, loc="left", fontweight="bold", fontsize="medium")
+    titled(ax, title)
     ax.set_xlabel("angle (radians); rings: rows in a sector")
     handles, _ = ax.get_legend_handles_labels()
     petals = [Patch(color=BLUE, alpha=0.7, linewidth=0, label="observed")]
@@ -135,7 +135,7 @@ def confusion_matrix(
     """
     count = numbers.count.cpu().numpy()
     classes = len(count)
-    names = [str(k) for k in range(classes)] if names is None else list(names)
+    names = [str(name) for name in (range(classes) if names is None else names)]
     share = count / np.maximum(count.sum(1, keepdims=True), 1)
     image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     if classes <= 12:
@@ -146,8 +146,9 @@ def confusion_matrix(
     step = max(1, classes // 20)
     place = np.arange(0, classes, step)
     turn = 45 if max(map(len, names)) > 4 else 0
-    ax.set_xticks(place, [names[k] for k in place], rotation=turn, ha="right" if turn else "center")
-    ax.set_yticks(place, [names[k] for k in place])
+    shown = [(names[k], "") for k in place]
+    ticks(ax, "x", place, shown, rotation=turn, ha="right" if turn else "center")
+    ticks(ax, "y", place, shown)
     frame(ax, title, "predicted class", "true class")
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.8)
     bar.set_label("share of the true class")

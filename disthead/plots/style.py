@@ -1,12 +1,33 @@
 """Colours that any eye tells apart, and a frame that stays out of the way."""
 
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from disthead.texts import shortened, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["BLACK", "BLUE", "GREEN", "GREY", "ORANGE", "SKY", "VERMILION", "chance", "frame", "percent"]
+__all__ = [
+    "BLACK",
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "LITERAL",
+    "ORANGE",
+    "SKY",
+    "VERMILION",
+    "chance",
+    "frame",
+    "literal",
+    "percent",
+    "ticks",
+    "titled",
+    "with_unit",
+]
 
 # Okabe and Ito 2008: told apart with any colour vision
 BLACK = "#000000"
@@ -18,13 +39,44 @@ VERMILION = "#D55E00"
 GREY = "#999999"
 
 
+# Properties of a matplotlib text that is a user's: no sign in it is mathematics or TeX.
+LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False}
+
+_LONGEST = 1000  # letters that are looked at
+
+
+def literal(text: object, weight: str = "normal") -> str:
+    r"""A user's text as matplotlib can draw it, together with `LITERAL`: with escapes for what its font has not.
+
+    >>> print(literal("a_$b$"), literal("\N{grinning face}"))
+    a_$b$ \U0001f600
+    """
+    known = _characters(weight)
+    letters = shown(shortened(str(text), _LONGEST))
+    return "".join(letter if ord(letter) in known else shown(letter, all_of_it=True) for letter in letters)
+
+
+def titled(ax: "Axes", title: str) -> None:
+    """A title, whose lines stay lines."""
+    lines = [part for line in str(title).split("\n") for part in _wrapped(line, _room(ax)[0], "bold")]
+    ax.set_title("\n".join(lines[:4]), loc="left", fontweight="bold", fontsize="medium", **LITERAL)
+
+
 def frame(ax: "Axes", title: str, xlabel: str, ylabel: str) -> "Axes":
     """Title and labels, and no box around them."""
-    ax.set_title(title, loc="left", fontweight="bold", fontsize="medium")
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel(ylabel)
+    width, height = _room(ax)
+    titled(ax, title)
+    ax.set_xlabel("\n".join(_wrapped(xlabel, width)), **LITERAL)
+    ax.set_ylabel("\n".join(_wrapped(ylabel, height)), **LITERAL)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def ticks(ax: "Axes", axis: str, place: Any, names: Iterable[tuple[object, str]], **properties: Any) -> None:
+    """Names of a user's at these places of the axis x or y, each with what stands behind it, which is never cut off."""
+    room = 0.45 * _room(ax)[axis == "x"]
+    labels = [_fitted(literal(name), room - _width(end)) + end for name, end in names]
+    getattr(ax, f"{axis}axis").set_ticks(place, labels, **properties, **LITERAL)
 
 
 def percent(axis) -> None:
@@ -49,3 +101,70 @@ def chance(confidence: float, looks: int = 1, what: str = "point") -> tuple[floa
         z,
         f"chance, all {looks} {what}s ({100 * confidence:g} %)" if looks > 1 else f"chance ({100 * confidence:g} %)",
     )
+
+
+def _room(ax: "Axes") -> tuple[float, float]:
+    """How wide and how high an axes can be drawn, in points, beside its labels."""
+    spec, figure = ax.get_subplotspec(), ax.figure
+    rows, columns = (1, 1) if spec is None else spec.get_gridspec().get_geometry()
+    points = 0.78 * 72 / figure.dpi
+    return points * figure.bbox.width / columns, points * figure.bbox.height / rows
+
+
+def _wrapped(text: object, points: float, weight: str = "normal") -> list[str]:
+    """A user's text in at most three lines."""
+    rest, lines = literal(text, weight), list[str]()
+    while len(lines) < 2 and _width(rest, weight) > points:
+        fit = len(rest)
+        while fit > 1 and (width := _width(rest[:fit], weight)) > points:
+            fit = min(fit - 1, int(fit * points / width) + 1)
+        cut = rest.rfind(" ", 1, fit + 1)
+        cut = fit if cut < 0 else cut
+        lines.append(rest[:cut].rstrip())
+        rest = rest[cut:].lstrip()
+    return [*lines, _fitted(rest, points, weight)]
+
+
+def _fitted(letters: str, points: float, weight: str = "normal") -> str:
+    """The text, without its middle where it is too wide."""
+    own, keep = letters, len(letters)
+    while keep > 5 and (width := _width(own, weight)) > points:
+        keep = max(5, min(keep - 1, int(keep * points / width) + 1))
+        own = shortened(letters, keep)
+    return own
+
+
+def _width(letters: str, weight: str = "normal") -> float:
+    """In points, at the size that texts have."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties(weight=weight)))
+    font.set_size(rcParams["font.size"], 72)
+    font.set_text(letters)
+    return font.get_width_height()[0] / 64
+
+
+def _characters(weight: str) -> frozenset[int]:
+    """What the fonts that are set can draw."""
+    from matplotlib.font_manager import FontProperties
+
+    return _of_families(tuple(FontProperties().get_family()), weight)
+
+
+@cache
+def _of_families(families: tuple[str, ...], weight: str) -> frozenset[int]:
+    from matplotlib.font_manager import FontProperties, findfont
+
+    found: list[frozenset[int]] = []
+    for family in families:
+        with suppress(ValueError):  # a font that is not installed, which matplotlib leaves out, too
+            font = FontProperties(family=[family], weight=weight)
+            found.append(_of_font(findfont(font, fallback_to_default=False)))
+    return frozenset().union(*found or [_of_font(findfont(FontProperties(weight=weight)))])
+
+
+def _of_font(path: str) -> frozenset[int]:
+    from matplotlib.font_manager import get_font
+
+    return frozenset(get_font(path).get_charmap())

@@ -12,6 +12,7 @@ from disthead.report.findings import Findings
 from disthead.report.line import BAND, CORP_ROWS
 from disthead.report.rows import Rows
 from disthead.report.verdict import Score
+from disthead.texts import distinct
 
 __all__ = ["examine_classes"]
 
@@ -76,7 +77,7 @@ def _each_class(
     parts, p_value = diagnostics.class_reliability(
         kept, y, generator=generator, weight=some.weight, design_effect=effect, confidence=BAND
     )
-    labels = [names[k] for k in frequent] + ["all others"] * bool(others)
+    labels = distinct([*(names[k] for k in frequent), *["all others"] * bool(others)])
     found.numbers["classes"] = dict(zip(labels, parts, strict=True))
     found.verdicts.append(verdicts.classes(found.numbers["classes"], p_value, others))
 

@@ -18,6 +18,7 @@ from disthead.report.inputs import Batch
 from disthead.report.remedies import with_remedy
 from disthead.report.stream import Stream
 from disthead.report.verdict import Score, Verdict, summary
+from disthead.texts import distinct, file_names, shown
 
 __all__ = ["Batch", "Evaluation", "evaluate"]
 
@@ -93,7 +94,7 @@ class Evaluation:
             lines.append("  " + ": ".join([*subject, verdict.sentence]))
             if verdict.remedy and verdict.status in ("fair", "poor"):
                 lines.append(f"    Next: {verdict.remedy}")
-        return "\n".join(lines)
+        return "\n".join(map(shown, lines))
 
 
 @torch.no_grad()
@@ -192,7 +193,7 @@ def evaluate(
         {"date": f"{date.today()}"} | known,
     )
     if out is not None:
-        _write(evaluation, found, Path(out), tuple(map(str, classes)))
+        _write(evaluation, found, Path(out), tuple(distinct(map(str, classes))))
     return evaluation
 
 
@@ -206,14 +207,30 @@ def _write(evaluation: Evaluation, found: list[Findings], folder: Path, classes:
     from disthead.report.pictures import pictures
 
     drawn = {part.name: pictures(part, classes) for part in found}
-    text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
+    every = [picture for each in drawn.values() for picture in each]
+    names = file_names([picture.name for picture in every])
+    files = {f"{name}.png": picture for name, picture in zip(names, every, strict=True)}
+    contents = evaluation.to_dict() | {"pictures": list(files)}
+    # A path may hold bytes that are no text; they are written as they are shown.
+    options: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
+    before = _pictures_in(folder)
     with writing_folder(folder) as unfinished:  # once nothing can fail any more but the disk
-        for each in drawn.values():
-            for picture in each:
-                name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in picture.name)
-                (unfinished / f"{name}.png").write_bytes(picture.png)
-        (unfinished / "report.html").write_text(page(evaluation, drawn), "utf-8")
-        (unfinished / "metrics.json").write_text(text + "\n", "utf-8")
+        for name, picture in files.items():
+            (unfinished / name).write_bytes(picture.png)
+        (unfinished / "report.html").write_text(page(evaluation, drawn), **options)
+        text = json.dumps(contents, indent=2, allow_nan=False, ensure_ascii=False)
+        (unfinished / "metrics.json").write_text(f"{text}\n", **options)
+    for name in before - set(files):  # of the report that was there
+        (folder / name).unlink(missing_ok=True)
+
+
+def _pictures_in(folder: Path) -> set[str]:
+    """The pictures that a report has written into a folder."""
+    try:
+        names = json.loads((folder / "metrics.json").read_text("utf-8"))["pictures"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
 
 
 def _plain(score: Score) -> dict:

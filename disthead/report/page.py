@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from disthead.report.verdict import Status, Verdict
+from disthead.texts import shown
 
 if TYPE_CHECKING:
     from disthead.report.evaluation import Evaluation
@@ -30,6 +31,11 @@ _WIDE = ("rows", "band", "worms", "groups", "feature")
 _OVERVIEW = ("rows", "band", "confusion", "rose")  # the first of them that was drawn opens the page
 
 
+def _text(text: object) -> str:
+    """A text in the page, or in an attribute of it, that is nothing but text."""
+    return escape(shown(text))
+
+
 def page(evaluation: "Evaluation", drawn: "dict[str, list[Picture]]") -> str:
     """The whole report: an overview, what needs a look, and, folded away, the rest."""
     body = [_head(evaluation)]
@@ -42,7 +48,7 @@ def page(evaluation: "Evaluation", drawn: "dict[str, list[Picture]]") -> str:
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(evaluation.title)}</title><style>{style}</style></head><body>",
+            f"<title>{_text(evaluation.title)}</title><style>{style}</style></head><body>",
             *body,
             _PRINT,
             "</body></html>",
@@ -58,16 +64,16 @@ addEventListener("beforeprint", () => document.querySelectorAll("details").forEa
 
 def _head(evaluation: "Evaluation") -> str:
     facts = {"rows": f"{evaluation.rows:,}"} | dict(evaluation.about)
-    about = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    about = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in facts.items())
     counts = {status: sum(v.status == status for v in evaluation.verdicts) for status in STATUS}
     tiles = "".join(
-        f'<li class="{_class(status)}">{_mark(status)}<b>{count}</b> {escape(STATUS[status][1])}</li>'
+        f'<li class="{_class(status)}">{_mark(status)}<b>{count}</b> {_text(STATUS[status][1])}</li>'
         for status, count in counts.items()
         if count
     )
     return (
-        f"<header><h1>{escape(evaluation.title)}</h1><dl>{about}</dl>"
-        f'<p class="summary">{escape(evaluation.summary)}</p><ul class="tiles">{tiles}</ul></header>'
+        f"<header><h1>{_text(evaluation.title)}</h1><dl>{about}</dl>"
+        f'<p class="summary">{_text(evaluation.summary)}</p><ul class="tiles">{tiles}</ul></header>'
     )
 
 
@@ -79,7 +85,7 @@ def _output(name: str, verdicts: Sequence[Verdict], scores: dict, drawn: "Sequen
     quiet = [card for card in cards if card[0] == "good"]
     rest = [card for card in cards if card[0] == "note"]
     missed = [card for card in cards if card[0] == "not examined"]
-    parts = [f"<h2>{escape(name)}</h2>" if name else "", '<section class="overview">', _scores(scores)]
+    parts = [f"<h2>{_text(name)}</h2>" if name else "", '<section class="overview">', _scores(scores)]
     parts += [_figure(pictures[overview], is_wide=True) if overview else "", "</section>"]
     if loud:
         parts += ["<h3>What needs a look</h3>", _grid(loud)]
@@ -120,7 +126,7 @@ def _folded(title: str, cards: Sequence[Card]) -> str:
     if not cards:
         return ""
     count = sum(max(1, len(verdicts)) for _, _, verdicts in cards)
-    return f"<details><summary>{escape(title)} <span>({count})</span></summary>{_grid(cards)}</details>"
+    return f"<details><summary>{_text(title)} <span>({count})</span></summary>{_grid(cards)}</details>"
 
 
 def _card(card: Card) -> str:
@@ -136,7 +142,7 @@ def _card(card: Card) -> str:
 def _verdict(verdict: Verdict) -> str:
     return (
         f'<div class="verdict {_class(verdict.status)}">{_mark(verdict.status)}'
-        f"<p><b>{escape(_headed(verdict.aspect))}</b> {_marked(verdict.sentence)}</p></div>"
+        f"<p><b>{_text(_headed(verdict.aspect))}</b> {_text(verdict.sentence)}</p></div>"
     )
 
 
@@ -144,8 +150,7 @@ def _scores(scores: dict) -> str:
     if not scores:
         return ""
     rows = "".join(
-        f'<tr><td>{escape(label)}</td><td class="number">{escape(str(score))}</td></tr>'
-        for label, score in scores.items()
+        f'<tr><td>{_text(label)}</td><td class="number">{_text(score)}</td></tr>' for label, score in scores.items()
     )
     return f'<div class="card"><table><caption>Scores, mean ± standard error</caption>{rows}</table></div>'
 
@@ -153,8 +158,8 @@ def _scores(scores: dict) -> str:
 def _figure(picture: "Picture", is_wide: bool = False) -> str:
     data = base64.b64encode(picture.png).decode()
     figure = (
-        f'<figure><img alt="{escape(picture.caption)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
+        f'<figure><img alt="{_text(picture.caption)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{_text(picture.caption)}</figcaption></figure>"
     )
     return f'<article class="card wide">{figure}</article>' if is_wide else figure
 
@@ -166,7 +171,7 @@ def _mark(status: Status) -> str:
 
 def _marked(text: str) -> str:
     """The text with what stands between backticks as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
 
 
 def _class(status: Status) -> str:

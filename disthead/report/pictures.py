@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from disthead import plots
 from disthead.report.findings import Findings
 from disthead.report.line import BAND
+from disthead.texts import shown
 
 __all__ = ["Picture", "pictures"]
 
@@ -124,7 +125,7 @@ def pictures(found: Findings, names: tuple[str, ...]) -> list[Picture]:
     add("worm", on_axis(lambda ax: plots.worm_plot(ax, numbers["worm"], "Worm plot")))
     if "feature" in numbers:
         name, rates = numbers["feature"]
-        title = f"Coverage by {name}"
+        title = f"Coverage by {shown(name)}"
         add(
             "feature",
             on_axis(lambda ax: plots.coverage_by_group(ax, rates, found.level, title, BAND, _looks(found, "feature"))),
@@ -164,7 +165,7 @@ def _classes(figure, classes: dict) -> None:
     columns = min(3, len(classes))
     axes = figure.subplots(-(-len(classes) // columns), columns, sharex=True, sharey=True, squeeze=False).reshape(-1)
     for ax, (name, numbers) in zip(axes, classes.items(), strict=False):
-        plots.reliability_diagram(ax, numbers, name, name)
+        plots.reliability_diagram(ax, numbers, shown(name), name)
         ax.label_outer()
         legend = ax.get_legend()
         if legend is not None and ax is not axes[0]:

@@ -1,11 +1,11 @@
 """The next step after a verdict: recalibrate, another family, more rows, or what a check needs to be made."""
 
-import shlex
 from dataclasses import replace
 
 from disthead.report.findings import Findings
 from disthead.report.verdict import Verdict
 from disthead.report.wording import enumerated
+from disthead.texts import quoted
 
 __all__ = ["with_remedy"]
 
@@ -22,7 +22,7 @@ def with_remedy(verdict: Verdict, found: Findings, checkpoint: str = "") -> Verd
     if verdict.status == "not examined":
         return replace(verdict, remedy=_missing(verdict.sentence, found.kind))
     remedy = _fault(verdict.aspect, found)
-    return replace(verdict, remedy=remedy.replace(_CHECKPOINT, shlex.quote(checkpoint) if checkpoint else "FILE"))
+    return replace(verdict, remedy=remedy.replace(_CHECKPOINT, quoted(checkpoint) if checkpoint else "FILE"))
 
 
 _CHECKPOINT = "<checkpoint>"

@@ -11,6 +11,7 @@ from torch import Tensor
 from disthead.diagnostics.worm import feature_bins
 from disthead.families.distribution import Distribution
 from disthead.report.chance import Clusters, effective_rows
+from disthead.texts import distinct
 
 __all__ = ["Cells", "Rows"]
 
@@ -121,17 +122,18 @@ class Rows:
         """For each feature, the ranges of its values: four with as many rows each, or one for each text."""
         if self.features is None:
             return None
-        found = {}
+        parts: dict[str, list[tuple[str, Tensor]]] = {}
         for column, name in enumerate(self.names):
             values = self.features[:, column]
             texts = (self.levels or {}).get(name)
             if texts is None:
-                parts = dict(feature_bins(values, BINS, name, _writer((self.times or {}).get(name))))
+                parts[name] = feature_bins(values, BINS, name, _writer((self.times or {}).get(name)))
             else:
                 codes = values.unique().tolist()
-                parts = {f"{name} {texts[int(k)]}": (values == k).nonzero().squeeze(-1) for k in codes}
-            found[name] = Cells.of(parts)
-        return found
+                parts[name] = [(f"{name} {texts[int(k)]}", (values == k).nonzero().squeeze(-1)) for k in codes]
+        # Ranges that are written alike, as are 10000.1 and 10000.2, stay apart.
+        labels = iter(distinct(label for ranges in parts.values() for label, _ in ranges))
+        return {name: Cells.of({next(labels): rows for _, rows in ranges}) for name, ranges in parts.items()}
 
 
 def _writer(time: np.dtype | None) -> Callable[[float], str] | None:

@@ -1,6 +1,6 @@
 """All outputs of a stream of batches: what is counted of every row, and a sample of the rows for what needs rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from disthead.report.findings import Findings, kind_of
 from disthead.report.inputs import Batch, aligned, feature_columns, row_labels, times
 from disthead.report.output import Output
 from disthead.report.rows import Rows
+from disthead.texts import distinct
 
 __all__ = ["Stream"]
 
@@ -29,7 +30,8 @@ class Stream:
         rows: int,
         seed: int,
     ):
-        self.level, self.names, self.classes, self.unit = level, names, classes, unit
+        self.level, self.classes, self.unit = level, classes, unit
+        self.names = tuple(distinct(["", *names])[1:])  # "" is all outputs together
         self.ignore_index, self.seed = ignore_index, seed
         self.parts: list[Output] = []
         self.largest = 0.0  # weight of the first batch
@@ -86,7 +88,7 @@ class Stream:
     def _start(self, dist: Distribution, has_baseline: bool) -> None:
         kind = kind_of(dist)
         unit = "rad" if kind == "direction" and not self.unit else self.unit
-        whole = Output("", kind, unit, self.level, has_baseline, tuple(map(str, self.classes)))
+        whole = Output("", kind, unit, self.level, has_baseline, _names(self.classes))
         self.parts.append(whole)
         if kind != "vector":
             return
@@ -101,7 +103,7 @@ class Stream:
         for name, one in zip(names, marginals, strict=True):
             own = kind_of(one)
             own_unit = "rad" if own == "direction" and not self.unit else self.unit
-            self.parts.append(Output(name, own, own_unit, self.level, has_baseline, tuple(map(str, self.classes))))
+            self.parts.append(Output(name, own, own_unit, self.level, has_baseline, _names(self.classes)))
 
     def _outputs(self, dist: Distribution, y: Tensor, baseline: Distribution | None) -> Iterator[tuple]:
         yield self.parts[0], dist, y, baseline
@@ -147,16 +149,21 @@ class Stream:
             columns.get("cluster"),
             columns["number"],
             columns.get("group"),
-            tuple(map(str, self.group_labels)),
+            _names(self.group_labels),
             columns.get("features"),
             self.feature_names,
-            {name: tuple(map(str, labels)) for name, labels in self.levels.items()},
+            {name: _names(labels) for name, labels in self.levels.items()},
             self.times,
         )
         return [
             part.findings(rows.of(dist, y), baseline_name, generator)
             for part, dist, y, _ in self._outputs(rows.dist, rows.y, None)
         ]
+
+
+def _names(labels: Iterable[Any]) -> tuple[str, ...]:
+    """The labels as texts, which may be written alike, as are 1 and "1"."""
+    return tuple(distinct(map(str, labels)))
 
 
 def _codes(labels: Sequence[Any], known: dict[Any, int]) -> Tensor:

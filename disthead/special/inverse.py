@@ -1,5 +1,6 @@
 """Inverses of monotone functions by a fixed amount of work, and their gradient by the implicit function theorem."""
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -97,7 +98,7 @@ class Root(torch.autograd.Function):
 
 def repeat(steps, body, state):
     """state = body(*state), `steps` times: under torch.compile and export one loop node, not `steps` copies."""
-    if not torch.compiler.is_compiling():
+    if steps == 1 or not torch.compiler.is_compiling():
         for _ in range(steps):
             state = body(*state)
         return state
@@ -214,11 +215,15 @@ def log_concave_root(tail, log_target, start, accuracies):
     correction, bounded by a factor of two, lengthens them. One step for each of `accuracies`: an error e shrinks to the
     order of e^3, so all but the last may be coarse.
     """
-    v = torch.clamp(start, -REACH, REACH)
-    for accuracy in accuracies:
+
+    def halley(v, accuracy):
         value, log_density, tilt = tail(v, accuracy)
         slope = torch.exp(log_density - value)
         newton = (log_target - value) / slope
         curvature = newton * (tilt - slope) / 2
-        v = torch.clamp(v + newton / torch.clamp(1 + curvature, 0.5, 2), -REACH, REACH)
+        return torch.clamp(v + newton / torch.clamp(1 + curvature, 0.5, 2), -REACH, REACH)
+
+    v = torch.clamp(start, -REACH, REACH)
+    for accuracy, steps in itertools.groupby(accuracies):
+        [v] = repeat(len(list(steps)), lambda v, accuracy=accuracy: (halley(v, accuracy),), (v,))
     return v

@@ -7,6 +7,7 @@ import torch
 from .incomplete_gamma import log1mexp
 from .inverse import implicit
 from .operators import elementwise_operator
+from .plain import erfc, erfcx
 from .precision import in_float64
 from .quadrature import gauss_legendre
 
@@ -20,8 +21,8 @@ class _LogNdtr(torch.autograd.Function):
     def forward(z):
         left = z < 0
         lower, upper = torch.where(left, z, -1), torch.where(left, 1, z)
-        tail = torch.log(torch.special.erfcx(-lower / math.sqrt(2)) / 2) - lower * lower / 2
-        return torch.where(left, tail, torch.log1p(-torch.erfc(upper / math.sqrt(2)) / 2))
+        tail = torch.log(erfcx(-lower / math.sqrt(2)) / 2) - lower * lower / 2
+        return torch.where(left, tail, torch.log1p(-erfc(upper / math.sqrt(2)) / 2))
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -40,9 +41,9 @@ class _Mills(torch.autograd.Function):
     def forward(z):
         left = z < 0
         lower, upper = torch.where(left, z, -1), torch.where(left, 1, z)
-        tail = math.sqrt(2 / math.pi) / torch.special.erfcx(-lower / math.sqrt(2))
+        tail = math.sqrt(2 / math.pi) / erfcx(-lower / math.sqrt(2))
         density = torch.exp(-upper * upper / 2) / math.sqrt(2 * math.pi)
-        return torch.where(left, tail, density / (1 - torch.erfc(upper / math.sqrt(2)) / 2))
+        return torch.where(left, tail, density / (1 - erfc(upper / math.sqrt(2)) / 2))
 
     @staticmethod
     def setup_context(ctx, inputs, output):

@@ -11,7 +11,15 @@ from torch import Tensor, nn, optim
 
 from disthead.arrays import as_integer, as_integers
 
-__all__ = ["build", "completed", "fused", "multilayer_perceptron", "qualified"]
+__all__ = ["KINDS", "build", "completed", "find", "fused", "is_subclass", "multilayer_perceptron", "qualified"]
+
+# What a specification makes.
+KINDS: dict[str, type] = {
+    "backbone": nn.Module,
+    "activation": nn.Module,
+    "optimizer": optim.Optimizer,
+    "scheduler": optim.lr_scheduler.LRScheduler,
+}
 
 TIMING = ("interval", "frequency", "monitor")  # what Lightning wants to know about a scheduler
 _SHORT = {"activation": nn, "optimizer": optim, "scheduler": optim.lr_scheduler}
@@ -50,7 +58,7 @@ def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
         spec = {"class_path": spec}
     if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
         raise ValueError(f"{kind} must be a class path or have the keys class_path and init_args, got {spec!r}.")
-    found, options = _find(kind, spec["class_path"]), dict(spec.get("init_args") or {})
+    found, options = find(kind, spec["class_path"]), dict(spec.get("init_args") or {})
     try:
         inspect.signature(found).bind(*arguments, **options)
     except TypeError as error:
@@ -81,7 +89,7 @@ def completed(spec: "str | Mapping[str, Any]", kind: str = "backbone", **known: 
     spec = {"class_path": spec} if isinstance(spec, str) else spec
     if not isinstance(spec, Mapping) or "class_path" not in spec:
         return spec
-    takes = inspect.signature(_find(kind, spec["class_path"])).parameters
+    takes = inspect.signature(find(kind, spec["class_path"])).parameters
     found = {name: value for name, value in known.items() if name in takes and value is not None}
     return {**spec, "init_args": found | dict(spec.get("init_args") or {})}
 
@@ -110,7 +118,7 @@ def fused(spec: Any, parameters: Sequence[nn.Parameter], scales_gradients: bool)
     if scales_gradients or not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
         return spec
     options = dict(spec.get("init_args") or {})
-    takes = inspect.signature(_find("optimizer", spec["class_path"])).parameters
+    takes = inspect.signature(find("optimizer", spec["class_path"])).parameters
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(options)
     fits = all(type(entry) is nn.Parameter and entry.device.type in ("cpu", "cuda") for entry in parameters)
     if "fused" not in takes or chosen or not fits:
@@ -118,22 +126,31 @@ def fused(spec: Any, parameters: Sequence[nn.Parameter], scales_gradients: bool)
     return {**spec, "init_args": options | {"fused": True}}
 
 
-def _find(kind: str, path: str) -> Any:
+def find(kind: str, path: str) -> Any:
+    """What a class path names; a name without a module is a class of torch.
+
+    Raises:
+        ValueError: for what does not exist, with the nearest names.
+    """
     module_name, _, name = path.rpartition(".")
-    if not module_name:
-        module = _SHORT.get(kind)
-        if module is None:
-            raise ValueError(f"{kind} {path!r} needs the path of its module, such as my_package.my_module.{path}.")
-        known = [key for key, value in vars(module).items() if inspect.isclass(value) and not key.startswith("_")]
-    else:
-        try:
-            module = importlib.import_module(module_name)
-        except ImportError as error:
-            raise ValueError(f"{kind} {path!r} cannot be imported: {error}.") from error
-        known = [key for key in vars(module) if not key.startswith("_")]
-    if not hasattr(module, name):
+    if not module_name and kind not in _SHORT:
+        raise ValueError(f"{kind} {path!r} needs the path of its module, such as my_package.my_module.{path}.")
+    try:
+        module = importlib.import_module(module_name) if module_name else _SHORT[kind]
+    except ImportError as error:
+        raise ValueError(f"{kind} {path!r} cannot be imported: {error}.") from error
+    known = [
+        key
+        for key, value in vars(module).items()
+        if not key.startswith("_") and (module_name or is_subclass(value, KINDS[kind]))
+    ]
+    if name not in known and not (module_name and hasattr(module, name)):
         by_lower = {entry.lower(): entry for entry in known}
         near = [by_lower[entry] for entry in difflib.get_close_matches(name.lower(), by_lower, n=3)]
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
         raise ValueError(f"unknown {kind} {name!r} in {module.__name__}{hint}")
     return getattr(module, name)
+
+
+def is_subclass(found: Any, *kinds: type) -> bool:
+    return inspect.isclass(found) and issubclass(found, kinds)

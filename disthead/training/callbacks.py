@@ -248,10 +248,10 @@ class BestAndLastCheckpoint(ModelCheckpoint):
                 "comes now is compared with nothing before it.",
                 stacklevel=2,
             )
-        beside, last = local(trainer.ckpt_path), state["last_model_path"]
-        folder = local(self.dirpath)
-        if beside is not None and folder is not None and last and beside.parent.resolve() == folder.resolve():
-            self.last_model_path = os.path.join(folder, Path(last).name)
+        resumed, folder = local(trainer.ckpt_path), local(self.dirpath)
+        if resumed is not None and folder is not None and resumed.parent.resolve() == folder.resolve():
+            name = resumed.name if resumed.stem.startswith(self.CHECKPOINT_NAME_LAST) else state["last_model_path"]
+            self.last_model_path = os.path.join(folder, Path(name).name) if name else ""
 
     def _state_in(self, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
         states = checkpoint.get("callbacks", {})

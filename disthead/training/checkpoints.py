@@ -1,7 +1,7 @@
 """The commands evaluate and recalibrate: a checkpoint and held-out rows in, a report or a better checkpoint out."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from disthead.arguments import Parser
 from disthead.errors import pick, unknown_name
 from disthead.files import check_file, check_folder, writing
 from disthead.report import Batch, Evaluation, evaluate
+from disthead.texts import quoted, shown
 from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
@@ -35,6 +36,7 @@ def evaluate_checkpoint(
     group: str | None = None,
     groups: str | None = TRAINED,
     weight: str | None = TRAINED,
+    trust: str | Iterable[str] = (),
     **options: Any,
 ) -> Evaluation:
     """Evaluate a trained model on rows that it has not seen; with the marginal fit as the baseline.
@@ -48,6 +50,7 @@ def evaluate_checkpoint(
         groups: a column whose equal values mark rows that belong together, such as those of one patient: standard errors
             are clustered by them. The `groups` that training had unless given; None says that all rows are independent.
         weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
+        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
         options: of `disthead.evaluate`, such as `unit` and `level`.
     """
     level = options.get("level", 0.9)
@@ -55,7 +58,7 @@ def evaluate_checkpoint(
         raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level!r}.")
     if out is not None:
         check_folder(out, "the report", "--out")
-    module, data, part = _load(checkpoint, path, part, weight)
+    module, data, part = _load(checkpoint, path, part, weight, trust)
     is_new = path is not None and path != data.hparams.get("path")
     frame, groups = data.frame(part), _groups_column(data, part, groups)
     if group is not None:
@@ -125,6 +128,7 @@ def recalibrate_checkpoint(
     groups: str | None = TRAINED,
     weight: str | None = TRAINED,
     overwrite: bool = False,
+    trust: str | Iterable[str] = (),
     **options: Any,
 ) -> DistributionModule:
     """Learn a recalibration from rows that the weights were not trained on, and write a checkpoint that has it.
@@ -139,6 +143,7 @@ def recalibrate_checkpoint(
             that training had unless given.
         weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
         overwrite: whether a file that is there may be written over.
+        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
         options: of the method, such as `levels`.
 
     Raises:
@@ -155,7 +160,7 @@ def recalibrate_checkpoint(
             f"part must be val or test, got {part!r}: a recalibration learned from the rows of training would trust the model "
             "as much as it trusts itself."
         )
-    module, data, part = _load(checkpoint, path, part, weight)
+    module, data, part = _load(checkpoint, path, part, weight, trust)
     if "groups" not in inspect.signature(recalibration.fit).parameters:
         if groups not in (TRAINED, None):
             raise ValueError(f"{method} does not ask which rows belong together: leave out groups, {groups!r}.")
@@ -181,18 +186,19 @@ def _check_new(out: str, checkpoint: str, overwrite: bool) -> None:
 
 
 def _load(
-    checkpoint: str, path: Any, part: str, weight: str | None
+    checkpoint: str, path: Any, part: str, weight: str | None, trust: str | Iterable[str]
 ) -> tuple[DistributionModule, TabularDataModule, str]:
     """The model and its data, with `path` as the part where it is another table, and the column of its weights."""
     pick("part of the table", part, dict.fromkeys(("test", "val", "train")))
-    module = DistributionModule.load_from_checkpoint(checkpoint).eval()
-    options = dict(read_checkpoint(checkpoint).get("datamodule_hyper_parameters", {}))
-    if path is not None and path != options.get("path"):
-        part = "test" if part == "train" else part
-        options[f"{part}_path"] = path
-    if all(options.get(name) is None for name in ("path", "dataset", f"{part}_path")):
+    module = DistributionModule.load_from_checkpoint(checkpoint, trust=trust).eval()
+    theirs, options = read_checkpoint(checkpoint).get("datamodule_hyper_parameters", {}), {}
+    if path is not None:
+        is_new = path != theirs.get("path")
+        part = "test" if part == "train" and is_new else part
+        options[f"{part}_path" if is_new else "path"] = path
+    data = TabularDataModule.load_from_checkpoint(checkpoint, **options)
+    if not options and all(data.hparams[name] is None for name in ("path", "dataset", f"{part}_path")):
         raise ValueError("this model was trained on rows that are in no file: give a table of your own (--data.path).")
-    data = TabularDataModule(**options)
     if module.columns is not None:
         data.columns = Columns.from_state(module.columns)
         if weight != TRAINED:
@@ -247,6 +253,7 @@ def _parser(command: str) -> Parser:
     parser = Parser(command)
     parser.add_argument("--ckpt_path", "--ckpt", dest="ckpt", required=True)
     parser.add_argument("--data.path", dest="path")
+    parser.add_argument("--trust", default=())
     for name in ("weight", "groups"):
         column = parser.add_mutually_exclusive_group()
         column.add_argument(f"--{name}", default=TRAINED)
@@ -258,7 +265,7 @@ def _is_left_to_the_first(what: str) -> bool:
     """Whether this is not the first of several processes, which needs no others: it takes one pass over the rows."""
     rank, world_size = process()
     if rank:
-        print(f"process {rank} of {world_size}: the first one writes {what}")
+        print(f"process {rank} of {world_size}: the first one writes {shown(what)}")
     return rank > 0
 
 
@@ -275,11 +282,12 @@ def run_evaluate(arguments: Sequence[str]) -> None:
         group=given.group,
         groups=given.groups,
         weight=given.weight,
+        trust=given.trust,
         unit=given.unit,
         level=given.level,
     )
     print(found)
-    print(f"written: {Path(given.out, 'report.html')}")
+    print(f"written: {shown(Path(given.out, 'report.html'))}")
 
 
 def run_recalibrate(arguments: Sequence[str]) -> None:
@@ -295,9 +303,10 @@ def run_recalibrate(arguments: Sequence[str]) -> None:
         part=given.part,
         groups=given.groups,
         weight=given.weight,
+        trust=given.trust,
         overwrite=given.overwrite,
     )
     print(
-        f"recalibrated by {type(module.recalibration).__name__} on the rows of {given.path or given.part!r}: {given.out}"
+        f"recalibrated by {type(module.recalibration).__name__} on the rows of {given.path or given.part!r}: {shown(given.out)}"
     )
-    print(f"next: disthead evaluate --ckpt {given.out}")
+    print(f"next: disthead evaluate --ckpt {quoted(given.out)}")

@@ -3,15 +3,17 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.data.encoder import Column, Unseen, check_complete, check_finite, feature_names, numeric, state_of
+from disthead.data.encoder import COLUMN, Column, Unseen, check_complete, check_finite, feature_names, numeric, state_of
+from disthead.data.entries import MAPPING, TEXT, Kind, check_entries, list_of, or_none
 from disthead.data.values import DataError, Values, as_quantities, label, read_values
-from disthead.errors import nearest, unknown_name
+from disthead.errors import locate, nearest, unknown_name
+from disthead.weights import EXTREME_WEIGHTS, extreme_weights
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -20,12 +22,19 @@ __all__ = [
     "Columns",
     "Encoded",
     "check_exists",
+    "check_single",
     "check_spread",
     "exact_numbers",
     "number_targets",
     "others_filled",
     "values_of",
 ]
+
+
+_SINGLE = torch.finfo(torch.float32)
+_LARGEST = 1e37  # of numbers whose differences single precision holds
+_WIDEST = 1e35  # limits of a feature that single precision can standardise, and the inverse of the narrowest
+_LOST = 1e-3  # of the training rows' range: what rounding may change; limits are at most five times as wide
 
 
 class Encoded(NamedTuple):
@@ -48,8 +57,11 @@ class Encoded(NamedTuple):
         return self.map(lambda values: values.index_select(0, chosen))  # several times as fast as values[chosen]
 
     def single(self) -> "Encoded":
-        """Numbers in single precision; class indices stay integers."""
-        return self.map(lambda values: values.float() if values.is_floating_point() else values)
+        """Numbers in single precision; class indices stay integers, and whole targets that it does not hold stay as they are."""
+        rounded = self.map(lambda values: values.float() if values.is_floating_point() else values)
+        if self.y is None or not self.y.is_floating_point() or bool((self.y.abs() <= 2**24).all()):
+            return rounded
+        return rounded._replace(y=self.y) if bool((self.y == self.y.floor()).all()) else rounded
 
     @classmethod
     def joined(cls, tables: Sequence["Encoded"]) -> "Encoded":
@@ -94,6 +106,12 @@ class Columns:
 
     @classmethod
     def from_state(cls, state: Mapping) -> Self:
+        """The columns that have this state.
+
+        Raises:
+            ValueError: for entries that are missing, unknown or of another kind, with their place.
+        """
+        check_entries(state, _ENTRIES, "columns")
         return cls(**{**state, "features": {entry["name"]: Column(**entry) for entry in state["features"]}})
 
     @property
@@ -134,14 +152,16 @@ class Columns:
             values = column.align(values_of(frame, name))
             if unseen is not None:
                 unseen.add(column, values)
-            parts.append(torch.from_numpy(column.encode(values)))
+            encoded = column.encode(values)
+            check_range(column, values, encoded)
+            parts.append(torch.from_numpy(encoded))
         weight = self._weights(frame) if needs_target and self.weight is not None else None
         present = np.ones(len(frame), dtype=bool) if weight is None else (weight > 0).numpy()
         return Encoded(
             torch.cat(parts, -1),
             self._targets(frame, present) if needs_target else None,
             weight,
-            {name: torch.from_numpy(exact_numbers(frame, column, present)) for name, column in self.known.items()},
+            {name: torch.from_numpy(single_numbers(frame, column, present)) for name, column in self.known.items()},
         )
 
     def _targets(self, frame: "DataFrame", present: np.ndarray) -> Tensor:
@@ -152,6 +172,7 @@ class Columns:
                 found = _class_indices(values, self.classes[name], present)
             else:
                 found = number_targets(values, present)
+                check_single(values, found, present)
             if present.any():  # a row of weight 0 is not there, so any target will do that can be
                 found = np.where(present, found, found[np.argmax(present)])
             columns.append(torch.from_numpy(found))
@@ -161,11 +182,30 @@ class Columns:
     def _weights(self, frame: "DataFrame") -> Tensor:
         assert self.weight is not None
         check_exists(frame, self.weight)
-        values = exact_numbers(frame, self.weight)
+        values = single_numbers(frame, self.weight)
         if (values < 0).any():
             row = int(np.argmax(values < 0))
             raise DataError(f"weights must be zero or more, column {self.weight!r} has {values[row]:g} at row {row}.")
-        return torch.from_numpy(values)
+        weight = torch.from_numpy(values)
+        bad = extreme_weights(weight, torch.float32)
+        if bool(bad.any()):
+            raise DataError(f"column {self.weight!r}: {EXTREME_WEIGHTS}, got {locate(bad, weight)}.")
+        return weight
+
+
+_NAMES = list_of(TEXT)
+_ENTRIES = {
+    "features": [COLUMN],
+    "target": _NAMES,
+    "classes": Kind("names of classes for names of targets", lambda value: _is_mapping_of(_NAMES, value)),
+    "known": Kind("names of columns for names of quantities", lambda value: _is_mapping_of(TEXT, value)),
+    "weight": or_none(TEXT),
+    "unit?": Kind("degrees or null", lambda value: value in (None, "degrees")),
+}
+
+
+def _is_mapping_of(kind: Kind, value: Any) -> bool:
+    return MAPPING.holds(value) and all(map(TEXT.holds, value)) and all(map(kind.holds, value.values()))
 
 
 def check_spread(spread: Tensor, level: Tensor, names: Sequence[str]) -> None:
@@ -176,6 +216,50 @@ def check_spread(spread: Tensor, level: Tensor, names: Sequence[str]) -> None:
         raise DataError(
             f"column {names[k]!r} varies by {spread[k]:.3g} about {level[k]:.7g}, too little for single precision. "
             "Subtract a constant from it first."
+        )
+
+
+def check_single(values: Values, numbers: np.ndarray, present: np.ndarray | None = None) -> None:
+    """Refuse numbers that single precision, in which training computes, does not hold: too large, or not zero and too near to it.
+
+    Args:
+        values: of the column, for messages.
+        numbers: in double precision, one for each value.
+        present: the rows that count; others may hold anything.
+    """
+    size = np.abs(numbers)
+    lost = (size > _LARGEST) | ((size > 0) & (size < _SINGLE.tiny))
+    if present is not None:
+        lost &= present
+    if lost.any():
+        raise DataError(
+            f"column {values.name!r} must hold numbers that single precision holds, in which training computes: zero, or from "
+            f"{_SINGLE.tiny:.1e} to {_LARGEST:g} in size; got {values.first(lost)}. Use other units, such as thousands or "
+            "thousandths, or write zero where it is meant."
+        )
+
+
+def check_range(column: Column, values: Values, encoded: np.ndarray) -> None:
+    """Refuse numbers of a feature that are no longer told apart once they are in single precision.
+
+    Args:
+        column: whose limits say how far apart its numbers are.
+        values: that are encoded, for messages.
+        encoded: (N, width), in double precision.
+    """
+    if column.limits is None:
+        return
+    low, high = column.limits
+    width = high - low
+    numbers = encoded[:, 0]
+    with np.errstate(over="ignore"):
+        lost = np.abs(numbers.astype(np.float32) - numbers) > _LOST * width
+    if not 1 / _WIDEST < width < _WIDEST:
+        lost[:] = True
+    if lost.any():
+        raise DataError(
+            f"column {column.name!r} holds numbers that single precision, in which training computes, does not tell apart: "
+            f"{values.first(lost)}. Use other units, in which numbers are neither tiny nor huge."
         )
 
 
@@ -211,6 +295,13 @@ def exact_numbers(frame: "DataFrame", name: str, present: np.ndarray | None = No
     """
     found = number_targets(values_of(frame, name), present)
     return found if present is None or not present.any() else np.where(present, found, found[np.argmax(present)])
+
+
+def single_numbers(frame: "DataFrame", name: str, present: np.ndarray | None = None) -> np.ndarray:
+    """As `exact_numbers`, of numbers that single precision holds."""
+    numbers = exact_numbers(frame, name, present)
+    check_single(values_of(frame, name), numbers, present)
+    return numbers
 
 
 def number_targets(values: Values, present: np.ndarray | None = None) -> np.ndarray:

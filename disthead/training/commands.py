@@ -5,8 +5,9 @@ import logging
 import math
 import os
 import re
-import shlex
 import shutil
+import signal
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -24,19 +25,21 @@ from disthead.errors import nearest, pick, raised_in
 from disthead.files import check_folder, disk_full, writing
 from disthead.prediction import check_options
 from disthead.stopping import Stopped, kept_handlers
+from disthead.texts import quoted, shown
 from disthead.training.backbone import completed, qualified
 from disthead.training.callbacks import BestAndLastCheckpoint, EarlyStopping
 from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.options import check_config, check_processes, check_validation, in_options
-from disthead.training.processes import process
+from disthead.training.processes import claim_log_dir, process
 from disthead.training.row_groups import find_files
 from disthead.training.saved import comparable
 from disthead.training.saving import MetricsLogger, local
 from disthead.training.schedule import plan, steps_of, steps_per_epoch
 from disthead.training.stopping import StopBetweenSteps, signal_of
 from disthead.training.table import read_as_written
+from disthead.training.trust import check_classes, class_paths, trusted_names
 from disthead.training.writing import PredictionFile, RowNames, check_out, is_folder, predict_files
 from disthead.usage import PAGES
 
@@ -83,14 +86,15 @@ def run(arguments: Sequence[str]) -> None:
             defaults: dict[str, Any] = {}
             checkpoint = _value(given, "--ckpt_path")
             if command in _PART and checkpoint is not None:
-                defaults, given = _from_checkpoint(checkpoint, command, given)
+                given = _from_checkpoint(checkpoint, command, given)
             elif command == "fit" and not any("model" in contents for contents in _configurations(given)):
                 defaults = _recipe()
                 for name in ("backbone", "optimizer", "scheduler"):
                     if _value(given, f"--model.{name}") is not None:  # as a whole
                         del defaults["model"][name]
             file = Path(folder, "defaults.yaml")
-            file.write_text(yaml.safe_dump(defaults, sort_keys=False))
+            with writing(file) as unfinished:
+                unfinished.write_text(yaml.safe_dump(defaults, sort_keys=False))
             sizes = [name for name in _SIZES if _value(given, f"--model.{name}") is not None]
             twice = [name for name in sizes if _value(given, f"--model.backbone.init_args.{name}") is not None]
             if twice:
@@ -189,15 +193,14 @@ def _value(arguments: Sequence[str], name: str) -> str | None:
     return found
 
 
-def _from_checkpoint(path: str, command: str, given: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """Model and data as they were in training, and the arguments, where a new table is the part that is asked for."""
-    checkpoint = read_checkpoint(path)
-    data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
+def _from_checkpoint(path: str, command: str, given: list[str]) -> list[str]:
+    """The arguments, where another table than that of the training is the part that is asked for."""
+    data = read_checkpoint(path).get("datamodule_hyper_parameters", {})
     table = _value(given, "--data.path")
     if table is not None and _value(given, "--config") is None and not _same_file(table, data.get("path")):
         new = f"--data.{_PART[command]}_path"
-        given = [re.sub(r"^--data\.path(?==|$)", new, argument) for argument in given]
-    return {"model": dict(checkpoint["hyper_parameters"]), "data": data}, given
+        return [re.sub(r"^--data\.path(?==|$)", new, argument) for argument in given]
+    return given
 
 
 def _same_file(one: str, other: Any) -> bool:
@@ -326,6 +329,8 @@ class _CLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "fit":
             parser.add_argument("--overwrite", action="store_true", help="write over checkpoints in the same folder")
+        help = "packages, modules or classes of your own that the checkpoint may use, such as my_package"
+        parser.add_argument("--trust", type=str | list[str] | None, default=None, help=help)
         if subcommand == "predict":
             help = "a .csv or .parquet file; or a folder, for Parquet files larger than memory"
             parser.add_argument("--out", type=str, default="predictions.csv", help=help)
@@ -342,11 +347,14 @@ class _CLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """The configuration, and what of it the command line and its configurations give, without defaults."""
         super().parse_arguments(parser, args)
         check_config(self.config.subcommand, self.config[self.config.subcommand])
+        if self.config.subcommand != "fit":
+            self.given = parser.parse_args(args, defaults=False)[self.config.subcommand]
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: validation, test and prediction have read the checkpoint, and fit is to find out a wrong one."""
+        """Nothing: what a checkpoint holds is no configuration, and runs no code."""
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list) -> Any:
         if config.get("logger") in (None, True):
@@ -371,27 +379,31 @@ class _CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         if config.ckpt_path not in (None, "best", "last", "hpc", "registry"):
-            read_checkpoint(config.ckpt_path)
+            saved = read_checkpoint(config.ckpt_path)["hyper_parameters"]
+            own = class_paths(config.model.as_dict()) if self.subcommand == "fit" else []
+            check_classes(saved, config.ckpt_path, [*trusted_names(config.trust), *own])
         if self.subcommand != "fit" and config.ckpt_path is None:
             raise ValueError(f"disthead {self.subcommand} needs --ckpt, the checkpoint of a trained model.")
-        if config.data.path is None and config.data.dataset is None:
-            self._need_a_table(config)
         if self.subcommand == "fit":
+            if config.data.path is None and config.data.dataset is None:
+                raise ValueError(
+                    "disthead fit needs --data.path, a table, and --data.target, the column to be predicted."
+                )
             config.model.backbone = _with_sizes(config.model, self.sizes)
             writes_over = config.overwrite or _resumes_in(config, config.checkpoint.dirpath)
             config.checkpoint.enable_version_counter &= not writes_over
 
-    def _need_a_table(self, config: Any) -> None:
-        """Refuse a command that has no rows to work on."""
-        if self.subcommand == "fit":
-            raise ValueError("disthead fit needs --data.path, a table, and --data.target, the column to be predicted.")
-        if config.data[f"{_PART[self.subcommand]}_path"] is None:
-            raise ValueError("this model was trained on rows that are in no file: give --data.path, a table.")
-
     def instantiate_classes(self) -> None:
-        if self.subcommand != "fit":
-            return super().instantiate_classes()
         config = self.config[self.subcommand]
+        if self.subcommand != "fit":
+            options = {name: self.given[name].as_dict() if name in self.given else {} for name in ("model", "data")}
+            model = DistributionModule.load_from_checkpoint(config.ckpt_path, trust=config.trust, **options["model"])
+            data = TabularDataModule.load_from_checkpoint(config.ckpt_path, **options["data"])
+            if all(data.hparams[name] is None for name in ("path", "dataset", f"{_PART[self.subcommand]}_path")):
+                raise ValueError("this model was trained on rows that are in no file: give --data.path, a table.")
+            super().instantiate_classes()
+            self.model, self.datamodule = model, data
+            return
         DistributionModule(**config.model.as_dict())  # what is wrong with the options is found before any data are read
         data = TabularDataModule(**config.data.as_dict())
         data.find_columns()  # what is wrong with the table is found before there is a folder of the training
@@ -403,11 +415,11 @@ class _CLI(LightningCLI):
 
     def fit(self, **options: Any) -> None:
         """Train, beside no other checkpoints; a run that fails before it has learned anything leaves no folder."""
-        log_dir = Path(self.trainer.log_dir or ".")
-        made = [folder for folder in (log_dir, *log_dir.parents) if not folder.exists()]
         if self.trainer.is_global_zero:
-            _check_nothing_is_lost(self.config[self.subcommand], log_dir)
+            _check_nothing_is_lost(self.config[self.subcommand], Path(self.trainer.log_dir or "."))
         _check_epochs(self.trainer, options.get("ckpt_path"))
+        made = claim_log_dir(self.trainer)
+        log_dir = Path(self.trainer.log_dir or ".")
         try:
             with kept_handlers():
                 self.trainer.fit(**options)
@@ -437,7 +449,7 @@ class _CLI(LightningCLI):
                 "nothing was trained: --trainer.max_epochs, --trainer.max_steps and --trainer.limit_train_batches leave no step."
             )
         if self.trainer.is_global_zero:
-            print(f"nothing was left to train: {options['ckpt_path']} has all of {_length(self.trainer)}.")
+            print(f"nothing was left to train: {shown(options['ckpt_path'])} has all of {_length(self.trainer)}.")
 
     @property
     def _checkpoints(self) -> BestAndLastCheckpoint:
@@ -448,9 +460,7 @@ class _CLI(LightningCLI):
         found = [path for path in paths if path and Path(path).is_file()]
         if not found:
             return "There is no checkpoint of it to go on from."
-        return (
-            f"What it has learned is in {found[0]}. To go on, give the same command with --ckpt {shlex.quote(found[0])}"
-        )
+        return f"What it has learned is in {shown(found[0])}. To go on, give the same command with --ckpt {quoted(found[0])}"
 
     @rank_zero_only
     def after_fit(self) -> None:
@@ -466,21 +476,21 @@ class _CLI(LightningCLI):
         if best.monitor == "val/nll" and "val/nll_marginal" in self.trainer.callback_metrics:
             baseline = float(self.trainer.callback_metrics["val/nll_marginal"])
         beside = "" if baseline is None else f", without features {baseline:.4f} (val/nll_marginal)"
-        print(f"best {best.monitor} {score:.4f}{beside}: {best.best_model_path}")
+        print(f"best {best.monitor} {score:.4f}{beside}: {shown(best.best_model_path)}")
         if baseline is not None and score >= baseline:
             warnings.warn(
                 f"the model is no better than the one without features: val/nll {score:.4f}, val/nll_marginal {baseline:.4f}. "
                 "Train for longer, or look for features that tell something of the target.",
                 stacklevel=2,
             )
-        print(f"next: disthead test --ckpt {best.best_model_path}")
+        print(f"next: disthead test --ckpt {quoted(best.best_model_path)}")
 
     def predict(self, **options: Any) -> None:
         """Predict all rows and write their columns to `--out`."""
         import pandas  # noqa: F401  # what is missing is said before any row is predicted
 
         config = self.config[self.subcommand]
-        out, source = config.out, config.data.predict_path or config.data.path
+        out, source = config.out, self.datamodule.hparams.predict_path or self.datamodule.hparams.path
         check_out(out, source, config.escape_formulas)
         wanted = {
             "quantiles": _numbers("--quantiles", config.quantiles),
@@ -500,7 +510,7 @@ class _CLI(LightningCLI):
         if is_folder(out):
             return self._predict_files(source, out, id_columns=names, **wanted)
         if self.trainer.world_size == 1 and process()[0]:
-            print(f"the first process writes {out}; --trainer.devices shares the rows out.")
+            print(f"the first process writes {shown(out)}; --trainer.devices shares the rows out.")
             return None
         columns, data = self.model.columns or {}, self.datamodule
         wanted |= {name: columns[key] for name, key in _NAMES.items() if key in columns}
@@ -515,7 +525,7 @@ class _CLI(LightningCLI):
             return None
         with file.written():
             self.trainer.predict(**options)
-        print(f"{file.rows} predictions in {out}" + f", of {file.left_out}" * bool(file.left_out))
+        print(f"{file.rows} predictions in {shown(out)}" + f", with {file.left_out}" * bool(file.left_out))
         return None
 
     def _identity(self, source: Any, names: list[str]) -> Callable[[list[int]], Mapping[str, Any]]:
@@ -544,16 +554,23 @@ class _CLI(LightningCLI):
                 device=trainer.strategy.root_device,
                 rank=rank,
                 world_size=world_size,
+                trust=self.config[self.subcommand].trust,
                 **options,
             )
             others = f" by process {rank} of {world_size}, the others write the rest" * (world_size > 1)
-            print(f"{written} part{'s' * (written != 1)} written to {out}{others}")
+            print(f"{written} part{'s' * (written != 1)} written to {shown(out)}{others}")
 
         if launcher is None:
             return run()
-        launcher.launch(run, trainer=trainer)  # which starts the other processes, unless torchrun or SLURM have
-        for child in launcher.procs:
-            child.wait()
+        try:
+            launcher.launch(run, trainer=trainer)  # which starts the other processes, unless torchrun or SLURM have
+            statuses = [child.wait() for child in launcher.procs]
+        except BaseException:
+            launcher.kill(signal.SIGTERM)
+            raise
+        failed = next((status for status in statuses if status), 0)
+        if failed:  # and has said why
+            sys.exit(failed if failed > 0 else 128 - failed)
         return None
 
 
@@ -599,14 +616,12 @@ def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
     if found and not config.overwrite and not _resumes_in(config, folder):
         raise ValueError(
             f"{folder} holds the checkpoints of another training, such as {found[0].name}: choose another "
-            f"--checkpoint.dirpath, go on from it with --ckpt {found[-1]}, or write over it with --overwrite."
+            f"--checkpoint.dirpath, go on from it with --ckpt {quoted(found[-1])}, or write over it with --overwrite."
         )
-    for place, what, option in (
-        (folder, "the checkpoints", "--checkpoint.dirpath"),
-        (log_dir, "the logs", "--trainer.default_root_dir"),
-    ):
-        if local(place) is not None:
-            check_folder(place, what, option)
+    if local(log_dir) is not None:
+        check_folder(log_dir, "the folder of the training", "--trainer.default_root_dir")
+    if config.checkpoint.dirpath is not None and local(folder) is not None:
+        check_folder(folder, "the folder of the checkpoints", "--checkpoint.dirpath")
     written = log_dir / "config.yaml"
     if any(Path(str(path)).resolve() == written.resolve() for path in config.config or ()):
         raise ValueError(f"the configuration of this run would be written over {written}: rename that file first.")
@@ -676,7 +691,7 @@ def _cli_of(command: str, sizes: Sequence[str] = ()) -> Any:
 
         @staticmethod
         def subcommands() -> dict[str, set[str]]:
-            return {command: LightningCLI.subcommands()[command]}
+            return {command: LightningCLI.subcommands()[command] | {"weights_only"}}  # which they are, always
 
     def start(arguments: list[str], default_files: list[str]) -> LightningCLI:
         trainer_defaults: dict[str, Any] = {"max_epochs": 200}

@@ -18,6 +18,7 @@ from disthead.training.batches import Batches
 from disthead.training.columns import Columns, Encoded
 from disthead.training.datasets import load_dataset
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
+from disthead.training.saved import own_options, read_checkpoint, rebuilding
 from disthead.training.scan import check_varies, scan_columns, summarise
 from disthead.training.schedule import plan
 from disthead.training.search import find_columns
@@ -32,6 +33,7 @@ from disthead.training.split import (
 from disthead.training.stream import StreamedBatches
 from disthead.training.summary import Part, Summary
 from disthead.training.table import DataError, read_table
+from disthead.training.trust import check_classes, check_sources
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -136,6 +138,24 @@ class TabularDataModule(lightning.LightningDataModule):
         """The data module of arrays or tensors: features (N, P), whose columns are called x0, x1 ..., and y (N,) or (N, D)."""
         targets = "y" if np.ndim(y) == 1 else [f"y{k}" for k in range(np.shape(y)[1])]
         return cls((features, y), **{"target": targets} | options)
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: "str | PathLike[str]", **options: Any) -> Self:
+        """The data module of a training, as its checkpoint has it; nothing is read before rows are asked for.
+
+        Args:
+            checkpoint_path: a file on this machine.
+            options: in place of the checkpoint's, such as `test_path`.
+
+        Raises:
+            ValueError: for a missing or corrupt file, or tables in it that are no files or folders of this machine.
+        """
+        theirs = own_options(cls, read_checkpoint(checkpoint_path).get("datamodule_hyper_parameters", {}))
+        theirs = {name: value for name, value in theirs.items() if name not in options}
+        check_classes(theirs, checkpoint_path)
+        check_sources(theirs, checkpoint_path)
+        with rebuilding(checkpoint_path):
+            return cls(**theirs | options)
 
     def setup(self, stage: str) -> None:
         """Called by Lightning: reads the tables that `stage` needs, and finds the columns unless the model knows them."""
@@ -347,9 +367,9 @@ class TabularDataModule(lightning.LightningDataModule):
             columns, unseen = self.columns or self.find_columns(), Unseen()
             with self._named(source):
                 self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict", unseen=unseen)
-            if str(unseen) and source not in self._told:
+            if unseen and source not in self._told:
                 self._told.add(source)
-                warnings.warn(f"training has not seen {unseen}.", UserWarning, stacklevel=2)
+                warnings.warn(unseen.message(), UserWarning, stacklevel=2)
         return self._encoded[key]
 
     @contextmanager

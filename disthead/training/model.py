@@ -12,13 +12,13 @@ from disthead.families.ensembles import ensemble
 from disthead.families.family import get_family, takes_classes, takes_vectors
 from disthead.head import DistributionHead
 from disthead.marginal import fit_biases
-from disthead.standardisation import SCALES, robust_units, why_not
+from disthead.standardisation import SCALES, check_relative_spread, robust_units, why_not
 from disthead.training.backbone import build, completed, multilayer_perceptron
 from disthead.training.columns import Columns
 from disthead.training.summary import Summary
 from disthead.training.table import DataError
 from disthead.training.tabular import MemberHead, TabularBackbone, start_near_the_marginal_fit
-from disthead.weights import present
+from disthead.weights import check_share, present
 
 __all__ = ["DistributionModel"]
 
@@ -240,6 +240,8 @@ class DistributionModel(lightning.LightningModule):
         self._has_started = True
         sample = train.sample
         weight, features, y, *values = present(sample.weight, sample.features, sample.y, *sample.known.values())
+        check_share(sample.weight, sample.rows if isinstance(sample.rows, Tensor) else None)
+        check_relative_spread(self.head.family, y, weight, "the target")
         known = dict(zip(sample.known, values, strict=True))
         if train.features is not None and self.hparams.standardise:
             spread = train.features.spread

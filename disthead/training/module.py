@@ -4,9 +4,9 @@ import contextlib
 import functools
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning.pytorch.plugins import TorchCheckpointIO
@@ -17,23 +17,22 @@ from torch.distributions import constraints
 from disthead.arrays import as_integer, as_integers, as_number, as_tensor
 from disthead.calibration import rebuild
 from disthead.diagnostics import TargetWarning, check_continuous_target
-from disthead.errors import NonFiniteLoss
+from disthead.errors import NonFiniteLoss, warn
 from disthead.families.distribution import Distribution
 from disthead.losses import nll, reduce
-from disthead.standardisation import check_precision
+from disthead.standardisation import check_precision, mean_and_std
 from disthead.training.backbone import TIMING, build, fused, qualified
 from disthead.training.batches import Batch, Steps, weight_of
 from disthead.training.collapse import CollapsedRows
-from disthead.training.columns import Encoded
+from disthead.training.columns import Columns, Encoded
 from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
 from disthead.training.saved import (
-    check_checkpoint,
+    check_sizes,
     class_path,
     comparable,
-    contents_of,
-    opened_checkpoint,
+    own_options,
     plain,
     read_checkpoint,
     rebuilding,
@@ -43,11 +42,11 @@ from disthead.training.schedule import plan, steps_of
 from disthead.training.steps import RowMeans, StepLosses, bare_calls, takes_several_steps
 from disthead.training.summary import Summary
 from disthead.training.table import DataError
+from disthead.training.trust import GIVEN, check_callbacks, check_classes
 from disthead.weights import present
 
 __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
 
-_GIVEN = "given as an object: "
 _IDENTITY = ("family", "family_options", "event_shape", "links", "fixed", "shared", "ensemble")
 _LEVEL = 0.9
 _VALIDATED = 1 << 14  # rows at once,
@@ -130,8 +129,8 @@ class DistributionModule(DistributionModel):
         self._hparams_initial = dict(self.hparams)
         self._log_hyperparams = True
         if isinstance(backbone, nn.Module):
-            self.hparams["backbone"] = _GIVEN + class_path(backbone)
-        elif isinstance(backbone, str) and backbone.startswith(_GIVEN):
+            self.hparams["backbone"] = GIVEN + class_path(backbone)
+        elif isinstance(backbone, str) and backbone.startswith(GIVEN):
             raise ValueError(
                 f"this model was trained with a backbone {backbone}. Give it again: "
                 "DistributionModule.load_from_checkpoint(path, backbone=...)."
@@ -150,8 +149,11 @@ class DistributionModule(DistributionModel):
         self._collapsed = CollapsedRows(spread_floor)
         self._means = {part: RowMeans() for part in PARTS[:3]}
         self._losses = StepLosses(self._means["train"], _STEPS)
+        self._infinite: list[
+            Tensor
+        ] = []  # of each batch of validation the first row with a loss that is not finite, and their number
         self._random_state: Tensor | None = None
-        self._resumes_within_epoch, self._steps_left, self.steps_at_once = False, 0, 1
+        self._resumes_within_epoch, self._is_several, self._first_step, self.steps_at_once = False, False, 0, 1
         if columns is not None:
             self._build(columns)
         elif in_features is not None or (backbone is not None and backbone_features is not None):
@@ -301,13 +303,33 @@ class DistributionModule(DistributionModel):
             for message in check_continuous_target(y).messages:
                 warnings.warn(f"target {name!r}: {message}", TargetWarning, stacklevel=2)
 
+    def most_extreme(self, rows: Sequence[int] | None) -> str:
+        """The number farthest from its column's mean in these rows of a table in memory, or in all rows of training; for messages."""
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, TabularDataModule) or data.streams("train") or self.columns is None:
+            return ""
+        part, state = data.part("train"), Columns.from_state(self.columns)
+        names, columns = list(state.feature_names), [part.features.double()]
+        if part.y.is_floating_point():
+            names, columns = names + state.target, [*columns, part.y.double().reshape(len(part.y), -1)]
+        numbers, table_rows = torch.cat(columns, 1), part.rows
+        loc, scale = mean_and_std(numbers)
+        distance = torch.where(scale > 0, (numbers - loc).abs() / scale, 0.0)
+        if rows is not None:
+            distance = torch.where(torch.isin(table_rows, torch.tensor(rows)).unsqueeze(1), distance, -1.0)
+        place, column = divmod(int(distance.argmax()), numbers.shape[1])
+        return (
+            f"The most extreme number {'there' if rows is not None else 'of training'} is {numbers[place, column]:g} in column "
+            f"{names[column]!r} at row {int(table_rows[place])}, {distance[place, column]:.3g} standard deviations from the mean."
+        )
+
     def on_fit_start(self) -> None:
         several = takes_several_steps(self.trainer, self, DistributionModule)
         within, self._resumes_within_epoch = self._resumes_within_epoch and self.trainer.ckpt_path is not None, False
         self.steps_at_once = _STEPS if several and not within else 1
 
     def on_train_start(self) -> None:
-        self._losses, self._steps_left = StepLosses(self._means["train"], _STEPS), 0
+        self._losses = StepLosses(self._means["train"], _STEPS)
         self.steps_at_once = 1  # Lightning has its loader; those that others ask for give single batches
         if self.trainer.ckpt_path is None:
             self._means["train"].sums.clear()
@@ -318,8 +340,12 @@ class DistributionModule(DistributionModel):
     def on_fit_end(self) -> None:
         self.steps_at_once = 1  # where there was nothing to train
 
+    def on_train_epoch_start(self) -> None:
+        self._first_step = self.trainer.global_step
+
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
-        self.automatic_optimization = not isinstance(batch, Steps)
+        self._is_several = isinstance(batch, Steps)
+        self.automatic_optimization = not self._is_several
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor | None:
         if not isinstance(batch, Steps):
@@ -337,13 +363,11 @@ class DistributionModule(DistributionModel):
         watching: list[Any] = [callback for callback in trainer.callbacks if hasattr(callback, "after_step")]
         loop = trainer.fit_loop.epoch_loop
         progress = loop.automatic_optimization.optim_progress.optimizer.step
-        self._steps_left = steps.count
-        for batch in steps.batches(self.device):
+        for made, batch in enumerate(steps.batches(self.device), start=1):
             progress.increment_ready()
             step(functools.partial(self._gradient, batch, optimizer, zero_grad))
             progress.increment_completed()
-            self._steps_left -= 1
-            if self._steps_left:  # Lightning follows up on the last step
+            if made < steps.count:  # Lightning follows up on the last step
                 loop._batches_that_stepped += 1
                 for scheduler in schedulers:
                     self.lr_scheduler_step(scheduler, None)
@@ -421,6 +445,7 @@ class DistributionModule(DistributionModel):
             self._collapsed.add(dist.map(lambda parameter: parameter.flatten(0, dims - 1)), self.target_scale)
 
     def on_validation_epoch_end(self) -> None:
+        self._refuse_infinite()
         self._log("val")
         self._collapsed.warn()
 
@@ -449,7 +474,38 @@ class DistributionModule(DistributionModel):
             values["nll_marginal"] = nll(baseline, y, reduction="none")
         for name, value in (values | _hits(dist, y)).items():
             self._means[part].add(name, value, weight)
+        if part == "val" and "nll" in values:
+            self._note_infinite(values["nll"], weight, batch)
         return dist
+
+    @torch.no_grad()
+    def _note_infinite(self, values: Tensor, weight: Tensor | None, batch: Batch) -> None:
+        """Keep which row of a batch is the first whose nll is NaN or infinite, on the device until somebody looks."""
+        bad = ~values.detach().isfinite()
+        if weight is not None:
+            bad = bad & (weight > 0).reshape(weight.shape + (1,) * (bad.ndim - weight.ndim))
+        if not bad.numel():
+            return
+        bad = bad.reshape(len(values), -1).any(-1) if bad.ndim else bad.reshape(1)
+        rows = batch.rows if batch.rows is not None else batch.positions
+        rows = (
+            torch.arange(len(bad), device=bad.device) if rows is None or len(rows) != len(bad) else rows.to(bad.device)
+        )
+        first = torch.where(bad.any(), rows[bad.to(torch.uint8).argmax()], -1)
+        self._infinite.append(torch.stack([first, bad.sum()]))
+
+    def _refuse_infinite(self) -> None:
+        """Refuse a validation of a training whose score is NaN or infinite, by which no weights can be chosen."""
+        noted, self._infinite = self._infinite, []
+        if self.trainer.state.fn != "fit":
+            return
+        found = [pair for pair in torch.stack(noted).tolist() if pair[1]] if noted else []
+        if found:
+            raise NonFiniteLoss(
+                f"the likelihood of {sum(count for _, count in found)} validation rows is zero or no number in epoch {self.current_epoch}, "
+                f"at row {found[0][0]}: no weights can be chosen by it. Look for extreme values in the features and the target of that "
+                "row; or try a family with heavier tails."
+            )
 
     def _log(self, part: str) -> None:
         for name, mean in self._means[part].take(self.trainer).items():
@@ -489,28 +545,32 @@ class DistributionModule(DistributionModel):
         self._losses.look(self)  # weights that are not finite are not saved
         checkpoint["random_state"] = torch.get_rng_state()
         checkpoint["train_sums"] = dict(self._means["train"].sums)
-        if self._steps_left:  # an exception came among several steps
-            self._count_steps(checkpoint["loops"]["fit_loop"])
+        if "loops" in checkpoint:
+            self._count_batches(checkpoint["loops"]["fit_loop"])
         if self.recalibration is not None:
             checkpoint["recalibration"] = self.recalibration.config
 
-    def _count_steps(self, loop: dict[str, Any]) -> None:
-        """Where the epoch stands, as if each step had come alone."""
-        [loader], progress = loop["state_dict"]["combined_loader"], loop["epoch_loop.batch_progress"]
-        loader["position"] -= self._steps_left
-        progress["current"] = dict.fromkeys(progress["current"], loader["position"])
-        progress["is_last_batch"] = False
+    def _count_batches(self, loop: dict[str, Any]) -> None:
+        """Let the epoch stand after the last step that was made: an exception may come between a batch and its step."""
+        loaders, progress = loop["state_dict"].get("combined_loader", []), loop["epoch_loop.batch_progress"]
+        if len(loaders) != 1 or "position" not in loaders[0]:
+            return
+        done = progress["current"]["processed"]
+        if self._is_several:
+            done = self.trainer.global_step - self._first_step
+        if done != loaders[0]["position"]:
+            loaders[0]["position"] = done
+            progress["current"] = dict.fromkeys(progress["current"], done)
+            progress["is_last_batch"] = False
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        path = self._trainer and self._trainer.ckpt_path
-        if path and Path(path).is_file():  # Lightning has read it, and does not compare what torch wrote to compare
-            check_checkpoint(path)
         theirs = checkpoint.get("hyper_parameters", {})
         for name in _IDENTITY:
             if name in theirs and comparable(theirs[name]) != comparable(self.hparams[name]):
                 raise ValueError(
                     f"the checkpoint is of another model: {name} is {theirs[name]!r} there and {self.hparams[name]!r} here."
                 )
+        check_callbacks(checkpoint.get("callbacks"))
         self._random_state = checkpoint.get("random_state")
         self._means["train"].sums = dict(checkpoint.get("train_sums", {}))
         progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress")
@@ -519,20 +579,66 @@ class DistributionModule(DistributionModel):
         self.recalibration = None if config is None else rebuild(config)
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, **options: Any) -> "DistributionModule":
-        """The trained model, with everything it needs to predict.
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: str | Path,
+        map_location: str | torch.device | None = None,
+        hparams_file: None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        *,
+        trust: str | Iterable[str] = (),
+        **options: Any,
+    ) -> Self:
+        """The trained model, with everything it needs to predict; a stranger's checkpoint runs no code (SECURITY.md).
+
+        Args:
+            checkpoint_path: a file on this machine.
+            map_location: the device of the model; the CPU unless given.
+            hparams_file: not taken: give what is to be another option by its name.
+            strict: whether the weights must be those of this model, no more and no fewer; they must unless it is False.
+            weights_only: not taken if False, by which torch would run code that a file may hold.
+            trust: names of packages, modules or classes of your own which the checkpoint may use beside those of torch.nn,
+                torch.optim and disthead: a backbone of your own needs it.
+            options: in place of the checkpoint's, such as `backbone`, which is then whatever you give.
 
         Raises:
-            ValueError: for a missing or corrupt file, or one of another model; the message says which.
+            ValueError: for a missing or corrupt file, one of another model, or one that names a class which is not trusted;
+                the message says which.
         """
-        with opened_checkpoint(checkpoint_path) as file:
-            theirs = contents_of(file, checkpoint_path)["hyper_parameters"]
-            if "family" in options and options["family"] != theirs["family"]:
-                raise ValueError(
-                    f"{checkpoint_path} is a checkpoint of {theirs['family']}, not of {options['family']}."
-                )
-            with rebuilding(checkpoint_path):
-                return super().load_from_checkpoint(file, weights_only=True, **{"map_location": "cpu"} | options)
+        if weights_only is False:
+            raise ValueError(
+                "weights_only=False would run code that a checkpoint may hold; those of a DistributionModule are plain data and "
+                "tensors, which are read without it: leave it out."
+            )
+        if hparams_file is not None:
+            raise ValueError(
+                f"hparams_file {hparams_file} is not read, since checkpoints hold their options: give others by name, such as "
+                "load_from_checkpoint(path, spread_floor=0)."
+            )
+        checkpoint = read_checkpoint(checkpoint_path)
+        theirs = own_options(cls, checkpoint["hyper_parameters"])
+        if "family" in options and options["family"] != theirs["family"]:
+            raise ValueError(f"{checkpoint_path} is a checkpoint of {theirs['family']}, not of {options['family']}.")
+        theirs = {name: value for name, value in theirs.items() if name not in options}
+        check_classes(theirs, checkpoint_path, trust)
+        with rebuilding(checkpoint_path):
+            if cls is DistributionModule and _is_of_torch((theirs | options).get("backbone")):
+                check_sizes(lambda: cls(**theirs | options), checkpoint["state_dict"], checkpoint_path)
+            module = cls(**theirs | options)
+            module.configure_model()
+            module.on_load_checkpoint(checkpoint)
+            strict = module.strict_loading if strict is None else strict
+            missing, unexpected = module.load_state_dict(checkpoint["state_dict"], strict=strict)
+        if missing or unexpected:
+            warn(f"{checkpoint_path} does not fit this model: missing {missing}, unexpected {unexpected}.")
+        return module.to(map_location or "cpu")
+
+
+def _is_of_torch(backbone: Any) -> bool:
+    """Whether a backbone does nothing when it is made but take memory."""
+    path = backbone.get("class_path") if isinstance(backbone, Mapping) else backbone
+    return backbone is None or (isinstance(path, str) and path.startswith(("torch.nn.", "disthead.")))
 
 
 def _is_circular(support: Any) -> bool:

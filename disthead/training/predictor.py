@@ -1,7 +1,7 @@
 """`Predictor`: a trained model as a picklable function, from a batch of rows to a batch of predictions."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from disthead.prediction import predictions, seed_of
 from disthead.training.columns import Columns, Encoded
 from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.table import read_table
+from disthead.training.trust import check_classes, trusted_names
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,11 +25,12 @@ class Predictor:
     """A trained model as a function of a batch of rows, for engines that run functions over a cluster.
 
     What is pickled is the path of the checkpoint and the options: each worker loads the model once, at its first batch.
-    All workers must see the checkpoint under that path.
+    All workers must see the checkpoint under that path. A pickle is code: open none that a stranger made.
 
     Args:
         checkpoint: of a `DistributionModule` that was trained on a table.
         device: where the model runs.
+        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
         options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples`, `seed` and `top_k`.
 
     Raises:
@@ -36,8 +38,16 @@ class Predictor:
         DataError: by a call, for rows that the model cannot use.
     """
 
-    def __init__(self, checkpoint: str | Path, *, device: str | torch.device = "cpu", **options: Any):
-        read_checkpoint(checkpoint)
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        trust: str | Iterable[str] = (),
+        **options: Any,
+    ):
+        self.trust = trusted_names(trust)
+        check_classes(read_checkpoint(checkpoint)["hyper_parameters"], checkpoint, self.trust)
         self.checkpoint, self.device, self.options = str(Path(checkpoint).resolve()), torch.device(device), options
         self._module: DistributionModule | None = None
         self._columns: Columns | None = None
@@ -50,7 +60,7 @@ class Predictor:
     def module(self) -> DistributionModule:
         """The model, loaded when it is first needed."""
         if self._module is None:
-            module = DistributionModule.load_from_checkpoint(self.checkpoint).eval()
+            module = DistributionModule.load_from_checkpoint(self.checkpoint, trust=self.trust).eval()
             if module.columns is None:
                 raise ValueError(f"{self.checkpoint} does not know the columns of its table: train it on a table.")
             self._module = module.to(self.device)
@@ -77,7 +87,7 @@ class Predictor:
         columns, known_unseen = self.columns, len(self._unseen)
         rows = columns.encode(read_table(batch), needs_target=False, unseen=self._unseen)
         if len(self._unseen) > known_unseen:
-            warnings.warn(f"training has not seen {self._unseen}.", UserWarning, stacklevel=2)
+            warnings.warn(self._unseen.message(), UserWarning, stacklevel=2)
         self.module.head.family.check_known(rows.known, columns.known)
         if place is None:
             place = rows.features.numpy().tobytes() if self.options.get("samples") else b""

@@ -1,10 +1,14 @@
-"""Which of several processes this one is, where torchrun or SLURM started them."""
+"""Several processes: which of them this one is, where torchrun or SLURM started them, and a folder that only one of them takes."""
 
 import os
+from pathlib import Path
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
-__all__ = ["process"]
+from disthead.training.saving import MetricsLogger, local
+
+__all__ = ["claim_log_dir", "process"]
 
 
 def process() -> tuple[int, int]:
@@ -18,3 +22,25 @@ def process() -> tuple[int, int]:
     if SLURMEnvironment.detect():
         return int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_NTASKS"])
     return 0, 1
+
+
+def claim_log_dir(trainer: Trainer) -> list[Path]:
+    """Make the folder of the next version of a training, which another one then does not take for its own.
+
+    Returns:
+        The folders that are not there yet, or were not before this call, the innermost first.
+    """
+    while True:
+        logger, folder = trainer.logger, local(trainer.log_dir or ".")
+        if folder is None:
+            return []
+        made = [each for each in (folder, *folder.parents) if not each.exists()]
+        if not (isinstance(logger, MetricsLogger) and isinstance(logger.version, int) and trainer.is_global_zero):
+            return made
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another training has just taken it
+            trainer.logger = MetricsLogger(logger.save_dir, name=logger.name)
+        else:
+            return made

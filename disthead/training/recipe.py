@@ -22,7 +22,7 @@ from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, get_family
 from disthead.families.independent import Independent
 from disthead.families.von_mises import VonMises
-from disthead.standardisation import SCALES, mean_and_std, target_units
+from disthead.standardisation import SCALES, check_relative_spread, mean_and_std, target_units
 from disthead.training.averaging import WeightAverage
 from disthead.training.schedule import PATIENCE, WarmupConstantDecay, plan
 from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_copies
@@ -33,9 +33,9 @@ from disthead.training.tabular import (
     TabularBackbone,
     start_near_the_marginal_fit,
 )
-from disthead.weights import as_weight, present
+from disthead.weights import as_weight, check_share, present
 
-__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_model", "train"]
+__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_members", "tabular_model", "train"]
 
 _LEAST_ROWS = 30  # with fewer, what a hold-out says is chance
 _WITHOUT_HOLD_OUT = 200  # steps
@@ -232,7 +232,8 @@ class _Stopped(NonFiniteLoss):
         self.rows = rows.expand(bad.shape)[bad].unique().cpu()
         self.begin = f"the loss became NaN or infinite at step {step}"
         self.end = (
-            "These are all rows of the batch: the weights have become too large. Try a lower learning_rate."
+            "These are all rows of the batch, so the weights of the network have become too large. Look for extreme features and "
+            "targets first, then try a lower learning_rate."
             if bool(bad.all())
             else "Look there for extreme targets, or try a family with heavier tails, such as student_t."
         )
@@ -323,14 +324,39 @@ def tabular_model(
         generator: where the weights of the networks are drawn from; torch's global one unless given.
         family, family_options, hidden_sizes, bins, spread_floor, encoded: as for `fit_tabular`.
     """
-    event_shape = tuple(y.shape[1:])
+    shape = tuple(y.shape[1:])
+    options = {
+        "family_options": family_options,
+        "members": members,
+        "hidden_sizes": hidden_sizes,
+        "generator": generator,
+    }
+    networks = tabular_members(
+        features.shape[1], shape, family=family, bins=bins, spread_floor=spread_floor, encoded=encoded, **options
+    )
+    return TabularModel(networks, features, y, weight).to(features.device)
+
+
+def tabular_members(
+    in_features: int,
+    event_shape: tuple[int, ...],
+    *,
+    family: str = "student_t",
+    family_options: Mapping[str, Any] | None = None,
+    members: int = 1,
+    hidden_sizes: Sequence[int] = (128, 128),
+    bins: int = 16,
+    spread_floor: float = 1e-4,
+    encoded: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> Members:
+    """The networks of a `tabular_model` with random weights: features (N, in_features), targets (N, *event_shape)."""
     chosen = get_family(family, event_shape=event_shape, **dict(family_options or {}))
     own = {"members": members, "generator": generator}
-    backbone = TabularBackbone(features.shape[1], hidden_sizes, bins=bins, encoded=encoded, **own)
+    backbone = TabularBackbone(in_features, hidden_sizes, bins=bins, encoded=encoded, **own)
     spreads = {name: power for name, power in SCALES.items() if name in chosen.parameters and _is_real(chosen.support)}
     links = {name: chosen.parameters[name].shifted(spread_floor**power) for name, power in spreads.items()}
-    head = MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own)
-    return TabularModel(Members(backbone, head), features, y, weight).to(features.device)
+    return Members(backbone, MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own))
 
 
 def fit_tabular(
@@ -393,6 +419,8 @@ def fit_tabular(
     _check_features(features, rows)
     chosen = get_family(family, event_shape=tuple(y.shape[1:]), **dict(family_options or {}))
     chosen.check_target(y)
+    check_share(weight, rows)
+    check_relative_spread(chosen, y, weight)
     generator = torch.Generator().manual_seed(seed)  # of folds and batches
     held_out = _held_out(features, y, groups, ensemble, generator).to(features.device)
     model = tabular_model(
@@ -410,8 +438,9 @@ def fit_tabular(
     )
     backbone, head = model.members.backbone, model.members.head
     inputs, targets = model.standardise(features), model.standardise_target(y)
+    _check_standardised(inputs, features, rows)
     backbone.fit(inputs, weight)
-    _check_precision(chosen, targets)
+    _check_precision(chosen, targets, y, rows)
     head.initialize(targets, weight=weight)
     start_near_the_marginal_fit(head, _LEAST_SCALE if model.is_scaled else 0.0)
     try:
@@ -467,13 +496,29 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
     return None if is_few else found
 
 
-def _check_precision(family: Family, targets: Tensor) -> None:
-    try:
-        family.check_target(targets)
-    except TargetError as error:
+def _check_precision(family: Family, targets: Tensor, y: Tensor, rows: Tensor) -> None:
+    """Refuse targets that are no longer what they were in single precision: infinite, or outside the support."""
+    lost = ~targets.isfinite() if targets.is_floating_point() else torch.zeros_like(targets, dtype=torch.bool)
+    inside = family.support.check(targets)
+    lost = lost | ~inside.reshape(inside.shape + (1,) * (targets.ndim - inside.ndim))
+    if bool(lost.any()):
+        place = lost.nonzero()[0].tolist()
         raise TargetError(
-            f"y must keep its values in single precision, in which training computes; rounded so: {error} Try other units."
-        ) from None
+            f"y must keep its values in single precision, in which training computes, got {y[tuple(place)]:g} at row "
+            f"{int(rows[place[0]])} ({int(lost.sum())} of {lost.numel()} values). Try other units, in which targets are neither "
+            "tiny nor huge."
+        )
+
+
+def _check_standardised(inputs: Tensor, features: Tensor, rows: Tensor) -> None:
+    """Refuse features whose spread, or the inverse of it, is beyond the numbers that computers have."""
+    bad = ~inputs.isfinite()
+    if bool(bad.any()):
+        row, column = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"features must be numbers that can be standardised, got {features[row, column]:g} at row {int(rows[row])}, column "
+            f"{column}. Use other units, in which numbers are neither tiny nor huge."
+        )
 
 
 def _check_features(features: Tensor, rows: Tensor) -> None:

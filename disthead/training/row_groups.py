@@ -6,7 +6,9 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from disthead.data.parquet import damage_told, opened_parquet
 from disthead.errors import nearest
+from disthead.files import unchanged
 from disthead.training.table import DataError, as_declared
 
 if TYPE_CHECKING:
@@ -64,17 +66,12 @@ def find_row_groups(files: Sequence[Path], names: Sequence[str] | None = None) -
     Raises:
         DataError: for a file that is not Parquet or lacks its end, or columns that differ, with the file; for no rows at all.
     """
-    import pyarrow.parquet as parquet
-
     groups: list[RowGroup] = []
     types: dict[str, Any] = {}
     start = 0
     for k, file in enumerate(files):
-        try:
-            with parquet.ParquetFile(file) as opened:
-                schema, metadata = opened.schema_arrow, opened.metadata
-        except (ValueError, OSError) as error:
-            raise DataError(f"{file} is not a readable Parquet file: {error}") from error
+        with damage_told(file), opened_parquet(file) as opened:
+            schema, metadata = opened.schema_arrow, opened.metadata
         if names is None:
             types = types or dict(zip(schema.names, schema.types, strict=True))
             added = [name for name in schema.names if name not in types]
@@ -116,19 +113,19 @@ def read_rows(group: RowGroup, names: Sequence[str] | None, rows_at_once: int) -
     """The columns `names` of a row group in pieces, each with the number of its first row within the group.
 
     Raises:
-        DataError: for a row group that is corrupt, truncated or gone.
+        DataError: for a row group that is corrupt, truncated or gone, with the column where it can be found, and for a
+            file that changes while it is read.
     """
-    import pyarrow.parquet as parquet
-
     start = 0
-    try:
-        with parquet.ParquetFile(group.path) as opened:
-            for rows in opened.iter_batches(rows_at_once, row_groups=[group.number], columns=names):
-                frame = as_declared(rows.to_pandas(), opened.schema_arrow.pandas_metadata)
-                yield start, frame
-                start += len(frame)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{group.path}: row group {group.number} is corrupt or truncated: {error}") from error
+    with (
+        unchanged(group.path),
+        damage_told(group.path, group.number, names),
+        opened_parquet(group.path) as opened,
+    ):
+        for rows in opened.iter_batches(rows_at_once, row_groups=[group.number], columns=names):
+            frame = as_declared(rows.to_pandas(), opened.schema_arrow.pandas_metadata)
+            yield start, frame
+            start += len(frame)
     if start != group.rows:
         raise DataError(f"{group} has {start} rows, its file announced {group.rows}.")
 

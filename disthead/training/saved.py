@@ -1,8 +1,11 @@
 """What a checkpoint holds: options as plain data, and how they are read back."""
 
+import inspect
+import pickle
+import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -16,10 +19,10 @@ from disthead.files import unchanged
 
 __all__ = [
     "check_checkpoint",
+    "check_sizes",
     "class_path",
     "comparable",
-    "contents_of",
-    "opened_checkpoint",
+    "own_options",
     "plain",
     "read_checkpoint",
     "rebuilding",
@@ -32,7 +35,7 @@ _FOLDER = 0x10  # among the attributes of a part
 
 
 @contextmanager
-def opened_checkpoint(path: Any) -> Iterator[IO[bytes]]:
+def _opened(path: Any) -> Iterator[IO[bytes]]:
     """A checkpoint that is what was written, open for reading.
 
     Torch writes the CRC32 of each part of a checkpoint, and does not look at it again; here all of them are compared.
@@ -52,9 +55,9 @@ def check_checkpoint(path: Any) -> None:
     """Refuse a checkpoint that is not what was written.
 
     Raises:
-        ValueError: as `opened_checkpoint`.
+        ValueError: for a missing or damaged file, with the part that is damaged, and for one that changes while it is read.
     """
-    with opened_checkpoint(path):
+    with _opened(path):
         pass
 
 
@@ -64,12 +67,12 @@ def read_checkpoint(path: Any) -> dict[str, Any]:
     Raises:
         ValueError: for a missing or damaged file, with the part that is damaged, or one that something else wrote.
     """
-    with opened_checkpoint(path) as file:
-        return contents_of(file, path)
+    with _opened(path) as file:
+        return _contents(file, path)
 
 
-def contents_of(file: IO[bytes], path: Any) -> dict[str, Any]:
-    """The contents of a checkpoint of a `DistributionModule` that is open; then it is at its start again.
+def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
+    """The contents of a checkpoint of a `DistributionModule` that is open.
 
     Raises:
         ValueError: for a file that something else wrote.
@@ -77,11 +80,18 @@ def contents_of(file: IO[bytes], path: Any) -> dict[str, Any]:
     try:
         contents = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its unpickler and the archive raise
+        code = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if code:
+            raise ValueError(
+                f"{path} is not loaded: beside plain data and tensors it holds {code[1]}, which would run as code, perhaps a "
+                "stranger's."
+            ) from error
         raise ValueError(f"{path} is not a checkpoint, or it is corrupt: {first_line(error)}") from error
-    file.seek(0)
     options = contents.get("hyper_parameters") if isinstance(contents, dict) else None
     if not isinstance(options, Mapping) or not isinstance(options.get("family"), str):
         raise ValueError(f"{path} is not a checkpoint of a DistributionModule.")
+    if not isinstance(contents.get("datamodule_hyper_parameters", {}), Mapping):
+        raise ValueError(f"{path}: datamodule_hyper_parameters, the options of the data, must be a mapping.")
     state = contents.get("state_dict")
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise ValueError(f"{path} is a checkpoint without state_dict, the weights of its model.")
@@ -93,11 +103,37 @@ def rebuilding(path: Any) -> Iterator[None]:
     """Errors of a model that cannot be made from what a checkpoint holds name the checkpoint."""
     try:
         yield
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"{path}: the options and weights in it are not those of one model: {' '.join(str(error).split())} "
             f"({type(error).__name__}). It was changed after training, or a later version of disthead wrote it."
         ) from error
+
+
+def check_sizes(make: Callable[[], nn.Module], state: Mapping[str, Any], path: Any) -> None:
+    """Refuse options of a model that is larger than the weights beside them, before anything is allocated for it.
+
+    Args:
+        make: the model by these options.
+        state: the weights.
+        path: of the checkpoint.
+
+    Raises:
+        ValueError: with the weights that would not fit.
+    """
+    held = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
+    with torch.device("meta"):
+        wanted = make().state_dict()
+    for name, value in wanted.items():
+        if isinstance(value, Tensor) and value.numel() > held:
+            raise ValueError(
+                f"{path}: by its options the weights {name!r} have the shape {list(value.shape)}, and all of its weights are "
+                f"{held:,} numbers. It was changed after training."
+            )
 
 
 def _check_parts(file: IO[bytes], path: Any) -> None:
@@ -171,6 +207,14 @@ def _tensors(contents: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Tensor
 def _bytes_of(tensor: Tensor) -> Any:
     storage = tensor.untyped_storage()
     return torch.tensor([], dtype=torch.uint8).set_(storage).numpy()  # type: ignore[call-overload]
+
+
+def own_options(cls: type, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options in a checkpoint that a class takes; those of a subclass of it are left out."""
+    known = inspect.signature(cls).parameters.values()
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known)
+    names = {parameter.name for parameter in known}
+    return {name: value for name, value in saved.items() if name in names or (takes_any and not name.startswith("_"))}
 
 
 def comparable(value: Any) -> Any:

@@ -13,6 +13,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from disthead.files import appending, writing
+from disthead.training.saved import check_checkpoint
 
 __all__ = ["AtomicCheckpointIO", "MetricsLogger", "local"]
 
@@ -28,6 +29,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     A `DistributionModule` puts it in the place of Lightning's default, which writes into the system's temporary folder and
     moves the file from there: onto another disk that is a copy, and an error halfway destroys the checkpoint of before.
+    Damaged ones are refused when they are read.
     Remote files are Lightning's affair.
 
     >>> import lightning
@@ -42,6 +44,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         file.parent.mkdir(parents=True, exist_ok=True)
         with writing(file) as unfinished, open(unfinished, "wb") as opened:
             torch.save(checkpoint, opened)
+
+    def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """As Lightning, once every part of a local file was found to be what was written."""
+        file = local(path)
+        if file is not None and file.is_file():
+            check_checkpoint(file)
+        return super().load_checkpoint(path, *arguments, **options)
 
 
 class MetricsLogger(CSVLogger):

@@ -115,8 +115,13 @@ def summarise(
             first, last = np.searchsorted(drawn, [position, position + len(frame)])
             samples.append(single.at(torch.from_numpy(drawn[first:last] - position)))
             position += len(frame)
-    if str(unseen):
-        warnings.warn(f"training has not seen {unseen}.", UserWarning, stacklevel=2)
+    if unseen:
+        warnings.warn(unseen.message(), UserWarning, stacklevel=2)
+    if not y.rows:
+        raise DataError(
+            f"weights must be above zero in some row, column {columns.weight!r} has zero in all {rows} rows, from {groups[0]} on: "
+            "no row is there."
+        )
     sample = Encoded.joined(samples)
     return Summary(features, y, Part(sample, torch.arange(len(sample.features))))
 

@@ -226,12 +226,14 @@ def find_columns(frame: "DataFrame", train: np.ndarray, **roles: Any) -> Columns
     columns = search.columns(len(train), int(present.sum()))
     for name, values in targets.items():
         if name not in columns.classes:
-            _check_varies(values)
+            _check_varies(values[train])
     return columns
 
 
 def _check_varies(values: Values) -> None:
     numbers = torch.from_numpy(number_targets(values))
     if len(numbers) > 1 and bool((numbers == numbers[0]).all()):
-        raise DataError(f"column {values.name!r} is constant, {numbers[0]:g} in all rows: there is nothing to learn.")
+        raise DataError(
+            f"column {values.name!r} is constant, {numbers[0]:g} in all training rows: there is nothing to learn."
+        )
     check_spread(numbers.std(0, correction=0).reshape(1), numbers.abs().max().reshape(1), [values.name])

@@ -138,11 +138,14 @@ def _non_finite(module: lightning.LightningModule, values: Tensor, rows: Tensor 
     shown = ", ".join(map(str, offending[:10])) + (" ..." if len(offending) > 10 else "")
     best = [getattr(callback, "best_model_path", "") for callback in module.trainer.checkpoint_callbacks]
     kept = next(filter(None, best), "")
+    is_all = len(offending) == len(values)
+    extreme = module.most_extreme(None if is_all else offending) if hasattr(module, "most_extreme") else ""
     cause = (
-        "All rows of the batch: the weights have become too large, not the data. Lower the learning rate, or set "
-        "trainer.gradient_clip_val."
-        if len(offending) == len(values)
-        else "Look at these rows for extreme values, or try a family with heavier tails."
+        f"These are all rows of the batch, so the weights of the network have become too large. {extreme or 'Look for extreme values.'} "
+        "If the data are right, lower the learning rate, or set trainer.gradient_clip_val."
+        if is_all
+        else f"{extreme or 'Look at these rows for extreme values.'} Correct it, or try a family with heavier tails; if the data are "
+        "right, lower the learning rate."
     )
     return NonFiniteLoss(
         f"the loss became NaN or infinite in epoch {module.current_epoch}, at rows {shown} "

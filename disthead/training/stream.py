@@ -92,8 +92,8 @@ class StreamedBatches:
                 yield Steps(len(sizes), [(rows, sizes)])
             else:
                 yield rows | {"total": self._total(self._position - 1, rows)}
-        if self._unseen is not None and str(self._unseen):
-            warnings.warn(f"training has not seen {self._unseen}.", UserWarning, stacklevel=2)
+        if self._unseen is not None and self._unseen:
+            warnings.warn(self._unseen.message(), UserWarning, stacklevel=2)
             self._unseen = Unseen()
 
     def state_dict(self) -> dict[str, int]:

@@ -9,14 +9,18 @@ import lzma
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
+from disthead.data.parquet import damage_told, opened_parquet
 from disthead.data.values import DataError, rows_of
+from disthead.errors import first_line
+from disthead.files import unchanged
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -26,7 +30,10 @@ __all__ = ["DataError", "as_declared", "check_names", "read_as_written", "read_t
 _COMPRESSED: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # type: ignore[dict-item]
 _SEPARATORS = (",", ";", "\t", "|")
 _TEXTS = (".csv", ".tsv", ".txt")
+_IN_PARTS: dict[str, Callable[[], Any]] = {".bz2": bz2.BZ2Decompressor, ".xz": lzma.LZMADecompressor}
 _SNIFFED = 1 << 16  # bytes
+_SCANNED = 1 << 20  # bytes at once
+_LETTERS = re.compile(rb"[\x80-\xff]+")
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
 _DECIMAL_COMMA_OR_WHOLE = re.compile(r"\s*[-+]?\d+(,\d+)?([eE][-+]?\d+)?\s*")
 _THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(,\d{3})+\s*")
@@ -102,53 +109,164 @@ def _read_file(path: Path) -> "DataFrame":
         raise DataError(f"{path} is empty.")
     suffix = _suffix(path)
     if suffix in (".parquet", ".pq"):
-        import pyarrow.parquet as parquet
-
-        try:
-            return as_declared(pd.read_parquet(path), parquet.read_schema(path).pandas_metadata)
-        except (ValueError, OSError) as error:
-            raise DataError(f"{path} is not a readable Parquet file: {_first_line(error)}") from error
+        with unchanged(path), damage_told(path):
+            frame = pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
+            with opened_parquet(path) as opened:
+                return as_declared(frame, opened.schema_arrow.pandas_metadata)
     if suffix not in _TEXTS:
         raise DataError(f"{path} must end in .csv, .tsv or .parquet, to say how it is to be read.")
-    try:
+    with unchanged(path), _not_readable(path):
         return _read_text(path)
+
+
+@contextmanager
+def _not_readable(path: Path) -> Iterator[None]:
+    """Errors of reading a text file name it."""
+    import pandas as pd
+
+    try:
+        yield
     except DataError:
         raise
     except (
-        ValueError,
-        OSError,
+        ArithmeticError,
         EOFError,
-        pd.errors.ParserWarning,
+        LookupError,
+        OSError,
+        RuntimeError,
+        ValueError,
         csv.Error,
-        zipfile.BadZipFile,
         lzma.LZMAError,
+        pd.errors.ParserWarning,
+        zipfile.BadZipFile,
+        zlib.error,
     ) as error:
-        raise DataError(f"{path} is not a readable CSV file: {_first_line(error)}") from error
+        raise _unreadable(path, first_line(error)) from error
+
+
+def _unreadable(path: Path, why: str) -> DataError:
+    return DataError(f"{path} is not a readable CSV file: {why}")
 
 
 def _open(path: Path, stack: ExitStack) -> IO[bytes]:
     """The file without its compression."""
     if path.suffix == ".zip":
         archive = stack.enter_context(zipfile.ZipFile(path))
-        return stack.enter_context(archive.open(archive.namelist()[0]))
+        names = archive.namelist()
+        if len(names) != 1:
+            raise ValueError(f"the archive must hold one file, got {len(names)}: {', '.join(names[:5])}.")
+        return stack.enter_context(archive.open(names[0]))
     return stack.enter_context(_COMPRESSED.get(path.suffix, Path.open)(path, "rb"))  # type: ignore[call-arg]
 
 
-def _encoding(path: Path) -> str:
-    """UTF-8, UTF-16 where its mark is, or else Windows-1252, whose letters are those of Latin-1."""
+def _pieces(path: Path) -> Iterator[bytes]:
+    """All bytes of the file without its compression, whose checksums are compared.
+
+    Python's modules take a damaged second part of a bz2 or xz file for what is to be ignored; programs that compress in
+    parallel write many parts.
+    """
     with ExitStack() as stack:
-        file = _open(path, stack)
-        start = file.read(4)
-        if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            return "utf-16"
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        try:
-            decoder.decode(start)
-            while piece := file.read(1 << 20):
-                decoder.decode(piece)
-        except UnicodeDecodeError:
-            return "cp1252"
+        if path.suffix not in _IN_PARTS:
+            file = _open(path, stack)
+            while piece := file.read(_SCANNED):
+                yield piece
+            return
+        file = stack.enter_context(path.open("rb"))
+        decompressor = _IN_PARTS[path.suffix]()
+        while packed := file.read(_SNIFFED):
+            while packed:
+                if decompressor.eof:
+                    decompressor = _IN_PARTS[path.suffix]()
+                piece = decompressor.decompress(packed, _SCANNED)
+                while piece:
+                    yield piece
+                    is_done = decompressor.eof or decompressor.needs_input
+                    piece = b"" if is_done else decompressor.decompress(b"", _SCANNED)
+                packed = decompressor.unused_data
+        if not decompressor.eof:
+            raise EOFError("it ends before the end of its compressed data")
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8, UTF-16 where its mark is, or else Windows-1252, whose letters are those of Latin-1.
+
+    Raises:
+        DataError: for bytes that none of them has, and for zero bytes, with the line.
+    """
+    pieces = _pieces(path)
+    start = _next(path, pieces, 0)
+    pieces.close()
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        _check_bytes(path, "utf-16")
+        return "utf-16"
+    try:
+        _check_bytes(path, "utf-8")
+    except UnicodeDecodeError:
+        _check_bytes(path, "cp1252")
+        return "cp1252"
     return "utf-8-sig"
+
+
+def _check_bytes(path: Path, encoding: str) -> None:
+    """Refuse a text that its encoding does not have, or with zero bytes, which end a value for pandas.
+
+    Raises:
+        DataError: with the line; for a text in UTF-8 only where other letters of it are in UTF-8.
+        UnicodeDecodeError: where none is.
+    """
+    decoder, lines, is_utf_8 = codecs.getincrementaldecoder(encoding)(), 0, False
+    pieces = _pieces(path)
+    while True:
+        piece = _next(path, pieces, lines)
+        try:
+            text = decoder.decode(piece or b"", not piece)
+        except UnicodeDecodeError as error:
+            before = error.object[: error.start]
+            if encoding == "utf-8" and (is_utf_8 := is_utf_8 or not before.isascii()) is False:
+                raise
+            line = (
+                lines
+                + (before.decode(encoding, "replace") if encoding == "utf-16" else before.decode("latin-1")).count("\n")
+                + 1
+            )
+            name = {"cp1252": "neither UTF-8 nor Windows-1252"}.get(
+                encoding, f"no {encoding.upper()}, as its other letters are"
+            )
+            raise _unreadable(path, f"line {line} holds bytes that are {name} ({error.reason}).") from error
+        if "\0" in text:
+            line = lines + text[: text.index("\0")].count("\n") + 1
+            raise _unreadable(path, f"line {line} holds a zero byte, which no text has.")
+        if encoding == "cp1252":
+            for letters in _LETTERS.finditer(piece):
+                if _is_utf_8(letters.group()):
+                    line = lines + piece[: letters.start()].count(b"\n") + 1
+                    raise _unreadable(
+                        path,
+                        f"its letters are in UTF-8 at line {line}, and in no UTF-8 elsewhere. Write all of it in UTF-8.",
+                    )
+        if not piece:
+            return
+        is_utf_8 |= not text.isascii()
+        lines += text.count("\n")
+
+
+def _next(path: Path, pieces: Iterator[bytes], lines: int) -> bytes:
+    """The next piece, or nothing at the end; damage says after which line it is."""
+    try:
+        return next(pieces, b"")
+    except DataError:
+        raise
+    except (EOFError, OSError, RuntimeError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
+        place = f"after line {lines}, " * bool(lines)
+        raise _unreadable(path, f"{place}{first_line(error)}.") from error
+
+
+def _is_utf_8(letters: bytes) -> bool:
+    try:
+        letters.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _suffix(path: Path) -> str:
@@ -171,12 +289,20 @@ def _read_text(path: Path) -> "DataFrame":
     import pandas as pd
 
     layout = _layout(path)
-    with warnings.catch_warnings():
-        # Rows longer than the header would lose their last values.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        frame = pd.read_csv(path, **layout)
-        if layout["sep"] != "," and _has_decimal_commas(frame, path):
-            frame = pd.read_csv(path, decimal=",", **layout)
+    try:
+        with warnings.catch_warnings():
+            # Rows longer than the header would lose their last values.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(path, **layout)
+            if layout["sep"] != "," and _has_decimal_commas(frame, path):
+                frame = pd.read_csv(path, decimal=",", **layout)
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        line = _check_rows(path, layout)
+        if "EOF inside string" in str(error):
+            raise _unreadable(path, f"the quoted value in line {line} has no end.") from error
+        raise
+    if len(frame.columns) and frame.iloc[:, -1].isna().any():  # as it is in rows that are too short
+        _check_rows(path, layout)
     if layout["encoding"] == "cp1252":
         warnings.warn(
             f"{path} is not written in UTF-8; it is read as Windows-1252 (Latin-1). Check the letters beyond ASCII, or write it "
@@ -185,6 +311,24 @@ def _read_text(path: Path) -> "DataFrame":
             stacklevel=2,
         )
     return frame
+
+
+def _check_rows(path: Path, layout: Mapping[str, Any]) -> int:
+    """Refuse rows that have more or fewer values than the header has names, with the line; returns that of the last row."""
+    with ExitStack() as stack:
+        text = io.TextIOWrapper(_open(path, stack), encoding=layout["encoding"], newline="")
+        rows, header = csv.reader(text, delimiter=layout["sep"]), []
+        start = end = 0
+        for row in rows:
+            start, end = end + 1, rows.line_num
+            header = header or row
+            if row and len(row) != len(header):
+                quoted = f" (a quoted one makes it {end - start + 1} lines long)" * (end > start)
+                raise _unreadable(
+                    path,
+                    f"line {start} has {len(row)} value{'s' * (len(row) != 1)}{quoted}, where the header has {len(header)} names.",
+                )
+    return start
 
 
 def _separator(lines: list[str], usual: str) -> str:
@@ -233,7 +377,3 @@ def check_names(names: list[str], where: str) -> None:
         raise DataError(
             f"{where} has several columns named {', '.join(map(repr, twice))}; give each a name of its own."
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

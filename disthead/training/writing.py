@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from disthead.data.parquet import damage_told, opened_parquet
 from disthead.families.distribution import Distribution
 from disthead.files import check_file, check_folder, writing
 from disthead.prediction import TableWriter, ending_of, left_out, predictions, seed_of
@@ -34,6 +36,7 @@ def predict_files(
     rank: int = 0,
     world_size: int = 1,
     id_columns: Sequence[str] = (),
+    trust: str | Iterable[str] = (),
     **options: Any,
 ) -> int:
     """Write the predictions for Parquet files into a folder of Parquet files, in memory that does not grow with the rows.
@@ -50,6 +53,7 @@ def predict_files(
         device: where the model runs.
         rank, world_size: this process and their number, where several share the row groups.
         id_columns: columns that are copied into the predictions, to say which row is which.
+        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
         options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples`, `seed` and `top_k`.
 
     Returns:
@@ -64,7 +68,7 @@ def predict_files(
             f"batch_size must be 1 or more and rank in 0 ... world_size - 1, got batch_size={batch_size}, "
             f"rank={rank}, world_size={world_size}."
         )
-    predictor, files, folder = Predictor(checkpoint, device=device, **options), find_files(path), Path(out)
+    predictor, files, folder = Predictor(checkpoint, device=device, trust=trust, **options), find_files(path), Path(out)
     names = RowNames(files, id_columns)
     groups = find_row_groups(files, list(dict.fromkeys([*predictor.columns.used(needs_target=False), *names.columns])))
     check_folder(folder, "the parts of the predictions")
@@ -156,14 +160,9 @@ class RowNames:
         """
         if not self.columns:
             return {}
-        import pyarrow.parquet as parquet
-
-        try:
-            with parquet.ParquetFile(group.path) as opened:
-                rows = opened.read_row_group(group.number, columns=self.columns)
+        with damage_told(group.path, group.number, self.columns), opened_parquet(group.path) as opened:
+            rows = opened.read_row_group(group.number, columns=self.columns)
             return {name: rows[name].cast(kind) for name, kind in self._types.items()}
-        except (ValueError, OSError) as error:
-            raise DataError(f"{group.path}: row group {group.number} is corrupt or truncated: {error}") from error
 
     def at(self, rows: Sequence[int]) -> dict[str, Any]:
         """The columns of rows of all files, counted through; later calls ask for later rows, so that one row group is held."""
@@ -235,11 +234,14 @@ class PredictionFile(Callback):
             OSError: for a full disk, in this process or another one; a file that was there before is unchanged.
         """
         with writing(self.out) as self.unfinished:
-            yield
-            if not self.rows:
-                raise ValueError(
-                    f"no rows were predicted: {self.out} is not written. Try --trainer.limit_predict_batches 1.0."
-                )
+            try:
+                yield
+                if not self.rows:
+                    raise ValueError(
+                        f"no rows were predicted: {self.out} is not written. See --trainer.limit_predict_batches."
+                    )
+            finally:
+                shutil.rmtree(f"{self.unfinished}.d", ignore_errors=True)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.rows, self.left_out, self._error = 0, "", None
@@ -298,10 +300,11 @@ class PredictionFile(Callback):
         if trainer.world_size == 1:
             return
         number = 0 if self._error is None else self._error.errno or errno.EIO
-        own = torch.tensor([self.rows, number], device=pl_module.device)
-        states = trainer.strategy.all_gather(own).tolist()
+        states = torch.zeros(trainer.world_size, 2, dtype=torch.long, device=pl_module.device)
+        states[trainer.global_rank] = torch.tensor([self.rows, number])
+        states = trainer.strategy.reduce(states, reduce_op="sum")  # a row of each process
         if trainer.is_global_zero:  # the others need not wait
-            self._join(states)
+            self._join(states.tolist())
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         table, self._table = self._table, None
@@ -335,10 +338,9 @@ def _in_order(shares: Sequence[Path]) -> Iterator[Any]:
     """The rows of several files, each of which has its own in their order, in the order of all."""
     import pyarrow as arrow
     import pyarrow.compute as compute
-    import pyarrow.parquet as parquet
 
     def pieces(share: Path) -> Iterator[Any]:
-        with parquet.ParquetFile(share) as opened:
+        with opened_parquet(share) as opened:
             for group in range(opened.num_row_groups):
                 yield opened.read_row_group(group)
 

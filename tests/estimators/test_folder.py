@@ -1,9 +1,12 @@
 """save and load: safetensors and plain JSON, nothing to unpickle; repositories of a hub by a stand-in for it."""
 
+import contextlib
 import json
+import os
 import pickle
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +17,9 @@ import torch
 from safetensors import safe_open
 
 from disthead import DistributionClassifier, DistributionRegressor
+from tests.reliability.mutations import mutate_entries
+
+OLD = Path(__file__).parents[1] / "data"
 
 SMALL = {"hidden_sizes": (16,), "max_steps": 50, "random_state": 0}
 
@@ -143,6 +149,238 @@ class TestBadFolders:
         (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
         with pytest.raises(ValueError, match="is not a file of safetensors"):
             DistributionRegressor.load(folder)
+
+
+def changed(folder, entry, value):
+    """Change an entry of config.json, such as `table.columns.0.fill`."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    *path, last = entry.split(".")
+    holder = config
+    for name in path:
+        holder = holder[int(name)] if isinstance(holder, list) else holder[name]
+    holder[last] = value
+    (folder / "config.json").write_text(json.dumps(config, ensure_ascii=False), "utf-8")
+
+
+def named_if_refused(load, folder) -> bool:
+    """Whether a folder is read, or refused with its name."""
+    try:
+        load(folder)
+    except ValueError as error:
+        return str(folder) in str(error)
+    return True
+
+
+class TestDamage:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        X, y = frame()
+        return DistributionRegressor(**SMALL).fit(X, y).save(tmp_path / "model")
+
+    @pytest.fixture
+    def old(self, tmp_path):
+        """A folder without digests."""
+        return Path(shutil.copytree(OLD / "regressor_of_version_0_1", tmp_path / "old"))
+
+    @pytest.mark.parametrize("name", ["members.backbone.layers.0.weight", "feature_loc", "recalibration.scale"])
+    def test_a_changed_tensor_is_named(self, folder, name):
+        contents = bytearray((folder / "model.safetensors").read_bytes())
+        start = int.from_bytes(contents[:8], "little")
+        header = json.loads(contents[8 : 8 + start])
+        contents[8 + start + header[name]["data_offsets"][1] - 1] ^= 1
+        (folder / "model.safetensors").write_bytes(contents)
+        with pytest.raises(
+            ValueError, match=rf"model\.safetensors is damaged: the tensor '{name}' is not what was written"
+        ):
+            DistributionRegressor.load(folder)
+
+    @pytest.mark.parametrize(
+        "entry, value",
+        [
+            ("table.columns.0.fill", 0.25),
+            ("table.columns.1.categories", ["Århus", "Rome"]),
+            ("parameters.family", "laplace"),
+            ("parameters.device", "cuda"),
+            ("report", []),
+            ("members", 2),
+            ("weights_sha256", "0"),
+            ("sha256", "0"),
+            ("further", None),
+        ],
+    )
+    def test_a_changed_entry_is_named(self, folder, entry, value):
+        changed(folder, entry, value)
+        shown = entry.replace(".0.", "[0].").replace(".1.", "[1].")
+        with pytest.raises(ValueError, match=r"config\.json is damaged, or was changed: entry") as caught:
+            DistributionRegressor.load(folder)
+        assert shown in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "text, message",
+        [
+            ("", "Expecting value"),
+            ("{", "line 1"),
+            ("[1]", "a mapping is needed"),
+            ('{"a": 1, "a": 2}', "entry a comes twice"),
+        ],
+    )
+    def test_what_is_no_configuration_is_refused(self, folder, text, message):
+        (folder / "config.json").write_text(text)
+        with pytest.raises(ValueError, match=rf"config\.json is damaged: .*{message}"):
+            DistributionRegressor.load(folder)
+        (folder / "config.json").write_bytes(b"{\xff}")
+        with pytest.raises(ValueError, match=r"config\.json is damaged: 'utf-8'"):
+            DistributionRegressor.load(folder)
+
+    def test_another_layout_of_the_same_entries_is_no_damage(self, folder):
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        (folder / "config.json").write_text(json.dumps(config, sort_keys=True), newline="\r\n")
+        assert DistributionRegressor.load(folder).report_ == config["report"]
+
+    def test_weights_without_their_metadata_are_refused(self, folder):
+        from safetensors.torch import load_file, save_file
+
+        save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
+        with pytest.raises(ValueError, match=r"model\.safetensors is not what was written beside config\.json"):
+            DistributionRegressor.load(folder)
+
+    @pytest.mark.parametrize(
+        "entry, value, message",
+        [
+            ("parameters.hidden_sizes", [10**9], r"members\.backbone\.layers\.0\.weight' has the shape"),
+            ("parameters.hidden_sizes", [4, 10**12], "layers"),
+            ("parameters.hidden_sizes", [10**30], r"entry parameters\.hidden_sizes"),
+            (
+                "parameters.hidden_sizes",
+                ["4"],
+                r"entry parameters\.hidden_sizes must be a list, each entry a whole number",
+            ),
+            ("parameters.hidden_sizes", None, r"entry parameters\.hidden_sizes"),
+            ("parameters.family", "norml", "did you mean 'normal'"),
+            ("parameters.family", 3, r"entry parameters\.family must be a text, got 3"),
+            ("parameters.family_options", {"rank": 3}, "rank"),
+            ("parameters.device", "cup", r"entry parameters\.device"),
+            ("parameters.ensemble", True, r"entry parameters\.ensemble"),
+            ("parameters.further", 1, r"entry parameters\.further is unknown"),
+            ("members", 10**9, "has the shape"),
+            ("target.shape", [10**9], "shape|target"),
+            ("target.count", 2, r"entry target\.count"),
+            ("table", [], "entry table must be a mapping"),
+            ("table.columns", {}, r"entry table\.columns must be a list"),
+            (
+                "table.columns.0.fill",
+                float("nan"),
+                r"entry table\.columns\[0\]\.fill must be a finite number or null, got nan",
+            ),
+            ("table.columns.0.name", "city", "two columns of one name"),
+            ("table.columns.1.categories", [1], r"entry table\.columns\[1\]\.categories"),
+            ("table.named", "yes", r"entry table\.named must be true or false"),
+            ("recalibration.name", "Scale", "unknown recalibration 'Scale'"),
+            ("recalibration.arguments", {"x": 1}, r"entry recalibration\.arguments of ScaleCalibration"),
+            ("recalibration.fitted_on", None, r"entry recalibration\.fitted_on"),
+            ("recalibration.fitted_on", {"family": "Gamma"}, r"entry recalibration\.fitted_on\.event_shape is missing"),
+            ("recalibration.fitted_on", {"family": "Gamma", "event_shape": []}, "was fitted on Gamma, got Normal"),
+            ("classes", {"values": [1], "dtype": "x"}, "classes"),
+            ("report", "none", "entry report must be a list"),
+            ("estimator", None, "entry estimator must be a text"),
+        ],
+    )
+    def test_wrong_entries_of_a_folder_without_digests_are_named_before_anything_is_allocated(
+        self, old, entry, value, message
+    ):
+        changed(old, entry, value)
+        with pytest.raises(ValueError, match=rf"(config\.json|old).*({message})"):
+            DistributionRegressor.load(old)
+
+    @pytest.mark.parametrize("k", range(60))
+    @pytest.mark.parametrize("kind", [DistributionRegressor, DistributionClassifier])
+    def test_any_entry_of_a_folder_without_digests_is_read_or_refused_with_the_file(self, tmp_path, kind, k):
+        name = kind.__name__.removeprefix("Distribution").lower()
+        folder = Path(shutil.copytree(OLD / f"{name}_of_version_0_1", tmp_path / "old"))
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        generator = np.random.default_rng(k)
+        (folder / "config.json").write_text(json.dumps(mutate_entries(config, generator)), "utf-8")
+        assert named_if_refused(kind.load, folder)
+
+
+class Killed(BaseException):
+    """The end of the process at a system call."""
+
+
+class TestSavingOverAnotherModel:
+    """A save that ends at any system call leaves the old model or the new one."""
+
+    @pytest.fixture
+    def models(self):
+        X, y = numbers()
+        return [DistributionRegressor(**SMALL | {"random_state": seed}).fit(X, y) for seed in (0, 1)]
+
+    @pytest.mark.parametrize("is_old", [False, True])
+    def test_killed_at_any_replacement(self, tmp_path, monkeypatch, models, is_old):
+        X, _ = numbers()
+        first, second = models
+        first.save(tmp_path / "first")
+        if is_old:  # of a version without digests, whose weights do not hold their configuration
+            as_format_1(tmp_path / "first")
+        before, after = first.predict(X), second.predict(X)
+        found = []
+        for count in range(4):
+            folder = Path(shutil.copytree(tmp_path / "first", tmp_path / f"{count}"))
+            with monkeypatch.context() as patch, contextlib.suppress(Killed):
+                kill_at(patch, count)
+                second.save(folder)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                predicted = DistributionRegressor.load(folder).predict(X)
+            found.append(np.array_equal(predicted, after))
+            assert found[-1] or np.array_equal(predicted, before)
+            assert [str(warning.message) for warning in caught] == [] or "interrupted" in str(caught[0].message)
+        assert found == sorted(found)
+        assert found[0] is False
+        assert found[-1] is True
+
+    def test_over_a_model_of_another_kind(self, tmp_path, monkeypatch, models):
+        X, y = numbers()
+        folder = DistributionClassifier(**SMALL).fit(X, y > 0).save(tmp_path / "model")
+        with monkeypatch.context() as patch:
+            kill_at(patch, 1)
+            with pytest.raises(Killed):
+                models[0].save(folder)
+        with pytest.warns(UserWarning, match="a save that was interrupted leaves"):
+            again = DistributionRegressor.load(folder)
+        assert np.array_equal(again.predict(X), models[0].predict(X))
+        with pytest.raises(ValueError, match=r"does not fit config\.json: it holds a DistributionRegressor"):
+            DistributionClassifier.load(folder)
+
+    def test_saving_again_mends_it(self, tmp_path, models, recwarn):
+        X, _ = numbers()
+        for model in models:
+            model.save(tmp_path)
+        assert np.array_equal(DistributionRegressor.load(tmp_path).predict(X), models[1].predict(X))
+        assert not recwarn.list
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def kill_at(patch, count):
+    """From the replacement of that number on, none is made."""
+    replace, left = os.replace, [count]
+
+    def dies(*arguments):
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        replace(*arguments)
+
+    patch.setattr(os, "replace", dies)
+
+
+def as_format_1(folder):
+    from safetensors.torch import load_file, save_file
+
+    save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config = {name: value for name, value in config.items() if not name.endswith("sha256")} | {"format": 1}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
 
 
 class TestHub:

@@ -1,0 +1,113 @@
+"""Texts of users as they are shown: the name of a column or a file is data, which neither moves a cursor nor ends a command."""
+
+import shlex
+import unicodedata
+from collections.abc import Iterable
+
+__all__ = ["distinct", "file_names", "quoted", "shortened", "shown"]
+
+_ACTED_ON = {"Cc", "Cs", "Zl", "Zp"}  # categories: controls, halves of characters, ends of lines and paragraphs
+_LONGEST_NAME = 200  # bytes; file systems take some 250
+_TURNING = {
+    "LRE",
+    "RLE",
+    "LRO",
+    "RLO",
+    "PDF",
+    "LRI",
+    "RLI",
+    "FSI",
+    "PDI",
+}  # what follows them is written the other way round
+
+
+def shown(text: object, all_of_it: bool = False) -> str:
+    r"""The text in one line, with escapes such as \x1b for what a terminal or a page would act on in place of showing it.
+
+    Args:
+        text: what is shown.
+        all_of_it: whether every character gets its escape.
+
+    >>> print(shown("red\x1b[31m\nalert"))
+    red\x1b[31m\nalert
+    """
+    return "".join(_escape(letter) if all_of_it or _is_acted_on(letter) else letter for letter in str(text))
+
+
+def quoted(argument: object) -> str:
+    r"""An argument of a command, as it is to be copied into a shell.
+
+    >>> print(quoted("model.ckpt"), quoted("my model.ckpt"), quoted("two\nlines"))
+    model.ckpt 'my model.ckpt' $'two\nlines'
+    """
+    text = str(argument)
+    escapes = {"\\": r"\\", "'": r"\'", "`": r"\x60"}  # backticks end what a page shows as code
+    if "`" not in text and not any(map(_is_acted_on, text)):
+        return shlex.quote(text)
+    return f"$'{''.join(escapes.get(letter) or _of_shell(letter) for letter in text)}'"
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text without its middle where it is longer than `limit`.
+
+    >>> shortened("abcdefghij", 7)
+    'ab...ij'
+    """
+    half = (limit - 3) // 2
+    return text if len(text) <= limit else f"{text[: limit - 3 - half]}...{text[len(text) - half :]}"
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names, with a number behind those that are there already.
+
+    >>> distinct(["a", "b", "a"])
+    ['a', 'b', 'a (2)']
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        own, number = name, 1
+        while own in found:
+            number += 1
+            own = f"{name} ({number})"
+        found[own] = None
+    return list(found)
+
+
+def file_names(names: Iterable[str]) -> list[str]:
+    """A name of a file for each of these, without an ending: letters, digits, - and _, and no two that a disk takes for one.
+
+    >>> file_names(["../price", ".._price", "Price", "price"])
+    ['_price', '_price_2', 'Price', 'price_2']
+    """
+    found: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        plain = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).lstrip(".") or "_"
+        while len(plain.encode("utf-8", "replace")) > _LONGEST_NAME:
+            plain = plain[len(plain) // 8 + 1 :]  # what comes last tells the pictures of an output apart
+        own, number = plain, 1
+        while _as_a_disk_may_see_it(own) in taken:
+            number += 1
+            own = f"{plain}_{number}"
+        taken.add(_as_a_disk_may_see_it(own))
+        found.append(own)
+    return found
+
+
+def _as_a_disk_may_see_it(name: str) -> str:
+    """Without the difference of capitals, and of the ways to write one letter."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _is_acted_on(letter: str) -> bool:
+    return unicodedata.category(letter) in _ACTED_ON or unicodedata.bidirectional(letter) in _TURNING
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def _of_shell(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # a byte of a file's name that is no text
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return _escape(letter) if _is_acted_on(letter) else letter

@@ -1,0 +1,166 @@
+"""What a loaded file may call: classes of torch.nn, torch.optim, disthead, and of the packages that the caller trusts.
+
+A checkpoint's options name classes. Those of a stranger could name `os.system`, or a module that runs code when it is
+imported; so each is looked at before anything is imported or called.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from disthead.training.backbone import KINDS, find, is_subclass
+
+__all__ = ["GIVEN", "check_callbacks", "check_classes", "check_sources", "class_paths", "trusted_names"]
+
+GIVEN = "given as an object: "  # what a checkpoint says of a backbone that it cannot rebuild
+_ALWAYS = ("torch.nn", "torch.optim", "disthead")
+_DEPTH = 64  # of lists and mappings within each other
+_SOURCES = ("path", "val_path", "test_path", "predict_path")
+
+
+def trusted_names(trust: "str | Iterable[str] | None") -> tuple[str, ...]:
+    """The packages, modules and classes that a caller trusts: names, or one text with commas between them.
+
+    >>> trusted_names("my_package, other.nets.Net")
+    ('my_package', 'other.nets.Net')
+
+    Raises:
+        ValueError: for what cannot be the name of one.
+    """
+    if trust is None:
+        return ()
+    given = trust.strip().removeprefix("[").removesuffix("]").split(",") if isinstance(trust, str) else list(trust)
+    names = tuple(name.strip() if isinstance(name, str) else name for name in given)
+    for name in names:
+        if not isinstance(name, str) or not _is_path(name):
+            raise ValueError(
+                f"trust must be names of packages, modules or classes, such as my_package or my_package.nets.Net, got {name!r}."
+            )
+    return names
+
+
+def check_classes(options: Any, source: object, trust: "str | Iterable[str] | None" = ()) -> None:
+    """Refuse options read from a file that name a class which loading them may not call.
+
+    A class is allowed if it is a subclass of what is wanted, such as `torch.nn.Module` for a backbone, and both the path that
+    names it and the module that defines it are in torch.nn, torch.optim, disthead, or in what is trusted. This holds for
+    class paths within `init_args` too. Nothing is imported that is not allowed.
+
+    Args:
+        options: plain data.
+        source: the file, for the message.
+        trust: names of further packages, modules or classes.
+
+    Raises:
+        ValueError: for another class, or for options that are no plain data.
+    """
+    allowed = _ALWAYS + trusted_names(trust)
+    waiting: list[tuple[str, Any, int]] = [("", options, 0)]  # each with the names that lead to it
+    while waiting:
+        where, value, depth = waiting.pop()
+        if depth > _DEPTH:
+            raise ValueError(f"{source}: {where[:60]}... is nested more than {_DEPTH} levels deep.")
+        if callable(value):
+            raise ValueError(f"{source}: {where} must be plain data, got {value!r}, which can be called.")
+        kind = where.rpartition(".")[2]
+        if isinstance(value, Mapping):
+            if "class_path" in value:
+                _check_specification(kind, value, where, source, allowed)
+            waiting += [(f"{where}.{name}".removeprefix("."), entry, depth + 1) for name, entry in value.items()]
+        elif isinstance(value, (list, tuple)):
+            waiting += [(f"{where}[{k}]", entry, depth + 1) for k, entry in enumerate(value)]
+        elif kind in KINDS and isinstance(value, str) and "." in value and not value.startswith(GIVEN):
+            _check_class(kind, value, where, source, allowed)
+
+
+def _check_specification(kind: str, spec: Mapping, where: str, source: object, allowed: Sequence[str]) -> None:
+    path, arguments = spec["class_path"], spec.get("init_args")
+    if isinstance(path, str) and (kind not in KINDS or "." in path):
+        _check_class(kind, path, where, source, allowed)
+    elif kind in KINDS and not isinstance(path, str):  # elsewhere it may be the name of a column
+        raise ValueError(
+            f"{source}: {where}.class_path must be the path of a class, such as torch.nn.Linear, got {path!r}."
+        )
+    if kind in KINDS and not isinstance(arguments, (Mapping, type(None))):
+        raise ValueError(f"{source}: {where}.init_args must be a mapping of arguments, got {arguments!r}.")
+
+
+def _check_class(kind: str, path: str, where: str, source: object, allowed: Sequence[str]) -> None:
+    named = f"{source} names the class {path!r} ({where})"
+    if not _is_path(path):
+        raise ValueError(f"{named}, which is no path of a class, such as torch.nn.Linear.")
+    _check_allowed(path, named, allowed)
+    try:
+        found = find(kind, path)
+    except ValueError as error:
+        raise ValueError(f"{named}: {error}") from error
+    wanted = [KINDS[kind]] if kind in KINDS else list(dict.fromkeys(KINDS.values()))
+    if not is_subclass(found, *wanted):
+        raise ValueError(
+            f"{named}, which is no subclass of {' or '.join(cls.__name__ for cls in wanted)}, and so is not loaded. In Python it "
+            f"can be given again: DistributionModule.load_from_checkpoint(path, {where.partition('.')[0]}=...)."
+        )
+    if path not in allowed:
+        defined = f"{found.__module__}.{found.__qualname__}"
+        _check_allowed(defined, f"{named}, which is {defined!r}", allowed)
+
+
+def _check_allowed(path: str, found: str, allowed: Sequence[str]) -> None:
+    if not any(path == name or path.startswith(f"{name}.") for name in allowed):
+        raise ValueError(
+            f"{found}. A file that is loaded may use classes of torch.nn, torch.optim and disthead alone, since any other would "
+            f"be code that runs. If you know the file and that code, say so: trust=({path!r},), or --trust {path} on the command "
+            "line; the name of its package does, too."
+        )
+
+
+def _is_path(name: str) -> bool:
+    """Whether this is a name such as `package.module.Class`, without names that Python reserves."""
+    parts = name.split(".")
+    return all(part.isidentifier() and not (part.startswith("__") and part.endswith("__")) for part in parts)
+
+
+def class_paths(options: Any) -> list[str]:
+    """All class paths within options of one's own."""
+    if isinstance(options, Mapping):
+        own = [options["class_path"]] if isinstance(options.get("class_path"), str) else []
+        return own + [path for entry in options.values() for path in class_paths(entry)]
+    return [path for entry in options for path in class_paths(entry)] if isinstance(options, (list, tuple)) else []
+
+
+def check_sources(options: Mapping[str, Any], source: object) -> None:
+    """Refuse tables, named in a file, that are anything but files and folders of this machine, such as pipes and addresses.
+
+    Raises:
+        ValueError: for such a table, with the file that names it.
+    """
+    for name in _SOURCES:
+        table = options.get(name)
+        if table is None:
+            continue
+        is_local = isinstance(table, str) and "://" not in table and not table.startswith(("//", "\\\\"))
+        if not is_local or (os.path.exists(table) and not (os.path.isfile(table) or os.path.isdir(table))):
+            raise ValueError(
+                f"{source} names the table {table!r} ({name}), which is no file or folder of this machine: give a table of your "
+                "own, --data.path on the command line."
+            )
+
+
+def check_callbacks(states: Any) -> None:
+    """Refuse states of callbacks by which a training that goes on would remove files outside the folder of its checkpoints.
+
+    Raises:
+        ValueError: for such a state, with the path.
+    """
+    for state in states.values() if isinstance(states, Mapping) else ():
+        if not isinstance(state, Mapping):
+            continue
+        several, folder = state.get("best_k_models"), f"{state.get('dirpath')}/"
+        paths = [value for name, value in state.items() if str(name).endswith("_path") and isinstance(value, str)]
+        for path in [*paths, *(map(str, several) if isinstance(several, Mapping) else ())]:
+            if ".." in Path(path).parts or ("://" in path and not path.startswith(folder)):
+                raise ValueError(
+                    f"the checkpoint names {path!r} as one of its training, which would be removed for a better one: it must be a "
+                    "file in the folder of its checkpoints. Go on from another checkpoint."
+                )
