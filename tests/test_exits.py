@@ -147,7 +147,14 @@ def test_what_lightning_says_to_programmers_is_said_in_options(message, words):
 # What follows starts processes, each of which takes seconds to load torch.
 
 SLOW = ["--trainer.max_epochs=100000", "--early_stopping.patience=100000", "--checkpoint.dirpath=c"]
-FIT = ["fit", "--data.path=table.csv", "--data.target=y", "--model.hidden_sizes=[4]", "--trainer.accelerator=cpu", *SLOW]
+FIT = [
+    "fit",
+    "--data.path=table.csv",
+    "--data.target=y",
+    "--model.hidden_sizes=[4]",
+    "--trainer.accelerator=cpu",
+    *SLOW,
+]
 
 
 @pytest.fixture
@@ -161,7 +168,13 @@ def folder(tmp_path) -> Path:
 def start(folder: Path, *command: str, **environment: str) -> subprocess.Popen:
     variables = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
     return subprocess.Popen(
-        command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=folder,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -224,7 +237,15 @@ def test_a_job_of_slurm_is_put_into_the_queue_again(folder):
     (folder / "bin").mkdir()
     (folder / "bin" / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {folder}/scontrol.txt\n')
     (folder / "bin" / "scontrol").chmod(0o755)
-    job = {"NTASKS": "1", "JOB_ID": "77", "JOB_NAME": "train", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "NNODES": "1"}
+    job = {
+        "NTASKS": "1",
+        "JOB_ID": "77",
+        "JOB_NAME": "train",
+        "PROCID": "0",
+        "LOCALID": "0",
+        "NODEID": "0",
+        "NNODES": "1",
+    }
     environment = {f"SLURM_{name}": value for name, value in job.items()} | {"SLURM_NTASKS_PER_NODE": "1"}
     path = f"{folder}/bin:{os.environ['PATH']}"
     process = start(folder, sys.executable, "-m", "disthead", *FIT, PATH=path, **environment)
