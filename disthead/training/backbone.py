@@ -115,7 +115,7 @@ def fused(spec: Any, parameters: Sequence[nn.Parameter], scales_gradients: bool)
     for half precision, which Lightning could not clip.
     """
     spec = {"class_path": spec} if isinstance(spec, str) else spec
-    if scales_gradients or not isinstance(spec, Mapping) or "class_path" not in spec:
+    if scales_gradients or not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
         return spec
     options = dict(spec.get("init_args") or {})
     takes = inspect.signature(find("optimizer", spec["class_path"])).parameters

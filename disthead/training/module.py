@@ -136,13 +136,13 @@ class DistributionModule(DistributionModel):
                 "DistributionModule.load_from_checkpoint(path, backbone=...)."
             )
         self._given_backbone = backbone if isinstance(backbone, nn.Module) else self.hparams["backbone"]
+        for name in ("hidden_sizes", "event_shape"):
+            as_integers(given[name], name)
+        as_number(dropout, "dropout", "a probability, 0 or more and below 1", lambda share: 0 <= share < 1)
         self._check_family()
         for name in ("in_features", "backbone_features"):
             if self.hparams[name] is not None:
                 as_integer(self.hparams[name], name)
-        for name in ("hidden_sizes", "event_shape"):
-            as_integers(given[name], name)
-        as_number(dropout, "dropout", "a probability, 0 or more and below 1", lambda share: 0 <= share < 1)
         self.hparams["ensemble"] = as_integer(ensemble, "ensemble")
         wanted = "0 (off) or a small positive number such as 1e-4"
         as_number(spread_floor, "spread_floor", wanted, lambda least: 0 <= least < 1)

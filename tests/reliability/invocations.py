@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 import os
+import pkgutil
 import re
 import shutil
 import signal
@@ -218,7 +219,8 @@ def _beside_a_model(folder: Path) -> Iterator[None]:
 def _invocation(number: int, folder: Path) -> Outcome:
     line, name = INVOCATIONS[number]
     command, *options = re.split(r" (?=--)", line)
-    given = {"fit": (*TABLE, *SHORT, *QUIET)}.get(command, ())
+    short = [option for option in SHORT if "--model.backbone=" not in line or "hidden_sizes" not in option]
+    given = (*TABLE, *short, *QUIET) if command == "fit" else ()
     if command in ("validate", "test", "predict", "evaluate", "recalibrate"):
         given = ("--ckpt=model/best.ckpt", *(QUIET if command in ("validate", "test", "predict") else ()))
     with _beside_a_model(folder):
@@ -261,7 +263,9 @@ def _data(**options: Any) -> Callable[[], Any]:
             enable_checkpointing=False,
             callbacks=[EarlyStopping("val/nll")],
         )
-        trainer.fit(DistributionModule("normal", hidden_sizes=[4]), TabularDataModule(table, **{"target": "y"} | options))
+        trainer.fit(
+            DistributionModule("normal", hidden_sizes=[4]), TabularDataModule(table, **{"target": "y"} | options)
+        )
 
     return make
 
@@ -298,7 +302,7 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     *((_estimator(device=device), "device") for device in ("gpuu", "cuda:99", 3.5)),
     *((_estimator(random_state=seed), "random_state") for seed in (-1, 2**70, "a")),
     (_estimator(family="nonsense"), "nonsense"),
-    (_estimator(DistributionClassifier, ensemble=0), "ensemble"),
+    (_estimator(DistributionClassifier), "classes"),
 ]
 
 
@@ -358,7 +362,7 @@ def _stop(number: int, folder: Path) -> Outcome:
             return Outcome.HARMLESS if status == 0 else Outcome.SILENT
         out = OUTPUTS.get(command)
         is_half = out is not None and Path(out).exists()
-        leftovers = [path for path in folder.rglob("*.unfinished*")]
+        leftovers = list(folder.rglob("*.unfinished*"))
         for path in folder.rglob("*.ckpt"):
             read_checkpoint(path)
         is_said = printed.count(f"stopped by {which.name}") == 1 and "error" not in printed
@@ -372,7 +376,7 @@ def _sent_within(path: str, number: int, later: int) -> Iterator[list[int]]:
     """Send a signal to this process within a call of a function, after as many that go well; a list that is empty until then."""
     sent: list[int] = []
     owner, _, name = path.rpartition(".")
-    target = mock._importer(owner)  # type: ignore[attr-defined]
+    target = pkgutil.resolve_name(owner)
     original = getattr(target, name)
     calls = iter(range(1 << 30))
 
