@@ -440,15 +440,8 @@ class _CLI(LightningCLI):
                 kept = f" The best checkpoint so far is {best}." if best and Path(best).is_file() else ""
                 raise type(full)(full.errno, f"{full}{kept}") from error
             raise
-        if self.trainer.global_step not in (0, self._checkpoints.resumed_step):
-            return
-        if self.trainer.is_global_zero:
+        if self.trainer.global_step == self._checkpoints.resumed_step and self.trainer.is_global_zero:
             _remove_empty(made)
-        if self.trainer.global_step == 0:
-            raise ValueError(
-                "nothing was trained: --trainer.max_epochs, --trainer.max_steps and --trainer.limit_train_batches leave no step."
-            )
-        if self.trainer.is_global_zero:
             print(f"nothing was left to train: {shown(options['ckpt_path'])} has all of {_length(self.trainer)}.")
 
     @property
