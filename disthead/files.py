@@ -89,7 +89,9 @@ def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
         raise NotADirectoryError(errno.ENOTDIR, f"cannot write {folder}: it is a file, where a folder is to be")
     # what is there may be a disk of its own, or in a folder that cannot be written: the files wait inside of it
     is_there = folder.is_dir()
-    if not is_there:
+    if is_there:
+        _remove_leftovers(folder.parent, f".{folder.name[:50]}.")  # of a process that has just made it
+    else:
         folder.parent.mkdir(parents=True, exist_ok=True)
     with _reserved(folder, folder if is_there else folder.parent) as marker, _explained(folder, marker):
         unfinished = marker.with_name(f"{marker.name}.d")

@@ -134,10 +134,11 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
 
     @classmethod
     def load(cls, folder_path: "str | Path") -> Self:
-        """The estimator that `save` wrote into a folder; nothing is unpickled.
+        """The estimator that `save` wrote into a folder, as it was; nothing is unpickled.
 
         Raises:
-            ValueError: for a folder that holds no such estimator.
+            ValueError: for a folder that holds no such estimator, and for files that are not what was saved, with the tensor or
+                the entry.
         """
         return folder.load(cls, Path(folder_path))
 

@@ -29,6 +29,7 @@ from disthead.errors import first_line, warn
 from disthead.estimators.encoder import TableEncoder
 from disthead.files import unchanged, writing_folder
 from disthead.training.recipe import TabularModel, tabular_members, tabular_model
+from disthead.training.saved import shapes_of
 
 if TYPE_CHECKING:
     from disthead.estimators.base import DistributionEstimator
@@ -107,10 +108,8 @@ def _rebuilt(
     estimator.report_ = config["report"]
     options = {"members": config["members"], "encoded": encoder.numeric, **estimator._network()}
     width, shape = len(encoder.feature_names), tuple(config["target"]["shape"])
-    with torch.device("meta"):  # where nothing is allocated, whatever the sizes are
-        networks = tabular_members(width, shape, **options).state_dict()
-    for name, value in networks.items():
-        _check_shape(f"members.{name}", value, tensors, folder)
+    for name, wanted in shapes_of(lambda: tabular_members(width, shape, **options)).items():
+        _check_shape(f"members.{name}", wanted, tensors, folder)
     if max(math.prod(shape), width) > sum(value.numel() for value in tensors.values()):
         raise ValueError(f"{folder / _WEIGHTS} does not fit {_CONFIG}: it is too small for the target shape {shape}.")
     model = tabular_model(
@@ -230,7 +229,7 @@ def _digest(values: Any) -> str:
 
 def _digest_of(tensor: torch.Tensor) -> str:
     found = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)} ".encode())
-    found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
@@ -348,12 +347,12 @@ def _hub() -> Any:
     return huggingface_hub
 
 
-def _check_shape(name: str, wanted: Any, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+def _check_shape(name: str, wanted: torch.Size, tensors: dict[str, torch.Tensor], folder: Path) -> None:
     found = tensors.get(name)
-    if isinstance(wanted, torch.Tensor) and (found is None or found.shape != wanted.shape):
+    if found is None or found.shape != wanted:
         got = "is missing" if found is None else f"has the shape {list(found.shape)}"
         raise ValueError(
-            f"{folder / _WEIGHTS} does not fit {_CONFIG}: tensor {name!r} {got}, and should have {list(wanted.shape)}."
+            f"{folder / _WEIGHTS} does not fit {_CONFIG}: tensor {name!r} {got}, and should have {list(wanted)}."
         )
 
 
@@ -362,7 +361,7 @@ def _fill(model: TabularModel, tensors: dict[str, torch.Tensor], folder: Path) -
     wanted = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
     for name, value in wanted.items():
         if not name.startswith("recalibration."):  # which takes any shape
-            _check_shape(name, value, tensors, folder)
+            _check_shape(name, value.shape, tensors, folder)
         if name in tensors and tensors[name].dtype != value.dtype:
             raise ValueError(
                 f"{folder / _WEIGHTS}: tensor {name!r} holds {tensors[name].dtype}, and should hold {value.dtype}."

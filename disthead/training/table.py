@@ -317,7 +317,8 @@ def _check_rows(path: Path, layout: Mapping[str, Any]) -> int:
     """Refuse rows that have more or fewer values than the header has names, with the line; returns that of the last row."""
     with ExitStack() as stack:
         text = io.TextIOWrapper(_open(path, stack), encoding=layout["encoding"], newline="")
-        rows, header = csv.reader(text, delimiter=layout["sep"]), []
+        rows = csv.reader(text, delimiter=layout["sep"])
+        header: list[str] = []
         start = end = 0
         for row in rows:
             start, end = end + 1, rows.line_num

@@ -95,14 +95,14 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
     return [place for key, inner in entries for place in ((value, key), *_places(inner))]
 
 
-def _outcome(path: Path, same: Callable[[], bool]) -> Outcome:
-    """What reading came to: whether the numbers are the same, or an error that names the file."""
+def _outcome(path: Path, same: Callable[[], bool], *names: str) -> Outcome:
+    """What reading came to: whether the numbers are the same, or an error that names the file, and `names`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return Outcome.HARMLESS if same() else Outcome.SILENT
     except Exception as error:
-        return said_by_error(error, path.name)
+        return said_by_error(error, path.name, *names)
 
 
 @functools.cache
@@ -179,13 +179,18 @@ def _try_folder(k: int, folder: Path, name: str) -> Outcome:
     source, means = _model()
     copy = Path(shutil.copytree(source, folder / "model"))
     generator, contents = np.random.default_rng(k), (source / name).read_bytes()
-    if name == "config.json" and k % 2:
+    is_entry = name == "config.json" and k % 2 == 1
+    if is_entry:
         text = json.dumps(mutate_entries(json.loads(contents), generator), indent=2, ensure_ascii=False)
         (copy / name).write_text(text, "utf-8")
     else:
         (copy / name).write_bytes(mutate(contents, generator))
     features = _frame().drop(columns="y")
-    return _outcome(copy / name, lambda: np.array_equal(DistributionRegressor.load(copy).predict(features), means))
+
+    def same() -> bool:
+        return np.array_equal(DistributionRegressor.load(copy).predict(features), means)
+
+    return _outcome(copy / name, same, *["entr"] * is_entry)
 
 
 # Tables.

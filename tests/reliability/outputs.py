@@ -228,9 +228,9 @@ def _with_limited_files(size: int, command: str, out: Path, log: Path) -> tuple[
 def _death(number: int, folder: Path) -> Outcome:
     """A process that ends, as by kill -9, at a random one of its calls that write, bring to the disk, rename or remove."""
     command = _COMMANDS[number % len(_COMMANDS)]
-    step = number // len(_COMMANDS)
+    step = number // len(_COMMANDS) * (2 if command == "evaluate" else 1)  # which has twice as many
     out = _out(command, folder)
-    had_old = _has_old(command, out, step)
+    had_old = _has_old(command, out, number // len(_COMMANDS))
     whole = _whole(command)
 
     def work() -> int:
@@ -302,6 +302,6 @@ def _together(number: int, folder: Path) -> Outcome:
 
 ATTACKS += [
     Attack("predict, recalibrate, evaluate: full disk", 60, 5, _full_disk),
-    Attack("predict, recalibrate, evaluate: killed at a step of writing", 100, 5, _death),
+    Attack("predict, recalibrate, evaluate: killed at a step of writing", 96, 5, _death),
     Attack("predict, recalibrate, evaluate: three processes, one place", 15, 2, _together),
 ]

@@ -305,7 +305,7 @@ def test_shares_are_joined_in_the_order_of_the_table(shared, processes, tmp_path
 def two_processes(*arguments: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "disthead", *arguments, *QUIET, "--trainer.devices=2", "--trainer.strategy=ddp"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
 
 
 @pytest.mark.slow
@@ -343,7 +343,7 @@ def test_two_processes_on_a_full_disk_say_so_once_and_leave_the_old_file(place, 
     command = ["predict", "--ckpt=model.ckpt", "--data.path=table.csv", "--out=p.csv", *QUIET]
     run = subprocess.run(
         [sys.executable, "-m", "disthead", *command, "--trainer.devices=2", "--trainer.strategy=ddp"],
-        env=environment, capture_output=True, text=True, timeout=200,
+        env=environment, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert run.returncode == 2
     assert run.stderr.count("disthead: error:") == 1
@@ -423,6 +423,15 @@ def test_a_folder_that_another_process_has_made_meanwhile_gets_the_files_of_the_
     assert (tmp_path / "out" / "a").read_text() == "late"
     assert (tmp_path / "out" / "b").read_text() == "early"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_process_has_left_that_died_once_the_folder_had_its_name_goes(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / ".out.0a1b2c3d.unfinished").touch()
+    with writing_folder(tmp_path / "out") as unfinished:
+        (unfinished / "a").write_text("a")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]
 
 
 def test_pictures_of_the_report_before_go_and_other_files_stay(tmp_path):
