@@ -50,13 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except KeyboardInterrupt:
-        return _ended_by(Stopped(signal.SIGINT))
+        return _ended_by(Stopped(signal.SIGINT), argv is None)
     except Stopped as stopped:
-        return _ended_by(stopped)
+        return _ended_by(stopped, argv is None)
     except SystemExit as end:
         number = signal_behind(end)
         if number is not None:
-            return _ended_by(Stopped(number))
+            return _ended_by(Stopped(number), argv is None)
         if isinstance(end.code, str):  # a library has given up
             _say(f"disthead: error: {end.code}")
             return 2
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         number = signal_behind(error)
         if number is not None:  # a library did not bear the interruption
-            return _ended_by(Stopped(number))
+            return _ended_by(Stopped(number), argv is None)
         if _output_is_closed() and isinstance(error, BrokenPipeError):
             return 128 + signal.SIGPIPE
         sentence = in_a_sentence(error)
@@ -78,7 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _ended_by(stopped: Stopped) -> int:
+def _ended_by(stopped: Stopped, is_program: bool) -> int:
+    if is_program:  # whoever presses Ctrl-C again does not reach Python's own end
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     _say(f"disthead: {stopped}")
     return 128 + stopped.number
 
