@@ -119,11 +119,12 @@ def check_share(weight: Tensor | None, rows: Any = None) -> None:
 
 def extreme_weights(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Which weights are too large to be added up in this precision, or all of them that are not zero, where all are too small."""
-    limit = torch.finfo(torch.promote_types(dtype or weight.dtype, torch.float32)).max ** 0.75
-    most = float(weight.max()) if weight.numel() else 0.0
-    if 0 < most < 1 / limit:
+    precision = torch.finfo(torch.promote_types(dtype or weight.dtype, torch.float32))
+    least, most = 1e6 * precision.tiny, precision.max**0.75
+    largest = float(weight.max()) if weight.numel() else 0.0
+    if 0 < largest < least:  # their products with small losses have fewer digits
         return weight > 0
-    return weight > limit if most > limit else torch.zeros_like(weight, dtype=torch.bool)
+    return weight > most if largest > most else torch.zeros_like(weight, dtype=torch.bool)
 
 
 def _check(weight: Tensor, name: str, may_be_empty: bool) -> None:

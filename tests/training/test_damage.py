@@ -191,7 +191,9 @@ def test_any_option_that_was_changed_is_read_or_refused_with_the_file(tmp_path, 
 def test_fixed_values_do_not_stand_in_the_way(tmp_path):
     module = DistributionModule("normal", in_features=2, hidden_sizes=[4], fixed={"scale": 2.0})
     torch.save({"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}, tmp_path / "model.ckpt")
-    assert DistributionModule.load_from_checkpoint(tmp_path / "model.ckpt")(features()).stddev.unique().tolist() == [2.0]
+    assert DistributionModule.load_from_checkpoint(tmp_path / "model.ckpt")(features()).stddev.unique().tolist() == [
+        2.0
+    ]
 
 
 def test_a_checkpoint_of_the_first_version_is_whole():
