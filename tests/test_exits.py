@@ -180,7 +180,14 @@ def start(folder: Path, *command: str, **environment: str) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=notice_signals,
     )
+
+
+def notice_signals() -> None:
+    """Whatever started this process may ignore some, as nohup does."""
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 def wait_for(process: subprocess.Popen, path: Path) -> None:
