@@ -418,8 +418,8 @@ def test_places_are_refused_before_the_work(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(OLD)
     os.mkfifo(tmp_path / "pipe")
     for path, message in (
-        (tmp_path, "is a folder, where the table is to be"),
-        (tmp_path / "pipe", "is no ordinary file"),
+        (tmp_path, "is a folder, so the table cannot be written there"),
+        (tmp_path / "pipe", "is not an ordinary file"),
         (tmp_path / "none" / "file", "there is no folder"),
     ):
         with pytest.raises(ValueError, match=f"--out {path}.*{message}"):
