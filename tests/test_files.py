@@ -387,10 +387,14 @@ def test_what_is_no_file_is_refused_before_anything_is_written(tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "device").symlink_to("/dev/null")
-    for name, message in (("folder", "it is a folder"), ("pipe", "no ordinary file"), ("device", "no ordinary file")):
+    for name, message in (
+        ("folder", "it is a folder"),
+        ("pipe", "not an ordinary file"),
+        ("device", "not an ordinary file"),
+    ):
         with pytest.raises(OSError, match=message), writing(tmp_path / name):
             pytest.fail("the block has begun")
-    with pytest.raises(OSError, match="no ordinary file"), writing("/dev/null"):
+    with pytest.raises(OSError, match="not an ordinary file"), writing("/dev/null"):
         pytest.fail("the block has begun")
     (tmp_path / "file").write_bytes(OLD)
     with pytest.raises(NotADirectoryError, match="it is a file"), writing_folder(tmp_path / "file"):

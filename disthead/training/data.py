@@ -449,7 +449,7 @@ def _check_names(role: str, names: Any) -> None:
     """Refuse lists of columns that name none, or one of them twice."""
     names = [names] if isinstance(names, str) or names is None else list(names)
     if not names and role != "categorical":
-        raise ValueError(f"{role} must name a column at least, got none.")
+        raise ValueError(f"{role} must name at least one column, got none.")
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if twice is not None:
         raise ValueError(f"{role} must name each column once, got {twice!r} twice.")

@@ -249,7 +249,7 @@ def test_tables_of_a_checkpoint_are_files_of_this_machine(tmp_path):
         "/dev/zero",
         {},
     ):
-        with pytest.raises(ValueError, match=r"a\.ckpt names the table .* no file or folder of this machine"):
+        with pytest.raises(ValueError, match=r"a\.ckpt names the table .* not a file or folder of this machine"):
             check_sources({"val_path": table}, "a.ckpt")
 
 
