@@ -10,7 +10,10 @@ __all__ = ["Parser", "check_not_empty"]
 
 
 def check_not_empty(arguments: Sequence[str]) -> None:
-    """Refuse options with an empty value, as a variable of the shell that is not set gives them.
+    """Refuse options with an empty value, which a variable of the shell that is not set leaves.
+
+    Raises:
+        ValueError: with the option.
 
     >>> check_not_empty(["--out", "report"])
     """

@@ -12,7 +12,7 @@ from torch.distributions import constraints
 
 from disthead.errors import TargetError
 
-__all__ = ["as_array", "as_integer", "as_integers", "as_number", "as_tensor", "check_kind", "class_indices"]
+__all__ = ["as_array", "as_integer", "as_integers", "as_number", "as_tensor", "check_kind", "class_indices", "is_null"]
 
 _LARGEST = np.iinfo(np.int64).max
 
@@ -138,7 +138,16 @@ def as_integers(values: Any, name: str, least: int = 1) -> tuple[int, ...]:
 
 
 def as_number(value: Any, name: str, wanted: str, is_right: Callable[[float], bool]) -> float:
-    """A number of Python or NumPy as a float, or an error that says what is wanted.
+    """A number of Python or NumPy as a float.
+
+    Args:
+        value: the number.
+        name: what it is called in errors.
+        wanted: which numbers are right, in words.
+        is_right: whether a number is right.
+
+    Raises:
+        ValueError: for anything else, with what is wanted.
 
     >>> as_number(0.5, "dropout", "a probability below 1", lambda p: 0 <= p < 1)
     0.5
@@ -191,7 +200,7 @@ def class_indices(
 
 def _numbers(array: np.ndarray, name: str) -> np.ndarray:
     """An array of Python objects, such as decimals or what nullable columns give, as numbers; missing ones are NaN."""
-    numbers = [np.nan if _is_missing(value) else value for value in array.reshape(-1)]
+    numbers = [np.nan if is_null(value) else value for value in array.reshape(-1)]
     for row, value in enumerate(numbers):
         if isinstance(value, (str, bytes)) or not hasattr(type(value), "__float__"):
             raise TypeError(f"{name} must hold numbers, got {value!r} at row {row}{_hint(np.array([value]), name)}")
@@ -209,7 +218,8 @@ def _numbers(array: np.ndarray, name: str) -> np.ndarray:
         ) from error
 
 
-def _is_missing(value: Any) -> bool:
+def is_null(value: Any) -> bool:
+    """Whether a value is None, or what pandas writes in its place."""
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 

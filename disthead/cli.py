@@ -22,7 +22,7 @@ from disthead.usage import OVERVIEW, PAGES
 
 __all__ = ["main"]
 
-# What needs less memory.
+# What to try where memory is short, by command.
 _SMALLER = {
     "fit": "Try a smaller --data.batch_size or smaller --model.hidden_sizes",
     "predict": "Try a smaller --data.batch_size, fewer --samples, or a folder for --out",
@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit status.
 
     It is 0 if the command did all that it was asked for; 2 after an error that the user can mend, which is said in one line;
-    and 128 and the number of the signal that ended it: 130 for
-    Ctrl-C, 143 for SIGTERM, 141 where the reader of the output, such as head, went away. An error of the program goes through,
-    with a note that asks for a report: its traceback is printed, and the exit status is 1.
+    and 128 + the number of the signal that ended it: 130 for Ctrl-C, 143 for SIGTERM, 141 where the reader of the output, such as
+    head, went away. An error of the program is raised, with a note that asks for a report: Python prints its traceback, and the
+    exit status is 1.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else 0
     except Exception as error:
         number = signal_behind(error)
-        if number is not None:  # a library did not bear the interruption
+        if number is not None:  # a signal came within a library, which raised an error of its own
             return _ended_by(Stopped(number), argv is None)
         if _output_is_closed() and isinstance(error, BrokenPipeError):
             return 128 + signal.SIGPIPE
@@ -79,19 +79,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _ended_by(stopped: Stopped, is_program: bool) -> int:
-    if is_program:  # whoever presses Ctrl-C again does not reach Python's own end
+    if is_program:  # a second Ctrl-C would print a traceback of Python's shutdown
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     _say(f"disthead: {stopped}")
     return 128 + stopped.number
 
 
 def _say(message: str) -> None:
-    with suppress(OSError):  # nobody listens any more
+    with suppress(OSError):  # the error stream is closed
         print("\n".join(map(shown, message.split("\n"))), file=sys.stderr)
 
 
 def _output_is_closed() -> bool:
-    """Whether what is printed goes nowhere; then Python is not to try it again at its end."""
+    """Whether nobody reads the output any more; then it goes to the null device, so that Python's last flush does not fail."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

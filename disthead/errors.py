@@ -52,7 +52,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first, or of what class it is."""
+    """The first line of an error's message, or the name of its class where it has none."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
@@ -163,7 +163,7 @@ def in_a_sentence(error: BaseException) -> str | None:
 
 
 def raised_in(error: BaseException) -> str:
-    """The name of the module that has raised an error."""
+    """The name of the module in which an error was raised."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
@@ -175,7 +175,7 @@ def _one_line(message: str) -> str:
 
 
 def _size(message: str) -> str:
-    """How much memory was asked for, if a message tells."""
+    """How much memory was asked for, if the message says so."""
     size = re.search(r"allocate ([\d.,]+) ?(bytes|[KMGTP]i?B)", message, re.I)
     if size is None:
         return ""

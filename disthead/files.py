@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, brought to the disk, and only then given their name."""
+"""Files that are whole or not there: they are written beside their place, brought to the disk, and only then get their name."""
 
 import errno
 import glob
@@ -22,16 +22,16 @@ __all__ = [
     "writing_folder",
 ]
 
-# Windows has no such locks: there, files that killed processes left behind stay
+# Windows lacks these locks, so files that killed processes left behind stay there
 fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ENDING = ".unfinished"
-_PROBE = 1 << 20  # bytes, of which a full disk has no room
+_PROBE = 1 << 20  # bytes that a full disk has no room for
 
 
 class DiskFull(OSError):
-    """A file that did not fit on its disk, in its quota or below the limit of the size of files; its text is the message alone."""
+    """A file did not fit on its disk, into its quota or below the limit of the size of files; the text is the message alone."""
 
     def __str__(self) -> str:
         return f"{self.strerror}"
@@ -42,12 +42,12 @@ def writing(path: str | Path) -> Iterator[Path]:
     """A file to write into, which takes the place of `path` once the block has ended without an error.
 
     Until then what was at `path` stays as it was: after an error, a full disk or the end of the process the file there is
-    the old one, or none. The new one keeps its permissions. Several processes may write the same file; the last one to end
-    wins. A symbolic link at `path` is replaced, not followed. What killed processes have left beside it is removed.
+    the old one, or none. The new file keeps the permissions of the old one. Several processes may write the same file; the last one to end
+    wins. A symbolic link at `path` is replaced, not followed. Unfinished files of killed processes beside it are removed.
 
     Raises:
         OSError: where the folder cannot be written or has no space left, with the file, the folder and what is kept; and
-            where there is something at `path` that is no ordinary file.
+            where `path` is a folder, a device or a pipe.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "notes.txt")
@@ -58,9 +58,9 @@ def writing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, f"cannot write {path}: it is a folder, where a file is to be")
-    if path.exists() and not path.is_file():  # a device, which would be replaced for all programs
-        raise OSError(errno.EINVAL, f"cannot write {path}: it is no ordinary file")
+        raise IsADirectoryError(errno.EISDIR, f"cannot write {path}: it is a folder")
+    if path.exists() and not path.is_file():  # such as a device, which all programs would lose
+        raise OSError(errno.EINVAL, f"cannot write {path}: it is not an ordinary file")
     with _reserved(path, path.parent) as unfinished, _explained(path, unfinished):
         yield unfinished
         _bring_to_disk(unfinished)
@@ -68,7 +68,7 @@ def writing(path: str | Path) -> Iterator[Path]:
         if not is_new:
             _copy_permissions(path, unfinished)
         os.replace(unfinished, path)
-        if is_new:  # until its name is on the disk, too, an old file is there as it was
+        if is_new:  # where a file was there, a power cut before its new name is on the disk leaves the old one
             _bring_names_to_disk(path.parent)
 
 
@@ -77,8 +77,8 @@ def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
     """A folder to write files into, which are moved to `folder` once the block has ended without an error.
 
     A folder that is not there yet appears with all of its files. One that is there gets them one after the other, in the order
-    of their names, and `last` after the others, when all are safe on the disk; its other files stay. Several processes do so
-    one after the other.
+    of their names, and `last` after the others, once all are on the disk; its other files stay. Of several processes each
+    moves its files while the others wait.
 
     Raises:
         OSError: where the folder cannot be written or has no space left, with the folder and what is kept; and where there
@@ -86,11 +86,11 @@ def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, f"cannot write {folder}: it is a file, where a folder is to be")
-    # what is there may be a disk of its own, or in a folder that cannot be written: the files wait inside of it
+        raise NotADirectoryError(errno.ENOTDIR, f"cannot write {folder}: it is a file")
+    # a folder that is there may be a disk of its own, or its parent may be read-only: so the files wait inside of it
     is_there = folder.is_dir()
     if is_there:
-        _remove_leftovers(folder.parent, f".{folder.name[:50]}.")  # of a process that has just made it
+        _remove_leftovers(folder.parent, f".{folder.name[:50]}.")  # those of a process that has just made the folder
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
     with _reserved(folder, folder if is_there else folder.parent) as marker, _explained(folder, marker):
@@ -123,7 +123,7 @@ def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
 
 
 def _renamed(unfinished: Path, folder: Path) -> bool:
-    """Give a folder its name, unless one of that name is there, such as that of another process."""
+    """Whether the folder got its name; not where one of that name is there, such as that of another process."""
     try:
         os.replace(unfinished, folder)
     except OSError:
@@ -135,7 +135,7 @@ def _renamed(unfinished: Path, folder: Path) -> bool:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """A block that no other process is in, for this folder, where its file system has locks."""
+    """A block that one process at a time is in, for this folder, where its file system has locks."""
     descriptor = None
     with suppress(OSError):  # a folder that may not be read
         if fcntl is not None:
@@ -150,7 +150,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def appending(path: str | Path) -> Iterator[Path]:
-    """A file to add to, which gets back its length where that fails, so that no half of a line stays.
+    """A file to add to, which is cut back to its former length after an error, so that no part of a line stays.
 
     Raises:
         DiskFull: where there is no space left.
@@ -173,10 +173,10 @@ def appending(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def unchanged(path: str | Path) -> Iterator[None]:
-    """Refuse a file that is written to, or replaced, while it is read: what was read may be of both.
+    """Refuse a file that is written to, or replaced, while it is read: what was read may be of both versions.
 
     Raises:
-        ValueError: where its size or its time is another one at the end of the block.
+        ValueError: where its size, or the time when it was last written to, has changed by the end of the block.
     """
     before = _version(path)
     try:
@@ -211,14 +211,14 @@ def check_file(path: str | Path, what: str = "the file", option: str = "") -> No
         option: the option of the command line that gave the path, such as `--out`.
 
     Raises:
-        ValueError: for a folder, something that is no ordinary file, a folder that does not exist or cannot be written.
+        ValueError: for a folder, a device or a pipe at that place, and where its folder does not exist or cannot be written.
     """
     path = Path(path)
     shown = f"{option} {path}".strip()
     if path.is_dir():
-        raise ValueError(f"{shown} is a folder, where {what} is to be: give the name of a file.")
+        raise ValueError(f"{shown} is a folder, so {what} cannot be written there: give the name of a file.")
     if path.exists() and not path.is_file():
-        raise ValueError(f"{shown} is no ordinary file, where {what} is to be: give another name.")
+        raise ValueError(f"{shown} is not an ordinary file, so {what} cannot be written there: give another name.")
     if not path.parent.is_dir():
         raise ValueError(f"{shown}: there is no folder {path.parent}. Make it, or give another name.")
     _check_writable(path.parent, shown)
@@ -235,7 +235,7 @@ def check_folder(folder: str | Path, what: str = "the folder", option: str = "")
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists() or place.is_symlink())
     if not nearest.is_dir():
         what = what if nearest == folder else "a folder"
-        raise ValueError(f"{shown}: {nearest} is a file, where {what} is to be. Give another name.")
+        raise ValueError(f"{shown}: {nearest} is a file, so {what} cannot be written there. Give another name.")
     _check_writable(nearest, shown)
 
 
@@ -286,7 +286,7 @@ def _lock(descriptor: int, unfinished: Path) -> int | None:
 
 
 def _remove_leftovers(folder: Path, start: str) -> None:
-    """Remove what processes that are no more have left: their locks went with them."""
+    """Remove unfinished files of processes that have ended, which are those without a lock."""
     if fcntl is None:
         return
     for name in glob.glob(f"{glob.escape(start)}*{_ENDING}", root_dir=folder):
@@ -302,7 +302,7 @@ def _remove_leftovers(folder: Path, start: str) -> None:
 
 
 def disk_full(path: Path, error: BaseException | None) -> DiskFull | None:
-    """What is said where a file did not fit on its disk; None for other errors."""
+    """The error to raise where a file did not fit on its disk; None for other errors."""
     if not isinstance(error, OSError) or error.errno not in _FULL:
         return None
     return error if isinstance(error, DiskFull) else _full(path, error.errno)
@@ -310,7 +310,7 @@ def disk_full(path: Path, error: BaseException | None) -> DiskFull | None:
 
 @contextmanager
 def _explained(path: Path, unfinished: Path) -> Iterator[None]:
-    """Errors that a full disk causes say so, whatever the library that was writing makes of them."""
+    """Turn errors that a full disk causes into `DiskFull`, whatever the library that was writing raises."""
     try:
         yield
     except Exception as error:
@@ -321,7 +321,7 @@ def _explained(path: Path, unfinished: Path) -> Iterator[None]:
 
 
 def _no_space(unfinished: Path) -> OSError | None:
-    """What the system says where nothing more can be written to a file."""
+    """The error of the system where nothing more can be written to a file; None where there is room."""
     try:
         with open(unfinished, "ab") as file:
             file.write(bytes(_PROBE))
@@ -345,7 +345,7 @@ def _unwritable(path: Path, error: OSError) -> OSError:
 
 
 def _bring_to_disk(file: Path) -> None:
-    """A name must not reach the disk before what it names."""
+    """Bring the contents of a file to the disk, which must happen before its name gets there."""
     descriptor = os.open(file, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -354,7 +354,7 @@ def _bring_to_disk(file: Path) -> None:
 
 
 def _bring_names_to_disk(folder: Path) -> None:
-    """Not every file system can, and not every folder may be read."""
+    """Bring the names in a folder to the disk, where the file system can do that and the folder may be read."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -365,7 +365,7 @@ def _bring_names_to_disk(folder: Path) -> None:
 
 def _copy_permissions(file: Path, new: Path) -> None:
     if hasattr(os, "chown"):
-        with suppress(OSError):  # only the superuser gives files away; a group may be another one of the user's
+        with suppress(OSError):  # only the superuser may change the owner; a user may give another of their groups
             os.chown(new, -1, file.stat().st_gid)
             os.chown(new, file.stat().st_uid, -1)
     shutil.copymode(file, new)

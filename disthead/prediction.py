@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["TableWriter", "check_options", "left_out", "predictions", "seed_of", "write_predictions"]
 
 _QUANTILES = (0.1, 0.25, 0.75, 0.9)
-_MANY_CLASSES = 100  # of more than these,
-_TOP_CLASSES = 10  # so many are written unless another number is asked for
+_MANY_CLASSES = 100  # up to which all classes are written
+_TOP_CLASSES = 10  # how many are written of more classes, unless `top_k` is given
 
 Columns = dict[str, np.ndarray]
 
@@ -61,8 +61,8 @@ def predictions(
         seed: of the draws, which leave the global random state alone.
         unit: "degrees" for angles in degrees: all answers are; parameters stay those of the family, and a location is
             named `loc_radians`.
-        top_k: how many classes are written, the most probable ones; of a ranking, how many of its first places. All where
-            there are not more than 100, else 10, unless given; a number that is large enough writes all.
+        top_k: how many of the most probable classes are written, or of the first places of a ranking; the number of classes
+            or more writes all. Unless given: all of up to 100, else 10.
 
     Raises:
         ValueError: for levels that are not between 0 and 1, or quantiles asked of what has none.
@@ -134,7 +134,7 @@ def _class_probs(dist: Distribution, mode: Tensor) -> Tensor:
 
 
 def _top(count: int, top_k: int | None) -> int:
-    """How many of so many classes are written, the most probable ones; 0 is all of them, each by its name."""
+    """How many of `count` classes are written, the most probable ones; 0 for all of them, each by its name."""
     shown = top_k or (count if count <= _MANY_CLASSES else _TOP_CLASSES)
     return shown if shown < count else 0
 
@@ -212,7 +212,7 @@ class _Names:
             end = f"_{suffix}" if suffix else ""
             own_probs, own_mode = probs[(slice(None), *output)], mode[(slice(None), *output)].long()
             if top:
-                first = own_probs.scatter(-1, own_mode[:, None], 2.0)  # of equal probabilities, that of the mode
+                first = own_probs.scatter(-1, own_mode[:, None], 2.0)  # the mode comes first among equal probabilities
                 chosen = first.topk(top, dim=-1).indices
                 values = own_probs.gather(-1, chosen)
                 columns |= {
@@ -303,22 +303,21 @@ def ending_of(path: str | Path, escape_formulas: bool = False) -> str:
     """How a file of predictions is to be written: ".csv" or ".parquet".
 
     Raises:
-        ValueError: for another ending, or formulas that a Parquet file does not know.
+        ValueError: for another ending, or `escape_formulas` for a Parquet file.
     """
     ending = {".csv": ".csv", ".parquet": ".parquet", ".pq": ".parquet"}.get(Path(path).suffix)
     if ending is None:
         raise ValueError(f"predictions can be written to .csv and .parquet files, got {str(path)!r}.")
     if escape_formulas and ending != ".csv":
-        raise ValueError(f"escape_formulas is for CSV files: the texts of a Parquet file are no formulas, got {path}.")
+        raise ValueError(f"escape_formulas is for CSV files: texts in a Parquet file are never formulas, got {path}.")
     return ending
 
 
-# What a cell begins with that spreadsheets take for a formula, the letters of full width among it, and plain numbers,
-# which are none.
+# The first character of a cell that spreadsheets take for a formula, also in full width; and numbers, which are no formulas.
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_ROWS_TOGETHER = 1 << 16
-_BYTES_TOGETHER = 1 << 26  # of a row group, which then has fewer rows
+_ROWS_TOGETHER = 1 << 16  # rows of a row group,
+_BYTES_TOGETHER = 1 << 26  # or fewer, once they take so many bytes
 
 
 class TableWriter:
@@ -328,7 +327,7 @@ class TableWriter:
         file: the file, whatever its name ends in.
         ending: ".csv" or ".parquet".
         escape_formulas: of a CSV file, whether an apostrophe is put before texts that spreadsheets take for formulas.
-        rows_together: rows of a row group of a Parquet file, at least, which are held in memory.
+        rows_together: rows of a row group of a Parquet file, which are held in memory; fewer where they take much of it.
     """
 
     def __init__(
@@ -337,7 +336,7 @@ class TableWriter:
         self.file, self.ending, self.escape_formulas, self.rows = Path(file), ending, escape_formulas, 0
         self.rows_together = rows_together
         self._writer: Any = None
-        self._waiting: list[Any] = []  # Arrow tables, and how much they are
+        self._waiting: list[Any] = []  # tables of Arrow that are not written yet
         self._waiting_rows = self._waiting_bytes = 0
 
     def __enter__(self) -> Self:
@@ -401,7 +400,7 @@ class TableWriter:
 
 
 def _close(writer: Any, error: BaseException | None) -> None:
-    """Close a file; after an error, such as a full disk, that error is the one to be told."""
+    """Close a file; where an error came before, such as a full disk, one in closing does not hide it."""
     try:
         writer.close()
     except OSError:

@@ -55,8 +55,9 @@ def why_not(family: Family, fixed: Mapping[str, Any]) -> str | None:
 
 
 def location_and_scale(y: Tensor, weight: Tensor | None, dtype: torch.dtype, family: Family) -> tuple[Tensor, Tensor]:
-    """What standardises targets (N, *event_shape), in this precision: mean and standard deviation, weighted; `robust_units` of a
-    family for outliers. The scale of constant targets is 1.
+    """What standardises targets (N, *event_shape), in this precision: the weighted `robust_units`.
+
+    The scale of constant targets is 1.
 
     Raises:
         ValueError: for targets that vary by less than the precision can tell.
@@ -77,7 +78,9 @@ def mean_and_std(values: Tensor, weight: Tensor | None = None) -> tuple[Tensor, 
     values = values.double()
     least, most = values.amin(0), values.amax(0)
     size = torch.maximum(least.abs(), most.abs())
-    unit = torch.where((size > 1e150) | ((size > 0) & (size < 1e-150)), size, 1.0)  # whose squares are no numbers
+    unit = torch.where(
+        (size > 1e150) | ((size > 0) & (size < 1e-150)), size, 1.0
+    )  # their squares would overflow or be zero
     values = values / unit
     if weight is None:
         loc, scale = values.mean(0), values.std(0, correction=0)

@@ -12,9 +12,9 @@ _NAMES = ("SIGTERM", "SIGHUP")  # Ctrl-C is Python's KeyboardInterrupt
 
 
 class Stopped(SystemExit):
-    """The end of a command by a signal, whose `code` is 128 and the number of the signal, as shells have it.
+    """The end of a command by a signal, whose `code` is 128 + the number of the signal, as in shells.
 
-    It is raised where the command stands, so that files which are being written are removed, as after an error.
+    It is raised wherever the command is, so that unfinished files are removed, as after an error.
 
     Args:
         number: of the signal.
@@ -36,7 +36,7 @@ class Stopped(SystemExit):
 
 
 def signal_behind(error: BaseException) -> int | None:
-    """The signal that an error comes from: itself, or raised by what a signal has interrupted; None for other errors."""
+    """The signal that an error comes from: that of `Stopped` or Ctrl-C, or of one of them in its context; None for other errors."""
     behind: BaseException | None = error
     while behind is not None:
         if isinstance(behind, Stopped):
@@ -58,7 +58,7 @@ def is_ours(number: int) -> bool:
 
 @contextmanager
 def stop_at_signals() -> Iterator[None]:
-    """Within it SIGTERM and SIGHUP raise `Stopped`, unless the program around it handles or ignores them."""
+    """A block in which SIGTERM and SIGHUP raise `Stopped`, unless the program around it handles or ignores them."""
     with kept_handlers():
         if threading.current_thread() is threading.main_thread():
             for name in _NAMES:
@@ -70,7 +70,7 @@ def stop_at_signals() -> Iterator[None]:
 
 @contextmanager
 def kept_handlers() -> Iterator[None]:
-    """After it signals are handled as before, whatever was done within."""
+    """A block after which signals are handled as before, whatever handlers were set in it."""
     numbers = [getattr(signal, name) for name in (*_NAMES, "SIGINT") if hasattr(signal, name)]
     handlers = {number: signal.getsignal(number) for number in numbers}
     try:
@@ -78,5 +78,5 @@ def kept_handlers() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
-                if handler is not None:  # of another language
+                if handler is not None:  # as it is for a handler that Python did not set
                     signal.signal(number, handler)

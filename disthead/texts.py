@@ -1,4 +1,4 @@
-"""Texts of users as they are shown: the name of a column or a file is data, which neither moves a cursor nor ends a command."""
+"""Texts of users as they are shown: the name of a column or a file is data, and no terminal, page or shell acts on it."""
 
 import shlex
 import unicodedata
@@ -8,17 +8,8 @@ __all__ = ["distinct", "file_names", "quoted", "shortened", "shown"]
 
 _ACTED_ON = {"Cc", "Cs", "Zl", "Zp"}  # categories: controls, halves of characters, ends of lines and paragraphs
 _LONGEST_NAME = 200  # bytes; file systems take some 250
-_TURNING = {
-    "LRE",
-    "RLE",
-    "LRO",
-    "RLO",
-    "PDF",
-    "LRI",
-    "RLI",
-    "FSI",
-    "PDI",
-}  # what follows them is written the other way round
+# Unicode's classes of the marks that turn the direction of writing.
+_TURNING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
 
 
 def shown(text: object, all_of_it: bool = False) -> str:
@@ -74,7 +65,7 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 
 def file_names(names: Iterable[str]) -> list[str]:
-    """A name of a file for each of these, without an ending: letters, digits, - and _, and no two that a disk takes for one.
+    """A name of a file for each of these, without an ending: letters, digits, "-", "_" and ".", and no two that a disk takes for one.
 
     >>> file_names(["../price", ".._price", "Price", "price"])
     ['_price', '_price_2', 'Price', 'price_2']
@@ -84,7 +75,7 @@ def file_names(names: Iterable[str]) -> list[str]:
     for name in names:
         plain = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).lstrip(".") or "_"
         while len(plain.encode("utf-8", "replace")) > _LONGEST_NAME:
-            plain = plain[len(plain) // 8 + 1 :]  # what comes last tells the pictures of an output apart
+            plain = plain[len(plain) // 8 + 1 :]  # the end stays, which tells the pictures of an output apart
         own, number = plain, 1
         while _as_a_disk_may_see_it(own) in taken:
             number += 1
@@ -95,7 +86,7 @@ def file_names(names: Iterable[str]) -> list[str]:
 
 
 def _as_a_disk_may_see_it(name: str) -> str:
-    """Without the difference of capitals, and of the ways to write one letter."""
+    """The name without the difference of capitals, and of the ways to encode one letter."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
@@ -108,6 +99,6 @@ def _escape(letter: str) -> str:
 
 
 def _of_shell(letter: str) -> str:
-    if "\udc80" <= letter <= "\udcff":  # a byte of a file's name that is no text
+    if "\udc80" <= letter <= "\udcff":  # stands for a byte in the name of a file that is not text
         return f"\\x{ord(letter) - 0xDC00:02x}"
     return _escape(letter) if _is_acted_on(letter) else letter

@@ -105,8 +105,8 @@ interval; of classes, their probabilities.
   --samples 100                draws for each row
   --seed 0                     of the draws
   --id-columns a,b             columns of the table that are copied into the predictions
-  --top_k 10                   of classes, so many of the most probable ones, with the mode and its probability; the
-                               probabilities of all where there are not more than 100, else 10, unless given
+  --top_k 10                   how many of the most probable classes are written, with the mode and its probability; unless
+                               given, the probabilities of all of up to 100 classes, else the 10 most probable
   --escape_formulas            put an apostrophe before texts of a CSV file that spreadsheets take for formulas
   --trainer.accelerator cpu    or gpu; the best that there is unless given
   --trainer.devices 4          processes that share the rows out; the file has all rows in their order

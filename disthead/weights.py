@@ -14,7 +14,7 @@ from disthead.families.pieces import is_on_host, operations_are_followed
 
 __all__ = ["EXTREME_WEIGHTS", "as_weight", "check_share", "extreme_weights", "present", "weighted_quantiles"]
 
-_WHOLE = 0.999  # of all weight: nothing is left for other rows
+_WHOLE = 0.999  # share of the sum of all weights that leaves nothing for other rows
 EXTREME_WEIGHTS = (
     "weights must be neither so large nor all so small that their sums, or products with losses, overflow: only their ratios "
     "matter, so divide them by their mean"
@@ -105,6 +105,9 @@ def check_share(weight: Tensor | None, rows: Any = None) -> None:
 
     Args:
         rows: their numbers in the table, for messages.
+
+    Raises:
+        ValueError: with the share and the row.
     """
     if weight is None or len(weight) < 2:
         return

@@ -387,10 +387,14 @@ def test_what_is_no_file_is_refused_before_anything_is_written(tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "device").symlink_to("/dev/null")
-    for name, message in (("folder", "it is a folder"), ("pipe", "no ordinary file"), ("device", "no ordinary file")):
+    for name, message in (
+        ("folder", "it is a folder"),
+        ("pipe", "not an ordinary file"),
+        ("device", "not an ordinary file"),
+    ):
         with pytest.raises(OSError, match=message), writing(tmp_path / name):
             pytest.fail("the block has begun")
-    with pytest.raises(OSError, match="no ordinary file"), writing("/dev/null"):
+    with pytest.raises(OSError, match="not an ordinary file"), writing("/dev/null"):
         pytest.fail("the block has begun")
     (tmp_path / "file").write_bytes(OLD)
     with pytest.raises(NotADirectoryError, match="it is a file"), writing_folder(tmp_path / "file"):
@@ -418,8 +422,8 @@ def test_places_are_refused_before_the_work(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(OLD)
     os.mkfifo(tmp_path / "pipe")
     for path, message in (
-        (tmp_path, "is a folder, where the table is to be"),
-        (tmp_path / "pipe", "is no ordinary file"),
+        (tmp_path, "is a folder, so the table cannot be written there"),
+        (tmp_path / "pipe", "is not an ordinary file"),
         (tmp_path / "none" / "file", "there is no folder"),
     ):
         with pytest.raises(ValueError, match=f"--out {path}.*{message}"):

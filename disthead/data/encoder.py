@@ -44,10 +44,10 @@ __all__ = [
 
 _FEW = 50  # categories that any column may have
 _SINGLE = float(np.finfo(np.float32).eps)
-_HUGE = 1e30
-_BEYOND = 2  # times the range of all training rows, beyond them: the same
+_HUGE = 1e30  # the limit of a column with one value
+_BEYOND = 2  # times the range of all training rows: how far beyond them the limits are at most
 FEW_ROWS = 20  # fewer do not show whether a column numbers them
-_FAR = 30  # times the range of the middle nine tenths of a column, beyond its median: numbers are not told apart there
+_FAR = 30  # times the range of the middle nine tenths of a column: how far from its median the limits are at most
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
 # 12.5%, $1,200: numbers with a sign.
 # 1,234 and 1.234,5 and 1'234: thousands with separators; 1,5: a decimal comma.
@@ -71,9 +71,9 @@ class Column:
         kind: of the numbers: "number", "date" or "duration".
         origin: what is subtracted: the first date, in days since 1970-01-01; or the median of numbers that vary too
             little about it for single precision.
-        limits: the least and the greatest number that are told apart: twice as far beyond the training rows as these are wide,
-            and 30 times the range of their middle nine tenths from the median, whichever is nearer. A number beyond a limit is
-            read as the limit. None in models of version 0.1.
+        limits: the least and the greatest number that are told apart. They lie beyond the training rows by twice their range, or
+            30 times the range of their middle nine tenths from the median, whichever is nearer. A number beyond a limit is read
+            as the limit. None in models of version 0.1.
     """
 
     name: str
@@ -192,7 +192,7 @@ def _is_range(value: Any) -> bool:
     return is_pair and value[0] <= value[1]
 
 
-# The entries of a column as plain data; of older files, which have fewer, too.
+# The entries of a column as plain data; older files have fewer of them.
 COLUMN = {
     "name": TEXT,
     "categories": or_none(list_of(TEXT)),
@@ -461,11 +461,12 @@ class Found(NamedTuple):
 
 
 def _limits(numbers: np.ndarray, low: float, high: float) -> list[float]:
-    """Between which the numbers of a column are told apart, from a sample of them, and the least and the greatest of all."""
-    if low == high:  # no other number tells anything, once it is finite
+    """The `limits` of a column, from a sample of its numbers and the least and the greatest of all."""
+    if low == high:  # a model learns nothing from it, so other numbers need only be finite
         return [min(low, -_HUGE), max(high, _HUGE)]
     lower, middle, upper = np.quantile(numbers, [0.05, 0.5, 0.95]).tolist() if len(numbers) else (low, low, high)
-    reach = _FAR * (upper - lower) if lower < upper else np.inf  # most may be one number
+    # Where most rows have one number, their middle nine tenths have no range.
+    reach = _FAR * (upper - lower) if lower < upper else np.inf
     beyond = _BEYOND * (high - low)
     least, most = max(low - beyond, middle - reach), min(high + beyond, middle + reach)
     return [max(least, -sys.float_info.max), min(most, sys.float_info.max)]
@@ -476,7 +477,7 @@ def _varies_little(numbers: np.ndarray) -> bool:
     if not len(numbers):
         return False
     level = float(np.abs(numbers).max())
-    spread = float((numbers / (level or 1.0)).std())  # of the largest, whose square may be no number
+    spread = float((numbers / (level or 1.0)).std())  # relative to the largest number, whose square may overflow
     return bool(numbers.min() < numbers.max()) and spread < 1e-4 and 1e-3 * spread < _SINGLE
 
 
@@ -522,7 +523,7 @@ class Unseen:
         self._far[column.name] = (count + int(far.sum()), first)
 
     def __len__(self) -> int:
-        """How many different values, where missing numbers of a column are one, and those far from all others, too."""
+        """How many different values there are; all missing numbers of a column count as one, and so do all far ones."""
         return len(self._fills) + len(self._far) + sum(map(len, self._values.values()))
 
     def message(self, beginning: str = "training has not seen") -> str:

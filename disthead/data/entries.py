@@ -1,4 +1,4 @@
-"""Entries of plain data that were read from a file: each is there and of its kind, or the error names it."""
+"""Checks of plain data that were read from a file: each entry is there and of its kind, or the error names it."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ __all__ = [
     "or_none",
 ]
 
-_MOST = 2**53  # beyond which JSON's numbers are not whole everywhere
+_MOST = 2**53  # not every reader of JSON keeps larger integers exact
 
 
 class Kind(NamedTuple):
@@ -38,10 +38,20 @@ MAPPING = Kind("a mapping", lambda value: isinstance(value, Mapping))
 
 
 def or_none(kind: Kind) -> Kind:
+    """The kind, or null.
+
+    >>> or_none(TEXT).words
+    'a text or null'
+    """
     return Kind(f"{kind.words} or null", lambda value: value is None or kind.holds(value))
 
 
 def list_of(kind: Kind) -> Kind:
+    """A list whose entries are all of this kind.
+
+    >>> list_of(COUNT).holds([1, 2.0])
+    False
+    """
     return Kind(
         f"a list, each entry {kind.words}",
         lambda value: isinstance(value, (list, tuple)) and all(map(kind.holds, value)),
@@ -49,11 +59,16 @@ def list_of(kind: Kind) -> Kind:
 
 
 def one_of(*values: str) -> Kind:
+    """One of these texts.
+
+    >>> one_of("val", "test").words
+    'one of val, test'
+    """
     return Kind(f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values)
 
 
 def check_entries(value: Any, expected: "Mapping[str, Any] | Sequence[Any] | Kind", place: str = "") -> None:
-    """Refuse plain data that lack entries, have others, or have some of another kind.
+    """Refuse plain data that lack entries, or have unknown ones or some of another kind.
 
     Args:
         value: the data.
@@ -92,7 +107,11 @@ def check_entries(value: Any, expected: "Mapping[str, Any] | Sequence[Any] | Kin
 
 
 def difference(value: Any, other: Any, place: str = "") -> str:
-    """The first entry in which two plain data differ, and how, in words; nothing where they are equal."""
+    """The first entry in which two values of plain data differ, and how, in words; an empty text where they are equal.
+
+    >>> difference({"sizes": [4, 1]}, {"sizes": [4, 2]})
+    'entry sizes[1] is 1 instead of 2'
+    """
     return next(_differences(value, other, place), "")
 
 

@@ -1,4 +1,4 @@
-"""Parquet files as they were written: the checksums of their pages are compared, and damage is told by row group and column."""
+"""Reading Parquet files: the checksums of their pages are compared, and errors say which row group and column is damaged."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ from typing import Any
 from disthead.data.values import DataError
 from disthead.errors import first_line
 
-__all__ = ["damage_told", "opened_parquet"]
+__all__ = ["damage_located", "opened_parquet"]
 
-# Beside its own, Arrow raises what a damaged footer leads it to.
+# A damaged footer makes Arrow raise all of these besides its own errors.
 _ERRORS = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 
 
@@ -22,8 +22,8 @@ def opened_parquet(path: str | Path) -> Any:
 
 
 @contextmanager
-def damage_told(path: str | Path, group: int | None = None, names: Sequence[str] | None = None) -> Iterator[None]:
-    """Errors of reading a Parquet file, or one of its row groups, say where it is damaged.
+def damage_located(path: str | Path, group: int | None = None, names: Sequence[str] | None = None) -> Iterator[None]:
+    """A block in which errors of reading a Parquet file, or one of its row groups, say where it is damaged.
 
     Args:
         path: the file.
@@ -45,7 +45,7 @@ def damage_told(path: str | Path, group: int | None = None, names: Sequence[str]
 
 
 def _place(path: str | Path, group: int | None, names: Sequence[str] | None) -> tuple[int | None, str]:
-    """The first row group that cannot be read, and the column of it, in words."""
+    """The first row group that cannot be read, None where all can be, and its damaged column, in words."""
     try:
         with opened_parquet(path) as opened:
             groups = range(opened.num_row_groups) if group is None else (group,)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from disthead.arrays import as_array
+from disthead.arrays import as_array, is_null
 
 __all__ = [
     "PARSERS",
@@ -378,7 +378,7 @@ def _kind(kind: type) -> str:
 
 def is_missing(value: Any) -> bool:
     """Whether a value is none: None, NaN, NaT, pandas' NA."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+    if is_null(value):
         return True
     if isinstance(value, (np.datetime64, np.timedelta64)):
         return bool(np.isnat(value))

@@ -42,9 +42,9 @@ _CHANGED = "Take another copy of the folder. To change a model, load it, use set
 
 
 def save(estimator: "DistributionEstimator", folder: Path) -> Path:
-    """Weights that hold the configuration and digests of themselves, and the configuration once more, for people.
+    """Write the weights, with the configuration and digests in their file, and the configuration once more, for people.
 
-    So each of the two files says whether it is what was written, and one that another save has written is noticed.
+    So each of the two files shows whether it is what was written, and whether both are of one save.
     """
     safetensors = _safetensors()
     model, recalibration = estimator.model_, estimator.model_.recalibration
@@ -130,12 +130,11 @@ def _rebuilt(
 
 
 def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The tensors of a file, and its metadata, which are empty in format 1."""
+    """The tensors of a file and its metadata, which format 1 does not have."""
     safetensors = _safetensors()
     with unchanged(path):
-        contents = (
-            path.read_bytes()
-        )  # from a file that is mapped, one that is cut off while it is read ends the process
+        # A memory-mapped file that is truncated while it is read would end the process.
+        contents = path.read_bytes()
     try:
         tensors = safetensors.torch.load(contents)
         header = json.loads(contents[8 : 8 + int.from_bytes(contents[:8], "little")])
@@ -154,7 +153,7 @@ def _checked_config(
     tensors: dict[str, torch.Tensor],
     metadata: dict[str, str],
 ) -> dict[str, Any]:
-    """The configuration inside of the weights, once all is what was written; that beside them must be the same.
+    """The configuration in the file of the weights, once all digests fit; config.json beside it must be the same.
 
     Raises:
         ValueError: for damage, with the file and the tensor or entry.
@@ -235,7 +234,7 @@ def _digest_of(tensor: torch.Tensor) -> str:
 
 @contextmanager
 def _naming(path: Path, entry: str = "") -> Iterator[None]:
-    """Errors of what cannot be made from a configuration name the file, and the entry where it is known."""
+    """A block in which errors of what cannot be made from a configuration name the file, and the entry where it is known."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
@@ -297,7 +296,11 @@ def _check_config(config: dict[str, Any], kind: "type[DistributionEstimator]", f
 
 
 _CLASSES = {"values": Kind("a list", lambda value: isinstance(value, list)), "dtype": TEXT}
-_RECALIBRATION = {"name": TEXT, "arguments": MAPPING, "fitted_on": MAPPING}  # at what `rebuild` looks, all of it there
+_RECALIBRATION = {
+    "name": TEXT,
+    "arguments": MAPPING,
+    "fitted_on": MAPPING,
+}  # `rebuild` checks them; here all three must be there
 
 
 def _classes(state: dict[str, Any]) -> np.ndarray:
@@ -377,7 +380,7 @@ def _fill(model: TabularModel, tensors: dict[str, torch.Tensor], folder: Path) -
 def _plain_parameters(estimator: "DistributionEstimator") -> dict[str, Any]:
     parameters = estimator.get_params(deep=False)
     if not hasattr(parameters["random_state"], "__index__"):
-        parameters["random_state"] = None  # a generator is no plain data, and predictions need none
+        parameters["random_state"] = None  # a generator is not plain data, and predictions need none
     parameters["hidden_sizes"] = list(parameters["hidden_sizes"])
     try:
         return json.loads(json.dumps(parameters, default=_number))

@@ -266,7 +266,7 @@ class PlackettLuce(Distribution):
 
 
 def _are_whole_orders(y: Tensor, size: int) -> bool:
-    """Whether all rows are orders of all items, found in less time than `Ranking.check` takes; False where it has to say.
+    """Whether all rows are orders of all items, found in less time than `Ranking.check` takes; False where only that can tell.
 
     As many powers of two as there are items add up to 2^items - 1 only if each of them occurs once.
     """

@@ -39,14 +39,14 @@ VERMILION = "#D55E00"
 GREY = "#999999"
 
 
-# Properties of a matplotlib text that is a user's: no sign in it is mathematics or TeX.
+# Properties of a matplotlib text that comes from a user: nothing in it is mathematics or TeX.
 LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False}
 
-_LONGEST = 1000  # letters that are looked at
+_LONGEST = 1000  # characters of a text; longer ones lose their middle first
 
 
 def literal(text: object, weight: str = "normal") -> str:
-    r"""A user's text as matplotlib can draw it, together with `LITERAL`: with escapes for what its font has not.
+    r"""A user's text as matplotlib can draw it, together with `LITERAL`: characters that the font lacks are escaped.
 
     >>> print(literal("a_$b$"), literal("\N{grinning face}"))
     a_$b$ \U0001f600
@@ -57,7 +57,7 @@ def literal(text: object, weight: str = "normal") -> str:
 
 
 def titled(ax: "Axes", title: str) -> None:
-    """A title, whose lines stay lines."""
+    """Set the title; its line breaks stay."""
     lines = [part for line in str(title).split("\n") for part in _wrapped(line, _room(ax)[0], "bold")]
     ax.set_title("\n".join(lines[:4]), loc="left", fontweight="bold", fontsize="medium", **LITERAL)
 
@@ -73,7 +73,7 @@ def frame(ax: "Axes", title: str, xlabel: str, ylabel: str) -> "Axes":
 
 
 def ticks(ax: "Axes", axis: str, place: Any, names: Iterable[tuple[object, str]], **properties: Any) -> None:
-    """Names of a user's at these places of the axis x or y, each with what stands behind it, which is never cut off."""
+    """Set a user's names as ticks of the axis x or y, each with an end such as a number of rows, which is never cut off."""
     room = 0.45 * _room(ax)[axis == "x"]
     labels = [_fitted(literal(name), room - _width(end)) + end for name, end in names]
     getattr(ax, f"{axis}axis").set_ticks(place, labels, **properties, **LITERAL)
@@ -104,7 +104,7 @@ def chance(confidence: float, looks: int = 1, what: str = "point") -> tuple[floa
 
 
 def _room(ax: "Axes") -> tuple[float, float]:
-    """How wide and how high an axes can be drawn, in points, beside its labels."""
+    """The width and the height of the axes in points, without its labels, about."""
     spec, figure = ax.get_subplotspec(), ax.figure
     rows, columns = (1, 1) if spec is None else spec.get_gridspec().get_geometry()
     points = 0.78 * 72 / figure.dpi
@@ -135,7 +135,7 @@ def _fitted(letters: str, points: float, weight: str = "normal") -> str:
 
 
 def _width(letters: str, weight: str = "normal") -> float:
-    """In points, at the size that texts have."""
+    """The width of a text in points, at the default size."""
     from matplotlib import rcParams
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
@@ -146,7 +146,7 @@ def _width(letters: str, weight: str = "normal") -> float:
 
 
 def _characters(weight: str) -> frozenset[int]:
-    """What the fonts that are set can draw."""
+    """The code points that the fonts in use can draw."""
     from matplotlib.font_manager import FontProperties
 
     return _of_families(tuple(FontProperties().get_family()), weight)

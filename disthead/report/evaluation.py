@@ -211,16 +211,16 @@ def _write(evaluation: Evaluation, found: list[Findings], folder: Path, classes:
     names = file_names([picture.name for picture in every])
     files = {f"{name}.png": picture for name, picture in zip(names, every, strict=True)}
     contents = evaluation.to_dict() | {"pictures": list(files)}
-    # A path may hold bytes that are no text; they are written as they are shown.
+    # A path may hold bytes that are not text; they are written as they are shown.
     options: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
     before = _pictures_in(folder)
-    with writing_folder(folder) as unfinished:  # once nothing can fail any more but the disk
+    with writing_folder(folder) as unfinished:  # only a full disk can still fail here
         for name, picture in files.items():
             (unfinished / name).write_bytes(picture.png)
         (unfinished / "report.html").write_text(page(evaluation, drawn), **options)
         text = json.dumps(contents, indent=2, allow_nan=False, ensure_ascii=False)
         (unfinished / "metrics.json").write_text(f"{text}\n", **options)
-    for name in before - set(files):  # of the report that was there
+    for name in before - set(files):  # pictures of the earlier report
         (folder / name).unlink(missing_ok=True)
 
 

@@ -32,7 +32,7 @@ _OVERVIEW = ("rows", "band", "confusion", "rose")  # the first of them that was 
 
 
 def _text(text: object) -> str:
-    """A text in the page, or in an attribute of it, that is nothing but text."""
+    """A text for the page, or for an attribute in it, without markup."""
     return escape(shown(text))
 
 

@@ -13,7 +13,7 @@ from disthead.arrays import as_integer, as_integers
 
 __all__ = ["KINDS", "build", "completed", "find", "fused", "is_subclass", "multilayer_perceptron", "qualified"]
 
-# What a specification makes.
+# What a specification makes, by the name of its option.
 KINDS: dict[str, type] = {
     "backbone": nn.Module,
     "activation": nn.Module,
@@ -71,7 +71,7 @@ def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
     try:
         return found(*arguments, **options)
     except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
-        if kind not in _SHORT or type(error) is RuntimeError:  # a class of one's own; no memory
+        if kind not in _SHORT or type(error) is RuntimeError:  # an error of the user's class, or too little memory
             raise
         given = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise ValueError(f"{kind} {spec['class_path']} cannot be made of {given}: {error}.") from error
@@ -127,7 +127,7 @@ def fused(spec: Any, parameters: Sequence[nn.Parameter], scales_gradients: bool)
 
 
 def find(kind: str, path: str) -> Any:
-    """What a class path names; a name without a module is a class of torch.
+    """The class, or function, that a class path names; a name without a module is that of a class of torch.
 
     Raises:
         ValueError: for what does not exist, with the nearest names.
@@ -153,4 +153,5 @@ def find(kind: str, path: str) -> Any:
 
 
 def is_subclass(found: Any, *kinds: type) -> bool:
+    """Whether something is a class, and a subclass of one of these."""
     return inspect.isclass(found) and issubclass(found, kinds)

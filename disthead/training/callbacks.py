@@ -22,7 +22,7 @@ from disthead.training.schedule import PATIENCE
 
 __all__ = ["AverageWeights", "BestAndLastCheckpoint", "EarlyStopping"]
 
-_INTERVAL = 5  # seconds
+_INTERVAL = 5  # seconds between two writings of last.ckpt, at least
 
 
 class AverageWeights(WeightAveraging):
@@ -116,7 +116,7 @@ class EarlyStopping(LightningEarlyStopping):
             known = sorted(trainer.callback_metrics)
             if self.monitor.startswith("val/") and not any(name.startswith("val/") for name in known):
                 raise ValueError(
-                    f"early stopping asks for {self.monitor}, and no rows are validated: hold rows out by val_size, give "
+                    f"early stopping monitors {self.monitor}, and no rows are validated: hold rows out by val_size, give "
                     f"val_path, or monitor one of {', '.join(known)}."
                 )
             raise unknown_name("metric to monitor", self.monitor, known)
@@ -136,20 +136,21 @@ class EarlyStopping(LightningEarlyStopping):
 
 
 class BestAndLastCheckpoint(ModelCheckpoint):
-    """Lightning's callback for checkpoints, which keeps the best state of a training and, in last.ckpt, the last one.
+    """Lightning's callback for checkpoints, which keeps the best state of a training, and the last one in last.ckpt.
 
     last.ckpt is a file of its own, to go on from. It is written at the end of an epoch, at most every five seconds, and at
     the end of training; in one process also where an error or a signal ends it.
 
-    A training that goes on from a checkpoint goes on with the best one of before, of which a folder that is new gets a copy.
-    Its score is read from its own file, which may be later than the one that the training goes on from.
+    A training that goes on keeps the best checkpoint so far, and copies it into its folder if that is another one. The score of
+    the best checkpoint is read from its own file, which may be later than the one that the training goes on from.
 
     Args:
-        dirpath: the folder.
+        dirpath: the folder; `checkpoints` in the log folder of the training unless given.
         filename, monitor: as for Lightning's own.
         save_last: whether there is a last.ckpt.
-        save_on_exception: whether it is written after an error in one of several processes, too, which wait for all of them.
-        enable_version_counter: whether a file that is there already is left alone, for one with another name.
+        save_on_exception: whether last.ckpt is also written after an error in one of several processes, which then waits for
+            the others.
+        enable_version_counter: whether a file of that name is left alone, and the checkpoint gets another name.
         options: as for Lightning's own.
 
     >>> BestAndLastCheckpoint("runs").monitor
@@ -166,7 +167,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         enable_version_counter: bool = True,
         **options: Any,
     ):
-        # Lightning writes last.ckpt with the best one only, and after an error over the best one
+        # Lightning's own save_last writes only together with the best checkpoint, and after an error over it
         options |= {"save_last": False, "enable_version_counter": enable_version_counter}
         super().__init__(dirpath, filename, monitor, **options)
         self.keeps_last, self.counts_versions = bool(save_last), enable_version_counter
@@ -181,9 +182,9 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         self._take_over(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if not self.last_model_path:  # so that there never is a best one alone
+        if not self.last_model_path:  # first, so that best.ckpt is never there without last.ckpt
             self._save_last(trainer)
-            self._last_step, self._last_time = -1, -math.inf  # it does not know of the best one yet
+            self._last_step, self._last_time = -1, -math.inf  # to be written again, once the best one is known
         super().on_train_epoch_end(trainer, pl_module)
         if _is_over(trainer) or self._is_due(trainer):
             self._save_last(trainer)
@@ -208,10 +209,10 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         try:
             self._save_last(trainer)
         except Exception as error:
-            warnings.warn(f"the last checkpoint is that of before: {error}", stacklevel=2)
+            warnings.warn(f"last.ckpt was not written, and stays as it was: {error}", stacklevel=2)
 
     def _is_due(self, trainer: lightning.Trainer) -> bool:
-        """Whether the last time is long ago; processes agree on it."""
+        """Whether the last writing is long enough ago; all processes get the same answer."""
         is_due = time.monotonic() - self._last_time >= _INTERVAL
         return trainer.strategy.broadcast(is_due) if trainer.world_size > 1 else is_due
 
@@ -223,7 +224,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         self._last_step, self._last_time = trainer.global_step, time.monotonic()
 
     def _free(self, name: str, trainer: lightning.Trainer, own: str = "") -> str:
-        """The path of a checkpoint, under another name where there is one already that is none of this training."""
+        """The path of a checkpoint of this name, with a number where another training has one there."""
         path, version = self.format_checkpoint_name({}, name), self.STARTING_VERSION
         while self.counts_versions and path != own and self.file_exists(path, trainer):
             path, version = self.format_checkpoint_name({}, name, version), version + 1
@@ -244,8 +245,8 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         self._remember(trainer.strategy.broadcast(found))
         if trainer.is_global_zero and state["best_model_path"] and not found:
             warnings.warn(
-                f"{state['best_model_path']}, the best checkpoint of before, is not there or cannot be read any more: what "
-                "comes now is compared with nothing before it.",
+                f"{state['best_model_path']}, the best checkpoint of the earlier training, is missing or cannot be read: the "
+                "best one is chosen from now on.",
                 stacklevel=2,
             )
         resumed, folder = local(trainer.ckpt_path), local(self.dirpath)
@@ -255,13 +256,13 @@ class BestAndLastCheckpoint(ModelCheckpoint):
 
     def _state_in(self, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
         states = checkpoint.get("callbacks", {})
-        lightnings = self.state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
-        return states.get(self.state_key, states.get(lightnings))  # of version 0.1
+        original = self.state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+        return states.get(self.state_key, states.get(original))  # version 0.1 used Lightning's own
 
     def _best_of_before(
         self, trainer: lightning.Trainer, checkpoint: dict[str, Any], state: dict[str, Any]
     ) -> dict[str, Tensor]:
-        """The best checkpoints of a training that goes on, where they are now, with their scores."""
+        """The paths and scores of the best checkpoints of a training that goes on, where they are now."""
         beside, found = Path(trainer.ckpt_path or "").parent, {}
         for path, score in state["best_k_models"].items():
             # the folder may have been moved, and another training may have taken its place
@@ -276,7 +277,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         return found
 
     def _score_in(self, path: Path, resumed: dict[str, Any], score: Tensor | None = None) -> Tensor | None:
-        """The score of the best checkpoint in a file, if it has the one that is given, or comes later in the same training."""
+        """The score of the checkpoint in a file, if it is the one that is given, or comes later in the same training; else None."""
         try:
             checkpoint = read_checkpoint(path)
         except ValueError:
@@ -298,7 +299,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
             self.kth_best_model_path, self.kth_value = order[-1], models[order[-1]]
 
     def _take_over(self, trainer: lightning.Trainer) -> None:
-        """Copy the best checkpoints of before into the folder of this training, where that is another one."""
+        """Copy the best checkpoints so far into the folder of this training, if that is another one."""
         folder = local(self.dirpath)
         if folder is None or self.monitor is None:
             return

@@ -262,7 +262,7 @@ def _parser(command: str) -> Parser:
 
 
 def _is_left_to_the_first(what: str) -> bool:
-    """Whether this is not the first of several processes, which needs no others: it takes one pass over the rows."""
+    """Whether this process leaves the work to the first one of several, and says so: one pass over the rows needs no others."""
     rank, world_size = process()
     if rank:
         print(f"process {rank} of {world_size}: the first one writes {shown(what)}")

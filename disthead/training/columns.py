@@ -32,9 +32,9 @@ __all__ = [
 
 
 _SINGLE = torch.finfo(torch.float32)
-_LARGEST = 1e37  # of numbers whose differences single precision holds
-_WIDEST = 1e35  # limits of a feature that single precision can standardise, and the inverse of the narrowest
-_LOST = 1e-3  # of the training rows' range: what rounding may change; limits are at most five times as wide
+_LARGEST = 1e37  # of numbers in a table; differences of such numbers do not overflow in single precision
+_WIDEST = 1e35  # range of a feature that single precision can standardise; the narrowest is its inverse
+_LOST = 1e-3  # of the width of the limits, at most five times that of the training rows: what rounding may change
 
 
 class Encoded(NamedTuple):
@@ -57,7 +57,7 @@ class Encoded(NamedTuple):
         return self.map(lambda values: values.index_select(0, chosen))  # several times as fast as values[chosen]
 
     def single(self) -> "Encoded":
-        """Numbers in single precision; class indices stay integers, and whole targets that it does not hold stay as they are."""
+        """Numbers in single precision; class indices stay integers, and whole targets above 2^24 stay as they are."""
         rounded = self.map(lambda values: values.float() if values.is_floating_point() else values)
         if self.y is None or not self.y.is_floating_point() or bool((self.y.abs() <= 2**24).all()):
             return rounded
@@ -226,6 +226,9 @@ def check_single(values: Values, numbers: np.ndarray, present: np.ndarray | None
         values: of the column, for messages.
         numbers: in double precision, one for each value.
         present: the rows that count; others may hold anything.
+
+    Raises:
+        DataError: with the column, the row and the number.
     """
     size = np.abs(numbers)
     lost = (size > _LARGEST) | ((size > 0) & (size < _SINGLE.tiny))
@@ -243,9 +246,12 @@ def check_range(column: Column, values: Values, encoded: np.ndarray) -> None:
     """Refuse numbers of a feature that are no longer told apart once they are in single precision.
 
     Args:
-        column: whose limits say how far apart its numbers are.
+        column: its limits say how far apart its numbers are.
         values: that are encoded, for messages.
         encoded: (N, width), in double precision.
+
+    Raises:
+        DataError: with the column, the row and the number.
     """
     if column.limits is None:
         return
@@ -298,7 +304,7 @@ def exact_numbers(frame: "DataFrame", name: str, present: np.ndarray | None = No
 
 
 def single_numbers(frame: "DataFrame", name: str, present: np.ndarray | None = None) -> np.ndarray:
-    """As `exact_numbers`, of numbers that single precision holds."""
+    """As `exact_numbers`; numbers that single precision does not hold are refused."""
     numbers = exact_numbers(frame, name, present)
     check_single(values_of(frame, name), numbers, present)
     return numbers

@@ -29,7 +29,7 @@ from disthead.texts import quoted, shown
 from disthead.training.backbone import completed, qualified
 from disthead.training.callbacks import BestAndLastCheckpoint, EarlyStopping
 from disthead.training.columns import Columns
-from disthead.training.data import TabularDataModule
+from disthead.training.data import MEASURED, TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.options import check_config, check_processes, check_validation, in_options
 from disthead.training.processes import claim_log_dir, process
@@ -47,7 +47,11 @@ __all__ = ["run"]
 
 _SIZES = ("hidden_sizes", "activation", "dropout")  # of the default backbone
 _ACCELERATORS = ("gpu", "cuda", "mps", "tpu")
-_NAMES = {"targets": "target", "classes": "classes", "unit": "unit"}  # what predictions are called, among the columns
+_NAMES = {
+    "targets": "target",
+    "classes": "classes",
+    "unit": "unit",
+}  # arguments of `predictions`: entries of the columns
 _MOST = 300  # letters of a value in an error
 _PART = {"validate": "val", "test": "test", "predict": "predict"}
 
@@ -90,7 +94,7 @@ def run(arguments: Sequence[str]) -> None:
             elif command == "fit" and not any("model" in contents for contents in _configurations(given)):
                 defaults = _recipe()
                 for name in ("backbone", "optimizer", "scheduler"):
-                    if _value(given, f"--model.{name}") is not None:  # as a whole
+                    if _value(given, f"--model.{name}") is not None:  # another class has other arguments
                         del defaults["model"][name]
             file = Path(folder, "defaults.yaml")
             with writing(file) as unfinished:
@@ -117,7 +121,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _of_options(error: Exception) -> str | None:
-    """What options are to blame for an error that a library raises, by where it is raised; None for other errors."""
+    """The message of an error that a library raises because of an option, by the module that raised it; None for other errors."""
     module = raised_in(error)
     if isinstance(error, MisconfigurationException) or (
         isinstance(error, ValueError) and module.startswith("lightning.")
@@ -194,7 +198,7 @@ def _value(arguments: Sequence[str], name: str) -> str | None:
 
 
 def _from_checkpoint(path: str, command: str, given: list[str]) -> list[str]:
-    """The arguments, where another table than that of the training is the part that is asked for."""
+    """The arguments, in which --data.path of another table than that of the training becomes the path of the part in use."""
     data = read_checkpoint(path).get("datamodule_hyper_parameters", {})
     table = _value(given, "--data.path")
     if table is not None and _value(given, "--config") is None and not _same_file(table, data.get("path")):
@@ -294,14 +298,14 @@ def _example(option: str, kinds: Sequence[str], got: str) -> str:
 
 
 class _SaveOptions(SaveConfigCallback):
-    """The callback of Lightning's command line that keeps the options of a training, as config.yaml in its folder."""
+    """The callback of Lightning's command line that writes the options of a training as config.yaml into its log folder."""
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options | {"save_to_log_dir": False})
         self.folder = ""
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        self.folder = trainer.log_dir or ""  # which all processes have to ask for
+        self.folder = trainer.log_dir or ""  # all processes have to ask for it, since it is broadcast
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -340,21 +344,21 @@ class _CLI(LightningCLI):
             parser.add_argument("--seed", type=int, default=0, help="of the draws")
             help = "columns of the table that are copied into the predictions, such as name,date"
             parser.add_argument("--id_columns", type=str | list[str] | None, default=None, help=help)
-            help = "so many of the most probable classes; all of up to 100, else 10, unless given"
+            help = "how many of the most probable classes are written; unless given, all of up to 100, else 10"
             parser.add_argument("--top_k", type=int | None, default=None, help=help)
             help = "put an apostrophe before texts of a CSV file that spreadsheets take for formulas"
             parser.add_argument("--escape_formulas", action="store_true", help=help)
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """The configuration, and what of it the command line and its configurations give, without defaults."""
+        """Parse the options; for commands that take a checkpoint, once more without defaults, to know which were given."""
         super().parse_arguments(parser, args)
         check_config(self.config.subcommand, self.config[self.config.subcommand])
         if self.config.subcommand != "fit":
             self.given = parser.parse_args(args, defaults=False)[self.config.subcommand]
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: what a checkpoint holds is no configuration, and runs no code."""
+        """Do nothing: Lightning would take the options in a checkpoint for a configuration, which may run code."""
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list) -> Any:
         if config.get("logger") in (None, True):
@@ -362,7 +366,7 @@ class _CLI(LightningCLI):
             config["logger"] = MetricsLogger(folder, name="lightning_logs") if self.subcommand == "fit" else False
         try:
             trainer = super()._instantiate_trainer(config, [*callbacks, StopBetweenSteps()])
-        except (TypeError, AttributeError, RuntimeError) as error:  # of values that Lightning looks at late
+        except (TypeError, AttributeError, RuntimeError) as error:  # such as values that Lightning checks late
             raise ValueError(f"--trainer: {in_options(str(error))}") from error
         except (MisconfigurationException, ModuleNotFoundError) as error:
             accelerator = config.get("accelerator")
@@ -480,7 +484,7 @@ class _CLI(LightningCLI):
 
     def predict(self, **options: Any) -> None:
         """Predict all rows and write their columns to `--out`."""
-        import pandas  # noqa: F401  # what is missing is said before any row is predicted
+        import pandas  # noqa: F401  # so that a missing package is an error before any row is predicted
 
         config = self.config[self.subcommand]
         out, source = config.out, self.datamodule.hparams.predict_path or self.datamodule.hparams.path
@@ -508,7 +512,7 @@ class _CLI(LightningCLI):
         columns, data = self.model.columns or {}, self.datamodule
         wanted |= {name: columns[key] for name, key in _NAMES.items() if key in columns}
         rows = self.model.predicted_at_once(config.samples)
-        if rows < (data.hparams.batch_size or 1024):  # so many are measured at once where no size is given
+        if rows < (data.hparams.batch_size or MEASURED):
             data.hparams["batch_size"] = rows
         file = PredictionFile(out, wanted, self._identity(source, names) if names else None, config.escape_formulas)
         self.trainer.callbacks.append(file)
@@ -522,7 +526,7 @@ class _CLI(LightningCLI):
         return None
 
     def _identity(self, source: Any, names: list[str]) -> Callable[[list[int]], Mapping[str, Any]]:
-        """Gives the columns that say which row is which, for the numbers of rows of the table."""
+        """A function from the numbers of rows of the table to the columns that say which row is which."""
         data = self.datamodule
         if not data.streams("predict"):
             for name in names:
@@ -535,7 +539,7 @@ class _CLI(LightningCLI):
         return lambda rows: dict(frame.iloc[rows].reset_index(drop=True).items())
 
     def _predict_files(self, source: Any, out: str, **options: Any) -> None:
-        """Row group by row group, without Lightning: nothing is kept, and parts that are there are not made again."""
+        """Predict row group by row group, without Lightning: nothing is kept in memory, and parts that are there stay."""
         trainer, launcher = self.trainer, self.trainer.strategy.launcher
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer.world_size > 1 else process()
 
@@ -556,13 +560,13 @@ class _CLI(LightningCLI):
         if launcher is None:
             return run()
         try:
-            launcher.launch(run, trainer=trainer)  # which starts the other processes, unless torchrun or SLURM have
+            launcher.launch(run, trainer=trainer)  # starts the other processes, unless torchrun or SLURM did
             statuses = [child.wait() for child in launcher.procs]
         except BaseException:
             launcher.kill(signal.SIGTERM)
             raise
         failed = next((status for status in statuses if status), 0)
-        if failed:  # and has said why
+        if failed:  # that process has printed its error
             sys.exit(failed if failed > 0 else 128 - failed)
         return None
 
@@ -621,7 +625,7 @@ def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
 
 
 def _check_epochs(trainer: Any, path: "str | None") -> None:
-    """Refuse fewer epochs than a training has had already, which Lightning would take for none."""
+    """Refuse fewer epochs than a training has had already, with which Lightning would do nothing, in silence."""
     if path is None or not Path(path).is_file() or trainer.max_epochs in (None, -1):
         return
     loops = read_checkpoint(path).get("loops")
@@ -684,7 +688,9 @@ def _cli_of(command: str, sizes: Sequence[str] = ()) -> Any:
 
         @staticmethod
         def subcommands() -> dict[str, set[str]]:
-            return {command: LightningCLI.subcommands()[command] | {"weights_only"}}  # which they are, always
+            return {
+                command: LightningCLI.subcommands()[command] | {"weights_only"}
+            }  # left out: checkpoints never hold more
 
     def start(arguments: list[str], default_files: list[str]) -> LightningCLI:
         trainer_defaults: dict[str, Any] = {"max_epochs": 200}

@@ -38,11 +38,11 @@ from disthead.training.trust import check_classes, check_sources
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["PARTS", "TabularDataModule"]
+__all__ = ["MEASURED", "PARTS", "TabularDataModule"]
 
 _LEAST_GROUPS = 30  # of rows, so that parts can be drawn from them
 _SEEDS = 1 << 32
-_MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
+MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
 
 
 class TabularDataModule(lightning.LightningDataModule):
@@ -148,7 +148,7 @@ class TabularDataModule(lightning.LightningDataModule):
             options: in place of the checkpoint's, such as `test_path`.
 
         Raises:
-            ValueError: for a missing or corrupt file, or tables in it that are no files or folders of this machine.
+            ValueError: for a missing or corrupt file, or tables in it that are not files or folders of this machine.
         """
         theirs = own_options(cls, read_checkpoint(checkpoint_path).get("datamodule_hyper_parameters", {}))
         theirs = {name: value for name, value in theirs.items() if name not in options}
@@ -281,11 +281,11 @@ class TabularDataModule(lightning.LightningDataModule):
         return self._batches("predict")
 
     def _batches(self, name: str, seed: int | None = None) -> Batches | StreamedBatches:
-        trainer, size = self.trainer, self.batch_size if name == "train" else self.hparams.batch_size or _MEASURED
+        trainer, size = self.trainer, self.batch_size if name == "train" else self.hparams.batch_size or MEASURED
         options: dict[str, Any] = {"seed": seed}
         if trainer is not None:
             if name in ("val", "test"):
-                size = max(size, _MEASURED)
+                size = max(size, MEASURED)
             if name == "val":
                 size = max(size, getattr(trainer.lightning_module, "validated_at_once", size))
             options |= {
@@ -449,7 +449,7 @@ def _check_names(role: str, names: Any) -> None:
     """Refuse lists of columns that name none, or one of them twice."""
     names = [names] if isinstance(names, str) or names is None else list(names)
     if not names and role != "categorical":
-        raise ValueError(f"{role} must name a column at least, got none.")
+        raise ValueError(f"{role} must name at least one column, got none.")
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if twice is not None:
         raise ValueError(f"{role} must name each column once, got {twice!r} twice.")

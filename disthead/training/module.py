@@ -149,9 +149,8 @@ class DistributionModule(DistributionModel):
         self._collapsed = CollapsedRows(spread_floor)
         self._means = {part: RowMeans() for part in PARTS[:3]}
         self._losses = StepLosses(self._means["train"], _STEPS)
-        self._infinite: list[
-            Tensor
-        ] = []  # of each batch of validation the first row with a loss that is not finite, and their number
+        # For each batch of validation: the first row whose loss is not finite (-1 for none), and how many such rows there are.
+        self._infinite: list[Tensor] = []
         self._random_state: Tensor | None = None
         self._resumes_within_epoch, self._is_several, self._first_step, self.steps_at_once = False, False, 0, 1
         if columns is not None:
@@ -165,7 +164,7 @@ class DistributionModule(DistributionModel):
         return min(_VALIDATED, _NUMBERS // self._outputs_per_row)
 
     def predicted_at_once(self, samples: int = 0) -> int:
-        """How many rows may be predicted at once, with so many draws of each, in memory that does not grow with either."""
+        """How many rows may be predicted at once, with `samples` draws of each, so that memory grows with neither."""
         assert self.head is not None
         return max(1, _NUMBERS // max(self._outputs_per_row, samples * math.prod(self.head.event_shape)))
 
@@ -304,7 +303,10 @@ class DistributionModule(DistributionModel):
                 warnings.warn(f"target {name!r}: {message}", TargetWarning, stacklevel=2)
 
     def most_extreme(self, rows: Sequence[int] | None) -> str:
-        """The number farthest from its column's mean in these rows of a table in memory, or in all rows of training; for messages."""
+        """A sentence on the number that is farthest from the mean of its column, in these rows or in all rows of training.
+
+        It is empty where the table is not in memory.
+        """
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, TabularDataModule) or data.streams("train") or self.columns is None:
             return ""
@@ -480,7 +482,7 @@ class DistributionModule(DistributionModel):
 
     @torch.no_grad()
     def _note_infinite(self, values: Tensor, weight: Tensor | None, batch: Batch) -> None:
-        """Keep which row of a batch is the first whose nll is NaN or infinite, on the device until somebody looks."""
+        """Keep which row of a batch is the first whose nll is NaN or infinite, on the device until the end of the epoch."""
         bad = ~values.detach().isfinite()
         if weight is not None:
             bad = bad & (weight > 0).reshape(weight.shape + (1,) * (bad.ndim - weight.ndim))
@@ -501,8 +503,10 @@ class DistributionModule(DistributionModel):
             return
         found = [pair for pair in torch.stack(noted).tolist() if pair[1]] if noted else []
         if found:
+            count = sum(count for _, count in found)
             raise NonFiniteLoss(
-                f"the likelihood of {sum(count for _, count in found)} validation rows is zero or no number in epoch {self.current_epoch}, "
+                f"the likelihood of {count} validation row{'s' * (count != 1)} is zero or not a number in epoch "
+                f"{self.current_epoch}, "
                 f"at row {found[0][0]}: no weights can be chosen by it. Look for extreme values in the features and the target of that "
                 "row; or try a family with heavier tails."
             )
@@ -551,7 +555,7 @@ class DistributionModule(DistributionModel):
             checkpoint["recalibration"] = self.recalibration.config
 
     def _count_batches(self, loop: dict[str, Any]) -> None:
-        """Let the epoch stand after the last step that was made: an exception may come between a batch and its step."""
+        """Let the saved epoch continue after the last step that was made: an exception may come between a batch and its step."""
         loaders, progress = loop["state_dict"].get("combined_loader", []), loop["epoch_loop.batch_progress"]
         if len(loaders) != 1 or "position" not in loaders[0]:
             return
@@ -595,9 +599,9 @@ class DistributionModule(DistributionModel):
         Args:
             checkpoint_path: a file on this machine.
             map_location: the device of the model; the CPU unless given.
-            hparams_file: not taken: give what is to be another option by its name.
-            strict: whether the weights must be those of this model, no more and no fewer; they must unless it is False.
-            weights_only: not taken if False, by which torch would run code that a file may hold.
+            hparams_file: not taken; give other options by name.
+            strict: whether the weights must be exactly those of this model; True unless given.
+            weights_only: False is not taken, since torch would then run code that a file may hold.
             trust: names of packages, modules or classes of your own which the checkpoint may use beside those of torch.nn,
                 torch.optim and disthead: a backbone of your own needs it.
             options: in place of the checkpoint's, such as `backbone`, which is then whatever you give.
@@ -636,7 +640,7 @@ class DistributionModule(DistributionModel):
 
 
 def _is_of_torch(backbone: Any) -> bool:
-    """Whether a backbone does nothing when it is made but take memory."""
+    """Whether the backbone is of torch or disthead, and so does nothing but take memory when it is made."""
     path = backbone.get("class_path") if isinstance(backbone, Mapping) else backbone
     return backbone is None or (isinstance(path, str) and path.startswith(("torch.nn.", "disthead.")))
 

@@ -1,4 +1,4 @@
-"""Which values options of the command line may have, where Lightning and torch say so late, in other words, or never."""
+"""Which values options of the command line may have, where Lightning and torch check them late, in other words, or never."""
 
 import inspect
 import os
@@ -14,11 +14,11 @@ from lightning.pytorch.callbacks import Timer
 
 __all__ = ["check_config", "check_processes", "check_validation", "in_options"]
 
-_FEW = 8  # processes, which a machine may have to share its cores
+_FEW = 8  # processes that any machine may run, even with fewer cores
 
 
 class _Rule(NamedTuple):
-    """An option, which of its values are right, and how these are called; of one command, or of all."""
+    """A rule for an option: which values are right, what they are called in errors, and of which command; of all if it is empty."""
 
     option: str
     is_right: Callable[[Any], bool]
@@ -31,7 +31,7 @@ def _at_least(least: float) -> Callable[[Any], bool]:
 
 
 def _is_part(value: Any) -> bool:
-    """Of all batches: a number of them, or a share."""
+    """Whether this is a number of batches, or a share of all of them."""
     return 0 < value <= 1 or (value > 1 and value == int(value))
 
 
@@ -56,7 +56,9 @@ def _is_devices(value: Any) -> bool:
 
 
 def _is_strategy(value: Any) -> bool:
-    return not str(value).endswith(("_spawn", "_fork", "_notebook"))  # from which no checkpoint comes back
+    return not str(value).endswith(
+        ("_spawn", "_fork", "_notebook")
+    )  # the command does not learn of the checkpoints of such processes
 
 
 def _is_filename(value: str) -> bool:
@@ -132,7 +134,7 @@ def check_config(command: str, config: Any) -> None:
 
 
 def check_validation(config: Any, has_rows: bool) -> None:
-    """Refuse a training that is judged by validation and has none; of a configuration whose epochs are planned.
+    """Refuse a training that is judged by validation and has none, once the number of its epochs is planned.
 
     Raises:
         ValueError: with the reason, and what to do.
@@ -143,12 +145,12 @@ def check_validation(config: Any, has_rows: bool) -> None:
     other = "or --checkpoint.monitor train/nll --early_stopping.monitor train/nll"
     if not has_rows:
         raise ValueError(
-            "no rows are held out, which say when to stop and which checkpoint is best: give --data.val_size, such as 0.2, "
+            "no rows are held out, by which to stop and to choose the best checkpoint: give --data.val_size, such as 0.2, "
             f"or --data.val_path; {other}."
         )
     if trainer.limit_val_batches == 0:
         raise ValueError(
-            "--trainer.limit_val_batches 0 leaves nothing to say when to stop and which checkpoint is best: leave it out, "
+            "--trainer.limit_val_batches 0 leaves no rows by which to stop and to choose the best checkpoint: leave it out, "
             f"{other}."
         )
     interval = trainer.check_val_every_n_epoch
@@ -174,7 +176,7 @@ def check_processes(trainer: lightning.Trainer) -> None:
 
 
 def in_options(message: str) -> str:
-    """What Lightning says to those who write programs, in the words of the command line."""
+    """A message of Lightning, which is for programs, in the words of the command line."""
     message = re.sub(r" ?HINT: Did you call `.*", "", " ".join(message.split()))
     metric = re.match(r"`ModelCheckpoint\(monitor='(.*?)'\)` could not find .*? metrics: \[(.*)\]\.?$", message)
     if metric:

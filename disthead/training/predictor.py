@@ -51,7 +51,7 @@ class Predictor:
         self.checkpoint, self.device, self.options = str(Path(checkpoint).resolve()), torch.device(device), options
         self._module: DistributionModule | None = None
         self._columns: Columns | None = None
-        self._unseen = Unseen()  # each value is told of once
+        self._unseen = Unseen()  # so that each value is warned of once
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_module": None, "_columns": None}

@@ -1,4 +1,4 @@
-"""Several processes: which of them this one is, where torchrun or SLURM started them, and a folder that only one of them takes."""
+"""Several processes: the rank of this one under torchrun and SLURM, and a log folder that no two trainings share."""
 
 import os
 from pathlib import Path
@@ -25,10 +25,10 @@ def process() -> tuple[int, int]:
 
 
 def claim_log_dir(trainer: Trainer) -> list[Path]:
-    """Make the folder of the next version of a training, which another one then does not take for its own.
+    """Make the log folder `version_N` of a training, so that no other training that starts at the same time takes it.
 
     Returns:
-        The folders that are not there yet, or were not before this call, the innermost first.
+        The folders that did not exist before this call, the innermost first.
     """
     while True:
         logger, folder = trainer.logger, local(trainer.log_dir or ".")

@@ -497,7 +497,7 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
 
 
 def _check_precision(family: Family, targets: Tensor, y: Tensor, rows: Tensor) -> None:
-    """Refuse targets that are no longer what they were in single precision: infinite, or outside the support."""
+    """Refuse targets that rounding to single precision makes infinite or moves outside the support."""
     lost = ~targets.isfinite() if targets.is_floating_point() else torch.zeros_like(targets, dtype=torch.bool)
     inside = family.support.check(targets)
     lost = lost | ~inside.reshape(inside.shape + (1,) * (targets.ndim - inside.ndim))
@@ -511,7 +511,7 @@ def _check_precision(family: Family, targets: Tensor, y: Tensor, rows: Tensor) -
 
 
 def _check_standardised(inputs: Tensor, features: Tensor, rows: Tensor) -> None:
-    """Refuse features whose spread, or the inverse of it, is beyond the numbers that computers have."""
+    """Refuse features that are not finite once they are standardised: their spread, or its inverse, overflows."""
     bad = ~inputs.isfinite()
     if bool(bad.any()):
         row, column = bad.nonzero()[0].tolist()

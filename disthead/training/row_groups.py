@@ -6,7 +6,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from disthead.data.parquet import damage_told, opened_parquet
+from disthead.data.parquet import damage_located, opened_parquet
 from disthead.errors import nearest
 from disthead.files import unchanged
 from disthead.training.table import DataError, as_declared
@@ -70,7 +70,7 @@ def find_row_groups(files: Sequence[Path], names: Sequence[str] | None = None) -
     types: dict[str, Any] = {}
     start = 0
     for k, file in enumerate(files):
-        with damage_told(file), opened_parquet(file) as opened:
+        with damage_located(file), opened_parquet(file) as opened:
             schema, metadata = opened.schema_arrow, opened.metadata
         if names is None:
             types = types or dict(zip(schema.names, schema.types, strict=True))
@@ -119,7 +119,7 @@ def read_rows(group: RowGroup, names: Sequence[str] | None, rows_at_once: int) -
     start = 0
     with (
         unchanged(group.path),
-        damage_told(group.path, group.number, names),
+        damage_located(group.path, group.number, names),
         opened_parquet(group.path) as opened,
     ):
         for rows in opened.iter_batches(rows_at_once, row_groups=[group.number], columns=names):

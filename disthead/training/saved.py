@@ -1,4 +1,4 @@
-"""What a checkpoint holds: options as plain data, and how they are read back."""
+"""What a checkpoint holds: options as plain data, how they are read back, and checks of the file."""
 
 import inspect
 import pickle
@@ -30,17 +30,17 @@ __all__ = [
 ]
 
 _REMEDY = "Take another copy of it, or the checkpoint of another epoch beside it."
-_END_OF_ARCHIVE = 22  # bytes, without a comment
+_END_OF_ARCHIVE = 22  # bytes of the last record of a zip archive without a comment
 _PIECE = 1 << 20  # bytes
-_FURTHER = 10_000_000  # numbers that a model may have beyond its weights, before it is made
-_FOLDER = 0x10  # among the attributes of a part
+_FURTHER = 10_000_000  # numbers by which one weight of a model may exceed all weights in its file
+_FOLDER = 0x10  # the attribute of a part by which it is a folder
 
 
 @contextmanager
 def _opened(path: Any) -> Iterator[IO[bytes]]:
-    """A checkpoint that is what was written, open for reading.
+    """A checkpoint, open for reading, once its checksums have been compared.
 
-    Torch writes the CRC32 of each part of a checkpoint, and does not look at it again; here all of them are compared.
+    torch.save writes the CRC32 of each part of a checkpoint, and torch.load does not compare it.
 
     Raises:
         ValueError: for a missing or damaged file, with the part that is damaged, and for one that changes while it is read.
@@ -54,7 +54,7 @@ def _opened(path: Any) -> Iterator[IO[bytes]]:
 
 
 def check_checkpoint(path: Any) -> None:
-    """Refuse a checkpoint that is not what was written.
+    """Refuse a checkpoint that is not what was written, by its checksums.
 
     Raises:
         ValueError: for a missing or damaged file, with the part that is damaged, and for one that changes while it is read.
@@ -85,7 +85,7 @@ def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
         code = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if code:
             raise ValueError(
-                f"{path} is not loaded: beside plain data and tensors it holds {code[1]}, which would run as code, perhaps a "
+                f"{path} is not loaded: besides plain data and tensors it holds {code[1]}, which would run as code, perhaps a "
                 "stranger's."
             ) from error
         raise ValueError(f"{path} is not a checkpoint, or it is corrupt: {first_line(error)}") from error
@@ -102,7 +102,7 @@ def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
 
 @contextmanager
 def rebuilding(path: Any) -> Iterator[None]:
-    """Errors of a model that cannot be made from what a checkpoint holds name the checkpoint."""
+    """A block in which errors of a model that cannot be made from what a checkpoint holds name the checkpoint."""
     try:
         yield
     except ValueError as error:
@@ -120,7 +120,7 @@ def check_sizes(make: Callable[[], nn.Module], state: Mapping[str, Any], path: A
     """Refuse options of a model that is larger than the weights beside them, before anything is allocated for it.
 
     Args:
-        make: the model by these options.
+        make: makes the model from these options.
         state: the weights.
         path: of the checkpoint.
 
@@ -137,7 +137,7 @@ def check_sizes(make: Callable[[], nn.Module], state: Mapping[str, Any], path: A
 
 
 def shapes_of(make: Callable[[], nn.Module]) -> dict[str, torch.Size]:
-    """The shapes of the weights of a model, for none of which memory is taken; none where it asks for a value as it is made."""
+    """The shapes of the weights of a model, found without memory for them; none where making it needs their values."""
     try:
         with torch.device("meta"):
             state = make().state_dict()
@@ -178,7 +178,7 @@ def _check_parts(file: IO[bytes], path: Any) -> None:
 
 
 def _is_whole(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
-    if part.is_dir() or part.external_attr & _FOLDER:  # of which torch reads nothing, into memory as it is
+    if part.is_dir() or part.external_attr & _FOLDER:  # of which torch reads nothing, and leaves memory as it is
         return False
     try:
         with archive.open(part) as opened:  # compares the name with that in the directory, and the CRC32 at its end
@@ -189,7 +189,7 @@ def _is_whole(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
 
 
 def _crc_of(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> int | None:
-    """The CRC32 of a part as it is."""
+    """The CRC32 of the bytes that a part has now; None where they cannot be read."""
     part.CRC = None  # type: ignore[assignment]  # so that it is not compared
     try:
         return zlib.crc32(archive.read(part))
@@ -198,7 +198,7 @@ def _crc_of(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> int | None:
 
 
 def _names_of(file: IO[bytes], crc: int) -> list[str]:
-    """The tensors of a checkpoint whose bytes have that CRC32: which they are is told by their damaged bytes alone."""
+    """The names of the tensors of a checkpoint whose bytes have that CRC32, which finds the one that a damaged part holds."""
     try:
         file.seek(0)
         contents = torch.load(file, map_location="cpu", weights_only=True)
@@ -222,7 +222,7 @@ def _bytes_of(tensor: Tensor) -> Any:
 
 
 def own_options(cls: type, saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the options in a checkpoint that a class takes; those of a subclass of it are left out."""
+    """The options in a checkpoint that a class takes; those that only a subclass takes are left out."""
     known = inspect.signature(cls).parameters.values()
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known)
     names = {parameter.name for parameter in known}

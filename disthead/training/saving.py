@@ -19,7 +19,7 @@ __all__ = ["AtomicCheckpointIO", "MetricsLogger", "local"]
 
 
 def local(path: Any) -> Path | None:
-    """The file that one of Lightning's paths stands for; None for the address of a remote one."""
+    """The file on this machine that one of Lightning's paths stands for; None for the address of a remote file."""
     path = str(path).removeprefix("file://")
     return None if "://" in path else Path(path)
 
@@ -28,9 +28,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's plugin that writes checkpoints, with local files that are whole or not there (`disthead.files.writing`).
 
     A `DistributionModule` puts it in the place of Lightning's default, which writes into the system's temporary folder and
-    moves the file from there: onto another disk that is a copy, and an error halfway destroys the checkpoint of before.
-    Damaged ones are refused when they are read.
-    Remote files are Lightning's affair.
+    moves the file from there: onto another disk that is a copy, and an error halfway destroys the old checkpoint.
+    Damaged checkpoints are refused when they are read. Remote files are left to Lightning.
 
     >>> import lightning
     >>> trainer = lightning.Trainer(plugins=[AtomicCheckpointIO()], logger=False, accelerator="cpu")
@@ -46,7 +45,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, opened)
 
     def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """As Lightning, once every part of a local file was found to be what was written."""
+        """Load a checkpoint as Lightning does, once the checksums of a local file have been compared."""
         file = local(path)
         if file is not None and file.is_file():
             check_checkpoint(file)
@@ -95,5 +94,5 @@ class MetricsLogger(CSVLogger):
         writer.metrics = []
 
     def finalize(self, status: str) -> None:
-        with suppress(*([OSError] if status == "failed" else [])):  # which would hide why training has failed
+        with suppress(*([OSError] if status == "failed" else [])):  # a second error would hide why training has failed
             super().finalize(status)

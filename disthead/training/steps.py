@@ -144,8 +144,8 @@ def _non_finite(module: lightning.LightningModule, values: Tensor, rows: Tensor 
         f"These are all rows of the batch, so the weights of the network have become too large. {extreme or 'Look for extreme values.'} "
         "If the data are right, lower the learning rate, or set trainer.gradient_clip_val."
         if is_all
-        else f"{extreme or 'Look at these rows for extreme values.'} Correct it, or try a family with heavier tails; if the data are "
-        "right, lower the learning rate."
+        else f"{extreme or 'Look at these rows for extreme values.'} If the data are wrong, "
+        "correct them; if they are right, try a family with heavier tails, or lower the learning rate."
     )
     return NonFiniteLoss(
         f"the loss became NaN or infinite in epoch {module.current_epoch}, at rows {shown} "

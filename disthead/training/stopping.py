@@ -1,4 +1,4 @@
-"""`StopBetweenSteps`: where a training stands when a signal has ended it; `signal_of`: which signal it was."""
+"""`StopBetweenSteps`: SIGTERM ends a training after a step; `signal_of`: which signal ended it."""
 
 import signal
 import threading
@@ -24,24 +24,24 @@ def signal_of(error: BaseException) -> int | None:
 
 
 class StopBetweenSteps(Callback):
-    """Training that SIGTERM ends does so after a step, in a state to go on from; other work ends at once.
+    """SIGTERM ends a training after a step, in a state to go on from; validation, tests and predictions end at once.
 
-    Lightning sees to it where training is in one process, and where SLURM puts a job into its queue again. Several processes
-    end at once, all of them: they might wait for one that is no more.
+    Lightning's own handler does so where training is in one process, and where SLURM puts a job into its queue again. Several
+    processes end at once, since they might wait for one that has ended already.
     """
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if is_ours(signal.SIGTERM) and (trainer.world_size == 1 or SLURMEnvironment.detect()):
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning puts its own there
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning sets its own handler only where there is none
 
     def _end_at_once(self, trainer: lightning.Trainer) -> None:
-        """In the place of Lightning's handler, which has processes wait for each other wherever they are."""
+        """Replace Lightning's handler where there are several processes, which would wait for each other."""
         if trainer.world_size == 1 or SLURMEnvironment.detect():
             return
 
         def stop(number: int, frame: Any) -> None:
             launcher: Any = trainer.strategy.launcher
-            if hasattr(launcher, "kill"):  # what it has launched
+            if hasattr(launcher, "kill"):  # of strategies that start processes
                 launcher.kill(number)
             raise Stopped(number)
 

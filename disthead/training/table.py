@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
-from disthead.data.parquet import damage_told, opened_parquet
+from disthead.data.parquet import damage_located, opened_parquet
 from disthead.data.values import DataError, rows_of
 from disthead.errors import first_line
 from disthead.files import unchanged
@@ -109,19 +109,19 @@ def _read_file(path: Path) -> "DataFrame":
         raise DataError(f"{path} is empty.")
     suffix = _suffix(path)
     if suffix in (".parquet", ".pq"):
-        with unchanged(path), damage_told(path):
+        with unchanged(path), damage_located(path):
             frame = pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
             with opened_parquet(path) as opened:
                 return as_declared(frame, opened.schema_arrow.pandas_metadata)
     if suffix not in _TEXTS:
         raise DataError(f"{path} must end in .csv, .tsv or .parquet, to say how it is to be read.")
-    with unchanged(path), _not_readable(path):
+    with unchanged(path), _named_in_errors(path):
         return _read_text(path)
 
 
 @contextmanager
-def _not_readable(path: Path) -> Iterator[None]:
-    """Errors of reading a text file name it."""
+def _named_in_errors(path: Path) -> Iterator[None]:
+    """A block in which errors of reading a text file name it."""
     import pandas as pd
 
     try:
@@ -160,10 +160,10 @@ def _open(path: Path, stack: ExitStack) -> IO[bytes]:
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """All bytes of the file without its compression, whose checksums are compared.
+    """All bytes of the file without its compression; the checksums of the compression are compared.
 
-    Python's modules take a damaged second part of a bz2 or xz file for what is to be ignored; programs that compress in
-    parallel write many parts.
+    Programs that compress in parallel write files of many parts. Python's modules bz2 and lzma ignore a damaged part after the
+    first one, so the parts are read one by one here.
     """
     with ExitStack() as stack:
         if path.suffix not in _IN_PARTS:
@@ -191,7 +191,7 @@ def _encoding(path: Path) -> str:
     """UTF-8, UTF-16 where its mark is, or else Windows-1252, whose letters are those of Latin-1.
 
     Raises:
-        DataError: for bytes that none of them has, and for zero bytes, with the line.
+        DataError: for bytes that belong to none of these encodings, and for zero bytes, with the line.
     """
     pieces = _pieces(path)
     start = _next(path, pieces, 0)
@@ -208,11 +208,11 @@ def _encoding(path: Path) -> str:
 
 
 def _check_bytes(path: Path, encoding: str) -> None:
-    """Refuse a text that its encoding does not have, or with zero bytes, which end a value for pandas.
+    """Refuse bytes that do not belong to the encoding, and zero bytes, at which pandas ends a value.
 
     Raises:
-        DataError: with the line; for a text in UTF-8 only where other letters of it are in UTF-8.
-        UnicodeDecodeError: where none is.
+        DataError: with the line.
+        UnicodeDecodeError: for UTF-8 where no letter before that place is in UTF-8, so that it is another encoding.
     """
     decoder, lines, is_utf_8 = codecs.getincrementaldecoder(encoding)(), 0, False
     pieces = _pieces(path)
@@ -230,7 +230,7 @@ def _check_bytes(path: Path, encoding: str) -> None:
                 + 1
             )
             name = {"cp1252": "neither UTF-8 nor Windows-1252"}.get(
-                encoding, f"no {encoding.upper()}, as its other letters are"
+                encoding, f"not {encoding.upper()}, the encoding of the text before them"
             )
             raise _unreadable(path, f"line {line} holds bytes that are {name} ({error.reason}).") from error
         if "\0" in text:
@@ -242,7 +242,7 @@ def _check_bytes(path: Path, encoding: str) -> None:
                     line = lines + piece[: letters.start()].count(b"\n") + 1
                     raise _unreadable(
                         path,
-                        f"its letters are in UTF-8 at line {line}, and in no UTF-8 elsewhere. Write all of it in UTF-8.",
+                        f"letters in line {line} are in UTF-8, and others are not. Write all of it in UTF-8.",
                     )
         if not piece:
             return
@@ -251,7 +251,7 @@ def _check_bytes(path: Path, encoding: str) -> None:
 
 
 def _next(path: Path, pieces: Iterator[bytes], lines: int) -> bytes:
-    """The next piece, or nothing at the end; damage says after which line it is."""
+    """The next piece, or no bytes at the end; an error says after which line the damage is."""
     try:
         return next(pieces, b"")
     except DataError:
@@ -301,7 +301,9 @@ def _read_text(path: Path) -> "DataFrame":
         if "EOF inside string" in str(error):
             raise _unreadable(path, f"the quoted value in line {line} has no end.") from error
         raise
-    if len(frame.columns) and frame.iloc[:, -1].isna().any():  # as it is in rows that are too short
+    if (
+        len(frame.columns) and frame.iloc[:, -1].isna().any()
+    ):  # pandas fills rows that are too short with missing values
         _check_rows(path, layout)
     if layout["encoding"] == "cp1252":
         warnings.warn(
@@ -314,7 +316,7 @@ def _read_text(path: Path) -> "DataFrame":
 
 
 def _check_rows(path: Path, layout: Mapping[str, Any]) -> int:
-    """Refuse rows that have more or fewer values than the header has names, with the line; returns that of the last row."""
+    """Refuse rows that have more or fewer values than the header has names, with the line; returns that in which the last row starts."""
     with ExitStack() as stack:
         text = io.TextIOWrapper(_open(path, stack), encoding=layout["encoding"], newline="")
         rows = csv.reader(text, delimiter=layout["sep"])

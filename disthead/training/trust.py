@@ -1,4 +1,4 @@
-"""What a loaded file may call: classes of torch.nn, torch.optim, disthead, and of the packages that the caller trusts.
+"""Which classes a loaded file may name: those of torch.nn, torch.optim, disthead, and of the packages that the caller trusts.
 
 A checkpoint's options name classes. Those of a stranger could name `os.system`, or a module that runs code when it is
 imported; so each is looked at before anything is imported or called.
@@ -13,7 +13,9 @@ from disthead.training.backbone import KINDS, find, is_subclass
 
 __all__ = ["GIVEN", "check_callbacks", "check_classes", "check_sources", "class_paths", "trusted_names"]
 
-GIVEN = "given as an object: "  # what a checkpoint says of a backbone that it cannot rebuild
+GIVEN = (
+    "given as an object: "  # how a checkpoint describes a backbone that no class path named, and that it cannot rebuild
+)
 _ALWAYS = ("torch.nn", "torch.optim", "disthead")
 _DEPTH = 64  # of lists and mappings within each other
 _SOURCES = ("path", "val_path", "test_path", "predict_path")
@@ -22,11 +24,11 @@ _SOURCES = ("path", "val_path", "test_path", "predict_path")
 def trusted_names(trust: "str | Iterable[str] | None") -> tuple[str, ...]:
     """The packages, modules and classes that a caller trusts: names, or one text with commas between them.
 
+    Raises:
+        ValueError: for what cannot be the name of a package, a module or a class.
+
     >>> trusted_names("my_package, other.nets.Net")
     ('my_package', 'other.nets.Net')
-
-    Raises:
-        ValueError: for what cannot be the name of one.
     """
     if trust is None:
         return ()
@@ -41,7 +43,7 @@ def trusted_names(trust: "str | Iterable[str] | None") -> tuple[str, ...]:
 
 
 def check_classes(options: Any, source: object, trust: "str | Iterable[str] | None" = ()) -> None:
-    """Refuse options read from a file that name a class which loading them may not call.
+    """Refuse options, read from a file, that name a class which the file may not use.
 
     A class is allowed if it is a subclass of what is wanted, such as `torch.nn.Module` for a backbone, and both the path that
     names it and the module that defines it are in torch.nn, torch.optim, disthead, or in what is trusted. This holds for
@@ -53,7 +55,7 @@ def check_classes(options: Any, source: object, trust: "str | Iterable[str] | No
         trust: names of further packages, modules or classes.
 
     Raises:
-        ValueError: for another class, or for options that are no plain data.
+        ValueError: for a class that is not allowed, or for options that are not plain data.
     """
     allowed = _ALWAYS + trusted_names(trust)
     waiting: list[tuple[str, Any, int]] = [("", options, 0)]  # each with the names that lead to it
@@ -89,7 +91,7 @@ def _check_specification(kind: str, spec: Mapping, where: str, source: object, a
 def _check_class(kind: str, path: str, where: str, source: object, allowed: Sequence[str]) -> None:
     named = f"{source} names the class {path!r} ({where})"
     if not _is_path(path):
-        raise ValueError(f"{named}, which is no path of a class, such as torch.nn.Linear.")
+        raise ValueError(f"{named}, which is not the path of a class, such as torch.nn.Linear.")
     _check_allowed(path, named, allowed)
     try:
         found = find(kind, path)
@@ -98,7 +100,7 @@ def _check_class(kind: str, path: str, where: str, source: object, allowed: Sequ
     wanted = [KINDS[kind]] if kind in KINDS else list(dict.fromkeys(KINDS.values()))
     if not is_subclass(found, *wanted):
         raise ValueError(
-            f"{named}, which is no subclass of {' or '.join(cls.__name__ for cls in wanted)}, and so is not loaded. In Python it "
+            f"{named}, which is not a subclass of {' or '.join(cls.__name__ for cls in wanted)}, and so is not loaded. In Python it "
             f"can be given again: DistributionModule.load_from_checkpoint(path, {where.partition('.')[0]}=...)."
         )
     if path not in allowed:
@@ -106,10 +108,10 @@ def _check_class(kind: str, path: str, where: str, source: object, allowed: Sequ
         _check_allowed(defined, f"{named}, which is {defined!r}", allowed)
 
 
-def _check_allowed(path: str, found: str, allowed: Sequence[str]) -> None:
+def _check_allowed(path: str, named: str, allowed: Sequence[str]) -> None:
     if not any(path == name or path.startswith(f"{name}.") for name in allowed):
         raise ValueError(
-            f"{found}. A file that is loaded may use classes of torch.nn, torch.optim and disthead alone, since any other would "
+            f"{named}. A file that is loaded may use classes of torch.nn, torch.optim and disthead alone, since any other would "
             f"be code that runs. If you know the file and that code, say so: trust=({path!r},), or --trust {path} on the command "
             "line; the name of its package does, too."
         )
@@ -122,7 +124,7 @@ def _is_path(name: str) -> bool:
 
 
 def class_paths(options: Any) -> list[str]:
-    """All class paths within options of one's own."""
+    """All class paths within options that the caller gives, at any depth."""
     if isinstance(options, Mapping):
         own = [options["class_path"]] if isinstance(options.get("class_path"), str) else []
         return own + [path for entry in options.values() for path in class_paths(entry)]
@@ -142,7 +144,7 @@ def check_sources(options: Mapping[str, Any], source: object) -> None:
         is_local = isinstance(table, str) and "://" not in table and not table.startswith(("//", "\\\\"))
         if not is_local or (os.path.exists(table) and not (os.path.isfile(table) or os.path.isdir(table))):
             raise ValueError(
-                f"{source} names the table {table!r} ({name}), which is no file or folder of this machine: give a table of your "
+                f"{source} names the table {table!r} ({name}), which is not a file or folder of this machine: give a table of your "
                 "own, --data.path on the command line."
             )
 
@@ -161,6 +163,6 @@ def check_callbacks(states: Any) -> None:
         for path in [*paths, *(map(str, several) if isinstance(several, Mapping) else ())]:
             if ".." in Path(path).parts or ("://" in path and not path.startswith(folder)):
                 raise ValueError(
-                    f"the checkpoint names {path!r} as one of its training, which would be removed for a better one: it must be a "
-                    "file in the folder of its checkpoints. Go on from another checkpoint."
+                    f"the checkpoint names {path!r} as a checkpoint of its training, which may be removed for a better one: it must be "
+                    "a file in the folder of the checkpoints. Go on from another checkpoint."
                 )

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from disthead.data.parquet import damage_told, opened_parquet
+from disthead.data.parquet import damage_located, opened_parquet
 from disthead.families.distribution import Distribution
 from disthead.files import check_file, check_folder, writing
 from disthead.prediction import TableWriter, ending_of, left_out, predictions, seed_of
@@ -23,7 +23,7 @@ from disthead.training.table import DataError
 
 __all__ = ["PredictionFile", "RowNames", "check_id_columns", "check_out", "is_folder", "predict_files"]
 
-_ROW = "row of the table"  # the column of the shares of several processes that says where their rows belong
+_ROW = "row of the table"  # a column of the shares of several processes: the numbers of their rows
 
 
 def predict_files(
@@ -118,7 +118,7 @@ def _remove_if_empty(made: Sequence[Path]) -> None:
 
 
 def _write(predictor: Predictor, group: RowGroup, part: Path, batch_size: int, names: "RowNames") -> None:
-    """One row group, whose part has its name once it is complete."""
+    """Write the predictions for a row group into a part, which has its name once it is complete."""
     columns, identity = predictor.columns.used(needs_target=False), names.of_group(group)
     try:
         with writing(part) as unfinished, TableWriter(unfinished, ".parquet", rows_together=batch_size) as table:
@@ -150,7 +150,7 @@ class RowNames:
         self.columns = list(dict.fromkeys(columns))
         self.groups = find_row_groups(files, self.columns) if self.columns else []
         self._types = _common_types(files, self.columns)
-        self._place, self._held = -1, dict[str, Any]()  # the row group that is in memory
+        self._place, self._held = -1, dict[str, Any]()  # the row group in memory, and its columns
 
     def of_group(self, group: RowGroup) -> dict[str, Any]:
         """The columns of a row group, as arrays of Arrow.
@@ -160,12 +160,12 @@ class RowNames:
         """
         if not self.columns:
             return {}
-        with damage_told(group.path, group.number, self.columns), opened_parquet(group.path) as opened:
+        with damage_located(group.path, group.number, self.columns), opened_parquet(group.path) as opened:
             rows = opened.read_row_group(group.number, columns=self.columns)
             return {name: rows[name].cast(kind) for name, kind in self._types.items()}
 
     def at(self, rows: Sequence[int]) -> dict[str, Any]:
-        """The columns of rows of all files, counted through; later calls ask for later rows, so that one row group is held."""
+        """The columns of these rows, which are numbered through all files, in ascending order; one row group is held in memory."""
         import pyarrow as arrow
 
         pieces, start = [], 0
@@ -222,12 +222,12 @@ class PredictionFile(Callback):
         self.rows, self.left_out = 0, ""
         self.unfinished: Path | None = None  # in the first process
         self._table: TableWriter | None = None
-        self._folder: Path | None = None  # of the shares
+        self._folder: Path | None = None  # that holds the shares of several processes
         self._error: OSError | None = None
 
     @contextmanager
     def written(self) -> Iterator[None]:
-        """In the block the predictions are made; after it the file is there.
+        """A block in which the predictions are made; after it the file is there.
 
         Raises:
             ValueError: where no rows were predicted.
@@ -284,7 +284,7 @@ class PredictionFile(Callback):
 
     @contextmanager
     def _remembered(self, may_raise: bool = False) -> Iterator[None]:
-        """An error of one of several processes is told by the first one, after all of them have come to the end."""
+        """A block whose error is kept: the first of several processes raises it, after all of them have come to the end."""
         try:
             yield
         except OSError as error:
@@ -302,7 +302,7 @@ class PredictionFile(Callback):
         number = 0 if self._error is None else self._error.errno or errno.EIO
         states = torch.zeros(trainer.world_size, 2, dtype=torch.long, device=pl_module.device)
         states[trainer.global_rank] = torch.tensor([self.rows, number])
-        states = trainer.strategy.reduce(states, reduce_op="sum")  # a row of each process
+        states = trainer.strategy.reduce(states, reduce_op="sum")  # one row for each process
         if trainer.is_global_zero:  # the others need not wait
             self._join(states.tolist())
 
@@ -335,7 +335,7 @@ def _share(folder: Path, rank: int) -> Path:
 
 
 def _in_order(shares: Sequence[Path]) -> Iterator[Any]:
-    """The rows of several files, each of which has its own in their order, in the order of all."""
+    """The rows of several files, each of which is ordered by the numbers of its rows, in pieces in the order of these numbers."""
     import pyarrow as arrow
     import pyarrow.compute as compute
 
@@ -347,7 +347,7 @@ def _in_order(shares: Sequence[Path]) -> Iterator[Any]:
     readers = [pieces(share) for share in shares]
     held = [next(reader) for reader in readers]
     while held:
-        # Up to here no file has rows that are not held.
+        # All rows up to this number are in memory.
         end = min(compute.max(piece[_ROW]).as_py() for piece in held)
         ready = [piece.filter(compute.less_equal(piece[_ROW], end)) for piece in held]
         yield arrow.concat_tables(ready).sort_by(_ROW)
@@ -379,7 +379,7 @@ def check_out(out: str, source: Any = None, escape_formulas: bool = False) -> No
     if is_folder(out):
         if escape_formulas:
             raise ValueError(
-                f"--escape_formulas is for CSV files: the texts of the Parquet files in {out} are no formulas."
+                f"--escape_formulas is for CSV files: texts in the Parquet files in {out} are never formulas."
             )
         return check_folder(path, "the parts of the predictions", "--out")
     if not out.endswith((".csv", ".parquet", ".pq")):

@@ -147,7 +147,7 @@ def test_a_validation_that_is_not_finite_names_its_row():
     table = frame(b=(50, 3.5))
     table.loc[:44, "b"] = table["b"].clip(-2, 2)
     data = TabularDataModule(table, target="y", features=["a", "b"], split_column="part", batch_size=16)
-    with pytest.raises(NonFiniteLoss, match=r"1 validation rows is zero or no number in epoch 0, at row 50"):
+    with pytest.raises(NonFiniteLoss, match=r"1 validation row is zero or not a number in epoch 0, at row 50"):
         Trainer(max_epochs=1, **QUIET).fit(module, data)
 
 

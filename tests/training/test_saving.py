@@ -204,7 +204,7 @@ def test_a_validation_within_an_epoch_leaves_a_checkpoint_that_goes_on_there(tra
 
     options, error = {"val_check_interval": 0.5}, pytest.raises(RuntimeError, match="power cut")
     whole = train(tmp_path / "whole", [3, 1, 2], AverageWeights(0.9), trainer_options=options)
-    with error, pytest.warns(UserWarning, match="last checkpoint is that of before"):
+    with error, pytest.warns(UserWarning, match="last.ckpt was not written"):
         train(tmp_path / "run", [3, 1, 2], AverageWeights(0.9), Breaks(), trainer_options=options)
     assert read_checkpoint(tmp_path / "run" / "last.ckpt")["global_step"] == 8 + 4
     again = train(
@@ -231,7 +231,7 @@ def test_an_error_that_hinders_saving_leaves_the_last_checkpoint_and_says_so(tra
 
     with (
         pytest.raises(RuntimeError, match="power cut"),
-        pytest.warns(UserWarning, match="the last checkpoint is that of before: division by zero"),
+        pytest.warns(UserWarning, match="last.ckpt was not written, and stays as it was: division by zero"),
     ):
         train(tmp_path / "run", [3, 1, 2], Breaks(tmp_path / "run", RuntimeError("power cut"), "training"))
     assert epochs(tmp_path / "run" / "last.ckpt") == 1
@@ -319,7 +319,7 @@ def test_a_best_checkpoint_of_before_that_is_no_more_is_missed_aloud(train, tmp_
     best = tmp_path / "run" / "best.ckpt"
     train(tmp_path / "run", [1, 2])
     best.write_bytes(best.read_bytes()[:1000]) if damage == "torn" else best.unlink()
-    with pytest.warns(UserWarning, match="best checkpoint of before, is not there or cannot be read"):
+    with pytest.warns(UserWarning, match="best checkpoint of the earlier training, is missing or cannot be read"):
         saved = train(tmp_path / "run", [1, 2, 3], resume=tmp_path / "run" / "last.ckpt")
     assert float(saved.best_model_score) == 3
     assert epochs(saved.best_model_path) == 3
@@ -457,7 +457,7 @@ def test_fit_refuses_places_that_cannot_be_written_before_training(table, capsys
     monkeypatch.setattr(lightning.Trainer, "_fit_impl", lambda *given, **options: pytest.fail("training has begun"))
     Path("file").touch()
     assert main([*FIT, "--checkpoint.dirpath=file"]) == 2
-    assert "file is a file, where the folder of the checkpoints is to be" in capsys.readouterr().err
+    assert "file is a file, so the folder of the checkpoints cannot be written there" in capsys.readouterr().err
     assert main([*FIT, "--trainer.default_root_dir=file/logs"]) == 2
     assert "--trainer.default_root_dir" in capsys.readouterr().err
     assert sorted(os.listdir(".")) == ["file", "table.csv"]

@@ -140,14 +140,14 @@ def test_an_argument_of_the_callers_own_needs_no_trust(checkpoint, package):
 
 
 PATHS = {
-    "own_package.nets.make": "is no subclass of Module",
-    "own_package.nets.Plain": "is no subclass of Module",
-    "own_package.nets.os": "is no subclass of Module",
+    "own_package.nets.make": "is not a subclass of Module",
+    "own_package.nets.Plain": "is not a subclass of Module",
+    "own_package.nets.os": "is not a subclass of Module",
     "own_package.nets.os.system": "cannot be imported",
     "own_package.nets.Missing": "unknown backbone 'Missing'",
-    "own_package.nets.__loader__": "is no path of a class",
-    "own_package.nets.": "is no path of a class",
-    "own_package..nets.Net": "is no path of a class",
+    "own_package.nets.__loader__": "is not the path of a class",
+    "own_package.nets.": "is not the path of a class",
+    "own_package..nets.Net": "is not the path of a class",
 }
 
 
@@ -249,7 +249,7 @@ def test_tables_of_a_checkpoint_are_files_of_this_machine(tmp_path):
         "/dev/zero",
         {},
     ):
-        with pytest.raises(ValueError, match=r"a\.ckpt names the table .* no file or folder of this machine"):
+        with pytest.raises(ValueError, match=r"a\.ckpt names the table .* not a file or folder of this machine"):
             check_sources({"val_path": table}, "a.ckpt")
 
 
@@ -269,7 +269,7 @@ def test_checkpoints_of_before_are_in_their_folder():
         {"kth_best_model_path": "../c"},
         {"last_model_path": "s3://a"},
     ):
-        with pytest.raises(ValueError, match="would be removed"):
+        with pytest.raises(ValueError, match="may be removed"):
             check_callbacks({"ModelCheckpoint": state})
 
 
