@@ -1,13 +1,13 @@
 """Standardised targets: which families take them, their location and scale, and what changes in a head with the unit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.errors import TargetError
+from disthead.errors import TargetError, warn
 from disthead.families.family import Family
 from disthead.links import Link
 from disthead.weights import weighted_quantiles
@@ -22,12 +22,15 @@ __all__ = [
     "mean_and_std",
     "robust_units",
     "target_units",
+    "warn_of_dominant_rows",
     "why_not",
     "with_min_scale",
 ]
 
 MIN_SCALE = 1e-4  # of a standardised target: far below any honest scale
 _FAR = 30  # times the range of the middle nine tenths of the targets, beyond their median: outliers
+# Cauchy targets, with the heaviest tails that data have, have the farthest of N rows about N / 20 such ranges away.
+_DOMINANT, _DOMINANT_BY_ROW = 1e4, 100.0
 SCALES = {
     "scale": 1,
     "scale_tril": 1,
@@ -42,10 +45,7 @@ def why_not(family: Family, fixed: Mapping[str, Any]) -> str | None:
     Only real numbers can be moved and stretched: counts, proportions, directions and classes have an origin or a unit of
     their own.
     """
-    support = family.support
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    if support is not constraints.real:
+    if not _is_real(family):
         return f"the targets of {family.name} ({family.domain}) have an origin or a unit of their own"
     is_plain = family.event_dim == 0 and not family.shapes
     for name in fixed:
@@ -155,6 +155,74 @@ def check_relative_spread(family: Family, y: Tensor, weight: Tensor | None, what
             f"for {family.name} to learn, which needs {family.least_log_std:g}. Take a family of real numbers, such as normal or "
             "student_t, which are standardised; or subtract a constant from the targets."
         )
+
+
+def warn_of_dominant_rows(
+    family: Family,
+    y: Tensor,
+    weight: Tensor | None,
+    known: Mapping[str, Tensor],
+    names: Sequence[str],
+    rows: Tensor | None,
+    part: str = "",
+) -> None:
+    """One warning of targets and known quantities so far from all others that the mean loss is that of their rows.
+
+    A number is so far where its distance from the median of the others is more than 10,000 times the range of their middle
+    nine tenths, and more than 100 times their number. Heavy tails do not reach there: it happens to one table of Cauchy targets
+    in some thousands. Targets of bounded families and of families that expect outliers (`robust_units`) are not looked at.
+
+    Args:
+        y, weight, known: targets (N, *event_shape), weights (N,) and quantities (N,) of the rows that are there.
+        names: of the targets.
+        rows: their numbers in the table, for messages.
+        part: of the table, for messages.
+    """
+    columns = dict(known)
+    if _can_be_dominated(family):
+        columns |= dict(zip(names, y.reshape(len(y), -1).unbind(1), strict=True))
+    found = []
+    for name, values in columns.items():
+        far = _dominant(values.double(), weight).nonzero().flatten().tolist()
+        if far:
+            place = "" if rows is None else f" at row {int(rows[far[0]])}"
+            more = f" and {len(far) - 1} more" if len(far) > 1 else ""
+            found.append(f"{name} has {float(values[far[0]]):.7g}{place}{more}")
+    if found:
+        robust = ", or take a family that expects outliers, such as student_t" if _is_real(family) else ""
+        warn(
+            f"{', '.join(found)}{f' in the {part} rows' * bool(part)}: so far from all others that the mean loss of {family.name} is that "
+            f"of this row alone. Correct the number or leave its row out{robust}."
+        )
+
+
+def _can_be_dominated(family: Family) -> bool:
+    """Whether one target can be worth more than all others: the support has no end, and no parameter expects outliers."""
+    expects_outliers = "df" in family.parameters or {"logits", "scale"} <= set(family.parameters)
+    is_half_line = hasattr(family.support, "lower_bound") and not hasattr(family.support, "upper_bound")
+    return not expects_outliers and (is_half_line or _is_real(family))
+
+
+def _is_real(family: Family) -> bool:
+    support = family.support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return support is constraints.real
+
+
+def _dominant(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Which of the numbers (N,) dominate all others, booleans (N,)."""
+    if len(values) < 3:
+        return torch.zeros_like(values, dtype=torch.bool)
+    farthest = (values - values.median()).abs().argmax()
+    is_other = torch.arange(len(values), device=values.device) != farthest
+    others = values[is_other]
+    levels = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64, device=values.device)
+    lower, middle, upper = weighted_quantiles(others, levels, None if weight is None else weight[is_other])
+    # Where nearly all are one number, their range says nothing.
+    units = (upper - lower, (others - middle).abs().max(), middle.abs(), torch.ones_like(middle))
+    unit = next(unit for unit in units if unit > 0)
+    return (values - middle).abs() > max(_DOMINANT, _DOMINANT_BY_ROW * len(values)) * unit
 
 
 def with_min_scale(links: Mapping[str, Link], fixed: Mapping[str, Any], min_scale: float) -> dict[str, Link]:

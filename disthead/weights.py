@@ -100,11 +100,14 @@ def weighted_quantiles(values: Tensor, levels: Tensor, weight: Tensor | None = N
     return ordered.values[place.clamp(max=len(values) - 1)]
 
 
-def check_share(weight: Tensor | None, rows: Any = None) -> None:
-    """Refuse weights (N,) of which one row has nearly all: a model cannot learn from a single row.
+def check_share(
+    weight: Tensor | None, rows: Any = None, reason: str = "nothing can be learned from a single row"
+) -> None:
+    """Refuse weights (N,) of which one row has nearly all: neither learning nor a mean is of more than a single row.
 
     Args:
         rows: their numbers in the table, for messages.
+        reason: why not, for messages.
 
     Raises:
         ValueError: with the share and the row.
@@ -116,7 +119,7 @@ def check_share(weight: Tensor | None, rows: Any = None) -> None:
     if share[row] > _WHOLE:
         raise ValueError(
             f"weights must be shared by several rows, got {100 * float(share[row]):.6g} % of their sum over "
-            f"{len(weight)} rows at row {row if rows is None else int(rows[row])}: nothing can be learned from a single row."
+            f"{len(weight)} rows at row {row if rows is None else int(rows[row])}: {reason}."
         )
 
 

@@ -39,7 +39,9 @@ def ends(monkeypatch, what) -> int:
 @pytest.mark.parametrize("name, status", [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
 def test_a_signal_ends_a_command_with_128_and_its_number(name, status, monkeypatch, capsys):
     number = getattr(signal, name)
-    given = signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)  # nohup ignores some
+    given = signal.signal(
+        number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+    )  # nohup ignores some
     try:
         before = signal.getsignal(number)
         assert ends(monkeypatch, lambda: os.kill(os.getpid(), number)) == status

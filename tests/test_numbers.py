@@ -12,7 +12,7 @@ from disthead.arrays import as_tensor
 from disthead.calibration import ScaleCalibration
 from disthead.errors import TargetError
 from disthead.metrics import CRPS
-from disthead.standardisation import location_and_scale, target_units
+from disthead.standardisation import location_and_scale, target_units, warn_of_dominant_rows
 
 ROWS = 60
 NORMAL = dh.get_family("normal").distribution(loc=torch.zeros(ROWS), scale=1.0)
@@ -127,6 +127,35 @@ def test_an_outlier_does_not_squeeze_the_targets_of_a_robust_family(outlier):
     ):
         assert 0.5 * clean < units[1] < 30 * clean
     assert target_units(torch.from_numpy(y), None, dh.get_family("normal"))[1] > 0.1 * outlier
+
+
+@pytest.mark.parametrize("outlier", [1e6, -1e9, 1e20])
+def test_an_outlier_that_is_worth_all_other_rows_is_named(outlier):
+    x, y = table()
+    y[7] = outlier
+    with pytest.warns(UserWarning, match=rf"^y has {outlier:.7g} at row 7: so far.*student_t".replace("+", "[+]")):
+        small("normal").fit(x, y)
+
+
+@pytest.mark.parametrize("family, draw", [
+    ("normal", lambda source, rows: source.standard_cauchy(rows)),
+    ("laplace", lambda source, rows: source.normal(size=rows) * (source.random(rows) > 0.97)),
+    ("gamma", lambda source, rows: source.lognormal(sigma=2, size=rows)),
+    ("log_normal", lambda source, rows: source.lognormal(sigma=3, size=rows)),
+    ("poisson", lambda source, rows: source.negative_binomial(0.01, 1e-4, size=rows)),
+])  # fmt: skip
+@pytest.mark.parametrize("rows", [30, 1000, 100_000])
+def test_heavy_tails_and_many_zeros_are_not_worth_all_other_rows(family, draw, rows):
+    y = torch.from_numpy(draw(np.random.default_rng(rows), rows)).double()
+    warn_of_dominant_rows(dh.get_family(family), y, None, {"exposure": y.abs() + 1}, ["y"], None)
+
+
+@pytest.mark.parametrize("family, others", [("normal", 0.0), ("poisson", 0.0), ("poisson", 1.0), ("gamma", 1.0)])
+def test_a_number_beside_constant_ones_is_named(family, others):
+    y = torch.full((40,), others, dtype=torch.float64)
+    y[7] = 1e15
+    with pytest.warns(UserWarning, match=r"y has 1e\+15 at row 7"):
+        warn_of_dominant_rows(dh.get_family(family), y, None, {}, ["y"], torch.arange(40))
 
 
 @pytest.mark.parametrize("outlier", [1e5, 1e6, 1e9, 1e20])

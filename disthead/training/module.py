@@ -20,7 +20,7 @@ from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.errors import NonFiniteLoss, warn
 from disthead.families.distribution import Distribution
 from disthead.losses import nll, reduce
-from disthead.standardisation import check_precision, mean_and_std
+from disthead.standardisation import check_precision, mean_and_std, warn_of_dominant_rows
 from disthead.training.backbone import TIMING, build, fused, qualified
 from disthead.training.batches import Batch, Steps, weight_of
 from disthead.training.collapse import CollapsedRows
@@ -43,7 +43,7 @@ from disthead.training.steps import RowMeans, StepLosses, bare_calls, takes_seve
 from disthead.training.summary import Summary
 from disthead.training.table import DataError
 from disthead.training.trust import GIVEN, check_callbacks, check_classes
-from disthead.weights import present
+from disthead.weights import check_share, present
 
 __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
 
@@ -253,6 +253,12 @@ class DistributionModule(DistributionModel):
                 check_precision(train.y.spread, train.y.level, dtype, "the target")
         if not self.has_baseline:
             self._add_baseline()
+        weight, y, *values = present(train.sample.weight, train.sample.y, *train.sample.known.values())
+        names, count = ["the target"], y[0].numel()
+        if count > 1:
+            names = [f"the target's column {column}" for column in range(count)]
+        known = dict(zip(train.sample.known, values, strict=True))
+        warn_of_dominant_rows(self.head.family, y, weight, known, names, None)
         self._start(train)
 
     def _check_data(self, data: TabularDataModule, stage: str) -> None:
@@ -277,10 +283,27 @@ class DistributionModule(DistributionModel):
         for part in wanted:
             if data.has(part):
                 data.check_rows(part, self._check_rows)
+                self._check_dominance(data, part)
                 if part == "train" and not family.support.is_discrete:
                     sample = data.summary("train").sample
                     _, y = present(sample.weight, sample.y)
                     self._check_density(y)
+
+    def _check_dominance(self, data: TabularDataModule, part: str) -> None:
+        """Refuse weights of which one row has nearly all, and warn where a target or a known quantity is worth all others."""
+        assert self.head is not None
+        assert self.columns is not None
+        streams = data.streams(part)
+        found = data.summary(part).sample if streams else data.part(part)
+        weight, y, rows, *known = present(found.weight, found.y, torch.as_tensor(found.rows), *found.known.values())
+        names = [f"column {name!r}" for name in (*self.columns["target"], *self.columns["known"].values())]
+        numbers = None if streams else rows
+        kind = {"train": "training", "val": "validation"}.get(part, part)
+        if part != "train":  # that of training is refused as it starts
+            check_share(weight, numbers, f"the mean over the {kind} rows would be that of a single row")
+        targets = len(self.columns["target"])
+        quantities = dict(zip(names[targets:], known, strict=True))
+        warn_of_dominant_rows(self.head.family, y, weight, quantities, names[:targets], numbers, kind)
 
     def _check_rows(self, table: Encoded) -> None:
         assert self.head is not None

@@ -22,7 +22,7 @@ from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, get_family
 from disthead.families.independent import Independent
 from disthead.families.von_mises import VonMises
-from disthead.standardisation import SCALES, check_relative_spread, mean_and_std, target_units
+from disthead.standardisation import SCALES, check_relative_spread, mean_and_std, target_units, warn_of_dominant_rows
 from disthead.training.averaging import WeightAverage
 from disthead.training.schedule import PATIENCE, WarmupConstantDecay, plan
 from disthead.training.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_copies
@@ -421,6 +421,8 @@ def fit_tabular(
     chosen.check_target(y)
     check_share(weight, rows)
     check_relative_spread(chosen, y, weight)
+    columns = ["y"] if y.ndim == 1 else [f"column {column} of y" for column in range(y[0].numel())]
+    warn_of_dominant_rows(chosen, y, weight, {}, columns, rows)
     generator = torch.Generator().manual_seed(seed)  # of folds and batches
     held_out = _held_out(features, y, groups, ensemble, generator).to(features.device)
     model = tabular_model(

@@ -1,6 +1,8 @@
 """Numbers out of range in tables: refused with column and row, or named and kept from spoiling the training of the others."""
 
 import math
+import warnings
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -82,6 +84,41 @@ def test_a_robust_family_learns_the_other_rows_beside_an_outlier(family, outlier
     clean = fit(frame(), family, epochs=10, **options)
     spoilt = fit(frame(y=(3, outlier)), family, epochs=10, **options)
     assert spoilt["val/nll"] < clean["val/nll"] + 0.5
+
+
+@pytest.mark.parametrize("row, part", [(5, "training"), (50, "validation")])
+@pytest.mark.parametrize(
+    "family, column, value", [("normal", "y", 1e20), ("poisson", "y", 1e15), ("poisson", "e", 1e30), ("gamma", "y", 1e20)]
+)  # fmt: skip
+def test_a_number_that_is_worth_all_others_is_named(family, column, value, row, part):
+    table = frame() if family == "normal" else frame(y=np.arange(ROWS) % 5 + 1.0)
+    table.loc[row, column] = value
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with suppress(NonFiniteLoss):  # of a normal distribution that was not trained on the number
+            fit(table, family, known={"exposure": "e"} if family == "poisson" else None)
+    said = [str(warning.message) for warning in caught if "all others" in str(warning.message)]
+    assert len(said) == 1
+    assert f"column '{column}' has {value:.7g} at row {row} in the {part} rows" in said[0]
+
+
+def test_a_number_that_is_worth_all_others_is_named_in_streams_and_own_loaders(tmp_path):
+    for part, rows in frame(y=(5, 1e20)).groupby("part"):
+        rows.drop(columns="part").to_parquet(tmp_path / f"{part}.parquet")
+    data = TabularDataModule(
+        str(tmp_path / "train*.parquet"), val_size=0, test_size=0, target="y", features=["a", "b"], batch_size=16
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match=r"column 'y' has 1e\+20 in the training rows: so far from all others"):
+        Trainer(max_epochs=1, **QUIET).fit(DistributionModule("normal", hidden_sizes=[8]), data)
+    y = torch.randn(60)
+    y[5] = 1e20
+    with pytest.warns(UserWarning, match=r"the target has 1e\+20: so far from all others"):
+        DistributionModule("normal", in_features=2, hidden_sizes=[8]).start(torch.randn(60, 2), y)
+
+
+def test_one_row_of_validation_does_not_have_all_the_weight():
+    with pytest.raises(ValueError, match="at row 50: the mean over the validation rows would be that of a single row"):
+        fit(frame(w=(50, 1e20)), weight="w")
 
 
 @pytest.mark.parametrize("weight", [0.0, 1e38, 1e-37])
