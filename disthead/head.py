@@ -239,6 +239,12 @@ class DistributionHead(nn.Module):
             return {}
         return dict(zip(self.predicted, self.linear.bias.split(self._sizes, -1), strict=True))
 
+    def weights(self) -> dict[str, Tensor]:
+        """The weights of each predicted parameter's raw outputs, (raw outputs, in_features): parts of the layer's own."""
+        if self.linear is None:
+            return {}
+        return dict(zip(self.predicted, self.linear.weight.split(self._sizes), strict=True))
+
     def _output(self, features: Tensor) -> Tensor:
         """The linear layer, at least in single precision."""
         with without_autocast(features):

@@ -219,6 +219,12 @@ class MemberHead(DistributionHead):
                 return self._in_units(self.family.linked(self._output(features), links))
         return self._in_units(self._distribution(self._raw(features), **known))
 
+    def weights(self) -> dict[str, Tensor]:
+        """Those of all members, (members, raw outputs, in_features)."""
+        if self.linear is None:
+            return {}
+        return dict(zip(self.predicted, self.linear.weight.mT.split(self._sizes, -2), strict=True))
+
     def _output(self, features: Tensor) -> Tensor:
         self._check_features(features)
         assert self.linear is not None
@@ -243,7 +249,8 @@ def start_near_the_marginal_fit(head: DistributionHead, least_scale: float = 0.0
 
     Targets taken together are often light-tailed where those around their predictions are not, and from the 50 of such a
     marginal fit the steps of training do not lead back. Nor do they from a scale near zero, the fit of targets most of which
-    are one value, where every network is wrong by many scales.
+    are one value, where every network is wrong by many scales. The loc of targets whose logarithm is learned, which are not
+    standardised, starts within their scale.
 
     Args:
         least_scale: at the start, in the unit of the targets.
@@ -251,6 +258,10 @@ def start_near_the_marginal_fit(head: DistributionHead, least_scale: float = 0.0
     if head.linear is None:
         return
     head.linear.weight.mul_(0.3)  # enough to tell equal components of a mixture apart
+    if head.family.least_log_std and "loc" in head.predicted:
+        loc = head.weights()["loc"]  # (..., raw outputs, in_features)
+        scale = head.params(loc.new_zeros(*loc.shape[:-2], 1, head.in_features))["scale"]
+        loc.mul_(scale.reshape(-1, loc.shape[-2])[0].clamp(max=1).to(loc).unsqueeze(-1))
     if "df" in head.predicted:
         head.biases()["df"].clamp_(max=head.links["df"].inverse(torch.tensor(_MOST_DF)).item())
     if "scale" in head.predicted and least_scale > 0:

@@ -146,6 +146,18 @@ def test_a_family_that_learns_logarithms_refuses_targets_that_vary_little():
         fit(table, "log_normal")
 
 
+@pytest.mark.parametrize("family", ["log_normal", "weibull"])
+@pytest.mark.parametrize("spread", [3e-3, 1e-2])
+@pytest.mark.parametrize("options", [{}, {"shared": ["scale"]}, {"fixed": {"scale": 1e-2}}, {"ensemble": 2}], ids=str)
+def test_a_family_that_learns_logarithms_starts_within_a_small_spread(family, spread, options):
+    table = frame()
+    table["y"] = 37 * (1 + spread * table["y"])
+    if "fixed" in options and family == "weibull":
+        options = {"fixed": {"scale": 37.0}}
+    metrics = fit(table, family, epochs=3, **options)
+    assert metrics["val/nll"] < metrics["val/nll_marginal"] + 0.15
+
+
 def test_counts_that_single_precision_does_not_hold_stay_in_double_precision():
     table = frame()
     table["y"] = 2.0**24 + 1 + 2 * (2000 * table["y"]).round()
