@@ -30,6 +30,7 @@ from disthead.training.first_rows import first_rows, say_that_it_cannot, summary
 from disthead.training.model import DistributionModel
 from disthead.training.saved import (
     check_sizes,
+    check_weights,
     class_path,
     comparable,
     own_options,
@@ -581,6 +582,8 @@ class DistributionModule(DistributionModel):
         self._resumes_within_epoch = bool(progress and progress["current"]["ready"] and not progress["is_last_batch"])
         config = checkpoint.get("recalibration")
         self.recalibration = None if config is None else rebuild(config)
+        source = None if self._trainer is None else self._trainer.ckpt_path
+        check_weights(checkpoint.get("state_dict", {}), self.state_dict(), source or "the checkpoint")
 
     @classmethod
     def load_from_checkpoint(
