@@ -300,7 +300,7 @@ def test_a_truncated_parquet_file_is_named(tmp_path, keep):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    "change, said",
     [
         (lambda weights: weights.fill_(torch.nan), "are NaN or infinite"),
         (lambda weights: weights * torch.inf, "are NaN or infinite"),
