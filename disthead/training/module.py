@@ -30,6 +30,7 @@ from disthead.training.first_rows import first_rows, say_that_it_cannot, summary
 from disthead.training.model import DistributionModel
 from disthead.training.saved import (
     check_sizes,
+    check_weights,
     class_path,
     comparable,
     own_options,
@@ -470,7 +471,7 @@ class DistributionModule(DistributionModel):
             self._collapsed.add(dist.map(lambda parameter: parameter.flatten(0, dims - 1)), self.target_scale)
 
     def on_validation_epoch_end(self) -> None:
-        self._refuse_infinite()
+        self._refuse_infinite("validation")
         self._log("val")
         self._collapsed.warn()
 
@@ -478,6 +479,7 @@ class DistributionModule(DistributionModel):
         self._evaluate("test", Batch.of(batch).present())
 
     def on_test_epoch_end(self) -> None:
+        self._refuse_infinite("test")
         self._log("test")
 
     def predict_step(self, batch: Any, batch_index: int) -> Distribution:
@@ -499,7 +501,7 @@ class DistributionModule(DistributionModel):
             values["nll_marginal"] = nll(baseline, y, reduction="none")
         for name, value in (values | _hits(dist, y)).items():
             self._means[part].add(name, value, weight)
-        if part == "val" and "nll" in values:
+        if "nll" in values:
             self._note_infinite(values["nll"], weight, batch)
         return dist
 
@@ -519,19 +521,19 @@ class DistributionModule(DistributionModel):
         first = torch.where(bad.any(), rows[bad.to(torch.uint8).argmax()], -1)
         self._infinite.append(torch.stack([first, bad.sum()]))
 
-    def _refuse_infinite(self) -> None:
-        """Refuse a validation of a training whose score is NaN or infinite, by which no weights can be chosen."""
+    def _refuse_infinite(self, part: str) -> None:
+        """Refuse a score that is NaN or infinite, by which no weights can be chosen, and which says nothing of a model."""
         noted, self._infinite = self._infinite, []
-        if self.trainer.state.fn != "fit":
-            return
         found = [pair for pair in torch.stack(noted).tolist() if pair[1]] if noted else []
         if found:
             count = sum(count for _, count in found)
+            fits = self.trainer.state.fn == "fit"
             raise NonFiniteLoss(
-                f"the likelihood of {count} validation row{'s' * (count != 1)} is zero or not a number in epoch "
-                f"{self.current_epoch}, "
-                f"at row {found[0][0]}: no weights can be chosen by it. Look for extreme values in the features and the target of that "
-                "row; or try a family with heavier tails."
+                f"the likelihood of {count} {part} row{'s' * (count != 1)} is zero or not a number"
+                + f" in epoch {self.current_epoch}" * fits
+                + f", at row {found[0][0]}: "
+                + ("no weights can be chosen by it" if fits else "there is no mean of it over the rows")
+                + ". Look for extreme values in the features and the target of that row; or try a family with heavier tails."
             )
 
     def _log(self, part: str) -> None:
@@ -604,6 +606,8 @@ class DistributionModule(DistributionModel):
         self._resumes_within_epoch = bool(progress and progress["current"]["ready"] and not progress["is_last_batch"])
         config = checkpoint.get("recalibration")
         self.recalibration = None if config is None else rebuild(config)
+        source = None if self._trainer is None else self._trainer.ckpt_path
+        check_weights(checkpoint.get("state_dict", {}), self.state_dict(), source or "the checkpoint")
 
     @classmethod
     def load_from_checkpoint(

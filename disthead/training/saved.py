@@ -20,6 +20,7 @@ from disthead.files import unchanged
 __all__ = [
     "check_checkpoint",
     "check_sizes",
+    "check_weights",
     "class_path",
     "comparable",
     "own_options",
@@ -133,6 +134,37 @@ def check_sizes(make: Callable[[], nn.Module], state: Mapping[str, Any], path: A
             raise ValueError(
                 f"{path}: by its options the weights {name!r} have the shape {list(shape)}, and all of its weights are {held:,} "
                 "numbers. It was changed after training."
+            )
+
+
+def check_weights(state: Mapping[str, Any], own: Mapping[str, Any], path: Any) -> None:
+    """Refuse weights that are NaN or infinite, or of a kind that a model cannot take without changing them.
+
+    Args:
+        state: the weights of a checkpoint.
+        own: those of the model that is made from its options.
+        path: of the checkpoint.
+
+    Raises:
+        ValueError: with the weights.
+    """
+    for name, value in state.items():
+        mine = own.get(name)
+        if not isinstance(mine, Tensor) or not isinstance(value, Tensor):
+            continue
+        is_float = mine.is_floating_point() and value.is_floating_point()
+        if not is_float and value.dtype != mine.dtype:
+            raise ValueError(
+                f"{path}: the weights {name!r} are {value.dtype}, and those of the model {mine.dtype}, which cannot hold them "
+                f"unchanged. {_REMEDY}"
+            )
+        bad = ~value.isfinite()
+        if mine.shape == value.shape and not nn.parameter.is_lazy(mine):
+            bad &= mine.isfinite().to(bad.device)  # an option may be infinite, such as a bound
+        if bad.any():
+            raise ValueError(
+                f"{path}: {int(bad.sum())} of the {bad.numel()} numbers of the weights {name!r} are NaN or infinite, with which "
+                f"nothing can be predicted. {_REMEDY}"
             )
 
 

@@ -235,3 +235,15 @@ def test_a_table_without_the_weights_of_the_training_says_so(weighted, tmp_path,
     assert main([*command, "--no-weight", "--overwrite", "--groups=patient"]) == 2
     assert "ScaleCalibration does not ask which rows belong together" in capsys.readouterr().err
     assert main([*command, "--no-weight", "--overwrite", "--groups=patient", "--method=ConformalQuantiles"]) == 0
+
+
+@pytest.mark.parametrize("command", ["test", "validate"])
+def test_a_loss_that_is_not_finite_is_an_error_that_names_the_row(
+    overconfident, tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.chdir(tmp_path)
+    Path("extreme.csv").write_text("x,y\n0.1,0.2\n0.3,1e25\n0.5,1.2\n")
+    assert main([command, "--ckpt", overconfident, "--data.path", "extreme.csv"]) == 2
+    said = capsys.readouterr()
+    assert "row is zero or not a number, at row 1" in said.err
+    assert "inf" not in said.out

@@ -297,3 +297,29 @@ def test_a_truncated_parquet_file_is_named(tmp_path, keep):
     for read in (read_table, lambda path: find_row_groups([path])):
         with pytest.raises(DataError, match=r"rows\.parquet is (not a readable Parquet file|empty)"):
             read(path)
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda weights: weights.fill_(torch.nan), "are NaN or infinite"),
+        (lambda weights: weights * torch.inf, "are NaN or infinite"),
+        (lambda weights: weights.to(torch.int64), "are torch.int64"),
+        (lambda weights: weights.to(torch.complex64), "are torch.complex64"),
+    ],
+)
+def test_weights_that_no_model_has_are_refused_with_their_name(checkpoint, tmp_path, change, said):
+    contents, path = torch.load(checkpoint, weights_only=True), tmp_path / "changed.ckpt"
+    name = next(name for name in contents["state_dict"] if name.endswith("linear.weight"))
+    contents["state_dict"][name] = change(contents["state_dict"][name].clone())
+    torch.save(contents, path)
+    with pytest.raises(ValueError, match=rf"changed\.ckpt: .*{re.escape(name)}.*{said}"):
+        DistributionModule.load_from_checkpoint(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_loaded(checkpoint, tmp_path, dtype):
+    contents = torch.load(checkpoint, weights_only=True)
+    contents["state_dict"] = {name: value.to(dtype) for name, value in contents["state_dict"].items()}
+    torch.save(contents, tmp_path / "other.ckpt")
+    assert torch.allclose(means(tmp_path / "other.ckpt"), means(checkpoint), rtol=0.2, atol=0.2)
