@@ -267,8 +267,7 @@ def _check_writable(folder: Path, shown: str) -> None:
             f"{shown}: the folder {folder} cannot be written. Change its permissions, or give another name."
         )
     try:
-        with tempfile.TemporaryFile(dir=folder):  # the superuser may write everywhere, and yet nothing can be made in /proc
-            pass
+        tempfile.TemporaryFile(dir=folder).close()  # by its permissions the superuser may write even in /proc
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
         raise ValueError(f"{shown}: the folder {folder} cannot be written: {reason}. Give another name.") from error

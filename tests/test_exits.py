@@ -40,7 +40,9 @@ def ends(monkeypatch, what) -> int:
 @pytest.mark.parametrize("name, status", [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
 def test_a_signal_ends_a_command_with_128_and_its_number(name, status, monkeypatch, capsys):
     number = getattr(signal, name)
-    given = signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)  # nohup ignores some
+    given = signal.signal(
+        number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+    )  # nohup ignores some
     try:
         before = signal.getsignal(number)
         assert ends(monkeypatch, lambda: os.kill(os.getpid(), number)) == status
@@ -274,13 +276,13 @@ def test_a_job_of_slurm_is_put_into_the_queue_again(folder):
 
 def test_output_that_is_not_buffered_and_that_nobody_reads_ends_a_command_with_141(monkeypatch, capsys):
     reading, output = os.pipe()
-    with io.TextIOWrapper(os.fdopen(output, "wb", 0), write_through=True) as stream:
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "stdout", stream)
-            assert ends(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe")) == 2  # another pipe than the output
-            capsys.readouterr()
-            os.close(reading)
-            assert main(["families"]) == 141
+    stream = io.TextIOWrapper(os.fdopen(output, "wb", 0), write_through=True)
+    with stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        assert ends(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe")) == 2  # another pipe than the output
+        capsys.readouterr()
+        os.close(reading)
+        assert main(["families"]) == 141
     assert capsys.readouterr().err == ""
 
 

@@ -458,10 +458,12 @@ def test_a_file_that_may_not_be_overwritten_is_that_of_the_first_process_to_end(
     if not has_links:
         monkeypatch.setattr(os, "link", link)
     path = tmp_path / "note"
-    with pytest.raises(FileExistsError), writing(path, overwrite=False) as late:
-        late.write_bytes(NEW)
-        with writing(path, overwrite=False) as early:
-            early.write_bytes(OLD)
+    late, early = writing(path, overwrite=False), writing(path, overwrite=False)
+    late.__enter__().write_bytes(NEW)
+    early.__enter__().write_bytes(OLD)
+    early.__exit__(None, None, None)
+    with pytest.raises(FileExistsError):
+        late.__exit__(None, None, None)
     assert contents(tmp_path) == {"note": OLD}
 
 

@@ -44,7 +44,8 @@ def predict_files(
 
     Each row group with rows becomes one file, `part-<file>-<row group>.parquet`, in their order when sorted by name. It
     has its name only once it is complete, so after a crash the folder holds whole parts, and the same call again
-    makes those that are missing, and, with a warning, those that were truncated. A folder, not one file: a Parquet file cannot be read before its end is written.
+    makes those that are missing, and, with a warning, those that were truncated.
+    A folder, not one file: a Parquet file cannot be read before its end is written.
 
     Args:
         checkpoint: of a `DistributionModule` that was trained on a table.
