@@ -2,6 +2,7 @@
 
 import io
 import os
+import select
 import signal
 import sys
 import warnings
@@ -92,13 +93,25 @@ def _say(message: str) -> None:
 
 def _output_is_closed() -> bool:
     """Whether nobody reads the output any more; then it goes to the null device, so that Python's last flush does not fail."""
+    if sys.stdout is None:
+        return False
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
+        is_closed = _has_no_reader()  # what is not buffered has failed already, and the flush has nothing to write
     except OSError:
+        is_closed = True
+    if is_closed:
         with suppress(OSError):  # no file, as in a notebook
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
+    return is_closed
+
+
+def _has_no_reader() -> bool:
+    """Whether the output goes into a pipe whose reader went away, where the system can tell."""
+    with suppress(AttributeError, OSError, ValueError):  # Windows lacks poll, and the output of a notebook is no file
+        output = select.poll()
+        output.register(sys.stdout.fileno(), 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0))
     return False
 
 

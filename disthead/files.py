@@ -6,6 +6,7 @@ import importlib
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,14 +39,19 @@ class DiskFull(OSError):
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[Path]:
+def writing(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
     """A file to write into, which takes the place of `path` once the block has ended without an error.
 
     Until then what was at `path` stays as it was: after an error, a full disk or the end of the process the file there is
     the old one, or none. The new file keeps the permissions of the old one. Several processes may write the same file; the last one to end
     wins. A symbolic link at `path` is replaced, not followed. Unfinished files of killed processes beside it are removed.
 
+    Args:
+        path: the file.
+        overwrite: whether it may take the place of a file; if not, the first of several processes to end wins.
+
     Raises:
+        FileExistsError: where a file is there at the end, which may not be overwritten.
         OSError: where the folder cannot be written or has no space left, with the file, the folder and what is kept; and
             where `path` is a folder, a device or a pipe.
 
@@ -67,9 +73,25 @@ def writing(path: str | Path) -> Iterator[Path]:
         is_new = not path.is_file() or path.is_symlink()
         if not is_new:
             _copy_permissions(path, unfinished)
-        os.replace(unfinished, path)
+        if overwrite:
+            os.replace(unfinished, path)
+        else:
+            _name_first(unfinished, path)
         if is_new:  # where a file was there, a power cut before its new name is on the disk leaves the old one
             _bring_names_to_disk(path.parent)
+
+
+def _name_first(unfinished: Path, path: Path) -> None:
+    """Give a file its name, unless another one has it."""
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):  # a file system without links
+        with _locked(path.parent):
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, f"cannot write {path}: it is there already") from None
+            os.replace(unfinished, path)
 
 
 @contextmanager
@@ -244,6 +266,11 @@ def _check_writable(folder: Path, shown: str) -> None:
         raise ValueError(
             f"{shown}: the folder {folder} cannot be written. Change its permissions, or give another name."
         )
+    try:
+        tempfile.TemporaryFile(dir=folder).close()  # by its permissions the superuser may write even in /proc
+    except OSError as error:
+        reason = os.strerror(error.errno or errno.EIO)
+        raise ValueError(f"{shown}: the folder {folder} cannot be written: {reason}. Give another name.") from error
 
 
 @contextmanager

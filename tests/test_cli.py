@@ -695,3 +695,14 @@ def test_an_accelerator_that_is_not_there_is_answered_with_one_that_is(model, na
     printed = capsys.readouterr().err
     assert f"--trainer.accelerator {name}: " in printed
     assert "Try --trainer.accelerator cpu" in printed
+
+
+@pytest.mark.parametrize("epochs", ["-1", "null"])
+def test_a_training_that_ends_before_its_first_validation_is_told_so(visits, capsys, epochs):
+    """Rows are held out, so that holding some out is no advice."""
+    options = ["--data.batch_size=15", "--trainer.max_steps=3", f"--trainer.max_epochs={epochs}", *QUIET]
+    assert main([*FIT, *options]) == 2
+    said = capsys.readouterr().err.strip().split("\n")[-1]
+    assert "after 3 steps, before the first validation: give a larger max_steps (--trainer.max_steps)" in said
+    assert "hold rows out" not in said
+    assert main([*FIT, *options, "--trainer.val_check_interval=1"]) == 0  # as advised

@@ -1,6 +1,7 @@
 """How commands end: with a status that a scheduler can trust, and errors in one sentence."""
 
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -273,6 +274,18 @@ def test_a_job_of_slurm_is_put_into_the_queue_again(folder):
     read_checkpoint(folder / "hpc_ckpt_1.ckpt")
 
 
+def test_output_that_is_not_buffered_and_that_nobody_reads_ends_a_command_with_141(monkeypatch, capsys):
+    reading, output = os.pipe()
+    stream = io.TextIOWrapper(os.fdopen(output, "wb", 0), write_through=True)
+    with stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        assert ends(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe")) == 2  # another pipe than the output
+        capsys.readouterr()
+        os.close(reading)
+        assert main(["families"]) == 141
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.slow
 def test_output_that_nobody_reads_or_that_has_no_room_is_no_success(folder):
     module = f"{sys.executable} -m disthead"
@@ -288,6 +301,8 @@ def test_output_that_nobody_reads_or_that_has_no_room_is_no_success(folder):
     assert found == 141
     assert "Traceback" not in said
     found, said = status(f"{module} families | true")
+    assert (found, said) == (141, "")
+    found, said = status(f"PYTHONUNBUFFERED=1 {module} families | true")
     assert (found, said) == (141, "")
     found, said = status(f"{module} families > /dev/full")
     assert found == 2

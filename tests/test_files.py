@@ -442,6 +442,31 @@ def test_places_are_refused_before_the_work(tmp_path, monkeypatch):
             check(tmp_path / "new", "the table", "--out")
 
 
+def test_a_folder_in_which_nothing_can_be_made_is_refused_before_the_work():
+    """The superuser may write everywhere, by its permissions."""
+    with pytest.raises(ValueError, match="--out /proc/x: the folder /proc cannot be written"):
+        check_folder("/proc/x", "the report", "--out")
+    with pytest.raises(ValueError, match="--out /proc/x: the folder /proc cannot be written"):
+        check_file("/proc/x", "the table", "--out")
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_that_may_not_be_overwritten_is_that_of_the_first_process_to_end(tmp_path, monkeypatch, has_links):
+    def link(source, place):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", link)
+    path = tmp_path / "note"
+    late, early = writing(path, overwrite=False), writing(path, overwrite=False)
+    late.__enter__().write_bytes(NEW)
+    early.__enter__().write_bytes(OLD)
+    early.__exit__(None, None, None)
+    with pytest.raises(FileExistsError):
+        late.__exit__(None, None, None)
+    assert contents(tmp_path) == {"note": OLD}
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_folder_that_may_not_be_written_is_named(tmp_path):
     """As another user than the superuser, who may write everywhere."""

@@ -10,6 +10,7 @@ from torch.nn import functional
 import disthead as dh
 from disthead.errors import TargetError
 from disthead.losses import cross_entropy
+from disthead.report import evaluate
 
 CLASSES, ROWS = 3000, 400  # enough for a distribution that waits for its logits
 
@@ -231,3 +232,15 @@ def test_training_never_holds_the_logits():
         cross_entropy(head(features), y, class_weight=torch.ones(20_000), label_smoothing=0.1).backward()
     largest = max(event.cpu_memory_usage for event in profile.events())
     assert 0 < largest < 1024 * 20_000 * 4 / 4
+
+
+def test_a_report_of_more_classes_than_a_matrix_has_room_for_says_so(generator):
+    """The square of 100,000 classes takes 80 GB."""
+    classes = 100_000
+    dist = dh.get_family("categorical", num_classes=classes).distribution(logits=torch.zeros(20, classes))
+    y = torch.randint(classes, (20,), generator=generator)
+    result = evaluate(dist, y, features={"x": torch.randn(20, generator=generator)})
+    [verdict] = [v for v in result.verdicts if v.aspect == "confusion of classes"]
+    assert verdict.status == "not examined"
+    assert "100,000 classes are too many" in verdict.sentence
+    assert "Accuracy of always naming" in " ".join(result.scores[""])

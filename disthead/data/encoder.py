@@ -303,24 +303,28 @@ class Levels:
             np.array([parse(level) for level in self.counts], dtype=np.float64), list(self.counts.values())
         )
 
-    def names(self, rows: int) -> list[str]:
-        """The categories as texts, numbers before texts, each in their order.
-
-        Raises:
-            DataError: where there are so many that they seem to name the rows.
-        """
+    def names(self) -> list[str]:
+        """The categories as texts, numbers before texts, each in their order."""
         levels: list[Any] = list(self.counts)
         try:
             levels.sort(key=lambda level: (isinstance(level, str), level))
         except TypeError:  # intervals and the like
             levels.sort(key=str)
-        if len(levels) > _FEW and len(levels) > 0.5 * rows:
-            raise DataError(
-                f"column {self.name!r} has {len(levels)} different texts in {rows} rows: it seems to name the rows, or to hold "
-                f"numbers or dates in a form of their own, such as {levels[0]!r}. Leave it out, or turn it into numbers, or "
-                "into dates such as 2020-12-31."
-            )
         return list(dict.fromkeys(map(label, levels)))
+
+    def check_recurrence(self, rows: int) -> None:
+        """Refuse texts of a feature that are nearly as many as its rows.
+
+        Raises:
+            DataError: where they seem to name the rows.
+        """
+        if len(self.counts) > _FEW and len(self.counts) > 0.5 * rows:
+            raise DataError(
+                f"column {self.name!r} has {len(self.counts)} different texts in {rows} rows: it seems to name the rows, or to "
+                f"hold numbers or dates in a form of their own, such as {min(self.counts, key=str)!r}. Leave it out, or turn it "
+                "into numbers, or into dates such as 2020-12-31; or say that the column holds categories (`categorical`, or the "
+                "type category of a data frame)."
+            )
 
 
 def _is_separated(text: Any) -> bool:
@@ -436,7 +440,9 @@ class Finder:
                     if len(self.levels.counts) == 1 and not self._has_missing
                     else None
                 )
-                column = Column(self.name, self.levels.names(self._rows), 0.0, self._has_missing)
+                if self._kind == "text":  # categories are what the user says that they are
+                    self.levels.check_recurrence(self._rows)
+                column = Column(self.name, self.levels.names(), 0.0, self._has_missing)
                 return Found(column, only, False)
             numbers = self.levels.numbers(kind)
             low, high = float(numbers.min()), float(numbers.max())

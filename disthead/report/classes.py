@@ -11,12 +11,13 @@ from disthead.report.conditional import examine_events
 from disthead.report.findings import Findings
 from disthead.report.line import BAND, CORP_ROWS
 from disthead.report.rows import Rows
-from disthead.report.verdict import Score
+from disthead.report.verdict import Score, not_examined
 from disthead.texts import distinct
 
 __all__ = ["examine_classes"]
 
 _CLASSES = 10  # the most frequent ones are looked at one by one
+_MANY = 1000  # of more there is no confusion matrix, whose size is their square, and only the frequent ones are looked at by group
 
 
 def examine_classes(found: Findings, rows: Rows, generator: torch.Generator) -> None:
@@ -26,19 +27,30 @@ def examine_classes(found: Findings, rows: Rows, generator: torch.Generator) -> 
     if is_binary:
         probs = torch.stack([1 - probs, probs], -1)
     names = [found.classes[k] if k < len(found.classes) else str(k) for k in range(probs.shape[-1])]
-    happened = torch.nn.functional.one_hot(y, len(names)).double()
-    share = (rows.w.unsqueeze(-1) * happened).sum(0) / rows.w.sum()
+    share = torch.zeros_like(probs[0]).index_add(0, y, rows.w.double()) / rows.w.sum()
     frequent = share.argsort(descending=True, stable=True)[:_CLASSES].tolist()
     _reliability(found, rows, probs, names, generator)
     if not is_binary:
         found.examine(("reliability of each class",), _each_class, rows, probs, names, frequent, generator)
-    _confidence(found, rows, probs.max(-1).values, happened, probs.argmax(-1), "The most probable class")
+    _confidence(found, rows, probs.max(-1).values, y == probs.argmax(-1), "The most probable class")
     _majority(found, rows, probs, names, int(share.argmax()))
-    _areas(found, rows, probs, happened, names, [1] if is_binary else frequent)
-    found.numbers["confusion"] = diagnostics.confusion(probs, y, rows.weight)
+    _areas(found, rows, probs, names, [1] if is_binary else frequent)
+    classes = torch.arange(len(names), device=y.device)
+    if len(names) <= _MANY:
+        found.numbers["confusion"] = diagnostics.confusion(probs, y, rows.weight)
+    else:
+        classes = torch.tensor(sorted(frequent), device=y.device)
+        found.verdicts.append(
+            not_examined(
+                "confusion of classes",
+                f"{len(names):,} classes are too many for a matrix, which has at most {_MANY:,}; calibration by group and by "
+                f"feature is that of the {len(frequent)} most frequent classes",
+            )
+        )
     if is_binary:  # the other class says the same
-        probs, happened, names = probs[:, 1:], happened[:, 1:], [names[1] if found.classes else "a 1"]
-    examine_events(found, rows, probs, happened, names)
+        classes, names = classes[1:], [*names[:1], names[1] if found.classes else "a 1"]
+    happened = (y.unsqueeze(-1) == classes).double()
+    examine_events(found, rows, probs[:, classes], happened, [names[k] for k in classes.tolist()])
 
 
 def _reliability(found: Findings, rows: Rows, probs: Tensor, names: list[str], generator: torch.Generator) -> None:
@@ -82,8 +94,8 @@ def _each_class(
     found.verdicts.append(verdicts.classes(found.numbers["classes"], p_value, others))
 
 
-def _confidence(found: Findings, rows: Rows, claimed: Tensor, happened: Tensor, chosen: Tensor, what: str) -> None:
-    hit = happened.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
+def _confidence(found: Findings, rows: Rows, claimed: Tensor, hit: Tensor, what: str) -> None:
+    hit = hit.double()
     whole = diagnostics.event_frequency("", "", claimed, hit, rows.weight, rows.design_effect(hit - claimed))
     found.verdicts.append(
         verdicts.confidence(whole.predicted, whole.observed, math.sqrt(whole.variance), what, whole.largest)
@@ -97,10 +109,11 @@ def _majority(found: Findings, rows: Rows, probs: Tensor, names: list[str], majo
     found.verdicts.append(verdicts.majority(rows.mean(hit), rows.mean(of_majority), difference, names[majority]))
 
 
-def _areas(found: Findings, rows: Rows, probs: Tensor, happened: Tensor, names: list[str], which: list[int]) -> None:
+def _areas(found: Findings, rows: Rows, probs: Tensor, names: list[str], which: list[int]) -> None:
     for k in which:
-        area = diagnostics.discrimination(probs[:, k], happened[:, k], rows.weight)
-        effect = rows.design_effect(happened[:, k] - probs[:, k])
+        happened = (rows.y == k).double()
+        area = diagnostics.discrimination(probs[:, k], happened, rows.weight)
+        effect = rows.design_effect(happened - probs[:, k])
         label = "AUC" if len(names) == 2 else f"AUC of {names[k]} against the rest"
         if math.isfinite(area.auc):
             found.scores[label] = Score(area.auc, area.standard_error * effect**0.5)

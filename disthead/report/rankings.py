@@ -39,8 +39,8 @@ def _first_place(found: Findings, rows: Rows, generator: torch.Generator) -> Non
         design_effect=effect,
     )
     found.verdicts.append(verdicts.probabilities(numbers, "the probability to come first"))
-    top, happened = rows.dist.top1.double(), _first(rows.y, items)
-    _confidence(found, rows, top.max(-1).values, happened, top.argmax(-1), "The favourite")
+    top = rows.dist.top1.double()
+    _confidence(found, rows, top.max(-1).values, rows.y[..., 0] == top.argmax(-1), "The favourite")
 
 
 def _surprise(found: Findings, rows: Rows, generator: torch.Generator) -> None:

@@ -115,6 +115,12 @@ class EarlyStopping(LightningEarlyStopping):
         if self.monitor not in trainer.callback_metrics and self.strict and not trainer.fast_dev_run:
             known = sorted(trainer.callback_metrics)
             if self.monitor.startswith("val/") and not any(name.startswith("val/") for name in known):
+                if trainer.enable_validation and any(trainer.num_val_batches):
+                    raise ValueError(
+                        f"early stopping monitors {self.monitor}, and training ended after {trainer.global_step} steps, before the "
+                        "first validation: give a larger max_steps (--trainer.max_steps), or a smaller val_check_interval "
+                        f"(--trainer.val_check_interval, in batches), or monitor one of {', '.join(known)}."
+                    )
                 raise ValueError(
                     f"early stopping monitors {self.monitor}, and no rows are validated: hold rows out by val_size, give "
                     f"val_path, or monitor one of {', '.join(known)}."

@@ -34,7 +34,7 @@ def scan_columns(groups: Sequence[RowGroup], train: Sequence[RowGroup], seed: in
     search = Search(Roles.of(_names(groups[0]), **roles))
     weight, targets, training = search.roles.weight, search.roles.target, set(train)
     weights = [] if weight is None else [weight]
-    count, position, rows, target_rows = sum(group.rows for group in train), 0, 0, 0
+    count, position, rows = sum(group.rows for group in train), 0, 0
     drawn = _drawn(count, seed)
     for group in groups:
         named = targets if group is groups[0] else search.named_targets
@@ -48,7 +48,6 @@ def scan_columns(groups: Sequence[RowGroup], train: Sequence[RowGroup], seed: in
                     values = others_filled(values_of(frame, name), present)
                     search.add_target(name, values, where)
                     _check_number(name, search.named_levels(name))
-                target_rows += int(present.sum()) if named else 0
                 if not features:
                     continue
                 first, last = np.searchsorted(drawn, [position, position + len(frame)])
@@ -61,7 +60,7 @@ def scan_columns(groups: Sequence[RowGroup], train: Sequence[RowGroup], seed: in
                     _check_number(name, len(search.finders[name].levels.counts))
                 position += len(frame)
                 rows += int(present.sum())
-    return search.columns(rows, target_rows)
+    return search.columns(rows)
 
 
 def _drawn(rows: int, seed: int) -> np.ndarray:

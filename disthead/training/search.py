@@ -122,8 +122,8 @@ class Search:
             check_complete(values)
             levels.add(values.as_category(), where)
 
-    def columns(self, rows: int, target_rows: int) -> Columns:
-        """The columns, found in so many training rows and targets; warnings say what was done to them.
+    def columns(self, rows: int) -> Columns:
+        """The columns, found in so many training rows; warnings say what was done to them.
 
         Raises:
             DataError: for empty columns, and texts that name the rows.
@@ -142,7 +142,7 @@ class Search:
             are = f"column {empty[0]!r} is" if len(empty) == 1 else f"columns {listed(empty)} are"
             raise DataError(f"{are} empty: all {rows} values of the training rows are missing. Leave them out.")
         found = {finder.name: finder.found() for finder in finders}
-        classes = {name: self._names(name, target_rows) for name in self.named_targets if self._is_class(name)}
+        classes = {name: self._names(name) for name in self.named_targets if self._is_class(name)}
         self._warn(list(found.values()), left_out)
         roles, features = self.roles, {name: own.column for name, own in found.items()}
         return Columns(features, roles.target, classes, roles.known, roles.weight, roles.unit)
@@ -155,13 +155,13 @@ class Search:
             number_targets(Values(name, kind, levels.numbers(kind)))  # refuses them
         return kind == "category"
 
-    def _names(self, name: str, rows: int) -> list[str]:
+    def _names(self, name: str) -> list[str]:
         levels = self._targets[name]
         assert levels is not None
         if len(levels.counts) == 1:
             only = next(iter(levels.counts))
             raise DataError(f"column {name!r} is constant, {only!r} in all rows: there is nothing to learn.")
-        return levels.names(rows)
+        return levels.names()
 
     def _left_out(self, rows: int) -> list[str]:
         """Columns that number the rows; where nothing else is left, only those that pandas names so."""
@@ -223,7 +223,7 @@ def find_columns(frame: "DataFrame", train: np.ndarray, **roles: Any) -> Columns
     targets = {name: others_filled(values_of(frame, name), present) for name in search.roles.target}
     for name, values in targets.items():
         search.add_target(name, values)
-    columns = search.columns(len(train), int(present.sum()))
+    columns = search.columns(len(train))
     for name, values in targets.items():
         if name not in columns.classes:
             _check_varies(values[train])

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,7 +44,8 @@ def predict_files(
 
     Each row group with rows becomes one file, `part-<file>-<row group>.parquet`, in their order when sorted by name. It
     has its name only once it is complete, so after a crash the folder holds whole parts, and the same call again
-    makes those that are missing. A folder, not one file: a Parquet file cannot be read before its end is written.
+    makes those that are missing, and, with a warning, those that were truncated.
+    A folder, not one file: a Parquet file cannot be read before its end is written.
 
     Args:
         checkpoint: of a `DistributionModule` that was trained on a table.
@@ -79,7 +81,7 @@ def predict_files(
         _check_same_run(folder, predictor, files, list(id_columns))
         for group in groups[rank::world_size]:
             part = folder / f"part-{group.file:05d}-{group.number:05d}.parquet"
-            if not part.exists():
+            if not _is_there(part, group.rows):
                 _write(predictor, group, part, min(batch_size, predictor.rows_at_once), names)
                 written += 1
     except BaseException:
@@ -100,12 +102,28 @@ def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], ids: 
     if not note.exists():
         if has_parts:
             raise DataError(f"{folder} holds parts of unknown origin: choose an empty folder.")
-        with writing(note) as unfinished:
+        # of several processes that begin at once, one writes it, and all compare themselves with it
+        with suppress(FileExistsError), writing(note, overwrite=False) as unfinished:
             unfinished.write_text(run, "utf-8")
-    elif note.read_text("utf-8") != run:
+    if note.read_text("utf-8") != run:
         raise DataError(
             f"{folder} holds predictions of another model, other files or other options: choose an empty folder."
         )
+
+
+def _is_there(part: Path, rows: int) -> bool:
+    """Whether a part is there with all of its rows, by its footer; a warning names one that was damaged since it was written."""
+    if not part.exists():
+        return False
+    try:
+        with damage_located(part), opened_parquet(part) as opened:
+            found = f"has {opened.metadata.num_rows} rows, not {rows}"
+            is_whole = opened.metadata.num_rows == rows
+    except DataError:
+        found, is_whole = "is not a readable Parquet file", False
+    if not is_whole:
+        warnings.warn(f"{part} was damaged: it {found}. It is made again.", stacklevel=3)
+    return is_whole
 
 
 def _remove_if_empty(made: Sequence[Path]) -> None:

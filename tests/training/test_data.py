@@ -207,3 +207,24 @@ def test_exposures_that_are_not_positive_name_the_column_and_the_row(frame, trai
         trainer().predict(module, TabularDataModule(table, target="y", known=known, predict_path=wrong))
     with pytest.raises(ValueError, match=message):
         Predictor(tmp_path / "model.ckpt")(wrong)
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+def test_the_user_says_that_texts_that_hardly_recur_are_categories(frame, tmp_path, is_file):
+    """And classes of a target are no names of rows."""
+
+    def columns(frame, **options):
+        if is_file:  # a folder is read row group by row group
+            (tmp_path / "rows").mkdir(exist_ok=True)
+            frame.to_parquet(tmp_path / "rows" / "0.parquet", row_group_size=50)
+        data = TabularDataModule(tmp_path / "rows" if is_file else frame, val_size=0, test_size=0, **options)
+        data.find_columns()
+        return data.columns
+
+    frame = frame.assign(name=[f"name {k % 150:03d}" for k in range(len(frame))])
+    names = [f"name {k:03d}" for k in range(150)]
+    assert columns(frame, target="y", categorical=["name"]).features["name"].categories == names
+    assert columns(frame.astype({"name": "category"}), target="y").features["name"].categories == names
+    assert columns(frame, target="name").classes["name"] == names
+    with pytest.raises(ValueError, match=r"'name' has 150 .* name the rows, .*`categorical`"):
+        columns(frame, target="y")

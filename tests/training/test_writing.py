@@ -227,3 +227,33 @@ def test_a_process_that_dies_leaves_whole_parts_and_the_next_run_goes_on(checkpo
     assert predict_files(checkpoint, files, tmp_path / "out") == 4
     close(pd.read_parquet(tmp_path / "out"), Predictor(checkpoint)(frame))
     assert not list((tmp_path / "out").glob(".part*"))
+
+
+def test_runs_that_begin_at_once_with_other_options_do_not_mix(checkpoint, files, tmp_path, monkeypatch):
+    """The second run begins after the first has found no note, and before it has written its own."""
+    write = writing.writing
+
+    def late(path, **options):
+        monkeypatch.setattr(writing, "writing", write)
+        predict_files(checkpoint, files, tmp_path / "out", level=0.5)
+        return write(path, **options)
+
+    monkeypatch.setattr(writing, "writing", late)
+    with pytest.raises(DataError, match="other options"):
+        predict_files(checkpoint, files, tmp_path / "out", level=0.9)
+    predict_files(checkpoint, files, tmp_path / "alone", level=0.5)
+    close(pd.read_parquet(tmp_path / "out"), pd.read_parquet(tmp_path / "alone"))
+
+
+@pytest.mark.parametrize("has_rows", [True, False])
+def test_a_part_that_was_damaged_is_made_again(checkpoint, files, frame, tmp_path, has_rows):
+    predict_files(checkpoint, files, tmp_path / "out")
+    part, whole = tmp_path / "out" / "part-00000-00000.parquet", pd.read_parquet(tmp_path / "out")
+    if has_rows:
+        parquet.write_table(parquet.read_table(part)[:-1], part)
+    else:
+        part.write_bytes(part.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match=f"{part} was damaged: .* made again"):
+        assert predict_files(checkpoint, files, tmp_path / "out") == 1
+    close(pd.read_parquet(tmp_path / "out"), whole)
+    assert predict_files(checkpoint, files, tmp_path / "out") == 0
