@@ -1,5 +1,6 @@
 """The commands fit, validate, test and predict, by LightningCLI."""
 
+import contextlib
 import inspect
 import logging
 import math
@@ -9,8 +10,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -421,11 +423,14 @@ class _CLI(LightningCLI):
         """Train, beside no other checkpoints; a run that fails before it has learned anything leaves no folder."""
         if self.trainer.is_global_zero:
             _check_nothing_is_lost(self.config[self.subcommand], Path(self.trainer.log_dir or "."))
-        _check_epochs(self.trainer, options.get("ckpt_path"))
+        path = options.get("ckpt_path")
+        if path is not None and Path(path).is_file():
+            with _resuming(path):
+                _check_resumable(read_checkpoint(path), self.trainer, path)
         made = claim_log_dir(self.trainer)
         log_dir = Path(self.trainer.log_dir or ".")
         try:
-            with kept_handlers():
+            with kept_handlers(), _resuming(path):
                 self.trainer.fit(**options)
         except BaseException as error:
             if self.trainer.is_global_zero:
@@ -447,6 +452,12 @@ class _CLI(LightningCLI):
         if self.trainer.global_step == self._checkpoints.resumed_step and self.trainer.is_global_zero:
             _remove_empty(made)
             print(f"nothing was left to train: {shown(options['ckpt_path'])} has all of {_length(self.trainer)}.")
+
+    def validate(self, **options: Any) -> None:
+        self.trainer.validate(**options | {"ckpt_path": None})  # the model is loaded
+
+    def test(self, **options: Any) -> None:
+        self.trainer.test(**options | {"ckpt_path": None})
 
     @property
     def _checkpoints(self) -> BestAndLastCheckpoint:
@@ -516,7 +527,7 @@ class _CLI(LightningCLI):
             data.hparams["batch_size"] = rows
         file = PredictionFile(out, wanted, self._identity(source, names) if names else None, config.escape_formulas)
         self.trainer.callbacks.append(file)
-        options["return_predictions"] = False
+        options |= {"return_predictions": False, "ckpt_path": None}  # the model is loaded
         if not self.trainer.is_global_zero:
             self.trainer.predict(**options)
             return None
@@ -624,13 +635,52 @@ def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
         raise ValueError(f"the configuration of this run would be written over {written}: rename that file first.")
 
 
-def _check_epochs(trainer: Any, path: "str | None") -> None:
-    """Refuse fewer epochs than a training has had already, with which Lightning would do nothing, in silence."""
-    if path is None or not Path(path).is_file() or trainer.max_epochs in (None, -1):
-        return
-    loops = read_checkpoint(path).get("loops")
-    if loops is None:
+@contextlib.contextmanager
+def _resuming(path: "str | None") -> Iterator[None]:
+    """A block in which errors of Lightning that reads the state of a training name the checkpoint."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+        reads = any(name.endswith((".checkpoint_connector", ".migration.utils")) for name in modules)
+        is_clear = isinstance(error, ValueError) and modules[-1].startswith("disthead.")
+        if path is None or is_clear or "in loading state_dict" in str(error) or not (reads or modules[-1] == __name__):
+            raise
+        raise ValueError(
+            f"--ckpt {path}: the state of its training cannot be read: {' '.join(str(error).split())} "
+            f"({type(error).__name__}). It was changed after training: go on from another checkpoint."
+        ) from error
+
+
+_STATE = {
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+    "loops": Mapping,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+}
+
+
+def _check_resumable(contents: Mapping[str, Any], trainer: Any, path: str) -> None:
+    """Refuse a checkpoint without the state of its training, or with more epochs than are to be trained.
+
+    With fewer epochs than a training has had already, Lightning would do nothing, in silence.
+    """
+    if contents.get("loops") is None:
         raise ValueError(f"--ckpt {path} holds the model alone, without the state of its training, which cannot go on.")
+    for name, kind in _STATE.items():
+        if not isinstance(contents.get(name), kind):
+            found = f"is {contents[name]!r:.60}" if name in contents else "is missing"
+            raise ValueError(
+                f"--ckpt {path}: {name}, of the state of its training, {found}, and should be a {kind.__name__.lower()}: go on from "
+                "another checkpoint."
+            )
+    if not isinstance(contents.get("callbacks", {}), Mapping):
+        raise ValueError(f"--ckpt {path}: callbacks, of the state of its training, should be a mapping.")
+    if trainer.max_epochs in (None, -1):
+        return
+    loops = contents["loops"]
     epochs = loops["fit_loop"]["epoch_progress"]["current"]["processed"]
     if trainer.max_epochs < epochs:
         raise ValueError(

@@ -247,3 +247,36 @@ def test_a_loss_that_is_not_finite_is_an_error_that_names_the_row(
     said = capsys.readouterr()
     assert "row is zero or not a number, at row 1" in said.err
     assert "inf" not in said.out
+
+
+@pytest.mark.parametrize(
+    "entry, value",
+    [
+        ("global_step", None), ("pytorch-lightning_version", None), ("pytorch-lightning_version", 3),
+        ("pytorch-lightning_version", "x"), ("callbacks", [1]), ("loops", {}), ("optimizer_states", None),
+        ("lr_schedulers", None),
+    ],
+)  # fmt: skip
+def test_a_training_does_not_go_on_from_a_state_with_entries_dropped_or_replaced(
+    overconfident, table, tmp_path, monkeypatch, capsys, entry, value
+):
+    monkeypatch.chdir(tmp_path)
+    contents = torch.load(overconfident, weights_only=True)
+    contents.pop(entry)
+    torch.save(contents if value is None else contents | {entry: value}, "changed.ckpt")
+    training = ["--data.path", table, "--data.target=y", "--data.features=[x]", "--trainer.max_epochs=60"]
+    model = ["--model.family=normal", "--model.hidden_sizes=[]", "--model.fixed={scale: 0.5}", "--model.optimizer=Adam"]
+    assert main(["fit", *training, *model, "--ckpt", "changed.ckpt"]) == 2
+    said = capsys.readouterr().err
+    assert "changed.ckpt" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("entry", ["global_step", "pytorch-lightning_version", "loops", "epoch", "optimizer_states"])
+def test_a_model_is_tested_without_the_state_of_its_training(overconfident, tmp_path, monkeypatch, capsys, entry):
+    monkeypatch.chdir(tmp_path)
+    Path("rows.csv").write_text("x,y\n0.1,0.2\n0.3,1.1\n")
+    contents = torch.load(overconfident, weights_only=True)
+    contents.pop(entry)
+    torch.save(contents, "changed.ckpt")
+    assert main(["test", "--ckpt", "changed.ckpt", "--data.path", "rows.csv"]) == 0
