@@ -524,6 +524,8 @@ class DistributionModule(DistributionModel):
     def _refuse_infinite(self, part: str) -> None:
         """Refuse a score that is NaN or infinite, by which no weights can be chosen, and which says nothing of a model."""
         noted, self._infinite = self._infinite, []
+        if not self._has_started:  # a model that has learned nothing is measured as it is
+            return
         found = [pair for pair in torch.stack(noted).tolist() if pair[1]] if noted else []
         if found:
             count = sum(count for _, count in found)

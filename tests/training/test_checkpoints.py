@@ -237,6 +237,7 @@ def test_a_table_without_the_weights_of_the_training_says_so(weighted, tmp_path,
     assert main([*command, "--no-weight", "--overwrite", "--groups=patient", "--method=ConformalQuantiles"]) == 0
 
 
+@pytest.mark.filterwarnings("ignore:column 'y' has 1e.25 at row 1")
 @pytest.mark.parametrize("command", ["test", "validate"])
 def test_a_loss_that_is_not_finite_is_an_error_that_names_the_row(
     overconfident, tmp_path, monkeypatch, capsys, command
