@@ -69,6 +69,7 @@ def test_probabilities_of_a_target_too(name):
     check(name, "probabilities")
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # of torch's tracer
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHED)
 def test_quantiles_that_are_searched_for_too(name):
