@@ -4,19 +4,19 @@ import errno
 import itertools
 import multiprocessing
 import os
-import resource
 import shutil
 import signal
 import stat
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from disthead import files
 from disthead.files import DiskFull, appending, check_file, check_folder, writing, writing_folder
+from tests.reliability.attack import no_file_larger_than
 
 OLD, NEW = b"old" * 1000, b"new" * 400_000
 
@@ -38,17 +38,6 @@ def write_folder(path, texts: dict[str, bytes], error=None) -> None:
             (unfinished / name).write_bytes(text)
         if error is not None:
             raise error
-
-
-@contextmanager
-def no_file_larger_than(size: int):
-    """A limit of the size of files stands for a full disk: writing beyond it fails in the middle of a file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture

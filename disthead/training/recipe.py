@@ -305,35 +305,17 @@ def tabular_model(
     features: Tensor,
     y: Tensor,
     *,
-    family: str = "student_t",
-    family_options: Mapping[str, Any] | None = None,
-    members: int = 1,
-    hidden_sizes: Sequence[int] = (128, 128),
-    bins: int = 16,
-    spread_floor: float = 1e-4,
-    encoded: Sequence[int] | None = None,
     weight: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    **options: Any,
 ) -> TabularModel:
     """The model before training: networks with random weights, between the statistics of the rows given.
 
     Args:
         features: (N, in_features); y: (N,), or (N, D) for several targets.
-        members: how many networks.
         weight: one per row, above zero.
-        generator: where the weights of the networks are drawn from; torch's global one unless given.
-        family, family_options, hidden_sizes, bins, spread_floor, encoded: as for `fit_tabular`.
+        options: of `tabular_members`, such as `family` and `members`.
     """
-    shape = tuple(y.shape[1:])
-    options = {
-        "family_options": family_options,
-        "members": members,
-        "hidden_sizes": hidden_sizes,
-        "generator": generator,
-    }
-    networks = tabular_members(
-        features.shape[1], shape, family=family, bins=bins, spread_floor=spread_floor, encoded=encoded, **options
-    )
+    networks = tabular_members(features.shape[1], tuple(y.shape[1:]), **options)
     return TabularModel(networks, features, y, weight).to(features.device)
 
 
@@ -350,7 +332,13 @@ def tabular_members(
     encoded: Sequence[int] | None = None,
     generator: torch.Generator | None = None,
 ) -> Members:
-    """The networks of a `tabular_model` with random weights: features (N, in_features), targets (N, *event_shape)."""
+    """The networks of a `tabular_model` with random weights: features (N, in_features), targets (N, *event_shape).
+
+    Args:
+        members: how many networks.
+        generator: where the weights are drawn from; torch's global one unless given.
+        family, family_options, hidden_sizes, bins, spread_floor, encoded: as for `fit_tabular`.
+    """
     chosen = get_family(family, event_shape=event_shape, **dict(family_options or {}))
     own = {"members": members, "generator": generator}
     backbone = TabularBackbone(in_features, hidden_sizes, bins=bins, encoded=encoded, **own)

@@ -4,16 +4,26 @@ import contextlib
 import importlib
 import io
 import pkgutil
+import resource
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from disthead.cli import main
 
-__all__ = ["Attack", "Outcome", "attacks", "count", "run_command", "said_by_command", "said_by_error"]
+__all__ = [
+    "Attack",
+    "Outcome",
+    "attacks",
+    "count",
+    "no_file_larger_than",
+    "run_command",
+    "said_by_command",
+    "said_by_error",
+]
 
 
 class Outcome(Enum):
@@ -78,6 +88,17 @@ def run_command(*arguments: str) -> tuple[int, str]:
             status = 1
             printed.write(traceback.format_exc())
     return status, printed.getvalue()
+
+
+@contextlib.contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """A limit of the size of files stands for a full disk: writing beyond it fails in the middle of a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def said_by_command(status: int, printed: str, *names: str) -> Outcome:

@@ -4,7 +4,6 @@ import functools
 import io
 import json
 import os
-import resource
 import signal
 import tempfile
 import warnings
@@ -23,7 +22,7 @@ from disthead.prediction import TableWriter
 from disthead.report import pictures as drawing
 from disthead.training import DistributionModule, TabularDataModule
 
-from .attack import Attack, Outcome, run_command, said_by_command
+from .attack import Attack, Outcome, no_file_larger_than, run_command, said_by_command
 
 ATTACKS: list[Attack] = []
 
@@ -216,9 +215,8 @@ def _with_limited_files(size: int, command: str, out: Path, log: Path) -> tuple[
     def work() -> int:
         _one_thread()
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-        status, printed = _run(command, out)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        with no_file_larger_than(size):
+            status, printed = _run(command, out)
         log.write_text(printed)
         return status
 

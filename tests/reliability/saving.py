@@ -3,7 +3,6 @@
 import functools
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -23,7 +22,7 @@ from disthead.training import callbacks
 from disthead.training.saved import read_checkpoint
 from disthead.training.saving import AtomicCheckpointIO
 
-from .attack import Attack, Outcome, run_command, said_by_command
+from .attack import Attack, Outcome, no_file_larger_than, run_command, said_by_command
 
 __all__ = ["ATTACKS"]
 
@@ -250,16 +249,6 @@ def disk(folder: Path, size: int) -> Iterator[bool]:
     finally:
         if mounted:
             subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def full_disk(k: int, folder: Path) -> Outcome:

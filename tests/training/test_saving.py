@@ -2,11 +2,9 @@
 
 import math
 import os
-import resource
 import signal
 import warnings
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import lightning
@@ -25,6 +23,7 @@ from disthead.training.callbacks import AverageWeights, BestAndLastCheckpoint
 from disthead.training.saved import read_checkpoint
 from disthead.training.saving import AtomicCheckpointIO, MetricsLogger
 from disthead.training.steps import RowMeans
+from tests.reliability.attack import no_file_larger_than
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu"]
@@ -57,16 +56,6 @@ def train(trainer, frame):
         return saved
 
     return run
-
-
-@contextmanager
-def no_file_larger_than(size: int):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def epochs(path) -> int:
