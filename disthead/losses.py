@@ -9,7 +9,7 @@ from disthead.arrays import as_tensor, check_kind
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.families.distribution import Distribution
-from disthead.families.pieces import is_on_host, operations_are_followed
+from disthead.special.eager import is_on_host, operations_are_followed
 from disthead.weights import as_weight
 
 __all__ = ["cross_entropy", "nll", "reduce"]

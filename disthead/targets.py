@@ -14,7 +14,7 @@ from disthead.families.affine import Affine
 from disthead.families.distribution import Distribution
 from disthead.families.family import describe
 from disthead.families.independent import Independent
-from disthead.families.pieces import operations_are_followed
+from disthead.special.eager import operations_are_followed
 
 __all__ = ["check_target"]
 

@@ -10,7 +10,7 @@ from torch import Size, Tensor
 
 from disthead.arrays import as_tensor
 from disthead.errors import locate
-from disthead.families.pieces import is_on_host, operations_are_followed
+from disthead.special.eager import is_on_host, operations_are_followed
 
 __all__ = ["EXTREME_WEIGHTS", "as_weight", "check_share", "extreme_weights", "present", "weighted_quantiles"]
 

@@ -13,10 +13,10 @@ from disthead.families.bernoulli import one_of
 from disthead.families.distribution import MOST_OUTCOMES, Distribution, from_score, tensors
 from disthead.families.family import Family
 from disthead.families.interval import Arc, Interval
-from disthead.families.pieces import operations_are_followed
 from disthead.families.projection import Projection, are_many
 from disthead.families.raw_outputs import RawOutputs
 from disthead.links import LINKS, Link
+from disthead.special.eager import operations_are_followed
 from disthead.special.elementary import Array, counting, like, softmax, where
 from disthead.special.probabilities import divergence, entropy_term, expected, log_probability
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from disthead.families.gradients import with_derivatives
-from disthead.families.pieces import NUMBERS, each, is_on_host, operations_are_followed, plain
+from disthead.families.pieces import NUMBERS, each, plain
 from disthead.special.blocks import choose
+from disthead.special.eager import is_on_host, operations_are_followed
 
 __all__ = ["FEW", "log_prob"]
 

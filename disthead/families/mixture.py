@@ -12,9 +12,9 @@ from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI
 from disthead.families.interval import Arc, Interval
 from disthead.families.normal import Normal
-from disthead.families.pieces import operations_are_followed
 from disthead.families.univariate import check_level, in_double
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
+from disthead.special.eager import operations_are_followed
 from disthead.special.plain import erf
 
 __all__ = ["Mixture"]

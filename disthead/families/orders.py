@@ -11,8 +11,8 @@ from torch import Tensor
 
 from disthead.families.distribution import wide
 from disthead.families.gradients import with_derivatives
-from disthead.families.pieces import is_on_host, operations_are_followed
 from disthead.special.blocks import AVAILABLE
+from disthead.special.eager import is_on_host, operations_are_followed
 from disthead.special.probabilities import log_probability
 from disthead.special.program import Program
 from disthead.special.recording import Recorder

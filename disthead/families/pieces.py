@@ -14,18 +14,13 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch._C import _are_functorch_transforms_active, _get_dispatch_mode, _get_tracing_state, _TorchDispatchModeKey
-from torch.autograd import forward_ad
-from torch.compiler import is_compiling
 from torch.distributions import constraints
 
-__all__ = ["NUMBERS", "WITH_MEMORY", "all_inside", "as_array", "each", "is_on_host", "operations_are_followed", "plain"]
+__all__ = ["NUMBERS", "all_inside", "as_array", "each", "plain"]
 
 NUMBERS = 1 << 17
-WITH_MEMORY = (Tensor, torch.nn.Parameter)  # other subclasses may have none to work on
 Result = TypeVar("Result")
 _HALF = (torch.bfloat16, torch.float16)
-_PROXY = _TorchDispatchModeKey.PROXY
 
 
 def as_array(values: Tensor) -> np.ndarray:
@@ -38,25 +33,6 @@ def plain(values: Tensor) -> Tensor:
     if values.dtype in _HALF:
         return values.float()
     return values.resolve_neg() if values.is_neg() else values
-
-
-def is_on_host(values: Tensor) -> bool:
-    """Whether it is a tensor in the memory of the host."""
-    return values.is_cpu and type(values) in WITH_MEMORY
-
-
-def operations_are_followed() -> bool:
-    """Whether somebody follows tensors from operation to operation: a compiler, a functional transform, a trace, forward mode.
-
-    Then only plain operations of torch will do, and none that looks at numbers.
-    """
-    return (
-        is_compiling()
-        or _are_functorch_transforms_active()
-        or _get_tracing_state() is not None
-        or _get_dispatch_mode(_PROXY) is not None
-        or forward_ad._current_level >= 0
-    )
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

@@ -12,9 +12,9 @@ from disthead.families.distribution import MOST_OUTCOMES, Distribution, tensors,
 from disthead.families.family import Family
 from disthead.families.interval import Arc, Interval
 from disthead.families.orders import FAINT, finite_scores, log_prob, log_prob_by_worth
-from disthead.families.pieces import is_on_host, operations_are_followed
 from disthead.families.vector import dimension, draw
 from disthead.links import LINKS
+from disthead.special.eager import is_on_host, operations_are_followed
 from disthead.special.probabilities import log_probability
 
 __all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "ranking"]

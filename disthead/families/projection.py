@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from disthead.families.distribution import Distribution
-from disthead.families.pieces import operations_are_followed
+from disthead.special.eager import operations_are_followed
 
 __all__ = ["Projection", "are_many"]
 

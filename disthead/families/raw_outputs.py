@@ -11,8 +11,8 @@ from disthead.families.distribution import Distribution
 from disthead.families.formula import quick, takes_one_each
 from disthead.families.gradients import with_derivatives
 from disthead.families.one_pass import one_pass
-from disthead.families.pieces import WITH_MEMORY, operations_are_followed
 from disthead.links import Link
+from disthead.special.eager import WITH_MEMORY, operations_are_followed
 from disthead.special.fast import Positive
 
 if TYPE_CHECKING:
