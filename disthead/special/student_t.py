@@ -84,8 +84,8 @@ def _cdf_slopes(result, df, z):
 
 
 def _tail_slopes(df, z, tail):
-    """The derivatives of the tail beyond |z| by df and by -|z|, as multiples of a part: of itself, or, around the centre, of what lies between
-    0 and |z|. Then which of the two, and the rows that have no such derivatives.
+    """The derivatives of the tail beyond |z| by df and by -|z|, as multiples of a part of the whole: the tail or, around the
+    centre, what lies between 0 and |z|; which of the two that is, and the rows that have no such derivatives.
     """
     size = torch.clamp(torch.abs(z), min=1e-12)
     half, (x, y) = torch.full_like(df, 0.5), _pair(df, size)
@@ -179,13 +179,12 @@ def _quantile(df, p):
 
 def _quantile_by_scipy(df, p):
     """SciPy's, but for tails in which it has infinities, and for df below what it knows."""
-    upper = p > 0.5
-    tail = torch.where(upper, 1 - p, p)
+    tail = torch.minimum(p, 1 - p)
     beside = torch.where(
         (df == 4) | (df == 6), df * BESIDE, df
     )  # at which SciPy's are wrong around the centre, by up to 3e-8
     z = torch.where(tail <= 0, -torch.inf, by_scipy("stdtrit", beside, tail))
-    z = torch.where(upper, -z, z)
+    z = torch.copysign(z, p - 0.5)
     return with_rows(z, ~((df > 1e-4) & (tail > 1e-150)) & ~(tail <= 0), _quantile, df, p)
 
 
