@@ -186,9 +186,10 @@ def tail_slopes(a, b, x, y):
     lacking, lacking_all = digamma_error(b), digamma_error(total)
     by_a, by_b, by_logit = torch.empty_like(a), torch.empty_like(a), torch.empty_like(a)
     for rows, parts in ((~small, _integral_slopes), (small, _series_slopes)):
-        if rows.any():
-            given = (part[rows] for part in (a, b, x, y, total, lacking, lacking_all))
-            by_a[rows], by_b[rows], by_logit[rows] = parts(*given)
+        index = rows.nonzero()[:, 0]
+        if len(index):
+            given = (part[index] for part in (a, b, x, y, total, lacking, lacking_all))
+            by_a[index], by_b[index], by_logit[index] = parts(*given)
     return swap, torch.where(swap, by_b, by_a), torch.where(swap, by_a, by_b), by_logit
 
 
