@@ -15,6 +15,8 @@ a < 1 and x (a + b) of order 1, is
 The other tail follows from I_x(a, b) = 1 - I_(1-x)(b, a). Everything is made of differentiable operations.
 """
 
+from functools import partial
+
 import torch
 
 from .digamma import digamma_error
@@ -152,10 +154,10 @@ def _by_scipy(a, b, x, y, upper, logarithm):
     left = b * x <= a * y
     first, second, point = torch.where(left, a, b), torch.where(left, b, a), torch.where(left, x, y)
     known = by_scipy("betainc", first, second, point)
-    # SciPy knows of 1 - x what x tells. Where that is too little, a step along the density takes x to where it should be.
-    step = (1 - torch.maximum(x, y)) - torch.minimum(x, y)
-    blunt = torch.abs(step) * (a + b) * (1 + 1 / torch.minimum(a, b)) > 1e-14
-    known = with_rows(known, blunt, _moved, known, first, second, point, torch.where(left, y, x))
+    # SciPy knows of 1 - x what x tells, which is too little where the density is steep.
+    steep = (a + b) * (1 + 1 / torch.minimum(a, b)) > 100
+    if steep.any():
+        known = with_rows(known, steep, _with_complement, known, first, second, point, torch.where(left, y, x))
     asked, most = left ^ upper, known > 0.9
     other = with_rows(1 - known, most if logarithm else most & ~asked, _slow_complement, first, second, point)
     if not logarithm:
@@ -163,13 +165,18 @@ def _by_scipy(a, b, x, y, upper, logarithm):
     smaller = torch.where(most, other, known)
     result = torch.where(asked == most, torch.log1p(-smaller), torch.log(smaller))
     underflowed = ~(result > -665) & (x > 0) & (y > 0)
-    return with_rows(result, underflowed, lambda *rows: _log_tails(*rows)[int(upper)], a, b, x, y)
+    return with_rows(result, underflowed, partial(_plain, upper=upper, logarithm=True), a, b, x, y)
 
 
-def _moved(tail, a, b, x, y):
+def _with_complement(tail, a, b, x, y):
+    """I_x(a, b), given its value without regard to y: a step along the density takes x to 1 - y; where y is
+    lost, SciPy starts from there.
+    """
     step = (1 - x) - y
+    moved = torch.abs(step) * a * (1 + 1 / b)
     log_beta = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
-    return tail + step * torch.exp((a - 1) * torch.log(x) + (b - 1) * torch.log(y) - log_beta)
+    density = torch.exp((a - 1) * torch.log(x) + (b - 1) * torch.log(y) - log_beta)
+    return with_rows(torch.where(moved > 1e-14, tail + step * density, tail), moved > 1e-6, _slow_complement, b, a, y)
 
 
 def _slow_complement(a, b, x):
@@ -248,10 +255,8 @@ def _slopes(result, a, b, x, y, upper, logarithm):
         factor = torch.where(asked, 1, -torch.expm1(-result))
     else:
         known = torch.where(asked, result, 1 - result)
-        digits_are_lost = ~asked & (known < 1e-3)
-        lost = (torch.where(known_upper, b, a), torch.where(known_upper, a, b))
-        lost = (*lost, torch.where(known_upper, y, x), torch.where(known_upper, x, y))
-        known = with_rows(known, digits_are_lost, lambda *rows: _by_scipy(*rows, False, False), *lost)
+        given = _from_the_left(~known_upper, a, b, x, y)
+        known = with_rows(known, ~asked & (known < 1e-3), partial(_by_scipy, upper=False, logarithm=False), *given)
         factor = torch.where(asked, known, -known)
     by_x = torch.where(known_upper, -factor, factor) * by_logit / (x * y)
     return factor * by_a, factor * by_b, by_x, torch.zeros_like(by_x), without_slopes(a, b, x, y)
@@ -259,12 +264,8 @@ def _slopes(result, a, b, x, y, upper, logarithm):
 
 def _tail(a, b, x, complement, upper, logarithm):
     x, y = normalize_pair(x, complement)
-    return numerically(
-        lambda *numbers: _by_scipy(*numbers, upper, logarithm),
-        lambda *numbers: _slopes(*numbers, upper, logarithm),
-        lambda *tensors: _plain(*tensors, upper, logarithm),
-        *(a, b, x, y),
-    )
+    values, slopes, plain = (partial(way, upper=upper, logarithm=logarithm) for way in (_by_scipy, _slopes, _plain))
+    return numerically(values, slopes, plain, a, b, x, y)
 
 
 def _plain(a, b, x, y, upper, logarithm):
