@@ -17,6 +17,7 @@ from torch import Tensor
 from disthead.calibration.recalibrated import Recalibrated
 from disthead.families.affine import Affine
 from disthead.families.distribution import Distribution
+from disthead.families.distribution import quantiles as ask_quantiles
 from disthead.files import check_file, writing
 
 if TYPE_CHECKING:
@@ -95,16 +96,19 @@ def predictions(
         columns |= names.of_outputs(name, partial(getattr, dist, name))
     quantiles, level = _QUANTILES if quantiles is None else quantiles, 0.9 if level is None else level
     ends = {f"lower_{100 * level:g}": (1 - level) / 2, f"upper_{100 * level:g}": (1 + level) / 2}
-    shape = dist.batch_shape + dist.event_shape
-    each = dist.marginals if hasattr(dist, "marginals") else dist
-    for name, q in ({f"quantile_{q:g}": q for q in quantiles} | ends).items():
-        found = names.of_outputs(name, partial(each.icdf, torch.full(shape, q, device=dist.device)))
-        if is_asked and not found:
+    wanted = {f"quantile_{q:g}": q for q in quantiles} | ends
+    try:
+        found = ask_quantiles(dist.marginals if hasattr(dist, "marginals") else dist, torch.tensor([*wanted.values()]))
+    except (NotImplementedError, AttributeError):
+        if is_asked:
             raise ValueError(
                 f"{type(dist).__name__} has no quantiles and no interval: leave out `quantiles` and `level`."
-            )
-        _check_numbers(found, rows)
-        columns |= found
+            ) from None
+    else:
+        for name, values in zip(wanted, found, strict=True):
+            numbers = names.outputs(name, values)
+            _check_numbers(numbers, rows)
+            columns |= numbers
     for k, draw in enumerate(draws):
         drawn = names.outputs(f"sample_{k}", draw)
         _check_numbers(drawn, rows)
