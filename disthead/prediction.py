@@ -83,9 +83,9 @@ def predictions(
     if hasattr(dist, "expected_cost"):
         if is_asked:
             raise ValueError("classes have no quantiles and no interval: leave out `quantiles` and `level`.")
-        of_classes = names.classes()
-        _check_numbers(of_classes, rows)
-        return of_classes | names.class_samples(draws)
+        found = names.classes()
+        _check_numbers(found, rows)
+        return found | names.class_samples(draws)
     columns: Columns = {}
     if not isinstance(dist, (Affine, Recalibrated)) and not names.places:
         for name, value in dist.parameters.items():
@@ -106,9 +106,9 @@ def predictions(
             ) from None
     else:
         for name, values in zip(wanted, found, strict=True):
-            outputs = names.outputs(name, values)
-            _check_numbers(outputs, rows)
-            columns |= outputs
+            numbers = names.outputs(name, values)
+            _check_numbers(numbers, rows)
+            columns |= numbers
     for k, draw in enumerate(draws):
         drawn = names.outputs(f"sample_{k}", draw)
         _check_numbers(drawn, rows)
