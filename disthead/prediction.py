@@ -83,9 +83,9 @@ def predictions(
     if hasattr(dist, "expected_cost"):
         if is_asked:
             raise ValueError("classes have no quantiles and no interval: leave out `quantiles` and `level`.")
-        found = names.classes()
-        _check_numbers(found, rows)
-        return found | names.class_samples(draws)
+        of_classes = names.classes()
+        _check_numbers(of_classes, rows)
+        return of_classes | names.class_samples(draws)
     columns: Columns = {}
     if not isinstance(dist, (Affine, Recalibrated)) and not names.places:
         for name, value in dist.parameters.items():
