@@ -32,7 +32,7 @@ from .quadrature import gauss_legendre
 from .stirling import expm1mx, lgamma1p, poisson_log_mass
 
 FULL, COARSE = 48, 12  # nodes: errors of 1e-14 and of 1e-5
-_NODES, _DEPTH = 24, 26.0  # of first derivatives: errors of 1e-9
+_NODES, _DEPTH = 28, 28.0  # of first derivatives: errors of 1e-10
 NONE = 0  # no quadrature, but `log_hazard`
 STEPS = (NONE, *(COARSE,) * 5, FULL)  # of an inverse
 DEPTH = {FULL: 38.0, COARSE: 12.0}  # e^-38 of the integrand is left out
