@@ -6,6 +6,7 @@ out. Graphs, functional transforms, other devices and derivatives of derivatives
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -121,10 +122,13 @@ class Numeric(torch.autograd.Function):
 
 
 def mend(answer: Tensor, rows: Tensor, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
-    """The answer, replaced in place by `function` of the arguments where `rows`, if there are any; all of one shape."""
-    index = rows.reshape(-1).nonzero().squeeze(-1)
-    if len(index):
-        answer.view(-1)[index] = function(*(argument.reshape(-1)[index] for argument in arguments))
+    """The answer, replaced by `function` of the arguments where `rows`, if there are any; in place where it lies in one piece."""
+    found = np.flatnonzero(rows.numpy())  # in less than half of torch's time
+    if len(found):
+        index = torch.from_numpy(found)
+        chosen = (argument.expand(answer.shape).reshape(-1).index_select(0, index) for argument in arguments)
+        answer = answer.contiguous()
+        answer.view(-1).index_copy_(0, index, function(*chosen))
     return answer
 
 
