@@ -1,13 +1,14 @@
 """The shortest interval that holds a given probability: of densities with one peak, with none, or with one at each end."""
 
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 
+from disthead.families.distribution import HALF_LOG_TWO_PI
 from disthead.special.eager import are_plain_numbers
+from disthead.special.plain import ndtri
 
 if TYPE_CHECKING:
     from disthead.families.continuous import Continuous
@@ -120,15 +121,15 @@ class _Search:
     def begun(cls, dist: "Continuous", outside: float) -> Self:
         """With as much probability below as above, and the slope that a normal distribution has there."""
         odds, (first, last) = dist._constant(0.0), _numbers_inside(dist)
-        z = NormalDist().inv_cdf(1 - 0.5 * outside)
-        slope = torch.full_like(odds, 0.5 * outside * z / NormalDist().pdf(z))
+        z = -ndtri(torch.full_like(odds, 0.5 * outside))
+        slope = 0.5 * outside * z * torch.exp(0.5 * z.square() + HALF_LOG_TWO_PI)
         lower, upper, *heights = _ends_and_heights(dist, outside, odds, first, last)
         gap, least, most = _gap(*heights, odds, odds - _FAR - 1, odds + _FAR + 1)
         return cls(dist, outside, first, last, odds, least, most, gap, slope, lower, upper, *heights)
 
     def step(self) -> Self:
         after = (self.odds - self.gap / self.slope).clamp(-_FAR, _FAR)
-        stays = (after > self.least) & (after < self.most)
+        stays = (after >= self.least) & (after <= self.most)
         odds = torch.where(stays, after, 0.5 * (self.least + self.most))
         lower, upper, *heights = _ends_and_heights(self.dist, self.outside, odds, self.first, self.last)
         gap, least, most = _gap(*heights, odds, self.least, self.most)
