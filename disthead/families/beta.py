@@ -14,6 +14,7 @@ from disthead.families.univariate import follow, in_double
 from disthead.links import LINKS
 from disthead.special import (
     beta_log_kernel,
+    betainc,
     betaincinv,
     deviance,
     log_beta,
@@ -86,6 +87,10 @@ class Beta(Continuous):
         y = torch.where(inside, y, 0.5)
         kernel = beta_log_kernel(self.concentration1, self.concentration0, y, 1 - y)
         return torch.where(inside, kernel - y.log() - torch.log1p(-y), -torch.inf)
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        return betainc(self.concentration1, self.concentration0, y.clamp(0, 1))
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:

@@ -17,12 +17,17 @@ The other tail follows from I_x(a, b) = 1 - I_(1-x)(b, a). Everything is made of
 
 import torch
 
+from .digamma import digamma_error
+from .eager import by_scipy
 from .incomplete_gamma import DEPTH, FULL, NONE, STEPS, endpoint_rule, log1mexp, log_hazard, truncation_point
 from .inverse import Root, log_concave_root
+from .numeric import numerically, with_rows
 from .operators import elementwise_operator, opaque_when_compiled
 from .precision import in_float64
 from .quadrature import gauss_legendre
 from .stirling import beta_log_kernel, expm1mx, lgamma, lgamma1p, log1pmx, log_gamma_ratio, normalize_pair
+
+BESIDE = 1 + 2.0**-52  # times a number is the next number
 
 
 def _cumulant(p, w):
@@ -45,17 +50,38 @@ def _quick_cumulant(p, w):
     return value, growth * (1 - p) / (1 + growth)
 
 
-def _log_tail_integral(a, b, x, y, count, cumulant):
-    """log of the integral above, for x at or below the mean a / (a + b)."""
+def _sides(a, b, x, y):
+    """Whether the upper tail is to be worked out, by symmetry, and whether by the series."""
+    small_left = (a < 1) & (x <= 0.5) & ((a + b) * x < 1.5)
+    small_right = (b < 1) & (y <= 0.5) & ((a + b) * y < 1.5) & ~small_left
+    small = small_left | small_right
+    # integrate the tail beyond the mode, but never the one that starts with a shape below 1
+    swap = torch.where((a < 1) == (b < 1), a * y < b * x, a < 1)
+    return torch.where(small, small_right, swap), small
+
+
+def _from_the_left(left, a, b, x, y):
+    """The arguments of the lower tail, or of the upper one as the lower tail of what is left."""
+    return torch.where(left, a, b), torch.where(left, b, a), torch.where(left, x, y), torch.where(left, y, x)
+
+
+def _truncation(a, b, x, y, p, sign, depth, cumulant):
+    """The u at which the bracket reaches `depth`."""
     slope, total = a * y - b * x, a + b
-    left = x <= y
-    p, sign = torch.where(left, x, y), torch.where(left, -1.0, 1.0).to(x.dtype)
 
     def exponent(u):
         value, derivative = cumulant(p, sign * u)
         return slope * u + total * value, slope + total * sign * derivative
 
-    end = truncation_point(exponent, slope, total * x * y, DEPTH[count]).unsqueeze(-1)
+    return truncation_point(exponent, slope, total * x * y, depth)
+
+
+def _log_tail_integral(a, b, x, y, count, cumulant):
+    """log of the integral above, for x at or below the mean a / (a + b)."""
+    slope, total = a * y - b * x, a + b
+    left = x <= y
+    p, sign = torch.where(left, x, y), torch.where(left, -1.0, 1.0).to(x.dtype)
+    end = _truncation(a, b, x, y, p, sign, DEPTH[count], cumulant).unsqueeze(-1)
     nodes, weights = gauss_legendre(count, x)
     u = end * nodes
     bracket = slope.unsqueeze(-1) * u + total.unsqueeze(-1) * cumulant(p.unsqueeze(-1), sign.unsqueeze(-1) * u)[0]
@@ -97,14 +123,8 @@ def _tails(a, b, x, y, count, constants=None):
     """
     empty, full = x <= 0, y <= 0
     x, y = torch.where(empty | full, 0.5, x), torch.where(empty | full, 0.5, y)
-    # by symmetry, work in the tail whose series or integral applies
-    small_left = (a < 1) & (x <= 0.5) & ((a + b) * x < 1.5)
-    small_right = (b < 1) & (y <= 0.5) & ((a + b) * y < 1.5) & ~small_left
-    small = small_left | small_right
-    # integrate the tail beyond the mode, but never the one that starts with a shape below 1
-    swap = torch.where((a < 1) == (b < 1), a * y < b * x, a < 1)
-    swap = torch.where(small, small_right, swap)
-    a, b, x, y = torch.where(swap, b, a), torch.where(swap, a, b), torch.where(swap, y, x), torch.where(swap, x, y)
+    swap, small = _sides(a, b, x, y)
+    a, b, x, y = _from_the_left(~swap, a, b, x, y)
     a1, b1 = torch.where(small, 2, a), torch.where(small, 2, b)
     x1, y1 = torch.where(small, 0.5, x), torch.where(small, 0.5, y)
     a2, b2, x2 = torch.where(small, a, 0.5), torch.where(small, b, 0.5), torch.where(small, x, 0.25)
@@ -124,6 +144,121 @@ def _tails(a, b, x, y, count, constants=None):
     return lower, torch.where(full, -torch.inf, torch.where(empty, 0, upper))
 
 
+def _by_scipy(a, b, x, y, upper, logarithm):
+    """One of the tails, or its logarithm, of plain numbers: SciPy's, asked for the tail on the side of the mean that x is on.
+
+    It is as exact as ours, and takes a thirtieth of the time. Where it underflows, the logarithm is ours.
+    """
+    left = b * x <= a * y
+    first, second, point, rest = _from_the_left(left, a, b, x, y)
+    known = by_scipy("betainc", first, second, point)
+    # SciPy knows of 1 - x what x tells. Where that is too little, a step along the density takes x to where it should be.
+    step = (1 - point) - rest
+    blunt = torch.abs(step) * first * (1 + 1 / second) > 1e-15
+    known = with_rows(known, blunt, _moved, known, first, second, point, rest, step)
+    asked, most = left ^ upper, known > 0.9
+    other = with_rows(1 - known, most if logarithm else most & ~asked, _slow_complement, first, second, point)
+    if not logarithm:
+        return torch.where(asked, known, other)
+    smaller = torch.where(most, other, known)
+    result = torch.where(asked == most, torch.log1p(-smaller), torch.log(smaller))
+    underflowed = ~(result > -665) & (x > 0) & (y > 0)
+    return with_rows(result, underflowed, lambda *rows: _log_tails(*rows)[int(upper)], a, b, x, y)
+
+
+def _moved(tail, a, b, x, y, step):
+    log_beta = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+    return tail + step * torch.exp((a - 1) * torch.log(x) + (b - 1) * torch.log(y) - log_beta)
+
+
+def _slow_complement(a, b, x):
+    return by_scipy("betaincc", a, b, x)
+
+
+def tail_slopes(a, b, x, y):
+    """Of the logarithm of the tail that the quadrature takes: whether that is the upper tail, its derivatives by a and b, and the
+    derivative's size by logit(x); by the same nodes, those of the tail differentiated by hand, to ten digits.
+    """
+    swap, small = _sides(a, b, x, y)
+    a, b, x, y = _from_the_left(~swap, a, b, x, y)
+    total = a + b
+    lacking, lacking_all = digamma_error(b), digamma_error(total)
+    by_a, by_b, by_logit = torch.empty_like(a), torch.empty_like(a), torch.empty_like(a)
+    for rows, parts in ((~small, _integral_slopes), (small, _series_slopes)):
+        if rows.any():
+            given = (part[rows] for part in (a, b, x, y, total, lacking, lacking_all))
+            by_a[rows], by_b[rows], by_logit[rows] = parts(*given)
+    return swap, torch.where(swap, by_b, by_a), torch.where(swap, by_a, by_b), by_logit
+
+
+def _integral_slopes(a, b, x, y, total, lacking, lacking_all):
+    """With t where u is, log(t / x) = -y u - K and log((1 - t) / y) = x u - K; for p = x and G = log(1 + p (e^w - 1)) they are
+    -u - G and -G, for p = y they are -G and u - G.
+    """
+    left = x <= y
+    p, sign = torch.where(left, x, y), torch.where(left, -1.0, 1.0).to(x.dtype)
+    end = _truncation(a, b, x, y, p, sign, 30.0, _quick_cumulant)
+    nodes, weights = gauss_legendre(40, x)
+    growth = torch.expm1((sign * end).unsqueeze(-1) * nodes).mul_(p.unsqueeze(-1)).log1p_()
+    straight = (torch.where(left, -a, b) * end).unsqueeze(-1) * nodes
+    integrand = straight.addcmul_(growth, total.unsqueeze(-1), value=-1).exp_()
+    whole = integrand @ weights
+    u, grown = integrand @ (weights * nodes) * end / whole, (growth.mul_(integrand) @ weights) / whole
+    by_a = torch.log(total * x / a) + digamma_error(a) - lacking_all - torch.where(left, u, 0) - grown
+    by_b = torch.log(total * y / b) + lacking - lacking_all + torch.where(left, 0, u) - grown
+    return by_a, by_b, 1 / (end * whole)
+
+
+def _series_slopes(a, b, x, y, total, lacking, lacking_all):
+    s, weights = endpoint_rule(24, x)
+    log_s, log_rest = torch.log(s), torch.log1p(-x.unsqueeze(-1) * s)
+    power = torch.exp(a.unsqueeze(-1) * log_s)
+    excess = torch.expm1((b.unsqueeze(-1) - 1) * log_rest).mul_(power)
+    correction, by_power = excess @ weights, excess @ (weights * log_s)
+    by_exponent = excess.add_(power).mul_(log_rest) @ weights
+    whole = 1 + a * correction
+    by_a = torch.log(x * (total / (1 + a))) + digamma_error(1 + a) - lacking_all + (correction + a * by_power) / whole
+    by_b = torch.log1p(a / b) + lacking - lacking_all + a * by_exponent / whole
+    return by_a, by_b, a * torch.exp(b * torch.log1p(-x)) / whole
+
+
+def without_slopes(a, b, x, y):
+    """Rows whose derivatives `tail_slopes` does not give to nine digits."""
+    shapes, points = torch.minimum(a, b), torch.minimum(x, y)
+    return ~((shapes > 1e-4) & (a + b < 1e6) & (points > 1e-290))
+
+
+def _slopes(result, a, b, x, y, upper, logarithm):
+    known_upper, by_a, by_b, by_logit = tail_slopes(a, b, x, y)
+    asked = known_upper == upper
+    if logarithm:
+        factor = torch.where(asked, 1, -torch.expm1(-result))
+    else:
+        known = torch.where(asked, result, 1 - result)
+        digits_are_lost = ~asked & (known < 1e-3)
+        lost = (torch.where(known_upper, b, a), torch.where(known_upper, a, b))
+        lost = (*lost, torch.where(known_upper, y, x), torch.where(known_upper, x, y))
+        known = with_rows(known, digits_are_lost, lambda *rows: _by_scipy(*rows, False, False), *lost)
+        factor = torch.where(asked, known, -known)
+    by_x = torch.where(known_upper, -factor, factor) * by_logit / (x * y)
+    return factor * by_a, factor * by_b, by_x, torch.zeros_like(by_x), without_slopes(a, b, x, y)
+
+
+def _tail(a, b, x, complement, upper, logarithm):
+    x, y = normalize_pair(x, complement)
+    return numerically(
+        lambda *numbers: _by_scipy(*numbers, upper, logarithm),
+        lambda *numbers: _slopes(*numbers, upper, logarithm),
+        lambda *tensors: _plain(*tensors, upper, logarithm),
+        *(a, b, x, y),
+    )
+
+
+def _plain(a, b, x, y, upper, logarithm):
+    value = _log_tails(a, b, x, y)[int(upper)]
+    return value if logarithm else torch.exp(value)
+
+
 @in_float64
 def log_betainc(a, b, x, complement=None):
     """Logarithm of the regularised incomplete beta function, the integral from 0 to x of t^(a-1) (1-t)^(b-1) / B(a, b).
@@ -136,7 +271,7 @@ def log_betainc(a, b, x, complement=None):
     >>> round(log_betainc(torch.tensor(5.0, dtype=torch.float64), 1.0, 1e-100).item(), 9)    # 5 log x
     -1151.292546497
     """
-    return log_tails(a, b, x, complement)[0]
+    return _tail(a, b, x, complement, upper=False, logarithm=True)
 
 
 @in_float64
@@ -146,7 +281,7 @@ def log_betaincc(a, b, x, complement=None):
     >>> round(log_betaincc(torch.tensor(1.0, dtype=torch.float64), 1e5, 0.5).item(), 6)    # 1e5 log(1/2)
     -69314.718056
     """
-    return log_tails(a, b, x, complement)[1]
+    return _tail(a, b, x, complement, upper=True, logarithm=True)
 
 
 @in_float64
@@ -156,7 +291,7 @@ def betainc(a, b, x, complement=None):
     >>> round(betainc(torch.tensor(2.0, dtype=torch.float64), 2.0, 0.25).item(), 12)    # 3 x^2 - 2 x^3
     0.15625
     """
-    return torch.exp(log_tails(a, b, x, complement)[0])
+    return _tail(a, b, x, complement, upper=False, logarithm=False)
 
 
 @in_float64
@@ -166,7 +301,7 @@ def betaincc(a, b, x, complement=None):
     >>> round(betaincc(torch.tensor(2.0, dtype=torch.float64), 2.0, 0.25).item(), 12)
     0.84375
     """
-    return torch.exp(log_tails(a, b, x, complement)[1])
+    return _tail(a, b, x, complement, upper=True, logarithm=False)
 
 
 @elementwise_operator("logit_betainc_inverse")
@@ -234,6 +369,33 @@ def pair_inverse(a, b, p, q):
     )
 
 
+def _quantile(a, b, p, q):
+    return pair_inverse(a, b, p, q)[0]
+
+
+def _quantile_by_scipy(a, b, p, q):
+    """SciPy's, but for deep tails, of which it knows too little."""
+    # At whole numbers it goes by sums that lose digits (2e-11 at shapes 2 and 1e6): let them be none.
+    x = by_scipy("betaincinv", a * BESIDE, b * BESIDE, p)
+    x = with_rows(x, q < 1e-3, _slow_complement_inverse, a, b, q)
+    x = torch.where((p <= 0) | (x < 1e-300), 0, torch.where(q <= 0, 1, x))
+    return with_rows(x, ~(torch.minimum(p, q) > 1e-15) & ~(p <= 0) & ~(q <= 0), _quantile, a, b, p, q)
+
+
+def _slow_complement_inverse(a, b, q):
+    return by_scipy("betainccinv", a * BESIDE, b * BESIDE, q)
+
+
+def _quantile_slopes(x, a, b, p, q):
+    y = with_rows(1 - x, x > 0.99, _quantile_by_scipy, b, a, q, p)
+    known_upper, by_a, by_b, by_logit = tail_slopes(a, b, x, y)
+    by_p = x * y / (torch.where(known_upper, q, p) * by_logit)
+    factor = torch.where(known_upper, 1.0, -1.0).to(x.dtype) * x * y / by_logit
+    lost = (x <= 0) | (y <= 0)  # too close to an end to be written, or there
+    found = factor * by_a, factor * by_b, torch.where(p > q, 0, by_p), torch.where(p > q, -by_p, 0)
+    return *(torch.where(lost, 0, one) for one in found), without_slopes(a, b, x, y) & ~lost
+
+
 @in_float64
 def betaincinv(a, b, p, complement=None):
     """The x with betainc(a, b, x) = p: the quantile of the beta distribution.
@@ -245,4 +407,5 @@ def betaincinv(a, b, p, complement=None):
     >>> round(betaincinv(torch.tensor(2.0, dtype=torch.float64), 2.0, 0.15625).item(), 12)
     0.25
     """
-    return pair_inverse(a, b, p, 1 - p if complement is None else complement)[0]
+    complement = 1 - p if complement is None else complement
+    return numerically(_quantile_by_scipy, _quantile_slopes, _quantile, a, b, p, complement)

@@ -8,9 +8,11 @@ import math
 
 import torch
 
-from .incomplete_beta import log_tails, pair_inverse
+from .eager import by_scipy
+from .incomplete_beta import BESIDE, log_tails, pair_inverse, tail_slopes, without_slopes
 from .inverse import Root
 from .normal import log_ndtr
+from .numeric import numerically, with_rows
 from .operators import opaque_when_compiled
 from .plain import ndtri
 from .precision import in_float64
@@ -43,6 +45,56 @@ def _log_cdf(df, z):
     result = torch.where(central, middle, result)
     result = torch.where(normal, log_ndtr(torch.where(normal & ~infinite, z, 0)), result)
     return torch.where(infinite, torch.where(z > 0, 0, -torch.inf), result)
+
+
+def _cdf(df, z):
+    return torch.exp(_log_cdf(df, z))
+
+
+def _log_cdf_by_scipy(df, z):
+    """By the tail beyond |z|, which SciPy knows as exactly as we do; where it underflows, the logarithm is ours."""
+    tail = _outside(df, z)
+    result = torch.where(z < 0, torch.log(tail), torch.log1p(-tail))
+    return with_rows(result, ~(result > -665) & (z > -torch.inf), _log_cdf, df, z)
+
+
+def _cdf_by_scipy(df, z):
+    # At df = 1 alone SciPy's is wrong around the centre, by 3e-9.
+    return by_scipy("stdtr", torch.where(df == 1, BESIDE, df), z)
+
+
+def _outside(df, z):
+    return _cdf_by_scipy(df, -torch.abs(z))
+
+
+def _log_cdf_slopes(result, df, z):
+    below = z < 0
+    tail = torch.where(below, torch.exp(result), -torch.expm1(result))
+    part, by_df, by_size, is_inner, rows = _tail_slopes(df, z, tail)
+    factor = torch.where(below & ~is_inner, 1, part / torch.where(below, tail, 1 - tail))
+    return factor * torch.where(below, by_df, -by_df), factor * by_size, rows
+
+
+def _cdf_slopes(result, df, z):
+    below = z < 0
+    tail = torch.where(below, result, 1 - result)
+    tail = with_rows(tail, ~below & (tail < 1e-3), _outside, df, z)
+    part, by_df, by_size, _, rows = _tail_slopes(df, z, tail)
+    return part * torch.where(below, by_df, -by_df), part * by_size, rows
+
+
+def _tail_slopes(df, z, tail):
+    """The derivatives of the tail beyond |z| by df and by -|z|, as multiples of a part: of itself, or, around the centre, of what lies between
+    0 and |z|. Then which of the two, and the rows that have no such derivatives.
+    """
+    size = torch.clamp(torch.abs(z), min=1e-12)
+    half, (x, y) = torch.full_like(df, 0.5), _pair(df, size)
+    is_inner, by_a, _, by_logit = tail_slopes(df / 2, half, x, y)
+    part = torch.where(is_inner, 0.5 - tail, tail)
+    part = with_rows(part, is_inner & (size < 1e-3), lambda *rows: 0.5 * by_scipy("betainc", *rows), half, df / 2, y)
+    by_df = (torch.where(is_inner, -by_a, by_a) / 2 + by_logit / df) * (torch.abs(z) / size)  # none at the centre
+    rows = without_slopes(df / 2, half, x, y) | torch.isinf(z)
+    return part, by_df, 2 * by_logit / size, is_inner, rows
 
 
 def _log_density(df, z):
@@ -79,7 +131,7 @@ def student_t_log_cdf(df, z):
     >>> round(student_t_log_cdf(torch.tensor(1.0, dtype=torch.float64), -1.0).exp().item(), 12)
     0.25
     """
-    return _log_cdf(df, z)
+    return numerically(_log_cdf_by_scipy, _log_cdf_slopes, _log_cdf, df, z)
 
 
 @in_float64
@@ -89,7 +141,7 @@ def student_t_cdf(df, z):
     >>> round(student_t_cdf(torch.tensor(1.0, dtype=torch.float64), 1.0).item(), 12)
     0.75
     """
-    return torch.exp(_log_cdf(df, z))
+    return numerically(_cdf_by_scipy, _cdf_slopes, _cdf, df, z)
 
 
 class _Inverse(Root):
@@ -117,6 +169,31 @@ def _root(df, log_p):
     return _Inverse.apply(df, log_p)
 
 
+def _quantile(df, p):
+    edge, upper = (p <= 0) | (p >= 1), p > 0.5
+    tail = torch.where(edge, 0.25, torch.where(upper, 1 - p, p))
+    z = _root(df, torch.log(tail))
+    z = torch.where(upper, -z, z)
+    return torch.where(p <= 0, -torch.inf, torch.where(p >= 1, torch.inf, z))
+
+
+def _quantile_by_scipy(df, p):
+    """SciPy's, but for tails in which it has infinities, and for df below what it knows."""
+    upper = p > 0.5
+    tail = torch.where(upper, 1 - p, p)
+    beside = torch.where(
+        (df == 4) | (df == 6), df * BESIDE, df
+    )  # at which SciPy's are wrong around the centre, by up to 3e-8
+    z = torch.where(tail <= 0, -torch.inf, by_scipy("stdtrit", beside, tail))
+    z = torch.where(upper, -z, z)
+    return with_rows(z, ~((df > 1e-4) & (tail > 1e-150)) & ~(tail <= 0), _quantile, df, p)
+
+
+def _quantile_slopes(z, df, p):
+    part, by_df, by_size, _, rows = _tail_slopes(df, z, torch.where(p > 0.5, 1 - p, p))
+    return torch.where(p > 0.5, by_df, -by_df) / by_size, 1 / (part * by_size), rows
+
+
 @in_float64
 def student_t_icdf(df, p):
     """Quantile of Student's t: the z with student_t_cdf(df, z) = p, odd about p = 1/2.
@@ -126,9 +203,4 @@ def student_t_icdf(df, p):
     >>> round(student_t_icdf(torch.tensor(1.0, dtype=torch.float64), 0.75).item(), 12)
     1.0
     """
-    df, p = torch.broadcast_tensors(df, p)
-    edge, upper = (p <= 0) | (p >= 1), p > 0.5
-    tail = torch.where(edge, 0.25, torch.where(upper, 1 - p, p))
-    z = _root(df, torch.log(tail))
-    z = torch.where(upper, -z, z)
-    return torch.where(p <= 0, -torch.inf, torch.where(p >= 1, torch.inf, z))
+    return numerically(_quantile_by_scipy, _quantile_slopes, _quantile, df, p)
