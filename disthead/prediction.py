@@ -17,6 +17,7 @@ from torch import Tensor
 from disthead.calibration.recalibrated import Recalibrated
 from disthead.families.affine import Affine
 from disthead.families.distribution import Distribution
+from disthead.families.distribution import quantiles as ask_quantiles
 from disthead.files import check_file, writing
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def predictions(
     seed: int = 0,
     unit: str | None = None,
     top_k: int | None = None,
+    rows: Sequence[int] | None = None,
 ) -> Columns:
     """Columns of predictions, one entry per row: parameters, mean, median, mode, stddev, quantiles and the central interval.
 
@@ -63,9 +65,12 @@ def predictions(
             named `loc_radians`.
         top_k: how many of the most probable classes are written, or of the first places of a ranking; the number of classes
             or more writes all. Unless given: all of up to 100, else 10.
+        rows: the numbers of the rows in their table, for errors; from 0 unless given.
 
     Raises:
-        ValueError: for levels that are not between 0 and 1, or quantiles asked of what has none.
+        ValueError: for levels that are not between 0 and 1, or quantiles asked of what has none; for parameters that are NaN
+            or infinite, and probabilities, quantiles and draws that are NaN, with the column and the row. A mean, mode or
+            standard deviation may be, where the distribution has none.
 
     >>> from disthead import get_family
     >>> dist = get_family("exponential").distribution(rate=torch.tensor([1.0, 2.0]))
@@ -78,28 +83,56 @@ def predictions(
     if hasattr(dist, "expected_cost"):
         if is_asked:
             raise ValueError("classes have no quantiles and no interval: leave out `quantiles` and `level`.")
-        return names.classes() | names.class_samples(draws)
+        of_classes = names.classes()
+        _check_numbers(of_classes, rows)
+        return of_classes | names.class_samples(draws)
     columns: Columns = {}
     if not isinstance(dist, (Affine, Recalibrated)) and not names.places:
         for name, value in dist.parameters.items():
             is_angle = unit == "degrees" and "loc" in name
             columns |= names.parameter(f"{name}_radians" if is_angle else name, value)
+    _check_numbers(columns, rows, may_be_infinite=False)
     for name in ("mean", "median", "mode", "stddev"):
         columns |= names.of_outputs(name, partial(getattr, dist, name))
     quantiles, level = _QUANTILES if quantiles is None else quantiles, 0.9 if level is None else level
     ends = {f"lower_{100 * level:g}": (1 - level) / 2, f"upper_{100 * level:g}": (1 + level) / 2}
-    shape = dist.batch_shape + dist.event_shape
-    each = dist.marginals if hasattr(dist, "marginals") else dist
-    for name, q in ({f"quantile_{q:g}": q for q in quantiles} | ends).items():
-        found = names.of_outputs(name, partial(each.icdf, torch.full(shape, q, device=dist.device)))
-        if is_asked and not found:
+    wanted = {f"quantile_{q:g}": q for q in quantiles} | ends
+    try:
+        found = ask_quantiles(dist.marginals if hasattr(dist, "marginals") else dist, torch.tensor([*wanted.values()]))
+    except (NotImplementedError, AttributeError):
+        if is_asked:
             raise ValueError(
                 f"{type(dist).__name__} has no quantiles and no interval: leave out `quantiles` and `level`."
-            )
-        columns |= found
+            ) from None
+    else:
+        for name, values in zip(wanted, found, strict=True):
+            numbers = names.outputs(name, values)
+            _check_numbers(numbers, rows)
+            columns |= numbers
     for k, draw in enumerate(draws):
-        columns |= names.outputs(f"sample_{k}", draw)
+        drawn = names.outputs(f"sample_{k}", draw)
+        _check_numbers(drawn, rows)
+        columns |= drawn
     return columns
+
+
+def _check_numbers(columns: Columns, rows: Sequence[int] | None, may_be_infinite: bool = True) -> None:
+    """Refuse columns that should be numbers and are not.
+
+    Raises:
+        ValueError: with the column and the first row.
+    """
+    for name, values in columns.items():
+        if values.dtype.kind != "f":
+            continue
+        bad = np.isnan(values) if may_be_infinite else ~np.isfinite(values)
+        if bad.any():
+            first = int(bad.argmax())
+            raise ValueError(
+                f"column {name!r} of the predictions is {values[first]:g} at row {first if rows is None else rows[first]} "
+                f"({int(bad.sum())} of {bad.size} values): nothing can be predicted there. Look for extreme values in the features "
+                "of that row; where there are none, train the model again."
+            )
 
 
 def left_out(dist: Distribution, top_k: int | None = None) -> str:

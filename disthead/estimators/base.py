@@ -24,7 +24,9 @@ from disthead.weights import as_weight, present
 
 __all__ = ["DistributionEstimator"]
 
-_BATCH = 8192  # rows at a time, so that predictions of any number of rows need little memory
+# At a time, so that predictions of any number of rows need little memory:
+_BATCH = 8192  # rows
+_ANSWERS = 2**18  # quantiles
 
 
 class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
@@ -205,9 +207,10 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     def _decided(self, X: Any, cost: Any) -> np.ndarray:
         return self._ask(X, lambda dist: decide(dist, cost))
 
-    def _ask(self, X: Any, question: Callable[[Distribution], Tensor], dim: int = 0) -> np.ndarray:
-        """The answers of all rows, asked for a part of the rows at a time."""
-        return torch.cat([question(dist).cpu() for dist in self._distributions(X)], dim).numpy()
+    def _ask(self, X: Any, question: Callable[[Distribution], Tensor], dim: int = 0, answers: int = 1) -> np.ndarray:
+        """The answers of all rows, asked for a part of the rows at a time: of fewer where each has many `answers`."""
+        parts = (part for dist in self._distributions(X) for part in _parts(dist, max(1, _ANSWERS // answers)))
+        return torch.cat([question(part).cpu() for part in parts], dim).numpy()
 
     def _distributions(self, X: Any) -> Iterator[Distribution]:
         self._check_is_fitted()
@@ -257,6 +260,16 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         tags.input_tags.allow_nan = tags.input_tags.string = True
         tags.target_tags.required = True
         return tags
+
+
+def _parts(dist: Distribution, rows: int) -> Iterator[Distribution]:
+    """The rows of the batch, so many at a time."""
+    count = dist.batch_shape[0]
+    if count <= rows:
+        yield dist
+        return
+    for start in range(0, count, rows):
+        yield dist[start : start + rows]
 
 
 def _concatenated(parts: list[Distribution]) -> Distribution:

@@ -29,7 +29,7 @@ from disthead.errors import first_line, warn
 from disthead.estimators.encoder import TableEncoder
 from disthead.files import unchanged, writing_folder
 from disthead.training.recipe import TabularModel, tabular_members, tabular_model
-from disthead.training.saved import shapes_of
+from disthead.training.saved import check_weights, shapes_of
 
 if TYPE_CHECKING:
     from disthead.estimators.base import DistributionEstimator
@@ -369,6 +369,7 @@ def _fill(model: TabularModel, tensors: dict[str, torch.Tensor], folder: Path) -
             raise ValueError(
                 f"{folder / _WEIGHTS}: tensor {name!r} holds {tensors[name].dtype}, and should hold {value.dtype}."
             )
+    check_weights(tensors, wanted, folder / _WEIGHTS, f"Train the model again. {_CHANGED}")
     missing, unexpected = [name for name in wanted if name not in tensors], [n for n in tensors if n not in wanted]
     if missing or unexpected:
         raise ValueError(

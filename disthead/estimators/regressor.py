@@ -14,7 +14,7 @@ from disthead.errors import TargetError, locate
 from disthead.estimators.base import DistributionEstimator
 from disthead.estimators.conventions import warn
 from disthead.families import Arc, Interval
-from disthead.families.distribution import Distribution
+from disthead.families.distribution import Distribution, quantiles
 from disthead.families.family import Family, get_family, takes_classes, takes_vectors
 
 __all__ = ["DistributionRegressor"]
@@ -68,11 +68,10 @@ class DistributionRegressor(DistributionEstimator):
         if wanted.ndim > 1 or not bool(((wanted > 0) & (wanted < 1)).all()):
             raise ValueError(f"levels must be numbers between 0 and 1, got {levels!r}.")
 
-        def quantiles(dist: Distribution) -> Tensor:
-            each, shape = _each_output(dist), dist.batch_shape + dist.event_shape
-            return torch.stack([each.icdf(level.expand(shape).to(dist.device)) for level in wanted.reshape(-1)], -1)
+        def ask(dist: Distribution) -> Tensor:
+            return quantiles(_each_output(dist), wanted.reshape(-1)).movedim(0, -1)
 
-        found = self._numbers(self._ask(X, quantiles))
+        found = self._numbers(self._ask(X, ask, answers=wanted.numel()))
         return found[..., 0] if wanted.ndim == 0 else found
 
     def predict_interval(self, X: Any, level: float = 0.9) -> Interval | Arc:
@@ -91,7 +90,7 @@ class DistributionRegressor(DistributionEstimator):
             kinds.append(type(interval))
             return torch.stack(tuple(interval), -1)
 
-        found = self._numbers(self._ask(X, ends))
+        found = self._numbers(self._ask(X, ends, answers=2))
         return kinds[0](found[..., 0], found[..., 1])
 
     def predict_var(self, X: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Size, Tensor
 
 from disthead.arrays import as_tensor, check_kind, class_indices
 
-__all__ = ["Distribution", "from_score", "positive", "root", "same_kind", "stored", "tensors", "wide"]
+__all__ = ["Distribution", "from_score", "positive", "quantiles", "root", "same_kind", "stored", "tensors", "wide"]
 
 
 def tensors(*values: Any) -> list:
@@ -57,6 +57,19 @@ def wide(value: Tensor, log_value: Tensor | None = None) -> Tensor:
         return value.double()
     tiny = value <= 2 * torch.finfo(value.dtype).tiny
     return torch.where(tiny, log_value.double().exp(), value.double())
+
+
+def quantiles(dist: "Distribution", levels: Tensor) -> Tensor:
+    """The quantiles at several levels (K,), of one number for each distribution of the batch, all asked for at once: (K, ...).
+
+    >>> from disthead import get_family
+    >>> quantiles(get_family("exponential").distribution(rate=torch.ones(2)), torch.tensor([0.25, 0.5, 0.75]))
+    tensor([[0.2877, 0.2877],
+            [0.6931, 0.6931],
+            [1.3863, 1.3863]])
+    """
+    shape = dist.batch_shape + dist.event_shape
+    return dist.icdf(levels.to(dist.device).reshape(-1, *(1,) * len(shape)).expand(-1, *shape))
 
 
 def _are_indices(values: Any, labels: Sequence) -> bool:

@@ -1,7 +1,6 @@
 """The gamma distribution: sums of waiting times, magnitudes whose spread is proportional to their mean."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Size, Tensor
@@ -11,12 +10,12 @@ from disthead.errors import unknown_name
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, stored, tensors
 from disthead.families.family import Family
-from disthead.families.univariate import in_double, rounds
+from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import (
     deviance,
+    gammainc,
     gammaincc,
-    gammainccinv,
     gammaincinv,
     log_beta,
     log_gammainc,
@@ -25,8 +24,10 @@ from disthead.special import (
     stirling_error,
 )
 from disthead.special.digamma import digamma_error
+from disthead.special.eager import are_plain_numbers
 from disthead.special.elementary import log
-from disthead.special.fast import Positive, digamma_remainder, gamma_half_step, gamma_remainder
+from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
+from disthead.special.numeric import mend
 
 __all__ = ["Gamma", "GammaFamily", "MeanGamma"]
 
@@ -75,11 +76,9 @@ class Gamma(Continuous):
     def _standardised(self, y: Tensor) -> Tensor:
         return self.rate * y.clamp(min=0)
 
+    @in_double
     def cdf(self, y: Tensor) -> Tensor:
-        if not rounds(self, y):
-            return super().cdf(y)
-        exact = self._in_double()
-        return torch.special.gammainc(exact.concentration, exact._standardised(y)).to(self.dtype)
+        return gammainc(self.concentration, self._standardised(y))
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
@@ -90,10 +89,7 @@ class Gamma(Continuous):
         return log_gammaincc(self.concentration, self._standardised(y))
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
-        left = below <= above
-        lower = gammaincinv(self.concentration, torch.where(left, below, 0.5))
-        upper = gammainccinv(self.concentration, torch.where(left, 0.5, above))
-        return torch.where(left, lower, upper) / self.rate
+        return gammaincinv(self.concentration, below, above) / self.rate
 
     @property
     @in_double
@@ -117,10 +113,11 @@ class Gamma(Continuous):
 
     @in_double
     def entropy(self) -> Tensor:
-        """a - log(rate) + log Gamma(a) + (1 - a) psi(a), by what the last two lack of their asymptotes."""
+        """a - log(rate) + log Gamma(a) + (1 - a) psi(a)."""
         a = self.concentration
-        lacking = stirling_error(a) + (a - 1) * digamma_error(a)
-        return HALF_LOG_TWO_PI + 0.5 * self.log_concentration - self.log_rate + lacking
+        if not are_plain_numbers(a):
+            return _entropy(a) - self.log_rate
+        return mend(a + torch.lgamma(a) + (1 - a) * torch.digamma(a), a > 10, _entropy, a) - self.log_rate
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients by implicit reparametrisation (Figurnov et al. 2018)."""
@@ -133,32 +130,38 @@ class Gamma(Continuous):
         standard = Gamma(exact.concentration, torch.ones_like(exact.concentration))
         return (standard._with_gradient(y) / exact.rate).to(self.dtype).clamp(min=smallest)
 
+    @in_double
     def crps(self, y: Tensor) -> Tensor:
         """(y - mean) (2 F(y) - 1) + 2 (y p(y) - 1 / B(1/2, a)) / rate, after Jordan, Krueger and Lerch 2019."""
-        terms = _quick_terms if rounds(self, y) else _terms
-        dtype, exact = torch.promote_types(self.dtype, y.dtype), self._in_double()
-        return exact._crps(y.to(exact.dtype), terms).to(dtype)
-
-    def _crps(self, y: Tensor, terms: Callable[[Tensor, Tensor], tuple[Tensor, ...]]) -> Tensor:
-        inside = y > 0
+        a, inside = self.concentration, y > 0
         z = torch.where(inside, self.rate * y, 1.0)
-        above, mass, mean_difference = terms(self.concentration, z)
-        balance = torch.where(inside, 1 - 2 * above, -1.0)
+        balance = torch.where(inside, 1 - 2 * gammaincc(a, z), -1.0)
+        mass, mean_difference = _mass_and_mean_difference(*torch.broadcast_tensors(a, z))
         mass = torch.where(inside, mass, 0.0)
-        return ((self.rate * y - self.concentration) * balance + 2 * mass - mean_difference) / self.rate
+        return ((self.rate * y - a) * balance + 2 * mass - mean_difference) / self.rate
 
 
-def _terms(a: Tensor, z: Tensor) -> tuple[Tensor, ...]:
-    """P(Z > z), z times the density at z and E|Z - Z'|, for Z from a gamma distribution of rate 1."""
-    mean_difference = torch.exp(-log_beta(torch.full_like(a, 0.5), a))
-    return gammaincc(a, z), a * poisson_log_mass(a, z).exp(), mean_difference
+def _entropy(a: Tensor) -> Tensor:
+    """That of the rate 1, by what log Gamma and psi lack of their asymptotes: nothing cancels where a is large."""
+    return HALF_LOG_TWO_PI + 0.5 * a.log() + stirling_error(a) + (a - 1) * digamma_error(a)
 
 
-def _quick_terms(a: Tensor, z: Tensor) -> tuple[Tensor, ...]:
-    """The same, exact enough for single precision."""
-    w = a + 0.5
-    mass = (a * (z / w).log() + (w - z) - gamma_remainder(a)).exp() * a / (w * (2 * math.pi)).sqrt()
-    return torch.special.gammaincc(a, z), mass, a / (gamma_half_step(a)[0] * math.pi).sqrt()
+def _mass_and_mean_difference(a: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """z times the density at z, and E|Z - Z'|, for Z and Z' from a gamma distribution of rate 1."""
+    if not are_plain_numbers(a, z):
+        return _mass(a, z), _mean_difference(a)
+    log_gamma, large = torch.lgamma(a), a > 100  # where terms begin to cancel
+    mass = (torch.xlogy(a, z) - z - log_gamma).exp()
+    mean_difference = (torch.lgamma(a + 0.5) - log_gamma).exp() / math.sqrt(math.pi)
+    return mend(mass, large, _mass, a, z), mend(mean_difference, large, _mean_difference, a)
+
+
+def _mass(a: Tensor, z: Tensor) -> Tensor:
+    return a * poisson_log_mass(a, z).exp()
+
+
+def _mean_difference(a: Tensor) -> Tensor:
+    return torch.exp(-log_beta(torch.full_like(a, 0.5), a))
 
 
 def log_standard_gamma(concentration: Tensor, generator: torch.Generator | None = None) -> Tensor:

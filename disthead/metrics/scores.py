@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from disthead.families.distribution import Distribution
+from disthead.families.distribution import Distribution, quantiles
 from disthead.families.univariate import check_level
 from disthead.metrics.checks import chunks, is_circular, is_ranking
 from disthead.metrics.mean import Score
@@ -142,12 +142,12 @@ class PinballLoss(Score):
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         each, losses = _each(dist), []
-        if is_circular(each):
-            y = _turn(y - each.median)
-        for level in self.levels:
-            quantile = each.icdf(torch.full(each.batch_shape, level, dtype=torch.float64, device=y.device))
-            if is_circular(each):  # on the side of the median that the level says, also next to its opposite
-                quantile = _turn(quantile - each.median).abs() * (1 if level > 0.5 else -1)
+        median = each.median if is_circular(each) else None
+        y = y if median is None else _turn(y - median)
+        asked = quantiles(each, torch.tensor(self.levels, dtype=torch.float64))
+        for level, quantile in zip(self.levels, asked, strict=True):
+            if median is not None:  # on the side of the median that the level says, also next to its opposite
+                quantile = _turn(quantile - median).abs() * (1 if level > 0.5 else -1)
             miss = y - quantile
             losses.append(torch.maximum(level * miss, (level - 1) * miss))
         return torch.stack(losses, -1) if self.each else losses[0]

@@ -12,21 +12,27 @@ Kummer's integral (DLMF 8.2.7),
 
     P(a, x) = x^a / Gamma(1 + a) * [1 + a integral_0^1 s^(a - 1) (e^(-x s) - 1) ds].
 
-The tail that is not integrated is the complement of the other. Everything is made of differentiable operations:
-gradients are exact derivatives of the quadrature, and log-space results do not underflow.
+The tail that is not integrated is the complement of the other. All of this is differentiable operations: gradients
+are exact derivatives of the quadrature, and log-space results do not underflow.
+
+Plain numbers come from SciPy (`Numeric`), whose tails are exact to 1e-12 of their own size, but for what is mended here.
+Their first derivatives are the quadrature above with the derivative of its integrand, in chunks that stay in the cache.
 """
 
 import math
 
 import torch
 
+from .eager import are_plain_numbers, by_scipy
 from .inverse import Root, log_concave_root
+from .numeric import Numeric, in_chunks, mend
 from .operators import elementwise_operator, opaque_when_compiled
 from .precision import in_float64
 from .quadrature import gauss_legendre
 from .stirling import expm1mx, lgamma1p, poisson_log_mass
 
 FULL, COARSE = 48, 12  # nodes: errors of 1e-14 and of 1e-5
+_NODES, _DEPTH = 28, 28.0  # of first derivatives: errors of 1e-10
 NONE = 0  # no quadrature, but `log_hazard`
 STEPS = (NONE, *(COARSE,) * 5, FULL)  # of an inverse
 DEPTH = {FULL: 38.0, COARSE: 12.0}  # e^-38 of the integrand is left out
@@ -34,6 +40,8 @@ DEPTH = {FULL: 38.0, COARSE: 12.0}  # e^-38 of the integrand is left out
 
 def log1mexp(x):
     """log(1 - e^x) for x < 0."""
+    if are_plain_numbers(x):
+        return mend(torch.log(-torch.expm1(x)), x < -3, lambda x: torch.log1p(-torch.exp(x)), x)
     near = x > -0.6931471805599453
     return torch.where(
         near, torch.log(-torch.expm1(torch.where(near, x, -1))), torch.log1p(-torch.exp(torch.where(near, -1, x)))
@@ -125,17 +133,128 @@ def _tails(a, x, count, log_kernel=None):
     return lower, torch.where(full, -torch.inf, torch.where(empty, 0, upper))
 
 
+# SciPy sums at most 2,000 terms, which are too few outside of 4.5 standard deviations of a great shape.
+_GREAT, _FAR = 1e5, 4.5
+_UNDERFLOW = 1e-290
+
+
+def _is_far(a, x):
+    """Where SciPy's series do not converge."""
+    great = a > _GREAT
+    return great & (torch.abs(x - a) > _FAR * torch.sqrt(a)) if great.any() else great
+
+
+def _lower_number(a, x):
+    lower = mend(
+        by_scipy("gammainc", a, x), a < 1e-5, lambda *rows: 1 - _upper_number(*rows), a, x
+    )  # SciPy's exceeds 1
+    return mend(lower, _is_far(a, x), lambda *rows: torch.exp(_log_tails(*rows)[0]), a, x)
+
+
+def _upper_number(a, x):
+    return mend(by_scipy("gammaincc", a, x), _is_far(a, x), lambda *rows: torch.exp(_log_tails(*rows)[1]), a, x)
+
+
+class _LogLower(Numeric):
+    @staticmethod
+    def operations(a, x):
+        return _log_tails(a, x)[0]
+
+    @staticmethod
+    def numbers(a, x):
+        lower = _lower_number(a, x)
+        result = mend(torch.log(lower), lower < _UNDERFLOW, _LogLower.operations, a, x)
+        return mend(result, lower > 0.9, lambda *rows: torch.log1p(-_upper_number(*rows)), a, x)
+
+    @staticmethod
+    def slopes(output, a, x):
+        by_a, by_x = _lower_slopes(a, x, output, True)
+        return by_a, by_x
+
+
+class _LogUpper(Numeric):
+    @staticmethod
+    def operations(a, x):
+        return _log_tails(a, x)[1]
+
+    @staticmethod
+    def numbers(a, x):
+        lower = _lower_number(a, x)
+        return mend(torch.log1p(-lower), lower > 0.9, _LogUpper._far_number, a, x)
+
+    @staticmethod
+    def _far_number(a, x):
+        upper = _upper_number(a, x)
+        return mend(torch.log(upper), upper < _UNDERFLOW, _LogUpper.operations, a, x)
+
+    @staticmethod
+    def slopes(output, a, x):
+        by_a, by_x = _lower_slopes(a, x, output, False)
+        return by_a, -by_x
+
+
+def _lower_slopes(a, x, log_tail, is_lower):
+    """The derivatives by a and by x, the latter without its sign, of the logarithm of a tail."""
+    edge = (x == 0) | torch.isinf(x)
+    x = torch.where(edge, 1, x)
+    upper, quotient, by_a = _integrated_tail(a, x)
+    factor = torch.where(upper == is_lower, -torch.expm1(-log_tail), 1)  # minus the other tail over this one
+    factor = torch.where(edge, 0, factor)
+    return factor * by_a, torch.abs(factor) / (x * quotient)
+
+
+def _integrated_tail(a, x):
+    """Of the tail that `_tails` integrates: whether it is the upper one, the tail over x times the density, and the
+    derivative of its logarithm by a; plain numbers.
+    """
+    small = (a < 1) & (x < 1)
+    upper = (x >= a) & ~small
+    quotient, by_a = in_chunks(_quotient_and_slope, _NODES, a, x, torch.where(upper, 1.0, -1.0).to(x.dtype))
+    index = small.reshape(-1).nonzero().squeeze(-1)
+    if len(index):
+        few = _small_quotient_and_slope(a.reshape(-1)[index], x.reshape(-1)[index])
+        for part, mended in zip((quotient, by_a), few, strict=True):
+            part.view(-1)[index] = mended
+    return upper, quotient, by_a
+
+
+def _quotient_and_slope(a, x, sign):
+    slope = torch.abs(x - a)
+    # exp(t) - 1 takes a fifth of the time, and loses no more than 1e-12 of the exponents here
+    rise = (lambda t: torch.exp(t).sub_(1)) if x.amax() < 1e4 else torch.expm1
+
+    def exponent(u):
+        grown = rise(sign * u)
+        return slope * u + x * (grown - sign * u), slope + x * sign * grown
+
+    end = truncation_point(exponent, slope, x, _DEPTH)
+    nodes, weights = gauss_legendre(_NODES, x)
+    t = nodes.unsqueeze(-1) * (sign * end)
+    integrand = rise(t).mul_(-x).add_(t.mul_(a)).exp_()
+    total, moment = (torch.stack([weights, weights * nodes]) @ integrand).unbind(0)
+    return total * end, torch.log(x) - torch.digamma(a) + sign * end * moment / total
+
+
+def _small_quotient_and_slope(a, x):
+    s, weights = endpoint_rule(24, x)
+    integrand = weights * s ** a.unsqueeze(-1) * torch.expm1(-x.unsqueeze(-1) * s)
+    integral, derivative = integrand.sum(-1), (integrand * torch.log(s)).sum(-1)
+    whole = 1 + a * integral
+    by_a = torch.log(x) - torch.digamma(1 + a) + (integral + a * derivative) / whole
+    return torch.exp(x) * whole / a, by_a
+
+
 @in_float64
 def log_gammainc(a, x):
     """Logarithm of the regularised lower incomplete gamma function P(a, x) = integral_0^x t^(a - 1) e^-t dt / Gamma(a).
 
     a > 0 and x >= 0 broadcast. Measured against mpmath (a from 1e-30 to 1e6, x from 1e-300 to 1e5): relative error of
-    the logarithm 7e-14, of its gradients 1e-12, absolute error of the probability 1e-15.
+    the logarithm 3e-13 (1e-11 of those between -1e-100 and 0), of its gradients 1e-9, absolute error of the probability 5e-15.
 
     >>> log_gammainc(torch.tensor(10.0), torch.tensor(1e-30)).item()    # far below the smallest float32
     -705.8799438476562
     """
-    return _log_tails(a, x)[0]
+    return _LogLower.of(a, x)
 
 
 @in_float64
@@ -145,7 +264,7 @@ def log_gammaincc(a, x):
     >>> round(log_gammaincc(torch.tensor(1.0, dtype=torch.float64), 1e5).item(), 9)
     -100000.0
     """
-    return _log_tails(a, x)[1]
+    return _LogUpper.of(a, x)
 
 
 @in_float64
@@ -155,7 +274,7 @@ def gammainc(a, x):
     >>> round(gammainc(torch.tensor(1.0, dtype=torch.float64), 1.0).item(), 12)    # 1 - 1/e
     0.632120558829
     """
-    return torch.exp(_log_tails(a, x)[0])
+    return _lower_number(a, x) if are_plain_numbers(a, x) else torch.exp(_LogLower.of(a, x))
 
 
 @in_float64
@@ -165,7 +284,7 @@ def gammaincc(a, x):
     >>> round(gammaincc(torch.tensor(1.0, dtype=torch.float64), 1.0).item(), 12)    # 1/e
     0.367879441171
     """
-    return torch.exp(_log_tails(a, x)[1])
+    return _upper_number(a, x) if are_plain_numbers(a, x) else torch.exp(_LogUpper.of(a, x))
 
 
 @elementwise_operator("log_gammainc_inverse")
@@ -213,26 +332,62 @@ def _root(a, log_p, upper):
     return _Inverse.apply(a, log_p, upper)
 
 
+class _Quantile(Numeric):
+    """The x with P(a, x) = p = 1 - q, solved in the smaller of p and q; neither is 0."""
+
+    @staticmethod
+    def operations(a, p, q):
+        upper = p > q
+        x = _root(a, torch.log(torch.where(upper, q, p)), upper.to(a.dtype))
+        return torch.where(x < 1e-300, 0, x)
+
+    @staticmethod
+    def numbers(a, p, q):
+        by_upper = p > (0.5 + 50 * a).clamp(max=0.999)  # where the rounding of p counts
+        x = mend(by_scipy("gammaincinv", a, p), by_upper, lambda a, q: by_scipy("gammainccinv", a, q), a, q)
+        x = mend(x, x < 1e-100, _Quantile.next_to_zero, a, p, q)
+        tail = torch.minimum(p, q)
+        lost = ((tail < _UNDERFLOW) & (x > 1e-100)) | ((a > _GREAT) & (tail < 1e-5)) | torch.isnan(x)
+        return mend(x, lost, _Quantile.operations, a, p, q)
+
+    @staticmethod
+    def next_to_zero(a, p, q):
+        """Where P(a, x) is x^a / Gamma(1 + a)."""
+        x = torch.exp((torch.where(p > q, torch.log1p(-q), torch.log(p)) + lgamma1p(a)) / a)
+        return torch.where(x < 1e-300, 0, x)
+
+    @staticmethod
+    def slopes(x, a, p, q):
+        lost = x < 1e-300
+        safe = torch.where(lost, 1, x)
+        upper, quotient, by_a = _integrated_tail(a, safe)
+        over_density = torch.where(lost, 0, safe * quotient)  # the tail over the density
+        by_tail, below = over_density / torch.where(upper, q, p), p <= q
+        by_a = torch.where(upper, over_density, -over_density) * by_a
+        return by_a, torch.where(below, by_tail, 0), torch.where(below, 0, -by_tail)
+
+
 def _quantile(a, p, q):
-    """The x with P(a, x) = p = 1 - q, solved in the smaller of p and q."""
+    """The x with P(a, x) = p = 1 - q."""
     a, p, q = torch.broadcast_tensors(a, p, q)
-    empty, full, upper = p <= 0, q <= 0, p > q
-    log_p = torch.log(torch.where(empty | full, 0.5, torch.where(upper, q, p)))
-    x = _root(a, log_p, upper.to(a.dtype))
-    return torch.where(empty, 0, torch.where(full, torch.inf, torch.where(x < 1e-300, 0, x)))
+    empty, full = p <= 0, q <= 0
+    edge = empty | full
+    x = _Quantile.of(a, torch.where(edge, 0.5, p), torch.where(edge, 0.5, q))
+    return torch.where(empty, 0, torch.where(full, torch.inf, x))
 
 
 @in_float64
-def gammaincinv(a, p):
+def gammaincinv(a, p, q=None):
     """The x with gammainc(a, x) = p: the quantile of the gamma distribution with concentration a and rate 1.
 
-    a > 0 and 0 <= p <= 1 broadcast. Gradients by the implicit function theorem. The round trip
-    gammainc(a, x) holds to 3e-13 absolute and 3e-11 relative; a quantile below 1e-300 is returned as 0.
+    a > 0 and 0 <= p <= 1 broadcast; q = 1 - p may be given, which holds the digits where p is near 1. Gradients by the
+    implicit function theorem. The round trip gammainc(a, x) holds to 3e-13 absolute and 3e-11 relative; a quantile below
+    1e-300 is returned as 0.
 
     >>> round(gammaincinv(torch.tensor(1.0, dtype=torch.float64), 0.5).item(), 12)    # log 2
     0.69314718056
     """
-    return _quantile(a, p, 1 - p)
+    return _quantile(a, p, 1 - p if q is None else q)
 
 
 @in_float64

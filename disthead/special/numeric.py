@@ -6,14 +6,16 @@ out. Graphs, functional transforms, other devices and derivatives of derivatives
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .eager import are_plain_numbers, is_on_host, operations_are_followed
 
-__all__ = ["in_pieces", "numerically", "with_rows"]
+__all__ = ["Numeric", "in_chunks", "in_pieces", "mend", "numerically", "with_rows"]
 
 _PIECE = 1 << 15  # numbers that stay in the cache, a few times
+_CHUNK = 1 << 15  # numbers: what a formula with a few intermediate results keeps in the cache
 
 
 def in_pieces(function: Callable, width: int, *arguments: Tensor) -> list[Tensor]:
@@ -74,3 +76,67 @@ def _derivatives(slopes: Callable, plain: Callable, result: Tensor, *arguments: 
         for slope, exact in zip(found, torch.func.vjp(plain, *chosen)[1](torch.ones_like(chosen[0])), strict=True):
             slope[rows] = exact
     return found
+
+
+class Numeric(torch.autograd.Function):
+    """A function of tensors of one shape that is computed by `numbers` where these are on the host and nobody follows operations.
+
+    Subclasses give
+
+    - `operations(*arguments)`: the function by plain operations of torch, differentiable to any order;
+    - `numbers(*arguments)`: the same without a gradient;
+    - `slopes(output, *arguments)`: its derivative by each argument (None for none).
+
+    Second derivatives, and everything that is followed, go by the operations.
+    """
+
+    generate_vmap_rule = True
+    operations: Callable[..., Tensor]
+    numbers: Callable[..., Tensor]
+    slopes: Callable[..., tuple[Tensor | None, ...]]
+
+    @classmethod
+    def of(cls, *arguments: Tensor) -> Tensor:
+        """The value at these arguments, which broadcast."""
+        arguments = torch.broadcast_tensors(*arguments)
+        if operations_are_followed() or not all(is_on_host(argument) for argument in arguments):
+            return cls.operations(*arguments)
+        if torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments):
+            return cls.apply(*arguments)
+        return cls.numbers(*arguments)
+
+    @classmethod
+    def forward(cls, *arguments):
+        return cls.numbers(*arguments)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(output, *inputs)
+
+    @classmethod
+    def backward(cls, ctx, grad):
+        output, *arguments = ctx.saved_tensors
+        if torch.is_grad_enabled() or operations_are_followed():
+            return torch.func.vjp(cls.operations, *arguments)[1](grad)
+        return tuple(None if slope is None else grad * slope for slope in cls.slopes(output, *arguments))
+
+
+def mend(answer: Tensor, rows: Tensor, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+    """The answer, replaced by `function` of the arguments where `rows`, if there are any; in place where it lies in one piece."""
+    found = np.flatnonzero(rows.numpy())  # in less than half of torch's time
+    if len(found):
+        index = torch.from_numpy(found)
+        chosen = (argument.expand(answer.shape).reshape(-1).index_select(0, index) for argument in arguments)
+        answer = answer.contiguous()
+        answer.view(-1).index_copy_(0, index, function(*chosen))
+    return answer
+
+
+def in_chunks(function: Callable[..., tuple[Tensor, ...]], nodes: int, *arguments: Tensor) -> tuple[Tensor, ...]:
+    """The results of an elementwise `function`, which takes `nodes` numbers for each of a row, so many rows at a time that
+    they stay in the cache.
+    """
+    shape, rows = arguments[0].shape, max(1, _CHUNK // nodes)
+    parts = zip(*(argument.reshape(-1).split(rows) for argument in arguments), strict=True)
+    results = [function(*part) for part in parts]
+    return tuple(torch.cat(column).reshape(shape) for column in zip(*results, strict=True))

@@ -153,7 +153,7 @@ def student_t_log_density(df, z):
     >>> round(student_t_log_density(torch.tensor(1.0, dtype=torch.float64), 0.0).exp().item(), 12)    # 1/pi
     0.318309886184
     """
-    return _log_density(*torch.broadcast_tensors(df, z))
+    return _log_density(df, z)  # what depends on df alone is computed once for all z
 
 
 @in_float64

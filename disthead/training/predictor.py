@@ -93,15 +93,15 @@ class Predictor:
             place = rows.features.numpy().tobytes() if self.options.get("samples") else b""
         size = self.rows_at_once
         starts = range(0, max(1, len(rows.features)), size)
-        found = [self._predict(rows.at(slice(k, k + size)), (place, k) if k else place) for k in starts]
+        found = [self._predict(rows.at(slice(k, k + size)), (place, k) if k else place, k) for k in starts]
         return (
             found[0] if len(found) == 1 else {name: np.concatenate([part[name] for part in found]) for name in found[0]}
         )
 
-    def _predict(self, rows: Encoded, place: object) -> dict[str, np.ndarray]:
+    def _predict(self, rows: Encoded, place: object, start: int) -> dict[str, np.ndarray]:
         known = {name: values.to(self.device) for name, values in rows.known.items()}
         dist = self.module.predictive(rows.features.to(self.device), **known)
-        options = {"unit": self.columns.unit} | self.options
+        options = {"unit": self.columns.unit, "rows": range(start, start + len(rows.features))} | self.options
         if options.get("samples"):
             options["seed"] = seed_of(options.get("seed", 0), place)
         return predictions(dist, self.columns.target, self.columns.classes, **options)

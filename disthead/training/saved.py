@@ -137,13 +137,14 @@ def check_sizes(make: Callable[[], nn.Module], state: Mapping[str, Any], path: A
             )
 
 
-def check_weights(state: Mapping[str, Any], own: Mapping[str, Any], path: Any) -> None:
+def check_weights(state: Mapping[str, Any], own: Mapping[str, Any], path: Any, remedy: str = _REMEDY) -> None:
     """Refuse weights that are NaN or infinite, or of a kind that a model cannot take without changing them.
 
     Args:
-        state: the weights of a checkpoint.
+        state: the weights in a file.
         own: those of the model that is made from its options.
-        path: of the checkpoint.
+        path: of the file.
+        remedy: what to do, in words.
 
     Raises:
         ValueError: with the weights.
@@ -156,7 +157,7 @@ def check_weights(state: Mapping[str, Any], own: Mapping[str, Any], path: Any) -
         if not is_float and value.dtype != mine.dtype:
             raise ValueError(
                 f"{path}: the weights {name!r} are {value.dtype}, and those of the model {mine.dtype}, which cannot hold them "
-                f"unchanged. {_REMEDY}"
+                f"unchanged. {remedy}"
             )
         bad = ~value.isfinite()
         if mine.shape == value.shape and not nn.parameter.is_lazy(mine):
@@ -164,7 +165,7 @@ def check_weights(state: Mapping[str, Any], own: Mapping[str, Any], path: Any) -
         if bad.any():
             raise ValueError(
                 f"{path}: {int(bad.sum())} of the {bad.numel()} numbers of the weights {name!r} are NaN or infinite, with which "
-                f"nothing can be predicted. {_REMEDY}"
+                f"nothing can be predicted. {remedy}"
             )
 
 

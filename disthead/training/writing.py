@@ -255,9 +255,7 @@ class PredictionFile(Callback):
             try:
                 yield
                 if not self.rows:
-                    raise ValueError(
-                        f"no rows were predicted: {self.out} is not written. See --trainer.limit_predict_batches."
-                    )
+                    raise ValueError(f"no rows were predicted: {self.out} is not written.")
             finally:
                 shutil.rmtree(f"{self.unfinished}.d", ignore_errors=True)
 
@@ -294,7 +292,8 @@ class PredictionFile(Callback):
 
     def _columns(self, dist: Distribution, rows: list[int], batch: int, trainer: Trainer) -> dict[str, Any]:
         place = batch if trainer.world_size == 1 else (batch, trainer.global_rank)
-        predicted = predictions(dist, **self.options | {"seed": seed_of(self.options.get("seed", 0), place)})
+        options = self.options | {"seed": seed_of(self.options.get("seed", 0), place), "rows": rows}
+        predicted = predictions(dist, **options)
         self.left_out = self.left_out or left_out(dist, self.options.get("top_k"))
         identity = {} if self.identity is None else dict(self.identity(rows))
         check_id_columns(identity, predicted)

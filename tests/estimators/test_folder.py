@@ -427,3 +427,15 @@ def test_saving_makes_the_folders_above(tmp_path):
     folder = DistributionRegressor(**SMALL).fit(X, y).save(str(tmp_path / "a" / "b"))
     assert folder == Path(tmp_path / "a" / "b")
     assert folder.is_dir()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["members.head.linear.bias", "target_loc"])
+def test_weights_that_are_no_numbers_are_refused_though_their_digest_fits(tmp_path, value, name):
+    X, y = numbers()
+    model = DistributionRegressor(**SMALL).fit(X, y)
+    with torch.no_grad():
+        model.model_.state_dict()[name].view(-1)[0] = value
+    folder = model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"1 of the .* of the weights '{name}' are NaN or infinite"):
+        DistributionRegressor.load(folder)

@@ -243,6 +243,42 @@ def place(trained, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+def test_parameters_and_quantiles_that_are_no_numbers_are_named_with_column_and_row():
+    normal = dh.get_family("normal").from_raw(torch.tensor([[0.0, 0.0], [torch.nan, 0.0], [torch.inf, 0.0]]))
+    with pytest.raises(ValueError, match=r"column 'loc' of the predictions is nan at row 1 \(2 of 3 values\)"):
+        predictions(normal)
+    with pytest.raises(ValueError, match="is nan at row 70 "):
+        predictions(normal, rows=[60, 70, 80])
+    classes = dh.get_family("categorical", num_classes=3).from_raw(
+        torch.tensor([[0.0, 0.0, 0.0], [0.0, torch.nan, 0.0]])
+    )
+    with pytest.raises(ValueError, match="column 'probability_0' of the predictions is nan at row 1 "):
+        predictions(classes)
+
+
+def test_a_moment_that_a_distribution_does_not_have_is_written():
+    columns = predictions(dh.get_family("student_t").distribution(df=0.5, loc=torch.zeros(2), scale=1.0))
+    assert np.isnan(columns["mean"]).all()
+    assert not np.isfinite(columns["stddev"]).any()
+
+
+@pytest.mark.parametrize("out, row", [("p.csv", "row 71"), ("parts", "1.parquet")])
+def test_predictions_that_are_no_numbers_are_not_written(place, out, row, monkeypatch, capsys):
+    original = DistributionModule.predictive
+    far = pd.read_csv("table.csv")["x"].astype("float32")[71 if out == "p.csv" else 151]
+
+    def predictive(self, features, **known):
+        return original(self, torch.where(features == far, torch.nan, features), **known)
+
+    monkeypatch.setattr(DistributionModule, "predictive", predictive)
+    source = "table.csv" if out == "p.csv" else "rows"
+    assert main(["predict", "--ckpt=model.ckpt", f"--data.path={source}", f"--out={out}", *QUIET]) == 2
+    printed = capsys.readouterr().err
+    assert "column 'loc' of the predictions is nan at row" in printed
+    assert row in printed
+    assert not Path("p.csv").exists()
+
+
 @pytest.mark.parametrize("out", ["p.parquet", "parts"])
 def test_numbers_that_are_names_stay_whole_beside_missing_ones_in_any_file(place, out):
     """Whole numbers beyond 2^53 are no floats, and a file without a value has the type of the others."""
