@@ -57,12 +57,21 @@ def _log_cdf_by_scipy(df, z):
     """By the tail beyond |z|, which SciPy knows as exactly as we do; where it underflows, the logarithm is ours."""
     tail = _outside(df, z)
     result = torch.where(z < 0, torch.log(tail), torch.log1p(-tail))
-    return with_rows(result, ~(result > -665) & (z > -torch.inf), _log_cdf, df, z)
+    if result.numel() and not result.min() > -665:
+        with_rows(result, ~(result > -665) & (z > -torch.inf), _log_cdf, df, z)
+    return result
 
 
 def _cdf_by_scipy(df, z):
-    # At df = 1 alone SciPy's is wrong around the centre, by 3e-9.
-    return by_scipy("stdtr", torch.where(df == 1, BESIDE, df), z)
+    return by_scipy("stdtr", _beside(df, 1), z)
+
+
+def _beside(df, *wrong):
+    """The degrees of freedom, but next to those of which SciPy's special cases are wrong around the centre, by up to 3e-8."""
+    found = df == wrong[0]
+    for other in wrong[1:]:
+        found = found | (df == other)
+    return torch.where(found, df * BESIDE, df) if found.any() else df
 
 
 def _outside(df, z):
