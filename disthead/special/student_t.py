@@ -10,10 +10,11 @@ import torch
 
 from .digamma import digamma_error
 from .eager import by_scipy
-from .incomplete_beta import BESIDE, log_tails, pair_inverse, tail_slopes, without_slopes
+from .incomplete_beta_numbers import BESIDE, tail_slopes, without_slopes
+from .incomplete_beta_operations import log_tails, pair_inverse
 from .inverse import Root
 from .normal import log_ndtr
-from .numeric import in_pieces, numerically, with_rows
+from .numeric import Numeric, in_chunks, mend
 from .operators import opaque_when_compiled
 from .plain import ndtri
 from .precision import in_float64
@@ -49,19 +50,6 @@ def _log_cdf(df, z):
     return torch.where(infinite, torch.where(z > 0, 0, -torch.inf), result)
 
 
-def _cdf(df, z):
-    return torch.exp(_log_cdf(df, z))
-
-
-def _log_cdf_by_scipy(df, z):
-    """By the tail beyond |z|, which SciPy knows as exactly as we do; where it underflows, the logarithm is ours."""
-    tail = _outside(df, z)
-    result = torch.where(z < 0, torch.log(tail), torch.log1p(-tail))
-    if result.numel() and not result.min() > -665:
-        with_rows(result, ~(result > -665) & (z > -torch.inf), _log_cdf, df, z)
-    return result
-
-
 def _cdf_by_scipy(df, z):
     return by_scipy("stdtr", _beside(df, 1), z)
 
@@ -78,20 +66,41 @@ def _outside(df, z):
     return _cdf_by_scipy(df, -torch.abs(z))
 
 
-def _log_cdf_slopes(result, df, z):
-    below = z < 0
-    tail = torch.where(below, torch.exp(result), -torch.expm1(result))
-    part, by_df, by_size, is_inner, rows = _tail_slopes(df, z, tail)
-    factor = torch.where(below & ~is_inner, 1, part / torch.where(below, tail, 1 - tail))
-    return factor * torch.where(below, by_df, -by_df), factor * by_size, rows
+class _LogCdf(Numeric):
+    operations = staticmethod(_log_cdf)
+
+    @staticmethod
+    def numbers(df, z):
+        tail = _outside(df, z)
+        result = torch.where(z < 0, torch.log(tail), torch.log1p(-tail))
+        if result.numel() and not result.min() > -665:  # the tail underflowed, or is none
+            result = mend(result, ~(result > -665) & (z > -torch.inf), _log_cdf, df, z)
+        return result
+
+    @classmethod
+    def slopes(cls, result, df, z):
+        below = z < 0
+        tail = torch.where(below, torch.exp(result), -torch.expm1(result))
+        part, by_df, by_size, is_inner, rows = _tail_slopes(df, z, tail)
+        factor = torch.where(below & ~is_inner, 1, part / torch.where(below, tail, 1 - tail))
+        slopes = factor * torch.where(below, by_df, -by_df), factor * by_size
+        return cls.with_operations(slopes, rows, df, z)
 
 
-def _cdf_slopes(result, df, z):
-    below = z < 0
-    tail = torch.where(below, result, 1 - result)
-    tail = with_rows(tail, ~below & (tail < 1e-3), _outside, df, z)
-    part, by_df, by_size, _, rows = _tail_slopes(df, z, tail)
-    return part * torch.where(below, by_df, -by_df), part * by_size, rows
+class _Cdf(Numeric):
+    numbers = staticmethod(_cdf_by_scipy)
+
+    @staticmethod
+    def operations(df, z):
+        return torch.exp(_log_cdf(df, z))
+
+    @classmethod
+    def slopes(cls, result, df, z):
+        below = z < 0
+        tail = torch.where(below, result, 1 - result)
+        tail = mend(tail, ~below & (tail < 1e-3), _outside, df, z)
+        part, by_df, by_size, _, rows = _tail_slopes(df, z, tail)
+        return cls.with_operations((part * torch.where(below, by_df, -by_df), part * by_size), rows, df, z)
 
 
 def _tail_slopes(df, z, tail):
@@ -111,7 +120,7 @@ def _tail_slopes(df, z, tail):
             half, torch.full_like(half, 0.5), x[index], y[index]
         )
     part = torch.where(is_inner, 0.5 - tail, tail)
-    part = with_rows(part, is_inner & (size < 1e-3), _inside, df, y)
+    part = mend(part, is_inner & (size < 1e-3), _inside, df, y)
     by_df = torch.where(is_inner, -0.5, 0.5).to(df.dtype) * by_half + by_logit / df
     by_df *= torch.abs(z) / size  # none at the centre
     rows = without_slopes(0.5 * df, torch.full_like(df, 0.5), x, y) | torch.isinf(z)
@@ -128,7 +137,7 @@ def _centre_slopes(df, y):
     and, in size, by logit(y).
     """
     half = 0.5 * df
-    whole, by_half = in_pieces(_centre_sums, 24, half - 1, y)
+    whole, by_half = in_chunks(_centre_sums, 24, half - 1, y)
     digammas = torch.log1p(0.5 / half) - digamma_error(half + 0.5) + digamma_error(half)
     return digammas + by_half / whole, 0.5 * torch.exp(half * torch.log1p(-y)) / whole
 
@@ -174,7 +183,7 @@ def student_t_log_cdf(df, z):
     >>> round(student_t_log_cdf(torch.tensor(1.0, dtype=torch.float64), -1.0).exp().item(), 12)
     0.25
     """
-    return numerically(_log_cdf_by_scipy, _log_cdf_slopes, _log_cdf, df, z)
+    return _LogCdf.of(df, z)
 
 
 @in_float64
@@ -184,7 +193,7 @@ def student_t_cdf(df, z):
     >>> round(student_t_cdf(torch.tensor(1.0, dtype=torch.float64), 1.0).item(), 12)
     0.75
     """
-    return numerically(_cdf_by_scipy, _cdf_slopes, _cdf, df, z)
+    return _Cdf.of(df, z)
 
 
 class _Inverse(Root):
@@ -220,20 +229,25 @@ def _quantile(df, p):
     return torch.where(p <= 0, -torch.inf, torch.where(p >= 1, torch.inf, z))
 
 
-def _quantile_by_scipy(df, p):
-    """SciPy's, but for deep tails, in which it has infinities and worse."""
-    tail = torch.minimum(p, 1 - p)
-    beside = torch.where(
-        (df == 4) | (df == 6), df * BESIDE, df
-    )  # at which SciPy's are wrong around the centre, by up to 3e-8
-    z = torch.where(tail <= 0, -torch.inf, by_scipy("stdtrit", beside, tail))
-    z = torch.copysign(z, p - 0.5)
-    return with_rows(z, ~((tail > 1e-50) & (torch.abs(z) < 1e150)) & ~(tail <= 0), _quantile, df, p)
+class _Quantile(Numeric):
+    operations = staticmethod(_quantile)
 
+    @staticmethod
+    def numbers(df, p):
+        """SciPy's, but for deep tails, in which it has infinities and worse."""
+        tail = torch.minimum(p, 1 - p)
+        z = torch.copysign(by_scipy("stdtrit", _beside(df, 4, 6), tail), p - 0.5)
+        far = ~((tail > 1e-50) & (torch.abs(z) < 1e150))
+        if far.any():
+            z = torch.copysign(torch.where(tail <= 0, torch.inf, z), p - 0.5)
+            z = mend(z, far & ~(tail <= 0), _quantile, df, p)
+        return z
 
-def _quantile_slopes(z, df, p):
-    part, by_df, by_size, _, rows = _tail_slopes(df, z, torch.where(p > 0.5, 1 - p, p))
-    return torch.where(p > 0.5, by_df, -by_df) / by_size, 1 / (part * by_size), rows
+    @classmethod
+    def slopes(cls, z, df, p):
+        part, by_df, by_size, _, rows = _tail_slopes(df, z, torch.where(p > 0.5, 1 - p, p))
+        slopes = torch.where(p > 0.5, by_df, -by_df) / by_size, 1 / (part * by_size)
+        return cls.with_operations(slopes, rows, df, p)
 
 
 @in_float64
@@ -245,4 +259,4 @@ def student_t_icdf(df, p):
     >>> round(student_t_icdf(torch.tensor(1.0, dtype=torch.float64), 0.75).item(), 12)
     1.0
     """
-    return numerically(_quantile_by_scipy, _quantile_slopes, _quantile, df, p)
+    return _Quantile.of(df, p)
