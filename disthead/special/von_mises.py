@@ -5,7 +5,7 @@ Angles are measured from the location and lie in [-pi, pi]. The tail from |angle
 
     integral_|angle|^pi exp(-2 k sin((t - |angle|) / 2) sin((t + |angle|) / 2)) dt,
 
-by fixed Gauss-Legendre nodes up to pi or to where the exponent reaches 36: no series in k, no normal approximation.
+by fixed Gauss-Legendre nodes up to pi or to where the exponent reaches 34: no series in k, no normal approximation.
 Plain numbers come from the same nodes in chunks that stay in the cache, first derivatives too (`Numeric`), and quantiles
 from Halley's method on the rows that are not done yet.
 """
@@ -23,7 +23,7 @@ from .precision import horner, in_float64
 from .quadrature import gauss_legendre
 
 _LARGE = 30.0
-_DEPTH = 36.0  # e^-36 of the integrand is left out
+_DEPTH = 34.0  # e^-34 of the integrand is left out
 _NODES = 28
 _BRANCH = 2.4  # next to the smallest zeros of I0, on the imaginary axis
 
@@ -133,7 +133,7 @@ def _log_density(k, angle):
 def _tail_width(k, distance):
     """From `distance` to pi, or to where nothing is left."""
     rest = (math.pi - distance).clamp(min=0)
-    # where the exponent reaches 36: the squared cosine of half the angle has fallen by 18 / k
+    # where the exponent reaches 34: the squared cosine of half the angle has fallen by 17 / k
     height = torch.sin(rest / 2) ** 2 - _DEPTH / 2 / k
     open_end = ~(height > 0)
     return torch.where(open_end, rest, rest - 2 * torch.asin(torch.sqrt(torch.where(open_end, 0.5, height))))
@@ -164,22 +164,24 @@ def _tail_and_moments(k, distance, moments):
     twice the squared sine of half the angle) its mean over the tail.
     """
 
-    def chunk(k, distance):
-        width = mend((math.pi - distance).clamp(min=0), k > _DEPTH / 2, _tail_width, k, distance)
-        nodes, weights = gauss_legendre(_NODES, k)
-        half = nodes.unsqueeze(-1) * (width / 2)
+    nodes, weights = (part.unsqueeze(-1) for part in gauss_legendre(_NODES, k))
+    rules = torch.cat([weights, weights * nodes], 1).T
+
+    def chunk(k, distance, width):
+        half = nodes * (width / 2)
         angle = half + distance
         density = torch.sin(half).mul_(torch.sin(angle)).mul_(-2 * k).exp_()
-        total, steps = torch.stack([weights, weights * nodes]) @ density
+        total, steps = rules @ density
         results = [width * total]
         if 0 in moments:
             results.append(width * steps / total)
         if 1 in moments:
             squares = torch.sin(angle.sub_(distance / 2)).square_().mul_(2)
-            results.append(weights @ density.mul_(squares) / total)
+            results.append(rules[0] @ density.mul_(squares) / total)
         return results
 
-    return in_chunks(chunk, _NODES, k, distance)
+    width = mend((math.pi - distance).clamp(min=0), k > _DEPTH / 2, _tail_width, k, distance)
+    return in_chunks(chunk, _NODES, k, distance, width)
 
 
 @in_float64
@@ -299,7 +301,7 @@ def von_mises_cdf(concentration, angle):
     distance = torch.abs(angle)
     (quotient,) = _tail_and_moments(k, distance, ())
     tail = quotient * _density(k, distance)
-    return torch.where(angle > 0, 1 - tail, tail)
+    return (angle > 0).to(tail.dtype) + torch.copysign(tail, 0.0 - angle)
 
 
 @elementwise_operator("von_mises_tail_inverse")
