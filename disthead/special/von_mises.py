@@ -25,6 +25,7 @@ from .quadrature import gauss_legendre
 _LARGE = 30.0
 _DEPTH = 34.0  # e^-34 of the integrand is left out
 _NODES = 28
+_TERMS = 24
 _BRANCH = 2.4  # next to the smallest zeros of I0, on the imaginary axis
 
 
@@ -184,6 +185,37 @@ def _tail_and_moments(k, distance, moments):
     return in_chunks(chunk, _NODES, k, distance, width)
 
 
+def _tail_by_quadrature(k, distance):
+    return _tail_and_moments(k, distance, ())[0] * _density(k, distance)
+
+
+def _log_tail_by_quadrature(k, distance):
+    return torch.log(_tail_and_moments(k, distance, ())[0]) + _log_density(k, distance)
+
+
+def _tail_by_series(k, distance):
+    """Plain numbers: the tail from its Fourier series, whose coefficients are ratios of Bessel functions by their recurrence
+    from above (G. W. Hill 1977); to 1e-14 for k <= 6.
+    """
+    side = torch.copysign(torch.ones_like(distance), math.pi / 2 - distance)
+    near = torch.minimum(distance, math.pi - distance)  # sin(n t) = -(-1)^n sin(n (pi - t)): small angles keep their digits
+    over, two_cosines = 2 * side / k, 2 * torch.cos(near)
+    sine, last = torch.sin(_TERMS * near), torch.sin((_TERMS + 1) * near)
+    ratio, total = torch.zeros_like(over), torch.zeros_like(over)
+    sign, last_sign = 1, 1  # of the two sines, which change so that the next one is one operation
+    for n in range(_TERMS, 0, -1):
+        ratio.add_(over, alpha=n).reciprocal_()  # I_n over I_(n - 1)
+        total.add_(sine, alpha=sign / n).mul_(ratio)
+        last.addcmul_(two_cosines, sine, value=-sign * last_sign)  # sin((n - 1) t) = 2 cos(t) sin(n t) - sin((n + 1) t)
+        sine, last, sign, last_sign = last, sine, -last_sign, sign
+    return 0.5 - (distance / 2 + total * side) / math.pi
+
+
+def _needs_quadrature(k, tail):
+    """Where the series has too few terms, or the tail too few digits."""
+    return ~((k <= 6) & (tail > 0.01))
+
+
 @in_float64
 def von_mises_excess(concentration, distance):
     """E[max(T - distance, 0)] of the angle T from the location, on the side where T > 0: for the circular CRPS.
@@ -260,8 +292,8 @@ class _LogCdf(Numeric):
     @staticmethod
     def numbers(k, angle):
         distance = torch.abs(angle)
-        (quotient,) = _tail_and_moments(k, distance, ())
-        tail = _log_density(k, distance).add_(torch.log(quotient))
+        tail = _tail_by_series(k, distance)
+        tail = mend(torch.log(tail), _needs_quadrature(k, tail), _log_tail_by_quadrature, k, distance)
         return mend(tail, angle > 0, lambda tail: torch.log1p(-torch.exp(tail)), tail)
 
     @staticmethod
@@ -299,8 +331,8 @@ def von_mises_cdf(concentration, angle):
         return torch.exp(_LogCdf.of(concentration, angle))
     k, angle = torch.broadcast_tensors(concentration, angle)
     distance = torch.abs(angle)
-    (quotient,) = _tail_and_moments(k, distance, ())
-    tail = quotient * _density(k, distance)
+    tail = _tail_by_series(k, distance)
+    tail = mend(tail, _needs_quadrature(k, tail), _tail_by_quadrature, k, distance)
     return (angle > 0).to(tail.dtype) + torch.copysign(tail, 0.0 - angle)
 
 
@@ -349,7 +381,7 @@ class _Distance(Numeric):
         rows, found, log_tail = torch.arange(len(k)), distance.clone(), torch.log(tail)
         lower, upper = torch.zeros_like(k), torch.full_like(k, math.pi)
         for _ in range(60):
-            (quotient,) = _tail_and_moments(k, distance, ())
+            quotient = _tail_and_moments(k, distance, ())[0]
             excess = _log_density(k, distance) + torch.log(quotient) - log_tail
             above = excess > 0
             lower, upper = torch.where(above, distance, lower), torch.where(above, upper, distance)
