@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
+from disthead.calibration.integrals import Pieces, mean_and_variance, scores
 from disthead.calibration.warp import Warp, probit
 from disthead.families.affine import Affine
 from disthead.families.continuous import Continuous
@@ -54,6 +55,7 @@ class Recalibrated(Wrapper):
     def __init__(self, base: Distribution, warps: Sequence[Warp]):
         self.base = base
         self.warps = tuple(warp.expand(base.batch_shape) for warp in warps)
+        self._compact = tuple(warp.compact() for warp in self.warps)
         Distribution.__init__(self, base.batch_shape, validate_args=False)
 
     @property
@@ -77,18 +79,18 @@ class Recalibrated(Wrapper):
         return type(self)(base, [warp.map(lambda part: part.to(base.dtype)) for warp in self.warps])
 
     def _warped(self, z: Tensor) -> Tensor:
-        for warp in self.warps:
+        for warp in self._compact:
             z = warp(z)
         return z
 
     def _unwarped(self, x: Tensor) -> Tensor:
-        for warp in reversed(self.warps):
+        for warp in reversed(self._compact):
             x = warp.inverse(x)
         return x
 
     def _log_slope(self, z: Tensor) -> Tensor:
         total = torch.zeros_like(z)
-        for warp in self.warps:
+        for warp in self._compact:
             total, z = total + warp.log_slope(z), warp(z)
         return total
 
@@ -155,6 +157,37 @@ class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override
                 return torch.where(left, self.base.log_cdf(y) - target, target - self.base.log_survival(y))
 
             return torch.where(far, bracketed_inverse(residual, torch.zeros_like(z), *self.support_limits()), y)
+
+    def _quantile_of_probit(self, x: Tensor) -> Tensor:
+        """The y with P(Y <= y) = Phi(x), for x of shape (..., *batch); about 0 or 1 of the base count as 1e-300 of it."""
+        z = self._unwarped(x).clamp(-_FAR, _FAR)
+        z = z.expand(torch.broadcast_shapes(z.shape, self.batch_shape))
+        return self.base._inverse(ndtr(z), ndtr(-z))
+
+    @property
+    @in_double
+    def mean(self) -> Tensor:
+        """By quadrature; infinite or nan where that of the base is, since the tails keep their shape."""
+        return self._as_of_base(mean_and_variance(self)[0], self.base.mean)
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        return self._as_of_base(mean_and_variance(self)[1], self.base.variance)
+
+    @staticmethod
+    def _as_of_base(value: Tensor, of_base: Tensor) -> Tensor:
+        return torch.where(of_base.isfinite(), value, of_base)
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y."""
+        return scores(self, y)
+
+    def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        y, weights = (part.flatten(0, 1) for part in Pieces.of(self).rule())
+        density = self.log_prob(y).exp()
+        return (weights * density * torch.where(density > 0, function(y), 0.0)).sum(0)
 
     @property
     @in_double
