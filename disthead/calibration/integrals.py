@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from disthead.calibration.warp import KNOTS, Warp
-from disthead.special import gauss_legendre, ndtri_exp
+from disthead.calibration.warp import KNOTS, Warp, probit_of_tail
+from disthead.special import gauss_legendre
 from disthead.special.eager import operations_are_followed
 from disthead.special.plain import ndtr
 
@@ -117,7 +117,7 @@ def scores(dist: "RecalibratedContinuous", y: Tensor) -> Tensor:
     nodes, weights = pieces.within(start, end, torch.stack([start, within]), torch.stack([within, end]))
     is_left = place.squeeze(0) < pieces.middle
     log_tail = torch.where(is_left, dist.base.log_cdf(nodes), dist.base.log_survival(nodes))
-    z = ndtri_exp(log_tail)
+    z = probit_of_tail(log_tail)
     x = dist._warped(torch.where(is_left, z, -z))
     before, after = (weights * torch.stack([ndtr(x[:, 0]), ndtr(-x[:, 1])], 1).square()).sum(0)
     return at(left, place) + before + after + at(right, place + 1) + (y - within).abs()
@@ -125,7 +125,7 @@ def scores(dist: "RecalibratedContinuous", y: Tensor) -> Tensor:
 
 def _probabilities(dist: "RecalibratedContinuous", y: Tensor, middle: int) -> tuple[Tensor, Tensor]:
     """P(Y <= y) and P(Y > y) at nodes (nodes, pieces, ...), by the smaller one of the base's."""
-    z = torch.cat([ndtri_exp(dist.base.log_cdf(y[:, :middle])), -ndtri_exp(dist.base.log_survival(y[:, middle:]))], 1)
+    z = torch.cat([probit_of_tail(dist.base.log_cdf(y[:, :middle])), -probit_of_tail(dist.base.log_survival(y[:, middle:]))], 1)
     x = dist._warped(z)
     return ndtr(x), ndtr(-x)
 
