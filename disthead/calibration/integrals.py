@@ -1,13 +1,14 @@
 """Integrals over a recalibrated distribution, piece by piece between quantiles of its base."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from disthead.calibration.warp import KNOTS, Warp, probit_of_tail
+from disthead.calibration.warp import KNOTS, probit_of_tail
+from disthead.families.distribution import HALF_LOG_TWO_PI
 from disthead.special import gauss_legendre
 from disthead.special.eager import operations_are_followed
 from disthead.special.plain import ndtr
@@ -15,7 +16,7 @@ from disthead.special.plain import ndtr
 if TYPE_CHECKING:
     from disthead.calibration.recalibrated import RecalibratedContinuous
 
-__all__ = ["Pieces", "mean_and_variance", "scores"]
+__all__ = ["Pieces", "expectation", "mean_and_variance", "scores"]
 
 _NODES = 6  # on each piece
 _LAST = 8.5  # on the probit scale: next to nothing is beyond
@@ -29,8 +30,8 @@ _TINY = 1e-300
 class Pieces:
     """The line cut at quantiles, between which everything about a recalibrated distribution is smooth.
 
-    A rule of Gauss and Legendre goes over each piece: in the logarithm of the distance to the end of the support, where the density
-    may be a power of it, or in the tails of unbounded distributions to their middle.
+    A rule of Gauss and Legendre goes over each piece: in the logarithm of the distance to the end of the support, since the density
+    may be a power of it, the log-odds where it has two, or the logarithm of the distance to the middle where it has none.
 
     Attributes:
         points: where it is cut, increasing, (pieces + 1, ...); `middle` says which of them is the middle of the distribution.
@@ -44,14 +45,8 @@ class Pieces:
     @classmethod
     @torch.no_grad()
     def of(cls, dist: "RecalibratedContinuous") -> "Pieces":
-        x = _knots(dist._compact, dist._constant(0.0))
-        tails = []
-        for end in (-x[:1], x[-1:]):
-            rest = torch.maximum(end + 1, torch.full_like(end, _LAST)) - end
-            tails.append([end + share * rest for share in _TAIL])
-        below = [-tail for tail in reversed(tails[0])]
-        points = dist._quantile_of_probit(torch.cat([*below, x, *tails[1]]))
-        middle = len(below) + len(x) // 2
+        x = _cuts(dist)
+        points, middle = dist._quantile_of_probit(x), len(x) // 2
         if operations_are_followed() or _are_heavy(points, middle):
             far = torch.tensor(_FAR_TAIL, dtype=x.dtype, device=x.device).reshape((-1,) + (1,) * (points.ndim - 1))
             low, high = dist._quantile_of_probit(torch.cat([-far.flip(0), far])).tensor_split(2)
@@ -69,18 +64,34 @@ class Pieces:
 
     def within(self, start: Tensor, end: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Nodes and weights (nodes, ...) from `left` to `right`, which lie in the piece from `start` to `end`."""
-        at_lower = self.lower.isfinite() & (start - self.lower <= self.upper - end)
-        at_upper = self.upper.isfinite() & ~at_lower
-        anchor = torch.where(at_lower, self.lower, torch.where(at_upper, self.upper, self.points[self.middle]))
-        logarithmic = at_lower | at_upper | ((start != anchor) & (end != anchor))
-        first, last = ((point - anchor).abs() for point in (left, right))
-        log_first = first.clamp(min=_TINY).log()
-        growth = last.clamp(min=_TINY).log() - log_first
+        lower, upper = self.lower, self.upper
+        bounded = lower.isfinite() & upper.isfinite()
+        anchor = torch.where(lower.isfinite(), lower, torch.where(upper.isfinite(), upper, self.points[self.middle]))
+        ends = (
+            [(side - anchor).abs() for side in (left, right)],
+            [torch.where(bounded, upper - side, 1.0) for side in (left, right)],
+        )
+        logs = [[distance.clamp(min=_TINY).log() for distance in pair] for pair in ends]
+        first, last = (near - far for near, far in zip(*logs, strict=True))
         t, weights = (part.reshape((-1,) + (1,) * left.ndim) for part in gauss_legendre(_NODES, left))
-        distance = torch.exp(log_first + t * growth)
-        side = torch.where(start >= anchor, 1.0, -1.0).to(start.dtype)
+        position = first + t * (last - first)
+        share, width = position.sigmoid(), torch.where(bounded, upper - lower, 1.0)
+        distance = torch.where(bounded, width * share, position.exp())
+        slope = torch.where(bounded, distance * (-position).sigmoid(), distance)
+        logarithmic = (start != anchor) & (end != anchor) & (end != upper)
+        side = torch.where(start >= anchor, 1.0, -1.0).to(left.dtype)
         y = torch.where(logarithmic, anchor + side * distance, left + t * (right - left))
-        return y, weights * torch.where(logarithmic, distance * growth.abs(), right - left)
+        return y, weights * torch.where(logarithmic, slope * (last - first).abs(), right - left)
+
+
+def expectation(dist: "RecalibratedContinuous", function: Callable[[Tensor], Tensor]) -> Tensor:
+    """E[function(Y)], over the quantiles at the nodes of the probit scale; `function` takes points of shape (nodes, ...)."""
+    x = _cuts(dist)
+    start, width = x[:-1], x.diff(dim=0)
+    t, weights = (part.reshape((-1,) + (1,) * x.ndim) for part in gauss_legendre(_NODES, x))
+    nodes = (start + t * width).flatten(0, 1)
+    weights = (weights * width).flatten(0, 1) * torch.exp(-0.5 * nodes.square() - HALF_LOG_TWO_PI)
+    return (weights * function(dist._inside(dist._quantile_of_probit(nodes)))).sum(0)
 
 
 def mean_and_variance(dist: "RecalibratedContinuous") -> tuple[Tensor, Tensor]:
@@ -125,23 +136,30 @@ def scores(dist: "RecalibratedContinuous", y: Tensor) -> Tensor:
 
 def _probabilities(dist: "RecalibratedContinuous", y: Tensor, middle: int) -> tuple[Tensor, Tensor]:
     """P(Y <= y) and P(Y > y) at nodes (nodes, pieces, ...), by the smaller one of the base's."""
-    z = torch.cat([probit_of_tail(dist.base.log_cdf(y[:, :middle])), -probit_of_tail(dist.base.log_survival(y[:, middle:]))], 1)
+    z = torch.cat(
+        [probit_of_tail(dist.base.log_cdf(y[:, :middle])), -probit_of_tail(dist.base.log_survival(y[:, middle:]))], 1
+    )
     x = dist._warped(z)
     return ndtr(x), ndtr(-x)
 
 
-def _knots(warps: Sequence[Warp], number: Tensor) -> Tensor:
-    """Where the map of the probit scale is not smooth, on the scale of the recalibrated distribution; (knots, ...)."""
+@torch.no_grad()
+def _cuts(dist: "RecalibratedContinuous") -> Tensor:
+    """Where the map of the probit scale is not smooth, and points of the tails, on the scale of `dist`; (points, ...), an odd number."""
+    number = dist._constant(0.0)
     column = (-1,) + (1,) * number.ndim
-    knots = torch.tensor(KNOTS, dtype=number.dtype, device=number.device).reshape(column)
-    for place, warp in enumerate(warps):
+    x = torch.tensor(KNOTS, dtype=number.dtype, device=number.device).reshape(column)
+    for place, warp in enumerate(dist._compact):
         own = warp.knots()
-        if own is None:
-            continue
-        knots = own.reshape(column)
-        for later in warps[place:]:
-            knots = later(knots)
-    return knots
+        if own is not None:
+            x = own.reshape(column)
+            for later in dist._compact[place:]:
+                x = later(x)
+    below, above = [], []
+    for share in _TAIL:
+        below.insert(0, x[:1] + share * (torch.clamp(x[:1] - 1, max=-_LAST) - x[:1]))
+        above.append(x[-1:] + share * (torch.clamp(x[-1:] + 1, min=_LAST) - x[-1:]))
+    return torch.cat([*below, x, *above])
 
 
 def _are_heavy(points: Tensor, middle: int) -> bool:

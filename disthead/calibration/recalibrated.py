@@ -6,7 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.calibration.integrals import Pieces, mean_and_variance, scores
+from disthead.calibration.integrals import expectation, mean_and_variance, scores
 from disthead.calibration.warp import Warp, probit
 from disthead.families.affine import Affine
 from disthead.families.continuous import Continuous
@@ -101,15 +101,16 @@ class Recalibrated(Wrapper):
         return self._unwarped(torch.where(left, x, -x))
 
     def _peak(self, log_density: Callable[[Tensor], Tensor], lower: Tensor, upper: Tensor, rounds: int) -> Tensor:
-        """Where the density is highest between the ends: by grids that close in on their best point."""
-        share = torch.linspace(0, 1, 65, dtype=lower.dtype, device=lower.device).reshape((-1,) + (1,) * lower.ndim)
+        """Where the density is highest between the ends: by a grid, and smaller ones that close in on its best point."""
         least, most = lower, upper
         best = self.base.mode.to(lower.dtype)
-        for _ in range(rounds):
+        for points in (65, *(9,) * rounds):
+            share = torch.linspace(0, 1, points, dtype=lower.dtype, device=lower.device)
+            share = share.reshape((-1,) + (1,) * lower.ndim)
             grid = torch.cat([self._on_lattice(least + share * (most - least)), best.unsqueeze(0)])
             height = log_density(grid).nan_to_num(-torch.inf, torch.inf, -torch.inf)
             best = grid.gather(0, height.argmax(0, keepdim=True)).squeeze(0)
-            reach = (most - least) / 32
+            reach = (most - least) / (points - 1)
             least, most = torch.maximum(best - reach, lower), torch.minimum(best + reach, upper)
         return best
 
@@ -185,9 +186,7 @@ class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override
         return scores(self, y)
 
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        y, weights = (part.flatten(0, 1) for part in Pieces.of(self).rule())
-        density = self.log_prob(y).exp()
-        return (weights * density * torch.where(density > 0, function(y), 0.0)).sum(0)
+        return expectation(self, function)
 
     @property
     @in_double
@@ -198,7 +197,7 @@ class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override
         lower, upper = self._quantile(tail, 1 - tail), self._quantile(1 - tail, tail)
         first, last = self.support_limits()
         lower = torch.where(first.isfinite(), first, lower)
-        return self._peak(self.log_prob, lower, torch.where(last.isfinite(), last, upper), rounds=8)
+        return self._peak(self.log_prob, lower, torch.where(last.isfinite(), last, upper), rounds=11)
 
 
 class RecalibratedDiscrete(Recalibrated, Discrete):
@@ -255,7 +254,7 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
     def mode(self) -> Tensor:
         """The most probable integer."""
         tail = self._constant(1e-4)
-        return self._peak(self._log_mass, self.icdf(tail), self.icdf(1 - tail), rounds=14)
+        return self._peak(self._log_mass, self.icdf(tail), self.icdf(1 - tail), rounds=26)
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:

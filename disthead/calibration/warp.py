@@ -11,7 +11,18 @@ from torch import Size, Tensor
 from disthead.special import ndtri_exp
 from disthead.special.eager import are_plain_numbers
 
-__all__ = ["KNOTS", "Bend", "Ranks", "Steps", "Stretch", "Warp", "at_index", "count_at_most", "probit", "probit_of_tail"]
+__all__ = [
+    "KNOTS",
+    "Bend",
+    "Ranks",
+    "Steps",
+    "Stretch",
+    "Warp",
+    "at_index",
+    "count_at_most",
+    "probit",
+    "probit_of_tail",
+]
 
 KNOTS = (-3.0, -2.25, -1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0)  # of Bend; beyond 3 there is hardly data to learn from
 _WIDTH = 0.75  # between neighbours
