@@ -107,9 +107,9 @@ def predictions(
             ) from None
     else:
         for name, values in zip(wanted, found, strict=True):
-            outputs = names.outputs(name, values)
-            _check_numbers(outputs, rows)
-            columns |= outputs
+            numbers = names.outputs(name, values)
+            _check_numbers(numbers, rows)
+            columns |= numbers
     for k, draw in enumerate(draws):
         drawn = names.outputs(f"sample_{k}", draw)
         _check_numbers(drawn, rows)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Size, Tensor
@@ -9,10 +10,14 @@ from torch.distributions import constraints, register_kl
 
 from disthead.families.distribution import MOST_OUTCOMES, from_score
 from disthead.families.interval import Interval
+from disthead.families.mass_tables import crps_of, entropy_of, groups_of_width
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
+from disthead.special.eager import are_plain_numbers, by_scipy, is_on_host, operations_are_followed
+from disthead.special.integer_search import integer_search
+from disthead.special.plain import ndtri
 
-__all__ = ["OUTSIDE", "Discrete", "concentrated", "sum_rule"]
+__all__ = ["OUTSIDE", "Discrete", "concentrated", "search_start", "sum_rule"]
 
 _TERMS = 192  # integers that a sum takes one by one
 _RUN_STEPS = 26  # halvings of the length of a run
@@ -56,7 +61,10 @@ class Discrete(Univariate):
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         """P(Y <= y), between integers as at the integer below."""
-        return self._tail(self._log_cdf, y, -torch.inf, 0.0).exp()
+        return self._tail(self._cdf, y, 0.0, 1.0)
+
+    def _cdf(self, k: Tensor) -> Tensor:
+        return self._log_cdf(k).exp()
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
@@ -67,11 +75,13 @@ class Discrete(Univariate):
         """log P(Y > y)."""
         return self._tail(self._log_survival, y, 0.0, -torch.inf)
 
-    def _tail(self, log_tail: Callable[[Tensor], Tensor], y: Tensor, before: float, beyond: float) -> Tensor:
+    def _tail(self, tail: Callable[[Tensor], Tensor], y: Tensor, before: float, beyond: float) -> Tensor:
         lower, upper = self.support_limits()
         k = y.floor()
         inside = (k >= lower) & (k < upper)
-        value = log_tail(torch.where(inside, k, lower))
+        if is_on_host(inside) and not operations_are_followed() and bool(inside.all()):
+            return tail(k)
+        value = tail(torch.where(inside, k, lower))
         # Of the dtype of k: a number would make it single, and the value, where it has no dimension, with it.
         outside = torch.where(k < lower, before, torch.where(k >= upper, beyond, math.nan)).to(k.dtype)
         return torch.where(inside, value, outside)
@@ -90,11 +100,50 @@ class Discrete(Univariate):
         rounding = torch.where(q <= 0.5, q * (0.5 * precision + 1e-15), 0.25 * precision + 1e-15 * (1 - q))
         interior = (q > 0) & (q < 1)
         lower, upper = exact.support_limits()
-        first, last = exact._bracket(torch.where(interior, q, 0.5), torch.where(interior, 1 - q, 0.5))
         bounded = upper < torch.inf
-        k = integer_inverse(exact.cdf, q - rounding, first, torch.where(bounded, upper, last), self._search_steps)
+        below, above = torch.where(interior, q, 0.5), torch.where(interior, 1 - q, 0.5)
+        least = exact._least_by_search if exact._is_plain(q) else exact._least_by_halving
+        k = least(below - torch.where(interior, rounding, 0.0), below, above)
         edge = torch.where(q == 0, lower, torch.where(q == 1, torch.where(bounded, k, upper), math.nan))
         return torch.where(interior, k, edge).to(self.dtype)
+
+    def _least_by_halving(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
+        """The least k with cdf(k) >= target, about the quantile of `below` = 1 - `above`, by a fixed number of steps."""
+        upper = self.support_limits()[1]
+        first, last = self._bracket(below, above)
+        return integer_inverse(self.cdf, target, first, torch.where(upper < torch.inf, upper, last), self._search_steps)
+
+    def _least_by_search(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
+        """As `_least_by_halving`, with as many steps as the rows at hand need."""
+        shape = torch.broadcast_shapes(target.shape, self.batch_shape)
+        flat = self._flat(shape)
+        target, below, above = (part.expand(shape).reshape(-1) for part in (target, below, above))
+        lower, upper = (end.clamp(-(2.0**1000), 2.0**1000) for end in flat.support_limits())
+        start, spread = flat._start(below, above)
+
+        def probability(k: Tensor, rows: Tensor) -> Tensor:
+            return (flat if len(rows) == len(target) else flat[rows]).cdf(k)
+
+        return integer_search(probability, target, lower, upper, start, spread).reshape(shape)
+
+    def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the search for a quantile starts, and how many integers one unit of the probit scale takes there."""
+        first, last = self._bracket(below, above)
+        return first, torch.ones_like(first)
+
+    def _is_plain(self, *values: Tensor) -> bool:
+        """Whether an algorithm may look at the numbers, its own and these."""
+        if operations_are_followed():
+            return False
+        parts = list(values)
+        self.map(lambda part: parts.append(part) or part)  # type: ignore[func-returns-value]
+        return are_plain_numbers(*parts)
+
+    def _flat(self, shape: Size | None = None) -> Self:
+        """The distributions of the batch, expanded to the shape, one after the other in a single dimension."""
+        expanded = self if shape in (None, self.batch_shape) else self.expand(shape)
+        dims = len(expanded.batch_shape)
+        return expanded.map(lambda part: part.reshape(-1, *part.shape[dims:]))
 
     @torch.no_grad()
     def highest_density(self, level: float) -> Interval:
@@ -225,6 +274,31 @@ def sum_rule(distance: Tensor) -> tuple[Tensor, Tensor]:
     ones = torch.ones_like(length)
     distances = torch.cat([singles.reshape(column) * ones, far])
     return distances, torch.cat([weights.reshape(column) * ones, length * gauss.reshape(column) * far])
+
+
+def search_start(mean: Tensor, stddev: Tensor, skewness: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+    """About where the quantile of `below` = 1 - `above` is, and how many integers one unit of the probit scale takes there.
+
+    Those of the gamma distribution with the same mean, variance and skewness, half an integer lower since a cdf of counts is
+    met in the middle of its steps. They are by the cube root that is nearly normal (Wilson and Hilferty 1931), at small
+    concentrations by SciPy.
+    """
+    concentration, scale = 4 / skewness.square(), stddev * skewness / 2
+    shift = mean - 0.5 - concentration * scale
+    left = below <= above
+    z = ndtri(torch.where(left, below, above))
+    z = torch.where(left, z, -z)
+    root = (1 - 1 / (9 * concentration) + z / (3 * concentration.sqrt())).clamp(min=0)
+    quantile, slope = concentration * root**3, concentration.sqrt() * root.square()
+    rows = (((concentration < 0.5) | (root < 0.3)) & (scale > 1)).nonzero().squeeze(-1)
+    if len(rows):
+        few = concentration[rows]
+        x = torch.where(
+            left[rows], by_scipy("gammaincinv", few, below[rows]), by_scipy("gammainccinv", few, above[rows])
+        )
+        log_density = (few - 1) * x.log() - x - torch.lgamma(few)
+        quantile[rows], slope[rows] = x, (-0.5 * z[rows].square() - 0.5 * math.log(2 * math.pi) - log_density).exp()
+    return (shift + scale * quantile).nan_to_num(0.0), (scale * slope).nan_to_num(1.0).clamp(0.3, 1e300)
 
 
 def concentrated(

@@ -11,10 +11,11 @@ from disthead.families.components import Components, few_rows_at_once
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI
 from disthead.families.interval import Arc, Interval
+from disthead.families.mixture_quantiles import mixture_quantiles
 from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
-from disthead.special.eager import operations_are_followed
+from disthead.special.eager import are_plain_numbers, operations_are_followed
 from disthead.special.plain import erf
 
 __all__ = ["Mixture"]
@@ -43,6 +44,17 @@ class Mixture(Components, Continuous):
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         """The quantile lies between the smallest and the largest of the components' own."""
+        with torch.no_grad():
+            plain = are_plain_numbers(below, above, self.logits)
+            y = mixture_quantiles(self, below, above) if plain else self._search(below, above)
+        if not torch.is_grad_enabled():
+            return y
+        dense = self.log_prob(y.detach()).isfinite()  # not where the quantile rounds to an end of the support
+        inside = torch.where(dense, y, self.mean.detach())
+        return torch.where(dense, self._with_gradient(inside, below.log(), above.log()), y)
+
+    def _search(self, below: Tensor, above: Tensor) -> Tensor:
+        """The same by a fixed number of steps, where numbers may not be looked at."""
         below, above, _ = torch.broadcast_tensors(below, above, self._constant(0.0))
         log_below, log_above, left = below.log(), above.log(), below <= above
 
@@ -51,11 +63,7 @@ class Mixture(Components, Continuous):
             difference = torch.where(left, log_cdf - log_below, log_above - log_survival)
             return difference, torch.exp(self.log_prob(y) - torch.where(left, log_cdf, log_survival))
 
-        with torch.no_grad():
-            y = bracketed_newton(residual, *self._bracket(below, above))
-            dense = self.log_prob(y).isfinite()  # not where the quantile rounds to an end of the support
-            inside = torch.where(dense, y, self.mean)
-        return torch.where(dense, self._with_gradient(inside, log_below, log_above), y)
+        return bracketed_newton(residual, *self._bracket(below, above))
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """Limits of the quantile, at most as far apart as the quantiles of one or two components.

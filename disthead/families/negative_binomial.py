@@ -9,14 +9,14 @@ from torch.nn.functional import logsigmoid
 
 from disthead.errors import unknown_name
 from disthead.families.bernoulli import one_of
-from disthead.families.discrete import OUTSIDE, Discrete, concentrated
+from disthead.families.discrete import OUTSIDE, Discrete, concentrated, search_start
 from disthead.families.distribution import HALF_LOG_TWO_PI, positive, root, tensors, wide
 from disthead.families.family import Family
 from disthead.families.gamma import log_standard_gamma
 from disthead.families.poisson import positive_mean
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
-from disthead.special import integer_inverse, log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
+from disthead.special import betainc, integer_inverse, log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
 from disthead.special.elementary import log, sigmoids, stack
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 from disthead.special.plain import softplus
@@ -120,9 +120,16 @@ class NegativeBinomial(Discrete):
         value = negative_binomial_log_mass(possible, self.total_count, self._ends, self.probs)
         return torch.where(impossible, -torch.inf, value)
 
+    @property
+    def _log_none(self) -> Tensor:
+        """log P(Y = 0)."""
+        return self.total_count * (logsigmoid(-self.logits) if self.given_probs is None else log_complement(self.probs))
+
+    def _cdf(self, k: Tensor) -> Tensor:
+        return torch.where(k == 0, self._log_none.exp(), betainc(self.total_count, k + 1, self._ends, self.probs))
+
     def _log_cdf(self, k: Tensor) -> Tensor:
-        none = self.total_count * (logsigmoid(-self.logits) if self.given_probs is None else log_complement(self.probs))
-        return torch.where(k == 0, none, log_betainc(self.total_count, k + 1, self._ends, self.probs))
+        return torch.where(k == 0, self._log_none, log_betainc(self.total_count, k + 1, self._ends, self.probs))
 
     def _log_survival(self, k: Tensor) -> Tensor:
         return log_betaincc(self.total_count, k + 1, self._ends, self.probs)
@@ -141,6 +148,10 @@ class NegativeBinomial(Discrete):
         most = torch.exp2(steps / 4).ceil() - 1
         least = torch.where(steps > 0, torch.exp2((steps - 1) / 4).floor() - 1, 0.0)
         return torch.maximum(lower, least), torch.minimum(upper, most)
+
+    def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        probs = self.probs
+        return search_start(self.mean, self.stddev, (1 + probs) / (self.total_count * probs).sqrt(), below, above)
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:

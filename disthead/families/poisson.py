@@ -4,12 +4,12 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.families.discrete import OUTSIDE, Discrete, concentrated
+from disthead.families.discrete import OUTSIDE, Discrete, concentrated, search_start
 from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors
 from disthead.families.family import Family
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
-from disthead.special import deviance, integer_inverse, log_gammainc, log_gammaincc, poisson_log_mass
+from disthead.special import deviance, gammaincc, integer_inverse, log_gammainc, log_gammaincc, poisson_log_mass
 from disthead.special.elementary import log
 from disthead.special.fast import Positive, gamma_remainder
 from disthead.special.plain import ndtri
@@ -65,6 +65,9 @@ class Poisson(Discrete):
         alone = x * torch.where(lost, self._log_expected, 0.0) - lgamma(x + 1)
         return torch.where(lost, alone, poisson_log_mass(x, torch.where(lost, 1.0, mean)))
 
+    def _cdf(self, k: Tensor) -> Tensor:
+        return gammaincc(k + 1, self._expected)
+
     def _log_cdf(self, k: Tensor) -> Tensor:
         return log_gammaincc(k + 1, self._expected)
 
@@ -89,6 +92,10 @@ class Poisson(Discrete):
             k = integer_inverse(signed_root, torch.where(left, z, -z), lower, upper, 32)
         slack = 1 + 1e-12 * k
         return torch.maximum(k - 1 - slack, lower).floor(), (k + slack).ceil()
+
+    def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        stddev = self._expected.sqrt()
+        return search_start(self._expected, stddev, 1 / stddev, below, above)
 
     @property
     @in_double

@@ -21,7 +21,7 @@ from .digamma import digamma_error
 from .eager import by_scipy
 from .incomplete_gamma import DEPTH, FULL, NONE, STEPS, endpoint_rule, log1mexp, log_hazard, truncation_point
 from .inverse import Root, log_concave_root
-from .numeric import numerically, with_rows
+from .numeric import in_pieces, numerically, with_rows
 from .operators import elementwise_operator, opaque_when_compiled
 from .precision import in_float64
 from .quadrature import gauss_legendre
@@ -150,12 +150,12 @@ def _by_scipy(a, b, x, y, upper, logarithm):
     It is as exact as ours, and takes a thirtieth of the time. Where it underflows, the logarithm is ours.
     """
     left = b * x <= a * y
-    first, second, point, rest = _from_the_left(left, a, b, x, y)
+    first, second, point = torch.where(left, a, b), torch.where(left, b, a), torch.where(left, x, y)
     known = by_scipy("betainc", first, second, point)
     # SciPy knows of 1 - x what x tells. Where that is too little, a step along the density takes x to where it should be.
-    step = (1 - point) - rest
-    blunt = torch.abs(step) * first * (1 + 1 / second) > 1e-15
-    known = with_rows(known, blunt, _moved, known, first, second, point, rest, step)
+    step = (1 - torch.maximum(x, y)) - torch.minimum(x, y)
+    blunt = torch.abs(step) * (a + b) * (1 + 1 / torch.minimum(a, b)) > 1e-14
+    known = with_rows(known, blunt, _moved, known, first, second, point, torch.where(left, y, x))
     asked, most = left ^ upper, known > 0.9
     other = with_rows(1 - known, most if logarithm else most & ~asked, _slow_complement, first, second, point)
     if not logarithm:
@@ -166,7 +166,8 @@ def _by_scipy(a, b, x, y, upper, logarithm):
     return with_rows(result, underflowed, lambda *rows: _log_tails(*rows)[int(upper)], a, b, x, y)
 
 
-def _moved(tail, a, b, x, y, step):
+def _moved(tail, a, b, x, y):
+    step = (1 - x) - y
     log_beta = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
     return tail + step * torch.exp((a - 1) * torch.log(x) + (b - 1) * torch.log(y) - log_beta)
 
@@ -185,9 +186,10 @@ def tail_slopes(a, b, x, y):
     lacking, lacking_all = digamma_error(b), digamma_error(total)
     by_a, by_b, by_logit = torch.empty_like(a), torch.empty_like(a), torch.empty_like(a)
     for rows, parts in ((~small, _integral_slopes), (small, _series_slopes)):
-        if rows.any():
-            given = (part[rows] for part in (a, b, x, y, total, lacking, lacking_all))
-            by_a[rows], by_b[rows], by_logit[rows] = parts(*given)
+        index = rows.nonzero()[:, 0]
+        if len(index):
+            given = (part[index] for part in (a, b, x, y, total, lacking, lacking_all))
+            by_a[index], by_b[index], by_logit[index] = parts(*given)
     return swap, torch.where(swap, by_b, by_a), torch.where(swap, by_a, by_b), by_logit
 
 
@@ -198,28 +200,39 @@ def _integral_slopes(a, b, x, y, total, lacking, lacking_all):
     left = x <= y
     p, sign = torch.where(left, x, y), torch.where(left, -1.0, 1.0).to(x.dtype)
     end = _truncation(a, b, x, y, p, sign, 30.0, _quick_cumulant)
-    nodes, weights = gauss_legendre(40, x)
-    growth = torch.expm1((sign * end).unsqueeze(-1) * nodes).mul_(p.unsqueeze(-1)).log1p_()
-    straight = (torch.where(left, -a, b) * end).unsqueeze(-1) * nodes
-    integrand = straight.addcmul_(growth, total.unsqueeze(-1), value=-1).exp_()
-    whole = integrand @ weights
-    u, grown = integrand @ (weights * nodes) * end / whole, (growth.mul_(integrand) @ weights) / whole
+    straight = torch.where(left, -a, b) * end
+    whole, u, grown = in_pieces(_integral_sums, 40, p, sign * end, straight, total)
+    u, grown = u * end / whole, grown / whole
     by_a = torch.log(total * x / a) + digamma_error(a) - lacking_all - torch.where(left, u, 0) - grown
     by_b = torch.log(total * y / b) + lacking - lacking_all + torch.where(left, 0, u) - grown
     return by_a, by_b, 1 / (end * whole)
 
 
+def _integral_sums(p, end, straight, total):
+    """Of the integrand on (0, 1), of u times it, and of log(1 + p (e^w - 1)) times it."""
+    nodes, weights = gauss_legendre(40, p)
+    growth = (end.unsqueeze(-1) * nodes).exp_().mul_(p.unsqueeze(-1)).add_(1 - p.unsqueeze(-1)).log_()
+    integrand = (straight.unsqueeze(-1) * nodes).addcmul_(growth, total.unsqueeze(-1), value=-1).exp_()
+    return integrand @ weights, integrand @ (weights * nodes), growth.mul_(integrand) @ weights
+
+
 def _series_slopes(a, b, x, y, total, lacking, lacking_all):
-    s, weights = endpoint_rule(24, x)
-    log_s, log_rest = torch.log(s), torch.log1p(-x.unsqueeze(-1) * s)
-    power = torch.exp(a.unsqueeze(-1) * log_s)
-    excess = torch.expm1((b.unsqueeze(-1) - 1) * log_rest).mul_(power)
-    correction, by_power = excess @ weights, excess @ (weights * log_s)
-    by_exponent = excess.add_(power).mul_(log_rest) @ weights
+    correction, by_power, by_exponent = in_pieces(_series_sums, 24, a, b, x)
     whole = 1 + a * correction
     by_a = torch.log(x * (total / (1 + a))) + digamma_error(1 + a) - lacking_all + (correction + a * by_power) / whole
     by_b = torch.log1p(a / b) + lacking - lacking_all + a * by_exponent / whole
     return by_a, by_b, a * torch.exp(b * torch.log1p(-x)) / whole
+
+
+def _series_sums(a, b, x):
+    """The integral of s^(a - 1) ((1 - x s)^(b - 1) - 1), and its derivatives by a and b."""
+    s, weights = endpoint_rule(24, x)
+    log_s = torch.log(s)
+    log_rest = (x.unsqueeze(-1) * -s).log1p_()
+    power = (a.unsqueeze(-1) * log_s).exp_()
+    integrand = ((b.unsqueeze(-1) - 1) * log_rest).exp_().mul_(power)
+    excess = power.neg_().add_(integrand)
+    return excess @ weights, excess @ (weights * log_s), integrand.mul_(log_rest) @ weights
 
 
 def without_slopes(a, b, x, y):

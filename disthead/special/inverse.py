@@ -120,6 +120,13 @@ def _unrank(rank):
     return torch.sign(rank) * torch.exp2(torch.abs(rank) - 1001) * (torch.abs(rank) >= 1)
 
 
+def halfway(lower, upper):
+    """Between the two: in their exponent while they differ by more than a factor of four, then in themselves."""
+    low, high = _rank(lower), _rank(upper)
+    middle = torch.where(high - low > 2, _unrank((low + high) / 2), lower / 2 + upper / 2)
+    return torch.minimum(torch.maximum(middle, lower), upper)
+
+
 @torch.no_grad()
 def bracketed_inverse(function, target, lower, upper, steps=80):
     """The x in [lower, upper] where the increasing `function` reaches `target`, element by element, in float64.
@@ -171,11 +178,10 @@ def bracketed_newton(function, lower, upper, steps=32):
         lower, upper = torch.where(value < 0, x, lower), torch.where(value > 0, x, upper)
         better = torch.abs(value) < least
         best, least = torch.where(better, x, best), torch.where(better, torch.abs(value), least)
-        low, high = _rank(lower), _rank(upper)
-        middle = torch.where(high - low > 2, _unrank((low + high) / 2), lower / 2 + upper / 2)
+        middle = halfway(lower, upper)
         newton = x - value / slope
         follow = (newton != x) & (newton >= lower) & (newton <= upper) & (torch.abs(newton - x) <= 2 * torch.abs(step))
-        following = torch.where(follow, newton, torch.minimum(torch.maximum(middle, lower), upper))
+        following = torch.where(follow, newton, middle)
         return lower, upper, following, following - x, best, least
 
     start = lower / 2 + upper / 2

@@ -8,14 +8,16 @@ import math
 
 import torch
 
+from .digamma import digamma_error
 from .eager import by_scipy
 from .incomplete_beta import BESIDE, log_tails, pair_inverse, tail_slopes, without_slopes
 from .inverse import Root
 from .normal import log_ndtr
-from .numeric import numerically, with_rows
+from .numeric import in_pieces, numerically, with_rows
 from .operators import opaque_when_compiled
 from .plain import ndtri
 from .precision import in_float64
+from .quadrature import gauss_legendre
 from .stirling import log_beta
 
 _NORMAL = 1e15  # from here on t and the normal distribution agree to rounding
@@ -84,17 +86,49 @@ def _cdf_slopes(result, df, z):
 
 
 def _tail_slopes(df, z, tail):
-    """The derivatives of the tail beyond |z| by df and by -|z|, as multiples of a part: of itself, or, around the centre, of what lies between
-    0 and |z|. Then which of the two, and the rows that have no such derivatives.
+    """The derivatives of the tail beyond |z| by df and by -|z|, as multiples of a part of the whole: the tail or, around the
+    centre, what lies between 0 and |z|; which of the two that is, and the rows that have no such derivatives.
     """
     size = torch.clamp(torch.abs(z), min=1e-12)
-    half, (x, y) = torch.full_like(df, 0.5), _pair(df, size)
-    is_inner, by_a, _, by_logit = tail_slopes(df / 2, half, x, y)
+    x, y = _pair(df, size)
+    is_inner = (y < 0.8) & ((df + 1) * y < 10)
+    by_half, by_logit = torch.empty_like(df), torch.empty_like(df)
+    index = is_inner.nonzero()[:, 0]
+    by_half[index], by_logit[index] = _centre_slopes(df[index], y[index])
+    index = (~is_inner).nonzero()[:, 0]
+    if len(index):
+        half = 0.5 * df[index]
+        is_inner[index], by_half[index], _, by_logit[index] = tail_slopes(
+            half, torch.full_like(half, 0.5), x[index], y[index]
+        )
     part = torch.where(is_inner, 0.5 - tail, tail)
-    part = with_rows(part, is_inner & (size < 1e-3), lambda *rows: 0.5 * by_scipy("betainc", *rows), half, df / 2, y)
-    by_df = (torch.where(is_inner, -by_a, by_a) / 2 + by_logit / df) * (torch.abs(z) / size)  # none at the centre
-    rows = without_slopes(df / 2, half, x, y) | torch.isinf(z)
+    part = with_rows(part, is_inner & (size < 1e-3), _inside, df, y)
+    by_df = torch.where(is_inner, -0.5, 0.5).to(df.dtype) * by_half + by_logit / df
+    by_df *= torch.abs(z) / size  # none at the centre
+    rows = without_slopes(0.5 * df, torch.full_like(df, 0.5), x, y) | torch.isinf(z)
     return part, by_df, 2 * by_logit / size, is_inner, rows
+
+
+def _inside(df, y):
+    """The probability between 0 and |z|."""
+    return 0.5 * by_scipy("betainc", torch.full_like(df, 0.5), 0.5 * df, y)
+
+
+def _centre_slopes(df, y):
+    """Of the logarithm of I_y(1/2, df / 2), proportional to sqrt(y) integral_0^1 (1 - y v^2)^(df / 2 - 1) dv: the derivatives by df / 2
+    and, in size, by logit(y).
+    """
+    half = 0.5 * df
+    whole, by_half = in_pieces(_centre_sums, 24, half - 1, y)
+    digammas = torch.log1p(0.5 / half) - digamma_error(half + 0.5) + digamma_error(half)
+    return digammas + by_half / whole, 0.5 * torch.exp(half * torch.log1p(-y)) / whole
+
+
+def _centre_sums(power, y):
+    v, weights = gauss_legendre(24, y)
+    logarithm = (y.unsqueeze(-1) * -v.square()).log1p_()
+    integrand = (power.unsqueeze(-1) * logarithm).exp_()
+    return integrand @ weights, integrand.mul_(logarithm) @ weights
 
 
 def _log_density(df, z):
@@ -119,7 +153,7 @@ def student_t_log_density(df, z):
     >>> round(student_t_log_density(torch.tensor(1.0, dtype=torch.float64), 0.0).exp().item(), 12)    # 1/pi
     0.318309886184
     """
-    return _log_density(*torch.broadcast_tensors(df, z))
+    return _log_density(df, z)  # what depends on df alone is computed once for all z
 
 
 @in_float64
@@ -178,15 +212,14 @@ def _quantile(df, p):
 
 
 def _quantile_by_scipy(df, p):
-    """SciPy's, but for tails in which it has infinities, and for df below what it knows."""
-    upper = p > 0.5
-    tail = torch.where(upper, 1 - p, p)
+    """SciPy's, but for deep tails, in which it has infinities and worse."""
+    tail = torch.minimum(p, 1 - p)
     beside = torch.where(
         (df == 4) | (df == 6), df * BESIDE, df
     )  # at which SciPy's are wrong around the centre, by up to 3e-8
     z = torch.where(tail <= 0, -torch.inf, by_scipy("stdtrit", beside, tail))
-    z = torch.where(upper, -z, z)
-    return with_rows(z, ~((df > 1e-4) & (tail > 1e-150)) & ~(tail <= 0), _quantile, df, p)
+    z = torch.copysign(z, p - 0.5)
+    return with_rows(z, ~((tail > 1e-50) & (torch.abs(z) < 1e150)) & ~(tail <= 0), _quantile, df, p)
 
 
 def _quantile_slopes(z, df, p):

@@ -1,0 +1,153 @@
+"""Quantiles of mixtures, where numbers may be looked at: few evaluations of the mixture's cdf for each, several levels together."""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from disthead.families.components import Components
+from disthead.families.distribution import Distribution
+from disthead.special.search import following, interpolated_roots
+
+__all__ = ["flat", "mixture_quantiles"]
+
+_NUMBERS = 1 << 16  # of components at once
+_WIDER = 1e-3  # than the components' quantiles, so that rounding does not exclude the root
+_MAX = torch.finfo(torch.float64).max
+
+
+def flat(mixture: Components) -> tuple[Tensor, Distribution]:
+    """Log-weights and components, of batch_shape (rows, K); those of a mixture of mixtures are the components of all of them."""
+    log_weights, components, dims = mixture.log_weights, mixture.components, len(mixture.batch_shape)
+    while isinstance(components, Components):
+        log_weights = (log_weights.unsqueeze(-1) + components.log_weights).flatten(-2)
+        components = components.components.map(lambda parameter: parameter.flatten(dims, dims + 1))
+    shape = log_weights.shape
+    if dims != 1:
+        one_row = components.map(lambda parameter: parameter.unsqueeze(0))
+        components = one_row.map(lambda parameter: parameter.flatten(0, dims))
+        log_weights = log_weights.reshape(-1, shape[-1])
+    return log_weights, components
+
+
+@torch.no_grad()
+def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor) -> Tensor:
+    """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch), of a mixture in double precision."""
+    shape = torch.broadcast_shapes(below.shape, above.shape, mixture.batch_shape)
+    log_weights, components = flat(mixture)
+    lower, upper = (limit.expand(mixture.batch_shape).reshape(-1) for limit in mixture.support_limits())
+    rows, size = log_weights.shape
+    below, above = (part.expand(shape).reshape(-1, rows) for part in (below, above))
+    length = max(1, _NUMBERS // max(1, size * len(below)))
+    answers = []
+    for start in range(0, rows, length):
+        part = slice(start, start + length)
+        search = _Search(log_weights[part], components.map(lambda p, part=part: p[part]), lower[part], upper[part])
+        answers.append(search.quantiles(below[:, part], above[:, part]))
+    return torch.cat(answers, 1).reshape(shape) if answers else below.reshape(shape)
+
+
+class _Search:
+    """Of some rows, (n, K). Probabilities are compared by their log-odds, formed from the smaller tail."""
+
+    def __init__(self, log_weights: Tensor, components: Distribution, lower: Tensor, upper: Tensor):
+        self.weights, self.components = log_weights.exp(), components
+        self.lower, self.upper = lower.clamp(min=-_MAX), upper.clamp(max=_MAX)
+
+    def quantiles(self, below: Tensor, above: Tensor) -> Tensor:
+        """Of the levels (L, n), in any order."""
+        levels = len(below)
+        left = below <= above
+        tail = torch.where(left, below, above)
+        odds = torch.where(left, 1.0, -1.0) * (tail.log() - torch.log1p(-tail))
+        if levels > 1:
+            odds, order = odds.sort(0)
+            left, below, above = (part.gather(0, order) for part in (left, below, above))
+        rounding = 4e-15 + 1e-15 * odds.abs()
+        odds = odds - 2 * rounding  # where the cdf is flat, the least of all quantiles
+        x, value = self._points(below, above, odds, left)
+        element = _by_side(left.flatten())
+        row, left, target = element % below.shape[1], left.flatten()[element], odds.flatten()[element]
+        found = interpolated_roots(
+            lambda y, chosen: self._log_odds(y, row[chosen], left[chosen]) - target[chosen],
+            *(part.flatten(1)[:, element] for part in _window(x, value, odds)),
+            rounding.flatten()[element],
+        )
+        answer = torch.empty_like(found)
+        answer[element] = found
+        answer = answer.reshape(odds.shape)
+        return torch.empty_like(answer).scatter_(0, order, answer) if levels > 1 else answer
+
+    def _log_odds(self, y: Tensor, row: Tensor, left: Tensor) -> Tensor:
+        """Log-odds of P(Y <= y) in the given rows, from P(Y <= y) on the left and from P(Y > y) on the right; first come all left ones."""
+        count = int(left.sum())
+        parts = []
+        for part, log_tail, sign in ((slice(count), "log_cdf", 1), (slice(count, None), "log_survival", -1)):
+            chosen = row[part]
+            if not chosen.numel():
+                continue
+            components = self.components.map(lambda parameter, chosen=chosen: parameter[chosen])
+            tail = getattr(components, log_tail)(y[part].unsqueeze(-1)).exp_().mul_(self.weights[chosen]).sum(-1)
+            parts.append(sign * (tail.log() - torch.log1p(-tail.clamp(max=1))))
+        return torch.cat(parts)
+
+    def _at(self, y: Tensor, left: Tensor) -> Tensor:
+        """Log-odds at points (m, n) of all rows."""
+        sides = left.flatten()
+        element = _by_side(sides)
+        value = torch.empty(y.numel(), dtype=y.dtype)
+        value[element] = self._log_odds(y.flatten()[element], element % y.shape[1], sides[element])
+        return value.reshape(y.shape)
+
+    def _points(self, below: Tensor, above: Tensor, odds: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (m, n) around all roots, in order, with their log-odds: near the quantiles of each level at least one."""
+        levels = len(below)
+        first = sorted({0, levels // 2, levels - 1})
+        own = self.components._quantile(below[first].unsqueeze(-1), above[first].unsqueeze(-1)).clamp(-_MAX, _MAX)
+        start, end = own[0].amin(-1), own[-1].amax(-1)
+        margin = _WIDER * (end / 2 - start / 2)
+        start = torch.maximum(start - (margin + 1e-12 * start.abs()), self.lower)
+        end = torch.minimum(end + (margin + 1e-12 * end.abs()), self.upper)
+        middle = torch.minimum(torch.maximum((self.weights * own).sum(-1), start), end)
+        x = torch.cat([start.unsqueeze(0), middle, end.unsqueeze(0)])
+        side = left[[0, *first, -1]]
+        value = self._at(x, side)
+        limits = torch.stack([self.lower, self.upper])
+        infinite = torch.full_like(self.lower, math.inf)
+        x, value = torch.cat([x, limits]), torch.cat([value, torch.stack([-infinite, infinite])])
+        for stage in _stages(first):
+            x, value = _in_order(x, value)
+            y, _ = following(*_window(x, value, odds[stage]))
+            x, value = torch.cat([x, y]), torch.cat([value, self._at(y, left[stage])])
+        return _in_order(x, value)
+
+
+def _by_side(left: Tensor) -> Tensor:
+    """The indices of all elements, first of those on the left."""
+    return torch.cat([left.nonzero(), (~left).nonzero()]).squeeze(-1)
+
+
+def _in_order(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Points in order, with values that rise: what rounding has brought out of order repeats its neighbour."""
+    x, order = x.sort(0)
+    return x, value.gather(0, order).cummax(0).values
+
+
+def _window(x: Tensor, value: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Of points (m, n) two below and two above each target (L, n), (4, L, n), with how far their values are above it."""
+    above = (value.unsqueeze(1) < target).sum(0).clamp(1, len(x) - 1)
+    chosen = torch.stack([above - 2, above - 1, above, above + 1]).clamp(0, len(x) - 1)
+    shape = chosen.shape
+    chosen = chosen.movedim(0, 1).reshape(-1, shape[-1])
+    x, value = (part.gather(0, chosen).reshape(shape[1], 4, shape[2]).movedim(1, 0) for part in (x, value))
+    return x, value - target
+
+
+def _stages(known: list[int]) -> Iterator[list[int]]:
+    """The other indices between the known ones: in the middle of every gap, and so on."""
+    while any(after - before > 1 for before, after in pairwise(known)):
+        stage = [(before + after) // 2 for before, after in pairwise(known) if after - before > 1]
+        yield stage
+        known = sorted(known + stage)

@@ -1,0 +1,114 @@
+"""Roots of an increasing function that costs much more than arithmetic, for numbers that may be looked at."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .inverse import halfway
+
+__all__ = ["following", "interpolated_roots"]
+
+_TRUSTED = 1e-14  # what a fourth point may change of a root that is not looked at again, whose own error is below that
+_SMOOTH = 1e-3  # of what a third point changes counts likewise, lest a fourth one changes nothing by chance
+
+_NOISE = 50.0  # more than its stated rounding a function may waver
+_HALVINGS = 4  # of the bracket itself, before that of its exponent, which next to 0 takes long
+
+
+@torch.no_grad()
+def interpolated_roots(
+    function: Callable[[Tensor, Tensor], Tensor], x: Tensor, value: Tensor, rounding: Tensor
+) -> Tensor:
+    """The root of each element's increasing function, whose values are near enough to 0 within its rounding.
+
+    An element looks next where the inverse polynomial through two known points on each side of its root is 0; where that does
+    not bring it much nearer, it halves the bracket. An element that is done is not evaluated again.
+
+    Args:
+        function: its values at given x of given elements, indices (n,) in order.
+        x, value: (4, n), two points below the root and two above, in order, with their values; what is not known repeats
+            its neighbour. Values may be infinite.
+        rounding: (n,).
+
+    >>> x = torch.tensor([[0.0], [0.0], [4.0], [4.0]], dtype=torch.float64)
+    >>> interpolated_roots(lambda x, element: x**3 - 8, x, x**3 - 8, torch.tensor([1e-15])).tolist()
+    [2.0]
+    """
+    root, done = following(x, value)
+    element, y = torch.arange(x.shape[1]), root
+    halved, halvings = torch.zeros_like(done), torch.zeros_like(element)
+    while not done.all():
+        remaining = (~done).nonzero().squeeze(-1)
+        element, y, halved, halvings = (part[remaining] for part in (element, y, halved, halvings))
+        x, value, allowed = x[:, remaining], value[:, remaining], rounding[element]
+        reached, nearest = function(y, element), torch.minimum(-value[1], value[2])
+        x, value = _inserted(x, value, y, reached)
+        slow = reached.abs() > 0.5 * nearest
+        halved = slow & ~halved
+        halvings = halvings + halved
+        estimate, done = following(x, value, halved, halvings > _HALVINGS)
+        at_root, just_below = reached.abs() <= allowed, slow & (-value[1] <= _NOISE * allowed)
+        y = torch.where(at_root, y, torch.where(just_below, x[1], estimate))
+        done = done | at_root | just_below
+        root[element] = y
+    return root
+
+
+def _inserted(x: Tensor, value: Tensor, new: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
+    """The window of four with the new point in the place of the farthest on its side."""
+    below = reached < 0
+    points = []
+    for old, added in ((x, new), (value, reached)):
+        low = torch.where(below, old[1], old[0]), torch.where(below, added, old[1])
+        high = torch.where(below, old[2], added), torch.where(below, old[3], old[2])
+        points.append(torch.stack([*low, *high]))
+    return points[0], points[1]
+
+
+def following(
+    x: Tensor, value: Tensor, halve: Tensor | None = None, by_magnitude: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Where to look next between two points below a root and two above (4, ...), and whether that is the root already.
+
+    Args:
+        halve: where only the middle is considered.
+        by_magnitude: where that is the middle of the exponents.
+    """
+    lower, upper = x[1], x[2]
+    y, change = _inverse_interpolation(x, value)
+    inside = (y > lower) & (y < upper)
+    if halve is not None:
+        inside = inside & ~halve
+    trusted = inside & (change * (value[2] - value[1]) <= _TRUSTED * (upper - lower))
+    middle = lower / 2 + upper / 2
+    if by_magnitude is not None and bool(by_magnitude.any()):
+        middle = torch.where(by_magnitude, halfway(lower, upper), middle)
+    between = (middle > lower) & (middle < upper)
+    return torch.where(inside, y, torch.where(between, middle, upper)), trusted | ~(inside | between)
+
+
+def _inverse_interpolation(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the polynomial through four points (4, ...), x as a function of its value, is at 0; and what the last points change.
+
+    Points that are not known repeat their neighbours; then it is the polynomial through the others.
+    """
+    swap = _distance(value[0], value[1]) > _distance(value[3], value[2])
+    x0, x1, f0, f1 = x[1], x[2], value[1], value[2]
+    x2, x3 = torch.where(swap, x[3], x[0]), torch.where(swap, x[0], x[3])
+    f2, f3 = torch.where(swap, value[3], value[0]), torch.where(swap, value[0], value[3])
+    first, second, third = (x1 - x0) / (f1 - f0), (x2 - x1) / (f2 - f1), (x3 - x2) / (f3 - f2)
+    bend, next_bend = (second - first) / (f2 - f0), (third - second) / (f3 - f1)
+    by_three, by_four = f0 * f1 * bend, f0 * f1 * f2 * (next_bend - bend) / (f3 - f0)
+    y, change = x0 - f0 * first, torch.full_like(x0, math.inf)
+    known = by_three.isfinite() & f2.isfinite()
+    y, change = torch.where(known, y + by_three, y), torch.where(known, by_three.abs(), change)
+    known = known & by_four.isfinite() & f3.isfinite()
+    y = torch.where(known, y - by_four, y)
+    return y, torch.where(known, torch.maximum(by_four.abs(), _SMOOTH * change), change)
+
+
+def _distance(value: Tensor, nearer: Tensor) -> Tensor:
+    """How far from its root a point is, which is not known where it repeats the nearer one."""
+    return torch.where(value == nearer, math.inf, value.abs())
