@@ -1,6 +1,7 @@
 """The command line: what it prints, what can be overridden, and how errors look."""
 
 import ast
+import contextlib
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from sklearn.datasets import load_diabetes
 
@@ -255,7 +257,7 @@ def predicted(model: str, *options: str) -> pd.DataFrame:
 
 
 def test_predictions_have_the_quantiles_interval_samples_and_columns_that_were_asked_for(model):
-    options = ("--quantiles=0.05,0.5", "--level=0.8", "--samples=400", "--id-columns=name,day")
+    options = ("--quantiles=0.05,0.5", "--level=0.8", "--samples=400", "--id-columns=name,day", "--data.batch_size=70")
     frame, table = predicted(model, *options), pd.read_parquet("table.parquet")
     assert list(frame)[:2] == ["name", "day"]
     pd.testing.assert_frame_equal(frame[["name", "day"]], table[["name", "day"]], check_dtype=False)
@@ -706,3 +708,113 @@ def test_a_training_that_ends_before_its_first_validation_is_told_so(visits, cap
     assert "after 3 steps, before the first validation: give a larger max_steps (--trainer.max_steps)" in said
     assert "hold rows out" not in said
     assert main([*FIT, *options, "--trainer.val_check_interval=1"]) == 0  # as advised
+
+
+@pytest.fixture(scope="module")
+def trained_folder(tmp_path_factory) -> tuple[Path, str]:
+    """A folder with my.csv, and the path in it of a checkpoint of counts that were trained on it."""
+    folder = tmp_path_factory.mktemp("trained")
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": random.normal(size=90), "visits": random.poisson(2, 90)})
+    frame.to_csv(folder / "my.csv", index=False)
+    with contextlib.chdir(folder):
+        return folder, str(Path(fit()).relative_to(folder))
+
+
+@pytest.fixture
+def trained_once(trained_folder, monkeypatch) -> str:
+    monkeypatch.chdir(trained_folder[0])
+    return trained_folder[1]
+
+
+@pytest.mark.parametrize("command", ["test", "predict"])
+@pytest.mark.parametrize(
+    "option, kept",
+    [
+        ("--data.target=nope", "there it is ['visits']"),
+        ("--data.weight=age", "there it is not given"),
+        ("--data.features=[visits]", "there it is ['age']"),
+        ("--data.test_size=0.9", "there it is 0.2"),
+        ("--data.split_seed=7", "there it is 0"),
+        ("--model.family=normal", "there it is poisson"),
+        ("--model.optimizer=SGD", "contradicts"),
+        ("--model.backbone.class_path=torch.nn.Identity", "contradicts"),
+        ("--model.standardise=false", "there it is True"),
+        ("--model.fixed={rate: 1.0}", "there it is not given"),
+    ],
+)
+def test_options_that_the_checkpoint_decides_are_refused_where_they_contradict_it(
+    trained_once, capsys, command, option, kept
+):
+    best = trained_once
+    assert main([command, "--ckpt", best, option, *QUIET]) == 2
+    said = capsys.readouterr().err
+    name = option.partition("=")[0]
+    assert said.startswith(f"disthead: error: {name}")
+    assert f"contradicts {best}, which decides it" in said
+    assert kept in said
+
+
+def test_options_that_agree_with_the_checkpoint_change_nothing(trained_once, capsys):
+    best = trained_once
+    assert main(["test", "--ckpt", best, *QUIET]) == 0
+    plain = capsys.readouterr().out
+    agreeing = ["--data.path=my.csv", "--data.target=visits", "--data.test_size=0.2", "--model.family=poisson"]
+    assert main(["test", "--ckpt", best, *agreeing, *QUIET]) == 0
+    assert capsys.readouterr().out == plain
+    written = yaml.safe_load((Path(best).parents[1] / "config.yaml").read_text())
+    Path("my.yaml").write_text(yaml.safe_dump({name: written[name] for name in ("model", "data")}))
+    assert main(["test", "--config", "my.yaml", "--ckpt", best, *QUIET]) == 0
+    assert capsys.readouterr().out == plain
+
+
+@pytest.mark.parametrize(
+    "option", ["limit_predict_batches=2", "limit_predict_batches=0.5", "fast_dev_run=true", "fast_dev_run=3"]
+)
+@pytest.mark.parametrize("out", ["p.csv", "parts"])
+def test_predictions_are_those_of_all_rows(trained_once, capsys, option, out):
+    assert main(["predict", "--ckpt", trained_once, f"--out={out}", f"--trainer.{option}", *QUIET]) == 2
+    said = capsys.readouterr().err
+    assert f"--trainer.{option.partition('=')[0]} must be" in said
+    assert "all rows of the table are predicted" in said
+    assert not Path(out).exists()
+
+
+@pytest.mark.parametrize(
+    "text, key, lines",
+    [
+        ("trainer:\n  max_epochs: 3\n  max_epochs: 4\n", "trainer.max_epochs", "lines 2 and 3"),
+        ("model:\n  family: normal\ndata:\n  target: y\nmodel:\n  family: poisson\n", "model", "lines 1 and 5"),
+        (
+            "trainer:\n  callbacks:\n  - class_path: a\n    class_path: b\n",
+            "trainer.callbacks.0.class_path",
+            "lines 3 and 4",
+        ),
+        ("model: {fixed: {rate: 1, rate: 2}}\n", "model.fixed.rate", "line 1"),
+    ],
+)
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_a_key_that_comes_twice_in_a_configuration_is_refused(tmp_path, monkeypatch, capsys, text, key, lines, command):
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text(text)
+    assert main([command, "--config", "my.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert f"my.yaml: the key {key} comes twice, in {lines}: remove one of them." in said
+
+
+def test_a_key_that_comes_twice_is_refused_in_files_of_a_part_and_in_options(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("part.yaml").write_text("target: y\ntarget: z\n")
+    Path("my.yaml").write_text("data: part.yaml\n")
+    for options in (["--config", "my.yaml"], ["--data", "part.yaml"], ["--data=part.yaml"]):
+        assert main(["fit", *options]) == 2
+        assert "part.yaml: the key target comes twice, in lines 1 and 2" in capsys.readouterr().err
+    assert main(["fit", "--data.known", "{a: b, a: c}"]) == 2
+    assert "--data.known: the key a comes twice, in line 1" in capsys.readouterr().err
+
+
+def test_aliases_and_merges_are_no_keys_that_come_twice(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text("a: &one {x: 1}\nb: &two {y: 1}\nc: {<<: *one, <<: *two, x: 2}\nd: *one\n")
+    assert main(["fit", "--config", "my.yaml"]) == 2
+    assert "twice" not in capsys.readouterr().err

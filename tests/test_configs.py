@@ -172,7 +172,7 @@ def test_fit_test_predict(config, tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert main(["test", "--ckpt_path", best, *QUIET, "--trainer.limit_test_batches=2"]) == 0
     assert "test/nll_marginal" in capsys.readouterr().out
-    assert main(["predict", "--ckpt_path", best, "--out=p.parquet", *QUIET, "--trainer.limit_predict_batches=2"]) == 0
+    assert main(["predict", "--ckpt_path", best, "--out=p.parquet", *QUIET]) == 0
     frame = pd.read_parquet("p.parquet")
     assert EXPECTED.get(config.stem, "lower_90") in frame.columns
     assert frame.notna().all(axis=None)

@@ -11,7 +11,7 @@ import disthead
 
 PACKAGE = Path(disthead.__file__).parent
 LAYERS = [
-    ("errors", "arrays", "files", "texts", "stopping"),
+    ("errors", "arrays", "files", "progress", "texts", "stopping"),
     ("links", "special", "data", "arguments", "configurations", "usage"),
     ("families",),
     ("weights", "targets", "groups"),

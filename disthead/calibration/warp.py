@@ -1,18 +1,31 @@
 """Increasing maps of the probit scale, by which a cdf F becomes Phi(h(Phi^-1(F))): one method of all recalibration."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Size, Tensor
 
 from disthead.special import ndtri_exp
+from disthead.special.eager import are_plain_numbers
 
-__all__ = ["KNOTS", "Bend", "Ranks", "Steps", "Stretch", "Warp", "at_index", "count_at_most", "probit"]
+__all__ = [
+    "KNOTS",
+    "Bend",
+    "Ranks",
+    "Steps",
+    "Stretch",
+    "Warp",
+    "at_index",
+    "count_at_most",
+    "probit",
+    "probit_of_tail",
+]
 
 KNOTS = (-3.0, -2.25, -1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0)  # of Bend; beyond 3 there is hardly data to learn from
+_WIDTH = 0.75  # between neighbours
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,21 @@ class Warp(ABC):
             value = getattr(self, part.name)
             expanded[part.name] = value.expand(batch_shape + value.shape[value.ndim - self.dims.get(part.name, 0) :])
         return replace(self, **expanded)
+
+    def compact(self) -> Self:
+        """With one entry along dimensions of the batch in which all are one and the same in memory: what they need is computed once."""
+        short = {}
+        for part in fields(self):
+            value = getattr(self, part.name)
+            for dim in range(value.ndim - self.dims.get(part.name, 0)):
+                if value.stride(dim) == 0:
+                    value = value.narrow(dim, 0, 1)
+            short[part.name] = value
+        return replace(self, **short)
+
+    def knots(self) -> Tensor | None:
+        """Where h is not smooth, (count,); None where it is smooth, or has so many such points that they need no attention."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -83,41 +111,52 @@ class Bend(Warp):
     log_slopes: Tensor
 
     def __call__(self, z: Tensor) -> Tensor:
-        starts = self._heights()
-        x = starts[0] + _beyond(z, None, KNOTS[0]) + _beyond(z, KNOTS[-1], None)
-        for first, width, low, high in self._pieces():
-            part = _beyond(z, first, first + width)
-            x = x + low.exp() * part * _expm1_ratio((high - low) * part / width)
-        return x
+        first, low, bend, height = self._pieces(self._piece(z))
+        part = z - first
+        return height + low.exp() * part * _expm1_ratio(_risen(bend, part))
 
     def inverse(self, x: Tensor) -> Tensor:
-        starts = self._heights()
-        z = KNOTS[0] + _beyond(x, None, starts[0]) + _beyond(x, starts[-1], None)
-        for (_, width, low, high), begin, end in zip(self._pieces(), starts[:-1], starts[1:], strict=True):
-            part = _beyond(x, begin, end) * torch.exp(-low)
-            z = z + part * _log1p_ratio((high - low) * part / width)
-        return z
+        heights = self._heights()
+        shape = torch.broadcast_shapes(x.shape, heights.shape[:-1])
+        first, low, bend, height = self._pieces(count_at_most(heights.expand(*shape, -1), x.expand(shape)))
+        part = (x - height) * torch.exp(-low)
+        return first + part * _log1p_ratio(_risen(bend, part))
 
     def log_slope(self, z: Tensor) -> Tensor:
-        value = torch.zeros_like(z)
-        for first, width, low, high in self._pieces():
-            value = value + (high - low) * _beyond(z, first, first + width) / width
-        return value
+        first, low, bend, _ = self._pieces(self._piece(z))
+        return low + _risen(bend, z - first)
 
-    def _pieces(self) -> Iterator[tuple[float, float, Tensor, Tensor]]:
-        """Between neighbouring knots: the left one, the distance, and the log-slopes at both."""
-        end = torch.zeros_like(self.offset)
-        slopes = [end, *self.log_slopes.unbind(-1), end]
-        for first, last, low, high in zip(KNOTS[:-1], KNOTS[1:], slopes[:-1], slopes[1:], strict=True):
-            yield first, last - first, low, high
+    def knots(self) -> Tensor | None:
+        return torch.tensor(KNOTS, dtype=self.offset.dtype, device=self.offset.device)
 
-    def _heights(self) -> list[Tensor]:
-        """h at the knots."""
-        heights = [torch.zeros_like(self.offset)]
-        for _, width, low, high in self._pieces():
-            heights.append(heights[-1] + low.exp() * width * _expm1_ratio(high - low))
-        shift = self.offset - heights[KNOTS.index(0.0)]
-        return [height + shift for height in heights]
+    @staticmethod
+    def _piece(z: Tensor) -> Tensor:
+        """How many knots are at most z."""
+        return (torch.floor((z - KNOTS[0]) / _WIDTH) + 1).nan_to_num(0.0).clamp(0, len(KNOTS)).long()
+
+    def _pieces(self, piece: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of the pieces of that number: the knot at which they begin, the log-slope and h there, and how the log-slope rises.
+
+        The open piece on the left has the first knot for its beginning.
+        """
+        low, heights = self._knot_slopes(), self._heights()
+        flat = torch.zeros_like(low[..., :1])
+        bend = torch.cat([flat, low.diff(dim=-1) / _WIDTH, flat], -1)
+        begin = (piece - 1).clamp(min=0)
+        low, bend, height = _entry(low, begin), _entry(bend, piece), _entry(heights, begin)
+        return KNOTS[0] + _WIDTH * begin, low, bend, height
+
+    def _knot_slopes(self) -> Tensor:
+        """The log-slopes at the knots, (..., len(KNOTS))."""
+        return torch.nn.functional.pad(self.log_slopes, (1, 1))
+
+    def _heights(self) -> Tensor:
+        """h at the knots, (..., len(KNOTS))."""
+        slopes = self._knot_slopes()
+        rises = _WIDTH * slopes[..., :-1].exp() * _expm1_ratio(slopes.diff(dim=-1))
+        heights = torch.nn.functional.pad(rises.cumsum(-1), (1, 0))
+        middle = KNOTS.index(0.0)
+        return heights - heights[..., middle : middle + 1] + self.offset.unsqueeze(-1)
 
 
 @dataclass(frozen=True)
@@ -180,6 +219,12 @@ def at_index(knots: Tensor, index: Tensor) -> Tensor:
     return knots.gather(-1, index.clamp(0, knots.shape[-1] - 1).unsqueeze(-1)).squeeze(-1)
 
 
+def _entry(row: Tensor, index: Tensor) -> Tensor:
+    """The entries at an index (...) of rows (..., K) that broadcast to it."""
+    shape = torch.broadcast_shapes(row.shape[:-1], index.shape)
+    return row.expand(*shape, row.shape[-1]).gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)
+
+
 def count_at_most(knots: Tensor, values: Tensor) -> Tensor:
     """How many of the increasing knots (..., K) are at most `values` (...)."""
     # By bisection and not torch.searchsorted, which would copy the knots to every row.
@@ -192,16 +237,9 @@ def count_at_most(knots: Tensor, values: Tensor) -> Tensor:
     return low
 
 
-def _beyond(z: Tensor, first: Any, last: Any) -> Tensor:
-    """How far z is into the piece from `first` to `last`; into an open piece, how far beyond its end, signed.
-
-    On a knot only one of its two pieces has a gradient, as `clamp` would not.
-    """
-    if last is None:
-        return torch.where(z < first, 0.0, z - first)
-    if first is None:
-        return torch.where(z < last, z - last, 0.0)
-    return torch.where(z < first, 0.0, torch.where(z < last, z - first, last - first))
+def _risen(bend: Tensor, part: Tensor) -> Tensor:
+    """bend * part; in the open pieces, which do not bend, also where they are infinite."""
+    return bend * torch.where(part.isinf(), 0.0, part)
 
 
 def _expm1_ratio(r: Tensor) -> Tensor:
@@ -221,5 +259,16 @@ def _log1p_ratio(r: Tensor) -> Tensor:
 def probit(log_below: Tensor, log_above: Tensor) -> Tensor:
     """Phi^-1 of a probability, from its logarithm and that of its complement: the smaller one carries the digits."""
     left = log_below <= log_above
-    z = ndtri_exp(torch.where(left, log_below, log_above))
+    z = probit_of_tail(torch.where(left, log_below, log_above))
     return torch.where(left, z, -z)
+
+
+def probit_of_tail(log_tail: Tensor) -> Tensor:
+    """Phi^-1 of a probability of at most about a half, from its logarithm."""
+    if not are_plain_numbers(log_tail):
+        return ndtri_exp(log_tail)
+    z = torch.special.ndtri(log_tail.exp())
+    far = log_tail < -700  # where the probability underflows
+    if far.any():
+        z[far] = ndtri_exp(log_tail[far])
+    return z

@@ -15,6 +15,7 @@ from disthead.links import LINKS
 from disthead.special import (
     beta_log_kernel,
     betainc,
+    betaincc,
     betaincinv,
     deviance,
     log_beta,
@@ -154,7 +155,7 @@ class Beta(Continuous):
         a, b = self.concentration1, self.concentration0
         inside = (y > 0) & (y < 1)
         inner = torch.where(inside, y, 0.5)
-        balance = torch.where(inside, 1 - 2 * log_betaincc(a, b, inner).exp(), torch.where(y > 0, 1.0, -1.0))
+        balance = torch.where(inside, 1 - 2 * betaincc(a, b, inner), torch.where(y > 0, 1.0, -1.0))
         kernel = torch.where(inside, beta_log_kernel(a, b, inner, 1 - inner).exp(), 0.0)
         mean_difference = torch.exp(log_beta(2 * a, 2 * b) - 2 * log_beta(a, b))
         return (y - a / self._total) * balance + 2 * (kernel - mean_difference) / self._total

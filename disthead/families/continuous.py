@@ -8,9 +8,11 @@ from torch import Size, Tensor
 from torch.distributions import register_kl
 
 from disthead.families.distribution import root
+from disthead.families.highest_density import shortest_interval
 from disthead.families.interval import Arc, Interval
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import bracketed_inverse, implicit, tanh_sinh
+from disthead.special.eager import are_plain_numbers
 
 __all__ = ["Continuous"]
 
@@ -49,39 +51,19 @@ class Continuous(Univariate):
         below, above = torch.stack([tail, 1 - tail]), torch.stack([1 - tail, tail])
         return Interval(*self._in_double()._quantile(below, above).to(self.dtype).unbind())
 
-    @torch.no_grad()
     def highest_density(self, level: float) -> Interval | Arc:
         """The shortest interval that holds `level` of the probability; not differentiable.
 
-        For a density with one peak it is the region of highest density: it starts where the quantile function makes the
-        density equal at both ends, or at the edge of the support where the density falls monotonically.
+        For a density with one peak it is the region of highest density: the density is equal at both ends, or the interval
+        begins at the end of the support from which the density falls. Where it is highest at both ends of the support, as that of
+        a beta distribution may be, the interval lies at one of them.
 
         Raises:
             ValueError: unless 0 < level < 1.
         """
         check_level(level)
-        exact, outside = self._in_double(), 1 - level
-        # Against the log-odds of the two tails the difference of the log-densities at the ends is nearly straight.
-        odds, most = self._constant(0.0), self._constant(36.0)
-        least, slope = -most, torch.ones_like(most)
-        before, gap_before = odds, odds
-        for step in range(10):
-            lower, upper = exact._ends(outside * odds.sigmoid(), outside * (-odds).sigmoid())
-            gap = (exact.log_prob(lower) - exact.log_prob(upper)).clamp(-700, 700)
-            least, most = torch.where(gap < 0, odds, least), torch.where(gap < 0, most, odds)
-            if step:
-                secant = (gap - gap_before) / (odds - before)
-                slope = torch.where(secant > 0, secant, 1.0)
-            before, gap_before, after = odds, gap, odds - gap / slope
-            odds = torch.where((after >= least) & (after <= most), after, 0.5 * (least + most))
-        none, all_outside = self._constant(0.0), self._constant(outside)
-        for other in (exact._ends(none, all_outside), exact._ends(all_outside, none)):
-            shorter = other[1] - other[0] <= upper - lower
-            lower, upper = torch.where(shorter, other[0], lower), torch.where(shorter, other[1], upper)
+        lower, upper = shortest_interval(self._in_double(), level)
         return Interval(lower.to(self.dtype), upper.to(self.dtype))
-
-    def _ends(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        return self._quantile(below, 1 - below), self._quantile(1 - above, above)
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients: the quantile of uniform numbers, differentiated implicitly (Figurnov et al. 2018)."""
@@ -156,6 +138,8 @@ class Continuous(Univariate):
     def _quantile(self, below: Tensor, above: Tensor) -> Tensor:
         """The y with P(Y <= y) = below and P(Y > y) = above: of the two the smaller one carries the digits."""
         interior = (below > 0) & (above > 0)
+        if are_plain_numbers(below, above) and interior.all():
+            return self._inverse(below, above)
         y = self._inverse(torch.where(interior, below, 0.5), torch.where(interior, above, 0.5))
         lower, upper = self.support_limits()
         edge = torch.where(below == 0, lower, torch.where(above == 0, upper, math.nan))

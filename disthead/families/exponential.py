@@ -10,7 +10,10 @@ from disthead.families.family import Family
 from disthead.families.univariate import in_double, product
 from disthead.links import LINKS
 from disthead.special import deviance
+from disthead.special.eager import are_plain_numbers
 from disthead.special.fast import Positive
+from disthead.special.incomplete_gamma import log1mexp
+from disthead.special.numeric import mend
 
 __all__ = ["Exponential", "ExponentialFamily"]
 
@@ -36,7 +39,7 @@ class Exponential(Continuous):
 
     def _standardised(self, y: Tensor) -> Tensor:
         """rate * y, and 0 for negative y."""
-        return product(torch.where(y > 0, y, 0.0), self.rate, self.log_rate)
+        return product(y.clamp(min=0), self.rate, self.log_rate)
 
     @staticmethod
     def score(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
@@ -55,12 +58,11 @@ class Exponential(Continuous):
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
-        inside = y > 0
-        z = self._standardised(torch.where(inside, y, 1 / self.rate))
-        late = z > 1
-        early_z, late_z = torch.where(late, 1.0, z), torch.where(late, z, 1.0)
-        value = torch.where(late, torch.log1p(-torch.exp(-late_z)), torch.log(-torch.expm1(-early_z)))
-        return torch.where(inside, value, -torch.inf)
+        z = self._standardised(y)
+        if are_plain_numbers(z):
+            return log1mexp(-z)
+        inside = ~(z <= 0)
+        return torch.where(inside, log1mexp(-torch.where(inside, z, 1.0)), -torch.inf)
 
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
@@ -96,6 +98,8 @@ class Exponential(Continuous):
 
 def minus_log(below: Tensor, above: Tensor) -> Tensor:
     """-log(above) of two probabilities that add to one, of which the smaller one carries the digits."""
+    if are_plain_numbers(below, above):
+        return mend(-torch.log1p(-below), below > 0.999, lambda above: -above.log(), above)
     low = below < above
     return -torch.where(low, torch.log1p(-torch.where(low, below, 0.5)), torch.where(low, 0.5, above).log())
 

@@ -13,8 +13,10 @@ from disthead.families.interval import Arc, Interval
 from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
 from disthead.special import deviance, expm1mx
+from disthead.special.eager import are_plain_numbers
 from disthead.special.elementary import sign
 from disthead.special.fast import Positive
+from disthead.special.numeric import mend
 
 __all__ = ["Laplace", "LaplaceFamily"]
 
@@ -56,6 +58,8 @@ class Laplace(Continuous):
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         z = self._standardised(y)
+        if are_plain_numbers(z):
+            return (z >= 0).to(z.dtype) - torch.copysign(0.5 * torch.exp(-z.abs()), z + 0.0)  # of -0.0, too
         tail = 0.5 * torch.exp(torch.where(z < 0, z, -z))  # abs has no slope at 0, the cdf does
         return torch.where(z < 0, tail, 1 - tail)
 
@@ -68,9 +72,13 @@ class Laplace(Continuous):
         return _log_cdf(-self._standardised(y))
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
-        left = below <= above
-        z = torch.log(2 * torch.where(left, below, above))
-        return self.loc + self.scale * torch.where(left, z, -z)
+        if are_plain_numbers(below, above):
+            z = torch.copysign(torch.log(2 * torch.minimum(below, above)), below - above)
+        else:  # minimum has no slope where both are alike
+            left = below <= above
+            z = torch.log(2 * torch.where(left, below, above))
+            z = torch.where(left, z, -z)
+        return self.loc + self.scale * z
 
     @property
     def mean(self) -> Tensor:
@@ -104,6 +112,8 @@ class Laplace(Continuous):
 
 
 def _log_cdf(z: Tensor) -> Tensor:
+    if are_plain_numbers(z):
+        return mend(z - math.log(2), z >= 0, lambda z: torch.log1p(-0.5 * torch.exp(-z)), z)
     left = z < 0
     return torch.where(left, z - math.log(2), torch.log1p(-0.5 * torch.exp(-torch.where(left, 0.0, z))))
 

@@ -12,9 +12,12 @@ from disthead.families.family import Family
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
+from disthead.special.eager import are_plain_numbers
 from disthead.special.elementary import double, like, log
 from disthead.special.fast import Positive
-from disthead.special.plain import erf, ndtr, ndtri
+from disthead.special.normal import ndtri_of_tails
+from disthead.special.numeric import mend
+from disthead.special.plain import erf, ndtr
 
 __all__ = ["LogNormal", "LogNormalFamily"]
 
@@ -45,10 +48,15 @@ class LogNormal(Continuous):
         self._store(loc=loc, scale=scale, log_scale=log_scale)
 
     def _standardised(self, y: Tensor) -> Tensor:
+        """(log y - loc) / scale, -inf where y is not positive."""
         # Both in units of the power of two next to the median: log(y) - loc keeps digits that a large loc would cancel.
         power = (self.loc.detach() / math.log(2)).round().clamp(-400, 400)
-        log_ratio = torch.log(y * torch.exp2(-power)) - (self.loc - power * _LOG_2_HIGH - power * _LOG_2_LOW)
-        return log_ratio / self.scale
+        loc, unit = self.loc - power * _LOG_2_HIGH - power * _LOG_2_LOW, torch.exp2(-power)
+        if are_plain_numbers(y, loc, self.scale):
+            return (torch.log(y.clamp(min=0) * unit) - loc) / self.scale
+        inside = ~(y <= 0)
+        z = (torch.log(torch.where(inside, y, 1.0) * unit) - loc) / self.scale
+        return torch.where(inside, z, -torch.inf)
 
     @staticmethod
     def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
@@ -68,26 +76,18 @@ class LogNormal(Continuous):
 
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
-        inside = y > 0
-        z = self._standardised(torch.where(inside, y, 1.0))
-        return torch.where(inside, ndtr(z), 0.0)
+        return ndtr(self._standardised(y))
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
-        inside = y > 0
-        z = self._standardised(torch.where(inside, y, 1.0))
-        return torch.where(inside, log_ndtr(z), -torch.inf)
+        return log_ndtr(self._standardised(y))
 
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
-        inside = y > 0
-        z = self._standardised(torch.where(inside, y, 1.0))
-        return torch.where(inside, log_ndtr(-z), 0.0)
+        return log_ndtr(-self._standardised(y))
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
-        left = below <= above
-        z = ndtri(torch.where(left, below, above))
-        return torch.exp(self.loc + self.scale * torch.where(left, z, -z))
+        return torch.exp(self.loc + self.scale * ndtri_of_tails(below, above))
 
     @property
     @in_double
@@ -126,24 +126,27 @@ class LogNormal(Continuous):
     @in_double
     def crps(self, y: Tensor) -> Tensor:
         """y (2 Phi(z) - 1) - 2 mean (Phi(z - scale) - Phi(-scale / sqrt(2))), Baran and Lerch 2015."""
-        inside = y > 0
-        z = self._standardised(torch.where(inside, y, 1.0))
-        z = torch.where(inside, z, -50.0)  # where every tail is empty
-        return torch.where(self.scale < 0.5, self._crps_narrow(y, z), self._crps_wide(y, z))
+        z = self._standardised(y).clamp(min=-50)  # where every tail is empty
+        arguments = torch.broadcast_tensors(y, z, self.loc, self.scale)
+        if are_plain_numbers(*arguments):
+            return mend(_crps_wide(*arguments), arguments[-1] < 0.5, _crps_narrow, *arguments)
+        return torch.where(self.scale < 0.5, _crps_narrow(*arguments), _crps_wide(*arguments))
 
-    def _crps_wide(self, y: Tensor, z: Tensor) -> Tensor:
-        log_mean = math.log(2) + self.loc + 0.5 * self.scale.square()
-        taken = torch.exp(log_mean + log_ndtr(z - self.scale))
-        mean_difference = torch.exp(log_mean + log_ndtr(-self.scale / math.sqrt(2)))
-        return y * erf(z / math.sqrt(2)) - taken + mean_difference
 
-    def _crps_narrow(self, y: Tensor, z: Tensor) -> Tensor:
-        """The same, arranged so that nothing cancels when the scale is small."""
-        scale = torch.where(self.scale < 0.5, self.scale, 0.25)
-        z, mean = z.clamp(-50, 50), torch.exp(self.loc + 0.5 * scale.square())
-        step = integrate(_density, z - scale, z, nodes=24)
-        spread_term = 2 * step - erf(0.5 * scale)
-        return (y - mean) * erf(z / math.sqrt(2)) + mean * spread_term
+def _crps_wide(y: Tensor, z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    log_mean = math.log(2) + loc + 0.5 * scale.square()
+    taken = torch.exp(log_mean + log_ndtr(z - scale))
+    mean_difference = torch.exp(log_mean + log_ndtr(-scale / math.sqrt(2)))
+    return y * erf(z / math.sqrt(2)) - taken + mean_difference
+
+
+def _crps_narrow(y: Tensor, z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """The same, arranged so that nothing cancels when the scale is small."""
+    scale = torch.where(scale < 0.5, scale, 0.25)
+    z, mean = z.clamp(-50, 50), torch.exp(loc + 0.5 * scale.square())
+    step = integrate(_density, z - scale, z, nodes=24)
+    spread_term = 2 * step - erf(0.5 * scale)
+    return (y - mean) * erf(z / math.sqrt(2)) + mean * spread_term
 
 
 def _density(z: Tensor) -> Tensor:

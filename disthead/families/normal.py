@@ -12,7 +12,8 @@ from disthead.families.univariate import in_double, in_double_for_gradients, rat
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr
 from disthead.special.fast import Positive
-from disthead.special.plain import erf, ndtr, ndtri
+from disthead.special.normal import ndtri_of_tails
+from disthead.special.plain import erf, ndtr
 
 __all__ = ["Normal", "NormalFamily"]
 
@@ -64,9 +65,7 @@ class Normal(Continuous):
         return log_ndtr(-self._standardised(y))
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
-        left = below <= above
-        z = ndtri(torch.where(left, below, above))
-        return self.loc + self.scale * torch.where(left, z, -z)
+        return self.loc + self.scale * ndtri_of_tails(below, above)
 
     @property
     def mean(self) -> Tensor:

@@ -20,6 +20,7 @@ from disthead.special import (
     student_t_log_density,
 )
 from disthead.special.digamma import digamma_error
+from disthead.special.eager import is_on_host, operations_are_followed
 from disthead.special.elementary import log, log1p
 from disthead.special.fast import Positive, gamma_half_step
 
@@ -139,6 +140,8 @@ class StudentT(Continuous):
         df = torch.where(defined, self.df, 2.0)
         # The formula is 0 / 0 at df = 1, where the value is that of its neighbours.
         beside = (df - 1).abs() < 1e-4
+        if is_on_host(beside) and not operations_are_followed() and not beside.any():
+            return torch.where(defined, self.scale * _standard_crps(df, z), math.inf)
         low, high = torch.where(beside, 1 - 1e-4, df), torch.where(beside, 1 + 1e-4, df)
         share = torch.where(beside, (df - low) / 2e-4, 0.0)
         score = (1 - share) * _standard_crps(low, z) + share * _standard_crps(high, z)
@@ -151,19 +154,20 @@ class StudentT(Continuous):
 
 
 def _standard_crps(df: Tensor, z: Tensor) -> Tensor:
-    """z (2 F(z) - 1) + 2 (p(z) (df + z^2) - sqrt(df) B(1/2, df - 1/2) / B(1/2, df / 2)^2) / (df - 1) for z >= 0."""
-    half = torch.full_like(df, 0.5)
-    # p(z) (df + z^2) = p(z) df (1 + z^2 / df), where the square may overflow
-    inner = z < df.sqrt()
+    """z (2 F(z) - 1) + 2 (p(z) (df + z^2) - sqrt(df) B(1/2, df - 1/2) / B(1/2, df / 2)^2) / (df - 1) for z >= 0.
+
+    p(z) (df + z^2) is sqrt(df) (1 + z^2 / df)^((1 - df) / 2) / B(1/2, df / 2), where the square may overflow.
+    """
+    half, root = torch.full_like(df, 0.5), df.sqrt()
+    inner = z < root
     growth = torch.where(
         inner,
-        torch.log1p((torch.where(inner, z, 0.0) / df.sqrt()).square()),
-        torch.log1p((df.sqrt() / torch.where(inner, df.sqrt(), z)).square())
-        + 2 * torch.log(torch.where(inner, df.sqrt(), z) / df.sqrt()),
+        torch.log1p((torch.where(inner, z, 0.0) / root).square()),
+        torch.log1p((root / torch.where(inner, root, z)).square()) + 2 * torch.log(torch.where(inner, root, z) / root),
     )
-    here = student_t_log_density(df, z) + df.log() + growth
-    mean_difference = 0.5 * df.log() + log_beta(half, df - 0.5) - 2 * log_beta(half, 0.5 * df)
-    return z * (1 - 2 * student_t_cdf(df, -z)) + 2 * (here.exp() - mean_difference.exp()) / (df - 1)
+    norm = log_beta(half, 0.5 * df)
+    here, mean_difference = -norm - 0.5 * (df - 1) * growth, log_beta(half, df - 0.5) - 2 * norm
+    return z * (1 - 2 * student_t_cdf(df, -z)) + 2 * root * (here.exp() - mean_difference.exp()) / (df - 1)
 
 
 class StudentTFamily(Family):

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from disthead.families.distribution import Distribution, wide
 from disthead.families.interval import Arc, Interval
+from disthead.special.eager import are_plain_numbers
+from disthead.special.numeric import mend
 
-__all__ = ["Univariate", "at_least", "check_level", "follow", "in_double", "product", "ratio", "rounds", "spread"]
+__all__ = ["Univariate", "at_least", "check_level", "follow", "in_double", "product", "ratio", "spread"]
 
 
 class Univariate(Distribution):
@@ -97,21 +99,16 @@ def in_double(method: Callable) -> Callable:
 
 
 def in_double_for_gradients(method: Callable) -> Callable:
-    """As `in_double`, for a method whose formula keeps its digits: where it only `rounds`, single precision will do."""
+    """As `in_double`, for a method whose formula keeps its digits: for plain numbers of single precision, that will do."""
     exact = in_double(method)
 
     @functools.wraps(method)
     def answer(self, *arguments: Tensor) -> Tensor:
         single = all(question.dtype == torch.float32 for question in (self, *arguments))
-        return method(self, *arguments) if single and rounds(self, *arguments) else exact(self, *arguments)
+        rounds = single and are_plain_numbers(*arguments, *(getattr(self, name) for name in self._names))
+        return method(self, *arguments) if rounds else exact(self, *arguments)
 
     return answer
-
-
-def rounds(*questions: "Tensor | Univariate") -> bool:
-    """Whether the answer is a number of single precision without a gradient, for which torch's own functions are exact enough."""
-    single = all(question.dtype != torch.float64 for question in questions)
-    return single and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def _pair_in_double(value: Tensor, log_value: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,6 +116,10 @@ def _pair_in_double(value: Tensor, log_value: Tensor) -> tuple[Tensor, Tensor]:
 
     Both have their gradients through the logarithm: that of the value may overflow where the value is tiny.
     """
+    if are_plain_numbers(value, log_value):
+        exact = value.double()
+        mend(exact, value <= 2 * torch.finfo(value.dtype).tiny, lambda log_value: log_value.double().exp(), log_value)
+        return exact, exact.log()
     exact, given = wide(value, log_value).detach(), log_value.double()
     log_exact = given + (exact.log() - given).detach()
     return follow(exact, log_exact), log_exact
@@ -132,6 +133,8 @@ def follow(value: Tensor, log_value: Tensor) -> Tensor:
 def ratio(value: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
     """value / scale, also where the scale underflowed and only its logarithm is exact."""
     tiny = scale <= 2 * torch.finfo(scale.dtype).tiny
+    if are_plain_numbers(value, scale, log_scale) and not tiny.any():
+        return value / scale
     half = torch.exp(-0.5 * torch.where(tiny, log_scale, 0.0)).detach()  # in two steps: exp(-log_scale) would overflow
     quotient = torch.where(
         tiny, torch.where(tiny, value, 0.0) * half * half, value / torch.where(tiny, 1.0, scale.detach())
@@ -142,6 +145,8 @@ def ratio(value: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
 def product(value: Tensor, rate: Tensor, log_rate: Tensor) -> Tensor:
     """value * rate, also where the rate underflowed and only its logarithm is exact."""
     tiny = rate <= 2 * torch.finfo(rate.dtype).tiny
+    if are_plain_numbers(value, rate, log_rate) and not tiny.any():
+        return value * rate
     half = torch.exp(0.5 * torch.where(tiny, log_rate, 0.0)).detach()
     return torch.where(tiny, value * half * half, value * rate.detach()) * torch.exp(log_rate - log_rate.detach())
 

@@ -13,8 +13,11 @@ from disthead.families.family import Family
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
+from disthead.special.eager import are_plain_numbers
 from disthead.special.elementary import exp, log
 from disthead.special.fast import Positive
+from disthead.special.incomplete_gamma import log1mexp
+from disthead.special.numeric import mend
 
 __all__ = ["Weibull", "WeibullFamily"]
 
@@ -44,11 +47,20 @@ class Weibull(Continuous):
         self._store(scale=scale, concentration=concentration, log_scale=log_scale, log_concentration=log_concentration)
 
     def _log_hazard(self, y: Tensor) -> Tensor:
-        """The logarithm of the cumulative hazard, exact where y is close to the scale."""
+        """The logarithm of the cumulative hazard, exact where y is close to the scale; -inf where y is not positive."""
+        if are_plain_numbers(y, self.scale, self.log_scale):
+            log_ratio = y.clamp(min=0).log() - self.log_scale
+            near = (y - self.scale).abs() < 0.5 * self.scale
+            return self.concentration * mend(log_ratio, near, _log_of_near, y, self.scale)
+        inside = ~(y <= 0)
+        y = torch.where(inside, y, self.scale)
         near = (y - self.scale).abs() < 0.5 * self.scale
-        close = torch.log1p(torch.where(near, (y - self.scale) / self.scale, 0.0))
+        close = _log_of_near(torch.where(near, y, self.scale), self.scale)
         log_ratio = torch.where(near, close, y.log() - self.log_scale)
-        return self.concentration * log_ratio
+        return torch.where(inside, self.concentration * log_ratio, -torch.inf)
+
+    def _hazard(self, y: Tensor) -> Tensor:
+        return self._log_hazard(y).clamp(max=60).exp()  # exp(-exp(60)) is zero
 
     @staticmethod
     def score(y: Tensor, scale: Positive, concentration: Positive) -> tuple[Tensor, ...]:
@@ -69,27 +81,21 @@ class Weibull(Continuous):
 
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
-        inside = y > 0
-        log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
-        return torch.where(inside, -torch.expm1(-log_hazard.clamp(max=60).exp()), 0.0)  # exp(-exp(60)) is zero
+        return -torch.expm1(-self._hazard(y))
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
-        inside = y > 0
-        log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
-        early, late = log_hazard < -30, log_hazard > 0  # exp(-30) is the relative error of 1 - exp(-h) = h
-        middle = torch.where(early | late, 0.0, log_hazard).exp()
-        value = torch.where(early, log_hazard - 0.5 * log_hazard.clamp(max=0).exp(), torch.log(-torch.expm1(-middle)))
-        value = torch.where(
-            late, torch.log1p(-torch.exp(-torch.where(late, log_hazard, 0.0).clamp(max=60).exp())), value
-        )
-        return torch.where(inside, value, -torch.inf)
+        log_hazard = self._log_hazard(y)
+        if are_plain_numbers(log_hazard):
+            value = log1mexp(-log_hazard.clamp(max=60).exp())
+            return mend(value, log_hazard < -600, lambda log_hazard: log_hazard, log_hazard)
+        early = log_hazard < -30  # exp(-30) is the relative error of 1 - exp(-h) = h
+        hazard = torch.where(early, 0.0, log_hazard).clamp(max=60).exp()
+        return torch.where(early, log_hazard - 0.5 * log_hazard.clamp(max=0).exp(), log1mexp(-hazard))
 
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
-        inside = y > 0
-        log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
-        return torch.where(inside, -log_hazard.exp(), 0.0)
+        return -self._log_hazard(y).exp()
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return self.scale * torch.exp(minus_log(below, above).log() / self.concentration)
@@ -133,13 +139,16 @@ class Weibull(Continuous):
 
         P is the regularised incomplete gamma function. From E|Y - y| - E|Y - Y'| / 2, where min(Y, Y') is Weibull too.
         """
-        inside = y > 0
-        log_hazard = self._log_hazard(torch.where(inside, y, self.scale))
-        hazard = torch.where(inside, log_hazard.clamp(max=60).exp(), 0.0)
+        hazard = self._hazard(y)
         power = 1 / self.concentration
         log_mean = self.log_scale + torch.lgamma(1 + power)
         taken = torch.exp(log_mean + log_gammainc(1 + power, hazard))
         return y * (1 - 2 * torch.exp(-hazard)) + torch.exp(log_mean - power * math.log(2)) - 2 * taken
+
+
+def _log_of_near(y: Tensor, scale: Tensor) -> Tensor:
+    """log(y / scale), with the digits that a quotient next to 1 loses."""
+    return torch.log1p((y - scale) / scale)
 
 
 def _convexity(x: Tensor) -> Tensor:

@@ -90,6 +90,7 @@ def _each_class(
         kept, y, generator=generator, weight=some.weight, design_effect=effect, confidence=BAND
     )
     labels = distinct([*(names[k] for k in frequent), *["all others"] * bool(others)])
+    found.sampled["classes"] = len(some.y)
     found.numbers["classes"] = dict(zip(labels, parts, strict=True))
     found.verdicts.append(verdicts.classes(found.numbers["classes"], p_value, others))
 

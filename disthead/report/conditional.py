@@ -9,7 +9,7 @@ from disthead import diagnostics
 from disthead.diagnostics import EventFrequency
 from disthead.report import verdicts
 from disthead.report.findings import Findings
-from disthead.report.rows import LEAST, Cells, Rows
+from disthead.report.rows import LEAST, PICTURED, Cells, Rows
 from disthead.report.verdict import Verdict, not_examined
 
 __all__ = ["examine_events", "examine_intervals", "features_without_rows"]
@@ -52,11 +52,14 @@ def examine_intervals(found: Findings, rows: Rows, u: Tensor, *, has_bias: bool 
         worst = max(by_feature, key=distance)
         found.numbers["feature"] = (worst, rates(by_feature[worst].index, inside))
         if has_bias:
+            ranges = dict(list(by_feature[worst].index.items())[:8])
+            shown = {label: rows.pictured(k, PICTURED // len(ranges)) for label, k in ranges.items()}
+            found.sampled["worms"] = len(rows.y) - sum(len(k) - len(shown[label]) for label, k in ranges.items())
             found.numbers["worms"] = [
                 diagnostics.worm(
                     rows.dist[k], rows.y[k], None, label, None if rows.weight is None else rows.weight[k], 0.99
                 )
-                for label, k in list(by_feature[worst].index.items())[:8]
+                for label, k in shown.items()
             ]
 
     _each(found, rows, ("calibration", "bias") if has_bias else ("calibration",), groups, features)

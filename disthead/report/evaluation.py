@@ -13,6 +13,7 @@ import torch
 from disthead.families.distribution import Distribution
 from disthead.families.univariate import check_level
 from disthead.files import check_folder, writing_folder
+from disthead.progress import Progress
 from disthead.report.findings import Findings
 from disthead.report.inputs import Batch
 from disthead.report.remedies import with_remedy
@@ -176,9 +177,11 @@ def evaluate(
     check_level(level)
     if out is not None:
         check_folder(out, "the report")
-    stream = Stream(level, tuple(outputs), tuple(classes), unit, ignore_index, rows, seed)
-    for batch in batches:
-        stream.update(batch)
+    total = dist.batch_shape.numel() if isinstance(dist, Distribution) else None
+    with Progress("evaluating", total) as progress:
+        stream = Stream(level, tuple(outputs), tuple(classes), unit, ignore_index, rows, seed, progress)
+        for batch in batches:
+            stream.update(batch)
     found = stream.findings(baseline_name)
     known = {name: str(value) for name, value in (about or {}).items()}
     checkpoint = known.get("checkpoint", "")

@@ -58,6 +58,8 @@ class Findings:
         verdicts: one for every check, whether it was made or not.
         numbers: what the pictures show, by the key of the picture (`Verdict.picture`).
         unanswered: question -> why the distribution has no answer to it.
+        rows: how many there were.
+        sampled: how many of them a picture shows, by its key, where these are not all.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Findings:
     verdicts: list[Verdict] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
     unanswered: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
+    sampled: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_too_wide(self) -> bool:

@@ -45,6 +45,13 @@ def examine_line(found: Findings, rows: Rows, generator: torch.Generator) -> Non
         found.numbers["features"] = {name: rows.features[:, k] for k, name in enumerate(rows.names)}
 
 
+def _pictured(found: Findings, key: str, rows: Rows) -> Rows:
+    """The rows that a picture is made of."""
+    some = rows.take(rows.pictured())
+    found.sampled[key] = len(some.y)
+    return some
+
+
 def _error(found: Findings, difference: Tensor) -> Tensor:
     """The way from the mean; of directions, around the circle."""
     difference = difference.double()
@@ -113,13 +120,15 @@ def _informative(found: Findings, rows: Rows) -> None:
 
 
 def _sharp(found: Findings, rows: Rows) -> None:
-    found.numbers["sharpness"] = diagnostics.sharpness(rows.dist, rows.y, found.level, rows.weight)
+    some = _pictured(found, "sharpness", rows)
+    found.numbers["sharpness"] = diagnostics.sharpness(some.dist, some.y, found.level, some.weight)
     found.verdicts.append(verdicts.sharp(found.numbers["sharpness"], found.unit))
 
 
 def _few_rows(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     some = rows.some(60, generator)
     found.numbers["rows"] = (some.dist, some.y)
+    found.sampled["rows"] = len(some.y)
 
 
 def _exceedance(found: Findings, rows: Rows, generator: torch.Generator) -> None:
@@ -130,6 +139,7 @@ def _exceedance(found: Findings, rows: Rows, generator: torch.Generator) -> None
         )
         return
     some = rows.some(CORP_ROWS, generator)
+    found.sampled["exceedance"] = len(some.y)
     at = torch.full(some.dist.batch_shape, threshold, dtype=torch.float64)
     effect = some.design_effect((some.y > threshold).double() - some.dist.log_survival(at).double().exp())
     numbers = found.numbers["exceedance"] = diagnostics.exceedance_reliability(
@@ -161,6 +171,7 @@ def _threshold(rows: Rows) -> float | None:
 def _quantile(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     q = (1 + found.level) / 2
     some = rows.some(CORP_ROWS, generator)
+    found.sampled["quantile"] = len(some.y)
     at = torch.full(some.dist.batch_shape, q, dtype=torch.float64)
     effect = some.design_effect((some.y <= some.dist.icdf(at)).double() - q)
     numbers = found.numbers["quantile"] = diagnostics.quantile_reliability(
@@ -171,15 +182,18 @@ def _quantile(found: Findings, rows: Rows, generator: torch.Generator) -> None:
 
 
 def _rootogram(found: Findings, rows: Rows) -> None:
-    found.numbers["rootogram"] = diagnostics.rootogram(rows.dist, rows.y, weight=rows.weight)
+    some = _pictured(found, "rootogram", rows)
+    found.numbers["rootogram"] = diagnostics.rootogram(some.dist, some.y, weight=some.weight)
 
 
 def _rose(found: Findings, rows: Rows) -> None:
-    found.numbers["rose"] = diagnostics.rose(rows.dist, rows.y, weight=rows.weight)
+    some = _pictured(found, "rose", rows)
+    found.numbers["rose"] = diagnostics.rose(some.dist, some.y, weight=some.weight)
 
 
 def _worm(found: Findings, rows: Rows, generator: torch.Generator) -> None:
-    found.numbers["worm"] = diagnostics.worm(rows.dist, rows.y, generator, weight=rows.weight, confidence=BAND)
+    some = _pictured(found, "worm", rows)
+    found.numbers["worm"] = diagnostics.worm(some.dist, some.y, generator, weight=some.weight, confidence=BAND)
 
 
 def _conditional(found: Findings, rows: Rows, generator: torch.Generator) -> None:

@@ -132,7 +132,14 @@ class Output:
         """Everything, with a sample of the rows for what needs rows."""
         families = families_of(rows.dist)
         found = Findings(
-            self.name, self.kind, self.unit, self.level, self.classes, families, unanswered=self.unanswered
+            self.name,
+            self.kind,
+            self.unit,
+            self.level,
+            self.classes,
+            families,
+            unanswered=self.unanswered,
+            rows=self.rows,
         )
         for label, mean in self.means.items():
             if label not in self.unanswered:
@@ -154,7 +161,10 @@ class Output:
             found.scores["Calibration error of the predicted class (debiased)"] = Score(
                 float(self.confidence.compute()), torch.nan
             )
+        counted = set(found.numbers)
         examine(found, rows, generator, self.outputs)
+        shown = {key: found.sampled.get(key, len(rows.y)) for key in set(found.numbers) - counted}
+        found.sampled = {key: count for key, count in shown.items() if count < self.rows}
         if self.no_marginals:
             found.verdicts.append(not_examined("each output by itself", self.no_marginals))
         for place, verdict in enumerate(found.verdicts):

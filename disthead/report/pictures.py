@@ -55,7 +55,8 @@ def pictures(found: Findings, names: tuple[str, ...]) -> list[Picture]:
     def add(key: str, draw: Callable, size: tuple[float, float] = (5.6, 4.2), polar: bool = False) -> None:
         if key in numbers:
             name = f"{found.name}_{key}" if found.name else key
-            drawn.append(Picture(key, name, CAPTIONS[key], _png(lambda figure: draw(figure, polar), size)))
+            png = _png(lambda figure: draw(figure, polar), size)
+            drawn.append(Picture(key, name, CAPTIONS[key] + _sample(found, key), png))
 
     def on_axis(draw: Callable) -> Callable:
         return lambda figure, polar: draw(figure.add_subplot(projection="polar" if polar else None))
@@ -149,6 +150,13 @@ def pictures(found: Findings, names: tuple[str, ...]) -> list[Picture]:
             )
         add(key, draw, (7, height))
     return drawn
+
+
+def _sample(found: Findings, key: str) -> str:
+    """Of which rows a picture is, in a sentence, where it is not of all."""
+    if key not in found.sampled:
+        return ""
+    return f" Of {found.sampled[key]:,} of the {found.rows:,} rows, drawn at random."
 
 
 def _levels(level: float) -> tuple[float, float]:

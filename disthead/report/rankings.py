@@ -38,6 +38,7 @@ def _first_place(found: Findings, rows: Rows, generator: torch.Generator) -> Non
         weight=None if some.weight is None else some.weight.repeat_interleave(items),
         design_effect=effect,
     )
+    found.sampled["reliability"] = len(some.y)
     found.verdicts.append(verdicts.probabilities(numbers, "the probability to come first"))
     top = rows.dist.top1.double()
     _confidence(found, rows, top.max(-1).values, rows.y[..., 0] == top.argmax(-1), "The favourite")

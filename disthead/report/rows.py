@@ -16,6 +16,7 @@ from disthead.texts import distinct
 __all__ = ["Cells", "Rows"]
 
 LEAST = 30  # fewer rows say nothing about a group
+PICTURED = 5000  # more rows than that nobody sees in a picture
 BINS = 4  # of a feature
 
 
@@ -52,6 +53,7 @@ class Rows:
         names: of the features.
         levels: name -> the different texts of a feature.
         times: name -> dtype of the features that are dates or durations, kept as numbers.
+        seed: of the rows that pictures are made of.
     """
 
     dist: Distribution
@@ -65,6 +67,7 @@ class Rows:
     names: tuple[str, ...] = ()
     levels: Mapping[str, tuple[str, ...]] | None = None
     times: Mapping[str, np.dtype] | None = None
+    seed: int = 0
 
     def of(self, dist: Distribution, y: Tensor) -> "Rows":
         """The same rows of one of several outputs."""
@@ -87,6 +90,14 @@ class Rows:
     def some(self, count: int, generator: torch.Generator) -> "Rows":
         """At most so many of the rows, by chance."""
         return self.take(torch.randperm(len(self.y), generator=generator)[:count])
+
+    def pictured(self, index: Tensor | None = None, count: int = PICTURED) -> Tensor:
+        """Which rows a picture is made of: at most so many of those given, by chance that nothing else depends on."""
+        index = torch.arange(len(self.y)) if index is None else index
+        if len(index) <= count:
+            return index
+        generator = torch.Generator().manual_seed(self.seed)
+        return index[torch.randperm(len(index), generator=generator)[:count].sort().values]
 
     @property
     def w(self) -> Tensor:

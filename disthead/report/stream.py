@@ -8,6 +8,7 @@ from torch import Tensor
 
 from disthead.diagnostics.rows import Reservoir
 from disthead.families.distribution import Distribution
+from disthead.progress import Progress
 from disthead.report.findings import Findings, kind_of
 from disthead.report.inputs import Batch, aligned, feature_columns, row_labels, times
 from disthead.report.output import Output
@@ -15,6 +16,8 @@ from disthead.report.rows import Rows
 from disthead.texts import distinct
 
 __all__ = ["Stream"]
+
+_ROWS = 4096  # at once
 
 
 class Stream:
@@ -29,6 +32,7 @@ class Stream:
         ignore_index: int | None,
         rows: int,
         seed: int,
+        progress: Progress | None = None,
     ):
         self.level, self.classes, self.unit = level, classes, unit
         self.names = tuple(distinct(["", *names])[1:])  # "" is all outputs together
@@ -44,6 +48,7 @@ class Stream:
         self.columns: frozenset[str] | None = None
         self.no_marginals = ""
         self.sample = Reservoir(rows, seed)
+        self.progress = progress
 
     @property
     def seen(self) -> int:
@@ -75,8 +80,14 @@ class Stream:
             if not self.classes and dist.class_labels is not None:
                 self.classes = tuple(dist.class_labels)
             self._start(dist, rows.baseline is not None)
-        for part, own_dist, own_y, own_baseline in self._outputs(dist, y, rows.baseline):
-            part.update(own_dist, own_y, weight, cluster, columns["number"], own_baseline)
+        for start in range(0, len(y), _ROWS):  # so that memory does not grow with the batch
+            some = slice(start, start + _ROWS)
+            baseline = None if rows.baseline is None else rows.baseline[some]
+            own = [None if column is None else column[some] for column in (weight, cluster, columns["number"])]
+            for part, own_dist, own_y, own_baseline in self._outputs(dist[some], y[some], baseline):
+                part.update(own_dist, own_y, *own, own_baseline)
+            if self.progress is not None:
+                self.progress.advance(len(y[some]))
         self.sample.add(dist, **columns)
 
     def _check_columns(self, columns: frozenset[str]) -> None:
@@ -154,6 +165,7 @@ class Stream:
             self.feature_names,
             {name: _names(labels) for name, labels in self.levels.items()},
             self.times,
+            self.seed,
         )
         return [
             part.findings(rows.of(dist, y), baseline_name, generator)

@@ -46,6 +46,7 @@ def _joint(found: Findings, rows: Rows) -> None:
     effect = rows.design_effect((u.unsqueeze(-1) <= levels).double() - levels)
     pit.design_effect = effect
     count = pit.effective_count()
+    found.sampled |= dict.fromkeys(("joint", "groups", "feature"), len(rows.y))
     found.numbers["joint"] = diagnostics.pit_band(pit.compute(), count, BAND)
     found.verdicts.append(verdicts.together(pit.uniformity(), count))
     examine_intervals(found, rows, u, has_bias=False)

@@ -2,6 +2,7 @@
 
 import torch
 
+from .eager import are_plain_numbers
 from .precision import horner, in_float64
 
 _SERIES = [1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12, -3617 / 8160]
@@ -21,6 +22,8 @@ def digamma_error(x):
     large = x >= _LARGE
     inverse = 1 / torch.where(large, x, _LARGE)
     small = torch.where(large, 1.0, x)
+    if are_plain_numbers(x):  # torch's digamma is exact, but not its gradient
+        return torch.where(large, _series(inverse), torch.log(small) - torch.digamma(small))
     shifted = _series(1 / (small + _LARGE)) - torch.log1p(_LARGE / small)
     for step in range(int(_LARGE)):
         shifted = shifted + 1 / (small + step)

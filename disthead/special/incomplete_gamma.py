@@ -32,7 +32,7 @@ from .quadrature import gauss_legendre
 from .stirling import expm1mx, lgamma1p, poisson_log_mass
 
 FULL, COARSE = 48, 12  # nodes: errors of 1e-14 and of 1e-5
-_NODES, _DEPTH = 24, 26.0  # of first derivatives: errors of 1e-9
+_NODES, _DEPTH = 28, 28.0  # of first derivatives: errors of 1e-10
 NONE = 0  # no quadrature, but `log_hazard`
 STEPS = (NONE, *(COARSE,) * 5, FULL)  # of an inverse
 DEPTH = {FULL: 38.0, COARSE: 12.0}  # e^-38 of the integrand is left out
@@ -40,6 +40,8 @@ DEPTH = {FULL: 38.0, COARSE: 12.0}  # e^-38 of the integrand is left out
 
 def log1mexp(x):
     """log(1 - e^x) for x < 0."""
+    if are_plain_numbers(x):
+        return mend(torch.log(-torch.expm1(x)), x < -3, lambda x: torch.log1p(-torch.exp(x)), x)
     near = x > -0.6931471805599453
     return torch.where(
         near, torch.log(-torch.expm1(torch.where(near, x, -1))), torch.log1p(-torch.exp(torch.where(near, -1, x)))
@@ -162,7 +164,7 @@ class _LogLower(Numeric):
     def numbers(a, x):
         lower = _lower_number(a, x)
         result = mend(torch.log(lower), lower < _UNDERFLOW, _LogLower.operations, a, x)
-        return mend(result, lower > 0.9, lambda *rows: torch.log1p(-_upper_number(*rows)), a, x)
+        return mend(result, lower > 0.99, lambda *rows: torch.log1p(-_upper_number(*rows)), a, x)
 
     @staticmethod
     def slopes(output, a, x):
@@ -178,7 +180,7 @@ class _LogUpper(Numeric):
     @staticmethod
     def numbers(a, x):
         lower = _lower_number(a, x)
-        return mend(torch.log1p(-lower), lower > 0.9, _LogUpper._far_number, a, x)
+        return mend(torch.log1p(-lower), lower > 0.99, _LogUpper._far_number, a, x)
 
     @staticmethod
     def _far_number(a, x):
@@ -343,9 +345,16 @@ class _Quantile(Numeric):
     def numbers(a, p, q):
         by_upper = p > (0.5 + 50 * a).clamp(max=0.999)  # where the rounding of p counts
         x = mend(by_scipy("gammaincinv", a, p), by_upper, lambda a, q: by_scipy("gammainccinv", a, q), a, q)
+        x = mend(x, x < 1e-100, _Quantile.next_to_zero, a, p, q)
         tail = torch.minimum(p, q)
-        lost = (tail < _UNDERFLOW) | ((a > _GREAT) & (tail < 1e-5)) | torch.isnan(x) | (x < 1e-290)
+        lost = ((tail < _UNDERFLOW) & (x > 1e-100)) | ((a > _GREAT) & (tail < 1e-5)) | torch.isnan(x)
         return mend(x, lost, _Quantile.operations, a, p, q)
+
+    @staticmethod
+    def next_to_zero(a, p, q):
+        """Where P(a, x) is x^a / Gamma(1 + a)."""
+        x = torch.exp((torch.where(p > q, torch.log1p(-q), torch.log(p)) + lgamma1p(a)) / a)
+        return torch.where(x < 1e-300, 0, x)
 
     @staticmethod
     def slopes(x, a, p, q):
@@ -363,6 +372,8 @@ def _quantile(a, p, q):
     a, p, q = torch.broadcast_tensors(a, p, q)
     empty, full = p <= 0, q <= 0
     edge = empty | full
+    if are_plain_numbers(a, p, q) and not edge.any():
+        return _Quantile.numbers(a, p, q)
     x = _Quantile.of(a, torch.where(edge, 0.5, p), torch.where(edge, 0.5, q))
     return torch.where(empty, 0, torch.where(full, torch.inf, x))
 

@@ -4,10 +4,12 @@ import math
 
 import torch
 
+from .eager import are_plain_numbers
 from .incomplete_gamma import log1mexp
 from .inverse import implicit
+from .numeric import mend
 from .operators import elementwise_operator
-from .plain import erfc, erfcx
+from .plain import erfc, erfcx, ndtr, ndtri
 from .precision import in_float64
 from .quadrature import gauss_legendre
 
@@ -67,7 +69,23 @@ def log_ndtr(z):
     >>> round(log_ndtr(torch.tensor(-1e3, dtype=torch.float64)).item(), 6)
     -500007.826695
     """
-    return _LogNdtr.apply(z)
+    if not are_plain_numbers(z):
+        return _LogNdtr.apply(z)
+    value = mend(torch.log(ndtr(z)), z > 2, lambda z: torch.log1p(-ndtr(-z)), z)
+    return mend(value, z < -35, torch.special.log_ndtr, z)
+
+
+def ndtri_of_tails(below, above):
+    """The z with ndtr(z) = below = 1 - above: of the two probabilities the smaller one carries the digits.
+
+    >>> round(ndtri_of_tails(torch.tensor(1.0, dtype=torch.float64), torch.tensor(1e-30, dtype=torch.float64)).item(), 6)
+    11.464025
+    """
+    if are_plain_numbers(below, above):
+        return mend(ndtri(below), below > 0.999, lambda above: -ndtri(above), above)
+    left = below <= above
+    z = ndtri(torch.where(left, below, above))
+    return torch.where(left, z, -z)
 
 
 @in_float64

@@ -8,14 +8,17 @@ import math
 
 import torch
 
+from .digamma import digamma_error
 from .eager import by_scipy
-from .incomplete_beta import BESIDE, log_tails, pair_inverse, tail_slopes, without_slopes
+from .incomplete_beta_numbers import BESIDE, tail_slopes, without_slopes
+from .incomplete_beta_operations import log_tails, pair_inverse
 from .inverse import Root
 from .normal import log_ndtr
-from .numeric import numerically, with_rows
+from .numeric import Numeric, in_chunks, mend
 from .operators import opaque_when_compiled
 from .plain import ndtri
 from .precision import in_float64
+from .quadrature import gauss_legendre
 from .stirling import log_beta
 
 _NORMAL = 1e15  # from here on t and the normal distribution agree to rounding
@@ -47,54 +50,103 @@ def _log_cdf(df, z):
     return torch.where(infinite, torch.where(z > 0, 0, -torch.inf), result)
 
 
-def _cdf(df, z):
-    return torch.exp(_log_cdf(df, z))
-
-
-def _log_cdf_by_scipy(df, z):
-    """By the tail beyond |z|, which SciPy knows as exactly as we do; where it underflows, the logarithm is ours."""
-    tail = _outside(df, z)
-    result = torch.where(z < 0, torch.log(tail), torch.log1p(-tail))
-    return with_rows(result, ~(result > -665) & (z > -torch.inf), _log_cdf, df, z)
-
-
 def _cdf_by_scipy(df, z):
-    # At df = 1 alone SciPy's is wrong around the centre, by 3e-9.
-    return by_scipy("stdtr", torch.where(df == 1, BESIDE, df), z)
+    return by_scipy("stdtr", _beside(df, 1), z)
+
+
+def _beside(df, *wrong):
+    """The degrees of freedom, but next to those of which SciPy's special cases are wrong around the centre, by up to 3e-8."""
+    found = df == wrong[0]
+    for other in wrong[1:]:
+        found = found | (df == other)
+    return torch.where(found, df * BESIDE, df) if found.any() else df
 
 
 def _outside(df, z):
     return _cdf_by_scipy(df, -torch.abs(z))
 
 
-def _log_cdf_slopes(result, df, z):
-    below = z < 0
-    tail = torch.where(below, torch.exp(result), -torch.expm1(result))
-    part, by_df, by_size, is_inner, rows = _tail_slopes(df, z, tail)
-    factor = torch.where(below & ~is_inner, 1, part / torch.where(below, tail, 1 - tail))
-    return factor * torch.where(below, by_df, -by_df), factor * by_size, rows
+class _LogCdf(Numeric):
+    operations = staticmethod(_log_cdf)
+
+    @staticmethod
+    def numbers(df, z):
+        tail = _outside(df, z)
+        result = torch.where(z < 0, torch.log(tail), torch.log1p(-tail))
+        if result.numel() and not result.min() > -665:  # the tail underflowed, or is none
+            result = mend(result, ~(result > -665) & (z > -torch.inf), _log_cdf, df, z)
+        return result
+
+    @classmethod
+    def slopes(cls, result, df, z):
+        below = z < 0
+        tail = torch.where(below, torch.exp(result), -torch.expm1(result))
+        part, by_df, by_size, is_inner, rows = _tail_slopes(df, z, tail)
+        factor = torch.where(below & ~is_inner, 1, part / torch.where(below, tail, 1 - tail))
+        slopes = factor * torch.where(below, by_df, -by_df), factor * by_size
+        return cls.with_operations(slopes, rows, df, z)
 
 
-def _cdf_slopes(result, df, z):
-    below = z < 0
-    tail = torch.where(below, result, 1 - result)
-    tail = with_rows(tail, ~below & (tail < 1e-3), _outside, df, z)
-    part, by_df, by_size, _, rows = _tail_slopes(df, z, tail)
-    return part * torch.where(below, by_df, -by_df), part * by_size, rows
+class _Cdf(Numeric):
+    numbers = staticmethod(_cdf_by_scipy)
+
+    @staticmethod
+    def operations(df, z):
+        return torch.exp(_log_cdf(df, z))
+
+    @classmethod
+    def slopes(cls, result, df, z):
+        below = z < 0
+        tail = torch.where(below, result, 1 - result)
+        tail = mend(tail, ~below & (tail < 1e-3), _outside, df, z)
+        part, by_df, by_size, _, rows = _tail_slopes(df, z, tail)
+        return cls.with_operations((part * torch.where(below, by_df, -by_df), part * by_size), rows, df, z)
 
 
 def _tail_slopes(df, z, tail):
-    """The derivatives of the tail beyond |z| by df and by -|z|, as multiples of a part: of itself, or, around the centre, of what lies between
-    0 and |z|. Then which of the two, and the rows that have no such derivatives.
+    """The derivatives of the tail beyond |z| by df and by -|z|, as multiples of a part of the whole: the tail or, around the
+    centre, what lies between 0 and |z|; which of the two that is, and the rows that have no such derivatives.
     """
     size = torch.clamp(torch.abs(z), min=1e-12)
-    half, (x, y) = torch.full_like(df, 0.5), _pair(df, size)
-    is_inner, by_a, _, by_logit = tail_slopes(df / 2, half, x, y)
+    x, y = _pair(df, size)
+    is_inner = (y < 0.8) & ((df + 1) * y < 10)
+    by_half, by_logit = torch.empty_like(df), torch.empty_like(df)
+    index = is_inner.nonzero()[:, 0]
+    by_half[index], by_logit[index] = _centre_slopes(df[index], y[index])
+    index = (~is_inner).nonzero()[:, 0]
+    if len(index):
+        half = 0.5 * df[index]
+        is_inner[index], by_half[index], _, by_logit[index] = tail_slopes(
+            half, torch.full_like(half, 0.5), x[index], y[index]
+        )
     part = torch.where(is_inner, 0.5 - tail, tail)
-    part = with_rows(part, is_inner & (size < 1e-3), lambda *rows: 0.5 * by_scipy("betainc", *rows), half, df / 2, y)
-    by_df = (torch.where(is_inner, -by_a, by_a) / 2 + by_logit / df) * (torch.abs(z) / size)  # none at the centre
-    rows = without_slopes(df / 2, half, x, y) | torch.isinf(z)
+    part = mend(part, is_inner & (size < 1e-3), _inside, df, y)
+    by_df = torch.where(is_inner, -0.5, 0.5).to(df.dtype) * by_half + by_logit / df
+    by_df *= torch.abs(z) / size  # none at the centre
+    rows = without_slopes(0.5 * df, torch.full_like(df, 0.5), x, y) | torch.isinf(z)
     return part, by_df, 2 * by_logit / size, is_inner, rows
+
+
+def _inside(df, y):
+    """The probability between 0 and |z|."""
+    return 0.5 * by_scipy("betainc", torch.full_like(df, 0.5), 0.5 * df, y)
+
+
+def _centre_slopes(df, y):
+    """Of the logarithm of I_y(1/2, df / 2), proportional to sqrt(y) integral_0^1 (1 - y v^2)^(df / 2 - 1) dv: the derivatives by df / 2
+    and, in size, by logit(y).
+    """
+    half = 0.5 * df
+    whole, by_half = in_chunks(_centre_sums, 24, half - 1, y)
+    digammas = torch.log1p(0.5 / half) - digamma_error(half + 0.5) + digamma_error(half)
+    return digammas + by_half / whole, 0.5 * torch.exp(half * torch.log1p(-y)) / whole
+
+
+def _centre_sums(power, y):
+    v, weights = gauss_legendre(24, y)
+    logarithm = (y.unsqueeze(-1) * -v.square()).log1p_()
+    integrand = (power.unsqueeze(-1) * logarithm).exp_()
+    return integrand @ weights, integrand.mul_(logarithm) @ weights
 
 
 def _log_density(df, z):
@@ -129,7 +181,7 @@ def student_t_log_cdf(df, z):
     >>> round(student_t_log_cdf(torch.tensor(1.0, dtype=torch.float64), -1.0).exp().item(), 12)
     0.25
     """
-    return numerically(_log_cdf_by_scipy, _log_cdf_slopes, _log_cdf, df, z)
+    return _LogCdf.of(df, z)
 
 
 @in_float64
@@ -139,7 +191,7 @@ def student_t_cdf(df, z):
     >>> round(student_t_cdf(torch.tensor(1.0, dtype=torch.float64), 1.0).item(), 12)
     0.75
     """
-    return numerically(_cdf_by_scipy, _cdf_slopes, _cdf, df, z)
+    return _Cdf.of(df, z)
 
 
 class _Inverse(Root):
@@ -175,21 +227,25 @@ def _quantile(df, p):
     return torch.where(p <= 0, -torch.inf, torch.where(p >= 1, torch.inf, z))
 
 
-def _quantile_by_scipy(df, p):
-    """SciPy's, but for tails in which it has infinities, and for df below what it knows."""
-    upper = p > 0.5
-    tail = torch.where(upper, 1 - p, p)
-    beside = torch.where(
-        (df == 4) | (df == 6), df * BESIDE, df
-    )  # at which SciPy's are wrong around the centre, by up to 3e-8
-    z = torch.where(tail <= 0, -torch.inf, by_scipy("stdtrit", beside, tail))
-    z = torch.where(upper, -z, z)
-    return with_rows(z, ~((df > 1e-4) & (tail > 1e-150)) & ~(tail <= 0), _quantile, df, p)
+class _Quantile(Numeric):
+    operations = staticmethod(_quantile)
 
+    @staticmethod
+    def numbers(df, p):
+        """SciPy's, but for deep tails, in which it has infinities and worse."""
+        tail = torch.minimum(p, 1 - p)
+        z = torch.copysign(by_scipy("stdtrit", _beside(df, 4, 6), tail), p - 0.5)
+        far = ~((tail > 1e-50) & (torch.abs(z) < 1e150))
+        if far.any():
+            z = torch.copysign(torch.where(tail <= 0, torch.inf, z), p - 0.5)
+            z = mend(z, far & ~(tail <= 0), _quantile, df, p)
+        return z
 
-def _quantile_slopes(z, df, p):
-    part, by_df, by_size, _, rows = _tail_slopes(df, z, torch.where(p > 0.5, 1 - p, p))
-    return torch.where(p > 0.5, by_df, -by_df) / by_size, 1 / (part * by_size), rows
+    @classmethod
+    def slopes(cls, z, df, p):
+        part, by_df, by_size, _, rows = _tail_slopes(df, z, torch.where(p > 0.5, 1 - p, p))
+        slopes = torch.where(p > 0.5, by_df, -by_df) / by_size, 1 / (part * by_size)
+        return cls.with_operations(slopes, rows, df, p)
 
 
 @in_float64
@@ -201,4 +257,4 @@ def student_t_icdf(df, p):
     >>> round(student_t_icdf(torch.tensor(1.0, dtype=torch.float64), 0.75).item(), 12)
     1.0
     """
-    return numerically(_quantile_by_scipy, _quantile_slopes, _quantile, df, p)
+    return _Quantile.of(df, p)

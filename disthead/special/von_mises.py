@@ -5,20 +5,28 @@ Angles are measured from the location and lie in [-pi, pi]. The tail from |angle
 
     integral_|angle|^pi exp(-2 k sin((t - |angle|) / 2) sin((t + |angle|) / 2)) dt,
 
-by fixed Gauss-Legendre nodes up to pi or to where the exponent reaches 40: no series in k, no normal approximation.
+by fixed Gauss-Legendre nodes up to pi or to where the exponent reaches 34: no series in k, no normal approximation.
+Plain numbers come from the same nodes in chunks that stay in the cache, first derivatives too (`Numeric`), and quantiles
+from Halley's method on the rows that are not done yet.
 """
 
+import functools
 import math
 
 import torch
 
+from .eager import are_plain_numbers
 from .inverse import implicit
+from .numeric import Numeric, in_chunks, mend
 from .operators import elementwise_operator
 from .precision import horner, in_float64
 from .quadrature import gauss_legendre
 
 _LARGE = 30.0
-_DEPTH = 40.0  # e^-40 of the integrand is left out
+_DEPTH = 34.0  # e^-34 of the integrand is left out
+_NODES = 28
+_TERMS = 24
+_BRANCH = 2.4  # next to the smallest zeros of I0, on the imaginary axis
 
 
 def _ratio_coefficients(count):
@@ -114,8 +122,22 @@ def von_mises_log_normalizer(concentration):
     return _LogI0e.apply(concentration) + math.log(2 * math.pi)
 
 
+def _density(k, angle):
+    return torch.exp(-2 * k * torch.sin(angle / 2) ** 2) / (2 * math.pi * torch.special.i0e(k))
+
+
 def _log_density(k, angle):
     return -2 * k * torch.sin(angle / 2) ** 2 - _LogI0e.apply(k) - math.log(2 * math.pi)
+
+
+@torch.no_grad()
+def _tail_width(k, distance):
+    """From `distance` to pi, or to where nothing is left."""
+    rest = (math.pi - distance).clamp(min=0)
+    # where the exponent reaches 34: the squared cosine of half the angle has fallen by 17 / k
+    height = torch.sin(rest / 2) ** 2 - _DEPTH / 2 / k
+    open_end = ~(height > 0)
+    return torch.where(open_end, rest, rest - 2 * torch.asin(torch.sqrt(torch.where(open_end, 0.5, height))))
 
 
 def _tail_rule(k, distance):
@@ -123,12 +145,8 @@ def _tail_rule(k, distance):
     `distance`.
     """
     rest = math.pi - distance
-    with torch.no_grad():
-        # where the exponent reaches 40: the squared cosine of half the angle has fallen by 20 / k
-        height = torch.sin(rest / 2) ** 2 - _DEPTH / 2 / k
-        open_end = ~(height > 0)
-        fraction = torch.where(open_end, 1, 1 - 2 * torch.asin(torch.sqrt(torch.where(open_end, 0.5, height))) / rest)
-    nodes, weights = gauss_legendre(64, k)
+    fraction = _tail_width(k, distance) / rest.detach()
+    nodes, weights = gauss_legendre(_NODES, k)
     width = (rest * fraction).unsqueeze(-1)
     step = width * nodes
     exponent = 2 * k.unsqueeze(-1) * torch.sin(step / 2) * torch.sin(distance.unsqueeze(-1) + step / 2)
@@ -142,6 +160,62 @@ def _log_tail(k, distance):
     return torch.where(empty, -torch.inf, _log_density(k, distance) + torch.log(integral))
 
 
+def _tail_and_moments(k, distance, moments):
+    """Plain numbers: the tail over the density at `distance`, and for each of `moments` (0: the step beyond `distance`, 1:
+    twice the squared sine of half the angle) its mean over the tail.
+    """
+
+    nodes, weights = (part.unsqueeze(-1) for part in gauss_legendre(_NODES, k))
+    rules = torch.cat([weights, weights * nodes], 1).T
+
+    def chunk(k, distance, width):
+        half = nodes * (width / 2)
+        angle = half + distance
+        density = torch.sin(half).mul_(torch.sin(angle)).mul_(-2 * k).exp_()
+        total, steps = rules @ density
+        results = [width * total]
+        if 0 in moments:
+            results.append(width * steps / total)
+        if 1 in moments:
+            squares = torch.sin(angle.sub_(distance / 2)).square_().mul_(2)
+            results.append(rules[0] @ density.mul_(squares) / total)
+        return results
+
+    width = mend((math.pi - distance).clamp(min=0), k > _DEPTH / 2, _tail_width, k, distance)
+    return in_chunks(chunk, _NODES, k, distance, width)
+
+
+def _tail_by_quadrature(k, distance):
+    return _tail_and_moments(k, distance, ())[0] * _density(k, distance)
+
+
+def _log_tail_by_quadrature(k, distance):
+    return torch.log(_tail_and_moments(k, distance, ())[0]) + _log_density(k, distance)
+
+
+def _tail_by_series(k, distance):
+    """Plain numbers: the tail from its Fourier series, whose coefficients are ratios of Bessel functions by their recurrence
+    from above (G. W. Hill 1977); to 1e-14 for k <= 6.
+    """
+    side = torch.copysign(torch.ones_like(distance), math.pi / 2 - distance)
+    near = torch.minimum(distance, math.pi - distance)  # sin(n t) = -(-1)^n sin(n (pi - t)): small angles keep their digits
+    over, two_cosines = 2 * side / k, 2 * torch.cos(near)
+    sine, last = torch.sin(_TERMS * near), torch.sin((_TERMS + 1) * near)
+    ratio, total = torch.zeros_like(over), torch.zeros_like(over)
+    sign, last_sign = 1, 1  # of the two sines, which change so that the next one is one operation
+    for n in range(_TERMS, 0, -1):
+        ratio.add_(over, alpha=n).reciprocal_()  # I_n over I_(n - 1)
+        total.add_(sine, alpha=sign / n).mul_(ratio)
+        last.addcmul_(two_cosines, sine, value=-sign * last_sign)  # sin((n - 1) t) = 2 cos(t) sin(n t) - sin((n + 1) t)
+        sine, last, sign, last_sign = last, sine, -last_sign, sign
+    return 0.5 - (distance / 2 + total * side) / math.pi
+
+
+def _needs_quadrature(k, tail):
+    """Where the series has too few terms, or the tail too few digits."""
+    return ~((k <= 6) & (tail > 0.01))
+
+
 @in_float64
 def von_mises_excess(concentration, distance):
     """E[max(T - distance, 0)] of the angle T from the location, on the side where T > 0: for the circular CRPS.
@@ -152,6 +226,9 @@ def von_mises_excess(concentration, distance):
     0.785398163397
     """
     k, distance = torch.broadcast_tensors(concentration, distance)
+    if are_plain_numbers(k, distance):
+        quotient, mean_step = _tail_and_moments(k, distance, (0,))
+        return torch.exp(_log_density(k, distance)) * quotient * mean_step
     empty = distance >= math.pi
     inner = torch.where(empty, math.pi - 1, distance)
     step, weights = _tail_rule(k, inner)
@@ -166,7 +243,11 @@ def von_mises_mean_distance(concentration):
     >>> round(von_mises_mean_distance(torch.tensor(0.0, dtype=torch.float64)).item(), 12)    # uniform: pi / 2
     1.570796326795
     """
-    k = concentration.unsqueeze(-1)
+    return _mean_distance_number(concentration) if are_plain_numbers(concentration) else _mean_distance(concentration)
+
+
+def _mean_distance(k):
+    k = k.unsqueeze(-1)
     with torch.no_grad():
         # where the exponent 4 k sin^2(t / 4) reaches 40
         height = _DEPTH / 4 / k
@@ -177,11 +258,53 @@ def von_mises_mean_distance(concentration):
     return (end * weights * t * torch.exp(log_density)).sum(-1) / math.pi
 
 
-def _log_cdf(k, angle):
-    k, angle = torch.broadcast_tensors(k, angle)
-    left = angle <= 0
-    tail = _log_tail(k, torch.where(left, -angle, angle))
-    return torch.where(left, tail, torch.log1p(-torch.exp(torch.where(left, -1, tail))))
+@functools.cache
+def _mean_distance_series():
+    """Chebyshev coefficients of the mean distance times sqrt(s), in x = c / s on [0, 1] with s = sqrt(k^2 + c^2): the
+    nearest zeros of I0, at 2.4 i, are at infinity there.
+    """
+    count = 40
+    turn = math.pi * (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    size = 2 * _BRANCH / (1 + torch.cos(turn))
+    values = _mean_distance(torch.sqrt(size * size - _BRANCH**2)) * torch.sqrt(size)
+    modes = torch.cos(torch.arange(count).unsqueeze(-1) * turn) @ values * 2 / count
+    modes[0] /= 2
+    return modes.tolist()
+
+
+def _mean_distance_number(k):
+    size = torch.hypot(k, torch.full_like(k, _BRANCH))
+    x = 4 * _BRANCH / size - 2
+    this, last = torch.zeros_like(x), torch.zeros_like(x)
+    constant, *others = _mean_distance_series()
+    for mode in reversed(others):  # Clenshaw's recurrence
+        this, last = torch.addcmul(mode - last, x, this), this
+    return (torch.addcmul(constant - last, x, this, value=0.5)) / torch.sqrt(size)
+
+
+class _LogCdf(Numeric):
+    @staticmethod
+    def operations(k, angle):
+        left = angle <= 0
+        tail = _log_tail(k, torch.where(left, -angle, angle))
+        return torch.where(left, tail, torch.log1p(-torch.exp(torch.where(left, -1, tail))))
+
+    @staticmethod
+    def numbers(k, angle):
+        distance = torch.abs(angle)
+        tail = _tail_by_series(k, distance)
+        tail = mend(torch.log(tail), _needs_quadrature(k, tail), _log_tail_by_quadrature, k, distance)
+        return mend(tail, angle > 0, lambda tail: torch.log1p(-torch.exp(tail)), tail)
+
+    @staticmethod
+    def slopes(output, k, angle):
+        distance = torch.abs(angle)
+        quotient, mean_square = _tail_and_moments(k, distance, (1,))
+        by_k = bessel_ratio_complement(k) - mean_square  # of the logarithm of the tail
+        other = torch.where(angle > 0, torch.expm1(-output), 1)  # the tail over this probability
+        other = torch.where(distance >= math.pi, 0, other)
+        by_angle = other / torch.where(other == 0, 1, quotient)
+        return torch.where(angle > 0, -other, other) * torch.where(other == 0, 0, by_k), by_angle
 
 
 @in_float64
@@ -191,7 +314,7 @@ def von_mises_log_cdf(concentration, angle):
     >>> round(von_mises_log_cdf(torch.tensor(1e4, dtype=torch.float64), -3.0).item(), 3)
     -19903.486
     """
-    return _log_cdf(concentration, angle)
+    return _LogCdf.of(concentration, angle)
 
 
 @in_float64
@@ -204,7 +327,13 @@ def von_mises_cdf(concentration, angle):
     >>> von_mises_cdf(torch.tensor([0.0, 2.0, 1e6]), 0.0).tolist()
     [0.5, 0.5, 0.5]
     """
-    return torch.exp(_log_cdf(concentration, angle))
+    if not are_plain_numbers(concentration, angle):
+        return torch.exp(_LogCdf.of(concentration, angle))
+    k, angle = torch.broadcast_tensors(concentration, angle)
+    distance = torch.abs(angle)
+    tail = _tail_by_series(k, distance)
+    tail = mend(tail, _needs_quadrature(k, tail), _tail_by_quadrature, k, distance)
+    return (angle > 0).to(tail.dtype) + torch.copysign(tail, 0.0 - angle)
 
 
 @elementwise_operator("von_mises_tail_inverse")
@@ -230,6 +359,54 @@ def _tail_inverse(k, log_p):
     return distance
 
 
+class _Distance(Numeric):
+    """The distance in [0, pi] beyond which the tail on one side is `tail` <= 1/2."""
+
+    @staticmethod
+    def operations(k, tail):
+        distance = _tail_inverse(k, torch.log(tail))
+        opposite = distance >= math.pi
+        inner = torch.where(opposite, 1, distance)
+        log_tail = _log_tail(k, inner)
+        slope = -torch.exp(_log_density(k, inner) - log_tail)
+        return torch.where(opposite, math.pi, implicit(inner, log_tail - torch.log(tail), slope))
+
+    @staticmethod
+    def numbers(k, tail):
+        """Halley's method on the logarithm of the tail, kept inside a shrinking bracket, on the rows that are not done yet."""
+        shape, k, tail = k.shape, k.reshape(-1), tail.reshape(-1)
+        # the normal approximation of G. W. Hill (1976), or that no direction is preferred
+        sine = -torch.special.ndtri(tail) * torch.special.i0e(k) * math.sqrt(math.pi / 2)
+        distance = torch.where(k < 1, math.pi * (1 - 2 * tail), 2 * torch.asin(torch.clamp(sine, max=0.99)))
+        rows, found, log_tail = torch.arange(len(k)), distance.clone(), torch.log(tail)
+        lower, upper = torch.zeros_like(k), torch.full_like(k, math.pi)
+        for _ in range(60):
+            quotient = _tail_and_moments(k, distance, ())[0]
+            excess = _log_density(k, distance) + torch.log(quotient) - log_tail
+            above = excess > 0
+            lower, upper = torch.where(above, distance, lower), torch.where(above, upper, distance)
+            newton = excess * quotient
+            bend = 1 + newton * (1 / quotient - k * torch.sin(distance)) / 2
+            step = newton / torch.clamp(bend, 0.5, 2)
+            after = distance + step
+            going = ~(torch.abs(step) <= 1e-5 * quotient)  # the third power of that is below rounding
+            # Newton's step on the tail itself is right near pi, where it ends
+            for other in (distance - torch.expm1(-excess) * quotient, (lower + upper) / 2):
+                after = torch.where(going & ~((after >= lower) & (after <= upper)), other, after)
+            found[rows] = after
+            left = (going & (after < math.pi) & (upper - lower > 3e-16 * upper)).nonzero().squeeze(-1)
+            if len(left) == 0:
+                break
+            rows, k, log_tail, distance = rows[left], k[left], log_tail[left], after[left]
+            lower, upper = lower[left], upper[left]
+        return found.clamp_(0, math.pi).reshape(shape)
+
+    @staticmethod
+    def slopes(distance, k, tail):
+        quotient, mean_square = _tail_and_moments(k, distance, (1,))
+        return quotient * (bessel_ratio_complement(k) - mean_square), -quotient / tail
+
+
 @in_float64
 def von_mises_icdf(concentration, p):
     """Quantile of the von Mises distribution: the angle in [-pi, pi] from the location with
@@ -243,10 +420,5 @@ def von_mises_icdf(concentration, p):
     k, p = torch.broadcast_tensors(concentration, p)
     edge, upper = (p <= 0) | (p >= 1), p > 0.5
     tail = torch.where(edge, 0.25, torch.where(upper, 1 - p, p))
-    distance = _tail_inverse(k, torch.log(tail))
-    edge = edge | (distance >= math.pi)
-    angle = torch.where(edge, -1, -distance)
-    log_tail = _log_cdf(k, angle)
-    slope = torch.exp(_log_density(k, angle) - log_tail)
-    angle = torch.where(edge, -math.pi, implicit(angle, log_tail - torch.log(tail), slope))
-    return torch.where(upper, -angle, angle)
+    distance = torch.where(edge, math.pi, _Distance.of(k, tail))
+    return torch.where(upper, distance, -distance)

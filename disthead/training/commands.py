@@ -22,7 +22,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from disthead.arguments import check_not_empty
-from disthead.configurations import configuration
+from disthead.configurations import check_keys, configuration
 from disthead.errors import nearest, pick, raised_in
 from disthead.files import check_folder, disk_full, writing
 from disthead.prediction import check_options
@@ -31,9 +31,9 @@ from disthead.texts import quoted, shown
 from disthead.training.backbone import completed, qualified
 from disthead.training.callbacks import BestAndLastCheckpoint, EarlyStopping
 from disthead.training.columns import Columns
-from disthead.training.data import MEASURED, TabularDataModule
+from disthead.training.data import PREDICTED, TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
-from disthead.training.options import check_config, check_processes, check_validation, in_options
+from disthead.training.options import check_agreement, check_config, check_processes, check_validation, in_options
 from disthead.training.processes import claim_log_dir, process
 from disthead.training.row_groups import find_files
 from disthead.training.saved import comparable
@@ -80,6 +80,8 @@ def run(arguments: Sequence[str]) -> None:
     """
     check_not_empty(arguments)
     command, given = arguments[0], _spelled_out(arguments[1:])
+    configurations = _configurations(given)
+    _check_values(given)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         for message, category in _NOISE:
             warnings.filterwarnings("ignore", message, category)
@@ -93,7 +95,7 @@ def run(arguments: Sequence[str]) -> None:
             checkpoint = _value(given, "--ckpt_path")
             if command in _PART and checkpoint is not None:
                 given = _from_checkpoint(checkpoint, command, given)
-            elif command == "fit" and not any("model" in contents for contents in _configurations(given)):
+            elif command == "fit" and not any("model" in contents for contents in configurations):
                 defaults = _recipe()
                 for name in ("backbone", "optimizer", "scheduler"):
                     if _value(given, f"--model.{name}") is not None:  # another class has other arguments
@@ -168,13 +170,36 @@ def _configurations(given: Sequence[str]) -> list[Mapping[str, Any]]:
     found = []
     for path in (argument.removeprefix("--config=") for argument in given if argument.startswith("--config=")):
         try:
-            contents = yaml.safe_load(Path(path).read_text("utf-8"))
+            text = Path(path).read_text("utf-8")
+            check_keys(text, path, Path(path).parent)
+            contents = yaml.safe_load(text)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a configuration in YAML: {' '.join(str(error).split())}.") from error
         if not isinstance(contents, Mapping):
             raise ValueError(f"{path} is not a configuration: it has no keys such as model, data and trainer.")
         found.append(contents)
     return found
+
+
+def _check_values(given: Sequence[str]) -> None:
+    """Refuse options whose value is a mapping, or the file of one, in which a key comes twice."""
+    for name, value in _values(given):
+        file = Path(value) if value.endswith((".yaml", ".yml")) else None
+        with contextlib.suppress(
+            yaml.YAMLError, UnicodeDecodeError
+        ):  # which the parser says with what the option takes
+            if value[:1] in ("{", "["):
+                check_keys(value, name)
+            elif file is not None and name != "--config" and file.is_file():
+                check_keys(file.read_text("utf-8"), file, file.parent)
+
+
+def _values(given: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The options among the arguments, each with the value that follows it as the next argument or after an equals sign."""
+    for k, argument in enumerate(given):
+        name, equals, value = argument.partition("=")
+        if name.startswith("--") and (equals or k + 1 < len(given)):
+            yield name, value if equals else given[k + 1]
 
 
 def _recipe() -> dict[str, Any]:
@@ -189,14 +214,8 @@ def _is_no_tip(record: logging.LogRecord) -> bool:
 
 
 def _value(arguments: Sequence[str], name: str) -> str | None:
-    """The last value of an option, which follows it as the next argument or after an equals sign."""
-    found = None
-    for k, argument in enumerate(arguments):
-        if argument == name and k + 1 < len(arguments):
-            found = arguments[k + 1]
-        elif argument.startswith(f"{name}="):
-            found = argument.removeprefix(f"{name}=")
-    return found
+    """The last value of an option."""
+    return dict(_values(arguments)).get(name)
 
 
 def _from_checkpoint(path: str, command: str, given: list[str]) -> list[str]:
@@ -388,6 +407,8 @@ class _CLI(LightningCLI):
             saved = read_checkpoint(config.ckpt_path)["hyper_parameters"]
             own = class_paths(config.model.as_dict()) if self.subcommand == "fit" else []
             check_classes(saved, config.ckpt_path, [*trusted_names(config.trust), *own])
+            if self.subcommand != "fit":
+                check_agreement(self.given, read_checkpoint(config.ckpt_path), config.ckpt_path)
         if self.subcommand != "fit" and config.ckpt_path is None:
             raise ValueError(f"disthead {self.subcommand} needs --ckpt, the checkpoint of a trained model.")
         if self.subcommand == "fit":
@@ -402,7 +423,12 @@ class _CLI(LightningCLI):
     def instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         if self.subcommand != "fit":
-            options = {name: self.given[name].as_dict() if name in self.given else {} for name in ("model", "data")}
+            given = {name: self.given[name].as_dict() if name in self.given else {} for name in ("model", "data")}
+            # null stands for what `fit` has found, and the checkpoint has
+            options = {
+                section: {name: value for name, value in of.items() if value is not None}
+                for section, of in given.items()
+            }
             model = DistributionModule.load_from_checkpoint(config.ckpt_path, trust=config.trust, **options["model"])
             data = TabularDataModule.load_from_checkpoint(config.ckpt_path, **options["data"])
             if all(data.hparams[name] is None for name in ("path", "dataset", f"{_PART[self.subcommand]}_path")):
@@ -522,9 +548,9 @@ class _CLI(LightningCLI):
             return None
         columns, data = self.model.columns or {}, self.datamodule
         wanted |= {name: columns[key] for name, key in _NAMES.items() if key in columns}
-        rows = self.model.predicted_at_once(config.samples)
-        if rows < (data.hparams.batch_size or MEASURED):
-            data.hparams["batch_size"] = rows
+        # Not by the batches of training, which may be small.
+        asked = data.hparams.batch_size if "batch_size" in self.given.get("data", {}) else PREDICTED
+        data.hparams["batch_size"] = min(self.model.predicted_at_once(config.samples), asked or PREDICTED)
         file = PredictionFile(out, wanted, self._identity(source, names) if names else None, config.escape_formulas)
         self.trainer.callbacks.append(file)
         options |= {"return_predictions": False, "ckpt_path": None}  # the model is loaded

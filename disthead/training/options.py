@@ -4,7 +4,7 @@ import inspect
 import os
 import re
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import lightning
@@ -12,7 +12,11 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Timer
 
-__all__ = ["check_config", "check_processes", "check_validation", "in_options"]
+from disthead.texts import shown
+from disthead.training.saved import comparable
+from disthead.training.trust import GIVEN
+
+__all__ = ["check_agreement", "check_config", "check_processes", "check_validation", "in_options"]
 
 _FEW = 8  # processes that any machine may run, even with fewer cores
 
@@ -70,6 +74,7 @@ def _is_filename(value: str) -> bool:
 
 
 _PART = "a number of batches, 1 or more, or a share of them, above 0.0 and at most 1.0"
+_ALL = "1.0, since all rows of the table are predicted: give a table with fewer rows to predict fewer"
 _RULES = [
     _Rule("trainer.max_epochs", lambda value: value == -1 or value >= 1, "1 or more, or -1 for no end", "fit"),
     _Rule("trainer.max_steps", lambda value: value == -1 or value >= 1, "1 or more, or -1 for no end", "fit"),
@@ -80,7 +85,8 @@ _RULES = [
     _Rule("trainer.limit_val_batches", lambda value: value == 0 or _is_part(value), f"0 for none, {_PART}", "fit"),
     _Rule("trainer.limit_val_batches", _is_part, _PART, "validate"),
     _Rule("trainer.limit_test_batches", _is_part, _PART, "test"),
-    _Rule("trainer.limit_predict_batches", _is_part, _PART, "predict"),
+    _Rule("trainer.limit_predict_batches", lambda value: value == 1.0 and isinstance(value, float), _ALL, "predict"),
+    _Rule("trainer.fast_dev_run", lambda value: not value, f"false, {_ALL.partition(', ')[2]}", "predict"),
     _Rule("trainer.overfit_batches", lambda value: value == 0 or _is_part(value), f"0 for all, {_PART}", "fit"),
     _Rule(
         "trainer.val_check_interval",
@@ -131,6 +137,66 @@ def check_config(command: str, config: Any) -> None:
         if mode != better:
             kept = "the best checkpoint" if callback == "checkpoint" else "better"
             raise ValueError(f"--{callback}.mode {mode} would take the worst {monitor} for {kept}: give {better}.")
+
+
+_DECIDED = {  # options of the data that a model has learned with
+    "target", "features", "categorical", "known", "weight", "unit", "val_size", "test_size", "split_seed", "groups", "split_column",
+}  # fmt: skip
+_FREE = {"spread_floor"}  # options of the model that a trained one may change
+
+
+def check_agreement(given: Mapping[str, Any], checkpoint: Mapping[str, Any], path: object) -> None:
+    """Refuse options of the model and its data that are others than those in its checkpoint, which decides them.
+
+    Args:
+        given: the options that were given, without defaults: `model` and `data`, each a mapping or a namespace.
+        checkpoint: its contents.
+        path: of the checkpoint.
+
+    Raises:
+        ValueError: with the option, and what the checkpoint has.
+    """
+    model, data = checkpoint["hyper_parameters"], dict(checkpoint.get("datamodule_hyper_parameters", {}))
+    columns = model.get("columns")
+    if isinstance(columns, Mapping) and data.get("features") is None:  # all other columns
+        data["features"] = [column["name"] for column in columns["features"]]
+    for section, saved in (("model", model), ("data", data)):
+        options = given.get(section) or {}
+        options = options if isinstance(options, Mapping) else options.as_dict()
+        for name, value in options.items():
+            if name not in saved or (name in _FREE if section == "model" else name not in _DECIDED):
+                continue
+            for option, mine, theirs in _contradictions(f"--{section}.{name}", value, saved[name]):
+                raise ValueError(
+                    f"{option} {shown(_shown(mine))} contradicts {path}, which decides it: there it is "
+                    f"{'not given' if theirs is None else shown(_shown(theirs))}. Leave it out, or train another model with it "
+                    "(disthead fit)."
+                )
+
+
+def _contradictions(option: str, given: Any, saved: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The options that are given and other than saved ones, with both values; what is given as null stands for what was found."""
+    if given is None or (isinstance(saved, str) and saved.startswith(GIVEN)):
+        return
+    if isinstance(given, Mapping) and isinstance(saved, Mapping):
+        for name, value in given.items():
+            yield from _contradictions(f"{option}.{name}", value, saved.get(name))
+        return
+    if isinstance(given, Mapping) and "class_path" in given:
+        yield from _contradictions(f"{option}.class_path", given["class_path"], saved)
+        yield from _contradictions(f"{option}.init_args", given.get("init_args") or {}, {})
+        return
+    if isinstance(saved, Mapping) and "class_path" in saved:
+        saved = saved["class_path"]
+    is_class = option.endswith((".class_path", ".backbone", ".optimizer", ".scheduler"))
+    if is_class and isinstance(given, str) and isinstance(saved, str):  # AdamW is torch.optim.AdamW
+        one, two = sorted((given, saved), key=len)
+        if two == one or two.endswith(f".{one}"):
+            return
+    if option in ("--data.target", "--data.features"):
+        given, saved = ([value] if isinstance(value, str) else value for value in (given, saved))
+    if comparable(given) != comparable(saved):
+        yield option, given, saved
 
 
 def check_validation(config: Any, has_rows: bool) -> None:

@@ -255,9 +255,7 @@ class PredictionFile(Callback):
             try:
                 yield
                 if not self.rows:
-                    raise ValueError(
-                        f"no rows were predicted: {self.out} is not written. See --trainer.limit_predict_batches."
-                    )
+                    raise ValueError(f"no rows were predicted: {self.out} is not written.")
             finally:
                 shutil.rmtree(f"{self.unfinished}.d", ignore_errors=True)
 

@@ -95,11 +95,8 @@ def test_inverse_ends_and_gradients():
 
 def borders():
     """Shapes and points on both sides of every border between algorithms."""
-    shapes = torch.tensor(
-        [1e-30, 1e-10, 0.99e-5, 1e-5, 1e-3, 0.03, 0.3, 0.5, 0.999, 1, 1.1, 2, 5, 19, 21, 99, 101, 199, 201, 1e3, 1e4]
-        + [0.99e5, 1.01e5, 1e6, 1e8, 1e12],
-        dtype=torch.float64,
-    )
+    small = [1e-30, 1e-10, 0.99e-5, 1e-5, 1e-3, 0.03, 0.3, 0.5, 0.999, 1, 1.1, 2, 5, 19, 21, 99, 101, 199, 201]
+    shapes = torch.tensor([*small, 1e3, 1e4, 0.99e5, 1.01e5, 1e6, 1e8, 1e12], dtype=torch.float64)
     steps = torch.tensor([-100, -10, -4.6, -4.4, -2, -0.5, -1e-3, 0, 0.1, 1, 4.4, 4.6, 10, 100], dtype=torch.float64)
     points = torch.tensor([1e-300, 1e-10, 1e-3, 0.3, 0.499, 0.501, 0.999, 1, 1.099, 1.101, 2, 700, 1e4]).double()
     near = shapes.unsqueeze(-1) + shapes.sqrt().unsqueeze(-1) * steps

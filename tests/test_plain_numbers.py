@@ -1,0 +1,88 @@
+"""Answers without a gradient come by quicker ways: they are those that come with one."""
+
+import math
+
+import pytest
+import torch
+
+import disthead as dh
+
+SIZES = torch.tensor([1e-30, 1e-10, 0.1, 0.5, 1.0, 3.0, 50.0, 1e4, 1e8], dtype=torch.float64)
+PLACES = torch.tensor([-300.0, -1.0, 0.0, 0.3, 5.0, 500.0], dtype=torch.float64)
+ANGLES = torch.tensor([-3.0, 0.0, 1.0], dtype=torch.float64)
+TARGETS = torch.tensor(
+    [-math.inf, -3, -0.0, 0, 1e-300, 1e-10, 0.01, 0.3, 0.5, 0.999, 1, 1.0001, 2, 5, 40, 1e3, 1e8, 1e300, math.inf, math.nan],
+    dtype=torch.float64,
+)  # fmt: skip
+LEVELS = torch.tensor([0, 1e-300, 1e-30, 1e-9, 1e-3, 0.2, 0.5, 0.7, 0.99, 0.9995, 1 - 1e-9, 1], dtype=torch.float64)
+PARAMETERS = {
+    "normal": (PLACES, SIZES),
+    "laplace": (PLACES, SIZES),
+    "log_normal": (PLACES, SIZES),
+    "exponential": (SIZES,),
+    "weibull": (SIZES, SIZES),
+    "gamma": (SIZES, SIZES),
+    "von_mises": (ANGLES, SIZES),
+}
+
+
+def both(name, dtype):
+    """The distribution over a grid without and with gradients, and a target for each row."""
+    targets = TARGETS[TARGETS.abs() <= math.pi] if name == "von_mises" else TARGETS
+    *given, y = (part.reshape(-1).to(dtype) for part in torch.meshgrid(*PARAMETERS[name], targets, indexing="ij"))
+    family = dh.get_family(name)
+    names = list(family.parameters)
+    followed = [part.clone().requires_grad_() for part in given]
+    make = [family.make(**dict(zip(names, parts, strict=True))) for parts in (given, followed)]
+    return *make, y
+
+
+def assert_alike(numbers, operations, dtype, absolute=0.0):
+    operations = operations.detach()
+    bound = {torch.float64: 2e-12, torch.float32: 3e-7}[dtype] * operations.abs() + absolute
+    alike = (numbers == operations) | (numbers.isnan() & operations.isnan())
+    assert (alike | ((numbers - operations).abs() <= bound)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_answers_without_a_gradient_are_those_with_one(name, dtype):
+    plain, followed, y = both(name, dtype)
+    # the normal distribution's cdf and crps stay in single precision, where they are right absolutely
+    absolute = 1e-6 if name == "normal" and dtype == torch.float32 else 1e-290
+    for question in ("cdf", "log_cdf", "log_survival"):
+        assert_alike(getattr(plain, question)(y), getattr(followed, question)(y), dtype, absolute)
+    assert_alike(plain.entropy(), followed.entropy(), dtype)
+    for level in LEVELS.to(dtype):
+        assert_alike(plain.icdf(level), followed.icdf(level), dtype, 1e-290)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_scores_without_a_gradient_are_those_with_one(name):
+    plain, followed, y = both(name, torch.float64)
+    size = plain.stddev + (y - plain.mean).abs()
+    numbers, operations = plain.crps(y), followed.crps(y).detach()
+    alike = (numbers == operations) | (numbers - operations).isnan()
+    assert (alike | ((numbers - operations).abs() <= 1e-12 * size)).all()
+    assert numbers[y.isfinite() & operations.isfinite()].isfinite().all()
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_answers_take_rows_that_are_spread_over_memory(name):
+    """Transposed, expanded, of every second row, scalars and none at all."""
+    plain, _, y = both(name, torch.float64)
+    answers = torch.stack([plain.cdf(y), plain.log_cdf(y), plain.log_survival(y), plain.crps(y)])
+    levels = torch.linspace(0.01, 0.99, len(y), dtype=torch.float64)
+    quantiles = plain.icdf(levels)
+    some = len(y) // 2 * 2
+    folded = lambda part: part[:some].reshape(2, -1).T  # noqa: E731
+    dist, points = plain.map(folded), folded(y)
+    found = [dist.cdf(points), dist.log_cdf(points), dist.log_survival(points), dist.crps(points)]
+    for part, answer in zip(found, answers, strict=True):
+        assert torch.equal(part.nan_to_num(7), folded(answer).nan_to_num(7))
+    assert torch.equal(dist.icdf(folded(levels)), folded(quantiles))
+    assert torch.equal(plain[::2].cdf(y[::2]).nan_to_num(7), answers[0][::2].nan_to_num(7))
+    one = plain[5]
+    assert one.cdf(y[5]).shape == one.icdf(levels[5]).shape == one.crps(y[5]).shape == ()
+    assert torch.equal(one.icdf(levels[5].expand(3)), quantiles[5].new_tensor([one.icdf(levels[5]).item()] * 3))
+    assert plain[:0].cdf(y[:0]).shape == plain[:0].icdf(levels[:0]).shape == plain[:0].crps(y[:0]).shape == (0,)
