@@ -11,25 +11,30 @@ from disthead.families.components import Components
 from disthead.families.distribution import Distribution
 from disthead.special.search import following, interpolated_roots
 
-__all__ = ["flat", "mixture_quantiles"]
+__all__ = ["flat", "mixture_quantiles", "one_mixture"]
 
 _NUMBERS = 1 << 17  # of components at once
 _WIDER = 1e-3  # than the components' quantiles, so that rounding does not exclude the root
 _MAX = torch.finfo(torch.float64).max
 
 
-def flat(mixture: Components) -> tuple[Tensor, Distribution]:
-    """Log-weights and components, of batch_shape (rows, K); those of a mixture of mixtures are the components of all of them."""
+def one_mixture(mixture: Components) -> tuple[Tensor, Distribution]:
+    """Log-weights and components; those of a mixture of mixtures are the components of all of them."""
     log_weights, components, dims = mixture.log_weights, mixture.components, len(mixture.batch_shape)
     while isinstance(components, Components):
         log_weights = (log_weights.unsqueeze(-1) + components.log_weights).flatten(-2)
         components = components.components.map(lambda parameter: parameter.flatten(dims, dims + 1))
-    shape = log_weights.shape
-    if dims != 1:
-        one_row = components.map(lambda parameter: parameter.unsqueeze(0))
-        components = one_row.map(lambda parameter: parameter.flatten(0, dims))
-        log_weights = log_weights.reshape(-1, shape[-1])
     return log_weights, components
+
+
+def flat(mixture: Components) -> tuple[Tensor, Distribution]:
+    """The same of batch_shape (rows, K)."""
+    (log_weights, components), dims = one_mixture(mixture), len(mixture.batch_shape)
+    if dims == 1:
+        return log_weights, components
+    one_row = components.map(lambda parameter: parameter.unsqueeze(0))
+    components = one_row.map(lambda parameter: parameter.flatten(0, dims))
+    return log_weights.reshape(-1, log_weights.shape[-1]), components
 
 
 @torch.no_grad()
