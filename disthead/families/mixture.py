@@ -24,7 +24,7 @@ from disthead.special.search import highest, highest_of_each, interpolated_roots
 __all__ = ["Mixture"]
 
 _NODES = 12  # in each piece
-_STARTS = 65  # of intervals that hold a level
+_STARTS = 49  # of intervals that hold a level
 _FAINT = 1e-15  # of what lies outside such an interval, what counts as nothing
 _ENDS = [1e-13, 1e-8, 1e-4]
 _SHAPE = [0.05, 0.25, 0.5, 0.75, 0.95]  # of a component, as far as its quantiles at these levels show it
@@ -146,9 +146,9 @@ class Mixture(Components, Continuous):
         equal = interpolated_roots(
             lambda x, chosen: gap(*(rows := self[row[chosen]])._ends_at(x, level), rows),
             *(part[:, row].gather(0, window) for part in (odds, gaps)),
-            torch.full(row.shape, 1e-7, dtype=self.dtype),
-            trusted=1e-7,
-            steps=12,
+            torch.full(row.shape, 1e-6, dtype=self.dtype),
+            trusted=1e-6,
+            steps=8,
         )
         return odds[1].index_put((row,), equal)
 
