@@ -818,3 +818,50 @@ def test_aliases_and_merges_are_no_keys_that_come_twice(tmp_path, monkeypatch, c
     Path("my.yaml").write_text("a: &one {x: 1}\nb: &two {y: 1}\nc: {<<: *one, <<: *two, x: 2}\nd: *one\n")
     assert main(["fit", "--config", "my.yaml"]) == 2
     assert "twice" not in capsys.readouterr().err
+
+
+OWN = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_features=8, width=8):
+        super().__init__()
+        self.layer, self.out_features = nn.Linear(in_features, width), width
+
+    def forward(self, features):
+        return self.layer(features)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:the model is no better")  # after one epoch
+@pytest.mark.parametrize(
+    "options, section, expected",
+    [
+        ("--model.backbone my_net.Net --model.backbone.width 5", "backbone", ("my_net.Net", {"width": 5})),
+        ("--model.backbone.init_args.width 5 --model.backbone=my_net.Net", "backbone", ("my_net.Net", {"width": 5})),
+        ("--model.optimizer SGD --model.optimizer.lr 0.1", "optimizer", ("torch.optim.SGD", {"lr": 0.1})),
+        ("--model.optimizer.lr=0.1 --model.optimizer SGD", "optimizer", ("torch.optim.SGD", {"lr": 0.1})),
+        ("--model.optimizer.lr 0.1", "optimizer", ("torch.optim.AdamW", {"lr": 0.1, "weight_decay": 1e-4})),
+        (
+            "--model.scheduler StepLR --model.scheduler.step_size 3 --model.scheduler.interval epoch",
+            "scheduler",
+            ("torch.optim.lr_scheduler.StepLR", {"step_size": 3}),
+        ),
+    ],
+)
+def test_a_class_and_its_arguments_are_given_in_any_order_and_in_the_short_spelling(
+    visits, monkeypatch, options, section, expected
+):
+    Path("my_net.py").write_text(OWN)
+    monkeypatch.syspath_prepend(".")
+    monkeypatch.delitem(sys.modules, "my_net", raising=False)
+    assert main(["fit", "--data.path=my.csv", "--data.target=visits", "--trainer.max_epochs=1", *options.split(), *QUIET]) == 0
+    found = yaml.safe_load(next(Path().rglob("config.yaml")).read_text())["model"][section]
+    assert found["class_path"] == expected[0]
+    assert expected[1].items() <= found["init_args"].items()
+    assert section != "optimizer" or set(found["init_args"]) == set(expected[1])
+
+
+def test_arguments_of_a_backbone_without_its_class_are_an_error(visits, capsys):
+    assert main([*FIT, "--model.backbone.width=5", *QUIET]) == 2
+    assert "has arguments, width, and no class: give --model.backbone" in capsys.readouterr().err
