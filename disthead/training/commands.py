@@ -380,6 +380,7 @@ class _CLI(LightningCLI):
         if subcommand == "predict":
             help = "a .csv or .parquet file; or a folder, for Parquet files larger than memory"
             parser.add_argument("--out", type=str, default="predictions.csv", help=help)
+            parser.add_argument("--overwrite", action="store_true", help="write over a file that is there")
             parser.add_argument("--quantiles", type=str | list[float] | None, default=None, help="such as 0.1,0.5,0.9")
             parser.add_argument("--level", type=float | None, default=None, help="of the central interval, such as 0.9")
             parser.add_argument("--samples", type=int, default=0, help="draws for each row")
@@ -546,7 +547,10 @@ class _CLI(LightningCLI):
 
         config = self.config[self.subcommand]
         out, source = config.out, self.datamodule.hparams.predict_path or self.datamodule.hparams.path
-        check_out(out, source, config.escape_formulas)
+        tables = [self.datamodule.hparams[name] for name in ("path", "val_path", "test_path")]
+        tables.append(read_checkpoint(config.ckpt_path).get("datamodule_hyper_parameters", {}).get("path"))
+        overwrite = config.overwrite or (process()[0] > 0 and not is_folder(out))  # the first process decides
+        check_out(out, source, config.escape_formulas, tables, overwrite)
         wanted = {
             "quantiles": _numbers("--quantiles", config.quantiles),
             "level": config.level,
