@@ -271,7 +271,7 @@ def predicted(model: str, *options: str) -> pd.DataFrame:
 
 
 def test_predictions_have_the_quantiles_interval_samples_and_columns_that_were_asked_for(model):
-    options = ("--quantiles=0.05,0.5", "--level=0.8", "--samples=400", "--id-columns=name,day")
+    options = ("--quantiles=0.05,0.5", "--level=0.8", "--samples=400", "--id-columns=name,day", "--data.batch_size=70")
     frame, table = predicted(model, *options), pd.read_parquet("table.parquet")
     assert list(frame)[:2] == ["name", "day"]
     pd.testing.assert_frame_equal(frame[["name", "day"]], table[["name", "day"]], check_dtype=False)

@@ -32,7 +32,7 @@ from disthead.texts import quoted, shown
 from disthead.training.backbone import completed, qualified
 from disthead.training.callbacks import BestAndLastCheckpoint, EarlyStopping
 from disthead.training.columns import Columns
-from disthead.training.data import MEASURED, TabularDataModule
+from disthead.training.data import PREDICTED, TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.options import check_agreement, check_config, check_processes, check_validation, in_options
 from disthead.training.processes import claim_log_dir, process
@@ -573,9 +573,9 @@ class _CLI(LightningCLI):
             return None
         columns, data = self.model.columns or {}, self.datamodule
         wanted |= {name: columns[key] for name, key in _NAMES.items() if key in columns}
-        rows = self.model.predicted_at_once(config.samples)
-        if rows < (data.hparams.batch_size or MEASURED):
-            data.hparams["batch_size"] = rows
+        # Not by the batches of training, which may be small.
+        asked = data.hparams.batch_size if "batch_size" in self.given.get("data", {}) else PREDICTED
+        data.hparams["batch_size"] = min(self.model.predicted_at_once(config.samples), asked or PREDICTED)
         file = PredictionFile(out, wanted, self._identity(source, names) if names else None, config.escape_formulas)
         self.trainer.callbacks.append(file)
         options |= {"return_predictions": False, "ckpt_path": None}  # the model is loaded

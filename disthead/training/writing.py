@@ -18,6 +18,7 @@ from disthead.data.parquet import damage_located, opened_parquet
 from disthead.families.distribution import Distribution
 from disthead.files import check_file, check_folder, writing
 from disthead.prediction import TableWriter, ending_of, left_out, predictions, seed_of
+from disthead.progress import Progress
 from disthead.training.predictor import Predictor
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, located, read_rows
 from disthead.training.table import DataError
@@ -80,10 +81,14 @@ def predict_files(
     written = 0
     try:
         _check_same_run(folder, predictor, files, list(id_columns))
-        for group in groups[rank::world_size]:
-            part = folder / f"part-{group.file:05d}-{group.number:05d}.parquet"
-            if not _is_there(part, group.rows):
-                _write(predictor, group, part, min(batch_size, predictor.rows_at_once), names)
+        own = groups[rank::world_size]
+        with Progress("predicting", sum(group.rows for group in own)) as progress:
+            for group in own:
+                part = folder / f"part-{group.file:05d}-{group.number:05d}.parquet"
+                if _is_there(part, group.rows):
+                    progress.advance(group.rows)
+                    continue
+                _write(predictor, group, part, min(batch_size, predictor.rows_at_once), names, progress)
                 written += 1
     except BaseException:
         if not written:
@@ -136,7 +141,9 @@ def _remove_if_empty(made: Sequence[Path]) -> None:
                 folder.rmdir()
 
 
-def _write(predictor: Predictor, group: RowGroup, part: Path, batch_size: int, names: "RowNames") -> None:
+def _write(
+    predictor: Predictor, group: RowGroup, part: Path, batch_size: int, names: "RowNames", progress: Progress
+) -> None:
     """Write the predictions for a row group into a part, which has its name once it is complete."""
     columns, identity = predictor.columns.used(needs_target=False), names.of_group(group)
     try:
@@ -146,6 +153,7 @@ def _write(predictor: Predictor, group: RowGroup, part: Path, batch_size: int, n
                     predicted = predictor(rows, place=(group.file, group.number, start))
                 check_id_columns(identity, predicted)
                 table.write({name: values[start : start + len(rows)] for name, values in identity.items()} | predicted)
+                progress.advance(len(rows))
     except OSError as error:
         raise OSError(
             error.errno,
