@@ -10,7 +10,8 @@ from torch.distributions import constraints, register_kl
 
 from disthead.families.distribution import MOST_OUTCOMES, from_score
 from disthead.families.interval import Interval
-from disthead.families.mass_tables import crps_of, entropy_of, groups_of_width
+from disthead.families.mass_tables import entropy_of, groups_of_width
+from disthead.families.shortest_runs import shortest_runs
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
 from disthead.special.eager import are_plain_numbers, by_scipy, is_on_host, operations_are_followed
@@ -20,6 +21,10 @@ from disthead.special.plain import ndtri
 __all__ = ["OUTSIDE", "Discrete", "concentrated", "search_start", "sum_rule"]
 
 _TERMS = 192  # integers that a sum takes one by one
+_NODES, _FEW_NODES = 128, 64  # of an integral over the rest; few are enough where it ends before `_FAR`
+_FAR = 1e5
+_LEAST_WIDTH = 16  # integers of a table: where all are improbable, their shares of a sum are not
+_ROWS = 128  # whose sums of so many terms stay in the cache
 _RUN_STEPS = 26  # halvings of the length of a run
 OUTSIDE = 1e-18  # probability that a sum leaves out on either side
 
@@ -128,7 +133,7 @@ class Discrete(Univariate):
 
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """Where the search for a quantile starts, and how many integers one unit of the probit scale takes there."""
-        first, last = self._bracket(below, above)
+        first, _ = self._bracket(below, above)
         return first, torch.ones_like(first)
 
     def _is_plain(self, *values: Tensor) -> bool:
@@ -149,14 +154,26 @@ class Discrete(Univariate):
     def highest_density(self, level: float) -> Interval:
         """The smallest run of integers that holds at least `level` of the probability, its first and its last.
 
-        It is made of the most probable integers, for a mass with one peak. Not differentiable.
+        It is made of the most probable integers, for a mass with one peak. With several peaks, in a mixture, the most probable
+        integers can fall into several runs: then it is the shortest one, of those that start at one of 257 quantiles
+        where the integers that carry probability are many. Not differentiable.
 
         Raises:
             ValueError: unless 0 < level < 1.
         """
         check_level(level)
         exact = self._in_double()
-        least, most = exact.support_limits()
+        run = exact._run_by_search if exact._is_plain() else exact._run_by_halving
+        return Interval(*(end.to(self.dtype) for end in run(level)))
+
+    def _run_by_search(self, level: float) -> tuple[Tensor, Tensor]:
+        """The first and the last integer of the run, with as many steps as the rows at hand need."""
+        flat = self._flat()
+        return tuple(end.reshape(self.batch_shape) for end in shortest_runs(flat, level))
+
+    def _run_by_halving(self, level: float) -> tuple[Tensor, Tensor]:
+        """The first and the last integer of the run, by a fixed number of steps."""
+        least, most = self.support_limits()
 
         def first(size: Tensor, lower: Tensor, upper: Tensor, bits: int) -> Tensor:
             """Where the `size` most probable integers begin: the next one on the right is no more probable."""
@@ -164,7 +181,7 @@ class Discrete(Univariate):
             for _ in range(0, bits, 3):  # seven candidates at a time, since each call costs more than its numbers
                 k = below + ((upper - below) * eighths).floor()
                 last = torch.minimum(k + size, most)
-                left, right = exact._log_mass(torch.stack([torch.maximum(k, lower), last]))
+                left, right = self._log_mass(torch.stack([torch.maximum(k, lower), last]))
                 settled = (k >= lower) & ((left >= right) | (k + size > most))
                 below = torch.maximum(below, torch.where(settled, below, k).amax(0))
                 upper = torch.minimum(upper, torch.where(settled, k, upper).amin(0))
@@ -172,17 +189,17 @@ class Discrete(Univariate):
 
         eighths = torch.arange(1, 8, dtype=least.dtype, device=least.device).reshape((7,) + (1,) * least.ndim) / 8
         # The runs of each size are nested: as the sizes in question close in, so do their first integers.
-        short, long = torch.ones_like(least), exact._width(level)
-        short_start = exact.mode.to(exact.dtype)
+        short, long = torch.ones_like(least), self._width(level)
+        short_start = self.mode.to(self.dtype)
         long_start = first(long, torch.maximum(short_start - long + 1, least), short_start, _RUN_STEPS)
         for bits in range(_RUN_STEPS, 0, -1):
             size = short + ((long - short) / 2).floor()
             lower = torch.maximum(long_start, short_start - (size - short))
             start = first(size, lower, torch.minimum(short_start, long_start + (long - size)), bits)
-            enough = exact.cdf(start + size - 1) - exact.cdf(start - 1) >= level - 1e-15
+            enough = self.cdf(start + size - 1) - self.cdf(start - 1) >= level - 1e-15
             short, short_start = torch.where(enough, short, size), torch.where(enough, short_start, start)
             long, long_start = torch.where(enough, size, long), torch.where(enough, start, long_start)
-        return Interval(long_start.to(self.dtype), (long_start + long - 1).to(self.dtype))
+        return long_start, long_start + long - 1
 
     def _width(self, level: float) -> Tensor:
         """How many integers the central interval holds: the run sought is no longer."""
@@ -209,6 +226,11 @@ class Discrete(Univariate):
     @in_double
     def entropy(self) -> Tensor:
         """E[-log p(Y)] in nats."""
+        if self._is_plain():
+            return self._by_tables(
+                lambda rows, masses, first: entropy_of(masses),
+                lambda rows, first, last: rows._entropy_of_wide(first, last),
+            )
         return self._expectation(lambda k: -self._log_mass(k))
 
     @in_double
@@ -218,10 +240,72 @@ class Discrete(Univariate):
         half_mean_difference = self._sum(lambda k: self._log_cdf(k).exp() * self._log_survival(k).exp())
         return 2 * excess + (y - self.mean) - half_mean_difference
 
+    def _by_tables(
+        self,
+        of_table: Callable[..., Tensor],
+        of_wide: Callable[..., Tensor],
+        *values: Tensor,
+        widest: int | None = None,
+    ) -> Tensor:
+        """An answer for each row from the table of its masses, or another way where the table would be wide.
+
+        Args:
+            of_table: of the rows' distributions, their masses (rows, width), the integers at which these begin, and of the
+                values that belong to the rows.
+            of_wide: of the rows' distributions, the least and the greatest integer of their tables, and the values.
+            values: that broadcast with the batch; those of one row are the columns of what the functions get, and their answers
+                have as many columns, or none without values.
+        """
+        shape = torch.broadcast_shapes(self.batch_shape, *(value.shape for value in values))
+        batch = shape[len(shape) - len(self.batch_shape) :]
+        flat = self._flat(batch)
+        first, last = flat._bulk()
+        rows = len(first)
+        columns = [value.expand(shape).reshape(-1, rows).T for value in values]
+        result = first.new_full(columns[0].shape if values else (rows,), math.nan)
+        last = torch.maximum(last, first + _LEAST_WIDTH)
+        is_narrow = last - first < (self._widest_table if widest is None else widest)
+        narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
+        for group, width in groups_of_width(last[narrow] - first[narrow] + 1, self._numbers_of_a_mass()):
+            at = narrow[group]
+            part = flat[at]
+            result[at] = of_table(part, part._masses(first[at], width), first[at], *(column[at] for column in columns))
+        for at in wide.split(_ROWS):
+            result[at] = of_wide(flat[at], first[at], last[at], *(column[at] for column in columns))
+        return (result.T if values else result).reshape(shape)
+
+    _widest_table = 2048  # integers; beyond, sums take fewer terms than there are
+
+    def _numbers_of_a_mass(self) -> int:
+        """How many numbers each entry of a table takes."""
+        return 1
+
+    def _masses(self, first: Tensor, width: int) -> Tensor:
+        """P(Y = first), P(Y = first + 1), ... of a batch of one dimension, (rows, width)."""
+        k = first[:, None] + torch.arange(width, dtype=first.dtype)
+        column = self.map(lambda part: part.unsqueeze(1))
+        most = column.support_limits()[1]
+        return torch.where(k <= most, column._log_mass(torch.minimum(k, most)).exp(), 0.0)
+
+    def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
+        """The entropy from few masses, as if the rest were an integral (`sum_rule`)."""
+        nodes = _FEW_NODES if bool((last - first < _FAR).all()) else _NODES
+        distance, weight = sum_rule(last - first + 0.5, nodes)
+        most = self.support_limits()[1]
+        k = first + distance
+        masses = torch.cat(
+            [self._masses(first, _TERMS + 2), self._log_mass(torch.minimum(k[_TERMS + 2 :], most)).exp().T], 1
+        )
+        return entropy_of(masses, torch.where(k <= most, weight, 0.0).T)
+
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """Where to search for the smallest k with cdf(k) >= below = 1 - above; here in all of the support."""
         lower, upper = self.support_limits()
         return lower.clamp(min=-(2.0**53)), upper.clamp(max=2.0**53)
+
+    def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """As `_bracket`, with less work and wider."""
+        return self._bracket(below, above)
 
     def _bulk(self) -> tuple[Tensor, Tensor]:
         """The range of a sum: next to no probability is outside."""
@@ -258,7 +342,7 @@ class Discrete(Univariate):
         return (weight * function(k)).sum(0)
 
 
-def sum_rule(distance: Tensor) -> tuple[Tensor, Tensor]:
+def sum_rule(distance: Tensor, count: int = _NODES) -> tuple[Tensor, Tensor]:
     """Distances from the first integer, and weights, (terms, ...), by which a sum over all integers that goes so far has few terms."""
     # What is left after the single terms is integrated in the logarithm of the distance, over this length.
     length = torch.log((distance / (_TERMS - 0.5)).clamp(min=1))
@@ -268,7 +352,7 @@ def sum_rule(distance: Tensor) -> tuple[Tensor, Tensor]:
     for away, coefficient in ((0, 1 / 24 + 51 / 5760), (1, -17 / 5760)):
         weights = weights + coefficient * ((singles == _TERMS + away).to(length.dtype))
         weights = weights - coefficient * ((singles == _TERMS - 1 - away).to(length.dtype))
-    nodes, gauss = gauss_legendre(128, length)
+    nodes, gauss = gauss_legendre(count, length)
     column = (-1,) + (1,) * length.ndim
     far = (_TERMS - 0.5) * torch.exp(length * nodes.reshape(column))
     ones = torch.ones_like(length)

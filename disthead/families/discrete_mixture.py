@@ -7,10 +7,15 @@ from torch import Tensor
 
 from disthead.families.components import Components
 from disthead.families.discrete import Discrete, sum_rule
-from disthead.families.interval import Interval
-from disthead.families.univariate import check_level
+from disthead.families.mass_tables import crps_of, groups_of_width
+from disthead.families.shortest_runs import shortest_runs_of
+from disthead.families.univariate import in_double
+from disthead.special.integer_search import integer_search
 
 __all__ = ["DiscreteMixture"]
+
+_NARROW = 2048  # integers, of which a table takes less time than a search
+_DOUBT = 1e-13  # relative error of the sums of a table, and more
 
 
 class DiscreteMixture(Components, Discrete):
@@ -44,9 +49,112 @@ class DiscreteMixture(Components, Discrete):
         first, last = self.components._bracket(below.unsqueeze(-1), above.unsqueeze(-1))
         return first.amin(-1), last.amax(-1)
 
+    def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        first, last = self.components._reach(below.unsqueeze(-1), above.unsqueeze(-1))
+        return first.amin(-1), last.amax(-1)
+
     def _bulk(self) -> tuple[Tensor, Tensor]:
         first, last = self.components._bulk()
         return first.amin(-1), last.amax(-1)
+
+    # Answers that look at numbers: by tables of the masses where the ranges are short.
+
+    _widest_table = 1 << 15
+
+    def _numbers_of_a_mass(self) -> int:
+        return self.logits.shape[-1] * self.components._numbers_of_a_mass()
+
+    def _masses(self, first: Tensor, width: int) -> Tensor:
+        count = self.logits.shape[-1]
+        each = self.components._flat()._masses(first.repeat_interleave(count), width)
+        return (self.probs.unsqueeze(1) @ each.reshape(-1, count, width)).squeeze(1)
+
+    def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
+        return self._expectation(lambda k: -self._log_mass(k))
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts.
+
+        The sum of (cdf(t) - 1{t >= y})^2, or the weighted mean of the components' own scores, less the sum of the variance of
+        their cdfs about the mixture's.
+        """
+        if not self._is_plain(y):
+            return super().crps(y)
+        return self._by_tables(
+            lambda rows, masses, first, y: crps_of(masses, first, y),
+            lambda rows, first, last, y: Components.crps(rows.map(lambda part: part.unsqueeze(1)), y),
+            y,
+        )
+
+    def _least_by_search(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
+        """All levels of a row from one table, where it is narrow; others between the quantiles of the components."""
+        shape = torch.broadcast_shapes(target.shape, self.batch_shape)
+        batch = shape[len(shape) - len(self.batch_shape) :]
+        flat = self._flat(batch)
+        columns = [part.expand(shape).reshape(-1, len(flat.logits)).T for part in (target, below, above)]
+        first, last = flat._reach(*(part.T for part in columns[1:]))
+        first, last = first.amin(0), last.amax(0)
+        result = torch.empty_like(columns[0])
+        is_narrow = last - first < _NARROW
+        narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
+        for group, width in groups_of_width(last[narrow] - first[narrow] + 1, flat._numbers_of_a_mass()):
+            at = narrow[group]
+            result[at] = flat[at]._least_in_table(columns[0][at].contiguous(), first[at], width)
+        if len(wide):
+            result[wide] = flat[wide]._least_between_components(*(column[wide].T for column in columns)).T
+        return result.T.reshape(shape)
+
+    def _least_in_table(self, target: Tensor, first: Tensor, width: int) -> Tensor:
+        cdf = self.cdf(first - 1).unsqueeze(1) + self._masses(first, width).cumsum(1)
+        lower, upper = (first[:, None] + torch.searchsorted(cdf, target * (1 + by)) for by in (-_DOUBT, _DOUBT))
+        rows, levels = (lower != upper).nonzero(as_tuple=True)
+        if len(rows):
+            least, most = lower[rows, levels], upper[rows, levels]
+            part = self[rows]
+            lower[rows, levels] = integer_search(
+                lambda k, some: part[some].cdf(k), target[rows, levels], least, most, least, torch.ones_like(least)
+            )
+        return lower
+
+    def _least_between_components(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
+        each = self.components._flat(below.shape + self.logits.shape[-1:])
+        ends = each._least_by_search(
+            *(
+                part.unsqueeze(-1).expand(*part.shape, self.logits.shape[-1]).reshape(-1)
+                for part in (target, below, above)
+            )
+        )
+        ends = ends.reshape(-1, self.logits.shape[-1])
+        flat = self._flat(below.shape)
+        least, most = ends.amin(-1), ends.amax(-1)
+        start = (flat.probs * ends).sum(-1)
+        found = integer_search(
+            lambda k, rows: flat[rows].cdf(k), target.reshape(-1), least, most, start, flat.stddev.clamp(min=0.3)
+        )
+        return found.reshape(below.shape)
+
+    @property
+    def mode(self) -> Tensor:
+        """The most probable integer."""
+        exact = self._in_double()
+        if not exact._is_plain():
+            return super().mode
+        flat = exact._flat()
+        peaks = flat._peaks()
+        first, last = peaks.amin(-1), peaks.amax(-1)
+        if not bool((last - first < _NARROW).all()):
+            return super().mode
+        result = torch.empty_like(first)
+        for rows, width in groups_of_width(last - first + 1, flat._numbers_of_a_mass()):
+            result[rows] = first[rows] + flat[rows]._masses(first[rows], width).argmax(1)
+        return result.reshape(self.batch_shape).to(self.dtype)
+
+    def _peaks(self) -> Tensor:
+        """The modes of all components, (..., components), and of theirs where they are mixtures."""
+        if isinstance(self.components, DiscreteMixture):
+            return self.components._peaks().flatten(-2)
+        return self.components.mode
 
     def _ranges(self) -> tuple[Tensor, Tensor]:
         """Where each component carries probability, and each component's own where it is a mixture."""
@@ -71,27 +179,39 @@ class DiscreteMixture(Components, Discrete):
         # Not `cdf`, which is a step function: the sum asks between integers too.
         return self._sum(lambda k: self._variance_over_components(self.components._log_cdf(k.unsqueeze(-1)).exp()))
 
-    @torch.no_grad()
-    def highest_density(self, level: float) -> Interval:
-        """The shortest run of integers that holds at least `level` of the probability, of those that start at one of 257 quantiles.
+    def _run_by_search(self, level: float) -> tuple[Tensor, Tensor]:
+        """The shortest run of all, where the table is narrow; others are by quantiles."""
+        flat = self._flat()
+        first, last = flat._bulk()
+        is_narrow = last - first < _NARROW
+        narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
+        ends = torch.empty(2, len(first), dtype=first.dtype)
+        for group, width in groups_of_width(last[narrow] - first[narrow] + 1, flat._numbers_of_a_mass()):
+            at = narrow[group]
+            part = flat[at]
+            ends[:, at] = torch.stack(shortest_runs_of(part, part._masses(first[at], width), first[at], level))
+        if len(wide):
+            ends[:, wide] = torch.stack(flat[wide]._run_by_halving(level))
+        return tuple(end.reshape(self.batch_shape) for end in ends)
 
-        Every integer with a probability above (1 - level) / 256 is such a start. With several peaks the most probable integers
-        can fall into several runs.
+    def _run_by_halving(self, level: float) -> tuple[Tensor, Tensor]:
+        """The shortest run of those that start at one of 257 quantiles.
+
+        Every integer with a probability above (1 - level) / 256 is such a start.
         """
-        check_level(level)
-        exact = self._in_double()
-        below = torch.linspace(0, 1 - level, 257, dtype=exact.dtype, device=self.device)
-        lower = exact.icdf(below.clamp(min=1e-15).reshape((-1,) + (1,) * len(self.batch_shape)) + exact._constant(0.0))
-        upper = exact.icdf((exact.cdf(lower - 1) + level).clamp(max=1 - 1e-15))
-        enough = exact.cdf(upper) - exact.cdf(lower - 1) >= level - 1e-12
+        below = torch.linspace(0, 1 - level, 257, dtype=self.dtype, device=self.device)
+        lower = self.icdf(below.clamp(min=1e-15).reshape((-1,) + (1,) * len(self.batch_shape)) + self._constant(0.0))
+        upper = self.icdf((self.cdf(lower - 1) + level).clamp(max=1 - 1e-15))
+        enough = self.cdf(upper) - self.cdf(lower - 1) >= level - 1e-12
         shortest = torch.where(enough, upper - lower, torch.inf).argmin(0, keepdim=True)
-        return Interval(*(end.gather(0, shortest).squeeze(0).to(self.dtype) for end in (lower, upper)))
+        return tuple(end.gather(0, shortest).squeeze(0) for end in (lower, upper))
 
     def _on_grid(self, y: Tensor) -> Tensor:
         return y.round()
 
-    def _climb(self, left: Tensor, right: Tensor) -> Tensor:
+    def _climb(self, points: Tensor, heights: Tensor) -> Tensor:
         """Bisection of the integers on whether the mass still rises."""
+        left, _, right = points
         for _ in range(54):
             middle = ((left + right) / 2).floor()
             rises = (self.log_prob(middle + 1) > self.log_prob(middle)) & (left < right)

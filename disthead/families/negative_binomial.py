@@ -13,6 +13,7 @@ from disthead.families.discrete import OUTSIDE, Discrete, concentrated, search_s
 from disthead.families.distribution import HALF_LOG_TWO_PI, positive, root, tensors, wide
 from disthead.families.family import Family
 from disthead.families.gamma import log_standard_gamma
+from disthead.families.mass_tables import by_recurrence, crps_of, entropy_of_bell
 from disthead.families.poisson import positive_mean
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
@@ -23,6 +24,9 @@ from disthead.special.plain import softplus
 from disthead.special.probabilities import log_complement, log_odds
 
 __all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]
+
+_WIDEST = 256  # integers, whose masses take less time than an integral
+_BELL = 30.0  # total counts from which on wide distributions have next to no probability near 0
 
 
 class NegativeBinomial(Discrete):
@@ -136,18 +140,30 @@ class NegativeBinomial(Discrete):
 
     def _bulk(self) -> tuple[Tensor, Tensor]:
         tail = torch.full_like(self.mean, OUTSIDE)
-        return self._spread(tail, tail)
+        return self._reach(tail, tail)
 
-    def _spread(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+    def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         return concentrated(self.mean, self.variance, 1 / 3 + 1 / softplus(-self.logits), below, above)
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """First the power of 2^(1/4): at small total counts a quantile may have any magnitude below the mean."""
-        lower, upper = self._spread(below, above)
+        lower, upper = self._reach(below, above)
         steps = integer_inverse(lambda e: self.cdf(torch.exp2(e / 4) - 1), below, 0, 4096, 12)
         most = torch.exp2(steps / 4).ceil() - 1
         least = torch.where(steps > 0, torch.exp2((steps - 1) / 4).floor() - 1, 0.0)
         return torch.maximum(lower, least), torch.minimum(upper, most)
+
+    def _masses(self, first: Tensor, width: int) -> Tensor:
+        before, probs = (self.total_count - 1)[:, None], self.probs[:, None]
+        return by_recurrence(self, first, width, lambda k: (k + before) * probs / k)
+
+    def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
+        is_bell = self.total_count >= _BELL
+        result = torch.empty_like(first)
+        for way, rows in ((entropy_of_bell, is_bell), (Discrete._entropy_of_wide, ~is_bell)):
+            if rows.any():
+                result[rows] = way(self[rows], first[rows], last[rows])
+        return result
 
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         probs = self.probs
@@ -167,6 +183,16 @@ class NegativeBinomial(Discrete):
         The first term is a partial expectation by the recurrence of the mass, the second an integral over the squared
         characteristic function; compare Wei and Held 2014.
         """
+        if self._is_plain(y):
+            return self._by_tables(
+                lambda rows, masses, first, y: crps_of(masses, first, y),
+                lambda rows, first, last, y: rows.map(lambda part: part.unsqueeze(1))._crps_in_closed_form(y),
+                y,
+                widest=_WIDEST,
+            )
+        return self._crps_in_closed_form(y)
+
+    def _crps_in_closed_form(self, y: Tensor) -> Tensor:
         k = y.floor().clamp(min=0)
         flux = torch.exp(self._log_mass(k) + torch.log(k + self.total_count)) * self._odds
         distance = (y - self.mean) * (2 * self.cdf(y) - 1) + torch.where(y >= 0, 2 * flux, 0.0)

@@ -7,6 +7,7 @@ from torch.distributions import constraints, register_kl
 from disthead.families.discrete import OUTSIDE, Discrete, concentrated, search_start
 from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors
 from disthead.families.family import Family
+from disthead.families.mass_tables import by_recurrence, entropy_of_bell
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import deviance, gammaincc, integer_inverse, log_gammainc, log_gammaincc, poisson_log_mass
@@ -76,12 +77,15 @@ class Poisson(Discrete):
 
     def _bulk(self) -> tuple[Tensor, Tensor]:
         tail = torch.full_like(self._expected, OUTSIDE)
-        return concentrated(self._expected, self._expected, 1 / 3, tail, tail)
+        return self._reach(tail, tail)
+
+    def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        return concentrated(self._expected, self._expected, 1 / 3, below, above)
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """The quantiles to within one, by the bounds of Short 2013: normal quantiles of the signed root deviance."""
         mean = self._expected
-        lower, upper = concentrated(mean, mean, 1 / 3, below, above)
+        lower, upper = self._reach(below, above)
         left = below <= above
         z = ndtri(torch.where(left, below, above))
 
@@ -92,6 +96,12 @@ class Poisson(Discrete):
             k = integer_inverse(signed_root, torch.where(left, z, -z), lower, upper, 32)
         slack = 1 + 1e-12 * k
         return torch.maximum(k - 1 - slack, lower).floor(), (k + slack).ceil()
+
+    def _masses(self, first: Tensor, width: int) -> Tensor:
+        return by_recurrence(self, first, width, lambda k: self._expected[:, None] / k)
+
+    def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
+        return entropy_of_bell(self, first, last)
 
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         stddev = self._expected.sqrt()

@@ -154,11 +154,9 @@ def _log_density(df, z):
     normal = df > _NORMAL
     df1 = torch.where(normal, 1, df)
     root = torch.sqrt(df1)
-    outer = torch.abs(z) > root
-    ratio = torch.abs(torch.where(outer, z, root)) / root
-    spread = torch.where(
-        outer, torch.log1p(ratio**-2) + 2 * torch.log(ratio), torch.log1p((torch.where(outer, 0, z) / root) ** 2)
-    )
+    size = torch.abs(z) / root
+    outer = torch.clamp(size, min=1)
+    spread = torch.log1p((size / outer / outer) ** 2) + 2 * torch.log(outer)  # log(1 + size^2), which does not overflow
     student = -log_beta(df1 / 2, torch.full_like(df1, 0.5)) - torch.log(root) - (df1 + 1) / 2 * spread
     return torch.where(normal, -0.5 * torch.where(normal, z, 0) ** 2 - 0.5 * math.log(2 * math.pi), student)
 

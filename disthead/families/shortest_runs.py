@@ -1,0 +1,111 @@
+"""The shortest runs of integers that hold a level of probability, by searches that look at numbers."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["shortest_runs", "shortest_runs_of"]
+
+_ROUNDING = 1e-15  # by which the probability of a run may miss the level
+_STEPS = 60
+_DOUBT = 1e-13  # of the sums of a table
+
+
+def shortest_runs(dist: Any, level: float) -> tuple[Tensor, Tensor]:
+    """The first and the last integers of the shortest runs, for counts with one peak, in a batch of one dimension.
+
+    Each first integer has a last one, the least at which the level is reached. The run is shortest about where the two have
+    the same mass, which a secant finds, or halving; then it is moved and shortened integer by integer.
+    """
+    first, last = (end.to(torch.float64) for end in dist.interval(level))
+    mode, least = dist.mode.to(torch.float64), dist.support_limits()[0]
+    low = torch.maximum(mode - (last - first), least) - 1  # from there on it is too early, from `high` on too late
+    high = torch.maximum(torch.minimum(mode, last), low + 1) + 1
+    start = torch.minimum(torch.maximum(first, low + 1), high - 1)
+    # The slope of the difference of the logarithms of the masses, were they those of a normal distribution.
+    slope = 4 * torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)) ** 2 / (last - first + 1)
+    before = before_gap = torch.full_like(low, torch.nan)
+    rows = torch.arange(len(low))
+    for step in range(_STEPS):
+        part = dist if len(rows) == len(first) else dist[rows]
+        target = part.cdf(start - 1) + level - _ROUNDING
+        possible = target < 1 - _ROUNDING
+        goal = torch.where(possible, target, level)
+        stop = part._least_by_search(goal, goal, 1 - goal)
+        gap = part._log_mass(start) - part._log_mass(stop)
+        first[rows] = torch.where(possible, start, first[rows])
+        last[rows] = torch.where(possible, stop, last[rows])
+        is_late = (gap >= 0) | ~possible
+        low, high = torch.where(is_late, low, start), torch.where(is_late, start, high)
+        secant = (gap - before_gap) / (start - before)
+        slope = torch.where((secant > 0) & (secant < torch.inf), secant, slope)
+        before, before_gap = start, gap
+        following = (start - gap / slope).round()
+        following = torch.where(following == start, torch.where(is_late, start - 1, start + 1), following)
+        middle, halve = ((low + high) / 2).floor(), torch.tensor(step % 3 == 2)
+        start = torch.where(
+            ~possible | following.isnan() | halve, middle, torch.minimum(torch.maximum(following, low + 1), high - 1)
+        )
+        still = (high - low > 1).nonzero().squeeze(-1)
+        if not len(still):
+            break
+        state = (rows, low, high, start, before, before_gap, slope)
+        rows, low, high, start, before, before_gap, slope = (value[still] for value in state)
+    return _settled(dist, first, last, level)
+
+
+def _settled(dist: Any, first: Tensor, last: Tensor, level: float) -> tuple[Tensor, Tensor]:
+    """The runs of the most probable integers near these, as short as the level allows."""
+    least, most = dist.support_limits()
+    rows = torch.arange(len(first))
+    left, right = first.clone(), last.clone()
+    while len(rows):
+        part = dist if len(rows) == len(first) else dist[rows]
+        ends = torch.stack([left - 1, left, right, right + 1])
+        inside = (ends >= least[rows]) & (ends <= most[rows])
+        mass = torch.where(inside, part._log_mass(torch.where(inside, ends, left)), -torch.inf)
+        to_left = (mass[0] >= mass[2]) & inside[0]
+        to_right = (mass[3] > mass[1]) & ~to_left
+        move = to_right.double() - to_left.double()
+        left, right = left + move, right + move
+        settled = move == 0
+        enough = part.cdf(right) - part.cdf(left - 1) >= level - _ROUNDING
+        # Too short: the more probable neighbour joins. Long enough: the less probable end leaves, if it may.
+        cut_left = mass[1] < mass[2]
+        shorter = torch.where(cut_left, left + 1, left), torch.where(cut_left, right, right - 1)
+        still_enough = part.cdf(shorter[1]) - part.cdf(shorter[0] - 1) >= level - _ROUNDING
+        shrink = settled & enough & still_enough & (right > left)
+        grow = settled & ~enough
+        by_left = mass[0] >= mass[3]
+        left = torch.where(shrink, shorter[0], torch.where(grow & by_left, left - 1, left))
+        right = torch.where(shrink, shorter[1], torch.where(grow & ~by_left, right + 1, right))
+        first[rows], last[rows] = left, right
+        still = (~settled | shrink | grow).nonzero().squeeze(-1)
+        rows, left, right = rows[still], left[still], right[still]
+    return first, last
+
+
+def shortest_runs_of(dist: Any, masses: Tensor, first: Tensor, level: float) -> tuple[Tensor, Tensor]:
+    """The same for counts with any number of peaks, from the table of their masses (rows, width) that begins at `first`.
+
+    Of runs of the same length it is the most probable one.
+    """
+    ends = _shortest_in_table(masses, first, level - _DOUBT)
+    enough = dist.cdf(ends[1]) - dist.cdf(ends[0] - 1) >= level - _ROUNDING
+    if bool(enough.all()):
+        return ends
+    sure = _shortest_in_table(masses, first, level + _DOUBT)
+    return tuple(torch.where(enough, end, other) for end, other in zip(ends, sure, strict=True))
+
+
+def _shortest_in_table(masses: Tensor, first: Tensor, level: float) -> tuple[Tensor, Tensor]:
+    through = masses.cumsum(1)
+    before = through - masses
+    stop = torch.searchsorted(through, before + level)  # the width, where the level is not reached
+    width = masses.shape[1]
+    length = torch.where(stop < width, stop - torch.arange(width), width)
+    least = length.amin(1, keepdim=True)
+    held = through.gather(1, stop.clamp(max=width - 1)) - before
+    start = torch.where(length == least, held, -1.0).argmax(1)
+    return first + start, first + start + least.squeeze(1)
