@@ -147,7 +147,7 @@ def test_few_rows_are_computed_twice(monkeypatch):
     special.gammainc(a, x)
     assert rows["gammaincinv"] == 2000
     assert rows["gammainc"] == 3 * 2000
-    assert rows["gammainccinv"] + rows["gammaincc"] < 0.1 * 2000
+    assert sum(rows.get(name, 0) for name in ("gammainccinv", "gammaincc")) < 0.1 * 2000
 
 
 @pytest.mark.parametrize("name", ["gammaincinv", "gammainccinv"])
