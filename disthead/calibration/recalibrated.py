@@ -16,12 +16,10 @@ from disthead.families.mass_tables import crps_of
 from disthead.families.univariate import in_double
 from disthead.families.wrapper import Wrapper
 from disthead.special import bracketed_inverse, log_ndtr, log_ndtr_difference
-from disthead.special.eager import are_plain_numbers
 from disthead.special.plain import ndtr, ndtri
 
 __all__ = ["Recalibrated", "RecalibratedContinuous", "RecalibratedDiscrete", "recalibrated"]
 
-_TINY = 1e-290
 _FAR = 37.0  # beyond, the normal cdf nears the smallest number in double precision
 
 
@@ -238,8 +236,6 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
         return log_ndtr(-self._z(k))
 
     def _cdf(self, k: Tensor) -> Tensor:
-        if are_plain_numbers(k) and (below := self.base._cdf(k)).gt(_TINY).all():
-            return ndtr(self._warped(ndtri(below)))  # what is lost of a probability next to 1 is lost in the answer, too
         return ndtr(self._z(k))
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
@@ -251,14 +247,19 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
         start, spread = self.base._start(ndtr(z), ndtr(-z))
         return start, spread * torch.exp(-self._log_slope(z))
 
-    def _bulk(self) -> tuple[Tensor, Tensor]:
+    def _ends_of_bulk(self) -> tuple[Tensor, Tensor]:
+        """On the probit scale of the base, where next to no probability of this distribution is left."""
         none, all_but_none = self._constant(OUTSIDE), self._constant(1 - OUTSIDE)
-        return self._bracket(none, all_but_none)[0], self._bracket(all_but_none, none)[1]
+        return self._base_probit(none, all_but_none), self._base_probit(all_but_none, none)
+
+    def _bulk(self) -> tuple[Tensor, Tensor]:
+        ends = [end.clamp(-_FAR, _FAR) for end in self._ends_of_bulk()]
+        (first, _), (_, last) = (self.base._reach(ndtr(end), ndtr(-end)) for end in ends)
+        return first, last
 
     def _masses(self, first: Tensor, width: int) -> Tensor:
         """From the masses of the base, whose sums from either end are the probabilities to be mapped."""
-        z = self._base_probit(*(self._constant(part) for part in (OUTSIDE, 1 - OUTSIDE)))
-        if (z <= -_FAR).any() or (self._base_probit(*(self._constant(part) for part in (1 - OUTSIDE, OUTSIDE))) >= _FAR).any():
+        if any((end.abs() >= _FAR).any() for end in self._ends_of_bulk()):
             return super()._masses(first, width)  # probabilities of the base underflow where those of this one count
         masses = self.base._masses(first, width)
         before, beyond = self.base.cdf(first - 1), self.base.log_survival(first + width - 1).exp()
