@@ -170,3 +170,13 @@ def test_an_evaluation_tells_the_terminal_how_far_it_is(monkeypatch):
     monkeypatch.setattr("sys.stderr", terminal)
     evaluate(*gamma(5000))
     assert "4,096 of 5,000 rows" in terminal.getvalue()
+
+
+def test_predictions_tell_the_terminal_how_far_they_are(regressor, monkeypatch):
+    monkeypatch.setattr(progress, "_PATIENCE", -1.0)
+    monkeypatch.setattr(progress, "_PAUSE", -1.0)
+    monkeypatch.setattr(base, "_BATCH", 20)
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    regressor.predict(np.linspace(0, 1, 50)[:, None])
+    assert re.findall(r"predicting: (\d+) of 50 rows", terminal.getvalue()) == ["20", "40", "50"]

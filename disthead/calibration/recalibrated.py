@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
+from disthead.calibration.integrals import entropy, expectation, mean_and_variance, scores
 from disthead.calibration.warp import Warp, probit
 from disthead.families.affine import Affine
 from disthead.families.continuous import Continuous
@@ -54,6 +55,7 @@ class Recalibrated(Wrapper):
     def __init__(self, base: Distribution, warps: Sequence[Warp]):
         self.base = base
         self.warps = tuple(warp.expand(base.batch_shape) for warp in warps)
+        self._compact = tuple(warp.compact() for warp in self.warps)
         Distribution.__init__(self, base.batch_shape, validate_args=False)
 
     @property
@@ -77,18 +79,18 @@ class Recalibrated(Wrapper):
         return type(self)(base, [warp.map(lambda part: part.to(base.dtype)) for warp in self.warps])
 
     def _warped(self, z: Tensor) -> Tensor:
-        for warp in self.warps:
+        for warp in self._compact:
             z = warp(z)
         return z
 
     def _unwarped(self, x: Tensor) -> Tensor:
-        for warp in reversed(self.warps):
+        for warp in reversed(self._compact):
             x = warp.inverse(x)
         return x
 
     def _log_slope(self, z: Tensor) -> Tensor:
         total = torch.zeros_like(z)
-        for warp in self.warps:
+        for warp in self._compact:
             total, z = total + warp.log_slope(z), warp(z)
         return total
 
@@ -99,15 +101,16 @@ class Recalibrated(Wrapper):
         return self._unwarped(torch.where(left, x, -x))
 
     def _peak(self, log_density: Callable[[Tensor], Tensor], lower: Tensor, upper: Tensor, rounds: int) -> Tensor:
-        """Where the density is highest between the ends: by grids that close in on their best point."""
-        share = torch.linspace(0, 1, 65, dtype=lower.dtype, device=lower.device).reshape((-1,) + (1,) * lower.ndim)
+        """Where the density is highest between the ends: by a grid, and smaller ones that close in on its best point."""
         least, most = lower, upper
         best = self.base.mode.to(lower.dtype)
-        for _ in range(rounds):
+        for points in (65, *(9,) * rounds):
+            share = torch.linspace(0, 1, points, dtype=lower.dtype, device=lower.device)
+            share = share.reshape((-1,) + (1,) * lower.ndim)
             grid = torch.cat([self._on_lattice(least + share * (most - least)), best.unsqueeze(0)])
             height = log_density(grid).nan_to_num(-torch.inf, torch.inf, -torch.inf)
             best = grid.gather(0, height.argmax(0, keepdim=True)).squeeze(0)
-            reach = (most - least) / 32
+            reach = (most - least) / (points - 1)
             least, most = torch.maximum(best - reach, lower), torch.minimum(best + reach, upper)
         return best
 
@@ -156,6 +159,40 @@ class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override
 
             return torch.where(far, bracketed_inverse(residual, torch.zeros_like(z), *self.support_limits()), y)
 
+    def _quantile_of_probit(self, x: Tensor) -> Tensor:
+        """The y with P(Y <= y) = Phi(x), for x of shape (..., *batch); about 0 or 1 of the base count as 1e-300 of it."""
+        z = self._unwarped(x).clamp(-_FAR, _FAR)
+        z = z.expand(torch.broadcast_shapes(z.shape, self.batch_shape))
+        return self.base._inverse(ndtr(z), ndtr(-z))
+
+    @property
+    @in_double
+    def mean(self) -> Tensor:
+        """By quadrature; infinite or nan where that of the base is, since the tails keep their shape."""
+        return self._as_of_base(mean_and_variance(self)[0], self.base.mean)
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        return self._as_of_base(mean_and_variance(self)[1], self.base.variance)
+
+    @staticmethod
+    def _as_of_base(value: Tensor, of_base: Tensor) -> Tensor:
+        return torch.where(of_base.isfinite(), value, of_base)
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y."""
+        return scores(self, y)
+
+    @in_double
+    def entropy(self) -> Tensor:
+        """E[-log p(Y)] in nats, by quadrature over the quantiles."""
+        return entropy(self)
+
+    def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        return expectation(self, function)
+
     @property
     @in_double
     @torch.no_grad()
@@ -165,7 +202,7 @@ class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override
         lower, upper = self._quantile(tail, 1 - tail), self._quantile(1 - tail, tail)
         first, last = self.support_limits()
         lower = torch.where(first.isfinite(), first, lower)
-        return self._peak(self.log_prob, lower, torch.where(last.isfinite(), last, upper), rounds=8)
+        return self._peak(self.log_prob, lower, torch.where(last.isfinite(), last, upper), rounds=11)
 
 
 class RecalibratedDiscrete(Recalibrated, Discrete):
@@ -222,7 +259,7 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
     def mode(self) -> Tensor:
         """The most probable integer."""
         tail = self._constant(1e-4)
-        return self._peak(self._log_mass, self.icdf(tail), self.icdf(1 - tail), rounds=14)
+        return self._peak(self._log_mass, self.icdf(tail), self.icdf(1 - tail), rounds=26)
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:

@@ -3,14 +3,26 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Size, Tensor
 
 from disthead.special import ndtri_exp
+from disthead.special.eager import are_plain_numbers
 
-__all__ = ["KNOTS", "Bend", "Ranks", "Steps", "Stretch", "Warp", "at_index", "count_at_most", "probit"]
+__all__ = [
+    "KNOTS",
+    "Bend",
+    "Ranks",
+    "Steps",
+    "Stretch",
+    "Warp",
+    "at_index",
+    "count_at_most",
+    "probit",
+    "probit_of_tail",
+]
 
 KNOTS = (-3.0, -2.25, -1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0)  # of Bend; beyond 3 there is hardly data to learn from
 _WIDTH = 0.75  # between neighbours
@@ -247,5 +259,16 @@ def _log1p_ratio(r: Tensor) -> Tensor:
 def probit(log_below: Tensor, log_above: Tensor) -> Tensor:
     """Phi^-1 of a probability, from its logarithm and that of its complement: the smaller one carries the digits."""
     left = log_below <= log_above
-    z = ndtri_exp(torch.where(left, log_below, log_above))
+    z = probit_of_tail(torch.where(left, log_below, log_above))
     return torch.where(left, z, -z)
+
+
+def probit_of_tail(log_tail: Tensor) -> Tensor:
+    """Phi^-1 of a probability of at most about a half, from its logarithm."""
+    if not are_plain_numbers(log_tail):
+        return ndtri_exp(log_tail)
+    z = torch.special.ndtri(log_tail.exp())
+    far = log_tail < -700  # where the probability underflows
+    if far.any():
+        z[far] = ndtri_exp(log_tail[far])
+    return z

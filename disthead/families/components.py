@@ -13,35 +13,44 @@ from disthead.families.distribution import Distribution, from_score, same_kind
 from disthead.families.univariate import in_double
 from disthead.special.probabilities import expected, log_probability, log_sum_exp
 
-__all__ = ["Components", "few_rows_at_once", "own_name"]
+__all__ = ["Components", "few_rows_at_once", "gained", "own_name"]
 
 # The quantiles of the components that divide the line into pieces on which everything about the mixture is smooth.
 _TAILS = [10.0**-k for k in range(13, 1, -1)]
 _BODY = [0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97]
 _BELOW = _TAILS + _BODY + [1 - tail for tail in reversed(_TAILS)]
 _ABOVE = [1 - tail for tail in _TAILS] + [1 - level for level in _BODY] + _TAILS[::-1]
-_NUMBERS = 1 << 21  # held at once
+_NUMBERS = 1 << 18  # held at once, which a cache holds
 _MOST_RATIO = 80.0  # whose exponential is a number in single precision too
 
 
-def few_rows_at_once(answer: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
-    """An answer by quadrature, piece by piece of the batch: each row has 400 nodes for every component."""
+def few_rows_at_once(nodes: int) -> Callable[[Callable[[Any], Tensor]], Callable[[Any], Tensor]]:
+    """An answer piece by piece of the batch: each row has that many nodes for every component, where all components are asked."""
 
-    @functools.wraps(answer)
-    def answered(self: Any) -> Tensor:
-        rows = self.batch_shape[0] if self.batch_shape else 0
-        numbers = 400 * self.logits.shape[-1] * self.logits.numel() // max(rows, 1)
-        size = max(1, _NUMBERS // max(numbers, 1))
-        if rows <= size:
-            return answer(self)
-        return torch.cat([answer(self[start : start + size]) for start in range(0, rows, size)])
+    def decorate(answer: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+        @functools.wraps(answer)
+        def answered(self: Any) -> Tensor:
+            rows = self.batch_shape[0] if self.batch_shape else 0
+            numbers = nodes * self.logits.shape[-1] * self.logits.numel() // max(rows, 1)
+            size = max(1, _NUMBERS // max(numbers, 1))
+            if rows <= size:
+                return answer(self)
+            return torch.cat([answer(self[start : start + size]) for start in range(0, rows, size)])
 
-    return answered
+        return answered
+
+    return decorate
 
 
 def own_name(name: str) -> str:
     """A parameter of the components beside the mixture's own logits."""
     return f"component_{name}" if name in ("logits", "probs") else name
+
+
+def gained(joint: Tensor, log_weights: Tensor) -> Tensor:
+    """What an outcome tells about its component, in nats, by the logarithms of its weighted densities."""
+    shares = joint.log_softmax(-1)
+    return expected(shares.exp(), shares - log_weights)
 
 
 class Components:
@@ -182,15 +191,13 @@ class Components:
 
     @property
     @in_double
-    @few_rows_at_once
     def mutual_information(self) -> Tensor:
         """What y would tell about its component, in nats: the rest of `entropy()` beside `expected_entropy`."""
+        return self._mutual_information()
 
-        def gained(y: Tensor) -> Tensor:
-            shares = (self.log_weights + self._log_densities(y)).log_softmax(-1)
-            return expected(shares.exp(), shares - self.log_weights)
-
-        return self._expectation(gained)
+    @few_rows_at_once(400)
+    def _mutual_information(self) -> Tensor:
+        return self._expectation(lambda y: gained(self.log_weights + self._log_densities(y), self.log_weights))
 
     def _log_densities(self, y: Tensor) -> Tensor:
         """Of the components at y."""
@@ -234,23 +241,41 @@ class Components:
     @property
     @in_double
     @torch.no_grad()
+    @few_rows_at_once(6)
     def mode(self) -> Tensor:
         """The highest peak: local searches around the highest points of a grid of the components' quantiles, modes and means."""
-        size = self.logits.shape[-1]
-        special = torch.stack([self.components.mode, self.components.mean]).to(self.dtype).nan_to_num(0.0)
         lower, upper = self.support_limits()
-        grid = torch.cat([self._breakpoints(), self._by_component(special)])
+        grid = self._places()
         grid = torch.minimum(torch.maximum(self._on_grid(grid), lower), upper).sort(0).values
         height = self.log_prob(grid).nan_to_num(-torch.inf, torch.inf, -torch.inf)
-        wall = torch.full_like(height[:1], -torch.inf)
-        peak = (height >= torch.cat([wall, height[:-1]])) & (height >= torch.cat([height[1:], wall]))
-        # A component's mode, mean and median may be one point, whose three copies all look like peaks, on a slope too.
-        best = torch.where(peak, height, -torch.inf).topk(min(4 * size, len(grid)), 0).indices
-        left = grid.gather(0, (best - 1).clamp(min=0))
-        right = grid.gather(0, (best + 1).clamp(max=grid.shape[0] - 1))
-        found = torch.cat([self._climb(left, right), grid.gather(0, best)])
+        before, behind = _neighbours(grid)
+        # Of points that coincide, as a component's mode and mean may, the first stands for all.
+        first = torch.cat([torch.ones_like(before[:1], dtype=torch.bool), grid[1:] > grid[:-1]])
+        peak = first & (height >= height.gather(0, before)) & (height >= height.gather(0, behind))
+        peaks, best = torch.where(peak, height, -torch.inf).topk(min(self._most_peaks(), len(grid)), 0)
+        around = torch.stack([before.gather(0, best), best, behind.gather(0, best)])
+        points, heights = (part.gather(0, around.flatten(0, 1)).unflatten(0, (3, -1)) for part in (grid, height))
+        found = torch.cat([self._climb(points, torch.stack([heights[0], peaks, heights[2]])), points[1]])
         found = found.gather(0, self.log_prob(found).nan_to_num(-torch.inf).argmax(0, keepdim=True)).squeeze(0)
         # A density without bound is highest at the end of the support itself.
         near = 1e-12 * (grid[-1] - grid[0])
         found = torch.where(found - lower < near, lower, found)
         return torch.where(upper - found < near, upper, found)
+
+    def _places(self) -> Tensor:
+        """Points between which the density has one peak at most, as far as can be told, of shape (points, ...)."""
+        special = torch.stack([self.components.mode, self.components.mean]).to(self.dtype).nan_to_num(0.0)
+        return torch.cat([self._breakpoints(), self._by_component(special)])
+
+    def _most_peaks(self) -> int:
+        """How many of the highest points to search around."""
+        return 4 * self.logits.shape[-1]
+
+
+def _neighbours(grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Of sorted points (points, ...) the indices of the last one below each and the first one above it, its own where there is none."""
+    index = torch.arange(len(grid), device=grid.device).reshape((-1,) + (1,) * (grid.ndim - 1)).expand(grid.shape)
+    rises = grid[1:] > grid[:-1]
+    before = torch.cat([index[:1], torch.where(rises, index[:-1], 0)]).cummax(0).values
+    behind = torch.cat([torch.where(rises, index[1:], len(grid) - 1), index[-1:]]).flip(0).cummin(0).values.flip(0)
+    return before, behind

@@ -206,8 +206,9 @@ class DiscreteMixture(Components, Discrete):
     def _on_grid(self, y: Tensor) -> Tensor:
         return y.round()
 
-    def _climb(self, left: Tensor, right: Tensor) -> Tensor:
+    def _climb(self, points: Tensor, heights: Tensor) -> Tensor:
         """Bisection of the integers on whether the mass still rises."""
+        left, _, right = points
         for _ in range(54):
             middle = ((left + right) / 2).floor()
             rises = (self.log_prob(middle + 1) > self.log_prob(middle)) & (left < right)

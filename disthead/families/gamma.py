@@ -15,7 +15,6 @@ from disthead.links import LINKS
 from disthead.special import (
     deviance,
     gammainc,
-    gammaincc,
     gammaincinv,
     log_beta,
     log_gammainc,
@@ -135,7 +134,7 @@ class Gamma(Continuous):
         """(y - mean) (2 F(y) - 1) + 2 (y p(y) - 1 / B(1/2, a)) / rate, after Jordan, Krueger and Lerch 2019."""
         a, inside = self.concentration, y > 0
         z = torch.where(inside, self.rate * y, 1.0)
-        balance = torch.where(inside, 1 - 2 * gammaincc(a, z), -1.0)
+        balance = torch.where(inside, 2 * gammainc(a, z) - 1, -1.0)
         mass, mean_difference = _mass_and_mean_difference(*torch.broadcast_tensors(a, z))
         mass = torch.where(inside, mass, 0.0)
         return ((self.rate * y - a) * balance + 2 * mass - mean_difference) / self.rate

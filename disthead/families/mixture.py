@@ -7,21 +7,27 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.families.components import Components, few_rows_at_once
+from disthead.families.components import Components, few_rows_at_once, gained
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI
 from disthead.families.interval import Arc, Interval
-from disthead.families.mixture_quantiles import mixture_quantiles
+from disthead.families.mixture_quadrature import disagreement, expectation
+from disthead.families.mixture_quantiles import flat, mixture_quantiles
 from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
-from disthead.special.eager import are_plain_numbers, operations_are_followed
+from disthead.special.eager import are_plain_numbers, is_on_host, operations_are_followed
 from disthead.special.plain import erf
+from disthead.special.probabilities import log_sum_exp
+from disthead.special.search import highest, highest_of_each, interpolated_roots
 
 __all__ = ["Mixture"]
 
 _NODES = 12  # in each piece
-_GOLDEN = (math.sqrt(5) - 1) / 2
+_STARTS = 65  # of intervals that hold a level
+_FAINT = 1e-15  # of what lies outside such an interval, what counts as nothing
+_ENDS = [1e-13, 1e-8, 1e-4]
+_SHAPE = [0.05, 0.25, 0.5, 0.75, 0.95]  # of a component, as far as its quantiles at these levels show it
 
 
 class Mixture(Components, Continuous):
@@ -107,26 +113,97 @@ class Mixture(Components, Continuous):
         """
         check_level(level)
         exact = self._in_double()
+        if not are_plain_numbers(exact.logits):
+            return Interval(*(end.to(self.dtype) for end in exact._shortest(level)))
+        rows = exact._in_rows()
+        odds = rows._shortest_odds(level)
+        return Interval(*(end.reshape(self.batch_shape).to(self.dtype) for end in rows._ends_at(odds, level)))
+
+    def _ends_at(self, odds: Tensor, level: float) -> tuple[Tensor, Tensor]:
+        """Of the interval that holds `level`, by the log-odds of what lies outside to lie below."""
+        below, above = (1 - level) * odds.sigmoid(), (1 - level) * (-odds).sigmoid()
+        return self._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
+
+    def _shortest_odds(self, level: float) -> Tensor:
+        """Where the interval is shortest, its ends are equally dense: there begins the shortest of a grid of intervals, about."""
+        share = torch.linspace(0, 1, _STARTS, dtype=self.dtype).unsqueeze(-1)
+        odds = share.logit(_FAINT).expand(-1, *self.batch_shape)
+        below, above = (1 - level) * odds.sigmoid(), (1 - level) * (-odds).sigmoid()
+        lower, upper = mixture_quantiles(
+            self, torch.stack([below, 1 - above]), torch.stack([1 - below, above]), error=1e-5
+        ).unbind(0)
+        chosen = (upper - lower).argmin(0, keepdim=True) + torch.tensor([[-1], [0], [1]])
+        chosen = chosen.clamp(0, _STARTS - 1)
+        odds, lower, upper = (part.gather(0, chosen) for part in (odds, lower, upper))
+
+        def gap(lower: Tensor, upper: Tensor, rows: Mixture) -> Tensor:
+            return (rows.log_prob(lower) - rows.log_prob(upper)).nan_to_num(0.0).clamp(-700, 700)
+
+        gaps = gap(lower, upper, self)
+        (row,) = ((gaps[0] < 0) & (gaps[2] > 0)).nonzero(as_tuple=True)
+        window = torch.where(gaps[1] < 0, torch.tensor([[0], [1], [2], [2]]), torch.tensor([[0], [0], [1], [2]]))
+        window = window[:, row]
+        equal = interpolated_roots(
+            lambda x, chosen: gap(*(rows := self[row[chosen]])._ends_at(x, level), rows),
+            *(part[:, row].gather(0, window) for part in (odds, gaps)),
+            torch.full(row.shape, 1e-7, dtype=self.dtype),
+            1e-7,
+        )
+        return odds[1].index_put((row,), equal)
+
+    def _in_rows(self) -> "Mixture":
+        """The same with one dimension of the batch."""
+        dims = len(self.batch_shape)
+        if not dims:
+            return self.map(lambda parameter: parameter.unsqueeze(0))
+        return self if dims == 1 else self.map(lambda parameter: parameter.flatten(0, dims - 1))
+
+    def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
+        """The same by a fixed number of steps: a grid of the probability below the interval, refined around its best point."""
 
         def ends(below: Tensor) -> tuple[Tensor, Tensor]:
             above = (1 - level - below).clamp(min=0)
-            return exact._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
+            return self._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
 
-        # A grid of the probability below the interval, refined around its best point: each round is one batch of quantiles.
-        left, right = exact._constant(0.0), exact._constant(1 - level)
+        left, right = self._constant(0.0), self._constant(1 - level)
         for points in (65, 17, 17, 17, 17, 17, 17):
-            share = torch.linspace(0, 1, points, dtype=exact.dtype, device=self.device)
+            share = torch.linspace(0, 1, points, dtype=self.dtype, device=self.device)
             below = left + (right - left) * share.reshape((-1,) + (1,) * len(self.batch_shape))
             lower, upper = ends(below)
             best = (upper - lower).argmin(0, keepdim=True)
             left, right = (below.gather(0, (best + step).clamp(0, points - 1)).squeeze(0) for step in (-1, 1))
-        return Interval(*(end.gather(0, best).squeeze(0).to(self.dtype) for end in (lower, upper)))
+        return lower.gather(0, best).squeeze(0), upper.gather(0, best).squeeze(0)
 
     def _on_grid(self, y: Tensor) -> Tensor:
         return y
 
-    def _climb(self, left: Tensor, right: Tensor) -> Tensor:
-        return _golden_section(self.log_prob, left, right, 80)
+    def _places(self) -> Tensor:
+        if isinstance(self.components, Mixture):
+            return self._by_component(self.components._places())
+        # Towards an end of the support a density may rise without bound.
+        ends = [] if self.components.support is constraints.real else _ENDS
+        column, like = (-1,) + (1,) * self.logits.ndim, {"dtype": self.dtype, "device": self.device}
+        below = torch.tensor(ends + _SHAPE + [1 - level for level in reversed(ends)], **like).reshape(column)
+        above = torch.tensor([1 - level for level in ends] + _SHAPE[::-1] + ends[::-1], **like).reshape(column)
+        points = [self._component_quantiles(below, above), self.components.mode.to(self.dtype).unsqueeze(0)]
+        return self._by_component(torch.cat(points))
+
+    def _most_peaks(self) -> int:
+        return 3
+
+    def _climb(self, points: Tensor, heights: Tensor) -> Tensor:
+        if not are_plain_numbers(points, self.logits):
+            return highest(self.log_prob, points, heights)
+        log_weights, components = flat(self)
+        shape = points.shape[1:]
+        row = torch.arange(len(log_weights)).expand(shape[0], -1).flatten()
+
+        def function(y: Tensor, element: Tensor) -> Tensor:
+            chosen = row[element]
+            of_rows = components.map(lambda parameter: parameter[chosen])
+            return log_sum_exp(log_weights[chosen] + of_rows.log_prob(y.unsqueeze(-1)))
+
+        return highest_of_each(function, points.reshape(3, -1), heights.reshape(3, -1), row).reshape(shape)
 
     def _power_ends(self) -> tuple[Tensor, Tensor]:
         """The ends of the line at which the density may be a power of the distance to them."""
@@ -157,18 +234,51 @@ class Mixture(Components, Continuous):
         density = self.log_prob(y).exp()
         return (weights * density * torch.where(density > 0, function(y), 0.0)).sum(0)
 
-    @in_double
-    @few_rows_at_once
-    def entropy(self) -> Tensor:
-        """E[-log p(Y)] in nats, by quadrature between the components' quantiles."""
-        return self._expectation(lambda y: -self.log_prob(y))
+    def _by_quadrature(
+        self, quick: Callable[["Mixture", bool], tuple[Tensor, Tensor]], thorough: Callable[["Mixture"], Tensor]
+    ) -> Tensor:
+        """An integral on few pieces of the line; of rows in which that misses a component on more, and at last on all of them."""
+        if operations_are_followed() or not is_on_host(self.logits):
+            return thorough(self)
+        value, whole = (part.reshape(self.batch_shape) for part in quick(self, False))
+        for again in (lambda rows: quick(rows, True), lambda rows: (thorough(rows), rows._constant(1.0) > 0)):
+            if whole.all():
+                break
+            missed = (~whole).nonzero(as_tuple=True) if self.batch_shape else ()
+            rows_value, rows_whole = again(self[missed] if missed else self)
+            value = value.index_put(missed, rows_value) if missed else rows_value.reshape(())
+            whole = whole.index_put(missed, rows_whole) if missed else rows_whole.reshape(())
+        return value
 
-    def _disagreement(self) -> Tensor:
-        return (
-            self._disagreement_of_normals() if isinstance(self.components, Normal) else self._integrated_disagreement()
+    @in_double
+    def entropy(self) -> Tensor:
+        """E[-log p(Y)] in nats, by quadrature."""
+
+        @few_rows_at_once(400)
+        def thorough(rows: Mixture) -> Tensor:
+            return rows._expectation(lambda y: -rows.log_prob(y))
+
+        return self._by_quadrature(
+            lambda rows, has_kinks: expectation(rows, lambda total, *_: -total, has_kinks), thorough
         )
 
-    @few_rows_at_once
+    @property
+    @in_double
+    def mutual_information(self) -> Tensor:
+        """What y would tell about its component, in nats: the rest of `entropy()` beside `expected_entropy`."""
+        if isinstance(self.components, Components):  # not what it tells about the components' own
+            return self._mutual_information()
+        return self._by_quadrature(
+            lambda rows, has_kinks: expectation(rows, lambda _, *logs: gained(*logs), has_kinks),
+            Mixture._mutual_information,
+        )
+
+    def _disagreement(self) -> Tensor:
+        if isinstance(self.components, Normal):
+            return self._disagreement_of_normals()
+        return self._by_quadrature(disagreement, Mixture._integrated_disagreement)
+
+    @few_rows_at_once(400)
     def _integrated_disagreement(self) -> Tensor:
         t, weights = self._nodes()
         smooth = self.components.support is constraints.real
@@ -199,13 +309,3 @@ class Mixture(Components, Continuous):
         within = distance.diagonal(dim1=-2, dim2=-1)
         excess = distance - 0.5 * (within.unsqueeze(-1) + within.unsqueeze(-2))
         return 0.5 * (self.probs.unsqueeze(-1) * self.probs.unsqueeze(-2) * excess).sum((-2, -1))
-
-
-def _golden_section(function: Callable[[Tensor], Tensor], left: Tensor, right: Tensor, steps: int) -> Tensor:
-    """Where a function with one peak between `left` and `right` is highest, by a fixed number of steps."""
-    for _ in range(steps):
-        width = _GOLDEN * (right - left)
-        low, high = right - width, left + width
-        rises = function(low) < function(high)
-        left, right = torch.where(rises, low, left), torch.where(rises, right, high)
-    return 0.5 * (left + right)

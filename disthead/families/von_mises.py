@@ -16,14 +16,17 @@ from disthead.links import LINKS
 from disthead.special import (
     bessel_ratio,
     bessel_ratio_complement,
+    von_mises_cdf,
     von_mises_excess,
     von_mises_icdf,
     von_mises_log_cdf,
     von_mises_log_normalizer,
     von_mises_mean_distance,
 )
+from disthead.special.eager import are_plain_numbers
 from disthead.special.elementary import cos, sin
 from disthead.special.fast import Direction, Positive, von_mises_terms
+from disthead.special.numeric import mend
 
 __all__ = ["VonMises", "VonMisesFamily"]
 
@@ -86,9 +89,20 @@ class VonMises(Continuous):
 
     def _angle(self, y: Tensor) -> Tensor:
         """The angle from the mean direction, in [-pi, pi]."""
-        y = torch.where(y.abs() <= _PI_ROUNDED, y.clamp(-math.pi, math.pi), y)
+        if not are_plain_numbers(y, self.loc):
+            return self._angle_of(y, self.loc)
         angle = y - self.loc
+        return mend(angle, (y.abs() > math.pi) | (angle.abs() > math.pi), self._angle_of, y, self.loc)
+
+    @staticmethod
+    def _angle_of(y: Tensor, loc: Tensor) -> Tensor:
+        y = torch.where(y.abs() <= _PI_ROUNDED, y.clamp(-math.pi, math.pi), y)
+        angle = y - loc
         return torch.where(angle.abs() <= math.pi, angle, wrapped(angle)).clamp(-math.pi, math.pi)
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        return von_mises_cdf(self.concentration, self._angle(y))
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:

@@ -164,7 +164,7 @@ class _LogLower(Numeric):
     def numbers(a, x):
         lower = _lower_number(a, x)
         result = mend(torch.log(lower), lower < _UNDERFLOW, _LogLower.operations, a, x)
-        return mend(result, lower > 0.9, lambda *rows: torch.log1p(-_upper_number(*rows)), a, x)
+        return mend(result, lower > 0.99, lambda *rows: torch.log1p(-_upper_number(*rows)), a, x)
 
     @staticmethod
     def slopes(output, a, x):
@@ -180,7 +180,7 @@ class _LogUpper(Numeric):
     @staticmethod
     def numbers(a, x):
         lower = _lower_number(a, x)
-        return mend(torch.log1p(-lower), lower > 0.9, _LogUpper._far_number, a, x)
+        return mend(torch.log1p(-lower), lower > 0.99, _LogUpper._far_number, a, x)
 
     @staticmethod
     def _far_number(a, x):
@@ -372,6 +372,8 @@ def _quantile(a, p, q):
     a, p, q = torch.broadcast_tensors(a, p, q)
     empty, full = p <= 0, q <= 0
     edge = empty | full
+    if are_plain_numbers(a, p, q) and not edge.any():
+        return _Quantile.numbers(a, p, q)
     x = _Quantile.of(a, torch.where(edge, 0.5, p), torch.where(edge, 0.5, q))
     return torch.where(empty, 0, torch.where(full, torch.inf, x))
 

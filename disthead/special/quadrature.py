@@ -35,7 +35,7 @@ def _tanh_sinh_rule(count, reach=3.6):
 
 
 _RULES = {}
-_LEGENDRE_COUNTS = (12, 24, 28, 40, 48, 64, 96, 128)
+_LEGENDRE_COUNTS = (6, 12, 24, 28, 40, 48, 64, 96, 128)
 for _count in _LEGENDRE_COUNTS:
     _RULES[_count] = _legendre_rule(_count)
 _TANH_SINH = {_count: _tanh_sinh_rule(_count) for _count in (41, 81, 161)}
@@ -48,7 +48,7 @@ def _like(tensor, reference):
 def gauss_legendre(count, like):
     """Nodes and weights of the Gauss-Legendre rule on (0, 1), each of shape (count,), on the device of `like`.
 
-    `count` is one of 12, 24, 28, 40, 48, 64, 96, 128; the rule is exact for polynomials of degree 2 count - 1. Nodes are
+    `count` is one of 6, 12, 24, 28, 40, 48, 64, 96, 128; the rule is exact for polynomials of degree 2 count - 1. Nodes are
     accurate to 1e-16.
 
     >>> nodes, weights = gauss_legendre(12, torch.tensor(0.0, dtype=torch.float64))

@@ -1,17 +1,17 @@
-"""Roots of an increasing function that costs much more than arithmetic, for numbers that may be looked at."""
+"""Roots and peaks of functions that cost much more than arithmetic."""
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .inverse import halfway
 
-__all__ = ["following", "interpolated_roots"]
+__all__ = ["following", "highest", "highest_of_each", "interpolated_roots"]
 
-_TRUSTED = 1e-14  # what a fourth point may change of a root that is not looked at again, whose own error is below that
-_SMOOTH = 1e-3  # of what a third point changes counts likewise, lest a fourth one changes nothing by chance
+_SMOOTH = 1e-3  # of what a third point changes counts as what a fourth one does, which may change nothing by chance
 
 _NOISE = 50.0  # more than its stated rounding a function may waver
 _HALVINGS = 4  # of the bracket itself, before that of its exponent, which next to 0 takes long
@@ -19,7 +19,7 @@ _HALVINGS = 4  # of the bracket itself, before that of its exponent, which next 
 
 @torch.no_grad()
 def interpolated_roots(
-    function: Callable[[Tensor, Tensor], Tensor], x: Tensor, value: Tensor, rounding: Tensor
+    function: Callable[[Tensor, Tensor], Tensor], x: Tensor, value: Tensor, rounding: Tensor, trusted: float = 1e-14
 ) -> Tensor:
     """The root of each element's increasing function, whose values are near enough to 0 within its rounding.
 
@@ -31,12 +31,13 @@ def interpolated_roots(
         x, value: (4, n), two points below the root and two above, in order, with their values; what is not known repeats
             its neighbour. Values may be infinite.
         rounding: (n,).
+        trusted: what a fourth point may change, in values, of a root that is not looked at; its own error is smaller.
 
     >>> x = torch.tensor([[0.0], [0.0], [4.0], [4.0]], dtype=torch.float64)
     >>> interpolated_roots(lambda x, element: x**3 - 8, x, x**3 - 8, torch.tensor([1e-15])).tolist()
     [2.0]
     """
-    root, done = following(x, value)
+    root, done = following(x, value, trusted)
     element, y = torch.arange(x.shape[1]), root
     halved, halvings = torch.zeros_like(done), torch.zeros_like(element)
     while not done.all():
@@ -48,7 +49,7 @@ def interpolated_roots(
         slow = reached.abs() > 0.5 * nearest
         halved = slow & ~halved
         halvings = halvings + halved
-        estimate, done = following(x, value, halved, halvings > _HALVINGS)
+        estimate, done = following(x, value, trusted, halved, halvings > _HALVINGS)
         at_root, just_below = reached.abs() <= allowed, slow & (-value[1] <= _NOISE * allowed)
         y = torch.where(at_root, y, torch.where(just_below, x[1], estimate))
         done = done | at_root | just_below
@@ -68,7 +69,7 @@ def _inserted(x: Tensor, value: Tensor, new: Tensor, reached: Tensor) -> tuple[T
 
 
 def following(
-    x: Tensor, value: Tensor, halve: Tensor | None = None, by_magnitude: Tensor | None = None
+    x: Tensor, value: Tensor, trusted: float, halve: Tensor | None = None, by_magnitude: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Where to look next between two points below a root and two above (4, ...), and whether that is the root already.
 
@@ -81,12 +82,12 @@ def following(
     inside = (y > lower) & (y < upper)
     if halve is not None:
         inside = inside & ~halve
-    trusted = inside & (change * (value[2] - value[1]) <= _TRUSTED * (upper - lower))
+    found = inside & (change * (value[2] - value[1]) <= trusted * (upper - lower))
     middle = lower / 2 + upper / 2
     if by_magnitude is not None and bool(by_magnitude.any()):
         middle = torch.where(by_magnitude, halfway(lower, upper), middle)
     between = (middle > lower) & (middle < upper)
-    return torch.where(inside, y, torch.where(between, middle, upper)), trusted | ~(inside | between)
+    return torch.where(inside, y, torch.where(between, middle, upper)), found | ~(inside | between)
 
 
 def _inverse_interpolation(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,3 +113,124 @@ def _inverse_interpolation(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
 def _distance(value: Tensor, nearer: Tensor) -> Tensor:
     """How far from its root a point is, which is not known where it repeats the nearer one."""
     return torch.where(value == nearer, math.inf, value.abs())
+
+
+# Peaks, by the parabola through the three highest points that are known, where that leads on quickly, and by golden sections else
+# (Brent 1973).
+
+_GOLDEN_REST = (3 - math.sqrt(5)) / 2
+_CLIMBS = 40
+_NEAR = 1e-6  # of the distance of the outer points: heights tell no more
+
+
+class _Climb(NamedTuple):
+    left: Tensor
+    right: Tensor
+    x: Tensor  # the highest point, and the two next
+    second: Tensor
+    third: Tensor
+    height: Tensor
+    second_height: Tensor
+    third_height: Tensor
+    step: Tensor
+    before: Tensor
+    near: Tensor
+
+    @classmethod
+    def begun(cls, points: Tensor, heights: Tensor) -> "_Climb":
+        (left, x, right), (left_height, height, right_height) = points, heights
+        is_left = left_height >= right_height
+        nearer, farther = torch.where(is_left, left, right), torch.where(is_left, right, left)
+        lower = torch.minimum(left_height, right_height), torch.maximum(left_height, right_height)
+        width = right - left
+        near = _NEAR * width + torch.finfo(x.dtype).eps * x.abs()
+        return cls(left, right, x, nearer, farther, height, lower[1], lower[0], width, width, near)
+
+    def vertex(self) -> Tensor:
+        """How far from the highest point that of the parabola is."""
+        to_second = (self.x - self.second) * (self.height - self.third_height)
+        to_third = (self.x - self.third) * (self.height - self.second_height)
+        return -0.5 * ((self.x - self.second) * to_second - (self.x - self.third) * to_third) / (to_second - to_third)
+
+    def following(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Where to look next, and the last two steps."""
+        vertex = self.vertex()
+        ahead, from_middle = self.x + vertex, self.x < 0.5 * (self.left + self.right)
+        follow = (ahead > self.left) & (ahead < self.right) & (vertex.abs() < 0.5 * self.before.abs())
+        longer = torch.where(from_middle, self.right, self.left) - self.x
+        step = torch.where(follow, vertex, _GOLDEN_REST * longer)
+        step = torch.where(step.abs() < self.near, torch.where(from_middle, self.near, -self.near), step)
+        return self.x + step, step, self.step
+
+    def after(self, y: Tensor, height: Tensor, step: Tensor, before: Tensor) -> "_Climb":
+        higher, forward = height >= self.height, step > 0
+        left = torch.where(higher & forward, self.x, torch.where(higher | forward, self.left, y))
+        right = torch.where(higher & ~forward, self.x, torch.where(higher | ~forward, self.right, y))
+        is_second = ~higher & (height >= self.second_height)
+        is_third = ~higher & ~is_second & (height >= self.third_height)
+        moves = higher | is_second
+        return _Climb(
+            left,
+            right,
+            torch.where(higher, y, self.x),
+            torch.where(higher, self.x, torch.where(is_second, y, self.second)),
+            torch.where(moves, self.second, torch.where(is_third, y, self.third)),
+            torch.where(higher, height, self.height),
+            torch.where(higher, self.height, torch.where(is_second, height, self.second_height)),
+            torch.where(moves, self.second_height, torch.where(is_third, height, self.third_height)),
+            step,
+            before,
+            self.near,
+        )
+
+    def is_done(self) -> Tensor:
+        middle, half = 0.5 * (self.left + self.right), 0.5 * (self.right - self.left)
+        return ~((self.x - middle).abs() > 2 * self.near - half)
+
+
+@torch.no_grad()
+def highest(function: Callable[[Tensor], Tensor], points: Tensor, heights: Tensor) -> Tensor:
+    """Where a function is highest that has one peak between the outer of three points (3, ...), by a fixed number of steps.
+
+    Args:
+        heights: the function's values at the points, highest in the middle.
+
+    >>> points = torch.tensor([0.0, 1.0, 5.0], dtype=torch.float64)
+    >>> round(highest(lambda x: -((x - 2) ** 2), points, -((points - 2) ** 2)).item(), 6)
+    2.0
+    """
+    climb = _Climb.begun(points, heights)
+    for _ in range(_CLIMBS):
+        y, *steps = climb.following()
+        climb = climb.after(y, function(y), *steps)
+    return climb.x
+
+
+@torch.no_grad()
+def highest_of_each(
+    function: Callable[[Tensor, Tensor], Tensor], points: Tensor, heights: Tensor, group: Tensor
+) -> Tensor:
+    """The same for numbers that may be looked at: an element that is done, or has no hope, is not evaluated again.
+
+    Args:
+        function: its values at given points of given elements, indices (n,).
+        group: elements of one group (n,), from 0 on, of which the highest peak is wanted.
+    """
+    climb = _Climb.begun(points, heights)
+    found = climb.x.clone()
+    flat = (climb.height - torch.minimum(heights[0], heights[2])).clamp(max=1.0)
+    best = torch.full((int(group.max()) + 1 if group.numel() else 0,), -math.inf, dtype=points.dtype)
+    best = best.scatter_reduce(0, group, climb.height, "amax")
+    hopeful = ~(climb.height + flat < best[group])
+    element = torch.arange(len(found))
+    done = climb.is_done() | ~hopeful
+    for _ in range(_CLIMBS):
+        remaining = (~done).nonzero().squeeze(-1)
+        if not remaining.numel():
+            break
+        element, climb = element[remaining], _Climb(*(part[remaining] for part in climb))
+        y, *steps = climb.following()
+        climb = climb.after(y, function(y, element), *steps)
+        found[element] = climb.x
+        done = climb.is_done()
+    return found

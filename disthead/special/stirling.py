@@ -11,7 +11,7 @@ import torch
 
 from .digamma import digamma
 from .eager import are_plain_numbers
-from .numeric import with_rows
+from .numeric import mend
 from .operators import opaque_when_compiled
 from .precision import horner, in_float64
 from .quadrature import gauss_legendre
@@ -110,7 +110,7 @@ class _LogGammaRatio(torch.autograd.Function):
     def forward(x, step):
         if are_plain_numbers(x, step):
             result = _log_gamma_ratio_by_series(x, step)
-            return with_rows(result, ~(step > 1e-3), _log_gamma_ratio, x, step)
+            return mend(result, ~(step > 1e-3), _log_gamma_ratio, x, step)
         return _log_gamma_ratio(x, step)
 
     @staticmethod

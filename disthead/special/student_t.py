@@ -10,10 +10,11 @@ import torch
 
 from .digamma import digamma_error
 from .eager import by_scipy
-from .incomplete_beta import BESIDE, log_tails, pair_inverse, tail_slopes, without_slopes
+from .incomplete_beta_numbers import BESIDE, tail_slopes, without_slopes
+from .incomplete_beta_operations import log_tails, pair_inverse
 from .inverse import Root
 from .normal import log_ndtr
-from .numeric import in_pieces, numerically, with_rows
+from .numeric import Numeric, in_chunks, mend
 from .operators import opaque_when_compiled
 from .plain import ndtri
 from .precision import in_float64
@@ -49,40 +50,57 @@ def _log_cdf(df, z):
     return torch.where(infinite, torch.where(z > 0, 0, -torch.inf), result)
 
 
-def _cdf(df, z):
-    return torch.exp(_log_cdf(df, z))
-
-
-def _log_cdf_by_scipy(df, z):
-    """By the tail beyond |z|, which SciPy knows as exactly as we do; where it underflows, the logarithm is ours."""
-    tail = _outside(df, z)
-    result = torch.where(z < 0, torch.log(tail), torch.log1p(-tail))
-    return with_rows(result, ~(result > -665) & (z > -torch.inf), _log_cdf, df, z)
-
-
 def _cdf_by_scipy(df, z):
-    # At df = 1 alone SciPy's is wrong around the centre, by 3e-9.
-    return by_scipy("stdtr", torch.where(df == 1, BESIDE, df), z)
+    return by_scipy("stdtr", _beside(df, 1), z)
+
+
+def _beside(df, *wrong):
+    """The degrees of freedom, but next to those of which SciPy's special cases are wrong around the centre, by up to 3e-8."""
+    found = df == wrong[0]
+    for other in wrong[1:]:
+        found = found | (df == other)
+    return torch.where(found, df * BESIDE, df) if found.any() else df
 
 
 def _outside(df, z):
     return _cdf_by_scipy(df, -torch.abs(z))
 
 
-def _log_cdf_slopes(result, df, z):
-    below = z < 0
-    tail = torch.where(below, torch.exp(result), -torch.expm1(result))
-    part, by_df, by_size, is_inner, rows = _tail_slopes(df, z, tail)
-    factor = torch.where(below & ~is_inner, 1, part / torch.where(below, tail, 1 - tail))
-    return factor * torch.where(below, by_df, -by_df), factor * by_size, rows
+class _LogCdf(Numeric):
+    operations = staticmethod(_log_cdf)
+
+    @staticmethod
+    def numbers(df, z):
+        tail = _outside(df, z)
+        result = torch.where(z < 0, torch.log(tail), torch.log1p(-tail))
+        if result.numel() and not result.min() > -665:  # the tail underflowed, or is none
+            result = mend(result, ~(result > -665) & (z > -torch.inf), _log_cdf, df, z)
+        return result
+
+    @classmethod
+    def slopes(cls, result, df, z):
+        below = z < 0
+        tail = torch.where(below, torch.exp(result), -torch.expm1(result))
+        part, by_df, by_size, is_inner, rows = _tail_slopes(df, z, tail)
+        factor = torch.where(below & ~is_inner, 1, part / torch.where(below, tail, 1 - tail))
+        slopes = factor * torch.where(below, by_df, -by_df), factor * by_size
+        return cls.with_operations(slopes, rows, df, z)
 
 
-def _cdf_slopes(result, df, z):
-    below = z < 0
-    tail = torch.where(below, result, 1 - result)
-    tail = with_rows(tail, ~below & (tail < 1e-3), _outside, df, z)
-    part, by_df, by_size, _, rows = _tail_slopes(df, z, tail)
-    return part * torch.where(below, by_df, -by_df), part * by_size, rows
+class _Cdf(Numeric):
+    numbers = staticmethod(_cdf_by_scipy)
+
+    @staticmethod
+    def operations(df, z):
+        return torch.exp(_log_cdf(df, z))
+
+    @classmethod
+    def slopes(cls, result, df, z):
+        below = z < 0
+        tail = torch.where(below, result, 1 - result)
+        tail = mend(tail, ~below & (tail < 1e-3), _outside, df, z)
+        part, by_df, by_size, _, rows = _tail_slopes(df, z, tail)
+        return cls.with_operations((part * torch.where(below, by_df, -by_df), part * by_size), rows, df, z)
 
 
 def _tail_slopes(df, z, tail):
@@ -102,7 +120,7 @@ def _tail_slopes(df, z, tail):
             half, torch.full_like(half, 0.5), x[index], y[index]
         )
     part = torch.where(is_inner, 0.5 - tail, tail)
-    part = with_rows(part, is_inner & (size < 1e-3), _inside, df, y)
+    part = mend(part, is_inner & (size < 1e-3), _inside, df, y)
     by_df = torch.where(is_inner, -0.5, 0.5).to(df.dtype) * by_half + by_logit / df
     by_df *= torch.abs(z) / size  # none at the centre
     rows = without_slopes(0.5 * df, torch.full_like(df, 0.5), x, y) | torch.isinf(z)
@@ -119,7 +137,7 @@ def _centre_slopes(df, y):
     and, in size, by logit(y).
     """
     half = 0.5 * df
-    whole, by_half = in_pieces(_centre_sums, 24, half - 1, y)
+    whole, by_half = in_chunks(_centre_sums, 24, half - 1, y)
     digammas = torch.log1p(0.5 / half) - digamma_error(half + 0.5) + digamma_error(half)
     return digammas + by_half / whole, 0.5 * torch.exp(half * torch.log1p(-y)) / whole
 
@@ -135,11 +153,9 @@ def _log_density(df, z):
     normal = df > _NORMAL
     df1 = torch.where(normal, 1, df)
     root = torch.sqrt(df1)
-    outer = torch.abs(z) > root
-    ratio = torch.abs(torch.where(outer, z, root)) / root
-    spread = torch.where(
-        outer, torch.log1p(ratio**-2) + 2 * torch.log(ratio), torch.log1p((torch.where(outer, 0, z) / root) ** 2)
-    )
+    size = torch.abs(z) / root
+    outer = torch.clamp(size, min=1)
+    spread = torch.log1p((size / outer / outer) ** 2) + 2 * torch.log(outer)  # log(1 + size^2), which does not overflow
     student = -log_beta(df1 / 2, torch.full_like(df1, 0.5)) - torch.log(root) - (df1 + 1) / 2 * spread
     return torch.where(normal, -0.5 * torch.where(normal, z, 0) ** 2 - 0.5 * math.log(2 * math.pi), student)
 
@@ -165,7 +181,7 @@ def student_t_log_cdf(df, z):
     >>> round(student_t_log_cdf(torch.tensor(1.0, dtype=torch.float64), -1.0).exp().item(), 12)
     0.25
     """
-    return numerically(_log_cdf_by_scipy, _log_cdf_slopes, _log_cdf, df, z)
+    return _LogCdf.of(df, z)
 
 
 @in_float64
@@ -175,7 +191,7 @@ def student_t_cdf(df, z):
     >>> round(student_t_cdf(torch.tensor(1.0, dtype=torch.float64), 1.0).item(), 12)
     0.75
     """
-    return numerically(_cdf_by_scipy, _cdf_slopes, _cdf, df, z)
+    return _Cdf.of(df, z)
 
 
 class _Inverse(Root):
@@ -211,20 +227,25 @@ def _quantile(df, p):
     return torch.where(p <= 0, -torch.inf, torch.where(p >= 1, torch.inf, z))
 
 
-def _quantile_by_scipy(df, p):
-    """SciPy's, but for deep tails, in which it has infinities and worse."""
-    tail = torch.minimum(p, 1 - p)
-    beside = torch.where(
-        (df == 4) | (df == 6), df * BESIDE, df
-    )  # at which SciPy's are wrong around the centre, by up to 3e-8
-    z = torch.where(tail <= 0, -torch.inf, by_scipy("stdtrit", beside, tail))
-    z = torch.copysign(z, p - 0.5)
-    return with_rows(z, ~((tail > 1e-50) & (torch.abs(z) < 1e150)) & ~(tail <= 0), _quantile, df, p)
+class _Quantile(Numeric):
+    operations = staticmethod(_quantile)
 
+    @staticmethod
+    def numbers(df, p):
+        """SciPy's, but for deep tails, in which it has infinities and worse."""
+        tail = torch.minimum(p, 1 - p)
+        z = torch.copysign(by_scipy("stdtrit", _beside(df, 4, 6), tail), p - 0.5)
+        far = ~((tail > 1e-50) & (torch.abs(z) < 1e150))
+        if far.any():
+            z = torch.copysign(torch.where(tail <= 0, torch.inf, z), p - 0.5)
+            z = mend(z, far & ~(tail <= 0), _quantile, df, p)
+        return z
 
-def _quantile_slopes(z, df, p):
-    part, by_df, by_size, _, rows = _tail_slopes(df, z, torch.where(p > 0.5, 1 - p, p))
-    return torch.where(p > 0.5, by_df, -by_df) / by_size, 1 / (part * by_size), rows
+    @classmethod
+    def slopes(cls, z, df, p):
+        part, by_df, by_size, _, rows = _tail_slopes(df, z, torch.where(p > 0.5, 1 - p, p))
+        slopes = torch.where(p > 0.5, by_df, -by_df) / by_size, 1 / (part * by_size)
+        return cls.with_operations(slopes, rows, df, p)
 
 
 @in_float64
@@ -236,4 +257,4 @@ def student_t_icdf(df, p):
     >>> round(student_t_icdf(torch.tensor(1.0, dtype=torch.float64), 0.75).item(), 12)
     1.0
     """
-    return numerically(_quantile_by_scipy, _quantile_slopes, _quantile, df, p)
+    return _Quantile.of(df, p)

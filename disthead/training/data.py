@@ -38,11 +38,12 @@ from disthead.training.trust import check_classes, check_sources
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["MEASURED", "PARTS", "TabularDataModule"]
+__all__ = ["PARTS", "PREDICTED", "TabularDataModule"]
 
 _LEAST_GROUPS = 30  # of rows, so that parts can be drawn from them
 _SEEDS = 1 << 32
-MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
+_MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
+PREDICTED = 16_384  # rows at once of predictions that are written
 
 
 class TabularDataModule(lightning.LightningDataModule):
@@ -281,11 +282,11 @@ class TabularDataModule(lightning.LightningDataModule):
         return self._batches("predict")
 
     def _batches(self, name: str, seed: int | None = None) -> Batches | StreamedBatches:
-        trainer, size = self.trainer, self.batch_size if name == "train" else self.hparams.batch_size or MEASURED
+        trainer, size = self.trainer, self.batch_size if name == "train" else self.hparams.batch_size or _MEASURED
         options: dict[str, Any] = {"seed": seed}
+        if name in ("val", "test"):
+            size = max(size, _MEASURED)
         if trainer is not None:
-            if name in ("val", "test"):
-                size = max(size, MEASURED)
             if name == "val":
                 size = max(size, getattr(trainer.lightning_module, "validated_at_once", size))
             options |= {

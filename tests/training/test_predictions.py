@@ -376,7 +376,7 @@ def test_two_processes_on_a_full_disk_say_so_once_and_leave_the_old_file(place, 
     monkeypatch.syspath_prepend(str(place))
     Path("p.csv").write_text("old")
     environment = os.environ | {"PYTHONPATH": f"{place}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
-    command = ["predict", "--ckpt=model.ckpt", "--data.path=table.csv", "--out=p.csv", *QUIET]
+    command = ["predict", "--ckpt=model.ckpt", "--data.path=table.csv", "--out=p.csv", "--overwrite", *QUIET]
     run = subprocess.run(
         [sys.executable, "-m", "disthead", *command, "--trainer.devices=2", "--trainer.strategy=ddp"],
         env=environment, capture_output=True, text=True, timeout=500,
@@ -505,3 +505,32 @@ def test_a_path_that_is_no_text_stands_in_the_report_as_it_is_shown(tmp_path):
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["about"]["checkpoint"] == os.fsdecode(
         b"m\xff.ckpt"
     )
+
+
+# Numbers.
+
+
+def test_numbers_are_written_alike_with_and_without_texts_beside_them_and_are_read_as_they_were(tmp_path):
+    numbers = [0.1, 1e-5, 3.0, np.nan, np.inf, -np.inf, -0.0, 1.7976931348623157e308, 5e-324, 123456789.125]
+    columns = {
+        "double": np.array(numbers),
+        "single": np.array([0.1, 1e-5, 3.0, np.nan, np.inf, -np.inf, -0.0, 3.4028235e38, 1e-45, 123456789], np.float32),
+        "whole": np.arange(10) - 2**62,
+    }
+    texts = {"text": np.array(["a", "b,c", 'd"', "e"] * 2 + ["f", "g"], dtype=object), "truth": np.arange(10) > 4}
+    write_predictions(columns, tmp_path / "numbers.csv")
+    write_predictions(columns | texts, tmp_path / "texts.csv")
+    both = [(tmp_path / f"{name}.csv").read_text("utf-8").splitlines() for name in ("numbers", "texts")]
+    lines, beside = (list(csv.reader(text)) for text in both)
+    assert lines == [line[:3] for line in beside]
+    for name, written in zip(columns, zip(*lines[1:], strict=True), strict=True):
+        read = np.array([value or "nan" for value in written]).astype(columns[name].dtype)
+        np.testing.assert_array_equal(read, columns[name])
+    read = pd.read_csv(tmp_path / "texts.csv")
+    for name, values in texts.items():
+        assert read[name].tolist() == values.tolist()
+
+
+def test_a_missing_number_that_is_alone_in_its_row_is_a_row(tmp_path):
+    write_predictions({"mean": np.array([1.5, np.nan, 2.5])}, tmp_path / "p.csv")
+    np.testing.assert_array_equal(pd.read_csv(tmp_path / "p.csv")["mean"], [1.5, np.nan, 2.5])

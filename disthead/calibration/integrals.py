@@ -1,0 +1,192 @@
+"""Integrals over a recalibrated distribution, piece by piece between quantiles of its base."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from disthead.calibration.warp import KNOTS, probit_of_tail
+from disthead.families.distribution import HALF_LOG_TWO_PI
+from disthead.special import gauss_legendre
+from disthead.special.eager import operations_are_followed
+from disthead.special.plain import ndtr
+
+if TYPE_CHECKING:
+    from disthead.calibration.recalibrated import RecalibratedContinuous
+
+__all__ = ["Pieces", "entropy", "expectation", "mean_and_variance", "scores"]
+
+_NODES = 6  # on each piece
+_ROWS = 512
+_LAST = 8.5  # on the probit scale: next to nothing is beyond
+_TAIL = (0.25, 0.6, 1.0)  # of the way from the outermost knot to there
+_FAR_TAIL = (13.0, 20.0, 37.0)  # where the tails of heavy distributions still count
+_HEAVY = 8.0  # times as far from the middle as a piece before: light tails grow by a factor of two
+_TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The line cut at quantiles, between which everything about a recalibrated distribution is smooth.
+
+    A rule of Gauss and Legendre goes over each piece: in the logarithm of the distance to the end of the support, since the density
+    may be a power of it, the log-odds where it has two, or the logarithm of the distance to the middle where it has none.
+
+    Attributes:
+        points: where it is cut, increasing, (pieces + 1, ...); `middle` says which of them is the middle of the distribution.
+    """
+
+    points: Tensor
+    middle: int
+    lower: Tensor
+    upper: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, dist: "RecalibratedContinuous") -> "Pieces":
+        x = _cuts(dist)
+        points, middle = dist._quantile_of_probit(x), len(x) // 2
+        if operations_are_followed() or _are_heavy(points, middle):
+            far = torch.tensor(_FAR_TAIL, dtype=x.dtype, device=x.device).reshape((-1,) + (1,) * (points.ndim - 1))
+            low, high = dist._quantile_of_probit(torch.cat([-far.flip(0), far])).tensor_split(2)
+            points, middle = torch.cat([low, points, high]), middle + len(far)
+        # Rounding, and tails that begin beyond the far ones, must not turn a piece around.
+        points = torch.cat(
+            [points[: middle + 1].flip(0).cummin(0).values.flip(0), points[middle:].cummax(0).values[1:]]
+        )
+        return cls(points.clamp(-1 / _TINY, 1 / _TINY), middle, *dist.support_limits())
+
+    def rule(self) -> tuple[Tensor, Tensor]:
+        """Nodes and weights (nodes, pieces, ...)."""
+        start, end = self.points[:-1], self.points[1:]
+        return self.within(start, end, start, end)
+
+    def within(self, start: Tensor, end: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Nodes and weights (nodes, ...) from `left` to `right`, which lie in the piece from `start` to `end`."""
+        lower, upper = self.lower, self.upper
+        bounded = lower.isfinite() & upper.isfinite()
+        anchor = torch.where(lower.isfinite(), lower, torch.where(upper.isfinite(), upper, self.points[self.middle]))
+        ends = (
+            [(side - anchor).abs() for side in (left, right)],
+            [torch.where(bounded, upper - side, 1.0) for side in (left, right)],
+        )
+        logs = [[distance.clamp(min=_TINY).log() for distance in pair] for pair in ends]
+        first, last = (near - far for near, far in zip(*logs, strict=True))
+        t, weights = (part.reshape((-1,) + (1,) * left.ndim) for part in gauss_legendre(_NODES, left))
+        position = first + t * (last - first)
+        share, width = position.sigmoid(), torch.where(bounded, upper - lower, 1.0)
+        distance = torch.where(bounded, width * share, position.exp())
+        slope = torch.where(bounded, distance * (-position).sigmoid(), distance)
+        logarithmic = (start != anchor) & (end != anchor) & (end != upper)
+        side = torch.where(start >= anchor, 1.0, -1.0).to(left.dtype)
+        y = torch.where(logarithmic, anchor + side * distance, left + t * (right - left))
+        return y, weights * torch.where(logarithmic, slope * (last - first).abs(), right - left)
+
+
+def few_rows_at_once(answer: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """An answer for a distribution, and targets of its shape, in pieces of rows whose nodes stay in the cache."""
+
+    @functools.wraps(answer)
+    def answered(dist: "RecalibratedContinuous", *targets: Tensor) -> Tensor:
+        shape = dist.batch_shape
+        if len(shape) != 1 or shape[0] <= _ROWS or operations_are_followed() or any(y.shape != shape for y in targets):
+            return answer(dist, *targets)
+        pieces = [slice(start, start + _ROWS) for start in range(0, shape[0], _ROWS)]
+        return torch.cat([answer(dist[piece], *(y[piece] for y in targets)) for piece in pieces], -1)
+
+    return answered
+
+
+def expectation(dist: "RecalibratedContinuous", function: Callable[[Tensor], Tensor]) -> Tensor:
+    """E[function(Y)], over the quantiles at the nodes of the probit scale; `function` takes points of shape (nodes, ...)."""
+    x = _cuts(dist)
+    start, width = x[:-1], x.diff(dim=0)
+    t, weights = (part.reshape((-1,) + (1,) * x.ndim) for part in gauss_legendre(_NODES, x))
+    nodes = (start + t * width).flatten(0, 1)
+    weights = (weights * width).flatten(0, 1) * torch.exp(-0.5 * nodes.square() - HALF_LOG_TWO_PI)
+    return (weights * function(dist._inside(dist._quantile_of_probit(nodes)))).sum(0)
+
+
+@few_rows_at_once
+def entropy(dist: "RecalibratedContinuous") -> Tensor:
+    """E[-log p(Y)] in nats."""
+    return expectation(dist, lambda y: -dist.log_prob(y))
+
+
+@few_rows_at_once
+def mean_and_variance(dist: "RecalibratedContinuous") -> Tensor:
+    """Both of them, (2, ...), from the integrals of both tails, and of the tails times the distance to the middle."""
+    pieces = Pieces.of(dist)
+    y, weights = pieces.rule()
+    middle = pieces.points[pieces.middle]
+    below, above = _probabilities(dist, y, pieces.middle)
+    beyond = torch.cat([below[:, : pieces.middle], above[:, pieces.middle :]], 1) * weights
+    excess = beyond[:, pieces.middle :].sum((0, 1)) - beyond[:, : pieces.middle].sum((0, 1))
+    square = 2 * (beyond * (y - middle).abs()).sum((0, 1))
+    return torch.stack([middle + excess, (square - excess.square()).clamp(min=0)])
+
+
+@few_rows_at_once
+def scores(dist: "RecalibratedContinuous", y: Tensor) -> Tensor:
+    """The integral of (cdf(t) - 1{t >= y})^2 dt: of whole pieces on either side of y, and of both parts of the piece around it."""
+    pieces = Pieces.of(dist)
+    nodes, weights = pieces.rule()
+    below, above = _probabilities(dist, nodes, pieces.middle)
+    none = torch.zeros_like(pieces.points[:1])
+    left = torch.cat([none, (weights * below.square()).sum(0).cumsum(0)])
+    right = torch.cat([(weights * above.square()).sum(0).flip(0).cumsum(0).flip(0), none])
+
+    shape = torch.broadcast_shapes(y.shape, pieces.points.shape[1:])
+    y, extra = y.expand(shape), len(shape) - (pieces.points.ndim - 1)
+    points, left, right = (part.reshape(-1, *(1,) * extra, *part.shape[1:]) for part in (pieces.points, left, right))
+    place = (points[1:-1] <= y).sum(0, keepdim=True)
+
+    def at(values: Tensor, index: Tensor) -> Tensor:
+        return values.expand(-1, *shape).gather(0, index).squeeze(0)
+
+    within = torch.minimum(torch.maximum(y, points[0]), points[-1])
+    start, end = at(points, place), at(points, place + 1)
+    nodes, weights = pieces.within(start, end, torch.stack([start, within]), torch.stack([within, end]))
+    is_left = place.squeeze(0) < pieces.middle
+    log_tail = torch.where(is_left, dist.base.log_cdf(nodes), dist.base.log_survival(nodes))
+    z = probit_of_tail(log_tail)
+    x = dist._warped(torch.where(is_left, z, -z))
+    before, after = (weights * torch.stack([ndtr(x[:, 0]), ndtr(-x[:, 1])], 1).square()).sum(0)
+    return at(left, place) + before + after + at(right, place + 1) + (y - within).abs()
+
+
+def _probabilities(dist: "RecalibratedContinuous", y: Tensor, middle: int) -> tuple[Tensor, Tensor]:
+    """P(Y <= y) and P(Y > y) at nodes (nodes, pieces, ...), by the smaller one of the base's."""
+    z = torch.cat(
+        [probit_of_tail(dist.base.log_cdf(y[:, :middle])), -probit_of_tail(dist.base.log_survival(y[:, middle:]))], 1
+    )
+    x = dist._warped(z)
+    return ndtr(x), ndtr(-x)
+
+
+@torch.no_grad()
+def _cuts(dist: "RecalibratedContinuous") -> Tensor:
+    """Where the map of the probit scale is not smooth, and points of the tails, on the scale of `dist`; (points, ...), an odd number."""
+    number = dist._constant(0.0)
+    column = (-1,) + (1,) * number.ndim
+    x = torch.tensor(KNOTS, dtype=number.dtype, device=number.device).reshape(column)
+    for place, warp in enumerate(dist._compact):
+        own = warp.knots()
+        if own is not None:
+            x = own.reshape(column)
+            for later in dist._compact[place:]:
+                x = later(x)
+    below, above = [], []
+    for share in _TAIL:
+        below.insert(0, x[:1] + share * (torch.clamp(x[:1] - 1, max=-_LAST) - x[:1]))
+        above.append(x[-1:] + share * (torch.clamp(x[-1:] + 1, min=_LAST) - x[-1:]))
+    return torch.cat([*below, x, *above])
+
+
+def _are_heavy(points: Tensor, middle: int) -> bool:
+    """Whether a distribution reaches so much further in its last piece that what lies beyond counts."""
+    ratios = [(points[end] - points[middle]) / (points[before] - points[middle]) for end, before in ((0, 1), (-1, -2))]
+    return bool((torch.stack(ratios) > _HEAVY).any())

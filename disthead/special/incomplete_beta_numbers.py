@@ -1,0 +1,181 @@
+"""The incomplete beta function of plain numbers, by SciPy where that is exact, and its first derivatives.
+
+SciPy's function takes a thirtieth of the time that the operations of `incomplete_beta_operations` take. The derivatives by the shapes
+are sums over the nodes of the same quadrature: with t where u is in its integral, log(t / x) is the derivative of the integrand's
+logarithm by a, and log((1 - t) / (1 - x)) that by b.
+"""
+
+import torch
+
+from .digamma import digamma_error
+from .eager import by_scipy
+from .incomplete_beta_operations import from_the_left, log_tails, pair_inverse, quick_cumulant, sides, truncation
+from .incomplete_gamma import endpoint_rule
+from .numeric import in_chunks, mend
+from .quadrature import gauss_legendre
+
+BESIDE = 1 + 2.0**-52  # times a number is the next number
+
+
+def tail_by_scipy(a, b, x, y, upper, logarithm):
+    """One of the tails, or its logarithm, of plain numbers: SciPy's, asked for the tail on the side of the mean that x is on.
+
+    It is as exact as ours, and takes a thirtieth of the time.
+    """
+    direct = not (upper or logarithm)
+    steep = _steepest(a, b, direct) > 1000
+    if direct and not steep:
+        return by_scipy("betainc", a, b, x)
+    left = b * x <= a * y
+    first, second, point = torch.where(left, a, b), torch.where(left, b, a), torch.where(left, x, y)
+    known = by_scipy("betainc", first, second, point)
+    if steep:  # there SciPy, which knows of 1 - x what x tells, knows too little
+        known = _with_complement(known, first, second, point, torch.where(left, y, x))
+    asked, most = ~left if upper else left, known > 0.9
+    if most.any():  # of two tails the smaller one has the digits
+        most = most if logarithm else most & ~asked
+        known, asked = mend(known, most, _slow_complement, first, second, point), asked ^ most
+    if not logarithm:
+        return torch.where(asked, known, 1 - known)
+    result = torch.where(asked, torch.log(known), torch.log1p(-known))
+    if result.numel() and not result.min() > -665:  # SciPy's underflowed, or it had none
+        lost = ~(result > -665) & (x > 0) & (y > 0)
+        result = mend(result, lost, lambda *rows: log_tails(*rows)[int(upper)], a, b, x, y)
+    return result
+
+
+def _steepest(a, b, direct):
+    """About the largest derivative of the logarithm of a tail, of the lower one if that is asked for directly, by a point near the
+    mean.
+    """
+    if not a.numel():
+        return 0.0
+    (least_a, most_a), (least_b, most_b) = a.aminmax(), b.aminmax()
+    return (most_a + most_b) * (1 + 1 / (least_b if direct else torch.minimum(least_a, least_b)))
+
+
+def _with_complement(tail, a, b, x, y):
+    """I_x(a, b), given its value without regard to y: a step along the density takes x to 1 - y; where y is
+    lost, SciPy starts from there.
+    """
+    step = (1 - x) - y
+    moved = torch.abs(step) * a * (1 + 1 / b)
+    tail = mend(tail, moved > 1e-14, _after_step, tail, a, b, x, y, step)
+    return mend(tail, moved > 1e-6, _slow_complement, b, a, y)
+
+
+def _after_step(tail, a, b, x, y, step):
+    log_beta = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+    return tail + step * torch.exp((a - 1) * torch.log(x) + (b - 1) * torch.log(y) - log_beta)
+
+
+def _slow_complement(a, b, x):
+    return by_scipy("betaincc", a, b, x)
+
+
+def tail_slopes(a, b, x, y):
+    """Of the logarithm of the tail that the quadrature takes: whether that is the upper tail, its derivatives by a and b, and the
+    derivative's size by logit(x); by the same nodes, those of the tail differentiated by hand, to ten digits.
+    """
+    swap, small = sides(a, b, x, y)
+    a, b, x, y = from_the_left(~swap, a, b, x, y)
+    total = a + b
+    lacking, lacking_all = digamma_error(b), digamma_error(total)
+    by_a, by_b, by_logit = torch.empty_like(a), torch.empty_like(a), torch.empty_like(a)
+    for rows, parts in ((~small, _integral_slopes), (small, _series_slopes)):
+        index = rows.nonzero()[:, 0]
+        if len(index):
+            given = (part[index] for part in (a, b, x, y, total, lacking, lacking_all))
+            by_a[index], by_b[index], by_logit[index] = parts(*given)
+    return swap, torch.where(swap, by_b, by_a), torch.where(swap, by_a, by_b), by_logit
+
+
+def _integral_slopes(a, b, x, y, total, lacking, lacking_all):
+    """With t where u is, log(t / x) = -y u - K and log((1 - t) / y) = x u - K; for p = x and G = log(1 + p (e^w - 1)) they are
+    -u - G and -G, for p = y they are -G and u - G.
+    """
+    left = x <= y
+    p, sign = torch.where(left, x, y), torch.where(left, -1.0, 1.0).to(x.dtype)
+    end = truncation(a, b, x, y, p, sign, 30.0, quick_cumulant)
+    straight = torch.where(left, -a, b) * end
+    whole, u, grown = in_chunks(_integral_sums, 40, p, sign * end, straight, total)
+    u, grown = u * end / whole, grown / whole
+    by_a = torch.log(total * x / a) + digamma_error(a) - lacking_all - torch.where(left, u, 0) - grown
+    by_b = torch.log(total * y / b) + lacking - lacking_all + torch.where(left, 0, u) - grown
+    return by_a, by_b, 1 / (end * whole)
+
+
+def _integral_sums(p, end, straight, total):
+    """Of the integrand on (0, 1), of u times it, and of log(1 + p (e^w - 1)) times it."""
+    nodes, weights = gauss_legendre(40, p)
+    growth = (end.unsqueeze(-1) * nodes).exp_().mul_(p.unsqueeze(-1)).add_(1 - p.unsqueeze(-1)).log_()
+    integrand = (straight.unsqueeze(-1) * nodes).addcmul_(growth, total.unsqueeze(-1), value=-1).exp_()
+    return integrand @ weights, integrand @ (weights * nodes), growth.mul_(integrand) @ weights
+
+
+def _series_slopes(a, b, x, y, total, lacking, lacking_all):
+    correction, by_power, by_exponent = in_chunks(_series_sums, 24, a, b, x)
+    whole = 1 + a * correction
+    by_a = torch.log(x * (total / (1 + a))) + digamma_error(1 + a) - lacking_all + (correction + a * by_power) / whole
+    by_b = torch.log1p(a / b) + lacking - lacking_all + a * by_exponent / whole
+    return by_a, by_b, a * torch.exp(b * torch.log1p(-x)) / whole
+
+
+def _series_sums(a, b, x):
+    """The integral of s^(a - 1) ((1 - x s)^(b - 1) - 1), and its derivatives by a and b."""
+    s, weights = endpoint_rule(24, x)
+    log_s = torch.log(s)
+    log_rest = (x.unsqueeze(-1) * -s).log1p_()
+    power = (a.unsqueeze(-1) * log_s).exp_()
+    integrand = ((b.unsqueeze(-1) - 1) * log_rest).exp_().mul_(power)
+    excess = power.neg_().add_(integrand)
+    return excess @ weights, excess @ (weights * log_s), integrand.mul_(log_rest) @ weights
+
+
+def without_slopes(a, b, x, y):
+    """Rows whose derivatives `tail_slopes` does not give to nine digits."""
+    shapes, points = torch.minimum(a, b), torch.minimum(x, y)
+    return ~((shapes > 1e-4) & (a + b < 1e6) & (points > 1e-290))
+
+
+def _lower_by_scipy(a, b, x, y):
+    return tail_by_scipy(a, b, x, y, False, False)
+
+
+def slopes_of_tail(result, a, b, x, y, upper, logarithm):
+    known_upper, by_a, by_b, by_logit = tail_slopes(a, b, x, y)
+    asked = known_upper == upper
+    if logarithm:
+        factor = torch.where(asked, 1, -torch.expm1(-result))
+    else:
+        known = torch.where(asked, result, 1 - result)
+        given = from_the_left(~known_upper, a, b, x, y)
+        known = mend(known, ~asked & (known < 1e-3), _lower_by_scipy, *given)
+        factor = torch.where(asked, known, -known)
+    by_x = torch.where(known_upper, -factor, factor) * by_logit / (x * y)
+    return (factor * by_a, factor * by_b, by_x, torch.zeros_like(by_x)), without_slopes(a, b, x, y)
+
+
+def quantile_by_scipy(a, b, p, q):
+    """SciPy's, but for deep tails, of which it knows too little."""
+    # At whole numbers it goes by sums that lose digits (2e-11 at shapes 2 and 1e6): let them be none.
+    x = by_scipy("betaincinv", a * BESIDE, b * BESIDE, p)
+    x = mend(x, q < 1e-3, _slow_complement_inverse, a, b, q)
+    x = torch.where((p <= 0) | (x < 1e-300), 0, torch.where(q <= 0, 1, x))
+    return mend(
+        x, ~(torch.minimum(p, q) > 1e-15) & ~(p <= 0) & ~(q <= 0), lambda *rows: pair_inverse(*rows)[0], a, b, p, q
+    )
+
+
+def _slow_complement_inverse(a, b, q):
+    return by_scipy("betainccinv", a * BESIDE, b * BESIDE, q)
+
+
+def slopes_of_quantile(x, a, b, p, q):
+    y = mend(1 - x, x > 0.99, quantile_by_scipy, b, a, q, p)
+    known_upper, by_a, by_b, by_logit = tail_slopes(a, b, x, y)
+    by_p = x * y / (torch.where(known_upper, q, p) * by_logit)
+    factor = torch.where(known_upper, 1.0, -1.0).to(x.dtype) * x * y / by_logit
+    lost = (x <= 0) | (y <= 0)  # too close to an end to be written, or there
+    found = factor * by_a, factor * by_b, torch.where(p > q, 0, by_p), torch.where(p > q, -by_p, 0)
+    return [torch.where(lost, 0, one) for one in found], without_slopes(a, b, x, y) & ~lost
