@@ -6,7 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.calibration.integrals import expectation, mean_and_variance, scores
+from disthead.calibration.integrals import entropy, expectation, mean_and_variance, scores
 from disthead.calibration.warp import Warp, probit
 from disthead.families.affine import Affine
 from disthead.families.continuous import Continuous
@@ -184,6 +184,11 @@ class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y."""
         return scores(self, y)
+
+    @in_double
+    def entropy(self) -> Tensor:
+        """E[-log p(Y)] in nats, by quadrature over the quantiles."""
+        return entropy(self)
 
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         return expectation(self, function)

@@ -19,11 +19,13 @@ from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_an
 from disthead.special.eager import are_plain_numbers, is_on_host, operations_are_followed
 from disthead.special.plain import erf
 from disthead.special.probabilities import log_sum_exp
-from disthead.special.search import highest, highest_of_each
+from disthead.special.search import highest, highest_of_each, interpolated_roots
 
 __all__ = ["Mixture"]
 
 _NODES = 12  # in each piece
+_STARTS = 65  # of intervals that hold a level
+_FAINT = 1e-15  # of what lies outside such an interval, what counts as nothing
 _ENDS = [1e-13, 1e-8, 1e-4]
 _SHAPE = [0.05, 0.25, 0.5, 0.75, 0.95]  # of a component, as far as its quantiles at these levels show it
 
@@ -111,20 +113,66 @@ class Mixture(Components, Continuous):
         """
         check_level(level)
         exact = self._in_double()
+        if not are_plain_numbers(exact.logits):
+            return Interval(*(end.to(self.dtype) for end in exact._shortest(level)))
+        rows = exact._in_rows()
+        odds = rows._shortest_odds(level)
+        return Interval(*(end.reshape(self.batch_shape).to(self.dtype) for end in rows._ends_at(odds, level)))
+
+    def _ends_at(self, odds: Tensor, level: float) -> tuple[Tensor, Tensor]:
+        """Of the interval that holds `level`, by the log-odds of what lies outside to lie below."""
+        below, above = (1 - level) * odds.sigmoid(), (1 - level) * (-odds).sigmoid()
+        return self._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
+
+    def _shortest_odds(self, level: float) -> Tensor:
+        """Where the interval is shortest, its ends are equally dense: there begins the shortest of a grid of intervals, about."""
+        share = torch.linspace(0, 1, _STARTS, dtype=self.dtype).unsqueeze(-1)
+        odds = share.logit(_FAINT).expand(-1, *self.batch_shape)
+        below, above = (1 - level) * odds.sigmoid(), (1 - level) * (-odds).sigmoid()
+        lower, upper = mixture_quantiles(
+            self, torch.stack([below, 1 - above]), torch.stack([1 - below, above]), error=1e-5
+        ).unbind(0)
+        chosen = (upper - lower).argmin(0, keepdim=True) + torch.tensor([[-1], [0], [1]])
+        chosen = chosen.clamp(0, _STARTS - 1)
+        odds, lower, upper = (part.gather(0, chosen) for part in (odds, lower, upper))
+
+        def gap(lower: Tensor, upper: Tensor, rows: Mixture) -> Tensor:
+            return (rows.log_prob(lower) - rows.log_prob(upper)).nan_to_num(0.0).clamp(-700, 700)
+
+        gaps = gap(lower, upper, self)
+        (row,) = ((gaps[0] < 0) & (gaps[2] > 0)).nonzero(as_tuple=True)
+        window = torch.where(gaps[1] < 0, torch.tensor([[0], [1], [2], [2]]), torch.tensor([[0], [0], [1], [2]]))
+        window = window[:, row]
+        equal = interpolated_roots(
+            lambda x, chosen: gap(*(rows := self[row[chosen]])._ends_at(x, level), rows),
+            *(part[:, row].gather(0, window) for part in (odds, gaps)),
+            torch.full(row.shape, 1e-7, dtype=self.dtype),
+            1e-7,
+        )
+        return odds[1].index_put((row,), equal)
+
+    def _in_rows(self) -> "Mixture":
+        """The same with one dimension of the batch."""
+        dims = len(self.batch_shape)
+        if not dims:
+            return self.map(lambda parameter: parameter.unsqueeze(0))
+        return self if dims == 1 else self.map(lambda parameter: parameter.flatten(0, dims - 1))
+
+    def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
+        """The same by a fixed number of steps: a grid of the probability below the interval, refined around its best point."""
 
         def ends(below: Tensor) -> tuple[Tensor, Tensor]:
             above = (1 - level - below).clamp(min=0)
-            return exact._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
+            return self._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
 
-        # A grid of the probability below the interval, refined around its best point: each round is one batch of quantiles.
-        left, right = exact._constant(0.0), exact._constant(1 - level)
+        left, right = self._constant(0.0), self._constant(1 - level)
         for points in (65, 17, 17, 17, 17, 17, 17):
-            share = torch.linspace(0, 1, points, dtype=exact.dtype, device=self.device)
+            share = torch.linspace(0, 1, points, dtype=self.dtype, device=self.device)
             below = left + (right - left) * share.reshape((-1,) + (1,) * len(self.batch_shape))
             lower, upper = ends(below)
             best = (upper - lower).argmin(0, keepdim=True)
             left, right = (below.gather(0, (best + step).clamp(0, points - 1)).squeeze(0) for step in (-1, 1))
-        return Interval(*(end.gather(0, best).squeeze(0).to(self.dtype) for end in (lower, upper)))
+        return lower.gather(0, best).squeeze(0), upper.gather(0, best).squeeze(0)
 
     def _on_grid(self, y: Tensor) -> Tensor:
         return y

@@ -13,7 +13,7 @@ from disthead.special.search import following, interpolated_roots
 
 __all__ = ["flat", "mixture_quantiles"]
 
-_NUMBERS = 1 << 16  # of components at once
+_NUMBERS = 1 << 17  # of components at once
 _WIDER = 1e-3  # than the components' quantiles, so that rounding does not exclude the root
 _MAX = torch.finfo(torch.float64).max
 
@@ -33,8 +33,12 @@ def flat(mixture: Components) -> tuple[Tensor, Distribution]:
 
 
 @torch.no_grad()
-def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor) -> Tensor:
-    """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch), of a mixture in double precision."""
+def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, error: float = 4e-15) -> Tensor:
+    """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch), of a mixture in double precision.
+
+    Args:
+        error: of the log-odds that a quantile may have.
+    """
     shape = torch.broadcast_shapes(below.shape, above.shape, mixture.batch_shape)
     log_weights, components = flat(mixture)
     lower, upper = (limit.expand(mixture.batch_shape).reshape(-1) for limit in mixture.support_limits())
@@ -45,7 +49,7 @@ def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor) -> Tens
     for start in range(0, rows, length):
         part = slice(start, start + length)
         search = _Search(log_weights[part], components.map(lambda p, part=part: p[part]), lower[part], upper[part])
-        answers.append(search.quantiles(below[:, part], above[:, part]))
+        answers.append(search.quantiles(below[:, part], above[:, part], error))
     return torch.cat(answers, 1).reshape(shape) if answers else below.reshape(shape)
 
 
@@ -56,7 +60,7 @@ class _Search:
         self.weights, self.components = log_weights.exp(), components
         self.lower, self.upper = lower.clamp(min=-_MAX), upper.clamp(max=_MAX)
 
-    def quantiles(self, below: Tensor, above: Tensor) -> Tensor:
+    def quantiles(self, below: Tensor, above: Tensor, error: float) -> Tensor:
         """Of the levels (L, n), in any order."""
         levels = len(below)
         left = below <= above
@@ -65,7 +69,7 @@ class _Search:
         if levels > 1:
             odds, order = odds.sort(0)
             left, below, above = (part.gather(0, order) for part in (left, below, above))
-        rounding = 4e-15 + 1e-15 * odds.abs()
+        rounding = error + 1e-15 * odds.abs()
         odds = odds - 2 * rounding  # where the cdf is flat, the least of all quantiles
         x, value = self._points(below, above, odds, left)
         element = _by_side(left.flatten())
@@ -74,6 +78,7 @@ class _Search:
             lambda y, chosen: self._log_odds(y, row[chosen], left[chosen]) - target[chosen],
             *(part.flatten(1)[:, element] for part in _window(x, value, odds)),
             rounding.flatten()[element],
+            error,
         )
         answer = torch.empty_like(found)
         answer[element] = found
@@ -119,7 +124,7 @@ class _Search:
         x, value = torch.cat([x, limits]), torch.cat([value, torch.stack([-infinite, infinite])])
         for stage in _stages(first):
             x, value = _in_order(x, value)
-            y, _ = following(*_window(x, value, odds[stage]))
+            y, _ = following(*_window(x, value, odds[stage]), 0.0)
             x, value = torch.cat([x, y]), torch.cat([value, self._at(y, left[stage])])
         return _in_order(x, value)
 

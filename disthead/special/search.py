@@ -11,8 +11,7 @@ from .inverse import halfway
 
 __all__ = ["following", "highest", "highest_of_each", "interpolated_roots"]
 
-_TRUSTED = 1e-14  # what a fourth point may change of a root that is not looked at again, whose own error is below that
-_SMOOTH = 1e-3  # of what a third point changes counts likewise, lest a fourth one changes nothing by chance
+_SMOOTH = 1e-3  # of what a third point changes counts as what a fourth one does, which may change nothing by chance
 
 _NOISE = 50.0  # more than its stated rounding a function may waver
 _HALVINGS = 4  # of the bracket itself, before that of its exponent, which next to 0 takes long
@@ -20,7 +19,7 @@ _HALVINGS = 4  # of the bracket itself, before that of its exponent, which next 
 
 @torch.no_grad()
 def interpolated_roots(
-    function: Callable[[Tensor, Tensor], Tensor], x: Tensor, value: Tensor, rounding: Tensor
+    function: Callable[[Tensor, Tensor], Tensor], x: Tensor, value: Tensor, rounding: Tensor, trusted: float = 1e-14
 ) -> Tensor:
     """The root of each element's increasing function, whose values are near enough to 0 within its rounding.
 
@@ -32,12 +31,13 @@ def interpolated_roots(
         x, value: (4, n), two points below the root and two above, in order, with their values; what is not known repeats
             its neighbour. Values may be infinite.
         rounding: (n,).
+        trusted: what a fourth point may change, in values, of a root that is not looked at; its own error is smaller.
 
     >>> x = torch.tensor([[0.0], [0.0], [4.0], [4.0]], dtype=torch.float64)
     >>> interpolated_roots(lambda x, element: x**3 - 8, x, x**3 - 8, torch.tensor([1e-15])).tolist()
     [2.0]
     """
-    root, done = following(x, value)
+    root, done = following(x, value, trusted)
     element, y = torch.arange(x.shape[1]), root
     halved, halvings = torch.zeros_like(done), torch.zeros_like(element)
     while not done.all():
@@ -49,7 +49,7 @@ def interpolated_roots(
         slow = reached.abs() > 0.5 * nearest
         halved = slow & ~halved
         halvings = halvings + halved
-        estimate, done = following(x, value, halved, halvings > _HALVINGS)
+        estimate, done = following(x, value, trusted, halved, halvings > _HALVINGS)
         at_root, just_below = reached.abs() <= allowed, slow & (-value[1] <= _NOISE * allowed)
         y = torch.where(at_root, y, torch.where(just_below, x[1], estimate))
         done = done | at_root | just_below
@@ -69,7 +69,7 @@ def _inserted(x: Tensor, value: Tensor, new: Tensor, reached: Tensor) -> tuple[T
 
 
 def following(
-    x: Tensor, value: Tensor, halve: Tensor | None = None, by_magnitude: Tensor | None = None
+    x: Tensor, value: Tensor, trusted: float, halve: Tensor | None = None, by_magnitude: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Where to look next between two points below a root and two above (4, ...), and whether that is the root already.
 
@@ -82,12 +82,12 @@ def following(
     inside = (y > lower) & (y < upper)
     if halve is not None:
         inside = inside & ~halve
-    trusted = inside & (change * (value[2] - value[1]) <= _TRUSTED * (upper - lower))
+    found = inside & (change * (value[2] - value[1]) <= trusted * (upper - lower))
     middle = lower / 2 + upper / 2
     if by_magnitude is not None and bool(by_magnitude.any()):
         middle = torch.where(by_magnitude, halfway(lower, upper), middle)
     between = (middle > lower) & (middle < upper)
-    return torch.where(inside, y, torch.where(between, middle, upper)), trusted | ~(inside | between)
+    return torch.where(inside, y, torch.where(between, middle, upper)), found | ~(inside | between)
 
 
 def _inverse_interpolation(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -198,7 +198,9 @@ def _tail_by_series(k, distance):
     from above (G. W. Hill 1977); to 1e-14 for k <= 6.
     """
     side = torch.copysign(torch.ones_like(distance), math.pi / 2 - distance)
-    near = torch.minimum(distance, math.pi - distance)  # sin(n t) = -(-1)^n sin(n (pi - t)): small angles keep their digits
+    near = torch.minimum(
+        distance, math.pi - distance
+    )  # sin(n t) = -(-1)^n sin(n (pi - t)): small angles keep their digits
     over, two_cosines = 2 * side / k, 2 * torch.cos(near)
     sine, last = torch.sin(_TERMS * near), torch.sin((_TERMS + 1) * near)
     ratio, total = torch.zeros_like(over), torch.zeros_like(over)
