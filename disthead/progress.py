@@ -47,12 +47,19 @@ class Progress:
             self._last = now
             self._write(self._line(now - self._start))
 
+    def begin(self, doing: str) -> None:
+        """Note that something else is done now, of which nobody counts rows."""
+        self.doing, self.done = doing, 0
+        self.advance(0)
+
     def _line(self, seconds: float) -> str:
-        if self.total is None or not 0 < self.done <= self.total:
+        if not self.done:
+            return self.doing
+        if self.total is None or self.done > self.total:
             return f"{self.doing}: {self.done:,} rows"
         left = math.ceil(seconds * (self.total - self.done) / self.done)
         return f"{self.doing}: {self.done:,} of {self.total:,} rows, {left:,} s left"
 
     def _write(self, line: str) -> None:
+        self._width = max(self._width, len(line))  # before it is there, since Ctrl-C may come in between
         print(f"\r{line:<{self._width}}", end="", file=sys.stderr, flush=True)
-        self._width = max(self._width, len(line))

@@ -100,6 +100,7 @@ interval; of classes, their probabilities.
   --trust NAME                 a package or class of your own that the checkpoint may use (docs/command_line.md)
   --out FILE                   predictions.csv unless given; .csv, .parquet, or a folder: one Parquet file for each row
                                group, in memory that does not grow, and after a crash the same call goes on
+  --overwrite                  write over a file that is there, but never over a table that the model was trained on
   --quantiles 0.1,0.5,0.9      levels of the quantiles
   --level 0.9                  probability of the interval
   --samples 100                draws for each row

@@ -247,7 +247,21 @@ def model(trained, tmp_path, monkeypatch) -> str:
 
 def predicted(model: str, *options: str) -> pd.DataFrame:
     """What is written into one file; into a folder it is the same, but for the draws."""
-    assert main(["predict", "--ckpt", model, "--data.path=table.parquet", "--out=p.parquet", *QUIET, *options]) == 0
+    assert (
+        main(
+            [
+                "predict",
+                "--ckpt",
+                model,
+                "--data.path=table.parquet",
+                "--out=p.parquet",
+                "--overwrite",
+                *QUIET,
+                *options,
+            ]
+        )
+        == 0
+    )
     assert main(["predict", "--ckpt", model, "--data.path=table.parquet", "--out=parts", *QUIET, *options]) == 0
     frame, parts = pd.read_parquet("p.parquet"), pd.read_parquet("parts")
     drawn = [name for name in frame if name.startswith("sample_")]
@@ -332,7 +346,8 @@ def test_parameters_are_those_after_recalibration(model):
         (["predict", "--id-column=name"], "unknown option '--id-column'"),
         (["predict", "--data.path=table.parquet", "--out=parts", "--id-columns=nme"], "no column 'nme'"),
         (["recalibrate", "--out=model.ckpt"], "--overwrite"),
-        (["recalibrate", "--out=table.csv"], "--overwrite"),
+        (["recalibrate", "--out=table.csv"], "--out must end in .ckpt"),
+        (["recalibrate", "--out=honest.txt", "--overwrite"], "--out must end in .ckpt"),
         (["recalibrate", "--out=nowhere/r.ckpt"], "no folder nowhere"),
         (["recalibrate", "--metod=ScaleCalibration"], "did you mean '--method'"),
         (["recalibrate", "--weight=ww"], "did you mean 'w'"),
@@ -818,3 +833,125 @@ def test_aliases_and_merges_are_no_keys_that_come_twice(tmp_path, monkeypatch, c
     Path("my.yaml").write_text("a: &one {x: 1}\nb: &two {y: 1}\nc: {<<: *one, <<: *two, x: 2}\nd: *one\n")
     assert main(["fit", "--config", "my.yaml"]) == 2
     assert "twice" not in capsys.readouterr().err
+
+
+OWN = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_features=8, width=8):
+        super().__init__()
+        self.layer, self.out_features = nn.Linear(in_features, width), width
+
+    def forward(self, features):
+        return self.layer(features)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:the model is no better")  # after one epoch
+@pytest.mark.parametrize(
+    "options, section, expected",
+    [
+        ("--model.backbone my_net.Net --model.backbone.width 5", "backbone", ("my_net.Net", {"width": 5})),
+        ("--model.backbone.init_args.width 5 --model.backbone=my_net.Net", "backbone", ("my_net.Net", {"width": 5})),
+        ("--model.optimizer SGD --model.optimizer.lr 0.1", "optimizer", ("torch.optim.SGD", {"lr": 0.1})),
+        ("--model.optimizer.lr=0.1 --model.optimizer SGD", "optimizer", ("torch.optim.SGD", {"lr": 0.1})),
+        ("--model.optimizer.lr 0.1", "optimizer", ("torch.optim.AdamW", {"lr": 0.1, "weight_decay": 1e-4})),
+        (
+            "--model.scheduler StepLR --model.scheduler.step_size 3 --model.scheduler.interval epoch",
+            "scheduler",
+            ("torch.optim.lr_scheduler.StepLR", {"step_size": 3}),
+        ),
+    ],
+)
+@pytest.mark.slow
+def test_a_class_and_its_arguments_are_given_in_any_order_and_in_the_short_spelling(
+    visits, monkeypatch, options, section, expected
+):
+    Path("my_net.py").write_text(OWN)
+    monkeypatch.syspath_prepend(".")
+    monkeypatch.delitem(sys.modules, "my_net", raising=False)
+    assert (
+        main(["fit", "--data.path=my.csv", "--data.target=visits", "--trainer.max_epochs=1", *options.split(), *QUIET])
+        == 0
+    )
+    found = yaml.safe_load(next(Path().rglob("config.yaml")).read_text())["model"][section]
+    assert found["class_path"] == expected[0]
+    assert expected[1].items() <= found["init_args"].items()
+    assert section != "optimizer" or set(found["init_args"]) == set(expected[1])
+
+
+def test_arguments_of_a_backbone_without_its_class_are_an_error(visits, capsys):
+    assert main([*FIT, "--model.backbone.width=5", *QUIET]) == 2
+    assert "has arguments, width, and no class: give --model.backbone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--out=mine.csv"], []])
+def test_predictions_write_over_a_file_only_where_that_is_said(model, capsys, options):
+    file = Path(options[0].removeprefix("--out=") if options else "predictions.csv")
+    file.write_text("mine\n")
+    command = ["predict", "--ckpt", model, "--data.path=table.csv", *options, *QUIET]
+    assert main(command) == 2
+    assert f"--out {file} is there already: choose another name with --out, or write over it with --overwrite." in (
+        capsys.readouterr().err
+    )
+    assert file.read_text() == "mine\n"
+    assert main([*command, "--overwrite"]) == 0
+    assert len(pd.read_csv(file)) == len(pd.read_csv("table.csv"))
+
+
+@pytest.mark.parametrize("by", ["name", "link"])
+def test_predictions_never_write_over_a_table_of_the_training(model, trained, capsys, by):
+    contents = torch.load(model, weights_only=True)
+    contents["datamodule_hyper_parameters"]["path"] = "training.csv"
+    torch.save(contents, model)
+    shutil.copy("table.csv", "training.csv")
+    before, out = Path("training.csv").read_bytes(), "training.csv"
+    if by == "link":
+        out = "link.csv"
+        Path(out).symlink_to("training.csv")
+    assert main(["predict", "--ckpt", model, "--data.path=table.csv", f"--out={out}", "--overwrite", *QUIET]) == 2
+    assert f"--out {out} is a table that the model was trained with" in capsys.readouterr().err
+    assert Path("training.csv").read_bytes() == before
+
+
+def test_a_folder_of_predictions_of_a_table_that_is_not_parquet_is_refused_by_its_name(model, capsys):
+    Path("here").mkdir()
+    for out in ("here", "parts"):
+        assert main(["predict", "--ckpt", model, "--data.path=table.csv", f"--out={out}", *QUIET]) == 2
+        said = capsys.readouterr().err
+        assert f"--out {out} is a folder, for which --data.path must be Parquet, got table.csv" in said
+        assert f"--out {out}.csv" in said
+    assert main(["predict", "--ckpt", model, "--data.path=table.parquet", "--out=parts", "--overwrite", *QUIET]) == 2
+    assert "--overwrite is for one file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["test", "predict", "evaluate", "recalibrate"])
+def test_a_folder_given_as_a_checkpoint_is_called_a_folder(tmp_path, capsys, command):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    assert main([command, f"--ckpt={folder}"]) == 2
+    assert f"{folder} is a folder, not a checkpoint: it holds no checkpoint." in capsys.readouterr().err
+    for name in ("aaa.ckpt", "best.ckpt"):
+        (folder / name).touch()
+    assert main([command, f"--ckpt={folder}"]) == 2
+    assert f"give a checkpoint in it, such as {folder / 'best.ckpt'}." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ({5: ""}, "has 1 missing (NaN) value, at row 5. Correct"),
+        ({9: "-inf"}, "has 1 infinite value, at row 9: -inf. Correct"),
+        ({5: "n/a!"}, "'n/a!' at row 5. Correct these values, or drop their rows."),
+    ],
+)
+def test_a_target_that_is_wrong_is_named_with_its_kind_row_and_value(visits, capsys, values, expected):
+    target = visits["age"].astype(str)
+    for row, value in values.items():
+        target[row] = value
+    visits.assign(age=target).to_csv("my.csv", index=False)
+    assert main(["fit", "--data.path=my.csv", "--data.target=age", *QUIET]) == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert "categories" not in said

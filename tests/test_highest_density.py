@@ -146,7 +146,7 @@ class Counted:
 
 
 @pytest.mark.parametrize(
-    ("kind", "first", "second", "quantiles"),
+    "kind, first, second, quantiles",
     [
         (Gamma, (1.5, 30.0), (0.5, 2.0), 12),
         (Beta, (1.5, 30.0), (1.5, 9.0), 12),

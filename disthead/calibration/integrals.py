@@ -1,5 +1,6 @@
 """Integrals over a recalibrated distribution, piece by piece between quantiles of its base."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,9 +17,10 @@ from disthead.special.plain import ndtr
 if TYPE_CHECKING:
     from disthead.calibration.recalibrated import RecalibratedContinuous
 
-__all__ = ["Pieces", "expectation", "mean_and_variance", "scores"]
+__all__ = ["Pieces", "entropy", "expectation", "mean_and_variance", "scores"]
 
 _NODES = 6  # on each piece
+_ROWS = 512
 _LAST = 8.5  # on the probit scale: next to nothing is beyond
 _TAIL = (0.25, 0.6, 1.0)  # of the way from the outermost knot to there
 _FAR_TAIL = (13.0, 20.0, 37.0)  # where the tails of heavy distributions still count
@@ -84,6 +86,20 @@ class Pieces:
         return y, weights * torch.where(logarithmic, slope * (last - first).abs(), right - left)
 
 
+def few_rows_at_once(answer: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """An answer for a distribution, and targets of its shape, in pieces of rows whose nodes stay in the cache."""
+
+    @functools.wraps(answer)
+    def answered(dist: "RecalibratedContinuous", *targets: Tensor) -> Tensor:
+        shape = dist.batch_shape
+        if len(shape) != 1 or shape[0] <= _ROWS or operations_are_followed() or any(y.shape != shape for y in targets):
+            return answer(dist, *targets)
+        pieces = [slice(start, start + _ROWS) for start in range(0, shape[0], _ROWS)]
+        return torch.cat([answer(dist[piece], *(y[piece] for y in targets)) for piece in pieces], -1)
+
+    return answered
+
+
 def expectation(dist: "RecalibratedContinuous", function: Callable[[Tensor], Tensor]) -> Tensor:
     """E[function(Y)], over the quantiles at the nodes of the probit scale; `function` takes points of shape (nodes, ...)."""
     x = _cuts(dist)
@@ -94,8 +110,15 @@ def expectation(dist: "RecalibratedContinuous", function: Callable[[Tensor], Ten
     return (weights * function(dist._inside(dist._quantile_of_probit(nodes)))).sum(0)
 
 
-def mean_and_variance(dist: "RecalibratedContinuous") -> tuple[Tensor, Tensor]:
-    """From the integrals of both tails, and of the tails times the distance to the middle."""
+@few_rows_at_once
+def entropy(dist: "RecalibratedContinuous") -> Tensor:
+    """E[-log p(Y)] in nats."""
+    return expectation(dist, lambda y: -dist.log_prob(y))
+
+
+@few_rows_at_once
+def mean_and_variance(dist: "RecalibratedContinuous") -> Tensor:
+    """Both of them, (2, ...), from the integrals of both tails, and of the tails times the distance to the middle."""
     pieces = Pieces.of(dist)
     y, weights = pieces.rule()
     middle = pieces.points[pieces.middle]
@@ -103,9 +126,10 @@ def mean_and_variance(dist: "RecalibratedContinuous") -> tuple[Tensor, Tensor]:
     beyond = torch.cat([below[:, : pieces.middle], above[:, pieces.middle :]], 1) * weights
     excess = beyond[:, pieces.middle :].sum((0, 1)) - beyond[:, : pieces.middle].sum((0, 1))
     square = 2 * (beyond * (y - middle).abs()).sum((0, 1))
-    return middle + excess, (square - excess.square()).clamp(min=0)
+    return torch.stack([middle + excess, (square - excess.square()).clamp(min=0)])
 
 
+@few_rows_at_once
 def scores(dist: "RecalibratedContinuous", y: Tensor) -> Tensor:
     """The integral of (cdf(t) - 1{t >= y})^2 dt: of whole pieces on either side of y, and of both parts of the piece around it."""
     pieces = Pieces.of(dist)

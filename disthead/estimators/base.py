@@ -18,6 +18,7 @@ from disthead.estimators.conventions import AdoptsScikitLearn, BaseEstimator
 from disthead.estimators.encoder import Table, TableEncoder
 from disthead.families.distribution import Distribution
 from disthead.families.vector import draw
+from disthead.progress import Progress
 from disthead.texts import shown
 from disthead.training.recipe import Training, fit_tabular
 from disthead.weights import as_weight, present
@@ -209,8 +210,13 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
 
     def _ask(self, X: Any, question: Callable[[Distribution], Tensor], dim: int = 0, answers: int = 1) -> np.ndarray:
         """The answers of all rows, asked for a part of the rows at a time: of fewer where each has many `answers`."""
-        parts = (part for dist in self._distributions(X) for part in _parts(dist, max(1, _ANSWERS // answers)))
-        return torch.cat([question(part).cpu() for part in parts], dim).numpy()
+        self._check_is_fitted()
+        table, found = self._table(X), []
+        with Progress("predicting", len(table)) as progress:
+            for dist in self._each(table):
+                found += [question(part).cpu() for part in _parts(dist, max(1, _ANSWERS // answers))]
+                progress.advance(dist.batch_shape[0])
+        return torch.cat(found, dim).numpy()
 
     def _distributions(self, X: Any) -> Iterator[Distribution]:
         self._check_is_fitted()

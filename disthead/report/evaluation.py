@@ -182,21 +182,23 @@ def evaluate(
         stream = Stream(level, tuple(outputs), tuple(classes), unit, ignore_index, rows, seed, progress)
         for batch in batches:
             stream.update(batch)
-    found = stream.findings(baseline_name)
-    known = {name: str(value) for name, value in (about or {}).items()}
-    checkpoint = known.get("checkpoint", "")
-    evaluation = Evaluation(
-        title,
-        stream.seen,
-        tuple(part.name for part in found),
-        {part.name: part.scores for part in found},
-        tuple(with_remedy(verdict, part, checkpoint) for part in found for verdict in part.verdicts),
-        {part.name: part.numbers for part in found},
-        {part.name: part.unanswered for part in found},
-        {"date": f"{date.today()}"} | known,
-    )
-    if out is not None:
-        _write(evaluation, found, Path(out), tuple(distinct(map(str, classes))))
+        progress.begin("examining a sample of the rows")
+        found = stream.findings(baseline_name)
+        known = {name: str(value) for name, value in (about or {}).items()}
+        checkpoint = known.get("checkpoint", "")
+        evaluation = Evaluation(
+            title,
+            stream.seen,
+            tuple(part.name for part in found),
+            {part.name: part.scores for part in found},
+            tuple(with_remedy(verdict, part, checkpoint) for part in found for verdict in part.verdicts),
+            {part.name: part.numbers for part in found},
+            {part.name: part.unanswered for part in found},
+            {"date": f"{date.today()}"} | known,
+        )
+        if out is not None:
+            progress.begin("drawing the pictures")
+            _write(evaluation, found, Path(out), tuple(distinct(map(str, classes))))
     return evaluation
 
 

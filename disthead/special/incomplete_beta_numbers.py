@@ -22,8 +22,9 @@ def tail_by_scipy(a, b, x, y, upper, logarithm):
 
     It is as exact as ours, and takes a thirtieth of the time.
     """
-    steep = _steepest(a, b) > 1000
-    if not (upper or logarithm or steep):
+    direct = not (upper or logarithm)
+    steep = _steepest(a, b, direct) > 1000
+    if direct and not steep:
         return by_scipy("betainc", a, b, x)
     left = b * x <= a * y
     first, second, point = torch.where(left, a, b), torch.where(left, b, a), torch.where(left, x, y)
@@ -43,12 +44,14 @@ def tail_by_scipy(a, b, x, y, upper, logarithm):
     return result
 
 
-def _steepest(a, b):
-    """About the largest derivative of the logarithm of a tail by a point near the mean."""
+def _steepest(a, b, direct):
+    """About the largest derivative of the logarithm of a tail, of the lower one if that is asked for directly, by a point near the
+    mean.
+    """
     if not a.numel():
         return 0.0
     (least_a, most_a), (least_b, most_b) = a.aminmax(), b.aminmax()
-    return (most_a + most_b) * (1 + 1 / torch.minimum(least_a, least_b))
+    return (most_a + most_b) * (1 + 1 / (least_b if direct else torch.minimum(least_a, least_b)))
 
 
 def _with_complement(tail, a, b, x, y):
@@ -135,6 +138,10 @@ def without_slopes(a, b, x, y):
     return ~((shapes > 1e-4) & (a + b < 1e6) & (points > 1e-290))
 
 
+def _lower_by_scipy(a, b, x, y):
+    return tail_by_scipy(a, b, x, y, False, False)
+
+
 def slopes_of_tail(result, a, b, x, y, upper, logarithm):
     known_upper, by_a, by_b, by_logit = tail_slopes(a, b, x, y)
     asked = known_upper == upper
@@ -143,7 +150,7 @@ def slopes_of_tail(result, a, b, x, y, upper, logarithm):
     else:
         known = torch.where(asked, result, 1 - result)
         given = from_the_left(~known_upper, a, b, x, y)
-        known = mend(known, ~asked & (known < 1e-3), lambda *rows: tail_by_scipy(*rows, False, False), *given)
+        known = mend(known, ~asked & (known < 1e-3), _lower_by_scipy, *given)
         factor = torch.where(asked, known, -known)
     by_x = torch.where(known_upper, -factor, factor) * by_logit / (x * y)
     return (factor * by_a, factor * by_b, by_x, torch.zeros_like(by_x)), without_slopes(a, b, x, y)

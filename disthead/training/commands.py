@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import json
 import logging
 import math
 import os
@@ -162,7 +163,27 @@ def _spelled_out(arguments: Sequence[str]) -> list[str]:
             configurations.append(f"--config={configuration(argument.removeprefix('--config='))}")
         else:
             options.append(argument)
+    for name in ("backbone", "optimizer", "scheduler"):
+        options = _class_first(f"--model.{name}", options)
     return configurations + options
+
+
+def _class_first(option: str, given: list[str]) -> list[str]:
+    """The arguments, in which the class that an option names is a mapping before its own arguments, `--model.optimizer.lr 0.1`.
+
+    jsonargparse would forget a class that is given by its name alone once an argument of it follows, or the argument.
+    """
+    named = _value(given, option)
+    if named is None or named.lstrip().startswith("{") or not any(entry.startswith(f"{option}.") for entry in given):
+        return given
+    others, rest = [], list(given)
+    while rest:
+        argument = rest.pop(0)
+        if argument == option and rest:
+            rest.pop(0)
+        elif not argument.startswith(f"{option}="):
+            others.append(argument)
+    return [f"{option}={json.dumps({'class_path': named})}", *others]
 
 
 def _configurations(given: Sequence[str]) -> list[Mapping[str, Any]]:
@@ -359,6 +380,7 @@ class _CLI(LightningCLI):
         if subcommand == "predict":
             help = "a .csv or .parquet file; or a folder, for Parquet files larger than memory"
             parser.add_argument("--out", type=str, default="predictions.csv", help=help)
+            parser.add_argument("--overwrite", action="store_true", help="write over a file that is there")
             parser.add_argument("--quantiles", type=str | list[float] | None, default=None, help="such as 0.1,0.5,0.9")
             parser.add_argument("--level", type=float | None, default=None, help="of the central interval, such as 0.9")
             parser.add_argument("--samples", type=int, default=0, help="draws for each row")
@@ -525,7 +547,10 @@ class _CLI(LightningCLI):
 
         config = self.config[self.subcommand]
         out, source = config.out, self.datamodule.hparams.predict_path or self.datamodule.hparams.path
-        check_out(out, source, config.escape_formulas)
+        tables = [self.datamodule.hparams[name] for name in ("path", "val_path", "test_path")]
+        tables.append(read_checkpoint(config.ckpt_path).get("datamodule_hyper_parameters", {}).get("path"))
+        overwrite = config.overwrite or (process()[0] > 0 and not is_folder(out))  # the first process decides
+        check_out(out, source, config.escape_formulas, tables, overwrite)
         wanted = {
             "quantiles": _numbers("--quantiles", config.quantiles),
             "level": config.level,
@@ -613,6 +638,10 @@ def _with_sizes(model: Any, named: Sequence[str]) -> Any:
     if model.backbone is None:
         return None
     spec, defaults = qualified("backbone", model.backbone), inspect.signature(DistributionModule).parameters
+    if isinstance(spec, dict) and "class_path" not in spec:
+        raise ValueError(
+            f"the backbone has arguments, {', '.join(spec)}, and no class: give --model.backbone, such as my_package.my_module.MyNet."
+        )
     if isinstance(spec, dict):
         kept = {key: value for key, value in spec["init_args"].items() if key not in named}
         spec = completed(spec | {"init_args": kept}, **{name: model[name] for name in named})

@@ -18,12 +18,14 @@ from disthead.data.parquet import damage_located, opened_parquet
 from disthead.families.distribution import Distribution
 from disthead.files import check_file, check_folder, writing
 from disthead.prediction import TableWriter, ending_of, left_out, predictions, seed_of
+from disthead.progress import Progress
 from disthead.training.predictor import Predictor
 from disthead.training.row_groups import RowGroup, find_files, find_row_groups, located, read_rows
 from disthead.training.table import DataError
 
 __all__ = ["PredictionFile", "RowNames", "check_id_columns", "check_out", "is_folder", "predict_files"]
 
+_PARQUET = (".parquet", ".pq")
 _ROW = "row of the table"  # a column of the shares of several processes: the numbers of their rows
 
 
@@ -79,10 +81,14 @@ def predict_files(
     written = 0
     try:
         _check_same_run(folder, predictor, files, list(id_columns))
-        for group in groups[rank::world_size]:
-            part = folder / f"part-{group.file:05d}-{group.number:05d}.parquet"
-            if not _is_there(part, group.rows):
-                _write(predictor, group, part, min(batch_size, predictor.rows_at_once), names)
+        own = groups[rank::world_size]
+        with Progress("predicting", sum(group.rows for group in own)) as progress:
+            for group in own:
+                part = folder / f"part-{group.file:05d}-{group.number:05d}.parquet"
+                if _is_there(part, group.rows):
+                    progress.advance(group.rows)
+                    continue
+                _write(predictor, group, part, min(batch_size, predictor.rows_at_once), names, progress)
                 written += 1
     except BaseException:
         if not written:
@@ -135,7 +141,9 @@ def _remove_if_empty(made: Sequence[Path]) -> None:
                 folder.rmdir()
 
 
-def _write(predictor: Predictor, group: RowGroup, part: Path, batch_size: int, names: "RowNames") -> None:
+def _write(
+    predictor: Predictor, group: RowGroup, part: Path, batch_size: int, names: "RowNames", progress: Progress
+) -> None:
     """Write the predictions for a row group into a part, which has its name once it is complete."""
     columns, identity = predictor.columns.used(needs_target=False), names.of_group(group)
     try:
@@ -145,6 +153,7 @@ def _write(predictor: Predictor, group: RowGroup, part: Path, batch_size: int, n
                     predicted = predictor(rows, place=(group.file, group.number, start))
                 check_id_columns(identity, predicted)
                 table.write({name: values[start : start + len(rows)] for name, values in identity.items()} | predicted)
+                progress.advance(len(rows))
     except OSError as error:
         raise OSError(
             error.errno,
@@ -381,19 +390,38 @@ def is_folder(out: str) -> bool:
     return Path(out).is_dir() or not Path(out).suffix
 
 
-def check_out(out: str, source: Any = None, escape_formulas: bool = False) -> None:
+def check_out(
+    out: str,
+    source: Any = None,
+    escape_formulas: bool = False,
+    tables: Iterable[Any] = (),
+    overwrite: bool = False,
+) -> None:
     """Refuse a place for predictions where something else is, or that cannot be written, before anything is computed.
 
     Args:
         out: a .csv or .parquet file, or a folder.
         source: the table that is predicted.
         escape_formulas: whether texts that spreadsheets take for formulas are to be escaped.
+        tables: what the model was trained, validated and tested on, which is never written over.
+        overwrite: whether another file that is there may be written over.
 
     Raises:
-        ValueError: for a checkpoint, the table itself, another ending or a folder that does not exist.
+        ValueError: for one of these tables, a file that is there unless `overwrite`, another ending or a folder that does
+            not exist.
     """
     path = Path(out)
     if is_folder(out):
+        if overwrite:
+            raise ValueError(
+                f"--overwrite is for one file: parts that are whole stay in the folder --out {out}, and others are made."
+            )
+        other = next((file for file in _files(source) if file.is_file() and not _may_be_parquet(file)), None)
+        if other is not None:
+            raise ValueError(
+                f"--out {out} is a folder, for which --data.path must be Parquet, got {other}: give the name of a file, such "
+                f"as --out {path.name or 'predictions'}.csv."
+            )
         if escape_formulas:
             raise ValueError(
                 f"--escape_formulas is for CSV files: texts in the Parquet files in {out} are never formulas."
@@ -402,9 +430,40 @@ def check_out(out: str, source: Any = None, escape_formulas: bool = False) -> No
     if not out.endswith((".csv", ".parquet", ".pq")):
         raise ValueError(f"--out must end in .csv or .parquet, or be a folder, got {out!r}.")
     ending_of(out, escape_formulas)
-    if isinstance(source, (str, os.PathLike)) and path.resolve() == Path(source).resolve():
-        raise ValueError(f"--out {out} is the table that is predicted, which it would write over: choose another name.")
-    return check_file(path, "the file of the predictions", "--out")
+    for what, files in {"predicted": _files(source), "the model was trained with": map(Path, _texts(tables))}.items():
+        if any(_is_same(path, file) for file in files):
+            which = f"the table that is {what}" if what == "predicted" else f"a table that {what}"
+            raise ValueError(f"--out {out} is {which}, which it would write over: choose another name.")
+    check_file(path, "the file of the predictions", "--out")
+    if path.exists() and not overwrite:
+        raise ValueError(
+            f"--out {out} is there already: choose another name with --out, or write over it with --overwrite."
+        )
+    return None
+
+
+def _texts(tables: Iterable[Any]) -> list[str]:
+    return [os.fspath(table) for table in tables if isinstance(table, (str, os.PathLike))]
+
+
+def _files(source: Any) -> list[Path]:
+    """A table, or several."""
+    return [Path(entry) for entry in _texts(source if isinstance(source, (list, tuple)) else [source])]
+
+
+def _may_be_parquet(file: Path) -> bool:
+    """By its name, or by its first bytes."""
+    with open(file, "rb") as opened:
+        return file.suffix.lower() in _PARQUET or opened.read(4) == b"PAR1"
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, also by a link, or the second one is a folder or pattern that holds the first."""
+    if one.exists() and other.exists() and one.samefile(other):
+        return True
+    one, other = one.resolve(), other.resolve()
+    is_part = one.exists() and one.suffix.lower() in _PARQUET
+    return one == other or (is_part and (other in one.parents or one.match(str(other))))
 
 
 def check_id_columns(ids: Iterable[str], predicted: Iterable[str]) -> None:

@@ -157,7 +157,9 @@ def _try_checkpoint(k: int, folder: Path) -> Outcome:
 
 def _by_command(path: Path, out: Path, means: np.ndarray) -> Outcome:
     table = str(_folder() / "table.csv")
-    status, printed = run_command("predict", "--ckpt", str(path), "--data.path", table, "--out", str(out))
+    status, printed = run_command(
+        "predict", "--ckpt", str(path), "--data.path", table, "--out", str(out), "--overwrite"
+    )
     if status:
         return said_by_command(status, printed, path.name)
     return Outcome.HARMLESS if np.allclose(pd.read_csv(out)["mean"], means, rtol=1e-6) else Outcome.SILENT

@@ -65,6 +65,7 @@ def _arguments(command: str, out: Path, seed: int = 0) -> list[str]:
     if command.startswith("predict"):
         table = place / ("table.csv" if command == "predict to CSV" else "table.parquet")
         options = [f"--data.path={table}", "--samples=20", f"--seed={seed}", "--id-columns=name", *_QUIET]
+        options += ["--overwrite"] * bool(out.suffix)  # of the file that is there
         return ["predict", model, f"--out={out}", *options]
     if command == "recalibrate":
         method = ("ScaleCalibration", "QuantileRecalibration", "ConformalQuantiles")[seed % 3]

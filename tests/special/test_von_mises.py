@@ -78,7 +78,9 @@ def test_icdf():
 
 
 def everywhere(others):
-    sizes = torch.tensor([1e-30, 1e-3, 0.5, 0.99, 1.01, 3, 5.99, 6.01, 16.9, 17.1, 50, 1e3, 1e6, 1e10], dtype=torch.float64)
+    sizes = torch.tensor(
+        [1e-30, 1e-3, 0.5, 0.99, 1.01, 3, 5.99, 6.01, 16.9, 17.1, 50, 1e3, 1e6, 1e10], dtype=torch.float64
+    )
     k, other = torch.meshgrid(sizes, torch.as_tensor(others, dtype=torch.float64), indexing="ij")
     return k.reshape(-1), other.reshape(-1)
 

@@ -376,7 +376,7 @@ def test_two_processes_on_a_full_disk_say_so_once_and_leave_the_old_file(place, 
     monkeypatch.syspath_prepend(str(place))
     Path("p.csv").write_text("old")
     environment = os.environ | {"PYTHONPATH": f"{place}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
-    command = ["predict", "--ckpt=model.ckpt", "--data.path=table.csv", "--out=p.csv", *QUIET]
+    command = ["predict", "--ckpt=model.ckpt", "--data.path=table.csv", "--out=p.csv", "--overwrite", *QUIET]
     run = subprocess.run(
         [sys.executable, "-m", "disthead", *command, "--trainer.devices=2", "--trainer.strategy=ddp"],
         env=environment, capture_output=True, text=True, timeout=500,
