@@ -109,6 +109,10 @@ class Bernoulli(Discrete):
         return self.probs * self._failure
 
     @property
+    def _skewness(self) -> Tensor:
+        return (self._failure - self.probs) / self.stddev
+
+    @property
     def mode(self) -> Tensor:
         """The more probable outcome, 1 for even odds."""
         return (self.logits >= 0).to(self.dtype)

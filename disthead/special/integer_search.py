@@ -81,7 +81,7 @@ def integer_search(
 
 
 def _probit(probability: Tensor) -> Tensor:
-    return ndtri(probability).clamp(-38.5, 8.3)  # the ends of what double precision tells from 0 and 1
+    return ndtri(probability.clamp(max=1)).clamp(-38.5, 8.3)  # the ends of what double precision tells from 0 and 1
 
 
 def _next(k: Tensor, direction: int) -> Tensor:
