@@ -279,7 +279,7 @@ class Discrete(Univariate):
             at = narrow[group]
             part = flat[at]
             result[at] = of_table(part, part._masses(first[at], width), first[at], *(column[at] for column in columns))
-        for at in wide.split(_ROWS):
+        for at in wide.split(_ROWS) if len(wide) else ():
             result[at] = of_wide(flat[at], first[at], last[at], *(column[at] for column in columns))
         return (result.T if values else result).reshape(shape)
 
