@@ -1,7 +1,7 @@
-"""`as_tensor`, `as_integer`, `as_integers`, `as_number`: what a user gives as tensors and numbers; `class_indices`: labels of classes."""
+"""`as_tensor`, `as_integer`, `as_number`, `as_mapping` ...: what a user gives, checked; `class_indices`: labels of classes."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -12,7 +12,19 @@ from torch.distributions import constraints
 
 from disthead.errors import TargetError
 
-__all__ = ["as_array", "as_integer", "as_integers", "as_number", "as_tensor", "check_kind", "class_indices", "is_null"]
+__all__ = [
+    "as_array",
+    "as_integer",
+    "as_integers",
+    "as_mapping",
+    "as_names",
+    "as_number",
+    "as_tensor",
+    "check_kind",
+    "check_type",
+    "class_indices",
+    "is_null",
+]
 
 _LARGEST = np.iinfo(np.int64).max
 
@@ -155,6 +167,55 @@ def as_number(value: Any, name: str, wanted: str, is_right: Callable[[float], bo
     if not isinstance(value, Real) or not is_right(float(value)):
         raise ValueError(f"{name} must be {wanted}, got {value!r}.")
     return float(value)
+
+
+def check_type(value: Any, name: str, kind: type | tuple[type, ...], wanted: str) -> None:
+    """Refuse an option of a wrong type; a truth value is no number.
+
+    Args:
+        value: the option.
+        name: what it is called in errors.
+        kind: the types that are right.
+        wanted: what is right, in words, with an example that a user can try.
+
+    Raises:
+        ValueError: with what is wanted and what was given.
+
+    >>> check_type(1, "feature_dim", int, "an integer, such as 1 for images (N, C, H, W)")
+    """
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise ValueError(f"{name} must be {wanted}, got {value!r}.")
+
+
+def as_mapping(value: "Mapping[str, Any] | None", name: str, example: str) -> dict[str, Any]:
+    """A mapping from names as a dictionary of its own; None is an empty one.
+
+    Raises:
+        ValueError: for anything else, with the example.
+
+    >>> as_mapping({"scale": 1.0}, "fixed", "{'scale': 1.0}")
+    {'scale': 1.0}
+    """
+    wanted = f"a mapping from names, such as {example}"
+    check_type(value, name, (Mapping, type(None)), wanted)
+    for key in value or ():
+        check_type(key, f"a name in {name}", str, f"a text: {name} is {wanted}")
+    return dict(value or {})
+
+
+def as_names(value: "Iterable[Any] | str", name: str, example: str) -> tuple[Any, ...]:
+    """One name, or several, as a tuple.
+
+    Raises:
+        ValueError: for what is no list of names, with the example.
+
+    >>> as_names("scale", "shared", "['scale']")
+    ('scale',)
+    """
+    kind = str if isinstance(value, (bytes, Mapping)) else (str, Iterable)
+    check_type(value, name, kind, f"a name or a list of names, such as {example}")
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def class_indices(

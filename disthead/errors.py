@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -68,7 +68,7 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 def pick(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     """`table[name]`, or the error that names the nearest entries."""
-    if name not in table:
+    if not isinstance(name, Hashable) or name not in table:
         raise unknown_name(kind, name, table)
     return table[name]
 

@@ -3,12 +3,13 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from disthead.arrays import as_integer, as_tensor
+from disthead.arrays import as_integer, as_mapping, as_names, as_tensor, check_type
 from disthead.errors import pick
 from disthead.families.distribution import Distribution
 from disthead.families.family import Family, describe, get_family
@@ -69,10 +70,11 @@ class DistributionHead(nn.Module):
         event_shape = _sizes(event_shape)
         self.family = get_family(family, event_shape=event_shape, **family_options)
         self.in_features = in_features = as_integer(in_features, "in_features")
+        check_type(feature_dim, "feature_dim", Integral, "an integer, such as 1 for images (N, C, H, W)")
         self.feature_dim = feature_dim
         self.event_shape = self._resolved_event_shape(event_shape)
         self.links = self._given_links = self.family.resolve_links(links)
-        fixed = self._given_fixed = dict(fixed or {})
+        fixed = self._given_fixed = as_mapping(fixed, "fixed", "{'scale': 1.0}")
         shared = self._shared_names(shared, fixed)
         self.predicted = tuple(name for name in self.links if name not in fixed and name not in shared)
         self.shared = nn.ParameterDict({name: nn.Parameter(torch.zeros(self._raw_shape(name))) for name in shared})
@@ -328,7 +330,7 @@ class DistributionHead(nn.Module):
             pick(kind, name, self.links)
         if shared == "all":
             shared = [name for name in self.links if name not in fixed]
-        shared = (shared,) if isinstance(shared, str) else tuple(shared)
+        shared = as_names(shared, "shared", "['scale']")
         for name in shared:
             pick(kind, name, self.links)
             if name in fixed:

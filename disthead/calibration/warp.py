@@ -211,7 +211,7 @@ class Ranks(Steps):
 def _interpolated(values: Tensor, across: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     """Heights and slopes at `values` of the broken line through the points (across, up)."""
     count = across.shape[-1]
-    shape = torch.broadcast_shapes(values.shape, across.shape[:-1])
+    shape = torch.broadcast_shapes(values.shape, across.shape[:-1], up.shape[:-1])
     values = values.expand(shape)
     across, up = across.expand(*shape, count), up.expand(*shape, count)
 

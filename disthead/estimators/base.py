@@ -4,6 +4,8 @@ import copy
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
+from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.arrays import as_array, as_integer, as_integers, as_tensor
+from disthead.arrays import as_array, as_integer, as_integers, as_tensor, check_type
 from disthead.decision import decide
 from disthead.estimators import conventions, folder
 from disthead.estimators.conventions import AdoptsScikitLearn, BaseEstimator
@@ -74,6 +76,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         if y is None:
             Table.read(X)
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        check_type(self.verbose, "verbose", (bool, Integral), "0 for silence or 1")
         X, y, weight = _with_weights(X, y, sample_weight)
         table, targets = Table.read(X), self._targets(y, is_fit=True)
         _check_lengths(table, targets, "y")
@@ -131,9 +134,10 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
 
         Raises:
             ImportError: where safetensors is not installed.
+            ValueError: for weights that are NaN or infinite, with the tensor.
         """
         self._check_is_fitted()
-        return folder.save(self, Path(folder_path))
+        return folder.save(self, _path(folder_path))
 
     @classmethod
     def load(cls, folder_path: "str | Path") -> Self:
@@ -143,7 +147,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
             ValueError: for a folder that holds no such estimator, and for files that are not what was saved, with the tensor or
                 the entry.
         """
-        return folder.load(cls, Path(folder_path))
+        return folder.load(cls, _path(folder_path))
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload what `save` writes to a repository of the Hugging Face hub, which is made; returns its address.
@@ -294,6 +298,11 @@ def _parameters(dist: Distribution) -> list[Tensor]:
 
     dist.map(note)
     return found
+
+
+def _path(folder_path: "str | Path") -> Path:
+    check_type(folder_path, "folder_path", (str, PathLike), "the path of a folder, such as 'model'")
+    return Path(folder_path)
 
 
 def _with_weights(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Tensor | None]:

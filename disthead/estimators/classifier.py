@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.arrays import as_array
+from disthead.arrays import as_array, as_mapping
 from disthead.data.values import is_missing
 from disthead.errors import TargetError
 from disthead.estimators import conventions
@@ -129,7 +129,7 @@ class DistributionClassifier(DistributionEstimator):
             raise TargetError(f"bernoulli is for two classes, got {len(self.classes_)}: use family='categorical'.")
 
     def _options(self) -> dict[str, Any]:
-        options = dict(self.family_options or {})
+        options = as_mapping(self.family_options, "family_options", "{'num_components': 3}")
         if takes_classes(self.family):
             return {"num_classes": len(self.classes_)} | options
         if get_family(self.family, **options).name != "bernoulli":

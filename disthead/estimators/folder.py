@@ -51,6 +51,8 @@ def save(estimator: "DistributionEstimator", folder: Path) -> Path:
     tensors = {
         name: value.detach().cpu().contiguous() for name, value in model.state_dict().items() if torch.is_tensor(value)
     }
+    nothing = {name: value.new_empty(0) for name, value in tensors.items()}  # of which none is infinite
+    check_weights(tensors, nothing, folder, "It is not saved. Train the model again.")
     digests = {name: _digest_of(value) for name, value in tensors.items()}
     config: dict[str, Any] = {
         "library_name": "disthead",

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.arrays import as_array
+from disthead.arrays import as_array, as_mapping
 from disthead.data.values import as_quantities, parse_number, read_values
 from disthead.diagnostics.targets import TargetWarning, check_continuous_target
 from disthead.errors import TargetError, locate
@@ -136,7 +136,7 @@ class DistributionRegressor(DistributionEstimator):
         return get_family(self.family, event_shape=tuple(targets.shape[1:]), **self._options())
 
     def _options(self) -> dict[str, Any]:
-        return dict(self.family_options or {})
+        return as_mapping(self.family_options, "family_options", "{'num_components': 3}")
 
     @staticmethod
     def _numbers(values: np.ndarray) -> np.ndarray:

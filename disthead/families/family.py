@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.arrays import as_tensor, check_kind
+from disthead.arrays import as_mapping, as_tensor, check_kind
 from disthead.errors import TargetError, locate, pick, unknown_name
 from disthead.families.distribution import Distribution, tensors
 from disthead.families.formula import takes_one_each
@@ -192,7 +192,7 @@ class Family(ABC):
             ValueError: for an unknown parameter or link, with the nearest names, or a link onto the wrong values.
         """
         resolved = dict(self.parameters)
-        for name, choice in (links or {}).items():
+        for name, choice in as_mapping(links, "links", "{'scale': 'exp'}").items():
             default = pick(f"parameter of {self.name}", name, resolved)
             link = get_link(choice)
             lower = getattr(default.codomain, "lower_bound", 0)
@@ -406,5 +406,5 @@ def takes_vectors(family: str) -> bool:
 
 def _options_of(family: str) -> Mapping[str, inspect.Parameter]:
     """What the family takes, by name; nothing of one that does not exist."""
-    declared = _table().get(family)
+    declared = _table().get(family) if isinstance(family, str) else None
     return {} if declared is None else inspect.signature(declared.__init__).parameters

@@ -25,7 +25,7 @@ __all__ = ["Mixture"]
 
 _NODES = 12  # in each piece
 _STARTS = 49  # of intervals that hold a level
-_FAINT = 1e-15  # of what lies outside such an interval, what counts as nothing
+_FAINT = 36.0  # log-odds of nothing
 _ENDS = [1e-13, 1e-8, 1e-4]
 _SHAPE = [0.05, 0.25, 0.5, 0.75, 0.95]  # of a component, as far as its quantiles at these levels show it
 
@@ -126,20 +126,20 @@ class Mixture(Components, Continuous):
 
     def _shortest_odds(self, level: float) -> Tensor:
         """Where the interval is shortest, its ends are equally dense: there begins the shortest of a grid of intervals, about."""
-        share = torch.linspace(0, 1, _STARTS, dtype=self.dtype).unsqueeze(-1)
-        odds = share.logit(_FAINT).expand(-1, *self.batch_shape)
-        below, above = (1 - level) * odds.sigmoid(), (1 - level) * (-odds).sigmoid()
+        share = (torch.arange(_STARTS, dtype=self.dtype) + 0.5).unsqueeze(-1) / _STARTS
+        below = ((1 - level) * share).expand(-1, *self.batch_shape)
+        above = below.flip(0)
         lower, upper = mixture_quantiles(
-            self, torch.stack([below, 1 - above]), torch.stack([1 - below, above]), error=1e-5
+            self, torch.stack([below, 1 - above]), torch.stack([1 - below, above]), is_rough=True
         ).unbind(0)
-        chosen = (upper - lower).argmin(0, keepdim=True) + torch.tensor([[-1], [0], [1]])
-        chosen = chosen.clamp(0, _STARTS - 1)
-        odds, lower, upper = (part.gather(0, chosen) for part in (odds, lower, upper))
+        around = (upper - lower).argmin(0, keepdim=True) + torch.tensor([[0], [1], [2]])
+        odds = torch.cat([share.new_full((1, 1), -_FAINT), share.logit(), share.new_full((1, 1), _FAINT)])[:, 0][around]
 
         def gap(lower: Tensor, upper: Tensor, rows: Mixture) -> Tensor:
             return (rows.log_prob(lower) - rows.log_prob(upper)).nan_to_num(0.0).clamp(-700, 700)
 
-        gaps = gap(lower, upper, self)
+        lower, upper = self._ends_at(odds, level)
+        gaps, shortest = gap(lower, upper, self), (upper - lower).argmin(0, keepdim=True)
         (row,) = ((gaps[0] < 0) & (gaps[2] > 0)).nonzero(as_tuple=True)
         window = torch.where(gaps[1] < 0, torch.tensor([[0], [1], [2], [2]]), torch.tensor([[0], [0], [1], [2]]))
         window = window[:, row]
@@ -150,7 +150,7 @@ class Mixture(Components, Continuous):
             trusted=1e-6,
             steps=8,
         )
-        return odds[1].index_put((row,), equal)
+        return odds.gather(0, shortest).squeeze(0).index_put((row,), equal)
 
     def _in_rows(self) -> "Mixture":
         """The same with one dimension of the batch."""

@@ -39,24 +39,26 @@ def flat(mixture: Components) -> tuple[Tensor, Distribution]:
 
 
 @torch.no_grad()
-def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, error: float = 4e-15) -> Tensor:
+def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_rough: bool = False) -> Tensor:
     """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch), of a mixture in double precision.
 
     Args:
-        error: of the log-odds that a quantile may have.
+        is_rough: by interpolation between as many points of the cdf as there are levels, which is good for many levels at once.
     """
     shape = torch.broadcast_shapes(below.shape, above.shape, mixture.batch_shape)
     log_weights, components = flat(mixture)
     lower, upper = (limit.expand(mixture.batch_shape).reshape(-1) for limit in mixture.support_limits())
     rows, size = log_weights.shape
+    if not rows:
+        return log_weights.new_empty(shape)
     below, above = (part.expand(shape).reshape(-1, rows) for part in (below, above))
     length = max(1, _NUMBERS // max(1, size * len(below)))
     answers = []
     for start in range(0, rows, length):
         part = slice(start, start + length)
         search = _Search(log_weights[part], components.map(lambda p, part=part: p[part]), lower[part], upper[part])
-        answers.append(search.quantiles(below[:, part], above[:, part], error))
-    return torch.cat(answers, 1).reshape(shape) if answers else below.reshape(shape)
+        answers.append(search.quantiles(below[:, part], above[:, part], is_rough))
+    return torch.cat(answers, 1).reshape(shape)
 
 
 class _Search:
@@ -66,7 +68,7 @@ class _Search:
         self.weights, self.components = log_weights.exp(), components
         self.lower, self.upper = lower.clamp(min=-_MAX), upper.clamp(max=_MAX)
 
-    def quantiles(self, below: Tensor, above: Tensor, error: float) -> Tensor:
+    def quantiles(self, below: Tensor, above: Tensor, is_rough: bool) -> Tensor:
         """Of the levels (L, n), in any order."""
         levels = len(below)
         left = below <= above
@@ -76,16 +78,19 @@ class _Search:
         if levels > 1:
             odds, order = odds.sort(0)
             kind, below, above = (part.gather(0, order) for part in (kind, below, above))
-        rounding = error + 1e-15 * odds.abs() + torch.where(kind == 0, 4e-16 / above, 0.0)
+        rounding = 4e-15 + 1e-15 * odds.abs() + torch.where(kind == 0, 4e-16 / above, 0.0)
         odds = odds - 2 * rounding  # where the cdf is flat, the least of all quantiles
         x, value = self._points(below, above, odds, kind)
+        window = _window(x, value, odds)
+        if is_rough:
+            answer = following(*window, 0.0)[0]
+            return torch.empty_like(answer).scatter_(0, order, answer) if levels > 1 else answer
         kind, element = kind.flatten().sort()
         row, target = element % below.shape[1], odds.flatten()[element]
         found = interpolated_roots(
             lambda y, chosen: self._log_odds(y, row[chosen], kind[chosen]) - target[chosen],
-            *(part.flatten(1)[:, element] for part in _window(x, value, odds)),
+            *(part.flatten(1)[:, element] for part in window),
             rounding.flatten()[element],
-            error,
         )
         answer = torch.empty_like(found)
         answer[element] = found

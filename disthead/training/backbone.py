@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn, optim
 
-from disthead.arrays import as_integer, as_integers
+from disthead.arrays import as_integer, as_integers, as_mapping
 
 __all__ = ["KINDS", "build", "completed", "find", "fused", "is_subclass", "multilayer_perceptron", "qualified"]
 
@@ -102,10 +102,11 @@ def qualified(kind: str, spec: Any) -> Any:
     if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
         return spec
     path = spec["class_path"]
+    options = as_mapping(spec.get("init_args"), f"init_args of {kind}", "{'lr': 0.01}")
     beside = {name: value for name, value in spec.items() if name not in ("class_path", "init_args", *TIMING)}
     timing = {name: spec[name] for name in TIMING if name in spec}
     path = path if "." in path or kind not in _SHORT else f"{_SHORT[kind].__name__}.{path}"
-    return {"class_path": path, "init_args": {**(spec.get("init_args") or {}), **beside}} | timing
+    return {"class_path": path, "init_args": options | beside} | timing
 
 
 def fused(spec: Any, parameters: Sequence[nn.Parameter], scales_gradients: bool) -> Any:

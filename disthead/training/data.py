@@ -1,7 +1,7 @@
 """`TabularDataModule`: a table in, batches for training, validation, test and prediction out."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.arrays import as_integer
+from disthead.arrays import as_integer, as_mapping, as_names, check_type
 from disthead.data.encoder import Unseen
 from disthead.errors import pick
 from disthead.training.batches import Batches
@@ -118,6 +118,10 @@ class TabularDataModule(lightning.LightningDataModule):
                 as_integer(size, name)
         for name, names in {"target": target, "features": features, "categorical": categorical}.items():
             _check_names(name, names)
+        for name, column in {"weight": weight, "groups": groups, "split_column": split_column}.items():
+            check_type(column, name, Hashable, "the name of a column")
+        as_mapping(known, "known", "{'total_count': 'trials'}")
+        check_type(dataset, "dataset", (str, type(None)), "the name of a data set, such as 'diabetes'")
         if as_integer(split_seed, "split_seed", 1 - _SEEDS) >= _SEEDS:
             raise ValueError(f"split_seed must be an integer below {_SEEDS}, got {split_seed}.")
         self._set_hparams({name: _plain(value) for name, value in given.items()})
@@ -125,7 +129,7 @@ class TabularDataModule(lightning.LightningDataModule):
         self._log_hyperparams = True
         if unit is not None:
             pick("unit of the target", unit, dict.fromkeys(("degrees", "radians")))
-        self.target = [target] if isinstance(target, str) else list(target)
+        self.target = list(as_names(target, "target", "['y']"))
         self.columns: Columns | None = None
         self._encoded: dict[str, Encoded] = {}
         self._frames: dict[str, DataFrame] = {}
@@ -448,7 +452,11 @@ def _has_arrays(value: Any) -> bool:
 
 def _check_names(role: str, names: Any) -> None:
     """Refuse lists of columns that name none, or one of them twice."""
-    names = [names] if isinstance(names, str) or names is None else list(names)
+    if names is None and role != "target":
+        return
+    if isinstance(names, str) and role != "target":
+        raise ValueError(f"{role} must be a list of names, got {names!r}. Try [{names!r}].")
+    names = as_names(names, role, "['x']")
     if not names and role != "categorical":
         raise ValueError(f"{role} must name at least one column, got none.")
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)

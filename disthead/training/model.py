@@ -6,6 +6,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from disthead.arrays import as_mapping, as_names
 from disthead.calibration import Recalibration
 from disthead.families.distribution import Distribution
 from disthead.families.ensembles import ensemble
@@ -134,7 +135,9 @@ class DistributionModel(lightning.LightningModule):
     def _check_family(self) -> None:
         """Errors in the options come before any data are read; what depends on the data may be missing still."""
         hparams = self.hparams
-        options = dict(hparams.family_options or {})
+        options = as_mapping(hparams.family_options, "family_options", "{'num_classes': 3}")
+        as_mapping(hparams.fixed, "fixed", "{'scale': 1.0}")
+        as_names(hparams.shared, "shared", "['scale']")
         if takes_classes(hparams.family):
             options.setdefault("num_classes", 2)
         shape = tuple(hparams.event_shape)

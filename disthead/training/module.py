@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from disthead.arrays import as_integer, as_integers, as_number, as_tensor
+from disthead.arrays import as_integer, as_integers, as_number, as_tensor, check_type
 from disthead.calibration import rebuild
 from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.errors import NonFiniteLoss, warn
@@ -137,6 +137,7 @@ class DistributionModule(DistributionModel):
                 "DistributionModule.load_from_checkpoint(path, backbone=...)."
             )
         self._given_backbone = backbone if isinstance(backbone, nn.Module) else self.hparams["backbone"]
+        check_type(standardise, "standardise", bool, "True or False")
         for name in ("hidden_sizes", "event_shape"):
             as_integers(given[name], name)
         as_number(dropout, "dropout", "a probability, 0 or more and below 1", lambda share: 0 <= share < 1)
@@ -566,8 +567,8 @@ class DistributionModule(DistributionModel):
         spec = self._planned("scheduler")
         if spec is None:
             return optimizer
-        spec = {"class_path": spec} if isinstance(spec, str) else dict(spec)
-        timing = {name: spec.pop(name) for name in TIMING if name in spec}
+        spec = dict(spec) if isinstance(spec, Mapping) else spec
+        timing = {name: spec.pop(name) for name in TIMING if isinstance(spec, dict) and name in spec}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": build("scheduler", spec, optimizer)} | timing}
 
     # Checkpoints.

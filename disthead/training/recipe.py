@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from disthead.arrays import as_integer, as_integers
+from disthead.arrays import as_integer, as_integers, as_mapping
 from disthead.calibration import Recalibration, ScaleCalibration, TemperatureScaling
 from disthead.errors import NonFiniteLoss, TargetError, locate, warn
 from disthead.families.distribution import Distribution
@@ -339,7 +339,9 @@ def tabular_members(
         generator: where the weights are drawn from; torch's global one unless given.
         family, family_options, hidden_sizes, bins, spread_floor, encoded: as for `fit_tabular`.
     """
-    chosen = get_family(family, event_shape=event_shape, **dict(family_options or {}))
+    chosen = get_family(
+        family, event_shape=event_shape, **as_mapping(family_options, "family_options", "{'num_classes': 3}")
+    )
     own = {"members": members, "generator": generator}
     backbone = TabularBackbone(in_features, hidden_sizes, bins=bins, encoded=encoded, **own)
     spreads = {name: power for name, power in SCALES.items() if name in chosen.parameters and _is_real(chosen.support)}
@@ -405,7 +407,9 @@ def fit_tabular(
     if weight is not None:
         weight = None if bool((weight == weight[0]).all()) else weight.double() / weight.double().mean()
     _check_features(features, rows)
-    chosen = get_family(family, event_shape=tuple(y.shape[1:]), **dict(family_options or {}))
+    chosen = get_family(
+        family, event_shape=tuple(y.shape[1:]), **as_mapping(family_options, "family_options", "{'num_classes': 3}")
+    )
     chosen.check_target(y)
     check_share(weight, rows)
     check_relative_spread(chosen, y, weight)

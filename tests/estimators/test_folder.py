@@ -8,6 +8,7 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
+from unittest import mock
 from types import SimpleNamespace
 
 import numpy as np
@@ -436,6 +437,10 @@ def test_weights_that_are_no_numbers_are_refused_though_their_digest_fits(tmp_pa
     model = DistributionRegressor(**SMALL).fit(X, y)
     with torch.no_grad():
         model.model_.state_dict()[name].view(-1)[0] = value
-    folder = model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"1 of the .* of the weights '{name}' are NaN or infinite.* It is not saved"):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    with mock.patch("disthead.estimators.folder.check_weights"):  # as another program writes it
+        folder = model.save(tmp_path / "model")
     with pytest.raises(ValueError, match=f"1 of the .* of the weights '{name}' are NaN or infinite"):
         DistributionRegressor.load(folder)

@@ -19,7 +19,7 @@ import lightning
 import numpy as np
 import pandas as pd
 
-from disthead import DistributionClassifier, DistributionRegressor
+from disthead import DistributionClassifier, DistributionHead, DistributionRegressor
 from disthead.training import DistributionModule, TabularDataModule
 from disthead.training.callbacks import EarlyStopping
 from disthead.training.saved import read_checkpoint
@@ -245,6 +245,14 @@ def _module(**options: Any) -> Callable[[], Any]:
     return make
 
 
+def _head(**options: Any) -> Callable[[], Any]:
+    return lambda: DistributionHead("normal", 2, **options)
+
+
+def _find(**source: Any) -> None:
+    TabularDataModule(target="y", **source).find_columns()
+
+
 def _arrays() -> tuple[np.ndarray, np.ndarray]:
     features = np.random.default_rng(0).normal(size=(60, 2))
     return features, features[:, 0]
@@ -290,6 +298,25 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     (_module(optimizer={"class_path": 3}), "optimizer"),
     (_module(optimizer="Nonsense"), "Nonsense"),
     (_module(scheduler={"class_path": "StepLR"}), "step_size"),
+    *((_head(shared=names), "shared") for names in (3, None, {"scale": 1}, b"scale")),
+    *((_head(fixed=values), "fixed") for values in (3, ["scale"], "scale", {3: 1.0})),
+    *((_head(links=links), "links") for links in (["exp"], "exp", 3, {3: "exp"})),
+    *((_head(feature_dim=dim), "feature_dim") for dim in ("a", 1.5, None, True)),
+    *((_module(shared=names), "shared") for names in (3, {"scale": 1})),
+    *((_module(fixed=values), "fixed") for values in (3, ["scale"])),
+    *((_module(links=links), "links") for links in (["exp"], "exp", 3)),
+    *((_module(family_options=options), "family_options") for options in (3, ["a"], "a")),
+    *((_module(scheduler=spec), "scheduler") for spec in (3, ["StepLR"], {"class_path": "StepLR", "init_args": 3})),
+    *((_module(optimizer=spec), "optimizer") for spec in (3, {"class_path": "AdamW", "init_args": 3})),
+    *((_module(standardise=choice), "standardise") for choice in ("no", None, 0)),
+    (_module(family=["normal"]), "family"),
+    *((_data(known=columns), "known") for columns in (3, "x1", ["x1"], {3: "x1"})),
+    *((_data(**{role: ["x0"]}), role) for role in ("weight", "groups", "split_column")),
+    *((_data(target=names), "target") for names in (3, None, {"y": 1})),
+    *((_data(**{role: names}), role) for role in ("features", "categorical") for names in (3, "x0", {"x0": 1})),
+    *((_data(unit=unit), "unit") for unit in (3, ["degrees"])),
+    *((lambda source=source: _find(path=source), "path") for source in (3, [3])),
+    *((lambda source=source: _find(dataset=source), "data set") for source in (3, ["diabetes"])),
     (_module(activation="Nonsense"), "Nonsense"),
     (_module(family="nrmal"), "normal"),
     *((_data(val_size=size), "val_size") for size in (0, -1, math.nan, math.inf, 1.5, "a", 0.99)),
@@ -302,6 +329,10 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     *((_estimator(device=device), "device") for device in ("gpuu", "cuda:99", 3.5)),
     *((_estimator(random_state=seed), "random_state") for seed in (-1, 2**70, "a")),
     (_estimator(family="nonsense"), "nonsense"),
+    *((_estimator(family=family), "family") for family in (3, None, ["normal"])),
+    *((_estimator(family_options=options), "family_options") for options in (3, ["a"], "a", {3: 1})),
+    *((_estimator(verbose=number), "verbose") for number in ("a", None, [1])),
+    *((lambda path=path: DistributionRegressor.load(path), "folder_path") for path in (3, None)),
     (_estimator(DistributionClassifier), "classes"),
 ]
 
