@@ -346,7 +346,8 @@ def test_parameters_are_those_after_recalibration(model):
         (["predict", "--id-column=name"], "unknown option '--id-column'"),
         (["predict", "--data.path=table.parquet", "--out=parts", "--id-columns=nme"], "no column 'nme'"),
         (["recalibrate", "--out=model.ckpt"], "--overwrite"),
-        (["recalibrate", "--out=table.csv"], "--overwrite"),
+        (["recalibrate", "--out=table.csv"], "--out must end in .ckpt"),
+        (["recalibrate", "--out=honest.txt", "--overwrite"], "--out must end in .ckpt"),
         (["recalibrate", "--out=nowhere/r.ckpt"], "no folder nowhere"),
         (["recalibrate", "--metod=ScaleCalibration"], "did you mean '--method'"),
         (["recalibrate", "--weight=ww"], "did you mean 'w'"),
@@ -923,3 +924,34 @@ def test_a_folder_of_predictions_of_a_table_that_is_not_parquet_is_refused_by_it
         assert f"--out {out}.csv" in said
     assert main(["predict", "--ckpt", model, "--data.path=table.parquet", "--out=parts", "--overwrite", *QUIET]) == 2
     assert "--overwrite is for one file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["test", "predict", "evaluate", "recalibrate"])
+def test_a_folder_given_as_a_checkpoint_is_called_a_folder(tmp_path, capsys, command):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    assert main([command, f"--ckpt={folder}"]) == 2
+    assert f"{folder} is a folder, not a checkpoint: it holds no checkpoint." in capsys.readouterr().err
+    for name in ("aaa.ckpt", "best.ckpt"):
+        (folder / name).touch()
+    assert main([command, f"--ckpt={folder}"]) == 2
+    assert f"give a checkpoint in it, such as {folder / 'best.ckpt'}." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ({5: ""}, "has 1 missing (NaN) value, at row 5. Correct"),
+        ({9: "-inf"}, "has 1 infinite value, at row 9: -inf. Correct"),
+        ({5: "n/a!"}, "'n/a!' at row 5. Correct these values, or drop their rows."),
+    ],
+)
+def test_a_target_that_is_wrong_is_named_with_its_kind_row_and_value(visits, capsys, values, expected):
+    target = visits["age"].astype(str)
+    for row, value in values.items():
+        target[row] = value
+    visits.assign(age=target).to_csv("my.csv", index=False)
+    assert main(["fit", "--data.path=my.csv", "--data.target=age", *QUIET]) == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert "categories" not in said

@@ -11,6 +11,8 @@ import numpy as np
 from disthead.data.entries import NUMBER, TEXT, TRUTH, Kind, list_of, one_of, or_none
 from disthead.data.values import (
     PARSERS,
+    REMEDY,
+    TARGET_REMEDY,
     DataError,
     Values,
     as_kind,
@@ -130,9 +132,11 @@ class Column:
         return values
 
     def _other_kind(self, was: str, values: Values, why: str = "") -> DataError:
+        if why:  # which names the row that is wrong: the first one may be right
+            return DataError(f"column {self.name!r} held {was} at fit, got {values.plural}{why}.")
         row = int(np.argmax(~values.missing))
         return DataError(
-            f"column {self.name!r} held {was} at fit, got {values.plural}, such as {values.text(row)} at row {values.row(row)}{why}."
+            f"column {self.name!r} held {was} at fit, got {values.plural}, such as {values.text(row)} at row {values.row(row)}."
         )
 
     def places(self, values: Values) -> np.ndarray:
@@ -282,8 +286,7 @@ class Levels:
                 remedy = " Write numbers with a decimal point and without separators." * all(map(_is_separated, bad))
                 raise DataError(
                     f"column {self.name!r} must hold {_PLURAL[kind]}, got text in {wrong} of {total} rows: {self._places[bad[0]]}."
-                    f"{remedy} Make these values missing, or say that the column holds categories (`categorical`, or the type "
-                    "category of a data frame)."
+                    f"{remedy} {TARGET_REMEDY if is_target else REMEDY}"
                 )
         separated = [level for level in levels if _is_separated(level) or (not few and _has_sign(level))]
         whole = [level for level in levels if parse_number(level) is not None]
@@ -371,13 +374,20 @@ def check_finite(values: Values) -> None:
 
 def check_complete(values: Values) -> None:
     """Refuse missing and infinite values, with rows."""
-    missing = values.missing | (False if values.numbers is None else np.isinf(values.numbers))
-    if missing.all():
-        raise DataError(f"column {values.name!r} is empty: all {len(missing)} values are missing or infinite.")
-    if missing.any():
+    infinite = np.zeros(len(values), dtype=bool) if values.numbers is None else np.isinf(values.numbers)
+    if (values.missing | infinite).all():
+        raise DataError(f"column {values.name!r} is empty: all {len(values)} values are missing or infinite.")
+    said = []
+    for kind, bad in {"missing (NaN)": values.missing, "infinite": infinite}.items():
+        if bad.any():
+            count, first = int(bad.sum()), int(np.argmax(bad))
+            value = f": {values.text(first)}" if kind == "infinite" else ""
+            where = "at" if count == 1 else "the first at"
+            said.append(f"{count} {kind} value{'s' * (count > 1)}, {where} row {values.row(first)}{value}")
+    if said:
         raise DataError(
-            f"column {values.name!r} has {int(missing.sum())} missing (NaN) or infinite values in {len(missing)} rows, "
-            f"the first at row {values.row(int(np.argmax(missing)))}. Drop or impute these rows; nothing is dropped silently."
+            f"column {values.name!r} has {', and '.join(said)}. Correct these values, or drop their rows; nothing is dropped "
+            "silently."
         )
 
 

@@ -15,6 +15,8 @@ from disthead.arrays import as_array, is_null
 
 __all__ = [
     "PARSERS",
+    "REMEDY",
+    "TARGET_REMEDY",
     "DataError",
     "Values",
     "as_kind",
@@ -417,7 +419,14 @@ def _of_several_kinds(values: list[Any], each: list[str], name: str) -> DataErro
 # Texts that write numbers, dates and durations.
 
 
-def as_kind(values: Values, kind: str) -> Values:
+REMEDY = (
+    "Make these values missing, or say that the column holds categories (`categorical`, or the type category of a data "
+    "frame)."
+)
+TARGET_REMEDY = "Correct these values, or drop their rows."  # which cannot be missing
+
+
+def as_kind(values: Values, kind: str, remedy: str = REMEDY) -> Values:
     """Texts that all write numbers, dates or durations, or categories that are numbers, as values of this kind.
 
     Raises:
@@ -426,10 +435,7 @@ def as_kind(values: Values, kind: str) -> Values:
     found = [PARSERS[kind](level) for level in values.levels]
     bad = np.array([number is None for number in found] + [False])[values._entries]
     if bad.any():
-        raise DataError(
-            f"column {values.name!r} must hold {_PLURAL[kind]}, got text in {values.first(bad)}. Make these values missing, "
-            "or say that the column holds categories (`categorical`, or the type category of a data frame)."
-        )
+        raise DataError(f"column {values.name!r} must hold {_PLURAL[kind]}, got text in {values.first(bad)}. {remedy}")
     numbers = np.array([np.nan if number is None else number for number in found] + [np.nan])
     return replace(values, kind=kind, numbers=numbers[values._entries], codes=None, levels=())
 
@@ -452,4 +458,4 @@ def as_quantities(values: Values) -> Values:
             f"{also if missing.any() else ''}; a target or a known quantity must be a number. Turn it into days or another "
             f"unit: (column{since}) / pandas.Timedelta(days=1)."
         )
-    return as_kind(values, "number") if values.is_named else values
+    return as_kind(values, "number", TARGET_REMEDY) if values.is_named else values

@@ -12,7 +12,7 @@ from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI
 from disthead.families.interval import Arc, Interval
 from disthead.families.mixture_quadrature import disagreement, expectation
-from disthead.families.mixture_quantiles import flat, mixture_quantiles
+from disthead.families.mixture_quantiles import flat, mixture_quantiles, one_mixture
 from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
@@ -24,7 +24,7 @@ from disthead.special.search import highest, highest_of_each, interpolated_roots
 __all__ = ["Mixture"]
 
 _NODES = 12  # in each piece
-_STARTS = 65  # of intervals that hold a level
+_STARTS = 49  # of intervals that hold a level
 _FAINT = 1e-15  # of what lies outside such an interval, what counts as nothing
 _ENDS = [1e-13, 1e-8, 1e-4]
 _SHAPE = [0.05, 0.25, 0.5, 0.75, 0.95]  # of a component, as far as its quantiles at these levels show it
@@ -146,8 +146,9 @@ class Mixture(Components, Continuous):
         equal = interpolated_roots(
             lambda x, chosen: gap(*(rows := self[row[chosen]])._ends_at(x, level), rows),
             *(part[:, row].gather(0, window) for part in (odds, gaps)),
-            torch.full(row.shape, 1e-7, dtype=self.dtype),
-            1e-7,
+            torch.full(row.shape, 1e-6, dtype=self.dtype),
+            trusted=1e-6,
+            steps=8,
         )
         return odds[1].index_put((row,), equal)
 
@@ -272,6 +273,16 @@ class Mixture(Components, Continuous):
             lambda rows, has_kinks: expectation(rows, lambda _, *logs: gained(*logs), has_kinks),
             Mixture._mutual_information,
         )
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y; lower is better.
+
+        The weighted mean of the components' own scores, less the integral of the variance of their cdfs about the mixture's.
+        """
+        if isinstance(self.components, Mixture):  # the components of all of them
+            return Mixture(*one_mixture(self)).crps(y)
+        return super().crps(y)
 
     def _disagreement(self) -> Tensor:
         if isinstance(self.components, Normal):

@@ -21,7 +21,7 @@ _MOST_HALVINGS = 40
 _REACH = 1.9  # times half the distance of its quartiles, as far from the line a component may have singularities
 _MISSED = 1e-9  # of a component's probability
 # Nodes of a piece, and how many of its lengths the way over each singularity from end to end is at least: what is left is 1e-10.
-_PLAIN, _FINE, _FINEST = (12, 1.58), (24, 1.2), (24, 1.41)
+_PLAIN, _FINE, _FINEST = (12, 1.75), (24, 1.2), (24, 1.41)
 Integrand = Callable[[Tensor, Tensor, Distribution, Tensor], tuple[Tensor, Tensor]]
 
 

@@ -19,7 +19,12 @@ _HALVINGS = 4  # of the bracket itself, before that of its exponent, which next 
 
 @torch.no_grad()
 def interpolated_roots(
-    function: Callable[[Tensor, Tensor], Tensor], x: Tensor, value: Tensor, rounding: Tensor, trusted: float = 1e-14
+    function: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    value: Tensor,
+    rounding: Tensor,
+    trusted: float = 1e-14,
+    steps: int = 250,
 ) -> Tensor:
     """The root of each element's increasing function, whose values are near enough to 0 within its rounding.
 
@@ -32,6 +37,7 @@ def interpolated_roots(
             its neighbour. Values may be infinite.
         rounding: (n,).
         trusted: what a fourth point may change, in values, of a root that is not looked at; its own error is smaller.
+        steps: how often an element is evaluated at most; the default leaves room for jumps.
 
     >>> x = torch.tensor([[0.0], [0.0], [4.0], [4.0]], dtype=torch.float64)
     >>> interpolated_roots(lambda x, element: x**3 - 8, x, x**3 - 8, torch.tensor([1e-15])).tolist()
@@ -40,8 +46,10 @@ def interpolated_roots(
     root, done = following(x, value, trusted)
     element, y = torch.arange(x.shape[1]), root
     halved, halvings = torch.zeros_like(done), torch.zeros_like(element)
-    while not done.all():
+    for _ in range(steps):
         remaining = (~done).nonzero().squeeze(-1)
+        if not remaining.numel():
+            break
         element, y, halved, halvings = (part[remaining] for part in (element, y, halved, halvings))
         x, value, allowed = x[:, remaining], value[:, remaining], rounding[element]
         reached, nearest = function(y, element), torch.minimum(-value[1], value[2])

@@ -180,6 +180,8 @@ def _check_new(out: str, checkpoint: str, overwrite: bool) -> None:
     """Refuse to write over a file, or where none can be written, before anything is computed."""
     check_file(out, "the recalibrated checkpoint", "--out")
     path = Path(out)
+    if path.suffix != ".ckpt":
+        raise ValueError(f"--out must end in .ckpt, the ending of checkpoints, got {out!r}.")
     if path.exists() and not overwrite:
         what = "the checkpoint that is recalibrated" if path.samefile(checkpoint) else "there already"
         raise ValueError(f"--out {out} is {what}: choose another name, or write over it with --overwrite.")

@@ -155,7 +155,10 @@ class DistributionModel(lightning.LightningModule):
             found = Columns.from_state(columns)
             width, targets = len(found.feature_names), len(found.target)
             if in_features not in (None, width):
-                raise DataError(f"in_features is {in_features}, the table has {width} features after encoding.")
+                raise DataError(
+                    f"in_features is {in_features}, the table has {width} features after encoding: leave in_features out, or "
+                    f"give {width}."
+                )
             in_features = width
             own_shape = (targets,) if targets > 1 else ()
             if event_shape not in ((), own_shape):

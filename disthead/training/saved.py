@@ -46,6 +46,10 @@ def _opened(path: Any) -> Iterator[IO[bytes]]:
     Raises:
         ValueError: for a missing or damaged file, with the part that is damaged, and for one that changes while it is read.
     """
+    if Path(path).is_dir():
+        inside = next(iter([*sorted(Path(path).rglob("best.ckpt")), *sorted(Path(path).rglob("*.ckpt"))]), None)
+        hint = "it holds no checkpoint" if inside is None else f"give a checkpoint in it, such as {inside}"
+        raise ValueError(f"{path} is a folder, not a checkpoint: {hint}.")
     if not Path(path).is_file():
         raise ValueError(f"no such checkpoint: {path}.")
     with unchanged(path), open(path, "rb") as file:

@@ -228,12 +228,21 @@ class TestNewRows:
     def test_values_of_another_kind_are_refused_with_column_row_and_value(self, way, tmp_path):
         encode = fitted_by(way, plain(), tmp_path)
         new = plain().drop(columns="y")
-        with pytest.raises(ValueError, match=r"column 'x' held numbers at fit, got texts, such as 'old' at row 0"):
+        with pytest.raises(ValueError, match=r"column 'x' held numbers at fit, got texts \(.*'old' at row 0"):
             encode(new.assign(x=["old"] * ROWS))
         (tmp_path / "again").mkdir()
         encode = fitted_by(way, plain(), tmp_path / "again")
         with pytest.raises(ValueError, match=r"column 'city' held texts at fit, got numbers, such as 3 at row 0"):
             encode(new.assign(city=3.0))
+
+    def test_one_value_of_another_kind_is_named_and_no_value_that_is_right(self, way, tmp_path):
+        encode = fitted_by(way, plain(), tmp_path)
+        new = plain().drop(columns="y")
+        mistyped = new["x"].astype(str)
+        mistyped[3] = "12o.5"
+        with pytest.raises(ValueError, match=r"got texts \(.* 1 of \d+ rows: '12o.5' at row 3") as refused:
+            encode(new.assign(x=mistyped))
+        assert "at row 0" not in str(refused.value)  # which is right
 
     def test_dates_as_texts_and_numbers_as_texts_are_read_as_at_fit(self, way, tmp_path):
         encode = fitted_by(way, plain(), tmp_path)
