@@ -103,7 +103,9 @@ class DiscreteMixture(Components, Discrete):
             at = narrow[group]
             result[at] = flat[at]._least_in_table(columns[0][at].contiguous(), first[at], width)
         if len(wide):
-            result[wide] = super(DiscreteMixture, flat[wide])._least_by_search(*(column[wide].T for column in columns)).T
+            result[wide] = (
+                super(DiscreteMixture, flat[wide])._least_by_search(*(column[wide].T for column in columns)).T
+            )
         return result.T.reshape(shape)
 
     def _least_in_table(self, target: Tensor, first: Tensor, width: int) -> Tensor:

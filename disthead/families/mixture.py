@@ -7,7 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.families.components import Components, few_rows_at_once, gained
+from disthead.families.components import Components, few_rows_at_once, gained, rows_of
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI
 from disthead.families.interval import Arc, Interval
@@ -37,7 +37,8 @@ class Mixture(Components, Continuous):
         logits: unnormalised log-weights of the components, shape (..., K).
         components: a distribution of one number with batch_shape (..., K), of any family (`Normal`, `Gamma`, an affine one ...).
 
-    The entropy and the divergences are integrals over pieces between the components' quantiles, in double precision.
+    Quantiles are searched between the components' own; the entropy, `crps` and the divergences are integrals over pieces of the
+    line, in double precision. Where numbers may be looked at (on the CPU, outside of graphs), both take few evaluations.
     See `DiscreteMixture` for counts.
 
     >>> peaks = Mixture(torch.zeros(2), Normal(torch.tensor([-1.0, 1.0]), 0.1))
@@ -143,9 +144,16 @@ class Mixture(Components, Continuous):
         (row,) = ((gaps[0] < 0) & (gaps[2] > 0)).nonzero(as_tuple=True)
         window = torch.where(gaps[1] < 0, torch.tensor([[0], [1], [2], [2]]), torch.tensor([[0], [0], [1], [2]]))
         window = window[:, row]
+        known = [part[:, row].gather(0, window) for part in (odds, gaps)]
+
+        def gap_at(x: Tensor, chosen: Tensor) -> Tensor:
+            rows = self[row[chosen]]
+            return gap(*rows._ends_at(x, level), rows)
+
         equal = interpolated_roots(
-            lambda x, chosen: gap(*(rows := self[row[chosen]])._ends_at(x, level), rows),
-            *(part[:, row].gather(0, window) for part in (odds, gaps)),
+            gap_at,
+            known[0],
+            known[1],
             torch.full(row.shape, 1e-6, dtype=self.dtype),
             trusted=1e-6,
             steps=8,
@@ -201,7 +209,7 @@ class Mixture(Components, Continuous):
 
         def function(y: Tensor, element: Tensor) -> Tensor:
             chosen = row[element]
-            of_rows = components.map(lambda parameter: parameter[chosen])
+            of_rows = rows_of(components, chosen)
             return log_sum_exp(log_weights[chosen] + of_rows.log_prob(y.unsqueeze(-1)))
 
         return highest_of_each(function, points.reshape(3, -1), heights.reshape(3, -1), row).reshape(shape)

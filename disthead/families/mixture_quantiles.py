@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from disthead.families.components import Components
+from disthead.families.components import Components, rows_of
 from disthead.families.distribution import Distribution
 from disthead.special.search import following, interpolated_roots
 
@@ -56,7 +56,7 @@ def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_roug
     answers = []
     for start in range(0, rows, length):
         part = slice(start, start + length)
-        search = _Search(log_weights[part], components.map(lambda p, part=part: p[part]), lower[part], upper[part])
+        search = _Search(log_weights[part], rows_of(components, part), lower[part], upper[part])
         answers.append(search.quantiles(below[:, part], above[:, part], is_rough))
     return torch.cat(answers, 1).reshape(shape)
 
@@ -87,9 +87,11 @@ class _Search:
             return torch.empty_like(answer).scatter_(0, order, answer) if levels > 1 else answer
         kind, element = kind.flatten().sort()
         row, target = element % below.shape[1], odds.flatten()[element]
+        x, value = (part.flatten(1)[:, element] for part in window)
         found = interpolated_roots(
             lambda y, chosen: self._log_odds(y, row[chosen], kind[chosen]) - target[chosen],
-            *(part.flatten(1)[:, element] for part in window),
+            x,
+            value,
             rounding.flatten()[element],
         )
         answer = torch.empty_like(found)
@@ -107,7 +109,7 @@ class _Search:
             y, row = each
             if not len(y):
                 continue
-            components = self.components.map(lambda parameter, row=row: parameter[row])
+            components = rows_of(self.components, row)
             tail = getattr(components, question)(y.unsqueeze(-1))
             tail = (tail if question == "cdf" else tail.exp_()).mul_(self.weights[row]).sum(-1)
             parts.append(sign * (tail.log() - torch.log1p(-tail.clamp(max=1))))
