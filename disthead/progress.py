@@ -61,5 +61,5 @@ class Progress:
         return f"{self.doing}: {self.done:,} of {self.total:,} rows, {left:,} s left"
 
     def _write(self, line: str) -> None:
+        self._width = max(self._width, len(line))  # before it is there, since Ctrl-C may come in between
         print(f"\r{line:<{self._width}}", end="", file=sys.stderr, flush=True)
-        self._width = max(self._width, len(line))

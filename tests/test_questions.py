@@ -111,6 +111,15 @@ def test_an_evaluation_asks_for_few_numbers_a_row(asked):
     assert not {"entropy", "highest_density"} & set(total)
 
 
+def test_beside_a_baseline_every_score_is_asked_for_once(asked):
+    (dist, y), (baseline, _) = gamma(100), gamma(100)
+    found = evaluate(dist, y, baseline=baseline.expand((100,)))
+    assert asked["crps"] == [100, 100]
+    crps = found.scores[""]["CRPS"].value
+    assert found.scores[""]["CRPS minus that of the baseline"].value == 0
+    assert crps == pytest.approx(float(dist.crps(y).mean()), rel=1e-6)
+
+
 def test_pictures_say_of_how_many_rows_they_are(tmp_path):
     rows = PICTURED + 1000
     evaluate(*gamma(rows), out=tmp_path / "many")

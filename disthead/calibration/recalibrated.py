@@ -10,8 +10,9 @@ from disthead.calibration.integrals import entropy, expectation, mean_and_varian
 from disthead.calibration.warp import Warp, probit
 from disthead.families.affine import Affine
 from disthead.families.continuous import Continuous
-from disthead.families.discrete import Discrete
+from disthead.families.discrete import OUTSIDE, Discrete
 from disthead.families.distribution import Distribution
+from disthead.families.mass_tables import crps_of
 from disthead.families.univariate import in_double
 from disthead.families.wrapper import Wrapper
 from disthead.special import bracketed_inverse, log_ndtr, log_ndtr_difference
@@ -234,30 +235,93 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
     def _log_survival(self, k: Tensor) -> Tensor:
         return log_ndtr(-self._z(k))
 
+    def _cdf(self, k: Tensor) -> Tensor:
+        return ndtr(self._z(k))
+
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         z = self._base_probit(below, above).clamp(-_FAR, _FAR)
         return self.base._bracket(ndtr(z), ndtr(-z))
 
-    # E[g(Y)] is the sum of P(Y > k) (g(k + 1) - g(k)): half the work of a sum over masses.
+    def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        z = self._base_probit(below, above).clamp(-_FAR, _FAR)
+        start, spread = self.base._start(ndtr(z), ndtr(-z))
+        return start, spread * torch.exp(-self._log_slope(z))
+
+    def _ends_of_bulk(self) -> tuple[Tensor, Tensor]:
+        """On the probit scale of the base, where next to no probability of this distribution is left."""
+        none, all_but_none = self._constant(OUTSIDE), self._constant(1 - OUTSIDE)
+        return self._base_probit(none, all_but_none), self._base_probit(all_but_none, none)
+
+    def _bulk(self) -> tuple[Tensor, Tensor]:
+        ends = [end.clamp(-_FAR, _FAR) for end in self._ends_of_bulk()]
+        (first, _), (_, last) = (self.base._reach(ndtr(end), ndtr(-end)) for end in ends)
+        return first, last
+
+    def _masses(self, first: Tensor, width: int) -> Tensor:
+        """From the masses of the base, whose sums from either end are the probabilities to be mapped."""
+        if any((end.abs() >= _FAR).any() for end in self._ends_of_bulk()):
+            return super()._masses(first, width)  # probabilities of the base underflow where those of this one count
+        masses = self.base._masses(first, width)
+        before, beyond = self.base.cdf(first - 1), self.base.log_survival(first + width - 1).exp()
+        below = torch.cat([before[:, None], masses], 1).cumsum(1)
+        above = torch.cat([masses, beyond[:, None]], 1).flip(1).cumsum(1).flip(1)
+        left = below <= above
+        z = ndtri(torch.where(left, below, above))
+        x = self.map(lambda part: part.unsqueeze(1))._warped(torch.where(left, z, -z))
+        return torch.where(x[:, 1:] < 0, ndtr(x).diff(dim=1), -ndtr(-x).diff(dim=1))
+
+    # E[g(Y)] is the sum of P(Y > k) (g(k + 1) - g(k)): half the work of a sum over masses, where there is no table of them.
 
     @property
     @in_double
     def mean(self) -> Tensor:
+        if self._is_plain():
+            return self._by_tables(
+                lambda rows, masses, first: first + _moments(masses)[0], lambda rows, first, last: rows._mean_by_sum()
+            )
+        return self._mean_by_sum()
+
+    def _mean_by_sum(self) -> Tensor:
         first = self._bulk()[0]
         return first + self._sum(lambda k: self._log_survival(k).exp(), start=first)
 
     @property
     @in_double
     def variance(self) -> Tensor:
+        if self._is_plain():
+            return self._by_tables(
+                lambda rows, masses, first: _moments(masses)[1], lambda rows, first, last: rows._variance_by_sum()
+            )
+        return self._variance_by_sum()
+
+    def _variance_by_sum(self) -> Tensor:
         first = self._bulk()[0]
         excess = self._sum(lambda k: self._log_survival(k).exp(), start=first)
         return self._sum(lambda k: (2 * (k - first) + 1) * self._log_survival(k).exp(), start=first) - excess.square()
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts."""
+        if self._is_plain(y):
+            return self._by_tables(
+                lambda rows, masses, first, y: crps_of(masses, first, y),
+                lambda rows, first, last, y: Discrete.crps(rows, y.T).T,
+                y,
+            )
+        return super().crps(y)
 
     @property
     @in_double
     @torch.no_grad()
     def mode(self) -> Tensor:
         """The most probable integer."""
+        if self._is_plain():
+            return self._by_tables(
+                lambda rows, masses, first: first + masses.argmax(1), lambda rows, first, last: rows._mode_by_grids()
+            )
+        return self._mode_by_grids()
+
+    def _mode_by_grids(self) -> Tensor:
         tail = self._constant(1e-4)
         return self._peak(self._log_mass, self.icdf(tail), self.icdf(1 - tail), rounds=26)
 
@@ -267,3 +331,10 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
             self._extended_shape(sample_shape), generator=generator, dtype=torch.float64, device=self.device
         )
         return self.icdf(uniform.clamp(min=1e-16))
+
+
+def _moments(masses: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each row of a table, counted from its first integer."""
+    k = torch.arange(masses.shape[1], dtype=masses.dtype)
+    mean = masses @ k
+    return mean, (masses * (k - mean[:, None]).square()).sum(1)

@@ -47,7 +47,18 @@ class Warp(ABC):
         """log h'(z)."""
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        return replace(self, **{part.name: function(getattr(self, part.name)) for part in fields(self)})
+        return replace(
+            self, **{part.name: self._mapped(part.name, getattr(self, part.name), function) for part in fields(self)}
+        )
+
+    def _mapped(self, name: str, value: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """function(value); rows that were one in memory are one again, though they were picked by an index."""
+        new, dims = function(value), self.dims.get(name, 0)
+        is_one = all(stride == 0 for stride in value.stride()[: value.ndim - dims])
+        if value.ndim == dims or not is_one or not are_plain_numbers(new) or new.requires_grad or new.numel() == 0:
+            return new
+        first = new[(slice(1),) * (new.ndim - dims)]
+        return first.expand(new.shape) if bool((new == first).all()) else new
 
     def expand(self, batch_shape: Size) -> Self:
         """With tensors expanded to the batch: views, which take no memory."""
@@ -63,7 +74,7 @@ class Warp(ABC):
         for part in fields(self):
             value = getattr(self, part.name)
             for dim in range(value.ndim - self.dims.get(part.name, 0)):
-                if value.stride(dim) == 0:
+                if value.stride(dim) == 0 and value.shape[dim]:
                     value = value.narrow(dim, 0, 1)
             short[part.name] = value
         return replace(self, **short)
@@ -200,7 +211,7 @@ class Ranks(Steps):
 def _interpolated(values: Tensor, across: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     """Heights and slopes at `values` of the broken line through the points (across, up)."""
     count = across.shape[-1]
-    shape = torch.broadcast_shapes(values.shape, across.shape[:-1])
+    shape = torch.broadcast_shapes(values.shape, across.shape[:-1], up.shape[:-1])
     values = values.expand(shape)
     across, up = across.expand(*shape, count), up.expand(*shape, count)
 

@@ -13,7 +13,7 @@ from disthead.families.distribution import Distribution, from_score, same_kind
 from disthead.families.univariate import in_double
 from disthead.special.probabilities import expected, log_probability, log_sum_exp
 
-__all__ = ["Components", "few_rows_at_once", "gained", "own_name"]
+__all__ = ["Components", "few_rows_at_once", "gained", "own_name", "rows_of"]
 
 # The quantiles of the components that divide the line into pieces on which everything about the mixture is smooth.
 _TAILS = [10.0**-k for k in range(13, 1, -1)]
@@ -40,6 +40,11 @@ def few_rows_at_once(nodes: int) -> Callable[[Callable[[Any], Tensor]], Callable
         return answered
 
     return decorate
+
+
+def rows_of(components: Distribution, rows: "Tensor | slice") -> Distribution:
+    """Of components (n, K) those in some rows."""
+    return components.map(lambda parameter: parameter[rows])
 
 
 def own_name(name: str) -> str:

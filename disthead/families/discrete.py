@@ -23,6 +23,7 @@ __all__ = ["OUTSIDE", "Discrete", "concentrated", "search_start", "sum_rule"]
 _TERMS = 192  # integers that a sum takes one by one
 _NODES, _FEW_NODES = 128, 64  # of an integral over the rest; few are enough where it ends before `_FAR`
 _FAR = 1e5
+_FARTHEST = 2.0**1000  # integer that is looked for
 _LEAST_WIDTH = 16  # integers of a table: where all are improbable, their shares of a sum are not
 _ROWS = 128  # whose sums of so many terms stay in the cache
 _RUN_STEPS = 26  # halvings of the length of a run
@@ -123,13 +124,19 @@ class Discrete(Univariate):
         shape = torch.broadcast_shapes(target.shape, self.batch_shape)
         flat = self._flat(shape)
         target, below, above = (part.expand(shape).reshape(-1) for part in (target, below, above))
-        lower, upper = (end.clamp(-(2.0**1000), 2.0**1000) for end in flat.support_limits())
+        lower, upper = flat._search_limits(below, above)
         start, spread = flat._start(below, above)
 
         def probability(k: Tensor, rows: Tensor) -> Tensor:
             return (flat if len(rows) == len(target) else flat[rows]).cdf(k)
 
-        return integer_search(probability, target, lower, upper, start, spread).reshape(shape)
+        found = integer_search(probability, target, lower, upper, start, spread).reshape(shape)
+        return torch.where(found < _FARTHEST, found, torch.nan)
+
+    def _search_limits(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """Integers that the quantile of `below` = 1 - `above` is between."""
+        lower, upper = self.support_limits()
+        return lower.clamp(-_FARTHEST, _FARTHEST), upper.clamp(-_FARTHEST, _FARTHEST)
 
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """Where the search for a quantile starts, and how many integers one unit of the probit scale takes there."""
@@ -149,6 +156,12 @@ class Discrete(Univariate):
         expanded = self if shape in (None, self.batch_shape) else self.expand(shape)
         dims = len(expanded.batch_shape)
         return expanded.map(lambda part: part.reshape(-1, *part.shape[dims:]))
+
+    def _columns(self, shape: Size, *values: Tensor) -> tuple[list[Tensor], Self]:
+        """The values (rows, columns), expanded to the shape, and the distributions (rows,) that the columns share."""
+        batch = shape[len(shape) - len(self.batch_shape) :]
+        size = shape[: len(shape) - len(self.batch_shape)].numel(), batch.numel()
+        return [value.expand(shape).reshape(size).T for value in values], self._flat(batch)
 
     @torch.no_grad()
     def highest_density(self, level: float) -> Interval:
@@ -257,12 +270,9 @@ class Discrete(Univariate):
                 have as many columns, or none without values.
         """
         shape = torch.broadcast_shapes(self.batch_shape, *(value.shape for value in values))
-        batch = shape[len(shape) - len(self.batch_shape) :]
-        flat = self._flat(batch)
+        columns, flat = self._columns(shape, *values)
         first, last = flat._bulk()
-        rows = len(first)
-        columns = [value.expand(shape).reshape(-1, rows).T for value in values]
-        result = first.new_full(columns[0].shape if values else (rows,), math.nan)
+        result = torch.empty_like(columns[0] if values else first)
         last = torch.maximum(last, first + _LEAST_WIDTH)
         is_narrow = last - first < (self._widest_table if widest is None else widest)
         narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
@@ -270,7 +280,7 @@ class Discrete(Univariate):
             at = narrow[group]
             part = flat[at]
             result[at] = of_table(part, part._masses(first[at], width), first[at], *(column[at] for column in columns))
-        for at in wide.split(_ROWS):
+        for at in wide.split(_ROWS) if len(wide) else ():
             result[at] = of_wide(flat[at], first[at], last[at], *(column[at] for column in columns))
         return (result.T if values else result).reshape(shape)
 
@@ -367,6 +377,7 @@ def search_start(mean: Tensor, stddev: Tensor, skewness: Tensor, below: Tensor, 
     met in the middle of its steps. They are by the cube root that is nearly normal (Wilson and Hilferty 1931), at small
     concentrations by SciPy.
     """
+    skewness = skewness.clamp(min=1e-6)  # which is none
     concentration, scale = 4 / skewness.square(), stddev * skewness / 2
     shift = mean - 0.5 - concentration * scale
     left = below <= above

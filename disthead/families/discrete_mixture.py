@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from disthead.families.components import Components
-from disthead.families.discrete import Discrete, sum_rule
+from disthead.families.discrete import Discrete, search_start, sum_rule
 from disthead.families.mass_tables import crps_of, groups_of_width
 from disthead.families.shortest_runs import shortest_runs_of
 from disthead.families.univariate import in_double
@@ -14,7 +14,8 @@ from disthead.special.integer_search import integer_search
 
 __all__ = ["DiscreteMixture"]
 
-_NARROW = 2048  # integers, of which a table takes less time than a search
+_NARROW = 2048  # integers that a table may have
+_MANY = 5  # levels of a row, from which on a table takes less time than a search
 _DOUBT = 1e-13  # relative error of the sums of a table, and more
 
 
@@ -88,11 +89,11 @@ class DiscreteMixture(Components, Discrete):
         )
 
     def _least_by_search(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
-        """All levels of a row from one table, where it is narrow; others between the quantiles of the components."""
+        """Many levels of a row come from one table, where it is narrow."""
         shape = torch.broadcast_shapes(target.shape, self.batch_shape)
-        batch = shape[len(shape) - len(self.batch_shape) :]
-        flat = self._flat(batch)
-        columns = [part.expand(shape).reshape(-1, len(flat.logits)).T for part in (target, below, above)]
+        columns, flat = self._columns(shape, target, below, above)
+        if columns[0].shape[1] < _MANY:
+            return super()._least_by_search(target, below, above)
         first, last = flat._reach(*(part.T for part in columns[1:]))
         first, last = first.amin(0), last.amax(0)
         result = torch.empty_like(columns[0])
@@ -102,7 +103,9 @@ class DiscreteMixture(Components, Discrete):
             at = narrow[group]
             result[at] = flat[at]._least_in_table(columns[0][at].contiguous(), first[at], width)
         if len(wide):
-            result[wide] = flat[wide]._least_between_components(*(column[wide].T for column in columns)).T
+            result[wide] = (
+                super(DiscreteMixture, flat[wide])._least_by_search(*(column[wide].T for column in columns)).T
+            )
         return result.T.reshape(shape)
 
     def _least_in_table(self, target: Tensor, first: Tensor, width: int) -> Tensor:
@@ -117,22 +120,18 @@ class DiscreteMixture(Components, Discrete):
             )
         return lower
 
-    def _least_between_components(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
-        each = self.components._flat(below.shape + self.logits.shape[-1:])
-        ends = each._least_by_search(
-            *(
-                part.unsqueeze(-1).expand(*part.shape, self.logits.shape[-1]).reshape(-1)
-                for part in (target, below, above)
-            )
-        )
-        ends = ends.reshape(-1, self.logits.shape[-1])
-        flat = self._flat(below.shape)
-        least, most = ends.amin(-1), ends.amax(-1)
-        start = (flat.probs * ends).sum(-1)
-        found = integer_search(
-            lambda k, rows: flat[rows].cdf(k), target.reshape(-1), least, most, start, flat.stddev.clamp(min=0.3)
-        )
-        return found.reshape(below.shape)
+    def _search_limits(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        return self._reach(below, above)
+
+    def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        return search_start(self.mean, self.stddev, self._skewness, below, above)
+
+    @property
+    def _skewness(self) -> Tensor:
+        """By the third moments of the components about the mean of all."""
+        spread, between = self.components.stddev, self.components.mean - self.mean.unsqueeze(-1)
+        thirds = self.components._skewness * spread**3 + 3 * spread.square() * between + between**3
+        return (self.probs * thirds).sum(-1) / self.stddev**3
 
     @property
     def mode(self) -> Tensor:

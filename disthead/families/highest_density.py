@@ -123,20 +123,20 @@ class _Search:
         odds, (first, last) = dist._constant(0.0), _numbers_inside(dist)
         z = -ndtri(torch.full_like(odds, 0.5 * outside))
         slope = 0.5 * outside * z * torch.exp(0.5 * z.square() + HALF_LOG_TWO_PI)
-        lower, upper, *heights = _ends_and_heights(dist, outside, odds, first, last)
-        gap, least, most = _gap(*heights, odds, odds - _FAR - 1, odds + _FAR + 1)
-        return cls(dist, outside, first, last, odds, least, most, gap, slope, lower, upper, *heights)
+        lower, upper, at_lower, at_upper = _ends_and_heights(dist, outside, odds, first, last)
+        gap, least, most = _gap(at_lower, at_upper, odds, odds - _FAR - 1, odds + _FAR + 1)
+        return cls(dist, outside, first, last, odds, least, most, gap, slope, lower, upper, at_lower, at_upper)
 
     def step(self) -> Self:
         after = (self.odds - self.gap / self.slope).clamp(-_FAR, _FAR)
         stays = (after >= self.least) & (after <= self.most)
         odds = torch.where(stays, after, 0.5 * (self.least + self.most))
-        lower, upper, *heights = _ends_and_heights(self.dist, self.outside, odds, self.first, self.last)
-        gap, least, most = _gap(*heights, odds, self.least, self.most)
+        lower, upper, at_lower, at_upper = _ends_and_heights(self.dist, self.outside, odds, self.first, self.last)
+        gap, least, most = _gap(at_lower, at_upper, odds, self.least, self.most)
         secant = (gap - self.gap) / (odds - self.odds)
         slope = torch.where(secant > 0, secant, 1.0)
         fixed = self.dist, self.outside, self.first, self.last
-        return type(self)(*fixed, odds, least, most, gap, slope, lower, upper, *heights)
+        return type(self)(*fixed, odds, least, most, gap, slope, lower, upper, at_lower, at_upper)
 
     def take(self, rows: Tensor) -> Self:
         """The search of these rows alone."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 __all__ = ["by_recurrence", "crps_of", "entropy_of", "entropy_of_bell", "groups_of_width"]
 
-_NUMBERS = 1 << 14  # of a table, which stays in the cache
+_NUMBERS = 1 << 16  # of a table, which stays in the cache
 _TINY = 1e-300
 _STEPS = 64  # across a bell, which is 13 to 20 standard deviations wide
 
@@ -27,37 +27,66 @@ def groups_of_width(width: Tensor, numbers: int = 1) -> Iterator[tuple[Tensor, i
 
 
 def by_recurrence(dist: Any, first: Tensor, width: int, ratio: Callable[[Tensor], Tensor]) -> Tensor:
-    """The masses (rows, width) at `first` and after it, from the `ratio` of the mass at k (rows, width) to the one before.
+    """The masses (rows, width) at `first` and after it.
 
-    What lies before the range that carries probability is 0: a recurrence that began there could begin with nothing.
+    `ratio` is that of the mass at k to the one before it, a function of 1 / k (rows, width). What lies before the range that
+    carries probability is 0: a recurrence that began there could begin with nothing.
     """
     begin = torch.maximum(first, dist._bulk()[0])
-    k = first[:, None] + torch.arange(width, dtype=first.dtype)
-    factors = ratio(k)
-    if bool((begin == first).all()):
-        factors[:, 0] = dist._log_mass(first).exp()
-        return factors.cumprod(1)
-    begin, start = begin[:, None], dist._log_mass(begin).exp()[:, None]
-    return torch.where(k > begin, factors, torch.where(k == begin, start, 1.0)).cumprod(1).masked_fill(k < begin, 0.0)
+    steps = torch.arange(width, dtype=first.dtype)
+    factors = ratio((first[:, None] + steps).reciprocal_())
+    start = dist._log_mass(begin).exp()
+    factors[:, 0] = start
+    late = (begin > first).nonzero()
+    if len(late):
+        offset = (begin - first)[late]
+        some = factors[late.squeeze(1)].masked_fill_(steps < offset, 1.0)
+        some = torch.where(steps == offset, start[late], some).cumprod(1).masked_fill_(steps < offset, 0.0)
+    factors = factors.cumprod(1)
+    if len(late):
+        factors[late.squeeze(1)] = some
+    return factors
 
 
-def entropy_of(masses: Tensor, weights: Tensor | float = 1.0) -> Tensor:
+def entropy_of(masses: Tensor, weights: Tensor | None = None) -> Tensor:
     """-sum p log p of each row, of weighted terms."""
-    return -(masses * masses.clamp(min=_TINY).log() * weights).sum(1)
+    result = _minus_p_log_p(masses, weights)
+    most, at = masses.max(1)
+    sure = (most > 0.9).nonzero().squeeze(1)
+    if len(sure):  # the logarithm of a mass near 1 has the digits of all others together
+        others = masses[sure].scatter_(1, at[sure].unsqueeze(1), 0.0)
+        shares = None if weights is None else weights.expand_as(masses)[sure]
+        rest = (others if shares is None else others * shares).sum(1)
+        result[sure] = _minus_p_log_p(others, shares) - (1 - rest) * torch.log1p(-rest)
+    return result
+
+
+def _minus_p_log_p(masses: Tensor, weights: Tensor | None) -> Tensor:
+    terms = masses.clamp(min=_TINY).log_().mul_(masses)
+    return -(terms if weights is None else terms.mul_(weights)).sum(1)
 
 
 def crps_of(masses: Tensor, first: Tensor, y: Tensor) -> Tensor:
-    """The integral of (cdf(t) - 1{t >= y})^2 dt, for `y` (rows, ...) and a table that begins at the integers `first` (rows,)."""
-    none = torch.zeros_like(masses[:, :1])
-    below = torch.cat([none, masses.cumsum(1)], 1)  # the cdf at first - 1, first, ...
-    above = torch.cat([masses.flip(1).cumsum(1).flip(1), none], 1)
-    left = torch.cat([none, below[:, :-1].square().cumsum(1)], 1)  # the integral of the cdf's square up to there
-    right = above.square().flip(1).cumsum(1).flip(1) - above.square()
-    place = torch.minimum((y.floor() - first[:, None] + 1).clamp(min=0), none + masses.shape[1])
-    index = place.nan_to_num(0.0).long()
-    beyond = y - (first[:, None] - 1 + place)
-    cdf, survival, before, after = (part.gather(1, index) for part in (below, above, left, right))
-    return before + cdf.square() * beyond.clamp(min=0) + survival.square() * (1 - beyond).clamp(min=0) + after
+    """The integral of (cdf(t) - 1{t >= y})^2 dt, for `y` (rows, columns) and a table that begins at the integers `first` (rows,)."""
+    width = masses.shape[1]
+    cdf = masses.cumsum(1)
+    left = cdf.square().cumsum_(1)  # the integral of the cdf's square up to the next integer
+    survival = masses.flip(1).cumsum_(1)  # of the integer before, from the last one backwards
+    right = survival.square().cumsum_(1)
+    place = (y.floor() - first[:, None]).clamp(-1, width - 1)  # of y in the table, -1 before it
+    beyond = y - (first[:, None] + place)
+    at = place.nan_to_num(0.0).long()
+
+    def backwards(values: Tensor) -> Tensor:
+        """At the integer at `at`, from values in reverse order."""
+        return torch.where(at < width - 1, values.gather(1, (width - 2 - at).clamp(min=0)), 0.0)
+
+    inside, here = at >= 0, at.clamp(min=0)
+    below = torch.where(inside, cdf.gather(1, here), 0.0).square()
+    above = torch.where(inside, backwards(survival), 1.0).square()
+    before = torch.where(inside, left.gather(1, here), 0.0) - below
+    after = backwards(right) - above
+    return before + below * beyond.clamp(min=0) + above * (1 - beyond).clamp(min=0) + after
 
 
 def entropy_of_bell(dist: Any, first: Tensor, last: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.families.components import Components, few_rows_at_once, gained
+from disthead.families.components import Components, few_rows_at_once, gained, rows_of
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI
 from disthead.families.interval import Arc, Interval
 from disthead.families.mixture_quadrature import disagreement, expectation
-from disthead.families.mixture_quantiles import flat, mixture_quantiles
+from disthead.families.mixture_quantiles import flat, mixture_quantiles, one_mixture
 from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
@@ -24,8 +24,8 @@ from disthead.special.search import highest, highest_of_each, interpolated_roots
 __all__ = ["Mixture"]
 
 _NODES = 12  # in each piece
-_STARTS = 65  # of intervals that hold a level
-_FAINT = 1e-15  # of what lies outside such an interval, what counts as nothing
+_STARTS = 49  # of intervals that hold a level
+_FAINT = 36.0  # log-odds of nothing
 _ENDS = [1e-13, 1e-8, 1e-4]
 _SHAPE = [0.05, 0.25, 0.5, 0.75, 0.95]  # of a component, as far as its quantiles at these levels show it
 
@@ -37,7 +37,8 @@ class Mixture(Components, Continuous):
         logits: unnormalised log-weights of the components, shape (..., K).
         components: a distribution of one number with batch_shape (..., K), of any family (`Normal`, `Gamma`, an affine one ...).
 
-    The entropy and the divergences are integrals over pieces between the components' quantiles, in double precision.
+    Quantiles are searched between the components' own; the entropy, `crps` and the divergences are integrals over pieces of the
+    line, in double precision. Where numbers may be looked at (on the CPU, outside of graphs), both take few evaluations.
     See `DiscreteMixture` for counts.
 
     >>> peaks = Mixture(torch.zeros(2), Normal(torch.tensor([-1.0, 1.0]), 0.1))
@@ -126,30 +127,38 @@ class Mixture(Components, Continuous):
 
     def _shortest_odds(self, level: float) -> Tensor:
         """Where the interval is shortest, its ends are equally dense: there begins the shortest of a grid of intervals, about."""
-        share = torch.linspace(0, 1, _STARTS, dtype=self.dtype).unsqueeze(-1)
-        odds = share.logit(_FAINT).expand(-1, *self.batch_shape)
-        below, above = (1 - level) * odds.sigmoid(), (1 - level) * (-odds).sigmoid()
+        share = (torch.arange(_STARTS, dtype=self.dtype) + 0.5).unsqueeze(-1) / _STARTS
+        below = ((1 - level) * share).expand(-1, *self.batch_shape)
+        above = below.flip(0)
         lower, upper = mixture_quantiles(
-            self, torch.stack([below, 1 - above]), torch.stack([1 - below, above]), error=1e-5
+            self, torch.stack([below, 1 - above]), torch.stack([1 - below, above]), is_rough=True
         ).unbind(0)
-        chosen = (upper - lower).argmin(0, keepdim=True) + torch.tensor([[-1], [0], [1]])
-        chosen = chosen.clamp(0, _STARTS - 1)
-        odds, lower, upper = (part.gather(0, chosen) for part in (odds, lower, upper))
+        around = (upper - lower).argmin(0, keepdim=True) + torch.tensor([[0], [1], [2]])
+        odds = torch.cat([share.new_full((1, 1), -_FAINT), share.logit(), share.new_full((1, 1), _FAINT)])[:, 0][around]
 
         def gap(lower: Tensor, upper: Tensor, rows: Mixture) -> Tensor:
             return (rows.log_prob(lower) - rows.log_prob(upper)).nan_to_num(0.0).clamp(-700, 700)
 
-        gaps = gap(lower, upper, self)
+        lower, upper = self._ends_at(odds, level)
+        gaps, shortest = gap(lower, upper, self), (upper - lower).argmin(0, keepdim=True)
         (row,) = ((gaps[0] < 0) & (gaps[2] > 0)).nonzero(as_tuple=True)
         window = torch.where(gaps[1] < 0, torch.tensor([[0], [1], [2], [2]]), torch.tensor([[0], [0], [1], [2]]))
         window = window[:, row]
+        known = [part[:, row].gather(0, window) for part in (odds, gaps)]
+
+        def gap_at(x: Tensor, chosen: Tensor) -> Tensor:
+            rows = self[row[chosen]]
+            return gap(*rows._ends_at(x, level), rows)
+
         equal = interpolated_roots(
-            lambda x, chosen: gap(*(rows := self[row[chosen]])._ends_at(x, level), rows),
-            *(part[:, row].gather(0, window) for part in (odds, gaps)),
-            torch.full(row.shape, 1e-7, dtype=self.dtype),
-            1e-7,
+            gap_at,
+            known[0],
+            known[1],
+            torch.full(row.shape, 1e-6, dtype=self.dtype),
+            trusted=1e-6,
+            steps=8,
         )
-        return odds[1].index_put((row,), equal)
+        return odds.gather(0, shortest).squeeze(0).index_put((row,), equal)
 
     def _in_rows(self) -> "Mixture":
         """The same with one dimension of the batch."""
@@ -200,7 +209,7 @@ class Mixture(Components, Continuous):
 
         def function(y: Tensor, element: Tensor) -> Tensor:
             chosen = row[element]
-            of_rows = components.map(lambda parameter: parameter[chosen])
+            of_rows = rows_of(components, chosen)
             return log_sum_exp(log_weights[chosen] + of_rows.log_prob(y.unsqueeze(-1)))
 
         return highest_of_each(function, points.reshape(3, -1), heights.reshape(3, -1), row).reshape(shape)
@@ -272,6 +281,16 @@ class Mixture(Components, Continuous):
             lambda rows, has_kinks: expectation(rows, lambda _, *logs: gained(*logs), has_kinks),
             Mixture._mutual_information,
         )
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y; lower is better.
+
+        The weighted mean of the components' own scores, less the integral of the variance of their cdfs about the mixture's.
+        """
+        if isinstance(self.components, Mixture):  # the components of all of them
+            return Mixture(*one_mixture(self)).crps(y)
+        return super().crps(y)
 
     def _disagreement(self) -> Tensor:
         if isinstance(self.components, Normal):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.families.components import Components
+from disthead.families.components import Components, rows_of
 from disthead.families.distribution import Distribution
 from disthead.families.mixture_quantiles import flat
 from disthead.special import gauss_legendre, gauss_legendre_antiderivative
@@ -21,7 +21,7 @@ _MOST_HALVINGS = 40
 _REACH = 1.9  # times half the distance of its quartiles, as far from the line a component may have singularities
 _MISSED = 1e-9  # of a component's probability
 # Nodes of a piece, and how many of its lengths the way over each singularity from end to end is at least: what is left is 1e-10.
-_PLAIN, _FINE, _FINEST = (12, 1.58), (24, 1.2), (24, 1.41)
+_PLAIN, _FINE, _FINEST = (12, 1.75), (24, 1.2), (24, 1.41)
 Integrand = Callable[[Tensor, Tensor, Distribution, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -100,14 +100,14 @@ def _integral(
     """
     nodes, way = rule
     log_weights, components = flat(mixture)
-    limits = [limit.expand(mixture.batch_shape).reshape(-1) for limit in mixture.support_limits()]
+    lower, upper = (limit.expand(mixture.batch_shape).reshape(-1) for limit in mixture.support_limits())
     t, weight = (part.reshape(-1, 1, 1) for part in gauss_legendre(nodes, log_weights))
     values, masses = [log_weights.new_zeros(0)], [log_weights.new_zeros(0, log_weights.shape[-1])]
     for first in range(0, len(log_weights), _ROWS):
         block = slice(first, first + _ROWS)
-        chosen = components.map(lambda parameter, block=block: parameter[block])
+        chosen = rows_of(components, block)
         with torch.no_grad():
-            line = _Line(chosen, *(limit[block] for limit in limits), way, has_kinks)
+            line = _Line(chosen, lower[block], upper[block], way, has_kinks)
             pieces = (line.cuts < line.cuts[-1]).sum(0)
             order = pieces.argsort()
         parts, start = [], 0
@@ -119,7 +119,7 @@ def _integral(
                 cuts = line.cuts[: int(pieces[rows[-1]]) + 1, rows]
                 size = cuts[1:] - cuts[:-1]
                 y, slope = line.at(cuts[:-1] + t * size, rows)
-            of_rows = chosen.map(lambda parameter, rows=rows: parameter[rows])
+            of_rows = rows_of(chosen, rows)
             parts.append(integrand(y, weight * size * slope, of_rows, log_weights[block][rows]))
         back = order.argsort()
         for total, part in zip((values, masses), zip(*parts, strict=True), strict=True):

@@ -7,50 +7,58 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from disthead.families.components import Components
+from disthead.families.components import Components, rows_of
 from disthead.families.distribution import Distribution
 from disthead.special.search import following, interpolated_roots
 
-__all__ = ["flat", "mixture_quantiles"]
+__all__ = ["flat", "mixture_quantiles", "one_mixture"]
 
 _NUMBERS = 1 << 17  # of components at once
+_FAR = 0.04  # a smaller tail is asked for itself, since the difference of the other from 1 has not all its digits
 _WIDER = 1e-3  # than the components' quantiles, so that rounding does not exclude the root
 _MAX = torch.finfo(torch.float64).max
 
 
-def flat(mixture: Components) -> tuple[Tensor, Distribution]:
-    """Log-weights and components, of batch_shape (rows, K); those of a mixture of mixtures are the components of all of them."""
+def one_mixture(mixture: Components) -> tuple[Tensor, Distribution]:
+    """Log-weights and components; those of a mixture of mixtures are the components of all of them."""
     log_weights, components, dims = mixture.log_weights, mixture.components, len(mixture.batch_shape)
     while isinstance(components, Components):
         log_weights = (log_weights.unsqueeze(-1) + components.log_weights).flatten(-2)
         components = components.components.map(lambda parameter: parameter.flatten(dims, dims + 1))
-    shape = log_weights.shape
-    if dims != 1:
-        one_row = components.map(lambda parameter: parameter.unsqueeze(0))
-        components = one_row.map(lambda parameter: parameter.flatten(0, dims))
-        log_weights = log_weights.reshape(-1, shape[-1])
     return log_weights, components
 
 
+def flat(mixture: Components) -> tuple[Tensor, Distribution]:
+    """The same of batch_shape (rows, K)."""
+    (log_weights, components), dims = one_mixture(mixture), len(mixture.batch_shape)
+    if dims == 1:
+        return log_weights, components
+    one_row = components.map(lambda parameter: parameter.unsqueeze(0))
+    components = one_row.map(lambda parameter: parameter.flatten(0, dims))
+    return log_weights.reshape(-1, log_weights.shape[-1]), components
+
+
 @torch.no_grad()
-def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, error: float = 4e-15) -> Tensor:
+def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_rough: bool = False) -> Tensor:
     """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch), of a mixture in double precision.
 
     Args:
-        error: of the log-odds that a quantile may have.
+        is_rough: by interpolation between as many points of the cdf as there are levels, which is good for many levels at once.
     """
     shape = torch.broadcast_shapes(below.shape, above.shape, mixture.batch_shape)
     log_weights, components = flat(mixture)
     lower, upper = (limit.expand(mixture.batch_shape).reshape(-1) for limit in mixture.support_limits())
     rows, size = log_weights.shape
+    if not rows:
+        return log_weights.new_empty(shape)
     below, above = (part.expand(shape).reshape(-1, rows) for part in (below, above))
     length = max(1, _NUMBERS // max(1, size * len(below)))
     answers = []
     for start in range(0, rows, length):
         part = slice(start, start + length)
-        search = _Search(log_weights[part], components.map(lambda p, part=part: p[part]), lower[part], upper[part])
-        answers.append(search.quantiles(below[:, part], above[:, part], error))
-    return torch.cat(answers, 1).reshape(shape) if answers else below.reshape(shape)
+        search = _Search(log_weights[part], rows_of(components, part), lower[part], upper[part])
+        answers.append(search.quantiles(below[:, part], above[:, part], is_rough))
+    return torch.cat(answers, 1).reshape(shape)
 
 
 class _Search:
@@ -60,53 +68,61 @@ class _Search:
         self.weights, self.components = log_weights.exp(), components
         self.lower, self.upper = lower.clamp(min=-_MAX), upper.clamp(max=_MAX)
 
-    def quantiles(self, below: Tensor, above: Tensor, error: float) -> Tensor:
+    def quantiles(self, below: Tensor, above: Tensor, is_rough: bool) -> Tensor:
         """Of the levels (L, n), in any order."""
         levels = len(below)
         left = below <= above
         tail = torch.where(left, below, above)
         odds = torch.where(left, 1.0, -1.0) * (tail.log() - torch.log1p(-tail))
+        kind = torch.where(tail > _FAR, 0, torch.where(left, 1, 2))
         if levels > 1:
             odds, order = odds.sort(0)
-            left, below, above = (part.gather(0, order) for part in (left, below, above))
-        rounding = error + 1e-15 * odds.abs()
+            kind, below, above = (part.gather(0, order) for part in (kind, below, above))
+        rounding = 4e-15 + 1e-15 * odds.abs() + torch.where(kind == 0, 4e-16 / above, 0.0)
         odds = odds - 2 * rounding  # where the cdf is flat, the least of all quantiles
-        x, value = self._points(below, above, odds, left)
-        element = _by_side(left.flatten())
-        row, left, target = element % below.shape[1], left.flatten()[element], odds.flatten()[element]
+        x, value = self._points(below, above, odds, kind)
+        window = _window(x, value, odds)
+        if is_rough:
+            answer = following(*window, 0.0)[0]
+            return torch.empty_like(answer).scatter_(0, order, answer) if levels > 1 else answer
+        kind, element = kind.flatten().sort()
+        row, target = element % below.shape[1], odds.flatten()[element]
+        x, value = (part.flatten(1)[:, element] for part in window)
         found = interpolated_roots(
-            lambda y, chosen: self._log_odds(y, row[chosen], left[chosen]) - target[chosen],
-            *(part.flatten(1)[:, element] for part in _window(x, value, odds)),
+            lambda y, chosen: self._log_odds(y, row[chosen], kind[chosen]) - target[chosen],
+            x,
+            value,
             rounding.flatten()[element],
-            error,
         )
         answer = torch.empty_like(found)
         answer[element] = found
         answer = answer.reshape(odds.shape)
         return torch.empty_like(answer).scatter_(0, order, answer) if levels > 1 else answer
 
-    def _log_odds(self, y: Tensor, row: Tensor, left: Tensor) -> Tensor:
-        """Log-odds of P(Y <= y) in the given rows, from P(Y <= y) on the left and from P(Y > y) on the right; first come all left ones."""
-        count = int(left.sum())
+    def _log_odds(self, y: Tensor, row: Tensor, kind: Tensor) -> Tensor:
+        """Log-odds of P(Y <= y) in the given rows, from P(Y <= y) or, far on a side, from the logarithm of its tail; kinds in order."""
+        count = kind.bincount(minlength=3).tolist()
         parts = []
-        for part, log_tail, sign in ((slice(count), "log_cdf", 1), (slice(count, None), "log_survival", -1)):
-            chosen = row[part]
-            if not chosen.numel():
+        for question, sign, *each in zip(
+            ("cdf", "log_cdf", "log_survival"), (1, 1, -1), y.split(count), row.split(count), strict=True
+        ):
+            y, row = each
+            if not len(y):
                 continue
-            components = self.components.map(lambda parameter, chosen=chosen: parameter[chosen])
-            tail = getattr(components, log_tail)(y[part].unsqueeze(-1)).exp_().mul_(self.weights[chosen]).sum(-1)
+            components = rows_of(self.components, row)
+            tail = getattr(components, question)(y.unsqueeze(-1))
+            tail = (tail if question == "cdf" else tail.exp_()).mul_(self.weights[row]).sum(-1)
             parts.append(sign * (tail.log() - torch.log1p(-tail.clamp(max=1))))
         return torch.cat(parts)
 
-    def _at(self, y: Tensor, left: Tensor) -> Tensor:
+    def _at(self, y: Tensor, kind: Tensor) -> Tensor:
         """Log-odds at points (m, n) of all rows."""
-        sides = left.flatten()
-        element = _by_side(sides)
+        kind, element = kind.flatten().sort()
         value = torch.empty(y.numel(), dtype=y.dtype)
-        value[element] = self._log_odds(y.flatten()[element], element % y.shape[1], sides[element])
+        value[element] = self._log_odds(y.flatten()[element], element % y.shape[1], kind)
         return value.reshape(y.shape)
 
-    def _points(self, below: Tensor, above: Tensor, odds: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
+    def _points(self, below: Tensor, above: Tensor, odds: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
         """Points (m, n) around all roots, in order, with their log-odds: near the quantiles of each level at least one."""
         levels = len(below)
         first = sorted({0, levels // 2, levels - 1})
@@ -117,21 +133,15 @@ class _Search:
         end = torch.minimum(end + (margin + 1e-12 * end.abs()), self.upper)
         middle = torch.minimum(torch.maximum((self.weights * own).sum(-1), start), end)
         x = torch.cat([start.unsqueeze(0), middle, end.unsqueeze(0)])
-        side = left[[0, *first, -1]]
-        value = self._at(x, side)
+        value = self._at(x, kind[[0, *first, -1]])
         limits = torch.stack([self.lower, self.upper])
         infinite = torch.full_like(self.lower, math.inf)
         x, value = torch.cat([x, limits]), torch.cat([value, torch.stack([-infinite, infinite])])
         for stage in _stages(first):
             x, value = _in_order(x, value)
             y, _ = following(*_window(x, value, odds[stage]), 0.0)
-            x, value = torch.cat([x, y]), torch.cat([value, self._at(y, left[stage])])
+            x, value = torch.cat([x, y]), torch.cat([value, self._at(y, kind[stage])])
         return _in_order(x, value)
-
-
-def _by_side(left: Tensor) -> Tensor:
-    """The indices of all elements, first of those on the left."""
-    return torch.cat([left.nonzero(), (~left).nonzero()]).squeeze(-1)
 
 
 def _in_order(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -154,8 +154,9 @@ class NegativeBinomial(Discrete):
         return torch.maximum(lower, least), torch.minimum(upper, most)
 
     def _masses(self, first: Tensor, width: int) -> Tensor:
-        before, probs = (self.total_count - 1)[:, None], self.probs[:, None]
-        return by_recurrence(self, first, width, lambda k: (k + before) * probs / k)
+        probs = self.probs[:, None]
+        slope = (self.total_count - 1)[:, None] * probs
+        return by_recurrence(self, first, width, lambda inverse: inverse.mul_(slope).add_(probs))
 
     def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
         is_bell = self.total_count >= _BELL
@@ -166,8 +167,12 @@ class NegativeBinomial(Discrete):
         return result
 
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        return search_start(self.mean, self.stddev, self._skewness, below, above)
+
+    @property
+    def _skewness(self) -> Tensor:
         probs = self.probs
-        return search_start(self.mean, self.stddev, (1 + probs) / (self.total_count * probs).sqrt(), below, above)
+        return (1 + probs) / (self.total_count * probs).sqrt()
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:

@@ -98,14 +98,17 @@ class Poisson(Discrete):
         return torch.maximum(k - 1 - slack, lower).floor(), (k + slack).ceil()
 
     def _masses(self, first: Tensor, width: int) -> Tensor:
-        return by_recurrence(self, first, width, lambda k: self._expected[:, None] / k)
+        return by_recurrence(self, first, width, lambda inverse: inverse.mul_(self._expected[:, None]))
 
     def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
         return entropy_of_bell(self, first, last)
 
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        stddev = self._expected.sqrt()
-        return search_start(self._expected, stddev, 1 / stddev, below, above)
+        return search_start(self._expected, self._expected.sqrt(), self._skewness, below, above)
+
+    @property
+    def _skewness(self) -> Tensor:
+        return self._expected.rsqrt()
 
     @property
     @in_double

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from disthead import diagnostics
 from disthead.families.distribution import Distribution
-from disthead.metrics import CalibrationError, RowMean, Skill, Uniformity
+from disthead.metrics import CalibrationError, RowMean, Uniformity
 from disthead.metrics import Score as ScoreMetric
 from disthead.report import verdicts
 from disthead.report.chance import Clusters
@@ -54,7 +53,6 @@ class Output:
         self.has_baseline = has_baseline
         compared = [label for label in COMPARED if label in self.means] if has_baseline else []
         self.differences = {label: RowMean() for label in compared}
-        self.skills = {label: Skill(self.metrics[label]) for label in compared if label != LOG_SCORE}
         self.clusters: dict[str, Clusters] = {}
 
     @torch.no_grad()
@@ -68,25 +66,14 @@ class Output:
         baseline: Distribution | None,
     ) -> None:
         self.rows += len(y)
-        for label, metric in self.metrics.items():
-            self._ask(label, self._mean, label, self.means[label], partial(metric.score, dist, y), weight, cluster)
+        for label in self.metrics:
+            self._ask(label, self._score_rows, label, dist, y, weight, cluster, baseline)
         if self.pit is not None:
             self._ask("PIT", self._pit, dist, y, weight, cluster)
         if self.extremes is not None:
             self._ask("outliers", self._extremes, dist, y, number)
         if self.confidence is not None:
             self._ask("calibration error", self.confidence.update, dist, y, weight)
-        if baseline is None:
-            return
-        for label, difference in self.differences.items():
-            metric = self.metrics[label]
-
-            def pairs(metric: ScoreMetric = metric) -> Tensor:
-                return metric.score(dist, y) - metric.score(baseline, y)
-
-            self._ask(label, self._mean, f"difference {label}", difference, pairs, weight, cluster)
-        for label, skill in self.skills.items():
-            self._ask(label, lambda skill=skill: skill.update(dist, y, weight, reference=baseline))
 
     def _ask(self, label: str, update: Callable, *arguments: Any) -> None:
         if label in self.unanswered:
@@ -96,10 +83,22 @@ class Output:
         except NotImplementedError as error:
             self.unanswered[label] = str(error)
 
-    def _mean(
-        self, label: str, mean: RowMean, rows: Callable[[], Tensor], weight: Tensor | None, cluster: Tensor | None
+    def _score_rows(
+        self,
+        label: str,
+        dist: Distribution,
+        y: Tensor,
+        weight: Tensor | None,
+        cluster: Tensor | None,
+        baseline: Distribution | None,
     ) -> None:
-        values = rows()
+        values = self.metrics[label].score(dist, y)
+        self._mean(label, self.means[label], values, weight, cluster)
+        if baseline is not None and label in self.differences:
+            difference = values - self.metrics[label].score(baseline, y)
+            self._mean(f"difference {label}", self.differences[label], difference, weight, cluster)
+
+    def _mean(self, label: str, mean: RowMean, values: Tensor, weight: Tensor | None, cluster: Tensor | None) -> None:
         mean.update(values, weight)
         self._of_clusters(label, values, weight, cluster)
 
@@ -192,7 +191,8 @@ class Output:
                 continue
             difference = self._score(label, f"difference {label}", paired)
             found.scores[f"{label} minus that of {baseline_name}"] = difference
-            share = float(self.skills[label].compute()) if label in self.skills else None
+            own = self.means[label].compute().double()
+            share = None if label == LOG_SCORE else float(1 - own / (own - paired.compute()))
             found.verdicts.append(
                 verdicts.comparison(_lower(label), difference, share, baseline_name, found.scores[label].value)
             )

@@ -14,18 +14,13 @@ from .stirling import normalize_pair
 
 
 class _Tail(Numeric):
-    """Of a, b, x and 1 - x."""
+    """Of a, b, x and 1 - x. Operations name their tail themselves, since torch.compile does not look into these classes."""
 
     upper = logarithm = False
 
     @classmethod
     def at(cls, a, b, x, complement):
         return cls.of(a, b, *normalize_pair(x, complement))
-
-    @classmethod
-    def operations(cls, a, b, x, y):
-        value = log_tails(a, b, x, y)[int(cls.upper)]
-        return value if cls.logarithm else torch.exp(value)
 
     @classmethod
     def numbers(cls, a, b, x, y):
@@ -36,16 +31,34 @@ class _Tail(Numeric):
         return cls.with_operations(*slopes_of_tail(result, a, b, x, y, cls.upper, cls.logarithm), a, b, x, y)
 
 
-class _LogTail(_Tail):
-    logarithm = True
+class _Lower(_Tail):
+    @staticmethod
+    def operations(a, b, x, y):
+        return torch.exp(log_tails(a, b, x, y)[0])
 
 
-class _UpperTail(_Tail):
+class _Upper(_Tail):
     upper = True
 
+    @staticmethod
+    def operations(a, b, x, y):
+        return torch.exp(log_tails(a, b, x, y)[1])
 
-class _LogUpperTail(_UpperTail):
+
+class _LogLower(_Tail):
     logarithm = True
+
+    @staticmethod
+    def operations(a, b, x, y):
+        return log_tails(a, b, x, y)[0]
+
+
+class _LogUpper(_Tail):
+    upper = logarithm = True
+
+    @staticmethod
+    def operations(a, b, x, y):
+        return log_tails(a, b, x, y)[1]
 
 
 class _Quantile(Numeric):
@@ -72,7 +85,7 @@ def log_betainc(a, b, x, complement=None):
     >>> round(log_betainc(torch.tensor(5.0, dtype=torch.float64), 1.0, 1e-100).item(), 9)    # 5 log x
     -1151.292546497
     """
-    return _LogTail.at(a, b, x, complement)
+    return _LogLower.at(a, b, x, complement)
 
 
 @in_float64
@@ -82,7 +95,7 @@ def log_betaincc(a, b, x, complement=None):
     >>> round(log_betaincc(torch.tensor(1.0, dtype=torch.float64), 1e5, 0.5).item(), 6)    # 1e5 log(1/2)
     -69314.718056
     """
-    return _LogUpperTail.at(a, b, x, complement)
+    return _LogUpper.at(a, b, x, complement)
 
 
 @in_float64
@@ -92,7 +105,7 @@ def betainc(a, b, x, complement=None):
     >>> round(betainc(torch.tensor(2.0, dtype=torch.float64), 2.0, 0.25).item(), 12)    # 3 x^2 - 2 x^3
     0.15625
     """
-    return _Tail.at(a, b, x, complement)
+    return _Lower.at(a, b, x, complement)
 
 
 @in_float64
@@ -102,7 +115,7 @@ def betaincc(a, b, x, complement=None):
     >>> round(betaincc(torch.tensor(2.0, dtype=torch.float64), 2.0, 0.25).item(), 12)
     0.84375
     """
-    return _UpperTail.at(a, b, x, complement)
+    return _Upper.at(a, b, x, complement)
 
 
 @in_float64

@@ -209,7 +209,16 @@ def _integrated_tail(a, x):
     """
     small = (a < 1) & (x < 1)
     upper = (x >= a) & ~small
-    quotient, by_a = in_chunks(_quotient_and_slope, _NODES, a, x, torch.where(upper, 1.0, -1.0).to(x.dtype))
+    sign = upper.to(x.dtype).mul_(2).sub_(1)
+    slope = torch.abs(x - a)
+
+    def exponent(u):
+        grown = torch.expm1(sign * u)
+        return slope * u + x * (grown - sign * u), slope + x * sign * grown
+
+    end = sign * truncation_point(exponent, slope, x, _DEPTH)
+    total, moment = in_chunks(_integrals, _NODES, a, x, end)
+    quotient, by_a = total * torch.abs(end), torch.log(x) - torch.digamma(a) + end * moment / total
     index = small.reshape(-1).nonzero().squeeze(-1)
     if len(index):
         few = _small_quotient_and_slope(a.reshape(-1)[index], x.reshape(-1)[index])
@@ -218,30 +227,29 @@ def _integrated_tail(a, x):
     return upper, quotient, by_a
 
 
-def _quotient_and_slope(a, x, sign):
-    slope = torch.abs(x - a)
-    # exp(t) - 1 takes a fifth of the time, and loses no more than 1e-12 of the exponents here
-    rise = (lambda t: torch.exp(t).sub_(1)) if x.amax() < 1e4 else torch.expm1
-
-    def exponent(u):
-        grown = rise(sign * u)
-        return slope * u + x * (grown - sign * u), slope + x * sign * grown
-
-    end = truncation_point(exponent, slope, x, _DEPTH)
+def _integrals(a, x, end):
+    """Of the integrand and of u times it, for u = |log(t / x)| as a part of what it is at the end."""
     nodes, weights = gauss_legendre(_NODES, x)
-    t = nodes.unsqueeze(-1) * (sign * end)
-    integrand = rise(t).mul_(-x).add_(t.mul_(a)).exp_()
-    total, moment = (torch.stack([weights, weights * nodes]) @ integrand).unbind(0)
-    return total * end, torch.log(x) - torch.digamma(a) + sign * end * moment / total
+    t = nodes.unsqueeze(-1) * end
+    # exp(t) - 1 takes a fifth of the time, and loses no more than 1e-12 of the exponents here
+    rise = torch.exp(t).sub_(1) if x.amax() < 1e4 else torch.expm1(t)
+    integrand = rise.mul_(-x).add_(t.mul_(a)).exp_()
+    return (torch.stack([weights, weights * nodes]) @ integrand).unbind(0)
 
 
 def _small_quotient_and_slope(a, x):
-    s, weights = endpoint_rule(24, x)
-    integrand = weights * s ** a.unsqueeze(-1) * torch.expm1(-x.unsqueeze(-1) * s)
-    integral, derivative = integrand.sum(-1), (integrand * torch.log(s)).sum(-1)
+    integral, derivative = in_chunks(_small_integrals, 24, a, x)
     whole = 1 + a * integral
     by_a = torch.log(x) - torch.digamma(1 + a) + (integral + a * derivative) / whole
     return torch.exp(x) * whole / a, by_a
+
+
+def _small_integrals(a, x):
+    """That of Kummer and its derivative by a."""
+    s, weights = endpoint_rule(24, x)
+    log_s = torch.log(s)
+    integrand = torch.exp(log_s.unsqueeze(-1) * a).mul_(torch.exp(s.unsqueeze(-1) * -x).sub_(1))
+    return (torch.stack([weights, weights * log_s]) @ integrand).unbind(0)
 
 
 @in_float64

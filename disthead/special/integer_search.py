@@ -47,7 +47,7 @@ def integer_search(
     )  # the width of the bracket one step ago, and two; at first there is none
     has_upper = torch.zeros_like(k, dtype=torch.bool)
     step = 0
-    while True:
+    while len(rows):
         reached = probability(k, rows)
         height = _probit(reached)
         enough = reached >= target
@@ -72,16 +72,15 @@ def integer_search(
         if not is_open.all():
             found[rows] = upper
             still = is_open.nonzero().squeeze(-1)
-            if not len(still):
-                return found
             state = (rows, goal, target, below, upper, k, before, before_height, spread, stride, has_upper, once, twice)
             rows, goal, target, below, upper, k, before, before_height, spread, stride, has_upper, once, twice = (
                 part[still] for part in state
             )
+    return found
 
 
 def _probit(probability: Tensor) -> Tensor:
-    return ndtri(probability).clamp(-38.5, 8.3)  # the ends of what double precision tells from 0 and 1
+    return ndtri(probability.clamp(max=1)).clamp(-38.5, 8.3)  # the ends of what double precision tells from 0 and 1
 
 
 def _next(k: Tensor, direction: int) -> Tensor:

@@ -13,13 +13,21 @@ __all__ = ["following", "highest", "highest_of_each", "interpolated_roots"]
 
 _SMOOTH = 1e-3  # of what a third point changes counts as what a fourth one does, which may change nothing by chance
 
+_CERTAIN = (
+    1e-4  # of the bracket, what a fourth point may change likewise: where the function is flat, values say little
+)
 _NOISE = 50.0  # more than its stated rounding a function may waver
 _HALVINGS = 4  # of the bracket itself, before that of its exponent, which next to 0 takes long
 
 
 @torch.no_grad()
 def interpolated_roots(
-    function: Callable[[Tensor, Tensor], Tensor], x: Tensor, value: Tensor, rounding: Tensor, trusted: float = 1e-14
+    function: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    value: Tensor,
+    rounding: Tensor,
+    trusted: float = 1e-14,
+    steps: int = 250,
 ) -> Tensor:
     """The root of each element's increasing function, whose values are near enough to 0 within its rounding.
 
@@ -32,6 +40,7 @@ def interpolated_roots(
             its neighbour. Values may be infinite.
         rounding: (n,).
         trusted: what a fourth point may change, in values, of a root that is not looked at; its own error is smaller.
+        steps: how often an element is evaluated at most; the default leaves room for jumps.
 
     >>> x = torch.tensor([[0.0], [0.0], [4.0], [4.0]], dtype=torch.float64)
     >>> interpolated_roots(lambda x, element: x**3 - 8, x, x**3 - 8, torch.tensor([1e-15])).tolist()
@@ -40,8 +49,10 @@ def interpolated_roots(
     root, done = following(x, value, trusted)
     element, y = torch.arange(x.shape[1]), root
     halved, halvings = torch.zeros_like(done), torch.zeros_like(element)
-    while not done.all():
+    for _ in range(steps):
         remaining = (~done).nonzero().squeeze(-1)
+        if not remaining.numel():
+            break
         element, y, halved, halvings = (part[remaining] for part in (element, y, halved, halvings))
         x, value, allowed = x[:, remaining], value[:, remaining], rounding[element]
         reached, nearest = function(y, element), torch.minimum(-value[1], value[2])
@@ -82,7 +93,9 @@ def following(
     inside = (y > lower) & (y < upper)
     if halve is not None:
         inside = inside & ~halve
-    found = inside & (change * (value[2] - value[1]) <= trusted * (upper - lower))
+    width = upper - lower
+    found = inside & (change * (value[2] - value[1]) <= trusted * width) & (change <= _CERTAIN * width)
+    found = found & (value[2] > 10 * trusted)  # else it may be flat up to there
     middle = lower / 2 + upper / 2
     if by_magnitude is not None and bool(by_magnitude.any()):
         middle = torch.where(by_magnitude, halfway(lower, upper), middle)
@@ -95,7 +108,8 @@ def _inverse_interpolation(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
 
     Points that are not known repeat their neighbours; then it is the polynomial through the others.
     """
-    swap = _distance(value[0], value[1]) > _distance(value[3], value[2])
+    is_new = [(x[far] != x[near]) & (value[far] != value[near]) for far, near in ((0, 1), (3, 2))]
+    swap = torch.where(is_new[0], -value[0], math.inf) > torch.where(is_new[1], value[3], math.inf)
     x0, x1, f0, f1 = x[1], x[2], value[1], value[2]
     x2, x3 = torch.where(swap, x[3], x[0]), torch.where(swap, x[0], x[3])
     f2, f3 = torch.where(swap, value[3], value[0]), torch.where(swap, value[0], value[3])
@@ -103,16 +117,11 @@ def _inverse_interpolation(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     bend, next_bend = (second - first) / (f2 - f0), (third - second) / (f3 - f1)
     by_three, by_four = f0 * f1 * bend, f0 * f1 * f2 * (next_bend - bend) / (f3 - f0)
     y, change = x0 - f0 * first, torch.full_like(x0, math.inf)
-    known = by_three.isfinite() & f2.isfinite()
+    known = by_three.isfinite() & f2.isfinite() & (is_new[0] | is_new[1])
     y, change = torch.where(known, y + by_three, y), torch.where(known, by_three.abs(), change)
-    known = known & by_four.isfinite() & f3.isfinite()
+    known = known & by_four.isfinite() & f3.isfinite() & is_new[0] & is_new[1]
     y = torch.where(known, y - by_four, y)
     return y, torch.where(known, torch.maximum(by_four.abs(), _SMOOTH * change), change)
-
-
-def _distance(value: Tensor, nearer: Tensor) -> Tensor:
-    """How far from its root a point is, which is not known where it repeats the nearer one."""
-    return torch.where(value == nearer, math.inf, value.abs())
 
 
 # Peaks, by the parabola through the three highest points that are known, where that leads on quickly, and by golden sections else

@@ -56,10 +56,11 @@ def _cdf_by_scipy(df, z):
 
 def _beside(df, *wrong):
     """The degrees of freedom, but next to those of which SciPy's special cases are wrong around the centre, by up to 3e-8."""
-    found = df == wrong[0]
-    for other in wrong[1:]:
-        found = found | (df == other)
-    return torch.where(found, df * BESIDE, df) if found.any() else df
+    for one in wrong:
+        found = df == one
+        if found.any():
+            df = torch.where(found, df * BESIDE, df)
+    return df
 
 
 def _outside(df, z):

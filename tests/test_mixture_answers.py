@@ -1,0 +1,266 @@
+"""Quantiles, modes and integrals of mixtures of numbers, where these may be looked at: exact in hard cases, by few evaluations."""
+
+import math
+
+import mpmath as mp
+import pytest
+import torch
+
+import disthead as dh
+from disthead.families.ensembles import ensemble
+from disthead.families.mixture import Mixture
+from disthead.families.normal import Normal
+from disthead.families.student_t import StudentT
+from disthead.special.search import highest, highest_of_each, interpolated_roots
+
+F64 = torch.float64
+LEVELS = torch.tensor([1e-300, 1e-100, 1e-12, 1e-3, 0.05, 0.3, 0.5, 0.7, 0.95, 0.999], dtype=F64)
+FAMILIES = ["normal", "student_t", "laplace", "gamma", "beta", "log_normal", "weibull"]
+
+
+def tensor(*values):
+    return torch.tensor(values, dtype=F64)
+
+
+def members_of(family, generator, rows=20, members=6, spread=1.0):
+    raw = spread * torch.randn(members, rows, dh.get_family(family).width(), generator=generator, dtype=F64)
+    return dh.get_family(family).from_raw(raw)
+
+
+def assert_is_quantile(dist, y, below, above, error=1e-12):
+    """Of the smaller tail, to rounding; or y is next to where the cdf jumps over the level."""
+    left = below <= above
+    tail = torch.where(left, dist.log_cdf(y), dist.log_survival(y))
+    wanted = torch.where(left, below, above).log()
+    close = (tail - wanted).abs() <= error * (1 + wanted.abs() / 30)
+    before = y - 1e-14 * y.abs() - 1e-300
+    jumps = (dist.cdf(before) <= below) & (dist.cdf(y + 1e-14 * y.abs()) >= below * (1 - 1e-12))
+    assert (close | jumps).all(), (y[~(close | jumps)], (tail - wanted)[~(close | jumps)])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_quantiles_have_their_level_in_the_smaller_tail(family, generator):
+    dist = ensemble(members_of(family, generator))
+    below = torch.cat([LEVELS[2:], 1 - LEVELS[2:]]).unsqueeze(-1).expand(-1, 20)
+    assert_is_quantile(dist, dist.icdf(below), below, 1 - below)
+    far = LEVELS[:3].unsqueeze(-1).expand(-1, 20)
+    assert_is_quantile(dist, dist._quantile(far, 1 - far), far, 1 - far)
+    upper = dist._quantile(1 - far, far)
+    if family != "beta":  # whose quantiles there round to 1
+        assert_is_quantile(dist, upper, 1 - far, far)
+
+
+HARD = {
+    "far apart": ([0.3, 0.7], [-1e8, 1e8], [1.0, 1e-3]),
+    "far apart, alike in weight": ([0.5, 0.5], [-50.0, 50.0], [1.0, 1.0]),
+    "a weight of 1e-12": ([1e-12, 1 - 1e-12], [-40.0, 0.0], [1.0, 1.0]),
+    "a narrow one in a wide one": ([0.5, 0.5], [0.1, 0.0], [1e-13, 1e6]),
+    "at 0": ([0.2, 0.8], [0.0, 0.0], [1e-200, 1e200]),
+    "alike": ([0.25, 0.75], [3.0, 3.0], [2.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("case", HARD)
+@pytest.mark.parametrize("kind", ["normal", "student_t"])
+def test_quantiles_of_components_that_differ_in_everything(case, kind):
+    weights, loc, scale = (torch.tensor(part, dtype=F64) for part in HARD[case])
+    components = Normal(loc, scale) if kind == "normal" else StudentT(tensor(2.5, 1.1), loc, scale)
+    dist = Mixture(None, components, probs=weights)
+    levels = torch.cat([LEVELS[2:], 1 - LEVELS[2:], tensor(2e-12, 5e-13, 0.2, 0.3, 0.30000000001, 0.1, 0.6)])
+    assert_is_quantile(dist, dist.icdf(levels), levels, 1 - levels)
+
+
+@pytest.mark.parametrize("case", ["far apart", "a weight of 1e-12", "a narrow one in a wide one"])
+def test_quantiles_against_mpmath(case):
+    weights, loc, scale = HARD[case]
+    dist = Mixture(None, Normal(torch.tensor(loc, dtype=F64), torch.tensor(scale, dtype=F64)), probs=tensor(*weights))
+    with mp.workdps(60):
+
+        def tail(y, sign):
+            parts = zip(weights, loc, scale, strict=True)
+            return mp.fsum(w * mp.ncdf(sign * (mp.mpf(y) - m) / s) for w, m, s in parts)
+
+        for level in (1e-12, 2e-13, 0.01, 0.45, 0.55, 0.99):
+            below = torch.tensor(level, dtype=F64)
+            for y, sign in ((dist._quantile(below, 1 - below), 1), (dist._quantile(1 - below, below), -1)):
+                y = y.item()
+                apart = abs(y) * 1e-15  # what two neighbouring numbers hold between them cannot be asked of either
+                assert tail(y - sign * apart, sign) * (1 - 1e-11) <= level <= tail(y + sign * apart, sign) * (1 + 1e-11)
+
+
+def test_where_the_cdf_is_flat_it_is_the_least_quantile():
+    beta = dh.get_family("beta").distribution(
+        concentration1=tensor(2.0, 2.0, 2.0), concentration0=tensor(1.0, 2.0, 3.0)
+    )
+    for probs, level in (
+        (tensor(0.25, 0.25, 0.5), 0.5),
+        (tensor(1.0, 1.0, 1.0) / 3, 2 / 3),
+        (tensor(0.1, 0.2, 0.7), 0.3),
+    ):
+        dist = Mixture(None, beta.affine(tensor(0.0, 2.0, 4.0), torch.ones(3, dtype=F64)), probs=probs)
+        level = torch.tensor(level, dtype=F64)
+        assert dist.icdf(level).item() == pytest.approx(3.0, abs=1e-6)  # the density falls to 0 there
+        assert dist.icdf(probs[0]).item() == pytest.approx(1.0, abs=1e-12)  # here it does not
+        several = dist.icdf(torch.stack([probs[0], level, torch.tensor(0.9, dtype=F64)]))
+        torch.testing.assert_close(
+            several[:2], torch.stack([dist.icdf(probs[0]), dist.icdf(level)]), rtol=1e-6, atol=1e-6
+        )
+
+
+def test_quantiles_do_not_depend_on_the_levels_beside_them(generator):
+    dist = ensemble(members_of("student_t", generator))
+    q = torch.rand(7, 20, generator=generator, dtype=F64)
+    q[3] = q[5]
+    together = dist.icdf(q)
+    torch.testing.assert_close(together, torch.stack([dist.icdf(level) for level in q]), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(dist.icdf(q.flip(0)), together.flip(0), rtol=1e-10, atol=1e-10)
+    shaped = Mixture(dist.logits.reshape(4, 5, -1), dist.components.map(lambda p: p.reshape(4, 5, -1)))
+    torch.testing.assert_close(shaped.icdf(q.reshape(7, 4, 5)), together.reshape(7, 4, 5), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(shaped.icdf(q[0, 0]), dist.icdf(q[0, 0]).reshape(4, 5), rtol=1e-10, atol=1e-10)
+    assert dist[:0].icdf(torch.tensor(0.5)).shape == (0,)
+    ends = dist.icdf(tensor(0.0, 1.0).unsqueeze(-1).expand(2, 20))
+    assert (ends[0] == -torch.inf).all()
+    assert (ends[1] == torch.inf).all()
+
+
+def test_quantiles_of_heavy_tails_without_a_mean():
+    dist = Mixture(torch.zeros(2), StudentT(tensor(0.05, 0.3), tensor(0.0, 1e3), tensor(1.0, 1e-3)))
+    levels = torch.cat([LEVELS[3:], 1 - LEVELS[3:]])
+    assert_is_quantile(dist, dist.icdf(levels), levels, 1 - levels)
+
+
+def test_a_nested_mixture_has_the_quantiles_of_the_flat_one(generator):
+    loc, logits = 9 * torch.randn(5, 3, 2, generator=generator, dtype=F64), torch.randn(5, 3, 2, generator=generator)
+    inner = Mixture(logits.double(), Normal(loc, 0.01))
+    nested = Mixture(torch.zeros(5, 3), inner)
+    flat = Mixture(inner.log_weights.flatten(1), Normal(loc.flatten(1), 0.01))
+    levels = LEVELS[2:].unsqueeze(-1).expand(-1, 5)
+    torch.testing.assert_close(nested.icdf(levels), flat.icdf(levels), rtol=1e-10, atol=1e-10)
+    y = loc[:, 0, 0]
+    for ask in (lambda d: d.crps(y), lambda d: d.entropy(), lambda d: d.mode, lambda d: d.highest_density(0.5).lower):
+        torch.testing.assert_close(ask(nested), ask(flat), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["normal", "student_t", "gamma"])
+def test_answers_by_a_fixed_number_of_steps_agree(family, generator):
+    """Those of graphs and other devices."""
+    dist = ensemble(members_of(family, generator, rows=6, members=4))
+    q = torch.rand(3, 6, generator=generator, dtype=F64)
+    torch.testing.assert_close(dist.icdf(q), dist._search(q, 1 - q), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        torch.stack([*dist.highest_density(0.7)]), torch.stack(dist._shortest(0.7)), rtol=2e-3, atol=2e-3
+    )
+    lower, upper = dist.highest_density(0.7)
+    least, most = dist._shortest(0.7)
+    assert (upper - lower <= (most - least) * (1 + 1e-9)).all()
+    torch.testing.assert_close(dist.entropy(), dist._expectation(lambda y: -dist.log_prob(y)), rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(dist.mutual_information, dist._mutual_information(), rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(dist._disagreement(), dist._integrated_disagreement(), rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_point_of_a_fine_grid_is_higher_than_the_mode(family, generator):
+    dist = ensemble(members_of(family, generator))
+    lower, upper = dist.icdf(tensor(0.001).expand(20)), dist.icdf(tensor(0.999).expand(20))
+    grid = lower + (upper - lower) * torch.linspace(0, 1, 2001, dtype=F64).unsqueeze(-1)
+    at_an_end = torch.stack([dist.mode == end for end in dist.support_limits()]).any(0)
+    assert (at_an_end | (dist.log_prob(grid).amax(0) <= dist.log_prob(dist.mode) + 1e-10)).all()
+
+
+class Counted:
+    """How many numbers the components' functions are asked for, in multiples of one for each row and component."""
+
+    def __init__(self, monkeypatch, kind):
+        self.numbers = 0
+        for name in ("cdf", "log_cdf", "log_survival", "log_prob"):
+            self.count(monkeypatch, kind, name)
+
+    def count(self, monkeypatch, kind, name):
+        function = getattr(kind, name)
+
+        def counted(dist, y):
+            self.numbers += torch.broadcast_shapes(dist.batch_shape, y.shape).numel()
+            return function(dist, y)
+
+        monkeypatch.setattr(kind, name, counted)
+
+    def of(self, dist, ask):
+        self.numbers = 0
+        with torch.no_grad():
+            ask(dist)
+        return self.numbers / dist.logits.numel()
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0], ids=["members that agree", "members that do not"])
+def test_answers_take_few_evaluations(spread, monkeypatch, generator):
+    generator.manual_seed(0)
+    middle = torch.randn(1, 300, 3, generator=generator, dtype=F64)
+    raw = middle + spread * torch.randn(8, 300, 3, generator=generator, dtype=F64)
+    dist = ensemble(dh.get_family("student_t").from_raw(raw))
+    counted = Counted(monkeypatch, StudentT)
+    levels = torch.arange(1, 20, dtype=F64).unsqueeze(-1) / 20
+    y = torch.zeros(300, dtype=F64)
+    most = {
+        "median": (lambda d: d.median, 9),
+        "quantile": (lambda d: d.icdf(tensor(0.05)), 9),
+        "far quantile": (lambda d: d.icdf(tensor(1e-9)), 9),
+        "interval": (lambda d: d.interval(0.9), 17),
+        "19 quantiles": (lambda d: d.icdf(levels), 90),
+        "mode": (lambda d: d.mode, 90),
+        "crps": (lambda d: d.crps(y), 250),
+        "entropy": (lambda d: d.entropy(), 330),
+        "highest_density": (lambda d: d.highest_density(0.9), 200),
+    }
+    taken = {name: counted.of(dist, ask) for name, (ask, _) in most.items()}
+    assert not {name: number for name, number in taken.items() if number > most[name][1]}
+    assert all(taken[name] > 0 for name in most)
+
+
+def test_gradients_of_quantiles_are_those_of_differences(generator):
+    raw = torch.randn(4, 5, 3, generator=generator, dtype=F64)
+
+    def quantiles(raw):
+        return ensemble(dh.get_family("student_t").from_raw(raw)).icdf(
+            tensor(0.02, 0.5, 0.97).unsqueeze(-1).expand(3, 5)
+        )
+
+    raw.requires_grad_()
+    (slope,) = torch.autograd.grad(quantiles(raw).sum(), raw)
+    for index in ((0, 0, 0), (1, 2, 1), (3, 4, 2)):
+        step = torch.zeros_like(raw)
+        step[index] = 1e-6
+        with torch.no_grad():
+            change = (quantiles(raw + step) - quantiles(raw - step)).sum() / 2e-6
+        torch.testing.assert_close(slope[index], change, rtol=1e-6, atol=1e-6)
+
+
+def test_roots_are_found_at_jumps_and_where_a_function_is_infinite():
+    x = torch.tensor([[-5.0], [-5.0], [7.0], [7.0]], dtype=F64).expand(4, 3)
+    jump, infinite, cube = (
+        lambda y: torch.where(y < 1 / 3, -1.0, 1.0).to(F64),
+        lambda y: torch.where(y < 2.0, -torch.inf, torch.where(y > 2.5, torch.inf, y - 2.25)),
+        lambda y: (y - 1) ** 3,
+    )
+
+    def function(y, element):
+        return torch.stack([jump(y), infinite(y), cube(y)])[element, torch.arange(len(y))]
+
+    value = torch.stack([function(part, torch.arange(3)) for part in x])
+    root = interpolated_roots(function, x, value, torch.full((3,), 1e-30, dtype=F64))
+    torch.testing.assert_close(root, tensor(1 / 3, 2.25, 1.0), rtol=1e-9, atol=1e-9)
+    assert root[0] >= 1 / 3
+
+
+def test_peaks_are_found_by_both_ways():
+    points = torch.tensor([[0.0, 0.0], [1.0, 1.0], [5.0, 5.0]], dtype=F64)
+    peak = tensor(1.5, math.pi)
+
+    def function(y, element):
+        return -((y - peak[element]).abs() ** 1.5)
+
+    heights = torch.stack([function(part, torch.arange(2)) for part in points])
+    expected = highest(lambda y: function(y, torch.arange(2)), points, heights)
+    torch.testing.assert_close(expected, peak, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(highest_of_each(function, points, heights, torch.arange(2)), peak, rtol=1e-5, atol=1e-5)
+    by_group = highest_of_each(function, points, heights - tensor(0.0, 100.0), torch.zeros(2, dtype=torch.int64))
+    assert by_group[1] == 1.0  # no hope: it is far below the other of its group
