@@ -1,6 +1,7 @@
 """Damaged files: each is read as what was written, or refused with its name; never as other numbers."""
 
 import bz2
+import contextlib
 import functools
 import gzip
 import json
@@ -200,7 +201,8 @@ def _trained_further(path: Path) -> Outcome:
     options = ["--data.path", table, "--data.target=y", "--model.family=student_t", "--model.hidden_sizes=[8]"]
     options += ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--trainer.logger=false"]
     options += ["--trainer.enable_progress_bar=false", f"--checkpoint.dirpath={path.parent / 'further'}"]
-    status, printed = run_command("fit", *options, "--ckpt", str(path))
+    with contextlib.chdir(path.parent):  # where fit writes its config.yaml
+        status, printed = run_command("fit", *options, "--ckpt", str(path))
     return said_by_command(status, printed, path.name) if status else Outcome.HARMLESS
 
 
