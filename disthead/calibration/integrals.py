@@ -179,7 +179,8 @@ def _cuts(dist: "RecalibratedContinuous") -> Tensor:
             x = own.reshape(column)
             for later in dist._compact[place:]:
                 x = later(x)
-    below, above = [], []
+    below: list[Tensor] = []
+    above: list[Tensor] = []
     for share in _TAIL:
         below.insert(0, x[:1] + share * (torch.clamp(x[:1] - 1, max=-_LAST) - x[:1]))
         above.append(x[-1:] + share * (torch.clamp(x[-1:] + 1, min=_LAST) - x[-1:]))

@@ -74,7 +74,7 @@ class Warp(ABC):
         for part in fields(self):
             value = getattr(self, part.name)
             for dim in range(value.ndim - self.dims.get(part.name, 0)):
-                if value.stride(dim) == 0:
+                if value.stride(dim) == 0 and value.shape[dim]:
                     value = value.narrow(dim, 0, 1)
             short[part.name] = value
         return replace(self, **short)

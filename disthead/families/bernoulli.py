@@ -100,6 +100,11 @@ class Bernoulli(Discrete):
         y = y.to(torch.promote_types(self.dtype, y.dtype))
         return torch.where(y < 0, 0.0, torch.where(y < 1, self._failure, torch.where(y >= 1, 1.0, y)))
 
+    def _least_by_halving(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
+        return (self._failure < target).to(target.dtype)
+
+    _least_by_search = _least_by_halving
+
     @property
     def mean(self) -> Tensor:
         return self.probs

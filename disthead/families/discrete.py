@@ -23,7 +23,7 @@ __all__ = ["OUTSIDE", "Discrete", "concentrated", "search_start", "sum_rule"]
 _TERMS = 192  # integers that a sum takes one by one
 _NODES, _FEW_NODES = 128, 64  # of an integral over the rest; few are enough where it ends before `_FAR`
 _FAR = 1e5
-_FARTHEST = 2.0**1000
+_FARTHEST = 2.0**1000  # integer that is looked for
 _LEAST_WIDTH = 16  # integers of a table: where all are improbable, their shares of a sum are not
 _ROWS = 128  # whose sums of so many terms stay in the cache
 _RUN_STEPS = 26  # halvings of the length of a run
@@ -130,7 +130,8 @@ class Discrete(Univariate):
         def probability(k: Tensor, rows: Tensor) -> Tensor:
             return (flat if len(rows) == len(target) else flat[rows]).cdf(k)
 
-        return integer_search(probability, target, lower, upper, start, spread).reshape(shape)
+        found = integer_search(probability, target, lower, upper, start, spread).reshape(shape)
+        return torch.where(found < _FARTHEST, found, torch.nan)
 
     def _search_limits(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """Integers that the quantile of `below` = 1 - `above` is between."""

@@ -101,6 +101,7 @@ class _Search:
         gap: log-density at the lower end less that at the upper one, negative where the interval must move up.
         slope: of the gap against the log-odds.
         lower, upper, at_lower, at_upper: the ends, and their log-densities.
+        rests: whether the last step did not move the ends, as next to an end of the support, where numbers are far apart.
     """
 
     dist: "Continuous"
@@ -116,6 +117,7 @@ class _Search:
     upper: Tensor
     at_lower: Tensor
     at_upper: Tensor
+    rests: Tensor
 
     @classmethod
     def begun(cls, dist: "Continuous", outside: float) -> Self:
@@ -123,20 +125,24 @@ class _Search:
         odds, (first, last) = dist._constant(0.0), _numbers_inside(dist)
         z = -ndtri(torch.full_like(odds, 0.5 * outside))
         slope = 0.5 * outside * z * torch.exp(0.5 * z.square() + HALF_LOG_TWO_PI)
-        lower, upper, *heights = _ends_and_heights(dist, outside, odds, first, last)
-        gap, least, most = _gap(*heights, odds, odds - _FAR - 1, odds + _FAR + 1)
-        return cls(dist, outside, first, last, odds, least, most, gap, slope, lower, upper, *heights)
+        lower, upper, at_lower, at_upper = _ends_and_heights(dist, outside, odds, first, last)
+        gap, least, most = _gap(at_lower, at_upper, odds, odds - _FAR - 1, odds + _FAR + 1)
+        return cls(
+            dist, outside, first, last, odds, least, most, gap, slope, lower, upper, at_lower, at_upper, odds.isnan()
+        )
 
     def step(self) -> Self:
         after = (self.odds - self.gap / self.slope).clamp(-_FAR, _FAR)
         stays = (after >= self.least) & (after <= self.most)
         odds = torch.where(stays, after, 0.5 * (self.least + self.most))
-        lower, upper, *heights = _ends_and_heights(self.dist, self.outside, odds, self.first, self.last)
-        gap, least, most = _gap(*heights, odds, self.least, self.most)
+        lower, upper, at_lower, at_upper = _ends_and_heights(self.dist, self.outside, odds, self.first, self.last)
+        gap, least, most = _gap(at_lower, at_upper, odds, self.least, self.most)
         secant = (gap - self.gap) / (odds - self.odds)
         slope = torch.where(secant > 0, secant, 1.0)
+        moved = (lower - self.lower).abs() + (upper - self.upper).abs()
+        rests = moved <= 1e-14 * (upper - lower)
         fixed = self.dist, self.outside, self.first, self.last
-        return type(self)(*fixed, odds, least, most, gap, slope, lower, upper, *heights)
+        return type(self)(*fixed, odds, least, most, gap, slope, lower, upper, at_lower, at_upper, rests)
 
     def take(self, rows: Tensor) -> Self:
         """The search of these rows alone."""
@@ -150,7 +156,7 @@ class _Search:
     def is_done(self) -> Tensor:
         """Where the gap is next to nothing, or one of the probabilities does not matter any more."""
         beyond = (self.most <= -_FAR) | (self.least >= _FAR)
-        return (self.gap.abs() <= _CLOSE * self.slope) | beyond | (self.most - self.least < 1e-9) | self.gap.isnan()
+        return (self.gap.abs() <= _CLOSE * self.slope) | beyond | self.rests | self.gap.isnan()
 
     def ends(self) -> tuple[Tensor, Tensor]:
         """The ends, after a last linear step if it is a short one."""

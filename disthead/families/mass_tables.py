@@ -50,6 +50,18 @@ def by_recurrence(dist: Any, first: Tensor, width: int, ratio: Callable[[Tensor]
 
 def entropy_of(masses: Tensor, weights: Tensor | None = None) -> Tensor:
     """-sum p log p of each row, of weighted terms."""
+    result = _minus_p_log_p(masses, weights)
+    most, at = masses.max(1)
+    sure = (most > 0.9).nonzero().squeeze(1)
+    if len(sure):  # the logarithm of a mass near 1 has the digits of all others together
+        others = masses[sure].scatter_(1, at[sure].unsqueeze(1), 0.0)
+        shares = None if weights is None else weights.expand_as(masses)[sure]
+        rest = (others if shares is None else others * shares).sum(1)
+        result[sure] = _minus_p_log_p(others, shares) - (1 - rest) * torch.log1p(-rest)
+    return result
+
+
+def _minus_p_log_p(masses: Tensor, weights: Tensor | None) -> Tensor:
     terms = masses.clamp(min=_TINY).log_().mul_(masses)
     return -(terms if weights is None else terms.mul_(weights)).sum(1)
 

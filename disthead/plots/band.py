@@ -89,8 +89,8 @@ def interval_chart(
         lower, upper = (end[order].cpu().numpy() for end in dist.interval(level))
         ax.vlines(place, lower, upper, color=BLUE, linewidth=width, alpha=alpha, label=f"{100 * level:g} % interval")
     ax.plot(place, dist.median[order].cpu().numpy(), "_", color="white", markersize=5, markeredgewidth=1.5)
-    dash = {"marker": "_", "markeredgecolor": "white", "markersize": 5, "markeredgewidth": 1.5}
-    ax.plot([], [], color=BLUE, linewidth=8, label="median", **dash)  # the legend, too, shows white on blue
+    legend = ax.plot([], [], "_", color=BLUE, linestyle="-", linewidth=8, label="median")[0]  # white on blue, too
+    legend.set(markeredgecolor="white", markersize=5, markeredgewidth=1.5)
     observed = y[order].cpu().numpy()
     inside = (observed >= lower) & (observed <= upper)
     ax.scatter(place[inside], observed[inside], s=14, color="black", zorder=3, linewidth=0, label="outcome inside")

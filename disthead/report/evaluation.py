@@ -123,8 +123,8 @@ def evaluate(
     """Evaluate predictions of any family: scores with standard errors, verdicts in sentences, and a report.
 
     Scores, PIT and coverage use every row, in one pass and constant memory. What needs rows (reliability diagrams, groups,
-    features, spread against error) uses a random sample of at most `rows` of them, and a picture at most 5,000. Targets, weights, groups and features may
-    be tensors, arrays, columns of a table or lists.
+    features, spread against error) uses a random sample of at most `rows` of them, and a picture at most 5,000. Targets, weights,
+    groups and features may be tensors, arrays, columns of a table or lists.
 
     `group` and `groups` are different things. `group=` asks a question: is the forecast calibrated within each label (sex,
     region, machine)? `groups=`, scikit-learn's word, states a fact: rows with the same label (a patient, a panel, copies of one

@@ -344,6 +344,8 @@ class _SaveOptions(SaveConfigCallback):
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options | {"save_to_log_dir": False})
+        self.config = self.config.clone()
+        self.config.pop("overwrite", None)  # a word about this call alone, which no other command would understand
         self.folder = ""
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:

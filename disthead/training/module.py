@@ -596,21 +596,23 @@ class DistributionModule(DistributionModel):
             progress["is_last_batch"] = False
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        source = (None if self._trainer is None else self._trainer.ckpt_path) or "the checkpoint"
         theirs = checkpoint.get("hyper_parameters", {})
         for name in _IDENTITY:
             if name in theirs and comparable(theirs[name]) != comparable(self.hparams[name]):
                 raise ValueError(
-                    f"the checkpoint is of another model: {name} is {theirs[name]!r} there and {self.hparams[name]!r} here."
+                    f"{source} is of another model: {name} is {theirs[name]!r} there and {self.hparams[name]!r} here."
                 )
         check_callbacks(checkpoint.get("callbacks"))
         self._random_state = checkpoint.get("random_state")
-        self._means["train"].sums = dict(checkpoint.get("train_sums", {}))
+        sums = checkpoint.get("train_sums", {})
+        check_type(sums, f"train_sums of {source}", Mapping, "a mapping; take another copy of the checkpoint")
+        self._means["train"].sums = dict(sums)
         progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress")
         self._resumes_within_epoch = bool(progress and progress["current"]["ready"] and not progress["is_last_batch"])
         config = checkpoint.get("recalibration")
         self.recalibration = None if config is None else rebuild(config)
-        source = None if self._trainer is None else self._trainer.ckpt_path
-        check_weights(checkpoint.get("state_dict", {}), self.state_dict(), source or "the checkpoint")
+        check_weights(checkpoint.get("state_dict", {}), self.state_dict(), source)
 
     @classmethod
     def load_from_checkpoint(

@@ -8,8 +8,8 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
-from unittest import mock
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pandas as pd

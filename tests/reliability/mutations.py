@@ -1,6 +1,7 @@
 """Damaged files: each is read as what was written, or refused with its name; never as other numbers."""
 
 import bz2
+import contextlib
 import functools
 import gzip
 import json
@@ -17,6 +18,7 @@ from typing import Any
 import lightning
 import numpy as np
 import pandas as pd
+import torch
 
 from disthead import DistributionRegressor
 from disthead.training import DistributionModule, TabularDataModule
@@ -155,6 +157,55 @@ def _try_checkpoint(k: int, folder: Path) -> Outcome:
     return _outcome(path, lambda: np.array_equal(Predictor(path)(_frame())["mean"], means))
 
 
+def mutate_contents(contents: dict[str, Any], generator: np.random.Generator) -> str:
+    """Drop, rename or replace one entry of a checkpoint, in place; returns the part in which it is.
+
+    Tensors are replaced by those of another shape, length or type as well.
+    """
+    part = list(contents)[int(generator.integers(len(contents)))]
+    places = [(contents, part), *_places(contents[part])]
+    holder, key = places[int(generator.integers(len(places)))]
+    value, kind = holder[key], int(generator.integers(5))
+    if kind == 0:
+        del holder[key]
+    elif kind == 1 and isinstance(holder, dict):
+        holder[f"{key}s"] = holder.pop(key)
+    elif kind < 4 and isinstance(value, torch.Tensor):
+        others = (value.reshape(1, -1), value.reshape(-1)[:-1], torch.cat([value.reshape(-1)] * 2), value.double())
+        others += (value.int(), value != 0, value.to(torch.complex64), value.tolist())
+        holder[key] = others[int(generator.integers(len(others)))]
+    elif kind == 2 and isinstance(value, (dict, list)) and value:
+        holder[key] = [value, value]
+    else:
+        holder[key] = _OTHERS[int(generator.integers(len(_OTHERS)))]
+    return str(part)
+
+
+def _try_entries(k: int, folder: Path) -> Outcome:
+    """Parts that a prediction does not need may be anything there; training further needs all of them."""
+    contents, means = _checkpoint()
+    path, generator = folder / "model.ckpt", np.random.default_rng(k)
+    changed = torch.load(BytesIO(contents), weights_only=True)
+    mutate_contents(changed, generator)
+    torch.save(changed, path)
+    if k % 30 == 7:
+        return _by_command(path, folder / "predictions.csv", means)
+    if k % 3 == 1:
+        return _trained_further(path)
+    return _outcome(path, lambda: np.array_equal(Predictor(path)(_frame())["mean"], means))
+
+
+def _trained_further(path: Path) -> Outcome:
+    """A fit that goes on from a checkpoint ends well, or with an error that names it."""
+    table = str(_folder() / "table.csv")
+    options = ["--data.path", table, "--data.target=y", "--model.family=student_t", "--model.hidden_sizes=[8]"]
+    options += ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--trainer.logger=false"]
+    options += ["--trainer.enable_progress_bar=false", f"--checkpoint.dirpath={path.parent / 'further'}"]
+    with contextlib.chdir(path.parent):  # where fit writes its config.yaml
+        status, printed = run_command("fit", *options, "--ckpt", str(path))
+    return said_by_command(status, printed, path.name) if status else Outcome.HARMLESS
+
+
 def _by_command(path: Path, out: Path, means: np.ndarray) -> Outcome:
     table = str(_folder() / "table.csv")
     status, printed = run_command(
@@ -240,6 +291,7 @@ def _try_compressed(k: int, folder: Path) -> Outcome:
 
 ATTACKS = [
     Attack("checkpoint, damaged", 300, 30, _try_checkpoint),
+    Attack("checkpoint, entries dropped or replaced", 300, 20, _try_entries),
     Attack("model.safetensors, damaged", 300, 40, functools.partial(_try_folder, name="model.safetensors")),
     Attack("config.json, damaged or changed", 300, 40, functools.partial(_try_folder, name="config.json")),
     Attack("Parquet with page checksums, damaged", 300, 60, _try_parquet),
