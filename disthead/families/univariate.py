@@ -117,8 +117,8 @@ def _pair_in_double(value: Tensor, log_value: Tensor) -> tuple[Tensor, Tensor]:
     Both have their gradients through the logarithm: that of the value may overflow where the value is tiny.
     """
     if are_plain_numbers(value, log_value):
-        exact = value.double()
-        mend(exact, value <= 2 * torch.finfo(value.dtype).tiny, lambda log_value: log_value.double().exp(), log_value)
+        tiny = value <= 2 * torch.finfo(value.dtype).tiny
+        exact = mend(value.double(), tiny, lambda log_value: log_value.double().exp(), log_value)
         return exact, exact.log()
     exact, given = wide(value, log_value).detach(), log_value.double()
     log_exact = given + (exact.log() - given).detach()
