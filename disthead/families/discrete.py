@@ -10,11 +10,11 @@ from torch.distributions import constraints, register_kl
 
 from disthead.families.distribution import MOST_OUTCOMES, from_score
 from disthead.families.interval import Interval
-from disthead.families.mass_tables import entropy_of, groups_of_width
+from disthead.families.mass_tables import entropy_of, grouped_by_width
 from disthead.families.shortest_runs import shortest_runs
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
-from disthead.special.eager import are_plain_numbers, by_scipy, is_on_host, operations_are_followed
+from disthead.special.eager import are_concrete, by_scipy
 from disthead.special.integer_search import integer_search
 from disthead.special.plain import ndtri
 
@@ -85,7 +85,7 @@ class Discrete(Univariate):
         lower, upper = self.support_limits()
         k = y.floor()
         inside = (k >= lower) & (k < upper)
-        if is_on_host(inside) and not operations_are_followed() and bool(inside.all()):
+        if are_concrete(inside) and bool(inside.all()):
             return tail(k)
         value = tail(torch.where(inside, k, lower))
         # Of the dtype of k: a number would make it single, and the value, where it has no dimension, with it.
@@ -142,20 +142,6 @@ class Discrete(Univariate):
         """Where the search for a quantile starts, and how many integers one unit of the probit scale takes there."""
         first, _ = self._bracket(below, above)
         return first, torch.ones_like(first)
-
-    def _is_plain(self, *values: Tensor) -> bool:
-        """Whether an algorithm may look at the numbers, its own and these."""
-        if operations_are_followed():
-            return False
-        parts = list(values)
-        self.map(lambda part: parts.append(part) or part)  # type: ignore[func-returns-value]
-        return are_plain_numbers(*parts)
-
-    def _flat(self, shape: Size | None = None) -> Self:
-        """The distributions of the batch, expanded to the shape, one after the other in a single dimension."""
-        expanded = self if shape in (None, self.batch_shape) else self.expand(shape)
-        dims = len(expanded.batch_shape)
-        return expanded.map(lambda part: part.reshape(-1, *part.shape[dims:]))
 
     def _columns(self, shape: Size, *values: Tensor) -> tuple[list[Tensor], Self]:
         """The values (rows, columns), expanded to the shape, and the distributions (rows,) that the columns share."""
@@ -274,10 +260,9 @@ class Discrete(Univariate):
         first, last = flat._bulk()
         result = torch.empty_like(columns[0] if values else first)
         last = torch.maximum(last, first + _LEAST_WIDTH)
-        is_narrow = last - first < (self._widest_table if widest is None else widest)
-        narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
-        for group, width in groups_of_width(last[narrow] - first[narrow] + 1, self._numbers_of_a_mass()):
-            at = narrow[group]
+        widest = self._widest_table if widest is None else widest
+        groups, wide = grouped_by_width(first, last, widest, self._numbers_of_a_mass())
+        for at, width in groups:
             part = flat[at]
             result[at] = of_table(part, part._masses(first[at], width), first[at], *(column[at] for column in columns))
         for at in wide.split(_ROWS) if len(wide) else ():

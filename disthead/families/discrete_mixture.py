@@ -7,7 +7,7 @@ from torch import Tensor
 
 from disthead.families.components import Components
 from disthead.families.discrete import Discrete, search_start, sum_rule
-from disthead.families.mass_tables import crps_of, groups_of_width
+from disthead.families.mass_tables import crps_of, grouped_by_width
 from disthead.families.shortest_runs import shortest_runs_of
 from disthead.families.univariate import in_double
 from disthead.special.integer_search import integer_search
@@ -97,10 +97,8 @@ class DiscreteMixture(Components, Discrete):
         first, last = flat._reach(*(part.T for part in columns[1:]))
         first, last = first.amin(0), last.amax(0)
         result = torch.empty_like(columns[0])
-        is_narrow = last - first < _NARROW
-        narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
-        for group, width in groups_of_width(last[narrow] - first[narrow] + 1, flat._numbers_of_a_mass()):
-            at = narrow[group]
+        groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
+        for at, width in groups:
             result[at] = flat[at]._least_in_table(columns[0][at].contiguous(), first[at], width)
         if len(wide):
             result[wide] = (
@@ -142,10 +140,11 @@ class DiscreteMixture(Components, Discrete):
         flat = exact._flat()
         peaks = flat._peaks()
         first, last = peaks.amin(-1), peaks.amax(-1)
-        if not bool((last - first < _NARROW).all()):
+        groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
+        if len(wide):
             return super().mode
         result = torch.empty_like(first)
-        for rows, width in groups_of_width(last - first + 1, flat._numbers_of_a_mass()):
+        for rows, width in groups:
             result[rows] = first[rows] + flat[rows]._masses(first[rows], width).argmax(1)
         return result.reshape(self.batch_shape).to(self.dtype)
 
@@ -182,11 +181,9 @@ class DiscreteMixture(Components, Discrete):
         """The shortest run of all, where the table is narrow; others are by quantiles."""
         flat = self._flat()
         first, last = flat._bulk()
-        is_narrow = last - first < _NARROW
-        narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
         ends = torch.empty(2, len(first), dtype=first.dtype)
-        for group, width in groups_of_width(last[narrow] - first[narrow] + 1, flat._numbers_of_a_mass()):
-            at = narrow[group]
+        groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
+        for at, width in groups:
             part = flat[at]
             ends[:, at] = torch.stack(shortest_runs_of(part, part._masses(first[at], width), first[at], level))
         if len(wide):

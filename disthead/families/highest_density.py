@@ -37,8 +37,7 @@ def shortest_interval(dist: "Continuous", level: float) -> tuple[Tensor, Tensor]
         settled, *ends = _at_an_end(dist, 1 - level)
         lower, upper = (torch.where(settled, *pair) for pair in zip(ends, search.ends(), strict=True))
         return lower, upper
-    dims = number.ndim
-    rows = dist.map(lambda parameter: parameter.reshape(-1, *parameter.shape[dims:]))
+    rows = dist._flat()
     lower, upper = number.flatten().clone(), number.flatten().clone()
     for start in range(0, len(lower), _ROWS):
         piece = slice(start, start + _ROWS)

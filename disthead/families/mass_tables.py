@@ -1,29 +1,39 @@
 """Tables of the masses at all integers of a range, for rows whose ranges are short: sums over them take no special function."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["by_recurrence", "crps_of", "entropy_of", "entropy_of_bell", "groups_of_width"]
+__all__ = ["by_recurrence", "crps_of", "entropy_of", "entropy_of_bell", "grouped_by_width"]
 
 _NUMBERS = 1 << 16  # of a table, which stays in the cache
 _TINY = 1e-300
 _STEPS = 64  # across a bell, which is 13 to 20 standard deviations wide
 
 
-def groups_of_width(width: Tensor, numbers: int = 1) -> Iterator[tuple[Tensor, int]]:
-    """Rows of about the same width, and the width of their table, each of whose entries takes some numbers."""
-    size = _NUMBERS // numbers
-    width, order = width.sort()
-    start = 0
+def grouped_by_width(
+    first: Tensor, last: Tensor, widest: float, numbers: int = 1
+) -> tuple[list[tuple[Tensor, int]], Tensor]:
+    """Groups of rows (indices, width), each with tables of about the same width that stay in the cache; and the other rows.
+
+    Args:
+        first, last: the least and the greatest integer of each row's table, (rows,).
+        widest: rows whose `last` - `first` is this or more belong to no group.
+        numbers: how many numbers one entry of a table takes.
+    """
+    is_narrow = last - first < widest
+    narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
+    width, order = (last[narrow] - first[narrow] + 1).sort()
+    size, start, groups = _NUMBERS // numbers, 0, []
     while start < len(order):
         most = max(1, size // max(1, int(width[start])))
-        widest = int(width[min(start + most, len(order)) - 1])
-        stop = min(start + max(1, size // max(1, widest)), len(order))
-        yield order[start:stop], int(width[stop - 1])
+        largest = int(width[min(start + most, len(order)) - 1])
+        stop = min(start + max(1, size // max(1, largest)), len(order))
+        groups.append((narrow[order[start:stop]], int(width[stop - 1])))
         start = stop
+    return groups, wide
 
 
 def by_recurrence(dist: Any, first: Tensor, width: int, ratio: Callable[[Tensor], Tensor]) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .eager import is_on_host, operations_are_followed
+from .eager import are_concrete, operations_are_followed
 
 __all__ = ["Numeric", "in_chunks", "mend"]
 
@@ -38,7 +38,7 @@ class Numeric(torch.autograd.Function):
     def of(cls, *arguments: Tensor) -> Tensor:
         """The value at these arguments, which broadcast."""
         arguments = torch.broadcast_tensors(*arguments)
-        if operations_are_followed() or not all(is_on_host(argument) for argument in arguments):
+        if not are_concrete(*arguments):
             return cls.operations(*arguments)
         if torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments):
             return cls.apply(*arguments)
