@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["shortest_interval"]
 
-_FIXED_STEPS = 10  # where nothing may look at numbers
+_FIXED_STEPS = 10  # where the numbers are not concrete
 _MOST_STEPS = 60
-_ROWS = 4096  # at once: what belongs to them stays in the cache
-_CLOSE = 1e-6  # in log-odds: the linear step that is left to do is exact to its square
+_ROWS = 4096  # at once, so that their intermediate results stay in the cache
+_CLOSE = 1e-6  # in log-odds: a last linear step of this length is off by its square
 _SMALL = 1e-280
 _FAR = 36.0  # log-odds beyond which the probability on one side is below the rounding of that on the other
 
@@ -27,7 +27,8 @@ _FAR = 36.0  # log-odds beyond which the probability on one side is below the ro
 def shortest_interval(dist: "Continuous", level: float) -> tuple[Tensor, Tensor]:
     """The ends of the shortest interval with the probability `level`, of a distribution in double precision.
 
-    Where numbers may be looked at, rows that are done drop out: most of them after four or five pairs of quantiles.
+    Concrete numbers are searched until they converge, most of them after four or five pairs of quantiles; others, which may be
+    traced, by a fixed number of steps.
     """
     number = dist._constant(0.0)
     if not are_plain_numbers(number):
@@ -158,7 +159,7 @@ class _Search:
         return (self.gap.abs() <= _CLOSE * self.slope) | beyond | self.rests | self.gap.isnan()
 
     def ends(self) -> tuple[Tensor, Tensor]:
-        """The ends, after a last linear step if it is a short one."""
+        """The ends, after a last linear step where that is short."""
         step = -self.gap / self.slope
         share = self.outside * self.odds.sigmoid() * (-self.odds).sigmoid() * step
         close = step.abs() <= _CLOSE
