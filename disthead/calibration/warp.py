@@ -10,6 +10,7 @@ from torch import Size, Tensor
 
 from disthead.special import ndtri_exp
 from disthead.special.eager import are_plain_numbers
+from disthead.special.numeric import mend
 
 __all__ = [
     "KNOTS",
@@ -278,8 +279,5 @@ def probit_of_tail(log_tail: Tensor) -> Tensor:
     """Phi^-1 of a probability of at most about a half, from its logarithm."""
     if not are_plain_numbers(log_tail):
         return ndtri_exp(log_tail)
-    z = torch.special.ndtri(log_tail.exp())
-    far = log_tail < -700  # where the probability underflows
-    if far.any():
-        z[far] = ndtri_exp(log_tail[far])
-    return z
+    z = torch.special.ndtri(log_tail.double().exp()).to(log_tail.dtype)
+    return mend(z, log_tail < -700, ndtri_exp, log_tail)  # where the probability underflows

@@ -17,8 +17,10 @@ from disthead.calibration import (
     VectorScaling,
     rebuild,
 )
+from disthead.calibration.warp import probit_of_tail
 from disthead.errors import TargetError
 from disthead.families import Bernoulli, Categorical, Gamma, Normal
+from disthead.special import ndtri_exp
 
 NUMBERS = [
     ScaleCalibration(),
@@ -136,3 +138,11 @@ def test_single_precision_is_kept():
     for recalibration in NUMBERS[:3]:
         dist = rebuild(recalibration.config).fit(model, y)(model)
         assert dist.dtype == dist.log_prob(y).dtype == dist.mean.dtype == dist.median.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_probits_of_tails_that_underflow_are_finite_in_both_precisions(dtype):
+    log_tail = torch.tensor([-0.7, -5.0, -90.0, -150.0, -699.0, -701.0, -1e5], dtype=dtype)
+    z = probit_of_tail(log_tail)
+    assert z.dtype == dtype
+    assert torch.allclose(z.double(), ndtri_exp(log_tail.double()), rtol=1e-6)
