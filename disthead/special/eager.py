@@ -10,7 +10,7 @@ from torch._C import _are_functorch_transforms_active, _get_dispatch_mode, _get_
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
-__all__ = ["WITH_MEMORY", "are_plain_numbers", "by_scipy", "is_on_host", "operations_are_followed"]
+__all__ = ["WITH_MEMORY", "are_plain_numbers", "by_scipy", "extent", "is_on_host", "operations_are_followed"]
 
 WITH_MEMORY = (Tensor, torch.nn.Parameter)  # other subclasses may have none to work on
 _PROXY = _TorchDispatchModeKey.PROXY
@@ -40,6 +40,18 @@ def are_plain_numbers(*values: Tensor) -> bool:
     if operations_are_followed() or not all(is_on_host(value) for value in values):
         return False
     return not (torch.is_grad_enabled() and any(value.requires_grad for value in values))
+
+
+def extent(values: Tensor) -> tuple[float, float]:
+    """The least and the greatest of the numbers, nan where one of them is; infinity and its opposite where there are none.
+
+    It takes a fraction of what a comparison of each number does, and says whether any is needed.
+
+    >>> extent(torch.tensor([2.0, -1.0, 0.5]))
+    (-1.0, 2.0)
+    """
+    numbers = values.detach().numpy()
+    return float(numbers.min(initial=np.inf)), float(numbers.max(initial=-np.inf))
 
 
 def by_scipy(name: str, *values: Tensor) -> Tensor:
