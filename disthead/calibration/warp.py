@@ -53,7 +53,7 @@ class Warp(ABC):
         )
 
     def _mapped(self, name: str, value: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """function(value); rows that were one in memory are one again, though they were picked by an index."""
+        """function(value), again as an expanded view if `value` was one: picking rows by an index has copied what they share."""
         new, dims = function(value), self.dims.get(name, 0)
         is_one = all(stride == 0 for stride in value.stride()[: value.ndim - dims])
         if value.ndim == dims or not is_one or not are_plain_numbers(new) or new.requires_grad or new.numel() == 0:
@@ -70,7 +70,7 @@ class Warp(ABC):
         return replace(self, **expanded)
 
     def compact(self) -> Self:
-        """With one entry along dimensions of the batch in which all are one and the same in memory: what they need is computed once."""
+        """The same with dimensions of the batch that are expanded views narrowed to one entry, so that it is computed once."""
         short = {}
         for part in fields(self):
             value = getattr(self, part.name)
@@ -81,7 +81,7 @@ class Warp(ABC):
         return replace(self, **short)
 
     def knots(self) -> Tensor | None:
-        """Where h is not smooth, (count,); None where it is smooth, or has so many such points that they need no attention."""
+        """Points at which h is not smooth, (count,), which quadrature has to know; None where there are none, or very many."""
         return None
 
 
@@ -147,9 +147,9 @@ class Bend(Warp):
         return (torch.floor((z - KNOTS[0]) / _WIDTH) + 1).nan_to_num(0.0).clamp(0, len(KNOTS)).long()
 
     def _pieces(self, piece: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of the pieces of that number: the knot at which they begin, the log-slope and h there, and how the log-slope rises.
+        """The pieces with these numbers: the knot at which each begins, the log-slope there, its slope along the piece, and h there.
 
-        The open piece on the left has the first knot for its beginning.
+        The open piece on the left counts as beginning at the first knot.
         """
         low, heights = self._knot_slopes(), self._heights()
         flat = torch.zeros_like(low[..., :1])
@@ -250,7 +250,7 @@ def count_at_most(knots: Tensor, values: Tensor) -> Tensor:
 
 
 def _risen(bend: Tensor, part: Tensor) -> Tensor:
-    """bend * part; in the open pieces, which do not bend, also where they are infinite."""
+    """bend * part; 0 where the part is infinite, as in an open piece, which does not bend."""
     return bend * torch.where(part.isinf(), 0.0, part)
 
 

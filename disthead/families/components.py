@@ -20,12 +20,16 @@ _TAILS = [10.0**-k for k in range(13, 1, -1)]
 _BODY = [0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97]
 _BELOW = _TAILS + _BODY + [1 - tail for tail in reversed(_TAILS)]
 _ABOVE = [1 - tail for tail in _TAILS] + [1 - level for level in _BODY] + _TAILS[::-1]
-_NUMBERS = 1 << 18  # held at once, which a cache holds
+_NUMBERS = 1 << 18  # of one intermediate result, which stays in the cache
 _MOST_RATIO = 80.0  # whose exponential is a number in single precision too
 
 
 def few_rows_at_once(nodes: int) -> Callable[[Callable[[Any], Tensor]], Callable[[Any], Tensor]]:
-    """An answer piece by piece of the batch: each row has that many nodes for every component, where all components are asked."""
+    """A decorator: the answer is computed for so many rows at a time that its intermediate results stay in the cache.
+
+    Args:
+        nodes: the points of each row and component; at each of them every component is evaluated.
+    """
 
     def decorate(answer: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
         @functools.wraps(answer)
@@ -43,7 +47,7 @@ def few_rows_at_once(nodes: int) -> Callable[[Callable[[Any], Tensor]], Callable
 
 
 def rows_of(components: Distribution, rows: "Tensor | slice") -> Distribution:
-    """Of components (n, K) those in some rows."""
+    """The components, of batch_shape (n, K), of some of the n rows."""
     return components.map(lambda parameter: parameter[rows])
 
 
@@ -53,7 +57,7 @@ def own_name(name: str) -> str:
 
 
 def gained(joint: Tensor, log_weights: Tensor) -> Tensor:
-    """What an outcome tells about its component, in nats, by the logarithms of its weighted densities."""
+    """The information of an outcome about its component, in nats (...), from the components' log weighted densities (..., K)."""
     shares = joint.log_softmax(-1)
     return expected(shares.exp(), shares - log_weights)
 
@@ -268,12 +272,12 @@ class Components:
         return torch.where(upper - found < near, upper, found)
 
     def _places(self) -> Tensor:
-        """Points between which the density has one peak at most, as far as can be told, of shape (points, ...)."""
+        """A grid for the search for peaks, (points, ...): between neighbours there should be one peak at most."""
         special = torch.stack([self.components.mode, self.components.mean]).to(self.dtype).nan_to_num(0.0)
         return torch.cat([self._breakpoints(), self._by_component(special)])
 
     def _most_peaks(self) -> int:
-        """How many of the highest points to search around."""
+        """Around how many of the grid's highest points a peak is searched."""
         return 4 * self.logits.shape[-1]
 
 

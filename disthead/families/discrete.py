@@ -14,7 +14,7 @@ from disthead.families.mass_tables import entropy_of, grouped_by_width
 from disthead.families.shortest_runs import shortest_runs
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
-from disthead.special.eager import are_concrete, by_scipy
+from disthead.special.eager import are_concrete, by_scipy, extent
 from disthead.special.integer_search import integer_search
 from disthead.special.plain import ndtri
 
@@ -87,9 +87,11 @@ class Discrete(Univariate):
     def _tail(self, tail: Callable[[Tensor], Tensor], y: Tensor, before: float, beyond: float) -> Tensor:
         lower, upper = self.support_limits()
         k = y.floor()
+        if are_concrete(k, lower):
+            least, greatest = extent(k)
+            if extent(lower)[1] <= least and greatest < extent(upper)[0]:
+                return tail(k)
         inside = (k >= lower) & (k < upper)
-        if are_concrete(inside) and bool(inside.all()):
-            return tail(k)
         value = tail(torch.where(inside, k, lower))
         # Of the dtype of k: a number would make it single, and the value, where it has no dimension, with it.
         outside = torch.where(k < lower, before, torch.where(k >= upper, beyond, math.nan)).to(k.dtype)

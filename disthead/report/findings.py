@@ -58,8 +58,8 @@ class Findings:
         verdicts: one for every check, whether it was made or not.
         numbers: what the pictures show, by the key of the picture (`Verdict.picture`).
         unanswered: question -> why the distribution has no answer to it.
-        rows: how many there were.
-        sampled: how many of them a picture shows, by its key, where these are not all.
+        rows: the number of rows.
+        sampled: the number of rows in a picture, by its key, where that is not made of all rows.
     """
 
     name: str

@@ -46,7 +46,7 @@ def examine_line(found: Findings, rows: Rows, generator: torch.Generator) -> Non
 
 
 def _pictured(found: Findings, key: str, rows: Rows) -> Rows:
-    """The rows that a picture is made of."""
+    """A sample of the rows for a picture, whose size is noted for its caption."""
     some = rows.take(rows.pictured())
     found.sampled[key] = len(some.y)
     return some

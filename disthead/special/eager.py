@@ -10,7 +10,15 @@ from torch._C import _are_functorch_transforms_active, _get_dispatch_mode, _get_
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
-__all__ = ["WITH_MEMORY", "are_concrete", "are_plain_numbers", "by_scipy", "is_on_host", "operations_are_followed"]
+__all__ = [
+    "WITH_MEMORY",
+    "are_concrete",
+    "are_plain_numbers",
+    "by_scipy",
+    "extent",
+    "is_on_host",
+    "operations_are_followed",
+]
 
 WITH_MEMORY = (Tensor, torch.nn.Parameter)  # other subclasses may have none to work on
 _PROXY = _TorchDispatchModeKey.PROXY
@@ -46,6 +54,18 @@ def are_concrete(*values: Tensor) -> bool:
 def are_plain_numbers(*values: Tensor) -> bool:
     """Whether nothing but the numbers is asked for: they are concrete, and no gradient is recorded."""
     return are_concrete(*values) and not (torch.is_grad_enabled() and any(value.requires_grad for value in values))
+
+
+def extent(values: Tensor) -> tuple[float, float]:
+    """The least and the greatest of concrete numbers, nan if one of them is; (inf, -inf) of none.
+
+    It takes a fraction of the time of comparing each number, and often shows that none has to be.
+
+    >>> extent(torch.tensor([2.0, -1.0, 0.5]))
+    (-1.0, 2.0)
+    """
+    numbers = values.detach().numpy()
+    return float(numbers.min(initial=np.inf)), float(numbers.max(initial=-np.inf))
 
 
 def by_scipy(name: str, *values: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ import math
 
 import torch
 
-from .eager import are_plain_numbers, by_scipy
+from .eager import are_plain_numbers, by_scipy, extent
 from .inverse import Root, log_concave_root
 from .numeric import Numeric, in_chunks, mend
 from .operators import elementwise_operator, opaque_when_compiled
@@ -140,18 +140,24 @@ _UNDERFLOW = 1e-290
 
 def _is_far(a, x):
     """Where SciPy's series do not converge."""
-    great = a > _GREAT
-    return great & (torch.abs(x - a) > _FAR * torch.sqrt(a)) if great.any() else great
+    return (a > _GREAT) & (torch.abs(x - a) > _FAR * torch.sqrt(a))
 
 
 def _lower_number(a, x):
     lower = by_scipy("gammainc", a, x)
-    lower = mend(lower, a < 1e-5, lambda *rows: 1 - _upper_number(*rows), a, x)  # where SciPy's value exceeds 1
-    return mend(lower, _is_far(a, x), lambda *rows: torch.exp(_log_tails(*rows)[0]), a, x)
+    least, greatest = extent(a)
+    if not least >= 1e-5:  # SciPy's value exceeds 1 there
+        lower = mend(lower, a < 1e-5, lambda *rows: 1 - _upper_number(*rows), a, x)
+    if not greatest <= _GREAT:
+        lower = mend(lower, _is_far(a, x), lambda *rows: torch.exp(_log_tails(*rows)[0]), a, x)
+    return lower
 
 
 def _upper_number(a, x):
-    return mend(by_scipy("gammaincc", a, x), _is_far(a, x), lambda *rows: torch.exp(_log_tails(*rows)[1]), a, x)
+    upper = by_scipy("gammaincc", a, x)
+    if not extent(a)[1] <= _GREAT:
+        upper = mend(upper, _is_far(a, x), lambda *rows: torch.exp(_log_tails(*rows)[1]), a, x)
+    return upper
 
 
 class _LogLower(Numeric):
@@ -162,8 +168,9 @@ class _LogLower(Numeric):
     @staticmethod
     def numbers(a, x):
         lower = _lower_number(a, x)
-        result = mend(torch.log(lower), lower < _UNDERFLOW, _LogLower.operations, a, x)
-        return mend(result, lower > 0.99, lambda *rows: torch.log1p(-_upper_number(*rows)), a, x)
+        none, most = lower < _UNDERFLOW, lower > 0.99
+        result = mend(lower.log_(), none, _LogLower.operations, a, x)
+        return mend(result, most, lambda *rows: torch.log1p(-_upper_number(*rows)), a, x)
 
     @staticmethod
     def slopes(output, a, x):
@@ -179,12 +186,14 @@ class _LogUpper(Numeric):
     @staticmethod
     def numbers(a, x):
         lower = _lower_number(a, x)
-        return mend(torch.log1p(-lower), lower > 0.99, _LogUpper._far_number, a, x)
+        most = lower > 0.99
+        return mend(lower.neg_().log1p_(), most, _LogUpper._far_number, a, x)
 
     @staticmethod
     def _far_number(a, x):
         upper = _upper_number(a, x)
-        return mend(torch.log(upper), upper < _UNDERFLOW, _LogUpper.operations, a, x)
+        none = upper < _UNDERFLOW
+        return mend(upper.log_(), none, _LogUpper.operations, a, x)
 
     @staticmethod
     def slopes(output, a, x):
