@@ -1,4 +1,4 @@
-"""Integrals of what mixtures are made of, where numbers may be looked at: on few pieces of the line, cut where the components need it."""
+"""Integrals over mixtures of concrete numbers: Gauss-Legendre rules on few pieces of the line, cut where the components need it."""
 
 from collections.abc import Callable
 
@@ -14,12 +14,14 @@ from disthead.special.probabilities import log_sum_exp
 
 __all__ = ["disagreement", "expectation"]
 
-_NUMBERS = 1 << 16  # of components at nodes, at once
+_NUMBERS = 1 << 16  # of all components at the nodes of the rows that are integrated at once
 _ROWS = 2048  # cut at once
 _TAIL = 1e-13  # the probability of each component that may lie beyond the first piece, and beyond the last
 _MOST_HALVINGS = 40
-_REACH = 1.9  # times half the distance of its quartiles, as far from the line a component may have singularities
-_MISSED = 1e-9  # of a component's probability
+_REACH = (
+    1.9  # a component may have singularities in the complex plane this times half its interquartile range from the line
+)
+_MISSED = 1e-9  # of a component's probability may be missing from the integral of its density
 # Nodes of a piece, and how many of its lengths the way over each singularity from end to end is at least: what is left is 1e-10.
 _PLAIN, _FINE, _FINEST = (12, 1.75), (24, 1.2), (24, 1.41)
 Integrand = Callable[[Tensor, Tensor, Distribution, Tensor], tuple[Tensor, Tensor]]

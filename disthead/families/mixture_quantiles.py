@@ -1,4 +1,4 @@
-"""Quantiles of mixtures, where numbers may be looked at: few evaluations of the mixture's cdf for each, several levels together."""
+"""Quantiles of mixtures of concrete numbers, by few evaluations of the mixture's cdf for each; several levels share them."""
 
 import math
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from disthead.special.search import following, interpolated_roots
 
 __all__ = ["flat", "mixture_quantiles", "one_mixture"]
 
-_NUMBERS = 1 << 17  # of components at once
-_FAR = 0.04  # a smaller tail is asked for itself, since the difference of the other from 1 has not all its digits
-_WIDER = 1e-3  # than the components' quantiles, so that rounding does not exclude the root
+_NUMBERS = 1 << 17  # of all components at the levels of the rows that are searched at once
+_FAR = 0.04  # a smaller tail is computed itself: 1 less the other one has lost digits
+_WIDER = 1e-3  # of the range of the components' quantiles, by which it is widened, so that rounding does not exclude the root
 _MAX = torch.finfo(torch.float64).max
 
 
 def one_mixture(mixture: Components) -> tuple[Tensor, Distribution]:
-    """Log-weights and components; those of a mixture of mixtures are the components of all of them."""
+    """Log-weights (*batch, K) and components of a mixture; those of a mixture of mixtures are the components of all of them."""
     log_weights, components, dims = mixture.log_weights, mixture.components, len(mixture.batch_shape)
     while isinstance(components, Components):
         log_weights = (log_weights.unsqueeze(-1) + components.log_weights).flatten(-2)
@@ -29,7 +29,7 @@ def one_mixture(mixture: Components) -> tuple[Tensor, Distribution]:
 
 
 def flat(mixture: Components) -> tuple[Tensor, Distribution]:
-    """The same of batch_shape (rows, K)."""
+    """As `one_mixture`, with all dimensions of the batch in one: log-weights (rows, K), and components of that batch_shape."""
     (log_weights, components), dims = one_mixture(mixture), len(mixture.batch_shape)
     if dims == 1:
         return log_weights, components
@@ -43,7 +43,8 @@ def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_roug
     """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch), of a mixture in double precision.
 
     Args:
-        is_rough: by interpolation between as many points of the cdf as there are levels, which is good for many levels at once.
+        below, above: the levels and 1 less them, which broadcast with the batch in their last dimensions.
+        is_rough: whether interpolation between about as many points of the cdf as there are levels will do.
     """
     shape = torch.broadcast_shapes(below.shape, above.shape, mixture.batch_shape)
     log_weights, components = flat(mixture)
@@ -62,14 +63,14 @@ def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_roug
 
 
 class _Search:
-    """Of some rows, (n, K). Probabilities are compared by their log-odds, formed from the smaller tail."""
+    """A search for quantiles of n mixtures, log-weights (n, K). Probabilities are compared by their log-odds, from the smaller tail."""
 
     def __init__(self, log_weights: Tensor, components: Distribution, lower: Tensor, upper: Tensor):
         self.weights, self.components = log_weights.exp(), components
         self.lower, self.upper = lower.clamp(min=-_MAX), upper.clamp(max=_MAX)
 
     def quantiles(self, below: Tensor, above: Tensor, is_rough: bool) -> Tensor:
-        """Of the levels (L, n), in any order."""
+        """The quantiles (L, n) at levels (L, n), in any order."""
         levels = len(below)
         left = below <= above
         tail = torch.where(left, below, above)
@@ -100,7 +101,10 @@ class _Search:
         return torch.empty_like(answer).scatter_(0, order, answer) if levels > 1 else answer
 
     def _log_odds(self, y: Tensor, row: Tensor, kind: Tensor) -> Tensor:
-        """Log-odds of P(Y <= y) in the given rows, from P(Y <= y) or, far on a side, from the logarithm of its tail; kinds in order."""
+        """Log-odds of P(Y <= y) at points (m,) of the given rows.
+
+        The kinds, in order, say from what: 0 from the cdf, 1 from the lower tail, 2 from the upper one.
+        """
         count = kind.bincount(minlength=3).tolist()
         parts = []
         for question, sign, *each in zip(
