@@ -71,9 +71,11 @@ class Numeric(torch.autograd.Function):
         return [slope.index_copy(0, index, one) for slope, one in zip(slopes, exact, strict=True)]
 
 
-def mend(answer: Tensor, rows: Tensor, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+def mend(
+    answer: Tensor, rows: Tensor | np.ndarray | np.bool_, function: Callable[..., Tensor], *arguments: Tensor
+) -> Tensor:
     """The answer, replaced by `function` of the arguments where `rows`, if there are any; in place where it lies in one piece."""
-    found = np.flatnonzero(rows.numpy())  # in less than half of torch's time
+    found = np.flatnonzero(rows.numpy() if isinstance(rows, Tensor) else rows)  # in less than half of torch's time
     if len(found):
         index = torch.from_numpy(found)
         chosen = (argument.expand(answer.shape).reshape(-1).index_select(0, index) for argument in arguments)
