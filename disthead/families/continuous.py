@@ -21,7 +21,7 @@ class Continuous(Univariate):
     """A continuous distribution on the line, or on part of it.
 
     Subclasses give `log_prob`, `cdf`, `log_cdf` and `log_survival` (exact in the tails) and the mode. What follows is
-    derived from these, in double precision with fixed node counts; subclasses replace whatever has a closed form.
+    derived from these, in double precision; subclasses replace whatever has a closed form.
     """
 
     has_rsample = True
