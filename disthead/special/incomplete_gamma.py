@@ -23,7 +23,7 @@ import math
 
 import torch
 
-from .eager import are_plain_numbers, by_scipy, extent
+from .eager import are_plain_numbers, by_numpy, by_scipy, extent
 from .inverse import Root, log_concave_root
 from .numeric import Numeric, in_chunks, mend
 from .operators import elementwise_operator, opaque_when_compiled
@@ -41,7 +41,8 @@ DEPTH = {FULL: 38.0, COARSE: 12.0}  # e^-38 of the integrand is left out
 def log1mexp(x):
     """log(1 - e^x) for x < 0."""
     if are_plain_numbers(x):
-        return mend(torch.log(-torch.expm1(x)), x < -3, lambda x: torch.log1p(-torch.exp(x)), x)
+        probability = by_numpy("expm1", x.clone()).neg_()
+        return mend(probability.log_(), x.detach().numpy() < -3, lambda x: torch.log1p(-torch.exp(x)), x)
     near = x > -0.6931471805599453
     return torch.where(
         near, torch.log(-torch.expm1(torch.where(near, x, -1))), torch.log1p(-torch.exp(torch.where(near, -1, x)))

@@ -72,13 +72,17 @@ class Numeric(torch.autograd.Function):
         return [slope.index_copy(0, index, one) for slope, one in zip(slopes, exact, strict=True)]
 
 
-def mend(answer: Tensor, rows: Tensor, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+def mend(
+    answer: Tensor, rows: Tensor | np.ndarray | np.bool_, function: Callable[..., Tensor], *arguments: Tensor
+) -> Tensor:
     """The answer, with the values of `function` in its place at `rows` (a mask), for which alone that is computed.
 
     The arguments, plain numbers, broadcast with the answer; `function` takes their chosen entries, each of shape (chosen,). Use
     the result: a contiguous answer is changed in place, another one is copied.
     """
-    chosen_rows = np.flatnonzero(rows.numpy())  # in less than half of torch's time
+    chosen_rows = np.flatnonzero(
+        rows.numpy() if isinstance(rows, Tensor) else rows
+    )  # in less than half of torch's time
     if len(chosen_rows):
         index = torch.from_numpy(chosen_rows)
         chosen = (argument.expand(answer.shape).reshape(-1).index_select(0, index) for argument in arguments)
