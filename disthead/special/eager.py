@@ -72,7 +72,7 @@ def extent(values: Tensor) -> tuple[float, float]:
 
 
 def are_within(values: Tensor, least: float, most: float = math.inf) -> bool:
-    """Whether plain numbers are all between the two, ends included; not where one is nan, nor where there are none.
+    """Whether plain numbers are all between the two, ends included; false if one is nan, or if there are none.
 
     >>> are_within(torch.tensor([0.0, 1.0]), 0.0), are_within(torch.tensor([0.0, torch.nan]), 0.0)
     (True, False)
@@ -84,7 +84,9 @@ def are_within(values: Tensor, least: float, most: float = math.inf) -> bool:
 
 
 def by_numpy(name: str, values: Tensor) -> Tensor:
-    """NumPy's function of that name of each number, in the place of the numbers: some take half of torch's time.
+    """NumPy's elementwise function with that name, written over the plain numbers of `values`, which are returned.
+
+    Some of these functions take half of torch's time.
 
     >>> by_numpy("expm1", torch.tensor([0.0, 1.0]))
     tensor([0.0000, 1.7183])
