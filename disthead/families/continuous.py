@@ -166,7 +166,7 @@ class Continuous(Univariate):
         By the implicit function theorem, in the logarithm of the smaller tail, where nothing underflows.
         """
         y = y.detach()
-        if not torch.is_grad_enabled():
+        if not self._is_differentiated(log_below, log_above):
             return y
         log_cdf, log_survival = self.log_cdf(y), self.log_survival(y)
         left = (log_cdf <= log_survival).detach()

@@ -54,7 +54,7 @@ class Mixture(Components, Continuous):
         with torch.no_grad():
             plain = are_plain_numbers(below, above, self.logits)
             y = mixture_quantiles(self, below, above) if plain else self._search(below, above)
-        if not torch.is_grad_enabled():
+        if not self._is_differentiated(below, above):
             return y
         dense = self.log_prob(y.detach()).isfinite()  # not where the quantile rounds to an end of the support
         inside = torch.where(dense, y, self.mean.detach())

@@ -61,6 +61,19 @@ class Univariate(Distribution):
         dims = len(expanded.batch_shape)
         return expanded.map(lambda parameter: parameter.reshape(-1, *parameter.shape[dims:]))
 
+    def _is_differentiated(self, *levels: Tensor | None) -> bool:
+        """Whether a gradient is recorded for one of the parameters or levels, or may be, where operations are followed."""
+        if not torch.is_grad_enabled() or operations_are_followed():
+            return torch.is_grad_enabled()
+        found = [level is not None and level.requires_grad for level in levels]
+
+        def noted(parameter: Tensor) -> Tensor:
+            found.append(parameter.requires_grad)
+            return parameter
+
+        self.map(noted)
+        return any(found)
+
     def _constant(self, value: float) -> Tensor:
         """The number for each distribution of the batch, in double precision where there is one."""
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
