@@ -93,6 +93,12 @@ class Exponential(Continuous):
     def mode(self) -> Tensor:
         return torch.zeros_like(self.rate)
 
+    @torch.no_grad()
+    def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
+        """From 0 on, where the density is greatest."""
+        outside = self._constant(1 - level)
+        return torch.zeros_like(self.rate), self._inverse(1 - outside, outside)
+
     def entropy(self) -> Tensor:
         return 1 - self.log_rate
 
