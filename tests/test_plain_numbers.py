@@ -58,6 +58,38 @@ def test_answers_without_a_gradient_are_those_with_one(name, dtype):
         assert_alike(plain.icdf(level), followed.icdf(level), dtype, 1e-290)
 
 
+ORDINARY = {
+    "normal": ([-3.0, 0.0, 0.7], [0.05, 1.0, 30.0]),
+    "laplace": ([-3.0, 0.0, 0.7], [0.05, 1.0, 30.0]),
+    "log_normal": ([-3.0, 0.0, 0.7, 250.0], [0.05, 1.0, 30.0]),
+    "exponential": ([1e-6, 0.3, 1.0, 40.0],),
+    "weibull": ([1e-6, 0.3, 1.0, 1e8], [0.05, 1.0, 3.0, 16.0]),
+    "bernoulli": ([-800.0, -2.0, 0.0, 0.3, 40.0],),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("name", ORDINARY)
+def test_short_formulas_of_ordinary_numbers_are_the_methods(name, dtype):
+    """One number that is not ordinary among them makes all rows go by the method."""
+    family = dh.get_family(name)
+    targets = torch.tensor([0.0, 1e-30, 1e-4, 0.3, 0.69999, 1.0, 5.0, 60.0], dtype=torch.float64)
+    if name in ("normal", "laplace"):
+        targets = torch.cat([-targets, targets])
+    parts = (torch.tensor(part, dtype=torch.float64) for part in ORDINARY[name])
+    *given, y = (part.reshape(-1).to(dtype) for part in torch.meshgrid(*parts, targets, indexing="ij"))
+    dist = family.make(**dict(zip(family.parameters, given, strict=True)))
+    after = dist.map(lambda part: torch.cat([part, part[:1]]))
+    for question in ("cdf", "log_cdf", "log_survival"):
+        method = getattr(after, question)(torch.cat([y, y.new_tensor([-math.inf if name != "normal" else math.nan])]))
+        absolute = 1e-6 if name == "normal" and dtype == torch.float32 and question == "cdf" else 1e-290
+        assert_alike(getattr(dist, question)(y), method[:-1], dtype, absolute)
+    levels = LEVELS[1:-1].to(dtype).clamp(max=1 - torch.finfo(dtype).eps).clamp(min=1e-30)
+    for level in levels:
+        method = after.icdf(torch.cat([level.expand(len(y)), level.new_zeros(1)]))
+        assert_alike(dist.icdf(level), method[:-1], dtype, 1e-290)
+
+
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_scores_without_a_gradient_are_those_with_one(name):
     plain, followed, y = both(name, torch.float64)

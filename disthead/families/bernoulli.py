@@ -5,11 +5,11 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 from torch.nn.functional import logsigmoid
 
+from disthead.families.closed_forms import for_targets
 from disthead.families.discrete import Discrete
 from disthead.families.distribution import from_score, tensors
 from disthead.families.family import Family
 from disthead.families.interval import Interval
-from disthead.families.ordinary import for_targets
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
 from disthead.special.elementary import clamp, exp, is_double, log1p, sigmoids

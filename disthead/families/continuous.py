@@ -64,8 +64,12 @@ class Continuous(Univariate):
             ValueError: unless 0 < level < 1.
         """
         check_level(level)
-        lower, upper = shortest_interval(self._in_double(), level)
+        lower, upper = self._in_double()._shortest(level)
         return Interval(lower.to(self.dtype), upper.to(self.dtype))
+
+    def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
+        """The ends of `highest_density`, in double precision: by a search, unless there is an equation for one of them."""
+        return shortest_interval(self, level)
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients: the quantile of uniform numbers, differentiated implicitly (Figurnov et al. 2018)."""

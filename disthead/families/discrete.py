@@ -14,7 +14,7 @@ from disthead.families.mass_tables import entropy_of, grouped_by_width
 from disthead.families.shortest_runs import shortest_runs
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
-from disthead.special.eager import are_concrete, by_scipy, extent
+from disthead.special.eager import are_concrete, are_plain_numbers, are_within, by_scipy, extent
 from disthead.special.integer_search import integer_search
 from disthead.special.plain import ndtri
 
@@ -27,6 +27,7 @@ _FARTHEST = 2.0**1000  # integer that is looked for
 _LEAST_WIDTH = 16  # integers of a table: where all are improbable, their shares of a sum are not
 _ROWS = 128  # whose sums of so many terms stay in the cache
 _RUN_STEPS = 26  # halvings of the length of a run
+_LEAST = math.nextafter(0.0, 1.0)  # probability above 0
 OUTSIDE = 1e-18  # probability that a sum leaves out on either side
 
 
@@ -108,12 +109,15 @@ class Discrete(Univariate):
         given = q.dtype if isinstance(q, Tensor) else torch.float64
         precision = torch.finfo(torch.promote_types(given, torch.float32)).eps
         q = torch.as_tensor(q, dtype=exact.dtype, device=self.device)
-        rounding = torch.where(q <= 0.5, q * (0.5 * precision + 1e-15), 0.25 * precision + 1e-15 * (1 - q))
+        above = 1 - q
+        rounding = torch.minimum(q * (0.5 * precision + 1e-15), 0.25 * precision + 1e-15 * above)
+        least = exact._least_by_search if exact._is_plain(q) else exact._least_by_halving
+        if are_plain_numbers(q) and are_within(q, _LEAST) and are_within(above, _LEAST):
+            return least(q - rounding, q, above).to(self.dtype)
         interior = (q > 0) & (q < 1)
         lower, upper = exact.support_limits()
         bounded = upper < torch.inf
-        below, above = torch.where(interior, q, 0.5), torch.where(interior, 1 - q, 0.5)
-        least = exact._least_by_search if exact._is_plain(q) else exact._least_by_halving
+        below, above = torch.where(interior, q, 0.5), torch.where(interior, above, 0.5)
         k = least(below - torch.where(interior, rounding, 0.0), below, above)
         edge = torch.where(q == 0, lower, torch.where(q == 1, torch.where(bounded, k, upper), math.nan))
         return torch.where(interior, k, edge).to(self.dtype)

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.families.closed_forms import for_levels, for_targets
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.family import Family
-from disthead.families.ordinary import for_levels, for_targets
 from disthead.families.univariate import in_double, product
 from disthead.links import LINKS
 from disthead.special import deviance
@@ -92,6 +92,12 @@ class Exponential(Continuous):
     @property
     def mode(self) -> Tensor:
         return torch.zeros_like(self.rate)
+
+    @torch.no_grad()
+    def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
+        """From 0 on, where the density is greatest."""
+        outside = self._constant(1 - level)
+        return torch.zeros_like(self.rate), self._inverse(1 - outside, outside)
 
     def entropy(self) -> Tensor:
         return 1 - self.log_rate

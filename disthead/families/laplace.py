@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.families.closed_forms import for_levels, for_targets
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import from_score, positive, same_kind, tensors
 from disthead.families.family import Family
 from disthead.families.interval import Arc, Interval
-from disthead.families.ordinary import for_levels, for_targets
 from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
 from disthead.special import deviance, expm1mx

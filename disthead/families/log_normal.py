@@ -1,23 +1,25 @@
 """The log-normal distribution: the product of many small causes."""
 
+import functools
 import math
 
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.families.closed_forms import for_levels, for_targets
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors
 from disthead.families.family import Family
-from disthead.families.ordinary import for_levels, for_targets
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
 from disthead.special.eager import are_plain_numbers
 from disthead.special.elementary import double, like, log
 from disthead.special.fast import Positive
+from disthead.special.inverse import newton_from_left
 from disthead.special.normal import ndtri_of_tails
-from disthead.special.numeric import mend
+from disthead.special.numeric import by_rows, mend
 from disthead.special.plain import erf, ndtr, ndtri
 
 __all__ = ["LogNormal", "LogNormalFamily"]
@@ -110,6 +112,10 @@ class LogNormal(Continuous):
     def mode(self) -> Tensor:
         return torch.exp(self.loc - self.scale.square())
 
+    @torch.no_grad()
+    def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
+        return by_rows(functools.partial(_shortest, level), self.loc, self.scale)
+
     @property
     @in_double
     def variance(self) -> Tensor:
@@ -137,6 +143,22 @@ class LogNormal(Continuous):
         if are_plain_numbers(*arguments):
             return mend(_crps_wide(*arguments), arguments[-1] < 0.5, _crps_narrow, *arguments)
         return torch.where(self.scale < 0.5, _crps_narrow(*arguments), _crps_wide(*arguments))
+
+
+def _shortest(level: float, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """The density of y at exp(loc + scale z) goes with exp(-(z + scale)^2 / 2): the ends are as far from z = -scale.
+
+    The upper one, u, solves log(Phi(u) - Phi(-2 scale - u)) = log(level), whose left side is increasing and concave.
+    """
+    probability = torch.full_like(scale, level)
+
+    def step(u: Tensor) -> Tensor:
+        lower = -2 * scale - u
+        held = ndtr(u) - ndtr(lower)
+        return u + (math.log(level) - held.log()) * held / (_density(u) + _density(lower))
+
+    u = newton_from_left(step, torch.maximum(ndtri(probability), ndtri(0.5 + 0.5 * probability) - scale))
+    return torch.exp(loc - scale * (2 * scale + u)), torch.exp(loc + scale * u)
 
 
 def _standard(y: Tensor, loc: Tensor, scale: Tensor) -> Tensor:

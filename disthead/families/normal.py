@@ -4,11 +4,11 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.families.closed_forms import for_levels, for_targets
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
 from disthead.families.family import Family
 from disthead.families.interval import Arc, Interval
-from disthead.families.ordinary import for_levels, for_targets
 from disthead.families.univariate import in_double, in_double_for_gradients, ratio, spread
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr

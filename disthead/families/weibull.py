@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.families.closed_forms import for_levels, for_targets
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
-from disthead.families.ordinary import for_levels, for_targets
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
@@ -19,7 +19,8 @@ from disthead.special.eager import by_numpy
 from disthead.special.elementary import exp, log
 from disthead.special.fast import Positive
 from disthead.special.incomplete_gamma import log1mexp
-from disthead.special.numeric import mend
+from disthead.special.inverse import newton_from_left
+from disthead.special.numeric import by_rows, mend
 
 __all__ = ["Weibull", "WeibullFamily"]
 
@@ -120,6 +121,10 @@ class Weibull(Continuous):
         shape = torch.where(peaked, self.concentration, 2.0)
         return torch.where(peaked, self.scale * torch.exp(torch.log1p(-1 / shape) / shape), 0.0)
 
+    @torch.no_grad()
+    def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
+        return by_rows(functools.partial(_shortest, level), self.scale, self.concentration)
+
     @property
     @in_double
     def variance(self) -> Tensor:
@@ -162,6 +167,27 @@ def _log_cdf(log_hazard: Tensor) -> Tensor:
     """log(1 - exp(-h)), which is log(h) where h underflows."""
     early = log_hazard.numpy() < -600
     return mend(log1mexp(log_hazard.exp().neg_()), early, lambda log_hazard: log_hazard, log_hazard)
+
+
+def _shortest(level: float, scale: Tensor, concentration: Tensor) -> tuple[Tensor, Tensor]:
+    """From 0 on for a concentration up to 1. Otherwise the density is equal at the ends, whose hazards are g < h:
+
+    c log(h / g) = h - g with c = 1 - 1 / concentration, so that g = c t / (exp(t) - 1) for t = log(h / g), and h = g + c t. The
+    logarithm of exp(-g) - exp(-h) is increasing and concave in t.
+    """
+    is_peaked = concentration > 1
+    c = torch.where(is_peaked, 1 - 1 / concentration, 0.5)
+
+    def step(t: Tensor) -> Tensor:
+        g, most = c * t / torch.expm1(t), -torch.expm1(-c * t)
+        slope = g / t * (g / c + t - 1) + c * (1 - most) / most
+        return t + (math.log(level) + g - most.log()) / slope
+
+    t = newton_from_left(step, -math.log1p(-level) / c)
+    log_g = (c * t).log() - t - torch.log(-torch.expm1(-t))
+    log_h = torch.where(is_peaked, (log_g.exp() + c * t).log(), math.log(-math.log1p(-level)))
+    lower = torch.where(is_peaked, scale * torch.exp(log_g / concentration), 0.0)
+    return lower, scale * torch.exp(log_h / concentration)
 
 
 def _log_of_near(y: Tensor, scale: Tensor) -> Tensor:

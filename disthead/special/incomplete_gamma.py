@@ -42,7 +42,7 @@ def log1mexp(x):
     """log(1 - e^x) for x < 0."""
     if are_plain_numbers(x):
         probability = by_numpy("expm1", x.clone()).neg_()
-        return mend(probability.log_(), x.detach().numpy() < -3, lambda x: torch.log1p(-torch.exp(x)), x)
+        return mend(probability.log_(), x.detach().numpy() < -5, lambda x: torch.log1p(-torch.exp(x)), x)
     near = x > -0.6931471805599453
     return torch.where(
         near, torch.log(-torch.expm1(torch.where(near, x, -1))), torch.log1p(-torch.exp(torch.where(near, -1, x)))

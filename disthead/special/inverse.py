@@ -5,7 +5,11 @@ from collections.abc import Callable
 
 import torch
 
+from .eager import are_plain_numbers
+
 _MAX = torch.finfo(torch.float64).max
+_SHORT = 1e-8  # of a number: a step of Newton's leaves its square
+_STEPS_FROM_LEFT = 32  # twelve will do unless the root is many times as far away as the start
 REACH = 700.0  # e^-700 is the smallest root that is looked for
 
 
@@ -211,6 +215,24 @@ def integer_inverse(function, target, lower=0, upper=2**53, steps=54):
         return torch.where(short, middle, below), torch.where(short, upper, torch.minimum(middle, upper))
 
     return repeat(steps, body, (lower - 1, upper.contiguous()))[1]
+
+
+def newton_from_left(step, start):
+    """The root that `step`, one of Newton's for an increasing and concave function, leads to from a start below it.
+
+    No step goes too far. Where numbers may be looked at, there are no more of them than the rows at hand need.
+
+    >>> newton_from_left(lambda x: x - x * (x.log() - 2), torch.tensor(1.0).double()).log().item()
+    2.0
+    """
+    if not are_plain_numbers(start):
+        [root] = repeat(_STEPS_FROM_LEFT, lambda x: (step(x),), (start,))
+        return root
+    for _ in range(_STEPS_FROM_LEFT):
+        start, before = step(start), start
+        if not (start - before > _SHORT * torch.abs(start)).any():
+            break
+    return start
 
 
 def log_concave_root(tail, log_target, start, accuracies):

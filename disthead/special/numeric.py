@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .eager import are_concrete, operations_are_followed
+from .eager import are_concrete, are_plain_numbers, operations_are_followed
 
-__all__ = ["Numeric", "in_chunks", "mend"]
+__all__ = ["Numeric", "by_rows", "in_chunks", "mend"]
 
 _CHUNK = 1 << 15  # numbers of one intermediate result, of which a cache holds a few
 
@@ -89,6 +89,12 @@ def mend(
         answer = answer.contiguous()
         answer.view(-1).index_copy_(0, index, function(*chosen))
     return answer
+
+
+def by_rows(function: Callable[..., tuple[Tensor, ...]], *arguments: Tensor) -> tuple[Tensor, ...]:
+    """The results of an elementwise function with several intermediate ones: in chunks where these are plain numbers."""
+    is_plain = are_plain_numbers(*arguments) and arguments[0].numel() > 0
+    return in_chunks(function, 8, *arguments) if is_plain else function(*arguments)
 
 
 def in_chunks(function: Callable[..., tuple[Tensor, ...]], nodes: int, *arguments: Tensor) -> tuple[Tensor, ...]:

@@ -169,7 +169,7 @@ def _spelled_out(arguments: Sequence[str]) -> list[str]:
 
 
 def _class_first(option: str, given: list[str]) -> list[str]:
-    """The arguments, in which the class that an option names is a mapping before its own arguments, `--model.optimizer.lr 0.1`.
+    """The arguments, in which the class that an option names is a mapping before its own arguments.
 
     jsonargparse would forget a class that is given by its name alone once an argument of it follows, or the argument.
     """
