@@ -86,7 +86,7 @@ class Discrete(Univariate):
         k = y.floor()
         inside = (k >= lower) & (k < upper)
         if is_on_host(inside) and not operations_are_followed() and bool(inside.all()):
-            return tail(k)
+            return tail(k).expand(inside.shape)
         value = tail(torch.where(inside, k, lower))
         # Of the dtype of k: a number would make it single, and the value, where it has no dimension, with it.
         outside = torch.where(k < lower, before, torch.where(k >= upper, beyond, math.nan)).to(k.dtype)

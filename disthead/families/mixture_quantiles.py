@@ -39,12 +39,8 @@ def flat(mixture: Components) -> tuple[Tensor, Distribution]:
 
 
 @torch.no_grad()
-def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_rough: bool = False) -> Tensor:
-    """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch), of a mixture in double precision.
-
-    Args:
-        is_rough: by interpolation between as many points of the cdf as there are levels, which is good for many levels at once.
-    """
+def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor) -> Tensor:
+    """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch), of a mixture in double precision."""
     shape = torch.broadcast_shapes(below.shape, above.shape, mixture.batch_shape)
     log_weights, components = flat(mixture)
     lower, upper = (limit.expand(mixture.batch_shape).reshape(-1) for limit in mixture.support_limits())
@@ -57,7 +53,7 @@ def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_roug
     for start in range(0, rows, length):
         part = slice(start, start + length)
         search = _Search(log_weights[part], rows_of(components, part), lower[part], upper[part])
-        answers.append(search.quantiles(below[:, part], above[:, part], is_rough))
+        answers.append(search.quantiles(below[:, part], above[:, part]))
     return torch.cat(answers, 1).reshape(shape)
 
 
@@ -68,7 +64,7 @@ class _Search:
         self.weights, self.components = log_weights.exp(), components
         self.lower, self.upper = lower.clamp(min=-_MAX), upper.clamp(max=_MAX)
 
-    def quantiles(self, below: Tensor, above: Tensor, is_rough: bool) -> Tensor:
+    def quantiles(self, below: Tensor, above: Tensor) -> Tensor:
         """Of the levels (L, n), in any order."""
         levels = len(below)
         left = below <= above
@@ -82,9 +78,6 @@ class _Search:
         odds = odds - 2 * rounding  # where the cdf is flat, the least of all quantiles
         x, value = self._points(below, above, odds, kind)
         window = _window(x, value, odds)
-        if is_rough:
-            answer = following(*window, 0.0)[0]
-            return torch.empty_like(answer).scatter_(0, order, answer) if levels > 1 else answer
         kind, element = kind.flatten().sort()
         row, target = element % below.shape[1], odds.flatten()[element]
         x, value = (part.flatten(1)[:, element] for part in window)

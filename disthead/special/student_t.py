@@ -233,10 +233,10 @@ class _Quantile(Numeric):
 
     @staticmethod
     def numbers(df, p):
-        """SciPy's, but for deep tails, in which it has infinities and worse."""
+        """SciPy's, but for deep tails and next to no degrees of freedom, where it has infinities and worse."""
         tail = torch.minimum(p, 1 - p)
         z = torch.copysign(by_scipy("stdtrit", _beside(df, 4, 6), tail), p - 0.5)
-        far = ~((tail > 1e-50) & (torch.abs(z) < 1e150))
+        far = ~((tail > 1e-50) & (torch.abs(z) < 1e150) & (df > 1e-3))
         if far.any():
             z = torch.copysign(torch.where(tail <= 0, torch.inf, z), p - 0.5)
             z = mend(z, far & ~(tail <= 0), _quantile, df, p)
