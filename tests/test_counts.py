@@ -8,6 +8,7 @@ import torch
 
 import disthead as dh
 from disthead.families import ensemble
+from disthead.families.bernoulli import Bernoulli
 from disthead.families.discrete import Discrete
 from disthead.families.negative_binomial import NegativeBinomial
 from disthead.families.poisson import Poisson
@@ -86,6 +87,15 @@ def by_halving(question, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Discrete, "_is_plain", lambda self, *values: False)
         return question()
+
+
+@pytest.mark.parametrize("question", ["cdf", "log_cdf", "log_survival"])
+@pytest.mark.parametrize("shape", [(5, 1), (5, 3), (0, 3)])
+def test_answers_of_two_outcomes_broadcast(question, shape):
+    dist = Bernoulli(logits=torch.tensor([0.0, 1.0, 2.0]))
+    answer = getattr(dist, question)(torch.zeros(shape))
+    assert answer.shape == (shape[0], 3)
+    torch.testing.assert_close(answer, getattr(dist, question)(torch.zeros(3)).expand(shape[0], 3))
 
 
 @each("levels", LEVELS)

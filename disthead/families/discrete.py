@@ -91,7 +91,7 @@ class Discrete(Univariate):
         if are_concrete(k, lower):
             least, greatest = extent(k)
             if extent(lower)[1] <= least and greatest < extent(upper)[0]:
-                return tail(k)
+                return tail(k).expand(torch.broadcast_shapes(k.shape, lower.shape))
         inside = (k >= lower) & (k < upper)
         value = tail(torch.where(inside, k, lower))
         # Of the dtype of k: a number would make it single, and the value, where it has no dimension, with it.

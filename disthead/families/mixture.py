@@ -126,13 +126,11 @@ class Mixture(Components, Continuous):
         return self._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
 
     def _shortest_odds(self, level: float) -> Tensor:
-        """Where the interval is shortest, its ends are equally dense: there begins the shortest of a grid of intervals, about."""
+        """Where the interval is shortest, its ends are equally dense: one of a grid of intervals is near the shortest."""
         share = (torch.arange(_STARTS, dtype=self.dtype) + 0.5).unsqueeze(-1) / _STARTS
         below = ((1 - level) * share).expand(-1, *self.batch_shape)
         above = below.flip(0)
-        lower, upper = mixture_quantiles(
-            self, torch.stack([below, 1 - above]), torch.stack([1 - below, above]), is_rough=True
-        ).unbind(0)
+        lower, upper = self._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
         around = (upper - lower).argmin(0, keepdim=True) + torch.tensor([[0], [1], [2]])
         odds = torch.cat([share.new_full((1, 1), -_FAINT), share.logit(), share.new_full((1, 1), _FAINT)])[:, 0][around]
 

@@ -39,12 +39,11 @@ def flat(mixture: Components) -> tuple[Tensor, Distribution]:
 
 
 @torch.no_grad()
-def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_rough: bool = False) -> Tensor:
+def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor) -> Tensor:
     """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch), of a mixture in double precision.
 
     Args:
         below, above: the levels and 1 less them, which broadcast with the batch in their last dimensions.
-        is_rough: whether interpolation between about as many points of the cdf as there are levels will do.
     """
     shape = torch.broadcast_shapes(below.shape, above.shape, mixture.batch_shape)
     log_weights, components = flat(mixture)
@@ -58,7 +57,7 @@ def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_roug
     for start in range(0, rows, length):
         part = slice(start, start + length)
         search = _Search(log_weights[part], rows_of(components, part), lower[part], upper[part])
-        answers.append(search.quantiles(below[:, part], above[:, part], is_rough))
+        answers.append(search.quantiles(below[:, part], above[:, part]))
     return torch.cat(answers, 1).reshape(shape)
 
 
@@ -69,7 +68,7 @@ class _Search:
         self.weights, self.components = log_weights.exp(), components
         self.lower, self.upper = lower.clamp(min=-_MAX), upper.clamp(max=_MAX)
 
-    def quantiles(self, below: Tensor, above: Tensor, is_rough: bool) -> Tensor:
+    def quantiles(self, below: Tensor, above: Tensor) -> Tensor:
         """The quantiles (L, n) at levels (L, n), in any order."""
         levels = len(below)
         left = below <= above
@@ -83,9 +82,6 @@ class _Search:
         odds = odds - 2 * rounding  # where the cdf is flat, the least of all quantiles
         x, value = self._points(below, above, odds, kind)
         window = _window(x, value, odds)
-        if is_rough:
-            answer = following(*window, 0.0)[0]
-            return torch.empty_like(answer).scatter_(0, order, answer) if levels > 1 else answer
         kind, element = kind.flatten().sort()
         row, target = element % below.shape[1], odds.flatten()[element]
         x, value = (part.flatten(1)[:, element] for part in window)

@@ -237,10 +237,10 @@ class _Quantile(Numeric):
 
     @staticmethod
     def numbers(df, p):
-        """SciPy's, but in deep tails, where it has infinities and wrong numbers."""
+        """SciPy's, but in deep tails and at next to no degrees of freedom, where it has infinities and wrong numbers."""
         tail = torch.minimum(p, 1 - p)
         z = torch.copysign(by_scipy("stdtrit", _beside(df, 4, 6), tail), p - 0.5)
-        far = ~((tail > 1e-50) & (torch.abs(z) < 1e150))
+        far = ~((tail > 1e-50) & (torch.abs(z) < 1e150) & (df > 1e-3))
         if far.any():
             z = torch.copysign(torch.where(tail <= 0, torch.inf, z), p - 0.5)
             z = mend(z, far & ~(tail <= 0), _quantile, df, p)

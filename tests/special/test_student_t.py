@@ -72,3 +72,11 @@ def test_icdf():
     assert math.isclose(
         special.student_t_icdf(torch.tensor(torch.inf).double(), 0.975).item(), 1.959963984540054, rel_tol=1e-14
     )
+
+
+def test_quantiles_of_next_to_no_degrees_of_freedom_are_not_small():
+    """P(Z > z) is about z^-df / 2 there: z is (2 p)^(-1 / df), which soon is infinite."""
+    df = torch.tensor([1e-8, 1e-20], dtype=torch.float64)
+    assert torch.equal(special.student_t_icdf(df, 0.02), torch.full_like(df, -torch.inf))
+    log_z = special.student_t_icdf(torch.tensor([9e-4, 2e-3], dtype=torch.float64), 0.75).log()
+    assert (log_z > 100).all()
