@@ -4,9 +4,12 @@ import math
 
 import mpmath as mp
 import pytest
+import scipy.integrate
+import scipy.special
 import torch
 
 import disthead as dh
+from disthead.families.beta import Beta
 from disthead.families.circular_mixture import CircularMixture
 from disthead.families.ensembles import ensemble
 from disthead.families.mixture import Mixture
@@ -284,3 +287,16 @@ def test_peaks_are_found_by_both_ways():
     torch.testing.assert_close(highest_of_each(function, points, heights, torch.arange(2)), peak, rtol=1e-5, atol=1e-5)
     by_group = highest_of_each(function, points, heights - tensor(0.0, 100.0), torch.zeros(2, dtype=torch.int64))
     assert by_group[1] == 1.0  # no hope: it is far below the other of its group
+
+
+def test_crps_of_mixtures_of_betas_with_poles_at_both_ends_is_the_integral_of_the_squared_cdf():
+    first, second = torch.tensor([0.05, 0.5]).double(), torch.tensor([0.5, 0.05]).double()
+    dist = Mixture(torch.zeros(2).double(), Beta(first, second))
+
+    def tails(t: float) -> tuple[float, float]:
+        lower = scipy.special.betainc(first.numpy(), second.numpy(), t).mean()
+        return lower, scipy.special.betainc(second.numpy(), first.numpy(), 1 - t).mean()
+
+    below = scipy.integrate.quad(lambda t: tails(t)[0] ** 2, 0, 0.5, epsabs=1e-11, limit=200)[0]
+    above = scipy.integrate.quad(lambda t: tails(t)[1] ** 2, 0.5, 1, epsabs=1e-11, limit=200)[0]
+    assert math.isclose(dist.crps(torch.tensor(0.5).double()), below + above, abs_tol=1e-9)

@@ -95,7 +95,7 @@ class Bernoulli(Discrete):
     def log_cdf(self, y: Tensor) -> Tensor:
         return super().log_cdf(y)
 
-    @for_targets(lambda y, logits: logsigmoid(logits) + (y < 1).log(), least=0.0)
+    @for_targets(lambda y, logits: logsigmoid(logits) + (y < 1).to(y.dtype).log(), least=0.0)
     def log_survival(self, y: Tensor) -> Tensor:
         return super().log_survival(y)
 

@@ -138,7 +138,7 @@ class _Search:
         lower, upper, at_lower, at_upper = _ends_and_heights(self.dist, self.outside, odds, self.first, self.last)
         gap, least, most = _gap(at_lower, at_upper, odds, self.least, self.most)
         secant = (gap - self.gap) / (odds - self.odds)
-        slope = torch.where(secant > 0, secant, 1.0)
+        slope = torch.where(secant > 0, secant, self.slope)
         moved = (lower - self.lower).abs() + (upper - self.upper).abs()
         rests = moved <= 1e-14 * (upper - lower)
         fixed = self.dist, self.outside, self.first, self.last

@@ -21,6 +21,7 @@ _MOST_HALVINGS = 40
 _REACH = (
     1.9  # a component may have singularities in the complex plane this times half its interquartile range from the line
 )
+_BESIDE = 1e-15  # of an end: as near as quantiles come that are rounded to it
 _MISSED = 1e-9  # of a component's probability may be missing from the integral of its density
 # Nodes of a piece, and how many of its lengths the way over each singularity from end to end is at least: what is left is 1e-10.
 _PLAIN, _FINE, _FINEST = (12, 1.75), (24, 1.2), (24, 1.41)
@@ -38,7 +39,11 @@ class _Line:
         self.has_lower, self.has_upper = (bool(end.isfinite().all()) for end in (lower, upper))
         levels = torch.tensor([_TAIL, 0.25, 0.75, 1 - _TAIL], dtype=torch.float64).reshape(-1, 1, 1)
         above = torch.tensor([1 - _TAIL, 0.75, 0.25, _TAIL], dtype=torch.float64).reshape(-1, 1, 1)
-        first, low, high, last = self._coordinate(components._quantile(levels, above).movedim(-1, 1)).movedim(1, -1)
+        quantiles = components._quantile(levels, above).movedim(-1, 1)
+        # Beside an end other than 0 numbers can be too coarse for the logarithm of their distance to it.
+        beside = ((quantiles[0] - lower) <= _BESIDE * lower.abs()) | ((upper - quantiles[-1]) <= _BESIDE * upper.abs())
+        self.is_coarse = beside.any(0)
+        first, low, high, last = self._coordinate(quantiles).movedim(1, -1)
         place, reach = 0.5 * (low + high), 0.5 * _REACH * (high - low)
         self.middle, self.spread = place.median(-1).values, reach.median(-1).values
         self.spread = self.spread.clamp(min=1e-12 * (1 + self.middle.abs()))
@@ -105,11 +110,13 @@ def _integral(
     lower, upper = (limit.expand(mixture.batch_shape).reshape(-1) for limit in mixture.support_limits())
     t, weight = (part.reshape(-1, 1, 1) for part in gauss_legendre(nodes, log_weights))
     values, masses = [log_weights.new_zeros(0)], [log_weights.new_zeros(0, log_weights.shape[-1])]
+    coarse = [log_weights.new_zeros(0, dtype=torch.bool)]
     for first in range(0, len(log_weights), _ROWS):
         block = slice(first, first + _ROWS)
         chosen = rows_of(components, block)
         with torch.no_grad():
             line = _Line(chosen, lower[block], upper[block], way, has_kinks)
+            coarse.append(line.is_coarse)
             pieces = (line.cuts < line.cuts[-1]).sum(0)
             order = pieces.argsort()
         parts, start = [], 0
@@ -128,7 +135,8 @@ def _integral(
             total.append(torch.cat(part)[back])
     own = components.support_limits()
     alike = (own[0] == own[0][:, :1]) & (own[1] == own[1][:, :1])  # an end within the line would be a kink
-    return torch.cat(values), (alike & ((torch.cat(masses) - 1).abs() <= _MISSED)).all(-1)
+    whole = (alike & ((torch.cat(masses) - 1).abs() <= _MISSED)).all(-1)
+    return torch.cat(values), whole & ~torch.cat(coarse)
 
 
 def disagreement(mixture: Components, has_kinks: bool) -> tuple[Tensor, Tensor]:
