@@ -1,12 +1,12 @@
-"""How long do people wait for what stands on a distribution's answers? Seconds on one thread, beside the goals.
+"""How long predictions, intervals, evaluations and `disthead predict` take: seconds on one thread, beside the goals of issue 19.
 
     python -m benchmarks.waiting [--scale 1.0]
 
 A regressor (student_t, 9 columns) of one network and of eight: the estimators' intervals, medians and 19 quantiles of 100,000 rows,
 `disthead.evaluate` of 10,000 rows without and with every picture, and `disthead predict` of 200,000 rows with its default quantiles
-into CSV and Parquet, less what the same command takes for 100 rows. `--scale 0.1` takes a tenth of the rows and of the goals, and then
-misses those whose time is that of pictures or of a start. Times are the process's own, since the clock of a shared machine also
-counts the work of others.
+into CSV and Parquet, less what the same command takes for 100 rows. `--scale 0.1` takes a tenth of the rows and of the goals; it then
+misses the goals of calls whose time does not depend on the number of rows, as that of pictures. Times are the process's own, since
+the clock of a shared machine also counts the work of others.
 """
 
 import argparse

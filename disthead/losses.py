@@ -9,7 +9,7 @@ from disthead.arrays import as_tensor, check_kind
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.families.distribution import Distribution
-from disthead.special.eager import is_on_host, operations_are_followed
+from disthead.special.eager import are_concrete, operations_are_followed
 from disthead.weights import as_weight
 
 __all__ = ["cross_entropy", "nll", "reduce"]
@@ -170,7 +170,7 @@ def _row_weights(dist: Distribution, weight: Any, reduction: Reduction) -> Tenso
 def _losses_of_present_rows(dist: Distribution, y: Tensor, weight: Tensor) -> Tensor:
     """-log_prob of the rows with a weight above zero, and 0 for the others, with a gradient of exactly 0."""
     is_there = weight > 0
-    if is_on_host(weight) and not operations_are_followed():
+    if are_concrete(weight):
         if bool(is_there.all()):
             return -dist.log_prob(y)
         values = -dist[is_there].log_prob(y[is_there])

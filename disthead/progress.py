@@ -8,18 +8,18 @@ from typing import Self
 
 __all__ = ["Progress"]
 
-_PATIENCE = 2.0  # seconds, before which nobody waits
-_PAUSE = 0.2  # from one line to the next
+_PATIENCE = 2.0  # seconds before the line is shown
+_PAUSE = 0.2  # seconds from one update to the next
 
 
 class Progress:
-    """A line that says how far a long call is, on stderr where that is a terminal; elsewhere, and of quick calls, nothing.
+    """A context manager that shows on stderr how far a call has come, if it takes more than two seconds and stderr is a terminal.
 
-    The line is there while the block runs, and is wiped out at its end, also after an error or Ctrl-C.
+    The line is erased at the end of the block, also after an error or Ctrl-C.
 
     Args:
-        doing: what is done, in a word such as "evaluating".
-        total: how many rows there are, None where nobody knows.
+        doing: what the call does, such as "evaluating".
+        total: how many rows there are; None if that is not known.
 
     >>> with Progress("evaluating", 100) as progress:
     ...     progress.advance(50)
@@ -48,7 +48,7 @@ class Progress:
             self._write(self._line(now - self._start))
 
     def begin(self, doing: str) -> None:
-        """Note that something else is done now, of which nobody counts rows."""
+        """Show another activity from now on, whose rows are not counted."""
         self.doing, self.done = doing, 0
         self.advance(0)
 
@@ -61,5 +61,5 @@ class Progress:
         return f"{self.doing}: {self.done:,} of {self.total:,} rows, {left:,} s left"
 
     def _write(self, line: str) -> None:
-        self._width = max(self._width, len(line))  # before it is there, since Ctrl-C may come in between
+        self._width = max(self._width, len(line))  # noted first, since Ctrl-C may come before the line is printed
         print(f"\r{line:<{self._width}}", end="", file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ from torch import Size, Tensor
 
 from disthead.arrays import as_tensor
 from disthead.errors import locate
-from disthead.special.eager import is_on_host, operations_are_followed
+from disthead.special.eager import are_concrete
 
 __all__ = ["EXTREME_WEIGHTS", "as_weight", "check_share", "extreme_weights", "present", "weighted_quantiles"]
 
@@ -57,7 +57,7 @@ def as_weight(
     if not given.is_floating_point():
         given = given.to(torch.get_default_dtype())
     given = given if device is None else given.to(device)
-    if is_on_host(given) and not operations_are_followed():
+    if are_concrete(given):
         _check(given.detach(), name, may_be_empty)
     return given
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import disthead as dh
+from disthead.families.circular_mixture import CircularMixture
 from disthead.families.ensembles import ensemble
 from disthead.families.mixture import Mixture
 from disthead.families.normal import Normal
 from disthead.families.student_t import StudentT
+from disthead.families.von_mises import VonMises
 from disthead.special.search import highest, highest_of_each, interpolated_roots
 
 F64 = torch.float64
@@ -165,6 +167,14 @@ def test_no_point_of_a_fine_grid_is_higher_than_the_mode(family, generator):
     grid = lower + (upper - lower) * torch.linspace(0, 1, 2001, dtype=F64).unsqueeze(-1)
     at_an_end = torch.stack([dist.mode == end for end in dist.support_limits()]).any(0)
     assert (at_an_end | (dist.log_prob(grid).amax(0) <= dist.log_prob(dist.mode) + 1e-10)).all()
+
+
+def test_the_mode_of_directions_may_lie_beside_the_seam(generator):
+    loc = 2 * math.pi * (torch.rand(200, 5, generator=generator, dtype=F64) - 0.5)
+    raw = torch.randn(200, 5, generator=generator, dtype=F64)
+    dist = CircularMixture(torch.zeros(200, 5, dtype=F64), VonMises(loc, (2 * raw).exp()))
+    grid = torch.linspace(-math.pi, math.pi, 4001, dtype=F64).unsqueeze(-1)
+    assert (dist.log_prob(grid).amax(0) <= dist.log_prob(dist.mode) + 1e-9).all()
 
 
 class Counted:

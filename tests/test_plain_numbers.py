@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import disthead as dh
+from disthead.families.normal import Normal
 
 SIZES = torch.tensor([1e-30, 1e-10, 0.1, 0.5, 1.0, 3.0, 50.0, 1e4, 1e8], dtype=torch.float64)
 PLACES = torch.tensor([-300.0, -1.0, 0.0, 0.3, 5.0, 500.0], dtype=torch.float64)
@@ -86,3 +87,11 @@ def test_answers_take_rows_that_are_spread_over_memory(name):
     assert one.cdf(y[5]).shape == one.icdf(levels[5]).shape == one.crps(y[5]).shape == ()
     assert torch.equal(one.icdf(levels[5].expand(3)), quantiles[5].new_tensor([one.icdf(levels[5]).item()] * 3))
     assert plain[:0].cdf(y[:0]).shape == plain[:0].icdf(levels[:0]).shape == plain[:0].crps(y[:0]).shape == (0,)
+
+
+def test_scales_that_underflowed_come_back_from_their_logarithms_wherever_they_lie_in_memory():
+    log_scale = torch.tensor([[-100.0, -1.0], [0.0, -101.0]])
+    y = torch.zeros(2, 2, dtype=torch.float64)
+    expected = log_scale.double().exp() * (math.sqrt(2) - 1) / math.sqrt(math.pi)
+    assert torch.allclose(Normal(0.0, log_scale=log_scale).crps(y), expected, rtol=1e-6, atol=0.0)
+    assert torch.allclose(Normal(0.0, log_scale=log_scale.T).crps(y), expected.T, rtol=1e-6, atol=0.0)

@@ -9,6 +9,7 @@ from disthead.families.discrete import Discrete
 from disthead.families.distribution import from_score, tensors
 from disthead.families.family import Family
 from disthead.families.interval import Interval
+from disthead.families.ordinary import for_targets
 from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
 from disthead.special.elementary import clamp, exp, is_double, log1p, sigmoids
@@ -85,6 +86,15 @@ class Bernoulli(Discrete):
 
     def _log_mass(self, x: Tensor) -> Tensor:
         return torch.where(x == 1, self._log_success, self._log_failure)
+
+    # Nothing is added to -0.0 but its sign.
+    @for_targets(lambda y, logits: (logsigmoid(-logits) * (y < 1)).add_(0.0), least=0.0, most={"logits": 1e300})
+    def log_cdf(self, y: Tensor) -> Tensor:
+        return super().log_cdf(y)
+
+    @for_targets(lambda y, logits: logsigmoid(logits) + (y < 1).log(), least=0.0)
+    def log_survival(self, y: Tensor) -> Tensor:
+        return super().log_survival(y)
 
     def _log_cdf(self, k: Tensor) -> Tensor:
         return self._log_failure  # k is 0: one is the end of the support

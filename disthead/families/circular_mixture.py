@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Size, Tensor
 
+from disthead.families.components import Components
 from disthead.families.distribution import Distribution
 from disthead.families.interval import Arc, Interval
 from disthead.families.mixture import Mixture
@@ -71,6 +72,12 @@ class CircularMixture(Mixture):
         points = wrapped(super()._breakpoints())
         ends = torch.stack(self.support_limits())
         return torch.cat([points, ends]).sort(0).values
+
+    def _places(self) -> Tensor:
+        return Components._places(self)  # more of them, and the seam: quantiles of components may lie across it
+
+    def _most_peaks(self) -> int:
+        return Components._most_peaks(self)
 
     def _power_ends(self) -> tuple[Tensor, Tensor]:
         return self._constant(-math.inf), self._constant(math.inf)

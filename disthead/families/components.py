@@ -255,7 +255,7 @@ class Components:
         height = self.log_prob(grid).nan_to_num(-torch.inf, torch.inf, -torch.inf)
         before, behind = _neighbours(grid)
         # Of points that coincide, as a component's mode and mean may, the first stands for all.
-        first = torch.cat([torch.ones_like(before[:1], dtype=torch.bool), grid[1:] > grid[:-1]])
+        first = torch.cat([torch.ones_like(before[:1], dtype=torch.bool), _rises(grid)])
         peak = first & (height >= height.gather(0, before)) & (height >= height.gather(0, behind))
         peaks, best = torch.where(peak, height, -torch.inf).topk(min(self._most_peaks(), len(grid)), 0)
         around = torch.stack([before.gather(0, best), best, behind.gather(0, best)])
@@ -277,10 +277,15 @@ class Components:
         return 4 * self.logits.shape[-1]
 
 
+def _rises(grid: Tensor) -> Tensor:
+    """Which points lie above the one before them by more than rounding, which might tell their heights apart the wrong way round."""
+    return grid[1:] - grid[:-1] > 8 * torch.finfo(grid.dtype).eps * grid[1:].abs()
+
+
 def _neighbours(grid: Tensor) -> tuple[Tensor, Tensor]:
     """Of sorted points (points, ...) the indices of the last one below each and the first one above it, its own where there is none."""
     index = torch.arange(len(grid), device=grid.device).reshape((-1,) + (1,) * (grid.ndim - 1)).expand(grid.shape)
-    rises = grid[1:] > grid[:-1]
+    rises = _rises(grid)
     before = torch.cat([index[:1], torch.where(rises, index[:-1], 0)]).cummax(0).values
     behind = torch.cat([torch.where(rises, index[1:], len(grid) - 1), index[-1:]]).flip(0).cummin(0).values.flip(0)
     return before, behind

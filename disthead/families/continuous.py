@@ -12,16 +12,18 @@ from disthead.families.highest_density import shortest_interval
 from disthead.families.interval import Arc, Interval
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import bracketed_inverse, implicit, tanh_sinh
-from disthead.special.eager import are_plain_numbers
+from disthead.special.eager import are_plain_numbers, are_within
 
 __all__ = ["Continuous"]
+
+_LEAST = math.nextafter(0.0, 1.0)  # probability above 0
 
 
 class Continuous(Univariate):
     """A continuous distribution on the line, or on part of it.
 
     Subclasses give `log_prob`, `cdf`, `log_cdf` and `log_survival` (exact in the tails) and the mode. What follows is
-    derived from these, in double precision with fixed node counts; subclasses replace whatever has a closed form.
+    derived from these, in double precision; subclasses replace whatever has a closed form.
     """
 
     has_rsample = True
@@ -137,9 +139,9 @@ class Continuous(Univariate):
 
     def _quantile(self, below: Tensor, above: Tensor) -> Tensor:
         """The y with P(Y <= y) = below and P(Y > y) = above: of the two the smaller one carries the digits."""
-        interior = (below > 0) & (above > 0)
-        if are_plain_numbers(below, above) and interior.all():
+        if are_plain_numbers(below, above) and all(are_within(tail, _LEAST) for tail in (below, above)):
             return self._inverse(below, above)
+        interior = (below > 0) & (above > 0)
         y = self._inverse(torch.where(interior, below, 0.5), torch.where(interior, above, 0.5))
         lower, upper = self.support_limits()
         edge = torch.where(below == 0, lower, torch.where(above == 0, upper, math.nan))
@@ -164,7 +166,7 @@ class Continuous(Univariate):
         By the implicit function theorem, in the logarithm of the smaller tail, where nothing underflows.
         """
         y = y.detach()
-        if not torch.is_grad_enabled():
+        if not self._is_differentiated(log_below, log_above):
             return y
         log_cdf, log_survival = self.log_cdf(y), self.log_survival(y)
         left = (log_cdf <= log_survival).detach()

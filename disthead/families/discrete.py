@@ -10,11 +10,11 @@ from torch.distributions import constraints, register_kl
 
 from disthead.families.distribution import MOST_OUTCOMES, from_score
 from disthead.families.interval import Interval
-from disthead.families.mass_tables import entropy_of, groups_of_width
+from disthead.families.mass_tables import entropy_of, grouped_by_width
 from disthead.families.shortest_runs import shortest_runs
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
-from disthead.special.eager import are_plain_numbers, by_scipy, extent, is_on_host, operations_are_followed
+from disthead.special.eager import are_concrete, by_scipy, extent
 from disthead.special.integer_search import integer_search
 from disthead.special.plain import ndtri
 
@@ -35,9 +35,12 @@ class Discrete(Univariate):
 
     Subclasses give `_log_mass(x)`, the logarithm of the mass carried to real x within the support, `_log_cdf(k)` and
     `_log_survival(k)` at integers of the support, both exact in the tails, further the mean, variance, mode and
-    `sample`. What follows is derived from these, in double precision by a fixed amount of work; subclasses replace
-    whatever has a closed form. Where they know bounds of their tails they narrow `_bracket` and `_bulk`, the ranges
-    of searches and sums.
+    `sample`. What follows is derived from these, in double precision; subclasses replace whatever has a closed form.
+
+    Each answer has two ways. Where the numbers are concrete (`_is_plain`), searches end when they have converged, and sums are
+    over tables of masses (`mass_tables`); otherwise both take a fixed amount of work. Subclasses that know more about their
+    tails narrow the ranges of searches (`_bracket`, `_reach`) and sums (`_bulk`), say where a search starts (`_start`), and give a
+    table of masses without special functions (`_masses`).
     """
 
     has_rsample = False
@@ -86,7 +89,7 @@ class Discrete(Univariate):
 
     def _tail(self, tail: Callable[[Tensor], Tensor], y: Tensor, before: float, beyond: float) -> Tensor:
         k = y.floor()
-        if is_on_host(k) and not operations_are_followed():
+        if are_concrete(k):
             (least, greatest), (first, last) = extent(k), self._bounds()
             if first <= least and greatest < last:
                 return tail(k)
@@ -125,7 +128,7 @@ class Discrete(Univariate):
         return integer_inverse(self.cdf, target, first, torch.where(upper < torch.inf, upper, last), self._search_steps)
 
     def _least_by_search(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
-        """As `_least_by_halving`, with as many steps as the rows at hand need."""
+        """As `_least_by_halving`, for concrete numbers, by a search that ends when all rows have converged."""
         shape = torch.broadcast_shapes(target.shape, self.batch_shape)
         flat = self._flat(shape)
         target, below, above = (part.expand(shape).reshape(-1) for part in (target, below, above))
@@ -139,7 +142,7 @@ class Discrete(Univariate):
         return torch.where(found < _FARTHEST, found, torch.nan)
 
     def _search_limits(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        """Integers that the quantile of `below` = 1 - `above` is between."""
+        """Integers between which the quantile of `below` = 1 - `above` lies."""
         lower, upper = self.support_limits()
         return lower.clamp(-_FARTHEST, _FARTHEST), upper.clamp(-_FARTHEST, _FARTHEST)
 
@@ -147,20 +150,6 @@ class Discrete(Univariate):
         """Where the search for a quantile starts, and how many integers one unit of the probit scale takes there."""
         first, _ = self._bracket(below, above)
         return first, torch.ones_like(first)
-
-    def _is_plain(self, *values: Tensor) -> bool:
-        """Whether an algorithm may look at the numbers, its own and these."""
-        if operations_are_followed():
-            return False
-        parts = list(values)
-        self.map(lambda part: parts.append(part) or part)  # type: ignore[func-returns-value]
-        return are_plain_numbers(*parts)
-
-    def _flat(self, shape: Size | None = None) -> Self:
-        """The distributions of the batch, expanded to the shape, one after the other in a single dimension."""
-        expanded = self if shape in (None, self.batch_shape) else self.expand(shape)
-        dims = len(expanded.batch_shape)
-        return expanded.map(lambda part: part.reshape(-1, *part.shape[dims:]))
 
     def _columns(self, shape: Size, *values: Tensor) -> tuple[list[Tensor], Self]:
         """The values (rows, columns), expanded to the shape, and the distributions (rows,) that the columns share."""
@@ -185,7 +174,7 @@ class Discrete(Univariate):
         return Interval(*(end.to(self.dtype) for end in run(level)))
 
     def _run_by_search(self, level: float) -> tuple[Tensor, Tensor]:
-        """The first and the last integer of the run, with as many steps as the rows at hand need."""
+        """The first and the last integer of the run, for concrete numbers."""
         flat = self._flat()
         return tuple(end.reshape(self.batch_shape) for end in shortest_runs(flat, level))
 
@@ -265,24 +254,24 @@ class Discrete(Univariate):
         *values: Tensor,
         widest: int | None = None,
     ) -> Tensor:
-        """An answer for each row from the table of its masses, or another way where the table would be wide.
+        """An answer for each row from the table of its masses, or by another function where that table would be wide.
 
         Args:
-            of_table: of the rows' distributions, their masses (rows, width), the integers at which these begin, and of the
-                values that belong to the rows.
-            of_wide: of the rows' distributions, the least and the greatest integer of their tables, and the values.
-            values: that broadcast with the batch; those of one row are the columns of what the functions get, and their answers
-                have as many columns, or none without values.
+            of_table: takes the distributions of some rows, their masses (rows, width), the integers (rows,) at which the tables
+                begin, and the values (rows, columns); returns the answers (rows, columns), or (rows,) without values.
+            of_wide: takes the distributions of other rows, the least and the greatest integer of their tables (rows,), and the
+                values; returns the same.
+            values: of a shape that broadcasts with the batch; all that belong to one distribution are the columns of its row.
+            widest: a table that spans this many integers is wide; the family's own limit unless given.
         """
         shape = torch.broadcast_shapes(self.batch_shape, *(value.shape for value in values))
         columns, flat = self._columns(shape, *values)
         first, last = flat._bulk()
         result = torch.empty_like(columns[0] if values else first)
         last = torch.maximum(last, first + _LEAST_WIDTH)
-        is_narrow = last - first < (self._widest_table if widest is None else widest)
-        narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
-        for group, width in groups_of_width(last[narrow] - first[narrow] + 1, self._numbers_of_a_mass()):
-            at = narrow[group]
+        widest = self._widest_table if widest is None else widest
+        groups, wide = grouped_by_width(first, last, widest, self._numbers_of_a_mass())
+        for at, width in groups:
             part = flat[at]
             result[at] = of_table(part, part._masses(first[at], width), first[at], *(column[at] for column in columns))
         for at in wide.split(_ROWS) if len(wide) else ():
@@ -292,7 +281,7 @@ class Discrete(Univariate):
     _widest_table = 2048  # integers; beyond, sums take fewer terms than there are
 
     def _numbers_of_a_mass(self) -> int:
-        """How many numbers each entry of a table takes."""
+        """How many numbers of memory each mass of a table takes while it is computed."""
         return 1
 
     def _masses(self, first: Tensor, width: int) -> Tensor:
@@ -303,7 +292,7 @@ class Discrete(Univariate):
         return torch.where(k <= most, column._log_mass(torch.minimum(k, most)).exp(), 0.0)
 
     def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
-        """The entropy from few masses, as if the rest were an integral (`sum_rule`)."""
+        """The entropy (rows,) where a table is too wide: by the masses at the nodes of `sum_rule`."""
         nodes = _FEW_NODES if bool((last - first < _FAR).all()) else _NODES
         distance, weight = sum_rule(last - first + 0.5, nodes)
         most = self.support_limits()[1]
@@ -319,7 +308,7 @@ class Discrete(Univariate):
         return lower.clamp(min=-(2.0**53)), upper.clamp(max=2.0**53)
 
     def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        """As `_bracket`, with less work and wider."""
+        """A wider bracket than `_bracket`, for less work."""
         return self._bracket(below, above)
 
     def _bulk(self) -> tuple[Tensor, Tensor]:
@@ -358,7 +347,10 @@ class Discrete(Univariate):
 
 
 def sum_rule(distance: Tensor, count: int = _NODES) -> tuple[Tensor, Tensor]:
-    """Distances from the first integer, and weights, (terms, ...), by which a sum over all integers that goes so far has few terms."""
+    """A rule for the sum of a function over the integers from 0 to `distance` (...): places and weights, (terms, ...).
+
+    The first integers are taken one by one; `count` Gauss-Legendre nodes stand for the rest.
+    """
     # What is left after the single terms is integrated in the logarithm of the distance, over this length.
     length = torch.log((distance / (_TERMS - 0.5)).clamp(min=1))
     singles = torch.arange(_TERMS + 2, dtype=length.dtype, device=length.device)
@@ -378,11 +370,11 @@ def sum_rule(distance: Tensor, count: int = _NODES) -> tuple[Tensor, Tensor]:
 def search_start(mean: Tensor, stddev: Tensor, skewness: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
     """About where the quantile of `below` = 1 - `above` is, and how many integers one unit of the probit scale takes there.
 
-    Those of the gamma distribution with the same mean, variance and skewness, half an integer lower since a cdf of counts is
-    met in the middle of its steps. They are by the cube root that is nearly normal (Wilson and Hilferty 1931), at small
-    concentrations by SciPy.
+    Both are those of the gamma distribution with the same mean, variance and skewness, moved by half an integer since its cdf
+    meets that of the counts in the middle of their steps. Its quantiles come from the approximation of Wilson and Hilferty (1931),
+    or from SciPy where the concentration is small.
     """
-    skewness = skewness.clamp(min=1e-6)  # which is none
+    skewness = skewness.clamp(min=1e-6)  # as good as none
     concentration, scale = 4 / skewness.square(), stddev * skewness / 2
     shift = mean - 0.5 - concentration * scale
     left = below <= above

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from disthead.families.components import Components
 from disthead.families.discrete import Discrete, search_start, sum_rule
-from disthead.families.mass_tables import crps_of, groups_of_width
+from disthead.families.mass_tables import crps_of, grouped_by_width
 from disthead.families.shortest_runs import shortest_runs_of
 from disthead.families.univariate import in_double
 from disthead.special.integer_search import integer_search
@@ -15,7 +15,7 @@ from disthead.special.integer_search import integer_search
 __all__ = ["DiscreteMixture"]
 
 _NARROW = 2048  # integers that a table may have
-_MANY = 5  # levels of a row, from which on a table takes less time than a search
+_MANY = 5  # levels of a row, for which one table takes less time than a search for each
 _DOUBT = 1e-13  # relative error of the sums of a table, and more
 
 
@@ -58,7 +58,7 @@ class DiscreteMixture(Components, Discrete):
         first, last = self.components._bulk()
         return first.amin(-1), last.amax(-1)
 
-    # Answers that look at numbers: by tables of the masses where the ranges are short.
+    # Answers for concrete numbers: by tables of the masses where their ranges are short.
 
     _widest_table = 1 << 15
 
@@ -89,7 +89,7 @@ class DiscreteMixture(Components, Discrete):
         )
 
     def _least_by_search(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
-        """Many levels of a row come from one table, where it is narrow."""
+        """As in `Discrete`; many levels of a row come from one table of its masses, where that is narrow."""
         shape = torch.broadcast_shapes(target.shape, self.batch_shape)
         columns, flat = self._columns(shape, target, below, above)
         if columns[0].shape[1] < _MANY:
@@ -97,10 +97,8 @@ class DiscreteMixture(Components, Discrete):
         first, last = flat._reach(*(part.T for part in columns[1:]))
         first, last = first.amin(0), last.amax(0)
         result = torch.empty_like(columns[0])
-        is_narrow = last - first < _NARROW
-        narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
-        for group, width in groups_of_width(last[narrow] - first[narrow] + 1, flat._numbers_of_a_mass()):
-            at = narrow[group]
+        groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
+        for at, width in groups:
             result[at] = flat[at]._least_in_table(columns[0][at].contiguous(), first[at], width)
         if len(wide):
             result[wide] = (
@@ -128,7 +126,7 @@ class DiscreteMixture(Components, Discrete):
 
     @property
     def _skewness(self) -> Tensor:
-        """By the third moments of the components about the mean of all."""
+        """From the third moments of the components about the mixture's mean."""
         spread, between = self.components.stddev, self.components.mean - self.mean.unsqueeze(-1)
         thirds = self.components._skewness * spread**3 + 3 * spread.square() * between + between**3
         return (self.probs * thirds).sum(-1) / self.stddev**3
@@ -142,28 +140,32 @@ class DiscreteMixture(Components, Discrete):
         flat = exact._flat()
         peaks = flat._peaks()
         first, last = peaks.amin(-1), peaks.amax(-1)
-        if not bool((last - first < _NARROW).all()):
+        groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
+        if len(wide):
             return super().mode
         result = torch.empty_like(first)
-        for rows, width in groups_of_width(last - first + 1, flat._numbers_of_a_mass()):
+        for rows, width in groups:
             result[rows] = first[rows] + flat[rows]._masses(first[rows], width).argmax(1)
         return result.reshape(self.batch_shape).to(self.dtype)
 
     def _peaks(self) -> Tensor:
-        """The modes of all components, (..., components), and of theirs where they are mixtures."""
+        """The modes of the components, (..., components); of mixtures of mixtures, the components of all of them."""
         if isinstance(self.components, DiscreteMixture):
             return self.components._peaks().flatten(-2)
         return self.components.mode
 
     def _ranges(self) -> tuple[Tensor, Tensor]:
-        """Where each component carries probability, and each component's own where it is a mixture."""
+        """Where each component carries probability, (..., components); of mixtures of mixtures, the components of all of them."""
         if not isinstance(self.components, DiscreteMixture):
             return self.components._bulk()
         first, last = self.components._ranges()
         return first.flatten(-2), last.flatten(-2)
 
     def _sum(self, function: Callable[[Tensor], Tensor], start: Tensor | None = None) -> Tensor:
-        """The sum over all integers that carry probability, begun afresh where each component does: there it needs every term."""
+        """The sum over all integers that carry probability.
+
+        The rule of single integers starts again where each component begins, since the masses rise steeply there.
+        """
         with torch.no_grad():
             first, last = (part.movedim(-1, 0) for part in self._ranges())
             first, last = first.sort(0).values, last.amax(0)
@@ -179,14 +181,12 @@ class DiscreteMixture(Components, Discrete):
         return self._sum(lambda k: self._variance_over_components(self.components._log_cdf(k.unsqueeze(-1)).exp()))
 
     def _run_by_search(self, level: float) -> tuple[Tensor, Tensor]:
-        """The shortest run of all, where the table is narrow; others are by quantiles."""
+        """The shortest run from a table of the masses, where that is narrow, or from quantiles."""
         flat = self._flat()
         first, last = flat._bulk()
-        is_narrow = last - first < _NARROW
-        narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
         ends = torch.empty(2, len(first), dtype=first.dtype)
-        for group, width in groups_of_width(last[narrow] - first[narrow] + 1, flat._numbers_of_a_mass()):
-            at = narrow[group]
+        groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
+        for at, width in groups:
             part = flat[at]
             ends[:, at] = torch.stack(shortest_runs_of(part, part._masses(first[at], width), first[at], level))
         if len(wide):

@@ -7,10 +7,11 @@ from torch.distributions import constraints, register_kl
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.family import Family
+from disthead.families.ordinary import for_levels, for_targets
 from disthead.families.univariate import in_double, product
 from disthead.links import LINKS
 from disthead.special import deviance
-from disthead.special.eager import are_plain_numbers
+from disthead.special.eager import are_plain_numbers, by_numpy
 from disthead.special.fast import Positive
 from disthead.special.incomplete_gamma import log1mexp
 from disthead.special.numeric import mend
@@ -52,21 +53,26 @@ class Exponential(Continuous):
     def log_prob(self, y: Tensor) -> Tensor:
         return torch.where(y >= 0, self.log_rate - self._standardised(y), -torch.inf)
 
+    @for_targets(lambda y, rate: by_numpy("expm1", (y * rate).neg_()).neg_(), least=0.0, in_single=True)
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         return -torch.expm1(-self._standardised(y))
 
+    @for_targets(lambda y, rate: log1mexp((y * rate).neg_()), least=0.0)
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
         z = self._standardised(y)
-        if are_plain_numbers(z):
-            return log1mexp(-z)
         inside = ~(z <= 0)
         return torch.where(inside, log1mexp(-torch.where(inside, z, 1.0)), -torch.inf)
 
+    @for_targets(lambda y, rate: (y * rate).neg_(), least=0.0, in_single=True)
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return -self._standardised(y)
+
+    @for_levels(lambda q, rate: (by_numpy("log1p", -q) / rate).neg_(), in_single=True)
+    def icdf(self, q: Tensor) -> Tensor:
+        return super().icdf(q)
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return minus_log(below, above) / self.rate
@@ -99,7 +105,7 @@ class Exponential(Continuous):
 def minus_log(below: Tensor, above: Tensor) -> Tensor:
     """-log(above) of two probabilities that add to one, of which the smaller one carries the digits."""
     if are_plain_numbers(below, above):
-        return mend(-torch.log1p(-below), below > 0.999, lambda above: -above.log(), above)
+        return mend(by_numpy("log1p", -below).neg_(), below.detach().numpy() > 0.999, lambda above: -above.log(), above)
     low = below < above
     return -torch.where(low, torch.log1p(-torch.where(low, below, 0.5)), torch.where(low, 0.5, above).log())
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["shortest_interval"]
 
-_FIXED_STEPS = 10  # where nothing may look at numbers
+_FIXED_STEPS = 10  # where the numbers are not concrete
 _MOST_STEPS = 60
-_ROWS = 4096  # at once: what belongs to them stays in the cache
-_CLOSE = 1e-6  # in log-odds: the linear step that is left to do is exact to its square
+_ROWS = 4096  # at once, so that their intermediate results stay in the cache
+_CLOSE = 1e-6  # in log-odds: a last linear step of this length is off by its square
 _SMALL = 1e-280
 _FAR = 36.0  # log-odds beyond which the probability on one side is below the rounding of that on the other
 
@@ -27,7 +27,8 @@ _FAR = 36.0  # log-odds beyond which the probability on one side is below the ro
 def shortest_interval(dist: "Continuous", level: float) -> tuple[Tensor, Tensor]:
     """The ends of the shortest interval with the probability `level`, of a distribution in double precision.
 
-    Where numbers may be looked at, rows that are done drop out: most of them after four or five pairs of quantiles.
+    Concrete numbers are searched until they converge, most of them after four or five pairs of quantiles; others, which may be
+    traced, by a fixed number of steps.
     """
     number = dist._constant(0.0)
     if not are_plain_numbers(number):
@@ -37,8 +38,7 @@ def shortest_interval(dist: "Continuous", level: float) -> tuple[Tensor, Tensor]
         settled, *ends = _at_an_end(dist, 1 - level)
         lower, upper = (torch.where(settled, *pair) for pair in zip(ends, search.ends(), strict=True))
         return lower, upper
-    dims = number.ndim
-    rows = dist.map(lambda parameter: parameter.reshape(-1, *parameter.shape[dims:]))
+    rows = dist._flat()
     lower, upper = number.flatten().clone(), number.flatten().clone()
     for start in range(0, len(lower), _ROWS):
         piece = slice(start, start + _ROWS)
@@ -159,7 +159,7 @@ class _Search:
         return (self.gap.abs() <= _CLOSE * self.slope) | beyond | self.rests | self.gap.isnan()
 
     def ends(self) -> tuple[Tensor, Tensor]:
-        """The ends, after a last linear step if it is a short one."""
+        """The ends, after a last linear step where that is short."""
         step = -self.gap / self.slope
         share = self.outside * self.odds.sigmoid() * (-self.odds).sigmoid() * step
         close = step.abs() <= _CLOSE

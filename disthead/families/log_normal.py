@@ -9,6 +9,7 @@ from torch.distributions import constraints, register_kl
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors
 from disthead.families.family import Family
+from disthead.families.ordinary import for_levels, for_targets
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
@@ -17,7 +18,7 @@ from disthead.special.elementary import double, like, log
 from disthead.special.fast import Positive
 from disthead.special.normal import ndtri_of_tails
 from disthead.special.numeric import mend
-from disthead.special.plain import erf, ndtr
+from disthead.special.plain import erf, ndtr, ndtri
 
 __all__ = ["LogNormal", "LogNormalFamily"]
 
@@ -52,8 +53,6 @@ class LogNormal(Continuous):
         # Both in units of the power of two next to the median: log(y) - loc keeps digits that a large loc would cancel.
         power = (self.loc.detach() / math.log(2)).round().clamp(-400, 400)
         loc, unit = self.loc - power * _LOG_2_HIGH - power * _LOG_2_LOW, torch.exp2(-power)
-        if are_plain_numbers(y, loc, self.scale):
-            return (torch.log(y.clamp(min=0) * unit) - loc) / self.scale
         inside = ~(y <= 0)
         z = (torch.log(torch.where(inside, y, 1.0) * unit) - loc) / self.scale
         return torch.where(inside, z, -torch.inf)
@@ -74,17 +73,24 @@ class LogNormal(Continuous):
         value = -0.5 * self._standardised(y).square() - y.log() - self.log_scale - HALF_LOG_TWO_PI
         return torch.where(inside, value, -torch.inf)
 
+    @for_targets(lambda y, loc, scale: ndtr(_standard(y, loc, scale)), least=0.0)
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         return ndtr(self._standardised(y))
 
+    @for_targets(lambda y, loc, scale: log_ndtr(_standard(y, loc, scale)), least=0.0)
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
         return log_ndtr(self._standardised(y))
 
+    @for_targets(lambda y, loc, scale: log_ndtr(_standard(y, loc, scale).neg_()), least=0.0)
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return log_ndtr(-self._standardised(y))
+
+    @for_levels(lambda q, loc, scale: torch.addcmul(loc, scale, ndtri(q)).exp_())
+    def icdf(self, q: Tensor) -> Tensor:
+        return super().icdf(q)
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return torch.exp(self.loc + self.scale * ndtri_of_tails(below, above))
@@ -131,6 +137,13 @@ class LogNormal(Continuous):
         if are_plain_numbers(*arguments):
             return mend(_crps_wide(*arguments), arguments[-1] < 0.5, _crps_narrow, *arguments)
         return torch.where(self.scale < 0.5, _crps_narrow(*arguments), _crps_wide(*arguments))
+
+
+def _standard(y: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """`LogNormal._standardised` of numbers."""
+    power = (loc / math.log(2)).round_().clamp_(-400, 400)
+    rest = torch.sub(loc, power, alpha=_LOG_2_HIGH).sub_(power, alpha=_LOG_2_LOW)
+    return (y * power.neg_().exp2_()).log_().sub_(rest).div_(scale)
 
 
 def _crps_wide(y: Tensor, z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:

@@ -1,36 +1,49 @@
-"""Tables of the masses at all integers of a range, for rows whose ranges are short: sums over them take no special function."""
+"""Tables of masses, (rows, width), at consecutive integers, and what follows from them without special functions.
 
-from collections.abc import Callable, Iterator
+They are of concrete numbers (`eager.are_concrete`), for rows whose probability lies on few integers.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["by_recurrence", "crps_of", "entropy_of", "entropy_of_bell", "groups_of_width"]
+__all__ = ["by_recurrence", "crps_of", "entropy_of", "entropy_of_bell", "grouped_by_width"]
 
-_NUMBERS = 1 << 16  # of a table, which stays in the cache
+_NUMBERS = 1 << 16  # of the tables of one group of rows, which stay in the cache
 _TINY = 1e-300
-_STEPS = 64  # across a bell, which is 13 to 20 standard deviations wide
+_STEPS = 64  # across the range of a wide distribution, which is 13 to 20 standard deviations
 
 
-def groups_of_width(width: Tensor, numbers: int = 1) -> Iterator[tuple[Tensor, int]]:
-    """Rows of about the same width, and the width of their table, each of whose entries takes some numbers."""
-    size = _NUMBERS // numbers
-    width, order = width.sort()
-    start = 0
+def grouped_by_width(
+    first: Tensor, last: Tensor, widest: float, numbers: int = 1
+) -> tuple[list[tuple[Tensor, int]], Tensor]:
+    """Groups of rows (indices, width), each with tables of about the same width that stay in the cache; and the other rows.
+
+    Args:
+        first, last: the least and the greatest integer of each row's table, (rows,).
+        widest: rows whose `last` - `first` is this or more belong to no group.
+        numbers: how many numbers one entry of a table takes.
+    """
+    is_narrow = last - first < widest
+    narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
+    width, order = (last[narrow] - first[narrow] + 1).sort()
+    size, start, groups = _NUMBERS // numbers, 0, []
     while start < len(order):
         most = max(1, size // max(1, int(width[start])))
-        widest = int(width[min(start + most, len(order)) - 1])
-        stop = min(start + max(1, size // max(1, widest)), len(order))
-        yield order[start:stop], int(width[stop - 1])
+        largest = int(width[min(start + most, len(order)) - 1])
+        stop = min(start + max(1, size // max(1, largest)), len(order))
+        groups.append((narrow[order[start:stop]], int(width[stop - 1])))
         start = stop
+    return groups, wide
 
 
 def by_recurrence(dist: Any, first: Tensor, width: int, ratio: Callable[[Tensor], Tensor]) -> Tensor:
     """The masses (rows, width) at `first` and after it.
 
-    `ratio` is that of the mass at k to the one before it, a function of 1 / k (rows, width). What lies before the range that
-    carries probability is 0: a recurrence that began there could begin with nothing.
+    `ratio` gives, from 1 / k (rows, width), the mass at k over the mass at k - 1. Masses before the range that carries
+    probability count as 0, since a recurrence that starts at a mass of 0, or one that underflowed, stays there.
     """
     begin = torch.maximum(first, dist._bulk()[0])
     steps = torch.arange(width, dtype=first.dtype)
@@ -49,11 +62,11 @@ def by_recurrence(dist: Any, first: Tensor, width: int, ratio: Callable[[Tensor]
 
 
 def entropy_of(masses: Tensor, weights: Tensor | None = None) -> Tensor:
-    """-sum p log p of each row, of weighted terms."""
+    """The sum of -p log p over each row (rows,), with weights that broadcast where the table does not hold all integers."""
     result = _minus_p_log_p(masses, weights)
     most, at = masses.max(1)
     sure = (most > 0.9).nonzero().squeeze(1)
-    if len(sure):  # the logarithm of a mass near 1 has the digits of all others together
+    if len(sure):  # the logarithm of a mass near 1 keeps its digits as log1p of the sum of all others
         others = masses[sure].scatter_(1, at[sure].unsqueeze(1), 0.0)
         shares = None if weights is None else weights.expand_as(masses)[sure]
         rest = (others if shares is None else others * shares).sum(1)
@@ -67,18 +80,18 @@ def _minus_p_log_p(masses: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def crps_of(masses: Tensor, first: Tensor, y: Tensor) -> Tensor:
-    """The integral of (cdf(t) - 1{t >= y})^2 dt, for `y` (rows, columns) and a table that begins at the integers `first` (rows,)."""
+    """The integral of (cdf(t) - 1{t >= y})^2 dt for targets y, (rows, columns), from a table that begins at `first` (rows,)."""
     width = masses.shape[1]
     cdf = masses.cumsum(1)
     left = cdf.square().cumsum_(1)  # the integral of the cdf's square up to the next integer
-    survival = masses.flip(1).cumsum_(1)  # of the integer before, from the last one backwards
+    survival = masses.flip(1).cumsum_(1)  # P(Y >= k), from the last integer k to the first
     right = survival.square().cumsum_(1)
     place = (y.floor() - first[:, None]).clamp(-1, width - 1)  # of y in the table, -1 before it
     beyond = y - (first[:, None] + place)
     at = place.nan_to_num(0.0).long()
 
     def backwards(values: Tensor) -> Tensor:
-        """At the integer at `at`, from values in reverse order."""
+        """The values, in reverse order, that belong to the integers after those at `at`; 0 after the last one."""
         return torch.where(at < width - 1, values.gather(1, (width - 2 - at).clamp(min=0)), 0.0)
 
     inside, here = at >= 0, at.clamp(min=0)
@@ -90,7 +103,10 @@ def crps_of(masses: Tensor, first: Tensor, y: Tensor) -> Tensor:
 
 
 def entropy_of_bell(dist: Any, first: Tensor, last: Tensor) -> Tensor:
-    """The entropy of masses that rise from next to nothing and fall to it, smoothly: equal steps of any length are as good as all."""
+    """The entropy (rows,) of smooth masses that vanish at both ends of a range, by the trapezoidal rule with 64 steps.
+
+    For such a function that rule is as exact as the sum over all integers.
+    """
     step = (last - first) / _STEPS
     masses = dist._log_mass(first + step * torch.arange(_STEPS + 1, dtype=first.dtype)[:, None]).exp()
     return entropy_of(masses.T, step[:, None])

@@ -16,7 +16,7 @@ from disthead.families.mixture_quantiles import flat, mixture_quantiles, one_mix
 from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
-from disthead.special.eager import are_plain_numbers, is_on_host, operations_are_followed
+from disthead.special.eager import are_concrete, are_plain_numbers, operations_are_followed
 from disthead.special.plain import erf
 from disthead.special.probabilities import log_sum_exp
 from disthead.special.search import highest, highest_of_each, interpolated_roots
@@ -54,7 +54,7 @@ class Mixture(Components, Continuous):
         with torch.no_grad():
             plain = are_plain_numbers(below, above, self.logits)
             y = mixture_quantiles(self, below, above) if plain else self._search(below, above)
-        if not torch.is_grad_enabled():
+        if not self._is_differentiated(below, above):
             return y
         dense = self.log_prob(y.detach()).isfinite()  # not where the quantile rounds to an end of the support
         inside = torch.where(dense, y, self.mean.detach())
@@ -116,7 +116,7 @@ class Mixture(Components, Continuous):
         exact = self._in_double()
         if not are_plain_numbers(exact.logits):
             return Interval(*(end.to(self.dtype) for end in exact._shortest(level)))
-        rows = exact._in_rows()
+        rows = exact._flat()
         odds = rows._shortest_odds(level)
         return Interval(*(end.reshape(self.batch_shape).to(self.dtype) for end in rows._ends_at(odds, level)))
 
@@ -159,13 +159,6 @@ class Mixture(Components, Continuous):
             steps=8,
         )
         return odds.gather(0, shortest).squeeze(0).index_put((row,), equal)
-
-    def _in_rows(self) -> "Mixture":
-        """The same with one dimension of the batch."""
-        dims = len(self.batch_shape)
-        if not dims:
-            return self.map(lambda parameter: parameter.unsqueeze(0))
-        return self if dims == 1 else self.map(lambda parameter: parameter.flatten(0, dims - 1))
 
     def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
         """The same by a fixed number of steps: a grid of the probability below the interval, refined around its best point."""
@@ -247,7 +240,7 @@ class Mixture(Components, Continuous):
         self, quick: Callable[["Mixture", bool], tuple[Tensor, Tensor]], thorough: Callable[["Mixture"], Tensor]
     ) -> Tensor:
         """An integral on few pieces of the line; of rows in which that misses a component on more, and at last on all of them."""
-        if operations_are_followed() or not is_on_host(self.logits):
+        if not are_concrete(self.logits):
             return thorough(self)
         value, whole = (part.reshape(self.batch_shape) for part in quick(self, False))
         for again in (lambda rows: quick(rows, True), lambda rows: (thorough(rows), rows._constant(1.0) > 0)):

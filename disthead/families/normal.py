@@ -8,12 +8,13 @@ from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
 from disthead.families.family import Family
 from disthead.families.interval import Arc, Interval
+from disthead.families.ordinary import for_levels, for_targets
 from disthead.families.univariate import in_double, in_double_for_gradients, ratio, spread
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr
 from disthead.special.fast import Positive
 from disthead.special.normal import ndtri_of_tails
-from disthead.special.plain import erf, ndtr
+from disthead.special.plain import erf, ndtr, ndtri
 
 __all__ = ["Normal", "NormalFamily"]
 
@@ -52,17 +53,24 @@ class Normal(Continuous):
     def log_prob(self, y: Tensor) -> Tensor:
         return -0.5 * self._standardised(y).square() - self.log_scale - HALF_LOG_TWO_PI
 
-    @in_double_for_gradients
+    @for_targets(lambda y, loc, scale: ndtr(_standard(y, loc, scale)), in_single=True)
+    @in_double
     def cdf(self, y: Tensor) -> Tensor:
         return ndtr(self._standardised(y))
 
+    @for_targets(lambda y, loc, scale: log_ndtr(_standard(y, loc, scale)))
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
         return log_ndtr(self._standardised(y))
 
+    @for_targets(lambda y, loc, scale: log_ndtr(_standard(y, loc, scale).neg_()))
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return log_ndtr(-self._standardised(y))
+
+    @for_levels(lambda q, loc, scale: torch.addcmul(loc, scale, ndtri(q)))
+    def icdf(self, q: Tensor) -> Tensor:
+        return super().icdf(q)
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return self.loc + self.scale * ndtri_of_tails(below, above)
@@ -101,6 +109,10 @@ class Normal(Continuous):
     @same_kind
     def affine(self, loc: Tensor, scale: Tensor) -> "Normal":
         return Normal(loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale)
+
+
+def _standard(y: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    return (y - loc).div_(scale)
 
 
 @register_kl(Normal, Normal)

@@ -14,7 +14,7 @@ from disthead.families.interval import Arc, Interval
 from disthead.families.orders import FAINT, finite_scores, log_prob, log_prob_by_worth
 from disthead.families.vector import dimension, draw
 from disthead.links import LINKS
-from disthead.special.eager import is_on_host, operations_are_followed
+from disthead.special.eager import are_concrete
 from disthead.special.probabilities import log_probability
 
 __all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "ranking"]
@@ -112,7 +112,7 @@ class PlackettLuce(Distribution):
 
         It is -inf for what is no order: an item twice, an index that is no item, a gap, a number that is not whole.
         """
-        looks = not operations_are_followed() and is_on_host(y)
+        looks = are_concrete(y)
         if looks and _are_whole_orders(y, self.num_items):
             return self._log_prob(y)
         inside = self.support.check(y)

@@ -1,4 +1,4 @@
-"""The shortest runs of integers that hold a level of probability, by searches that look at numbers."""
+"""The shortest runs of consecutive integers that hold a level of probability, for concrete numbers (`eager.are_concrete`)."""
 
 from typing import Any
 
@@ -9,21 +9,21 @@ __all__ = ["shortest_runs", "shortest_runs_of"]
 
 _ROUNDING = 1e-15  # by which the probability of a run may miss the level
 _STEPS = 60
-_DOUBT = 1e-13  # of the sums of a table
+_DOUBT = 1e-13  # by which sums of a table may be off
 
 
 def shortest_runs(dist: Any, level: float) -> tuple[Tensor, Tensor]:
-    """The first and the last integers of the shortest runs, for counts with one peak, in a batch of one dimension.
+    """The first and the last integers (rows,) of the shortest runs, for counts with one peak, in a batch of one dimension.
 
-    Each first integer has a last one, the least at which the level is reached. The run is shortest about where the two have
-    the same mass, which a secant finds, or halving; then it is moved and shortened integer by integer.
+    The run from each first integer ends where it reaches the level. The shortest one has about the same mass at both ends: a
+    secant method, or halving, finds that, and `_settled` the exact run next to it.
     """
     first, last = (end.to(torch.float64) for end in dist.interval(level))
     mode, least = dist.mode.to(torch.float64), dist.support_limits()[0]
-    low = torch.maximum(mode - (last - first), least) - 1  # from there on it is too early, from `high` on too late
+    low = torch.maximum(mode - (last - first), least) - 1  # `low` is too early a first integer, `high` too late
     high = torch.maximum(torch.minimum(mode, last), low + 1) + 1
     start = torch.minimum(torch.maximum(first, low + 1), high - 1)
-    # The slope of the difference of the logarithms of the masses, were they those of a normal distribution.
+    # The difference of the log masses at both ends has this slope for a normal distribution.
     slope = 4 * torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)) ** 2 / (last - first + 1)
     before = before_gap = torch.full_like(low, torch.nan)
     rows = torch.arange(len(low))
@@ -56,7 +56,7 @@ def shortest_runs(dist: Any, level: float) -> tuple[Tensor, Tensor]:
 
 
 def _settled(dist: Any, first: Tensor, last: Tensor, level: float) -> tuple[Tensor, Tensor]:
-    """The runs of the most probable integers near these, as short as the level allows."""
+    """The shortest runs near the given ones: moved towards higher masses, then cut or extended by one integer at a time."""
     least, most = dist.support_limits()
     rows = torch.arange(len(first))
     left, right = first.clone(), last.clone()
@@ -87,9 +87,9 @@ def _settled(dist: Any, first: Tensor, last: Tensor, level: float) -> tuple[Tens
 
 
 def shortest_runs_of(dist: Any, masses: Tensor, first: Tensor, level: float) -> tuple[Tensor, Tensor]:
-    """The same for counts with any number of peaks, from the table of their masses (rows, width) that begins at `first`.
+    """The shortest runs of counts with any number of peaks, from the table of their masses (rows, width) that begins at `first`.
 
-    Of runs of the same length it is the most probable one.
+    Of several runs of one length, the most probable one.
     """
     ends = _shortest_in_table(masses, first, level - _DOUBT)
     enough = dist.cdf(ends[1]) - dist.cdf(ends[0] - 1) >= level - _ROUNDING
@@ -102,7 +102,7 @@ def shortest_runs_of(dist: Any, masses: Tensor, first: Tensor, level: float) -> 
 def _shortest_in_table(masses: Tensor, first: Tensor, level: float) -> tuple[Tensor, Tensor]:
     through = masses.cumsum(1)
     before = through - masses
-    stop = torch.searchsorted(through, before + level)  # the width, where the level is not reached
+    stop = torch.searchsorted(through, before + level)  # `width` where the level is not reached
     width = masses.shape[1]
     length = torch.where(stop < width, stop - torch.arange(width), width)
     least = length.amin(1, keepdim=True)

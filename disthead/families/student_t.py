@@ -20,7 +20,7 @@ from disthead.special import (
     student_t_log_density,
 )
 from disthead.special.digamma import digamma_error
-from disthead.special.eager import is_on_host, operations_are_followed
+from disthead.special.eager import are_concrete
 from disthead.special.elementary import log, log1p
 from disthead.special.fast import Positive, gamma_half_step
 
@@ -140,7 +140,7 @@ class StudentT(Continuous):
         df = torch.where(defined, self.df, 2.0)
         # The formula is 0 / 0 at df = 1, where the value is that of its neighbours.
         beside = (df - 1).abs() < 1e-4
-        if is_on_host(beside) and not operations_are_followed() and not beside.any():
+        if are_concrete(beside) and not beside.any():
             return torch.where(defined, self.scale * _standard_crps(df, z), math.inf)
         low, high = torch.where(beside, 1 - 1e-4, df), torch.where(beside, 1 + 1e-4, df)
         share = torch.where(beside, (df - low) / 2e-4, 0.0)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from disthead.families.distribution import Distribution, wide
 from disthead.families.interval import Arc, Interval
-from disthead.special.eager import are_plain_numbers
+from disthead.special.eager import are_plain_numbers, operations_are_followed
 from disthead.special.numeric import mend
 
 __all__ = ["Univariate", "at_least", "check_level", "follow", "in_double", "product", "ratio", "spread"]
@@ -41,6 +41,38 @@ class Univariate(Distribution):
         check_level(level)
         probabilities = torch.stack([self._constant((1 - level) / 2), self._constant((1 + level) / 2)])
         return Interval(*self.icdf(probabilities).unbind())
+
+    def _is_plain(self, *values: Tensor) -> bool:
+        """Whether nothing but numbers is asked for, of the parameters and of these values: see `are_plain_numbers`."""
+        if operations_are_followed():
+            return False
+        parts = list(values)
+
+        def noted(parameter: Tensor) -> Tensor:
+            parts.append(parameter)
+            return parameter
+
+        self.map(noted)
+        return are_plain_numbers(*parts)
+
+    def _flat(self, shape: Size | None = None) -> Self:
+        """The distributions of the batch, expanded to `shape` where it is given, in a batch of one dimension."""
+        expanded = self if shape in (None, self.batch_shape) else self.expand(shape)
+        dims = len(expanded.batch_shape)
+        return expanded.map(lambda parameter: parameter.reshape(-1, *parameter.shape[dims:]))
+
+    def _is_differentiated(self, *levels: Tensor | None) -> bool:
+        """Whether a gradient is recorded for one of the parameters or levels, or may be, where operations are followed."""
+        if not torch.is_grad_enabled() or operations_are_followed():
+            return torch.is_grad_enabled()
+        found = [level is not None and level.requires_grad for level in levels]
+
+        def noted(parameter: Tensor) -> Tensor:
+            found.append(parameter.requires_grad)
+            return parameter
+
+        self.map(noted)
+        return any(found)
 
     def _constant(self, value: float) -> Tensor:
         """The number for each distribution of the batch, in double precision where there is one."""
@@ -105,8 +137,8 @@ def in_double_for_gradients(method: Callable) -> Callable:
     @functools.wraps(method)
     def answer(self, *arguments: Tensor) -> Tensor:
         single = all(question.dtype == torch.float32 for question in (self, *arguments))
-        rounds = single and are_plain_numbers(*arguments, *(getattr(self, name) for name in self._names))
-        return method(self, *arguments) if rounds else exact(self, *arguments)
+        suffices = single and are_plain_numbers(*arguments, *(getattr(self, name) for name in self._names))
+        return (method if suffices else exact)(self, *arguments)
 
     return answer
 
@@ -117,8 +149,8 @@ def _pair_in_double(value: Tensor, log_value: Tensor) -> tuple[Tensor, Tensor]:
     Both have their gradients through the logarithm: that of the value may overflow where the value is tiny.
     """
     if are_plain_numbers(value, log_value):
-        exact = value.double()
-        mend(exact, value <= 2 * torch.finfo(value.dtype).tiny, lambda log_value: log_value.double().exp(), log_value)
+        tiny = value <= 2 * torch.finfo(value.dtype).tiny
+        exact = mend(value.double(), tiny, lambda log_value: log_value.double().exp(), log_value)
         return exact, exact.log()
     exact, given = wide(value, log_value).detach(), log_value.double()
     log_exact = given + (exact.log() - given).detach()

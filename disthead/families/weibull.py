@@ -1,5 +1,6 @@
 """The Weibull distribution: lifetimes whose hazard grows or falls as a power of age."""
 
+import functools
 import math
 
 import torch
@@ -10,10 +11,11 @@ from disthead.families.continuous import Continuous
 from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
+from disthead.families.ordinary import for_levels, for_targets
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
-from disthead.special.eager import are_plain_numbers
+from disthead.special.eager import by_numpy
 from disthead.special.elementary import exp, log
 from disthead.special.fast import Positive
 from disthead.special.incomplete_gamma import log1mexp
@@ -22,6 +24,10 @@ from disthead.special.numeric import mend
 __all__ = ["Weibull", "WeibullFamily"]
 
 _EULER = 0.5772156649015329
+
+
+# Where a great concentration does not magnify the rounding of log(y) - log(scale).
+_for_ages = functools.partial(for_targets, least=0.0, most={"concentration": 16.0})
 
 
 class Weibull(Continuous):
@@ -48,10 +54,6 @@ class Weibull(Continuous):
 
     def _log_hazard(self, y: Tensor) -> Tensor:
         """The logarithm of the cumulative hazard, exact where y is close to the scale; -inf where y is not positive."""
-        if are_plain_numbers(y, self.scale, self.log_scale):
-            log_ratio = y.clamp(min=0).log() - self.log_scale
-            near = (y - self.scale).abs() < 0.5 * self.scale
-            return self.concentration * mend(log_ratio, near, _log_of_near, y, self.scale)
         inside = ~(y <= 0)
         y = torch.where(inside, y, self.scale)
         near = (y - self.scale).abs() < 0.5 * self.scale
@@ -79,23 +81,29 @@ class Weibull(Continuous):
         value = self.log_concentration + log_hazard - y.log() - log_hazard.exp()
         return torch.where(inside, value, -torch.inf)
 
+    @_for_ages(lambda y, log_scale, concentration: by_numpy("expm1", _minus_hazard(y, log_scale, concentration)).neg_())
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         return -torch.expm1(-self._hazard(y))
 
+    @_for_ages(lambda y, log_scale, concentration: _log_cdf((y.log() - log_scale).mul_(concentration)))
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
         log_hazard = self._log_hazard(y)
-        if are_plain_numbers(log_hazard):
-            value = log1mexp(-log_hazard.clamp(max=60).exp())
-            return mend(value, log_hazard < -600, lambda log_hazard: log_hazard, log_hazard)
         early = log_hazard < -30  # exp(-30) is the relative error of 1 - exp(-h) = h
         hazard = torch.where(early, 0.0, log_hazard).clamp(max=60).exp()
         return torch.where(early, log_hazard - 0.5 * log_hazard.clamp(max=0).exp(), log1mexp(-hazard))
 
+    @_for_ages(lambda y, log_scale, concentration: _minus_hazard(y, log_scale, concentration))
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return -self._log_hazard(y).exp()
+
+    @for_levels(
+        lambda q, scale, concentration: by_numpy("log1p", -q).neg_().log_().div(concentration).exp_().mul_(scale)
+    )
+    def icdf(self, q: Tensor) -> Tensor:
+        return super().icdf(q)
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return self.scale * torch.exp(minus_log(below, above).log() / self.concentration)
@@ -144,6 +152,16 @@ class Weibull(Continuous):
         log_mean = self.log_scale + torch.lgamma(1 + power)
         taken = torch.exp(log_mean + log_gammainc(1 + power, hazard))
         return y * (1 - 2 * torch.exp(-hazard)) + torch.exp(log_mean - power * math.log(2)) - 2 * taken
+
+
+def _minus_hazard(y: Tensor, log_scale: Tensor, concentration: Tensor) -> Tensor:
+    return (y.log() - log_scale).mul_(concentration).exp_().neg_()
+
+
+def _log_cdf(log_hazard: Tensor) -> Tensor:
+    """log(1 - exp(-h)), which is log(h) where h underflows."""
+    early = log_hazard.numpy() < -600
+    return mend(log1mexp(log_hazard.exp().neg_()), early, lambda log_hazard: log_hazard, log_hazard)
 
 
 def _log_of_near(y: Tensor, scale: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """The regularised incomplete beta function, its complement, their logarithms and its inverse, with gradients in all arguments.
 
-`incomplete_beta_operations` says how they are made of differentiable operations, `incomplete_beta_numbers` how quicker where numbers
-will do (`Numeric`).
+`incomplete_beta_operations` has them in differentiable operations, `incomplete_beta_numbers` for concrete numbers (`Numeric`).
 """
 
 import torch
@@ -15,7 +14,10 @@ from .stirling import normalize_pair
 
 
 class _Tail(Numeric):
-    """Of a, b, x and 1 - x. Operations name their tail themselves, since torch.compile does not look into these classes."""
+    """One of the tails as a function of a, b, x and 1 - x, or its logarithm.
+
+    Each subclass has an `operations` of its own, which does not ask the class what it is: torch.compile cannot trace that.
+    """
 
     upper = logarithm = False
 

@@ -1,8 +1,8 @@
-"""The incomplete beta function of plain numbers, by SciPy where that is exact, and its first derivatives.
+"""The incomplete beta function of concrete numbers, by SciPy where that is exact, and its first derivatives.
 
-SciPy's function takes a thirtieth of the time that the operations of `incomplete_beta_operations` take. The derivatives by the shapes
-are sums over the nodes of the same quadrature: with t where u is in its integral, log(t / x) is the derivative of the integrand's
-logarithm by a, and log((1 - t) / (1 - x)) that by b.
+SciPy's function takes a thirtieth of the time of `incomplete_beta_operations`. The derivatives by the shapes are sums over the
+nodes of the quadrature there: where its variable u stands for the point t, log(t / x) is the derivative of the integrand's logarithm
+by a, and log((1 - t) / (1 - x)) that by b.
 """
 
 import math
@@ -17,13 +17,13 @@ from .numeric import in_chunks, mend
 from .quadrature import gauss_legendre
 from .stirling import normalize_pair
 
-BESIDE = 1 + 2.0**-52  # times a number is the next number
+NUDGE = 1 + 2.0**-52  # a factor that moves a number by a unit in its last place or two, out of SciPy's special cases
 
 
 def tail_by_scipy(a, b, x, y, upper, logarithm):
-    """One of the tails, or its logarithm, of plain numbers: SciPy's, asked for the tail on the side of the mean that x is on.
+    """One of the tails, or its logarithm, of concrete numbers, from SciPy's tail on the side of the mean on which x lies.
 
-    It is as exact as ours, and takes a thirtieth of the time. x and y are normalised where it counts.
+    Where the digits of 1 - x count, x and y = 1 - x are both taken from the smaller one.
     """
     direct = not (upper or logarithm)
     steep = _steepest(a, b, direct) > 1000
@@ -34,7 +34,7 @@ def tail_by_scipy(a, b, x, y, upper, logarithm):
     left = b * x <= a * y
     first, second, point = torch.where(left, a, b), torch.where(left, b, a), torch.where(left, x, y)
     known = by_scipy("betainc", first, second, point)
-    if steep:  # there SciPy, which knows of 1 - x what x tells, knows too little
+    if steep:  # there the digits count that 1 - x has and x has not, which SciPy does not get to know
         rows = (second.reciprocal().add_(1).mul_(first) > 100).logical_and_(point > 0.5)
         known = mend(known, rows, _with_complement, known, first, second, point, torch.where(left, y, x))
     asked = ~left if upper else left
@@ -46,15 +46,15 @@ def tail_by_scipy(a, b, x, y, upper, logarithm):
         return torch.where(asked, known, 1 - known)
     logarithms = torch.log(known)
     result = torch.where(asked, logarithms, known.neg_().log1p_())
-    if not extent(result)[0] > -665:  # SciPy's underflowed, or it had none
+    if not extent(result)[0] > -665:  # SciPy's value underflowed or is nan
         lost = ~(result > -665) & (x > 0) & (y > 0)
         result = mend(result, lost, lambda *rows: log_tails(*rows)[int(upper)], a, b, x, y)
     return result
 
 
 def _steepest(a, b, direct):
-    """About the largest derivative of the logarithm of a tail, of the lower one if that is asked for directly, by a point near the
-    mean.
+    """A bound, up to a small factor, of the derivative by x near the mean of the tails' logarithms, or of the lower one's alone
+    where it is asked for directly.
     """
     (least_a, most_a), (least_b, most_b) = extent(a), extent(b)
     least = least_b if direct else min(least_a, least_b)
@@ -62,8 +62,9 @@ def _steepest(a, b, direct):
 
 
 def _with_complement(tail, a, b, x, y):
-    """I_x(a, b), given its value without regard to y: a step along the density takes x to 1 - y; where y is
-    lost, SciPy starts from there.
+    """I_x(a, b) at the x = 1 - y that y, the more exact of the two, stands for, given its value at x as it was rounded.
+
+    By a linear step along the density; where that is too long, by SciPy's complement at y.
     """
     step = (1 - x) - y
     moved = torch.abs(step) * a * (1 + 1 / b)
@@ -81,8 +82,8 @@ def _slow_complement(a, b, x):
 
 
 def tail_slopes(a, b, x, y):
-    """Of the logarithm of the tail that the quadrature takes: whether that is the upper tail, its derivatives by a and b, and the
-    derivative's size by logit(x); by the same nodes, those of the tail differentiated by hand, to ten digits.
+    """Whether the quadrature integrates the upper tail, and the derivatives of that tail's logarithm: by a, by b, and the size of
+    that by logit(x), each of shape (rows,) and exact to ten digits except where `without_slopes` says so.
     """
     swap, small = sides(a, b, x, y)
     a, b, x, y = from_the_left(~swap, a, b, x, y)
@@ -140,7 +141,7 @@ def _series_sums(a, b, x):
 
 
 def without_slopes(a, b, x, y):
-    """Rows whose derivatives `tail_slopes` does not give to nine digits."""
+    """A mask of the rows for which `tail_slopes` has less than nine digits."""
     shapes, points = torch.minimum(a, b), torch.minimum(x, y)
     return ~((shapes > 1e-4) & (a + b < 1e6) & (points > 1e-290))
 
@@ -150,6 +151,7 @@ def _lower_by_scipy(a, b, x, y):
 
 
 def slopes_of_tail(result, a, b, x, y, upper, logarithm):
+    """The derivatives of `tail_by_scipy`, whose value is `result`, by a, b, x and y, and a mask of the rows in which they are inexact."""
     known_upper, by_a, by_b, by_logit = tail_slopes(a, b, x, y)
     asked = known_upper == upper
     if logarithm:
@@ -164,9 +166,9 @@ def slopes_of_tail(result, a, b, x, y, upper, logarithm):
 
 
 def quantile_by_scipy(a, b, p, q):
-    """SciPy's, but for deep tails, of which it knows too little."""
-    # At whole numbers it goes by sums that lose digits (2e-11 at shapes 2 and 1e6): let them be none.
-    x = by_scipy("betaincinv", a * BESIDE, b * BESIDE, p)
+    """The x with I_x(a, b) = p = 1 - q, of concrete numbers: SciPy's, but in deep tails, where that is wrong."""
+    # For whole-numbered shapes SciPy sums series that lose digits (2e-11 at 2 and 1e6): shapes next to them avoid these.
+    x = by_scipy("betaincinv", a * NUDGE, b * NUDGE, p)
     x = mend(x, q < 1e-3, _slow_complement_inverse, a, b, q)
     x = torch.where((p <= 0) | (x < 1e-300), 0, torch.where(q <= 0, 1, x))
     return mend(
@@ -175,10 +177,11 @@ def quantile_by_scipy(a, b, p, q):
 
 
 def _slow_complement_inverse(a, b, q):
-    return by_scipy("betainccinv", a * BESIDE, b * BESIDE, q)
+    return by_scipy("betainccinv", a * NUDGE, b * NUDGE, q)
 
 
 def slopes_of_quantile(x, a, b, p, q):
+    """The derivatives of the quantile x by a, b, p and q, and a mask of the rows in which they are inexact."""
     y = mend(1 - x, x > 0.99, quantile_by_scipy, b, a, q, p)
     known_upper, by_a, by_b, by_logit = tail_slopes(a, b, x, y)
     by_p = x * y / (torch.where(known_upper, q, p) * by_logit)

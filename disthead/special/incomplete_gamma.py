@@ -15,7 +15,7 @@ Kummer's integral (DLMF 8.2.7),
 The tail that is not integrated is the complement of the other. All of this is differentiable operations: gradients
 are exact derivatives of the quadrature, and log-space results do not underflow.
 
-Plain numbers come from SciPy (`Numeric`), whose tails are exact to 1e-12 of their own size, but for what is mended here.
+Concrete numbers (`Numeric`) come from SciPy, whose tails are exact to 1e-12 of their own size except for the rows replaced here.
 Their first derivatives are the quadrature above with the derivative of its integrand, in chunks that stay in the cache.
 """
 
@@ -23,7 +23,7 @@ import math
 
 import torch
 
-from .eager import are_plain_numbers, by_scipy, extent
+from .eager import are_plain_numbers, by_numpy, by_scipy, extent
 from .inverse import Root, log_concave_root
 from .numeric import Numeric, in_chunks, mend
 from .operators import elementwise_operator, opaque_when_compiled
@@ -41,7 +41,8 @@ DEPTH = {FULL: 38.0, COARSE: 12.0}  # e^-38 of the integrand is left out
 def log1mexp(x):
     """log(1 - e^x) for x < 0."""
     if are_plain_numbers(x):
-        return mend(torch.log(-torch.expm1(x)), x < -3, lambda x: torch.log1p(-torch.exp(x)), x)
+        probability = by_numpy("expm1", x.clone()).neg_()
+        return mend(probability.log_(), x.detach().numpy() < -3, lambda x: torch.log1p(-torch.exp(x)), x)
     near = x > -0.6931471805599453
     return torch.where(
         near, torch.log(-torch.expm1(torch.where(near, x, -1))), torch.log1p(-torch.exp(torch.where(near, -1, x)))
@@ -212,8 +213,8 @@ def _lower_slopes(a, x, log_tail, is_lower):
 
 
 def _integrated_tail(a, x):
-    """Of the tail that `_tails` integrates: whether it is the upper one, the tail over x times the density, and the
-    derivative of its logarithm by a; plain numbers.
+    """Of the tail that `_tails` integrates, for concrete numbers: whether it is the upper one, its probability over x times the
+    density, and the derivative of its logarithm by a.
     """
     small = (a < 1) & (x < 1)
     upper = (x >= a) & ~small
@@ -236,7 +237,7 @@ def _integrated_tail(a, x):
 
 
 def _integrals(a, x, end):
-    """Of the integrand and of u times it, for u = |log(t / x)| as a part of what it is at the end."""
+    """The integrals of the integrand and of u times it, where u = |log(t / x)| is divided by its value at the end."""
     nodes, weights = gauss_legendre(_NODES, x)
     t = nodes.unsqueeze(-1) * end
     # exp(t) - 1 takes a fifth of the time, and loses no more than 1e-12 of the exponents here
@@ -253,7 +254,7 @@ def _small_quotient_and_slope(a, x):
 
 
 def _small_integrals(a, x):
-    """That of Kummer and its derivative by a."""
+    """Kummer's integral and its derivative by a."""
     s, weights = endpoint_rule(24, x)
     log_s = torch.log(s)
     integrand = torch.exp(log_s.unsqueeze(-1) * a).mul_(torch.exp(s.unsqueeze(-1) * -x).sub_(1))
@@ -359,7 +360,7 @@ class _Quantile(Numeric):
 
     @staticmethod
     def numbers(a, p, q):
-        by_upper = p > (0.5 + 50 * a).clamp(max=0.999)  # where the rounding of p counts
+        by_upper = p > (0.5 + 50 * a).clamp(max=0.999)  # where p has been rounded by more than q
         x = mend(by_scipy("gammaincinv", a, p), by_upper, lambda a, q: by_scipy("gammainccinv", a, q), a, q)
         x = mend(x, x < 1e-100, _Quantile.next_to_zero, a, p, q)
         tail = torch.minimum(p, q)

@@ -1,4 +1,4 @@
-"""The least integer at which an increasing function reaches a target, by a search that looks at numbers."""
+"""The least integer at which an increasing function reaches a target, for concrete numbers (`eager.are_concrete`)."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .plain import ndtri
 
-_FREE = 4  # steps by the slope alone; later ones halve the bracket where the last two did not
+_FREE = 4  # steps that follow the slope; later ones halve the bracket where the last two steps have not halved it
 
 
 @torch.no_grad()
@@ -21,15 +21,19 @@ def integer_search(
 ) -> Tensor:
     """The least integer k in [lower, upper] with probability(k) >= target; `upper` where there is none below it.
 
-    The cdf is close to straight on the probit scale: each step goes where a line through the last two points reaches the
-    target, or a line of the slope 1 / `spread` at first. Where steps help little the bracket is halved, by magnitude as long
-    as its ends differ by more. Rows that are done drop out. All are float64 tensors of one dimension, in the memory of the host.
+    On the probit scale a cdf is close to a straight line: each step goes to where the line through the last two points reaches
+    the target, the first one along a line of the slope 1 / `spread`. Where the steps make little progress the bracket is halved,
+    geometrically while its ends differ by a factor of more than four. Rows that have converged are not evaluated again.
 
     Args:
-        probability: of integers k and of the rows that they belong to, whose numbers are its second argument.
-        target: between 0 and 1.
+        probability: the cdf at integers k (n,) of the rows with the given indices (n,).
+        target: probabilities between 0 and 1, of shape (rows,) as all that follows, in float64.
+        lower, upper: the ends of the search.
         start: where to look first; any finite number.
-        spread: about how many integers one unit of the probit scale takes there, positive.
+        spread: about how many integers correspond to one unit of the probit scale there, positive.
+
+    Returns:
+        The integers, of shape (rows,); nan where the cdf was nan.
 
     >>> q = torch.tensor([0.5, 0.51, 0.99], dtype=torch.float64)
     >>> zero, one = torch.zeros_like(q), torch.ones_like(q)
@@ -42,9 +46,7 @@ def integer_search(
     k = torch.minimum(torch.maximum(start.ceil(), lower), upper)
     before = before_height = torch.full_like(k, torch.nan)
     stride = torch.zeros_like(k)
-    once = twice = torch.full_like(
-        k, torch.inf
-    )  # the width of the bracket one step ago, and two; at first there is none
+    once = twice = torch.full_like(k, torch.inf)  # the width of the bracket one step ago, and two
     has_upper = torch.zeros_like(k, dtype=torch.bool)
     step = 0
     while len(rows):
@@ -56,7 +58,7 @@ def integer_search(
         first, last = _next(below, 1), _next(upper, -1)
         slope = (k - before) / (height - before_height)
         spread = torch.where((slope > 0) & (slope < torch.inf), slope, spread)
-        # Steps to the same side as before are four times as long, or more: a flat stretch has no slope.
+        # Repeated steps to one side grow by at least a factor of four, since a flat stretch has no slope.
         stride = torch.where(enough, torch.minimum(4 * stride, last - upper), torch.maximum(4 * stride, first - below))
         straight = (spread * (goal - height)).ceil()
         before, before_height = k, height
@@ -71,16 +73,16 @@ def integer_search(
         is_open = first < upper
         if not is_open.all():
             found[rows] = upper
-            still = is_open.nonzero().squeeze(-1)
+            remaining = is_open.nonzero().squeeze(-1)
             state = (rows, goal, target, below, upper, k, before, before_height, spread, stride, has_upper, once, twice)
             rows, goal, target, below, upper, k, before, before_height, spread, stride, has_upper, once, twice = (
-                part[still] for part in state
+                part[remaining] for part in state
             )
     return found
 
 
 def _probit(probability: Tensor) -> Tensor:
-    return ndtri(probability.clamp(max=1)).clamp(-38.5, 8.3)  # the ends of what double precision tells from 0 and 1
+    return ndtri(probability.clamp(max=1)).clamp(-38.5, 8.3)  # beyond these, double precision has only 0 and 1
 
 
 def _next(k: Tensor, direction: int) -> Tensor:
@@ -90,7 +92,7 @@ def _next(k: Tensor, direction: int) -> Tensor:
 
 
 def _middle(below: Tensor, upper: Tensor) -> Tensor:
-    """Half way between the ends, of their logarithms where they differ by much."""
+    """The middle of the bracket, in the logarithm where its ends differ by a factor of more than about four."""
     half = below + ((upper - below) / 2).floor()
     far = (below >= -1) & (upper > 4 * (below + 4))
     return torch.where(far, ((below + 2).clamp(min=1).sqrt() * (upper + 2).clamp(min=1).sqrt()).floor() - 2, half)

