@@ -46,9 +46,6 @@ class Bernoulli(Discrete):
         if "given_probs" in parameters:
             self.logits = log_odds(parameters["given_probs"])
 
-    def support_limits(self) -> tuple[Tensor, Tensor]:
-        return self._constant(0.0), self._constant(1.0)
-
     @property
     def probs(self) -> Tensor:
         """The probability of 1."""

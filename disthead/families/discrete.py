@@ -49,14 +49,17 @@ class Discrete(Univariate):
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
         """The least and the largest integer of the support, infinite where there is none."""
-        lower = getattr(self.support, "lower_bound", -math.inf)
-        upper = getattr(self.support, "upper_bound", math.inf)
+        lower, upper = self._bounds()
         return self._constant(lower), self._constant(upper)
 
-    def _outcomes(self) -> Tensor | None:
-        lower, upper = (getattr(self.support, f"{end}_bound", math.inf) for end in ("lower", "upper"))
+    def _bounds(self) -> tuple[float, float]:
+        """`support_limits` as numbers."""
         if self.support is constraints.boolean:
-            lower, upper = 0, 1
+            return 0.0, 1.0
+        return getattr(self.support, "lower_bound", -math.inf), getattr(self.support, "upper_bound", math.inf)
+
+    def _outcomes(self) -> Tensor | None:
+        lower, upper = self._bounds()
         if upper - lower >= MOST_OUTCOMES or not math.isfinite(lower):
             return None
         return torch.arange(lower, upper + 1, dtype=self.dtype, device=self.device)
@@ -86,12 +89,12 @@ class Discrete(Univariate):
         return self._tail(self._log_survival, y, 0.0, -torch.inf)
 
     def _tail(self, tail: Callable[[Tensor], Tensor], y: Tensor, before: float, beyond: float) -> Tensor:
-        lower, upper = self.support_limits()
         k = y.floor()
-        if are_concrete(k, lower):
-            least, greatest = extent(k)
-            if extent(lower)[1] <= least and greatest < extent(upper)[0]:
-                return tail(k).expand(torch.broadcast_shapes(k.shape, lower.shape))
+        if are_concrete(k):
+            (least, greatest), (first, last) = extent(k), self._bounds()
+            if first <= least and greatest < last:
+                return tail(k).expand(torch.broadcast_shapes(k.shape, self.batch_shape))
+        lower, upper = self.support_limits()
         inside = (k >= lower) & (k < upper)
         value = tail(torch.where(inside, k, lower))
         # Of the dtype of k: a number would make it single, and the value, where it has no dimension, with it.

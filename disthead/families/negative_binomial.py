@@ -18,6 +18,7 @@ from disthead.families.poisson import positive_mean
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import betainc, integer_inverse, log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
+from disthead.special.eager import are_plain_numbers, extent
 from disthead.special.elementary import log, sigmoids, stack
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 from disthead.special.plain import softplus
@@ -130,10 +131,18 @@ class NegativeBinomial(Discrete):
         return self.total_count * (logsigmoid(-self.logits) if self.given_probs is None else log_complement(self.probs))
 
     def _cdf(self, k: Tensor) -> Tensor:
-        return torch.where(k == 0, self._log_none.exp(), betainc(self.total_count, k + 1, self._ends, self.probs))
+        ends = self._ends
+        cdf = betainc(self.total_count, k + 1, ends, self.probs)
+        return cdf if self._has_digits(ends) else torch.where(k == 0, self._log_none.exp(), cdf)
 
     def _log_cdf(self, k: Tensor) -> Tensor:
-        return torch.where(k == 0, self._log_none, log_betainc(self.total_count, k + 1, self._ends, self.probs))
+        ends = self._ends
+        log_cdf = log_betainc(self.total_count, k + 1, ends, self.probs)
+        return log_cdf if self._has_digits(ends) else torch.where(k == 0, self._log_none, log_cdf)
+
+    def _has_digits(self, ends: Tensor) -> bool:
+        """Whether 1 - probs says as much as its logarithm, which alone is left of what cannot be written."""
+        return are_plain_numbers(ends) and extent(ends)[0] > torch.finfo(ends.dtype).tiny
 
     def _log_survival(self, k: Tensor) -> Tensor:
         return log_betaincc(self.total_count, k + 1, self._ends, self.probs)

@@ -5,6 +5,7 @@
 
 import torch
 
+from .eager import are_plain_numbers
 from .incomplete_beta_numbers import quantile_by_scipy, slopes_of_quantile, slopes_of_tail, tail_by_scipy
 from .incomplete_beta_operations import log_tails, pair_inverse
 from .numeric import Numeric
@@ -22,7 +23,9 @@ class _Tail(Numeric):
 
     @classmethod
     def at(cls, a, b, x, complement):
-        return cls.of(a, b, *normalize_pair(x, complement))
+        if complement is None or not are_plain_numbers(a, b, x, complement):
+            x, complement = normalize_pair(x, complement)
+        return cls.of(a, b, x, complement)
 
     @classmethod
     def numbers(cls, a, b, x, y):

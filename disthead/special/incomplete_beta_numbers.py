@@ -5,37 +5,48 @@ nodes of the quadrature there: where its variable u stands for the point t, log(
 by a, and log((1 - t) / (1 - x)) that by b.
 """
 
+import math
+
 import torch
 
 from .digamma import digamma_error
-from .eager import by_scipy
+from .eager import by_scipy, extent
 from .incomplete_beta_operations import from_the_left, log_tails, pair_inverse, quick_cumulant, sides, truncation
 from .incomplete_gamma import endpoint_rule
 from .numeric import in_chunks, mend
 from .quadrature import gauss_legendre
+from .stirling import normalize_pair
 
 NUDGE = 1 + 2.0**-52  # a factor that moves a number by a unit in its last place or two, out of SciPy's special cases
 
 
 def tail_by_scipy(a, b, x, y, upper, logarithm):
-    """One of the tails, or its logarithm, of concrete numbers, from SciPy's tail on the side of the mean on which x lies."""
+    """One of the tails, or its logarithm, of concrete numbers, from SciPy's tail on the side of the mean on which x lies.
+
+    Where the digits of 1 - x count, x and y = 1 - x are both taken from the smaller one.
+    """
     direct = not (upper or logarithm)
     steep = _steepest(a, b, direct) > 1000
     if direct and not steep:
         return by_scipy("betainc", a, b, x)
+    if steep:
+        x, y = normalize_pair(x, y)
     left = b * x <= a * y
     first, second, point = torch.where(left, a, b), torch.where(left, b, a), torch.where(left, x, y)
     known = by_scipy("betainc", first, second, point)
     if steep:  # there the digits count that 1 - x has and x has not, which SciPy does not get to know
-        known = _with_complement(known, first, second, point, torch.where(left, y, x))
-    asked, most = ~left if upper else left, known > 0.9
-    if most.any():  # of two tails the smaller one has the digits
+        rows = (second.reciprocal().add_(1).mul_(first) > 100).logical_and_(point > 0.5)
+        known = mend(known, rows, _with_complement, known, first, second, point, torch.where(left, y, x))
+    asked = ~left if upper else left
+    if not extent(known)[1] <= 0.9:  # of two tails the smaller one has the digits
+        most = known > 0.9
         most = most if logarithm else most & ~asked
         known, asked = mend(known, most, _slow_complement, first, second, point), asked ^ most
     if not logarithm:
         return torch.where(asked, known, 1 - known)
-    result = torch.where(asked, torch.log(known), torch.log1p(-known))
-    if result.numel() and not result.min() > -665:  # SciPy's value underflowed or is nan
+    logarithms = torch.log(known)
+    result = torch.where(asked, logarithms, known.neg_().log1p_())
+    if not extent(result)[0] > -665:  # SciPy's value underflowed or is nan
         lost = ~(result > -665) & (x > 0) & (y > 0)
         result = mend(result, lost, lambda *rows: log_tails(*rows)[int(upper)], a, b, x, y)
     return result
@@ -45,10 +56,9 @@ def _steepest(a, b, direct):
     """A bound, up to a small factor, of the derivative by x near the mean of the tails' logarithms, or of the lower one's alone
     where it is asked for directly.
     """
-    if not a.numel():
-        return 0.0
-    (least_a, most_a), (least_b, most_b) = a.aminmax(), b.aminmax()
-    return (most_a + most_b) * (1 + 1 / (least_b if direct else torch.minimum(least_a, least_b)))
+    (least_a, most_a), (least_b, most_b) = extent(a), extent(b)
+    least = least_b if direct else min(least_a, least_b)
+    return (most_a + most_b) * (1 + 1 / least) if least > 0 else math.inf
 
 
 def _with_complement(tail, a, b, x, y):
