@@ -41,7 +41,7 @@ class _Line:
         above = torch.tensor([1 - _TAIL, 0.75, 0.25, _TAIL], dtype=torch.float64).reshape(-1, 1, 1)
         quantiles = components._quantile(levels, above).movedim(-1, 1)
         # Beside an end other than 0 numbers can be too coarse for the logarithm of their distance to it.
-        beside = ((quantiles[0] - lower) <= _BESIDE * lower.abs()) | ((upper - quantiles[-1]) <= _BESIDE * upper.abs())
+        beside = ((quantiles[0] - lower) < _BESIDE * lower.abs()) | ((upper - quantiles[-1]) < _BESIDE * upper.abs())
         self.is_coarse = beside.any(0)
         first, low, high, last = self._coordinate(quantiles).movedim(1, -1)
         place, reach = 0.5 * (low + high), 0.5 * _REACH * (high - low)
