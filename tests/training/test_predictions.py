@@ -310,11 +310,11 @@ def test_the_command_says_what_it_leaves_out_and_escapes_formulas(place, capsys,
     frame = pd.read_csv("p.csv")
     assert frame.shape == (40, 23)
     assert set(frame["name"]) == {"'=1+1"}
-    assert main([*command, "--top_k=150"]) == 0
+    assert main([*command, "--top_k=150", "--overwrite"]) == 0
     assert pd.read_csv("p.csv").shape == (40, 152)
     assert main([*command[:-3], "--out=parts", "--escape_formulas", *QUIET]) == 2
     assert "--escape_formulas is for CSV files" in capsys.readouterr().err
-    assert main([*command, "--top_k=0"]) == 2
+    assert main([*command, "--top_k=0", "--overwrite"]) == 2
     assert "top_k must be" in capsys.readouterr().err
 
 

@@ -139,7 +139,7 @@ def test_a_stream_can_be_predicted_into_one_file(checkpoint, files, frame, tmp_p
     found = pd.read_parquet(tmp_path / "p.parquet")
     assert found.pop("colour").tolist() == frame["colour"].tolist()
     close(found, Predictor(checkpoint)(frame))
-    assert main([*command, "--id-columns=color", *quiet]) == 2
+    assert main([*command, "--id-columns=color", "--overwrite", *quiet]) == 2
     assert "no column 'color'" in capsys.readouterr().err
 
 
