@@ -312,7 +312,9 @@ def test_the_command_says_what_it_leaves_out_and_escapes_formulas(place, capsys,
     assert set(frame["name"]) == {"'=1+1"}
     assert main([*command, "--top_k=150", "--overwrite"]) == 0
     assert pd.read_csv("p.csv").shape == (40, 152)
-    assert main([*command[:-3], "--out=parts", "--escape_formulas", *QUIET]) == 2
+    pd.DataFrame({"x": [0.0], "name": ["=1+1"]}).to_parquet("new.parquet")
+    folder = ["predict", "--ckpt=classes.ckpt", "--data.path=new.parquet", "--id-columns=name", "--out=parts", *QUIET]
+    assert main([*folder, "--escape_formulas"]) == 2
     assert "--escape_formulas is for CSV files" in capsys.readouterr().err
     assert main([*command, "--top_k=0", "--overwrite"]) == 2
     assert "top_k must be" in capsys.readouterr().err
