@@ -9,7 +9,7 @@ from disthead.arrays import as_tensor, check_kind
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.families.distribution import Distribution
-from disthead.special.eager import are_concrete, operations_are_followed
+from disthead.special.eager import are_concrete, is_tracing
 from disthead.weights import as_weight
 
 __all__ = ["cross_entropy", "nll", "reduce"]
@@ -138,7 +138,7 @@ def _check_shape(dist: Distribution, y: Tensor) -> None:
 
 
 def _check_classes(y: Tensor, counted: Tensor, classes: int) -> None:
-    if not y.is_cpu or operations_are_followed():
+    if not y.is_cpu or is_tracing():
         return
     wrong = counted & ~((y >= 0) & (y < classes) & (y == y.floor()))
     if wrong.any():

@@ -14,7 +14,7 @@ from disthead.families.affine import Affine
 from disthead.families.distribution import Distribution
 from disthead.families.family import describe
 from disthead.families.independent import Independent
-from disthead.special.eager import operations_are_followed
+from disthead.special.eager import is_tracing
 
 __all__ = ["check_target"]
 
@@ -62,7 +62,7 @@ def check_target(
     is_probabilities = _check_shape(dist, y, soft_labels, name)
     if ignore_index is not None:
         ignore_index = _check_ignore_index(dist, ignore_index, is_probabilities)
-    if operations_are_followed() or y.numel() == 0:
+    if is_tracing() or y.numel() == 0:
         return y
     values = y.detach()
     least, most = (end.item() for end in values.aminmax())  # in one pass, and NaN where there is any

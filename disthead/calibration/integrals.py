@@ -11,7 +11,7 @@ from torch import Tensor
 from disthead.calibration.warp import KNOTS, probit_of_tail
 from disthead.families.distribution import HALF_LOG_TWO_PI
 from disthead.special import gauss_legendre
-from disthead.special.eager import operations_are_followed
+from disthead.special.eager import is_tracing
 from disthead.special.plain import ndtr
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Pieces:
     def of(cls, dist: "RecalibratedContinuous") -> "Pieces":
         x = _cuts(dist)
         points, middle = dist._quantile_of_probit(x), len(x) // 2
-        if operations_are_followed() or _are_heavy(points, middle):
+        if is_tracing() or _are_heavy(points, middle):
             far = torch.tensor(_FAR_TAIL, dtype=x.dtype, device=x.device).reshape((-1,) + (1,) * (points.ndim - 1))
             low, high = dist._quantile_of_probit(torch.cat([-far.flip(0), far])).tensor_split(2)
             points, middle = torch.cat([low, points, high]), middle + len(far)
@@ -92,7 +92,7 @@ def few_rows_at_once(answer: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(answer)
     def answered(dist: "RecalibratedContinuous", *targets: Tensor) -> Tensor:
         shape = dist.batch_shape
-        if len(shape) != 1 or shape[0] <= _ROWS or operations_are_followed() or any(y.shape != shape for y in targets):
+        if len(shape) != 1 or shape[0] <= _ROWS or is_tracing() or any(y.shape != shape for y in targets):
             return answer(dist, *targets)
         pieces = [slice(start, start + _ROWS) for start in range(0, shape[0], _ROWS)]
         return torch.cat([answer(dist[piece], *(y[piece] for y in targets)) for piece in pieces], -1)

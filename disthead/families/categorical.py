@@ -16,7 +16,7 @@ from disthead.families.interval import Arc, Interval
 from disthead.families.projection import Projection, are_many
 from disthead.families.raw_outputs import RawOutputs
 from disthead.links import LINKS, Link
-from disthead.special.eager import operations_are_followed
+from disthead.special.eager import is_tracing
 from disthead.special.elementary import Array, counting, like, softmax, where
 from disthead.special.probabilities import divergence, entropy_term, expected, log_probability
 
@@ -111,7 +111,7 @@ class Categorical(Distribution):
         if self._is_soft(y):
             return self._soft_log_prob(y)
         if y.dtype == torch.float64:  # whose precision says nothing
-            index = None if operations_are_followed() else y.long()
+            index = None if is_tracing() else y.long()
             if index is None or not torch.equal(index.double(), y):
                 return self._plain_log_prob(y)
             y = index
@@ -285,7 +285,7 @@ class ManyClasses(RawOutputs):
 
     @property
     def is_quick(self) -> bool:
-        return not operations_are_followed() and self._is_scored_in_single
+        return not is_tracing() and self._is_scored_in_single
 
     @property
     def has_scores(self) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 from disthead.families.gradients import with_derivatives
 from disthead.families.pieces import NUMBERS, each, plain
 from disthead.special.blocks import choose
-from disthead.special.eager import is_on_host, operations_are_followed
+from disthead.special.eager import is_on_host, is_tracing
 
 __all__ = ["FEW", "log_prob"]
 
@@ -26,7 +26,7 @@ def log_prob(logits: Tensor, y: Tensor) -> Tensor | None:
         logits.shape[-1] < FEW
         or logits.ndim < 2
         or y.shape != logits.shape[:-1]
-        or operations_are_followed()
+        or is_tracing()
         or not (is_on_host(logits) and is_on_host(y))
         or logits.dtype not in (torch.float32, torch.float64)
         or y.requires_grad

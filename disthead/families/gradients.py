@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disthead.families.pieces import plain
 from disthead.special.blocks import multiply_rows
-from disthead.special.eager import operations_are_followed
+from disthead.special.eager import is_tracing
 
 __all__ = ["with_derivatives"]
 
@@ -43,7 +43,7 @@ class _WithDerivatives(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         scored, formula = ctx.ways
         again = torch.is_grad_enabled()  # to be differentiated again
-        if again or (ctx.derivatives is None and operations_are_followed()):
+        if again or (ctx.derivatives is None and is_tracing()):
             raw, y = ctx.saved_tensors
             with torch.enable_grad():
                 value = formula(raw, y)
@@ -56,7 +56,7 @@ class _WithDerivatives(torch.autograd.Function):
 
 def _weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
     """Each row of the derivatives (..., P) times its incoming gradient (...), where possible in their own memory."""
-    if type(gradient) is Tensor and not operations_are_followed():  # subclasses have numbers of their own
+    if type(gradient) is Tensor and not is_tracing():  # subclasses have numbers of their own
         if gradient.dtype != derivatives.dtype:  # of targets in double precision
             gradient = gradient.to(derivatives.dtype)
         if multiply_rows(derivatives, plain(gradient)):

@@ -16,7 +16,7 @@ from disthead.families.mixture_quantiles import flat, mixture_quantiles, one_mix
 from disthead.families.normal import Normal
 from disthead.families.univariate import check_level, in_double
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
-from disthead.special.eager import are_concrete, are_plain_numbers, operations_are_followed
+from disthead.special.eager import are_concrete, are_plain_numbers, is_tracing
 from disthead.special.plain import erf
 from disthead.special.probabilities import log_sum_exp
 from disthead.special.search import highest, highest_of_each, interpolated_roots
@@ -304,7 +304,7 @@ class Mixture(Components, Continuous):
         density = self._log_densities(y).exp().unflatten(0, (_NODES, -1))  # (nodes of a piece, pieces, ..., K)
         weights = weights.unflatten(0, (_NODES, -1)).unsqueeze(-1)
         mass = (weights * density).sum(0)
-        if not operations_are_followed() and bool(((mass.sum(0) - 1).abs() > 1e-6).any()):
+        if not is_tracing() and bool(((mass.sum(0) - 1).abs() > 1e-6).any()):
             return self.components.cdf(y.unsqueeze(-1))
         within = torch.tensordot(gauss_legendre_antiderivative(_NODES, y), density, 1) * weights.sum(0)
         return (mass.cumsum(0) - mass + within).flatten(0, 1)

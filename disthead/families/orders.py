@@ -12,7 +12,7 @@ from torch import Tensor
 from disthead.families.distribution import wide
 from disthead.families.gradients import with_derivatives
 from disthead.special.blocks import AVAILABLE
-from disthead.special.eager import is_on_host, operations_are_followed
+from disthead.special.eager import is_on_host, is_tracing
 from disthead.special.probabilities import log_probability
 from disthead.special.program import Program
 from disthead.special.recording import Recorder
@@ -29,7 +29,7 @@ _PIECE = 1 << 16  # scores worked on at once: with what is made of them they sta
 def log_prob(logits: Tensor, y: Tensor) -> Tensor:
     """log P(y) (...) of orders (..., K) by scores (..., K), in O(K) for each row; -inf stands for an item that is not there."""
     wanted = logits.requires_grad and torch.is_grad_enabled()
-    found = None if operations_are_followed() else _in_one_pass(logits, y, wanted)
+    found = None if is_tracing() else _in_one_pass(logits, y, wanted)
     if found is None:
         return _log_prob(logits, y)
     return with_derivatives(logits, y, found, _in_one_pass, _log_prob) if wanted else found[0]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from disthead.families.distribution import Distribution
-from disthead.special.eager import operations_are_followed
+from disthead.special.eager import is_tracing
 
 __all__ = ["Projection", "are_many"]
 
@@ -78,7 +78,7 @@ class Projection:
     @property
     def is_quick(self) -> bool:
         """Whether `log_prob` applies: not for graphs, functional transforms and few logits."""
-        return not operations_are_followed() and (self.is_sharded or are_many(self.features, self.num_classes))
+        return not is_tracing() and (self.is_sharded or are_many(self.features, self.num_classes))
 
     def distribution(self) -> Distribution:
         """The distribution; many logits are made when they are first asked for."""

@@ -12,7 +12,7 @@ from disthead.families.formula import quick, takes_one_each
 from disthead.families.gradients import with_derivatives
 from disthead.families.one_pass import one_pass
 from disthead.links import Link
-from disthead.special.eager import WITH_MEMORY, operations_are_followed
+from disthead.special.eager import WITH_MEMORY, is_tracing
 from disthead.special.fast import Positive
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class RawOutputs:
     @property
     def is_quick(self) -> bool:
         """Whether the one pass applies: by plain operations alone go double precision, exports, transforms and traces."""
-        if operations_are_followed():
+        if is_tracing():
             compiled = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
             if not compiled or self.family.event_dim:
                 return False
@@ -112,7 +112,7 @@ class RawOutputs:
     def distribution(self) -> Distribution:
         """The distribution; where the one pass applies its parameters are made when they are first asked for."""
         kind = self.family.quick
-        if kind is None or not self._is_scored_in_single or operations_are_followed():
+        if kind is None or not self._is_scored_in_single or is_tracing():
             return self.make()._made_of(self)
         return kind._waiting(self, self.raw.shape[:-1], self.family.event_shape)
 

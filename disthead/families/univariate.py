@@ -9,7 +9,7 @@ from torch import Size, Tensor
 
 from disthead.families.distribution import Distribution, wide
 from disthead.families.interval import Arc, Interval
-from disthead.special.eager import are_plain_numbers, operations_are_followed
+from disthead.special.eager import are_plain_numbers, is_tracing
 from disthead.special.numeric import mend
 
 __all__ = ["Univariate", "at_least", "check_level", "follow", "in_double", "product", "ratio", "spread"]
@@ -44,7 +44,7 @@ class Univariate(Distribution):
 
     def _is_plain(self, *values: Tensor) -> bool:
         """Whether nothing but numbers is asked for, of the parameters and of these values: see `are_plain_numbers`."""
-        if operations_are_followed():
+        if is_tracing():
             return False
         parts = list(values)
 
@@ -63,7 +63,7 @@ class Univariate(Distribution):
 
     def _is_differentiated(self, *levels: Tensor | None) -> bool:
         """Whether a gradient is recorded for one of the parameters or levels, or may be, where operations are followed."""
-        if not torch.is_grad_enabled() or operations_are_followed():
+        if not torch.is_grad_enabled() or is_tracing():
             return torch.is_grad_enabled()
         found = [level is not None and level.requires_grad for level in levels]
 

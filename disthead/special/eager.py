@@ -20,7 +20,7 @@ __all__ = [
     "by_scipy",
     "extent",
     "is_on_host",
-    "operations_are_followed",
+    "is_tracing",
 ]
 
 WITH_MEMORY = (Tensor, torch.nn.Parameter)  # other subclasses may have none to work on
@@ -32,7 +32,7 @@ def is_on_host(values: Tensor) -> bool:
     return values.is_cpu and type(values) in WITH_MEMORY
 
 
-def operations_are_followed() -> bool:
+def is_tracing() -> bool:
     """Whether operations are traced or transformed: by a compiler, torch.func, a trace or forward-mode differentiation.
 
     Then a function must be made of torch's own operations, and none may depend on the numbers in tensors.
@@ -51,7 +51,7 @@ def are_concrete(*values: Tensor) -> bool:
 
     Gradients may still be recorded: what is done to the numbers then has to be made of differentiable operations.
     """
-    return not operations_are_followed() and all(map(is_on_host, values))
+    return not is_tracing() and all(map(is_on_host, values))
 
 
 def are_plain_numbers(*values: Tensor) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .eager import are_concrete, are_plain_numbers, operations_are_followed
+from .eager import are_concrete, are_plain_numbers, is_tracing
 
 __all__ = ["Numeric", "by_rows", "in_chunks", "mend"]
 
@@ -56,7 +56,7 @@ class Numeric(torch.autograd.Function):
     @classmethod
     def backward(cls, ctx, grad):
         output, *arguments = ctx.saved_tensors
-        if torch.is_grad_enabled() or operations_are_followed():
+        if torch.is_grad_enabled() or is_tracing():
             return torch.func.vjp(cls.operations, *arguments)[1](grad)
         slopes = cls.slopes(*(part.reshape(-1) for part in (output, *arguments)))
         return tuple(None if slope is None else grad * slope.reshape(grad.shape) for slope in slopes)
