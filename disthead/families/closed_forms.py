@@ -96,9 +96,8 @@ def _numbers(
             return None
         if (is_positive and not (has_log and stays)) or value in most:
             given = getattr(dist, value)
-            least = (
-                3 * torch.finfo(given.dtype).tiny if is_positive else -math.inf
-            )  # twice: as small as one that underflowed
+            # Up to twice the least normal number a positive parameter counts as underflowed (`wide`, `ratio`).
+            least = 3 * torch.finfo(given.dtype).tiny if is_positive else -math.inf
             if not are_within(given, least, most.get(value, math.inf)):
                 return None
         if not stays:

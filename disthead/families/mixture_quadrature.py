@@ -18,9 +18,8 @@ _NUMBERS = 1 << 16  # of all components at the nodes of the rows that are integr
 _ROWS = 2048  # cut at once
 _TAIL = 1e-13  # the probability of each component that may lie beyond the first piece, and beyond the last
 _MOST_HALVINGS = 40
-_REACH = (
-    1.9  # a component may have singularities in the complex plane this times half its interquartile range from the line
-)
+# A component may have singularities in the complex plane this times half its interquartile range from the line.
+_REACH = 1.9
 _BESIDE = 1e-15  # of an end: as near as quantiles come that are rounded to it
 _MISSED = 1e-9  # of a component's probability may be missing from the integral of its density
 # Nodes of a piece, and how many of its lengths the way over each singularity from end to end is at least: what is left is 1e-10.

@@ -77,10 +77,8 @@ def are_within(values: Tensor, least: float, most: float = math.inf) -> bool:
     >>> are_within(torch.tensor([0.0, 1.0]), 0.0), are_within(torch.tensor([0.0, torch.nan]), 0.0)
     (True, False)
     """
-    if values.numel() == 0:
-        return False
-    numbers = values.detach().numpy()  # one look at all of them takes less than a comparison
-    return float(numbers.min()) >= least and (most == math.inf or float(numbers.max()) <= most)
+    lowest, highest = extent(values)
+    return values.numel() > 0 and least <= lowest and highest <= most
 
 
 def by_numpy(name: str, values: Tensor) -> Tensor:

@@ -39,11 +39,9 @@ class Numeric(torch.autograd.Function):
     def of(cls, *arguments: Tensor) -> Tensor:
         """The value at these arguments, which broadcast, by the implementation that fits them."""
         arguments = torch.broadcast_tensors(*arguments)
-        if not are_concrete(*arguments):
-            return cls.operations(*arguments)
-        if torch.is_grad_enabled() and any(argument.requires_grad for argument in arguments):
-            return cls.apply(*arguments)
-        return cls.numbers(*arguments)
+        if are_plain_numbers(*arguments):
+            return cls.numbers(*arguments)
+        return cls.apply(*arguments) if are_concrete(*arguments) else cls.operations(*arguments)
 
     @classmethod
     def forward(cls, *arguments):
