@@ -5,17 +5,18 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 from torch.nn.functional import logsigmoid
 
-from disthead.families.closed_forms import for_targets
-from disthead.families.discrete import Discrete
-from disthead.families.distribution import from_score, tensors
+from disthead.arrays import exactly_one
+from disthead.distributions.base import from_score, tensors
+from disthead.distributions.closed_forms import for_targets
+from disthead.distributions.discrete import Discrete
+from disthead.distributions.interval import Interval
+from disthead.distributions.univariate import check_level, in_double
 from disthead.families.family import Family
-from disthead.families.interval import Interval
-from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
 from disthead.special.elementary import clamp, exp, is_double, log1p, sigmoids
 from disthead.special.probabilities import divergence, entropy_term, log_complement, log_odds, log_probability
 
-__all__ = ["Bernoulli", "BernoulliFamily", "one_of"]
+__all__ = ["Bernoulli", "BernoulliFamily"]
 
 
 class Bernoulli(Discrete):
@@ -37,7 +38,7 @@ class Bernoulli(Discrete):
     given_probs: Tensor | None = None  # infinite logits would not know their gradient
 
     def __init__(self, logits=None, *, probs=None):
-        one_of("bernoulli", logits=logits, probs=probs)
+        exactly_one("bernoulli", logits=logits, probs=probs)
         logits, probs = tensors(logits, probs)
         self._store(**({"given_probs": probs} if logits is None else {"logits": logits}))
 
@@ -159,15 +160,6 @@ class Bernoulli(Discrete):
         """The expected cost of each action: cost (actions, 2), for outcomes 0 and 1, gives (..., actions)."""
         cost = torch.as_tensor(cost, dtype=self.dtype, device=self.device)
         return self._both()[0] @ cost.mT
-
-
-def one_of(family: str, **given: object) -> None:
-    """Exactly one of these parameters is to be given."""
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) != 1:
-        raise ValueError(
-            f"{family} takes exactly one of {' and '.join(given)}, got {' and '.join(names) or 'neither'}."
-        )
 
 
 @register_kl(Bernoulli, Bernoulli)

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.families.closed_forms import for_levels, for_targets
-from disthead.families.continuous import Continuous
-from disthead.families.distribution import from_score, positive, tensors
+from disthead.distributions.base import from_score, positive, tensors
+from disthead.distributions.closed_forms import for_levels, for_targets
+from disthead.distributions.continuous import Continuous
+from disthead.distributions.univariate import in_double, product
 from disthead.families.family import Family
-from disthead.families.univariate import in_double, product
 from disthead.links import LINKS
 from disthead.special import deviance
 from disthead.special.eager import are_plain_numbers, by_numpy

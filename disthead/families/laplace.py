@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.families.closed_forms import for_levels, for_targets
-from disthead.families.continuous import Continuous
-from disthead.families.distribution import from_score, positive, same_kind, tensors
+from disthead.distributions.base import from_score, positive, same_kind, tensors
+from disthead.distributions.closed_forms import for_levels, for_targets
+from disthead.distributions.continuous import Continuous
+from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.univariate import at_least, in_double, ratio
 from disthead.families.family import Family
-from disthead.families.interval import Arc, Interval
-from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
 from disthead.special import deviance, expm1mx
 from disthead.special.eager import are_plain_numbers, by_numpy

@@ -4,12 +4,12 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.families.closed_forms import for_levels, for_targets
-from disthead.families.continuous import Continuous
-from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
+from disthead.distributions.closed_forms import for_levels, for_targets
+from disthead.distributions.continuous import Continuous
+from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.univariate import in_double, in_double_for_gradients, ratio, spread
 from disthead.families.family import Family
-from disthead.families.interval import Arc, Interval
-from disthead.families.univariate import in_double, in_double_for_gradients, ratio, spread
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr
 from disthead.special.fast import Positive

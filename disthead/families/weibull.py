@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.families.closed_forms import for_levels, for_targets
-from disthead.families.continuous import Continuous
-from disthead.families.distribution import from_score, positive, tensors
+from disthead.distributions.base import from_score, positive, tensors
+from disthead.distributions.closed_forms import for_levels, for_targets
+from disthead.distributions.continuous import Continuous
+from disthead.distributions.univariate import in_double
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
-from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
 from disthead.special.eager import by_numpy

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from disthead import DistributionClassifier, DistributionRegressor
+from disthead.data.columns import Columns
 from disthead.training import DistributionModule, TabularDataModule
-from disthead.training.columns import Columns
 from disthead.training.predictor import Predictor
 
 DATA = Path(__file__).parents[1] / "data"
