@@ -61,7 +61,9 @@ def test_a_checkpoint_refuses_the_missing_numbers_that_nothing_stands_for():
         assert np.isfinite(predict(rows.assign(city="Paris"))["mean"]).all()
 
 
-@pytest.mark.filterwarnings("ignore:values are missing", "ignore:training has not seen")
+@pytest.mark.filterwarnings(
+    "ignore:values are missing", "ignore:training has not seen", "ignore:the model is no better"
+)
 def test_a_recalibrated_ensemble_predicts_the_same_table(tmp_path, monkeypatch):
     """Its backbone and its scheduler are named by the modules in which they were."""
     monkeypatch.chdir(tmp_path)
@@ -72,7 +74,9 @@ def test_a_recalibrated_ensemble_predicts_the_same_table(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(found, known, check_dtype=False, rtol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:values are missing", "ignore:training has not seen")
+@pytest.mark.filterwarnings(
+    "ignore:values are missing", "ignore:training has not seen", "ignore:the model is no better"
+)
 def test_a_configuration_trains(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(DATA / "table_with_missing_values.csv", "t.csv")
