@@ -10,6 +10,7 @@ from disthead.distributions.base import Distribution
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.special.eager import are_concrete, is_tracing
+from disthead.targets import check_target_shape
 from disthead.weights import as_weight
 
 __all__ = ["cross_entropy", "nll", "reduce"]
@@ -44,7 +45,8 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
         y = dist.as_values(y, weight=weight)
     if y.dtype == torch.bool or y.is_complex():
         check_kind(y, dist.support)
-    _check_shape(dist, y)
+    if y.shape != dist.batch_shape + dist.event_shape:
+        check_target_shape(dist, y, soft_labels=True)
     if weight is None:
         return reduce(-dist.log_prob(y), None, reduction)
     return reduce(_losses_of_present_rows(dist, y, weight), weight, reduction)
@@ -99,7 +101,7 @@ def cross_entropy(
                 f"class_weight must have one value per class, shape ({classes},), got {tuple(class_weight.shape)}."
             )
         class_weight = class_weight.to(device=dist.device, dtype=dist.dtype)
-    if _is_class_probabilities(dist, y):
+    if y.shape != dist.batch_shape and check_target_shape(dist, y, soft_labels=True):
         if ignore_index is not None:
             raise ValueError("ignore_index needs class indices, got class probabilities. Give such rows the weight 0.")
         smoothed = (1 - label_smoothing) * y + label_smoothing / classes
@@ -112,7 +114,6 @@ def cross_entropy(
         counted = counted & (weight > 0)
     _check_classes(y, counted, classes)
     index = torch.where(counted, y, 0)
-    _check_shape(dist, index)
     if label_smoothing:
         everywhere = torch.ones(classes, dtype=dist.dtype, device=dist.device) if class_weight is None else class_weight
         log_prob, log_prob_sum = dist.log_prob_and_sum(index, everywhere)
@@ -128,13 +129,6 @@ def cross_entropy(
     if reduction != "mean":
         return reduce(values, weight, reduction)
     return reduce(values, weight, "sum") / reduce(share, weight, "sum")
-
-
-def _check_shape(dist: Distribution, y: Tensor) -> None:
-    expected = dist.batch_shape + dist.event_shape
-    if y.shape != expected and not _is_class_probabilities(dist, y):
-        hint = " Try y.squeeze(-1)." if y.shape == (*expected, 1) else ""
-        raise ValueError(f"y must have the shape {tuple(expected)} of the distribution, got {tuple(y.shape)}.{hint}")
 
 
 def _check_classes(y: Tensor, counted: Tensor, classes: int) -> None:
@@ -180,12 +174,3 @@ def _losses_of_present_rows(dist: Distribution, y: Tensor, weight: Tensor) -> Te
     some_target = rows.index_select(0, is_there.reshape(-1).to(torch.int8).argmax().reshape(1))[0]
     chosen = is_there.reshape(is_there.shape + (1,) * (y.ndim - weight.ndim))
     return torch.where(is_there, -dist.log_prob(torch.where(chosen, y, some_target)), 0.0)
-
-
-def _is_class_probabilities(dist: Distribution, y: Tensor) -> bool:
-    """Soft labels: one probability per class in place of the class index."""
-    return (
-        y.is_floating_point()
-        and getattr(dist, "num_classes", None) is not None
-        and y.shape == (*dist.batch_shape, dist.num_classes)
-    )

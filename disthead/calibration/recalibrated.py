@@ -118,7 +118,7 @@ class Recalibrated(Wrapper):
         return y
 
 
-class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override]
+class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[misc, override]
     """A continuous distribution whose probabilities were recalibrated; see `Recalibrated`."""
 
     @in_double
@@ -208,6 +208,7 @@ class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override
 class RecalibratedDiscrete(Recalibrated, Discrete):
     """A distribution of counts whose probabilities were recalibrated; see `Recalibrated`."""
 
+    kind = "count"
     has_rsample = False
 
     def __init__(self, base: Distribution, warps: Sequence[Warp]):

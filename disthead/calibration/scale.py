@@ -16,7 +16,7 @@ from disthead.calibration.recalibration import (
 )
 from disthead.calibration.warp import KNOTS, Bend, Stretch, probit
 from disthead.distributions.affine import Affine
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.discrete import Discrete
 from disthead.distributions.vector import Vector
@@ -186,7 +186,7 @@ class QuantileRecalibration(Recalibration):
 
     def _check_kind(self, dist: Distribution) -> None:
         _refuse_classes(self, dist)
-        if isinstance(dist, Vector) or getattr(dist.support, "is_circular", False):
+        if dist.kind in ("vector", "direction"):
             raise ValueError(
                 f"QuantileRecalibration is for ordered numbers, one cdf for each output, got {dist!r}. "
                 "Try ScaleCalibration."
@@ -232,7 +232,7 @@ class QuantileRecalibration(Recalibration):
 
 
 def _refuse_classes(recalibration: Recalibration, dist: Distribution) -> None:
-    if hasattr(dist, "expected_cost") or hasattr(dist, "num_items"):
+    if dist.kind in (*CLASSES, "ranking"):
         raise ValueError(
             f"{type(recalibration).__name__} is for numbers, whose spread can be wrong, got {dist!r}. "
             "Try TemperatureScaling for classes and rankings."

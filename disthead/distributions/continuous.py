@@ -7,7 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import register_kl
 
-from disthead.distributions.base import root
+from disthead.distributions.base import Kind, root
 from disthead.distributions.highest_density import shortest_interval
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.univariate import Univariate, check_level, in_double
@@ -26,6 +26,7 @@ class Continuous(Univariate):
     derived from these, in double precision; subclasses replace whatever has a closed form.
     """
 
+    kind: Kind = "continuous"
     has_rsample = True
 
     def support_limits(self) -> tuple[Tensor, Tensor]:

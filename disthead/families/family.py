@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.arrays import as_mapping, as_tensor, check_kind
-from disthead.distributions.base import Distribution, tensors
+from disthead.distributions.base import Distribution, Kind, tensors
 from disthead.errors import TargetError, locate, pick, unknown_name
 from disthead.likelihood.formula import takes_one_each
 from disthead.likelihood.linked import RawOutputs
@@ -78,6 +78,12 @@ class Family(ABC):
         """
         kind: Any = self.quick
         return kind.score(y, *parameters)
+
+    @property
+    def kind(self) -> Kind:
+        """What one target is, `Distribution.kind`."""
+        assert self.quick is not None
+        return self.quick.kind
 
     @property
     def is_discrete(self) -> bool:

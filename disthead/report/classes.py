@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from disthead import diagnostics
+from disthead.distributions.independent import class_probs
 from disthead.report import verdicts
 from disthead.report.conditional import examine_events
 from disthead.report.findings import Findings
@@ -22,10 +23,8 @@ _MANY = 1000  # of more there is no confusion matrix, whose size is their square
 
 def examine_classes(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     """Reliability, of each class too, confidence, what the majority and chance would do, groups and features."""
-    probs, y = rows.dist.probs.double(), rows.y.long()
+    probs, y = class_probs(rows.dist, torch.float64), rows.y.long()
     is_binary = found.kind == "binary"
-    if is_binary:
-        probs = torch.stack([1 - probs, probs], -1)
     names = [found.classes[k] if k < len(found.classes) else str(k) for k in range(probs.shape[-1])]
     share = torch.zeros_like(probs[0]).index_add(0, y, rows.w.double()) / rows.w.sum()
     frequent = share.argsort(descending=True, stable=True)[:_CLASSES].tolist()

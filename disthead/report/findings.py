@@ -8,21 +8,7 @@ from typing import Any
 from disthead.distributions.base import Distribution
 from disthead.report.verdict import Score, Verdict, not_examined
 
-__all__ = ["Findings", "families_of", "kind_of"]
-
-
-def kind_of(dist: Distribution) -> str:
-    """What its target is: "ranking", "binary", "classes", "vector", "direction", "count" or "number"."""
-    if hasattr(dist, "pairwise"):
-        return "ranking"
-    if dist.event_shape:
-        return "vector"
-    if hasattr(dist, "expected_cost"):
-        return "classes" if hasattr(dist, "num_classes") else "binary"
-    support: Any = dist.support
-    if getattr(support, "is_circular", False):
-        return "direction"
-    return "count" if support.is_discrete else "number"
+__all__ = ["Findings", "families_of"]
 
 
 def families_of(dist: Distribution) -> frozenset[str]:
@@ -49,7 +35,7 @@ class Findings:
 
     Attributes:
         name: of the output, "" for all of them together and where there is one.
-        kind: see `kind_of`.
+        kind: of its target, `Distribution.kind`.
         unit: of the target.
         level: of the intervals that verdicts are about.
         classes: names of the classes.

@@ -32,7 +32,7 @@ def examine_line(found: Findings, rows: Rows, generator: torch.Generator) -> Non
     if not is_direction:  # a circle has neither an end to exceed nor a first and a last row
         found.examine((), _few_rows, rows, generator)
         found.examine(("reliability of a probability",), _exceedance, rows, generator)
-    if found.kind == "number":
+    if found.kind == "continuous":
         found.examine((f"reliability of the {50 + 50 * found.level:g} % quantile",), _quantile, rows, generator)
     if found.kind == "count":
         found.examine((), _rootogram, rows)

@@ -47,7 +47,7 @@ class Output:
             if kind in kinds:
                 self.metrics[label], self.means[label] = make(), RowMean()
                 self.units[label] = unit if units == "y" else units
-        self.pit = PIT() if kind in ("number", "count", "direction") else None
+        self.pit = PIT() if kind in ("continuous", "count", "direction") else None
         self.extremes = None if kind == "vector" else Extremes()
         self.confidence = CalibrationError(norm=2, debiased=True) if kind in ("binary", "classes") else None
         self.has_baseline = has_baseline
@@ -144,7 +144,7 @@ class Output:
             if label not in self.unanswered:
                 found.scores[label] = self._score(label, label, mean)
         self._comparisons(found, baseline_name)
-        if self.kind == "number":
+        if self.kind == "continuous":
             for message in diagnostics.check_continuous_target(rows.y).messages:
                 sentence = f"Log scores of densities say little about this target: it has {message}"
                 found.verdicts.append(Verdict("repeated values", "note", sentence))

@@ -41,7 +41,7 @@ def _missing(reason: str, kind: str) -> str:
         )
     if "infinite" in reason or "do not exist" in reason:
         return "Rely on the intervals, the shape and the reliability of quantiles, which need no variance."
-    if "nothing to sort by" in reason and kind == "number":
+    if "nothing to sort by" in reason and kind == "continuous":
         return "If some rows are harder to predict than others, predict the scale from the features, without `fixed=` or `shared=`."
     return ""
 
@@ -78,7 +78,7 @@ def _fault(aspect: str, found: Findings) -> str:
             "or average several: `from disthead.families import ensemble`."
         )
     method = {"shape": "QuantileRecalibration", "bias": "QuantileRecalibration"}.get(aspect, "")
-    if aspect.startswith("reliability of the") and kind in ("number", "count"):
+    if aspect.startswith("reliability of the") and kind in ("continuous", "count"):
         method = "QuantileRecalibration"
     if aspect == "reliability of each class":
         method = "VectorScaling"
@@ -86,7 +86,7 @@ def _fault(aspect: str, found: Findings) -> str:
 
 
 _METHODS = {
-    "number": "ScaleCalibration",
+    "continuous": "ScaleCalibration",
     "count": "ScaleCalibration",
     "direction": "ScaleCalibration",
     "vector": "ScaleCalibration",
@@ -95,11 +95,13 @@ _METHODS = {
 }
 # Family -> what it has that others lack; those of heavier tails, or more spread, for each kind.
 _HEAVIER = {
-    "number": {"student_t": "for heavy tails", "mixture": "for several peaks or heavy tails"},
+    "continuous": {"student_t": "for heavy tails", "mixture": "for several peaks or heavy tails"},
     "count": {"negative_binomial": "for more spread than a poisson has"},
     "direction": {"mixture": "with component='von_mises'"},
 }
-_OTHER = {"number": {"log_normal": "for skewness of positive targets", "gamma": "for the same, with a lighter tail"}}
+_OTHER = {
+    "continuous": {"log_normal": "for skewness of positive targets", "gamma": "for the same, with a lighter tail"}
+}
 _JOINT = "`DistributionHead('multivariate_normal', in_features, event_shape=(D,))`."
 
 
