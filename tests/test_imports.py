@@ -17,7 +17,7 @@ LAYERS = [
     ("likelihood",),
     ("families",),
     ("data", "weights", "targets", "groups"),
-    ("marginal", "standardisation"),
+    ("optimise", "standardisation"),
     ("head",),
     ("losses", "parallel"),
     ("decision", "explanation", "metrics", "calibration", "diagnostics", "surface"),

@@ -7,13 +7,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.calibration.recalibrated import recalibrated
-from disthead.calibration.recalibration import (
-    NothingLearned,
-    Recalibration,
-    effective_rows,
-    mean_over_rows,
-    minimise,
-)
+from disthead.calibration.recalibration import NothingLearned, Recalibration, effective_rows, mean_over_rows
 from disthead.calibration.warp import KNOTS, Bend, Stretch, probit
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution
@@ -22,6 +16,7 @@ from disthead.distributions.discrete import Discrete
 from disthead.distributions.vector import Vector
 from disthead.families.circular_mixture import CircularMixture
 from disthead.families.von_mises import VonMises
+from disthead.optimise import minimise
 from disthead.special import log_ndtr_difference
 
 __all__ = ["QuantileRecalibration", "ScaleCalibration"]

@@ -80,7 +80,7 @@ def _numbers(
     if own not in _PRECISIONS or values.dtype not in _PRECISIONS or not are_plain_numbers(values):
         return None
     stays = own == torch.float64 or (in_single and values.dtype == own)
-    source = dist._source
+    source = dist._linked
     if source is not None and not stays:  # whose raw outputs are more exact than the parameters
         if source.requires_grad and torch.is_grad_enabled():
             return None

@@ -9,7 +9,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from disthead.arrays import exactly_one
-from disthead.distributions.base import Distribution, from_score, same_kind
+from disthead.distributions.base import Distribution, closed_under_affine, with_fused_loss
 from disthead.distributions.univariate import in_double
 from disthead.special.probabilities import expected, log_probability, log_sum_exp
 
@@ -114,19 +114,19 @@ class Components:
         return f"{type(self).__name__}(logits: {list(self.logits.shape)}, {self.components!r})"
 
     def map(self, function):
-        if self._source is not None and self._is_waiting:
-            return self._source.map(function).distribution()
+        if self._linked is not None and self._is_lazy:
+            return self._linked.map(function).distribution()
         mapped = self._remade(function, self.components.map(function))
-        return mapped._made_of(self._source and self._source.map(function))
+        return mapped._linked_to(self._linked and self._linked.map(function))
 
-    @same_kind
+    @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor):
         components = self.components.affine(loc.unsqueeze(-1), scale.unsqueeze(-1))
         return self._remade(lambda weights: weights, components)
 
     def _in_double(self):
-        if self._source is not None and self.dtype != torch.float64 and self.device.type != "mps":
-            return self._source.in_double()
+        if self._linked is not None and self.dtype != torch.float64 and self.device.type != "mps":
+            return self._linked.in_double()
         components = self.components._in_double()
         if components is self.components and components.dtype == self.logits.dtype:
             return self
@@ -149,7 +149,7 @@ class Components:
         ratio = torch.where(finite, values - total.unsqueeze(-1), 0.0).clamp(max=_MOST_RATIO).exp()
         return total + (torch.where((weights == 0) & finite, weights, 0.0) * ratio).sum(-1)
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         return self._log_mean(self.components.log_prob(y.unsqueeze(-1)))

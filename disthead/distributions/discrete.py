@@ -8,7 +8,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import MOST_OUTCOMES, from_score
+from disthead.distributions.base import MOST_OUTCOMES, with_fused_loss
 from disthead.distributions.interval import Interval
 from disthead.distributions.mass_tables import entropy_of, grouped_by_width
 from disthead.distributions.shortest_runs import shortest_runs
@@ -64,7 +64,7 @@ class Discrete(Univariate):
             return None
         return torch.arange(lower, upper + 1, dtype=self.dtype, device=self.device)
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         lower, upper = self.support_limits()

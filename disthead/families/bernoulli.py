@@ -6,7 +6,7 @@ from torch.distributions import constraints, register_kl
 from torch.nn.functional import logsigmoid
 
 from disthead.arrays import exactly_one
-from disthead.distributions.base import from_score, tensors
+from disthead.distributions.base import tensors, with_fused_loss
 from disthead.distributions.closed_forms import for_targets
 from disthead.distributions.discrete import Discrete
 from disthead.distributions.interval import Interval
@@ -66,14 +66,14 @@ class Bernoulli(Discrete):
         return logsigmoid(-self.logits) if self.given_probs is None else log_complement(self.given_probs)
 
     @staticmethod
-    def score(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
+    def log_prob_and_grad(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
         """log_prob with its derivative by the logits."""
         if is_double(logits):  # infinite ones times 0 are not a number
             logits = clamp(logits, -1e300, 1e300)
         size = abs(logits)
         return y * logits - 0.5 * (logits + size) - log1p(exp(-size)), y - sigmoids(logits)[0]
 
-    @from_score
+    @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:
         """y log(probs) + (1 - y) log(1 - probs), also for soft labels 0 <= y <= 1."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
@@ -173,8 +173,8 @@ class BernoulliFamily(Family):
     name = "bernoulli"
     parameters = {"logits": LINKS["sigmoid"]}
     support = constraints.boolean
-    scored = constraints.unit_interval
-    quick = Bernoulli
+    loss_support = constraints.unit_interval
+    distribution_class = Bernoulli
     data_type = "univariate, discrete, binary"
     domain = "y in {0, 1}"
     use = "binary classification"
@@ -190,6 +190,6 @@ class BernoulliFamily(Family):
     def make(self, **parameters: Tensor) -> Bernoulli:
         return Bernoulli(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         half = 0.5 / len(y)  # half a row of the outcome that does not occur
         return {"logits": y.double().mean(0).clamp(half, 1 - half).logit()}

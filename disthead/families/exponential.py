@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import from_score, positive, tensors
+from disthead.distributions.base import positive, tensors, with_fused_loss
 from disthead.distributions.closed_forms import for_levels, for_targets
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double, product
@@ -43,12 +43,12 @@ class Exponential(Continuous):
         return product(y.clamp(min=0), self.rate, self.log_rate)
 
     @staticmethod
-    def score(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
+    def log_prob_and_grad(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivative by log(rate)."""
         z = rate.value * y
         return rate.log - z, 1 - z
 
-    @from_score
+    @with_fused_loss
     @in_double  # for the gradient, 1 / rate - y
     def log_prob(self, y: Tensor) -> Tensor:
         return torch.where(y >= 0, self.log_rate - self._standardised(y), -torch.inf)
@@ -127,7 +127,7 @@ class ExponentialFamily(Family):
     name = "exponential"
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative
-    quick = Exponential
+    distribution_class = Exponential
     data_type = "univariate, continuous, bounded below"
     domain = "y >= 0"
     use = "magnitudes"
@@ -143,7 +143,7 @@ class ExponentialFamily(Family):
     def make(self, **parameters: Tensor) -> Exponential:
         return Exponential(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         limits = torch.finfo(y.dtype)
         mean = y.mean(0)
         return {"rate": 1 / torch.where(mean > 0, mean, 1.0).clamp(2 / limits.max, limits.max)}

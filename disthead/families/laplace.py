@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import from_score, positive, same_kind, tensors
+from disthead.distributions.base import closed_under_affine, positive, tensors, with_fused_loss
 from disthead.distributions.closed_forms import for_levels, for_targets
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
@@ -45,13 +45,13 @@ class Laplace(Continuous):
         return ratio(y - self.loc, self.scale, self.log_scale)
 
     @staticmethod
-    def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+    def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by loc and log(scale)."""
         z = (y - loc) / scale.value
         distance = abs(z)
         return -math.log(2) - scale.log - distance, sign(z) / scale.value, distance - 1
 
-    @from_score
+    @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:
         return -self._standardised(y).abs() - self.log_scale - math.log(2)
 
@@ -111,7 +111,7 @@ class Laplace(Continuous):
         distance = self._standardised(y).abs()
         return self.scale * (distance + torch.exp(-distance) - 0.75)
 
-    @same_kind
+    @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor) -> "Laplace":
         return Laplace(loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale)
 
@@ -151,7 +151,7 @@ class LaplaceFamily(Family):
     name = "laplace"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
-    quick = Laplace
+    distribution_class = Laplace
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"
     use = "robust regression"
@@ -168,6 +168,6 @@ class LaplaceFamily(Family):
     def make(self, **parameters: Tensor) -> Laplace:
         return Laplace(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         loc = y.median(0).values
         return {"loc": loc, "scale": at_least((y - loc).abs().mean(0), y)}

@@ -7,7 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors, with_fused_loss
 from disthead.distributions.closed_forms import for_levels, for_targets
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
@@ -60,14 +60,14 @@ class LogNormal(Continuous):
         return torch.where(inside, z, -torch.inf)
 
     @staticmethod
-    def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+    def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by loc and log(scale)."""
         log_y = log(double(y))  # a small scale would magnify its rounding
         z = like(log_y - loc, loc) / scale.value
         square = z * z
         return -HALF_LOG_TWO_PI - like(log_y, loc) - scale.log - 0.5 * square, z / scale.value, square - 1
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         inside = y > 0
@@ -199,7 +199,7 @@ class LogNormalFamily(Family):
     name = "log_normal"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.positive
-    quick = LogNormal
+    distribution_class = LogNormal
     least_log_std = 2e-3
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"
@@ -221,7 +221,7 @@ class LogNormalFamily(Family):
     def make(self, **parameters: Tensor) -> LogNormal:
         return LogNormal(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         logs = y.log()
         # Constant targets start within one per cent: their logarithms have no magnitude to measure a spread by.
         spread = logs.std(0, correction=0)

@@ -4,7 +4,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI, closed_under_affine, positive, tensors, with_fused_loss
 from disthead.distributions.closed_forms import for_levels, for_targets
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
@@ -43,13 +43,13 @@ class Normal(Continuous):
         return ratio(y - self.loc, self.scale, self.log_scale)
 
     @staticmethod
-    def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+    def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by loc and log(scale)."""
         z = (y - loc) / scale.value
         square = z * z
         return -HALF_LOG_TWO_PI - scale.log - 0.5 * square, z / scale.value, square - 1
 
-    @from_score
+    @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:
         return -0.5 * self._standardised(y).square() - self.log_scale - HALF_LOG_TWO_PI
 
@@ -106,7 +106,7 @@ class Normal(Continuous):
         density = torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
         return self.scale * (z * erf(z / 2**0.5) + 2 * density - torch.pi**-0.5)
 
-    @same_kind
+    @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor) -> "Normal":
         return Normal(loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale)
 
@@ -127,7 +127,7 @@ class NormalFamily(Family):
     name = "normal"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
-    quick = Normal
+    distribution_class = Normal
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"
     use = "regression"
@@ -143,5 +143,5 @@ class NormalFamily(Family):
     def make(self, **parameters: Tensor) -> Normal:
         return Normal(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         return {"loc": y.mean(0), "scale": spread(y)}

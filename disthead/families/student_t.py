@@ -6,7 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI, closed_under_affine, positive, tensors, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.univariate import at_least, in_double, ratio
@@ -55,7 +55,7 @@ class StudentT(Continuous):
         return ratio(y - self.loc, self.scale, self.log_scale)
 
     @staticmethod
-    def score(y: Tensor, df: Positive, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+    def log_prob_and_grad(y: Tensor, df: Positive, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(df), loc and log(scale)."""
         z, x = (y - loc) / scale.value, 0.5 * df.value
         square = z * z / df.value
@@ -66,7 +66,7 @@ class StudentT(Continuous):
         by_df = 0.5 + x * (share - growth - 0.5 * slope / step) + 0.5 * share
         return value, by_df, factor * z / (below * df.value * scale.value), factor * share - 1
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         return student_t_log_density(self.df, self._standardised(y)) - self.log_scale
@@ -147,7 +147,7 @@ class StudentT(Continuous):
         score = (1 - share) * _standard_crps(low, z) + share * _standard_crps(high, z)
         return torch.where(defined, self.scale * score, math.inf)
 
-    @same_kind
+    @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor) -> "StudentT":
         log_scale = scale.log() + self.log_scale
         return StudentT(self.df, loc + scale * self.loc, scale * self.scale, log_df=self.log_df, log_scale=log_scale)
@@ -175,7 +175,7 @@ class StudentTFamily(Family):
 
     name = "student_t"
     support = constraints.real
-    quick = StudentT
+    distribution_class = StudentT
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"
     use = "robust regression"
@@ -200,7 +200,7 @@ class StudentTFamily(Family):
     def make(self, **parameters: Tensor) -> StudentT:
         return StudentT(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         loc = y.median(0).values
         quartile_range = torch.quantile(y, 0.75, 0) - torch.quantile(y, 0.25, 0)
         # Where half of the targets are one value, the others say how far targets are spread.

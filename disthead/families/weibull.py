@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import from_score, positive, tensors
+from disthead.distributions.base import positive, tensors, with_fused_loss
 from disthead.distributions.closed_forms import for_levels, for_targets
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
@@ -66,14 +66,14 @@ class Weibull(Continuous):
         return self._log_hazard(y).clamp(max=60).exp()  # exp(-exp(60)) is zero
 
     @staticmethod
-    def score(y: Tensor, scale: Positive, concentration: Positive) -> tuple[Tensor, ...]:
+    def log_prob_and_grad(y: Tensor, scale: Positive, concentration: Positive) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(scale) and log(concentration)."""
         log_hazard = concentration.value * log(y / scale.value)
         hazard = exp(log_hazard)
         value = concentration.log + log_hazard - log(y) - hazard
         return value, concentration.value * (hazard - 1), 1 + log_hazard * (1 - hazard)
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         inside = y > 0
@@ -221,7 +221,7 @@ class WeibullFamily(Family):
     name = "weibull"
     parameters = {"scale": LINKS["softplus"], "concentration": LINKS["softplus"]}
     support = constraints.positive
-    quick = Weibull
+    distribution_class = Weibull
     least_log_std = 2e-3
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"
@@ -243,7 +243,7 @@ class WeibullFamily(Family):
     def make(self, **parameters: Tensor) -> Weibull:
         return Weibull(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration). Constant targets start
         # within a tenth: their logarithms have no magnitude to measure a spread by.
         logs = y.log()

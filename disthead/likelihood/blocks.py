@@ -11,7 +11,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 try:
-    from disthead.likelihood import _blocks
+    import disthead.likelihood._blocks as _blocks
 except ImportError:
     _blocks = None  # type: ignore[assignment]
 

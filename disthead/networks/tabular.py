@@ -213,10 +213,9 @@ class MemberHead(DistributionHead):
     def forward(self, features: Tensor, **known: Tensor) -> Distribution:
         """Features (members, N, in_features) -> batch_shape (members, N); `known` has shape (N,) or (members, N)."""
         features = features.expand(self.members, *features.shape[-2:])  # of a backbone without layers
-        links = self._plain_links(known)
-        if links is not None:
+        if self._plain_formula is not None and not known:
             with without_autocast(features):
-                return self._in_units(self.family.linked(self._output(features), links))
+                return self._in_units(self._plain_formula.from_raw(self._output(features)))
         return self._in_units(self._distribution(self._raw(features), **known))
 
     def weights(self) -> dict[str, Tensor]:

@@ -15,7 +15,6 @@ from disthead.distributions.base import Distribution
 from disthead.families.ensembles import ensemble
 from disthead.families.family import get_family, takes_classes, takes_vectors
 from disthead.head import DistributionHead
-from disthead.marginal import fit_biases
 from disthead.networks.backbone import build, completed, multilayer_perceptron
 from disthead.networks.tabular import MemberHead, TabularBackbone, start_near_the_marginal_fit
 from disthead.standardisation import SCALES, check_relative_spread, robust_units, why_not
@@ -260,7 +259,7 @@ class DistributionModel(lightning.LightningModule):
             for head in (self.head, self.baseline):
                 head.change_units(loc, torch.where(scale > 0, scale, 1.0))
             y = (y.double() - self.target_loc.to(y.device)) / self.target_scale.to(y.device)
-        biases = fit_biases(self.baseline, y, known, weight)
+        biases = self.baseline.fitted_biases(y, known, weight)
         self.baseline.start_at(biases)
         self.head.start_at(biases)
         start_near_the_marginal_fit(self.head)

@@ -318,7 +318,7 @@ class DistributionModule(DistributionModel):
         """Refuse rows whose known quantities cannot be, such as an exposure of zero: before training, or as a stream is predicted."""
         assert self.head is not None
         assert self.columns is not None
-        self.head.family.check_known(table.known, self.columns["known"])
+        self.head.family.check_row_constants(table.known, self.columns["known"])
 
     def _check_density(self, targets: Tensor) -> None:
         """Warn where the targets would fool a density."""
