@@ -1,4 +1,4 @@
-"""Writes down the programs that are compiled as they are (`likelihood/compiled.h`): `python -m benchmarks.compiled`.
+"""Writes down the programs that are compiled as they are (`special/compiled.h`): `python -m benchmarks.compiled`.
 
 They are those of families with their own links in single precision. Where a formula has changed since, its steps are worked on one by one.
 """
@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from disthead.families.family import get_family
-from disthead.likelihood import blocks
 from disthead.likelihood.program import STEP, Program
 from disthead.likelihood.programs import recorded
+from disthead.special import blocks
 
 FAMILIES = (
     "normal",

@@ -22,8 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import disthead as dh
-from disthead.likelihood import blocks
 from disthead.likelihood.program import STEP
+from disthead.special import blocks
 from tests.cases import CASES, Case
 
 TABLE = Path(__file__).with_name("cost.json")

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from disthead.distributions.base import Distribution
-from disthead.likelihood.blocks import choose
 from disthead.likelihood.chunks import CHUNK_ELEMENTS, map_chunks
 from disthead.likelihood.formula import Formula
 from disthead.likelihood.linked import LinkedParameters, with_derivatives
 from disthead.likelihood.projection import Projection, are_many
+from disthead.special.blocks import choose
 from disthead.special.eager import is_on_host, is_tracing, materialise
 
 __all__ = ["FEW_CLASSES", "Logits", "ManyLogits", "class_log_prob"]

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.likelihood import blocks
 from disthead.likelihood.chunks import CHUNK_ELEMENTS, map_chunks
 from disthead.likelihood.formula import Formula, is_unbounded
 from disthead.likelihood.program import Program
 from disthead.likelihood.programs import recorded
+from disthead.special import blocks
 from disthead.special.eager import materialise
 
 __all__ = ["fused_log_prob", "programs"]

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from disthead.distributions.base import Distribution
-from disthead.likelihood.blocks import multiply_rows
 from disthead.likelihood.formula import Formula
 from disthead.likelihood.fused import fused_log_prob
+from disthead.special.blocks import multiply_rows
 from disthead.special.eager import WITH_MEMORY, is_tracing, materialise
 from disthead.special.fast import Positive
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from torch.distributions import constraints
 
-from disthead.likelihood.blocks import AVAILABLE
 from disthead.likelihood.formula import Formula, is_unbounded
 from disthead.likelihood.program import Program
 from disthead.likelihood.recording import NotRecorded, Recorded, Recorder
+from disthead.special.blocks import AVAILABLE
 from disthead.special.elementary import Array, log, stack
 from disthead.special.fast import Direction, Positive
 
