@@ -67,7 +67,10 @@ class Bernoulli(Discrete):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
-        """log_prob with its derivative by the logits."""
+        """log_prob with its derivative by the logits.
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         if is_double(logits):  # infinite ones times 0 are not a number
             logits = clamp(logits, -1e300, 1e300)
         size = abs(logits)

@@ -67,7 +67,10 @@ class Beta(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, concentration1: Positive, concentration0: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(concentration1) and log(concentration0)."""
+        """log_prob with its derivatives by log(concentration1) and log(concentration0).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         a, b, rest = concentration1.value, concentration0.value, 1 - y
         both = a + b
         u, v, w = a + 0.5, b + 0.5, both + 0.5
@@ -191,7 +194,10 @@ class MeanBeta(Beta):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, logits_mean: Tensor, precision: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by the logits of the mean and log(precision)."""
+        """log_prob with its derivatives by the logits of the mean and log(precision).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         mean, rest = sigmoids(logits_mean)
         value, by_upper, by_lower = Beta.log_prob_and_grad(y, precision.times(mean), precision.times(rest))
         return value, by_upper * rest - by_lower * mean, by_upper + by_lower

@@ -96,7 +96,10 @@ class Categorical(Distribution):
 
     @staticmethod
     def log_prob_and_grad(y: Array, logits: Array) -> tuple[Array, Array]:
-        """log_prob with its derivatives 1{k = y} - p_k by the logits, whose classes come first: (K, n)."""
+        """log_prob with its derivatives 1{k = y} - p_k by the logits.
+
+        The last dimension counts rows: y (rows,), logits (K, rows).
+        """
         is_class = y == counting(logits)
         probs, log_probs = softmax(logits)
         return where(is_class, log_probs, 0.0).sum(0), like(is_class, logits) - probs

@@ -44,7 +44,10 @@ class Exponential(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivative by log(rate)."""
+        """log_prob with its derivative by log(rate).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         z = rate.value * y
         return rate.log - z, 1 - z
 

@@ -57,7 +57,10 @@ class Gamma(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, concentration: Positive, rate: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(concentration) and log(rate)."""
+        """log_prob with its derivatives by log(concentration) and log(rate).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         a, x = concentration.value, rate.value * y
         w = a + 0.5
         log_x = log(x / w)
@@ -193,7 +196,10 @@ class MeanGamma(Gamma):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, mean: Positive, concentration: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(mean) and log(concentration)."""
+        """log_prob with its derivatives by log(mean) and log(concentration).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         value, by_concentration, by_rate = Gamma.log_prob_and_grad(y, concentration, concentration.over(mean))
         return value, -by_rate, by_concentration + by_rate
 

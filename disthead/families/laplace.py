@@ -45,7 +45,10 @@ class Laplace(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale)."""
+        """log_prob with its derivatives by loc and log(scale).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         z = (y - loc) / scale.value
         distance = abs(z)
         return -math.log(2) - scale.log - distance, sign(z) / scale.value, distance - 1

@@ -61,7 +61,10 @@ class LogNormal(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale)."""
+        """log_prob with its derivatives by loc and log(scale).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         log_y = log(double(y))  # a small scale would magnify its rounding
         z = like(log_y - loc, loc) / scale.value
         square = z * z

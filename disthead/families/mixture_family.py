@@ -83,7 +83,10 @@ class MixtureFamily(Family):
         return mixture(logits, self.component.make(**own), probs=probs)
 
     def log_prob_and_grad(self, y, logits, *parameters):
-        """By Bayes' rule: the derivatives of the components, each weighted by the probability that y came from it."""
+        """log_prob with its derivatives, by Bayes' rule those of the components, each weighted by the probability that y came from it.
+
+        The last dimension counts rows: y (rows,), logits and parameters (K, rows).
+        """
         values, *slopes = self.component.log_prob_and_grad(y, *parameters)
         probs, log_probs = softmax(logits)
         total, shares = log_sum_exp(values + log_probs)

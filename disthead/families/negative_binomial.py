@@ -106,7 +106,10 @@ class NegativeBinomial(Discrete):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, total_count: Positive, logits: Tensor) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(total_count) and the logits."""
+        """log_prob with its derivatives by log(total_count) and the logits.
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         r, (probs, ends) = total_count.value, sigmoids(logits)
         n = y + r
         u, v, w = y + 0.5, r + 0.5, n + 0.5
@@ -273,7 +276,10 @@ class MeanNegativeBinomial(NegativeBinomial):
     def log_prob_and_grad(
         y: Tensor, mean: Positive, total_count: Positive, exposure: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(mean) and log(total_count), and the exposure where it is given."""
+        """log_prob with its derivatives by log(mean) and log(total_count), and the exposure where it is given.
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         mean = mean if exposure is None else mean.times(exposure)
         value, by_total_count, by_logits = NegativeBinomial.log_prob_and_grad(
             y, total_count, mean.over(total_count).log

@@ -44,7 +44,10 @@ class Normal(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale)."""
+        """log_prob with its derivatives by loc and log(scale).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         z = (y - loc) / scale.value
         square = z * z
         return -HALF_LOG_TWO_PI - scale.log - 0.5 * square, z / scale.value, square - 1

@@ -54,7 +54,10 @@ class Poisson(Discrete):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, rate: Positive, exposure: Tensor | None = None) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(rate), and the exposure where it is given."""
+        """log_prob with its derivatives by log(rate), and the exposure where it is given.
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         mean = rate.value if exposure is None else rate.value * exposure
         w, by_mean = y + 0.5, y - mean
         value = y * log(mean / w) + (w - mean) - 0.5 * log(w) - gamma_remainder(y) - HALF_LOG_TWO_PI

@@ -56,7 +56,10 @@ class StudentT(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, df: Positive, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(df), loc and log(scale)."""
+        """log_prob with its derivatives by log(df), loc and log(scale).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         z, x = (y - loc) / scale.value, 0.5 * df.value
         square = z * z / df.value
         growth, below = log1p(square), 1 + square

@@ -75,7 +75,10 @@ class VonMises(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Direction, concentration: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(concentration)."""
+        """log_prob with its derivatives by loc and log(concentration).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         cosine, sine, k = cos(y), sin(y), concentration.value
         fall = 0.5 * ((cosine - loc.cosine) ** 2 + (sine - loc.sine) ** 2)  # 1 - cos(y - loc) by the chord
         normalizer, complement = von_mises_terms(k)

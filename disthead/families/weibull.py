@@ -62,7 +62,10 @@ class Weibull(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, scale: Positive, concentration: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(scale) and log(concentration)."""
+        """log_prob with its derivatives by log(scale) and log(concentration).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         log_hazard = concentration.value * log(y / scale.value)
         hazard = exp(log_hazard)
         value = concentration.log + log_hazard - log(y) - hazard
