@@ -3,6 +3,7 @@
 import math
 
 import mpmath as mp
+import numpy as np
 import pytest
 import scipy.integrate
 import scipy.special
@@ -11,6 +12,7 @@ import torch
 import disthead as dh
 from disthead.families.beta import Beta
 from disthead.families.circular_mixture import CircularMixture
+from disthead.families.component_curves import ComponentCurves
 from disthead.families.ensembles import ensemble
 from disthead.families.mixture import Mixture
 from disthead.families.normal import Normal
@@ -181,19 +183,25 @@ def test_the_mode_of_directions_may_lie_beside_the_seam(generator):
 
 
 class Counted:
-    """How many numbers the components' functions are asked for, in multiples of one for each row and component."""
+    """How many numbers the components' densities and tails are asked for, in multiples of one for each row and component."""
 
     def __init__(self, monkeypatch, kind):
         self.numbers = 0
         for name in ("cdf", "log_cdf", "log_survival", "log_prob"):
-            self.count(monkeypatch, kind, name)
+            self.count(monkeypatch, kind, name, lambda dist: dist.batch_shape)
+        for name in ("densities", "tails_and_densities"):
+            for curves in ComponentCurves.__subclasses__():
+                self.count(monkeypatch, curves, name, lambda curves: curves.weights.shape)
 
-    def count(self, monkeypatch, kind, name):
+    def count(self, monkeypatch, kind, name, shape_of):
         function = getattr(kind, name)
 
-        def counted(dist, y):
-            self.numbers += torch.broadcast_shapes(dist.batch_shape, y.shape).numel()
-            return function(dist, y)
+        def counted(asked, y, *others):
+            before = self.numbers
+            answer = function(asked, y, *others)  # which may ask others in turn
+            points = y.shape if isinstance(y, torch.Tensor) else (*y.shape[:-1], 1, y.shape[-1])
+            self.numbers = before + torch.broadcast_shapes(shape_of(asked), points).numel()
+            return answer
 
         monkeypatch.setattr(kind, name, counted)
 
@@ -258,20 +266,47 @@ def test_gradients_of_quantiles_are_those_of_differences(generator):
 
 
 def test_roots_are_found_at_jumps_and_where_a_function_is_infinite():
-    x = torch.tensor([[-5.0], [-5.0], [7.0], [7.0]], dtype=F64).expand(4, 3)
-    jump, infinite, cube = (
-        lambda y: torch.where(y < 1 / 3, -1.0, 1.0).to(F64),
-        lambda y: torch.where(y < 2.0, -torch.inf, torch.where(y > 2.5, torch.inf, y - 2.25)),
-        lambda y: (y - 1) ** 3,
-    )
+    def jump(y):
+        return np.where(y < 1 / 3, -1.0, 1.0), np.full_like(y, np.inf)
+
+    def infinite(y):
+        return np.where(y < 2.0, -np.inf, np.where(y > 2.5, np.inf, y - 2.25)), np.where(
+            abs(y - 2.25) <= 0.25, 1.0, np.nan
+        )
+
+    def cube(y):
+        with np.errstate(divide="ignore"):
+            return (y - 1) ** 3, (y - 1) ** -2.0 / 3
 
     def function(y, element):
-        return torch.stack([jump(y), infinite(y), cube(y)])[element, torch.arange(len(y))]
+        parts = [kind(y) for kind in (jump, infinite, cube)]
+        return tuple(np.choose(element, answers) for answers in zip(*parts, strict=True))
 
-    value = torch.stack([function(part, torch.arange(3)) for part in x])
-    root = interpolated_roots(function, x, value, torch.full((3,), 1e-30, dtype=F64))
-    torch.testing.assert_close(root, tensor(1 / 3, 2.25, 1.0), rtol=1e-9, atol=1e-9)
+    low, high = function(np.full(3, -5.0), np.arange(3))[0], function(np.full(3, 7.0), np.arange(3))[0]
+    known = np.stack([*np.full((9, 3), np.nan), np.full(3, -5.0), low, np.full(3, 7.0), high])
+    root = interpolated_roots(function, known, np.full(3, 1e-30))
+    np.testing.assert_allclose(root, [1 / 3, 2.25, 1.0], rtol=1e-9, atol=1e-9)
     assert root[0] >= 1 / 3
+
+
+@pytest.mark.parametrize("has_rates", [True, False])
+def test_roots_of_smooth_functions_take_few_evaluations(has_rates):
+    power = np.linspace(1.0, 5.0, 200)
+    asked = 0
+
+    def function(y, element):
+        nonlocal asked
+        asked += len(y)
+        e = power[element]
+        rate = np.exp(-e * y) / e if has_rates else np.full_like(y, np.nan)
+        return np.exp(e * y) - 2.0, rate
+
+    ends = [np.full(200, end) for end in (-1.0, 1.5)]
+    values = [np.exp(power * end) - 2 for end in ends]
+    known = np.stack([*np.full((9, 200), np.nan), ends[0], values[0], ends[1], values[1]])
+    root = interpolated_roots(function, known, np.full(200, 1e-15), reach=np.full(200, 0.1))
+    np.testing.assert_allclose(root, np.log(2) / power, rtol=1e-12)
+    assert asked < 200 * (8 if has_rates else 14)
 
 
 def test_peaks_are_found_by_both_ways():
