@@ -15,9 +15,10 @@ from disthead.special.search import estimated_roots, interpolated_roots
 
 __all__ = ["flat", "mixture_quantiles", "one_mixture"]
 
-_NUMBERS = 1 << 15  # of all components at the levels of the rows that are searched at once
+_NUMBERS = 1 << 16  # of all components at the levels of the rows that are searched at once
 _FAR = 0.04  # a smaller tail is computed itself: 1 less the other one has lost digits
 _ROUGH = 1e-3
+_BETWEEN = 3  # levels that are found by interpolation alone, where that will do
 _WIDER = 1e-3  # of the range of the components' quantiles, by which it is widened, so that rounding does not exclude the root
 _MAX = torch.finfo(torch.float64).max
 
@@ -106,12 +107,13 @@ def _quantiles(
     middle = np.clip(np.einsum("kn,lkn->ln", curves.weights, own), start, end)
     table = _Table(curves, start, end)
     table.add(middle, side[first])
-    for stage in _stages(first):
+    for stage in _stages(first, _BETWEEN if is_rough else 0):
         table.add(estimated_roots(table.around(odds[stage])), side[stage])
     if is_rough:
         return _roots(table, odds, side, np.full_like(odds, _ROUGH), _ROUGH)
     found = _roots(table, odds, side, rounding)
-    [rows] = ((found <= start) | (found >= end)).any(0).nonzero()
+    beyond = ((found <= start) & (start > lower)) | ((found >= end) & (end < upper))
+    [rows] = beyond.any(0).nonzero()
     if len(rows):  # the components' own quantiles are not exact
         table = _Table(curves.take(rows), lower[rows], upper[rows])
         table.add(found[:, rows], side[:, rows])
@@ -194,9 +196,9 @@ class _Table:
         return np.stack([*points, x_below, below, x_above, beyond])
 
 
-def _stages(known: list[int]) -> Iterator[list[int]]:
-    """The other indices between the known ones: in the middle of every gap, and so on."""
-    while any(after - before > 1 for before, after in pairwise(known)):
-        stage = [(before + after) // 2 for before, after in pairwise(known) if after - before > 1]
+def _stages(known: list[int], between: int) -> Iterator[list[int]]:
+    """The other indices between the known ones: in the middle of every gap, and so on until gaps have no more than `between`."""
+    while any(after - before > 1 + between for before, after in pairwise(known)):
+        stage = [(before + after) // 2 for before, after in pairwise(known) if after - before > 1 + between]
         yield stage
         known = sorted(known + stage)

@@ -18,6 +18,7 @@ Terms = list[tuple[Array, Array]]
 # before, since a term may be nothing by chance; at most this part of the bracket, since values say little where a function is flat.
 _SMOOTH = 1e-3
 _CERTAIN = 1e-4
+_FLAT = 1e-13  # up to a value of no more than this above the root a function may be flat
 _NOISE = 50.0  # times its stated rounding, by which a function may be off
 _HALVINGS = 4  # of the bracket, before its exponent is halved instead, which reaches 0 sooner
 
@@ -70,7 +71,7 @@ def interpolated_roots(
         slow = distance > 0.5 * np.minimum(-state[10], state[12])
         _insert(state, y, reached, rate)
         halve = slow & was_slow
-        was_slow = slow & ~halve
+        was_slow = slow
         halvings += halve
         y_after, done = _following(state, trusted, (halve, halvings > _HALVINGS) if halve.any() else None)
         at_root = distance <= state[13]
@@ -117,7 +118,7 @@ def _following(state: Array, trusted: float, halve: tuple[Array, Array] | None) 
     # Where rates differ much the value may change quickly between the two points.
     rate = np.fmin(state[2], np.abs((state[3] - state[0]) / (state[4] - state[1])))
     found = is_sure & (change <= trusted * rate) & (change <= _CERTAIN * width)
-    found &= at_upper > 10 * trusted  # else it may be flat up to there
+    found &= at_upper > _FLAT
     if found.any():
         found &= (state[1] * state[4] < 0) | (np.abs(y - state[0]) <= state[14])
     outside = np.flatnonzero(np.isnan(y))
