@@ -10,9 +10,9 @@ import scipy.special
 import torch
 
 import disthead as dh
+from disthead.distributions.component_curves import ComponentCurves
 from disthead.families.beta import Beta
 from disthead.families.circular_mixture import CircularMixture
-from disthead.families.component_curves import ComponentCurves
 from disthead.families.ensembles import ensemble
 from disthead.families.mixture import Mixture
 from disthead.families.normal import Normal
