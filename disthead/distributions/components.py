@@ -251,7 +251,7 @@ class Components:
     @property
     @in_double
     @torch.no_grad()
-    @few_rows_at_once(6)
+    @few_rows_at_once(2)
     def mode(self) -> Tensor:
         """The highest peak: local searches around the highest points of a grid of the components' quantiles, modes and means."""
         lower, upper = self.support_limits()

@@ -172,7 +172,8 @@ def disagreement(mixture: Components, has_kinks: bool) -> tuple[Tensor, Tensor]:
 
 def _densities(log_weights: Tensor, components: Distribution) -> Callable[[Tensor, Tensor], Tensor]:
     """Those of the components (..., K, n), a function of points (..., n) and the indices of n rows."""
-    if are_plain_numbers(log_weights) and not components._is_differentiated():
+    has_curves = getattr(components, "curves", None) is not None and not components._is_differentiated()
+    if has_curves and are_plain_numbers(log_weights):
         curves = component_curves(log_weights, components)
         if curves.reach is not None:
             return lambda y, rows: torch.from_numpy(curves.take(rows.numpy()).densities(y.numpy()))
