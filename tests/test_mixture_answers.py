@@ -96,6 +96,19 @@ def test_quantiles_against_mpmath(case):
                 assert tail(y - sign * apart, sign) * (1 - 1e-11) <= level <= tail(y + sign * apart, sign) * (1 + 1e-11)
 
 
+@pytest.mark.parametrize("kind", ["normal", "student_t", "gamma"])
+def test_a_row_without_numbers_leaves_the_others_alone(kind, generator):
+    raw = torch.randn(2, 30, dh.get_family(kind).width(), generator=generator, dtype=F64)
+    broken = raw.clone()
+    broken[1, 7] = math.nan
+    whole, part = (ensemble(dh.get_family(kind).from_raw(some)) for some in (raw, broken))
+    others = torch.arange(30) != 7
+    for levels in (tensor(0.3), tensor(0.01, 0.3, 0.5, 0.99).unsqueeze(-1)):
+        found = part.icdf(levels)
+        assert found[..., 7].isnan().all()
+        torch.testing.assert_close(found[..., others], whole.icdf(levels)[..., others], rtol=1e-10, atol=1e-10)
+
+
 def test_where_the_cdf_is_flat_it_is_the_least_quantile():
     beta = dh.get_family("beta").distribution(
         concentration1=tensor(2.0, 2.0, 2.0), concentration0=tensor(1.0, 2.0, 3.0)
@@ -126,6 +139,7 @@ def test_quantiles_do_not_depend_on_the_levels_beside_them(generator):
     torch.testing.assert_close(shaped.icdf(q.reshape(7, 4, 5)), together.reshape(7, 4, 5), rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(shaped.icdf(q[0, 0]), dist.icdf(q[0, 0]).reshape(4, 5), rtol=1e-10, atol=1e-10)
     assert dist[:0].icdf(torch.tensor(0.5)).shape == (0,)
+    assert dist.icdf(torch.zeros(0, 20)).shape == (0, 20)
     ends = dist.icdf(tensor(0.0, 1.0).unsqueeze(-1).expand(2, 20))
     assert (ends[0] == -torch.inf).all()
     assert (ends[1] == torch.inf).all()

@@ -53,7 +53,7 @@ def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_roug
     shape = torch.broadcast_shapes(below.shape, above.shape, mixture.batch_shape)
     log_weights, components = flat(mixture)
     rows, size = log_weights.shape
-    if not rows:
+    if 0 in shape:
         return log_weights.new_empty(shape)
     below, above = (part.expand(shape).reshape(-1, rows) for part in (below, above))
     levels = len(below)
@@ -184,7 +184,7 @@ class _Table:
         )
         below -= target
         beyond -= target
-        is_farther = -below > beyond  # the point below than the one above
+        is_farther = -below > beyond  # the point below from the root than the one above
         nearest = place - rows
         nearest += rows * is_farther
         next_to = place - rows * is_farther

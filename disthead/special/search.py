@@ -141,9 +141,10 @@ def _inverse_interpolation(points: Array, lower: Array, upper: Array) -> tuple[A
     """
     answers = _highest_inside(*_with_rates(points), lower, upper)
     lacking = np.flatnonzero(~np.isfinite(points[2]))
-    instead = _highest_inside(*_without_rates(points[:, lacking]), lower[lacking], upper[lacking])
-    for answer, other in zip(answers, instead, strict=True):
-        answer[lacking] = other
+    if len(lacking):
+        instead = _highest_inside(*_without_rates(points[:, lacking]), lower[lacking], upper[lacking])
+        for answer, other in zip(answers, instead, strict=True):
+            answer[lacking] = other
     return answers
 
 
