@@ -10,6 +10,7 @@ from torch.distributions import register_kl
 from disthead.families.distribution import root
 from disthead.families.highest_density import shortest_interval
 from disthead.families.interval import Arc, Interval
+from disthead.families.standard import Standard
 from disthead.families.univariate import Univariate, check_level, in_double
 from disthead.special import bracketed_inverse, implicit, tanh_sinh
 from disthead.special.eager import are_plain_numbers, are_within
@@ -70,6 +71,10 @@ class Continuous(Univariate):
     def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
         """The ends of `highest_density`, in double precision: by a search, unless there is an equation for one of them."""
         return shortest_interval(self, level)
+
+    def _standard(self) -> Standard | None:
+        """The distribution in units of its own, where it depends on a single shape then; None where there is no such form."""
+        return None
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients: the quantile of uniform numbers, differentiated implicitly (Figurnov et al. 2018)."""

@@ -8,6 +8,7 @@ from disthead.families.closed_forms import for_levels, for_targets
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.family import Family
+from disthead.families.standard import Standard
 from disthead.families.univariate import in_double, product
 from disthead.links import LINKS
 from disthead.special import deviance
@@ -73,6 +74,10 @@ class Exponential(Continuous):
     @for_levels(lambda q, rate: (by_numpy("log1p", -q) / rate).neg_(), in_single=True)
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        zero = torch.zeros_like(self.rate)
+        return Standard(zero, zero, 1 / self.rate, lambda shape: Exponential(torch.ones_like(shape)))
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return minus_log(below, above) / self.rate

@@ -11,6 +11,7 @@ from disthead.families.continuous import Continuous
 from disthead.families.distribution import from_score, positive, same_kind, tensors
 from disthead.families.family import Family
 from disthead.families.interval import Arc, Interval
+from disthead.families.standard import Standard
 from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
 from disthead.special import deviance, expm1mx
@@ -75,6 +76,11 @@ class Laplace(Continuous):
     @for_levels(lambda q, loc, scale: torch.addcmul(loc, scale, _quantile_of_number(q, 1 - q)))
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        return Standard(
+            torch.zeros_like(self.loc), self.loc, self.scale, lambda shape: Laplace(torch.zeros_like(shape), 1.0)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         if are_plain_numbers(below, above):

@@ -11,6 +11,7 @@ from disthead.families.closed_forms import for_levels, for_targets
 from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors
 from disthead.families.family import Family
+from disthead.families.standard import Standard
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
@@ -93,6 +94,11 @@ class LogNormal(Continuous):
     @for_levels(lambda q, loc, scale: torch.addcmul(loc, scale, ndtri(q)).exp_())
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        return Standard(
+            self.log_scale, torch.zeros_like(self.loc), self.loc.exp(), lambda shape: LogNormal(0.0, log_scale=shape)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return torch.exp(self.loc + self.scale * ndtri_of_tails(below, above))

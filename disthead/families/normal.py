@@ -9,6 +9,7 @@ from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
 from disthead.families.family import Family
 from disthead.families.interval import Arc, Interval
+from disthead.families.standard import Standard
 from disthead.families.univariate import in_double, in_double_for_gradients, ratio, spread
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr
@@ -71,6 +72,11 @@ class Normal(Continuous):
     @for_levels(lambda q, loc, scale: torch.addcmul(loc, scale, ndtri(q)))
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        return Standard(
+            torch.zeros_like(self.loc), self.loc, self.scale, lambda shape: Normal(torch.zeros_like(shape), 1.0)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return self.loc + self.scale * ndtri_of_tails(below, above)

@@ -10,6 +10,7 @@ from disthead.families.continuous import Continuous
 from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
 from disthead.families.family import Family
 from disthead.families.interval import Arc, Interval
+from disthead.families.standard import Standard
 from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
 from disthead.special import (
@@ -82,6 +83,11 @@ class StudentT(Continuous):
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return student_t_log_cdf(self.df, -self._standardised(y))
+
+    def _standard(self) -> Standard:
+        return Standard(
+            self.log_df, self.loc, self.scale, lambda log_df: StudentT(log_df.exp(), 0.0, 1.0, log_df=log_df)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         left = below <= above

@@ -12,6 +12,7 @@ from disthead.families.continuous import Continuous
 from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
+from disthead.families.standard import Standard
 from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
@@ -105,6 +106,14 @@ class Weibull(Continuous):
     )
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        return Standard(
+            self.log_concentration,
+            torch.zeros_like(self.scale),
+            self.scale,
+            lambda shape: Weibull(1.0, log_concentration=shape),
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return self.scale * torch.exp(minus_log(below, above).log() / self.concentration)
