@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import disthead as dh
-from disthead.special.program import Program
+from disthead.likelihood.program import Program
 from tests.cases import CASES, Case
 
 TABLE = Path(__file__).with_name("cost.json")

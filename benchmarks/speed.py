@@ -32,7 +32,7 @@ from torch.nn import functional
 from torch.nn.functional import softplus
 
 import disthead as dh
-from disthead.families import cross_entropy, gradients, one_pass, orders
+from disthead.likelihood import autograd, cross_entropy, one_pass, rankings
 
 
 def _von_mises(d, raw: Tensor) -> td.Distribution:
@@ -188,8 +188,8 @@ class _Nothing(torch.autograd.Function):
 def _without_library() -> Iterator[None]:
     with (
         mock.patch.object(one_pass, "programs", return_value=()),
-        mock.patch.object(orders, "_programs", return_value=()),
-        mock.patch.object(gradients, "multiply_rows", return_value=False),
+        mock.patch.object(rankings, "_programs", return_value=()),
+        mock.patch.object(autograd, "multiply_rows", return_value=False),
         mock.patch.object(cross_entropy, "choose", return_value=False),
     ):
         yield

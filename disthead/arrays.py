@@ -23,6 +23,7 @@ __all__ = [
     "check_kind",
     "check_type",
     "class_indices",
+    "exactly_one",
     "is_null",
 ]
 
@@ -295,3 +296,16 @@ def _hint(array: np.ndarray, name: str) -> str:
 def _say(values: Any) -> str:
     text = repr(values)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def exactly_one(family: str, **given: object) -> None:
+    """Refuse anything but exactly one of these parameters, which stand for one another.
+
+    Raises:
+        ValueError: with the names of those that were given.
+    """
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) != 1:
+        raise ValueError(
+            f"{family} takes exactly one of {' and '.join(given)}, got {' and '.join(names) or 'neither'}."
+        )

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_tensor
+from disthead.distributions.base import Distribution
 from disthead.errors import locate
-from disthead.families.distribution import Distribution
 
 __all__ = ["decide"]
 

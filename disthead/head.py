@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from disthead.arrays import as_integer, as_mapping, as_names, as_tensor, check_type
+from disthead.distributions.base import Distribution
 from disthead.errors import pick
-from disthead.families.distribution import Distribution
 from disthead.families.family import Family, describe, get_family
 from disthead.links import LINKS, Link
 from disthead.marginal import fit_biases, rows_that_are_there

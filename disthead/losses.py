@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_tensor, check_kind
+from disthead.distributions.base import Distribution
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
-from disthead.families.distribution import Distribution
 from disthead.special.eager import are_concrete, is_tracing
 from disthead.weights import as_weight
 

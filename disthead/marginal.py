@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disthead.arrays import as_tensor
 from disthead.errors import locate
-from disthead.families.raw_outputs import RawOutputs
+from disthead.likelihood.linked import RawOutputs
 from disthead.links import Link
 from disthead.weights import as_weight, present
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from disthead.calibration.recalibrated import Recalibrated
-from disthead.families.affine import Affine
-from disthead.families.distribution import Distribution
-from disthead.families.distribution import quantiles as ask_quantiles
+from disthead.distributions.affine import Affine
+from disthead.distributions.base import Distribution
+from disthead.distributions.base import quantiles as ask_quantiles
 from disthead.files import check_file, writing
 
 if TYPE_CHECKING:

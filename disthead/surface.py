@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from disthead import explanation
+from disthead.distributions.base import Distribution
 from disthead.families import families
-from disthead.families.distribution import Distribution
 
 __all__ = ["QUESTIONS", "matrix", "surface"]
 

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.arrays import check_kind
+from disthead.distributions.affine import Affine
+from disthead.distributions.base import Distribution
+from disthead.distributions.independent import Independent
 from disthead.errors import TargetError, locate
-from disthead.families.affine import Affine
-from disthead.families.distribution import Distribution
 from disthead.families.family import describe
-from disthead.families.independent import Independent
 from disthead.special.eager import is_tracing
 
 __all__ = ["check_target"]

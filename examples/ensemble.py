@@ -16,7 +16,7 @@ import torch
 
 from disthead.families import Distribution
 from disthead.files import writing
-from disthead.training.recipe import fit_tabular
+from disthead.recipe import fit_tabular
 
 
 def data(rows: int = 120) -> tuple[torch.Tensor, torch.Tensor]:

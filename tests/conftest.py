@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from disthead.families import one_pass
+from disthead.likelihood import one_pass
 
 # The workers of pytest-xdist already fill the cores.
 torch.set_num_threads(1)

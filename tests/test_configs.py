@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from disthead import DistributionRegressor
 from disthead.cli import main
+from disthead.networks.schedule import PATIENCE, WarmupConstantDecay
+from disthead.networks.tabular import TabularBackbone
 from disthead.training import DistributionModule, TabularDataModule, commands, recipe
 from disthead.training.callbacks import EarlyStopping
-from disthead.training.schedule import PATIENCE, WarmupConstantDecay
-from disthead.training.tabular import TabularBackbone
 
 CONFIGS = sorted(Path(__file__).parents[1].joinpath("configs").glob("*.yaml"))
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
@@ -157,10 +157,8 @@ def test_a_patience_that_is_given_counts_validations_and_outlives_a_checkpoint()
 
 
 # The counts of health care are of persons in several years, some of whom have the same features in each.
-@pytest.mark.filterwarnings("ignore::disthead.training.split.RepeatedRowsWarning")
-@pytest.mark.filterwarnings(
-    "ignore::disthead.training.split.RepeatedRowsWarning"
-)  # randhie has persons without a number
+@pytest.mark.filterwarnings("ignore::disthead.data.split.RepeatedRowsWarning")
+@pytest.mark.filterwarnings("ignore::disthead.data.split.RepeatedRowsWarning")  # randhie has persons without a number
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_fit_test_predict(config, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

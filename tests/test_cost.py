@@ -8,7 +8,7 @@ import torch
 
 import disthead as dh
 from benchmarks.cost import Counter, bounds, count
-from disthead.families.programs import programs
+from disthead.likelihood.programs import programs
 from tests.cases import CASES
 
 ALLOWED = bounds()

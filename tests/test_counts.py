@@ -7,9 +7,9 @@ import scipy.stats as st
 import torch
 
 import disthead as dh
+from disthead.distributions.discrete import Discrete
 from disthead.families import ensemble
 from disthead.families.bernoulli import Bernoulli
-from disthead.families.discrete import Discrete
 from disthead.families.negative_binomial import NegativeBinomial
 from disthead.families.poisson import Poisson
 

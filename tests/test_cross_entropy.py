@@ -6,7 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing._internal.two_tensor import TwoTensor
 
 import disthead as dh
-from disthead.families import cross_entropy
+from disthead.likelihood import cross_entropy
 from disthead.special.blocks import AVAILABLE, choose
 from tests.one_pass import gradient
 

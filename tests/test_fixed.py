@@ -11,7 +11,7 @@ import torch
 from torch.func import functional_call, grad, vmap
 
 import disthead as dh
-from disthead.families import programs
+from disthead.likelihood import programs
 from tests.one_pass import gradient
 
 VALUES = {"df": 4.0, "loc": 0.3, "scale": 0.7, "loc of von_mises": 2.0, "mean": 0.6, "ratio": 0.4}

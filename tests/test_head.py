@@ -431,7 +431,7 @@ def test_units_do_not_round_in_half_precision(generator):
 
 
 def test_members_are_standardised_together(generator):
-    from disthead.training.tabular import MemberHead
+    from disthead.networks.tabular import MemberHead
 
     y = 1e5 + 3e4 * torch.randn(200, generator=generator)
     head = MemberHead("normal", 4, members=3).initialize(y, standardise=True)

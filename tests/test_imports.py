@@ -12,9 +12,11 @@ import disthead
 PACKAGE = Path(disthead.__file__).parent
 LAYERS = [
     ("errors", "arrays", "files", "progress", "texts", "stopping"),
-    ("links", "special", "data", "arguments", "configurations", "usage"),
+    ("links", "special", "arguments", "configurations", "usage"),
+    ("distributions",),
+    ("likelihood",),
     ("families",),
-    ("weights", "targets", "groups"),
+    ("data", "weights", "targets", "groups"),
     ("marginal", "standardisation"),
     ("head",),
     ("losses", "parallel"),
@@ -22,6 +24,8 @@ LAYERS = [
     ("plots",),
     ("report",),
     ("prediction",),
+    ("networks",),
+    ("recipe",),
     ("training",),
     ("estimators",),
     ("cli", "export", "__main__", "__init__"),

@@ -58,7 +58,7 @@ def test_far_logits_in_single_precision(case):
 
 
 def test_rows_in_several_pieces(case, monkeypatch):
-    from disthead.families import projection
+    from disthead.likelihood import projection
 
     monkeypatch.setattr(projection, "_ROWS", {"cpu": 150})
     monkeypatch.setattr(projection, "_BLOCK", {"cpu": 100 * 150})

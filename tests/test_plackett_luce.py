@@ -5,7 +5,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import disthead as dh
-from disthead.families.orders import _in_one_pass
+from disthead.likelihood.rankings import _in_one_pass
 
 
 def log_prob(scores, y):

@@ -9,7 +9,7 @@ from torch.distributions import kl_divergence
 import disthead as dh
 from disthead.families import ensemble
 from disthead.families.categorical import Categorical
-from disthead.families.projection import Projection
+from disthead.likelihood.projection import Projection
 
 each = pytest.mark.parametrize
 both_precisions = each("dtype", [torch.float32, torch.float64])

@@ -18,8 +18,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing._internal.two_tensor import TwoTensor
 
 import disthead as dh
-from disthead.families import gradients, one_pass, pieces, programs
-from disthead.families.raw_outputs import RawOutputs
+from disthead.likelihood import autograd, chunks, one_pass, programs
+from disthead.likelihood.linked import RawOutputs
 from tests.one_pass import FORMS, example, gradient, target
 
 QUICK = [name for name, family in FORMS.items() if family.quick and not family.event_dim]
@@ -426,7 +426,7 @@ def test_when_threads_have_gone_the_caller_does_the_work(monkeypatch):
     family, raw, y = example("normal", rows=100_000)
     workers = ThreadPoolExecutor(2)
     workers.shutdown()
-    monkeypatch.setattr(pieces, "_workers", lambda threads: workers)
+    monkeypatch.setattr(chunks, "_workers", lambda threads: workers)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     torch.testing.assert_close(family.from_raw(raw).log_prob(y).double(), formula(family, raw, y), rtol=1e-5, atol=1e-5)
 
@@ -499,7 +499,7 @@ def test_numbers_whose_sign_waits_to_be_turned():
     assert turned.is_neg()
     value = family.from_raw(turned).log_prob(target)
     torch.testing.assert_close(value, family.from_raw(raw).log_prob(y))
-    torch.testing.assert_close(gradients._weighted(torch.ones_like(raw), target), y.unsqueeze(-1).expand_as(raw))
+    torch.testing.assert_close(autograd._weighted(torch.ones_like(raw), target), y.unsqueeze(-1).expand_as(raw))
 
 
 @pytest.mark.parametrize("name", ["normal", "poisson", "categorical of many", "orders"])

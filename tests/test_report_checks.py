@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import disthead as dh
+from disthead.distributions.scores import draw
 from disthead.families import Normal
-from disthead.families.vector import draw
 from disthead.report import Verdict, evaluate
 from disthead.report.verdict import not_examined, summary
 from tests.cases import CLASSES, EVERYTHING, Case, rows

@@ -10,8 +10,8 @@ import torch
 
 import disthead as dh
 from disthead.diagnostics import circular_pit
+from disthead.distributions.scores import draw
 from disthead.errors import TargetError
-from disthead.families.vector import draw
 from disthead.report import Batch, evaluate
 from tests.cases import CIRCULAR_MIXTURES, EVERYTHING, Case, rows
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import disthead as dh
-from disthead.families.vector import draw
+from disthead.distributions.scores import draw
 from disthead.links import LINKS
 from tests.cases import CASES, rows
 

@@ -12,7 +12,7 @@ import torch
 
 import disthead as dh
 from disthead import diagnostics, plots
-from disthead.families.independent import Independent
+from disthead.distributions.independent import Independent
 from disthead.plots.style import literal
 from disthead.report import Batch
 from disthead.texts import distinct, file_names, quoted, shown

@@ -7,8 +7,8 @@ from torch.nn.functional import logsigmoid
 from disthead.calibration.classes import ClassRecalibration, _check_kind, _finite_logits
 from disthead.calibration.recalibration import Recalibration
 from disthead.diagnostics.isotonic import isotonic_mean
+from disthead.distributions.base import Distribution
 from disthead.families.bernoulli import Bernoulli
-from disthead.families.distribution import Distribution
 
 __all__ = ["BetaCalibration", "IsotonicCalibration"]
 

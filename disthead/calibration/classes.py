@@ -14,9 +14,9 @@ from disthead.calibration.recalibration import (
     mean_over_rows,
     minimise,
 )
+from disthead.distributions.base import Distribution
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
-from disthead.families.distribution import Distribution
 from disthead.families.plackett_luce import PlackettLuce
 
 __all__ = ["ClassRecalibration", "TemperatureScaling", "VectorScaling"]

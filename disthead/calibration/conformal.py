@@ -11,12 +11,12 @@ from disthead.arrays import as_tensor
 from disthead.calibration.recalibrated import recalibrated
 from disthead.calibration.recalibration import Recalibration
 from disthead.calibration.warp import Steps, probit
+from disthead.distributions.affine import Affine
+from disthead.distributions.base import Distribution
+from disthead.distributions.continuous import Continuous
+from disthead.distributions.discrete import Discrete
+from disthead.distributions.univariate import check_level
 from disthead.errors import locate
-from disthead.families.affine import Affine
-from disthead.families.continuous import Continuous
-from disthead.families.discrete import Discrete
-from disthead.families.distribution import Distribution
-from disthead.families.univariate import check_level
 from disthead.groups import as_groups
 from disthead.special.plain import ndtri
 

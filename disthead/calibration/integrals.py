@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disthead.calibration.warp import KNOTS, probit_of_tail
-from disthead.families.distribution import HALF_LOG_TWO_PI
+from disthead.distributions.base import HALF_LOG_TWO_PI
 from disthead.special import gauss_legendre
 from disthead.special.eager import is_tracing
 from disthead.special.plain import ndtr

@@ -11,11 +11,11 @@ from disthead.calibration.conformal import CLOSE, FAR, check_ordered, masses
 from disthead.calibration.recalibrated import Recalibrated, RecalibratedContinuous, RecalibratedDiscrete
 from disthead.calibration.recalibration import Recalibration
 from disthead.calibration.warp import Ranks, at_index, count_at_most, probit
-from disthead.families.affine import Affine
-from disthead.families.discrete import Discrete
-from disthead.families.distribution import Distribution
-from disthead.families.interval import Arc, Interval
-from disthead.families.univariate import check_level
+from disthead.distributions.affine import Affine
+from disthead.distributions.base import Distribution
+from disthead.distributions.discrete import Discrete
+from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.univariate import check_level
 from disthead.groups import as_groups
 from disthead.special.plain import ndtr, ndtri
 

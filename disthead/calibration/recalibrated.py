@@ -9,13 +9,12 @@ from torch.distributions import constraints
 from disthead.calibration.integrals import entropy, expectation, mean_and_variance, scores
 from disthead.calibration.shapes import Shapes
 from disthead.calibration.warp import Warp, probit
-from disthead.families.affine import Affine
-from disthead.families.continuous import Continuous
-from disthead.families.discrete import OUTSIDE, Discrete
-from disthead.families.distribution import Distribution
-from disthead.families.mass_tables import crps_of
-from disthead.families.univariate import in_double
-from disthead.families.wrapper import Wrapper
+from disthead.distributions.affine import Affine
+from disthead.distributions.base import Distribution, Wrapper
+from disthead.distributions.continuous import Continuous
+from disthead.distributions.discrete import OUTSIDE, Discrete
+from disthead.distributions.mass_tables import crps_of
+from disthead.distributions.univariate import in_double
 from disthead.special import bracketed_inverse, log_ndtr, log_ndtr_difference
 from disthead.special.plain import ndtr, ndtri
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from disthead.arrays import as_tensor
 from disthead.data.entries import COUNT, MAPPING, TEXT, check_entries, list_of
+from disthead.distributions.affine import Affine
+from disthead.distributions.base import Distribution
+from disthead.distributions.independent import Independent
 from disthead.errors import TargetError, locate, pick
-from disthead.families.affine import Affine
-from disthead.families.distribution import Distribution
-from disthead.families.independent import Independent
 from disthead.targets import check_target
 from disthead.weights import as_weight, present
 

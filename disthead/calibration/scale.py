@@ -15,12 +15,12 @@ from disthead.calibration.recalibration import (
     minimise,
 )
 from disthead.calibration.warp import KNOTS, Bend, Stretch, StretchAboutMean, place_of_mean, probit
-from disthead.families.affine import Affine
+from disthead.distributions.affine import Affine
+from disthead.distributions.base import Distribution
+from disthead.distributions.continuous import Continuous
+from disthead.distributions.discrete import Discrete
+from disthead.distributions.vector import Vector
 from disthead.families.circular_mixture import CircularMixture
-from disthead.families.continuous import Continuous
-from disthead.families.discrete import Discrete
-from disthead.families.distribution import Distribution
-from disthead.families.vector import Vector
 from disthead.families.von_mises import VonMises
 from disthead.special import log_ndtr_difference
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from disthead.calibration.integrals import cuts_with_tails
-from disthead.families.distribution import HALF_LOG_TWO_PI
+from disthead.distributions.base import HALF_LOG_TWO_PI
 from disthead.special import gauss_legendre
 from disthead.special.numeric import in_chunks, mend
 from disthead.special.plain import ndtr

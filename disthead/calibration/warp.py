@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Size, Tensor
 
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.special import ndtri_exp
 from disthead.special.eager import are_plain_numbers, by_numpy
 from disthead.special.numeric import mend

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from disthead.diagnostics.directions import circular_pit, is_direction
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
+from disthead.distributions.independent import Independent
+from disthead.distributions.scores import draw
 from disthead.families.gaussian import Gaussian
-from disthead.families.independent import Independent
-from disthead.families.vector import draw
 
 __all__ = ["error_correlation", "normal_residuals", "predicted_correlation"]
 

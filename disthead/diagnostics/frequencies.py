@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from disthead.diagnostics.directions import arc_probability
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 
 __all__ = ["Confusion", "EventFrequency", "Rootogram", "Rose", "confusion", "event_frequency", "rootogram", "rose"]
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from disthead.diagnostics.isotonic import isotonic_mean, isotonic_quantile
+from disthead.distributions.base import Distribution
+from disthead.distributions.scores import draw
 from disthead.errors import locate
-from disthead.families.distribution import Distribution
-from disthead.families.vector import draw
 
 __all__ = ["Reliability", "exceedance_reliability", "quantile_reliability", "reliability"]
 

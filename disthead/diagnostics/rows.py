@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 
 __all__ = ["Reservoir", "concatenate", "flatten"]
 

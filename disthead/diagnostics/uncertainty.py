@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from disthead.diagnostics.directions import arc_widths, is_direction
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 
 __all__ = ["Sharpness", "Sparsification", "SpreadSkill", "sharpness", "sparsification", "spread_skill"]
 

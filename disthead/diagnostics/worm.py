@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from disthead.diagnostics.directions import circular_pit, is_direction
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 
 __all__ = ["Worm", "feature_bins", "worm", "worms"]
 

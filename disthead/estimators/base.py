@@ -15,14 +15,14 @@ from torch import Tensor
 
 from disthead.arrays import as_array, as_integer, as_integers, as_tensor, check_type
 from disthead.decision import decide
+from disthead.distributions.base import Distribution
+from disthead.distributions.scores import draw
 from disthead.estimators import conventions, folder
 from disthead.estimators.conventions import AdoptsScikitLearn, BaseEstimator
 from disthead.estimators.encoder import Table, TableEncoder
-from disthead.families.distribution import Distribution
-from disthead.families.vector import draw
 from disthead.progress import Progress
+from disthead.recipe import Training, fit_tabular
 from disthead.texts import shown
-from disthead.training.recipe import Training, fit_tabular
 from disthead.weights import as_weight, present
 
 __all__ = ["DistributionEstimator"]

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from disthead.arrays import as_array, as_mapping
 from disthead.data.values import is_missing
+from disthead.distributions.base import Distribution
 from disthead.errors import TargetError
 from disthead.estimators import conventions
 from disthead.estimators.base import DistributionEstimator
-from disthead.families.distribution import Distribution
 from disthead.families.family import get_family, takes_classes
 
 __all__ = ["DistributionClassifier"]

@@ -28,7 +28,7 @@ from disthead.data.entries import (
 from disthead.errors import first_line, warn
 from disthead.estimators.encoder import TableEncoder
 from disthead.files import unchanged, writing_folder
-from disthead.training.recipe import TabularModel, tabular_members, tabular_model
+from disthead.recipe import TabularModel, tabular_members, tabular_model
 from disthead.training.saved import check_weights, shapes_of
 
 if TYPE_CHECKING:

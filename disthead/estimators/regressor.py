@@ -10,11 +10,11 @@ from torch import Tensor
 from disthead.arrays import as_array, as_mapping
 from disthead.data.values import as_quantities, parse_number, read_values
 from disthead.diagnostics.targets import TargetWarning, check_continuous_target
+from disthead.distributions.base import Distribution, quantiles
 from disthead.errors import TargetError, locate
 from disthead.estimators.base import DistributionEstimator
 from disthead.estimators.conventions import warn
 from disthead.families import Arc, Interval
-from disthead.families.distribution import Distribution, quantiles
 from disthead.families.family import Family, get_family, takes_classes, takes_vectors
 
 __all__ = ["DistributionRegressor"]

@@ -2,9 +2,9 @@
 
 # In the order of the figure, as a reader of the table expects them.
 # isort: off
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.families.family import Family, families, get_family
-from disthead.families.interval import Arc, Interval
+from disthead.distributions.interval import Arc, Interval
 from disthead.families.normal import Normal, NormalFamily
 from disthead.families.laplace import Laplace, LaplaceFamily
 from disthead.families.student_t import StudentT, StudentTFamily
@@ -22,8 +22,8 @@ from disthead.families.plackett_luce import PlackettLuce, PlackettLuceFamily
 from disthead.families.negative_binomial import NegativeBinomial, NegativeBinomialFamily
 from disthead.families.log_normal import LogNormal, LogNormalFamily
 from disthead.families.weibull import Weibull, WeibullFamily
-from disthead.families.independent import Independent
-from disthead.families.affine import Affine
+from disthead.distributions.independent import Independent
+from disthead.distributions.affine import Affine
 from disthead.families.ensembles import ensemble
 from disthead.families import counterparts  # divergences between these and torch's
 # isort: on

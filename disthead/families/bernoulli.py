@@ -5,17 +5,18 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 from torch.nn.functional import logsigmoid
 
-from disthead.families.closed_forms import for_targets
-from disthead.families.discrete import Discrete
-from disthead.families.distribution import from_score, tensors
+from disthead.arrays import exactly_one
+from disthead.distributions.base import from_score, tensors
+from disthead.distributions.closed_forms import closed_form, quantile
+from disthead.distributions.discrete import Discrete
+from disthead.distributions.interval import Interval
+from disthead.distributions.univariate import check_level, in_double
 from disthead.families.family import Family
-from disthead.families.interval import Interval
-from disthead.families.univariate import check_level, in_double
 from disthead.links import LINKS
 from disthead.special.elementary import clamp, exp, is_double, log1p, sigmoids
 from disthead.special.probabilities import divergence, entropy_term, log_complement, log_odds, log_probability
 
-__all__ = ["Bernoulli", "BernoulliFamily", "one_of"]
+__all__ = ["Bernoulli", "BernoulliFamily"]
 
 
 class Bernoulli(Discrete):
@@ -37,7 +38,7 @@ class Bernoulli(Discrete):
     given_probs: Tensor | None = None  # infinite logits would not know their gradient
 
     def __init__(self, logits=None, *, probs=None):
-        one_of("bernoulli", logits=logits, probs=probs)
+        exactly_one("bernoulli", logits=logits, probs=probs)
         logits, probs = tensors(logits, probs)
         self._store(**({"given_probs": probs} if logits is None else {"logits": logits}))
 
@@ -87,12 +88,11 @@ class Bernoulli(Discrete):
     def _log_mass(self, x: Tensor) -> Tensor:
         return torch.where(x == 1, self._log_success, self._log_failure)
 
-    # Nothing is added to -0.0 but its sign.
-    @for_targets(lambda y, logits: (logsigmoid(-logits) * (y < 1)).add_(0.0), least=0.0, most={"logits": 1e300})
+    @closed_form("bernoulli_log_cdf", "logits")
     def log_cdf(self, y: Tensor) -> Tensor:
         return super().log_cdf(y)
 
-    @for_targets(lambda y, logits: logsigmoid(logits) + (y < 1).to(y.dtype).log(), least=0.0)
+    @closed_form("bernoulli_log_survival", "logits")
     def log_survival(self, y: Tensor) -> Tensor:
         return super().log_survival(y)
 
@@ -102,10 +102,16 @@ class Bernoulli(Discrete):
     def _log_survival(self, k: Tensor) -> Tensor:
         return self._log_success
 
+    @closed_form("bernoulli_cdf", "logits")
     def cdf(self, y: Tensor) -> Tensor:
         """P(Y <= y): 1 - probs from 0 to 1."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
         return torch.where(y < 0, 0.0, torch.where(y < 1, self._failure, torch.where(y >= 1, 1.0, y)))
+
+    @torch.no_grad()
+    @quantile("bernoulli_icdf", "logits")
+    def icdf(self, q: Tensor) -> Tensor:
+        return super().icdf(q)
 
     def _least_by_halving(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
         return (self._failure < target).to(target.dtype)
@@ -159,15 +165,6 @@ class Bernoulli(Discrete):
         """The expected cost of each action: cost (actions, 2), for outcomes 0 and 1, gives (..., actions)."""
         cost = torch.as_tensor(cost, dtype=self.dtype, device=self.device)
         return self._both()[0] @ cost.mT
-
-
-def one_of(family: str, **given: object) -> None:
-    """Exactly one of these parameters is to be given."""
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) != 1:
-        raise ValueError(
-            f"{family} takes exactly one of {' and '.join(given)}, got {' and '.join(names) or 'neither'}."
-        )
 
 
 @register_kl(Bernoulli, Bernoulli)

@@ -5,12 +5,12 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 from torch.nn.functional import logsigmoid
 
+from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, tensors, wide
+from disthead.distributions.continuous import Continuous
+from disthead.distributions.univariate import follow, in_double
 from disthead.errors import unknown_name
-from disthead.families.continuous import Continuous
-from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, tensors, wide
 from disthead.families.family import Family
 from disthead.families.gamma import concentration_divergence, log_standard_gamma
-from disthead.families.univariate import follow, in_double
 from disthead.links import LINKS
 from disthead.special import (
     beta_log_kernel,

@@ -6,15 +6,14 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.arrays import as_integer
+from disthead.arrays import as_integer, exactly_one
+from disthead.distributions.base import MOST_OUTCOMES, Distribution, from_score, tensors
+from disthead.distributions.interval import Arc, Interval
 from disthead.errors import TargetError, locate
-from disthead.families import cross_entropy
-from disthead.families.bernoulli import one_of
-from disthead.families.distribution import MOST_OUTCOMES, Distribution, from_score, tensors
 from disthead.families.family import Family
-from disthead.families.interval import Arc, Interval
-from disthead.families.projection import Projection, are_many
-from disthead.families.raw_outputs import RawOutputs
+from disthead.likelihood import cross_entropy
+from disthead.likelihood.linked import RawOutputs
+from disthead.likelihood.projection import Projection, are_many
 from disthead.links import LINKS, Link
 from disthead.special.eager import is_tracing
 from disthead.special.elementary import Array, counting, like, softmax, where
@@ -53,7 +52,7 @@ class Categorical(Distribution):
     given_probs: Tensor | None = None  # normalised; a logit of -inf would not know its gradient
 
     def __init__(self, logits=None, *, probs=None):
-        one_of("categorical", logits=logits, probs=probs)
+        exactly_one("categorical", logits=logits, probs=probs)
         logits, probs = tensors(logits, probs)
         if probs is None:
             self._store(logits=logits)

@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Size, Tensor
 
-from disthead.families.components import Components
-from disthead.families.distribution import Distribution
-from disthead.families.interval import Arc, Interval
+from disthead.distributions.base import Distribution
+from disthead.distributions.components import Components
+from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.univariate import in_double
 from disthead.families.mixture import Mixture
-from disthead.families.univariate import in_double
 from disthead.families.von_mises import wrapped
 
 __all__ = ["CircularMixture"]

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from disthead.families.family import get_family
-from disthead.families.programs import programs
-from disthead.families.raw_outputs import RawOutputs
+from disthead.likelihood.linked import RawOutputs
+from disthead.likelihood.program import STEP, Program
+from disthead.likelihood.programs import programs
 from disthead.special import blocks
-from disthead.special.program import STEP, Program
 
 FAMILIES = (
     "normal",

@@ -6,10 +6,10 @@ from typing import Any
 from torch import Tensor, distributions
 from torch.distributions import kl_divergence, register_kl
 
+from disthead.distributions.base import Distribution
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.beta import Beta
 from disthead.families.categorical import Categorical
-from disthead.families.distribution import Distribution
 from disthead.families.exponential import Exponential
 from disthead.families.gamma import Gamma
 from disthead.families.laplace import Laplace

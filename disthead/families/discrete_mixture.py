@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from disthead.families.components import Components
-from disthead.families.discrete import Discrete, search_start, sum_rule
-from disthead.families.mass_tables import crps_of, grouped_by_width
-from disthead.families.shortest_runs import shortest_runs_of
-from disthead.families.univariate import in_double
+from disthead.distributions.components import Components
+from disthead.distributions.discrete import Discrete, search_start, sum_rule
+from disthead.distributions.mass_tables import crps_of, grouped_by_width
+from disthead.distributions.shortest_runs import shortest_runs_of
+from disthead.distributions.univariate import in_double
 from disthead.special.integer_search import integer_search
 
 __all__ = ["DiscreteMixture"]

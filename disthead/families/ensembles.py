@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from torch import Size, Tensor
 
-from disthead.families.bernoulli import Bernoulli, one_of
+from disthead.arrays import exactly_one
+from disthead.distributions.base import Distribution
+from disthead.distributions.independent import Independent
+from disthead.distributions.scores import draw
+from disthead.distributions.vector import Vector
+from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
-from disthead.families.distribution import Distribution
-from disthead.families.independent import Independent
 from disthead.families.mixture_family import mixture
 from disthead.families.plackett_luce import PlackettLuce
-from disthead.families.vector import Vector, draw
 from disthead.special.probabilities import divergence, log_odds, log_probability, log_sum_exp
 
 __all__ = [
@@ -117,7 +119,7 @@ class CategoricalEnsemble(_WithoutVariance, Categorical):
     member_probs: Tensor | None = None
 
     def __init__(self, member_logits: Tensor | None = None, *, member_probs: Tensor | None = None):
-        self._store(**_one_of(member_logits=member_logits, member_probs=member_probs))
+        self._store(**_exactly_one(member_logits=member_logits, member_probs=member_probs))
 
     @property
     def components(self) -> Categorical:
@@ -160,7 +162,7 @@ class BernoulliEnsemble(_OfMembers, Bernoulli):
     member_probs: Tensor | None = None
 
     def __init__(self, member_logits: Tensor | None = None, *, member_probs: Tensor | None = None):
-        self._store(**_one_of(member_logits=member_logits, member_probs=member_probs))
+        self._store(**_exactly_one(member_logits=member_logits, member_probs=member_probs))
 
     @property
     def components(self) -> Bernoulli:
@@ -399,9 +401,9 @@ class RankingEnsemble(_WithoutVariance, _Joint, PlackettLuce):
         return orders.gather(0, best.expand(best.shape[:-1] + self.event_shape)).squeeze(0)
 
 
-def _one_of(**given: Tensor | None) -> dict[str, Tensor]:
+def _exactly_one(**given: Tensor | None) -> dict[str, Tensor]:
     """The one that is given."""
-    one_of("the ensemble", **given)
+    exactly_one("the ensemble", **given)
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.arrays import as_mapping, as_tensor, check_kind
+from disthead.distributions.base import Distribution, tensors
 from disthead.errors import TargetError, locate, pick, unknown_name
-from disthead.families.distribution import Distribution, tensors
-from disthead.families.formula import takes_one_each
-from disthead.families.raw_outputs import RawOutputs
+from disthead.likelihood.formula import takes_one_each
+from disthead.likelihood.linked import RawOutputs
 from disthead.links import Link, get_link
 
 __all__ = ["Family", "families", "get_family", "takes_classes", "takes_vectors"]

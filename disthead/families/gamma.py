@@ -6,12 +6,12 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, stored, tensors
+from disthead.distributions.continuous import Continuous
+from disthead.distributions.standard import Standard
+from disthead.distributions.univariate import in_double
 from disthead.errors import unknown_name
-from disthead.families.continuous import Continuous
-from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, stored, tensors
 from disthead.families.family import Family
-from disthead.families.standard import Standard
-from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import (
     deviance,

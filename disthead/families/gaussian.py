@@ -5,9 +5,9 @@ from torch import Tensor
 from torch.distributions import constraints, register_kl
 from torch.linalg import solve_triangular
 
-from disthead.families.distribution import HALF_LOG_TWO_PI, wide
+from disthead.distributions.base import HALF_LOG_TWO_PI, wide
+from disthead.distributions.vector import Vector
 from disthead.families.normal import Normal
-from disthead.families.vector import Vector
 
 __all__ = ["Gaussian"]
 

@@ -4,7 +4,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.families.distribution import from_score, positive, tensors, wide
+from disthead.distributions.base import from_score, positive, tensors, wide
 from disthead.families.gaussian import Gaussian
 
 __all__ = ["LowRankMultivariateNormal"]

@@ -7,14 +7,14 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.families.components import Components, few_rows_at_once, gained, rows_of
-from disthead.families.continuous import Continuous
-from disthead.families.distribution import HALF_LOG_TWO_PI
-from disthead.families.interval import Arc, Interval
-from disthead.families.mixture_quadrature import disagreement, expectation
-from disthead.families.mixture_quantiles import flat, mixture_quantiles, one_mixture
+from disthead.distributions.base import HALF_LOG_TWO_PI
+from disthead.distributions.components import Components, few_rows_at_once, gained, rows_of
+from disthead.distributions.continuous import Continuous
+from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.mixture_quadrature import disagreement, expectation
+from disthead.distributions.mixture_quantiles import flat, mixture_quantiles, one_mixture
+from disthead.distributions.univariate import check_level, in_double
 from disthead.families.normal import Normal
-from disthead.families.univariate import check_level, in_double
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
 from disthead.special.eager import are_concrete, are_plain_numbers, is_tracing
 from disthead.special.plain import erf

@@ -5,10 +5,10 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.arrays import as_integer
+from disthead.distributions.base import Distribution
+from disthead.distributions.components import own_name
 from disthead.families.circular_mixture import CircularMixture
-from disthead.families.components import own_name
 from disthead.families.discrete_mixture import DiscreteMixture
-from disthead.families.distribution import Distribution
 from disthead.families.family import Family, get_family
 from disthead.families.mixture import Mixture
 from disthead.links import LINKS

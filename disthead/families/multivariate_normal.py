@@ -6,12 +6,12 @@ from torch.distributions import constraints
 from torch.linalg import solve_triangular
 
 from disthead.arrays import as_integer
-from disthead.families.distribution import HALF_LOG_TWO_PI, Distribution, from_score, tensors, wide
+from disthead.distributions.base import HALF_LOG_TWO_PI, Distribution, from_score, tensors, wide
+from disthead.distributions.vector import dimension
 from disthead.families.family import Family
 from disthead.families.gaussian import Gaussian
 from disthead.families.low_rank_normal import LowRankMultivariateNormal
-from disthead.families.low_rank_outputs import LowRankOutputs
-from disthead.families.vector import dimension
+from disthead.likelihood.low_rank import LowRankOutputs
 from disthead.links import LINKS
 from disthead.special.elementary import dot, empty_like
 from disthead.special.fast import softplus

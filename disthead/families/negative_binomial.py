@@ -7,15 +7,15 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
+from disthead.arrays import exactly_one
+from disthead.distributions.base import HALF_LOG_TWO_PI, positive, root, tensors, wide
+from disthead.distributions.discrete import OUTSIDE, Discrete, concentrated, search_start
+from disthead.distributions.mass_tables import by_recurrence, crps_of, entropy_of_bell
+from disthead.distributions.univariate import in_double
 from disthead.errors import unknown_name
-from disthead.families.bernoulli import one_of
-from disthead.families.discrete import OUTSIDE, Discrete, concentrated, search_start
-from disthead.families.distribution import HALF_LOG_TWO_PI, positive, root, tensors, wide
 from disthead.families.family import Family
 from disthead.families.gamma import log_standard_gamma
-from disthead.families.mass_tables import by_recurrence, crps_of, entropy_of_bell
 from disthead.families.poisson import positive_mean
-from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import betainc, integer_inverse, log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
 from disthead.special.eager import are_plain_numbers, extent
@@ -57,7 +57,7 @@ class NegativeBinomial(Discrete):
     given_probs: Tensor | None = None  # a logit of -inf would not know its gradient
 
     def __init__(self, total_count=None, logits=None, *, probs=None, log_total_count=None):
-        one_of("negative_binomial", logits=logits, probs=probs)
+        exactly_one("negative_binomial", logits=logits, probs=probs)
         total_count, logits, probs, log_total_count = tensors(total_count, logits, probs, log_total_count)
         total_count, log_total_count = positive(total_count, log_total_count)
         success = {"given_probs": probs} if logits is None else {"logits": logits}

@@ -7,12 +7,13 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.families.bernoulli import one_of
-from disthead.families.distribution import MOST_OUTCOMES, Distribution, tensors, wide
+from disthead.arrays import exactly_one
+from disthead.distributions.base import MOST_OUTCOMES, Distribution, tensors, wide
+from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.scores import draw
+from disthead.distributions.vector import dimension
 from disthead.families.family import Family
-from disthead.families.interval import Arc, Interval
-from disthead.families.orders import FAINT, finite_scores, log_prob, log_prob_by_worth
-from disthead.families.vector import dimension, draw
+from disthead.likelihood.rankings import FAINT, finite_scores, log_prob, log_prob_by_worth
 from disthead.links import LINKS
 from disthead.special.eager import are_concrete
 from disthead.special.probabilities import log_probability
@@ -78,7 +79,7 @@ class PlackettLuce(Distribution):
     given_probs: Tensor | None = None  # the items' worths, whose gradient a score of -inf would not know
 
     def __init__(self, logits=None, *, probs=None):
-        one_of("plackett_luce", logits=logits, probs=probs)
+        exactly_one("plackett_luce", logits=logits, probs=probs)
         logits, probs = tensors(logits, probs)
         scores = {"given_probs": probs} if logits is None else {"logits": logits}
         self._store(tuple(next(iter(scores.values())).shape[-1:]), **scores)

@@ -4,11 +4,11 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.families.discrete import OUTSIDE, Discrete, concentrated, search_start
-from disthead.families.distribution import HALF_LOG_TWO_PI, positive, tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors
+from disthead.distributions.discrete import OUTSIDE, Discrete, concentrated, search_start
+from disthead.distributions.mass_tables import by_recurrence, entropy_of_bell
+from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
-from disthead.families.mass_tables import by_recurrence, entropy_of_bell
-from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import deviance, gammaincc, integer_inverse, log_gammainc, log_gammaincc, poisson_log_mass
 from disthead.special.elementary import log

@@ -6,12 +6,12 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.families.continuous import Continuous
-from disthead.families.distribution import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
+from disthead.distributions.continuous import Continuous
+from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.standard import Standard
+from disthead.distributions.univariate import at_least, in_double, ratio
 from disthead.families.family import Family
-from disthead.families.interval import Arc, Interval
-from disthead.families.standard import Standard
-from disthead.families.univariate import at_least, in_double, ratio
 from disthead.links import LINKS
 from disthead.special import (
     log_beta,

@@ -6,12 +6,12 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.distributions.base import from_score, positive, tensors
+from disthead.distributions.continuous import Continuous
+from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.univariate import in_double
 from disthead.errors import TargetError, locate
-from disthead.families.continuous import Continuous
-from disthead.families.distribution import from_score, positive, tensors
 from disthead.families.family import Family
-from disthead.families.interval import Arc, Interval
-from disthead.families.univariate import in_double
 from disthead.links import LINKS
 from disthead.special import (
     bessel_ratio,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.metrics.checks import Rows
 from disthead.metrics.state import OfRows, keep_apart, over_processes
 

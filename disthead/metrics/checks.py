@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_tensor
+from disthead.distributions.base import Distribution
 from disthead.errors import TargetError, locate
-from disthead.families.distribution import Distribution
 from disthead.families.von_mises import wrapped
 from disthead.targets import check_target
 from disthead.weights import as_weight, present

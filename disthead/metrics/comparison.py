@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.metrics.mean import RowMean, Score
 from disthead.metrics.state import over_processes
 

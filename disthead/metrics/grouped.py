@@ -10,8 +10,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from disthead.arrays import as_tensor
+from disthead.distributions.base import Distribution
 from disthead.errors import locate, pick
-from disthead.families.distribution import Distribution
 from disthead.metrics.checks import rows_that_count
 from disthead.metrics.state import OfRows, keep_apart, over_processes
 

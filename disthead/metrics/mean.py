@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from disthead.arrays import as_tensor
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.metrics.checks import Rows, weight_of_rows
 from disthead.metrics.state import OfRows, keep_apart, over_processes
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_integer
-from disthead.families.distribution import Distribution
-from disthead.families.univariate import check_level
-from disthead.families.vector import draw
+from disthead.distributions.base import Distribution
+from disthead.distributions.scores import draw
+from disthead.distributions.univariate import check_level
 from disthead.metrics.checks import Rows, chunks
 from disthead.metrics.state import OfRows, over_processes
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from disthead.families.distribution import Distribution, quantiles
-from disthead.families.univariate import check_level
+from disthead.distributions.base import Distribution, quantiles
+from disthead.distributions.univariate import check_level
 from disthead.metrics.checks import chunks, is_circular, is_ranking
 from disthead.metrics.mean import Score
 from disthead.metrics.state import over_processes
@@ -70,7 +70,7 @@ class EnergyScore(Score):
     """The mean energy score E|Y - y| - E|Y - Y'| / 2 of whole vectors, in the units of y; of one number it is the CRPS.
 
     Args:
-        samples: from which it is estimated; see `disthead.families.vector.energy_score`.
+        samples: from which it is estimated; see `disthead.distributions.vector.energy_score`.
         seed: of the samples. The same targets get the same samples, so that two forecasts of them differ by less chance.
 
     Source: Gneiting and Raftery 2007.

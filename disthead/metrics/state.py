@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torchmetrics import Metric
 
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.metrics.checks import Rows, rows_that_count
 
 __all__ = ["OfRows", "keep_apart", "over_processes"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.plots.style import BLUE, VERMILION, frame, with_unit
 
 if TYPE_CHECKING:

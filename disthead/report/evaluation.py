@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from disthead.families.distribution import Distribution
-from disthead.families.univariate import check_level
+from disthead.distributions.base import Distribution
+from disthead.distributions.univariate import check_level
 from disthead.files import check_folder, writing_folder
 from disthead.progress import Progress
 from disthead.report.findings import Findings

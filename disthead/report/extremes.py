@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from disthead.diagnostics.outliers import Outliers, least_tail_log_prob, tail_log_prob
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.report.chance import CHANCE
 
 __all__ = ["KEPT", "Extremes", "limit"]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.report.verdict import Score, Verdict, not_examined
 
 __all__ = ["Findings", "families_of", "kind_of"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from disthead.arrays import as_tensor
 from disthead.diagnostics.rows import flatten
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.targets import check_target
 from disthead.weights import as_weight, present
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from disthead import diagnostics
 from disthead.diagnostics.directions import circular_pit
 from disthead.diagnostics.outliers import tail_log_prob
-from disthead.families.vector import draw
+from disthead.distributions.scores import draw
 from disthead.report import verdicts
 from disthead.report.conditional import examine_intervals
 from disthead.report.extremes import limit

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disthead import diagnostics
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.metrics import CalibrationError, RowMean, Uniformity
 from disthead.metrics import Score as ScoreMetric
 from disthead.report import verdicts

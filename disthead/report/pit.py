@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from disthead.diagnostics.directions import circular_pit, is_direction
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.metrics import PITHistogram
 
 __all__ = ["PIT"]

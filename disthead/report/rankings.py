@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from disthead import diagnostics
-from disthead.families.vector import draw
+from disthead.distributions.scores import draw
 from disthead.report import verdicts
 from disthead.report.classes import _confidence
 from disthead.report.conditional import examine_events

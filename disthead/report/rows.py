@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disthead.diagnostics.worm import feature_bins
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.report.chance import Clusters, effective_rows
 from disthead.texts import distinct
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from disthead.diagnostics.rows import Reservoir
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.progress import Progress
 from disthead.report.findings import Findings, kind_of
 from disthead.report.inputs import Batch, aligned, feature_columns, row_labels, times

@@ -3,8 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from disthead.data.table import DataError
 from disthead.errors import NonFiniteLoss
-from disthead.training.table import DataError
 
 if TYPE_CHECKING:
     from disthead.training.data import TabularDataModule

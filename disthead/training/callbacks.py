@@ -16,9 +16,9 @@ from torch import Tensor
 
 from disthead.errors import NonFiniteLoss, unknown_name
 from disthead.files import DiskFull, writing
+from disthead.networks.schedule import PATIENCE
 from disthead.training.saved import comparable, read_checkpoint
 from disthead.training.saving import local
-from disthead.training.schedule import PATIENCE
 
 __all__ = ["AverageWeights", "BestAndLastCheckpoint", "EarlyStopping"]
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from disthead.arguments import Parser
+from disthead.data.columns import Columns
+from disthead.data.table import DataError
 from disthead.errors import pick, unknown_name
 from disthead.files import check_file, check_folder, writing
 from disthead.report import Batch, Evaluation, evaluate
 from disthead.texts import quoted, shown
-from disthead.training.columns import Columns
 from disthead.training.data import TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.processes import process
-from disthead.training.table import DataError
 
 if TYPE_CHECKING:
     from pandas import DataFrame

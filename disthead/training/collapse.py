@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from disthead.families.distribution import Distribution
+from disthead.distributions.base import Distribution
 from disthead.standardisation import SCALES
 
 __all__ = ["CollapsedRows"]

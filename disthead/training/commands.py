@@ -24,24 +24,24 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from disthead.arguments import check_not_empty
 from disthead.configurations import check_keys, configuration
+from disthead.data.columns import Columns
+from disthead.data.row_groups import find_files
+from disthead.data.table import read_as_written
 from disthead.errors import nearest, pick, raised_in
 from disthead.files import check_folder, disk_full, writing
+from disthead.networks.backbone import completed, qualified
+from disthead.networks.schedule import plan, steps_of, steps_per_epoch
 from disthead.prediction import check_options
 from disthead.stopping import Stopped, kept_handlers
 from disthead.texts import quoted, shown
-from disthead.training.backbone import completed, qualified
 from disthead.training.callbacks import BestAndLastCheckpoint, EarlyStopping
-from disthead.training.columns import Columns
 from disthead.training.data import PREDICTED, TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
 from disthead.training.options import check_agreement, check_config, check_processes, check_validation, in_options
 from disthead.training.processes import claim_log_dir, process
-from disthead.training.row_groups import find_files
 from disthead.training.saved import comparable
 from disthead.training.saving import MetricsLogger, local
-from disthead.training.schedule import plan, steps_of, steps_per_epoch
 from disthead.training.stopping import StopBetweenSteps, signal_of
-from disthead.training.table import read_as_written
 from disthead.training.trust import check_classes, class_paths, trusted_names
 from disthead.training.writing import PredictionFile, RowNames, check_out, is_folder, predict_files
 from disthead.usage import PAGES

@@ -12,17 +12,14 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_integer, as_mapping, as_names, check_type
+from disthead.data.batches import Batches
+from disthead.data.columns import Columns, Encoded
+from disthead.data.datasets import load_dataset
 from disthead.data.encoder import Unseen
-from disthead.errors import pick
-from disthead.training.batches import Batches
-from disthead.training.columns import Columns, Encoded
-from disthead.training.datasets import load_dataset
-from disthead.training.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
-from disthead.training.saved import own_options, read_checkpoint, rebuilding
-from disthead.training.scan import check_varies, scan_columns, summarise
-from disthead.training.schedule import plan
-from disthead.training.search import find_columns
-from disthead.training.split import (
+from disthead.data.row_groups import RowGroup, find_files, find_row_groups, is_folder_or_pattern
+from disthead.data.scan import check_varies, scan_columns, summarise
+from disthead.data.search import find_columns
+from disthead.data.split import (
     PARTS,
     equal_rows,
     numbered,
@@ -30,9 +27,12 @@ from disthead.training.split import (
     split_by_column,
     warn_of_copies,
 )
-from disthead.training.stream import StreamedBatches
-from disthead.training.summary import Part, Summary
-from disthead.training.table import DataError, read_table
+from disthead.data.stream import StreamedBatches
+from disthead.data.summary import Part, Summary
+from disthead.data.table import DataError, read_table
+from disthead.errors import pick
+from disthead.networks.schedule import plan
+from disthead.training.saved import own_options, read_checkpoint, rebuilding
 from disthead.training.trust import check_classes, check_sources
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from lightning.pytorch.utilities import CombinedLoader
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from disthead.training.batches import Batch, expanded_weight
-from disthead.training.columns import Encoded
-from disthead.training.summary import Moments, Part, Summary
+from disthead.data.batches import Batch, expanded_weight
+from disthead.data.columns import Encoded
+from disthead.data.summary import Moments, Part, Summary
 from disthead.weights import present
 
 __all__ = ["ROWS", "first_rows", "say_that_it_cannot", "summary_of"]

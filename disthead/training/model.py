@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 from disthead.arrays import as_mapping, as_names
 from disthead.calibration import Recalibration
-from disthead.families.distribution import Distribution
+from disthead.data.columns import Columns
+from disthead.data.summary import Summary
+from disthead.data.table import DataError
+from disthead.distributions.base import Distribution
 from disthead.families.ensembles import ensemble
 from disthead.families.family import get_family, takes_classes, takes_vectors
 from disthead.head import DistributionHead
 from disthead.marginal import fit_biases
+from disthead.networks.backbone import build, completed, multilayer_perceptron
+from disthead.networks.tabular import MemberHead, TabularBackbone, start_near_the_marginal_fit
 from disthead.standardisation import SCALES, check_relative_spread, robust_units, why_not
-from disthead.training.backbone import build, completed, multilayer_perceptron
-from disthead.training.columns import Columns
-from disthead.training.summary import Summary
-from disthead.training.table import DataError
-from disthead.training.tabular import MemberHead, TabularBackbone, start_near_the_marginal_fit
 from disthead.weights import check_share, present
 
 __all__ = ["DistributionModel"]

@@ -16,15 +16,18 @@ from torch.distributions import constraints
 
 from disthead.arrays import as_integer, as_integers, as_number, as_tensor, check_type
 from disthead.calibration import rebuild
+from disthead.data.batches import Batch, Steps, weight_of
+from disthead.data.columns import Columns, Encoded
+from disthead.data.summary import Summary
+from disthead.data.table import DataError
 from disthead.diagnostics import TargetWarning, check_continuous_target
+from disthead.distributions.base import Distribution
 from disthead.errors import NonFiniteLoss, warn
-from disthead.families.distribution import Distribution
 from disthead.losses import nll, reduce
+from disthead.networks.backbone import TIMING, build, fused, qualified
+from disthead.networks.schedule import plan, steps_of
 from disthead.standardisation import check_precision, mean_and_std, warn_of_dominant_rows
-from disthead.training.backbone import TIMING, build, fused, qualified
-from disthead.training.batches import Batch, Steps, weight_of
 from disthead.training.collapse import CollapsedRows
-from disthead.training.columns import Columns, Encoded
 from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.model import DistributionModel
@@ -39,10 +42,7 @@ from disthead.training.saved import (
     rebuilding,
 )
 from disthead.training.saving import AtomicCheckpointIO
-from disthead.training.schedule import plan, steps_of
 from disthead.training.steps import RowMeans, StepLosses, bare_calls, takes_several_steps
-from disthead.training.summary import Summary
-from disthead.training.table import DataError
 from disthead.training.trust import GIVEN, check_callbacks, check_classes
 from disthead.weights import check_share, present
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from disthead.data.columns import Columns, Encoded
 from disthead.data.encoder import Unseen
+from disthead.data.table import read_table
 from disthead.prediction import predictions, seed_of
-from disthead.training.columns import Columns, Encoded
 from disthead.training.module import DistributionModule, read_checkpoint
-from disthead.training.table import read_table
 from disthead.training.trust import check_classes, trusted_names
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from disthead.training.backbone import KINDS, find, is_subclass
+from disthead.networks.backbone import KINDS, find, is_subclass
 
 __all__ = ["GIVEN", "check_callbacks", "check_classes", "check_sources", "class_paths", "trusted_names"]
 

@@ -15,13 +15,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from disthead.data.parquet import damage_located, opened_parquet
-from disthead.families.distribution import Distribution
+from disthead.data.row_groups import RowGroup, find_files, find_row_groups, located, read_rows
+from disthead.data.table import DataError
+from disthead.distributions.base import Distribution
 from disthead.files import check_file, check_folder, writing
 from disthead.prediction import TableWriter, ending_of, left_out, predictions, seed_of
 from disthead.progress import Progress
 from disthead.training.predictor import Predictor
-from disthead.training.row_groups import RowGroup, find_files, find_row_groups, located, read_rows
-from disthead.training.table import DataError
 
 __all__ = ["PredictionFile", "RowNames", "check_id_columns", "check_out", "is_folder", "predict_files"]
 

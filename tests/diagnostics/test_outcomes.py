@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 import disthead as dh
 from disthead import diagnostics
 from disthead.calibration import ScaleCalibration
+from disthead.distributions.scores import draw
 from disthead.families import ensemble
-from disthead.families.vector import draw
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -5,10 +5,9 @@ import pytest
 import torch
 
 import disthead as dh
-from disthead import DistributionRegressor
+from disthead import DistributionRegressor, recipe
 from disthead.errors import NonFiniteLoss, TargetError
-from disthead.training import recipe
-from disthead.training.recipe import fit_tabular
+from disthead.recipe import fit_tabular
 
 pytestmark = pytest.mark.filterwarnings("ignore::disthead.diagnostics.targets.TargetWarning")
 

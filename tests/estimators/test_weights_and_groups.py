@@ -9,8 +9,8 @@ from sklearn import config_context
 from sklearn.model_selection import GroupKFold, cross_val_score
 
 from disthead import DistributionClassifier, DistributionRegressor
-from disthead.training.recipe import fit_tabular, tabular_model
-from disthead.training.split import RepeatedRowsWarning
+from disthead.data.split import RepeatedRowsWarning
+from disthead.recipe import fit_tabular, tabular_model
 from tests.cases import CASES, rows
 from tests.test_starts import targets
 

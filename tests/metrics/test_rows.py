@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 import disthead as dh
 from disthead import metrics as m
+from disthead.distributions.independent import Independent
 from disthead.errors import TargetError
 from disthead.families.circular_mixture import CircularMixture
 from disthead.families.ensembles import RankingEnsemble
-from disthead.families.independent import Independent
 from disthead.families.plackett_luce import PlackettLuce
 from disthead.families.von_mises import VonMises, wrapped
 from tests.cases import CIRCULAR, CIRCULAR_MIXTURES, EVERYTHING, Case, rows

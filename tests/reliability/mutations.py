@@ -21,10 +21,10 @@ import pandas as pd
 import torch
 
 from disthead import DistributionRegressor
+from disthead.data.row_groups import find_row_groups, read_rows
+from disthead.data.table import read_table
 from disthead.training import DistributionModule, TabularDataModule
 from disthead.training.predictor import Predictor
-from disthead.training.row_groups import find_row_groups, read_rows
-from disthead.training.table import read_table
 
 from .attack import Attack, Outcome, run_command, said_by_command, said_by_error
 

@@ -154,7 +154,7 @@ PAYLOADS: dict[str, Callable[[Contents, Stranger], None]] = {
     "nested deep": options(backbone=spec("torch.nn.Sequential", a={"b": [{"c": [[SYSTEM]]}]})),
     "beside init_args": options(backbone={"class_path": "torch.nn.Linear", "activation": SYSTEM}),
     "in a trusted class's activation": options(
-        backbone=spec("disthead.training.tabular.TabularBackbone", in_features=2, activation=IMPORT)
+        backbone=spec("disthead.networks.tabular.TabularBackbone", in_features=2, activation=IMPORT)
     ),
     "in a trusted class's own backbone": options(
         backbone=spec("disthead.training.DistributionModule", in_features=2, backbone=IMPORT, backbone_features=2)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from disthead.likelihood.program import Program
+from disthead.likelihood.recording import NotRecorded, Recorder
 from disthead.special.blocks import AVAILABLE
-from disthead.special.program import Program
-from disthead.special.recording import NotRecorded, Recorder
 
 pytestmark = pytest.mark.skipif(not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler")
 PRECISIONS = [np.float32, np.float64]

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from disthead.special.ranges import Ranges
-from disthead.special.recording import Recorder
+from disthead.likelihood.ranges import Ranges
+from disthead.likelihood.recording import Recorder
 
 ROWS = 500
 OPERATIONS = [

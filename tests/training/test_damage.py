@@ -11,12 +11,12 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 
+from disthead.data.row_groups import find_row_groups, read_rows
+from disthead.data.table import read_table
 from disthead.files import unchanged
 from disthead.training import DataError, DistributionModule, TabularDataModule
 from disthead.training.predictor import Predictor
-from disthead.training.row_groups import find_row_groups, read_rows
 from disthead.training.saved import check_checkpoint, read_checkpoint
-from disthead.training.table import read_table
 from tests.reliability.attack import run_command
 from tests.reliability.mutations import mutate_entries
 

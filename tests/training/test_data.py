@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
+from disthead.data.batches import Batches
+from disthead.data.columns import Encoded
 from disthead.errors import TargetError
 from disthead.training import DataError, DistributionModule, TabularDataModule
-from disthead.training.batches import Batches
-from disthead.training.columns import Encoded
 from disthead.training.predictor import Predictor
 
 

@@ -9,9 +9,9 @@ import torch
 
 from disthead import get_family
 from disthead.cli import main
+from disthead.data.columns import Columns
 from disthead.prediction import predictions
 from disthead.training import DataError, DistributionModule, TabularDataModule
-from disthead.training.columns import Columns
 from disthead.training.predictor import Predictor
 
 

@@ -7,16 +7,16 @@ import torch
 import yaml
 
 from disthead.calibration import QuantileRecalibration
+from disthead.data.batches import Batch
 from disthead.diagnostics import TargetWarning
+from disthead.networks.tabular import TabularBackbone
 from disthead.training import DistributionModule, TabularDataModule
-from disthead.training.batches import Batch
-from disthead.training.tabular import TabularBackbone
 
 CONFIGS = sorted(Path(__file__).parents[2].joinpath("configs").glob("*.yaml"))
 
 
 # The counts of health care are of persons in several years, some of whom have the same features in each.
-@pytest.mark.filterwarnings("ignore::disthead.training.split.RepeatedRowsWarning")
+@pytest.mark.filterwarnings("ignore::disthead.data.split.RepeatedRowsWarning")
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_as_an_ensemble(config, trainer):
     options = yaml.safe_load(config.read_text())
@@ -66,7 +66,7 @@ def test_a_checkpoint_gives_the_same_mixture(trainer, frame, tmp_path):
 
 
 def test_the_backbone_of_the_recipe_finds_its_bins(trainer, frame):
-    backbone = {"class_path": "disthead.training.tabular.TabularBackbone", "init_args": {"hidden_sizes": [8]}}
+    backbone = {"class_path": "disthead.networks.tabular.TabularBackbone", "init_args": {"hidden_sizes": [8]}}
     for ensemble in (1, 3):
         module = DistributionModule("normal", backbone=backbone, ensemble=ensemble)
         trainer(1).fit(module, TabularDataModule(frame, target="y"))

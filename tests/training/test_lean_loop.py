@@ -15,10 +15,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import disthead as dh
+from disthead.data.batches import Batches, Steps
+from disthead.data.columns import Encoded
 from disthead.training import DistributionModule, NonFiniteLoss, TabularDataModule
-from disthead.training.batches import Batches, Steps
 from disthead.training.callbacks import AverageWeights
-from disthead.training.columns import Encoded
 from disthead.training.steps import RowMeans, StepLosses
 from tests.cases import CASES
 

@@ -11,10 +11,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 import disthead as dh
+from disthead.data.batches import Batch
+from disthead.data.datasets import load_dataset
 from disthead.metrics import RowMean
 from disthead.training import DistributionModule, NonFiniteLoss, TabularDataModule
-from disthead.training.batches import Batch
-from disthead.training.datasets import load_dataset
 
 SMALL = {"hidden_sizes": [8], "optimizer": {"class_path": "AdamW", "init_args": {"lr": 0.01}}}
 

@@ -11,9 +11,9 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
+from disthead.data.table import DataError
 from disthead.errors import NonFiniteLoss
 from disthead.training import DistributionModule, TabularDataModule
-from disthead.training.table import DataError
 
 ROWS = 60
 QUIET = {

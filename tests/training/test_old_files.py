@@ -4,6 +4,7 @@
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 import torch
 
 from disthead import DistributionClassifier, DistributionRegressor
+from disthead.cli import main
+from disthead.data.columns import Columns
 from disthead.training import DistributionModule, TabularDataModule
-from disthead.training.columns import Columns
 from disthead.training.predictor import Predictor
 
 DATA = Path(__file__).parents[1] / "data"
@@ -57,3 +59,35 @@ def test_a_checkpoint_refuses_the_missing_numbers_that_nothing_stands_for():
         predict(rows.assign(age=rows["age"].where(rows.index != 2)))
     with pytest.warns(UserWarning, match="column 'city': 60 rows with 'Paris'"):
         assert np.isfinite(predict(rows.assign(city="Paris"))["mean"]).all()
+
+
+@pytest.mark.filterwarnings(
+    "ignore:values are missing", "ignore:training has not seen", "ignore:the model is no better"
+)
+def test_a_recalibrated_ensemble_predicts_the_same_table(tmp_path, monkeypatch):
+    """Its backbone and its scheduler are named by the modules in which they were."""
+    monkeypatch.chdir(tmp_path)
+    table = DATA / "table_with_missing_values.csv"
+    command = ["predict", "--ckpt", str(DATA / "ensemble_of_version_0_1.checkpoint"), "--data.path", str(table)]
+    assert main([*command, "--out", "predictions.csv", "--trainer.enable_progress_bar", "false"]) == 0
+    found, known = pd.read_csv("predictions.csv"), pd.read_csv(DATA / "ensemble_of_version_0_1.csv")
+    pd.testing.assert_frame_equal(found, known, check_dtype=False, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:values are missing", "ignore:training has not seen", "ignore:the model is no better"
+)
+def test_a_configuration_trains(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(DATA / "table_with_missing_values.csv", "t.csv")
+    command = ["fit", "--config", str(DATA / "ensemble_of_version_0_1.yaml"), "--trainer.max_epochs", "1"]
+    assert main([*command, "--trainer.enable_progress_bar", "false"]) == 0
+    assert list(tmp_path.rglob("best.ckpt"))
+
+
+def test_a_folder_of_an_ensemble():
+    folder = DATA / "ensemble_regressor_of_version_0_1"
+    model = DistributionRegressor.load(folder)
+    rows = pd.read_csv(DATA / "table_with_missing_values.csv").drop(columns="y")
+    found = np.array([model.predict(rows), *model.predict_interval(rows, 0.9)])
+    np.testing.assert_allclose(found, np.array(json.loads((folder / "expected.json").read_text())), rtol=1e-5)

@@ -15,9 +15,9 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import disthead as dh
+from disthead.data.batches import Batch
 from disthead.training import DistributionModule, NonFiniteLoss
 from disthead.training import first_rows as first_rows_module
-from disthead.training.batches import Batch
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`"),

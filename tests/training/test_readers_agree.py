@@ -10,10 +10,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from disthead import DistributionClassifier, DistributionRegressor
+from disthead.data.columns import Columns
+from disthead.data.row_groups import find_files, find_row_groups, read_rows
 from disthead.estimators.encoder import Table, TableEncoder
 from disthead.training import DataError, TabularDataModule
-from disthead.training.columns import Columns
-from disthead.training.row_groups import find_files, find_row_groups, read_rows
 
 ROWS = 60
 NUMBERS = np.random.default_rng(0).normal(size=ROWS).round(3)

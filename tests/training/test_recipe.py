@@ -9,11 +9,11 @@ from torch import nn
 
 import disthead as dh
 from disthead.families.mixture import Mixture
-from disthead.training.averaging import WeightAverage
-from disthead.training.encoding import PiecewiseLinearEncoding
-from disthead.training.recipe import Members, fit_tabular, train
-from disthead.training.schedule import WarmupConstantDecay
-from disthead.training.tabular import MemberHead, MemberLinear, TabularBackbone, start_near_the_marginal_fit
+from disthead.networks.averaging import WeightAverage
+from disthead.networks.encoding import PiecewiseLinearEncoding
+from disthead.networks.schedule import WarmupConstantDecay
+from disthead.networks.tabular import MemberHead, MemberLinear, TabularBackbone, start_near_the_marginal_fit
+from disthead.recipe import Members, fit_tabular, train
 
 
 @pytest.fixture(autouse=True)

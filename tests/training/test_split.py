@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from disthead.training import DataError, TabularDataModule
-from disthead.training.split import (
+from disthead.data.split import (
     RepeatedRowsWarning,
     draw_folds,
     equal_rows,
@@ -16,6 +15,7 @@ from disthead.training.split import (
     split_at_random,
     warn_of_copies,
 )
+from disthead.training import DataError, TabularDataModule
 
 
 def generator(seed=0):

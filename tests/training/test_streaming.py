@@ -15,11 +15,11 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from disthead.cli import main
+from disthead.data.batches import Batches, Steps
+from disthead.data.stream import StreamedBatches
+from disthead.data.summary import Moments
 from disthead.errors import TargetError
 from disthead.training import DataError, DistributionModule, TabularDataModule, scan, stream
-from disthead.training.batches import Batches, Steps
-from disthead.training.stream import StreamedBatches
-from disthead.training.summary import Moments
 
 
 def write(frame: pd.DataFrame, folder: Path, rows: int = 70, row_group_size: int = 20) -> Path:
@@ -190,7 +190,7 @@ def test_moments_of_pieces_are_those_of_the_whole_where_the_mean_is_large(genera
     assert not Moments().add(torch.full((7, 2), 0.1)).add(torch.full((3, 2), 0.1)).spread.any()
 
 
-BINNED = {"class_path": "disthead.training.tabular.TabularBackbone", "init_args": {"hidden_sizes": [4], "members": 3}}
+BINNED = {"class_path": "disthead.networks.tabular.TabularBackbone", "init_args": {"hidden_sizes": [4], "members": 3}}
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from disthead.data.table import read_table
 from disthead.training import DataError, TabularDataModule
-from disthead.training.table import read_table
 
 FRAME = pd.DataFrame({"größe": [1.5, 2.25, -3.0, 40.125], "city": ["Köln", "Rome", "Köln", "Lima"], "y": [1, 2, 3, 4]})
 

@@ -175,10 +175,10 @@ def test_classes_of_torch_and_disthead_need_no_trust():
         },
         "activation": "SiLU",
         "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.1}},
-        "scheduler": {"class_path": "disthead.training.schedule.WarmupConstantDecay", "init_args": {"steps": 3}},
+        "scheduler": {"class_path": "disthead.networks.schedule.WarmupConstantDecay", "init_args": {"steps": 3}},
     }
     check_classes(options, "a.ckpt")
-    for path in ("torch.nn.TransformerEncoderLayer", "disthead.training.tabular.TabularBackbone", "torch.nn.Flatten"):
+    for path in ("torch.nn.TransformerEncoderLayer", "disthead.networks.tabular.TabularBackbone", "torch.nn.Flatten"):
         check_classes({"backbone": {"class_path": path, "init_args": {"activation": "relu"}}}, "a.ckpt")
     for path in ("ReduceLROnPlateau", "torch.optim.lr_scheduler.OneCycleLR", "torch.optim.swa_utils.SWALR"):
         check_classes({"scheduler": path}, "a.ckpt")

@@ -1,0 +1,239 @@
+"""Finding `Columns`: which columns of a table are what, and what the training rows hold, read at once or piece by piece."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import torch
+
+from disthead.data.columns import Columns, check_spread, exact_numbers, number_targets, others_filled, values_of
+from disthead.data.encoder import (
+    FEW_ROWS,
+    Finder,
+    Found,
+    Levels,
+    check_complete,
+    counts_rows,
+    index_warning,
+    is_index_name,
+    listed,
+    text_warning,
+)
+from disthead.data.values import DataError, Values
+from disthead.errors import unknown_name
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["Roles", "Search", "find_columns"]
+
+
+class Roles(NamedTuple):
+    """What the user says of the columns. `is_given` is whether the features were named one by one."""
+
+    features: list[str]
+    target: list[str]
+    categorical: frozenset[str]
+    known: dict[str, str]
+    weight: str | None
+    unit: str | None
+    is_given: bool
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        target: Sequence[str],
+        features: Sequence[str] | None = None,
+        categorical: Sequence[str] = (),
+        known: Mapping[str, str] | None = None,
+        weight: str | None = None,
+        unit: str | None = None,
+        ignore: Sequence[str] = (),
+    ) -> Self:
+        """Of a table with the columns `names`.
+
+        Raises:
+            DataError: for columns that the table does not have, and where none is left for a feature.
+        """
+        known = dict(known or {})
+        taken = [*target, *known.values(), *([weight] if weight else []), *ignore]
+        for name in [*taken, *(features or ()), *categorical]:
+            if name not in names and name == "target" and list(target) == ["target"]:
+                raise DataError(
+                    "no column is called 'target', the one to be predicted where --data.target (`target` in Python) was not "
+                    f"given. Columns: {', '.join(names)}."
+                )
+            if name not in names:
+                raise DataError(str(unknown_name("column", name, list(names))))
+        chosen = list(features) if features else [name for name in names if name not in taken]
+        overlap = [name for name in chosen if name in target]
+        if overlap:
+            raise DataError(f"{', '.join(map(repr, overlap))} cannot be both feature and target.")
+        if not chosen:
+            raise DataError(f"no feature columns are left beside {', '.join(map(repr, taken))}.")
+        return cls(chosen, list(target), frozenset(categorical), known, weight, unit, bool(features))
+
+
+class Search:
+    """Reads training rows, and targets of all rows, and says what the columns are.
+
+    Args:
+        roles: what the user says.
+    """
+
+    def __init__(self, roles: Roles):
+        self.roles = roles
+        self.finders = {name: Finder(name, name in roles.categorical) for name in roles.features}
+        self._targets: dict[str, Levels | None] = {}
+        self._are_texts: set[str] = set()
+        self._counts: dict[str, int | None] = {}
+        self.varying: set[str] = set()  # features that vary in rows that are not for training, so that nothing is amiss
+
+    @property
+    def named_targets(self) -> list[str]:
+        """The targets that are texts, categories or truth values, once rows were read."""
+        return [name for name, levels in self._targets.items() if levels is not None]
+
+    def named_levels(self, name: str) -> int:
+        """How many different texts a target has so far."""
+        return len((self._targets[name] or Levels(name)).counts)
+
+    def add_feature(self, name: str, values: Values, sample: Any = slice(None), where: str = "") -> None:
+        """Training rows of a feature; the median is that of the rows `sample` among them."""
+        self.finders[name].add(values, sample, where)
+
+    def add_places(self, name: str, values: Values, start: int = 0) -> None:
+        """Rows of a feature from row `start` of the table on, in their order: do they merely count the rows?"""
+        if self.roles.is_given or name in self.roles.categorical:
+            return
+        count = counts_rows(values, start)
+        self._counts[name] = count if self._counts.get(name, count) == count else None
+
+    def add_target(self, name: str, values: Values, where: str = "") -> None:
+        """Targets of rows that count."""
+        if name not in self._targets:
+            self._targets[name] = Levels(name) if values.is_named or values.kind == "truth" else None
+            if values.kind == "text":
+                self._are_texts.add(name)
+        levels = self._targets[name]
+        if levels is not None:
+            check_complete(values)
+            levels.add(values.as_category(), where)
+
+    def columns(self, rows: int) -> Columns:
+        """The columns, found in so many training rows; warnings say what was done to them.
+
+        Raises:
+            DataError: for empty columns, and texts that name the rows.
+        """
+        if self.roles.weight is not None and not rows:
+            raise DataError(
+                f"weights must be above zero in some row, column {self.roles.weight!r} has zero in all rows of training: "
+                "no row is there."
+            )
+        left_out = self._left_out(rows)
+        finders = [finder for name, finder in self.finders.items() if name not in left_out]
+        if not finders:
+            raise DataError(f"there is nothing to learn from: {index_warning(left_out)}")
+        empty = [finder.name for finder in finders if finder.is_empty]
+        if empty:
+            are = f"column {empty[0]!r} is" if len(empty) == 1 else f"columns {listed(empty)} are"
+            raise DataError(f"{are} empty: all {rows} values of the training rows are missing. Leave them out.")
+        found = {finder.name: finder.found() for finder in finders}
+        classes = {name: self._names(name) for name in self.named_targets if self._is_class(name)}
+        self._warn(list(found.values()), left_out)
+        roles, features = self.roles, {name: own.column for name, own in found.items()}
+        return Columns(features, roles.target, classes, roles.known, roles.weight, roles.unit)
+
+    def _is_class(self, name: str) -> bool:
+        levels = self._targets[name]
+        assert levels is not None
+        kind = levels.judge(is_target=True) if name in self._are_texts else "category"
+        if kind in ("date", "duration"):
+            number_targets(Values(name, kind, levels.numbers(kind)))  # refuses them
+        return kind == "category"
+
+    def _names(self, name: str) -> list[str]:
+        levels = self._targets[name]
+        assert levels is not None
+        if len(levels.counts) == 1:
+            only = next(iter(levels.counts))
+            raise DataError(f"column {name!r} is constant, {only!r} in all rows: there is nothing to learn.")
+        return levels.names()
+
+    def _left_out(self, rows: int) -> list[str]:
+        """Columns that number the rows; where nothing else is left, only those that pandas names so."""
+        if self.roles.is_given:
+            return []
+        by_name = [n for n in self.finders if is_index_name(n) and n not in self.roles.categorical]
+        found = by_name + [
+            n for n, count in self._counts.items() if count is not None and n not in by_name and rows >= FEW_ROWS
+        ]
+        return found if len(found) < len(self.finders) else by_name
+
+    def _warn(self, found: Sequence[Found], left_out: Sequence[str]) -> None:
+        missing = [column.name for column, _, _ in found if column.has_missing]
+        if missing:
+            _say(
+                f"values are missing in {listed(missing, 20)}: missing numbers are read as the median of the training rows, "
+                "missing texts are a category of their own, and an indicator says where."
+            )
+        constant = [
+            f"{column.name!r} ({only})"
+            for column, only, _ in found
+            if only is not None and column.name not in self.varying
+        ]
+        if constant:
+            _say(f"all rows have one value, which tells nothing, in {', '.join(constant)}. Leave such columns out.")
+        texts = [column.name for column, _, was_text in found if was_text]
+        if texts:
+            _say(text_warning(texts))
+        if left_out:
+            _say(f"{index_warning(left_out)} Name all features in `features` to learn from it all the same.")
+
+
+def _say(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=2)
+
+
+def find_columns(frame: "DataFrame", train: np.ndarray, **roles: Any) -> Columns:
+    """The columns of a table in memory.
+
+    Args:
+        frame: all rows.
+        train: the rows of training, by number; categories, medians and first dates are theirs.
+        roles: of `Roles.of`.
+
+    Raises:
+        DataError: for columns that cannot be used.
+    """
+    search = Search(Roles.of(list(frame.columns), **roles))
+    present = np.ones(len(frame), dtype=bool)
+    if search.roles.weight is not None:
+        present = exact_numbers(frame, search.roles.weight) > 0
+    train = train[present[train]]
+    for name in search.finders:
+        values = values_of(frame, name)
+        search.add_places(name, values)
+        search.add_feature(name, values[train])
+        if values.varies:
+            search.varying.add(name)
+    targets = {name: others_filled(values_of(frame, name), present) for name in search.roles.target}
+    for name, values in targets.items():
+        search.add_target(name, values)
+    columns = search.columns(len(train))
+    for name, values in targets.items():
+        if name not in columns.classes:
+            _check_varies(values[train])
+    return columns
+
+
+def _check_varies(values: Values) -> None:
+    numbers = torch.from_numpy(number_targets(values))
+    if len(numbers) > 1 and bool((numbers == numbers[0]).all()):
+        raise DataError(
+            f"column {values.name!r} is constant, {numbers[0]:g} in all training rows: there is nothing to learn."
+        )
+    check_spread(numbers.std(0, correction=0).reshape(1), numbers.abs().max().reshape(1), [values.name])

@@ -1,0 +1,202 @@
+"""`StreamedBatches`: rows of Parquet files larger than memory, in batches."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from disthead.data.batches import Steps, shuffle, weight_of
+from disthead.data.columns import Columns, Encoded
+from disthead.data.encoder import Unseen
+from disthead.data.row_groups import PIECE, RowGroup, located, read_rows
+from disthead.data.table import DataError
+
+__all__ = ["StreamedBatches"]
+
+_ROWS_AT_ONCE = 1 << 14  # of several batches, copied together
+
+
+class _Piece(NamedTuple):
+    """The rows from `first` up to `end` of a row group."""
+
+    group: RowGroup
+    first: int
+    end: int
+
+
+class StreamedBatches:
+    """As `Batches`, of rows that are never in memory all at once.
+
+    An epoch is a sequence of row groups, in an order of its own; each process takes a span of its rows, so a row comes
+    once, and a row group is read by one process, or by two where their spans meet in it. Spans are as long as the shares
+    of the batches that `Batches` would give to these processes: all take the same number of steps, and nothing is
+    repeated or left out to make it so. Within a span, row groups are read until `buffer_size` rows are there; these are
+    shuffled and given out.
+
+    Args:
+        groups: the row groups.
+        columns: what their columns are.
+        batch_size, seed, rank, world_size, epoch, steps: as for `Batches`.
+        device: where rows are moved once they are read, if it is a GPU.
+        needs_target: whether the rows have targets.
+        buffer_size: rows that are shuffled together, at least, and held in memory; 1 row group or more.
+        add_up: the sum of a tensor over all processes, which only weighted rows need.
+        check: refuses rows as they are read.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[RowGroup],
+        columns: Columns,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        epoch: Callable[[], int] = lambda: 0,
+        steps: int = 1,
+        device: torch.device | None = None,
+        needs_target: bool = True,
+        buffer_size: int = 262_144,
+        add_up: Callable[[Tensor], Tensor] = lambda values: values,
+        check: Callable[[Encoded], None] | None = None,
+    ):
+        self.groups, self.columns, self.batch_size, self.needs_target = groups, columns, batch_size, needs_target
+        self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, epoch
+        self.steps = max(1, min(steps, _ROWS_AT_ONCE // batch_size))
+        self.device = device if device is not None and device.type == "cuda" else None
+        self.buffer_size, self.add_up, self.check = buffer_size, add_up, check
+        self.rows = sum(group.rows for group in groups)
+        self._position = self._start = 0
+        self._unseen = None if needs_target else Unseen()  # rows with targets were all read before
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch, the same in all processes."""
+        return -(-self.rows // self.batch_size)
+
+    def __len__(self) -> int:
+        return -(-self.batches // self.steps)
+
+    def __iter__(self) -> Iterator[Any]:
+        start, self._start = self._start, 0
+        shares = (
+            tuple(self._share(self._size(k), self.rank) for k in range(first, min(first + self.steps, self.batches)))
+            for first in range(start, self.batches, self.steps)
+        )
+        for position, (sizes, rows) in enumerate(self._dealt(shares, self._rows_before(start, self.rank))):
+            self._position = min(start + (position + 1) * self.steps, self.batches)
+            if self.steps > 1:
+                yield Steps(len(sizes), [(rows, sizes)])
+            else:
+                yield rows | {"total": self._total(self._position - 1, rows)}
+        if self._unseen is not None and self._unseen:
+            warnings.warn(self._unseen.message(), UserWarning, stacklevel=2)
+            self._unseen = Unseen()
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the epoch stands, for training that is resumed in the middle of it, on the same rows and processes."""
+        return {"position": self._position, "rows": self.rows, "world_size": self.world_size}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self._start = state["position"] % max(self.batches, 1)
+        now = self.state_dict()
+        for name in ("rows", "world_size"):
+            if self._start and state.get(name) != now[name]:
+                raise DataError(
+                    f"training stopped in the middle of an epoch with {name}={state.get(name)}, and goes on with {now[name]}: "
+                    "rows would come twice. Take the same, or a checkpoint from the end of an epoch."
+                )
+
+    def _size(self, number: int) -> int:
+        """Rows of a batch, over all processes: spread evenly, without a small last batch."""
+        even, longer = divmod(self.rows, self.batches)
+        return even + (number < longer)
+
+    def _share(self, size: int, rank: int) -> int:
+        """How many of so many rows are those of a process."""
+        return len(range(rank, size, self.world_size))
+
+    def _rows_before(self, number: int, rank: int) -> int:
+        """Rows of a process in the batches before this one."""
+        even, longer = divmod(self.rows, self.batches)
+        return min(number, longer) * self._share(even + 1, rank) + max(0, number - longer) * self._share(even, rank)
+
+    def _total(self, number: int, rows: Mapping[str, Any]) -> Tensor | float:
+        return weight_of(self.add_up(rows["weight"].sum())) if "weight" in rows else float(self._size(number))
+
+    def _dealt(
+        self, shares: Iterator[tuple[int, ...]], skipped: int
+    ) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
+        """The shares and their rows, cut from one buffer after the other."""
+        buffers = self._buffers(skipped)
+        (table, numbers), order = next(buffers)
+        for sizes in shares:
+            missing = sum(sizes)
+            parts: list[tuple[Encoded, Tensor]] = []
+            while missing or not parts:
+                if missing and not len(order):
+                    del table, numbers  # before the next ones are there
+                    (table, numbers), order = next(buffers)
+                chosen, order = order[:missing], order[missing:]
+                parts.append((table.at(chosen), numbers[chosen]))
+                missing -= len(chosen)
+            tables, rows = zip(*parts, strict=True)
+            yield sizes, _as_batch(Encoded.joined(tables), torch.cat(rows))
+
+    def _buffers(self, skipped: int) -> Iterator[tuple[tuple[Encoded, Tensor], Tensor]]:
+        """The tables of the rows that are shuffled together, and their order, without the first `skipped` rows."""
+        generator = shuffle(self.seed, self.epoch())
+        plan = list(self._plan(generator))
+        for pieces in plan:
+            rows = sum(piece.end - piece.first for piece in pieces)
+            order = torch.arange(rows) if generator is None else torch.randperm(rows, generator=generator)
+            if rows > skipped or pieces is plan[-1]:
+                yield self._read(pieces), order[skipped:].to(self.device or "cpu")
+            skipped = max(0, skipped - rows)
+
+    def _plan(self, generator: torch.Generator | None) -> Iterator[list[_Piece]]:
+        """The pieces of row groups in the span of this process, for one buffer after the other."""
+        count = len(self.groups)
+        order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+        lengths = [self._rows_before(self.batches, rank) for rank in range(self.rank + 1)]
+        first, end = sum(lengths[:-1]), sum(lengths)
+        pieces: list[_Piece] = []
+        start, held = 0, 0
+        for group in (self.groups[k] for k in order.tolist()):
+            piece = _Piece(group, max(first - start, 0), min(end - start, group.rows))
+            start += group.rows
+            if piece.first < piece.end:
+                pieces.append(piece)
+                held += piece.end - piece.first
+            if held >= self.buffer_size:
+                yield pieces
+                pieces, held = [], 0
+        if pieces or first == end:
+            yield pieces or [_Piece(self.groups[0], 0, 0)]  # none of the rows, but their columns
+
+    def _read(self, pieces: list[_Piece]) -> tuple[Encoded, Tensor]:
+        tables, numbers = [], []
+        for group, first, end in pieces:
+            for start, frame in read_rows(group, self.columns.used(self.needs_target), PIECE):
+                chosen = slice(max(first - start, 0), max(end - start, 0))
+                with located(group, start):
+                    table = self.columns.encode_exactly(frame, self.needs_target, self._unseen).single()
+                    if self.check is not None:
+                        self.check(table)
+                tables.append(table.at(chosen))
+                number = group.start + start
+                numbers.append(torch.arange(number, number + len(frame))[chosen])
+                if start + len(frame) >= end:
+                    break
+        table, rows = Encoded.joined(tables), torch.cat(numbers)
+        if self.device is not None:
+            table, rows = table.map(lambda values: values.to(self.device)), rows.to(self.device)
+        return table, rows
+
+
+def _as_batch(table: Encoded, rows: Tensor) -> dict[str, Any]:
+    batch = {"features": table.features, "rows": rows, "known": table.known}
+    return batch | {name: values for name in ("y", "weight") if (values := getattr(table, name)) is not None}

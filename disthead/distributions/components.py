@@ -1,0 +1,295 @@
+"""What mixtures of continuous distributions and of counts have in common."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints
+
+from disthead.arrays import exactly_one
+from disthead.distributions.base import Distribution, from_score, same_kind
+from disthead.distributions.univariate import in_double
+from disthead.special.probabilities import expected, log_probability, log_sum_exp
+
+__all__ = ["Components", "few_rows_at_once", "gained", "own_name", "rows_of"]
+
+# The quantiles of the components that divide the line into pieces on which everything about the mixture is smooth.
+_TAILS = [10.0**-k for k in range(13, 1, -1)]
+_BODY = [0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97]
+_BELOW = _TAILS + _BODY + [1 - tail for tail in reversed(_TAILS)]
+_ABOVE = [1 - tail for tail in _TAILS] + [1 - level for level in _BODY] + _TAILS[::-1]
+_NUMBERS = 1 << 18  # of one intermediate result, which stays in the cache
+_MOST_RATIO = 80.0  # whose exponential is a number in single precision too
+
+
+def few_rows_at_once(nodes: int) -> Callable[[Callable[[Any], Tensor]], Callable[[Any], Tensor]]:
+    """A decorator: the answer is computed for so many rows at a time that its intermediate results stay in the cache.
+
+    Args:
+        nodes: the points of each row and component; at each of them every component is evaluated.
+    """
+
+    def decorate(answer: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+        @functools.wraps(answer)
+        def answered(self: Any) -> Tensor:
+            rows = self.batch_shape[0] if self.batch_shape else 0
+            numbers = nodes * self.logits.shape[-1] * self.logits.numel() // max(rows, 1)
+            size = max(1, _NUMBERS // max(numbers, 1))
+            if rows <= size:
+                return answer(self)
+            return torch.cat([answer(self[start : start + size]) for start in range(0, rows, size)])
+
+        return answered
+
+    return decorate
+
+
+def rows_of(components: Distribution, rows: "Tensor | slice") -> Distribution:
+    """The components, of batch_shape (n, K), of some of the n rows."""
+    return components.map(lambda parameter: parameter[rows])
+
+
+def own_name(name: str) -> str:
+    """A parameter of the components beside the mixture's own logits."""
+    return f"component_{name}" if name in ("logits", "probs") else name
+
+
+def gained(joint: Tensor, log_weights: Tensor) -> Tensor:
+    """The information of an outcome about its component, in nats (...), from the components' log weighted densities (..., K)."""
+    shares = joint.log_softmax(-1)
+    return expected(shares.exp(), shares - log_weights)
+
+
+class Components:
+    """What mixtures of continuous distributions and of counts have in common."""
+
+    given_probs: Tensor | None = None  # normalised weights, of which a logit of -inf would not know its gradient
+
+    def __init__(self, logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None):
+        exactly_one("a mixture", logits=logits, probs=probs)
+        given = torch.as_tensor(probs if logits is None else logits, dtype=components.dtype, device=components.device)
+        shape = torch.broadcast_shapes(given.shape, components.batch_shape)
+        if logits is None:
+            self.given_probs = (given / given.sum(-1, keepdim=True)).expand(shape)
+            given = log_probability(self.given_probs)
+        self.logits = given.expand(shape)
+        self.components = components if components.batch_shape == shape else components.expand(shape)
+        self._names: tuple[str, ...] = ("logits",)
+        Distribution.__init__(self, shape[:-1], validate_args=False)
+
+    def _like_batch(self) -> Tensor:
+        return self.logits[..., 0]
+
+    @property
+    def log_weights(self) -> Tensor:
+        return self.logits.log_softmax(-1) if self.given_probs is None else self.logits
+
+    @property
+    def probs(self) -> Tensor:
+        """The weights of the components, which sum to one."""
+        return self.logits.softmax(-1) if self.given_probs is None else self.given_probs
+
+    def _remade(self, function: Callable[[Tensor], Tensor], components: Distribution):
+        """The mixture of these components, with `function` applied to the weights."""
+        if self.given_probs is not None:
+            return type(self)(None, components, probs=function(self.given_probs))
+        return type(self)(function(self.logits), components)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return self.components.support
+
+    @property
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+        of_components = {own_name(name): constraint for name, constraint in self.components.arg_constraints.items()}
+        return of_components | {"logits": constraints.real_vector, "probs": constraints.simplex}
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        return {"logits": self.logits} | {own_name(name): value for name, value in self.components.parameters.items()}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(logits: {list(self.logits.shape)}, {self.components!r})"
+
+    def map(self, function):
+        if self._source is not None and self._is_waiting:
+            return self._source.map(function).distribution()
+        mapped = self._remade(function, self.components.map(function))
+        return mapped._made_of(self._source and self._source.map(function))
+
+    @same_kind
+    def affine(self, loc: Tensor, scale: Tensor):
+        components = self.components.affine(loc.unsqueeze(-1), scale.unsqueeze(-1))
+        return self._remade(lambda weights: weights, components)
+
+    def _in_double(self):
+        if self._source is not None and self.dtype != torch.float64 and self.device.type != "mps":
+            return self._source.in_double()
+        components = self.components._in_double()
+        if components is self.components and components.dtype == self.logits.dtype:
+            return self
+        return self._remade(lambda weights: weights.to(components.dtype), components)
+
+    def support_limits(self) -> tuple[Tensor, Tensor]:
+        lower, upper = self.components.support_limits()
+        return lower.amin(-1), upper.amax(-1)
+
+    # Probabilities. Double precision also keeps the gradient of a component alive that is far away: its weight is zero there,
+    # and what it is multiplied with must not overflow.
+
+    def _log_mean(self, values: Tensor) -> Tensor:
+        """log of the weighted mean of exp(values) over the components, with gradient zero where all of them vanish."""
+        total, weights = log_sum_exp(self.log_weights + values), self.given_probs
+        if weights is None or not torch.is_grad_enabled():
+            return total
+        # A component of weight 0 adds nothing, but its weight has a gradient: its density over that of the mixture.
+        finite = total.isfinite().unsqueeze(-1)
+        ratio = torch.where(finite, values - total.unsqueeze(-1), 0.0).clamp(max=_MOST_RATIO).exp()
+        return total + (torch.where((weights == 0) & finite, weights, 0.0) * ratio).sum(-1)
+
+    @from_score
+    @in_double
+    def log_prob(self, y: Tensor) -> Tensor:
+        return self._log_mean(self.components.log_prob(y.unsqueeze(-1)))
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        return (self.probs * self.components.cdf(y.unsqueeze(-1))).sum(-1)
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        return self._log_mean(self.components.log_cdf(y.unsqueeze(-1)))
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        return self._log_mean(self.components.log_survival(y.unsqueeze(-1)))
+
+    def responsibilities(self, y: Tensor) -> Tensor:
+        """The probability of each component once y is known, shape (..., K)."""
+        return (self.log_weights + self.components.log_prob(y.unsqueeze(-1))).softmax(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.probs * self.components.mean).sum(-1)
+
+    @property
+    def variance(self) -> Tensor:
+        """Law of total variance: the mean of the variances plus the variance of the means."""
+        between = self.components.mean - self.mean.unsqueeze(-1)
+        return (self.probs * (self.components.variance + between.square())).sum(-1)
+
+    @property
+    @in_double
+    def aleatoric(self) -> Tensor:
+        """The mean of the components' variances: of an ensemble, the noise in the data."""
+        return (self.probs * self.components.variance).sum(-1)
+
+    @property
+    @in_double
+    def epistemic(self) -> Tensor:
+        """The variance of the components' means: of an ensemble, where its members disagree. With `aleatoric` it is `variance`."""
+        return (self.probs * (self.components.mean - self.mean.unsqueeze(-1)).square()).sum(-1)
+
+    @property
+    @in_double
+    def expected_entropy(self) -> Tensor:
+        """The mean of the components' entropies, in nats."""
+        return (self.probs * self.components.entropy()).sum(-1)
+
+    @property
+    @in_double
+    def mutual_information(self) -> Tensor:
+        """What y would tell about its component, in nats: the rest of `entropy()` beside `expected_entropy`."""
+        return self._mutual_information()
+
+    @few_rows_at_once(400)
+    def _mutual_information(self) -> Tensor:
+        return self._expectation(lambda y: gained(self.log_weights + self._log_densities(y), self.log_weights))
+
+    def _log_densities(self, y: Tensor) -> Tensor:
+        """Of the components at y."""
+        return self.components.log_prob(y.unsqueeze(-1))
+
+    @torch.no_grad()
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        race = torch.empty(shape + self.logits.shape[-1:], dtype=self.dtype, device=self.device)
+        race.exponential_(generator=generator)
+        chosen = (self.logits - race.log()).argmax(-1, keepdim=True)  # Gumbel's trick
+        return self.components.sample(sample_shape, generator).gather(-1, chosen).squeeze(-1)
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y; lower is better.
+
+        The weighted mean of the components' own scores, less the integral of the variance of their cdfs about the mixture's.
+        """
+        return (self.probs * self.components.crps(y.unsqueeze(-1))).sum(-1) - self._disagreement()
+
+    def _variance_over_components(self, cdfs: Tensor) -> Tensor:
+        mean = (self.probs * cdfs).sum(-1, keepdim=True)
+        return (self.probs * (cdfs - mean).square()).sum(-1)
+
+    # Peaks.
+
+    def _breakpoints(self) -> Tensor:
+        """Quantiles of all components from tail to tail, sorted, of shape (points, ...)."""
+        if isinstance(self.components, Components):  # an ensemble of mixtures: the pieces of all of them
+            return self._by_component(self.components._breakpoints()).sort(0).values
+        column = (-1,) + (1,) * self.logits.ndim
+        like = {"dtype": self.dtype, "device": self.device}
+        below, above = (torch.tensor(levels, **like).reshape(column) for levels in (_BELOW, _ABOVE))
+        return self._by_component(self._component_quantiles(below, above)).sort(0).values
+
+    @staticmethod
+    def _by_component(points: Tensor) -> Tensor:
+        return points.movedim(-1, 0).flatten(0, 1)
+
+    @property
+    @in_double
+    @torch.no_grad()
+    @few_rows_at_once(6)
+    def mode(self) -> Tensor:
+        """The highest peak: local searches around the highest points of a grid of the components' quantiles, modes and means."""
+        lower, upper = self.support_limits()
+        grid = self._places()
+        grid = torch.minimum(torch.maximum(self._on_grid(grid), lower), upper).sort(0).values
+        height = self.log_prob(grid).nan_to_num(-torch.inf, torch.inf, -torch.inf)
+        before, behind = _neighbours(grid)
+        # Of points that coincide, as a component's mode and mean may, the first stands for all.
+        first = torch.cat([torch.ones_like(before[:1], dtype=torch.bool), _rises(grid)])
+        peak = first & (height >= height.gather(0, before)) & (height >= height.gather(0, behind))
+        peaks, best = torch.where(peak, height, -torch.inf).topk(min(self._most_peaks(), len(grid)), 0)
+        around = torch.stack([before.gather(0, best), best, behind.gather(0, best)])
+        points, heights = (part.gather(0, around.flatten(0, 1)).unflatten(0, (3, -1)) for part in (grid, height))
+        found = torch.cat([self._climb(points, torch.stack([heights[0], peaks, heights[2]])), points[1]])
+        found = found.gather(0, self.log_prob(found).nan_to_num(-torch.inf).argmax(0, keepdim=True)).squeeze(0)
+        # A density without bound is highest at the end of the support itself.
+        near = 1e-12 * (grid[-1] - grid[0])
+        found = torch.where(found - lower < near, lower, found)
+        return torch.where(upper - found < near, upper, found)
+
+    def _places(self) -> Tensor:
+        """A grid for the search for peaks, (points, ...): between neighbours there should be one peak at most."""
+        special = torch.stack([self.components.mode, self.components.mean]).to(self.dtype).nan_to_num(0.0)
+        return torch.cat([self._breakpoints(), self._by_component(special)])
+
+    def _most_peaks(self) -> int:
+        """Around how many of the grid's highest points a peak is searched."""
+        return 4 * self.logits.shape[-1]
+
+
+def _rises(grid: Tensor) -> Tensor:
+    """Which points lie above the one before them by more than rounding, which might tell their heights apart the wrong way round."""
+    return grid[1:] - grid[:-1] > 8 * torch.finfo(grid.dtype).eps * grid[1:].abs()
+
+
+def _neighbours(grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Of sorted points (points, ...) the indices of the last one below each and the first one above it, its own where there is none."""
+    index = torch.arange(len(grid), device=grid.device).reshape((-1,) + (1,) * (grid.ndim - 1)).expand(grid.shape)
+    rises = _rises(grid)
+    before = torch.cat([index[:1], torch.where(rises, index[:-1], 0)]).cummax(0).values
+    behind = torch.cat([torch.where(rises, index[1:], len(grid) - 1), index[-1:]]).flip(0).cummin(0).values.flip(0)
+    return before, behind

@@ -1,0 +1,201 @@
+"""`Continuous`: answers that every continuous distribution on the line can derive from its density and its cdf."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import register_kl
+
+from disthead.distributions.base import root
+from disthead.distributions.highest_density import shortest_interval
+from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.standard import Standard
+from disthead.distributions.univariate import Univariate, check_level, in_double
+from disthead.special import bracketed_inverse, implicit, tanh_sinh
+from disthead.special.eager import are_plain_numbers, are_within
+
+__all__ = ["Continuous"]
+
+_LEAST = math.nextafter(0.0, 1.0)  # probability above 0
+
+
+class Continuous(Univariate):
+    """A continuous distribution on the line, or on part of it.
+
+    Subclasses give `log_prob`, `cdf`, `log_cdf` and `log_survival` (exact in the tails) and the mode. What follows is
+    derived from these, in double precision; subclasses replace whatever has a closed form.
+    """
+
+    has_rsample = True
+
+    def support_limits(self) -> tuple[Tensor, Tensor]:
+        """The ends of the support, infinite where it has none."""
+        lower = getattr(self.support, "lower_bound", -math.inf)
+        upper = getattr(self.support, "upper_bound", math.inf)
+        return self._constant(lower), self._constant(upper)
+
+    @in_double  # a logarithm of -70 rounded to single precision would be wrong by 4e-6 after exp
+    def cdf(self, y: Tensor) -> Tensor:
+        return self.log_cdf(y).exp()
+
+    def icdf(self, q: Tensor) -> Tensor:
+        """The quantile: the y with cdf(y) = q, the ends of the support at q = 0 and 1.
+
+        Differentiable in q and in the parameters (implicit function theorem, first order).
+        """
+        exact = self._in_double()
+        q = torch.as_tensor(q, device=self.device).to(exact.dtype)
+        return exact._quantile(q, 1 - q).to(self.dtype)
+
+    def interval(self, level: float) -> Interval | Arc:
+        check_level(level)
+        tail = self._constant((1 - level) / 2)
+        below, above = torch.stack([tail, 1 - tail]), torch.stack([1 - tail, tail])
+        return Interval(*self._in_double()._quantile(below, above).to(self.dtype).unbind())
+
+    def highest_density(self, level: float) -> Interval | Arc:
+        """The shortest interval that holds `level` of the probability; not differentiable.
+
+        For a density with one peak it is the region of highest density: the density is equal at both ends, or the interval
+        begins at the end of the support from which the density falls. Where it is highest at both ends of the support, as that of
+        a beta distribution may be, the interval lies at one of them.
+
+        Raises:
+            ValueError: unless 0 < level < 1.
+        """
+        check_level(level)
+        lower, upper = self._in_double()._shortest(level)
+        return Interval(lower.to(self.dtype), upper.to(self.dtype))
+
+    def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
+        """The ends of `highest_density`, in double precision: by a search, unless there is an equation for one of them."""
+        return shortest_interval(self, level)
+
+    def _standard(self) -> Standard | None:
+        """The distribution in units of its own, where it depends on a single shape then; None where there is no such form."""
+        return None
+
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        """Samples with gradients: the quantile of uniform numbers, differentiated implicitly (Figurnov et al. 2018)."""
+        exact = self._in_double()
+        uniform = torch.rand(
+            self._extended_shape(sample_shape), generator=generator, dtype=exact.dtype, device=self.device
+        )
+        uniform = uniform.clamp(min=0.5 * torch.finfo(exact.dtype).eps)
+        return exact._quantile(uniform, 1 - uniform).to(self.dtype)
+
+    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The probability integral transform cdf(y): uniform on (0, 1) where the distribution is true."""
+        return self.cdf(y)
+
+    def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """P(Y < y) and P(Y <= y), which agree for a continuous distribution."""
+        value = self.cdf(y)
+        return value, value
+
+    @property
+    @in_double
+    def mean(self) -> Tensor:
+        return self._expectation(lambda y: y)
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        mean = self.mean
+        return self._expectation(lambda y: (y - mean).square())
+
+    @property
+    @in_double
+    def stddev(self) -> Tensor:
+        return root(self.variance)
+
+    @in_double
+    def entropy(self) -> Tensor:
+        """E[-log p(Y)] in nats, by quadrature over the quantiles."""
+        return self._expectation(lambda y: -self.log_prob(y))
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y.
+
+        Lower is better. Computed by quadrature over the quantiles on each side of y. Source: Gneiting and Raftery 2007.
+        """
+        below, above = self.log_cdf(y).exp(), self.log_survival(y).exp()
+        t, complement, weights = (_column(part, below.ndim) for part in tanh_sinh(161, below))
+        # A side without probability adds nothing; its quantiles would be infinite.
+        some_below, some_above = torch.where(below > 0, below, 0.5), torch.where(above > 0, above, 0.5)
+        low = self._quantile(some_below * t, (1 - some_below) + some_below * complement)
+        high = self._quantile((1 - some_above) + some_above * t, some_above * complement)
+        left = torch.where(below > 0, (weights * 2 * t * (y - low)).sum(0), 0.0) * below.square()
+        right = torch.where(above > 0, (weights * 2 * complement * (high - y)).sum(0), 0.0) * above.square()
+        return left + right
+
+    def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """E[function(Y)] by double-exponential rules over the quantiles on each side of the median, a likely kink.
+
+        `function` takes points of shape (nodes, ...).
+        """
+        t, complement, weights = (_column(part, len(self.batch_shape)) for part in tanh_sinh(81, self._constant(0.0)))
+        near, far, weights = 0.5 * t, 0.5 * (1 + complement), 0.5 * weights
+        low = (weights * function(self._inside(self._quantile(near, far)))).sum(0)
+        return low + (weights * function(self._inside(self._quantile(far, near)))).sum(0)
+
+    def _inside(self, y: Tensor) -> Tensor:
+        """y, or the number next to the end of the support that it was rounded to."""
+        lower, upper = self.support_limits()
+        return torch.minimum(torch.maximum(y, torch.nextafter(lower, upper)), torch.nextafter(upper, lower))
+
+    def _quantile(self, below: Tensor, above: Tensor) -> Tensor:
+        """The y with P(Y <= y) = below and P(Y > y) = above: of the two the smaller one carries the digits."""
+        if are_plain_numbers(below, above) and all(are_within(tail, _LEAST) for tail in (below, above)):
+            return self._inverse(below, above)
+        interior = (below > 0) & (above > 0)
+        y = self._inverse(torch.where(interior, below, 0.5), torch.where(interior, above, 0.5))
+        lower, upper = self.support_limits()
+        edge = torch.where(below == 0, lower, torch.where(above == 0, upper, math.nan))
+        return torch.where(interior, y, edge)
+
+    def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
+        """`_quantile` of probabilities other than 0 and 1: by a bracketed search, unless there is a closed form."""
+        below, above, _ = torch.broadcast_tensors(below, above, self._constant(0.0))
+        log_below, log_above = below.log(), above.log()
+        left = below <= above
+
+        def residual(y: Tensor) -> Tensor:
+            return torch.where(left, self.log_cdf(y) - log_below, log_above - self.log_survival(y))
+
+        with torch.no_grad():
+            y = bracketed_inverse(residual, torch.zeros_like(below), *self.support_limits())
+        return self._with_gradient(y, log_below, log_above)
+
+    def _with_gradient(self, y: Tensor, log_below: Tensor | None = None, log_above: Tensor | None = None) -> Tensor:
+        """y as the differentiable quantile at these log-probabilities, which are taken to be constant where not given.
+
+        By the implicit function theorem, in the logarithm of the smaller tail, where nothing underflows.
+        """
+        y = y.detach()
+        if not self._is_differentiated(log_below, log_above):
+            return y
+        log_cdf, log_survival = self.log_cdf(y), self.log_survival(y)
+        left = (log_cdf <= log_survival).detach()
+        residual = torch.where(
+            left,
+            log_cdf - (log_cdf.detach() if log_below is None else log_below),
+            (log_survival.detach() if log_above is None else log_above) - log_survival,
+        )
+        slope = torch.exp(self.log_prob(y) - torch.where(left, log_cdf, log_survival))
+        return implicit(y, residual, slope)
+
+
+@register_kl(Continuous, Continuous)
+def _kl_by_quadrature(p: Continuous, q: Continuous) -> Tensor:
+    """E_p[log p(Y) - log q(Y)] in nats, by quadrature over the quantiles of p."""
+    dtype = torch.promote_types(p.dtype, q.dtype)
+    p = p._in_double().expand(torch.broadcast_shapes(p.batch_shape, q.batch_shape))
+    q = q._in_double()
+    return p._expectation(lambda y: p.log_prob(y) - q.log_prob(y)).to(dtype)
+
+
+def _column(values: Tensor, dims: int) -> Tensor:
+    return values.reshape((-1,) + (1,) * dims)

@@ -1,0 +1,426 @@
+"""`Discrete`: answers that every distribution on the integers can derive from its mass and its cdf."""
+
+import math
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints, register_kl
+
+from disthead.distributions.base import MOST_OUTCOMES, from_score
+from disthead.distributions.interval import Interval
+from disthead.distributions.mass_tables import entropy_of, grouped_by_width
+from disthead.distributions.shortest_runs import shortest_runs
+from disthead.distributions.univariate import Univariate, check_level, in_double
+from disthead.special import gauss_legendre, integer_inverse
+from disthead.special.eager import are_concrete, are_plain_numbers, are_within, by_scipy, extent
+from disthead.special.integer_search import integer_search
+from disthead.special.plain import ndtri
+
+__all__ = ["OUTSIDE", "Discrete", "concentrated", "search_start", "sum_rule"]
+
+_TERMS = 192  # integers that a sum takes one by one
+_NODES = 128  # of an integral over the rest
+_FEW_NODES = {1e4: 40, 1e5: 64}  # enough where it ends before that integer
+_FARTHEST = 2.0**1000  # integer that is looked for
+_LEAST_WIDTH = 16  # integers of a table: where all are improbable, their shares of a sum are not
+_ROWS = 128  # whose sums of so many terms stay in the cache
+_RUN_STEPS = 26  # halvings of the length of a run
+_LEAST = math.nextafter(0.0, 1.0)  # probability above 0
+OUTSIDE = 1e-18  # probability that a sum leaves out on either side
+
+
+class Discrete(Univariate):
+    """A distribution on the integers, or on part of them.
+
+    Subclasses give `_log_mass(x)`, the logarithm of the mass carried to real x within the support, `_log_cdf(k)` and
+    `_log_survival(k)` at integers of the support, both exact in the tails, further the mean, variance, mode and
+    `sample`. What follows is derived from these, in double precision; subclasses replace whatever has a closed form.
+
+    Each answer has two ways. Where the numbers are concrete (`_is_plain`), searches end when they have converged, and sums are
+    over tables of masses (`mass_tables`); otherwise both take a fixed amount of work. Subclasses that know more about their
+    tails narrow the ranges of searches (`_bracket`, `_reach`) and sums (`_bulk`), say where a search starts (`_start`), and give a
+    table of masses without special functions (`_masses`).
+    """
+
+    has_rsample = False
+    _search_steps = 54  # halvings, from 2^53 integers to one
+
+    def support_limits(self) -> tuple[Tensor, Tensor]:
+        """The least and the largest integer of the support, infinite where there is none."""
+        lower, upper = self._bounds()
+        return self._constant(lower), self._constant(upper)
+
+    def _bounds(self) -> tuple[float, float]:
+        """`support_limits` as numbers."""
+        if self.support is constraints.boolean:
+            return 0.0, 1.0
+        return getattr(self.support, "lower_bound", -math.inf), getattr(self.support, "upper_bound", math.inf)
+
+    def _outcomes(self) -> Tensor | None:
+        lower, upper = self._bounds()
+        if upper - lower >= MOST_OUTCOMES or not math.isfinite(lower):
+            return None
+        return torch.arange(lower, upper + 1, dtype=self.dtype, device=self.device)
+
+    @from_score
+    @in_double
+    def log_prob(self, y: Tensor) -> Tensor:
+        lower, upper = self.support_limits()
+        inside = (y >= lower) & (y <= upper) & (y == y.floor()) & y.isfinite()
+        return torch.where(inside, self._log_mass(torch.where(inside, y, lower)), -torch.inf)
+
+    @in_double
+    def cdf(self, y: Tensor) -> Tensor:
+        """P(Y <= y), between integers as at the integer below."""
+        return self._tail(self._cdf, y, 0.0, 1.0)
+
+    def _cdf(self, k: Tensor) -> Tensor:
+        return self._log_cdf(k).exp()
+
+    @in_double
+    def log_cdf(self, y: Tensor) -> Tensor:
+        return self._tail(self._log_cdf, y, -torch.inf, 0.0)
+
+    @in_double
+    def log_survival(self, y: Tensor) -> Tensor:
+        """log P(Y > y)."""
+        return self._tail(self._log_survival, y, 0.0, -torch.inf)
+
+    def _tail(self, tail: Callable[[Tensor], Tensor], y: Tensor, before: float, beyond: float) -> Tensor:
+        k = y.floor()
+        if are_concrete(k):
+            (least, greatest), (first, last) = extent(k), self._bounds()
+            if first <= least and greatest < last:
+                return tail(k).expand(torch.broadcast_shapes(k.shape, self.batch_shape))
+        lower, upper = self.support_limits()
+        inside = (k >= lower) & (k < upper)
+        value = tail(torch.where(inside, k, lower))
+        # Of the dtype of k: a number would make it single, and the value, where it has no dimension, with it.
+        outside = torch.where(k < lower, before, torch.where(k >= upper, beyond, math.nan)).to(k.dtype)
+        return torch.where(inside, value, outside)
+
+    @torch.no_grad()
+    def icdf(self, q: Tensor) -> Tensor:
+        """The quantile: the smallest integer k with cdf(k) >= q; the ends of the support at q = 0 and 1.
+
+        Not differentiable. q counts as reached by a cdf(k) that differs from it by no more than the rounding of q in
+        its own precision, so that icdf(cdf(k)) is k.
+        """
+        exact = self._in_double()
+        given = q.dtype if isinstance(q, Tensor) else torch.float64
+        precision = torch.finfo(torch.promote_types(given, torch.float32)).eps
+        q = torch.as_tensor(q, dtype=exact.dtype, device=self.device)
+        above = 1 - q
+        rounding = torch.minimum(q * (0.5 * precision + 1e-15), 0.25 * precision + 1e-15 * above)
+        least = exact._least_by_search if exact._is_plain(q) else exact._least_by_halving
+        if are_plain_numbers(q) and are_within(q, _LEAST) and are_within(above, _LEAST):
+            return least(q - rounding, q, above).to(self.dtype)
+        interior = (q > 0) & (q < 1)
+        lower, upper = exact.support_limits()
+        bounded = upper < torch.inf
+        below, above = torch.where(interior, q, 0.5), torch.where(interior, above, 0.5)
+        k = least(below - torch.where(interior, rounding, 0.0), below, above)
+        edge = torch.where(q == 0, lower, torch.where(q == 1, torch.where(bounded, k, upper), math.nan))
+        return torch.where(interior, k, edge).to(self.dtype)
+
+    def _least_by_halving(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
+        """The least k with cdf(k) >= target, about the quantile of `below` = 1 - `above`, by a fixed number of steps."""
+        upper = self.support_limits()[1]
+        first, last = self._bracket(below, above)
+        return integer_inverse(self.cdf, target, first, torch.where(upper < torch.inf, upper, last), self._search_steps)
+
+    def _least_by_search(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
+        """As `_least_by_halving`, for concrete numbers, by a search that ends when all rows have converged."""
+        shape = torch.broadcast_shapes(target.shape, self.batch_shape)
+        flat = self._flat(shape)
+        target, below, above = (part.expand(shape).reshape(-1) for part in (target, below, above))
+        lower, upper = flat._search_limits(below, above)
+        start, spread = flat._start(below, above)
+
+        def probability(k: Tensor, rows: Tensor) -> Tensor:
+            return (flat if len(rows) == len(target) else flat[rows]).cdf(k)
+
+        found = integer_search(probability, target, lower, upper, start, spread).reshape(shape)
+        return torch.where(found < _FARTHEST, found, torch.nan)
+
+    def _search_limits(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """Integers between which the quantile of `below` = 1 - `above` lies."""
+        lower, upper = self.support_limits()
+        return lower.clamp(-_FARTHEST, _FARTHEST), upper.clamp(-_FARTHEST, _FARTHEST)
+
+    def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the search for a quantile starts, and how many integers one unit of the probit scale takes there."""
+        first, _ = self._bracket(below, above)
+        return first, torch.ones_like(first)
+
+    def _columns(self, shape: Size, *values: Tensor) -> tuple[list[Tensor], Self]:
+        """The values (rows, columns), expanded to the shape, and the distributions (rows,) that the columns share."""
+        batch = shape[len(shape) - len(self.batch_shape) :]
+        size = shape[: len(shape) - len(self.batch_shape)].numel(), batch.numel()
+        return [value.expand(shape).reshape(size).T for value in values], self._flat(batch)
+
+    @torch.no_grad()
+    def highest_density(self, level: float) -> Interval:
+        """The smallest run of integers that holds at least `level` of the probability, its first and its last.
+
+        It is made of the most probable integers, for a mass with one peak. With several peaks, in a mixture, the most probable
+        integers can fall into several runs: then it is the shortest one, of those that start at one of 257 quantiles
+        where the integers that carry probability are many. Not differentiable.
+
+        Raises:
+            ValueError: unless 0 < level < 1.
+        """
+        check_level(level)
+        exact = self._in_double()
+        run = exact._run_by_search if exact._is_plain() else exact._run_by_halving
+        return Interval(*(end.to(self.dtype) for end in run(level)))
+
+    def _run_by_search(self, level: float) -> tuple[Tensor, Tensor]:
+        """The first and the last integer of the run, for concrete numbers."""
+        flat = self._flat()
+        return tuple(end.reshape(self.batch_shape) for end in shortest_runs(flat, level))
+
+    def _run_by_halving(self, level: float) -> tuple[Tensor, Tensor]:
+        """The first and the last integer of the run, by a fixed number of steps."""
+        least, most = self.support_limits()
+
+        def first(size: Tensor, lower: Tensor, upper: Tensor, bits: int) -> Tensor:
+            """Where the `size` most probable integers begin: the next one on the right is no more probable."""
+            below = lower - 1
+            for _ in range(0, bits, 3):  # seven candidates at a time, since each call costs more than its numbers
+                k = below + ((upper - below) * eighths).floor()
+                last = torch.minimum(k + size, most)
+                left, right = self._log_mass(torch.stack([torch.maximum(k, lower), last]))
+                settled = (k >= lower) & ((left >= right) | (k + size > most))
+                below = torch.maximum(below, torch.where(settled, below, k).amax(0))
+                upper = torch.minimum(upper, torch.where(settled, k, upper).amin(0))
+            return upper
+
+        eighths = torch.arange(1, 8, dtype=least.dtype, device=least.device).reshape((7,) + (1,) * least.ndim) / 8
+        # The runs of each size are nested: as the sizes in question close in, so do their first integers.
+        short, long = torch.ones_like(least), self._width(level)
+        short_start = self.mode.to(self.dtype)
+        long_start = first(long, torch.maximum(short_start - long + 1, least), short_start, _RUN_STEPS)
+        for bits in range(_RUN_STEPS, 0, -1):
+            size = short + ((long - short) / 2).floor()
+            lower = torch.maximum(long_start, short_start - (size - short))
+            start = first(size, lower, torch.minimum(short_start, long_start + (long - size)), bits)
+            enough = self.cdf(start + size - 1) - self.cdf(start - 1) >= level - 1e-15
+            short, short_start = torch.where(enough, short, size), torch.where(enough, short_start, start)
+            long, long_start = torch.where(enough, size, long), torch.where(enough, start, long_start)
+        return long_start, long_start + long - 1
+
+    def _width(self, level: float) -> Tensor:
+        """How many integers the central interval holds: the run sought is no longer."""
+        lower, upper = self.interval(level)
+        return upper - lower + 1
+
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        reason = (
+            "integers do not move continuously with the parameters. Use sample(), and log_prob for a score-function"
+            " gradient"
+        )
+        raise self._unanswered("rsample", reason)
+
+    def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """P(Y < y) and P(Y <= y), for the non-randomised integral transform of Czado, Gneiting and Held 2009."""
+        return self.cdf(y.ceil() - 1), self.cdf(y)
+
+    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The randomised integral transform P(Y < y) + v P(Y = y), v uniform: uniform if the distribution is true."""
+        below, through = self.cdf_limits(y)
+        v = torch.rand(below.shape, generator=generator, dtype=below.dtype, device=below.device)
+        return below + v * (through - below)
+
+    @in_double
+    def entropy(self) -> Tensor:
+        """E[-log p(Y)] in nats."""
+        if self._is_plain():
+            return self._by_tables(
+                lambda rows, masses, first: entropy_of(masses),
+                lambda rows, first, last: rows._entropy_of_wide(first, last),
+            )
+        return self._expectation(lambda k: -self._log_mass(k))
+
+    @in_double
+    def crps(self, y: Tensor) -> Tensor:
+        """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts (Gneiting and Raftery 2007)."""
+        excess = self._sum(lambda k: (k - y).clamp(min=0) * self._log_mass(k).exp(), start=y.ceil())
+        half_mean_difference = self._sum(lambda k: self._log_cdf(k).exp() * self._log_survival(k).exp())
+        return 2 * excess + (y - self.mean) - half_mean_difference
+
+    def _by_tables(
+        self,
+        of_table: Callable[..., Tensor],
+        of_wide: Callable[..., Tensor],
+        *values: Tensor,
+        widest: int | None = None,
+    ) -> Tensor:
+        """An answer for each row from the table of its masses, or by another function where that table would be wide.
+
+        Args:
+            of_table: takes the distributions of some rows, their masses (rows, width), the integers (rows,) at which the tables
+                begin, and the values (rows, columns); returns the answers (rows, columns), or (rows,) without values.
+            of_wide: takes the distributions of other rows, the least and the greatest integer of their tables (rows,), and the
+                values; returns the same.
+            values: of a shape that broadcasts with the batch; all that belong to one distribution are the columns of its row.
+            widest: a table that spans this many integers is wide; the family's own limit unless given.
+        """
+        shape = torch.broadcast_shapes(self.batch_shape, *(value.shape for value in values))
+        columns, flat = self._columns(shape, *values)
+        first, last = flat._bulk()
+        result = torch.empty_like(columns[0] if values else first)
+        last = torch.maximum(last, first + _LEAST_WIDTH)
+        widest = self._widest_table if widest is None else widest
+        groups, wide = grouped_by_width(first, last, widest, self._numbers_of_a_mass())
+        for at, width in groups:
+            part = flat[at]
+            result[at] = of_table(part, part._masses(first[at], width), first[at], *(column[at] for column in columns))
+        for at in wide.split(_ROWS) if len(wide) else ():
+            result[at] = of_wide(flat[at], first[at], last[at], *(column[at] for column in columns))
+        return (result.T if values else result).reshape(shape)
+
+    _widest_table = 2048  # integers; beyond, sums take fewer terms than there are
+
+    def _numbers_of_a_mass(self) -> int:
+        """How many numbers of memory each mass of a table takes while it is computed."""
+        return 1
+
+    def _masses(self, first: Tensor, width: int) -> Tensor:
+        """P(Y = first), P(Y = first + 1), ... of a batch of one dimension, (rows, width)."""
+        k = first[:, None] + torch.arange(width, dtype=first.dtype)
+        column = self.map(lambda part: part.unsqueeze(1))
+        most = column.support_limits()[1]
+        return torch.where(k <= most, column._log_mass(torch.minimum(k, most)).exp(), 0.0)
+
+    def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
+        """The entropy (rows,) where a table is too wide: by the masses at the nodes of `sum_rule`."""
+        widest = (last - first).max()
+        nodes = next((nodes for limit, nodes in _FEW_NODES.items() if widest < limit), _NODES)
+        distance, weight = sum_rule(last - first + 0.5, nodes)
+        most = self.support_limits()[1]
+        k = first + distance
+        masses = torch.cat(
+            [self._masses(first, _TERMS + 2), self._log_mass(torch.minimum(k[_TERMS + 2 :], most)).exp().T], 1
+        )
+        return entropy_of(masses, torch.where(k <= most, weight, 0.0).T)
+
+    def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """Where to search for the smallest k with cdf(k) >= below = 1 - above; here in all of the support."""
+        lower, upper = self.support_limits()
+        return lower.clamp(min=-(2.0**53)), upper.clamp(max=2.0**53)
+
+    def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+        """A wider bracket than `_bracket`, for less work."""
+        return self._bracket(below, above)
+
+    def _bulk(self) -> tuple[Tensor, Tensor]:
+        """The range of a sum: next to no probability is outside."""
+        tail = self._constant(OUTSIDE)
+        lower, upper = self._bracket(tail, tail)
+        first = integer_inverse(self.log_cdf, tail.log(), lower, upper, self._search_steps)
+        return first, integer_inverse(lambda k: -self.log_survival(k), -tail.log(), lower, upper, self._search_steps)
+
+    def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """E[function(Y)]; `function` takes points of shape (nodes, ...)."""
+
+        def term(k: Tensor) -> Tensor:
+            mass = self._log_mass(k).exp()
+            return mass * torch.where(mass > 0, function(k), 0.0)
+
+        return self._sum(term)
+
+    def _sum(self, function: Callable[[Tensor], Tensor], start: Tensor | None = None) -> Tensor:
+        """Sum of function(k) over the integers k >= start that carry probability, by a fixed number of terms.
+
+        The first integers are taken one by one. The rest is an integral, once the function is smooth from one integer
+        to the next: by Gauss-Legendre in the logarithm of the distance, with the correction of Euler and Maclaurin at
+        the seam.
+        """
+        with torch.no_grad():
+            first, last = self._bulk()
+            limit = self.support_limits()[1]
+            if start is not None:
+                first = torch.minimum(torch.maximum(start, first), last)
+            k, weight = sum_rule(last - first + 0.5)
+            k = first + k
+            weight = torch.where(k <= limit, weight, 0.0)
+            k = torch.minimum(k, limit)
+        return (weight * function(k)).sum(0)
+
+
+def sum_rule(distance: Tensor, count: int = _NODES) -> tuple[Tensor, Tensor]:
+    """A rule for the sum of a function over the integers from 0 to `distance` (...): places and weights, (terms, ...).
+
+    The first integers are taken one by one; `count` Gauss-Legendre nodes stand for the rest.
+    """
+    # What is left after the single terms is integrated in the logarithm of the distance, over this length.
+    length = torch.log((distance / (_TERMS - 0.5)).clamp(min=1))
+    singles = torch.arange(_TERMS + 2, dtype=length.dtype, device=length.device)
+    weights = (singles < _TERMS).to(length.dtype)
+    # sum_{k >= n} f(k) = integral from n - 1/2 + d f / 24 - 17 d^3 f / 5760 + ..., d the central differences at n - 1/2
+    for away, coefficient in ((0, 1 / 24 + 51 / 5760), (1, -17 / 5760)):
+        weights = weights + coefficient * ((singles == _TERMS + away).to(length.dtype))
+        weights = weights - coefficient * ((singles == _TERMS - 1 - away).to(length.dtype))
+    nodes, gauss = gauss_legendre(count, length)
+    column = (-1,) + (1,) * length.ndim
+    far = (_TERMS - 0.5) * torch.exp(length * nodes.reshape(column))
+    ones = torch.ones_like(length)
+    distances = torch.cat([singles.reshape(column) * ones, far])
+    return distances, torch.cat([weights.reshape(column) * ones, length * gauss.reshape(column) * far])
+
+
+def search_start(mean: Tensor, stddev: Tensor, skewness: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+    """About where the quantile of `below` = 1 - `above` is, and how many integers one unit of the probit scale takes there.
+
+    Both are those of the gamma distribution with the same mean, variance and skewness, moved by half an integer since its cdf
+    meets that of the counts in the middle of their steps. Its quantiles come from the approximation of Wilson and Hilferty (1931),
+    or from SciPy where the concentration is small.
+    """
+    skewness = skewness.clamp(min=1e-6)  # as good as none
+    concentration, scale = 4 / skewness.square(), stddev * skewness / 2
+    shift = mean - 0.5 - concentration * scale
+    left = below <= above
+    z = ndtri(torch.where(left, below, above))
+    z = torch.where(left, z, -z)
+    root = (1 - 1 / (9 * concentration) + z / (3 * concentration.sqrt())).clamp(min=0)
+    quantile, slope = concentration * root**3, concentration.sqrt() * root.square()
+    rows = (((concentration < 0.5) | (root < 0.3)) & (scale > 1)).nonzero().squeeze(-1)
+    if len(rows):
+        few = concentration[rows]
+        x = torch.where(
+            left[rows], by_scipy("gammaincinv", few, below[rows]), by_scipy("gammainccinv", few, above[rows])
+        )
+        log_density = (few - 1) * x.log() - x - torch.lgamma(few)
+        quantile[rows], slope[rows] = x, (-0.5 * z[rows].square() - 0.5 * math.log(2 * math.pi) - log_density).exp()
+    return (shift + scale * quantile).nan_to_num(0.0), (scale * slope).nan_to_num(1.0).clamp(0.3, 1e300)
+
+
+def concentrated(
+    mean: Tensor, variance: Tensor, tail: Tensor | float, below: Tensor, above: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Integers with at most the probability `below` on their left and `above` on their right, for a count.
+
+    By Bernstein's bounds: `tail` is a length with log E exp(s (Y - mean)) <= s^2 variance / (2 (1 - s tail)).
+    """
+    depth = -above.log()
+    lower = mean - (-2 * variance * below.log()).sqrt()
+    upper = mean + (2 * variance * depth).sqrt() + tail * depth
+    return lower.floor().clamp(min=0).detach(), upper.ceil().detach()
+
+
+@register_kl(Discrete, Discrete)
+@in_double
+def _kl_by_sum(p: Discrete, q: Discrete) -> Tensor:
+    """E_p[log p(Y) - log q(Y)] in nats."""
+    lower, upper = q.support_limits()
+
+    def difference(k: Tensor) -> Tensor:
+        inside = (k >= lower) & (k <= upper)
+        return p._log_mass(k) - torch.where(
+            inside, q._log_mass(torch.minimum(torch.maximum(k, lower), upper)), -torch.inf
+        )
+
+    return p.expand(torch.broadcast_shapes(p.batch_shape, q.batch_shape))._expectation(difference)

@@ -1,0 +1,156 @@
+"""`Independent`: several outputs that do not depend on each other, as one event."""
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints, kl_divergence, register_kl
+
+from disthead.distributions.base import MOST_OUTCOMES, Distribution, Wrapper
+from disthead.distributions.scores import energy_score
+
+__all__ = ["Independent"]
+
+
+class Independent(Wrapper):
+    """The last batch dimensions of a distribution as one event: log-probabilities and entropies add up over them.
+
+    What is about one number (cdf, icdf, crps, pit, interval ...) is answered for each output by itself, with shape
+    batch + event; `energy_score` scores all outputs together.
+
+    Args:
+        base: the distribution of each output, with batch_shape batch + event.
+        count: how many of the last batch dimensions make up the event.
+
+    >>> from disthead.families.normal import Normal
+    >>> Independent(Normal(torch.zeros(5, 2), 1.0), 1).log_prob(torch.zeros(5, 2)).shape
+    torch.Size([5])
+    """
+
+    arg_constraints = {}
+
+    def __init__(self, base: Distribution, count: int):
+        if not 0 <= count <= len(base.batch_shape):
+            raise ValueError(
+                f"count must be from 0 to {len(base.batch_shape)}, the batch dimensions of the base, got {count}."
+            )
+        self.base, self.count = base, count
+        cut = len(base.batch_shape) - count
+        event_shape = base.batch_shape[cut:] + base.event_shape
+        super().__init__(base.batch_shape[:cut], event_shape, validate_args=False)
+
+    @property
+    def marginals(self) -> Distribution:
+        """The distribution of each single number, with batch_shape batch + event."""
+        return self.base.marginals if self.base.event_shape else self.base
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return constraints.independent(self.base.support, self.count)
+
+    def __getattr__(self, name: str):
+        # Parameters and special questions of the base (loc, num_classes, brier ...), each output's own.
+        if name.startswith("_") or name == "base":
+            raise AttributeError(name)
+        return getattr(self.base, name)
+
+    def __repr__(self) -> str:
+        return f"Independent({self.base!r}, {self.count})"
+
+    def map(self, function) -> "Independent":
+        return Independent(self.base.map(function), self.count)
+
+    def expand(self, batch_shape, _instance=None) -> "Independent":
+        cut = len(self.base.batch_shape) - self.count
+        return Independent(self.base.expand(Size(batch_shape) + self.base.batch_shape[cut:]), self.count)
+
+    def to_event(self, reinterpreted_batch_ndims: int | None = None) -> "Independent":
+        count = len(self.batch_shape) if reinterpreted_batch_ndims is None else reinterpreted_batch_ndims
+        return Independent(self.base, self.count + count) if count else self
+
+    def affine(self, loc: Tensor, scale: Tensor) -> "Independent":
+        """The distribution of `loc + scale * y`, one loc and scale for each output or for all."""
+        return Independent(self.base.affine(loc, scale), self.count)
+
+    def _in_double(self) -> "Independent":
+        return Independent(self.base._in_double(), self.count)
+
+    def _add_up(self, values: Tensor) -> Tensor:
+        return values.sum(tuple(range(-self.count, 0))) if self.count else values
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        return self._add_up(self.base.log_prob(y))
+
+    def entropy(self) -> Tensor:
+        return self._add_up(self.base.entropy())
+
+    def _outcomes(self) -> Tensor | None:
+        """Those of all outputs together: every combination."""
+        each, size = self.base._outcomes(), self.base.batch_shape[len(self.base.batch_shape) - self.count :].numel()
+        if each is None or len(each) ** size > MOST_OUTCOMES:
+            return None
+        index = torch.arange(len(each) ** size, device=self.device).unsqueeze(-1)
+        digits = index // len(each) ** torch.arange(size - 1, -1, -1, device=self.device) % len(each)
+        return each[digits].reshape(-1, *self.event_shape)
+
+    def energy_score(self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None) -> Tensor:
+        """E||Y - y|| - E||Y - Y'|| / 2 of all outputs together, by samples; see `vector.energy_score`."""
+        if self.event_shape.numel() > 1:
+            self._need_a_line("energy_score", "crps(y) of each one")
+        return energy_score(self, y, samples, generator)
+
+    def _need_a_line(self, question: str, remedy: str) -> None:
+        """Refuse directions, between which there is no straight line."""
+        if getattr(self.base.support, "is_circular", False):
+            reason = f"directions that differ by a turn are the same, so no straight distance counts; ask the {remedy}."
+            raise self._unanswered(question, reason)
+
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        return self.base.sample(sample_shape, generator)
+
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        return self.base.rsample(sample_shape, generator)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.base.mean
+
+    @property
+    def median(self) -> Tensor:
+        return self.base.median
+
+    @property
+    def mode(self) -> Tensor:
+        return self.base.mode
+
+    @property
+    def variance(self) -> Tensor:
+        return self.base.variance
+
+    @property
+    def stddev(self) -> Tensor:
+        return self.base.stddev
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance of the outputs, one dimension of them: the variances on a diagonal."""
+        if len(self.event_shape) != 1:
+            raise self._unanswered(
+                "covariance", f"its outputs have shape {tuple(self.event_shape)}, not one dimension."
+            )
+        self._need_a_line("covariance", "variance of each one")
+        return self.variance.diag_embed()
+
+    def cdf(self, y: Tensor) -> Tensor:
+        return self.base.cdf(y)
+
+    def icdf(self, q: Tensor) -> Tensor:
+        return self.base.icdf(q)
+
+
+Distribution._independent = Independent
+
+
+@register_kl(Independent, Independent)
+def _kl_independent_independent(p: Independent, q: Independent) -> Tensor:
+    if p.count != q.count:
+        raise NotImplementedError(f"the events of {p!r} and {q!r} have different dimensions.")
+    return p._add_up(kl_divergence(p.base, q.base))

@@ -1,0 +1,179 @@
+"""Integrals over mixtures of concrete numbers: Gauss-Legendre rules on few pieces of the line, cut where the components need it."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from disthead.distributions.base import Distribution
+from disthead.distributions.components import Components, rows_of
+from disthead.distributions.mixture_quantiles import flat
+from disthead.special import gauss_legendre, gauss_legendre_antiderivative
+from disthead.special.probabilities import log_sum_exp
+
+__all__ = ["disagreement", "expectation"]
+
+_NUMBERS = 1 << 16  # of all components at the nodes of the rows that are integrated at once
+_ROWS = 2048  # cut at once
+_TAIL = 1e-13  # the probability of each component that may lie beyond the first piece, and beyond the last
+_MOST_HALVINGS = 40
+# A component may have singularities in the complex plane this times half its interquartile range from the line.
+_REACH = 1.9
+_BESIDE = 1e-15  # of an end: as near as quantiles come that are rounded to it
+_MISSED = 1e-9  # of a component's probability may be missing from the integral of its density
+# Nodes of a piece, and how many of its lengths the way over each singularity from end to end is at least: what is left is 1e-10.
+_PLAIN, _FINE, _FINEST = (12, 1.75), (24, 1.2), (24, 1.41)
+Integrand = Callable[[Tensor, Tensor, Distribution, Tensor], tuple[Tensor, Tensor]]
+
+
+class _Line:
+    """The line that is cut into pieces: t of m + S sinh(t), on which power laws are as smooth as the components' middles.
+
+    It is the line of the targets themselves or, where the support has ends, of the logarithm of the distance to them.
+    """
+
+    def __init__(self, components: Distribution, lower: Tensor, upper: Tensor, way: float, has_kinks: bool):
+        self.lower, self.upper = lower, upper
+        self.has_lower, self.has_upper = (bool(end.isfinite().all()) for end in (lower, upper))
+        levels = torch.tensor([_TAIL, 0.25, 0.75, 1 - _TAIL], dtype=torch.float64).reshape(-1, 1, 1)
+        above = torch.tensor([1 - _TAIL, 0.75, 0.25, _TAIL], dtype=torch.float64).reshape(-1, 1, 1)
+        quantiles = components._quantile(levels, above).movedim(-1, 1)
+        # Beside an end other than 0 numbers can be too coarse for the logarithm of their distance to it.
+        beside = ((quantiles[0] - lower) < _BESIDE * lower.abs()) | ((upper - quantiles[-1]) < _BESIDE * upper.abs())
+        self.is_coarse = beside.any(0)
+        first, low, high, last = self._coordinate(quantiles).movedim(1, -1)
+        place, reach = 0.5 * (low + high), 0.5 * _REACH * (high - low)
+        self.middle, self.spread = place.median(-1).values, reach.median(-1).values
+        self.spread = self.spread.clamp(min=1e-12 * (1 + self.middle.abs()))
+        middle, spread = self.middle.unsqueeze(-1), self.spread.unsqueeze(-1)
+        ends = torch.stack([first.amin(-1), last.amax(-1)], -1)
+        cuts = torch.cat([ends, place], -1).sort(-1).values if has_kinks else ends
+        singularities = torch.complex((place - middle) / spread, (reach / spread).clamp(min=1e-12)).asinh()
+        self.cuts = _cut(((cuts - middle) / spread).asinh(), singularities, way)
+
+    def _coordinate(self, y: Tensor) -> Tensor:
+        from_lower, to_upper = (part.clamp(min=torch.finfo(y.dtype).tiny) for part in (y - self.lower, self.upper - y))
+        if self.has_lower:
+            return from_lower.log() - to_upper.log() if self.has_upper else from_lower.log()
+        return -to_upper.log() if self.has_upper else y
+
+    def at(self, t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """y and its slope at t (..., rows)."""
+        u, slope = self.middle[rows] + self.spread[rows] * t.sinh(), self.spread[rows] * t.cosh()
+        lower, upper = self.lower[rows], self.upper[rows]
+        if self.has_lower and self.has_upper:
+            width, share = upper - lower, u.sigmoid()
+            return lower + width * share, slope * width * share * (-u).sigmoid()
+        if self.has_lower:
+            return lower + u.exp(), slope * u.exp()
+        return (upper - (-u).exp(), slope * (-u).exp()) if self.has_upper else (u, slope)
+
+
+def _cut(cuts: Tensor, singularities: Tensor, way: float) -> Tensor:
+    """The ends of pieces (pieces + 1, n), in order: those of `cuts` (n, m) in halves, short beside the distance of singularities (n, K)."""
+    last, starts = cuts[:, -1], []
+    row = torch.arange(len(cuts)).unsqueeze(-1).expand(-1, cuts.shape[-1] - 1).flatten()
+    start, end = cuts[:, :-1].flatten(), cuts[:, 1:].flatten()
+    for halving in range(_MOST_HALVINGS):
+        of_row = singularities[row]
+        over = (of_row - start.unsqueeze(-1)).abs() + (of_row - end.unsqueeze(-1)).abs()
+        short = (over >= way * (end - start).unsqueeze(-1)).all(-1) | (halving == _MOST_HALVINGS - 1)
+        starts.append((row[short], start[short]))
+        row, start, end = (part[~short] for part in (row, start, end))
+        if not row.numel():
+            break
+        half = 0.5 * (start + end)
+        row, start, end = row.repeat(2), torch.cat([start, half]), torch.cat([half, end])
+    row, start = (torch.cat(part) for part in zip(*starts, strict=True))
+    count = row.bincount(minlength=len(last))
+    row, order = row.sort()
+    place = torch.arange(len(row)) - (count.cumsum(0) - count)[row]
+    cuts = last.repeat(int(count.max()) + 1, 1)  # rows with fewer pieces end in empty ones
+    cuts[place, row] = start[order]
+    return cuts.sort(0).values
+
+
+def _integral(
+    mixture: Components, integrand: Integrand, rule: tuple[int, float], has_kinks: bool
+) -> tuple[Tensor, Tensor]:
+    """The sum of the integrand over each row, and whether none of its components was missed.
+
+    Args:
+        integrand: of y and weights (nodes, pieces, n), and the components and log-weights of n rows: a value (n,) and the
+            probability of each component (n, K).
+        has_kinks: whether a component's density may have one in its middle.
+    """
+    nodes, way = rule
+    log_weights, components = flat(mixture)
+    lower, upper = (limit.expand(mixture.batch_shape).reshape(-1) for limit in mixture.support_limits())
+    t, weight = (part.reshape(-1, 1, 1) for part in gauss_legendre(nodes, log_weights))
+    values, masses = [log_weights.new_zeros(0)], [log_weights.new_zeros(0, log_weights.shape[-1])]
+    coarse = [log_weights.new_zeros(0, dtype=torch.bool)]
+    for first in range(0, len(log_weights), _ROWS):
+        block = slice(first, first + _ROWS)
+        chosen = rows_of(components, block)
+        with torch.no_grad():
+            line = _Line(chosen, lower[block], upper[block], way, has_kinks)
+            coarse.append(line.is_coarse)
+            pieces = (line.cuts < line.cuts[-1]).sum(0)
+            order = pieces.argsort()
+        parts, start = [], 0
+        while start < len(order):
+            count = int(pieces[order[start]]) + 1
+            rows = order[start : start + max(1, _NUMBERS // (nodes * count * log_weights.shape[-1]))]
+            start += len(rows)
+            with torch.no_grad():
+                cuts = line.cuts[: int(pieces[rows[-1]]) + 1, rows]
+                size = cuts[1:] - cuts[:-1]
+                y, slope = line.at(cuts[:-1] + t * size, rows)
+            of_rows = rows_of(chosen, rows)
+            parts.append(integrand(y, weight * size * slope, of_rows, log_weights[block][rows]))
+        back = order.argsort()
+        for total, part in zip((values, masses), zip(*parts, strict=True), strict=True):
+            total.append(torch.cat(part)[back])
+    own = components.support_limits()
+    alike = (own[0] == own[0][:, :1]) & (own[1] == own[1][:, :1])  # an end within the line would be a kink
+    whole = (alike & ((torch.cat(masses) - 1).abs() <= _MISSED)).all(-1)
+    return torch.cat(values), whole & ~torch.cat(coarse)
+
+
+def disagreement(mixture: Components, has_kinks: bool) -> tuple[Tensor, Tensor]:
+    """The integral of the variance of the components' cdfs about the mixture's (rows,), and where it holds.
+
+    On a line without ends the cdfs are integrals of the densities, which cost less: of the polynomials through their values at the
+    nodes of a piece. Where a logarithm is cut, pieces can be so long that what rounding leaves of them would count.
+    """
+    has_ends = mixture.components.support is not constraints.real
+    rule = _FINEST if has_kinks else _FINE if has_ends else _PLAIN
+
+    def integrand(y: Tensor, weights: Tensor, components: Distribution, log_weights: Tensor) -> tuple[Tensor, Tensor]:
+        probs = log_weights.exp()
+        if has_ends:
+            cdf, whole = components.cdf(y.unsqueeze(-1)), torch.ones_like(probs)
+        else:
+            share = gauss_legendre(rule[0], y)[1].reshape(-1, 1, 1, 1)
+            mass = components.log_prob(y.unsqueeze(-1)).exp() * weights.unsqueeze(-1)
+            reached = mass.sum(0).cumsum(0)
+            within = torch.tensordot(gauss_legendre_antiderivative(rule[0], y), mass / share, 1)
+            cdf, whole = reached - mass.sum(0) + within, reached[-1].detach()
+        variance = (probs * (cdf - (probs * cdf).sum(-1, keepdim=True)).square()).sum(-1)
+        return (weights * variance).sum((0, 1)), whole
+
+    return _integral(mixture, integrand, rule, has_kinks)
+
+
+def expectation(
+    mixture: Components, function: Callable[[Tensor, Tensor, Tensor], Tensor], has_kinks: bool
+) -> tuple[Tensor, Tensor]:
+    """E[function(log density, logarithms of the components' weighted densities, and of their weights)], and where it holds."""
+
+    def integrand(y: Tensor, weights: Tensor, components: Distribution, log_weights: Tensor) -> tuple[Tensor, Tensor]:
+        log_densities = components.log_prob(y.unsqueeze(-1))
+        joint = log_weights + log_densities
+        total = log_sum_exp(joint)
+        density = weights * total.exp()
+        value = density * torch.where(density > 0, function(total, joint, log_weights), 0.0)
+        return value.sum((0, 1)), (weights.unsqueeze(-1) * log_densities.detach().exp()).sum((0, 1))
+
+    return _integral(mixture, integrand, _FINEST if has_kinks else _FINE, has_kinks)

@@ -1,0 +1,202 @@
+"""`Univariate`: answers that every distribution of a single ordered number can derive from its quantiles."""
+
+import functools
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Size, Tensor
+
+from disthead.distributions.base import Distribution, wide
+from disthead.distributions.interval import Arc, Interval
+from disthead.special.eager import are_plain_numbers, is_tracing
+from disthead.special.numeric import mend
+
+__all__ = ["Univariate", "at_least", "check_level", "follow", "in_double", "product", "ratio", "spread"]
+
+
+class Univariate(Distribution):
+    """A distribution of one ordered number, continuous or a count: the base of `Continuous` and `Discrete`."""
+
+    @property
+    def median(self) -> Tensor:
+        return self.icdf(self._constant(0.5))
+
+    def log_cdf(self, y: Tensor) -> Tensor:
+        """log P(Y <= y)."""
+        return self.cdf(y).log()
+
+    def log_survival(self, y: Tensor) -> Tensor:
+        """log P(Y > y)."""
+        return torch.log1p(-self.cdf(y))
+
+    def interval(self, level: float) -> Interval | Arc:
+        """The central interval that holds `level` of the probability: quantiles (1 - level) / 2 and (1 + level) / 2.
+
+        It is a pair (lower, upper), and `contains(y)` says which targets it holds.
+
+        Raises:
+            ValueError: unless 0 < level < 1.
+        """
+        check_level(level)
+        probabilities = torch.stack([self._constant((1 - level) / 2), self._constant((1 + level) / 2)])
+        return Interval(*self.icdf(probabilities).unbind())
+
+    def _is_plain(self, *values: Tensor) -> bool:
+        """Whether nothing but numbers is asked for, of the parameters and of these values: see `are_plain_numbers`."""
+        if is_tracing():
+            return False
+        parts = list(values)
+
+        def noted(parameter: Tensor) -> Tensor:
+            parts.append(parameter)
+            return parameter
+
+        self.map(noted)
+        return are_plain_numbers(*parts)
+
+    def _flat(self, shape: Size | None = None) -> Self:
+        """The distributions of the batch, expanded to `shape` where it is given, in a batch of one dimension."""
+        expanded = self if shape in (None, self.batch_shape) else self.expand(shape)
+        dims = len(expanded.batch_shape)
+        return expanded.map(lambda parameter: parameter.reshape(-1, *parameter.shape[dims:]))
+
+    def _is_differentiated(self, *levels: Tensor | None) -> bool:
+        """Whether a gradient is recorded for one of the parameters or levels, or may be, where operations are followed."""
+        if not torch.is_grad_enabled() or is_tracing():
+            return torch.is_grad_enabled()
+        found = [level is not None and level.requires_grad for level in levels]
+
+        def noted(parameter: Tensor) -> Tensor:
+            found.append(parameter.requires_grad)
+            return parameter
+
+        self.map(noted)
+        return any(found)
+
+    def _constant(self, value: float) -> Tensor:
+        """The number for each distribution of the batch, in double precision where there is one."""
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        if not torch.compiler.is_compiling():
+            return torch.full(self.batch_shape, value, dtype=dtype, device=self.device)
+        return torch.full_like(self._like_batch(), value, dtype=dtype)  # in loops of graphs sizes are not numbers
+
+    def _like_batch(self) -> Tensor:
+        """Some tensor of the shape of the batch."""
+        name = self._names[0]
+        parameter = getattr(self, name)
+        return parameter[(..., *(0,) * self.parameter_dims.get(name, 0))]
+
+    def _in_double(self) -> Self:
+        """The same distribution with parameters in double precision (except on devices that have none).
+
+        A head's distribution goes back to the raw outputs, which are exact: an angle or a scale that was rounded to single
+        precision would misplace a sharp peak. Of given parameters, one that underflowed comes back from its logarithm.
+        """
+        if self.dtype == torch.float64 or self.device.type == "mps":
+            return self
+        if self._source is not None:
+            return self._source.in_double()
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        parameters = {}
+        for name in self._names:
+            log_name = "log_" + name
+            if log_name in self._names:
+                value, log_value = getattr(self, name), getattr(self, log_name)
+                parameters[name], parameters[log_name] = _pair_in_double(value, log_value)
+            elif name not in parameters:
+                parameters[name] = getattr(self, name).double()
+        new._store(tuple(self.event_shape), **parameters)
+        return new
+
+
+def in_double(method: Callable) -> Callable:
+    """A method of a `Univariate` answered in double precision, and its answer in the precision of the question.
+
+    Inside the method the parameters of `self` and the arguments, tensors or distributions, are in double precision.
+    """
+
+    @functools.wraps(method)
+    def answer(self, *arguments: "Tensor | Univariate") -> Tensor:
+        exact, dtype = self._in_double(), self.dtype
+        given = []
+        for argument in arguments:
+            dtype = torch.promote_types(dtype, argument.dtype)
+            is_tensor = isinstance(argument, Tensor)
+            given.append(argument.to(exact.dtype) if is_tensor else argument._in_double())
+        return method(exact, *given).to(dtype)
+
+    return answer
+
+
+def in_double_for_gradients(method: Callable) -> Callable:
+    """As `in_double`, for a method whose formula keeps its digits: for plain numbers of single precision, that will do."""
+    exact = in_double(method)
+
+    @functools.wraps(method)
+    def answer(self, *arguments: Tensor) -> Tensor:
+        single = all(question.dtype == torch.float32 for question in (self, *arguments))
+        suffices = single and are_plain_numbers(*arguments, *(getattr(self, name) for name in self._names))
+        return (method if suffices else exact)(self, *arguments)
+
+    return answer
+
+
+def _pair_in_double(value: Tensor, log_value: Tensor) -> tuple[Tensor, Tensor]:
+    """A positive parameter and its logarithm, each from whichever holds the digits.
+
+    Both have their gradients through the logarithm: that of the value may overflow where the value is tiny.
+    """
+    if are_plain_numbers(value, log_value):
+        tiny = value <= 2 * torch.finfo(value.dtype).tiny
+        exact = mend(value.double(), tiny, lambda log_value: log_value.double().exp(), log_value)
+        return exact, exact.log()
+    exact, given = wide(value, log_value).detach(), log_value.double()
+    log_exact = given + (exact.log() - given).detach()
+    return follow(exact, log_exact), log_exact
+
+
+def follow(value: Tensor, log_value: Tensor) -> Tensor:
+    """The value, with its gradient through its logarithm."""
+    return value.detach() * torch.exp(log_value - log_value.detach())
+
+
+def ratio(value: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
+    """value / scale, also where the scale underflowed and only its logarithm is exact."""
+    tiny = scale <= 2 * torch.finfo(scale.dtype).tiny
+    if are_plain_numbers(value, scale, log_scale) and not tiny.any():
+        return value / scale
+    half = torch.exp(-0.5 * torch.where(tiny, log_scale, 0.0)).detach()  # in two steps: exp(-log_scale) would overflow
+    quotient = torch.where(
+        tiny, torch.where(tiny, value, 0.0) * half * half, value / torch.where(tiny, 1.0, scale.detach())
+    )
+    return quotient * torch.exp(log_scale.detach() - log_scale)
+
+
+def product(value: Tensor, rate: Tensor, log_rate: Tensor) -> Tensor:
+    """value * rate, also where the rate underflowed and only its logarithm is exact."""
+    tiny = rate <= 2 * torch.finfo(rate.dtype).tiny
+    if are_plain_numbers(value, rate, log_rate) and not tiny.any():
+        return value * rate
+    half = torch.exp(0.5 * torch.where(tiny, log_rate, 0.0)).detach()
+    return torch.where(tiny, value * half * half, value * rate.detach()) * torch.exp(log_rate - log_rate.detach())
+
+
+def spread(y: Tensor) -> Tensor:
+    """The standard deviation over rows, where the fit of a scale starts."""
+    return at_least(y.std(0, correction=0), y)
+
+
+def at_least(scale: Tensor, y: Tensor) -> Tensor:
+    """The scale, or a millionth of the targets' magnitude where that is larger: constant targets start inside too."""
+    size = y.abs()
+    typical = size.median(0).values  # which an outlier does not move
+    magnitude = torch.where(typical > 0, typical, size.mean(0))
+    floor = torch.where(magnitude > 0, 1e-6 * magnitude, 1.0).clamp(min=torch.finfo(y.dtype).tiny)
+    return torch.maximum(scale, floor)
+
+
+def check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, such as 0.9 for a 90 % interval, got {level}.")
