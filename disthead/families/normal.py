@@ -9,6 +9,7 @@ from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.component_curves import NormalCurves
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double, in_double_for_gradients, ratio, spread
 from disthead.families.family import Family
 from disthead.links import LINKS
@@ -73,6 +74,11 @@ class Normal(Continuous):
     @quantile("normal_icdf", "loc", "scale")
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        return Standard(
+            torch.zeros_like(self.loc), self.loc, self.scale, lambda shape: Normal(torch.zeros_like(shape), 1.0)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return self.loc + self.scale * ndtri_of_tails(below, above)
