@@ -7,6 +7,7 @@ from torch.distributions import constraints, register_kl
 from disthead.distributions.base import positive, tensors, with_fused_loss
 from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double, product
 from disthead.families.family import Family
 from disthead.links import LINKS
@@ -76,6 +77,10 @@ class Exponential(Continuous):
     @quantile("exponential_icdf", "rate")
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        zero = torch.zeros_like(self.rate)
+        return Standard(zero, zero, 1 / self.rate, lambda shape: Exponential(torch.ones_like(shape)))
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return minus_log(below, above) / self.rate

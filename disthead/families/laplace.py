@@ -10,6 +10,7 @@ from disthead.distributions.base import closed_under_affine, positive, tensors, 
 from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import at_least, in_double, ratio
 from disthead.families.family import Family
 from disthead.links import LINKS
@@ -77,6 +78,11 @@ class Laplace(Continuous):
     @quantile("laplace_icdf", "loc", "scale")
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        return Standard(
+            torch.zeros_like(self.loc), self.loc, self.scale, lambda shape: Laplace(torch.zeros_like(shape), 1.0)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         left = below <= above  # minimum has no slope where both are alike

@@ -10,6 +10,7 @@ from torch.distributions import constraints, register_kl
 from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors, with_fused_loss
 from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
 from disthead.links import LINKS
@@ -96,6 +97,11 @@ class LogNormal(Continuous):
     @quantile("log_normal_icdf", "loc", "scale")
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        return Standard(
+            self.log_scale, torch.zeros_like(self.loc), self.loc.exp(), lambda shape: LogNormal(0.0, log_scale=shape)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return torch.exp(self.loc + self.scale * ndtri_of_tails(below, above))

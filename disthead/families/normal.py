@@ -6,8 +6,10 @@ from torch.distributions import constraints, register_kl
 
 from disthead.distributions.base import HALF_LOG_TWO_PI, closed_under_affine, positive, tensors, with_fused_loss
 from disthead.distributions.closed_forms import closed_form, quantile
+from disthead.distributions.component_curves import NormalCurves
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double, in_double_for_gradients, ratio, spread
 from disthead.families.family import Family
 from disthead.links import LINKS
@@ -33,6 +35,7 @@ class Normal(Continuous):
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
+    curves = NormalCurves
 
     def __init__(self, loc, scale=None, *, log_scale=None):
         loc, scale, log_scale = tensors(loc, scale, log_scale)
@@ -74,6 +77,11 @@ class Normal(Continuous):
     @quantile("normal_icdf", "loc", "scale")
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        return Standard(
+            torch.zeros_like(self.loc), self.loc, self.scale, lambda shape: Normal(torch.zeros_like(shape), 1.0)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return self.loc + self.scale * ndtri_of_tails(below, above)

@@ -10,6 +10,7 @@ from torch.distributions import constraints, register_kl
 from disthead.distributions.base import positive, tensors, with_fused_loss
 from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
@@ -101,6 +102,14 @@ class Weibull(Continuous):
     @quantile("weibull_icdf", "scale", "concentration")
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        return Standard(
+            self.log_concentration,
+            torch.zeros_like(self.scale),
+            self.scale,
+            lambda shape: Weibull(1.0, log_concentration=shape),
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return self.scale * torch.exp(minus_log(below, above).log() / self.concentration)
