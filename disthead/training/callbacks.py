@@ -23,6 +23,7 @@ from disthead.training.saving import local
 __all__ = ["AverageWeights", "BestAndLastCheckpoint", "EarlyStopping"]
 
 _INTERVAL = 5  # seconds between two writings of last.ckpt, at least
+_OBJECTIVE = "val/objective"
 
 
 class AverageWeights(WeightAveraging):
@@ -99,17 +100,21 @@ class EarlyStopping(LightningEarlyStopping):
     Training then ends once as many steps as the best validation took, and at least 800, have brought nothing better.
 
     Args:
-        monitor: what is validated.
+        monitor: what is validated; "val/objective" is what the model is trained by, `val/nll` or such as `val/crps`.
         patience: validations without anything better after which training ends; None counts steps as above.
         options: as for Lightning's own.
 
     >>> EarlyStopping().monitor
-    'val/nll'
+    'val/objective'
     """
 
-    def __init__(self, monitor: str = "val/nll", patience: int | None = None, **options: Any):
+    def __init__(self, monitor: str = _OBJECTIVE, patience: int | None = None, **options: Any):
         super().__init__(monitor, patience=0 if patience is None else patience, **options)
         self.counts_steps, self.best_step = patience is None, 0
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        self.monitor = _watched(self.monitor, pl_module) or self.monitor
+        super().setup(trainer, pl_module, stage)
 
     def _run_early_stopping_check(self, trainer: lightning.Trainer) -> None:
         if self.monitor not in trainer.callback_metrics and self.strict and not trainer.fast_dev_run:
@@ -152,7 +157,8 @@ class BestAndLastCheckpoint(ModelCheckpoint):
 
     Args:
         dirpath: the folder; `checkpoints` in the log folder of the training unless given.
-        filename, monitor: as for Lightning's own.
+        filename: as for Lightning's own.
+        monitor: as for Lightning's own; "val/objective" is what the model is trained by, `val/nll` or such as `val/crps`.
         save_last: whether there is a last.ckpt.
         save_on_exception: whether last.ckpt is also written after an error in one of several processes, which then waits for
             the others.
@@ -160,14 +166,14 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         options: as for Lightning's own.
 
     >>> BestAndLastCheckpoint("runs").monitor
-    'val/nll'
+    'val/objective'
     """
 
     def __init__(
         self,
         dirpath: str | Path | None = None,
         filename: str | None = "best",
-        monitor: str | None = "val/nll",
+        monitor: str | None = _OBJECTIVE,
         save_last: bool | Literal["link"] | None = True,
         save_on_exception: bool = False,
         enable_version_counter: bool = True,
@@ -181,6 +187,10 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         self.resumed_step: int | None = None
         self._last_step: int | None = None
         self._last_time = -math.inf
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        self.monitor = _watched(self.monitor, pl_module)
+        super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -322,6 +332,11 @@ class BestAndLastCheckpoint(ModelCheckpoint):
                 trainer.strategy.barrier()
             models[own] = score
         self._remember(models)
+
+
+def _watched(monitor: str | None, module: lightning.LightningModule) -> str | None:
+    """What is monitored, with the name of the model's objective in the place of "objective"."""
+    return f"val/{getattr(module, 'objective_name', 'nll')}" if monitor == _OBJECTIVE else monitor
 
 
 def _is_over(trainer: lightning.Trainer) -> bool:

@@ -23,9 +23,11 @@ from disthead.data.table import DataError
 from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.distributions.base import Distribution
 from disthead.errors import NonFiniteLoss, warn
-from disthead.losses import nll, reduce
+from disthead.losses import reduce
 from disthead.networks.backbone import TIMING, build, fused, qualified
 from disthead.networks.schedule import plan, steps_of
+from disthead.objectives import get_objective, name_of, specification
+from disthead.objectives.likelihood import nll
 from disthead.standardisation import check_precision, mean_and_std, warn_of_dominant_rows
 from disthead.training.collapse import CollapsedRows
 from disthead.training.data import PARTS, TabularDataModule
@@ -50,13 +52,14 @@ __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
 
 _IDENTITY = ("family", "family_options", "event_shape", "links", "fixed", "shared", "ensemble")
 _LEVEL = 0.9
+_LOGGED = ("nll", "nll_marginal", "accuracy", f"coverage_{_LEVEL * 100:.0f}")
 _VALIDATED = 1 << 14  # rows at once,
 _NUMBERS = 1 << 23  # or fewer, so that they have no more raw outputs than these
 _STEPS = 64  # at once, where nothing forbids it; and until losses that are not finite are noticed
 
 
 class DistributionModule(DistributionModel):
-    """Features in, a distribution in the user's own units out; the loss is its negative log-likelihood.
+    """Features in, a distribution in the user's own units out; the loss is its negative log-likelihood, or another objective.
 
     With a `TabularDataModule` everything is set up when `fit` starts: the number of inputs, the statistics that
     standardise inputs and real-valued targets (with the exact change of variable, so that the loss, too, is in the user's
@@ -72,6 +75,11 @@ class DistributionModule(DistributionModel):
 
     Logs `nll`, `nll_marginal` and `coverage_90` (of ordered targets, by the central interval) or `accuracy` (of classes)
     for `val/` and `test/`, and `train/nll`: means over rows, in nats.
+
+    Trained by another objective, such as "crps", it logs that as well, `val/crps`, `val/crps_marginal` and `train/crps` in
+    place of `train/nll`, in the user's units; early stopping and the best checkpoint watch `val/crps` unless told otherwise.
+    What is minimised is the objective of the standardised target, so that neither the units nor the sizes of several
+    targets matter. The start is the fit of maximum likelihood whatever the objective.
 
     Args:
         family: name of the family (`disthead families`).
@@ -91,6 +99,9 @@ class DistributionModule(DistributionModel):
         ensemble: so many networks, trained at once by batched products, whose exact mixture is the prediction
             (docs/ensembles.md). Each learns by its own likelihood, without the rows whose number in the table, modulo
             `ensemble`, is its own. A backbone of your own needs `members`, as `TabularBackbone` has.
+        objective: what training minimises: a name (`disthead.objectives.names()`), a name with options, `{"name": ..., ...}`,
+            or a function of (dist, y) that returns one number per row, which has to be given again to go on training from a
+            checkpoint. One that the family cannot be trained by is refused at once.
         optimizer, scheduler: class path or class_path and init_args, such as
             `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`. A scheduler may also have `interval` ("epoch", "step"),
             `frequency` and `monitor`.
@@ -118,6 +129,7 @@ class DistributionModule(DistributionModel):
         standardise: bool = True,
         spread_floor: float = 1e-4,
         ensemble: int = 1,
+        objective: str | dict[str, Any] | Callable[..., Any] = "nll",
         optimizer: str | dict[str, Any] = "AdamW",
         scheduler: str | dict[str, Any] | None = None,
         columns: dict[str, Any] | None = None,
@@ -127,6 +139,7 @@ class DistributionModule(DistributionModel):
         self._set_hparams({name: plain(value) for name, value in given.items()})
         for kind in ("backbone", "optimizer", "scheduler"):
             self.hparams[kind] = qualified(kind, self.hparams[kind])
+        self._objective, self.objective_name, self.hparams["objective"] = _resolved(objective)
         self._hparams_initial = dict(self.hparams)
         self._log_hyperparams = True
         if isinstance(backbone, nn.Module):
@@ -150,7 +163,7 @@ class DistributionModule(DistributionModel):
         as_number(spread_floor, "spread_floor", wanted, lambda least: 0 <= least < 1)
         self._collapsed = CollapsedRows(spread_floor)
         self._means = {part: RowMeans() for part in PARTS[:3]}
-        self._losses = StepLosses(self._means["train"], _STEPS)
+        self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS)
         # For each batch of validation: the first row whose loss is not finite (-1 for none), and how many such rows there are.
         self._infinite: list[Tensor] = []
         self._random_state: Tensor | None = None
@@ -180,6 +193,11 @@ class DistributionModule(DistributionModel):
     # Hooks of Lightning.
 
     def setup(self, stage: str) -> None:
+        if stage == "fit" and self._objective is None:
+            raise ValueError(
+                f"this model was trained by an objective {self.hparams.objective}. Give it again: "
+                "DistributionModule.load_from_checkpoint(path, objective=...)."
+            )
         strategy = self.trainer.strategy
         if type(strategy.checkpoint_io) is TorchCheckpointIO:
             strategy.checkpoint_io = AtomicCheckpointIO()
@@ -356,7 +374,7 @@ class DistributionModule(DistributionModel):
         self.steps_at_once = _STEPS if several and not within else 1
 
     def on_train_start(self) -> None:
-        self._losses = StepLosses(self._means["train"], _STEPS)
+        self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS)
         self.steps_at_once = 1  # Lightning has its loader; those that others ask for give single batches
         if self.trainer.ckpt_path is None:
             self._means["train"].sums.clear()
@@ -413,17 +431,44 @@ class DistributionModule(DistributionModel):
         return values.detach() @ share
 
     def _values(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """What is learned from each row that is there, its nll, of an ensemble the sum over the members; and its weight."""
+        """What is learned from each row that is there, of an ensemble the sum over the members; and its weight."""
+        standardised = self._is_standardised_objective
         if self._members is None:
-            weight, dist, y = batch.weigh(self(batch.features, **batch.known))
-            values, factor = nll(dist, y, reduction="none"), 1
+            options = {"standardised": True} if standardised else {}
+            weight, dist, y = batch.weigh(self(batch.features, **options, **batch.known))
         else:
-            weight, values, factor = batch.weight, self._mean_over_members(batch), self._members
-        self._losses.add(values, weight, batch.rows if batch.rows is not None else batch.positions)
-        return values * factor if factor > 1 else values, weight  # each member learns as if it were alone
+            dist = self._by_member(batch.features, standardised=standardised, **batch.known)
+            weight, y = batch.weight, batch.y.expand(self._members, *batch.y.shape)
+        if standardised:
+            with torch.no_grad():
+                logged = self._of_rows(dist.affine(self.target_loc, self.target_scale), y, batch.rows)
+            y = ((y - self.target_loc) / self.target_scale).to(dist.dtype)
+        values = self._of_rows(dist, y, batch.rows)
+        self._losses.add(
+            logged if standardised else values, weight, batch.rows if batch.rows is not None else batch.positions
+        )
+        return values if self._members is None else values * self._members, weight  # each learns as if it were alone
+
+    @property
+    def _is_standardised_objective(self) -> bool:
+        """Whether the objective is that of the standardised target; the likelihood has the same gradient in all units."""
+        if self._objective is nll or is_overridden("forward", self, DistributionModule):
+            return False
+        return self.head is not None and self.head.is_standardised
+
+    def _of_rows(self, dist: Distribution, y: Tensor, rows: Tensor | None) -> Tensor:
+        """The objective of each row; of an ensemble its mean over the members without that which the row is held out from."""
+        assert self._objective is not None
+        values = self._objective(dist, y)
+        if self._members is None:
+            return values
+        if rows is None:
+            return values.mean(0)
+        members = torch.arange(self._members, device=values.device).unsqueeze(-1)
+        return torch.where(rows % self._members == members, 0.0, values).sum(0) / (self._members - 1)
 
     def _loss(self, batch: Batch) -> Tensor:
-        """What these rows add to the mean nll over the batch."""
+        """What these rows add to the mean objective over the batch."""
         processes = self.trainer.world_size
         if processes == 1 and batch.is_absent:
             zero = torch.zeros(1, device=self.device)
@@ -442,15 +487,6 @@ class DistributionModule(DistributionModel):
         """A loss of zero, whose gradient is zero for all parameters: no row of the batch is there, so nothing is computed."""
         learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return sum((0.0 * parameter.sum() for parameter in learned), torch.zeros((), device=self.device))
-
-    def _mean_over_members(self, batch: Batch) -> Tensor:
-        """The mean of the members' own losses for each row, without that of the member it is held out from."""
-        dist, count = self._by_member(batch.features, **batch.known), self.hparams.ensemble
-        values = nll(dist, batch.y.expand(count, *batch.y.shape), reduction="none")
-        if batch.rows is None:
-            return values.mean(0)
-        members = torch.arange(count, device=values.device).unsqueeze(-1)
-        return torch.where(batch.rows % count == members, 0.0, values).sum(0) / (count - 1)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
         if self._losses.is_due:
@@ -489,26 +525,31 @@ class DistributionModule(DistributionModel):
 
     def _evaluate(self, part: str, batch: Batch) -> Distribution | None:
         """Add up what is measured of the rows that are there, and return their distributions; None where none is there."""
+        measured = {"nll": nll, self.objective_name: self._objective}
         if batch.is_absent:
-            self._means[part].add("nll", *torch.zeros(2, 1, device=self.device))
+            for name in measured:
+                self._means[part].add(name, *torch.zeros(2, 1, device=self.device))
             return None
         dist = (self if part == "val" else self.predictive)(batch.features, **batch.known)
         baseline = self.marginal(*dist.batch_shape, **batch.known) if self.has_baseline else None
         weight, dist, y, baseline = batch.weigh(dist, baseline)
         values = {}
-        with contextlib.suppress(NotImplementedError):  # some recalibrations have no density
-            values["nll"] = nll(dist, y, reduction="none")
-        if baseline is not None:
-            values["nll_marginal"] = nll(baseline, y, reduction="none")
+        for name, objective in measured.items():
+            if objective is None:
+                continue
+            with contextlib.suppress(NotImplementedError):  # some recalibrations have no density
+                values[name] = objective(dist, y)
+            if baseline is not None:
+                values[f"{name}_marginal"] = objective(baseline, y)
         for name, value in (values | _hits(dist, y)).items():
             self._means[part].add(name, value, weight)
-        if "nll" in values:
-            self._note_infinite(values["nll"], weight, batch)
+        if self.objective_name in values:
+            self._note_infinite(values[self.objective_name], weight, batch)
         return dist
 
     @torch.no_grad()
     def _note_infinite(self, values: Tensor, weight: Tensor | None, batch: Batch) -> None:
-        """Keep which row of a batch is the first whose nll is NaN or infinite, on the device until the end of the epoch."""
+        """Keep which row of a batch is the first whose objective is NaN or infinite, on the device until the end of the epoch."""
         bad = ~values.detach().isfinite()
         if weight is not None:
             bad = bad & (weight > 0).reshape(weight.shape + (1,) * (bad.ndim - weight.ndim))
@@ -531,8 +572,13 @@ class DistributionModule(DistributionModel):
         if found:
             count = sum(count for _, count in found)
             fits = self.trainer.state.fn == "fit"
+            rows = f"{count} {part} row{'s' * (count != 1)}"
             raise NonFiniteLoss(
-                f"the likelihood of {count} {part} row{'s' * (count != 1)} is zero or not a number"
+                (
+                    f"the likelihood of {rows} is zero or not a number"
+                    if self._objective is nll
+                    else f"the {self.objective_name} of {rows} is infinite or not a number"
+                )
                 + f" in epoch {self.current_epoch}" * fits
                 + f", at row {found[0][0]}: "
                 + ("no weights can be chosen by it" if fits else "there is no mean of it over the rows")
@@ -542,7 +588,9 @@ class DistributionModule(DistributionModel):
     def _log(self, part: str) -> None:
         for name, mean in self._means[part].take(self.trainer).items():
             # the same number on every process
-            self.log(f"{part}/{name}", mean, prog_bar=name == "nll", sync_dist=self.trainer.world_size > 1)
+            self.log(
+                f"{part}/{name}", mean, prog_bar=name == self.objective_name, sync_dist=self.trainer.world_size > 1
+            )
 
     def _planned(self, kind: str) -> Any:
         """The spec of optimizer or scheduler, where None is what the default recipe takes for these rows and steps."""
@@ -669,6 +717,19 @@ class DistributionModule(DistributionModel):
         if missing or unexpected:
             warn(f"{checkpoint_path} does not fit this model: missing {missing}, unexpected {unexpected}.")
         return module.to(map_location or "cpu")
+
+
+def _resolved(objective: Any) -> tuple[Callable | None, str, Any]:
+    """An objective, its name, and the plain data that checkpoints hold of it; None for one that has to be given again."""
+    if isinstance(objective, str) and objective.startswith(GIVEN):
+        return None, objective.rpartition(".")[2], objective
+    found = get_objective(objective)
+    name, plain_data = name_of(found), specification(found)
+    if plain_data is None:
+        if name in _LOGGED:
+            raise ValueError(f"an objective of your own needs a name of its own, {name} is logged already: rename it.")
+        plain_data = f"{GIVEN}{found.__module__}.{name}"
+    return found, name, plain_data
 
 
 def _is_of_torch(backbone: Any) -> bool:

@@ -76,11 +76,12 @@ class StepLosses:
 
     Args:
         means: where they are added up.
+        name: of the number, "nll" or another objective.
         patience: steps after which `is_due`.
     """
 
-    def __init__(self, means: RowMeans, patience: int = 64):
-        self.means, self.patience = means, patience
+    def __init__(self, means: RowMeans, name: str = "nll", patience: int = 64):
+        self.means, self.name, self.patience = means, name, patience
         self.steps: list[tuple[slice, Tensor | None, Tensor | None]] = []
         self.values = torch.empty(0)
 
@@ -117,7 +118,7 @@ class StepLosses:
         if not bool(values.isfinite().all()):
             place, _, rows = next(step for step in self.steps if not bool(values[step[0]].isfinite().all()))
             raise _non_finite(module, values[place], rows)
-        self.means.add("nll", values, weight)
+        self.means.add(self.name, values, weight)
         self.steps.clear()
 
     def _weights(self) -> Tensor | None:
