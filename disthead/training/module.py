@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from disthead.data.summary import Summary
 from disthead.data.table import DataError
 from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.distributions.base import Distribution
-from disthead.errors import NonFiniteLoss, warn
+from disthead.errors import NonFiniteLoss, unknown_name, warn
 from disthead.losses import reduce
 from disthead.networks.backbone import TIMING, build, fused, qualified
 from disthead.networks.schedule import plan, steps_of
@@ -44,7 +45,7 @@ from disthead.training.saved import (
     rebuilding,
 )
 from disthead.training.saving import AtomicCheckpointIO
-from disthead.training.steps import RowMeans, StepLosses, bare_calls, takes_several_steps
+from disthead.training.steps import BareSteps, RowMeans, StepLosses, count_steps, takes_several_steps
 from disthead.training.trust import GIVEN, check_callbacks, check_classes
 from disthead.weights import check_share, present
 
@@ -136,11 +137,13 @@ class DistributionModule(DistributionModel):
     ):
         super().__init__()
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._set_hparams({name: plain(value) for name, value in given.items()})
+        options = {name: plain(value) for name, value in given.items()}
         for kind in ("backbone", "optimizer", "scheduler"):
-            self.hparams[kind] = qualified(kind, self.hparams[kind])
-        self._objective, self.objective_name, self.hparams["objective"] = _resolved(objective)
-        self._hparams_initial = dict(self.hparams)
+            options[kind] = qualified(kind, options[kind])
+        self._objective, self.objective_name, options["objective"] = _resolved(objective)
+        # `save_hyperparameters` compares each argument with the options, which arrays do not allow
+        self._set_hparams(options)
+        self._hparams_initial = dict(options)
         self._log_hyperparams = True
         if isinstance(backbone, nn.Module):
             self.hparams["backbone"] = GIVEN + class_path(backbone)
@@ -167,7 +170,7 @@ class DistributionModule(DistributionModel):
         # For each batch of validation: the first row whose loss is not finite (-1 for none), and how many such rows there are.
         self._infinite: list[Tensor] = []
         self._random_state: Tensor | None = None
-        self._resumes_within_epoch, self._is_several, self._first_step, self.steps_at_once = False, False, 0, 1
+        self._resumes_within_epoch, self._made, self.steps_at_once = False, 0, 1
         if columns is not None:
             self._build(columns)
         elif in_features is not None or (backbone is not None and backbone_features is not None):
@@ -191,6 +194,12 @@ class DistributionModule(DistributionModel):
         return independent * family.width(links)
 
     # Hooks of Lightning.
+
+    def configure_callbacks(self) -> list:
+        """None; Lightning asks for them first of all, before it looks at how the steps are made."""
+        if self.trainer.state.fn == "fit":
+            self.automatic_optimization = True
+        return []
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self._objective is None:
@@ -371,7 +380,8 @@ class DistributionModule(DistributionModel):
     def on_fit_start(self) -> None:
         several = takes_several_steps(self.trainer, self, DistributionModule)
         within, self._resumes_within_epoch = self._resumes_within_epoch and self.trainer.ckpt_path is not None, False
-        self.steps_at_once = _STEPS if several and not within else 1
+        if several and not within and isinstance(self.trainer.datamodule, TabularDataModule):
+            self.steps_at_once, self.automatic_optimization = _STEPS, False
 
     def on_train_start(self) -> None:
         self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS)
@@ -386,38 +396,54 @@ class DistributionModule(DistributionModel):
         self.steps_at_once = 1  # where there was nothing to train
 
     def on_train_epoch_start(self) -> None:
-        self._first_step = self.trainer.global_step
-
-    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
-        self._is_several = isinstance(batch, Steps)
-        self.automatic_optimization = not self._is_several
+        self._made = 0
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor | None:
-        if not isinstance(batch, Steps):
+        if self.automatic_optimization:
             return self._loss(Batch.of(batch).present())
-        self.automatic_optimization = True  # all but the steps is Lightning's own
-        self._several_steps(batch)
+        self._several_steps(batch if isinstance(batch, Steps) else Steps.of(Batch.of(batch)))
         return None
 
     def _several_steps(self, steps: Steps) -> None:
-        """What Lightning does in a step, and between two of them, for several."""
-        trainer = self.trainer
-        optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        step, zero_grad = bare_calls(optimizer)
+        """A step for each batch, by what Lightning calls manual optimisation: learning rates, too, change here."""
+        trainer, optimizer = self.trainer, self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        bare = BareSteps(optimizer.optimizer)
         schedulers = [config.scheduler for config in trainer.lr_scheduler_configs if config.interval == "step"]
         watching: list[Any] = [callback for callback in trainer.callbacks if hasattr(callback, "after_step")]
-        loop = trainer.fit_loop.epoch_loop
-        progress = loop.automatic_optimization.optim_progress.optimizer.step
-        for made, batch in enumerate(steps.batches(self.device), start=1):
-            progress.increment_ready()
-            step(functools.partial(self._gradient, batch, optimizer, zero_grad))
-            progress.increment_completed()
-            if made < steps.count:  # Lightning follows up on the last step
-                loop._batches_that_stepped += 1
+        with bare.used_by(trainer.strategy):
+            for made, batch in enumerate(steps.batches(self.device), start=1):
+                if bare.needs_closure:
+                    optimizer.step(functools.partial(self._gradient, batch, optimizer.optimizer, bare.zero_grad))
+                else:  # a step that fails before its gradient is none
+                    self._gradient(batch, optimizer.optimizer, bare.zero_grad)
+                    optimizer.step()
+                self._made += 1
                 for scheduler in schedulers:
                     self.lr_scheduler_step(scheduler, None)
-                for callback in watching:
-                    callback.after_step(trainer, self)
+                if made < steps.count:  # after the last step Lightning calls `on_train_batch_end`
+                    for callback in watching:
+                        callback.after_step(trainer, self)
+        if trainer.is_last_batch:
+            self._step_schedulers(on_plateau=False)
+
+    def _step_schedulers(self, on_plateau: bool) -> None:
+        """What Lightning does with learning rates at the end of an epoch, where it makes the steps itself."""
+        for config in self.trainer.lr_scheduler_configs:
+            is_due = config.interval == "epoch" and (self.current_epoch + 1) % config.frequency == 0
+            if config.reduce_on_plateau != on_plateau or not is_due:
+                continue
+            metric = None
+            if on_plateau:
+                metric = self.trainer.callback_metrics.get(config.monitor)
+                if metric is None and config.strict:
+                    raise unknown_name(
+                        "metric that the scheduler monitors", config.monitor, self.trainer.callback_metrics
+                    )
+                if metric is None:
+                    warn(f"the scheduler monitors {config.monitor}, which is not there: the learning rate stays.")
+                    continue
+            self.lr_scheduler_step(config.scheduler, metric)
 
     def _gradient(self, batch: Batch, optimizer: torch.optim.Optimizer, zero_grad: Callable[[], None]) -> Tensor:
         values, weight = self._values(batch)
@@ -495,6 +521,8 @@ class DistributionModule(DistributionModel):
     def on_train_epoch_end(self) -> None:
         self._losses.look(self)
         self._log("train")
+        if not self.automatic_optimization and self._made:
+            self._step_schedulers(on_plateau=True)
 
     def on_validation_epoch_start(self) -> None:
         self._losses.look(self)
@@ -586,11 +614,29 @@ class DistributionModule(DistributionModel):
             )
 
     def _log(self, part: str) -> None:
-        for name, mean in self._means[part].take(self.trainer).items():
+        found = {f"{part}/{name}": mean for name, mean in self._means[part].take(self.trainer).items()}
+        for name, mean in found.items():
+            options: dict[str, Any] = {"logger": False} if self._counts_steps else {}
+            options["prog_bar"] = name == f"{part}/{self.objective_name}"
             # the same number on every process
-            self.log(
-                f"{part}/{name}", mean, prog_bar=name == self.objective_name, sync_dist=self.trainer.world_size > 1
-            )
+            super().log(name, mean, sync_dist=self.trainer.world_size > 1, **options)
+        if self._counts_steps and found and not self.trainer.sanity_checking:
+            numbers = {name: mean.item() for name, mean in found.items()} | {"epoch": self.current_epoch}
+            for logger in self.loggers:
+                logger.log_metrics(numbers, self.global_step - 1)
+                logger.save()
+
+    @property
+    def _counts_steps(self) -> bool:
+        """Whether Lightning, which counts its calls for the logs, does not know how many steps were made."""
+        return not self.automatic_optimization and self.trainer.state.fn == "fit"
+
+    def log(self, name: str, value: Any, *arguments: Any, **options: Any) -> None:
+        """As Lightning's own; what others log gets the number of the step, too, where several are made at once."""
+        super().log(name, value, *arguments, **options)
+        if self._counts_steps:
+            for name, number in (("step", self.global_step - 1), ("epoch", self.current_epoch)):
+                super().log(name, float(number), on_step=False, on_epoch=True)
 
     def _planned(self, kind: str) -> Any:
         """The spec of optimizer or scheduler, where None is what the default recipe takes for these rows and steps."""
@@ -610,7 +656,7 @@ class DistributionModule(DistributionModel):
 
     def configure_optimizers(self) -> Any:
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        scales = getattr(getattr(self._trainer, "precision_plugin", None), "scaler", None) is not None
+        scales = getattr(getattr(self._attached, "precision_plugin", None), "scaler", None) is not None
         optimizer = build("optimizer", fused(self._planned("optimizer"), parameters, scales), parameters)
         spec = self._planned("scheduler")
         if spec is None:
@@ -618,6 +664,13 @@ class DistributionModule(DistributionModel):
         spec = dict(spec) if isinstance(spec, Mapping) else spec
         timing = {name: spec.pop(name) for name in TIMING if isinstance(spec, dict) and name in spec}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": build("scheduler", spec, optimizer)} | timing}
+
+    @property
+    def _attached(self) -> Any:
+        """The trainer; None where there is none."""
+        with contextlib.suppress(RuntimeError):
+            return self.trainer
+        return None
 
     # Checkpoints.
 
@@ -635,16 +688,14 @@ class DistributionModule(DistributionModel):
         loaders, progress = loop["state_dict"].get("combined_loader", []), loop["epoch_loop.batch_progress"]
         if len(loaders) != 1 or "position" not in loaders[0]:
             return
-        done = progress["current"]["processed"]
-        if self._is_several:
-            done = self.trainer.global_step - self._first_step
+        done = progress["current"]["processed"] if self.automatic_optimization else self._made
         if done != loaders[0]["position"]:
             loaders[0]["position"] = done
             progress["current"] = dict.fromkeys(progress["current"], done)
             progress["is_last_batch"] = False
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        source = (None if self._trainer is None else self._trainer.ckpt_path) or "the checkpoint"
+        source = (self._attached and self._attached.ckpt_path) or "the checkpoint"
         theirs = checkpoint.get("hyper_parameters", {})
         for name in _IDENTITY:
             if name in theirs and comparable(theirs[name]) != comparable(self.hparams[name]):
@@ -656,7 +707,10 @@ class DistributionModule(DistributionModel):
         sums = checkpoint.get("train_sums", {})
         check_type(sums, f"train_sums of {source}", Mapping, "a mapping; take another copy of the checkpoint")
         self._means["train"].sums = dict(sums)
-        progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress")
+        loop = checkpoint.get("loops", {}).get("fit_loop", {})
+        if loop and self._attached is not None:
+            count_steps(loop, checkpoint["global_step"])
+        progress = loop.get("epoch_loop.batch_progress")
         self._resumes_within_epoch = bool(progress and progress["current"]["ready"] and not progress["is_last_batch"])
         config = checkpoint.get("recalibration")
         self.recalibration = None if config is None else rebuild(config)

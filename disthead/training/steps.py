@@ -1,8 +1,9 @@
 """Steps without waste: losses that stay on the device, optimizers without hooks, and several steps in one call of Lightning."""
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning
@@ -10,18 +11,19 @@ import torch
 from lightning.pytorch.callbacks import (
     Callback,
     GradientAccumulationScheduler,
+    LearningRateMonitor,
     ModelCheckpoint,
     ProgressBar,
 )  # fmt: skip
 from lightning.pytorch.plugins import Precision
-from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.strategies import SingleDeviceStrategy, Strategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from disthead.errors import NonFiniteLoss
 
-__all__ = ["RowMeans", "StepLosses", "bare_calls", "takes_several_steps"]
+__all__ = ["BareSteps", "RowMeans", "StepLosses", "count_steps", "takes_several_steps"]
 
 _HOOKS_OF_ALL = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
 # what Lightning calls in every step
@@ -192,16 +194,42 @@ def _sees_steps(callback: Callback) -> bool:
         return False
     # a class with `after_step` has said there what it does after each step
     known = next((kind for kind in type(callback).__mro__ if "after_step" in vars(kind)), Callback)
-    return isinstance(callback, GradientAccumulationScheduler) or any(
+    return isinstance(callback, (GradientAccumulationScheduler, LearningRateMonitor)) or any(
         is_overridden(name, callback, known) for name in _STEP_HOOKS
     )
 
 
-def bare_calls(optimizer: torch.optim.Optimizer) -> tuple[Callable[[Callable[[], Tensor]], Any], Callable[[], None]]:
-    """`step` and `zero_grad` of an optimizer; of torch's own without hooks and records for a profiler, where nobody uses them.
+class BareSteps(Precision):
+    """Full precision, whose steps are those of an optimizer alone: no hooks, where nobody takes part in single steps.
 
-    Those take longer than the step of a small model.
+    Lightning's optimizers make their steps by a plugin for precision, which calls the hooks of all callbacks. Steps of torch's own
+    optimizers are also made without hooks and records for a profiler, where nobody uses them: those take longer than the step of
+    a small model.
+
+    Args:
+        optimizer: not Lightning's.
     """
+
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        self.step, self.zero_grad = _bare_calls(optimizer)
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+        self.needs_closure = closure is not None and closure.default is closure.empty
+
+    def optimizer_step(self, optimizer: Any, model: Any, closure: Callable[[], Any], **options: Any) -> Any:
+        return self.step(closure) if self.needs_closure else self.step()
+
+    @contextlib.contextmanager
+    def used_by(self, strategy: Strategy) -> Iterator[None]:
+        """A block in which the strategy makes its steps so."""
+        own, strategy.precision_plugin = strategy.precision_plugin, self
+        try:
+            yield
+        finally:
+            strategy.precision_plugin = own
+
+
+def _bare_calls(optimizer: torch.optim.Optimizer) -> tuple[Callable[..., Any], Callable[[], None]]:
+    """`step` and `zero_grad` of an optimizer, without hooks and records where nobody uses them."""
     kind, step = type(optimizer), optimizer.step
     used = (
         any((optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks, *_HOOKS_OF_ALL))
@@ -220,3 +248,13 @@ def bare_calls(optimizer: torch.optim.Optimizer) -> tuple[Callable[[Callable[[],
             parameter.grad = None
 
     return torch.no_grad()(functools.partial(inspect.unwrap(kind.step), optimizer)), zero_grad
+
+
+def count_steps(loop: dict[str, Any], made: int) -> None:
+    """Let the saved state of Lightning's loop say how many steps were made, whoever makes the steps from now on."""
+    counters = (
+        loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"],
+        loop["epoch_loop.manual_optimization.optim_step_progress"],
+    )
+    for counter in counters:
+        counter["total"] |= {"ready": made, "completed": made}
