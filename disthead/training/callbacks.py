@@ -207,7 +207,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_validation_end(trainer, pl_module)
-        is_within = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch  # an epoch, which may take hours
+        is_within = not trainer.is_last_batch  # an epoch, which may take hours
         if trainer.state.fn == "fit" and not trainer.sanity_checking and is_within and self._is_due(trainer):
             self._save_last(trainer)
 
