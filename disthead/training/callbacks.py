@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from disthead.errors import NonFiniteLoss, unknown_name
 from disthead.files import DiskFull, writing
@@ -77,7 +78,7 @@ class AverageWeights(WeightAveraging):
         assert self._average_model is not None
         self.count += 1
         decay = 0.0 if self.count == 1 else min(self.decay, (1 + self.count) / (10 + self.count))
-        torch._foreach_lerp_(*self._parameters, 1 - decay)
+        get_ema_multi_avg_fn(decay)(*self._parameters, self.count)
         if self._buffers[0]:  # what is not averaged is that of the model
             torch._foreach_copy_(*self._buffers)
         self._average_model.n_averaged += 1

@@ -219,7 +219,9 @@ def test_a_loader_that_is_made_anew_gives_single_steps(table, trainer):
 
 
 def test_a_metric_that_a_scheduler_misses_is_named(table, trainer):
-    with pytest.raises(ValueError, match=r"unknown metric that the scheduler monitors 'val/nil'; did you mean 'val/nll'"):
+    with pytest.raises(
+        ValueError, match=r"unknown metric that the scheduler monitors 'val/nil'; did you mean 'val/nll'"
+    ):
         train(trainer, table, scheduler=PLATEAU | {"monitor": "val/nil"})
 
 
