@@ -1,4 +1,4 @@
-"""Losses: an objective's mean over rows, with weights; the negative log-likelihood; the cross-entropy of classes."""
+"""Losses: an objective's mean over rows, with weights; the likelihood's; the cross-entropy."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -22,12 +22,16 @@ Objective = Callable[[Any, Tensor], Tensor]  # (dist, y) -> one number per row
 def loss(
     objective: Objective, dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction = "mean"
 ) -> Tensor:
-    """The mean of an objective over rows, with weights; `loss(objectives.nll, dist, y)` is `nll(dist, y)`.
+    """The mean of an objective over rows, with weights.
+
+    `loss(disthead.objectives.nll, dist, y)` is `nll(dist, y)`.
 
     Args:
-        objective: a function of (dist, y) that returns one number per row, such as `disthead.objectives.crps`.
+        objective: a function of (dist, y) that returns one number per row, such as
+            `disthead.objectives.crps`.
         dist: what a head returned, with batch_shape (...,) and event_shape.
-        y: targets of shape batch_shape + event_shape: a tensor, an array, a column of a table or a list.
+        y: targets of shape batch_shape + event_shape: a tensor, an array, a column of a table or a
+            list.
         weight: one weight per row, shape (...,), zero or more, as for `nll`.
         reduction: "mean" over rows, "sum", or "none" for shape (...,), each row times its weight.
 
@@ -43,7 +47,8 @@ def loss(
     if weight is None:
         return reduce(objective(dist, as_targets(dist, y)), None, reduction)
     weight = _row_weights(dist, weight, reduction)
-    return reduce(_values_of_present_rows(objective, dist, as_targets(dist, y, weight), weight), weight, reduction)
+    values = _values_of_present_rows(objective, dist, as_targets(dist, y, weight), weight)
+    return reduce(values, weight, reduction)
 
 
 def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction = "mean") -> Tensor:
@@ -153,7 +158,7 @@ def cross_entropy(
 
 
 def as_targets(dist: Distribution, y: Any, weight: Tensor | None = None) -> Tensor:
-    """Targets as a tensor, of the distribution's shape and of numbers that it can take; their values are not looked at.
+    """Targets as a tensor, of the distribution's shape; their values are not looked at.
 
     Args:
         y: of shape batch_shape + event_shape, or class probabilities of shape batch_shape + (K,).
@@ -213,7 +218,7 @@ def _row_weights(dist: Distribution, weight: Any, reduction: Reduction) -> Tenso
 
 
 def _values_of_present_rows(objective: Objective, dist: Distribution, y: Tensor, weight: Tensor) -> Tensor:
-    """The objective of the rows with a weight above zero, and 0 for the others, with a gradient of exactly 0."""
+    """The objective of rows with a weight above zero; 0 for the others, with a gradient of 0."""
     is_there = weight > 0
     if are_concrete(weight):
         if bool(is_there.all()):

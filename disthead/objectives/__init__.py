@@ -1,10 +1,12 @@
-"""Objectives: what training minimises, functions of `(dist, y)` that return one number for each row.
+"""Objectives: what training minimises, functions of `(dist, y)` with one number for each row.
 
-Each takes a distribution of batch_shape (...,) and its targets, and returns shape (...,); smaller is better. Weights and means
-over rows are `disthead.losses.loss`. An objective without options is a function. One with options is a frozen dataclass, whose
-fields are the options and which is called with `(dist, y)`.
+Each takes a distribution of batch_shape (...,) and its targets, and returns shape (...,); smaller is
+better. Weights and means over rows are `disthead.losses.loss`. An objective without options is a
+function. One with options is a frozen dataclass, whose fields are the options and which is called
+with `(dist, y)`.
 
-Every file here holds objectives of one kind and names them in `__all__`. That is all: they are found by listing the folder.
+Every file here holds objectives of one kind and names them in `__all__`. That is all: they are found
+by listing the folder.
 
 >>> import torch, disthead as dh
 >>> dist = dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)
@@ -28,14 +30,15 @@ from disthead.families.family import Family
 
 __all__ = ["check_objective", "get_objective", "name_of", "names", "specification"]
 
-_MODULES = [importlib.import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__)]
-_FOUND: dict[str, Any] = {name: getattr(module, name) for module in _MODULES for name in module.__all__}
+_FILES = [importlib.import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__)]
+_FOUND: dict[str, Any] = {name: getattr(file, name) for file in _FILES for name in file.__all__}
 
 
 def __getattr__(name: str) -> Any:
     if name in _FOUND:
         return _FOUND[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; objectives: {', '.join(_FOUND)}")
+    known = ", ".join(_FOUND)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; objectives: {known}")
 
 
 def names() -> list[str]:
@@ -47,12 +50,13 @@ def get_objective(objective: "str | Mapping[str, Any] | Callable", **options: An
     """An objective by its name, with its options.
 
     Args:
-        objective: a name; a name with options as plain data, `{"name": ..., option: value}`; or a function of your own of
-            `(dist, y)`, which is returned as it is.
+        objective: a name; a name with options as plain data, `{"name": ..., option: value}`; or a
+            function of your own of `(dist, y)`, which is returned as it is.
         options: of the objective, by name.
 
     Raises:
-        ValueError: for names and options that do not exist, with the nearest that do, and for options of a function.
+        ValueError: for names and options that do not exist, with the nearest that do, and for
+            options of a function.
 
     >>> get_objective("crps").__name__
     'crps'
@@ -62,28 +66,30 @@ def get_objective(objective: "str | Mapping[str, Any] | Callable", **options: An
     """
     if isinstance(objective, Mapping):
         if "name" not in objective:
-            raise ValueError(f'objective must have a name, such as {{"name": "crps"}}, got {dict(objective)}.')
+            given = dict(objective)
+            raise ValueError(f'objective must have a name, such as {{"name": "crps"}}, got {given}.')
         options = {**objective, **options}
         objective = options.pop("name")
     if isinstance(objective, str):
         objective = pick("objective", objective, _FOUND)
     if not callable(objective):
         raise ValueError(
-            f"objective must be a name ({', '.join(_FOUND)}), a mapping with a name and options, or a function of (dist, y), "
-            f"got {objective!r}."
+            f"objective must be a name ({', '.join(_FOUND)}), a mapping with a name and options, "
+            f"or a function of (dist, y), got {objective!r}."
         )
-    if not isinstance(objective, type):
-        if options:
-            raise ValueError(f"objective {name_of(objective)} takes no options, got {', '.join(options)}.")
-        return objective
-    known = {field.name: field for field in dataclasses.fields(objective)}
-    for name in options:
-        pick(f"option of the objective {name_of(objective)}", name, known)
-    return objective(**options)
+    if isinstance(objective, type) and dataclasses.is_dataclass(objective):
+        known = {field.name: field for field in dataclasses.fields(objective)}
+        for name in options:
+            pick(f"option of the objective {name_of(objective)}", name, known)
+        return objective(**options)  # type: ignore[return-value]
+    if options:
+        got = ", ".join(options)
+        raise ValueError(f"objective {name_of(objective)} takes no options, got {got}.")
+    return objective
 
 
 def name_of(objective: Callable) -> str:
-    """The name of an objective; of a function of your own its own, or "objective" where it has none."""
+    """The name of an objective; of a function of your own its own, or "objective" without one."""
     for name, found in _FOUND.items():
         if objective is found or (isinstance(found, type) and isinstance(objective, found)):
             return name
@@ -92,7 +98,7 @@ def name_of(objective: Callable) -> str:
 
 
 def specification(objective: Callable) -> "str | dict[str, Any] | None":
-    """The plain data for which `get_objective` returns this objective; None for a function of your own.
+    """The plain data for which `get_objective` returns this one; None for a function of your own.
 
     >>> specification(get_objective({"name": "crps"}))
     'crps'
@@ -114,23 +120,24 @@ def check_objective(objective: Callable, family: Family, event_shape: tuple[int,
         members: of an ensemble, whose mixture must have the score, too.
 
     Raises:
-        ValueError: where the family has no such score, or one without a gradient, with the reason and the objectives that
-            would do; and for a function that does not return one number per row.
+        ValueError: where the family has no such score, or one without a gradient, with the reason
+            and the objectives that would do; and for a function that does not return one number
+            for each row.
 
     >>> from disthead import get_family
-    >>> check_objective(get_objective("crps"), get_family("categorical", num_classes=3))
+    >>> check_objective(get_objective("crps"), get_family("plackett_luce", event_shape=(3,)))
     Traceback (most recent call last):
-    ValueError: objective 'crps' cannot train the family categorical: Categorical has no crps: classes are unordered. Take \
-the probabilities in `probs`; brier(y) scores them. Try 'nll'.
+    ValueError: objective 'crps' cannot train the family plackett_luce: PlackettLuce has no crps: \
+it scores one number, and item indices have no distance; use log_prob(y). Try 'nll'.
     """
     reason = _why_not(objective, family, event_shape, members)
     if reason is None:
         return
-    plain = [found for found in _FOUND.values() if not isinstance(found, type) and found is not objective]
-    others = [repr(name_of(other)) for other in plain if _why_not(other, family, event_shape, members) is None]
+    others = [found for found in _FOUND.values() if not isinstance(found, type)]
+    could = [each for each in others if _why_not(each, family, event_shape, members) is None]
     raise ValueError(
-        f"objective {name_of(objective)!r} cannot train the family {family.name}: {reason.rstrip('.')}. "
-        f"Try {' or '.join(others)}."
+        f"objective {name_of(objective)!r} cannot train the family {family.name}: "
+        f"{reason.rstrip('.')}. Try {' or '.join(repr(name_of(each)) for each in could)}."
     )
 
 
@@ -150,7 +157,8 @@ def _why_not(objective: Callable, family: Family, event_shape: tuple[int, ...], 
     if not isinstance(values, torch.Tensor) or values.shape != dist.batch_shape:
         got = tuple(values.shape) if isinstance(values, torch.Tensor) else repr(values)
         raise ValueError(
-            f"objective {name_of(objective)} must return one number per row, shape {tuple(dist.batch_shape)} for two rows, got "
-            f"{got}. Add up or average what it returns for the outputs of a row, and leave the mean over rows to the training."
+            f"objective {name_of(objective)} must return one number per row, shape "
+            f"{tuple(dist.batch_shape)} for two rows, got {got}. Add up or average what it returns "
+            "for the outputs of a row, and leave the mean over rows to the training."
         )
-    return None if values.requires_grad else "it has no gradient by the parameters of the distribution"
+    return None if values.requires_grad else "it has no gradient by the parameters"

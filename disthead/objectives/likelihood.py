@@ -11,9 +11,10 @@ __all__ = ["nll"]
 
 
 def nll(dist: Distribution, y: Any) -> Tensor:
-    """The negative log-likelihood -log p(y) of each row, in nats; several outputs count together, by their joint density.
+    """The negative log-likelihood -log p(y) of each row, in nats; of several outputs the joint one.
 
-    `disthead.nll` is its mean over rows. It is strictly proper, and local: only the density at y counts. Source: Good 1952.
+    `disthead.nll` is its mean over rows. It is strictly proper, and local: only the density at y
+    counts. Source: Good 1952.
 
     Args:
         dist: batch_shape (...,), any event_shape.
@@ -23,7 +24,8 @@ def nll(dist: Distribution, y: Any) -> Tensor:
         TargetError, ValueError: as `disthead.nll`.
 
     >>> import torch, disthead as dh
-    >>> nll(dh.get_family("poisson").distribution(rate=torch.tensor([1.0, 2.0])), torch.tensor([0, 0]))
+    >>> dist = dh.get_family("poisson").distribution(rate=torch.tensor([1.0, 2.0]))
+    >>> nll(dist, torch.tensor([0, 0]))
     tensor([1., 2.])
     """
     return -dist.log_prob(as_targets(dist, y))

@@ -1,4 +1,4 @@
-"""Proper scores as objectives: a forecast has the least expected score where it says what it believes."""
+"""Proper scores as objectives: the least expected score is that of the true distribution."""
 
 from typing import Any
 
@@ -11,23 +11,26 @@ __all__ = ["crps"]
 
 
 def crps(dist: Distribution, y: Any) -> Tensor:
-    """The continuous ranked probability score of each row, the integral of (F(x) - 1{y <= x})^2, in the units of y.
+    """The continuous ranked probability score, the integral of (F(x) - 1{y <= x})^2, for each row.
 
-    Where the likelihood punishes a surprise by its density, the crps punishes it by its distance: a few outliers move the fit
-    less. Of several independent outputs it is the mean of their scores. It is that of every family of one number, in closed
-    form or by quadrature, and of directions the score on the circle. Source: Gneiting and Raftery 2007.
+    It is in the units of y; of several independent outputs it is the mean of theirs. The likelihood
+    punishes a surprise by its density, the crps by its distance, so that a few outliers move the fit
+    less. Every family of one number has it, in closed form or by quadrature; directions have the
+    score on the circle, in radians. Source: Gneiting and Raftery 2007.
 
     Args:
         dist: batch_shape (...,), one number or independent ones.
         y: targets, batch_shape + event_shape.
 
     Raises:
-        NotImplementedError: where there is no such score: of classes, rankings, vectors with a joint density, and mixtures
-            on a circle. It is infinite for student_t with df of 1/2 or less.
+        NotImplementedError: where there is no such score: of classes, rankings, vectors with a
+            joint density, and mixtures on a circle. It is infinite for student_t with a df of 1/2
+            or less.
         TargetError, ValueError: as `disthead.nll`.
 
     >>> import torch, disthead as dh
-    >>> crps(dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0), torch.tensor([0.0, 10.0]))
+    >>> dist = dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)
+    >>> crps(dist, torch.tensor([0.0, 10.0]))
     tensor([0.2337, 9.4358])
     """
     values = dist.crps(as_targets(dist, y))

@@ -60,7 +60,7 @@ _STEPS = 64  # at once, where nothing forbids it; and until losses that are not 
 
 
 class DistributionModule(DistributionModel):
-    """Features in, a distribution in the user's own units out; the loss is its negative log-likelihood, or another objective.
+    """Features in, a distribution in the user's own units out, trained by its likelihood unless told otherwise.
 
     With a `TabularDataModule` everything is set up when `fit` starts: the number of inputs, the statistics that
     standardise inputs and real-valued targets (with the exact change of variable, so that the loss, too, is in the user's
@@ -77,10 +77,11 @@ class DistributionModule(DistributionModel):
     Logs `nll`, `nll_marginal` and `coverage_90` (of ordered targets, by the central interval) or `accuracy` (of classes)
     for `val/` and `test/`, and `train/nll`: means over rows, in nats.
 
-    Trained by another objective, such as "crps", it logs that as well, `val/crps`, `val/crps_marginal` and `train/crps` in
-    place of `train/nll`, in the user's units; early stopping and the best checkpoint watch `val/crps` unless told otherwise.
-    What is minimised is the objective of the standardised target, so that neither the units nor the sizes of several
-    targets matter. The start is the fit of maximum likelihood whatever the objective.
+    Trained by another objective, such as "crps", it logs that as well, `val/crps`,
+    `val/crps_marginal` and `train/crps` in place of `train/nll`, in the user's units; early stopping
+    and the best checkpoint watch `val/crps` unless told otherwise. What is minimised is the
+    objective of the standardised target, so that neither the units nor the sizes of several targets
+    matter. The start is the fit of maximum likelihood whatever the objective.
 
     Args:
         family: name of the family (`disthead families`).
@@ -100,9 +101,10 @@ class DistributionModule(DistributionModel):
         ensemble: so many networks, trained at once by batched products, whose exact mixture is the prediction
             (docs/ensembles.md). Each learns by its own likelihood, without the rows whose number in the table, modulo
             `ensemble`, is its own. A backbone of your own needs `members`, as `TabularBackbone` has.
-        objective: what training minimises: a name (`disthead.objectives.names()`), a name with options, `{"name": ..., ...}`,
-            or a function of (dist, y) that returns one number per row, which has to be given again to go on training from a
-            checkpoint. One that the family cannot be trained by is refused at once.
+        objective: what training minimises: a name (`disthead.objectives.names()`), a name with
+            options, `{"name": ..., ...}`, or a function of (dist, y) that returns one number per
+            row, which has to be given again to go on training from a checkpoint. One that the
+            family cannot be trained by is refused at once.
         optimizer, scheduler: class path or class_path and init_args, such as
             `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`. A scheduler may also have `interval` ("epoch", "step"),
             `frequency` and `monitor`.
@@ -405,7 +407,7 @@ class DistributionModule(DistributionModel):
         return None
 
     def _several_steps(self, steps: Steps) -> None:
-        """A step for each batch, by what Lightning calls manual optimisation: learning rates, too, change here."""
+        """A step for each batch, by manual optimisation, in which learning rates change here, too."""
         trainer, optimizer = self.trainer, self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         bare = BareSteps(optimizer.optimizer)
@@ -457,7 +459,7 @@ class DistributionModule(DistributionModel):
         return values.detach() @ share
 
     def _values(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """What is learned from each row that is there, of an ensemble the sum over the members; and its weight."""
+        """What is learned from each row that is there, of an ensemble summed over members; its weight."""
         standardised = self._is_standardised_objective
         if self._members is None:
             options = {"standardised": True} if standardised else {}
@@ -477,13 +479,16 @@ class DistributionModule(DistributionModel):
 
     @property
     def _is_standardised_objective(self) -> bool:
-        """Whether the objective is that of the standardised target; the likelihood has the same gradient in all units."""
+        """Whether the objective is that of the standardised target.
+
+        The likelihood has the same gradient in all units.
+        """
         if self._objective is nll or is_overridden("forward", self, DistributionModule):
             return False
         return self.head is not None and self.head.is_standardised
 
     def _of_rows(self, dist: Distribution, y: Tensor, rows: Tensor | None) -> Tensor:
-        """The objective of each row; of an ensemble its mean over the members without that which the row is held out from."""
+        """The objective of each row, of an ensemble the mean over the members that learn from it."""
         assert self._objective is not None
         values = self._objective(dist, y)
         if self._members is None:
@@ -577,7 +582,10 @@ class DistributionModule(DistributionModel):
 
     @torch.no_grad()
     def _note_infinite(self, values: Tensor, weight: Tensor | None, batch: Batch) -> None:
-        """Keep which row of a batch is the first whose objective is NaN or infinite, on the device until the end of the epoch."""
+        """Keep which row of a batch is the first whose objective is NaN or infinite.
+
+        It stays on the device until the end of the epoch.
+        """
         bad = ~values.detach().isfinite()
         if weight is not None:
             bad = bad & (weight > 0).reshape(weight.shape + (1,) * (bad.ndim - weight.ndim))
@@ -632,7 +640,7 @@ class DistributionModule(DistributionModel):
         return not self.automatic_optimization and self.trainer.state.fn == "fit"
 
     def log(self, name: str, value: Any, *arguments: Any, **options: Any) -> None:
-        """As Lightning's own; what others log gets the number of the step, too, where several are made at once."""
+        """As Lightning's own; where several steps are made at once, others' numbers get theirs."""
         super().log(name, value, *arguments, **options)
         if self._counts_steps:
             for name, number in (("step", self.global_step - 1), ("epoch", self.current_epoch)):
@@ -774,14 +782,18 @@ class DistributionModule(DistributionModel):
 
 
 def _resolved(objective: Any) -> tuple[Callable | None, str, Any]:
-    """An objective, its name, and the plain data that checkpoints hold of it; None for one that has to be given again."""
+    """An objective, its name, and the plain data that checkpoints hold of it.
+
+    The objective is None where it was a function, which has to be given again.
+    """
     if isinstance(objective, str) and objective.startswith(GIVEN):
         return None, objective.rpartition(".")[2], objective
     found = get_objective(objective)
     name, plain_data = name_of(found), specification(found)
     if plain_data is None:
         if name in _LOGGED:
-            raise ValueError(f"an objective of your own needs a name of its own, {name} is logged already: rename it.")
+            reason = f"{name} is logged already"
+            raise ValueError(f"an objective of your own needs a name of its own, {reason}: rename it.")
         plain_data = f"{GIVEN}{found.__module__}.{name}"
     return found, name, plain_data
 

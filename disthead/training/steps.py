@@ -11,7 +11,6 @@ import torch
 from lightning.pytorch.callbacks import (
     Callback,
     GradientAccumulationScheduler,
-    LearningRateMonitor,
     ModelCheckpoint,
     ProgressBar,
 )  # fmt: skip
@@ -194,17 +193,17 @@ def _sees_steps(callback: Callback) -> bool:
         return False
     # a class with `after_step` has said there what it does after each step
     known = next((kind for kind in type(callback).__mro__ if "after_step" in vars(kind)), Callback)
-    return isinstance(callback, (GradientAccumulationScheduler, LearningRateMonitor)) or any(
+    return isinstance(callback, GradientAccumulationScheduler) or any(
         is_overridden(name, callback, known) for name in _STEP_HOOKS
     )
 
 
 class BareSteps(Precision):
-    """Full precision, whose steps are those of an optimizer alone: no hooks, where nobody takes part in single steps.
+    """Full precision, whose steps are those of an optimizer alone, where nobody watches single ones.
 
-    Lightning's optimizers make their steps by a plugin for precision, which calls the hooks of all callbacks. Steps of torch's own
-    optimizers are also made without hooks and records for a profiler, where nobody uses them: those take longer than the step of
-    a small model.
+    Lightning's optimizers make their steps by a plugin for precision, which calls the hooks of all
+    callbacks. Steps of torch's own optimizers are also made without hooks and records for a
+    profiler, where nobody uses them: those take longer than the step of a small model.
 
     Args:
         optimizer: not Lightning's.
@@ -251,7 +250,7 @@ def _bare_calls(optimizer: torch.optim.Optimizer) -> tuple[Callable[..., Any], C
 
 
 def count_steps(loop: dict[str, Any], made: int) -> None:
-    """Let the saved state of Lightning's loop say how many steps were made, whoever makes the steps from now on."""
+    """Let a saved loop of Lightning say how many steps were made, whoever makes them from now on."""
     counters = (
         loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"],
         loop["epoch_loop.manual_optimization.optim_step_progress"],
