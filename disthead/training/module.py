@@ -558,7 +558,9 @@ class DistributionModule(DistributionModel):
 
     def _evaluate(self, part: str, batch: Batch) -> Distribution | None:
         """Add up what is measured of the rows that are there, and return their distributions; None where none is there."""
-        measured = {"nll": nll, self.objective_name: self._objective}
+        measured: dict[str, Callable] = {"nll": nll}
+        if self._objective is not None:
+            measured[self.objective_name] = self._objective
         if batch.is_absent:
             for name in measured:
                 self._means[part].add(name, *torch.zeros(2, 1, device=self.device))
@@ -568,8 +570,6 @@ class DistributionModule(DistributionModel):
         weight, dist, y, baseline = batch.weigh(dist, baseline)
         values = {}
         for name, objective in measured.items():
-            if objective is None:
-                continue
             with contextlib.suppress(NotImplementedError):  # some recalibrations have no density
                 values[name] = objective(dist, y)
             if baseline is not None:
