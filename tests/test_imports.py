@@ -21,6 +21,7 @@ LAYERS = [
     ("optimise", "standardisation"),
     ("head",),
     ("losses", "parallel"),
+    ("objectives",),
     ("decision", "explanation", "metrics", "calibration", "diagnostics", "surface"),
     ("plots",),
     ("report",),
