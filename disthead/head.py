@@ -83,13 +83,18 @@ class DistributionHead(nn.Module):
         self._sizes = [math.prod(self._raw_shape(name)) for name in self.predicted]
         self.linear = self._layer(in_features, sum(self._sizes)) if self.predicted else None
 
-    def forward(self, features: Tensor, **known: Tensor) -> Distribution:
-        """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`."""
+    def forward(self, features: Tensor, *, standardised: bool = False, **known: Tensor) -> Distribution:
+        """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`.
+
+        With `standardised` it is the distribution of z, where the head predicts loc + scale * z.
+        """
         links = self._plain_links(known)
         if links is not None:
             with without_autocast(features):
-                return self._in_units(self.family.projected(*self._projection(features), links))
-        return self._in_units(self._distribution(self._raw(features), **known))
+                dist = self.family.projected(*self._projection(features), links)
+        else:
+            dist = self._distribution(self._raw(features), **known)
+        return dist if standardised else self._in_units(dist)
 
     def params(self, features: Tensor) -> dict[str, Tensor]:
         """The parameters of `head(features)` by name: what is exported. Each has shape batch_shape + its own."""

@@ -7,7 +7,7 @@ from torch.testing._internal.two_tensor import TwoTensor
 
 import disthead as dh
 from disthead.likelihood import cross_entropy
-from disthead.likelihood.blocks import AVAILABLE, choose
+from disthead.special.blocks import AVAILABLE, choose
 from tests.one_pass import gradient
 
 # few classes go along columns, more along rows, very many in pieces of rows

@@ -20,6 +20,7 @@ LAYERS = [
     ("marginal", "standardisation"),
     ("head",),
     ("losses", "parallel"),
+    ("objectives",),
     ("decision", "explanation", "metrics", "calibration", "diagnostics", "surface"),
     ("plots",),
     ("report",),

@@ -17,7 +17,7 @@ from disthead.special.plain import ndtr
 if TYPE_CHECKING:
     from disthead.calibration.recalibrated import RecalibratedContinuous
 
-__all__ = ["Pieces", "entropy", "expectation", "mean_and_variance", "scores"]
+__all__ = ["Pieces", "cuts_with_tails", "entropy", "expectation", "mean_and_variance", "scores"]
 
 _NODES = 6  # on each piece
 _ROWS = 512
@@ -50,9 +50,9 @@ class Pieces:
         x = _cuts(dist)
         points, middle = dist._quantile_of_probit(x), len(x) // 2
         if is_tracing() or _are_heavy(points, middle):
-            far = torch.tensor(_FAR_TAIL, dtype=x.dtype, device=x.device).reshape((-1,) + (1,) * (points.ndim - 1))
-            low, high = dist._quantile_of_probit(torch.cat([-far.flip(0), far])).tensor_split(2)
-            points, middle = torch.cat([low, points, high]), middle + len(far)
+            far = _far_tails(x)
+            low, high = dist._quantile_of_probit(far).tensor_split(2)
+            points, middle = torch.cat([low, points, high]), middle + len(low)
         # Rounding, and tails that begin beyond the far ones, must not turn a piece around.
         points = torch.cat(
             [points[: middle + 1].flip(0).cummin(0).values.flip(0), points[middle:].cummax(0).values[1:]]
@@ -185,6 +185,21 @@ def _cuts(dist: "RecalibratedContinuous") -> Tensor:
         below.insert(0, x[:1] + share * (torch.clamp(x[:1] - 1, max=-_LAST) - x[:1]))
         above.append(x[-1:] + share * (torch.clamp(x[-1:] + 1, min=_LAST) - x[-1:]))
     return torch.cat([*below, x, *above])
+
+
+@torch.no_grad()
+def cuts_with_tails(dist: "RecalibratedContinuous") -> Tensor:
+    """As `_cuts`, with the far tails of heavy distributions."""
+    x = _cuts(dist)
+    if not _are_heavy(dist._quantile_of_probit(x), len(x) // 2):
+        return x
+    low, high = _far_tails(x).expand(-1, *x.shape[1:]).tensor_split(2)
+    return torch.cat([low, x, high])
+
+
+def _far_tails(x: Tensor) -> Tensor:
+    far = torch.tensor(_FAR_TAIL, dtype=x.dtype, device=x.device).reshape((-1,) + (1,) * (x.ndim - 1))
+    return torch.cat([-far.flip(0), far])
 
 
 def _are_heavy(points: Tensor, middle: int) -> bool:

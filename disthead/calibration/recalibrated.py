@@ -7,6 +7,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from disthead.calibration.integrals import entropy, expectation, mean_and_variance, scores
+from disthead.calibration.shapes import Shapes
 from disthead.calibration.warp import Warp, probit
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution, Wrapper
@@ -132,6 +133,16 @@ class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override
         x = self._warped(z)
         return torch.where(inside, base + self._log_slope(z) + 0.5 * (z - x) * (z + x), base)
 
+    def _of_base(self, base: Continuous) -> Distribution | None:
+        """The same maps of other distributions, where that says what they are."""
+        dist: Distribution = base
+        for warp in self.warps:
+            of_base = warp.of(dist)
+            if of_base is None:
+                return None
+            dist = recalibrated(dist, of_base)
+        return dist
+
     def _z(self, y: Tensor) -> Tensor:
         return probit(self.base.log_cdf(y), self.base.log_survival(y))
 
@@ -169,12 +180,16 @@ class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override
     @in_double
     def mean(self) -> Tensor:
         """By quadrature; infinite or nan where that of the base is, since the tails keep their shape."""
-        return self._as_of_base(mean_and_variance(self)[0], self.base.mean)
+        return self._as_of_base(self._mean_and_variance()[0], self.base.mean)
 
     @property
     @in_double
     def variance(self) -> Tensor:
-        return self._as_of_base(mean_and_variance(self)[1], self.base.variance)
+        return self._as_of_base(self._mean_and_variance()[1], self.base.variance)
+
+    def _mean_and_variance(self) -> Tensor:
+        shapes = Shapes.of(self)
+        return mean_and_variance(self) if shapes is None else shapes.mean_and_variance(mean_and_variance)
 
     @staticmethod
     def _as_of_base(value: Tensor, of_base: Tensor) -> Tensor:
@@ -183,7 +198,8 @@ class RecalibratedContinuous(Recalibrated, Continuous):  # type: ignore[override
     @in_double
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y."""
-        return scores(self, y)
+        shapes = Shapes.of(self) if y.shape == self.batch_shape and self._is_plain(y) else None
+        return scores(self, y) if shapes is None else shapes.scores(scores, y)
 
     @in_double
     def entropy(self) -> Tensor:
@@ -248,20 +264,31 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
 
     def _ends_of_bulk(self) -> tuple[Tensor, Tensor]:
         """On the probit scale of the base, where next to no probability of this distribution is left."""
-        none, all_but_none = self._constant(OUTSIDE), self._constant(1 - OUTSIDE)
-        return self._base_probit(none, all_but_none), self._base_probit(all_but_none, none)
+        ends = torch.tensor([OUTSIDE, 1 - OUTSIDE], dtype=self.dtype, device=self.device)
+        ends = ends.reshape(2, *(1,) * len(self.batch_shape))  # of which the maps that all rows share are computed once
+        first, last = self._base_probit(ends, ends.flip(0))
+        return first, last
 
     def _bulk(self) -> tuple[Tensor, Tensor]:
-        ends = [end.clamp(-_FAR, _FAR) for end in self._ends_of_bulk()]
-        (first, _), (_, last) = (self.base._reach(ndtr(end), ndtr(-end)) for end in ends)
+        return self._range(*self._ends_of_bulk())
+
+    def _range(self, *ends: Tensor) -> tuple[Tensor, Tensor]:
+        (first, _), (_, last) = (
+            self.base._reach(ndtr(end), ndtr(-end)) for end in (end.clamp(-_FAR, _FAR) for end in ends)
+        )
         return first, last
 
     def _masses(self, first: Tensor, width: int) -> Tensor:
         """From the masses of the base, whose sums from either end are the probabilities to be mapped."""
-        if any((end.abs() >= _FAR).any() for end in self._ends_of_bulk()):
+        ends = self._ends_of_bulk()
+        if any((end.abs() >= _FAR).any() for end in ends):
             return super()._masses(first, width)  # probabilities of the base underflow where those of this one count
         masses = self.base._masses(first, width)
-        before, beyond = self.base.cdf(first - 1), self.base.log_survival(first + width - 1).exp()
+        least, most = self._range(*ends)
+        if (first <= least).all() and (first + width > most).all():  # next to nothing is outside
+            before = beyond = torch.zeros_like(first)
+        else:
+            before, beyond = self.base.cdf(first - 1), self.base.log_survival(first + width - 1).exp()
         below = torch.cat([before[:, None], masses], 1).cumsum(1)
         above = torch.cat([masses, beyond[:, None]], 1).flip(1).cumsum(1).flip(1)
         left = below <= above

@@ -14,7 +14,7 @@ from disthead.calibration.recalibration import (
     mean_over_rows,
     minimise,
 )
-from disthead.calibration.warp import KNOTS, Bend, Stretch, probit
+from disthead.calibration.warp import KNOTS, Bend, Stretch, StretchAboutMean, place_of_mean, probit
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution
 from disthead.distributions.continuous import Continuous
@@ -136,7 +136,7 @@ def _centre(dist: Distribution) -> Tensor:
         least = torch.maximum(exact.mean - 0.5, exact.support_limits()[0])
         return probit(exact._log_cdf(least), exact._log_survival(least)) * exact.mean.abs().clamp(max=1)
     if isinstance(exact, Continuous) and not isinstance(exact, (VonMises, CircularMixture)):
-        return probit(exact.log_cdf(exact.mean), exact.log_survival(exact.mean))
+        return place_of_mean(exact)
     return torch.zeros(dist.batch_shape, dtype=torch.float64, device=dist.device)
 
 
@@ -154,7 +154,11 @@ def _scaled(
     if _on_whole_line(dist):
         scale = scale.to(dist.dtype)
         return dist.affine(centre.to(dist.dtype) * (1 - scale), scale)
-    return recalibrated(dist, Stretch(scale.double(), centre * keeps_mean))
+    scale, centre = scale.double(), centre * keeps_mean
+    if not isinstance(dist, Continuous):
+        return recalibrated(dist, Stretch(scale, centre))
+    share = torch.as_tensor(keeps_mean, dtype=scale.dtype, device=scale.device)
+    return recalibrated(dist, StretchAboutMean(scale, centre, share))
 
 
 class QuantileRecalibration(Recalibration):

@@ -28,6 +28,7 @@ from disthead.data.entries import (
 from disthead.errors import first_line, warn
 from disthead.estimators.encoder import TableEncoder
 from disthead.files import unchanged, writing_folder
+from disthead.objectives import get_objective, name_of, specification
 from disthead.recipe import TabularModel, tabular_members, tabular_model
 from disthead.training.saved import check_weights, shapes_of
 
@@ -255,6 +256,7 @@ _PARAMETERS = {
     "random_state": or_none(WHOLE),
     "device": TEXT,
     "verbose": Kind("a whole number, or true or false", lambda value: isinstance(value, int)),
+    "objective": Kind("a text or a mapping", lambda value: isinstance(value, (str, dict))),
 }
 _ENTRIES = {
     "library_name": TEXT,
@@ -269,6 +271,7 @@ _ENTRIES = {
     "weights_sha256?": TEXT,
     "sha256?": TEXT,
 }
+_LATER = ("objective",)  # parameters that folders of version 0.1 do not have
 _ANYTHING = Kind("plain data", lambda value: True)
 
 
@@ -277,7 +280,7 @@ def _check_config(config: dict[str, Any], kind: "type[DistributionEstimator]", f
     if config.get("estimator") != kind.__name__ and isinstance(config.get("estimator"), str):
         raise ValueError(f"{folder} holds a {config['estimator']}: use {config['estimator']}.load.")
     names = [name for name in inspect.signature(kind).parameters if name not in ("args", "kwargs")]
-    parameters = {name: _PARAMETERS.get(name, _ANYTHING) for name in names}
+    parameters = {f"{name}?" * (name in _LATER) or name: _PARAMETERS.get(name, _ANYTHING) for name in names}
     check_entries(config, {**_ENTRIES, "parameters": parameters})
     for name, entries in (("classes", _CLASSES), ("recalibration", _RECALIBRATION)):
         if config[name] is not None:
@@ -385,10 +388,22 @@ def _plain_parameters(estimator: "DistributionEstimator") -> dict[str, Any]:
     if not hasattr(parameters["random_state"], "__index__"):
         parameters["random_state"] = None  # a generator is not plain data, and predictions need none
     parameters["hidden_sizes"] = list(parameters["hidden_sizes"])
+    if "objective" in parameters:  # which a class of one's own may not have
+        parameters["objective"] = _plain_objective(parameters["objective"])
     try:
         return json.loads(json.dumps(parameters, default=_number))
     except TypeError as error:
         raise ValueError(f"parameters must be plain data to be saved, got {parameters}: {error}.") from error
+
+
+def _plain_objective(objective: Any) -> Any:
+    found = specification(get_objective(objective))
+    if found is None:
+        raise ValueError(
+            f"objective must be plain data to be saved, got the function {name_of(objective)}. Predictions need none: "
+            "set_params(objective='nll') before save; or pickle the estimator."
+        )
+    return found
 
 
 def _plain_classes(estimator: "DistributionEstimator") -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from torch.nn.functional import logsigmoid
 
 from disthead.arrays import exactly_one
 from disthead.distributions.base import from_score, tensors
-from disthead.distributions.closed_forms import for_targets
+from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.discrete import Discrete
 from disthead.distributions.interval import Interval
 from disthead.distributions.univariate import check_level, in_double
@@ -88,12 +88,11 @@ class Bernoulli(Discrete):
     def _log_mass(self, x: Tensor) -> Tensor:
         return torch.where(x == 1, self._log_success, self._log_failure)
 
-    # Nothing is added to -0.0 but its sign.
-    @for_targets(lambda y, logits: (logsigmoid(-logits) * (y < 1)).add_(0.0), least=0.0, most={"logits": 1e300})
+    @closed_form("bernoulli_log_cdf", "logits")
     def log_cdf(self, y: Tensor) -> Tensor:
         return super().log_cdf(y)
 
-    @for_targets(lambda y, logits: logsigmoid(logits) + (y < 1).to(y.dtype).log(), least=0.0)
+    @closed_form("bernoulli_log_survival", "logits")
     def log_survival(self, y: Tensor) -> Tensor:
         return super().log_survival(y)
 
@@ -103,10 +102,16 @@ class Bernoulli(Discrete):
     def _log_survival(self, k: Tensor) -> Tensor:
         return self._log_success
 
+    @closed_form("bernoulli_cdf", "logits")
     def cdf(self, y: Tensor) -> Tensor:
         """P(Y <= y): 1 - probs from 0 to 1."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
         return torch.where(y < 0, 0.0, torch.where(y < 1, self._failure, torch.where(y >= 1, 1.0, y)))
+
+    @torch.no_grad()
+    @quantile("bernoulli_icdf", "logits")
+    def icdf(self, q: Tensor) -> Tensor:
+        return super().icdf(q)
 
     def _least_by_halving(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
         return (self._failure < target).to(target.dtype)

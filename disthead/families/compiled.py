@@ -1,4 +1,4 @@
-"""Writes down the programs that are compiled as they are (`likelihood/compiled.h`): `python -m disthead.families.compiled`.
+"""Writes down the programs that are compiled as they are (`special/compiled.h`): `python -m disthead.families.compiled`.
 
 They are those of families with their own links in single precision. Where a formula has changed since, its steps are worked on one by one.
 """
@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from disthead.families.family import get_family
-from disthead.likelihood import blocks
 from disthead.likelihood.linked import RawOutputs
 from disthead.likelihood.program import STEP, Program
 from disthead.likelihood.programs import programs
+from disthead.special import blocks
 
 FAMILIES = (
     "normal",

@@ -8,6 +8,7 @@ from torch.distributions import constraints, register_kl
 
 from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, stored, tensors
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double
 from disthead.errors import unknown_name
 from disthead.families.family import Family
@@ -86,6 +87,12 @@ class Gamma(Continuous):
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return log_gammaincc(self.concentration, self._standardised(y))
+
+    def _standard(self) -> Standard:
+        loc, scale = torch.zeros_like(self.rate), 1 / self.rate
+        return Standard(
+            self.log_concentration, loc, scale, lambda shape: Gamma(shape.exp(), 1.0, log_concentration=shape)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return gammaincinv(self.concentration, below, above) / self.rate

@@ -53,6 +53,7 @@ class NegativeBinomial(Discrete):
     }
     support = constraints.nonnegative_integer
     _search_steps = 30
+    _widest_table = 512  # integers; beyond, the integral over most of them takes less time
     given_probs: Tensor | None = None  # a logit of -inf would not know its gradient
 
     def __init__(self, total_count=None, logits=None, *, probs=None, log_total_count=None):

@@ -7,8 +7,10 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
+from disthead.distributions.component_curves import StudentTCurves
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import at_least, in_double, ratio
 from disthead.families.family import Family
 from disthead.links import LINKS
@@ -44,6 +46,7 @@ class StudentT(Continuous):
 
     arg_constraints = {"df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
+    curves = StudentTCurves
 
     def __init__(self, df, loc, scale=None, *, log_df=None, log_scale=None):
         df, loc, scale, log_df, log_scale = tensors(df, loc, scale, log_df, log_scale)
@@ -82,6 +85,11 @@ class StudentT(Continuous):
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return student_t_log_cdf(self.df, -self._standardised(y))
+
+    def _standard(self) -> Standard:
+        return Standard(
+            self.log_df, self.loc, self.scale, lambda log_df: StudentT(log_df.exp(), 0.0, 1.0, log_df=log_df)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         left = below <= above

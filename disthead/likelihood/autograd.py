@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disthead.likelihood.blocks import multiply_rows
 from disthead.likelihood.chunks import plain
+from disthead.special.blocks import multiply_rows
 from disthead.special.eager import is_tracing
 
 __all__ = ["with_derivatives"]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from disthead.likelihood.autograd import with_derivatives
-from disthead.likelihood.blocks import choose
 from disthead.likelihood.chunks import NUMBERS, each, plain
+from disthead.special.blocks import choose
 from disthead.special.eager import is_on_host, is_tracing
 
 __all__ = ["FEW", "log_prob"]

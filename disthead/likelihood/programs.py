@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from disthead.likelihood.blocks import AVAILABLE
 from disthead.likelihood.formula import by_raw, limits, ordinary_parameters, ordinary_targets, parameters, scored
 from disthead.likelihood.program import Program
 from disthead.likelihood.recording import NotRecorded, Recorded, Recorder
+from disthead.special.blocks import AVAILABLE
 from disthead.special.elementary import log, stack
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from disthead.distributions.base import wide
 from disthead.likelihood.autograd import with_derivatives
-from disthead.likelihood.blocks import AVAILABLE
 from disthead.likelihood.program import Program
 from disthead.likelihood.recording import Recorder
+from disthead.special.blocks import AVAILABLE
 from disthead.special.eager import is_on_host, is_tracing
 from disthead.special.probabilities import log_probability
 
