@@ -103,7 +103,8 @@ def _lines(figure: "Figure", count: int) -> "Axes":
 def classes(figure: "Figure", numbers: Mapping[str, Any], found: Findings) -> None:
     axes = _panels(figure, len(numbers), 3)
     for ax, (name, part) in zip(axes, numbers.items(), strict=True):
-        plots.reliability_diagram(ax, part, shown(name), "the class")
+        plots.reliability_diagram(ax, part, shown(name))
+        ax.set_xlabel("predicted probability")
     _share_labels(figure, axes, 3)
 
 

@@ -34,7 +34,11 @@ def with_remedy(verdict: Verdict, found: Findings, about: About) -> Verdict:
     return replace(verdict, remedy=_recalibrate(found, about))
 
 
-def _conditional(found: Findings, about: About) -> str:
+def _by_group(found: Findings, about: About) -> str:
+    return _by_feature(found, about).replace("this column", "the group", 1)
+
+
+def _by_feature(found: Findings, about: About) -> str:
     return (
         "Let the model see this column, or use it better (a wider or deeper network, more epochs); "
         "recalibration mends only what is wrong for all rows."
@@ -123,8 +127,10 @@ def _outliers(found: Findings, about: About) -> str:
 
 # The beginning of an aspect -> its remedy, the first that fits; of all others it is to recalibrate.
 _REMEDIES: dict[str, Callable[[Findings, About], str]] = {
-    "calibration by": _conditional,
-    "bias by": _conditional,
+    "calibration by group": _by_group,
+    "bias by group": _by_group,
+    "calibration by": _by_feature,
+    "bias by": _by_feature,
     "against": _against,
     "outliers": _outliers,
     "impossible outcomes": _impossible,
