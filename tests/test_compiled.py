@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from disthead.families import compiled
-from disthead.likelihood.blocks import AVAILABLE, OPERATIONS, is_compiled
+from benchmarks import compiled
 from disthead.likelihood.program import STEP, Program
+from disthead.special.blocks import AVAILABLE, OPERATIONS, is_compiled
 from tests.one_pass import example
 
 pytestmark = pytest.mark.skipif(not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler")
@@ -38,7 +38,7 @@ def assert_same(program: Program, raw: torch.Tensor, y: torch.Tensor) -> bool:
 
 
 def test_the_file_is_what_the_families_say():
-    assert compiled.FILE.read_text() == compiled.text(), "write it anew: python -m disthead.families.compiled"
+    assert compiled.FILE.read_text() == compiled.text(), "write it anew: python -m benchmarks.compiled"
 
 
 @every_family

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import disthead
 
@@ -17,9 +18,10 @@ LAYERS = [
     ("likelihood",),
     ("families",),
     ("data", "weights", "targets", "groups"),
-    ("marginal", "standardisation"),
+    ("optimise", "standardisation"),
     ("head",),
     ("losses", "parallel"),
+    ("objectives",),
     ("decision", "explanation", "metrics", "calibration", "diagnostics", "surface"),
     ("plots",),
     ("report",),
@@ -100,6 +102,42 @@ def test_imports_run_one_way():
                 package, _, rest = name.partition(".")
                 if package == "disthead" and rest:
                     assert LEVEL[rest.split(".")[0]] <= LEVEL[layer], f"{path} imports {name}"
+
+
+def test_nothing_outside_of_the_likelihood_imports_one_of_its_files():
+    """Its `__init__.py` is the door. Tests of the inside and the maintainer's commands in benchmarks are no part of the package."""
+    room = PACKAGE / "likelihood"
+    files = {f"disthead.likelihood.{path.stem}" for path in room.glob("*.py")}
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent == room:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            assert not files.intersection(names), f"{path} imports {files.intersection(names)}"
+
+
+def test_a_training_step_passes_few_files():
+    """A reader who follows a step of a plain head, loss and gradient, opens seven files at most."""
+    head = disthead.DistributionHead("normal", 4)
+    features, y = torch.randn(50, 4), torch.randn(50)
+    files: set[str] = set()
+
+    def note(frame, event, argument):
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(PACKAGE):
+            files.add(str(path.relative_to(PACKAGE)))
+
+    disthead.nll(head(features), y).backward()  # compiles its programs
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        disthead.nll(head(features), y).backward()
+    finally:
+        sys.setprofile(before)
+    assert {"head.py", "losses.py"} < files
+    assert len(files) <= 7, sorted(files)
 
 
 def test_only_training_and_the_command_line_import_lightning():

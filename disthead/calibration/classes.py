@@ -7,17 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from disthead.calibration.recalibration import (
-    NothingLearned,
-    Recalibration,
-    effective_rows,
-    mean_over_rows,
-    minimise,
-)
+from disthead.calibration.recalibration import NothingLearned, Recalibration, effective_rows, mean_over_rows
 from disthead.distributions.base import Distribution, Kind
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
 from disthead.families.plackett_luce import PlackettLuce
+from disthead.optimise import minimise
 
 __all__ = ["ClassRecalibration", "TemperatureScaling", "VectorScaling"]
 

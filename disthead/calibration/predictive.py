@@ -124,7 +124,7 @@ class _Ranked(Recalibrated):
         raise NotImplementedError
 
 
-class _ConformalContinuous(_Ranked, RecalibratedContinuous):  # type: ignore[misc, override]
+class _ConformalContinuous(_Ranked, RecalibratedContinuous):  # type: ignore[override]
     """A continuous distribution with the ranks of held-out rows for its probabilities; see `ConformalPredictive`."""
 
     def _at(self, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from disthead.errors import TargetError, locate, pick
 from disthead.targets import check_target
 from disthead.weights import as_weight, present
 
-__all__ = ["NothingLearned", "Recalibration", "effective_rows", "mean_over_rows", "minimise", "rebuild"]
+__all__ = ["NothingLearned", "Recalibration", "effective_rows", "mean_over_rows", "rebuild"]
 
 
 class NothingLearned(Exception):
@@ -235,28 +235,6 @@ def _classes() -> dict[str, type[Recalibration]]:
         found |= {child.__name__: child for child in children if not inspect.isabstract(child)}
         waiting += children
     return found
-
-
-def minimise(loss: Callable[..., Tensor], *starts: Tensor) -> list[Tensor]:
-    """The arguments with the least loss, a smooth function, near `starts`: by L-BFGS in double precision."""
-    arguments = [start.detach().double().clone().requires_grad_() for start in starts]
-    optimizer = torch.optim.LBFGS(
-        arguments,
-        max_iter=300,
-        history_size=20,
-        tolerance_grad=1e-9,
-        tolerance_change=1e-13,
-        line_search_fn="strong_wolfe",
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = loss(*arguments)
-        value.backward()
-        return value
-
-    optimizer.step(closure)
-    return [argument.detach() for argument in arguments]
 
 
 def _kind(dist: Distribution) -> dict[str, Any]:

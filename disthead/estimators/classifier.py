@@ -32,6 +32,7 @@ class DistributionClassifier(DistributionEstimator):
         random_state: a number makes results repeat; None draws a seed from torch's generator.
         device: "cpu", "cuda", or "auto" for a GPU where there is one.
         verbose: 1 shows the progress and what was done.
+        objective: what training minimises, a name of `disthead.objectives` or a function of (dist, y).
 
     Attributes:
         classes_: the classes, sorted; `predict_dist` counts them from 0 in this order.
@@ -56,8 +57,11 @@ class DistributionClassifier(DistributionEstimator):
         random_state: Any = None,
         device: str = "cpu",
         verbose: int = 0,
+        objective: Any = "nll",
     ):
-        super().__init__(family, family_options, ensemble, hidden_sizes, max_steps, random_state, device, verbose)
+        super().__init__(
+            family, family_options, ensemble, hidden_sizes, max_steps, random_state, device, verbose, objective
+        )
 
     def predict(self, X: Any, cost: Any = None) -> np.ndarray:
         """A class for each row, (N,).

@@ -174,7 +174,8 @@ def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float 
     ax.axhline(0.0, color="black", linewidth=1, linestyle="--")
     out = np.abs(deviation) > half
     ax.scatter(normal[~out], deviation[~out], s=7, color=BLUE, linewidth=0, label="inside")
-    ax.scatter(normal[out], deviation[out], s=9, color=VERMILION, linewidth=0, marker="s", label="outside")
+    if out.any():
+        ax.scatter(normal[out], deviation[out], s=9, color=VERMILION, linewidth=0, marker="s", label="outside")
     reach = worm_reach([numbers]) if reach is None else reach
     ax.set_ylim(-reach, reach)
     frame(
@@ -183,6 +184,7 @@ def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float 
         "expected residual (stddev.)",
         "observed minus expected",
     )
+    ax.legend(loc="upper center", frameon=False, fontsize="small", ncols=3, handletextpad=0.4, columnspacing=1.2)
     return ax
 
 

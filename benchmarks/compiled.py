@@ -1,4 +1,4 @@
-"""Writes down the programs that are compiled as they are (`likelihood/compiled.h`): `python -m disthead.families.compiled`.
+"""Writes down the programs that are compiled as they are (`special/compiled.h`): `python -m benchmarks.compiled`.
 
 They are those of families with their own links in single precision. Where a formula has changed since, its steps are worked on one by one.
 """
@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from disthead.families.family import get_family
-from disthead.likelihood import blocks
-from disthead.likelihood.linked import RawOutputs
 from disthead.likelihood.program import STEP, Program
-from disthead.likelihood.programs import programs
+from disthead.likelihood.programs import recorded
+from disthead.special import blocks
 
 FAMILIES = (
     "normal",
@@ -35,16 +33,15 @@ FILE = Path(blocks.__file__).with_name("programs.h")
 
 def text() -> str:
     """What the file should hold."""
-    title = "/* Written by `python -m disthead.families.compiled`: steps of programs in single precision, whose numbers have places. */"
+    title = "/* Written by `python -m benchmarks.compiled`: steps of programs in single precision, whose numbers have places. */"
     forgotten = "\n".join(f"#undef {name}" for name in _MACROS)
     return "\n\n".join([title, *map(_paragraph, FAMILIES), forgotten]) + "\n"
 
 
 def program_of(name: str) -> Program:
     """The program of a family with its own links that gives derivatives, too."""
-    family = get_family(name)
-    raw = torch.zeros(1, family.width())
-    return programs(RawOutputs(family, family.parameters, raw), True)[0]
+    formula = get_family(name).formula()
+    return recorded(formula, is_double=False, has_loc_scale=False, needs_grad=True, is_rounded=False)[0]
 
 
 def _paragraph(name: str) -> str:
