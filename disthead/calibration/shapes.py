@@ -8,21 +8,18 @@ quadrature. Where a polynomial has not converged, rows are answered one by one.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from disthead.calibration.integrals import cuts_with_tails
+from disthead.calibration.mapped import MappedContinuous
 from disthead.distributions.base import HALF_LOG_TWO_PI
 from disthead.special import gauss_legendre
 from disthead.special.numeric import in_chunks, mend
 from disthead.special.plain import ndtr
 from disthead.special.quadrature import gauss_legendre_antiderivative
-
-if TYPE_CHECKING:
-    from disthead.calibration.recalibrated import RecalibratedContinuous
 
 __all__ = ["Shapes"]
 
@@ -47,7 +44,7 @@ class Shapes:
         score: of Z, (spans, pieces, nodes of the shape, nodes of the piece); nan where it has not converged, like moments.
     """
 
-    dist: "RecalibratedContinuous"
+    dist: MappedContinuous
     is_alone: Tensor
     index: Tensor
     place: Tensor
@@ -58,7 +55,7 @@ class Shapes:
     score: Tensor
 
     @classmethod
-    def of(cls, dist: "RecalibratedContinuous") -> "Shapes | None":
+    def of(cls, dist: MappedContinuous) -> "Shapes | None":
         """For plain numbers of one dimension; None where rows are too few, or differ in more than a shape."""
         if len(dist.batch_shape) != 1 or dist.batch_shape[0] < _FEWEST or not dist._is_plain():
             return None
@@ -124,7 +121,7 @@ class Shapes:
         return found
 
 
-def _at_nodes(nodes: "RecalibratedContinuous", cuts: Tensor) -> tuple[Tensor, Tensor]:
+def _at_nodes(nodes: MappedContinuous, cuts: Tensor) -> tuple[Tensor, Tensor]:
     """`moments` and `score` of `Shapes`."""
     t, weight = gauss_legendre(_NODES, cuts)
     width = cuts.diff()[:, None]

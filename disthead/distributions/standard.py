@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from disthead.distributions.continuous import Continuous
+from disthead.distributions.univariate import Univariate
 
 __all__ = ["Standard"]
 
@@ -25,4 +23,4 @@ class Standard:
     log_shape: Tensor
     loc: Tensor
     scale: Tensor
-    make: Callable[[Tensor], "Continuous"]
+    make: Callable[[Tensor], Univariate]
