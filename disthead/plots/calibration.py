@@ -176,8 +176,11 @@ def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float 
     ax.scatter(normal[~out], deviation[~out], s=7, color=BLUE, linewidth=0, label="inside")
     if out.any():
         ax.scatter(normal[out], deviation[out], s=9, color=VERMILION, linewidth=0, marker="s", label="outside")
-    reach = worm_reach([numbers]) if reach is None else reach
-    ax.set_ylim(-reach, reach)
+    if reach is None:
+        reach = worm_reach([numbers])
+        ax.set_ylim(-reach, 1.3 * reach)  # room for the legend
+    else:
+        ax.set_ylim(-reach, reach)
     frame(
         ax,
         title or f"{shown(numbers.label)} ({len(normal):,} rows)",
