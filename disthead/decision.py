@@ -7,7 +7,7 @@ from torch import Tensor
 
 from disthead.arrays import as_tensor
 from disthead.distributions.base import CLASSES, Distribution
-from disthead.distributions.independent import each_output
+from disthead.distributions.independent import class_count, each_output
 from disthead.errors import locate
 
 __all__ = ["decide"]
@@ -45,7 +45,7 @@ def decide(dist: Distribution, cost: Any = None) -> Tensor:
 
 
 def _cheapest(dist: Distribution, cost: Tensor) -> Tensor:
-    classes = 2 if each_output(dist).kind == "binary" else dist.num_classes
+    classes = class_count(dist)
     if cost.ndim != 2 or cost.shape[1] != classes:
         raise ValueError(
             f"cost must be a matrix (actions, {classes}), one column per class, got the shape {tuple(cost.shape)}."

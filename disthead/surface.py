@@ -9,6 +9,7 @@ from torch.distributions import kl_divergence
 
 from disthead import explanation
 from disthead.distributions.base import Distribution
+from disthead.distributions.independent import class_count
 from disthead.families import families
 
 __all__ = ["QUESTIONS", "matrix", "surface"]
@@ -38,7 +39,7 @@ QUESTIONS: dict[str, Callable[[Distribution, Tensor], Any]] = {
     "crps": lambda dist, y: dist.crps(y),
     "energy_score": lambda dist, y: dist.energy_score(y),
     "brier": lambda dist, y: dist.brier(y),
-    "expected_cost": lambda dist, y: dist.expected_cost(1 - torch.eye(_classes(dist), dtype=dist.dtype)),
+    "expected_cost": lambda dist, y: dist.expected_cost(1 - torch.eye(class_count(dist), dtype=dist.dtype)),
     "top1": lambda dist, y: dist.top1,
     "pairwise": lambda dist, y: dist.pairwise,
     "kl_divergence": lambda dist, y: kl_divergence(dist, dist),
@@ -85,7 +86,3 @@ def matrix() -> str:
         line = "  ".join(cells[index].ljust(size) for (_, cells), size in zip(rows, sizes, strict=True))
         lines.append(f"{question.ljust(width)}  {line}".rstrip())
     return "\n".join([*lines, "", *(f"[{number}] {reason}" for reason, number in notes.items())])
-
-
-def _classes(dist: Distribution) -> int:
-    return getattr(dist, "num_classes", 2)

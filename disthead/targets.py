@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from disthead.arrays import check_kind
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import CLASSES, Distribution
-from disthead.distributions.independent import each_output
+from disthead.distributions.independent import class_count, each_output
 from disthead.errors import TargetError, locate
 from disthead.families.family import describe
 from disthead.special.eager import is_tracing
@@ -126,27 +126,20 @@ def check_target_shape(dist: Distribution, y: Tensor, *, soft_labels: bool = Fal
     if shape == expected:
         return False
     one = each_output(dist)
-    classes = _num_classes(one)
-    if soft_labels and y.is_floating_point() and one.kind != "binary" and shape == (*expected, classes):
+    classes = class_count(one)
+    if soft_labels and y.is_floating_point() and one.kind in ("classes", "ordinal") and shape == (*expected, classes):
         return True
     is_ranking = one.kind == "ranking" and len(shape) == len(expected)
     if is_ranking and shape[:-1] == expected[:-1] and 1 <= shape[-1] < expected[-1]:  # partial rankings
         return False
     hint = ""
-    if shape == (*expected, classes):
+    if classes and shape == (*expected, classes):
         hint = f" Try {name}.argmax(-1)."
     elif shape == (*expected, 1):
         hint = f" Try {name}.squeeze(-1)."
     elif (*shape, 1) == expected:
         hint = f" Try {name}.unsqueeze(-1)."
     raise ValueError(f"{name} must have the shape {expected} of the distribution, got {shape}.{hint}")
-
-
-def _num_classes(dist: Distribution) -> int:
-    """Of how many classes a target is one; -1 where it is none."""
-    if dist.kind not in CLASSES:
-        return -1
-    return 2 if dist.kind == "binary" else dist.num_classes
 
 
 def _check_ignore_index(dist: Distribution, ignore_index: Any, is_probabilities: bool) -> int:
@@ -201,7 +194,7 @@ def _advice(dist: Distribution, bad: Tensor, counted: Tensor, name: str) -> str:
     support: Any = dist.support
     least, most = counted.min().item(), counted.max().item()
     are_whole = bool((counted == counted.floor()).all())
-    classes = _num_classes(dist)
+    classes = class_count(dist)
     if dist.kind == "ranking":
         if least >= 1 and most <= dist.num_items:
             return f"Number the items from 0: try {name} - 1."

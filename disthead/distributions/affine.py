@@ -11,15 +11,6 @@ from disthead.distributions.scores import energy_score
 
 __all__ = ["Affine"]
 
-# Of what is no number by itself: in other units an angle goes round no circle, and no class has a name.
-_KIND_IN_UNITS: dict[Kind, Kind] = {
-    "direction": "continuous",
-    "binary": "count",
-    "classes": "count",
-    "ordinal": "count",
-    "ranking": "vector",
-}
-
 
 class Affine(Wrapper):
     """The distribution of Y = loc + scale * X, X from a base distribution and scale > 0.
@@ -50,7 +41,7 @@ class Affine(Wrapper):
 
     @property
     def kind(self) -> Kind:
-        return _KIND_IN_UNITS.get(self.base.kind, self.base.kind)
+        return "count" if self.base.kind == "binary" else self.base.kind  # in other units no event
 
     def _to_base(self, y: Tensor) -> Tensor:
         x = (y - self.loc) / self.scale

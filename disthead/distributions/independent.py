@@ -4,10 +4,10 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, kl_divergence, register_kl
 
-from disthead.distributions.base import MOST_OUTCOMES, Distribution, Kind, Wrapper
+from disthead.distributions.base import CLASSES, MOST_OUTCOMES, Distribution, Kind, Wrapper
 from disthead.distributions.scores import energy_score
 
-__all__ = ["Independent", "class_probs", "each_output"]
+__all__ = ["Independent", "class_count", "class_probs", "each_output"]
 
 
 class Independent(Wrapper):
@@ -161,6 +161,19 @@ def each_output(dist: Distribution) -> Distribution:
     'continuous'
     """
     return dist.base if isinstance(dist, Independent) else dist
+
+
+def class_count(dist: Distribution) -> int:
+    """The number of classes that each output is one of; 0 where it is none.
+
+    >>> from disthead import get_family
+    >>> class_count(get_family("bernoulli").distribution(probs=0.25))
+    2
+    """
+    one = each_output(dist)
+    if one.kind not in CLASSES:
+        return 0
+    return 2 if one.kind == "binary" else one.num_classes
 
 
 def class_probs(dist: Distribution, dtype: torch.dtype | None = None) -> Tensor:

@@ -123,8 +123,8 @@ class Family(ABC):
     @property
     def kind(self) -> Kind:
         """What one target is, `Distribution.kind`."""
-        assert self.distribution_class is not None
-        return self.distribution_class.kind
+        made = self.distribution_class or self.from_raw(torch.zeros(self.width()))
+        return made.kind
 
     @property
     def is_discrete(self) -> bool:

@@ -70,10 +70,6 @@ class MixtureFamily(Family):
         if self.component.distribution_class and not self.component.shapes:
             self.distribution_class = _mixture_class(self.component.kind)
 
-    @property
-    def kind(self) -> Kind:
-        return _mixture_class(self.component.kind).kind
-
     def make(self, logits: Tensor | None = None, probs: Tensor | None = None, **parameters: Tensor) -> Distribution:
         if (logits is None) == (probs is None):
             raise TypeError("give the weights as one of logits and probs.")

@@ -13,7 +13,6 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
-from torch.distributions import constraints
 
 from disthead.arrays import as_integer, as_integers, as_number, as_tensor, check_type
 from disthead.calibration import rebuild
@@ -297,8 +296,7 @@ class DistributionModule(DistributionModel):
         assert self.head is not None
         assert self.columns is not None
         family, classes = self.head.family, self.columns["classes"]
-        bounded = family.support is constraints.boolean or hasattr(family.support, "upper_bound")
-        if classes and not (family.is_discrete and bounded):
+        if classes and family.kind not in CLASSES:
             name = next(iter(classes))
             shown = ", ".join([*classes[name][:3], *(["..."] if len(classes[name]) > 3 else [])])
             raise DataError(
