@@ -11,6 +11,7 @@ from disthead.distributions.base import Distribution
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.special.eager import are_concrete, is_tracing
+from disthead.targets import check_target_shape
 from disthead.weights import as_weight
 
 __all__ = ["as_targets", "cross_entropy", "loss", "nll", "reduce"]
@@ -126,7 +127,7 @@ def cross_entropy(
                 f"class_weight must have one value per class, shape ({classes},), got {tuple(class_weight.shape)}."
             )
         class_weight = class_weight.to(device=dist.device, dtype=dist.dtype)
-    if _is_class_probabilities(dist, y):
+    if y.shape != dist.batch_shape and check_target_shape(dist, y, soft_labels=True):
         if ignore_index is not None:
             raise ValueError("ignore_index needs class indices, got class probabilities. Give such rows the weight 0.")
         smoothed = (1 - label_smoothing) * y + label_smoothing / classes
@@ -139,7 +140,6 @@ def cross_entropy(
         counted = counted & (weight > 0)
     _check_classes(y, counted, classes)
     index = torch.where(counted, y, 0)
-    _check_shape(dist, index)
     if label_smoothing:
         everywhere = torch.ones(classes, dtype=dist.dtype, device=dist.device) if class_weight is None else class_weight
         log_prob, log_prob_sum = dist.log_prob_and_sum(index, everywhere)
@@ -172,19 +172,13 @@ def as_targets(dist: Distribution, y: Any, weight: Tensor | None = None) -> Tens
         y = dist.as_values(y, weight=weight)
     if y.dtype == torch.bool or y.is_complex():
         check_kind(y, dist.support)
-    _check_shape(dist, y)
+    if y.shape != dist.batch_shape + dist.event_shape:
+        check_target_shape(dist, y, soft_labels=True)
     return y
 
 
 def _nll_of_rows(dist: Distribution, y: Tensor) -> Tensor:
     return -dist.log_prob(y)
-
-
-def _check_shape(dist: Distribution, y: Tensor) -> None:
-    expected = dist.batch_shape + dist.event_shape
-    if y.shape != expected and not _is_class_probabilities(dist, y):
-        hint = " Try y.squeeze(-1)." if y.shape == (*expected, 1) else ""
-        raise ValueError(f"y must have the shape {tuple(expected)} of the distribution, got {tuple(y.shape)}.{hint}")
 
 
 def _check_classes(y: Tensor, counted: Tensor, classes: int) -> None:
@@ -230,12 +224,3 @@ def _values_of_present_rows(objective: Objective, dist: Distribution, y: Tensor,
     some_target = rows.index_select(0, is_there.reshape(-1).to(torch.int8).argmax().reshape(1))[0]
     chosen = is_there.reshape(is_there.shape + (1,) * (y.ndim - weight.ndim))
     return torch.where(is_there, objective(dist, torch.where(chosen, y, some_target)), 0.0)
-
-
-def _is_class_probabilities(dist: Distribution, y: Tensor) -> bool:
-    """Soft labels: one probability per class in place of the class index."""
-    return (
-        y.is_floating_point()
-        and getattr(dist, "num_classes", None) is not None
-        and y.shape == (*dist.batch_shape, dist.num_classes)
-    )

@@ -18,8 +18,8 @@ from torch.distributions import constraints
 from disthead.arrays import as_integer, as_integers, as_mapping
 from disthead.calibration import Recalibration, ScaleCalibration, TemperatureScaling
 from disthead.data.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_copies
-from disthead.distributions.base import Distribution
-from disthead.distributions.independent import Independent
+from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.independent import each_output
 from disthead.errors import NonFiniteLoss, TargetError, locate, warn
 from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, get_family
@@ -571,7 +571,7 @@ def _of_one(support: constraints.Constraint) -> constraints.Constraint:
 
 def _recalibration(dist: Distribution) -> Recalibration | None:
     """The one number that mends the spread of such distributions and leaves them of their kind."""
-    if hasattr(dist, "expected_cost") or hasattr(dist, "num_items"):
+    one = each_output(dist)
+    if one.kind in (*CLASSES, "ranking"):
         return TemperatureScaling()
-    one = dist.base if isinstance(dist, Independent) else dist
     return ScaleCalibration() if _is_real(dist.support) or isinstance(one, VonMises) else None

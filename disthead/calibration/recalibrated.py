@@ -89,6 +89,7 @@ class RecalibratedContinuous(MappedContinuous):
 class RecalibratedDiscrete(Recalibrated, Discrete):
     """A distribution of counts whose probabilities were recalibrated; see `Recalibrated`."""
 
+    kind = "count"
     has_rsample = False
 
     def __init__(self, base: Distribution, warps: Sequence[Warp]):

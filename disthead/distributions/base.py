@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from types import NoneType
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, get_args
 
 import numpy as np
 import torch
@@ -14,7 +14,10 @@ from torch import Size, Tensor
 from disthead.arrays import as_tensor, check_kind, class_indices
 
 __all__ = [
+    "CLASSES",
+    "KINDS",
     "Distribution",
+    "Kind",
     "Wrapper",
     "closed_under_affine",
     "positive",
@@ -25,6 +28,10 @@ __all__ = [
     "wide",
     "with_fused_loss",
 ]
+
+Kind = Literal["continuous", "count", "direction", "binary", "classes", "ordinal", "ranking", "vector", "mixed"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+CLASSES: tuple[Kind, ...] = ("binary", "classes", "ordinal")  # one of a few outcomes, each with a probability
 
 
 def tensors(*values: Any) -> list:
@@ -265,7 +272,22 @@ class Distribution(TorchDistribution):
 
     Subclasses call `_store` with their parameters; `parameter_dims` says how many trailing dimensions of each belong
     to one distribution (1 for the logits of a categorical, 2 for a scale matrix).
+
+    Attributes:
+        kind: what one target is. Metrics, reports, recalibrations and predictions choose by it what to do.
+
+            - "continuous": a number on the line or on part of it, with a density.
+            - "count": a whole number.
+            - "direction": an angle in radians, on a circle.
+            - "binary": 0 or 1, where `probs` is the probability of 1.
+            - "classes": the index of one of K classes without an order, each with its probability in `probs`.
+            - "ordinal": the same of classes in their order.
+            - "ranking": item indices, best first.
+            - "vector": several numbers, dependent or independent; `marginals` is the distribution of each.
+            - "mixed": a number with a density and, at some values, a probability, such as an amount that is often 0.
     """
+
+    kind: Kind
 
     parameter_dims: ClassVar[dict[str, int]] = {}
     has_rsample = False
@@ -458,6 +480,10 @@ class Wrapper(Distribution):
     """A distribution made from `base`, whose parameters, precision and device are its own."""
 
     base: Distribution
+
+    @property
+    def kind(self) -> Kind:
+        return self.base.kind
 
     @property
     def has_rsample(self) -> bool:

@@ -7,7 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import register_kl
 
-from disthead.distributions.base import root
+from disthead.distributions.base import Kind, root
 from disthead.distributions.component_curves import ComponentCurves
 from disthead.distributions.highest_density import shortest_interval
 from disthead.distributions.interval import Arc, Interval
@@ -28,6 +28,7 @@ class Continuous(Univariate):
     derived from these, in double precision; subclasses replace whatever has a closed form.
     """
 
+    kind: Kind = "continuous"
     has_rsample = True
     curves: type[ComponentCurves] | None = (
         None  # what mixtures of this kind are computed by, where there is a quick way

@@ -8,7 +8,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import MOST_OUTCOMES, with_fused_loss
+from disthead.distributions.base import MOST_OUTCOMES, Kind, with_fused_loss
 from disthead.distributions.interval import Interval
 from disthead.distributions.mass_tables import entropy_of, grouped_by_width
 from disthead.distributions.shortest_runs import shortest_runs
@@ -44,6 +44,7 @@ class Discrete(Univariate):
     table of masses without special functions (`_masses`).
     """
 
+    kind: Kind = "count"
     has_rsample = False
     _search_steps = 54  # halvings, from 2^53 integers to one
 

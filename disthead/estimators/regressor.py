@@ -155,7 +155,7 @@ class DistributionRegressor(DistributionEstimator):
 
 
 def _each_output(dist: Distribution) -> Distribution:
-    return dist.marginals if hasattr(dist, "marginals") else dist
+    return dist.marginals if dist.kind == "vector" else dist
 
 
 def _as_numbers(y: Any, takes_truth: bool) -> np.ndarray:

@@ -32,6 +32,7 @@ class Bernoulli(Discrete):
     tensor(-100.)
     """
 
+    kind = "binary"
     arg_constraints = {"logits": constraints.real, "probs": constraints.unit_interval}
     support = constraints.boolean
     _search_steps = 2

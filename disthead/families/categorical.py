@@ -42,6 +42,7 @@ class Categorical(Distribution):
     tensor(-1.0986)
     """
 
+    kind = "classes"
     arg_constraints = {
         "logits": constraints.independent(constraints.real, 1),
         "probs": constraints.simplex,

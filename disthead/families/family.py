@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.arrays import as_mapping, as_tensor, check_kind
-from disthead.distributions.base import Distribution, tensors
+from disthead.distributions.base import Distribution, Kind, tensors
 from disthead.errors import TargetError, locate, pick, unknown_name, warn
 from disthead.likelihood import Formula, LinkedParameters
 from disthead.links import Link, get_link
@@ -119,6 +119,12 @@ class Family(ABC):
         """
         kind: Any = self.distribution_class
         return kind.log_prob_and_grad(y, *parameters)
+
+    @property
+    def kind(self) -> Kind:
+        """What one target is, `Distribution.kind`."""
+        assert self.distribution_class is not None
+        return self.distribution_class.kind
 
     @property
     def is_discrete(self) -> bool:

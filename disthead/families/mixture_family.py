@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
 
 from disthead.arrays import as_integer
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution, Kind
 from disthead.distributions.components import own_name
 from disthead.families.circular_mixture import CircularMixture
 from disthead.families.discrete_mixture import DiscreteMixture
@@ -21,13 +20,14 @@ def mixture(
     logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None
 ) -> "Mixture | DiscreteMixture":
     """The mixture of `components`, of the kind that they are: a `Mixture`, a `DiscreteMixture` of counts, or a `CircularMixture`."""
-    return _kind(components.support)(logits, components, probs=probs)
+    return _mixture_class(components.kind)(logits, components, probs=probs)
 
 
-def _kind(support: constraints.Constraint) -> "type[Mixture] | type[DiscreteMixture]":
-    if getattr(support, "is_circular", False):
+def _mixture_class(kind: Kind) -> "type[Mixture] | type[DiscreteMixture]":
+    """Of components of that kind."""
+    if kind == "direction":
         return CircularMixture
-    return DiscreteMixture if support.is_discrete else Mixture
+    return DiscreteMixture if kind in ("count", *CLASSES) else Mixture
 
 
 class MixtureFamily(Family):
@@ -68,7 +68,11 @@ class MixtureFamily(Family):
         self.loss_support = self.component.loss_support
         self.row_constants = self.component.row_constants
         if self.component.distribution_class and not self.component.shapes:
-            self.distribution_class = _kind(self.support)
+            self.distribution_class = _mixture_class(self.component.kind)
+
+    @property
+    def kind(self) -> Kind:
+        return _mixture_class(self.component.kind).kind
 
     def make(self, logits: Tensor | None = None, probs: Tensor | None = None, **parameters: Tensor) -> Distribution:
         if (logits is None) == (probs is None):

@@ -74,6 +74,7 @@ class PlackettLuce(Distribution):
     (tensor([0, 2, 1]), tensor(0.4863))
     """
 
+    kind = "ranking"
     arg_constraints = {"logits": constraints.real_vector, "probs": constraints.independent(constraints.nonnegative, 1)}
     parameter_dims = {"logits": 1, "given_probs": 1}
     given_probs: Tensor | None = None  # the items' worths, whose gradient a score of -inf would not know
@@ -292,6 +293,7 @@ class PlackettLuceFamily(Family):
     """Plackett-Luce family for rankings of K items, `event_shape` = (K,)."""
 
     name = "plackett_luce"
+    kind = PlackettLuce.kind
     parameters = {"logits": LINKS["softmax"]}
     data_type = "multivariate, discrete, permutation"
     domain = "y in Perm[1..K]"

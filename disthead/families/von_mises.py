@@ -38,7 +38,6 @@ class _Directions(constraints.Constraint):
     """Angles in radians from -pi to pi, both written ends of the circle included."""
 
     is_discrete = False
-    is_circular = True
     event_dim = 0
     lower_bound, upper_bound = -math.pi, math.pi
 
@@ -65,6 +64,7 @@ class VonMises(Continuous):
     tensor(-0.1624)
     """
 
+    kind = "direction"
     arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}
     support = _Directions()
 

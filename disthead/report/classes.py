@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from disthead import diagnostics
+from disthead.distributions.base import CLASSES
 from disthead.report import verdicts
 from disthead.report.chance import BAND
 from disthead.report.conditional import examine_events
-from disthead.report.findings import CLASSES, Check, Findings
+from disthead.report.findings import Check, Findings
 from disthead.report.rows import CORP_ROWS, Rows
 from disthead.report.verdict import Score, not_examined
 from disthead.texts import distinct

@@ -7,31 +7,16 @@ from typing import Any
 
 import torch
 
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution
 from disthead.report.numbers import Numbers
 from disthead.report.rows import Rows
 from disthead.report.verdict import Score, Verdict, not_examined
 
-__all__ = ["CLASSES", "EVENTS", "LINE", "ORDERED", "Check", "Findings", "families_of", "kind_of"]
+__all__ = ["EVENTS", "LINE", "ORDERED", "Check", "Findings", "families_of"]
 
 ORDERED = ("continuous", "count", "mixed")  # numbers on a line
 LINE = (*ORDERED, "direction")  # what has a PIT
-CLASSES = ("binary", "classes", "ordinal")
 EVENTS = (*CLASSES, "ranking")  # what has events with probabilities
-
-
-def kind_of(dist: Distribution) -> str:
-    """What its target is: "ranking", "binary", "classes", "vector", "direction", "count" or "continuous"."""
-    if hasattr(dist, "pairwise"):
-        return "ranking"
-    if dist.event_shape:
-        return "vector"
-    if hasattr(dist, "expected_cost"):
-        return "classes" if hasattr(dist, "num_classes") else "binary"
-    support: Any = dist.support
-    if getattr(support, "is_circular", False):
-        return "direction"
-    return "count" if support.is_discrete else "continuous"
 
 
 def families_of(dist: Distribution) -> frozenset[str]:
@@ -61,7 +46,7 @@ class Findings:
 
     Attributes:
         name: of the output, "" for all of them together and where there is one.
-        kind: see `kind_of`.
+        kind: of its target, `Distribution.kind`.
         unit: of the target.
         level: of the intervals that verdicts are about.
         classes: names of the classes.

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from disthead import diagnostics
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution
 from disthead.metrics import CalibrationError, RowMean, Uniformity
 from disthead.metrics import Score as ScoreMetric
 from disthead.report import verdicts
 from disthead.report.chance import BAND, Clusters
 from disthead.report.checks import examine
 from disthead.report.extremes import KEPT, Extremes, limit
-from disthead.report.findings import CLASSES, LINE, Findings, families_of
+from disthead.report.findings import LINE, Findings, families_of
 from disthead.report.pictures import PICTURES
 from disthead.report.pit import PIT
 from disthead.report.rows import Rows

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from disthead.distributions.base import CLASSES
 from disthead.report import figures
-from disthead.report.findings import CLASSES, EVENTS, LINE, ORDERED, Findings
+from disthead.report.findings import EVENTS, LINE, ORDERED, Findings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from disthead.report.findings import CLASSES, Findings
+from disthead.distributions.base import CLASSES
+from disthead.report.findings import Findings
 from disthead.report.verdict import Verdict
 from disthead.report.wording import enumerated
 from disthead.texts import quoted

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from disthead.diagnostics.worm import feature_bins
 from disthead.distributions.base import Distribution
+from disthead.distributions.independent import class_probs
 from disthead.report.chance import Clusters, effective_rows
 from disthead.texts import distinct
 
@@ -104,8 +105,7 @@ class Rows:
     @cached_property
     def probs(self) -> Tensor:
         """Probabilities of the classes, (N, K); of two outcomes, those of 0 and of 1."""
-        probs = self.dist.probs.double()
-        return torch.stack([1 - probs, probs], -1) if probs.ndim == 1 else probs
+        return class_probs(self.dist, torch.float64)
 
     @property
     def w(self) -> Tensor:

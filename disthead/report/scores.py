@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from disthead.distributions.base import CLASSES
 from disthead.metrics import (
     CRPS,
     Accuracy,
@@ -14,7 +15,7 @@ from disthead.metrics import (
     TopKHitRate,
 )
 from disthead.metrics import Score as ScoreMetric
-from disthead.report.findings import CLASSES, EVENTS, LINE
+from disthead.report.findings import EVENTS, LINE
 
 __all__ = ["COMPARED", "LOG_SCORE", "ROOT_SCORE", "SCORES"]
 

@@ -22,7 +22,8 @@ from disthead.data.columns import Columns, Encoded
 from disthead.data.summary import Summary
 from disthead.data.table import DataError
 from disthead.diagnostics import TargetWarning, check_continuous_target
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.independent import each_output
 from disthead.errors import NonFiniteLoss, unknown_name, warn
 from disthead.losses import reduce
 from disthead.networks.backbone import TIMING, build, fused, qualified
@@ -304,7 +305,7 @@ class DistributionModule(DistributionModel):
                 f"target {name!r} holds classes ({shown}), {family.name} takes numbers: "
                 f"try the family {'bernoulli' if len(classes[name]) == 2 else 'categorical'}."
             )
-        if self.columns.get("unit") == "degrees" and not _is_circular(family.support):
+        if self.columns.get("unit") == "degrees" and family.kind != "direction":
             raise DataError(
                 f"targets in degrees are for families of directions, such as von_mises; {family.name} is none."
             )
@@ -804,13 +805,9 @@ def _is_of_torch(backbone: Any) -> bool:
     return backbone is None or (isinstance(path, str) and path.startswith(("torch.nn.", "disthead.")))
 
 
-def _is_circular(support: Any) -> bool:
-    return getattr(getattr(support, "base_constraint", support), "is_circular", False)
-
-
 def _hits(dist: Distribution, y: Tensor) -> dict[str, Tensor]:
     """Per row: whether the most probable class is right, or the share of outputs inside their central interval."""
-    if hasattr(dist, "expected_cost"):
+    if each_output(dist).kind in CLASSES:
         return {"accuracy": _row_share(dist.mode == y)}
     try:
         below, upto = (dist.marginals if dist.event_shape else dist).cdf_limits(y)
