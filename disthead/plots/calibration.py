@@ -1,7 +1,7 @@
 """Pictures of calibration: does what was predicted happen as often as predicted?"""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -176,18 +176,16 @@ def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float 
     ax.scatter(normal[~out], deviation[~out], s=7, color=BLUE, linewidth=0, label="inside")
     if out.any():
         ax.scatter(normal[out], deviation[out], s=9, color=VERMILION, linewidth=0, marker="s", label="outside")
-    if reach is None:
-        reach = worm_reach([numbers])
-        ax.set_ylim(-reach, 1.3 * reach)  # room for the legend
-    else:
-        ax.set_ylim(-reach, reach)
+    reach = worm_reach([numbers]) if reach is None else reach
+    ax.set_ylim(-reach, reach)
     frame(
         ax,
         title or f"{shown(numbers.label)} ({len(normal):,} rows)",
         "expected residual (stddev.)",
         "observed minus expected",
     )
-    ax.legend(loc="upper center", frameon=False, fontsize="small", ncols=3, handletextpad=0.4, columnspacing=1.2)
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}  # inside is the worm
+    ax.legend(**place, frameon=False, fontsize="small", ncols=3, handletextpad=0.4, columnspacing=1.2)
     return ax
 
 
@@ -234,6 +232,7 @@ def coverage_by_group(
     ax.set_ylim(len(labels) - 0.4, -0.6)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     percent(ax.xaxis)
+    ax.use_sticky_edges = False  # a bar that ends at the frame would seem to go on
     ax.margins(x=0.08)
     frame(ax, title, "", "")
     # Long names leave little room: the label grows to the left.
@@ -276,6 +275,7 @@ def frequency_by_group(
     ticks(ax, "y", place, [(f"{shortened(k.label, 30)}: {k.event}", f" ({k.count:,.0f})") for k in chosen])
     ax.set_ylim(len(off) - 0.4, -0.6)
     percent(ax.xaxis)
+    ax.use_sticky_edges = False  # a bar that ends at the frame would seem to go on
     ax.margins(x=0.08)
     frame(ax, title, "", "")
     ax.set_xlabel(f"observed minus predicted frequency (grey: {label})", loc="right")

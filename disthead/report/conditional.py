@@ -48,7 +48,7 @@ def examine_intervals(found: Findings, rows: Rows, u: Tensor, *, has_bias: bool 
         found.verdicts.append(verdicts.by_group(held, level, "feature", left_out, "feature"))
         name = _worst_feature(by_feature, verdicts.distances(held, level))
         coverage = {label: held[label] for label in by_feature[name].index}
-        found.show(len(rows.y), feature=FeatureCoverage(name, coverage, len(held)))
+        found.show(len(rows.y), feature=FeatureCoverage(name, coverage))
         if has_bias:
             shares = rates(every, above)
             found.verdicts.append(verdicts.bias_by_group(shares, "feature", left_out, "worms", side))

@@ -85,7 +85,9 @@ def coverage_by_group(figure: "Figure", numbers: Mapping[str, Any], found: Findi
 
 def coverage_by_range(figure: "Figure", numbers: FeatureCoverage, found: Findings) -> None:
     ax, title = _lines(figure, len(numbers.coverage)), f"Coverage by {shown(numbers.name)}"
-    plots.coverage_by_group(ax, numbers.coverage, found.level, title, BAND, numbers.looks)
+    # The limit of chance is that of the verdict, which looked at the ranges of all features.
+    looks = next(verdict.looks for verdict in found.verdicts if verdict.picture == "feature")
+    plots.coverage_by_group(ax, numbers.coverage, found.level, title, BAND, looks)
 
 
 def frequency_by(figure: "Figure", numbers: Sequence, found: Findings) -> None:

@@ -20,12 +20,10 @@ class FeatureCoverage(NamedTuple):
     Attributes:
         name: of the feature.
         coverage: range of its values -> (share of the outcomes inside the intervals, independent rows).
-        looks: at how many ranges of all features the verdict looked.
     """
 
     name: str
     coverage: dict[str, tuple[float, float]]
-    looks: int
 
 
 @dataclass(frozen=True, eq=False)
