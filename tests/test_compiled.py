@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from disthead.families import compiled
+from benchmarks import compiled
 from disthead.likelihood.blocks import AVAILABLE, OPERATIONS, is_compiled
 from disthead.likelihood.program import STEP, Program
 from tests.one_pass import example
@@ -35,10 +35,6 @@ def assert_same(program: Program, raw: torch.Tensor, y: torch.Tensor) -> bool:
         for one, other in zip(found, results, strict=True):
             torch.testing.assert_close(one, other, rtol=2e-5, atol=2e-5)
     return went
-
-
-def test_the_file_is_what_the_families_say():
-    assert compiled.FILE.read_text() == compiled.text(), "write it anew: python -m disthead.families.compiled"
 
 
 @every_family

@@ -125,6 +125,7 @@ def _kl_exponential(p: Exponential, q: Exponential) -> Tensor:
 
 class ExponentialFamily(Family):
     name = "exponential"
+    figure_row = 4
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative
     quick = Exponential

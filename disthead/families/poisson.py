@@ -145,6 +145,7 @@ def _kl_poisson(p: Poisson, q: Poisson) -> Tensor:
 
 class PoissonFamily(Family):
     name = "poisson"
+    figure_row = 10
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative_integer
     known = {"exposure": constraints.positive}

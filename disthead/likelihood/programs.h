@@ -1,4 +1,4 @@
-/* Written by `python -m disthead.families.compiled`: steps of programs in single precision, whose numbers have places. */
+/* Written by `make tables`: steps of programs in single precision, whose numbers have places. */
 
 PROGRAM(normal, 2, 6,
     READ(0,0,0) WITHIN(0,-1000000.0,1000000.0) READ(1,1,0) WITHIN(1,-1000000.0,1000000.0) READ(2,0,1) BOUNDED(EXP,3,2)
