@@ -125,6 +125,7 @@ CONTINUOUS = [
     Case("log_normal", "log_normal", [0.2, -0.6], scipy=log_normal()),
     Case("weibull", "weibull", [0.5, 1.3], scipy=weibull()),
     Case("weibull falling", "weibull", [0.5, -0.1], scipy=weibull()),
+    Case("logistic", "logistic", [0.3, -0.4], scipy=lambda loc, scale: st.logistic(loc, scale)),
 ]
 MIXTURES = [
     Case("mixture of normals", "mixture", [0.5, -0.3, -1.0, 1.5, 0.1, -0.5], {"num_components": 2}),

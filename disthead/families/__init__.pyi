@@ -32,6 +32,8 @@ from disthead.families.laplace import Laplace as Laplace
 from disthead.families.laplace import LaplaceFamily as LaplaceFamily
 from disthead.families.log_normal import LogNormal as LogNormal
 from disthead.families.log_normal import LogNormalFamily as LogNormalFamily
+from disthead.families.logistic import Logistic as Logistic
+from disthead.families.logistic import LogisticFamily as LogisticFamily
 from disthead.families.low_rank_normal import LowRankMultivariateNormal as LowRankMultivariateNormal
 from disthead.families.mixture import Mixture as Mixture
 from disthead.families.mixture_family import MixtureFamily as MixtureFamily
