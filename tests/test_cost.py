@@ -9,7 +9,7 @@ import torch
 import disthead as dh
 from benchmarks.cost import Counter, bounds, count
 from disthead.likelihood.programs import programs
-from tests.cases import CASES
+from tests.cases import CASES, NAMED
 
 ALLOWED = bounds()
 
@@ -58,7 +58,7 @@ def test_the_counter_counts_steps():
 
 
 def test_counts_repeat(counted):
-    case = next(case for case in CASES if case.name == "gamma")
+    case = NAMED["gamma"]
     assert count(case) == counted["gamma"]
 
 
