@@ -67,7 +67,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # torch comes first, so that its pinned version picks the build. setuptools builds disthead itself, in this environment.
-$(VENV)/.installed-%: pyproject.toml setup.py $(wildcard disthead/likelihood/*.[ch]) constraints.txt | $(BIN)/python
+$(VENV)/.installed-%: pyproject.toml setup.py $(wildcard disthead/special/*.[ch]) constraints.txt | $(BIN)/python
 	@echo "installing disthead[$*] into $(VENV) (a few minutes the first time)"
 	@$(PIP_INSTALL) torch setuptools
 	@$(PIP_INSTALL) --no-build-isolation --editable ".[$*]"

@@ -32,9 +32,9 @@ setup(
     cmdclass={"build_py": BuildWithConfigurations},
     ext_modules=[
         Extension(
-            "disthead.likelihood._blocks",
-            ["disthead/likelihood/blocks.c"],
-            depends=sorted(glob.glob("disthead/likelihood/*.h")),
+            "disthead.special._blocks",
+            ["disthead/special/blocks.c"],
+            depends=sorted(glob.glob("disthead/special/*.h")),
             extra_compile_args=OPTIONS,
             py_limited_api=True,
             optional=True,

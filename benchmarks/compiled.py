@@ -1,4 +1,4 @@
-"""The programs that are compiled as they are (`likelihood/programs.h`), which `make tables` writes down.
+"""The programs that are compiled as they are (`special/programs.h`), which `make tables` writes down.
 
 They are those of families with their own links in single precision. Where a formula has changed since, its steps are worked on one by one.
 """
@@ -8,30 +8,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from disthead.explanation import example
 from disthead.families.family import families, get_family
-from disthead.likelihood import blocks
-from disthead.likelihood.linked import RawOutputs
 from disthead.likelihood.program import STEP, Program
-from disthead.likelihood.programs import programs
+from disthead.likelihood.programs import recorded
+from disthead.special import blocks
 
 _MACROS = ("PROGRAM", "READ", "WRITE", "WRITE_TWO", "WRITE_THREE", "WITHIN", "WHOLE", "BOUNDED", "STEP_OF")
 FILE = Path(blocks.__file__).with_name("programs.h")
 
 
 def program_of(name: str) -> Program:
-    """The first program of a family with its own links, which gives derivatives, too."""
-    family = get_family(name)
-    raw = torch.zeros(1, family.width())
-    return programs(RawOutputs(family, family.parameters, raw), True)[0]
+    """The program of a family with its own links that gives derivatives, too."""
+    formula = get_family(name).formula()
+    return recorded(formula, is_double=False, has_loc_scale=False, needs_grad=True, is_rounded=False)[0]
 
 
 def _is_compiled(name: str) -> bool:
     """Whether the family is of single numbers, has a fused formula, and that formula suffices in single precision."""
     family = example(name)
-    return family.quick is not None and not any(family.shapes.values()) and not program_of(name).in_double
+    return family.distribution_class is not None and not any(family.shapes.values()) and not program_of(name).in_double
 
 
 FAMILIES = [name for name in families() if _is_compiled(name)]

@@ -21,7 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import disthead as dh
-from disthead.likelihood.program import Program
+from disthead.likelihood.program import STEP
+from disthead.special import blocks
 from tests.cases import CASES, Case
 
 TABLE = Path(__file__).with_name("cost.json")
@@ -37,7 +38,7 @@ class Counter(TorchDispatchMode):
         self.operations = self.launches = self.bytes = 0
 
     def __enter__(self) -> "Counter":
-        self._patch = mock.patch.object(Program, "run", self._run(Program.run))
+        self._patch = mock.patch.object(blocks, "run", self._run(blocks.run))
         self._patch.start()
         return super().__enter__()
 
@@ -46,9 +47,9 @@ class Counter(TorchDispatchMode):
         self._patch.stop()
 
     def _run(self, run: Callable[..., bool]) -> Callable[..., bool]:
-        def counted(program: Program, *tensors: torch.Tensor, **rows: int) -> bool:
-            self.operations += program.length
-            return run(program, *tensors, **rows)
+        def counted(in_double: bool, steps: bytes, *others: Any) -> bool:
+            self.operations += len(steps) // STEP.itemsize
+            return run(in_double, steps, *others)
 
         return counted
 

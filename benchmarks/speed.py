@@ -33,7 +33,7 @@ from torch.nn import functional
 from torch.nn.functional import softplus
 
 import disthead as dh
-from disthead.likelihood import autograd, cross_entropy, one_pass, rankings
+from disthead.likelihood import classes, fused, linked, rankings
 from tests.cases import ONE_EACH, Case
 
 
@@ -172,10 +172,10 @@ class _Nothing(torch.autograd.Function):
 @contextlib.contextmanager
 def _without_library() -> Iterator[None]:
     with (
-        mock.patch.object(one_pass, "programs", return_value=()),
+        mock.patch.object(fused, "programs", return_value=()),
         mock.patch.object(rankings, "_programs", return_value=()),
-        mock.patch.object(autograd, "multiply_rows", return_value=False),
-        mock.patch.object(cross_entropy, "choose", return_value=False),
+        mock.patch.object(linked, "multiply_rows", return_value=False),
+        mock.patch.object(classes, "choose", return_value=False),
     ):
         yield
 
@@ -242,7 +242,7 @@ def _ours(name: str, fixed: dict[str, float] | None = None, **options) -> Callab
     if fixed is None:
         return family.from_raw
     links = {name: link.constant(fixed[name]) if name in fixed else link for name, link in family.parameters.items()}
-    return partial(family.linked, links=links)
+    return family.formula(links).from_raw
 
 
 def _has(make: Callable[[Tensor], td.Distribution] | None, raw: Tensor) -> bool:

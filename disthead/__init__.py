@@ -6,6 +6,7 @@ features -> DistributionHead -> Distribution -> loss (nll), predictions, scores,
 import importlib
 from typing import TYPE_CHECKING
 
+from disthead import objectives
 from disthead.decision import decide
 from disthead.explanation import explain
 from disthead.families import Distribution, Family, get_family
@@ -36,6 +37,7 @@ __all__ = [
     "get_link",
     "marginal",
     "nll",
+    "objectives",
 ]
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_tensor
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.independent import each_output
 from disthead.errors import locate
 
 __all__ = ["decide"]
@@ -40,12 +41,11 @@ def decide(dist: Distribution, cost: Any = None) -> Tensor:
         raise ValueError(str(error)) from error
     if not table.isfinite().all():
         raise ValueError(f"costs must be finite, got {locate(~table.isfinite(), table)}.")
-    expected_cost = getattr(dist, "expected_cost", None)
-    return _quantile(dist, table) if expected_cost is None else _cheapest(dist, table)
+    return _cheapest(dist, table) if each_output(dist).kind in CLASSES else _quantile(dist, table)
 
 
 def _cheapest(dist: Distribution, cost: Tensor) -> Tensor:
-    classes = getattr(dist, "num_classes", 2)
+    classes = 2 if each_output(dist).kind == "binary" else dist.num_classes
     if cost.ndim != 2 or cost.shape[1] != classes:
         raise ValueError(
             f"cost must be a matrix (actions, {classes}), one column per class, got the shape {tuple(cost.shape)}."

@@ -18,7 +18,7 @@ def explain(name: str) -> str:
     poisson
     """
     family = example(name)
-    known = f"Per row, by name: {', '.join(family.known)}." if family.known else ""
+    known = f"Per row, by name: {', '.join(family.row_constants)}." if family.row_constants else ""
     parts = {
         "use": f"{family.use} ({family.data_type}; {family.domain})",
         "noise": family.noise,

@@ -13,13 +13,14 @@ from disthead.arrays import as_integer, as_mapping, as_names, as_tensor, check_t
 from disthead.distributions.base import Distribution
 from disthead.errors import pick
 from disthead.families.family import Family, describe, get_family
+from disthead.likelihood import Formula, LinkedParameters
 from disthead.links import LINKS, Link
-from disthead.marginal import fit_biases, rows_that_are_there
+from disthead.optimise import checked_rows, unconditional_fit
 from disthead.standardisation import MIN_SCALE, in_other_units, location_and_scale, why_not, with_min_scale
 
 __all__ = ["DistributionHead", "marginal", "without_autocast"]
 
-_AS_GIVEN = LINKS["identity"]  # of known quantities
+_AS_GIVEN = LINKS["identity"]  # of row constants
 
 
 class DistributionHead(nn.Module):
@@ -83,13 +84,17 @@ class DistributionHead(nn.Module):
         self._sizes = [math.prod(self._raw_shape(name)) for name in self.predicted]
         self.linear = self._layer(in_features, sum(self._sizes)) if self.predicted else None
 
-    def forward(self, features: Tensor, **known: Tensor) -> Distribution:
-        """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`."""
-        links = self._plain_links(known)
-        if links is not None:
+    def forward(self, features: Tensor, *, standardised: bool = False, **known: Tensor) -> Distribution:
+        """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`.
+
+        With `standardised` it is the distribution of z, where the head predicts loc + scale * z.
+        """
+        if self._plain_formula is not None and not known:
             with without_autocast(features):
-                return self._in_units(self.family.projected(*self._projection(features), links))
-        return self._in_units(self._distribution(self._raw(features), **known))
+                dist = self._plain_formula.from_features(*self._projection(features))
+        else:
+            dist = self._distribution(self._raw(features), **known)
+        return dist if standardised else self._in_units(dist)
 
     def params(self, features: Tensor) -> dict[str, Tensor]:
         """The parameters of `head(features)` by name: what is exported. Each has shape batch_shape + its own."""
@@ -132,18 +137,45 @@ class DistributionHead(nn.Module):
             reason = why_not(self.family, self._given_fixed)
             if reason is not None:
                 raise ValueError(f"cannot standardise: {reason}. Call initialize(y) without standardise=True.")
-            y, known, weight = rows_that_are_there(self, y, known, weight)
+            y, known, weight = self._checked_rows(y, known, weight)
             dtype = _at_least_single(next(self.parameters()).dtype)
             self.change_units(*location_and_scale(y, weight, dtype, self.family))
             loc, scale = self.target_loc.to(y.device).double(), self.target_scale.to(y.device).double()
             y = (y.double() - loc) / scale
         elif self._is_standardised:
             self._forget_units()
-        return self.start_at(fit_biases(self, y, known, weight))
+        return self.start_at(self.fitted_biases(y, known, weight))
+
+    def fitted_biases(self, y: Any, known: Mapping[str, Any], weight: Any = None) -> dict[str, Tensor]:
+        """The raw outputs of each parameter that the head learns, at the marginal maximum likelihood, in double precision.
+
+        Arguments and errors are those of `initialize`.
+        """
+        y, known, weight = self._checked_rows(y, known, weight)
+        learned = [name for name in self.links if name not in self.fixed]
+        links = {name: self.links[name] for name in learned}
+
+        def initial_estimate(rows: Tensor) -> dict[str, Tensor]:
+            raw = self.family.unconstrain(self.family.initial_estimate(rows), self.links)
+            return {name: raw[name] for name in learned}
+
+        def log_prob(raw: Mapping[str, Tensor], y: Tensor) -> Tensor:
+            dist = self._distribution(raw, **known)
+            linked = dist._linked
+            if isinstance(linked, LinkedParameters) and linked.has_fused_loss:  # eleven digits are enough to search by
+                return linked.map(lambda one: one.expand(len(y), -1)).log_prob(y)
+            return dist.log_prob(y)
+
+        return unconditional_fit(self.family, links, initial_estimate, log_prob, y, weight)
+
+    def _checked_rows(
+        self, y: Any, known: Mapping[str, Any], weight: Any
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+        return checked_rows(self.family, self.event_shape, y, known, weight)
 
     @torch.no_grad()
     def start_at(self, biases: Mapping[str, Tensor]) -> Self:
-        """Take these raw outputs by parameter as bias terms, as `fit_biases` finds them."""
+        """Take these raw outputs by parameter as bias terms, as `fitted_biases` finds them."""
         for name, value in self.shared.items():
             value.copy_(biases[name])
         if self.linear is not None:
@@ -220,20 +252,15 @@ class DistributionHead(nn.Module):
             raw[name] = value.to(_at_least_single(value.dtype)).expand(batch_shape + value.shape)
         return {name: raw[name] for name in self.links if name in raw}
 
-    def _links_of_raw_outputs(self) -> dict[str, Link] | None:
-        """The links with those of fixed parameters, constant numbers or given tensors; None where one can be neither."""
+    def _linked_formula(self) -> Formula | None:
+        """The formula whose links of fixed parameters are constant numbers or given tensors; None where one can be neither."""
         links = dict(self.links)
         for name, value in self.fixed.items():
             link = links[name].constant(value) if isinstance(value, float) else links[name].as_given
             if link is None or name == "logits" or name in self.family.shapes:
                 return None
             links[name] = link
-        return links
-
-    def _plain_links(self, known: Mapping[str, Tensor]) -> Mapping[str, Link] | None:
-        """The links, where the outputs of the linear layer are the raw outputs of one distribution as they are."""
-        is_plain = not (known or self.shared or self._independent_shape or self._fixed_tensors)
-        return self._raw_links if is_plain else None
+        return self.family.formula(links)
 
     def biases(self) -> dict[str, Tensor]:
         """The bias of each predicted parameter's raw outputs, (raw outputs,): parts of the layer's own."""
@@ -274,20 +301,21 @@ class DistributionHead(nn.Module):
     def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
         with without_autocast(next(iter(raw.values()))):
             known = self._known(known)
-            if self._raw_links is None or not self._are_scored(known, raw):
+            if self._formula is None or not self._goes_beside(known, raw):
                 values = {**self.family.constrain(raw, self.links), **self._fixed_values(raw, self.fixed), **known}
                 dist = self.family.make(**values)
             else:
-                links = {**self._raw_links, **dict.fromkeys(known, _AS_GIVEN)}
+                links = {**self._formula.links, **dict.fromkeys(known, _AS_GIVEN)}
                 parts = {**raw, **self._fixed_values(raw, self._fixed_tensors), **known}
-                dist = self.family.linked(self._side_by_side(parts, links), links)
+                formula = self.family.formula(links) if known else self._formula
+                dist = formula.from_raw(self._side_by_side(parts, links))
         return dist.to_event(len(self.event_shape) - self.family.event_dim)
 
-    def _are_scored(self, known: Mapping[str, Tensor], raw: Mapping[str, Tensor]) -> bool:
-        """Whether known quantities, if there are any, can go beside raw outputs: into their scores, and their precision."""
+    def _goes_beside(self, known: Mapping[str, Tensor], raw: Mapping[str, Tensor]) -> bool:
+        """Whether known quantities, if there are any, can go beside raw outputs: into their formula, and their precision."""
         precision = next(iter(raw.values())).dtype
         fits = all(torch.promote_types(value.dtype, precision) == precision for value in known.values())
-        return not known or (self.family.scores_known and fits)
+        return not known or (self.family.grad_takes_exposure and fits)
 
     def _side_by_side(self, parts: Mapping[str, Tensor], links: Mapping[str, Link]) -> Tensor:
         """Raw outputs by parameter, and what is given, -> (..., P) in the order of the links, for each independent output."""
@@ -305,7 +333,7 @@ class DistributionHead(nn.Module):
     def _known(self, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Per-row quantities, with a dimension for each independent output."""
         for name in known:
-            pick(f"known quantity of {self.family.name}", name, self.family.known)
+            pick(f"known quantity of {self.family.name}", name, self.family.row_constants)
         independent = len(self.event_shape) - self.family.event_dim
         tensors = {name: as_tensor(value, name) for name, value in known.items()}
         return {name: value.reshape(value.shape + (1,) * independent) for name, value in tensors.items()}
@@ -347,7 +375,10 @@ class DistributionHead(nn.Module):
             self._buffers.pop(f"fixed_{name}", None)
         self.fixed = {name: self._fixed_value(name, value) for name, value in fixed.items()}
         self._fixed_tensors = [name for name, value in self.fixed.items() if isinstance(value, str)]
-        self._raw_links = self._links_of_raw_outputs()
+        self._formula = self._linked_formula()
+        # That of the linear layer's outputs as they are, where they are the raw outputs of one distribution.
+        is_plain = not (self.shared or self._independent_shape or self._fixed_tensors)
+        self._plain_formula = self._formula if is_plain else None
 
     def _fixed_value(self, name: str, value: "float | Tensor") -> "float | str":
         """Numbers stay exact Python numbers; tensors become buffers, and their name stands for them."""

@@ -8,7 +8,7 @@ A link maps real numbers onto the values that a parameter may take, as in genera
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from disthead.errors import pick
+from disthead.errors import pick, warn
 from disthead.special import fast
 from disthead.special.elementary import Array
 from disthead.special.fast import Direction, Positive
@@ -51,8 +51,8 @@ class Link:
         log: raw outputs -> log(values), for positive values.
         logits: raw outputs -> log(p / (1 - p)) for probabilities, unnormalised log-probabilities for softmax.
         raw_shape: shape of a parameter -> shape of the raw outputs that it takes.
-        quick: raw outputs -> the value, of positive ones with logarithm and slope, of probabilities their logits, of
-            directions their unit vectors; where training takes one pass.
+        value_and_slope: raw outputs -> the value with logarithm and slope of positive ones, the logits of probabilities, the
+            unit vector of directions, as `Family.log_prob_and_grad` takes them; None where there is no such way.
 
     >>> softplus = get_link("softplus")
     >>> softplus.forward(torch.tensor(0.0)), softplus.inverse(torch.tensor(2.0).log())
@@ -67,7 +67,16 @@ class Link:
     log: Callable[[Tensor], Tensor] = _no_log
     logits: Callable[[Tensor], Tensor] = _no_logits
     raw_shape: Callable[[Shape], Shape] = tuple
-    quick: Callable[[Tensor], Any] | None = None
+    value_and_slope: Callable[[Tensor], Any] | None = None
+    quick: InitVar[Callable[[Tensor], Any] | None] = None  # the former name of value_and_slope
+
+    def __post_init__(self, quick: Callable[[Tensor], Any] | None) -> None:
+        if quick is not None:
+            warn(
+                "Link(quick=...) is called value_and_slope now; the former name goes with the next version.",
+                DeprecationWarning,
+            )
+            object.__setattr__(self, "value_and_slope", quick)
 
     @property
     def is_positive(self) -> bool:
@@ -83,7 +92,7 @@ class Link:
         return isinstance(self.raw_shape, _Nothing)
 
     def gives_logits(self, name: str) -> bool:
-        """Whether the quick way of the parameter of that name gives logits, its own or those of a probability."""
+        """Whether `value_and_slope` of the parameter of that name gives logits, its own or those of a probability."""
         return name == "logits" or self.codomain is constraints.unit_interval
 
     @property
@@ -93,6 +102,9 @@ class Link:
 
     def __str__(self) -> str:
         return self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # A copy of a link in the table is that link, whose constraint is told by its identity.
@@ -109,11 +121,11 @@ class Link:
         """
         is_probability = self.codomain is constraints.unit_interval
         logit = torch.tensor(value, dtype=torch.float64).logit().item() if is_probability else value
-        quick: Any = _Constant(logit)
+        value_and_slope: Any = _Constant(logit)
         if self.raw_shape is _two_per_angle:
-            quick = _ConstantAngle(value)
+            value_and_slope = _ConstantAngle(value)
         elif self.is_positive and not is_probability:
-            quick = _ConstantPositive(value)
+            value_and_slope = _ConstantPositive(value)
         return replace(
             self,
             name="constant",
@@ -123,7 +135,7 @@ class Link:
             log=_Filled(math.log(value) if value else -math.inf) if self.is_positive else _no_log,
             logits=_Filled(logit) if self.has_logits else _no_logits,
             raw_shape=_Nothing(self, value),
-            quick=self.quick and quick,
+            value_and_slope=self.value_and_slope and value_and_slope,
         )
 
     @property
@@ -135,9 +147,11 @@ class Link:
         """
         if self.codomain is constraints.real and self.raw_shape is tuple:
             return LINKS["identity"]
-        if not self.is_positive or self.codomain is constraints.unit_interval or self.quick is None:
+        if not self.is_positive or self.codomain is constraints.unit_interval or self.value_and_slope is None:
             return None
-        return replace(self, name="given", formula="x", forward=_same, inverse=_same, log=torch.log, quick=fast.given)
+        return replace(
+            self, name="given", formula="x", forward=_same, inverse=_same, log=torch.log, value_and_slope=fast.given
+        )
 
     def inside(self, values: Tensor) -> Tensor:
         """The values, with those that the link cannot give moved inside its range: where a layer can be started.
@@ -164,7 +178,7 @@ class Link:
                 formula=f"{lower:g} I + {self.formula}",
                 forward=_ShiftedDiagonal(self, lower),
                 inverse=_UnshiftedDiagonal(self, lower),
-                quick=None,  # which takes the rows of the triangle as they are
+                value_and_slope=None,  # which takes the rows of the triangle as they are
             )
         return replace(
             self,
@@ -173,7 +187,7 @@ class Link:
             forward=_Shifted(self, lower),
             inverse=_Unshifted(self, lower),
             log=_ShiftedLog(self, lower),
-            quick=self.quick and _ShiftedQuick(self.quick, lower),
+            value_and_slope=self.value_and_slope and _ShiftedSlope(self.value_and_slope, lower),
         )
 
 
@@ -209,12 +223,12 @@ class _ShiftedLog(_Shifted):
 
 
 @dataclass(frozen=True)
-class _ShiftedQuick:
-    quick: Callable[[Tensor], Positive]
+class _ShiftedSlope:
+    value_and_slope: Callable[[Tensor], Positive]
     lower: float
 
     def __call__(self, values: Tensor) -> Positive:
-        parameter = self.quick(values)
+        parameter = self.value_and_slope(values)
         above = parameter.value + self.lower
         return Positive(above, parameter.slope * parameter.value / above)
 
@@ -245,7 +259,7 @@ class _Filled:
 
 @dataclass(frozen=True)
 class _Constant:
-    """The quick way from raw outputs (0, n) to the value."""
+    """Raw outputs (0, rows) -> the value (rows,)."""
 
     value: float
 
@@ -358,7 +372,7 @@ def _triangle(shape: Shape) -> Shape:
 LINKS: dict[str, Link] = {
     link.name: link
     for link in (
-        Link("identity", "x", constraints.real, _same, _same, logits=_same, quick=_same),
+        Link("identity", "x", constraints.real, _same, _same, logits=_same, value_and_slope=_same),
         Link(
             "softplus",
             "log(1 + exp(x))",
@@ -366,9 +380,9 @@ LINKS: dict[str, Link] = {
             _softplus,
             _softplus_inverse,
             log=_softplus_log,
-            quick=fast.softplus,
+            value_and_slope=fast.softplus,
         ),
-        Link("exp", "exp(x)", constraints.positive, _exp, torch.log, log=_same, quick=fast.exponential),
+        Link("exp", "exp(x)", constraints.positive, _exp, torch.log, log=_same, value_and_slope=fast.exponential),
         Link(
             "sigmoid",
             "1 / (1 + exp(-x))",
@@ -377,7 +391,7 @@ LINKS: dict[str, Link] = {
             torch.logit,
             log=logsigmoid,
             logits=_same,
-            quick=_same,
+            value_and_slope=_same,
         ),
         Link(
             "probit",
@@ -388,7 +402,15 @@ LINKS: dict[str, Link] = {
             log=_probit_log,
             logits=_probit_logits,
         ),
-        Link("softmax", "exp(x_k) / sum exp(x)", constraints.simplex, _softmax, torch.log, logits=_same, quick=_same),
+        Link(
+            "softmax",
+            "exp(x_k) / sum exp(x)",
+            constraints.simplex,
+            _softmax,
+            torch.log,
+            logits=_same,
+            value_and_slope=_same,
+        ),
         Link(
             "direction",
             "atan2(x_2, x_1)",
@@ -396,7 +418,7 @@ LINKS: dict[str, Link] = {
             _angle,
             _unit_vector,
             raw_shape=_two_per_angle,
-            quick=fast.direction,
+            value_and_slope=fast.direction,
         ),
         Link(
             "scale_tril",
@@ -405,7 +427,7 @@ LINKS: dict[str, Link] = {
             _scale_tril,
             _scale_tril_inverse,
             raw_shape=_triangle,
-            quick=_same,  # the rows of the triangle, as `MultivariateNormal.score` takes them
+            value_and_slope=_same,  # the rows of the triangle, as `MultivariateNormal.log_prob_and_grad` takes them
         ),
     )
 }

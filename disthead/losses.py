@@ -1,5 +1,6 @@
-"""The loss: the negative log-likelihood, and nothing else; the cross-entropy of classes, as PyTorch users know it."""
+"""Losses: an objective's mean over rows, with weights; the likelihood's; the cross-entropy."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -10,11 +11,45 @@ from disthead.distributions.base import Distribution
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.special.eager import are_concrete, is_tracing
+from disthead.targets import check_target_shape
 from disthead.weights import as_weight
 
-__all__ = ["cross_entropy", "nll", "reduce"]
+__all__ = ["as_targets", "cross_entropy", "loss", "nll", "reduce"]
 
 Reduction = Literal["mean", "sum", "none"]
+Objective = Callable[[Any, Tensor], Tensor]  # (dist, y) -> one number per row
+
+
+def loss(
+    objective: Objective, dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction = "mean"
+) -> Tensor:
+    """The mean of an objective over rows, with weights.
+
+    `loss(disthead.objectives.nll, dist, y)` is `nll(dist, y)`.
+
+    Args:
+        objective: a function of (dist, y) that returns one number per row, such as
+            `disthead.objectives.crps`.
+        dist: what a head returned, with batch_shape (...,) and event_shape.
+        y: targets of shape batch_shape + event_shape: a tensor, an array, a column of a table or a
+            list.
+        weight: one weight per row, shape (...,), zero or more, as for `nll`.
+        reduction: "mean" over rows, "sum", or "none" for shape (...,), each row times its weight.
+
+    Raises:
+        NotImplementedError: where the distribution has no such score, with the reason.
+        TargetError, ValueError: as `nll`.
+
+    >>> import torch, disthead as dh
+    >>> dist = dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)
+    >>> loss(dh.objectives.crps, dist, torch.tensor([0.0, torch.nan]), weight=[1.0, 0.0])
+    tensor(0.2337)
+    """
+    if weight is None:
+        return reduce(objective(dist, as_targets(dist, y)), None, reduction)
+    weight = _row_weights(dist, weight, reduction)
+    values = _values_of_present_rows(objective, dist, as_targets(dist, y, weight), weight)
+    return reduce(values, weight, reduction)
 
 
 def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction = "mean") -> Tensor:
@@ -38,16 +73,9 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
     >>> dh.nll(dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0), torch.zeros(2))
     tensor(0.9189)
     """
-    if weight is not None:
-        weight = _row_weights(dist, weight, reduction)
-    if not isinstance(y, Tensor):
-        y = dist.as_values(y, weight=weight)
-    if y.dtype == torch.bool or y.is_complex():
-        check_kind(y, dist.support)
-    _check_shape(dist, y)
     if weight is None:
-        return reduce(-dist.log_prob(y), None, reduction)
-    return reduce(_losses_of_present_rows(dist, y, weight), weight, reduction)
+        return reduce(-dist.log_prob(as_targets(dist, y)), None, reduction)
+    return loss(_nll_of_rows, dist, y, weight=weight, reduction=reduction)
 
 
 def cross_entropy(
@@ -99,7 +127,7 @@ def cross_entropy(
                 f"class_weight must have one value per class, shape ({classes},), got {tuple(class_weight.shape)}."
             )
         class_weight = class_weight.to(device=dist.device, dtype=dist.dtype)
-    if _is_class_probabilities(dist, y):
+    if y.shape != dist.batch_shape and check_target_shape(dist, y, soft_labels=True):
         if ignore_index is not None:
             raise ValueError("ignore_index needs class indices, got class probabilities. Give such rows the weight 0.")
         smoothed = (1 - label_smoothing) * y + label_smoothing / classes
@@ -112,7 +140,6 @@ def cross_entropy(
         counted = counted & (weight > 0)
     _check_classes(y, counted, classes)
     index = torch.where(counted, y, 0)
-    _check_shape(dist, index)
     if label_smoothing:
         everywhere = torch.ones(classes, dtype=dist.dtype, device=dist.device) if class_weight is None else class_weight
         log_prob, log_prob_sum = dist.log_prob_and_sum(index, everywhere)
@@ -130,11 +157,28 @@ def cross_entropy(
     return reduce(values, weight, "sum") / reduce(share, weight, "sum")
 
 
-def _check_shape(dist: Distribution, y: Tensor) -> None:
-    expected = dist.batch_shape + dist.event_shape
-    if y.shape != expected and not _is_class_probabilities(dist, y):
-        hint = " Try y.squeeze(-1)." if y.shape == (*expected, 1) else ""
-        raise ValueError(f"y must have the shape {tuple(expected)} of the distribution, got {tuple(y.shape)}.{hint}")
+def as_targets(dist: Distribution, y: Any, weight: Tensor | None = None) -> Tensor:
+    """Targets as a tensor, of the distribution's shape; their values are not looked at.
+
+    Args:
+        y: of shape batch_shape + event_shape, or class probabilities of shape batch_shape + (K,).
+        weight: of shape batch_shape; the labels of rows of weight 0 may be missing.
+
+    Raises:
+        TargetError: for complex targets, and truth values that stand for no outcome.
+        ValueError: for another shape.
+    """
+    if not isinstance(y, Tensor):
+        y = dist.as_values(y, weight=weight)
+    if y.dtype == torch.bool or y.is_complex():
+        check_kind(y, dist.support)
+    if y.shape != dist.batch_shape + dist.event_shape:
+        check_target_shape(dist, y, soft_labels=True)
+    return y
+
+
+def _nll_of_rows(dist: Distribution, y: Tensor) -> Tensor:
+    return -dist.log_prob(y)
 
 
 def _check_classes(y: Tensor, counted: Tensor, classes: int) -> None:
@@ -167,25 +211,16 @@ def _row_weights(dist: Distribution, weight: Any, reduction: Reduction) -> Tenso
     return as_weight(weight, dist.batch_shape, device=dist.device, may_be_empty=reduction != "mean")
 
 
-def _losses_of_present_rows(dist: Distribution, y: Tensor, weight: Tensor) -> Tensor:
-    """-log_prob of the rows with a weight above zero, and 0 for the others, with a gradient of exactly 0."""
+def _values_of_present_rows(objective: Objective, dist: Distribution, y: Tensor, weight: Tensor) -> Tensor:
+    """The objective of rows with a weight above zero; 0 for the others, with a gradient of 0."""
     is_there = weight > 0
     if are_concrete(weight):
         if bool(is_there.all()):
-            return -dist.log_prob(y)
-        values = -dist[is_there].log_prob(y[is_there])
+            return objective(dist, y)
+        values = objective(dist[is_there], y[is_there])
         return values.new_zeros(weight.shape).masked_scatter(is_there, values)
     # Nothing may look at the numbers here: a row that is not there gets the target of one that is.
     rows = y.reshape(weight.numel(), *y.shape[weight.ndim :])
     some_target = rows.index_select(0, is_there.reshape(-1).to(torch.int8).argmax().reshape(1))[0]
     chosen = is_there.reshape(is_there.shape + (1,) * (y.ndim - weight.ndim))
-    return torch.where(is_there, -dist.log_prob(torch.where(chosen, y, some_target)), 0.0)
-
-
-def _is_class_probabilities(dist: Distribution, y: Tensor) -> bool:
-    """Soft labels: one probability per class in place of the class index."""
-    return (
-        y.is_floating_point()
-        and getattr(dist, "num_classes", None) is not None
-        and y.shape == (*dist.batch_shape, dist.num_classes)
-    )
+    return torch.where(is_there, objective(dist, torch.where(chosen, y, some_target)), 0.0)

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from disthead.calibration.recalibrated import Recalibrated
 from disthead.distributions.affine import Affine
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.base import quantiles as ask_quantiles
+from disthead.distributions.independent import class_probs, each_output
 from disthead.files import check_file, writing
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def predictions(
     check_options(quantiles, level, samples, top_k)
     names = _Names(dist, list(targets), dict(classes or {}), 180 / math.pi if unit == "degrees" else 1.0, top_k)
     draws, is_asked = _draws(dist, samples, seed), quantiles is not None or level is not None
-    if hasattr(dist, "expected_cost"):
+    if each_output(dist).kind in CLASSES:
         if is_asked:
             raise ValueError("classes have no quantiles and no interval: leave out `quantiles` and `level`.")
         of_classes = names.classes()
@@ -99,7 +100,7 @@ def predictions(
     ends = {f"lower_{100 * level:g}": (1 - level) / 2, f"upper_{100 * level:g}": (1 + level) / 2}
     wanted = {f"quantile_{q:g}": q for q in quantiles} | ends
     try:
-        found = ask_quantiles(dist.marginals if hasattr(dist, "marginals") else dist, torch.tensor([*wanted.values()]))
+        found = ask_quantiles(dist.marginals if dist.kind == "vector" else dist, torch.tensor([*wanted.values()]))
     except (NotImplementedError, AttributeError):
         if is_asked:
             raise ValueError(
@@ -144,27 +145,16 @@ def left_out(dist: Distribution, top_k: int | None = None) -> str:
     >>> left_out(dist)
     'the 10 most probable of 1,000 classes in each row (--top_k 1000 writes all)'
     """
-    is_ranking, count = _is_ranking(dist), 0
+    is_ranking, count = dist.kind == "ranking", 0
     if is_ranking:
         count = dist.event_shape[-1]
-    elif hasattr(dist, "expected_cost"):
-        count = _class_probs(dist, dist.mode).shape[-1]
+    elif each_output(dist).kind in CLASSES:
+        count = class_probs(dist).shape[-1]
     shown = _top(count, top_k)
     if not shown:
         return ""
     what = f"the first {shown} of {count:,} places" if is_ranking else f"the {shown} most probable of {count:,} classes"
     return f"{what} in each row (--top_k {count} writes all)"
-
-
-def _is_ranking(dist: Distribution) -> bool:
-    """Targets that are vectors of integers whose outputs are places, while the parameters belong to items."""
-    return bool(dist.support.is_discrete) and dist.support.event_dim == 1 and not hasattr(dist, "count")
-
-
-def _class_probs(dist: Distribution, mode: Tensor) -> Tensor:
-    """The probability of each class in the last dimension."""
-    probs = dist.probs
-    return torch.stack([1 - probs, probs], -1) if probs.shape == mode.shape else probs
 
 
 def _top(count: int, top_k: int | None) -> int:
@@ -214,7 +204,7 @@ class _Names:
     ):
         self.dist, self.targets, self.class_names, self.scale = dist, targets, classes, scale
         self.event_shape = tuple(dist.event_shape)
-        self.top_k, self.is_ranking = top_k, _is_ranking(dist)
+        self.top_k, self.is_ranking = top_k, dist.kind == "ranking"  # whose parameters belong to items, not to places
         self.places = _top(self.event_shape[-1], top_k) if self.is_ranking else 0  # of a ranking, if not all
 
     def of_outputs(self, name: str, ask: Callable[[], Tensor]) -> Columns:
@@ -238,8 +228,7 @@ class _Names:
     def classes(self) -> Columns:
         """The probabilities of the classes and the most probable one, for each output."""
         columns: Columns = {}
-        mode = self.dist.mode
-        probs = _class_probs(self.dist, mode)
+        mode, probs = self.dist.mode, class_probs(self.dist)
         count = probs.shape[-1]
         top = _top(count, self.top_k)
         for output, suffix in self._outputs(len(self.event_shape)):

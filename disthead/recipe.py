@@ -1,7 +1,8 @@
 """The default recipe: a table and a target in, a calibrated distribution out, with one setting for all tables.
 
-features -> standardised -> TabularBackbone -> MemberHead -> -log_prob, trained with AdamW, WarmupConstantDecay and
-WeightAverage; members are stopped on rows held out from them (`train`), and become one model (`fit_tabular`).
+features -> standardised -> TabularBackbone -> MemberHead -> objective (-log_prob unless another is given), trained with AdamW,
+WarmupConstantDecay and WeightAverage; members are stopped on rows held out from them (`train`), and become one model
+(`fit_tabular`).
 """
 
 import copy
@@ -17,8 +18,8 @@ from torch.distributions import constraints
 from disthead.arrays import as_integer, as_integers, as_mapping
 from disthead.calibration import Recalibration, ScaleCalibration, TemperatureScaling
 from disthead.data.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_copies
-from disthead.distributions.base import Distribution
-from disthead.distributions.independent import Independent
+from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.independent import each_output
 from disthead.errors import NonFiniteLoss, TargetError, locate, warn
 from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, get_family
@@ -32,6 +33,8 @@ from disthead.networks.tabular import (
     TabularBackbone,
     start_near_the_marginal_fit,
 )
+from disthead.objectives import check_objective, get_objective, name_of
+from disthead.objectives.likelihood import nll
 from disthead.standardisation import SCALES, check_relative_spread, mean_and_std, target_units, warn_of_dominant_rows
 from disthead.weights import as_weight, check_share, present
 
@@ -77,12 +80,20 @@ class Training:
     Attributes:
         steps: until the weights that were kept, for each member.
         stopped: the steps that were made.
-        nll: on the rows held out, in the units of the given y; nan where no rows were.
+        loss: the mean objective on the rows held out, in the units of the y that training was given; nan where none were.
+        objective: its name.
     """
 
     steps: Tensor
     stopped: int
-    nll: Tensor
+    loss: Tensor
+    objective: str = "nll"
+
+    @property
+    def nll(self) -> Tensor:
+        """The former name of `loss`."""
+        warn("Training.nll is called loss now, since training may have another objective.", DeprecationWarning)
+        return self.loss
 
 
 def train(
@@ -91,6 +102,7 @@ def train(
     y: Tensor,
     held_out: Tensor,
     *,
+    objective: "str | Mapping[str, Any] | Callable" = "nll",
     weight: Tensor | None = None,
     learning_rate: float | None = None,
     weight_decay: float = 1e-4,
@@ -112,15 +124,17 @@ def train(
     Args:
         features: (N, in_features), standardised; y: (N, *event_shape).
         held_out: booleans (members, N).
+        objective: what is minimised, as for `disthead.objectives.get_objective`.
         weight: one per row, above zero.
         learning_rate, batch_size, max_steps: those of `disthead.networks.schedule.plan` unless given.
-        progress: called every `check_every` steps with the step, the most steps there may be, and the mean likelihood of
-            the rows held out, negative.
+        progress: called every `check_every` steps with the step, the most steps there may be, and the mean objective of the
+            rows held out.
 
     Raises:
         NonFiniteLoss: where the loss becomes NaN or infinite, with rows and targets. On a GPU, which looking at every loss
             would stop, it is looked for every `check_every` steps.
     """
+    objective = get_objective(objective)
     count, rows = held_out.shape
     batch_size, max_steps, learning_rate = plan(rows, batch_size, max_steps, learning_rate)
     trained_on = (~held_out).to(features.dtype)
@@ -132,7 +146,7 @@ def train(
     together = not bool(judges.all())
     if not bool(judges.any()):
         max_steps = min(max_steps, _WITHOUT_HOLD_OUT)  # nothing tells when to stop
-    check = _HeldOutRows(held_out, weight)
+    check = _HeldOutRows(objective, held_out, weight)
 
     parameters = [parameter for parameter in members.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
@@ -140,7 +154,7 @@ def train(
     schedule = WarmupConstantDecay(optimizer, max_steps, warmup=None)
     average = WeightAverage(parameters, average_decay)
     best = [value.clone() for value in average.values]
-    best_nll = features.new_full((count,), math.inf)
+    best_loss = features.new_full((count,), math.inf)
     best_step = torch.zeros(count, dtype=torch.long, device=features.device)
     encoded = members.backbone.encode(features)
     watches = encoded.is_cpu
@@ -153,7 +167,7 @@ def train(
         batch = next(batches)
         targets = y.index_select(0, batch)
         dist = members.from_encoded(encoded.index_select(0, batch))
-        losses = -dist.log_prob(targets.expand(count, *targets.shape))
+        losses = objective(dist, targets.expand(count, *targets.shape))
         loss = (losses * trained_on.index_select(1, batch)).mean(1).sum()
         if watches and not math.isfinite(loss.detach().item()):
             raise _Stopped(losses.detach(), batch, step + 1)
@@ -168,26 +182,27 @@ def train(
         if not bool(judges.any()):
             continue
         with average.applied():
-            nll = check.nll(members, encoded, y)
-            if bool(nll[judges].isnan().any()):
+            scores = check.loss(members, encoded, y)
+            if bool(scores[judges].isnan().any()):
                 raise check.stopped(members, encoded, y, step)
         if together:
-            nll = nll[judges].mean().expand(count)
-        better = nll < best_nll
-        best_nll = torch.where(better, nll, best_nll)
+            scores = scores[judges].mean().expand(count)
+        better = scores < best_loss
+        best_loss = torch.where(better, scores, best_loss)
         best_step[better] = step
         for kept, value in zip(best, average.values, strict=True):
             kept[better] = value[better]
         if progress is not None:
-            progress(step, max_steps, float(nll[judges].mean()))
+            progress(step, max_steps, float(scores[judges].mean()))
         last = int(best_step.max())
         if step >= last + max(patience, last):
             break
     with torch.no_grad():
         torch._foreach_copy_(parameters, best if bool(judges.any()) else average.values)
-    if bool(best_nll[judges].isinf().any()):
+    if bool(best_loss[judges].isinf().any()):
         raise check.stopped(members, encoded, y, step)
-    return Training(best_step.cpu(), step, torch.where(best_nll.isfinite(), best_nll, math.nan).cpu())
+    best_loss = torch.where(best_loss.isfinite(), best_loss, math.nan).cpu()
+    return Training(best_step.cpu(), step, best_loss, name_of(objective))
 
 
 def _batches(rows: int, size: int, generator: torch.Generator | None, device: torch.device) -> Iterator[Tensor]:
@@ -199,7 +214,8 @@ def _batches(rows: int, size: int, generator: torch.Generator | None, device: to
 class _HeldOutRows:
     """The rows held out from each member, side by side: as many for each, the missing ones without weight."""
 
-    def __init__(self, held_out: Tensor, weight: Tensor | None):
+    def __init__(self, objective: Callable, held_out: Tensor, weight: Tensor | None):
+        self.objective = objective
         size = int(held_out.sum(1).max())
         self.rows = held_out.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :size]
         self.weight = held_out.gather(1, self.rows).float()
@@ -207,19 +223,19 @@ class _HeldOutRows:
             self.weight = self.weight * weight[self.rows]
 
     @torch.no_grad()
-    def nll(self, members: Members, encoded: Tensor, y: Tensor) -> Tensor:
-        """The mean over the rows held out from each member."""
+    def loss(self, members: Members, encoded: Tensor, y: Tensor) -> Tensor:
+        """The mean objective over the rows held out from each member."""
         losses = self._losses(members, encoded, y)
         return (losses * self.weight).sum(1) / self.weight.sum(1)
 
     @torch.no_grad()
     def stopped(self, members: Members, encoded: Tensor, y: Tensor, step: int) -> NonFiniteLoss:
-        """The error for likelihoods of these rows that are no numbers."""
+        """The error for losses of these rows that are no numbers."""
         return _Stopped(self._losses(members, encoded, y), self.rows, step)
 
     def _losses(self, members: Members, encoded: Tensor, y: Tensor) -> Tensor:
         members.eval()
-        losses = -members.from_encoded(encoded[self.rows]).log_prob(y[self.rows])
+        losses = self.objective(members.from_encoded(encoded[self.rows]), y[self.rows])
         members.train()
         return torch.where(self.weight > 0, losses, 0.0)
 
@@ -355,6 +371,7 @@ def fit_tabular(
     *,
     family: str = "student_t",
     family_options: Mapping[str, Any] | None = None,
+    objective: "str | Mapping[str, Any] | Callable" = "nll",
     ensemble: int = 1,
     hidden_sizes: Sequence[int] = (128, 128),
     bins: int = 16,
@@ -381,6 +398,8 @@ def fit_tabular(
         features: (N, in_features), finite numbers in any units, on the device to train on; y: (N,), in any units, or (N, D)
             for several targets.
         family, family_options: as for `DistributionHead`.
+        objective: what is minimised, of the standardised target, and judged by on the rows held out; as for
+            `disthead.objectives.get_objective`. Only with the likelihood a factor corrects the spread.
         ensemble: how many networks predict.
         hidden_sizes, bins, encoded: as for `TabularBackbone`.
         spread_floor: the least scale of a standardised target, so that no spread collapses onto a single row.
@@ -396,8 +415,10 @@ def fit_tabular(
     Raises:
         TargetError: for targets outside the support of the family.
         NonFiniteLoss: where training goes astray, with rows and targets.
-        ValueError: for features that are not finite, and for weights and groups that cannot be.
+        ValueError: for features that are not finite, for weights and groups that cannot be, and for an objective that the
+            family cannot be trained by.
     """
+    objective = get_objective(objective)
     ensemble, hidden_sizes = as_integer(ensemble, "ensemble"), as_integers(hidden_sizes, "hidden_sizes")
     bins = as_integer(bins, "bins", 0)
     options |= {name: as_integer(options[name], name) for name in _INTEGERS if options.get(name) is not None}
@@ -410,6 +431,8 @@ def fit_tabular(
     chosen = get_family(
         family, event_shape=tuple(y.shape[1:]), **as_mapping(family_options, "family_options", "{'num_classes': 3}")
     )
+    if objective is not nll:  # which every family has
+        check_objective(objective, chosen, tuple(y.shape[1:]))
     chosen.check_target(y)
     check_share(weight, rows)
     check_relative_spread(chosen, y, weight)
@@ -438,11 +461,21 @@ def fit_tabular(
     head.initialize(targets, weight=weight)
     start_near_the_marginal_fit(head, _LEAST_SCALE if model.is_scaled else 0.0)
     try:
-        course = train(model.members, inputs, targets, held_out, weight=weight, generator=generator, **options)
+        course = train(
+            model.members,
+            inputs,
+            targets,
+            held_out,
+            objective=objective,
+            weight=weight,
+            generator=generator,
+            **options,
+        )
     except _Stopped as error:
         raise error.of_targets(all_y, rows) from None
     if ensemble == 1:
-        _recalibrate(model, inputs, targets, held_out[0], weight)
+        if objective is nll:  # a row of too narrow a spread, which other scores forgive, makes this factor large
+            _recalibrate(model, inputs, targets, held_out[0], weight)
         model.members = model.members.only(-1)
     return model.eval(), course
 
@@ -538,7 +571,7 @@ def _of_one(support: constraints.Constraint) -> constraints.Constraint:
 
 def _recalibration(dist: Distribution) -> Recalibration | None:
     """The one number that mends the spread of such distributions and leaves them of their kind."""
-    if hasattr(dist, "expected_cost") or hasattr(dist, "num_items"):
+    one = each_output(dist)
+    if one.kind in (*CLASSES, "ranking"):
         return TemperatureScaling()
-    one = dist.base if isinstance(dist, Independent) else dist
     return ScaleCalibration() if _is_real(dist.support) or isinstance(one, VonMises) else None

@@ -111,7 +111,7 @@ def robust_units(loc: Tensor, scale: Tensor, y: Tensor, weight: Tensor | None, f
     if not bool(has_outliers.any()):
         return loc, scale
     near_loc, near_scale = mean_and_std(near, weight)
-    own = family.start(y.double())["scale"].reshape(*scale.shape, -1).amin(-1)  # of all components
+    own = family.initial_estimate(y.double())["scale"].reshape(*scale.shape, -1).amin(-1)  # of all components
     unit = torch.maximum(near_scale, own)
     is_smaller = has_outliers & (unit < scale)
     return torch.where(is_smaller, near_loc, loc), torch.where(is_smaller, unit, scale)

@@ -10,13 +10,13 @@ from torch.distributions import constraints
 
 from disthead.arrays import check_kind
 from disthead.distributions.affine import Affine
-from disthead.distributions.base import Distribution
-from disthead.distributions.independent import Independent
+from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.independent import each_output
 from disthead.errors import TargetError, locate
 from disthead.families.family import describe
 from disthead.special.eager import is_tracing
 
-__all__ = ["check_target"]
+__all__ = ["check_target", "check_target_shape"]
 
 
 def check_target(
@@ -59,7 +59,7 @@ def check_target(
     check_kind(y, dist.support, name)
     if y.dtype in (torch.bool, torch.uint8):
         y = y.long()
-    is_probabilities = _check_shape(dist, y, soft_labels, name)
+    is_probabilities = check_target_shape(dist, y, soft_labels=soft_labels, name=name)
     if ignore_index is not None:
         ignore_index = _check_ignore_index(dist, ignore_index, is_probabilities)
     if is_tracing() or y.numel() == 0:
@@ -78,8 +78,8 @@ def check_target(
     if is_probabilities:
         _check_probabilities(values, weight, name)
         return y
-    one = dist.base if isinstance(dist, Independent) else dist
-    takes_shares = soft_labels and one.support is constraints.boolean
+    one = each_output(dist)
+    takes_shares = soft_labels and one.kind == "binary"
     support: Any = constraints.unit_interval if takes_shares else one.support
     if all_finite and _holds_between(support, least, most):
         return y
@@ -105,15 +105,31 @@ def _holds_between(support: Any, least: float, most: float) -> bool:
     return bool(one.check(torch.tensor([least, most], dtype=torch.float64)).all())
 
 
-def _check_shape(dist: Distribution, y: Tensor, soft_labels: bool, name: str) -> bool:
-    """Whether the targets are class probabilities."""
+def check_target_shape(dist: Distribution, y: Tensor, *, soft_labels: bool = False, name: str = "y") -> bool:
+    """Whether targets are class probabilities, after a check of their shape: nothing is broadcast silently.
+
+    Args:
+        dist: batch_shape (...,) and any event_shape.
+        y: shape batch_shape + event_shape; rankings may be shorter than the number of items.
+        soft_labels: whether class probabilities are taken too, shape batch_shape + event_shape + (K,).
+        name: what the targets are called in errors.
+
+    Raises:
+        ValueError: for another shape, with what to try. Targets (N, 1) against N distributions would score N x N pairs.
+
+    >>> from disthead import get_family
+    >>> check_target_shape(get_family("poisson").distribution(rate=torch.ones(3)), torch.ones(3, 1))
+    Traceback (most recent call last):
+    ValueError: y must have the shape (3,) of the distribution, got (3, 1). Try y.squeeze(-1).
+    """
     expected, shape = (*dist.batch_shape, *dist.event_shape), tuple(y.shape)
     if shape == expected:
         return False
-    classes = _num_classes(dist)
-    if soft_labels and y.is_floating_point() and shape == (*expected, getattr(dist, "num_classes", -1)):
+    one = each_output(dist)
+    classes = _num_classes(one)
+    if soft_labels and y.is_floating_point() and one.kind != "binary" and shape == (*expected, classes):
         return True
-    is_ranking = hasattr(dist, "num_items") and len(shape) == len(expected)
+    is_ranking = one.kind == "ranking" and len(shape) == len(expected)
     if is_ranking and shape[:-1] == expected[:-1] and 1 <= shape[-1] < expected[-1]:  # partial rankings
         return False
     hint = ""
@@ -128,12 +144,13 @@ def _check_shape(dist: Distribution, y: Tensor, soft_labels: bool, name: str) ->
 
 def _num_classes(dist: Distribution) -> int:
     """Of how many classes a target is one; -1 where it is none."""
-    one = dist.base if isinstance(dist, Independent) else dist
-    return 2 if one.support is constraints.boolean else getattr(one, "num_classes", -1)
+    if dist.kind not in CLASSES:
+        return -1
+    return 2 if dist.kind == "binary" else dist.num_classes
 
 
 def _check_ignore_index(dist: Distribution, ignore_index: Any, is_probabilities: bool) -> int:
-    if _num_classes(dist) < 0:
+    if each_output(dist).kind not in CLASSES:
         raise ValueError(f"ignore_index needs classes, got {dist!r}. Give rows that do not count the weight 0.")
     if is_probabilities:
         raise ValueError("ignore_index needs class indices, got class probabilities. Give such rows the weight 0.")
@@ -168,9 +185,9 @@ def _domain(dist: Distribution) -> str:
     support: Any = dist.support
     if isinstance(dist, Affine):
         return f"loc + scale * x, where x is {_domain(dist.base)}"
-    if hasattr(dist, "num_classes"):
+    if dist.kind in ("classes", "ordinal"):
         return f"a class index 0, ..., {dist.num_classes - 1} ({dist.num_classes} classes)"
-    if getattr(support, "is_circular", False):
+    if dist.kind == "direction":
         return "a direction in radians, from -pi to pi"
     if support is constraints.boolean:
         return "0 or 1"
@@ -185,7 +202,7 @@ def _advice(dist: Distribution, bad: Tensor, counted: Tensor, name: str) -> str:
     least, most = counted.min().item(), counted.max().item()
     are_whole = bool((counted == counted.floor()).all())
     classes = _num_classes(dist)
-    if hasattr(dist, "num_items"):
+    if dist.kind == "ranking":
         if least >= 1 and most <= dist.num_items:
             return f"Number the items from 0: try {name} - 1."
         return f"Number the items from 0 to {dist.num_items - 1}, each once, and pad a partial ranking with -1."
@@ -197,7 +214,7 @@ def _advice(dist: Distribution, bad: Tensor, counted: Tensor, name: str) -> str:
         if bool((bad < 0).any()):
             return f"Number the classes from 0 to {classes - 1}, and give rows without a class the weight 0."
         return f"Number the classes from 0 to {classes - 1}."
-    if getattr(support, "is_circular", False):
+    if dist.kind == "direction":
         return f"Turn degrees into radians with torch.deg2rad({name}), and wrap with torch.atan2(y.sin(), y.cos())."
     if support is constraints.unit_interval and least >= 0 and most <= 100:
         return "Divide percentages by 100."

@@ -123,7 +123,7 @@ SHOWN: list[tuple[Callable, dict[str, list[str] | None]]] = [
             "groups": ["in health", "one spread for all"],
             "spread_skill": ["in health", "spread too small", "spread upside down"],
             "sharpness": ["in health", "one spread for all"],
-            "sparsification": ["in health", "one spread for all", "spread upside down"],
+            "sparsification": ["in health", "spread upside down"],
             "exceedance": ["in health", "spread too small", "too low"],
             "quantile": ["in health", "spread too small", "too low"],
         },

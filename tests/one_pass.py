@@ -11,7 +11,7 @@ def _fused() -> list[Case]:
     """One row of the table for each family of single numbers, with its options, whose log-likelihood comes in one pass."""
     found: dict[str, Case] = {}
     for case in CASES:
-        if case.make_family().quick and not case.event_shape:
+        if case.make_family().distribution_class and not case.event_shape:
             found.setdefault(f"{case.family} {case.options}", case)
     return list(found.values())
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks import compiled
-from disthead.likelihood.blocks import AVAILABLE, OPERATIONS, is_compiled
 from disthead.likelihood.program import STEP, Program
+from disthead.special.blocks import AVAILABLE, OPERATIONS, is_compiled
 from tests.one_pass import example
 
 pytestmark = pytest.mark.skipif(not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler")

@@ -14,11 +14,11 @@ import torch
 import yaml
 from torch.utils.data import DataLoader, TensorDataset
 
-from disthead import DistributionRegressor
+from disthead import DistributionRegressor, recipe
 from disthead.cli import main
 from disthead.networks.schedule import PATIENCE, WarmupConstantDecay
 from disthead.networks.tabular import TabularBackbone
-from disthead.training import DistributionModule, TabularDataModule, commands, recipe
+from disthead.training import DistributionModule, TabularDataModule, commands
 from disthead.training.callbacks import EarlyStopping
 
 CONFIGS = sorted(Path(__file__).parents[1].joinpath("configs").glob("*.yaml"))
@@ -138,7 +138,7 @@ def test_python_plans_what_a_configuration_leaves_open_too():
 def test_training_waits_as_many_steps_as_the_best_took_and_at_least_so_many():
     """Validated every 100 steps, with the best at step 300, or at step 2000."""
     for best, end in ((300, 300 + PATIENCE), (2000, 4000)):
-        stopping = EarlyStopping()
+        stopping = EarlyStopping("val/nll")
         trainer = SimpleNamespace(fast_dev_run=False, should_stop=False, current_epoch=0)
         trainer.strategy = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
         for step in range(100, 10_000, 100):

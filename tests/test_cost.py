@@ -8,7 +8,7 @@ import torch
 
 import disthead as dh
 from benchmarks.cost import Counter, bounds, count
-from disthead.likelihood.programs import programs
+from disthead.likelihood.programs import recorded
 from tests.cases import CASES, NAMED
 
 ALLOWED = bounds()
@@ -51,9 +51,8 @@ def test_the_counter_counts():
 def test_the_counter_counts_steps():
     family, raw = dh.get_family("exponential"), torch.zeros(100, 1)
     with Counter() as counter:
-        dist = family.from_raw(raw)
-        dist.log_prob(torch.ones(100))
-    single, _ = programs(dist._source, wanted=False)
+        family.from_raw(raw).log_prob(torch.ones(100))
+    single, _ = recorded(family.formula(), False, False, False, False)
     assert counter.operations >= single.length > 5
 
 

@@ -6,8 +6,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing._internal.two_tensor import TwoTensor
 
 import disthead as dh
-from disthead.likelihood import cross_entropy
-from disthead.likelihood.blocks import AVAILABLE, choose
+from disthead.likelihood import classes as module
+from disthead.special.blocks import AVAILABLE, choose
 from tests.one_pass import gradient
 
 # few classes go along columns, more along rows, very many in pieces of rows
@@ -33,7 +33,7 @@ def formula(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("dtype, error", [(torch.float32, 2e-6), (torch.float64, 1e-13)])
 def test_values_and_gradients_are_those_of_the_formula(rows, classes, dtype, error):
     logits, y = example(rows, classes, dtype)
-    assert (cross_entropy.log_prob(logits, y) is not None) == (classes >= cross_entropy.FEW)
+    assert (module.class_log_prob(logits, y) is not None) == (classes >= module.FEW_CLASSES)
     value, exact = log_prob(logits, y), formula(logits, y)
     assert value.dtype == dtype
     torch.testing.assert_close(value.double(), exact, rtol=error, atol=error)
@@ -65,7 +65,7 @@ def test_backward_twice_and_differentiated_twice(rows, classes):
 def test_a_class_that_is_almost_certain_keeps_its_digits(classes, dtype, error, in_torch, monkeypatch):
     """Whatever its place, of rows that do and do not fill vectors: -log p is what the others have, not what rounding leaves."""
     if in_torch:
-        monkeypatch.setattr(cross_entropy, "choose", lambda *arguments: False)
+        monkeypatch.setattr(module, "choose", lambda *arguments: False)
     logits, _ = example(40, classes, dtype)
     y = torch.arange(40) * 7 % classes
     logits = (logits.detach() - 60 + 25 * torch.nn.functional.one_hot(y, classes)).requires_grad_()
@@ -97,7 +97,7 @@ def test_with_and_without_the_library_in_c(rows, classes, monkeypatch):
     logits, y = example(rows, classes)
     value = log_prob(logits, y)
     slope = gradient(value, logits)
-    monkeypatch.setattr(cross_entropy, "choose", lambda *arguments: False)
+    monkeypatch.setattr(module, "choose", lambda *arguments: False)
     also = log_prob(logits, y)
     torch.testing.assert_close(also, value)
     torch.testing.assert_close(gradient(also, logits), slope)
@@ -127,7 +127,7 @@ def test_an_index_outside_has_no_probability_and_no_gradient(outside, rows, clas
     outside = classes if isinstance(outside, str) else outside
     y = y.to(torch.float32 if isinstance(outside, float) else torch.int64)
     y[0] = outside
-    assert cross_entropy.log_prob(logits, y) is None
+    assert module.class_log_prob(logits, y) is None
     value = log_prob(logits, y)
     assert value[0] == -torch.inf
     torch.testing.assert_close(value[1:].double(), formula(logits[1:], y[1:]), rtol=2e-6, atol=2e-6)
@@ -146,7 +146,7 @@ def test_one_row_that_is_no_number_leaves_the_others_alone(monkeypatch):
     logits, y = example(40_000, 12)
     expected = log_prob(logits, y).detach()
     refused = []
-    monkeypatch.setattr(cross_entropy, "choose", lambda *given: choose(*given) or bool(refused.append(given[:2])))
+    monkeypatch.setattr(module, "choose", lambda *given: choose(*given) or bool(refused.append(given[:2])))
     with torch.no_grad():
         logits[1, 0], logits[2] = torch.nan, -torch.inf
     value = log_prob(logits, y)

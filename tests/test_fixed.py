@@ -11,7 +11,7 @@ import torch
 from torch.func import functional_call, grad, vmap
 
 import disthead as dh
-from disthead.likelihood import programs
+from disthead.likelihood.programs import recorded
 from tests.one_pass import gradient
 
 VALUES = {"df": 4.0, "loc": 0.3, "scale": 0.7, "loc of von_mises": 2.0, "mean": 0.6, "ratio": 0.4}
@@ -19,7 +19,7 @@ CASES = [
     (name, parameter)
     for name in dh.families()
     for family in [dh.explanation.example(name)]
-    if not family.event_dim and not family.shapes and family.quick and len(family.parameters) > 1
+    if not family.event_dim and not family.shapes and family.distribution_class and len(family.parameters) > 1
     for parameter in family.parameters
     if parameter != "logits"
 ]
@@ -63,7 +63,7 @@ def test_values_and_gradients_are_those_of_the_formula(name, parameter):
     head, features, y = example(name, {parameter: value})
     features.requires_grad_()
     dist = head(features)
-    assert dist._is_waiting  # for somebody who asks for its parameters
+    assert dist._is_lazy  # for somebody who asks for its parameters
     torch.testing.assert_close(dist.parameters[parameter], torch.full((50,), value), msg=parameter)
     expected = plainly(head, features).log_prob(y.double())
     found = head(features).log_prob(y)
@@ -74,10 +74,10 @@ def test_values_and_gradients_are_those_of_the_formula(name, parameter):
 
 @every_parameter
 def test_its_part_of_the_formula_is_recorded_as_a_number(name, parameter, engine):
-    head, features, _ = example(name, {parameter: given(name, parameter)})
+    head, _, _ = example(name, {parameter: given(name, parameter)})
     whole, _, _ = example(name, {})
     lengths = [
-        sum(program.length for program in programs.programs(one(features)._source, True)) for one in (head, whole)
+        sum(program.length for program in recorded(one._formula, False, False, True, False)) for one in (head, whole)
     ]
     assert 0 < lengths[0] < lengths[1]
 
@@ -112,7 +112,7 @@ def test_a_fixed_tensor_may_change():
     for value in (2.0, 0.5):
         head.fixed_scale.fill_(value)
         expected = torch.distributions.Normal(head.linear(features)[:, 0], value).log_prob(y)
-        assert head(features)._is_waiting
+        assert head(features)._is_lazy
         torch.testing.assert_close(head(features).log_prob(y), expected)
 
 
@@ -147,7 +147,7 @@ def test_a_constant_probability_has_its_logit():
     nothing = torch.zeros(5, 0)
     torch.testing.assert_close(link.forward(nothing), torch.full((5,), 0.25))
     torch.testing.assert_close(link.logits(nothing), torch.full((5,), math.log(1 / 3)))
-    torch.testing.assert_close(link.quick(nothing.T), torch.full((5,), math.log(1 / 3)))
+    torch.testing.assert_close(link.value_and_slope(nothing.T), torch.full((5,), math.log(1 / 3)))
     assert link.inverse(torch.zeros(5)).shape == (5, 0)
 
 
@@ -162,7 +162,7 @@ def test_known_quantities_are_scored_beside_the_raw_outputs(name, options, sprea
     features.mul_(spread).requires_grad_()
     exposure = (0.1 + torch.rand(50)).requires_grad_()
     dist = head(features, exposure=exposure)
-    assert dist._is_waiting
+    assert dist._is_lazy
     found = dist.log_prob(y)
     exact = head.family.make(
         **copy.deepcopy(head).double().params(features.double()), exposure=exposure.double()

@@ -1,11 +1,13 @@
 """`import disthead` stays light, and imports run one way."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import disthead
 
@@ -17,11 +19,13 @@ LAYERS = [
     ("likelihood",),
     ("families",),
     ("data", "weights", "targets", "groups"),
-    ("marginal", "standardisation"),
+    ("optimise", "standardisation"),
     ("head",),
     ("losses", "parallel"),
-    ("decision", "explanation", "metrics", "calibration", "diagnostics", "surface"),
+    ("objectives",),
+    ("decision", "explanation", "calibration", "diagnostics", "surface"),
     ("plots",),
+    ("metrics",),
     ("report",),
     ("prediction",),
     ("networks",),
@@ -89,17 +93,67 @@ def test_what_needs_lightning_is_where_it_was():
         _ = disthead.training.TabularModule
 
 
+def _imported(path: Path) -> set[str]:
+    """The modules of disthead that a file imports anywhere: at its top, in a function, or for the types alone."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if name.startswith("disthead.")}
+
+
 def test_imports_run_one_way():
-    """No file imports, when it is loaded, from a layer above its own."""
+    """No file imports from a layer above its own; `disthead` itself loads what is on top of it late."""
     for path in PACKAGE.rglob("*.py"):
         layer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        for node in ast.parse(path.read_text()).body:
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                package, _, rest = name.partition(".")
-                if package == "disthead" and rest:
-                    assert LEVEL[rest.split(".")[0]] <= LEVEL[layer], f"{path} imports {name}"
+        for name in _imported(path):
+            part = name.split(".")[1]
+            assert LEVEL.get(part, -1) <= LEVEL[layer], f"{path} imports {name}"
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    """Whether an import is at the top, in a function, or for the types alone."""
+    files = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    graph = {name: (_imported(path) & set(files)) - {name} for name, path in files.items()}
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, with the files
+
+
+def test_nothing_outside_of_the_likelihood_imports_one_of_its_files():
+    """Its `__init__.py` is the door. Tests of the inside and the maintainer's commands in benchmarks are no part of the package."""
+    room = PACKAGE / "likelihood"
+    files = {f"disthead.likelihood.{path.stem}" for path in room.glob("*.py")}
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent == room:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            assert not files.intersection(names), f"{path} imports {files.intersection(names)}"
+
+
+def test_a_training_step_passes_few_files():
+    """A reader who follows a step of a plain head, loss and gradient, opens seven files at most."""
+    head = disthead.DistributionHead("normal", 4)
+    features, y = torch.randn(50, 4), torch.randn(50)
+    files: set[str] = set()
+
+    def note(frame, event, argument):
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(PACKAGE):
+            files.add(str(path.relative_to(PACKAGE)))
+
+    disthead.nll(head(features), y).backward()  # compiles its programs
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        disthead.nll(head(features), y).backward()
+    finally:
+        sys.setprofile(before)
+    assert {"head.py", "losses.py"} < files
+    assert len(files) <= 7, sorted(files)
 
 
 def test_only_training_and_the_command_line_import_lightning():

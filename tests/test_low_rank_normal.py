@@ -29,7 +29,7 @@ def test_values_and_gradients(size, rank, rows, link, generator):
     family, raw, y = case(size, rank, rows, generator)
     links = family.resolve_links({"cov_diag": link})
     weight = torch.linspace(-1, 2, rows)
-    dist = family.linked(raw, links)
+    dist = family.from_raw(raw, links)
     value = dist.log_prob(y)
     assert value.dtype == torch.float32
     loc, factor, diagonal = raw.double().split([size, size * rank, size], -1)
@@ -40,8 +40,8 @@ def test_values_and_gradients(size, rank, rows, link, generator):
     slopes = gradient(weight * expected, raw)
     torch.testing.assert_close(gradient(weight * value, raw), slopes, rtol=1e-5, atol=1e-5)
     with torch.no_grad():  # no derivatives are made
-        torch.testing.assert_close(family.linked(raw, links).log_prob(y), value)
-    assert dist._is_waiting
+        torch.testing.assert_close(family.from_raw(raw, links).log_prob(y), value)
+    assert dist._is_lazy
 
 
 def hard_cases(size, rank):

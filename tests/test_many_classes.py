@@ -34,7 +34,7 @@ def gradients(loss, head, features, **options):
     return torch.autograd.grad(loss, [features, *head.parameters()], **options)
 
 
-def is_waiting(dist):
+def is_lazy(dist):
     return "logits" not in dist.__dict__
 
 
@@ -45,7 +45,7 @@ def test_loss_and_gradients_are_those_of_cross_entropy(case, generator):
     torch.testing.assert_close(-dist.log_prob(y), expected)
     found = gradients((-dist.log_prob(y) * upstream).sum(), head, features)
     torch.testing.assert_close(found, gradients((expected * upstream).sum(), head, features))
-    assert is_waiting(dist)
+    assert is_lazy(dist)
 
 
 def test_far_logits_in_single_precision(case):
@@ -90,7 +90,7 @@ def test_every_option_of_cross_entropy(case, generator, class_weight, label_smoo
             gradients(found.sum(), head, features, retain_graph=True),
             gradients(expected.sum(), head, features, retain_graph=True),
         )
-    assert is_waiting(dist)
+    assert is_lazy(dist)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -125,7 +125,7 @@ def test_everything_else_answers_as_with_logits(case):
     assert dist.batch_shape == (ROWS,)
     assert "3000" in repr(dist)
     torch.testing.assert_close(dist[5:390].log_prob(y[5:390]), few.log_prob(y)[5:390])
-    assert is_waiting(dist)
+    assert is_lazy(dist)
     torch.testing.assert_close(dist.probs, few.probs)
     torch.testing.assert_close(head(features).expand((2, ROWS)).log_prob(y), few.log_prob(y).expand(2, ROWS))
     torch.testing.assert_close(
@@ -136,7 +136,7 @@ def test_everything_else_answers_as_with_logits(case):
 def test_detached_and_without_gradients(case):
     head, features, y = case
     detached = head(features).map(torch.detach)
-    assert is_waiting(detached)
+    assert is_lazy(detached)
     assert not detached.log_prob(y).requires_grad
     assert not detached.probs.requires_grad
     with torch.no_grad():
@@ -162,7 +162,7 @@ def test_second_derivatives(generator):
         return torch.autograd.grad(slope.sum(), features)[0]
 
     dist = head(features)
-    assert is_waiting(dist)
+    assert is_lazy(dist)
     expected = functional.cross_entropy(logits(head, features), y, reduction="none")
     torch.testing.assert_close(curvature(-dist.log_prob(y)), curvature(expected))
 

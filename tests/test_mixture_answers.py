@@ -3,15 +3,18 @@
 import math
 
 import mpmath as mp
+import numpy as np
 import pytest
 import scipy.integrate
 import scipy.special
 import torch
 
 import disthead as dh
+from disthead.distributions.component_curves import ABOVE, ComponentCurves, component_curves
 from disthead.families.beta import Beta
 from disthead.families.circular_mixture import CircularMixture
 from disthead.families.ensembles import ensemble
+from disthead.families.gamma import Gamma
 from disthead.families.mixture import Mixture
 from disthead.families.normal import Normal
 from disthead.families.student_t import StudentT
@@ -93,6 +96,19 @@ def test_quantiles_against_mpmath(case):
                 assert tail(y - sign * apart, sign) * (1 - 1e-11) <= level <= tail(y + sign * apart, sign) * (1 + 1e-11)
 
 
+@pytest.mark.parametrize("kind", ["normal", "student_t", "gamma"])
+def test_a_row_without_numbers_leaves_the_others_alone(kind, generator):
+    raw = torch.randn(2, 30, dh.get_family(kind).width(), generator=generator, dtype=F64)
+    broken = raw.clone()
+    broken[1, 7] = math.nan
+    whole, part = (ensemble(dh.get_family(kind).from_raw(some)) for some in (raw, broken))
+    others = torch.arange(30) != 7
+    for levels in (tensor(0.3), tensor(0.01, 0.3, 0.5, 0.99).unsqueeze(-1)):
+        found = part.icdf(levels)
+        assert found[..., 7].isnan().all()
+        torch.testing.assert_close(found[..., others], whole.icdf(levels)[..., others], rtol=1e-10, atol=1e-10)
+
+
 def test_where_the_cdf_is_flat_it_is_the_least_quantile():
     beta = dh.get_family("beta").distribution(
         concentration1=tensor(2.0, 2.0, 2.0), concentration0=tensor(1.0, 2.0, 3.0)
@@ -123,6 +139,7 @@ def test_quantiles_do_not_depend_on_the_levels_beside_them(generator):
     torch.testing.assert_close(shaped.icdf(q.reshape(7, 4, 5)), together.reshape(7, 4, 5), rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(shaped.icdf(q[0, 0]), dist.icdf(q[0, 0]).reshape(4, 5), rtol=1e-10, atol=1e-10)
     assert dist[:0].icdf(torch.tensor(0.5)).shape == (0,)
+    assert dist.icdf(torch.zeros(0, 20)).shape == (0, 20)
     ends = dist.icdf(tensor(0.0, 1.0).unsqueeze(-1).expand(2, 20))
     assert (ends[0] == -torch.inf).all()
     assert (ends[1] == torch.inf).all()
@@ -181,19 +198,25 @@ def test_the_mode_of_directions_may_lie_beside_the_seam(generator):
 
 
 class Counted:
-    """How many numbers the components' functions are asked for, in multiples of one for each row and component."""
+    """How many numbers the components' densities and tails are asked for, in multiples of one for each row and component."""
 
     def __init__(self, monkeypatch, kind):
         self.numbers = 0
         for name in ("cdf", "log_cdf", "log_survival", "log_prob"):
-            self.count(monkeypatch, kind, name)
+            self.count(monkeypatch, kind, name, lambda dist: dist.batch_shape)
+        for name in ("densities", "tails_and_densities"):
+            for curves in ComponentCurves.__subclasses__():
+                self.count(monkeypatch, curves, name, lambda curves: curves.weights.shape)
 
-    def count(self, monkeypatch, kind, name):
+    def count(self, monkeypatch, kind, name, shape_of):
         function = getattr(kind, name)
 
-        def counted(dist, y):
-            self.numbers += torch.broadcast_shapes(dist.batch_shape, y.shape).numel()
-            return function(dist, y)
+        def counted(asked, y, *others):
+            before = self.numbers
+            answer = function(asked, y, *others)  # which may ask others in turn
+            points = y.shape if isinstance(y, torch.Tensor) else (*y.shape[:-1], 1, y.shape[-1])
+            self.numbers = before + torch.broadcast_shapes(shape_of(asked), points).numel()
+            return answer
 
         monkeypatch.setattr(kind, name, counted)
 
@@ -202,6 +225,35 @@ class Counted:
         with torch.no_grad():
             ask(dist)
         return self.numbers / dist.logits.numel()
+
+
+CURVES = {
+    "normal": lambda: Normal(torch.randn(4, 3, dtype=F64), torch.rand(4, 3, dtype=F64) + 0.1),
+    "student_t": lambda: StudentT(
+        torch.tensor([0.5, 1.0, 30.0], dtype=F64).expand(4, 3), torch.randn(4, 3, dtype=F64), tensor(0.1)
+    ),
+    "gamma": lambda: Gamma(torch.rand(4, 3, dtype=F64) + 0.5, tensor(2.0)),  # by its own methods, and its score
+    "a scale that underflowed": lambda: Normal(torch.zeros(4, 3, dtype=F64), tensor(1e-320, 1.0, 2.0).expand(4, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", CURVES)
+def test_curves_are_the_densities_and_the_tails_of_the_components(kind):
+    torch.manual_seed(0)
+    components = CURVES[kind]()
+    log_weights = torch.randn(4, 3, dtype=F64).log_softmax(-1)
+    dist = Mixture(log_weights, components)
+    curves = component_curves(log_weights, dist.components)
+    y = torch.tensor([[0.3], [0.9], [5.0]], dtype=F64).expand(3, 4)
+    for side, log_tail in ((None, dist.log_cdf(y)), (ABOVE, dist.log_survival(y))):
+        sides = None if side is None else np.full((3, 4), side)
+        tail, density = curves.tail_and_density(y.numpy(), sides)
+        np.testing.assert_allclose(tail, log_tail.exp(), rtol=1e-12)
+        np.testing.assert_allclose(density, dist.log_prob(y).exp(), rtol=1e-10)
+        some, rows = y[1, [2, 0]].contiguous(), np.array([2, 0])
+        one, _ = curves.take(rows).tail_and_density(some.numpy(), None if sides is None else sides[1, rows])
+        np.testing.assert_allclose(one, tail[1, rows], rtol=1e-14)
+    np.testing.assert_allclose(curves.log_density(y.numpy()), dist.log_prob(y), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.6])
@@ -224,15 +276,15 @@ def test_answers_take_few_evaluations(spread, monkeypatch, generator):
     levels = torch.arange(1, 20, dtype=F64).unsqueeze(-1) / 20
     y = torch.zeros(300, dtype=F64)
     most = {
-        "median": (lambda d: d.median, 9),
-        "quantile": (lambda d: d.icdf(tensor(0.05)), 9),
-        "far quantile": (lambda d: d.icdf(tensor(1e-9)), 9),
-        "interval": (lambda d: d.interval(0.9), 17),
-        "19 quantiles": (lambda d: d.icdf(levels), 90),
-        "mode": (lambda d: d.mode, 90),
+        "median": (lambda d: d.median, 5),
+        "quantile": (lambda d: d.icdf(tensor(0.05)), 6),
+        "far quantile": (lambda d: d.icdf(tensor(1e-9)), 6),
+        "interval": (lambda d: d.interval(0.9), 10),
+        "19 quantiles": (lambda d: d.icdf(levels), 50),
+        "mode": (lambda d: d.mode, 80),
         "crps": (lambda d: d.crps(y), 250),
         "entropy": (lambda d: d.entropy(), 330),
-        "highest_density": (lambda d: d.highest_density(0.9), 330),
+        "highest_density": (lambda d: d.highest_density(0.9), 110),
     }
     taken = {name: counted.of(dist, ask) for name, (ask, _) in most.items()}
     assert not {name: number for name, number in taken.items() if number > most[name][1]}
@@ -258,20 +310,47 @@ def test_gradients_of_quantiles_are_those_of_differences(generator):
 
 
 def test_roots_are_found_at_jumps_and_where_a_function_is_infinite():
-    x = torch.tensor([[-5.0], [-5.0], [7.0], [7.0]], dtype=F64).expand(4, 3)
-    jump, infinite, cube = (
-        lambda y: torch.where(y < 1 / 3, -1.0, 1.0).to(F64),
-        lambda y: torch.where(y < 2.0, -torch.inf, torch.where(y > 2.5, torch.inf, y - 2.25)),
-        lambda y: (y - 1) ** 3,
-    )
+    def jump(y):
+        return np.where(y < 1 / 3, -1.0, 1.0), np.full_like(y, np.inf)
+
+    def infinite(y):
+        return np.where(y < 2.0, -np.inf, np.where(y > 2.5, np.inf, y - 2.25)), np.where(
+            abs(y - 2.25) <= 0.25, 1.0, np.nan
+        )
+
+    def cube(y):
+        with np.errstate(divide="ignore"):
+            return (y - 1) ** 3, (y - 1) ** -2.0 / 3
 
     def function(y, element):
-        return torch.stack([jump(y), infinite(y), cube(y)])[element, torch.arange(len(y))]
+        parts = [kind(y) for kind in (jump, infinite, cube)]
+        return tuple(np.choose(element, answers) for answers in zip(*parts, strict=True))
 
-    value = torch.stack([function(part, torch.arange(3)) for part in x])
-    root = interpolated_roots(function, x, value, torch.full((3,), 1e-30, dtype=F64))
-    torch.testing.assert_close(root, tensor(1 / 3, 2.25, 1.0), rtol=1e-9, atol=1e-9)
+    low, high = function(np.full(3, -5.0), np.arange(3))[0], function(np.full(3, 7.0), np.arange(3))[0]
+    known = np.stack([*np.full((9, 3), np.nan), np.full(3, -5.0), low, np.full(3, 7.0), high])
+    root = interpolated_roots(function, known, np.full(3, 1e-30))
+    np.testing.assert_allclose(root, [1 / 3, 2.25, 1.0], rtol=1e-9, atol=1e-9)
     assert root[0] >= 1 / 3
+
+
+@pytest.mark.parametrize("has_rates", [True, False])
+def test_roots_of_smooth_functions_take_few_evaluations(has_rates):
+    power = np.linspace(1.0, 5.0, 200)
+    asked = 0
+
+    def function(y, element):
+        nonlocal asked
+        asked += len(y)
+        e = power[element]
+        rate = np.exp(-e * y) / e if has_rates else np.full_like(y, np.nan)
+        return np.exp(e * y) - 2.0, rate
+
+    ends = [np.full(200, end) for end in (-1.0, 1.5)]
+    values = [np.exp(power * end) - 2 for end in ends]
+    known = np.stack([*np.full((9, 200), np.nan), ends[0], values[0], ends[1], values[1]])
+    root = interpolated_roots(function, known, np.full(200, 1e-15), reach=np.full(200, 0.1))
+    np.testing.assert_allclose(root, np.log(2) / power, rtol=1e-12)
+    assert asked < 200 * (8 if has_rates else 14)
 
 
 def test_peaks_are_found_by_both_ways():

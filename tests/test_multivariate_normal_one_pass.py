@@ -21,7 +21,7 @@ def test_values_and_gradients(size, rows, generator):
     weight = torch.linspace(-1, 2, rows)
     dist = family.from_raw(raw)
     value = dist.log_prob(y)
-    assert dist._is_waiting
+    assert dist._is_lazy
     assert dist.event_shape == (size,)
     lower = torch.zeros(rows, size, size, dtype=torch.float64)
     row, column = torch.tril_indices(size, size)

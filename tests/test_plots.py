@@ -100,3 +100,42 @@ def test_rose_needs_a_polar_axis():
     with pytest.raises(ValueError, match="projection='polar'"):
         plots.rose_plot(plt.figure().add_subplot(), diagnostics.rose(dist, torch.zeros(8)))
     plt.close("all")
+
+
+@pytest.mark.parametrize("shares", [(0.9, 0.88), (0.7, 0.99)])
+def test_bars_of_chance_end_inside_the_frame(shares):
+    groups = {f"{share}": (share, 500.0) for share in shares}
+    events = [diagnostics.EventFrequency(f"{share}", "a 1", 0.9, share, 0.0002, 0.002, 500.0) for share in shares]
+    drawn = (
+        plots.coverage_by_group(plt.figure().add_subplot(), groups, 0.9, confidence=0.99, looks=2),
+        plots.frequency_by_group(plt.figure().add_subplot(), events, confidence=0.99, looks=2),
+    )
+    for ax in drawn:
+        left, right = ax.get_xlim()
+        assert all(left < bar.get_x() and bar.get_x() + bar.get_width() < right for bar in ax.patches)
+    plt.close("all")
+
+
+def test_no_legend_covers_a_point():
+    """Whether the spread is right, too small, too large or upside down; and wherever a worm goes."""
+    spread = torch.linspace(0.2, 1.0, 1000, dtype=torch.float64)
+    for error in (spread, 2 * spread, spread / 2, 1.2 - spread):
+        figure = plt.figure(figsize=(5.6, 4.2), layout="constrained")
+        numbers = diagnostics.spread_skill(error, spread, 10)
+        ax = plots.spread_skill(figure.add_subplot(), numbers, confidence=0.99, looks=10)
+        assert not any(_covered(ax, numbers.spread, numbers.error))
+    normal = dh.get_family("normal").distribution(loc=torch.zeros(1000), scale=1.0)
+    residual = normal.icdf(torch.linspace(0.001, 0.999, 1000))
+    for y in (3 * residual, residual + 1, residual**3, -residual.abs()):
+        figure = plt.figure(figsize=(5.6, 4.2), layout="constrained")
+        worm = diagnostics.worm(normal, y)
+        assert not any(_covered(plots.worm_plot(figure.add_subplot(), worm), worm.normal, worm.deviation))
+    plt.close("all")
+
+
+def _covered(ax, x, y) -> list[bool]:
+    """Whether the legend lies over each of the points that are inside the frame."""
+    ax.figure.canvas.draw()
+    box, frame = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    pixels = ax.transData.transform(torch.stack([x, y], -1).numpy()).tolist()
+    return [bool(box.contains(*point)) for point in pixels if frame.contains(*point)]

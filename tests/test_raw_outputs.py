@@ -18,8 +18,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing._internal.two_tensor import TwoTensor
 
 import disthead as dh
-from disthead.likelihood import autograd, chunks, one_pass, programs
-from disthead.likelihood.linked import RawOutputs
+from disthead.likelihood import LinkedParameters, chunks, fused, linked
+from disthead.likelihood.programs import recorded
 from tests.cases import NAMED
 from tests.one_pass import FUSED, example, gradient, target
 
@@ -49,10 +49,10 @@ def test_values_and_gradients_are_those_of_the_formula(name):
 def test_every_formula_is_recorded(name, monkeypatch):
     """And ordinary numbers are worked on by its first program, in single precision but for log_normal's (`Case.in_double`)."""
     family, raw, y = example(name)
-    found = programs.programs(family.from_raw(raw)._source, wanted=True)
+    found = recorded(family.formula(), is_double=False, has_loc_scale=False, needs_grad=True, is_rounded=False)
     assert [program.in_double for program in found] == ([True] if NAMED[name].in_double else [False, True])
-    monkeypatch.setattr(one_pass, "programs", lambda source, wanted, rounded=False: found[:1])
-    monkeypatch.setattr(one_pass, "_in_numpy", None)
+    monkeypatch.setattr(fused, "programs", lambda *arguments: found[:1])
+    monkeypatch.setattr(fused, "_in_numpy", None)
     gradient(family.from_raw(raw.requires_grad_()).log_prob(y), raw)
 
 
@@ -63,7 +63,7 @@ def test_raw_outputs_that_are_no_numbers_have_no_likelihood(name, link):
     links = family.resolve_links({key: link for key, own in family.parameters.items() if own.is_positive})
     raw[1], raw[4, -1] = torch.nan, torch.nan
     raw.requires_grad_()
-    value = family.linked(raw, links).log_prob(y)
+    value = family.from_raw(raw, links).log_prob(y)
     assert value.isnan().tolist() == [False, True, False, False, True, False, False]
     assert gradient(value, raw)[1].isnan().any()
 
@@ -71,25 +71,25 @@ def test_raw_outputs_that_are_no_numbers_have_no_likelihood(name, link):
 def test_another_link_is_another_formula():
     family, raw, y = example("normal")
     links = dict(family.parameters)
-    first = family.linked(raw, links).log_prob(y)
+    first = family.from_raw(raw, links).log_prob(y)
     links["scale"] = dh.get_link("exp")
-    second = family.linked(raw, links).log_prob(y)
-    exact = family.linked(raw.double(), links).log_prob(y.double())
+    second = family.from_raw(raw, links).log_prob(y)
+    exact = family.from_raw(raw.double(), links).log_prob(y.double())
     torch.testing.assert_close(second.double(), exact, rtol=1e-6, atol=1e-6)
     assert not torch.equal(first, second)
 
 
 class _Looking(type(dh.get_family("normal"))):
-    """Somebody's own family, whose score does what cannot be recorded."""
+    """Somebody's own family, whose formula does what cannot be recorded."""
 
-    def score(self, y, loc, scale):
-        value, *slopes = super().score(y, loc, scale)
+    def log_prob_and_grad(self, y, loc, scale):
+        value, *slopes = super().log_prob_and_grad(y, loc, scale)
         total = np.zeros(y.shape)
         total += value
         return (total, *slopes) if (total < 1e300).all() else None
 
 
-def test_a_score_that_cannot_be_recorded_is_left_to_numpy():
+def test_a_formula_that_cannot_be_recorded_is_left_to_numpy():
     _, raw, y = example("normal")
     raw.requires_grad_()
     value = _Looking().from_raw(raw).log_prob(y)
@@ -178,14 +178,14 @@ def test_parameters_come_when_asked_for_and_the_same_through_copies(name):
     dist, question = family.from_raw(raw), next(known for known in ("mean", "mode") if known in NAMED[name].claims)
     assert dist.batch_shape == (7,)
     assert dist.dtype == torch.float32
-    assert dist._is_waiting
+    assert dist._is_lazy
     waiting = dist[2:5].expand((4, 3))
-    assert waiting._is_waiting
+    assert waiting._is_lazy
     for other in (copy.deepcopy(dist), pickle.loads(pickle.dumps(dist)), dist.map(torch.detach)):
         torch.testing.assert_close(other.log_prob(y), dist.log_prob(y))
         torch.testing.assert_close(getattr(other, question), getattr(dist, question))
     assert set(dist.parameters) >= set(family.parameters)
-    assert not dist._is_waiting
+    assert not dist._is_lazy
     torch.testing.assert_close(getattr(waiting, question), torch.stack(4 * [getattr(dist, question)[2:5]]))
     parameters = {name: dist.parameters[name] for name in family.parameters}
     torch.testing.assert_close(dist.log_prob(y), family.distribution(**parameters).log_prob(y), rtol=1e-5, atol=1e-5)
@@ -197,7 +197,7 @@ def test_several_outputs_and_pixels_take_the_one_pass(name):
     head = dh.DistributionHead(NAMED[name].make_family(), 3, event_shape=(2,), feature_dim=1)
     features, y = torch.randn(5, 3, 4), target(head.family, torch.rand(5, 4, 2))
     dist = head(features)
-    assert dist.base._is_waiting
+    assert dist.base._is_lazy
     exact = head.double()(features.double()).log_prob(y.double())
     torch.testing.assert_close(dist.log_prob(y).double(), exact, rtol=1e-5, atol=1e-5)
 
@@ -223,9 +223,9 @@ def test_other_units_keep_the_one_pass(name, rows):
     raw.requires_grad_()
     loc, scale = torch.tensor(3.0), torch.linspace(0.5, 20, rows)
     dist = family.from_raw(raw).affine(loc, scale)
-    assert dist._is_waiting
+    assert dist._is_lazy
     value = dist.log_prob(loc + scale * y)
-    assert dist._is_waiting
+    assert dist._is_lazy
     # the target is what was rounded, when it was put into that unit
     given = (loc + scale * y).double()
     exact = family.from_raw(raw.double()).affine(loc.double(), scale.double()).log_prob(given)
@@ -235,7 +235,7 @@ def test_other_units_keep_the_one_pass(name, rows):
     torch.testing.assert_close(twice, gradient(exact, raw), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(dist.mean, loc + scale * family.from_raw(raw).mean)
     part = family.from_raw(raw).affine(loc, scale)[2:5]
-    assert part._is_waiting
+    assert part._is_lazy
     torch.testing.assert_close(part.log_prob((loc + scale * y)[2:5]), value[2:5], rtol=1e-5, atol=1e-5)
     again = dist.affine(torch.tensor(-1.0), torch.tensor(2.0))
     torch.testing.assert_close(again.median, 2 * dist.median - 1, rtol=1e-5, atol=1e-5)
@@ -507,7 +507,7 @@ def test_numbers_whose_sign_waits_to_be_turned():
     assert turned.is_neg()
     value = family.from_raw(turned).log_prob(target)
     torch.testing.assert_close(value, family.from_raw(raw).log_prob(y))
-    torch.testing.assert_close(autograd._weighted(torch.ones_like(raw), target), y.unsqueeze(-1).expand_as(raw))
+    torch.testing.assert_close(linked._weighted(torch.ones_like(raw), target), y.unsqueeze(-1).expand_as(raw))
 
 
 @pytest.mark.parametrize(
@@ -557,7 +557,7 @@ def test_constants_have_no_raw_outputs(name, fixed, width):
     family = dh.get_family(name)
     links = {**family.parameters, fixed: family.parameters[fixed].constant(4.0)}
     with pytest.raises(ValueError, match=rf"{name} takes {width - 1} raw outputs .*{fixed}: 0.*shape \(4, {width}\)"):
-        family.linked(torch.zeros(4, width), links)
+        family.from_raw(torch.zeros(4, width), links)
 
 
 # Targets in double precision, as `torch.from_numpy(y)` gives them.
@@ -576,7 +576,7 @@ def test_targets_in_double_precision_take_the_one_pass_too(name, monkeypatch):
     for targets in (y.double(), beyond_single(family, y)):
         exact = family.from_raw(raw.double()).log_prob(targets).detach()
         with monkeypatch.context() as patch:
-            patch.setattr(RawOutputs, "make", None)  # without parameters there are no plain operations
+            patch.setattr(LinkedParameters, "make", None)  # without parameters there are no plain operations
             value = family.from_raw(raw).log_prob(targets)
         torch.testing.assert_close(value.double(), exact, rtol=2e-6, atol=2e-6)
         torch.testing.assert_close(gradient(value, raw), expected, rtol=1e-4, atol=1e-5)

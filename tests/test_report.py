@@ -11,6 +11,7 @@ import torch
 import disthead as dh
 from disthead.errors import TargetError
 from disthead.report import Batch, evaluate, verdicts
+from disthead.report.pictures import PICTURES
 
 ROWS = 2000
 
@@ -202,6 +203,9 @@ def test_every_kind_of_target_has_its_report(kind, tmp_path):
     assert names <= pictures
     shown = {"_".join(filter(None, [v.output.replace(" ", "_"), v.picture])) for v in result.verdicts if v.picture}
     assert shown <= pictures  # every verdict's picture is there
+    of_kind = {picture.key for picture in PICTURES if kind in picture.kinds}
+    drawn = {name for name in pictures if not name.startswith("output_")}
+    assert drawn | {"sparsification"} == of_kind | {"sparsification"}  # which needs spreads that differ
     html = (tmp_path / "report.html").read_text("utf-8")
     assert html.count("data:image/png;base64,") == len(pictures)
     assert "Trees &amp; &lt;leaves&gt;" in html

@@ -33,7 +33,7 @@ class BetaCalibration(ClassRecalibration):
         self._learned("coefficients")
 
     def _check_kind(self, dist: Distribution) -> None:
-        _check_kind(self, dist, Bernoulli)
+        _check_kind(self, dist, "binary")
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
         logits = _finite_logits(dist)
@@ -84,7 +84,7 @@ class IsotonicCalibration(ClassRecalibration):
         self._learned("predicted", "observed")
 
     def _check_kind(self, dist: Distribution) -> None:
-        _check_kind(self, dist, Bernoulli)
+        _check_kind(self, dist, "binary")
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
         p = _finite_logits(dist).sigmoid()

@@ -7,17 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from disthead.calibration.recalibration import (
-    NothingLearned,
-    Recalibration,
-    effective_rows,
-    mean_over_rows,
-    minimise,
-)
-from disthead.distributions.base import Distribution
+from disthead.calibration.recalibration import NothingLearned, Recalibration, effective_rows, mean_over_rows
+from disthead.distributions.base import Distribution, Kind
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
 from disthead.families.plackett_luce import PlackettLuce
+from disthead.optimise import minimise
 
 __all__ = ["ClassRecalibration", "TemperatureScaling", "VectorScaling"]
 
@@ -67,9 +62,13 @@ class ClassRecalibration(Recalibration):
         return minimise(loss, *starts)
 
 
+# The recalibrated distribution of each kind of target that has logits.
+_RECALIBRATED: dict[Kind, Any] = {"binary": Bernoulli, "classes": Categorical, "ranking": PlackettLuce}
+
+
 def _loss_of_all_alike(dist: Distribution, logits: Tensor) -> Tensor:
     """The cross-entropy of equal probabilities."""
-    if isinstance(dist, Bernoulli):
+    if dist.kind == "binary":
         return softplus(logits) - 0.5 * logits
     return logits.logsumexp(-1) - logits.mean(-1)
 
@@ -94,7 +93,7 @@ class TemperatureScaling(ClassRecalibration):
         self._learned("temperature")
 
     def _check_kind(self, dist: Distribution) -> None:
-        _check_kind(self, dist, Bernoulli, Categorical, PlackettLuce)
+        _check_kind(self, dist, *_RECALIBRATED)
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
         logits = _finite_logits(dist)
@@ -117,9 +116,7 @@ def _divided(dist: Distribution, logits: Tensor, temperature: Tensor) -> Tensor:
 
 
 def _with_logits(dist: Distribution, logits: Tensor) -> Distribution:
-    if isinstance(dist, PlackettLuce):
-        return PlackettLuce(logits=logits)
-    return Bernoulli(logits=logits) if isinstance(dist, Bernoulli) else Categorical(logits=logits)
+    return _RECALIBRATED[dist.kind](logits=logits)
 
 
 class VectorScaling(ClassRecalibration):
@@ -139,11 +136,11 @@ class VectorScaling(ClassRecalibration):
         self._learned("factor", "shift")
 
     def _check_kind(self, dist: Distribution) -> None:
-        _check_kind(self, dist, Bernoulli, Categorical)
+        _check_kind(self, dist, "binary", "classes")
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
         logits = _finite_logits(dist)
-        if isinstance(dist, Bernoulli):
+        if dist.kind == "binary":
             shares = [y < 1, y > 0]
         elif y.shape == dist.batch_shape:
             shares = [y == k for k in range(dist.num_classes)]
@@ -166,7 +163,7 @@ class VectorScaling(ClassRecalibration):
         # Only differences of logits matter.
         self.factor, self.shift = (
             factor,
-            shift - shift.mean(-1, keepdim=True) if hasattr(dist, "num_classes") else shift,
+            shift if dist.kind == "binary" else shift - shift.mean(-1, keepdim=True),
         )
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
@@ -174,9 +171,9 @@ class VectorScaling(ClassRecalibration):
         return _with_logits(dist, dist.logits * self.factor.to(dtype) + self.shift.to(dtype))
 
 
-def _check_kind(recalibration: Recalibration, dist: Distribution, *kinds: type[Distribution]) -> None:
-    if not isinstance(dist, kinds):
-        names = ", ".join(kind.__name__ for kind in kinds)
+def _check_kind(recalibration: Recalibration, dist: Distribution, *kinds: Kind) -> None:
+    if dist.kind not in kinds:
+        names = ", ".join(_RECALIBRATED[kind].__name__ for kind in kinds)
         raise ValueError(
             f"{type(recalibration).__name__} is for {names}, got {dist!r}. Try ScaleCalibration for numbers."
         )

@@ -13,7 +13,6 @@ from disthead.calibration.recalibration import Recalibration
 from disthead.calibration.warp import Steps, probit
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution
-from disthead.distributions.continuous import Continuous
 from disthead.distributions.discrete import Discrete
 from disthead.distributions.univariate import check_level
 from disthead.errors import locate
@@ -235,6 +234,5 @@ def check_ordered(recalibration: Recalibration, dist: Distribution) -> None:
     base = dist
     while isinstance(base, Affine):
         base = base.base
-    circular = getattr(base.support, "is_circular", False)
-    if not isinstance(base, (Continuous, Discrete)) or circular or hasattr(base, "expected_cost"):
+    if base.kind not in ("continuous", "count"):
         raise ValueError(f"{type(recalibration).__name__} is for ordered numbers, which have quantiles, got {dist!r}.")

@@ -3,21 +3,18 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from disthead.calibration.mapped import MappedContinuous
 from disthead.calibration.warp import KNOTS, probit_of_tail
 from disthead.distributions.base import HALF_LOG_TWO_PI
 from disthead.special import gauss_legendre
 from disthead.special.eager import is_tracing
 from disthead.special.plain import ndtr
 
-if TYPE_CHECKING:
-    from disthead.calibration.recalibrated import RecalibratedContinuous
-
-__all__ = ["Pieces", "entropy", "expectation", "mean_and_variance", "scores"]
+__all__ = ["Pieces", "cuts_with_tails", "entropy", "expectation", "mean_and_variance", "scores"]
 
 _NODES = 6  # on each piece
 _ROWS = 512
@@ -46,13 +43,13 @@ class Pieces:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, dist: "RecalibratedContinuous") -> "Pieces":
+    def of(cls, dist: MappedContinuous) -> "Pieces":
         x = _cuts(dist)
         points, middle = dist._quantile_of_probit(x), len(x) // 2
         if is_tracing() or _are_heavy(points, middle):
-            far = torch.tensor(_FAR_TAIL, dtype=x.dtype, device=x.device).reshape((-1,) + (1,) * (points.ndim - 1))
-            low, high = dist._quantile_of_probit(torch.cat([-far.flip(0), far])).tensor_split(2)
-            points, middle = torch.cat([low, points, high]), middle + len(far)
+            far = _far_tails(x)
+            low, high = dist._quantile_of_probit(far).tensor_split(2)
+            points, middle = torch.cat([low, points, high]), middle + len(low)
         # Rounding, and tails that begin beyond the far ones, must not turn a piece around.
         points = torch.cat(
             [points[: middle + 1].flip(0).cummin(0).values.flip(0), points[middle:].cummax(0).values[1:]]
@@ -90,7 +87,7 @@ def few_rows_at_once(answer: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """An answer for a distribution, and targets of its shape, in pieces of rows whose nodes stay in the cache."""
 
     @functools.wraps(answer)
-    def answered(dist: "RecalibratedContinuous", *targets: Tensor) -> Tensor:
+    def answered(dist: MappedContinuous, *targets: Tensor) -> Tensor:
         shape = dist.batch_shape
         if len(shape) != 1 or shape[0] <= _ROWS or is_tracing() or any(y.shape != shape for y in targets):
             return answer(dist, *targets)
@@ -100,7 +97,7 @@ def few_rows_at_once(answer: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return answered
 
 
-def expectation(dist: "RecalibratedContinuous", function: Callable[[Tensor], Tensor]) -> Tensor:
+def expectation(dist: MappedContinuous, function: Callable[[Tensor], Tensor]) -> Tensor:
     """E[function(Y)], over the quantiles at the nodes of the probit scale; `function` takes points of shape (nodes, ...)."""
     x = _cuts(dist)
     start, width = x[:-1], x.diff(dim=0)
@@ -111,13 +108,13 @@ def expectation(dist: "RecalibratedContinuous", function: Callable[[Tensor], Ten
 
 
 @few_rows_at_once
-def entropy(dist: "RecalibratedContinuous") -> Tensor:
+def entropy(dist: MappedContinuous) -> Tensor:
     """E[-log p(Y)] in nats."""
     return expectation(dist, lambda y: -dist.log_prob(y))
 
 
 @few_rows_at_once
-def mean_and_variance(dist: "RecalibratedContinuous") -> Tensor:
+def mean_and_variance(dist: MappedContinuous) -> Tensor:
     """Both of them, (2, ...), from the integrals of both tails, and of the tails times the distance to the middle."""
     pieces = Pieces.of(dist)
     y, weights = pieces.rule()
@@ -130,7 +127,7 @@ def mean_and_variance(dist: "RecalibratedContinuous") -> Tensor:
 
 
 @few_rows_at_once
-def scores(dist: "RecalibratedContinuous", y: Tensor) -> Tensor:
+def scores(dist: MappedContinuous, y: Tensor) -> Tensor:
     """The integral of (cdf(t) - 1{t >= y})^2 dt: of whole pieces on either side of y, and of both parts of the piece around it."""
     pieces = Pieces.of(dist)
     nodes, weights = pieces.rule()
@@ -158,7 +155,7 @@ def scores(dist: "RecalibratedContinuous", y: Tensor) -> Tensor:
     return at(left, place) + before + after + at(right, place + 1) + (y - within).abs()
 
 
-def _probabilities(dist: "RecalibratedContinuous", y: Tensor, middle: int) -> tuple[Tensor, Tensor]:
+def _probabilities(dist: MappedContinuous, y: Tensor, middle: int) -> tuple[Tensor, Tensor]:
     """P(Y <= y) and P(Y > y) at nodes (nodes, pieces, ...), by the smaller one of the base's."""
     z = torch.cat(
         [probit_of_tail(dist.base.log_cdf(y[:, :middle])), -probit_of_tail(dist.base.log_survival(y[:, middle:]))], 1
@@ -168,7 +165,7 @@ def _probabilities(dist: "RecalibratedContinuous", y: Tensor, middle: int) -> tu
 
 
 @torch.no_grad()
-def _cuts(dist: "RecalibratedContinuous") -> Tensor:
+def _cuts(dist: MappedContinuous) -> Tensor:
     """Where the map of the probit scale is not smooth, and points of the tails, on the scale of `dist`; (points, ...), an odd number."""
     number = dist._constant(0.0)
     column = (-1,) + (1,) * number.ndim
@@ -185,6 +182,21 @@ def _cuts(dist: "RecalibratedContinuous") -> Tensor:
         below.insert(0, x[:1] + share * (torch.clamp(x[:1] - 1, max=-_LAST) - x[:1]))
         above.append(x[-1:] + share * (torch.clamp(x[-1:] + 1, min=_LAST) - x[-1:]))
     return torch.cat([*below, x, *above])
+
+
+@torch.no_grad()
+def cuts_with_tails(dist: MappedContinuous) -> Tensor:
+    """As `_cuts`, with the far tails of heavy distributions."""
+    x = _cuts(dist)
+    if not _are_heavy(dist._quantile_of_probit(x), len(x) // 2):
+        return x
+    low, high = _far_tails(x).expand(-1, *x.shape[1:]).tensor_split(2)
+    return torch.cat([low, x, high])
+
+
+def _far_tails(x: Tensor) -> Tensor:
+    far = torch.tensor(_FAR_TAIL, dtype=x.dtype, device=x.device).reshape((-1,) + (1,) * (x.ndim - 1))
+    return torch.cat([-far.flip(0), far])
 
 
 def _are_heavy(points: Tensor, middle: int) -> bool:

@@ -12,12 +12,12 @@ from disthead.arrays import as_tensor
 from disthead.data.entries import COUNT, MAPPING, TEXT, check_entries, list_of
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution
-from disthead.distributions.independent import Independent
+from disthead.distributions.independent import Independent, each_output
 from disthead.errors import TargetError, locate, pick
 from disthead.targets import check_target
 from disthead.weights import as_weight, present
 
-__all__ = ["NothingLearned", "Recalibration", "effective_rows", "mean_over_rows", "minimise", "rebuild"]
+__all__ = ["NothingLearned", "Recalibration", "effective_rows", "mean_over_rows", "rebuild"]
 
 
 class NothingLearned(Exception):
@@ -84,7 +84,7 @@ class Recalibration(nn.Module, ABC):
         self, dist: Distribution, y: Any, weight: Any = None, *, ignore_index: Any = None, **known: Tensor | None
     ) -> Self:
         """`fit`; `known` are further tensors of shape batch_shape."""
-        self._check_kind(_each(dist))
+        self._check_kind(each_output(dist))
         # Validation may run in inference mode, from whose tensors nothing can be learned unless they are copied.
         with torch.inference_mode(False), torch.enable_grad():
             weight = self._weight(dist, weight)
@@ -107,7 +107,7 @@ class Recalibration(nn.Module, ABC):
             weight, dist, y, row, *others = present(weight, dist, y, row, *parts.values())
             if len(y) < self.least_rows:
                 raise ValueError(f"{type(self).__name__} needs at least {self.least_rows} rows to fit, got {len(y)}.")
-            base = _each(dist)
+            base = each_output(dist)
 
             def where(bad: Tensor, values: Tensor) -> str:
                 """`locate` by the rows as they came, before any were left out."""
@@ -121,7 +121,8 @@ class Recalibration(nn.Module, ABC):
             weight = _of_outputs(weight, base, None if ignore_index is None else ignored[row])
             self._fitted_on = {}  # until all went well
             try:
-                self._learn(base, y if _is_label(base) else y.double(), weight, **dict(zip(parts, others, strict=True)))
+                numbers = y if base.kind in ("classes", "ordinal", "ranking") else y.double()
+                self._learn(base, numbers, weight, **dict(zip(parts, others, strict=True)))
             except NothingLearned as error:
                 raise TargetError(
                     f"{type(self).__name__} {error.reason} {where(error.bad, y)}. {error.remedy}"
@@ -161,7 +162,7 @@ class Recalibration(nn.Module, ABC):
         given = _kind(dist)
         if given != self._fitted_on:
             raise ValueError(f"{type(self).__name__} was fitted on {_say(self._fitted_on)}, got {_say(given)}.")
-        recalibrated = self._recalibrate(_each(dist), **known)
+        recalibrated = self._recalibrate(each_output(dist), **known)
         if isinstance(dist, Independent):
             recalibrated = Independent(recalibrated, dist.count)
         recalibrated.class_labels = dist.class_labels
@@ -236,28 +237,6 @@ def _classes() -> dict[str, type[Recalibration]]:
     return found
 
 
-def minimise(loss: Callable[..., Tensor], *starts: Tensor) -> list[Tensor]:
-    """The arguments with the least loss, a smooth function, near `starts`: by L-BFGS in double precision."""
-    arguments = [start.detach().double().clone().requires_grad_() for start in starts]
-    optimizer = torch.optim.LBFGS(
-        arguments,
-        max_iter=300,
-        history_size=20,
-        tolerance_grad=1e-9,
-        tolerance_change=1e-13,
-        line_search_fn="strong_wolfe",
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = loss(*arguments)
-        value.backward()
-        return value
-
-    optimizer.step(closure)
-    return [argument.detach() for argument in arguments]
-
-
 def _kind(dist: Distribution) -> dict[str, Any]:
     """The family and the shape of a target, as plain data."""
     inner = dist
@@ -269,15 +248,6 @@ def _kind(dist: Distribution) -> dict[str, Any]:
 def _say(kind: Mapping[str, Any]) -> str:
     shape = kind["event_shape"]
     return kind["family"] + (f" with event_shape {tuple(shape)}" if shape else "")
-
-
-def _is_label(dist: Distribution) -> bool:
-    return hasattr(dist, "num_classes") or hasattr(dist, "num_items")
-
-
-def _each(dist: Distribution) -> Distribution:
-    """The distribution of each output, with batch_shape batch + outputs."""
-    return dist.base if isinstance(dist, Independent) else dist
 
 
 def _of_outputs(weight: Tensor | None, dist: Distribution, ignored: Tensor | None) -> Tensor | None:

@@ -7,21 +7,16 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.calibration.recalibrated import recalibrated
-from disthead.calibration.recalibration import (
-    NothingLearned,
-    Recalibration,
-    effective_rows,
-    mean_over_rows,
-    minimise,
-)
-from disthead.calibration.warp import KNOTS, Bend, Stretch, probit
+from disthead.calibration.recalibration import NothingLearned, Recalibration, effective_rows, mean_over_rows
+from disthead.calibration.warp import KNOTS, Bend, Stretch, StretchAboutMean, place_of_mean, probit
 from disthead.distributions.affine import Affine
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.discrete import Discrete
 from disthead.distributions.vector import Vector
 from disthead.families.circular_mixture import CircularMixture
 from disthead.families.von_mises import VonMises
+from disthead.optimise import minimise
 from disthead.special import log_ndtr_difference
 
 __all__ = ["QuantileRecalibration", "ScaleCalibration"]
@@ -135,8 +130,8 @@ def _centre(dist: Distribution) -> Tensor:
         # a mean of one, where the mean lies in the upper tail.
         least = torch.maximum(exact.mean - 0.5, exact.support_limits()[0])
         return probit(exact._log_cdf(least), exact._log_survival(least)) * exact.mean.abs().clamp(max=1)
-    if isinstance(exact, Continuous) and not isinstance(exact, (VonMises, CircularMixture)):
-        return probit(exact.log_cdf(exact.mean), exact.log_survival(exact.mean))
+    if isinstance(exact, Continuous) and exact.kind != "direction":
+        return place_of_mean(exact)
     return torch.zeros(dist.batch_shape, dtype=torch.float64, device=dist.device)
 
 
@@ -154,7 +149,11 @@ def _scaled(
     if _on_whole_line(dist):
         scale = scale.to(dist.dtype)
         return dist.affine(centre.to(dist.dtype) * (1 - scale), scale)
-    return recalibrated(dist, Stretch(scale.double(), centre * keeps_mean))
+    scale, centre = scale.double(), centre * keeps_mean
+    if not isinstance(dist, Continuous):
+        return recalibrated(dist, Stretch(scale, centre))
+    share = torch.as_tensor(keeps_mean, dtype=scale.dtype, device=scale.device)
+    return recalibrated(dist, StretchAboutMean(scale, centre, share))
 
 
 class QuantileRecalibration(Recalibration):
@@ -186,7 +185,7 @@ class QuantileRecalibration(Recalibration):
 
     def _check_kind(self, dist: Distribution) -> None:
         _refuse_classes(self, dist)
-        if isinstance(dist, Vector) or getattr(dist.support, "is_circular", False):
+        if dist.kind in ("vector", "direction"):
             raise ValueError(
                 f"QuantileRecalibration is for ordered numbers, one cdf for each output, got {dist!r}. "
                 "Try ScaleCalibration."
@@ -232,7 +231,7 @@ class QuantileRecalibration(Recalibration):
 
 
 def _refuse_classes(recalibration: Recalibration, dist: Distribution) -> None:
-    if hasattr(dist, "expected_cost") or hasattr(dist, "num_items"):
+    if dist.kind in (*CLASSES, "ranking"):
         raise ValueError(
             f"{type(recalibration).__name__} is for numbers, whose spread can be wrong, got {dist!r}. "
             "Try TemperatureScaling for classes and rankings."

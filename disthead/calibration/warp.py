@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import ClassVar, Self
 
 import torch
 from torch import Size, Tensor
 
+from disthead.distributions.base import Distribution
 from disthead.special import ndtri_exp
-from disthead.special.eager import are_plain_numbers
+from disthead.special.eager import are_plain_numbers, by_numpy
 from disthead.special.numeric import mend
 
 __all__ = [
@@ -18,15 +20,18 @@ __all__ = [
     "Ranks",
     "Steps",
     "Stretch",
+    "StretchAboutMean",
     "Warp",
     "at_index",
     "count_at_most",
+    "place_of_mean",
     "probit",
     "probit_of_tail",
 ]
 
 KNOTS = (-3.0, -2.25, -1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0)  # of Bend; beyond 3 there is hardly data to learn from
 _WIDTH = 0.75  # between neighbours
+_STRAIGHT = 1e-18  # a bend that is as good as none
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,13 @@ class Warp(ABC):
             short[part.name] = value
         return replace(self, **short)
 
+    def of(self, base: Distribution) -> Self | None:
+        """The same map for other distributions, of a batch of one dimension; None where it is not known, or not smooth between knots."""
+        compact = self.compact()
+        if any(getattr(compact, part.name).shape[:1] != (1,) for part in fields(self)):
+            return None
+        return compact.map(lambda part: part[0]).expand(base.batch_shape)
+
     def knots(self) -> Tensor | None:
         """Points at which h is not smooth, (count,), which quadrature has to know; None where there are none, or very many."""
         return None
@@ -107,6 +119,23 @@ class Stretch(Warp):
 
 
 @dataclass(frozen=True)
+class StretchAboutMean(Stretch):
+    """A stretch about the place of the mean of a continuous distribution; or `share` of it, so that 0 keeps the median.
+
+    Attributes:
+        share: of the place of the mean that `centre` is, shape (...,).
+    """
+
+    share: Tensor
+
+    def of(self, base: Distribution) -> Self | None:
+        shared = Stretch.of(
+            replace(self, centre=self.scale), base
+        )  # the centre differs from one distribution to the next
+        return None if shared is None else replace(shared, centre=place_of_mean(base) * shared.share)
+
+
+@dataclass(frozen=True)
 class Bend(Warp):
     """The h whose log-slope is linear between `KNOTS` and zero from the outermost ones on, with h(0) = offset.
 
@@ -123,11 +152,22 @@ class Bend(Warp):
     log_slopes: Tensor
 
     def __call__(self, z: Tensor) -> Tensor:
+        if self._is_shared_by(z):
+            first, size, bend, height = self._pieces_at(self._piece(z))
+            part = by_numpy("expm1", bend.mul_(z - first)).mul_(size).add_(height)
+            return torch.where(z.isinf(), z, part)
         first, low, bend, height = self._pieces(self._piece(z))
         part = z - first
         return height + low.exp() * part * _expm1_ratio(_risen(bend, part))
 
     def inverse(self, x: Tensor) -> Tensor:
+        if self._is_shared_by(x):
+            piece = torch.zeros_like(x, dtype=torch.long)
+            for knot in self._shared()[3][1:].tolist():
+                piece += x >= knot
+            first, size, bend, height = self._pieces_at(piece)
+            part = by_numpy("log1p", (x - height).div_(size)).div_(bend)
+            return torch.where(x.isinf(), x, part.add_(first))
         heights = self._heights()
         shape = torch.broadcast_shapes(x.shape, heights.shape[:-1])
         first, low, bend, height = self._pieces(count_at_most(heights.expand(*shape, -1), x.expand(shape)))
@@ -140,6 +180,18 @@ class Bend(Warp):
 
     def knots(self) -> Tensor | None:
         return torch.tensor(KNOTS, dtype=self.offset.dtype, device=self.offset.device)
+
+    def _is_shared_by(self, points: Tensor) -> bool:
+        """Whether one map is asked for the plain numbers of all points: its pieces are computed once."""
+        return self.offset.numel() == 1 and are_plain_numbers(points, self.offset, self.log_slopes)
+
+    def _shared(self) -> tuple[Tensor, ...]:
+        """Of a shared map, all pieces as `_pieces` gives them, with `size` for the log-slope: h = height + size expm1(bend (z - first))."""
+        return _shared_pieces(*self.offset.flatten().tolist(), *self.log_slopes.flatten().tolist())
+
+    def _pieces_at(self, piece: Tensor) -> list[Tensor]:
+        index = piece.flatten()
+        return [column.index_select(0, index).reshape(piece.shape) for column in self._shared()]
 
     @staticmethod
     def _piece(z: Tensor) -> Tensor:
@@ -171,6 +223,15 @@ class Bend(Warp):
         return heights - heights[..., middle : middle + 1] + self.offset.unsqueeze(-1)
 
 
+@lru_cache
+def _shared_pieces(offset: float, *log_slopes: float) -> tuple[Tensor, ...]:
+    """`Bend._shared` of the map with these numbers: remembered, since it is asked for again and again."""
+    numbers = torch.tensor([offset, *log_slopes], dtype=torch.float64)
+    first, low, bend, height = Bend(numbers[0], numbers[1:])._pieces(torch.arange(len(KNOTS) + 1))
+    bend = torch.where(bend.abs() < _STRAIGHT, _STRAIGHT, bend)
+    return first.double(), low.exp() / bend, bend, height
+
+
 @dataclass(frozen=True)
 class Steps(Warp):
     """The h through the points (z, x), straight between them and with slope 1 beyond.
@@ -185,6 +246,9 @@ class Steps(Warp):
 
     def __call__(self, z: Tensor) -> Tensor:
         return _interpolated(z, self.z, self.x)[0]
+
+    def of(self, base: Distribution) -> None:
+        return None
 
     def inverse(self, x: Tensor) -> Tensor:
         return _interpolated(x, self.x, self.z)[0]
@@ -266,6 +330,12 @@ def _log1p_ratio(r: Tensor) -> Tensor:
     small = r.abs() < 1e-5
     safe = torch.where(small, 1.0, r)
     return torch.where(small, 1 - r / 2 + r.square() / 3, torch.log1p(safe) / safe)
+
+
+def place_of_mean(dist: Distribution) -> Tensor:
+    """Where on the probit scale the mean of a continuous distribution lies."""
+    mean = dist.mean
+    return probit(dist.log_cdf(mean), dist.log_survival(mean))
 
 
 def probit(log_below: Tensor, log_above: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from disthead.weights import as_weight, present
 
 __all__ = ["Batch", "Batches", "Steps", "expanded_weight", "shuffle", "weight_of"]
 
+_OF_ROWS = ("features", "y", "weight", "known", "rows")
 _ROWS_AT_ONCE = 1 << 12  # of several batches: the copy of their rows stays in a core's cache
 
 
@@ -142,6 +143,12 @@ class Steps:
 
     def __init__(self, count: int, pieces: Iterable[tuple[dict[str, Any], Sequence[int]]]):
         self.count, self.pieces = count, pieces
+
+    @classmethod
+    def of(cls, batch: Batch) -> "Steps":
+        """A batch by itself."""
+        rows = {name: value for name, value in batch._asdict().items() if name in _OF_ROWS and value is not None}
+        return cls(1, [(rows, [len(batch.y)])])
 
     def batches(self, device: torch.device | None = None) -> Iterator[Batch]:
         """The batches, as views, on a device."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from disthead.diagnostics.directions import circular_pit, is_direction
+from disthead.diagnostics.directions import circular_pit
 from disthead.distributions.base import Distribution
 from disthead.distributions.independent import Independent
 from disthead.distributions.scores import draw
@@ -61,7 +61,7 @@ def predicted_correlation(dist: Distribution, generator: torch.Generator, weight
 def normal_residuals(dist: Distribution, y: Tensor, generator: torch.Generator) -> Tensor:
     """Phi^-1(pit(y)) of each output, shape (N, D)."""
     each = dist.marginals
-    u = (circular_pit(each, y) if is_direction(each) else each.pit(y, generator=generator).double()).flatten(1)
+    u = (circular_pit(each, y) if each.kind == "direction" else each.pit(y, generator=generator).double()).flatten(1)
     return torch.special.ndtri(u.clamp(1e-15, 1 - 1e-15))
 
 

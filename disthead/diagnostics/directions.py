@@ -8,14 +8,9 @@ from torch import Tensor
 
 from disthead.distributions.base import Distribution
 
-__all__ = ["arc_probability", "arc_widths", "circular_pit", "is_direction"]
+__all__ = ["arc_probability", "arc_widths", "circular_pit"]
 
 _GRID = 720  # directions at which a density is looked at: every half degree
-
-
-def is_direction(dist: Distribution) -> bool:
-    """Whether targets are directions on a circle."""
-    return bool(getattr(dist.support, "is_circular", False))
 
 
 @torch.no_grad()

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from disthead.diagnostics.directions import circular_pit, is_direction
-from disthead.distributions.base import Distribution
+from disthead.diagnostics.directions import circular_pit
+from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.independent import class_probs
 
 __all__ = ["Outliers", "least_tail_log_prob", "tail_log_prob"]
 
@@ -44,11 +45,11 @@ def tail_log_prob(dist: Distribution, y: Tensor) -> Tensor:
     """
     probs = _event_probs(dist)
     if probs is not None:
-        return _no_more_probable(probs, (y[..., 0] if hasattr(dist, "pairwise") else y).long())
-    if is_direction(dist):
+        return _no_more_probable(probs, (y[..., 0] if dist.kind == "ranking" else y).long())
+    if dist.kind == "direction":
         u = circular_pit(dist, y)
         return (2 * torch.minimum(u, 1 - u)).log().clamp(max=0)
-    if dist.support.is_discrete:  # type: ignore[union-attr]  # torch's may be None
+    if dist.kind in ("count", "mixed"):
         below, upto = dist.cdf_limits(y.double())
         return (2 * torch.minimum(upto, 1 - below)).double().log().clamp(max=0)
     tail = torch.minimum(dist.log_cdf(y.double()), dist.log_survival(y.double()))
@@ -69,12 +70,9 @@ def least_tail_log_prob(dist: Distribution) -> float:
 
 def _event_probs(dist: Distribution) -> Tensor | None:
     """Of the classes, or of the items to come first, (N, K); None of what is no event."""
-    if hasattr(dist, "pairwise"):
+    if dist.kind == "ranking":
         return dist.top1.double()
-    if not hasattr(dist, "expected_cost"):
-        return None
-    probs = dist.probs.double()
-    return probs if hasattr(dist, "num_classes") else torch.stack([1 - probs, probs], -1)
+    return class_probs(dist, torch.float64) if dist.kind in CLASSES else None
 
 
 def _no_more_probable(probs: Tensor, y: Tensor) -> Tensor:

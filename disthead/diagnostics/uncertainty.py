@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from disthead.diagnostics.directions import arc_widths, is_direction
+from disthead.diagnostics.directions import arc_widths
 from disthead.distributions.base import Distribution
 
 __all__ = ["Sharpness", "Sparsification", "SpreadSkill", "sharpness", "sparsification", "spread_skill"]
@@ -178,7 +178,7 @@ def sharpness(dist: Distribution, y: Tensor, level: float = 0.9, weight: Tensor 
     """
     y = y.double()
     w = torch.ones_like(y) if weight is None else weight.to(y)
-    if is_direction(dist):
+    if dist.kind == "direction":
         width, marginal = arc_widths(dist, level), _shortest_arc(y, w, level)
     else:
         lower, upper = dist.interval(level)

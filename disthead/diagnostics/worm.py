@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from disthead.diagnostics.directions import circular_pit, is_direction
+from disthead.diagnostics.directions import circular_pit
 from disthead.distributions.base import Distribution
 
 __all__ = ["Worm", "feature_bins", "worm", "worms"]
@@ -116,6 +116,6 @@ def _show(value: float) -> str:
 
 
 def _normal_residual(dist: Distribution, y: Tensor, generator: torch.Generator) -> Tensor:
-    u = circular_pit(dist, y) if is_direction(dist) else dist.pit(y, generator=generator).double()
+    u = circular_pit(dist, y) if dist.kind == "direction" else dist.pit(y, generator=generator).double()
     eps = torch.finfo(dist.dtype).eps  # a PIT that rounds to 0 or 1 is a residual far out, and a finite one
     return torch.special.ndtri(u.clamp(0.5 * eps * eps, 1 - torch.finfo(torch.float64).eps))

@@ -4,12 +4,21 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, kl_divergence, register_kl
 
-from disthead.distributions.base import Distribution, Wrapper
+from disthead.distributions.base import Distribution, Kind, Wrapper
 from disthead.distributions.continuous import Continuous, _kl_by_quadrature
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.scores import energy_score
 
 __all__ = ["Affine"]
+
+# Of what is no number by itself: in other units an angle goes round no circle, and no class has a name.
+_KIND_IN_UNITS: dict[Kind, Kind] = {
+    "direction": "continuous",
+    "binary": "count",
+    "classes": "count",
+    "ordinal": "count",
+    "ranking": "vector",
+}
 
 
 class Affine(Wrapper):
@@ -38,6 +47,10 @@ class Affine(Wrapper):
         self.base = base if base.batch_shape == batch_shape else base.expand(batch_shape)
         self.loc, self.scale = loc.expand(shape), scale.expand(shape)
         super().__init__(batch_shape, base.event_shape, validate_args=False)
+
+    @property
+    def kind(self) -> Kind:
+        return _KIND_IN_UNITS.get(self.base.kind, self.base.kind)
 
     def _to_base(self, y: Tensor) -> Tensor:
         x = (y - self.loc) / self.scale

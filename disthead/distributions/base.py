@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from types import NoneType
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, get_args
 
 import numpy as np
 import torch
@@ -14,17 +14,24 @@ from torch import Size, Tensor
 from disthead.arrays import as_tensor, check_kind, class_indices
 
 __all__ = [
+    "CLASSES",
+    "KINDS",
     "Distribution",
+    "Kind",
     "Wrapper",
-    "from_score",
+    "closed_under_affine",
     "positive",
     "quantiles",
     "root",
-    "same_kind",
     "stored",
     "tensors",
     "wide",
+    "with_fused_loss",
 ]
+
+Kind = Literal["continuous", "count", "direction", "binary", "classes", "ordinal", "ranking", "vector", "mixed"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+CLASSES: tuple[Kind, ...] = ("binary", "classes", "ordinal")  # one of a few outcomes, each with a probability
 
 
 def tensors(*values: Any) -> list:
@@ -121,8 +128,11 @@ _SPECIAL = {
 )
 
 
-class Source(Protocol):
-    """Where a distribution comes from, more exact than its rounded parameters: the raw outputs of a head."""
+class LazyParameters(Protocol):
+    """What a distribution was made of, more exact than its rounded parameters, which are made when they are asked for.
+
+    A head's distribution has raw outputs here, or features and weights (`disthead.likelihood`).
+    """
 
     @property
     def dtype(self) -> torch.dtype:
@@ -138,7 +148,7 @@ class Source(Protocol):
         ...
 
     @property
-    def is_quick(self) -> bool:
+    def uses_fused_loss(self) -> bool:
         """Whether `log_prob` answers."""
         ...
 
@@ -147,19 +157,19 @@ class Source(Protocol):
         ...
 
     def log_prob(self, y: Tensor) -> Tensor:
-        """log_prob and its gradient in one pass, where `is_quick`."""
+        """log_prob and its gradient in one pass, where `uses_fused_loss`."""
         ...
 
-    def affine(self, loc: Tensor, scale: Tensor) -> "Source":
+    def affine(self, loc: Tensor, scale: Tensor) -> "LazyParameters":
         """Of the distribution of loc + scale * y, where that is of the same kind."""
         ...
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Source":
-        """The raw outputs with `function` applied, as `Distribution.map` applies it to parameters."""
+    def map(self, function: Callable[[Tensor], Tensor]) -> "LazyParameters":
+        """The same with `function` applied to its tensors, as `Distribution.map` applies it to parameters."""
         ...
 
     def distribution(self) -> "Distribution":
-        """The distribution, whose parameters may wait until they are asked for."""
+        """The distribution, whose parameters may be lazy."""
         ...
 
     def in_double(self) -> "Distribution":
@@ -171,42 +181,42 @@ class _NotOffered(NotImplementedError, AttributeError):
     """A question that other families answer; an AttributeError too, so that `hasattr` says no."""
 
 
-def from_score(log_prob: Callable) -> Callable:
-    """A `log_prob` that is asked from raw outputs in one pass where that applies (`RawOutputs`), by the class's `score`."""
+def with_fused_loss(log_prob: Callable) -> Callable:
+    """A `log_prob` that the fused loss of a head's raw outputs answers where that applies (`disthead.likelihood`)."""
 
     @functools.wraps(log_prob)
     def answer(self: "Distribution", y: Tensor) -> Tensor:
-        source = self._source
-        if source is None or not source.is_quick or y.requires_grad or type(y) is not Tensor:
+        linked = self._linked
+        if linked is None or not linked.uses_fused_loss or y.requires_grad or type(y) is not Tensor:
             return log_prob(self, y)
         shape = self._batch_shape + self._event_shape
         if y.shape != shape and not _expands(y.shape, shape):
             return log_prob(self, y)
-        return source.log_prob(y)
+        return linked.log_prob(y)
 
     return answer
 
 
-def _expands(shape: Size, wanted: Size) -> bool:
+def _expands(shape: Size, other: Size) -> bool:
     """Whether a tensor of that shape can be expanded to the other."""
-    return len(shape) <= len(wanted) and all(
-        size in (1, full) for size, full in zip(reversed(shape), reversed(wanted), strict=False)
+    return len(shape) <= len(other) and all(
+        size in (1, full) for size, full in zip(reversed(shape), reversed(other), strict=False)
     )
 
 
-def same_kind(affine: Callable) -> Callable:
-    """An `affine` that stays within the kind, and so can leave its parameters waiting in the raw outputs."""
+def closed_under_affine(affine: Callable) -> Callable:
+    """An `affine` whose distribution is of the same class, so that its parameters can stay lazy."""
 
     @functools.wraps(affine)
     def answer(self: "Distribution", loc: Tensor, scale: Tensor) -> "Distribution":
         loc, scale = (torch.as_tensor(part, dtype=self.dtype, device=self.device) for part in (loc, scale))
-        source = self._source
-        if source is None or not self._is_waiting or loc.requires_grad or scale.requires_grad:
+        linked = self._linked
+        if linked is None or not self._is_lazy or loc.requires_grad or scale.requires_grad:
             return affine(self, loc, scale)
         wide = loc.ndim or scale.ndim
         if wide and torch.broadcast_shapes(loc.shape, scale.shape, self.batch_shape) != self.batch_shape:
             return affine(self, loc, scale)
-        return source.affine(loc, scale).distribution()
+        return linked.affine(loc, scale).distribution()
 
     return answer
 
@@ -262,7 +272,22 @@ class Distribution(TorchDistribution):
 
     Subclasses call `_store` with their parameters; `parameter_dims` says how many trailing dimensions of each belong
     to one distribution (1 for the logits of a categorical, 2 for a scale matrix).
+
+    Attributes:
+        kind: what one target is. Metrics, reports, recalibrations and predictions choose by it what to do.
+
+            - "continuous": a number on the line or on part of it, with a density.
+            - "count": a whole number.
+            - "direction": an angle in radians, on a circle.
+            - "binary": 0 or 1, where `probs` is the probability of 1.
+            - "classes": the index of one of K classes without an order, each with its probability in `probs`.
+            - "ordinal": the same of classes in their order.
+            - "ranking": item indices, best first.
+            - "vector": several numbers, dependent or independent; `marginals` is the distribution of each.
+            - "mixed": a number with a density and, at some values, a probability, such as an amount that is often 0.
     """
+
+    kind: Kind
 
     parameter_dims: ClassVar[dict[str, int]] = {}
     has_rsample = False
@@ -270,7 +295,7 @@ class Distribution(TorchDistribution):
     # What `to_event` and `affine` make: `Independent` and `Affine`, which are built on this class and name themselves here.
     _independent: ClassVar[Any]
     _in_units: ClassVar[Any]
-    _source: "Source | None" = None
+    _linked: "LazyParameters | None" = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -327,30 +352,30 @@ class Distribution(TorchDistribution):
 
         The function may change the batch dimensions, which come first, and must leave the parameter's own, which come last.
         """
-        if self._source is not None and self._is_waiting:
-            new: Self = self._source.map(function).distribution()
+        if self._linked is not None and self._is_lazy:
+            new: Self = self._linked.map(function).distribution()
             new.class_labels = self.class_labels
             return new
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
         new._store(tuple(self.event_shape), **{name: function(getattr(self, name)) for name in self._names})
-        return new._made_of(self._source and self._source.map(function))
+        return new._linked_to(self._linked and self._linked.map(function))
 
     @classmethod
-    def _waiting(cls, source: "Source", batch_shape: Size, event_shape: tuple[int, ...] = ()) -> Self:
+    def _lazy(cls, linked: LazyParameters, batch_shape: Size, event_shape: tuple[int, ...] = ()) -> Self:
         """A distribution whose parameters are made when they are first asked for."""
         new = cls.__new__(cls)
-        new._batch_shape, new._event_shape, new._source = batch_shape, Size(event_shape), source
+        new._batch_shape, new._event_shape, new._linked = batch_shape, Size(event_shape), linked
         return new
 
-    def _made_of(self, source: "Source | None") -> Self:
-        """Remember the raw outputs behind the parameters, so that double precision can start from what is exact."""
-        self._source = source
+    def _linked_to(self, linked: LazyParameters | None) -> Self:
+        """Remember what the parameters were made of, so that double precision can start from what is exact."""
+        self._linked = linked
         return self
 
     @property
-    def _is_waiting(self) -> bool:
-        """Whether the parameters have not been made yet (`RawOutputs.distribution`)."""
+    def _is_lazy(self) -> bool:
+        """Whether the parameters have not been made yet."""
         return "_names" not in self.__dict__
 
     def __getitem__(self, index) -> Self:
@@ -385,14 +410,14 @@ class Distribution(TorchDistribution):
 
     @property
     def dtype(self) -> torch.dtype:
-        if self._source is not None:
-            return self._source.dtype
+        if self._linked is not None:
+            return self._linked.dtype
         return getattr(self, self._names[0]).dtype
 
     @property
     def device(self) -> torch.device:
-        if self._source is not None:
-            return self._source.device
+        if self._linked is not None:
+            return self._linked.device
         return getattr(self, self._names[0]).device
 
     def __repr__(self) -> str:
@@ -406,11 +431,11 @@ class Distribution(TorchDistribution):
     def __getattr__(self, name: str):
         # Reached only where there is no such attribute: parameters that nobody has asked for yet, and questions that some
         # families alone can answer.
-        source = self.__dict__.get("_source")
-        if source is not None and self._is_waiting and not name.startswith("__"):
+        linked = self.__dict__.get("_linked")
+        if linked is not None and self._is_lazy and not name.startswith("__"):
             # With their gradient, though the first to ask may be one who needs none, such as `sample`.
-            with torch.set_grad_enabled(torch.is_grad_enabled() or source.requires_grad):
-                self.__dict__.update(source.make().__dict__ | {"_source": source})
+            with torch.set_grad_enabled(torch.is_grad_enabled() or linked.requires_grad):
+                self.__dict__.update(linked.make().__dict__ | {"_linked": linked})
             return getattr(self, name)
         if name in _SPECIAL:
             raise _NotOffered(str(self._unanswered(name, _SPECIAL[name])))
@@ -455,6 +480,10 @@ class Wrapper(Distribution):
     """A distribution made from `base`, whose parameters, precision and device are its own."""
 
     base: Distribution
+
+    @property
+    def kind(self) -> Kind:
+        return self.base.kind
 
     @property
     def has_rsample(self) -> bool:

@@ -1,109 +1,130 @@
-"""Short formulas for ordinary numbers: one look at all of them takes the place of a condition in each row.
+"""Answers in closed form by the library in C, where nothing but ordinary numbers is asked for.
 
 A family's methods answer for any target, parameter and tensor. Nearly always nobody asks for more than numbers, no parameter has
-underflowed and no target is outside the support. Then the formula of the textbook will do, whose time is that of its operations.
+underflowed and no target is outside the support. Then the formula of the textbook will do (`special/answers.h`): in one pass, in double
+precision, without a condition in each row. So do the first derivatives of a quantile by parameters.
 """
 
 import functools
-import inspect
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from disthead.special.eager import are_plain_numbers, are_within
+from disthead.special.blocks import ANSWERS, answer
+from disthead.special.eager import is_on_host, is_tracing
 
-__all__ = ["for_levels", "for_targets"]
+__all__ = ["closed_form", "quantile"]
 
-_PRECISIONS = (torch.float32, torch.float64)
-_BETWEEN_0_AND_1 = math.nextafter(0.0, 1.0), math.nextafter(1.0, 0.0)
-Formula = Callable[..., Tensor]
+_PRECISIONS = frozenset({torch.float32, torch.float64})
 Method = Callable[[Any, Tensor], Tensor]
 
 
-def for_targets(
-    formula: Formula, least: float = -math.inf, *, most: dict[str, float] | None = None, in_single: bool = False
-) -> Callable[[Method], Method]:
-    """A method of a `Univariate` answered by a formula where all is ordinary, and by itself otherwise.
-
-    Ordinary are plain numbers: targets from `least` on, positive parameters that did not underflow.
+def closed_form(name: str, *parameters: str) -> Callable[[Method], Method]:
+    """A method of a `Univariate` about targets, answered by the library where all is ordinary, and by itself otherwise.
 
     Args:
-        formula: of the targets and of the parameters that its arguments name (`log_scale` is the logarithm of `scale`), in double
-            precision. It may not write on them.
-        least: the smallest target for it.
-        most: the greatest value of parameters for it.
-        in_single: whether the formula keeps its digits in single precision, so that numbers of single precision stay in it.
+        name: of the answer in `answers.h`, which says what is ordinary.
+        parameters: the names of those that it takes, in its order.
     """
-    return _by_formula(formula, (least, math.inf), most or {}, in_single, torch.promote_types)
+    return _answered(name, parameters, False)
 
 
-def for_levels(formula: Formula, *, in_single: bool = False) -> Callable[[Method], Method]:
-    """As `for_targets`, for a quantile: of levels other than 0 and 1. Of a level in double precision 1 - q is exact in its place."""
-    return _by_formula(formula, _BETWEEN_0_AND_1, {}, in_single, lambda own, levels: own)
+def quantile(name: str, *parameters: str) -> Callable[[Method], Method]:
+    """As `closed_form`, for a quantile of levels other than 0 and 1, with its gradient by the parameters.
+
+    The derivative by a parameter is the answer of that name after "_by_", by the logarithm of one that is positive; it is 1 where there
+    is no such answer.
+    """
+    return _answered(name, parameters, True)
 
 
-def _by_formula(
-    formula: Formula,
-    limits: tuple[float, float],
-    most: dict[str, float],
-    in_single: bool,
-    precision: Callable[[torch.dtype, torch.dtype], torch.dtype],
-) -> Callable[[Method], Method]:
-    names = tuple(inspect.signature(formula).parameters)[1:]
-
+def _answered(name: str, parameters: tuple[str, ...], is_quantile: bool) -> Callable[[Method], Method]:
     def decorate(method: Method) -> Method:
         @functools.wraps(method)
-        def answer(self: Any, values: Tensor) -> Tensor:
-            numbers = _numbers(self, values, names, limits, most, in_single)
-            return (
-                method(self, values) if numbers is None else formula(*numbers).to(precision(self.dtype, values.dtype))
-            )
+        def answered(self: Any, values: Tensor) -> Tensor:
+            own, other = self.dtype, values.dtype
+            dist = _in_memory(self, values, parameters) if own in _PRECISIONS and other in _PRECISIONS else None
+            if dist is None:
+                return method(self, values)
+            given = [getattr(dist, parameter) for parameter in parameters]
+            is_followed = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in given)
+            if is_followed and not is_quantile:
+                return method(self, values)
+            result = _answer(name, own if own == other or is_quantile else torch.float64, values, *given)
+            if is_followed and result is not None:
+                result = _with_gradient(name, parameters, method, dist, values, result)
+            return method(self, values) if result is None else result
 
-        return answer
+        return answered if name in ANSWERS else method
 
     return decorate
 
 
-def _numbers(
-    dist: Any,
-    values: Tensor,
-    names: tuple[str, ...],
-    limits: tuple[float, float],
-    most: dict[str, float],
-    in_single: bool,
-) -> list[Tensor] | None:
-    """The values and the parameters as the formula takes them, None where any of them is not ordinary."""
-    own = dist.dtype
-    if own not in _PRECISIONS or values.dtype not in _PRECISIONS or not are_plain_numbers(values):
+def _in_memory(dist: Any, values: Tensor, parameters: tuple[str, ...]) -> Any | None:
+    """The distribution whose parameters the library can read; None where it cannot, or where more than that is asked for."""
+    if is_tracing() or not is_on_host(values) or (values.requires_grad and torch.is_grad_enabled()):
         return None
-    stays = own == torch.float64 or (in_single and values.dtype == own)
-    source = dist._source
-    if source is not None and not stays:  # whose raw outputs are more exact than the parameters
-        if source.requires_grad and torch.is_grad_enabled():
+    if dist._linked is not None and dist.dtype != torch.float64:  # whose raw outputs are more exact than the parameters
+        dist = dist._linked.in_double()
+    names = dist._names
+    for name in parameters:  # probabilities may stand for logits
+        if name not in names or not is_on_host(getattr(dist, name)):
             return None
-        dist, stays = source.in_double(), True
-    parameters = []
-    for name in names:
-        value = name.removeprefix("log_")
-        if value not in dist._names:  # probabilities instead of logits
-            return None
-        is_positive, has_log = f"log_{value}" in dist._names, value != name
-        parameter = getattr(dist, name if stays else value)
-        if not are_plain_numbers(parameter):
-            return None
-        if (is_positive and not (has_log and stays)) or value in most:
-            given = getattr(dist, value)
-            # Up to twice the least normal number a positive parameter counts as underflowed (`wide`, `ratio`).
-            least = 3 * torch.finfo(given.dtype).tiny if is_positive else -math.inf
-            if not are_within(given, least, most.get(value, math.inf)):
-                return None
-        if not stays:
-            parameter = parameter.double().log_() if has_log else parameter.double()
-        parameters.append(parameter)
-    if not are_within(values, *limits):
+    return dist
+
+
+def _answer(name: str, dtype: torch.dtype, values: Tensor, *others: Tensor) -> Tensor | None:
+    """The answer of the library; None where it has none for these numbers."""
+    shape = values.shape
+    for other in others:
+        if other.shape != shape:
+            shape = torch.broadcast_shapes(shape, other.shape)
+    result = torch.empty(shape, dtype=dtype)
+    return result if answer(ANSWERS[name], result, values, *others) else None
+
+
+def _with_gradient(
+    name: str, parameters: tuple[str, ...], method: Method, dist: Any, q: Tensor, result: Tensor
+) -> Tensor | None:
+    """The result, a quantile, with its gradient; None where that of a parameter does not go through its logarithm."""
+    given = [getattr(dist, parameter) for parameter in parameters]
+    logs = [f"log_{parameter}" if f"log_{parameter}" in dist._names else parameter for parameter in parameters]
+    # In single precision by the logarithm: the derivative by a small number may overflow.
+    names = logs if dist.dtype == torch.float32 else parameters
+    followed = [getattr(dist, parameter) for parameter in names]
+    if any(own.requires_grad and not other.requires_grad for own, other in zip(given, followed, strict=True)):
         return None
-    keeps = (stays and in_single) or values.dtype == torch.float64
-    return [values if keeps else values.double(), *parameters]
+
+    def operations(*parts: Tensor) -> Tensor:
+        return method(type(dist)(**dict(zip(names, parts, strict=True))), q).to(result.dtype)
+
+    def slope(place: int, grad: Tensor) -> Tensor | None:
+        by_log = f"{name}_by_{logs[place]}"
+        if by_log not in ANSWERS:
+            return grad
+        found = _answer(by_log, followed[place].dtype, q, *given, grad)
+        return found if found is None or names[place] == logs[place] else found.div_(given[place])
+
+    return _Quantile.apply(result, operations, slope, *followed)
+
+
+class _Quantile(torch.autograd.Function):
+    """The result, differentiated once by the library, and oftener by the operations of the method."""
+
+    @staticmethod
+    def forward(ctx, result, operations, slope, *parameters):
+        ctx.operations, ctx.slope = operations, slope
+        ctx.save_for_backward(*parameters)
+        return result.view_as(result)
+
+    @staticmethod
+    def backward(ctx, grad):
+        wanted = ctx.needs_input_grad[3:]
+        slopes = [None] * len(wanted)
+        if not torch.is_grad_enabled() and not is_tracing():
+            slopes = [ctx.slope(place, grad) if one else None for place, one in enumerate(wanted)]
+        if any(one and slope is None for one, slope in zip(wanted, slopes, strict=True)):
+            slopes = torch.func.vjp(ctx.operations, *ctx.saved_tensors)[1](grad)
+        return None, None, None, *slopes

@@ -9,11 +9,11 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from disthead.arrays import exactly_one
-from disthead.distributions.base import Distribution, from_score, same_kind
+from disthead.distributions.base import Distribution, closed_under_affine, with_fused_loss
 from disthead.distributions.univariate import in_double
 from disthead.special.probabilities import expected, log_probability, log_sum_exp
 
-__all__ = ["Components", "few_rows_at_once", "gained", "own_name", "rows_of"]
+__all__ = ["Components", "LogDensity", "few_rows_at_once", "gained", "own_name", "rows_of"]
 
 # The quantiles of the components that divide the line into pieces on which everything about the mixture is smooth.
 _TAILS = [10.0**-k for k in range(13, 1, -1)]
@@ -21,6 +21,7 @@ _BODY = [0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97]
 _BELOW = _TAILS + _BODY + [1 - tail for tail in reversed(_TAILS)]
 _ABOVE = [1 - tail for tail in _TAILS] + [1 - level for level in _BODY] + _TAILS[::-1]
 _NUMBERS = 1 << 18  # of one intermediate result, which stays in the cache
+LogDensity = Callable[[Tensor, Tensor | None], Tensor]
 _MOST_RATIO = 80.0  # whose exponential is a number in single precision too
 
 
@@ -114,19 +115,19 @@ class Components:
         return f"{type(self).__name__}(logits: {list(self.logits.shape)}, {self.components!r})"
 
     def map(self, function):
-        if self._source is not None and self._is_waiting:
-            return self._source.map(function).distribution()
+        if self._linked is not None and self._is_lazy:
+            return self._linked.map(function).distribution()
         mapped = self._remade(function, self.components.map(function))
-        return mapped._made_of(self._source and self._source.map(function))
+        return mapped._linked_to(self._linked and self._linked.map(function))
 
-    @same_kind
+    @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor):
         components = self.components.affine(loc.unsqueeze(-1), scale.unsqueeze(-1))
         return self._remade(lambda weights: weights, components)
 
     def _in_double(self):
-        if self._source is not None and self.dtype != torch.float64 and self.device.type != "mps":
-            return self._source.in_double()
+        if self._linked is not None and self.dtype != torch.float64 and self.device.type != "mps":
+            return self._linked.in_double()
         components = self.components._in_double()
         if components is self.components and components.dtype == self.logits.dtype:
             return self
@@ -149,7 +150,7 @@ class Components:
         ratio = torch.where(finite, values - total.unsqueeze(-1), 0.0).clamp(max=_MOST_RATIO).exp()
         return total + (torch.where((weights == 0) & finite, weights, 0.0) * ratio).sum(-1)
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         return self._log_mean(self.components.log_prob(y.unsqueeze(-1)))
@@ -250,13 +251,14 @@ class Components:
     @property
     @in_double
     @torch.no_grad()
-    @few_rows_at_once(6)
+    @few_rows_at_once(2)
     def mode(self) -> Tensor:
         """The highest peak: local searches around the highest points of a grid of the components' quantiles, modes and means."""
         lower, upper = self.support_limits()
         grid = self._places()
         grid = torch.minimum(torch.maximum(self._on_grid(grid), lower), upper).sort(0).values
-        height = self.log_prob(grid).nan_to_num(-torch.inf, torch.inf, -torch.inf)
+        log_density = self._log_density()
+        height = log_density(grid, None).nan_to_num(-torch.inf, torch.inf, -torch.inf)
         before, behind = _neighbours(grid)
         # Of points that coincide, as a component's mode and mean may, the first stands for all.
         first = torch.cat([torch.ones_like(before[:1], dtype=torch.bool), _rises(grid)])
@@ -264,12 +266,17 @@ class Components:
         peaks, best = torch.where(peak, height, -torch.inf).topk(min(self._most_peaks(), len(grid)), 0)
         around = torch.stack([before.gather(0, best), best, behind.gather(0, best)])
         points, heights = (part.gather(0, around.flatten(0, 1)).unflatten(0, (3, -1)) for part in (grid, height))
-        found = torch.cat([self._climb(points, torch.stack([heights[0], peaks, heights[2]])), points[1]])
-        found = found.gather(0, self.log_prob(found).nan_to_num(-torch.inf).argmax(0, keepdim=True)).squeeze(0)
+        found = self._climb(points, torch.stack([heights[0], peaks, heights[2]]), log_density)
+        found = torch.cat([found, points[1]])
+        found = found.gather(0, log_density(found, None).nan_to_num(-torch.inf).argmax(0, keepdim=True)).squeeze(0)
         # A density without bound is highest at the end of the support itself.
         near = 1e-12 * (grid[-1] - grid[0])
         found = torch.where(found - lower < near, lower, found)
         return torch.where(upper - found < near, upper, found)
+
+    def _log_density(self) -> LogDensity:
+        """Of points (points, ...), or of points (m,) of the rows with the given indices."""
+        return lambda y, rows: self.log_prob(y) if rows is None else self[rows].log_prob(y)
 
     def _places(self) -> Tensor:
         """A grid for the search for peaks, (points, ...): between neighbours there should be one peak at most."""

@@ -7,9 +7,11 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import register_kl
 
-from disthead.distributions.base import root
+from disthead.distributions.base import Kind, root
+from disthead.distributions.component_curves import ComponentCurves
 from disthead.distributions.highest_density import shortest_interval
 from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import Univariate, check_level, in_double
 from disthead.special import bracketed_inverse, implicit, tanh_sinh
 from disthead.special.eager import are_plain_numbers, are_within
@@ -26,7 +28,11 @@ class Continuous(Univariate):
     derived from these, in double precision; subclasses replace whatever has a closed form.
     """
 
+    kind: Kind = "continuous"
     has_rsample = True
+    curves: type[ComponentCurves] | None = (
+        None  # what mixtures of this kind are computed by, where there is a quick way
+    )
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
         """The ends of the support, infinite where it has none."""
@@ -70,6 +76,10 @@ class Continuous(Univariate):
     def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
         """The ends of `highest_density`, in double precision: by a search, unless there is an equation for one of them."""
         return shortest_interval(self, level)
+
+    def _standard(self) -> Standard | None:
+        """The distribution in units of its own, where it depends on a single shape then; None where there is no such form."""
+        return None
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients: the quantile of uniform numbers, differentiated implicitly (Figurnov et al. 2018)."""

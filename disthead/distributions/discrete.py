@@ -8,7 +8,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import MOST_OUTCOMES, from_score
+from disthead.distributions.base import MOST_OUTCOMES, Kind, with_fused_loss
 from disthead.distributions.interval import Interval
 from disthead.distributions.mass_tables import entropy_of, grouped_by_width
 from disthead.distributions.shortest_runs import shortest_runs
@@ -21,8 +21,8 @@ from disthead.special.plain import ndtri
 __all__ = ["OUTSIDE", "Discrete", "concentrated", "search_start", "sum_rule"]
 
 _TERMS = 192  # integers that a sum takes one by one
-_NODES, _FEW_NODES = 128, 64  # of an integral over the rest; few are enough where it ends before `_FAR`
-_FAR = 1e5
+_NODES = 128  # of an integral over the rest
+_FEW_NODES = {1e4: 40, 1e5: 64}  # enough where it ends before that integer
 _FARTHEST = 2.0**1000  # integer that is looked for
 _LEAST_WIDTH = 16  # integers of a table: where all are improbable, their shares of a sum are not
 _ROWS = 128  # whose sums of so many terms stay in the cache
@@ -44,6 +44,7 @@ class Discrete(Univariate):
     table of masses without special functions (`_masses`).
     """
 
+    kind: Kind = "count"
     has_rsample = False
     _search_steps = 54  # halvings, from 2^53 integers to one
 
@@ -64,7 +65,7 @@ class Discrete(Univariate):
             return None
         return torch.arange(lower, upper + 1, dtype=self.dtype, device=self.device)
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         lower, upper = self.support_limits()
@@ -297,7 +298,8 @@ class Discrete(Univariate):
 
     def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
         """The entropy (rows,) where a table is too wide: by the masses at the nodes of `sum_rule`."""
-        nodes = _FEW_NODES if bool((last - first < _FAR).all()) else _NODES
+        widest = (last - first).max()
+        nodes = next((nodes for limit, nodes in _FEW_NODES.items() if widest < limit), _NODES)
         distance, weight = sum_rule(last - first + 0.5, nodes)
         most = self.support_limits()[1]
         k = first + distance

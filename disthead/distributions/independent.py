@@ -4,10 +4,10 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, kl_divergence, register_kl
 
-from disthead.distributions.base import MOST_OUTCOMES, Distribution, Wrapper
+from disthead.distributions.base import MOST_OUTCOMES, Distribution, Kind, Wrapper
 from disthead.distributions.scores import energy_score
 
-__all__ = ["Independent"]
+__all__ = ["Independent", "class_probs", "each_output"]
 
 
 class Independent(Wrapper):
@@ -36,6 +36,10 @@ class Independent(Wrapper):
         cut = len(base.batch_shape) - count
         event_shape = base.batch_shape[cut:] + base.event_shape
         super().__init__(base.batch_shape[:cut], event_shape, validate_args=False)
+
+    @property
+    def kind(self) -> Kind:
+        return "vector" if self.count else self.base.kind
 
     @property
     def marginals(self) -> Distribution:
@@ -99,7 +103,7 @@ class Independent(Wrapper):
 
     def _need_a_line(self, question: str, remedy: str) -> None:
         """Refuse directions, between which there is no straight line."""
-        if getattr(self.base.support, "is_circular", False):
+        if self.base.kind == "direction":
             reason = f"directions that differ by a turn are the same, so no straight distance counts; ask the {remedy}."
             raise self._unanswered(question, reason)
 
@@ -147,6 +151,27 @@ class Independent(Wrapper):
 
 
 Distribution._independent = Independent
+
+
+def each_output(dist: Distribution) -> Distribution:
+    """The distribution of each independent output, with batch_shape batch + outputs; any other distribution as it is.
+
+    >>> from disthead.families.normal import Normal
+    >>> each_output(Normal(torch.zeros(5, 2), 1.0).to_event(1)).kind
+    'continuous'
+    """
+    return dist.base if isinstance(dist, Independent) else dist
+
+
+def class_probs(dist: Distribution, dtype: torch.dtype | None = None) -> Tensor:
+    """The probability of each class, shape (..., K), of a distribution of classes or of several independent ones.
+
+    >>> from disthead import get_family
+    >>> class_probs(get_family("bernoulli").distribution(probs=0.25))
+    tensor([0.7500, 0.2500])
+    """
+    probs: Tensor = dist.probs if dtype is None else dist.probs.to(dtype)
+    return torch.stack([1 - probs, probs], -1) if each_output(dist).kind == "binary" else probs
 
 
 @register_kl(Independent, Independent)

@@ -19,7 +19,7 @@ _STEPS = 64  # across the range of a wide distribution, which is 13 to 20 standa
 def grouped_by_width(
     first: Tensor, last: Tensor, widest: float, numbers: int = 1
 ) -> tuple[list[tuple[Tensor, int]], Tensor]:
-    """Groups of rows (indices, width), each with tables of about the same width that stay in the cache; and the other rows.
+    """Groups of rows (indices, width), each with tables of about the same width that stay in the cache; and the other rows, by width.
 
     Args:
         first, last: the least and the greatest integer of each row's table, (rows,).
@@ -28,6 +28,7 @@ def grouped_by_width(
     """
     is_narrow = last - first < widest
     narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
+    wide = wide[(last - first)[wide].argsort()]
     width, order = (last[narrow] - first[narrow] + 1).sort()
     size, start, groups = _NUMBERS // numbers, 0, []
     while start < len(order):

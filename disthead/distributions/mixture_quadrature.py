@@ -7,9 +7,11 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.distributions.base import Distribution
+from disthead.distributions.component_curves import component_curves
 from disthead.distributions.components import Components, rows_of
 from disthead.distributions.mixture_quantiles import flat
 from disthead.special import gauss_legendre, gauss_legendre_antiderivative
+from disthead.special.eager import are_plain_numbers
 from disthead.special.probabilities import log_sum_exp
 
 __all__ = ["disagreement", "expectation"]
@@ -24,7 +26,7 @@ _BESIDE = 1e-15  # of an end: as near as quantiles come that are rounded to it
 _MISSED = 1e-9  # of a component's probability may be missing from the integral of its density
 # Nodes of a piece, and how many of its lengths the way over each singularity from end to end is at least: what is left is 1e-10.
 _PLAIN, _FINE, _FINEST = (12, 1.75), (24, 1.2), (24, 1.41)
-Integrand = Callable[[Tensor, Tensor, Distribution, Tensor], tuple[Tensor, Tensor]]
+Integrand = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class _Line:
@@ -100,7 +102,7 @@ def _integral(
     """The sum of the integrand over each row, and whether none of its components was missed.
 
     Args:
-        integrand: of y and weights (nodes, pieces, n), and the components and log-weights of n rows: a value (n,) and the
+        integrand: of y and weights (nodes, pieces, n), and the indices of n rows of `flat(mixture)`: a value (n,) and the
             probability of each component (n, K).
         has_kinks: whether a component's density may have one in its middle.
     """
@@ -127,8 +129,7 @@ def _integral(
                 cuts = line.cuts[: int(pieces[rows[-1]]) + 1, rows]
                 size = cuts[1:] - cuts[:-1]
                 y, slope = line.at(cuts[:-1] + t * size, rows)
-            of_rows = rows_of(chosen, rows)
-            parts.append(integrand(y, weight * size * slope, of_rows, log_weights[block][rows]))
+            parts.append(integrand(y, weight * size * slope, first + rows))
         back = order.argsort()
         for total, part in zip((values, masses), zip(*parts, strict=True), strict=True):
             total.append(torch.cat(part)[back])
@@ -147,20 +148,36 @@ def disagreement(mixture: Components, has_kinks: bool) -> tuple[Tensor, Tensor]:
     has_ends = mixture.components.support is not constraints.real
     rule = _FINEST if has_kinks else _FINE if has_ends else _PLAIN
 
-    def integrand(y: Tensor, weights: Tensor, components: Distribution, log_weights: Tensor) -> tuple[Tensor, Tensor]:
-        probs = log_weights.exp()
+    all_log_weights, all_components = flat(mixture)
+    densities = _densities(all_log_weights, all_components)
+    share = gauss_legendre(rule[0], all_log_weights)[1].reshape(-1, 1, 1, 1)
+    antiderivative = gauss_legendre_antiderivative(rule[0], all_log_weights)
+
+    def integrand(y: Tensor, weights: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        probs = all_log_weights[rows].exp().t()
         if has_ends:
-            cdf, whole = components.cdf(y.unsqueeze(-1)), torch.ones_like(probs)
+            cdf = rows_of(all_components, rows).cdf(y.unsqueeze(-1)).movedim(-1, -2)
+            whole = torch.ones_like(probs)
         else:
-            share = gauss_legendre(rule[0], y)[1].reshape(-1, 1, 1, 1)
-            mass = components.log_prob(y.unsqueeze(-1)).exp() * weights.unsqueeze(-1)
-            reached = mass.sum(0).cumsum(0)
-            within = torch.tensordot(gauss_legendre_antiderivative(rule[0], y), mass / share, 1)
-            cdf, whole = reached - mass.sum(0) + within, reached[-1].detach()
-        variance = (probs * (cdf - (probs * cdf).sum(-1, keepdim=True)).square()).sum(-1)
-        return (weights * variance).sum((0, 1)), whole
+            mass = densities(y, rows) * weights.unsqueeze(-2)
+            held = mass.sum(0)
+            reached = held.cumsum(0)
+            whole = reached[-1].detach()
+            cdf = torch.tensordot(antiderivative, mass / share, 1) + (reached - held)
+        variance = (probs * (cdf - (probs * cdf).sum(-2, keepdim=True)).square()).sum(-2)
+        return (weights * variance).sum((0, 1)), whole.t()
 
     return _integral(mixture, integrand, rule, has_kinks)
+
+
+def _densities(log_weights: Tensor, components: Distribution) -> Callable[[Tensor, Tensor], Tensor]:
+    """Those of the components (..., K, n), a function of points (..., n) and the indices of n rows."""
+    has_curves = getattr(components, "curves", None) is not None and not components._is_differentiated()
+    if has_curves and are_plain_numbers(log_weights):
+        curves = component_curves(log_weights, components)
+        if curves.reach is not None:
+            return lambda y, rows: torch.from_numpy(curves.take(rows.numpy()).densities(y.numpy()))
+    return lambda y, rows: rows_of(components, rows).log_prob(y.unsqueeze(-1)).exp().movedim(-1, -2)
 
 
 def expectation(
@@ -168,8 +185,11 @@ def expectation(
 ) -> tuple[Tensor, Tensor]:
     """E[function(log density, logarithms of the components' weighted densities, and of their weights)], and where it holds."""
 
-    def integrand(y: Tensor, weights: Tensor, components: Distribution, log_weights: Tensor) -> tuple[Tensor, Tensor]:
-        log_densities = components.log_prob(y.unsqueeze(-1))
+    all_log_weights, components = flat(mixture)
+
+    def integrand(y: Tensor, weights: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        log_weights = all_log_weights[rows]
+        log_densities = rows_of(components, rows).log_prob(y.unsqueeze(-1))
         joint = log_weights + log_densities
         total = log_sum_exp(joint)
         density = weights * total.exp()

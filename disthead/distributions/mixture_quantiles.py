@@ -1,20 +1,24 @@
 """Quantiles of mixtures of concrete numbers, by few evaluations of the mixture's cdf for each; several levels share them."""
 
-import math
 from collections.abc import Iterator
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from disthead.distributions.base import Distribution
-from disthead.distributions.components import Components, rows_of
-from disthead.special.search import following, interpolated_roots
+from disthead.distributions.component_curves import ABOVE, BELOW, FAR_BELOW, Array, ComponentCurves, component_curves
+from disthead.distributions.components import Components
+from disthead.special.eager import extent
+from disthead.special.search import estimated_roots, interpolated_roots
 
 __all__ = ["flat", "mixture_quantiles", "one_mixture"]
 
-_NUMBERS = 1 << 17  # of all components at the levels of the rows that are searched at once
+_NUMBERS = 1 << 16  # of all components at the levels of the rows that are searched at once
 _FAR = 0.04  # a smaller tail is computed itself: 1 less the other one has lost digits
+_ROUGH = 1e-3
+_BETWEEN = 3  # levels that are found by interpolation alone, where that will do
 _WIDER = 1e-3  # of the range of the components' quantiles, by which it is widened, so that rounding does not exclude the root
 _MAX = torch.finfo(torch.float64).max
 
@@ -39,130 +43,162 @@ def flat(mixture: Components) -> tuple[Tensor, Distribution]:
 
 
 @torch.no_grad()
-def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor) -> Tensor:
+def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_rough: bool = False) -> Tensor:
     """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch), of a mixture in double precision.
 
     Args:
         below, above: the levels and 1 less them, which broadcast with the batch in their last dimensions.
+        is_rough: whether log-odds that are off by 1e-3 will do.
     """
     shape = torch.broadcast_shapes(below.shape, above.shape, mixture.batch_shape)
     log_weights, components = flat(mixture)
-    lower, upper = (limit.expand(mixture.batch_shape).reshape(-1) for limit in mixture.support_limits())
     rows, size = log_weights.shape
-    if not rows:
+    if 0 in shape:
         return log_weights.new_empty(shape)
     below, above = (part.expand(shape).reshape(-1, rows) for part in (below, above))
-    length = max(1, _NUMBERS // max(1, size * len(below)))
-    answers = []
-    for start in range(0, rows, length):
-        part = slice(start, start + length)
-        search = _Search(log_weights[part], rows_of(components, part), lower[part], upper[part])
-        answers.append(search.quantiles(below[:, part], above[:, part]))
-    return torch.cat(answers, 1).reshape(shape)
+    levels = len(below)
+    first = sorted({0, levels // 2, levels - 1})
+    is_sorted = levels == 1 or bool((below[1:] >= below[:-1]).all())
+    if not is_sorted:
+        below, order = below.sort(0)
+        above = above.gather(0, order)
+    own = components._quantile(below[first].unsqueeze(-1), above[first].unsqueeze(-1)).movedim(-1, 1)
+    limits = [
+        limit.expand(mixture.batch_shape).reshape(-1).clamp(-_MAX, _MAX).numpy() for limit in mixture.support_limits()
+    ]
+    curves = component_curves(log_weights, components, min(extent(below)[0], extent(above)[0]))
+    arrays = below.numpy(), above.numpy(), own.clamp(-_MAX, _MAX).numpy(), *limits
+    length = max(1, _NUMBERS // max(1, size * levels))
+    answer = np.empty((levels, rows))
+    with np.errstate(all="ignore"):
+        for start in range(0, rows, length):
+            part = slice(start, start + length)
+            answer[:, part] = _quantiles(curves.piece(part), first, is_rough, *(array[..., part] for array in arrays))
+    found = torch.from_numpy(answer)
+    return (found if is_sorted else torch.empty_like(found).scatter_(0, order, found)).reshape(shape)
 
 
-class _Search:
-    """A search for quantiles of n mixtures, log-weights (n, K). Probabilities are compared by their log-odds, from the smaller tail."""
+def _quantiles(
+    curves: ComponentCurves,
+    first: list[int],
+    is_rough: bool,
+    below: Array,
+    above: Array,
+    own: Array,
+    lower: Array,
+    upper: Array,
+) -> Array:
+    """The quantiles of n mixtures at levels in order (L, n), which are compared by their log-odds, from the smaller tail.
 
-    def __init__(self, log_weights: Tensor, components: Distribution, lower: Tensor, upper: Tensor):
-        self.weights, self.components = log_weights.exp(), components
-        self.lower, self.upper = lower.clamp(min=-_MAX), upper.clamp(max=_MAX)
+    Args:
+        own: those of the components at the `first` levels, (first, K, n).
+        lower, upper: the ends of the support.
+    """
+    tail = np.minimum(below, above)
+    odds = np.log(tail) - np.log1p(-tail)
+    np.negative(odds, out=odds, where=above < below)
+    side = np.where(tail > _FAR, BELOW, np.where(below <= above, FAR_BELOW, ABOVE))
+    rounding = 4e-15 + 1e-15 * np.abs(odds) + np.where(side == BELOW, 4e-16 / above, 0.0)
+    odds -= 2 * rounding  # where the cdf is flat, the least of all quantiles
+    start, end = own[0].min(0), own[-1].max(0)
+    margin = _WIDER * (end / 2 - start / 2)
+    start = np.maximum(start - (margin + 1e-12 * np.abs(start)), lower)
+    end = np.minimum(end + (margin + 1e-12 * np.abs(end)), upper)
+    middle = np.clip(np.einsum("kn,lkn->ln", curves.weights, own), start, end)
+    table = _Table(curves, start, end)
+    table.add(middle, side[first])
+    for stage in _stages(first, _BETWEEN if is_rough else 0):
+        table.add(estimated_roots(table.around(odds[stage])), side[stage])
+    if is_rough:
+        return _roots(table, odds, side, np.full_like(odds, _ROUGH), _ROUGH)
+    found = _roots(table, odds, side, rounding)
+    beyond = ((found <= start) & (start > lower)) | ((found >= end) & (end < upper))
+    [rows] = beyond.any(0).nonzero()
+    if len(rows):  # the components' own quantiles are not exact
+        table = _Table(curves.take(rows), lower[rows], upper[rows])
+        table.add(found[:, rows], side[:, rows])
+        found[:, rows] = _roots(table, odds[:, rows], side[:, rows], rounding[:, rows])
+    return found
 
-    def quantiles(self, below: Tensor, above: Tensor) -> Tensor:
-        """The quantiles (L, n) at levels (L, n), in any order."""
-        levels = len(below)
-        left = below <= above
-        tail = torch.where(left, below, above)
-        odds = torch.where(left, 1.0, -1.0) * (tail.log() - torch.log1p(-tail))
-        kind = torch.where(tail > _FAR, 0, torch.where(left, 1, 2))
-        if levels > 1:
-            odds, order = odds.sort(0)
-            kind, below, above = (part.gather(0, order) for part in (kind, below, above))
-        rounding = 4e-15 + 1e-15 * odds.abs() + torch.where(kind == 0, 4e-16 / above, 0.0)
-        odds = odds - 2 * rounding  # where the cdf is flat, the least of all quantiles
-        x, value = self._points(below, above, odds, kind)
-        window = _window(x, value, odds)
-        kind, element = kind.flatten().sort()
-        row, target = element % below.shape[1], odds.flatten()[element]
-        x, value = (part.flatten(1)[:, element] for part in window)
-        found = interpolated_roots(
-            lambda y, chosen: self._log_odds(y, row[chosen], kind[chosen]) - target[chosen],
-            x,
-            value,
-            rounding.flatten()[element],
+
+def _roots(table: "_Table", odds: Array, side: Array, rounding: Array, trusted: float = 1e-14) -> Array:
+    """Where the log-odds (L, n) are reached."""
+    (levels, rows), target, side = odds.shape, odds.ravel(), side.ravel()
+
+    def log_odds(y: Array, element: Array) -> tuple[Array, Array]:
+        whole = levels == 1 and len(element) == rows
+        curves = table.curves if whole else table.curves.take(element % rows)
+        value, rate = _log_odds(curves, y, side[element])
+        return value - target[element], rate
+
+    known = table.around(odds).reshape(13, -1)
+    reach = table.curves.reach
+    reach = None if reach is None else np.tile(reach, levels)
+    found = interpolated_roots(log_odds, known, rounding.ravel(), trusted, reach)
+    return found.reshape(odds.shape)
+
+
+def _log_odds(curves: ComponentCurves, y: Array, side: Array) -> tuple[Array, Array]:
+    """Log-odds of P(Y <= y) at points (..., n), and their rates: how much y changes with them."""
+    tail, density = curves.tail_and_density(y, side if side.any() else None)
+    np.minimum(tail, 1.0, out=tail)
+    value = np.log(tail) - np.log1p(-tail)
+    np.negative(value, out=value, where=side == ABOVE)
+    return value, tail * (1 - tail) / density
+
+
+class _Table:
+    """Points (m, n) of the line around all roots, in order, with their log-odds and rates.
+
+    The first two and the last two are limits, beyond which there is no root: the log-odds there count as infinite.
+    """
+
+    def __init__(self, curves: ComponentCurves, start: Array, end: Array):
+        self.curves = curves
+        self.x = np.stack([start, start, end, end])
+        self.value = np.where(np.arange(4)[:, None] < 2, -np.inf, np.full_like(self.x, np.inf))
+        self.rate = np.full_like(self.x, np.nan)
+
+    def add(self, y: Array, side: Array) -> None:
+        """Points (l, n), at which values are asked on these sides."""
+        value, rate = _log_odds(self.curves, y, side)
+        parts = [
+            np.concatenate([old[:-2], new, old[-2:]])
+            for old, new in ((self.x, y), (self.value, value), (self.rate, rate))
+        ]
+        if len(parts[0]) > 5:
+            order = parts[0].argsort(0, kind="stable")
+            parts = [np.take_along_axis(part, order, 0) for part in parts]
+        self.x, value, self.rate = parts
+        self.value = np.maximum.accumulate(value, 0)  # what rounding has brought out of order repeats its neighbour
+
+    def around(self, target: Array) -> Array:
+        """Of each target (l, n) what `interpolated_roots` knows, (13, l, n), with how far values are above it."""
+        rows = target.shape[1]
+        place = np.arange(rows) + np.zeros(target.shape, int)  # of the last point below, by halving
+        for step in (rows << k for k in range((len(self.value) - 1).bit_length() - 1, -1, -1)):
+            place += step * (self.value.take(place + step, mode="clip") < target)
+        place += rows
+        (x_below, x_above), (below, beyond) = (
+            [part.take(place - rows), part.take(place)] for part in (self.x, self.value)
         )
-        answer = torch.empty_like(found)
-        answer[element] = found
-        answer = answer.reshape(odds.shape)
-        return torch.empty_like(answer).scatter_(0, order, answer) if levels > 1 else answer
-
-    def _log_odds(self, y: Tensor, row: Tensor, kind: Tensor) -> Tensor:
-        """Log-odds of P(Y <= y) at points (m,) of the given rows.
-
-        The kinds, in order, say from what: 0 from the cdf, 1 from the lower tail, 2 from the upper one.
-        """
-        count = kind.bincount(minlength=3).tolist()
-        parts = []
-        for question, sign, *each in zip(
-            ("cdf", "log_cdf", "log_survival"), (1, 1, -1), y.split(count), row.split(count), strict=True
-        ):
-            y, row = each
-            if not len(y):
-                continue
-            components = rows_of(self.components, row)
-            tail = getattr(components, question)(y.unsqueeze(-1))
-            tail = (tail if question == "cdf" else tail.exp_()).mul_(self.weights[row]).sum(-1)
-            parts.append(sign * (tail.log() - torch.log1p(-tail.clamp(max=1))))
-        return torch.cat(parts)
-
-    def _at(self, y: Tensor, kind: Tensor) -> Tensor:
-        """Log-odds at points (m, n) of all rows."""
-        kind, element = kind.flatten().sort()
-        value = torch.empty(y.numel(), dtype=y.dtype)
-        value[element] = self._log_odds(y.flatten()[element], element % y.shape[1], kind)
-        return value.reshape(y.shape)
-
-    def _points(self, below: Tensor, above: Tensor, odds: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
-        """Points (m, n) around all roots, in order, with their log-odds: near the quantiles of each level at least one."""
-        levels = len(below)
-        first = sorted({0, levels // 2, levels - 1})
-        own = self.components._quantile(below[first].unsqueeze(-1), above[first].unsqueeze(-1)).clamp(-_MAX, _MAX)
-        start, end = own[0].amin(-1), own[-1].amax(-1)
-        margin = _WIDER * (end / 2 - start / 2)
-        start = torch.maximum(start - (margin + 1e-12 * start.abs()), self.lower)
-        end = torch.minimum(end + (margin + 1e-12 * end.abs()), self.upper)
-        middle = torch.minimum(torch.maximum((self.weights * own).sum(-1), start), end)
-        x = torch.cat([start.unsqueeze(0), middle, end.unsqueeze(0)])
-        value = self._at(x, kind[[0, *first, -1]])
-        limits = torch.stack([self.lower, self.upper])
-        infinite = torch.full_like(self.lower, math.inf)
-        x, value = torch.cat([x, limits]), torch.cat([value, torch.stack([-infinite, infinite])])
-        for stage in _stages(first):
-            x, value = _in_order(x, value)
-            y, _ = following(*_window(x, value, odds[stage]), 0.0)
-            x, value = torch.cat([x, y]), torch.cat([value, self._at(y, kind[stage])])
-        return _in_order(x, value)
+        below -= target
+        beyond -= target
+        is_farther = -below > beyond  # the point below from the root than the one above
+        nearest = place - rows
+        nearest += rows * is_farther
+        next_to = place - rows * is_farther
+        third = place - 2 * rows
+        third += 3 * rows * (target - self.value.take(third) > self.value.take(place + rows) - target)
+        points = []
+        for chosen in (nearest, next_to, third):
+            points += [self.x.take(chosen), self.value.take(chosen) - target, self.rate.take(chosen)]
+        return np.stack([*points, x_below, below, x_above, beyond])
 
 
-def _in_order(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Points in order, with values that rise: what rounding has brought out of order repeats its neighbour."""
-    x, order = x.sort(0)
-    return x, value.gather(0, order).cummax(0).values
-
-
-def _window(x: Tensor, value: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Of points (m, n) two below and two above each target (L, n), (4, L, n), with how far their values are above it."""
-    above = (value.unsqueeze(1) < target).sum(0).clamp(1, len(x) - 1)
-    chosen = torch.stack([above - 2, above - 1, above, above + 1]).clamp(0, len(x) - 1)
-    shape = chosen.shape
-    chosen = chosen.movedim(0, 1).reshape(-1, shape[-1])
-    x, value = (part.gather(0, chosen).reshape(shape[1], 4, shape[2]).movedim(1, 0) for part in (x, value))
-    return x, value - target
-
-
-def _stages(known: list[int]) -> Iterator[list[int]]:
-    """The other indices between the known ones: in the middle of every gap, and so on."""
-    while any(after - before > 1 for before, after in pairwise(known)):
-        stage = [(before + after) // 2 for before, after in pairwise(known) if after - before > 1]
+def _stages(known: list[int], between: int) -> Iterator[list[int]]:
+    """The other indices between the known ones: in the middle of every gap, and so on until gaps have no more than `between`."""
+    while any(after - before > 1 + between for before, after in pairwise(known)):
+        stage = [(before + after) // 2 for before, after in pairwise(known) if after - before > 1 + between]
         yield stage
         known = sorted(known + stage)

@@ -95,8 +95,8 @@ class Univariate(Distribution):
         """
         if self.dtype == torch.float64 or self.device.type == "mps":
             return self
-        if self._source is not None:
-            return self._source.in_double()
+        if self._linked is not None:
+            return self._linked.in_double()
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
         parameters = {}

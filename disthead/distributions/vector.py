@@ -14,6 +14,8 @@ __all__ = ["Vector", "dimension"]
 class Vector(Distribution):
     """A distribution of several dependent numbers: subclasses give `log_prob`, the moments and `marginals`."""
 
+    kind = "vector"
+
     @property
     def marginals(self) -> Distribution:
         """The distribution of each coordinate by itself, with batch_shape batch + event."""

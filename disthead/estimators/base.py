@@ -38,6 +38,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     n_outputs_: int
     classes_: np.ndarray
     feature_names_in_: np.ndarray
+    objective: Any = "nll"  # of estimators that version 0.1 has pickled
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         random_state: Any = None,
         device: str = "cpu",
         verbose: int = 0,
+        objective: Any = "nll",
     ):
         self.family = family
         self.family_options = family_options
@@ -58,6 +60,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
+        self.objective = objective
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Learn from rows `X` and targets `y`.
@@ -93,6 +96,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         model, training = fit_tabular(
             features.to(device),
             targets.to(device),
+            objective=self.objective,
             ensemble=self.ensemble,
             encoded=encoder.numeric,
             weight=None if weight is None else weight.to(device),
@@ -380,14 +384,15 @@ def _seed(random_state: Any) -> int:
 def _told(training: Training, rows: int) -> Iterator[str]:
     steps = training.steps.tolist()
     kept = f"{min(steps)}" if min(steps) == max(steps) else f"{min(steps)} to {max(steps)}"
-    if bool(training.nll.isnan().all()):
+    if bool(training.loss.isnan().all()):
         yield f"{rows} rows: none held out, {training.stopped} steps."
     else:
-        yield f"{rows} rows: {training.stopped} steps, the weights of step {kept} kept, by the likelihood of rows held out."
+        by = "likelihood" if training.objective == "nll" else training.objective
+        yield f"{rows} rows: {training.stopped} steps, the weights of step {kept} kept, by the {by} of rows held out."
 
 
-def _show_progress(step: int, steps: int, nll: float) -> None:
-    """A line that grows in place; `nll` is that of the rows held out, in standardised units."""
+def _show_progress(step: int, steps: int, loss: float) -> None:
+    """A line that grows in place; `loss` is that of the rows held out, in standardised units."""
     done = round(30 * step / steps)
     bar = "=" * done + " " * (30 - done)
-    print(f"\r[{bar}] step {step} of at most {steps}, held-out loss {nll:.3f}", end="", file=sys.stderr, flush=True)
+    print(f"\r[{bar}] step {step} of at most {steps}, held-out loss {loss:.3f}", end="", file=sys.stderr, flush=True)

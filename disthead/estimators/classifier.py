@@ -11,6 +11,7 @@ from torch import Tensor
 from disthead.arrays import as_array, as_mapping
 from disthead.data.values import is_missing
 from disthead.distributions.base import Distribution
+from disthead.distributions.independent import class_probs
 from disthead.errors import TargetError
 from disthead.estimators import conventions
 from disthead.estimators.base import DistributionEstimator
@@ -31,6 +32,7 @@ class DistributionClassifier(DistributionEstimator):
         random_state: a number makes results repeat; None draws a seed from torch's generator.
         device: "cpu", "cuda", or "auto" for a GPU where there is one.
         verbose: 1 shows the progress and what was done.
+        objective: what training minimises, a name of `disthead.objectives` or a function of (dist, y).
 
     Attributes:
         classes_: the classes, sorted; `predict_dist` counts them from 0 in this order.
@@ -55,8 +57,11 @@ class DistributionClassifier(DistributionEstimator):
         random_state: Any = None,
         device: str = "cpu",
         verbose: int = 0,
+        objective: Any = "nll",
     ):
-        super().__init__(family, family_options, ensemble, hidden_sizes, max_steps, random_state, device, verbose)
+        super().__init__(
+            family, family_options, ensemble, hidden_sizes, max_steps, random_state, device, verbose, objective
+        )
 
     def predict(self, X: Any, cost: Any = None) -> np.ndarray:
         """A class for each row, (N,).
@@ -83,7 +88,7 @@ class DistributionClassifier(DistributionEstimator):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (N, classes), in the order of `classes_`."""
-        return self._ask(X, _probabilities).astype(np.float64)
+        return self._ask(X, class_probs).astype(np.float64)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The mean log-likelihood of `y`, in nats per row: higher is better. It is not the accuracy."""
@@ -125,14 +130,14 @@ class DistributionClassifier(DistributionEstimator):
 
     def _check_targets(self, targets: Tensor) -> None:
         family = get_family(self.family, **self._options())
-        if family.name == "bernoulli" and len(self.classes_) > 2:
+        if family.kind == "binary" and len(self.classes_) > 2:
             raise TargetError(f"bernoulli is for two classes, got {len(self.classes_)}: use family='categorical'.")
 
     def _options(self) -> dict[str, Any]:
         options = as_mapping(self.family_options, "family_options", "{'num_components': 3}")
         if takes_classes(self.family):
             return {"num_classes": len(self.classes_)} | options
-        if get_family(self.family, **options).name != "bernoulli":
+        if get_family(self.family, **options).kind != "binary":
             raise ValueError(f"{self.family} is for numbers: use DistributionRegressor(family={self.family!r}).")
         return options
 
@@ -146,11 +151,6 @@ class DistributionClassifier(DistributionEstimator):
         tags = self._tags(inherited.__sklearn_tags__())
         tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
         return tags
-
-
-def _probabilities(dist: Distribution) -> Tensor:
-    probs = dist.probs
-    return torch.stack([1 - probs, probs], -1) if probs.ndim == len(dist.batch_shape) else probs
 
 
 def _check_labels(array: np.ndarray) -> None:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,11 +28,9 @@ from disthead.data.entries import (
 from disthead.errors import first_line, warn
 from disthead.estimators.encoder import TableEncoder
 from disthead.files import unchanged, writing_folder
+from disthead.objectives import get_objective, name_of, specification
 from disthead.recipe import TabularModel, tabular_members, tabular_model
 from disthead.training.saved import check_weights, shapes_of
-
-if TYPE_CHECKING:
-    from disthead.estimators.base import DistributionEstimator
 
 __all__ = ["from_pretrained", "load", "push_to_hub", "save"]
 
@@ -41,7 +39,25 @@ _FORMAT = 2  # 1 had no digests
 _CHANGED = "Take another copy of the folder. To change a model, load it, use set_params, and save it."
 
 
-def save(estimator: "DistributionEstimator", folder: Path) -> Path:
+class FittedEstimator(Protocol):
+    """What a folder keeps of an estimator."""
+
+    model_: TabularModel
+    encoder_: TableEncoder
+    n_outputs_: int
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    classes_: np.ndarray
+    report_: list[str]
+
+    def __init__(self, **parameters: Any) -> None: ...
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+
+    def _network(self) -> dict[str, Any]: ...
+
+
+def save(estimator: FittedEstimator, folder: Path) -> Path:
     """Write the weights, with the configuration and digests in their file, and the configuration once more, for people.
 
     So each of the two files shows whether it is what was written, and whether both are of one save.
@@ -75,7 +91,7 @@ def save(estimator: "DistributionEstimator", folder: Path) -> Path:
     return folder
 
 
-def load(kind: "type[DistributionEstimator]", folder: Path) -> Any:
+def load(kind: type[FittedEstimator], folder: Path) -> Any:
     for name in (_CONFIG, _WEIGHTS):
         if not (folder / name).is_file():
             raise ValueError(f"{folder} must hold {_CONFIG} and {_WEIGHTS}, as `save` writes them; {name} is missing.")
@@ -96,7 +112,7 @@ def load(kind: "type[DistributionEstimator]", folder: Path) -> Any:
 
 
 def _rebuilt(
-    kind: "type[DistributionEstimator]", config: dict[str, Any], tensors: dict[str, torch.Tensor], folder: Path
+    kind: type[FittedEstimator], config: dict[str, Any], tensors: dict[str, torch.Tensor], folder: Path
 ) -> Any:
     parameters = config["parameters"]
     estimator = kind(**parameters | {"hidden_sizes": tuple(parameters["hidden_sizes"])})
@@ -149,7 +165,7 @@ def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def _checked_config(
-    kind: "type[DistributionEstimator]",
+    kind: type[FittedEstimator],
     beside: dict[str, Any],
     folder: Path,
     tensors: dict[str, torch.Tensor],
@@ -255,6 +271,7 @@ _PARAMETERS = {
     "random_state": or_none(WHOLE),
     "device": TEXT,
     "verbose": Kind("a whole number, or true or false", lambda value: isinstance(value, int)),
+    "objective": Kind("a text or a mapping", lambda value: isinstance(value, (str, dict))),
 }
 _ENTRIES = {
     "library_name": TEXT,
@@ -269,15 +286,16 @@ _ENTRIES = {
     "weights_sha256?": TEXT,
     "sha256?": TEXT,
 }
+_LATER = ("objective",)  # parameters that folders of version 0.1 do not have
 _ANYTHING = Kind("plain data", lambda value: True)
 
 
-def _check_config(config: dict[str, Any], kind: "type[DistributionEstimator]", folder: Path) -> None:
+def _check_config(config: dict[str, Any], kind: type[FittedEstimator], folder: Path) -> None:
     """Refuse entries that are missing, unknown, of another kind, or that contradict each other."""
     if config.get("estimator") != kind.__name__ and isinstance(config.get("estimator"), str):
         raise ValueError(f"{folder} holds a {config['estimator']}: use {config['estimator']}.load.")
     names = [name for name in inspect.signature(kind).parameters if name not in ("args", "kwargs")]
-    parameters = {name: _PARAMETERS.get(name, _ANYTHING) for name in names}
+    parameters = {f"{name}?" * (name in _LATER) or name: _PARAMETERS.get(name, _ANYTHING) for name in names}
     check_entries(config, {**_ENTRIES, "parameters": parameters})
     for name, entries in (("classes", _CLASSES), ("recalibration", _RECALIBRATION)):
         if config[name] is not None:
@@ -315,7 +333,7 @@ def _classes(state: dict[str, Any]) -> np.ndarray:
     return classes
 
 
-def push_to_hub(estimator: "DistributionEstimator", repo_id: str, **options: Any) -> str:
+def push_to_hub(estimator: FittedEstimator, repo_id: str, **options: Any) -> str:
     hub = _hub()
     token = options.get("token")
     address = hub.create_repo(repo_id, exist_ok=True, **options)
@@ -325,7 +343,7 @@ def push_to_hub(estimator: "DistributionEstimator", repo_id: str, **options: Any
     return str(address)
 
 
-def from_pretrained(kind: "type[DistributionEstimator]", name: "str | Path", **options: Any) -> Any:
+def from_pretrained(kind: type[FittedEstimator], name: "str | Path", **options: Any) -> Any:
     if Path(name).is_dir():
         return load(kind, Path(name))
     return load(kind, Path(_hub().snapshot_download(str(name), allow_patterns=[_CONFIG, _WEIGHTS], **options)))
@@ -380,18 +398,30 @@ def _fill(model: TabularModel, tensors: dict[str, torch.Tensor], folder: Path) -
     model.load_state_dict(tensors, strict=False)
 
 
-def _plain_parameters(estimator: "DistributionEstimator") -> dict[str, Any]:
+def _plain_parameters(estimator: FittedEstimator) -> dict[str, Any]:
     parameters = estimator.get_params(deep=False)
     if not hasattr(parameters["random_state"], "__index__"):
         parameters["random_state"] = None  # a generator is not plain data, and predictions need none
     parameters["hidden_sizes"] = list(parameters["hidden_sizes"])
+    if "objective" in parameters:  # which a class of one's own may not have
+        parameters["objective"] = _plain_objective(parameters["objective"])
     try:
         return json.loads(json.dumps(parameters, default=_number))
     except TypeError as error:
         raise ValueError(f"parameters must be plain data to be saved, got {parameters}: {error}.") from error
 
 
-def _plain_classes(estimator: "DistributionEstimator") -> dict[str, Any] | None:
+def _plain_objective(objective: Any) -> Any:
+    found = specification(get_objective(objective))
+    if found is None:
+        raise ValueError(
+            f"objective must be plain data to be saved, got the function {name_of(objective)}. Predictions need none: "
+            "set_params(objective='nll') before save; or pickle the estimator."
+        )
+    return found
+
+
+def _plain_classes(estimator: FittedEstimator) -> dict[str, Any] | None:
     classes = getattr(estimator, "classes_", None)
     if classes is None:
         return None

@@ -24,7 +24,7 @@ class DistributionRegressor(DistributionEstimator):
     """Regression whose prediction is a whole distribution: a scikit-learn estimator with the default recipe behind it.
 
     The recipe (docs/quality.md): standardised numbers beside their piecewise-linear encoding, a multilayer perceptron,
-    a head of the family, trained by -dist.log_prob(y) and stopped by the likelihood of rows held out.
+    a head of the family, trained by -dist.log_prob(y) or another objective, and stopped by that of rows held out.
 
     Args:
         family: by name, see `disthead.families()`.
@@ -35,6 +35,8 @@ class DistributionRegressor(DistributionEstimator):
         random_state: a number makes results repeat; None draws a seed from torch's generator.
         device: "cpu", "cuda", or "auto" for a GPU where there is one.
         verbose: 1 shows the progress and what was done.
+        objective: what training minimises, "nll" or "crps" (docs/objectives.md), a name with options
+            `{"name": ..., ...}`, or a function of (dist, y) that returns one number per row.
 
     Attributes:
         model_: the trained `TabularModel`.
@@ -153,7 +155,7 @@ class DistributionRegressor(DistributionEstimator):
 
 
 def _each_output(dist: Distribution) -> Distribution:
-    return dist.marginals if hasattr(dist, "marginals") else dist
+    return dist.marginals if dist.kind == "vector" else dist
 
 
 def _as_numbers(y: Any, takes_truth: bool) -> np.ndarray:

@@ -6,8 +6,8 @@ from torch.distributions import constraints, register_kl
 from torch.nn.functional import logsigmoid
 
 from disthead.arrays import exactly_one
-from disthead.distributions.base import from_score, tensors
-from disthead.distributions.closed_forms import for_targets
+from disthead.distributions.base import tensors, with_fused_loss
+from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.discrete import Discrete
 from disthead.distributions.interval import Interval
 from disthead.distributions.univariate import check_level, in_double
@@ -32,6 +32,7 @@ class Bernoulli(Discrete):
     tensor(-100.)
     """
 
+    kind = "binary"
     arg_constraints = {"logits": constraints.real, "probs": constraints.unit_interval}
     support = constraints.boolean
     _search_steps = 2
@@ -66,14 +67,17 @@ class Bernoulli(Discrete):
         return logsigmoid(-self.logits) if self.given_probs is None else log_complement(self.given_probs)
 
     @staticmethod
-    def score(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
-        """log_prob with its derivative by the logits."""
+    def log_prob_and_grad(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
+        """log_prob with its derivative by the logits.
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         if is_double(logits):  # infinite ones times 0 are not a number
             logits = clamp(logits, -1e300, 1e300)
         size = abs(logits)
         return y * logits - 0.5 * (logits + size) - log1p(exp(-size)), y - sigmoids(logits)[0]
 
-    @from_score
+    @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:
         """y log(probs) + (1 - y) log(1 - probs), also for soft labels 0 <= y <= 1."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
@@ -88,12 +92,11 @@ class Bernoulli(Discrete):
     def _log_mass(self, x: Tensor) -> Tensor:
         return torch.where(x == 1, self._log_success, self._log_failure)
 
-    # Nothing is added to -0.0 but its sign.
-    @for_targets(lambda y, logits: (logsigmoid(-logits) * (y < 1)).add_(0.0), least=0.0, most={"logits": 1e300})
+    @closed_form("bernoulli_log_cdf", "logits")
     def log_cdf(self, y: Tensor) -> Tensor:
         return super().log_cdf(y)
 
-    @for_targets(lambda y, logits: logsigmoid(logits) + (y < 1).to(y.dtype).log(), least=0.0)
+    @closed_form("bernoulli_log_survival", "logits")
     def log_survival(self, y: Tensor) -> Tensor:
         return super().log_survival(y)
 
@@ -103,10 +106,16 @@ class Bernoulli(Discrete):
     def _log_survival(self, k: Tensor) -> Tensor:
         return self._log_success
 
+    @closed_form("bernoulli_cdf", "logits")
     def cdf(self, y: Tensor) -> Tensor:
         """P(Y <= y): 1 - probs from 0 to 1."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
         return torch.where(y < 0, 0.0, torch.where(y < 1, self._failure, torch.where(y >= 1, 1.0, y)))
+
+    @torch.no_grad()
+    @quantile("bernoulli_icdf", "logits")
+    def icdf(self, q: Tensor) -> Tensor:
+        return super().icdf(q)
 
     def _least_by_halving(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
         return (self._failure < target).to(target.dtype)
@@ -174,8 +183,8 @@ class BernoulliFamily(Family):
     figure_row = 8
     parameters = {"logits": LINKS["sigmoid"]}
     support = constraints.boolean
-    scored = constraints.unit_interval
-    quick = Bernoulli
+    loss_support = constraints.unit_interval
+    distribution_class = Bernoulli
     data_type = "univariate, discrete, binary"
     domain = "y in {0, 1}"
     use = "binary classification"
@@ -191,6 +200,6 @@ class BernoulliFamily(Family):
     def make(self, **parameters: Tensor) -> Bernoulli:
         return Bernoulli(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         half = 0.5 / len(y)  # half a row of the outcome that does not occur
         return {"logits": y.double().mean(0).clamp(half, 1 - half).logit()}

@@ -5,7 +5,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 from torch.nn.functional import logsigmoid
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, tensors, wide
+from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors, wide, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import follow, in_double
 from disthead.errors import unknown_name
@@ -66,8 +66,11 @@ class Beta(Continuous):
         return self.concentration1 + self.concentration0
 
     @staticmethod
-    def score(y: Tensor, concentration1: Positive, concentration0: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(concentration1) and log(concentration0)."""
+    def log_prob_and_grad(y: Tensor, concentration1: Positive, concentration0: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(concentration1) and log(concentration0).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         a, b, rest = concentration1.value, concentration0.value, 1 - y
         both = a + b
         u, v, w = a + 0.5, b + 0.5, both + 0.5
@@ -81,7 +84,7 @@ class Beta(Continuous):
         value += of_both - of_a - of_b
         return value, a * (log_y + slope - by_a) + 1, b * (log_rest + slope - by_b) + 1
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         inside = (y > 0) & (y < 1)
@@ -190,10 +193,13 @@ class MeanBeta(Beta):
         self._store(precision=precision, logits_mean=logits_mean, log_precision=log_precision)
 
     @staticmethod
-    def score(y: Tensor, logits_mean: Tensor, precision: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by the logits of the mean and log(precision)."""
+    def log_prob_and_grad(y: Tensor, logits_mean: Tensor, precision: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by the logits of the mean and log(precision).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         mean, rest = sigmoids(logits_mean)
-        value, by_upper, by_lower = Beta.score(y, precision.times(mean), precision.times(rest))
+        value, by_upper, by_lower = Beta.log_prob_and_grad(y, precision.times(mean), precision.times(rest))
         return value, by_upper * rest - by_lower * mean, by_upper + by_lower
 
     @property
@@ -270,7 +276,7 @@ class BetaFamily(Family):
         if parametrization not in ("concentration", "mean"):
             raise unknown_name("parametrization", parametrization, ["concentration", "mean"])
         self.parametrization = parametrization
-        self.quick = MeanBeta if parametrization == "mean" else Beta
+        self.distribution_class = MeanBeta if parametrization == "mean" else Beta
         softplus = LINKS["softplus"]
         self.parameters = (
             {"mean": LINKS["sigmoid"], "precision": softplus}
@@ -281,7 +287,7 @@ class BetaFamily(Family):
     def make(self, **parameters: Tensor) -> Beta:
         return MeanBeta(**parameters) if self.parametrization == "mean" else Beta(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         mean = y.mean(0)
         room = mean * (1 - mean)
         precision = (room / y.var(0, correction=0).clamp(min=1e-8 * room) - 1).clamp(min=0.1)

@@ -1,20 +1,18 @@
 """The categorical distribution: one of several unordered classes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.arrays import as_integer, exactly_one
-from disthead.distributions.base import MOST_OUTCOMES, Distribution, from_score, tensors
+from disthead.distributions.base import MOST_OUTCOMES, Distribution, tensors, with_fused_loss
 from disthead.distributions.interval import Arc, Interval
 from disthead.errors import TargetError, locate
 from disthead.families.family import Family
-from disthead.likelihood import cross_entropy
-from disthead.likelihood.linked import RawOutputs
-from disthead.likelihood.projection import Projection, are_many
-from disthead.links import LINKS, Link
+from disthead.likelihood import FEW_CLASSES, LinkedParameters, Logits, ManyLogits, Projection, class_log_prob
+from disthead.links import LINKS
 from disthead.special.eager import is_tracing
 from disthead.special.elementary import Array, counting, like, softmax, where
 from disthead.special.probabilities import divergence, entropy_term, expected, log_probability
@@ -44,6 +42,7 @@ class Categorical(Distribution):
     tensor(-1.0986)
     """
 
+    kind = "classes"
     arg_constraints = {
         "logits": constraints.independent(constraints.real, 1),
         "probs": constraints.simplex,
@@ -66,16 +65,16 @@ class Categorical(Distribution):
 
     @property
     def num_classes(self) -> int:
-        source: object = self._source
-        if isinstance(source, (Projection, RawOutputs)) and self._is_waiting:
-            return source.num_classes if isinstance(source, Projection) else source.raw.shape[-1]
+        linked: object = self._linked
+        if isinstance(linked, (Projection, LinkedParameters)) and self._is_lazy:
+            return linked.num_classes if isinstance(linked, Projection) else linked.raw.shape[-1]
         return self.logits.shape[-1]
 
     @property
     def _projection(self) -> Projection | None:
         """Features and weights, of a distribution that has no logits yet."""
-        source: object = self._source
-        return source if isinstance(source, Projection) and self._is_waiting else None
+        linked: object = self._linked
+        return linked if isinstance(linked, Projection) and self._is_lazy else None
 
     @property
     def support(self) -> constraints.Constraint:
@@ -97,15 +96,18 @@ class Categorical(Distribution):
         return logits, logits.logsumexp(-1)
 
     @staticmethod
-    def score(y: Array, logits: Array) -> tuple[Array, Array]:
-        """log_prob with its derivatives 1{k = y} - p_k by the logits, whose classes come first: (K, n)."""
+    def log_prob_and_grad(y: Array, logits: Array) -> tuple[Array, Array]:
+        """log_prob with its derivatives 1{k = y} - p_k by the logits.
+
+        The last dimension counts rows: y (rows,), logits (K, rows).
+        """
         is_class = y == counting(logits)
         probs, log_probs = softmax(logits)
         return where(is_class, log_probs, 0.0).sum(0), like(is_class, logits) - probs
 
     def log_prob(self, y: Tensor) -> Tensor:
         projection = self._projection
-        if projection is not None and projection.is_quick and y.ndim <= len(self.batch_shape):
+        if projection is not None and projection.uses_fused_loss and y.ndim <= len(self.batch_shape):
             return projection.log_prob(y)
         if self._is_soft(y):
             return self._soft_log_prob(y)
@@ -120,10 +122,10 @@ class Categorical(Distribution):
         logits, normalizer = self._with_normalizer()
         return expected(y, logits) - y.sum(-1) * normalizer
 
-    @from_score
+    @with_fused_loss
     def _hard_log_prob(self, y: Tensor) -> Tensor:
-        found = None if self.given_probs is not None else cross_entropy.log_prob(self.logits, y)
-        return self._plain_log_prob(y) if found is None else found
+        value = None if self.given_probs is not None else class_log_prob(self.logits, y)
+        return self._plain_log_prob(y) if value is None else value
 
     def _plain_log_prob(self, y: Tensor) -> Tensor:
         """log_prob of class indices by plain operations, which also answers for those that are none."""
@@ -148,7 +150,7 @@ class Categorical(Distribution):
         (tensor(-0.6931), tensor(-1.3863))
         """
         projection = self._projection
-        if projection is not None and projection.is_quick:
+        if projection is not None and projection.uses_fused_loss:
             return projection.log_prob_and_sum(y, class_weight)
         return self.log_prob(y), torch.where(class_weight == 0, 0.0, self._log_probs) @ class_weight
 
@@ -279,22 +281,6 @@ def _kl_categorical(p: Categorical, q: Categorical) -> Tensor:
     return divergence(p.probs, p._log_probs, q._log_probs)
 
 
-class ManyClasses(RawOutputs):
-    """Logits of so many classes that cross-entropies along rows are quicker than the one pass along columns."""
-
-    @property
-    def is_quick(self) -> bool:
-        return not is_tracing() and self._is_scored_in_single
-
-    @property
-    def has_scores(self) -> bool:
-        return self.raw.dtype != torch.float64 and super().has_scores
-
-    def log_prob(self, y: Tensor) -> Tensor:
-        found = cross_entropy.log_prob(self.raw.float(), y)
-        return self.make()._plain_log_prob(y) if found is None else found
-
-
 class CategoricalFamily(Family):
     """Categorical over `num_classes` classes, numbered from 0.
 
@@ -307,7 +293,7 @@ class CategoricalFamily(Family):
     parameters = {"logits": LINKS["softmax"]}
     support: constraints.Constraint = constraints.nonnegative_integer
     data_type = "univariate, discrete, bounded"
-    quick = Categorical
+    distribution_class = Categorical
     domain = "y in {0, ..., K - 1}"
     use = "multiclass classification"
     loss = "cross-entropy"
@@ -331,19 +317,12 @@ class CategoricalFamily(Family):
         self.num_classes = num_classes
         self.shapes = {"logits": (num_classes,)}
         self.support = constraints.integer_interval(0, num_classes - 1)
-        if num_classes >= cross_entropy.FEW:
-            self.outputs = ManyClasses
+        self.linked_class = Logits if num_classes < FEW_CLASSES else ManyLogits
 
     def make(self, **parameters: Tensor) -> Categorical:
         return Categorical(**parameters)
 
-    def projected(self, features: Tensor, weight: Tensor, bias: Tensor, links: Mapping[str, Link]) -> Distribution:
-        """The distribution of raw outputs features @ weight.T + bias; very many are made only where they are asked for."""
-        if type(weight) in (Tensor, torch.nn.Parameter) and not are_many(features, self.num_classes):
-            return super().projected(features, weight, bias, links)
-        return Projection(Categorical, features, weight, bias).distribution()
-
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         index = y.long().reshape(len(y), -1).mT
         counts = torch.zeros(len(index), self.num_classes, dtype=torch.float64, device=y.device)
         counts = counts.scatter_add_(1, index, torch.ones_like(index, dtype=counts.dtype))

@@ -30,6 +30,7 @@ class CircularMixture(Mixture):
     tensor(0.5000)
     """
 
+    kind = "direction"
     has_rsample = False
 
     def support_limits(self) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from disthead.distributions.components import Components
+from disthead.distributions.components import Components, LogDensity
 from disthead.distributions.discrete import Discrete, search_start, sum_rule
 from disthead.distributions.mass_tables import crps_of, grouped_by_width
 from disthead.distributions.shortest_runs import shortest_runs_of
@@ -208,11 +208,11 @@ class DiscreteMixture(Components, Discrete):
     def _on_grid(self, y: Tensor) -> Tensor:
         return y.round()
 
-    def _climb(self, points: Tensor, heights: Tensor) -> Tensor:
+    def _climb(self, points: Tensor, heights: Tensor, log_density: LogDensity) -> Tensor:
         """Bisection of the integers on whether the mass still rises."""
         left, _, right = points
         for _ in range(54):
             middle = ((left + right) / 2).floor()
-            rises = (self.log_prob(middle + 1) > self.log_prob(middle)) & (left < right)
+            rises = (log_density(middle + 1, None) > log_density(middle, None)) & (left < right)
             left, right = torch.where(rises, middle + 1, left), torch.where(rises, right, torch.minimum(middle, right))
         return left

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import from_score, positive, tensors
-from disthead.distributions.closed_forms import for_levels, for_targets
+from disthead.distributions.base import positive, tensors, with_fused_loss
+from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double, product
 from disthead.families.family import Family
 from disthead.links import LINKS
@@ -43,36 +44,43 @@ class Exponential(Continuous):
         return product(y.clamp(min=0), self.rate, self.log_rate)
 
     @staticmethod
-    def score(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivative by log(rate)."""
+    def log_prob_and_grad(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivative by log(rate).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         z = rate.value * y
         return rate.log - z, 1 - z
 
-    @from_score
+    @with_fused_loss
     @in_double  # for the gradient, 1 / rate - y
     def log_prob(self, y: Tensor) -> Tensor:
         return torch.where(y >= 0, self.log_rate - self._standardised(y), -torch.inf)
 
-    @for_targets(lambda y, rate: by_numpy("expm1", (y * rate).neg_()).neg_(), least=0.0, in_single=True)
+    @closed_form("exponential_cdf", "rate")
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         return -torch.expm1(-self._standardised(y))
 
-    @for_targets(lambda y, rate: log1mexp((y * rate).neg_()), least=0.0)
+    @closed_form("exponential_log_cdf", "rate")
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
         z = self._standardised(y)
         inside = ~(z <= 0)
         return torch.where(inside, log1mexp(-torch.where(inside, z, 1.0)), -torch.inf)
 
-    @for_targets(lambda y, rate: (y * rate).neg_(), least=0.0, in_single=True)
+    @closed_form("exponential_log_survival", "rate")
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return -self._standardised(y)
 
-    @for_levels(lambda q, rate: (by_numpy("log1p", -q) / rate).neg_(), in_single=True)
+    @quantile("exponential_icdf", "rate")
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        zero = torch.zeros_like(self.rate)
+        return Standard(zero, zero, 1 / self.rate, lambda shape: Exponential(torch.ones_like(shape)))
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return minus_log(below, above) / self.rate
@@ -128,7 +136,7 @@ class ExponentialFamily(Family):
     figure_row = 4
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative
-    quick = Exponential
+    distribution_class = Exponential
     data_type = "univariate, continuous, bounded below"
     domain = "y >= 0"
     use = "magnitudes"
@@ -144,7 +152,7 @@ class ExponentialFamily(Family):
     def make(self, **parameters: Tensor) -> Exponential:
         return Exponential(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         limits = torch.finfo(y.dtype)
         mean = y.mean(0)
         return {"rate": 1 / torch.where(mean > 0, mean, 1.0).clamp(2 / limits.max, limits.max)}

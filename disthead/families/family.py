@@ -1,5 +1,6 @@
 """`Family`: the declaration of a kind of distribution, and how raw outputs become one."""
 
+import functools
 import inspect
 import math
 from abc import ABC, abstractmethod
@@ -11,20 +12,32 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.arrays import as_mapping, as_tensor, check_kind
-from disthead.distributions.base import Distribution, tensors
-from disthead.errors import TargetError, locate, pick, unknown_name
-from disthead.likelihood.formula import takes_one_each
-from disthead.likelihood.linked import RawOutputs
+from disthead.distributions.base import Distribution, Kind, tensors
+from disthead.errors import TargetError, locate, pick, unknown_name, warn
+from disthead.likelihood import Formula, LinkedParameters
 from disthead.links import Link, get_link
 
 __all__ = ["Family", "families", "get_family", "takes_classes", "takes_vectors"]
+
+_MOST_FORMULAS = 64  # that a family keeps
+_FORMER_NAMES = {  # of attributes and methods of a family, which can still be declared and asked for, with a warning
+    "check_known": "check_row_constants",
+    "known": "row_constants",
+    "linked": "from_raw",
+    "outputs": "linked_class",
+    "quick": "distribution_class",
+    "score": "log_prob_and_grad",
+    "scored": "loss_support",
+    "scores_known": "grad_takes_exposure",
+    "start": "initial_estimate",
+}
 
 
 class Family(ABC):
     """A kind of distribution: its parameters with their links, its support, and the row of the table that it fills.
 
     A family holds no numbers of its own. It makes distributions, from parameter values (`distribution`) or from the raw
-    outputs of a layer (`from_raw`), says where a marginal fit starts (`start`) and which targets it can take
+    outputs of a layer (`from_raw`), says where a marginal fit starts (`initial_estimate`) and which targets it can take
     (`check_target`).
 
     Subclasses set the class attributes below and, in `__init__`, nothing but their options; `option_defaults` is read
@@ -44,11 +57,12 @@ class Family(ABC):
         edge_remedy: what to do about targets exactly on the edge of the support.
         least_log_std: the standard deviation of log y below which networks, which start beside the marginal fit by more than
             that, do not learn; 0 where the size of targets does not matter.
-        known: quantities that a caller may give per row, such as `exposure`, with the values that they may take.
-        scores_known: whether `score` takes them, too, behind the parameters.
-        scored: the targets that have a log-likelihood, where soft labels have one beside the support.
-        quick: the class of the distributions, where log_prob and its derivatives come in one pass from raw outputs.
-        outputs: the class that keeps the raw outputs, and scores them its own way.
+        row_constants: quantities that a caller may give per row, such as `exposure`, with the values that they may take.
+        grad_takes_exposure: whether `log_prob_and_grad` takes the row constants, too, behind the parameters.
+        loss_support: the targets that have a log-likelihood, where soft labels have one beside the support.
+        distribution_class: the class of the distributions, where log_prob and its derivatives come in one pass from raw
+            outputs, by `log_prob_and_grad`.
+        linked_class: the class that keeps the raw outputs of a distribution whose parameters are lazy.
     """
 
     name: ClassVar[str]
@@ -67,19 +81,52 @@ class Family(ABC):
     remedy: ClassVar[str]
     edge_remedy: ClassVar[str] = ""
     least_log_std: ClassVar[float] = 0.0
-    known: Mapping[str, constraints.Constraint] = {}
-    scores_known: bool = False
-    scored: constraints.Constraint | None = None
-    quick: type[Distribution] | None = None
-    outputs: type[RawOutputs] = RawOutputs
+    row_constants: Mapping[str, constraints.Constraint] = {}
+    grad_takes_exposure: bool = False
+    loss_support: constraints.Constraint | None = None
+    distribution_class: type[Distribution] | None = None
+    linked_class: type[LinkedParameters] = LinkedParameters
+    _default: "ClassVar[Family]"
 
-    def score(self, y: Tensor, *parameters: Any) -> tuple[Tensor, ...]:
-        """The log-likelihood and its derivatives by each parameter, by the logarithm of the positive ones; where `quick`.
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in [name for name in vars(cls) if name in _FORMER_NAMES]:
+            _warn_of_former(cls, name)
+            setattr(cls, _FORMER_NAMES[name], vars(cls)[name])
+            delattr(cls, name)
 
-        It is recorded when it is first needed, and so depends on its arguments alone, and on what the family was made with.
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FORMER_NAMES:
+            _warn_of_former(type(self), name)
+        super().__setattr__(_FORMER_NAMES.get(name, name), value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _FORMER_NAMES:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        _warn_of_former(type(self), name)
+        return getattr(self, _FORMER_NAMES[name])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_formulas"}
+
+    def log_prob_and_grad(self, y: Any, *parameters: Any) -> tuple[Any, ...]:
+        """log_prob and its derivatives by each parameter, of the positive ones by their logarithm; where `distribution_class`.
+
+        The last dimension of everything counts rows: it is the only one of a number, the second one of a vector. It is
+        recorded when it is first needed, and so depends on its arguments alone, and on what the family was made with.
+
+        Args:
+            y: targets, (rows,), or (D, rows) of vectors.
+            parameters: what the links' `value_and_slope` gives, in the order of the raw outputs, then the row constants.
         """
-        kind: Any = self.quick
-        return kind.score(y, *parameters)
+        kind: Any = self.distribution_class
+        return kind.log_prob_and_grad(y, *parameters)
+
+    @property
+    def kind(self) -> Kind:
+        """What one target is, `Distribution.kind`."""
+        assert self.distribution_class is not None
+        return self.distribution_class.kind
 
     @property
     def is_discrete(self) -> bool:
@@ -94,7 +141,7 @@ class Family(ABC):
         """The distribution from parameter tensors, unchecked; positive ones may come as `log_...` too."""
 
     @abstractmethod
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         """Parameter values near the maximum likelihood fit to targets `y` of shape (N, ...): where its search starts.
 
         One value for each entry of the trailing dimensions of `y` (several outputs have a fit of their own each).
@@ -115,40 +162,46 @@ class Family(ABC):
             self._check_parameters(dist, given, {name: _rounding(value) for name, value in parameters.items()})
         return dist
 
-    def from_raw(self, raw: Tensor) -> Distribution:
-        """The distribution from raw outputs of shape (..., P), through the default links, parameters in declared order."""
-        return self.linked(raw, self.parameters)
+    def from_raw(self, raw: Tensor, links: Mapping[str, Link] | None = None) -> Distribution:
+        """The distribution from raw outputs of shape (..., P), through the default links or others, parameters in declared order.
 
-    def linked(self, raw: Tensor, links: Mapping[str, Link]) -> Distribution:
-        """The distribution from raw outputs (..., P), through these links."""
-        if raw.shape[-1] != len(links) or not takes_one_each(self, links):
-            self._check_width(raw, links)
-        return self.outputs(self, links, raw).distribution()
+        Raises:
+            ValueError: for another number of raw outputs than the links take.
+        """
+        return self.formula(links).from_raw(raw)
 
-    def projected(self, features: Tensor, weight: Tensor, bias: Tensor, links: Mapping[str, Link]) -> Distribution:
-        """The distribution of raw outputs features @ weight.T + bias (d -> P), through these links."""
-        return self.linked(torch.nn.functional.linear(features, weight, bias), links)
+    def formula(self, links: Mapping[str, Link] | None = None) -> Formula:
+        """How raw outputs become distributions through the default links or others; made once for each choice of links."""
+        links = self.parameters if links is None else links
+        if torch.compiler.is_compiling():
+            return self._formula(links)
+        key = tuple(links.items())
+        formula = self._formulas.get(key)
+        if formula is None:
+            if len(self._formulas) >= _MOST_FORMULAS:
+                self._formulas.clear()
+            formula = self._formulas[key] = self._formula(links)
+        return formula
 
-    def split(self, raw: Tensor, links: Mapping[str, Link]) -> dict[str, Tensor]:
-        """Raw outputs (..., P) -> the raw outputs of each parameter, in the shape its link takes."""
-        shapes = [self.raw_shape(name, link) for name, link in links.items()]
-        if len(shapes) == 1 and raw.shape[-1:] == shapes[0]:  # two operations less for each call and its gradient
-            return dict.fromkeys(links, raw)
-        parts = raw.split([math.prod(shape) for shape in shapes], -1)
-        if torch.compiler.is_compiling():  # loops of graphs take no tensors that share memory
-            parts = tuple(part.clone() for part in parts)
-        return {
-            name: part.reshape(raw.shape[:-1] + shape) for name, part, shape in zip(links, parts, shapes, strict=True)
-        }
+    @functools.cached_property
+    def _formulas(self) -> dict[tuple, Formula]:
+        return {}
 
-    def _check_width(self, raw: Tensor, links: Mapping[str, Link]) -> None:
-        if raw.shape[-1] != self.width(links):
-            sizes = [math.prod(self.raw_shape(name, link)) for name, link in links.items()]
-            raise ValueError(
-                f"{self.name} takes {sum(sizes)} raw outputs in the last dimension "
-                f"({', '.join(f'{name}: {size}' for name, size in zip(links, sizes, strict=True))}), "
-                f"got a tensor of shape {tuple(raw.shape)}."
-            )
+    def _formula(self, links: Mapping[str, Link]) -> Formula:
+        return Formula(
+            name=self.name,
+            links=dict(links),
+            shapes={name: self.raw_shape(name, link) for name, link in links.items()},
+            event_shape=self.event_shape,
+            is_discrete=self.is_discrete,
+            loss_support=self.loss_support or self.support,
+            constrain=functools.partial(self.constrain, links=links),
+            make=self.make,
+            log_prob_and_grad=self.log_prob_and_grad,
+            distribution_class=self.distribution_class,
+            linked_class=self.linked_class,
+            has_row_constants=len(links) > len(self.parameters),
+        )
 
     def raw_shape(self, name: str, link: Link | None = None) -> tuple[int, ...]:
         """The shape of the raw outputs behind one parameter of one distribution."""
@@ -236,14 +289,14 @@ class Family(ABC):
             + advice
         )
 
-    def check_known(self, known: Mapping[str, Tensor], columns: Mapping[str, str] | None = None) -> None:
+    def check_row_constants(self, constants: Mapping[str, Tensor], columns: Mapping[str, str] | None = None) -> None:
         """Refuse quantities known per row that cannot be, such as an exposure of zero, naming rows, values and perhaps columns.
 
         Raises:
-            ValueError: for NaN, infinite values or values that `known` does not allow.
+            ValueError: for NaN, infinite values or values that `row_constants` does not allow.
         """
-        for name, values in known.items():
-            allowed = pick(f"known quantity of {self.name}", name, self.known)
+        for name, values in constants.items():
+            allowed = pick(f"known quantity of {self.name}", name, self.row_constants)
             wrong = ~(allowed.check(values) & values.isfinite())
             if wrong.any():
                 column = f" (column {columns[name]!r})" if columns else ""
@@ -285,6 +338,13 @@ class Family(ABC):
     def __repr__(self) -> str:
         links = ", ".join(f"{name}: {link}" for name, link in self.parameters.items())
         return f"{type(self).__name__}({links})"
+
+
+def _warn_of_former(cls: type, name: str) -> None:
+    warn(
+        f"{cls.__name__}.{name} is called {_FORMER_NAMES[name]} now; the former name goes with the next version.",
+        DeprecationWarning,
+    )
 
 
 def _rounding(value: Any) -> float:
@@ -366,7 +426,11 @@ def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **opt
             raise unknown_name(f"option of {name}", option, accepted)
     if "event_shape" in accepted:
         options["event_shape"] = tuple(event_shape)
-    return family(**options)
+    if options:
+        return family(**options)
+    if "_default" not in vars(family):  # one for all who ask, whose formulas are compiled once
+        family._default = family()
+    return family._default
 
 
 def _families_that_take(y: Tensor) -> list[str]:

@@ -6,8 +6,9 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, stored, tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI, positive, stored, tensors, with_fused_loss
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double
 from disthead.errors import unknown_name
 from disthead.families.family import Family
@@ -56,15 +57,18 @@ class Gamma(Continuous):
         self._store(concentration=concentration, rate=rate, log_concentration=log_concentration, log_rate=log_rate)
 
     @staticmethod
-    def score(y: Tensor, concentration: Positive, rate: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(concentration) and log(rate)."""
+    def log_prob_and_grad(y: Tensor, concentration: Positive, rate: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(concentration) and log(rate).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         a, x = concentration.value, rate.value * y
         w = a + 0.5
         log_x = log(x / w)
         value = concentration.log + a * log_x + (w - x) - gamma_remainder(a) - (log(y) + 0.5 * log(w) + HALF_LOG_TWO_PI)
         return value, a * (log_x - digamma_remainder(a)) + 1, a - x
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         inside = y > 0
@@ -86,6 +90,12 @@ class Gamma(Continuous):
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return log_gammaincc(self.concentration, self._standardised(y))
+
+    def _standard(self) -> Standard:
+        loc, scale = torch.zeros_like(self.rate), 1 / self.rate
+        return Standard(
+            self.log_concentration, loc, scale, lambda shape: Gamma(shape.exp(), 1.0, log_concentration=shape)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return gammaincinv(self.concentration, below, above) / self.rate
@@ -192,9 +202,12 @@ class MeanGamma(Gamma):
         self._store(mean=mean, concentration=concentration, log_mean=log_mean, log_concentration=log_concentration)
 
     @staticmethod
-    def score(y: Tensor, mean: Positive, concentration: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(mean) and log(concentration)."""
-        value, by_concentration, by_rate = Gamma.score(y, concentration, concentration.over(mean))
+    def log_prob_and_grad(y: Tensor, mean: Positive, concentration: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(mean) and log(concentration).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
+        value, by_concentration, by_rate = Gamma.log_prob_and_grad(y, concentration, concentration.over(mean))
         return value, -by_rate, by_concentration + by_rate
 
     @property
@@ -246,14 +259,14 @@ class GammaFamily(Family):
         if parametrization not in ("rate", "mean"):
             raise unknown_name("parametrization", parametrization, ["rate", "mean"])
         self.parametrization = parametrization
-        self.quick = MeanGamma if parametrization == "mean" else Gamma
+        self.distribution_class = MeanGamma if parametrization == "mean" else Gamma
         names = ("mean", "concentration") if parametrization == "mean" else ("concentration", "rate")
         self.parameters = dict.fromkeys(names, LINKS["softplus"])
 
     def make(self, **parameters: Tensor) -> Gamma:
         return MeanGamma(**parameters) if self.parametrization == "mean" else Gamma(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         # log(mean) - mean of logs is about 1 / (2 a); the rational form is within 2 % (Minka 2002)
         mean = y.mean(0)
         gap = (mean.log() - y.log().mean(0)).clamp(min=1e-10)

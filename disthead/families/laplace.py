@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import from_score, positive, same_kind, tensors
-from disthead.distributions.closed_forms import for_levels, for_targets
+from disthead.distributions.base import closed_under_affine, positive, tensors, with_fused_loss
+from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import at_least, in_double, ratio
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import deviance, expm1mx
-from disthead.special.eager import are_plain_numbers, by_numpy
 from disthead.special.elementary import sign
 from disthead.special.fast import Positive
 
@@ -45,45 +45,49 @@ class Laplace(Continuous):
         return ratio(y - self.loc, self.scale, self.log_scale)
 
     @staticmethod
-    def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale)."""
+    def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by loc and log(scale).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         z = (y - loc) / scale.value
         distance = abs(z)
         return -math.log(2) - scale.log - distance, sign(z) / scale.value, distance - 1
 
-    @from_score
+    @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:
         return -self._standardised(y).abs() - self.log_scale - math.log(2)
 
-    @for_targets(lambda y, loc, scale: _cdf((y - loc).div_(scale)))
+    @closed_form("laplace_cdf", "loc", "scale")
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         z = self._standardised(y)
         tail = 0.5 * torch.exp(torch.where(z < 0, z, -z))  # abs has no slope at 0, the cdf does
         return torch.where(z < 0, tail, 1 - tail)
 
-    @for_targets(lambda y, loc, scale: _log_cdf_of_number((y - loc).div_(scale)))
+    @closed_form("laplace_log_cdf", "loc", "scale")
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
         return _log_cdf(self._standardised(y))
 
-    @for_targets(lambda y, loc, scale: _log_cdf_of_number((loc - y).div_(scale)))
+    @closed_form("laplace_log_survival", "loc", "scale")
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return _log_cdf(-self._standardised(y))
 
-    @for_levels(lambda q, loc, scale: torch.addcmul(loc, scale, _quantile_of_number(q, 1 - q)))
+    @quantile("laplace_icdf", "loc", "scale")
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
 
+    def _standard(self) -> Standard:
+        return Standard(
+            torch.zeros_like(self.loc), self.loc, self.scale, lambda shape: Laplace(torch.zeros_like(shape), 1.0)
+        )
+
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
-        if are_plain_numbers(below, above):
-            z = _quantile_of_number(below, above)
-        else:  # minimum has no slope where both are alike
-            left = below <= above
-            z = torch.log(2 * torch.where(left, below, above))
-            z = torch.where(left, z, -z)
-        return self.loc + self.scale * z
+        left = below <= above  # minimum has no slope where both are alike
+        z = torch.log(2 * torch.where(left, below, above))
+        return self.loc + self.scale * torch.where(left, z, -z)
 
     @property
     def mean(self) -> Tensor:
@@ -111,26 +115,9 @@ class Laplace(Continuous):
         distance = self._standardised(y).abs()
         return self.scale * (distance + torch.exp(-distance) - 0.75)
 
-    @same_kind
+    @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor) -> "Laplace":
         return Laplace(loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale)
-
-
-def _cdf(z: Tensor) -> Tensor:
-    """exp(z) / 2 below 0 and 1 - exp(-z) / 2 from 0 on."""
-    tail = z.abs().neg_().exp_().mul_(0.5)
-    return (z >= 0).to(z.dtype).sub_(tail.copysign_(z + 0.0))  # of -0.0, too
-
-
-def _log_cdf_of_number(z: Tensor) -> Tensor:
-    """min(z, 0) + log(1 - exp(-max(z, 0)) / 2), which is z - log(2) below 0."""
-    tail = z.clamp(min=0).neg_().exp_().mul_(-0.5)
-    return by_numpy("log1p", tail).add_(z.clamp_(max=0))
-
-
-def _quantile_of_number(below: Tensor, above: Tensor) -> Tensor:
-    """log(2 below) in the lower half, -log(2 above) in the upper."""
-    return torch.minimum(below, above).mul_(2).log_().copysign_(below - above)
 
 
 def _log_cdf(z: Tensor) -> Tensor:
@@ -152,7 +139,7 @@ class LaplaceFamily(Family):
     figure_row = 2
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
-    quick = Laplace
+    distribution_class = Laplace
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"
     use = "robust regression"
@@ -169,6 +156,6 @@ class LaplaceFamily(Family):
     def make(self, **parameters: Tensor) -> Laplace:
         return Laplace(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         loc = y.median(0).values
         return {"loc": loc, "scale": at_least((y - loc).abs().mean(0), y)}

@@ -7,9 +7,10 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, tensors
-from disthead.distributions.closed_forms import for_levels, for_targets
+from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors, with_fused_loss
+from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
 from disthead.links import LINKS
@@ -60,14 +61,17 @@ class LogNormal(Continuous):
         return torch.where(inside, z, -torch.inf)
 
     @staticmethod
-    def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale)."""
+    def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by loc and log(scale).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         log_y = log(double(y))  # a small scale would magnify its rounding
         z = like(log_y - loc, loc) / scale.value
         square = z * z
         return -HALF_LOG_TWO_PI - like(log_y, loc) - scale.log - 0.5 * square, z / scale.value, square - 1
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         inside = y > 0
@@ -75,24 +79,29 @@ class LogNormal(Continuous):
         value = -0.5 * self._standardised(y).square() - y.log() - self.log_scale - HALF_LOG_TWO_PI
         return torch.where(inside, value, -torch.inf)
 
-    @for_targets(lambda y, loc, scale: ndtr(_standard(y, loc, scale)), least=0.0)
+    @closed_form("log_normal_cdf", "loc", "scale")
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         return ndtr(self._standardised(y))
 
-    @for_targets(lambda y, loc, scale: log_ndtr(_standard(y, loc, scale)), least=0.0)
+    @closed_form("log_normal_log_cdf", "loc", "scale")
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
         return log_ndtr(self._standardised(y))
 
-    @for_targets(lambda y, loc, scale: log_ndtr(_standard(y, loc, scale).neg_()), least=0.0)
+    @closed_form("log_normal_log_survival", "loc", "scale")
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return log_ndtr(-self._standardised(y))
 
-    @for_levels(lambda q, loc, scale: torch.addcmul(loc, scale, ndtri(q)).exp_())
+    @quantile("log_normal_icdf", "loc", "scale")
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        return Standard(
+            self.log_scale, torch.zeros_like(self.loc), self.loc.exp(), lambda shape: LogNormal(0.0, log_scale=shape)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return torch.exp(self.loc + self.scale * ndtri_of_tails(below, above))
@@ -161,13 +170,6 @@ def _shortest(level: float, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]
     return torch.exp(loc - scale * (2 * scale + u)), torch.exp(loc + scale * u)
 
 
-def _standard(y: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """`LogNormal._standardised` of numbers."""
-    power = (loc / math.log(2)).round_().clamp_(-400, 400)
-    rest = torch.sub(loc, power, alpha=_LOG_2_HIGH).sub_(power, alpha=_LOG_2_LOW)
-    return (y * power.neg_().exp2_()).log_().sub_(rest).div_(scale)
-
-
 def _crps_wide(y: Tensor, z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     log_mean = math.log(2) + loc + 0.5 * scale.square()
     taken = torch.exp(log_mean + log_ndtr(z - scale))
@@ -199,7 +201,7 @@ class LogNormalFamily(Family):
     name = "log_normal"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.positive
-    quick = LogNormal
+    distribution_class = LogNormal
     least_log_std = 2e-3
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"
@@ -221,7 +223,7 @@ class LogNormalFamily(Family):
     def make(self, **parameters: Tensor) -> LogNormal:
         return LogNormal(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         logs = y.log()
         # Constant targets start within one per cent: their logarithms have no magnitude to measure a spread by.
         spread = logs.std(0, correction=0)

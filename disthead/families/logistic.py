@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from disthead.distributions.base import from_score, positive, same_kind, tensors
+from disthead.distributions.base import closed_under_affine, positive, tensors, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.univariate import in_double, ratio, spread
@@ -49,8 +49,11 @@ class Logistic(Continuous):
         return ratio(y - self.loc, self.scale, self.log_scale)
 
     @staticmethod
-    def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale), each of shape (...,) as `y`."""
+    def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by loc and log(scale).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         z = (y - loc) / scale.value
         distance = abs(z)
         odds = exp(-distance)
@@ -58,7 +61,7 @@ class Logistic(Continuous):
         value = -distance - 2 * log1p(odds) - scale.log
         return value, slope / scale.value, z * slope - 1
 
-    @from_score
+    @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:
         return _symmetric(self._standardised(y)) - self.log_scale
 
@@ -102,7 +105,7 @@ class Logistic(Continuous):
         """scale (z - 2 log(cdf(z)) - 1), in the units of y. Source: Jordan, Krueger and Lerch 2019."""
         return self.scale * (-_symmetric(self._standardised(y)) - 1)
 
-    @same_kind
+    @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor) -> "Logistic":
         log_scale = scale.log() + self.log_scale
         return Logistic(loc + scale * self.loc, scale * self.scale, log_scale=log_scale)
@@ -119,7 +122,7 @@ class LogisticFamily(Family):
     name = "logistic"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
-    quick = Logistic
+    distribution_class = Logistic
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"
     use = "robust regression"
@@ -134,5 +137,5 @@ class LogisticFamily(Family):
     def make(self, **parameters: Tensor) -> Logistic:
         return Logistic(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         return {"loc": y.median(0).values, "scale": spread(y) * math.sqrt(3) / math.pi}

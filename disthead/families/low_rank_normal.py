@@ -4,7 +4,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import from_score, positive, tensors, wide
+from disthead.distributions.base import positive, tensors, wide, with_fused_loss
 from disthead.families.gaussian import Gaussian
 
 __all__ = ["LowRankMultivariateNormal"]
@@ -42,7 +42,7 @@ class LowRankMultivariateNormal(Gaussian):
         )
         self._store(size, loc=loc, cov_factor=cov_factor, cov_diag=cov_diag, log_cov_diag=log_cov_diag)
 
-    @from_score
+    @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:
         return super().log_prob(y)
 

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
 from disthead.distributions.base import HALF_LOG_TWO_PI
-from disthead.distributions.components import Components, few_rows_at_once, gained, rows_of
+from disthead.distributions.component_curves import component_curves
+from disthead.distributions.components import Components, LogDensity, few_rows_at_once, gained, rows_of
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.mixture_quadrature import disagreement, expectation
@@ -26,6 +28,7 @@ __all__ = ["Mixture"]
 _NODES = 12  # in each piece
 _STARTS = 49  # of intervals that hold a level
 _FAINT = 36.0  # log-odds of nothing
+_EVEN = 1e-6  # the difference of log-densities at the ends of an interval that is the shortest
 _ENDS = [1e-13, 1e-8, 1e-4]
 _SHAPE = [0.05, 0.25, 0.5, 0.75, 0.95]  # of a component, as far as its quantiles at these levels show it
 
@@ -130,7 +133,8 @@ class Mixture(Components, Continuous):
         share = (torch.arange(_STARTS, dtype=self.dtype) + 0.5).unsqueeze(-1) / _STARTS
         below = ((1 - level) * share).expand(-1, *self.batch_shape)
         above = below.flip(0)
-        lower, upper = self._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
+        ends = torch.cat([below, 1 - above]), torch.cat([1 - below, above])
+        lower, upper = mixture_quantiles(self, *ends, is_rough=True).unflatten(0, (2, -1)).unbind(0)
         around = (upper - lower).argmin(0, keepdim=True) + torch.tensor([[0], [1], [2]])
         odds = torch.cat([share.new_full((1, 1), -_FAINT), share.logit(), share.new_full((1, 1), _FAINT)])[:, 0][around]
 
@@ -140,23 +144,20 @@ class Mixture(Components, Continuous):
         lower, upper = self._ends_at(odds, level)
         gaps, shortest = gap(lower, upper, self), (upper - lower).argmin(0, keepdim=True)
         (row,) = ((gaps[0] < 0) & (gaps[2] > 0)).nonzero(as_tuple=True)
-        window = torch.where(gaps[1] < 0, torch.tensor([[0], [1], [2], [2]]), torch.tensor([[0], [0], [1], [2]]))
-        window = window[:, row]
-        known = [part[:, row].gather(0, window) for part in (odds, gaps)]
+        x, value = (part[:, row].numpy() for part in (odds, gaps))
+        unknown = np.full(len(row), np.nan)
+        points = [part for place in (1, 0, 2) for part in (x[place], value[place], unknown)]
+        low = value[1] < 0
+        bracket = np.where(low, [x[1], value[1], x[2], value[2]], [x[0], value[0], x[1], value[1]])
 
-        def gap_at(x: Tensor, chosen: Tensor) -> Tensor:
-            rows = self[row[chosen]]
-            return gap(*rows._ends_at(x, level), rows)
+        def gap_at(x: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            rows = self[row[torch.from_numpy(chosen)]]
+            return gap(*rows._ends_at(torch.from_numpy(x), level), rows).numpy(), np.full_like(x, np.nan)
 
         equal = interpolated_roots(
-            gap_at,
-            known[0],
-            known[1],
-            torch.full(row.shape, 1e-6, dtype=self.dtype),
-            trusted=1e-6,
-            steps=8,
+            gap_at, np.stack([*points, *bracket]), np.full(len(row), _EVEN), trusted=_EVEN, steps=8
         )
-        return odds.gather(0, shortest).squeeze(0).index_put((row,), equal)
+        return odds.gather(0, shortest).squeeze(0).index_put((row,), torch.from_numpy(equal))
 
     def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
         """The same by a fixed number of steps: a grid of the probability below the interval, refined around its best point."""
@@ -191,19 +192,30 @@ class Mixture(Components, Continuous):
     def _most_peaks(self) -> int:
         return 3
 
-    def _climb(self, points: Tensor, heights: Tensor) -> Tensor:
-        if not are_plain_numbers(points, self.logits):
-            return highest(self.log_prob, points, heights)
+    def _log_density(self) -> LogDensity:
+        if not are_plain_numbers(self.logits):
+            return lambda y, _: self.log_prob(y)
         log_weights, components = flat(self)
+        curves = component_curves(log_weights, components)
+
+        def log_density(y: Tensor, rows: Tensor | None) -> Tensor:
+            if curves.reach is not None:
+                chosen = curves if rows is None else curves.take(rows.numpy())
+                return torch.from_numpy(chosen.log_density(y.reshape(-1, chosen.size).numpy())).reshape(y.shape)
+            if rows is None:
+                return self.log_prob(y)
+            return log_sum_exp(log_weights[rows] + rows_of(components, rows).log_prob(y.unsqueeze(-1)))
+
+        return log_density
+
+    def _climb(self, points: Tensor, heights: Tensor, log_density: LogDensity) -> Tensor:
+        if not are_plain_numbers(points, self.logits):
+            return highest(lambda y: log_density(y, None), points, heights)
         shape = points.shape[1:]
-        row = torch.arange(len(log_weights)).expand(shape[0], -1).flatten()
-
-        def function(y: Tensor, element: Tensor) -> Tensor:
-            chosen = row[element]
-            of_rows = rows_of(components, chosen)
-            return log_sum_exp(log_weights[chosen] + of_rows.log_prob(y.unsqueeze(-1)))
-
-        return highest_of_each(function, points.reshape(3, -1), heights.reshape(3, -1), row).reshape(shape)
+        row = torch.arange(points[0, 0].numel()).expand(shape[0], -1).flatten()
+        return highest_of_each(
+            lambda y, element: log_density(y, row[element]), points.reshape(3, -1), heights.reshape(3, -1), row
+        ).reshape(shape)
 
     def _power_ends(self) -> tuple[Tensor, Tensor]:
         """The ends of the line at which the density may be a power of the distance to them."""

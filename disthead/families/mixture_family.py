@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
 
 from disthead.arrays import as_integer
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution, Kind
 from disthead.distributions.components import own_name
 from disthead.families.circular_mixture import CircularMixture
 from disthead.families.discrete_mixture import DiscreteMixture
@@ -21,13 +20,14 @@ def mixture(
     logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None
 ) -> "Mixture | DiscreteMixture":
     """The mixture of `components`, of the kind that they are: a `Mixture`, a `DiscreteMixture` of counts, or a `CircularMixture`."""
-    return _kind(components.support)(logits, components, probs=probs)
+    return _mixture_class(components.kind)(logits, components, probs=probs)
 
 
-def _kind(support: constraints.Constraint) -> "type[Mixture] | type[DiscreteMixture]":
-    if getattr(support, "is_circular", False):
+def _mixture_class(kind: Kind) -> "type[Mixture] | type[DiscreteMixture]":
+    """Of components of that kind."""
+    if kind == "direction":
         return CircularMixture
-    return DiscreteMixture if support.is_discrete else Mixture
+    return DiscreteMixture if kind in ("count", *CLASSES) else Mixture
 
 
 class MixtureFamily(Family):
@@ -66,10 +66,14 @@ class MixtureFamily(Family):
             own_name(name): (num_components, *self.component.shapes.get(name, ())) for name in self.component.parameters
         }
         self.support = self.component.support
-        self.scored = self.component.scored
-        self.known = self.component.known
-        if self.component.quick and not self.component.shapes:
-            self.quick = _kind(self.support)
+        self.loss_support = self.component.loss_support
+        self.row_constants = self.component.row_constants
+        if self.component.distribution_class and not self.component.shapes:
+            self.distribution_class = _mixture_class(self.component.kind)
+
+    @property
+    def kind(self) -> Kind:
+        return _mixture_class(self.component.kind).kind
 
     def make(self, logits: Tensor | None = None, probs: Tensor | None = None, **parameters: Tensor) -> Distribution:
         if (logits is None) == (probs is None):
@@ -80,12 +84,15 @@ class MixtureFamily(Family):
                 f"{name} must end in {self.num_components}, one for each component, got the shape {tuple(weights.shape)}."
             )
         own = {_without_prefix(name): value for name, value in parameters.items()}
-        own |= {name: own[name].unsqueeze(-1) for name in self.known if name in own}
+        own |= {name: own[name].unsqueeze(-1) for name in self.row_constants if name in own}
         return mixture(logits, self.component.make(**own), probs=probs)
 
-    def score(self, y, logits, *parameters):
-        """By Bayes' rule: the derivatives of the components, each weighted by the probability that y came from it."""
-        values, *slopes = self.component.score(y, *parameters)
+    def log_prob_and_grad(self, y, logits, *parameters):
+        """log_prob with its derivatives, by Bayes' rule those of the components, each weighted by the probability that y came from it.
+
+        The last dimension counts rows: y (rows,), logits and parameters (K, rows).
+        """
+        values, *slopes = self.component.log_prob_and_grad(y, *parameters)
         probs, log_probs = softmax(logits)
         total, shares = log_sum_exp(values + log_probs)
         if is_double(total):  # a component out of the question may have an infinite slope
@@ -108,10 +115,10 @@ class MixtureFamily(Family):
             for table in (values, links)
         )
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         """Each component starts from its slice of the sorted targets."""
         slices = [part if len(part) else y for part in y.sort(0).values.tensor_split(self.num_components)]
-        starts = [self.component.start(part) for part in slices]
+        starts = [self.component.initial_estimate(part) for part in slices]
         values = {
             own_name(name): torch.stack(
                 [start[name].expand(y.shape[1:] + start[name].shape[y.ndim - 1 :]) for start in starts], y.ndim - 1

@@ -6,12 +6,12 @@ from torch.distributions import constraints
 from torch.linalg import solve_triangular
 
 from disthead.arrays import as_integer
-from disthead.distributions.base import HALF_LOG_TWO_PI, Distribution, from_score, tensors, wide
+from disthead.distributions.base import HALF_LOG_TWO_PI, Distribution, tensors, wide, with_fused_loss
 from disthead.distributions.vector import dimension
 from disthead.families.family import Family
 from disthead.families.gaussian import Gaussian
 from disthead.families.low_rank_normal import LowRankMultivariateNormal
-from disthead.likelihood.low_rank import LowRankOutputs
+from disthead.likelihood import LowRankParameters
 from disthead.links import LINKS
 from disthead.special.elementary import dot, empty_like
 from disthead.special.fast import softplus
@@ -42,20 +42,21 @@ class MultivariateNormal(Gaussian):
         loc = loc.expand(torch.broadcast_shapes(loc.shape, (size,)))
         self._store((size,), loc=loc, scale_tril=scale_tril, log_diagonal=log_diagonal)
 
-    @from_score
+    @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:
         return super().log_prob(y)
 
     @staticmethod
-    def score(y: Tensor, loc: Tensor, triangle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """log_prob and its derivatives by loc and the raw triangle, row after row, by forward and backward substitution.
+    def log_prob_and_grad(y: Tensor, loc: Tensor, triangle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """log_prob (n,) and its derivatives by loc and the raw triangle, by forward and backward substitution.
 
-        Rows come first but for y: y (n, D), loc (D, n), triangle (D (D + 1) / 2, n).
+        Rows are counted by the last dimension: y (D, n), loc (D, n), triangle (D (D + 1) / 2, n), which has the matrix row after
+        row.
         """
         size = len(loc)
         ends = [row * (row + 3) // 2 for row in range(size)]  # where the diagonal is
         diagonal = softplus(triangle[ends])
-        z = y.T - loc
+        z = y - loc
         for row, end in enumerate(ends):
             z[row] -= dot(triangle[end - row : end], z[:row])
             z[row] /= diagonal.value[row]
@@ -136,12 +137,12 @@ class MultivariateNormalFamily(Family):
         self.parameters = {"loc": LINKS["identity"]}
         self.shapes = {"loc": (size,)}
         if rank is None:
-            self.quick = MultivariateNormal
+            self.distribution_class = MultivariateNormal
             self.parameters |= {"scale_tril": LINKS["scale_tril"]}
             self.shapes |= {"scale_tril": (size, size)}
         else:
-            self.quick = LowRankMultivariateNormal
-            self.outputs = LowRankOutputs
+            self.distribution_class = LowRankMultivariateNormal
+            self.linked_class = LowRankParameters
             self.parameters |= {"cov_factor": LINKS["identity"], "cov_diag": LINKS["softplus"]}
             self.shapes |= {"cov_factor": (size, rank), "cov_diag": (size,)}
 
@@ -155,7 +156,7 @@ class MultivariateNormalFamily(Family):
             values["log_diagonal"] = LINKS["softplus"].log(raw["scale_tril"][..., row * (row + 3) // 2])
         return values
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         loc = y.mean(0)
         deviation = y - loc
         covariance = deviation.mT @ deviation / len(y)

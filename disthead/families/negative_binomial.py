@@ -53,6 +53,7 @@ class NegativeBinomial(Discrete):
     }
     support = constraints.nonnegative_integer
     _search_steps = 30
+    _widest_table = 512  # integers; beyond, the integral over most of them takes less time
     given_probs: Tensor | None = None  # a logit of -inf would not know its gradient
 
     def __init__(self, total_count=None, logits=None, *, probs=None, log_total_count=None):
@@ -105,8 +106,11 @@ class NegativeBinomial(Discrete):
         return ((self.total_count - 1).clamp(min=0) * self._odds).floor()
 
     @staticmethod
-    def score(y: Tensor, total_count: Positive, logits: Tensor) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(total_count) and the logits."""
+    def log_prob_and_grad(y: Tensor, total_count: Positive, logits: Tensor) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(total_count) and the logits.
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         r, (probs, ends) = total_count.value, sigmoids(logits)
         n = y + r
         u, v, w = y + 0.5, r + 0.5, n + 0.5
@@ -270,10 +274,17 @@ class MeanNegativeBinomial(NegativeBinomial):
         return self.expected.to(self.dtype)
 
     @staticmethod
-    def score(y: Tensor, mean: Positive, total_count: Positive, exposure: Tensor | None = None) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(mean) and log(total_count), and the exposure where it is given."""
+    def log_prob_and_grad(
+        y: Tensor, mean: Positive, total_count: Positive, exposure: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(mean) and log(total_count), and the exposure where it is given.
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         mean = mean if exposure is None else mean.times(exposure)
-        value, by_total_count, by_logits = NegativeBinomial.score(y, total_count, mean.over(total_count).log)
+        value, by_total_count, by_logits = NegativeBinomial.log_prob_and_grad(
+            y, total_count, mean.over(total_count).log
+        )
         slopes = value, by_logits, by_total_count - by_logits
         return slopes if exposure is None else (*slopes, by_logits / exposure)
 
@@ -317,17 +328,17 @@ class NegativeBinomialFamily(Family):
         if parametrization not in ("logits", "mean"):
             raise unknown_name("parametrization", parametrization, ["logits", "mean"])
         self.parametrization = parametrization
-        self.quick = MeanNegativeBinomial if parametrization == "mean" else NegativeBinomial
+        self.distribution_class = MeanNegativeBinomial if parametrization == "mean" else NegativeBinomial
         if parametrization == "mean":
             self.parameters = {"mean": LINKS["softplus"], "total_count": LINKS["softplus"]}
-            self.known, self.scores_known = {"exposure": constraints.positive}, True  # of this form only
+            self.row_constants, self.grad_takes_exposure = {"exposure": constraints.positive}, True  # of this form only
         else:
             self.parameters = {"total_count": LINKS["softplus"], "logits": LINKS["identity"]}
 
     def make(self, **parameters: Tensor) -> NegativeBinomial:
         return MeanNegativeBinomial(**parameters) if self.parametrization == "mean" else NegativeBinomial(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         mean = positive_mean(y)
         excess = y.double().var(0, correction=0) - mean
         total_count = mean.square() / excess.clamp(min=1e-6 * mean.square())

@@ -4,17 +4,19 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
-from disthead.distributions.closed_forms import for_levels, for_targets
+from disthead.distributions.base import HALF_LOG_TWO_PI, closed_under_affine, positive, tensors, with_fused_loss
+from disthead.distributions.closed_forms import closed_form, quantile
+from disthead.distributions.component_curves import NormalCurves
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double, in_double_for_gradients, ratio, spread
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr
 from disthead.special.fast import Positive
 from disthead.special.normal import ndtri_of_tails
-from disthead.special.plain import erf, ndtr, ndtri
+from disthead.special.plain import erf, ndtr
 
 __all__ = ["Normal", "NormalFamily"]
 
@@ -33,6 +35,7 @@ class Normal(Continuous):
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
+    curves = NormalCurves
 
     def __init__(self, loc, scale=None, *, log_scale=None):
         loc, scale, log_scale = tensors(loc, scale, log_scale)
@@ -43,34 +46,42 @@ class Normal(Continuous):
         return ratio(y - self.loc, self.scale, self.log_scale)
 
     @staticmethod
-    def score(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale)."""
+    def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by loc and log(scale).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         z = (y - loc) / scale.value
         square = z * z
         return -HALF_LOG_TWO_PI - scale.log - 0.5 * square, z / scale.value, square - 1
 
-    @from_score
+    @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:
         return -0.5 * self._standardised(y).square() - self.log_scale - HALF_LOG_TWO_PI
 
-    @for_targets(lambda y, loc, scale: ndtr(_standard(y, loc, scale)), in_single=True)
+    @closed_form("normal_cdf", "loc", "scale")
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         return ndtr(self._standardised(y))
 
-    @for_targets(lambda y, loc, scale: log_ndtr(_standard(y, loc, scale)))
+    @closed_form("normal_log_cdf", "loc", "scale")
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
         return log_ndtr(self._standardised(y))
 
-    @for_targets(lambda y, loc, scale: log_ndtr(_standard(y, loc, scale).neg_()))
+    @closed_form("normal_log_survival", "loc", "scale")
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return log_ndtr(-self._standardised(y))
 
-    @for_levels(lambda q, loc, scale: torch.addcmul(loc, scale, ndtri(q)))
+    @quantile("normal_icdf", "loc", "scale")
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        return Standard(
+            torch.zeros_like(self.loc), self.loc, self.scale, lambda shape: Normal(torch.zeros_like(shape), 1.0)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return self.loc + self.scale * ndtri_of_tails(below, above)
@@ -106,13 +117,9 @@ class Normal(Continuous):
         density = torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
         return self.scale * (z * erf(z / 2**0.5) + 2 * density - torch.pi**-0.5)
 
-    @same_kind
+    @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor) -> "Normal":
         return Normal(loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale)
-
-
-def _standard(y: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    return (y - loc).div_(scale)
 
 
 @register_kl(Normal, Normal)
@@ -128,7 +135,7 @@ class NormalFamily(Family):
     figure_row = 1
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
-    quick = Normal
+    distribution_class = Normal
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"
     use = "regression"
@@ -144,5 +151,5 @@ class NormalFamily(Family):
     def make(self, **parameters: Tensor) -> Normal:
         return Normal(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         return {"loc": y.mean(0), "scale": spread(y)}

@@ -13,7 +13,7 @@ from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.scores import draw
 from disthead.distributions.vector import dimension
 from disthead.families.family import Family
-from disthead.likelihood.rankings import FAINT, finite_scores, log_prob, log_prob_by_worth
+from disthead.likelihood import FAINT, finite_scores, ranking_log_prob, ranking_log_prob_by_worth
 from disthead.links import LINKS
 from disthead.special.eager import are_concrete
 from disthead.special.probabilities import log_probability
@@ -74,6 +74,7 @@ class PlackettLuce(Distribution):
     (tensor([0, 2, 1]), tensor(0.4863))
     """
 
+    kind = "ranking"
     arg_constraints = {"logits": constraints.real_vector, "probs": constraints.independent(constraints.nonnegative, 1)}
     parameter_dims = {"logits": 1, "given_probs": 1}
     given_probs: Tensor | None = None  # the items' worths, whose gradient a score of -inf would not know
@@ -129,8 +130,8 @@ class PlackettLuce(Distribution):
             shape = torch.broadcast_shapes(logits.shape[:-1], y.shape[:-1])
             logits, y = logits.expand(*shape, -1), y.expand(*shape, -1)
         if self.given_probs is not None:
-            return log_prob_by_worth(self.given_probs.expand(logits.shape), y)
-        return log_prob(logits, y)
+            return ranking_log_prob_by_worth(self.given_probs.expand(logits.shape), y)
+        return ranking_log_prob(logits, y)
 
     @property
     def mode(self) -> Tensor:
@@ -293,6 +294,7 @@ class PlackettLuceFamily(Family):
 
     name = "plackett_luce"
     figure_row = 11
+    kind = PlackettLuce.kind
     parameters = {"logits": LINKS["softmax"]}
     data_type = "multivariate, discrete, permutation"
     domain = "y in Perm[1..K]"
@@ -317,7 +319,7 @@ class PlackettLuceFamily(Family):
             raise TypeError("give one of logits and probs.")
         return PlackettLuce(logits, probs=probs)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         """The logarithm of how often each item is chosen, per choice it took part in; half a choice is added to both counts."""
         ranked = y >= 0
         chosen = torch.nn.functional.one_hot(torch.where(ranked, y, 0).long(), *self.event_shape) * ranked.unsqueeze(-1)

@@ -53,8 +53,11 @@ class Poisson(Discrete):
         return self.log_rate if self.exposure is None else self.log_rate + self.exposure.log()
 
     @staticmethod
-    def score(y: Tensor, rate: Positive, exposure: Tensor | None = None) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(rate), and the exposure where it is given."""
+    def log_prob_and_grad(y: Tensor, rate: Positive, exposure: Tensor | None = None) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(rate), and the exposure where it is given.
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         mean = rate.value if exposure is None else rate.value * exposure
         w, by_mean = y + 0.5, y - mean
         value = y * log(mean / w) + (w - mean) - 0.5 * log(w) - gamma_remainder(y) - HALF_LOG_TWO_PI
@@ -148,9 +151,9 @@ class PoissonFamily(Family):
     figure_row = 10
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative_integer
-    known = {"exposure": constraints.positive}
-    scores_known = True
-    quick = Poisson
+    row_constants = {"exposure": constraints.positive}
+    grad_takes_exposure = True
+    distribution_class = Poisson
     data_type = "univariate, discrete, bounded below"
     domain = "y in {0, 1, 2, ...}"
     use = "event counts"
@@ -172,7 +175,7 @@ class PoissonFamily(Family):
     def make(self, **parameters: Tensor) -> Poisson:
         return Poisson(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         return {"rate": positive_mean(y)}
 
 

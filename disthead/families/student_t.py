@@ -6,9 +6,11 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, from_score, positive, same_kind, tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI, closed_under_affine, positive, tensors, with_fused_loss
+from disthead.distributions.component_curves import StudentTCurves
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import at_least, in_double, ratio
 from disthead.families.family import Family
 from disthead.links import LINKS
@@ -44,6 +46,7 @@ class StudentT(Continuous):
 
     arg_constraints = {"df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
+    curves = StudentTCurves
 
     def __init__(self, df, loc, scale=None, *, log_df=None, log_scale=None):
         df, loc, scale, log_df, log_scale = tensors(df, loc, scale, log_df, log_scale)
@@ -55,8 +58,11 @@ class StudentT(Continuous):
         return ratio(y - self.loc, self.scale, self.log_scale)
 
     @staticmethod
-    def score(y: Tensor, df: Positive, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(df), loc and log(scale)."""
+    def log_prob_and_grad(y: Tensor, df: Positive, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(df), loc and log(scale).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         z, x = (y - loc) / scale.value, 0.5 * df.value
         square = z * z / df.value
         growth, below = log1p(square), 1 + square
@@ -66,7 +72,7 @@ class StudentT(Continuous):
         by_df = 0.5 + x * (share - growth - 0.5 * slope / step) + 0.5 * share
         return value, by_df, factor * z / (below * df.value * scale.value), factor * share - 1
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         return student_t_log_density(self.df, self._standardised(y)) - self.log_scale
@@ -82,6 +88,11 @@ class StudentT(Continuous):
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return student_t_log_cdf(self.df, -self._standardised(y))
+
+    def _standard(self) -> Standard:
+        return Standard(
+            self.log_df, self.loc, self.scale, lambda log_df: StudentT(log_df.exp(), 0.0, 1.0, log_df=log_df)
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         left = below <= above
@@ -147,7 +158,7 @@ class StudentT(Continuous):
         score = (1 - share) * _standard_crps(low, z) + share * _standard_crps(high, z)
         return torch.where(defined, self.scale * score, math.inf)
 
-    @same_kind
+    @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor) -> "StudentT":
         log_scale = scale.log() + self.log_scale
         return StudentT(self.df, loc + scale * self.loc, scale * self.scale, log_df=self.log_df, log_scale=log_scale)
@@ -176,7 +187,7 @@ class StudentTFamily(Family):
     name = "student_t"
     figure_row = 2
     support = constraints.real
-    quick = StudentT
+    distribution_class = StudentT
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"
     use = "robust regression"
@@ -201,7 +212,7 @@ class StudentTFamily(Family):
     def make(self, **parameters: Tensor) -> StudentT:
         return StudentT(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         loc = y.median(0).values
         quartile_range = torch.quantile(y, 0.75, 0) - torch.quantile(y, 0.25, 0)
         # Where half of the targets are one value, the others say how far targets are spread.

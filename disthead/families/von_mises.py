@@ -6,7 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import from_score, positive, tensors
+from disthead.distributions.base import positive, tensors, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.univariate import in_double
@@ -38,7 +38,6 @@ class _Directions(constraints.Constraint):
     """Angles in radians from -pi to pi, both written ends of the circle included."""
 
     is_discrete = False
-    is_circular = True
     event_dim = 0
     lower_bound, upper_bound = -math.pi, math.pi
 
@@ -65,6 +64,7 @@ class VonMises(Continuous):
     tensor(-0.1624)
     """
 
+    kind = "direction"
     arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}
     support = _Directions()
 
@@ -74,14 +74,17 @@ class VonMises(Continuous):
         self._store(loc=loc, concentration=concentration, log_concentration=log_concentration)
 
     @staticmethod
-    def score(y: Tensor, loc: Direction, concentration: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(concentration)."""
+    def log_prob_and_grad(y: Tensor, loc: Direction, concentration: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by loc and log(concentration).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         cosine, sine, k = cos(y), sin(y), concentration.value
         fall = 0.5 * ((cosine - loc.cosine) ** 2 + (sine - loc.sine) ** 2)  # 1 - cos(y - loc) by the chord
         normalizer, complement = von_mises_terms(k)
         return -k * fall - normalizer, k * (sine * loc.cosine - cosine * loc.sine), k * (complement - fall)
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         k = self.concentration
@@ -243,8 +246,8 @@ class VonMisesFamily(Family):
     figure_row = 7
     parameters = {"loc": LINKS["direction"], "concentration": LINKS["softplus"]}
     support = _Directions()
-    scored = constraints.real  # angles beyond pi are directions too
-    quick = VonMises
+    loss_support = constraints.real  # angles beyond pi are directions too
+    distribution_class = VonMises
     data_type = "univariate, continuous, circular"
     domain = "-pi < y <= pi, radians"
     use = "direction"
@@ -257,7 +260,7 @@ class VonMisesFamily(Family):
     def make(self, **parameters: Tensor) -> VonMises:
         return VonMises(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         cosine, sine = y.cos().mean(0), y.sin().mean(0)
         length = torch.hypot(cosine, sine)
         # the concentration whose mean resultant length this is, to a few per cent (Banerjee et al. 2005)

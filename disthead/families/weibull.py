@@ -7,28 +7,24 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import from_score, positive, tensors
-from disthead.distributions.closed_forms import for_levels, for_targets
+from disthead.distributions.base import positive, tensors, with_fused_loss
+from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
-from disthead.special.eager import by_numpy
 from disthead.special.elementary import exp, log
 from disthead.special.fast import Positive
 from disthead.special.incomplete_gamma import log1mexp
 from disthead.special.inverse import newton_from_left
-from disthead.special.numeric import by_rows, mend
+from disthead.special.numeric import by_rows
 
 __all__ = ["Weibull", "WeibullFamily"]
 
 _EULER = 0.5772156649015329
-
-
-# Where a great concentration does not magnify the rounding of log(y) - log(scale).
-_for_ages = functools.partial(for_targets, least=0.0, most={"concentration": 16.0})
 
 
 class Weibull(Continuous):
@@ -66,14 +62,17 @@ class Weibull(Continuous):
         return self._log_hazard(y).clamp(max=60).exp()  # exp(-exp(60)) is zero
 
     @staticmethod
-    def score(y: Tensor, scale: Positive, concentration: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(scale) and log(concentration)."""
+    def log_prob_and_grad(y: Tensor, scale: Positive, concentration: Positive) -> tuple[Tensor, ...]:
+        """log_prob with its derivatives by log(scale) and log(concentration).
+
+        The last dimension, the only one, counts rows: all are of shape (rows,).
+        """
         log_hazard = concentration.value * log(y / scale.value)
         hazard = exp(log_hazard)
         value = concentration.log + log_hazard - log(y) - hazard
         return value, concentration.value * (hazard - 1), 1 + log_hazard * (1 - hazard)
 
-    @from_score
+    @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         inside = y > 0
@@ -82,12 +81,12 @@ class Weibull(Continuous):
         value = self.log_concentration + log_hazard - y.log() - log_hazard.exp()
         return torch.where(inside, value, -torch.inf)
 
-    @_for_ages(lambda y, log_scale, concentration: by_numpy("expm1", _minus_hazard(y, log_scale, concentration)).neg_())
+    @closed_form("weibull_cdf", "scale", "concentration")
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         return -torch.expm1(-self._hazard(y))
 
-    @_for_ages(lambda y, log_scale, concentration: _log_cdf((y.log() - log_scale).mul_(concentration)))
+    @closed_form("weibull_log_cdf", "scale", "concentration")
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
         log_hazard = self._log_hazard(y)
@@ -95,16 +94,22 @@ class Weibull(Continuous):
         hazard = torch.where(early, 0.0, log_hazard).clamp(max=60).exp()
         return torch.where(early, log_hazard - 0.5 * log_hazard.clamp(max=0).exp(), log1mexp(-hazard))
 
-    @_for_ages(lambda y, log_scale, concentration: _minus_hazard(y, log_scale, concentration))
+    @closed_form("weibull_log_survival", "scale", "concentration")
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
         return -self._log_hazard(y).exp()
 
-    @for_levels(
-        lambda q, scale, concentration: by_numpy("log1p", -q).neg_().log_().div(concentration).exp_().mul_(scale)
-    )
+    @quantile("weibull_icdf", "scale", "concentration")
     def icdf(self, q: Tensor) -> Tensor:
         return super().icdf(q)
+
+    def _standard(self) -> Standard:
+        return Standard(
+            self.log_concentration,
+            torch.zeros_like(self.scale),
+            self.scale,
+            lambda shape: Weibull(1.0, log_concentration=shape),
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return self.scale * torch.exp(minus_log(below, above).log() / self.concentration)
@@ -159,16 +164,6 @@ class Weibull(Continuous):
         return y * (1 - 2 * torch.exp(-hazard)) + torch.exp(log_mean - power * math.log(2)) - 2 * taken
 
 
-def _minus_hazard(y: Tensor, log_scale: Tensor, concentration: Tensor) -> Tensor:
-    return (y.log() - log_scale).mul_(concentration).exp_().neg_()
-
-
-def _log_cdf(log_hazard: Tensor) -> Tensor:
-    """log(1 - exp(-h)), which is log(h) where h underflows."""
-    early = log_hazard.numpy() < -600
-    return mend(log1mexp(log_hazard.exp().neg_()), early, lambda log_hazard: log_hazard, log_hazard)
-
-
 def _shortest(level: float, scale: Tensor, concentration: Tensor) -> tuple[Tensor, Tensor]:
     """From 0 on for a concentration up to 1. Otherwise the density is equal at the ends, whose hazards are g < h:
 
@@ -221,7 +216,7 @@ class WeibullFamily(Family):
     name = "weibull"
     parameters = {"scale": LINKS["softplus"], "concentration": LINKS["softplus"]}
     support = constraints.positive
-    quick = Weibull
+    distribution_class = Weibull
     least_log_std = 2e-3
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"
@@ -243,7 +238,7 @@ class WeibullFamily(Family):
     def make(self, **parameters: Tensor) -> Weibull:
         return Weibull(**parameters)
 
-    def start(self, y: Tensor) -> dict[str, Tensor]:
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration). Constant targets start
         # within a tenth: their logarithms have no magnitude to measure a spread by.
         logs = y.log()

@@ -1,121 +1,125 @@
-"""The formula of a head's likelihood: raw outputs -> parameters -> `score` -> derivatives by raw outputs.
-
-For tensors, NumPy arrays and recorded arrays alike, whose last dimension counts rows.
-"""
+"""`Formula`: the likelihood of a family through its links, in plain parts."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import torch
+from torch import Tensor
 from torch.distributions import constraints
 
+from disthead.distributions.base import Distribution
 from disthead.links import Link
 from disthead.special.elementary import Array
 from disthead.special.fast import Direction, Positive
 
-if TYPE_CHECKING:
-    from disthead.families.family import Family
-    from disthead.likelihood.linked import RawOutputs
-
-__all__ = [
-    "by_raw",
-    "is_everything",
-    "limits",
-    "ordinary_parameters",
-    "ordinary_targets",
-    "parameters",
-    "quick",
-    "scored",
-    "takes_one_each",
-]
+__all__ = ["Formula", "is_unbounded"]
 
 
-def parameters(source: "RawOutputs", columns: Array) -> list[Any]:
-    """The parameters by the links' quick way from raw outputs (P, n): (n,) each, or (K, n)."""
-    family, links = source.family, source.links
-    if takes_one_each(family, links):
-        return [quick(link)(column) for link, column in zip(links.values(), columns, strict=True)]
-    found, at = [], 0
-    for name, link in links.items():
-        shape = family.raw_shape(name, link)
-        part = columns[at : at + math.prod(shape)]
-        found.append(quick(link)(part.reshape(*shape, part.shape[-1]) if shape else part[0]))
-        at += len(part)
-    return found
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """How raw outputs become a distribution and its log-likelihood: what a family hands down for given links, once.
+
+    Copies and pickles of it compile their programs anew.
+
+    Attributes:
+        name: the family's, for messages.
+        links: parameter name -> link, in the order of the raw outputs; row constants come last, where there are any.
+        shapes: the shape of each parameter's raw outputs, of one distribution.
+        event_shape: the shape of one target.
+        is_discrete: whether targets are counts or classes.
+        loss_support: the targets that have a log-likelihood.
+        constrain: raw outputs by parameter -> what `make` takes.
+        make: parameter values by name -> the distribution.
+        log_prob_and_grad: targets and parameters -> log_prob and its derivatives, as `Family.log_prob_and_grad`.
+        distribution_class: the class of the distribution, where its log-likelihood and gradient come in one pass; or None.
+        linked_class: the class of `LinkedParameters` that keeps raw outputs.
+        has_row_constants: whether there are links of row constants.
+        width: how many raw outputs one distribution takes.
+        is_scalar: whether each parameter is one number that has one raw output.
+        has_fused_loss: whether the log-likelihood and its gradient come in one pass.
+        programs: the formula compiled, by what it is compiled for (`fused.programs`).
+    """
+
+    name: str
+    links: Mapping[str, Link]
+    shapes: Mapping[str, tuple[int, ...]]
+    event_shape: tuple[int, ...]
+    is_discrete: bool
+    loss_support: constraints.Constraint
+    constrain: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    make: Callable[..., Distribution]
+    log_prob_and_grad: Callable[..., tuple]
+    distribution_class: Any
+    linked_class: Any
+    has_row_constants: bool
+    width: int = field(init=False)
+    is_scalar: bool = field(init=False)
+    has_fused_loss: bool = field(init=False)
+    programs: dict[tuple, tuple] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        has_slopes = all(link.value_and_slope is not None for link in self.links.values())
+        object.__setattr__(self, "width", sum(map(math.prod, self.shapes.values())))
+        object.__setattr__(self, "is_scalar", not any(self.shapes.values()))
+        object.__setattr__(self, "has_fused_loss", has_slopes and self.distribution_class is not None)
+        object.__setattr__(self, "programs", {})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"programs": {}}
+
+    def from_raw(self, raw: Tensor) -> Distribution:
+        """The distribution of raw outputs (..., P).
+
+        Raises:
+            ValueError: for another number of raw outputs.
+        """
+        if raw.shape[-1] != self.width:
+            sizes = ", ".join(f"{name}: {math.prod(shape)}" for name, shape in self.shapes.items())
+            raise ValueError(
+                f"{self.name} takes {self.width} raw outputs in the last dimension ({sizes}), "
+                f"got a tensor of shape {tuple(raw.shape)}."
+            )
+        return self.linked_class(self, raw).distribution()
+
+    def from_features(self, features: Tensor, weight: Tensor, bias: Tensor) -> Distribution:
+        """The distribution of raw outputs features @ weight.T + bias (..., d -> P)."""
+        return self.linked_class.from_features(self, features, weight, bias)
+
+    def split(self, raw: Tensor) -> dict[str, Tensor]:
+        """Raw outputs (..., P) -> the raw outputs of each parameter, in the shape its link takes."""
+        shapes = list(self.shapes.values())
+        if len(shapes) == 1 and raw.shape[-1:] == shapes[0]:  # two operations less for each call and its gradient
+            return dict.fromkeys(self.links, raw)
+        parts = raw.split([math.prod(shape) for shape in shapes], -1)
+        if torch.compiler.is_compiling():  # loops of graphs take no tensors that share memory
+            parts = tuple(part.clone() for part in parts)
+        return {
+            name: part.reshape(raw.shape[:-1] + shape)
+            for name, part, shape in zip(self.links, parts, shapes, strict=True)
+        }
+
+    def parameters(self, columns: Array) -> list[Any]:
+        """The parameters as `log_prob_and_grad` takes them, (rows,) each or (K, rows), of raw outputs (P, rows)."""
+        functions: list[Any] = [link.value_and_slope for link in self.links.values()]
+        if self.is_scalar:
+            return [function(column) for function, column in zip(functions, columns, strict=True)]
+        result, start = [], 0
+        for function, shape in zip(functions, self.shapes.values(), strict=True):
+            part = columns[start : start + math.prod(shape)]
+            result.append(function(part.reshape(*shape, part.shape[-1]) if shape else part[0]))
+            start += len(part)
+        return result
+
+    def chain_rule(self, parameters: Sequence[Any], slopes: Sequence[Array]) -> list[Array]:
+        """The derivatives by the raw outputs, from those by the parameters, of each that has raw outputs."""
+        return [
+            parameter.by_raw(slope) if isinstance(parameter, (Positive, Direction)) else slope
+            for link, parameter, slope in zip(self.links.values(), parameters, slopes, strict=True)
+            if not link.is_constant
+        ]
 
 
-def takes_one_each(family: "Family", links: Mapping[str, Link]) -> bool:
-    """Whether each parameter is a number that has one raw output."""
-    for link in links.values():  # every loss asks
-        if link.raw_shape is not tuple:
-            return False
-    return not family.shapes
-
-
-def quick(link: Link) -> Callable[[Any], Any]:
-    assert link.quick is not None
-    return link.quick
-
-
-def by_raw(source: "RawOutputs", values: list[Any], slopes: Sequence[Array]) -> list[Array]:
-    """The derivatives by the raw outputs, from those by the parameters, of each that has raw outputs."""
-    return [
-        value.by_raw(slope) if isinstance(value, (Positive, Direction)) else slope
-        for link, value, slope in zip(source.links.values(), values, slopes, strict=True)
-        if not link.is_constant
-    ]
-
-
-def scored(family: "Family") -> constraints.Constraint:
-    return family.scored or family.support
-
-
-def is_everything(constraint: constraints.Constraint) -> bool:
+def is_unbounded(constraint: constraints.Constraint) -> bool:
     return constraint in (constraints.real, constraints.real_vector)
-
-
-def limits(constraint: constraints.Constraint) -> tuple[float, float] | None:
-    """The least and the greatest number of an interval, in double precision; None of a constraint that is none."""
-    if is_everything(constraint):
-        return -math.inf, math.inf
-    lower, upper = (getattr(constraint, name, None) for name in ("lower_bound", "upper_bound"))
-    if lower is None or constraint.event_dim:
-        return None
-    least, greatest = float(lower), math.inf if upper is None else float(upper)
-    if not constraint.check(least):
-        least = math.nextafter(least, math.inf)
-    if upper is not None and not constraint.check(greatest):
-        greatest = math.nextafter(greatest, -math.inf)
-    return least, greatest
-
-
-def ordinary_targets(family: "Family", rounded: bool = False) -> tuple[float, float] | None:
-    """Between these the rounding of targets is not magnified in single precision, and none of them underflows times a parameter.
-
-    Targets that are `rounded` to single precision have fewer, and none where they are counts or have an upper end.
-    """
-    if rounded:
-        if family.is_discrete or math.isfinite(getattr(scored(family), "upper_bound", math.inf)):
-            return None
-        return (-4.0, 4.0) if is_everything(scored(family)) else (1e-30, 1e6)
-    if family.is_discrete:
-        return 0.0, 64.0
-    return -1e6 if is_everything(scored(family)) else 1e-30, 1e6
-
-
-def ordinary_parameters(
-    source: "RawOutputs", values: list[Any], rounded: bool = False
-) -> Iterator[tuple[Array, float, float]]:
-    """Between these a parameter is neither great nor tiny, so that single precision does not magnify rounding.
-
-    A density on the line may not be so narrow that it sees how a target was `rounded`.
-    """
-    narrowest = 0.25 if rounded and is_everything(scored(source.family)) else 1e-6
-    for (name, link), parameter in zip(source.links.items(), values, strict=True):
-        if isinstance(parameter, Positive):
-            yield parameter.value, narrowest, 16.0
-        elif isinstance(parameter, Direction):
-            yield parameter.length, 1e-6, 1e6
-        else:
-            largest = 15.0 if link.gives_logits(name) else 1e6
-            yield parameter, -largest, largest

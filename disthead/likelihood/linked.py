@@ -1,84 +1,85 @@
-"""`RawOutputs`: what a head's distribution remembers of where it comes from, and its log-likelihood in one pass from there."""
+"""`LinkedParameters`: the raw outputs behind a head's distribution, and its log-likelihood in one pass from there."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from disthead.distributions.base import Distribution
-from disthead.likelihood.autograd import with_derivatives
-from disthead.likelihood.formula import quick, takes_one_each
-from disthead.likelihood.one_pass import one_pass
-from disthead.links import Link
-from disthead.special.eager import WITH_MEMORY, is_tracing
+from disthead.likelihood.formula import Formula
+from disthead.likelihood.fused import fused_log_prob
+from disthead.special.blocks import multiply_rows
+from disthead.special.eager import WITH_MEMORY, is_tracing, materialise
 from disthead.special.fast import Positive
 
-if TYPE_CHECKING:
-    from disthead.families.family import Family
-
-__all__ = ["RawOutputs"]
+__all__ = ["LinkedParameters", "with_derivatives"]
 
 _SINGLE = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(eq=False)
-class RawOutputs:
-    """Raw outputs (..., P) with the family and the links that make a distribution of them: its `Source`.
+class LinkedParameters:
+    """Raw outputs (..., P) with the formula that makes a distribution of them: its lazy parameters.
 
-    They are exact where parameters are rounded, so double precision starts from here (`in_double`). In single precision
-    a distribution need not even have its parameters before somebody asks for them: `log_prob` goes from raw outputs to
-    log-likelihoods and their derivatives in one pass over pieces of rows, by the `score` of the family.
+    Raw outputs are exact where parameters are rounded, so double precision starts from here (`in_double`). In single
+    precision the parameters are made when somebody asks for them: `log_prob` goes from raw outputs to log-likelihoods and
+    their derivatives in one pass.
 
     Attributes:
-        unit: loc and scale of the change of variable loc + scale * y after the links, where there is one.
+        loc_scale: of the change of variable loc + scale * y after the links, where there is one.
     """
 
-    family: "Family"
-    links: Mapping[str, Link]
+    formula: Formula
     raw: Tensor
-    unit: tuple[Tensor, Tensor] | None = None
-    _is_scored_in_single: bool = field(init=False, repr=False)
+    loc_scale: tuple[Tensor, Tensor] | None = None
+    _is_fused: bool = field(init=False, repr=False)  # in single precision
 
     def __post_init__(self) -> None:
-        self._is_scored_in_single = self.raw.dtype in _SINGLE and self.has_scores  # every loss asks twice
+        self._is_fused = self.raw.dtype in _SINGLE and self.has_fused_loss
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "RawOutputs":
-        unit = self.unit
-        if unit is not None:
-            loc, scale = (part.expand(self.raw.shape[:-1]) for part in unit)
-            unit = function(loc), function(scale)
-        return replace(self, raw=function(self.raw), unit=unit)
+    @classmethod
+    def from_features(cls, formula: Formula, features: Tensor, weight: Tensor, bias: Tensor) -> Distribution:
+        """The distribution of raw outputs features @ weight.T + bias (..., d -> P)."""
+        return cls(formula, functional.linear(features, weight, bias)).distribution()
 
-    def affine(self, loc: Tensor, scale: Tensor) -> "RawOutputs":
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        loc_scale = self.loc_scale
+        if loc_scale is not None:
+            loc, scale = (part.expand(self.raw.shape[:-1]) for part in loc_scale)
+            loc_scale = function(loc), function(scale)
+        return replace(self, raw=function(self.raw), loc_scale=loc_scale)
+
+    def affine(self, loc: Tensor, scale: Tensor) -> Self:
         """Of the distribution of loc + scale * y."""
-        if self.unit is not None:
-            inner_loc, inner_scale = self.unit
+        if self.loc_scale is not None:
+            inner_loc, inner_scale = self.loc_scale
             loc, scale = loc + scale * inner_loc, scale * inner_scale
-        return replace(self, unit=(loc, scale))
+        return replace(self, loc_scale=(loc, scale))
 
     def make(self) -> Distribution:
         """The distribution with its parameters."""
-        parts = self.family.split(self.raw, self.links)
-        return self._in_unit(self.family.make(**self.family.constrain(parts, self.links)))
+        return self._transformed(self.formula.make(**self.formula.constrain(self.formula.split(self.raw))))
 
     def in_double(self) -> Distribution:
         """The distribution with every link computed in double precision."""
-        if torch.is_grad_enabled() or not self.is_quick or not takes_one_each(self.family, self.links):
+        formula = self.formula
+        if torch.is_grad_enabled() or not self.uses_fused_loss or not formula.is_scalar:
             return replace(self, raw=self.raw.double()).make()
         values = {}
-        columns = self.raw.double().unbind(-1)
-        for (name, link), column in zip(self.links.items(), columns, strict=True):
-            parameter = quick(link)(column)
+        parameters = formula.parameters(self.raw.double().unbind(-1))
+        for (name, link), parameter in zip(formula.links.items(), parameters, strict=True):
             if isinstance(parameter, Positive):
                 values[name], values["log_" + name] = parameter.value, parameter.log
             else:
                 values["logits_" + name if link.gives_logits(name) and name != "logits" else name] = parameter
-        return self._in_unit(self.family.make(**values))
+        return self._transformed(formula.make(**values))
 
-    def _in_unit(self, dist: Distribution) -> Distribution:
-        return dist if self.unit is None else dist.affine(*(part.to(dist.dtype) for part in self.unit))
+    def _transformed(self, dist: Distribution) -> Distribution:
+        return dist if self.loc_scale is None else dist.affine(*(part.to(dist.dtype) for part in self.loc_scale))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -93,56 +94,98 @@ class RawOutputs:
         return self.raw.requires_grad
 
     @property
-    def is_quick(self) -> bool:
+    def uses_fused_loss(self) -> bool:
         """Whether the one pass applies: by plain operations alone go double precision, exports, transforms and traces."""
         if is_tracing():
             compiled = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
-            if not compiled or self.family.event_dim:
+            if not compiled or self.formula.event_shape:
                 return False
-        return self._is_scored_in_single
+        return self._is_fused
 
     @property
-    def has_scores(self) -> bool:
+    def has_fused_loss(self) -> bool:
         """Whether `log_prob` answers; in double precision to eleven digits."""
-        for link in self.links.values():
-            if link.quick is None:
-                return False
-        return self.family.quick is not None and type(self.raw) in WITH_MEMORY and not self.raw.is_mps
+        return self.formula.has_fused_loss and type(self.raw) in WITH_MEMORY and not self.raw.is_mps
 
     def distribution(self) -> Distribution:
         """The distribution; where the one pass applies its parameters are made when they are first asked for."""
-        kind = self.family.quick
-        if kind is None or not self._is_scored_in_single or is_tracing():
-            return self.make()._made_of(self)
-        return kind._waiting(self, self.raw.shape[:-1], self.family.event_shape)
+        if not self._is_fused or is_tracing():
+            return self.make()._linked_to(self)
+        return self.formula.distribution_class._lazy(self, self.raw.shape[:-1], self.formula.event_shape)
 
     def log_prob(self, y: Tensor) -> Tensor:
+        """The log-likelihoods (...) of targets that can be expanded to (..., *event_shape), differentiable by the raw outputs."""
         if torch.compiler.is_compiling():
-            return _Differentiable.apply(self.raw, *self.scored(self.raw, y, True))
+            return _Computed.apply(self.raw, *self.value_and_grad(self.raw, y, True))
         if not (self.raw.requires_grad and torch.is_grad_enabled()):
-            return self.scored(self.raw, y, False)[0]
-        return with_derivatives(self.raw, y, self.scored(self.raw, y, True), self.scored, self._formula)
+            return self.value_and_grad(self.raw, y, False)[0]
+        value, derivatives = self.value_and_grad(self.raw, y, True)
+        return with_derivatives(self.raw, y, value, derivatives, self.value_and_grad, self._plain_log_prob)
 
-    def _formula(self, raw: Tensor, y: Tensor) -> Tensor:
+    def _plain_log_prob(self, raw: Tensor, y: Tensor) -> Tensor:
         return replace(self, raw=raw).make().log_prob(y)
 
-    def scored(self, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
-        """The log-likelihoods (...) and, if `wanted`, their derivatives by the raw outputs (..., P)."""
-        batch, event = raw.shape[:-1], self.family.event_shape
+    def value_and_grad(self, raw: Tensor, y: Tensor, needs_grad: bool) -> tuple[Tensor, Tensor | None]:
+        """The log-likelihoods (...) and, if `needs_grad`, their derivatives by the raw outputs (..., P)."""
+        batch, event = raw.shape[:-1], self.formula.event_shape
+        loc_scale = [] if self.loc_scale is None else self._loc_scale_of_rows(self.loc_scale)
+        is_leaf = self.raw.is_leaf
         if raw.ndim == 2 and y.shape == batch + event:
-            return one_pass(self, raw, y, wanted)
-        targets = y.expand(batch + event).reshape(-1, *event)
-        value, derivatives = one_pass(self, raw.reshape(-1, raw.shape[-1]), targets, wanted)
+            return fused_log_prob(self.formula, raw, y, loc_scale, needs_grad, is_leaf)
+        rows, targets = raw.reshape(-1, raw.shape[-1]), y.expand(batch + event).reshape(-1, *event)
+        value, derivatives = fused_log_prob(self.formula, rows, targets, loc_scale, needs_grad, is_leaf)
         return value.reshape(batch), None if derivatives is None else derivatives.reshape(raw.shape)
 
-    def unit_of_rows(self) -> list[Tensor]:
-        """The parts of the unit, for rows that are counted over all dimensions of the batch; none where there is no unit."""
+    def _loc_scale_of_rows(self, loc_scale: tuple[Tensor, Tensor]) -> list[Tensor]:
+        """Both, for rows that are counted over all dimensions of the batch."""
         batch = self.raw.shape[:-1]
-        return [part if part.ndim == 0 else part.expand(batch).reshape(-1) for part in self.unit or ()]
+        return [part if part.ndim == 0 else part.expand(batch).reshape(-1) for part in loc_scale]
 
 
-class _Differentiable(torch.autograd.Function):
-    """The same in a graph, where log-likelihoods and derivatives are computed before."""
+def with_derivatives(
+    raw: Tensor,
+    y: Tensor,
+    value: Tensor,
+    derivatives: Tensor | None,
+    value_and_grad: Callable[[Tensor, Tensor, bool], tuple | None],
+    log_prob: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Log-likelihoods (...) whose derivatives by the raw outputs (..., P) are known, for autograd, where nothing is traced.
+
+    Args:
+        derivatives: shape (..., P); the gradient may take their memory.
+        value_and_grad: computes both again from `raw` and `y`, for a second gradient; its last argument is `needs_grad`.
+        log_prob: log-likelihoods by operations that can be differentiated again.
+    """
+    # What `Function.apply` asks for functional transforms would be asked in vain. Each argument of it takes time.
+    known = (y, value, derivatives, (value_and_grad, log_prob))
+    return super(torch.autograd.Function, _WithDerivatives).apply(raw, known)
+
+
+class _WithDerivatives(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor, known: tuple) -> Tensor:
+        y, value, ctx.derivatives, ctx.functions = known
+        ctx.save_for_backward(raw, y.clone() if y.is_inference() else y)
+        return value.clone() if value._is_view() else value  # which nobody could change in place
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        value_and_grad, log_prob = ctx.functions
+        again = torch.is_grad_enabled()  # to be differentiated again
+        if again or (ctx.derivatives is None and is_tracing()):
+            raw, y = ctx.saved_tensors
+            with torch.enable_grad():
+                value = log_prob(raw, y)
+            return torch.autograd.grad(value, raw, gradient, create_graph=again)[0], None
+        derivatives, ctx.derivatives = ctx.derivatives, None
+        if derivatives is None:  # a second time: its memory was used for the first answer
+            derivatives = value_and_grad(*ctx.saved_tensors, True)[1]
+        return _weighted(derivatives, gradient), None  # which autograd casts, if raw outputs are in half precision
+
+
+class _Computed(torch.autograd.Function):
+    """The same in a graph."""
 
     @staticmethod
     def forward(ctx: Any, raw: Tensor, value: Tensor, derivatives: Tensor) -> Tensor:
@@ -154,3 +197,15 @@ class _Differentiable(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple:
         (derivatives,) = ctx.saved_tensors
         return (derivatives * gradient.unsqueeze(-1)).to(ctx.dtype), None, None
+
+
+def _weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
+    """Each row of the derivatives (..., P) times its incoming gradient (...), where possible in their own memory."""
+    if type(gradient) is Tensor and not is_tracing():  # subclasses have numbers of their own
+        if gradient.dtype != derivatives.dtype:  # of targets in double precision
+            gradient = gradient.to(derivatives.dtype)
+        if multiply_rows(derivatives, materialise(gradient)):
+            return derivatives
+        with contextlib.suppress(RuntimeError):  # a batch of gradients does not fit into their memory
+            return derivatives.mul_(gradient.unsqueeze(-1))
+    return derivatives * gradient.unsqueeze(-1)

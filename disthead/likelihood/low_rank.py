@@ -1,49 +1,50 @@
-"""`LowRankOutputs`: the log-likelihood of a low-rank normal in one pass from raw outputs, a few long rows at a time."""
+"""`LowRankParameters`: the log-likelihood of a low-rank normal in one pass from raw outputs, a few long rows at a time."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.linalg import solve_triangular
 
 from disthead.distributions.base import HALF_LOG_TWO_PI
-from disthead.likelihood.chunks import NUMBERS
-from disthead.likelihood.linked import RawOutputs
+from disthead.likelihood.chunks import CHUNK_ELEMENTS
+from disthead.likelihood.linked import LinkedParameters
 
-__all__ = ["LowRankOutputs"]
+__all__ = ["LowRankParameters"]
 
 
-class LowRankOutputs(RawOutputs):
-    """Raw outputs of a low-rank normal, whose rows are scored as they lie in memory: a single one may fill the cache."""
+class LowRankParameters(LinkedParameters):
+    """Raw outputs of a low-rank normal, whose rows are worked on as they lie in memory: a single one may fill the cache."""
 
     @property
-    def has_scores(self) -> bool:
+    def has_fused_loss(self) -> bool:
         """Not in double precision, where the marginal fit asks: of one distribution for all targets the formula is quicker."""
-        return self.raw.dtype != torch.float64 and super().has_scores
+        return self.raw.dtype != torch.float64 and super().has_fused_loss
 
-    def scored(self, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
-        batch, event = raw.shape[:-1], self.family.event_shape
+    def value_and_grad(self, raw: Tensor, y: Tensor, needs_grad: bool) -> tuple[Tensor, Tensor | None]:
+        batch, event = raw.shape[:-1], self.formula.event_shape
         rows, targets = raw.detach().reshape(-1, raw.shape[-1]), y.expand(batch + event).reshape(-1, *event)
         value = torch.empty(len(rows), dtype=self.dtype, device=raw.device)
-        derivatives = rows.new_empty(rows.shape, dtype=self.dtype) if wanted else None
-        size = max(2 * NUMBERS // rows.shape[-1], 1) if raw.is_cpu else max(len(rows), 1)
+        derivatives = rows.new_empty(rows.shape, dtype=self.dtype) if needs_grad else None
+        size = max(2 * CHUNK_ELEMENTS // rows.shape[-1], 1) if raw.is_cpu else max(len(rows), 1)
         for start in range(0, len(rows), size):
-            piece = slice(start, start + size)
-            value[piece], slopes = self._score(rows[piece], targets[piece], wanted)
+            chunk = slice(start, start + size)
+            value[chunk], slopes = self._of_chunk(rows[chunk], targets[chunk], needs_grad)
             if derivatives is not None:
-                for part, slope in zip(self.family.split(derivatives[piece], self.links).values(), slopes, strict=True):
+                for part, slope in zip(self.formula.split(derivatives[chunk]).values(), slopes, strict=True):
                     part.copy_(slope)
         return value.resize_(batch), None if derivatives is None else derivatives.reshape(raw.shape)
 
-    def _score(self, raw: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, list[Tensor]]:
-        """log_prob of a piece of rows in double precision and, if `wanted`, its derivatives by each parameter's raw outputs.
+    def _of_chunk(self, raw: Tensor, y: Tensor, needs_grad: bool) -> tuple[Tensor, list[Tensor]]:
+        """log_prob of a chunk of rows in double precision and, if `needs_grad`, its derivatives by each parameter's raw outputs.
 
         With A and e for the factor and the deviation in units of each coordinate's own noise, one QR decomposition of
         [A e; I 0] has all of it: its last column is what the likeliest common causes x leave unexplained, e - A x, and -x
         (`LowRankMultivariateNormal._whiten`).
         """
-        loc, factor, own = self.family.split(raw, self.links).values()
-        link = self.links["cov_diag"].quick
-        assert link is not None
-        diagonal = link(own.double())
+        loc, factor, own = self.formula.split(raw).values()
+        value_and_slope: Any = self.formula.links["cov_diag"].value_and_slope
+        diagonal = value_and_slope(own.double())
         inverse_spread = (-0.5 * diagonal.log).exp()
         rows, size, rank = factor.shape
         columns = inverse_spread.new_empty(rows, rank + 1, size + rank)
@@ -51,11 +52,11 @@ class LowRankOutputs(RawOutputs):
         columns[..., size:] = identity
         columns[:, :rank, :size].copy_(factor.mT).mul_(inverse_spread.unsqueeze(-2))
         columns[:, rank, :size].copy_(y).sub_(loc).mul_(inverse_spread)
-        directions, upper = torch.linalg.qr(columns.mT, mode="reduced" if wanted else "r")
+        directions, upper = torch.linalg.qr(columns.mT, mode="reduced" if needs_grad else "r")
         triangle, explained, length = upper[:, :rank, :rank], upper[:, :rank, rank:], upper[:, rank:, rank:]
         half_log_det = triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + 0.5 * diagonal.log.sum(-1)
         value = -0.5 * length.square().sum((-2, -1)) - half_log_det - size * HALF_LOG_TWO_PI
-        if not wanted:
+        if not needs_grad:
             return value, []
         directions = directions.mT[..., :size]
         unexplained = length.squeeze(-1) * directions[:, rank]

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from disthead.likelihood import blocks
 from disthead.likelihood.ranges import ORDINARY, Ranges
 from disthead.likelihood.recording import Recorder, Value
+from disthead.special import blocks
 
 __all__ = ["STEP", "Program"]
 

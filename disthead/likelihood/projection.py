@@ -26,7 +26,7 @@ def are_many(features: Tensor, num_classes: int) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Where the logits features @ weight.T + bias of a categorical distribution come from: its `Source`.
+    """Where the logits features @ weight.T + bias of a categorical distribution come from: its lazy parameters.
 
     The weight may be a DTensor whose classes are sharded over processes that all see the same features.
 
@@ -76,16 +76,16 @@ class Projection:
         return hasattr(self.weight, "device_mesh")
 
     @property
-    def is_quick(self) -> bool:
+    def uses_fused_loss(self) -> bool:
         """Whether `log_prob` applies: not for graphs, functional transforms and few logits."""
         return not is_tracing() and (self.is_sharded or are_many(self.features, self.num_classes))
 
     def distribution(self) -> Distribution:
         """The distribution; many logits are made when they are first asked for."""
-        if not self.is_quick:
+        if not self.uses_fused_loss:
             return self.make()
-        source = self if torch.is_grad_enabled() else self.map(torch.detach)
-        return self.kind._waiting(source, self.features.shape[:-1])
+        linked = self if torch.is_grad_enabled() else self.map(torch.detach)
+        return self.kind._lazy(linked, self.features.shape[:-1])
 
     def make(self) -> Distribution:
         """The distribution with its logits, gathered from all processes."""

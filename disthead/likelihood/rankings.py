@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from disthead.distributions.base import wide
-from disthead.likelihood.autograd import with_derivatives
-from disthead.likelihood.blocks import AVAILABLE
+from disthead.likelihood.linked import with_derivatives
 from disthead.likelihood.program import Program
 from disthead.likelihood.recording import Recorder
+from disthead.special.blocks import AVAILABLE
 from disthead.special.eager import is_on_host, is_tracing
 from disthead.special.probabilities import log_probability
 
-__all__ = ["FAINT", "finite_scores", "log_prob", "log_prob_by_worth"]
+__all__ = ["FAINT", "finite_scores", "ranking_log_prob", "ranking_log_prob_by_worth"]
 
 FAINT = 200.0  # exp(-200) beside the least item is nothing, and still a number
 _FAR, _NEAR = 300.0, 15.0  # scores below have exponentials that double, and single, precision adds up without loss
@@ -26,13 +26,13 @@ _FEW = 32  # items up to which a recorded program is quicker
 _PIECE = 1 << 16  # scores worked on at once: with what is made of them they stay in a core's cache
 
 
-def log_prob(logits: Tensor, y: Tensor) -> Tensor:
+def ranking_log_prob(logits: Tensor, y: Tensor) -> Tensor:
     """log P(y) (...) of orders (..., K) by scores (..., K), in O(K) for each row; -inf stands for an item that is not there."""
-    wanted = logits.requires_grad and torch.is_grad_enabled()
-    found = None if is_tracing() else _in_one_pass(logits, y, wanted)
-    if found is None:
+    needs_grad = logits.requires_grad and torch.is_grad_enabled()
+    result = None if is_tracing() else _in_one_pass(logits, y, needs_grad)
+    if result is None:
         return _log_prob(logits, y)
-    return with_derivatives(logits, y, found, _in_one_pass, _log_prob) if wanted else found[0]
+    return with_derivatives(logits, y, *result, _in_one_pass, _log_prob) if needs_grad else result[0]
 
 
 def finite_scores(logits: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def finite_scores(logits: Tensor) -> Tensor:
     return torch.where(absent, least - FAINT, logits)
 
 
-def log_prob_by_worth(worth: Tensor, y: Tensor) -> Tensor:
+def ranking_log_prob_by_worth(worth: Tensor, y: Tensor) -> Tensor:
     """log P(y) (...) of orders by the worths (..., K) of the items, zero or more, with exact gradients by them."""
     exact, size = wide(worth), worth.shape[-1]
     ranked = y >= 0
@@ -78,8 +78,8 @@ def _is_ranked(y: Tensor, ranked: Tensor, size: int) -> Tensor:
     return items.scatter(-1, places, torch.ones_like(places, dtype=torch.bool))[..., :-1]
 
 
-def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None] | None:
-    """log_prob (...) and, if `wanted`, its derivatives (..., K), in one pass over pieces of rows.
+def _in_one_pass(logits: Tensor, y: Tensor, needs_grad: bool) -> tuple[Tensor, Tensor | None] | None:
+    """log_prob (...) and, if `needs_grad`, its derivatives (..., K), in one pass over pieces of rows.
 
     None where plain sums of exp(score) do not do: for partial rankings and scores that are far apart. To find out takes a look.
     """
@@ -88,13 +88,13 @@ def _in_one_pass(logits: Tensor, y: Tensor, wanted: bool) -> tuple[Tensor, Tenso
     scores, orders = logits.detach().reshape(-1, logits.shape[-1]), y.reshape(-1, y.shape[-1])
     if orders.numpy()[:, -1].min() < 0:
         return None
-    programs = _programs(scores.shape[-1], wanted)
+    programs = _programs(scores.shape[-1], needs_grad)
     largest = 0.0 if programs else _largest(scores)  # programs look for themselves
     if not largest < _FAR:
         return None
     is_single = scores.numel() > _MANY and scores.dtype == torch.float32 and largest < _NEAR
     # Zeros, for targets that are no orders and leave out an item.
-    given = [scores, orders, scores.new_empty(len(scores)), torch.zeros_like(scores) if wanted else None]
+    given = [scores, orders, scores.new_empty(len(scores)), torch.zeros_like(scores) if needs_grad else None]
     size = max(_PIECE // scores.shape[-1], 1)
     pieces = [slice(start, start + size) for start in range(0, len(scores), size)]
     for rows in pieces:
@@ -138,14 +138,14 @@ def _largest(scores: Tensor) -> float:
 
 
 @functools.cache
-def _programs(items: int, wanted: bool) -> tuple[Program, ...]:
+def _programs(items: int, needs_grad: bool) -> tuple[Program, ...]:
     """The same for a few items, in single and in double precision."""
     if items > _FEW or not AVAILABLE:
         return ()
-    return _recorded(items, wanted, np.float32, _NEAR), _recorded(items, wanted, np.float64, _FAR)
+    return _recorded(items, needs_grad, np.float32, _NEAR), _recorded(items, needs_grad, np.float64, _FAR)
 
 
-def _recorded(items: int, wanted: bool, dtype: type, bound: float) -> Program:
+def _recorded(items: int, needs_grad: bool, dtype: type, bound: float) -> Program:
     recorder = Recorder(dtype)
     chosen = recorder.array(0, items)
     recorder.check(chosen, -bound, bound)
@@ -153,6 +153,6 @@ def _recorded(items: int, wanted: bool, dtype: type, bound: float) -> Program:
     left = worth[::-1].cumsum(0)[::-1]
     value = -np.log1p(left[1:] / worth[:-1]).sum(0)  # a choice that is almost certain keeps its digits
     results = value.stored(1)
-    if wanted:
+    if needs_grad:
         results += (1 - (1 / left).cumsum(0) * worth).stored(2)
     return Program.of(recorder, results)

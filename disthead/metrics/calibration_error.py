@@ -6,7 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.independent import class_probs, each_output
 from disthead.metrics.checks import Rows
 from disthead.metrics.state import OfRows, keep_apart, over_processes
 
@@ -74,7 +75,7 @@ class CalibrationError(OfRows):
 
     def _add_rows(self, rows: Rows) -> None:
         dist = rows.dist
-        if not hasattr(dist, "expected_cost"):
+        if each_output(dist).kind not in CLASSES:
             raise NotImplementedError(
                 f"{type(dist).__name__} has no probabilities of classes; Coverage and PITHistogram say "
                 "whether numbers are calibrated."
@@ -100,10 +101,10 @@ class CalibrationError(OfRows):
 
     def _happened(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
         """The probabilities in question, and whether what they are of happened, of shape (..., how many)."""
-        probs: Tensor = dist.probs
-        if not hasattr(dist, "num_classes"):
+        probs = class_probs(dist)
+        if each_output(dist).kind == "binary":
             y = y.to(probs.dtype)
-            both = torch.stack([1 - probs, probs], -1), torch.stack([1 - y, y], -1)
+            both = probs, torch.stack([1 - y, y], -1)
         elif y.ndim == probs.ndim:  # soft labels
             both = probs, y.to(probs.dtype)
         else:

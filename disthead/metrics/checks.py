@@ -10,12 +10,13 @@ from torch import Tensor
 
 from disthead.arrays import as_tensor
 from disthead.distributions.base import Distribution
+from disthead.distributions.independent import each_output
 from disthead.errors import TargetError, locate
 from disthead.families.von_mises import wrapped
 from disthead.targets import check_target
 from disthead.weights import as_weight, present
 
-__all__ = ["Rows", "chunks", "is_circular", "is_ranking", "rows_that_count", "weight_of_rows"]
+__all__ = ["Rows", "chunks", "rows_that_count", "weight_of_rows"]
 
 _NUMBERS = 2**20  # sampled at once
 _TURNS = 2.0  # angles so many turns from 0 are directions; those beyond are taken for degrees
@@ -103,12 +104,12 @@ def rows_that_count(
         TargetError: for targets that a distribution cannot have produced, naming rows and values.
     """
     weight = weight_of_rows(weight, tuple(dist.batch_shape), dist.device)
-    if ignore_index is not None and dist.event_shape and not is_ranking(dist):
+    if ignore_index is not None and dist.kind == "vector":
         raise ValueError(
             f"ignore_index leaves out rows of one class each, the distribution has several, of shape "
             f"{tuple(dist.event_shape)}. Try update(dist.marginals, y), where each class is a row."
         )
-    if is_circular(dist):
+    if each_output(dist).kind == "direction":
         y = _within_a_turn(as_tensor(y, dtype=dist.dtype, device=dist.device))
     for one in (dist, *others):
         y = check_target(one, y, weight=weight, soft_labels=soft_labels, ignore_index=ignore_index)
@@ -137,17 +138,6 @@ def _within_a_turn(y: Tensor) -> Tensor:
         return y
     y = y if y.is_floating_point() else y.double()
     return torch.where(far, wrapped(y.double()).to(y.dtype), y)
-
-
-def is_circular(dist: Distribution) -> bool:
-    """Whether targets are directions, or vectors of directions."""
-    support: Any = dist.support
-    return getattr(getattr(support, "base_constraint", support), "is_circular", False)
-
-
-def is_ranking(dist: Distribution) -> bool:
-    """Whether targets are orders of items."""
-    return hasattr(dist, "num_items")
 
 
 def chunks(dist: Distribution, y: Tensor, samples: int) -> Iterator[tuple[Distribution, Tensor]]:

@@ -1,12 +1,13 @@
 """`default_metrics`: what makes sense for a family, as single numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
+from disthead.distributions.base import Kind
 from disthead.families.family import Family, get_family
 from disthead.metrics.calibration_error import CalibrationError
 from disthead.metrics.probability_integral import Coverage
@@ -18,6 +19,7 @@ from disthead.metrics.scores import (
     KendallTau,
     MeanAbsoluteError,
     NegativeLogLikelihood,
+    RankedProbabilityScore,
     RootMeanSquaredError,
     Sharpness,
     TopKHitRate,
@@ -49,11 +51,10 @@ def default_metrics(family: "str | Family", num_outputs: int | None = None, **op
     ['coverage_0.5', 'coverage_0.8', 'coverage_0.9', 'coverage_0.95']
     """
     made = get_family(family, **options) if not isinstance(family, str) or options else _example(family)
-    if made.event_dim and num_outputs is None and made.event_shape and made.name != "plackett_luce":
+    if made.kind == "vector" and num_outputs is None:
         num_outputs = made.event_shape[0]
-    metrics = {
-        name: metric for name, metric in _metrics(made, num_outputs).items() if _answers(made, metric, num_outputs)
-    }
+    proposed = {"nll": NegativeLogLikelihood()} | _METRICS[made.kind](num_outputs)
+    metrics = {name: metric for name, metric in proposed.items() if _answers(made, metric, num_outputs)}
     numbers: dict[str, Metric | MetricCollection] = {}
     for name, metric in metrics.items():
         if isinstance(metric, _Calibration):
@@ -69,17 +70,24 @@ def default_metrics(family: "str | Family", num_outputs: int | None = None, **op
     return _Numbers(named, compute_groups=False)
 
 
-def _metrics(family: Family, num_outputs: int | None) -> dict[str, Metric]:
-    metrics: dict[str, Metric] = {"nll": NegativeLogLikelihood()}
-    if family.name == "plackett_luce":
-        return metrics | {"kendall_tau": KendallTau(), "top_1": TopKHitRate(1), "top_3": TopKHitRate(3)}
-    if family.name in ("bernoulli", "categorical"):
-        return metrics | {
-            "brier": BrierScore(num_outputs),
-            "accuracy": Accuracy(num_outputs),
-            "calibration_error": CalibrationError(),
-        }
-    metrics |= {
+def _of_classes(num_outputs: int | None) -> dict[str, Metric]:
+    return {
+        "brier": BrierScore(num_outputs),
+        "accuracy": Accuracy(num_outputs),
+        "calibration_error": CalibrationError(),
+    }
+
+
+def _of_ordered_classes(num_outputs: int | None) -> dict[str, Metric]:
+    return _of_classes(num_outputs) | {"rps": RankedProbabilityScore(num_outputs)}
+
+
+def _of_rankings(num_outputs: int | None) -> dict[str, Metric]:
+    return {"kendall_tau": KendallTau(), "top_1": TopKHitRate(1), "top_3": TopKHitRate(3)}
+
+
+def _of_numbers(num_outputs: int | None) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {
         "crps": CRPS(num_outputs),
         "mae": MeanAbsoluteError("median", num_outputs),
         "rmse": RootMeanSquaredError("mean", num_outputs),
@@ -90,6 +98,20 @@ def _metrics(family: Family, num_outputs: int | None) -> dict[str, Metric]:
     if num_outputs is not None:
         metrics |= {"energy_score": EnergyScore(), "joint_calibration": _Calibration(joint=True)}
     return metrics
+
+
+# Those that make sense beside the log score, for each kind of target.
+_METRICS: dict[Kind, Callable[[int | None], dict[str, Metric]]] = {
+    "continuous": _of_numbers,
+    "count": _of_numbers,
+    "direction": _of_numbers,
+    "mixed": _of_numbers,
+    "vector": _of_numbers,
+    "binary": _of_classes,
+    "classes": _of_classes,
+    "ordinal": _of_ordered_classes,
+    "ranking": _of_rankings,
+}
 
 
 def _answers(family: Family, metric: Metric, num_outputs: int | None) -> bool:

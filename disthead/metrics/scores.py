@@ -8,9 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from disthead.distributions.base import Distribution, quantiles
+from disthead.distributions.base import CLASSES, Distribution, quantiles
+from disthead.distributions.independent import each_output
 from disthead.distributions.univariate import check_level
-from disthead.metrics.checks import chunks, is_circular, is_ranking
+from disthead.metrics.checks import chunks
 from disthead.metrics.mean import Score
 from disthead.metrics.state import over_processes
 
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 Point = Literal["mean", "median", "mode"]
+_NAMED = ("classes", "ordinal", "ranking")  # kinds whose numbers are names of classes or items
 
 
 class NegativeLogLikelihood(Score):
@@ -115,7 +117,7 @@ class RankedProbabilityScore(Score):
     """
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        if not hasattr(dist, "num_classes"):
+        if each_output(dist).kind not in ("classes", "ordinal"):
             return _each(dist).crps(y)
         reached = dist.probs.cumsum(-1)[..., :-1]
         happened = y.unsqueeze(-1) <= torch.arange(reached.shape[-1], device=y.device)
@@ -142,7 +144,7 @@ class PinballLoss(Score):
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         each, losses = _each(dist), []
-        median = each.median if is_circular(each) else None
+        median = each.median if each.kind == "direction" else None
         y = y if median is None else _turn(y - median)
         asked = quantiles(each, torch.tensor(self.levels, dtype=torch.float64))
         for level, quantile in zip(self.levels, asked, strict=True):
@@ -169,7 +171,7 @@ class IntervalScore(Score):
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         each = _each(dist)
-        if is_circular(each):
+        if each.kind == "direction":
             width = _width(each, self.level)
             outside = (_turn(y - each.median).abs() - width / 2).clamp(min=0)
         else:
@@ -257,9 +259,10 @@ class Accuracy(Score):
     """
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        if is_ranking(dist):
+        kind = each_output(dist).kind
+        if kind == "ranking":
             return ((dist.mode[..., : y.shape[-1]] == y) | (y < 0)).all(-1).float()
-        if not _is_discrete(dist):
+        if kind not in ("count", *CLASSES):
             raise NotImplementedError(
                 f"{type(dist).__name__} is continuous: no single value has a probability. Coverage counts targets inside "
                 "intervals, MeanAbsoluteError measures how far off a point is."
@@ -281,9 +284,10 @@ class TopKHitRate(Score):
         self.k = k
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        if not (hasattr(dist, "num_classes") or is_ranking(dist)):
+        kind = each_output(dist).kind
+        if kind not in _NAMED:
             raise NotImplementedError(f"{type(dist).__name__} has no items or classes to rank.")
-        likely, target = (_first_places(dist), y[..., 0]) if is_ranking(dist) else (dist.logits, y)
+        likely, target = (_first_places(dist), y[..., 0]) if kind == "ranking" else (dist.logits, y)
         found = likely.topk(min(self.k, likely.shape[-1]), -1).indices
         return (found == target.long().unsqueeze(-1)).any(-1).float()
 
@@ -299,7 +303,7 @@ class KendallTau(Score):
         super().__init__(None, **options)
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        if not is_ranking(dist):
+        if each_output(dist).kind != "ranking":
             raise NotImplementedError(
                 f"{type(dist).__name__} is no distribution of orders, which Kendall's tau compares."
             )
@@ -318,11 +322,6 @@ def _each(dist: Distribution) -> Distribution:
     return dist.marginals if dist.event_shape else dist
 
 
-def _is_discrete(dist: Distribution) -> bool:
-    support: Any = dist.support
-    return support.is_discrete
-
-
 def _turn(angle: Tensor) -> Tensor:
     """The same direction in [-pi, pi)."""
     return (angle + math.pi) % (2 * math.pi) - math.pi
@@ -331,7 +330,7 @@ def _turn(angle: Tensor) -> Tensor:
 def _width(each: Distribution, level: float) -> Tensor:
     """Of the central interval; of directions the length of the arc, by way of its middle, so that no rounding adds a turn."""
     lower, upper = each.interval(level)
-    if not is_circular(each):
+    if each.kind != "direction":
         return upper - lower
     middle = each.median
     return _turn(middle - lower).abs() + _turn(upper - middle).abs()
@@ -347,13 +346,14 @@ def _first_places(dist: Distribution) -> Tensor:
 
 def error_of(dist: Distribution, y: Tensor, point: Point) -> Tensor:
     """y less a point of its distribution; of directions the angle between them."""
-    if is_ranking(dist) or hasattr(dist, "num_classes"):
+    kind = each_output(dist).kind
+    if kind in _NAMED:
         raise NotImplementedError(
             f"{type(dist).__name__} is of items or classes, between which there is no distance. Accuracy counts hits, "
             "NegativeLogLikelihood scores probabilities."
         )
     error = y - getattr(dist, point)
-    return _turn(error) if is_circular(dist) else error
+    return _turn(error) if kind == "direction" else error
 
 
 def _checked(point: Point) -> Point:

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disthead.metrics.checks import Rows, is_circular
+from disthead.distributions.independent import each_output
+from disthead.metrics.checks import Rows
 from disthead.metrics.state import OfRows, keep_apart, over_processes
 
 __all__ = ["SpreadSkill"]
@@ -93,6 +94,6 @@ def _squares(rows: Rows) -> tuple[Tensor, Tensor]:
     from disthead.metrics.scores import error_of
 
     error = error_of(rows.dist, rows.y, "mean").detach().double()
-    if is_circular(rows.dist):
+    if each_output(rows.dist).kind == "direction":
         return (2 * (error / 2).sin()).square(), 2 * rows.dist.variance.detach().double()
     return error.square(), rows.dist.stddev.detach().double().square()

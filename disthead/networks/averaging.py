@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 __all__ = ["WeightAverage"]
 
@@ -40,7 +41,7 @@ class WeightAverage:
         """Take in the weights after a step."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(self.values, self.parameters, 1 - decay)
+        get_ema_multi_avg_fn(decay)(self.values, self.parameters, self.steps)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

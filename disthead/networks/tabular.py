@@ -210,14 +210,15 @@ class MemberHead(DistributionHead):
             {name: nn.Parameter(torch.zeros(members, 1, *self._raw_shape(name))) for name in self.shared}
         )
 
-    def forward(self, features: Tensor, **known: Tensor) -> Distribution:
+    def forward(self, features: Tensor, *, standardised: bool = False, **known: Tensor) -> Distribution:
         """Features (members, N, in_features) -> batch_shape (members, N); `known` has shape (N,) or (members, N)."""
         features = features.expand(self.members, *features.shape[-2:])  # of a backbone without layers
-        links = self._plain_links(known)
-        if links is not None:
+        if self._plain_formula is not None and not known:
             with without_autocast(features):
-                return self._in_units(self.family.linked(self._output(features), links))
-        return self._in_units(self._distribution(self._raw(features), **known))
+                dist = self._plain_formula.from_raw(self._output(features))
+        else:
+            dist = self._distribution(self._raw(features), **known)
+        return dist if standardised else self._in_units(dist)
 
     def weights(self) -> dict[str, Tensor]:
         """Those of all members, (members, raw outputs, in_features)."""

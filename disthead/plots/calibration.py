@@ -1,7 +1,7 @@
 """Pictures of calibration: does what was predicted happen as often as predicted?"""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -174,7 +174,8 @@ def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float 
     ax.axhline(0.0, color="black", linewidth=1, linestyle="--")
     out = np.abs(deviation) > half
     ax.scatter(normal[~out], deviation[~out], s=7, color=BLUE, linewidth=0, label="inside")
-    ax.scatter(normal[out], deviation[out], s=9, color=VERMILION, linewidth=0, marker="s", label="outside")
+    if out.any():
+        ax.scatter(normal[out], deviation[out], s=9, color=VERMILION, linewidth=0, marker="s", label="outside")
     reach = worm_reach([numbers]) if reach is None else reach
     ax.set_ylim(-reach, reach)
     frame(
@@ -183,6 +184,8 @@ def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float 
         "expected residual (stddev.)",
         "observed minus expected",
     )
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}  # inside is the worm
+    ax.legend(**place, frameon=False, fontsize="small", ncols=3, handletextpad=0.4, columnspacing=1.2)
     return ax
 
 
@@ -229,6 +232,7 @@ def coverage_by_group(
     ax.set_ylim(len(labels) - 0.4, -0.6)
     ax.xaxis.set_major_locator(MaxNLocator(5))
     percent(ax.xaxis)
+    ax.use_sticky_edges = False  # a bar that ends at the frame would seem to go on
     ax.margins(x=0.08)
     frame(ax, title, "", "")
     # Long names leave little room: the label grows to the left.
@@ -271,6 +275,7 @@ def frequency_by_group(
     ticks(ax, "y", place, [(f"{shortened(k.label, 30)}: {k.event}", f" ({k.count:,.0f})") for k in chosen])
     ax.set_ylim(len(off) - 0.4, -0.6)
     percent(ax.xaxis)
+    ax.use_sticky_edges = False  # a bar that ends at the frame would seem to go on
     ax.margins(x=0.08)
     frame(ax, title, "", "")
     ax.set_xlabel(f"observed minus predicted frequency (grey: {label})", loc="right")

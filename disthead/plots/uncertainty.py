@@ -53,7 +53,7 @@ def spread_skill(
     ax.set_xlim(bottom, top)
     ax.set_ylim(bottom, top)
     frame(ax, title, with_unit("predicted standard deviation", unit), with_unit("root mean squared error", unit))
-    ax.legend(loc="upper left", frameon=False, fontsize="small")
+    ax.legend(loc="best", frameon=False, fontsize="small")
     return ax
 
 

@@ -7,8 +7,20 @@ from torch import Tensor
 
 from disthead.diagnostics.bands import chance_limit
 
-__all__ = ["CHANCE", "Clusters", "critical", "detectable", "effective_rows", "gamma_tails", "ndtri", "size", "z_of_sum"]
+__all__ = [
+    "BAND",
+    "CHANCE",
+    "Clusters",
+    "critical",
+    "detectable",
+    "effective_rows",
+    "gamma_tails",
+    "ndtri",
+    "size",
+    "z_of_sum",
+]
 
+BAND = 0.99  # of the bands in pictures: the limit that verdicts have
 CHANCE = 0.01  # a difference that chance exceeds more often than this is not held against a model
 # Effects in units of the predicted spread, or as a relative width: negligible, slight, clear, and beyond.
 SIZES = (0.03, 0.15, 0.5)

@@ -8,11 +8,17 @@ from torch import Tensor
 from disthead import diagnostics
 from disthead.diagnostics import EventFrequency
 from disthead.report import verdicts
+from disthead.report.chance import BAND
 from disthead.report.findings import Findings
+from disthead.report.numbers import FeatureCoverage
 from disthead.report.rows import LEAST, PICTURED, Cells, Rows
 from disthead.report.verdict import Verdict, not_examined
 
-__all__ = ["examine_events", "examine_intervals", "features_without_rows"]
+__all__ = ["examine_events", "examine_intervals"]
+
+_WORMS = 8  # more are too small to be read
+_GIVE_GROUPS = "Give a label for each row: `evaluate(..., group=labels)`, or `disthead evaluate --group COLUMN`."
+_GIVE_FEATURES = "Give the columns to look along: `evaluate(..., features=data_frame)`."
 
 
 def examine_intervals(found: Findings, rows: Rows, u: Tensor, *, has_bias: bool = True, side: str = "above") -> None:
@@ -29,38 +35,26 @@ def examine_intervals(found: Findings, rows: Rows, u: Tensor, *, has_bias: bool 
         return {label: (rows.mean(values, k), rows.count(k) / effect) for label, k in index.items()}
 
     def groups(cells: Cells) -> None:
-        found.numbers["groups"] = rates(cells.index, inside)
-        found.verdicts.append(
-            verdicts.by_group(found.numbers["groups"], level, "group", cells.left_out, picture="groups")
-        )
+        held = rates(cells.index, inside)
+        found.show(len(rows.y), groups=held)
+        found.verdicts.append(verdicts.by_group(held, level, "group", cells.left_out, "groups"))
         if has_bias:
             shares = rates(cells.index, above)
             found.verdicts.append(verdicts.bias_by_group(shares, "group", cells.left_out, "groups", side))
 
     def features(by_feature: dict[str, Cells]) -> None:
-        every = {label: k for cells in by_feature.values() for label, k in cells.index.items()}
-        left_out = sum(cells.left_out for cells in by_feature.values())
-        found.verdicts.append(verdicts.by_group(rates(every, inside), level, "feature", left_out, picture="feature"))
+        every, left_out = _all_ranges(by_feature)
+        held = rates(every, inside)
+        found.verdicts.append(verdicts.by_group(held, level, "feature", left_out, "feature"))
+        name = _worst_feature(by_feature, verdicts.distances(held, level))
+        coverage = {label: held[label] for label in by_feature[name].index}
+        found.show(len(rows.y), feature=FeatureCoverage(name, coverage))
         if has_bias:
             shares = rates(every, above)
             found.verdicts.append(verdicts.bias_by_group(shares, "feature", left_out, "worms", side))
-
-        def distance(name: str) -> float:
-            own = rates(by_feature[name].index, inside)
-            return max((abs(rate - level) * count**0.5 for rate, count in own.values()), default=-1.0)
-
-        worst = max(by_feature, key=distance)
-        found.numbers["feature"] = (worst, rates(by_feature[worst].index, inside))
-        if has_bias:
-            ranges = dict(list(by_feature[worst].index.items())[:8])
-            shown = {label: rows.pictured(k, PICTURED // len(ranges)) for label, k in ranges.items()}
-            found.sampled["worms"] = len(rows.y) - sum(len(k) - len(shown[label]) for label, k in ranges.items())
-            found.numbers["worms"] = [
-                diagnostics.worm(
-                    rows.dist[k], rows.y[k], None, label, None if rows.weight is None else rows.weight[k], 0.99
-                )
-                for label, k in shown.items()
-            ]
+            distances = verdicts.distances(shares, 0.5)
+            name = _worst_feature(by_feature, distances)
+            _worms(found, rows, by_feature[name].index, distances)
 
     _each(found, rows, ("calibration", "bias") if has_bias else ("calibration",), groups, features)
 
@@ -87,26 +81,43 @@ def examine_events(found: Findings, rows: Rows, probs: Tensor, happened: Tensor,
         ]
 
     def groups(cells: Cells) -> None:
-        found.numbers["group_frequencies"] = frequencies(cells.index)
-        found.verdicts.append(
-            verdicts.events_by_group(found.numbers["group_frequencies"], "group", cells.left_out, "group_frequencies")
-        )
+        numbers = frequencies(cells.index)
+        found.show(len(rows.y), group_frequencies=numbers)
+        found.verdicts.append(verdicts.events_by_group(numbers, "group", cells.left_out, "group_frequencies"))
 
     def features(by_feature: dict[str, Cells]) -> None:
-        every = {label: k for cells in by_feature.values() for label, k in cells.index.items()}
-        found.numbers["feature_frequencies"] = frequencies(every)
-        left_out = sum(cells.left_out for cells in by_feature.values())
-        found.verdicts.append(
-            verdicts.events_by_group(found.numbers["feature_frequencies"], "feature", left_out, "feature_frequencies")
-        )
+        every, left_out = _all_ranges(by_feature)
+        numbers = frequencies(every)
+        found.show(len(rows.y), feature_frequencies=numbers)
+        found.verdicts.append(verdicts.events_by_group(numbers, "feature", left_out, "feature_frequencies"))
 
     _each(found, rows, ("calibration",), groups, features)
 
 
-def features_without_rows(found: Findings, rows: Rows, reason: str) -> None:
-    """Say of both that they could not be examined."""
-    for name in ("group", "feature"):
-        found.verdicts.append(not_examined(f"calibration by {name}", reason))
+def _all_ranges(by_feature: Mapping[str, Cells]) -> tuple[dict[str, Tensor], int]:
+    """The rows of the ranges of all features, and how many ranges have too few."""
+    every = {label: k for cells in by_feature.values() for label, k in cells.index.items()}
+    return every, sum(cells.left_out for cells in by_feature.values())
+
+
+def _worst_feature(by_feature: Mapping[str, Cells], distances: Mapping[str, float]) -> str:
+    """The feature of the range that a verdict names."""
+    worst = max(distances, key=lambda label: abs(distances[label]))
+    return next(name for name, cells in by_feature.items() if worst in cells.index)
+
+
+def _worms(found: Findings, rows: Rows, index: Mapping[str, Tensor], distances: Mapping[str, float]) -> None:
+    """Worm plots of the ranges of one feature, of at most eight: those that are the furthest off."""
+    furthest = sorted(index, key=lambda label: -abs(distances[label]))[:_WORMS]
+    parts = {label: k for label, k in index.items() if label in furthest}
+    shown = {label: rows.pictured(k, PICTURED // len(parts)) for label, k in parts.items()}
+    w = rows.weight
+    worms = [
+        diagnostics.worm(rows.dist[k], rows.y[k], None, label, None if w is None else w[k], BAND)
+        for label, k in shown.items()
+    ]
+    cut = sum(len(k) - len(shown[label]) for label, k in parts.items())
+    found.show(len(rows.y) - cut, worms=worms)
 
 
 def _each(
@@ -119,7 +130,7 @@ def _each(
     """Groups and features where there are some, or why they were not examined."""
     cells = rows.groups()
     if cells is None:
-        found.verdicts += [not_examined(f"{aspect} by group", "no group was given") for aspect in aspects]
+        found.verdicts += [not_examined(f"{aspect} by group", "no group was given", _GIVE_GROUPS) for aspect in aspects]
     elif len(cells.index) + cells.left_out == 1:
         found.verdicts += [not_examined(f"{aspect} by group", "there is only one group") for aspect in aspects]
     elif not cells.index:
@@ -128,7 +139,9 @@ def _each(
         of_groups(cells)
     ranges = rows.ranges()
     if ranges is None:
-        found.verdicts += [not_examined(f"{aspect} by feature", "no features were given") for aspect in aspects]
+        found.verdicts += [
+            not_examined(f"{aspect} by feature", "no features were given", _GIVE_FEATURES) for aspect in aspects
+        ]
         return
     ranges = {name: part for name, part in ranges.items() if len(part.index) + part.left_out > 1}
     if not ranges:

@@ -1,9 +1,7 @@
 """`evaluate`: how good a distribution's predictions are, in numbers, in sentences and in pictures."""
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,86 +14,14 @@ from disthead.files import check_folder, writing_folder
 from disthead.progress import Progress
 from disthead.report.findings import Findings
 from disthead.report.inputs import Batch
+from disthead.report.page import page
+from disthead.report.pictures import drawn
 from disthead.report.remedies import with_remedy
+from disthead.report.result import Evaluation
 from disthead.report.stream import Stream
-from disthead.report.verdict import Score, Verdict, summary
-from disthead.texts import distinct, file_names, shown
+from disthead.texts import file_names
 
-__all__ = ["Batch", "Evaluation", "evaluate"]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate` found.
-
-    Attributes:
-        title: of the report.
-        rows: how many were evaluated.
-        outputs: names of the outputs, ("",) where there is one; "" is all of them together where there are several.
-        scores: output -> name -> `Score`, a mean with its standard error.
-        verdicts: a sentence for each aspect of each output.
-        numbers: output -> name -> frozen dataclass of `disthead.diagnostics`, what the pictures show.
-        unanswered: output -> question -> why the distribution has no answer to it.
-        about: what a reader has to know of where it comes from, by name: checkpoint, part, date ...
-    """
-
-    title: str
-    rows: int
-    outputs: tuple[str, ...]
-    scores: dict[str, dict[str, Score]]
-    verdicts: tuple[Verdict, ...]
-    numbers: dict[str, dict[str, Any]]
-    unanswered: dict[str, dict[str, str]]
-    about: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def summary(self) -> str:
-        """The faults by name, and how many checks found none, could not tell, and were not made, with the reasons.
-
-        >>> poor, good = Verdict("bias", "poor", "..."), Verdict("shape", "good", "...")
-        >>> Evaluation("", 9, ("",), {}, (poor, good), {}, {}).summary
-        'A clear fault: bias. 2 checks: 1 found nothing, 1 found a clear fault.'
-        """
-        return summary(self.verdicts)
-
-    def to_dict(self) -> dict:
-        """Plain numbers and strings, as written to metrics.json; what is not finite is None."""
-        return {
-            "title": self.title,
-            "about": self.about,
-            "rows": self.rows,
-            "summary": self.summary,
-            "outputs": {
-                name: {
-                    "scores": {label: _plain(score) for label, score in self.scores[name].items()},
-                    "coverage": _coverage(self.numbers[name].get("coverage")),
-                    "pit": _pit(self.numbers[name]),
-                    "verdicts": [
-                        {
-                            "aspect": v.aspect,
-                            "status": v.status,
-                            "sentence": v.sentence,
-                            "remedy": v.remedy,
-                            "picture": v.picture,
-                            "looks": v.looks,
-                        }
-                        for v in self.verdicts
-                        if v.output == name
-                    ],
-                    "unanswered": self.unanswered[name],
-                }
-                for name in self.outputs
-            },
-        }
-
-    def __str__(self) -> str:
-        lines = [f"{self.title}: {self.rows:,} rows. {self.summary}"]
-        for verdict in self.verdicts:
-            subject = [verdict.output] * bool(verdict.output) + [verdict.aspect] * (verdict.status == "not examined")
-            lines.append("  " + ": ".join([*subject, verdict.sentence]))
-            if verdict.remedy and verdict.status in ("fair", "poor"):
-                lines.append(f"    Next: {verdict.remedy}")
-        return "\n".join(map(shown, lines))
+__all__ = ["evaluate"]
 
 
 @torch.no_grad()
@@ -142,6 +68,7 @@ def evaluate(
         out: a folder for report.html, metrics.json and the pictures; needs matplotlib.
         title: of the report.
         about: what else its head says, by name, such as `{"checkpoint": "best.ckpt"}`; the date stands there anyway.
+            The next steps name this checkpoint, and advise no `"recalibration"` that stands here.
         outputs: names of several outputs.
         classes: names of the classes in their order, as `classes_` of a classifier.
         ignore_index: a class index that marks rows that are not there.
@@ -185,20 +112,19 @@ def evaluate(
         progress.begin("examining a sample of the rows")
         found = stream.findings(baseline_name)
         known = {name: str(value) for name, value in (about or {}).items()}
-        checkpoint = known.get("checkpoint", "")
         evaluation = Evaluation(
             title,
             stream.seen,
             tuple(part.name for part in found),
             {part.name: part.scores for part in found},
-            tuple(with_remedy(verdict, part, checkpoint) for part in found for verdict in part.verdicts),
+            tuple(with_remedy(verdict, part, known) for part in found for verdict in part.verdicts),
             {part.name: part.numbers for part in found},
             {part.name: part.unanswered for part in found},
             {"date": f"{date.today()}"} | known,
         )
         if out is not None:
             progress.begin("drawing the pictures")
-            _write(evaluation, found, Path(out), tuple(distinct(map(str, classes))))
+            _write(evaluation, found, Path(out))
     return evaluation
 
 
@@ -207,12 +133,9 @@ def _batch(item: "tuple | Batch", baseline: Distribution | None) -> Batch:
     return batch if batch.baseline is not None else batch._replace(baseline=baseline)
 
 
-def _write(evaluation: Evaluation, found: list[Findings], folder: Path, classes: tuple[str, ...]) -> None:
-    from disthead.report.page import page
-    from disthead.report.pictures import pictures
-
-    drawn = {part.name: pictures(part, classes) for part in found}
-    every = [picture for each in drawn.values() for picture in each]
+def _write(evaluation: Evaluation, found: list[Findings], folder: Path) -> None:
+    pictures = {part.name: drawn(part) for part in found}
+    every = [picture for own in pictures.values() for picture in own]
     names = file_names([picture.name for picture in every])
     files = {f"{name}.png": picture for name, picture in zip(names, every, strict=True)}
     contents = evaluation.to_dict() | {"pictures": list(files)}
@@ -222,7 +145,7 @@ def _write(evaluation: Evaluation, found: list[Findings], folder: Path, classes:
     with writing_folder(folder) as unfinished:  # only a full disk can still fail here
         for name, picture in files.items():
             (unfinished / name).write_bytes(picture.png)
-        (unfinished / "report.html").write_text(page(evaluation, drawn), **options)
+        (unfinished / "report.html").write_text(page(evaluation, pictures), **options)
         text = json.dumps(contents, indent=2, allow_nan=False, ensure_ascii=False)
         (unfinished / "metrics.json").write_text(f"{text}\n", **options)
     for name in before - set(files):  # pictures of the earlier report
@@ -236,30 +159,3 @@ def _pictures_in(folder: Path) -> set[str]:
     except (OSError, ValueError, KeyError, TypeError):
         return set()
     return {name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
-
-
-def _plain(score: Score) -> dict:
-    return {"value": _finite(score.value), "standard_error": _finite(score.standard_error), "unit": score.unit}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _coverage(curve: Any) -> dict | None:
-    if curve is None:
-        return None
-    return {f"{level:g}": rate for level, rate in zip(curve.level.tolist(), curve.coverage.tolist(), strict=True)}
-
-
-def _pit(numbers: Mapping[str, Any]) -> dict | None:
-    if "pit" not in numbers:
-        return None
-    uniformity = numbers["uniformity"]
-    return {
-        "frequency": numbers["pit"].frequency.tolist(),
-        "mean": uniformity.mean,
-        "dispersion": uniformity.dispersion,
-        "ks_statistic": uniformity.ks_statistic,
-        "ks_p_value": uniformity.ks_p_value,
-    }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from disthead.diagnostics.outliers import Outliers, least_tail_log_prob, tail_log_prob
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution
 from disthead.report.chance import CHANCE
 
 __all__ = ["KEPT", "Extremes", "limit"]
@@ -41,18 +41,18 @@ class Extremes:
 
 def _words(dist: Distribution, y: Tensor) -> list[str]:
     """What is remarkable about each outcome."""
-    if hasattr(dist, "pairwise"):
+    if dist.kind == "ranking":
         first = dist.top1.gather(-1, y[..., :1].long()).squeeze(-1)
         return [
             f"item {item} came first, predicted with {p:.2g}"
             for item, p in zip(y[:, 0].tolist(), first.tolist(), strict=True)
         ]
     values = y.tolist()
-    if hasattr(dist, "expected_cost"):
+    if dist.kind in CLASSES:
         p = dist.log_prob(y).exp().tolist()
         return [f"y = {value:g}, predicted with {own:.2g}" for value, own in zip(values, p, strict=True)]
     distance = ((y - dist.mean).abs() / dist.stddev).tolist()
-    if getattr(dist.support, "is_circular", False):
+    if dist.kind == "direction":
         distance = (torch.atan2((y - dist.mean).sin(), (y - dist.mean).cos()).abs() / dist.stddev).tolist()
     return [
         f"y = {value:.4g}, {z:.3g} predicted spreads from the mean" if z < float("inf") else f"y = {value:.4g}"

@@ -2,27 +2,21 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from disthead.distributions.base import Distribution
+import torch
+
+from disthead.distributions.base import CLASSES, Distribution
+from disthead.report.numbers import Numbers
+from disthead.report.rows import Rows
 from disthead.report.verdict import Score, Verdict, not_examined
 
-__all__ = ["Findings", "families_of", "kind_of"]
+__all__ = ["EVENTS", "LINE", "ORDERED", "Check", "Findings", "families_of"]
 
-
-def kind_of(dist: Distribution) -> str:
-    """What its target is: "ranking", "binary", "classes", "vector", "direction", "count" or "number"."""
-    if hasattr(dist, "pairwise"):
-        return "ranking"
-    if dist.event_shape:
-        return "vector"
-    if hasattr(dist, "expected_cost"):
-        return "classes" if hasattr(dist, "num_classes") else "binary"
-    support: Any = dist.support
-    if getattr(support, "is_circular", False):
-        return "direction"
-    return "count" if support.is_discrete else "number"
+ORDERED = ("continuous", "count", "mixed")  # numbers on a line
+LINE = (*ORDERED, "direction")  # what has a PIT
+EVENTS = (*CLASSES, "ranking")  # what has events with probabilities
 
 
 def families_of(dist: Distribution) -> frozenset[str]:
@@ -40,6 +34,9 @@ def families_of(dist: Distribution) -> frozenset[str]:
         inner = getattr(dist, part, None)
         if isinstance(inner, Distribution):
             names |= families_of(inner)
+    weights = getattr(dist, "logits", None) if "mixture" in names else None
+    if weights is not None and bool((weights == weights[..., :1]).all()):
+        names.add("ensemble")  # of equal weights in every row
     return frozenset(names)
 
 
@@ -49,17 +46,18 @@ class Findings:
 
     Attributes:
         name: of the output, "" for all of them together and where there is one.
-        kind: see `kind_of`.
+        kind: of its target, `Distribution.kind`.
         unit: of the target.
         level: of the intervals that verdicts are about.
         classes: names of the classes.
+        outputs: names of the parts of a vector.
         families: names of the families that the forecasts are of.
         scores: name -> mean with its standard error.
         verdicts: one for every check, whether it was made or not.
-        numbers: what the pictures show, by the key of the picture (`Verdict.picture`).
+        numbers: what the pictures show.
         unanswered: question -> why the distribution has no answer to it.
         rows: the number of rows.
-        sampled: the number of rows in a picture, by its key, where that is not made of all rows.
+        counted: of how many rows each of the numbers is made.
     """
 
     name: str
@@ -67,19 +65,37 @@ class Findings:
     unit: str
     level: float = 0.9
     classes: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     families: frozenset[str] = frozenset()
     scores: dict[str, Score] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
-    numbers: dict[str, Any] = field(default_factory=dict)
+    numbers: Numbers = field(default_factory=Numbers)
     unanswered: dict[str, str] = field(default_factory=dict)
     rows: int = 0
-    sampled: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_too_wide(self) -> bool:
         """Whether too many outcomes are near the middle of their forecasts: heavier tails would be no remedy."""
-        uniformity = self.numbers.get("uniformity")
+        uniformity = self.numbers.uniformity
         return uniformity is not None and uniformity.dispersion < 0.95
+
+    @property
+    def is_ensemble(self) -> bool:
+        return "ensemble" in self.families
+
+    @property
+    def has_one_spread(self) -> bool:
+        """Whether the intervals of all rows are equally wide."""
+        if self.numbers.sharpness is None:
+            return False
+        width = self.numbers.sharpness.width
+        return float(width.max() - width.min()) <= 1e-6 * float(width.max())
+
+    def show(self, count: int, **numbers: Any) -> None:
+        """Add fields of `Numbers` that are made of so many rows."""
+        self.numbers = replace(self.numbers, **numbers)
+        self.counted |= dict.fromkeys(numbers, count)
 
     def examine(self, aspects: Sequence[str], check: Callable[..., None], *arguments: Any) -> None:
         """Make a check that gives verdicts on these aspects; where the distribution has no answer, say that and why."""
@@ -91,3 +107,22 @@ class Findings:
             for aspect in aspects:
                 self.unanswered[aspect] = str(error)
                 self.verdicts.append(not_examined(aspect, str(error)))
+
+
+@dataclass(frozen=True)
+class Check:
+    """A row of the table of checks that need rows.
+
+    Attributes:
+        aspects: what its verdicts are about; `{quantile:g}` stands for the upper end of the intervals in percent.
+        examine: adds verdicts, scores and numbers to the findings, from the sampled rows; draws come from the generator.
+        kinds: of targets that it is for.
+    """
+
+    aspects: tuple[str, ...]
+    examine: Callable[[Findings, Rows, torch.Generator], None]
+    kinds: tuple[str, ...]
+
+    def __call__(self, found: Findings, rows: Rows, generator: torch.Generator) -> None:
+        aspects = [aspect.format(quantile=50 + 50 * found.level) for aspect in self.aspects]
+        found.examine(aspects, self.examine, rows, generator)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from disthead.arrays import as_tensor
 from disthead.diagnostics.rows import flatten
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.independent import each_output
 from disthead.targets import check_target
 from disthead.weights import as_weight, present
 
@@ -47,7 +48,7 @@ def aligned(batch: Batch, classes: Sequence[Any], ignore_index: int | None) -> A
         TargetError: for targets that the distribution cannot have produced.
     """
     dist = batch.dist
-    if ignore_index is not None and (not hasattr(dist, "expected_cost") or dist.event_shape):
+    if ignore_index is not None and dist.kind not in CLASSES:
         raise ValueError(f"ignore_index leaves out rows of one class each, and the distribution is {dist!r}.")
     weight = as_weight(batch.weight, dist.batch_shape, may_be_empty=True)
     dist = _with_labels(dist, batch.y, classes)
@@ -82,7 +83,7 @@ def _with_labels(dist: Distribution, y: Any, classes: Sequence[Any]) -> Distribu
 
     Texts have to be among the names.
     """
-    if not hasattr(dist, "expected_cost") or isinstance(y, Tensor) or dist.class_labels is not None:
+    if each_output(dist).kind not in CLASSES or isinstance(y, Tensor) or dist.class_labels is not None:
         return dist
     names = [name.item() if hasattr(name, "item") else name for name in classes]
     values = np.asarray(y, dtype=object).reshape(-1)

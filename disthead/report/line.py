@@ -8,48 +8,23 @@ from disthead.diagnostics.directions import circular_pit
 from disthead.diagnostics.outliers import tail_log_prob
 from disthead.distributions.scores import draw
 from disthead.report import verdicts
+from disthead.report.chance import BAND
 from disthead.report.conditional import examine_intervals
 from disthead.report.extremes import limit
-from disthead.report.findings import Findings
-from disthead.report.rows import LEAST, Rows
+from disthead.report.findings import LINE, ORDERED, Check, Findings
+from disthead.report.rows import CORP_ROWS, LEAST, Rows
 from disthead.report.verdict import Verdict, not_examined
 from disthead.report.wording import plural
 
-__all__ = ["CORP_ROWS", "examine_line"]
+__all__ = ["CHECKS"]
 
-CORP_ROWS = 2000  # the resampling of quantile reliability takes a second or two for so many
-BAND = 0.99  # of the pictures: the limit that verdicts have
 _DRAWN = 2**16  # numbers, for the moments of squared errors
+_NO_VARIANCE = "Rely on the intervals, the shape and the reliability of quantiles, which need no variance."
+_PREDICT_SCALE = (
+    "If some rows are harder to predict than others, predict the scale from the features, "
+    "without `fixed=` or `shared=`."
+)
 _FAR = 5.0  # predicted spreads: squared errors count as no more, unless they are outliers
-
-
-def examine_line(found: Findings, rows: Rows, generator: torch.Generator) -> None:
-    """Spread, order, events, groups and features."""
-    is_direction = found.kind == "direction"
-    found.examine(("error against spread",), _honest_spread, rows, generator)
-    found.examine(("does the spread inform?",), _informative, rows)
-    found.examine(("sharpness",), _sharp, rows)
-    if not is_direction:  # a circle has neither an end to exceed nor a first and a last row
-        found.examine((), _few_rows, rows, generator)
-        found.examine(("reliability of a probability",), _exceedance, rows, generator)
-    if found.kind == "number":
-        found.examine((f"reliability of the {50 + 50 * found.level:g} % quantile",), _quantile, rows, generator)
-    if found.kind == "count":
-        found.examine((), _rootogram, rows)
-    if is_direction:
-        found.examine((), _rose, rows)
-    found.examine((), _worm, rows, generator)
-    aspects = [f"{what} by {name}" for name in ("group", "feature") for what in ("calibration", "bias")]
-    found.examine(aspects, _conditional, rows, generator)
-    if rows.features is not None:
-        found.numbers["features"] = {name: rows.features[:, k] for k, name in enumerate(rows.names)}
-
-
-def _pictured(found: Findings, key: str, rows: Rows) -> Rows:
-    """A sample of the rows for a picture, whose size is noted for its caption."""
-    some = rows.take(rows.pictured())
-    found.sampled[key] = len(some.y)
-    return some
 
 
 def _error(found: Findings, difference: Tensor) -> Tensor:
@@ -64,7 +39,7 @@ def _honest_spread(found: Findings, rows: Rows, generator: torch.Generator) -> N
     left_out = len(variance) - len(known)
     if not len(known):
         reason = "the predicted variance is infinite in every row"
-        found.verdicts.append(not_examined("error against spread", reason, picture="spread_skill"))
+        found.verdicts.append(not_examined("error against spread", reason, _NO_VARIANCE))
         return
     rows = rows if not left_out else rows.take(known)
     dist, mean, stddev = rows.dist, rows.dist.mean.double(), rows.dist.stddev.double()
@@ -80,7 +55,7 @@ def _honest_spread(found: Findings, rows: Rows, generator: torch.Generator) -> N
     draws = -(-draws // 64) * min(64, draws)
     second = total / draws
     fourth = (square / draws - second.square()).clamp(min=0) * (1 + 1 / draws)
-    outliers = found.numbers.get("outliers")
+    outliers = found.numbers.outliers
     outside = torch.zeros_like(known, dtype=torch.bool)
     if outliers and outliers.total:
         outside = tail_log_prob(dist, rows.y) < limit(outliers.count)
@@ -93,56 +68,56 @@ def _honest_spread(found: Findings, rows: Rows, generator: torch.Generator) -> N
             squared[k].sqrt(), second[k].sqrt(), bins, weight=w, variance=fourth[k], order=stddev[k]
         )
 
-    whole = found.numbers["spread_skill"] = numbers(slice(None))
+    whole = numbers(slice(None))
+    found.show(len(rows.y), spread_skill=whole)
     effect = rows.design_effect(squared - second)
     rest = numbers(~outside) if bool(outside.any()) and not bool(outside.all()) else None
     found.verdicts.append(verdicts.honest_spread(whole, effect, left_out, outliers, rest))
 
 
-def _informative(found: Findings, rows: Rows) -> None:
+def _informative(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     error, stddev = _error(found, rows.dist.mean - rows.y).abs(), rows.dist.stddev.double()
     if bool(error.isnan().any() | stddev.isnan().any()):
         count = int((error.isnan() | stddev.isnan()).sum())
         reason = f"mean or standard deviation of the forecast do not exist in {count:,} rows"
-        found.verdicts.append(not_examined("does the spread inform?", reason, picture="sparsification"))
+        found.verdicts.append(not_examined("does the spread inform?", reason, _NO_VARIANCE))
         return
     if float(stddev.max() - stddev.min()) <= 1e-6 * float(stddev.max()):
         reason = f"the predicted spread is {float(stddev[0]):.4g} in every row, so that there is nothing to sort by"
-        found.verdicts.append(not_examined("does the spread inform?", reason))
+        remedy = _PREDICT_SCALE if found.kind in ("continuous", "mixed") else ""
+        found.verdicts.append(not_examined("does the spread inform?", reason, remedy))
         return
     if rows.count() < LEAST:
         sentence = f"{plural(len(stddev), 'row')}, too few to sort by their predicted spread."
         found.verdicts.append(Verdict("does the spread inform?", "unclear", sentence))
         return
-    numbers = found.numbers["sparsification"] = diagnostics.sparsification(error, stddev, weight=rows.weight)
+    numbers = diagnostics.sparsification(error, stddev, weight=rows.weight)
+    found.show(len(rows.y), sparsification=numbers)
     effect = rows.design_effect(error - error.mean())
     found.verdicts.append(verdicts.informative(numbers, effect))
 
 
-def _sharp(found: Findings, rows: Rows) -> None:
-    some = _pictured(found, "sharpness", rows)
-    found.numbers["sharpness"] = diagnostics.sharpness(some.dist, some.y, found.level, some.weight)
-    found.verdicts.append(verdicts.sharp(found.numbers["sharpness"], found.unit))
+def _sharp(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    some = rows.take(rows.pictured())
+    numbers = diagnostics.sharpness(some.dist, some.y, found.level, some.weight)
+    found.show(len(some.y), sharpness=numbers)
+    found.verdicts.append(verdicts.sharp(numbers, found.unit))
 
 
 def _few_rows(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     some = rows.some(60, generator)
-    found.numbers["rows"] = (some.dist, some.y)
-    found.sampled["rows"] = len(some.y)
+    found.show(len(some.y), rows=(some.dist, some.y))
 
 
 def _exceedance(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     threshold = _threshold(rows)
     if threshold is None:
-        found.verdicts.append(
-            not_examined("reliability of a probability", "all outcomes are equal", picture="exceedance")
-        )
+        found.verdicts.append(not_examined("reliability of a probability", "all outcomes are equal"))
         return
     some = rows.some(CORP_ROWS, generator)
-    found.sampled["exceedance"] = len(some.y)
     at = torch.full(some.dist.batch_shape, threshold, dtype=torch.float64)
     effect = some.design_effect((some.y > threshold).double() - some.dist.log_survival(at).double().exp())
-    numbers = found.numbers["exceedance"] = diagnostics.exceedance_reliability(
+    numbers = diagnostics.exceedance_reliability(
         some.dist,
         some.y,
         threshold,
@@ -152,7 +127,7 @@ def _exceedance(found: Findings, rows: Rows, generator: torch.Generator) -> None
         weight=some.weight,
         design_effect=effect,
     )
-    found.numbers["threshold"] = threshold
+    found.show(len(some.y), exceedance=numbers, threshold=threshold)
     what = f"the probability to exceed {threshold:.4g}{found.unit and ' ' + found.unit}"
     found.verdicts.append(verdicts.probabilities(numbers, what, "exceedance"))
 
@@ -171,32 +146,52 @@ def _threshold(rows: Rows) -> float | None:
 def _quantile(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     q = (1 + found.level) / 2
     some = rows.some(CORP_ROWS, generator)
-    found.sampled["quantile"] = len(some.y)
     at = torch.full(some.dist.batch_shape, q, dtype=torch.float64)
     effect = some.design_effect((some.y <= some.dist.icdf(at)).double() - q)
-    numbers = found.numbers["quantile"] = diagnostics.quantile_reliability(
+    numbers = diagnostics.quantile_reliability(
         some.dist, some.y, q, 120, generator, confidence=BAND, weight=some.weight, design_effect=effect
     )
+    found.show(len(some.y), quantile=numbers)
     what = f"the {100 * q:g} % quantile"
     found.verdicts.append(verdicts.probabilities(numbers, what, "quantile"))
 
 
-def _rootogram(found: Findings, rows: Rows) -> None:
-    some = _pictured(found, "rootogram", rows)
-    found.numbers["rootogram"] = diagnostics.rootogram(some.dist, some.y, weight=some.weight)
+def _rootogram(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    some = rows.take(rows.pictured())
+    found.show(len(some.y), rootogram=diagnostics.rootogram(some.dist, some.y, weight=some.weight))
 
 
-def _rose(found: Findings, rows: Rows) -> None:
-    some = _pictured(found, "rose", rows)
-    found.numbers["rose"] = diagnostics.rose(some.dist, some.y, weight=some.weight)
+def _rose(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    some = rows.take(rows.pictured())
+    found.show(len(some.y), rose=diagnostics.rose(some.dist, some.y, weight=some.weight))
 
 
 def _worm(found: Findings, rows: Rows, generator: torch.Generator) -> None:
-    some = _pictured(found, "worm", rows)
-    found.numbers["worm"] = diagnostics.worm(some.dist, some.y, generator, weight=some.weight, confidence=BAND)
+    some = rows.take(rows.pictured())
+    worm = diagnostics.worm(some.dist, some.y, generator, weight=some.weight, confidence=BAND)
+    found.show(len(some.y), worm=worm)
 
 
 def _conditional(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    if rows.features is not None:
+        columns = {name: rows.features[:, k] for k, name in enumerate(rows.names)}
+        found.show(len(rows.y), features=columns)
     is_direction = found.kind == "direction"
     u = circular_pit(rows.dist, rows.y) if is_direction else rows.dist.pit(rows.y, generator=generator).double()
     examine_intervals(found, rows, u, side="anticlockwise of" if is_direction else "above")
+
+
+_BY = tuple(f"{what} by {name}" for name in ("group", "feature") for what in ("calibration", "bias"))
+# A circle has neither an end to exceed nor a first and a last row.
+CHECKS = (
+    Check(("error against spread",), _honest_spread, LINE),
+    Check(("does the spread inform?",), _informative, LINE),
+    Check(("sharpness",), _sharp, LINE),
+    Check((), _few_rows, ORDERED),
+    Check(("reliability of a probability",), _exceedance, ORDERED),
+    Check(("reliability of the {quantile:g} % quantile",), _quantile, ("continuous", "mixed")),
+    Check((), _rootogram, ("count",)),
+    Check((), _rose, ("direction",)),
+    Check((), _worm, LINE),
+    Check(_BY, _conditional, LINE),
+)

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from disthead import diagnostics
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import CLASSES, Distribution
 from disthead.metrics import CalibrationError, RowMean, Uniformity
 from disthead.metrics import Score as ScoreMetric
 from disthead.report import verdicts
-from disthead.report.chance import Clusters
+from disthead.report.chance import BAND, Clusters
+from disthead.report.checks import examine
 from disthead.report.extremes import KEPT, Extremes, limit
-from disthead.report.findings import Findings, families_of
-from disthead.report.kinds import examine
+from disthead.report.findings import LINE, Findings, families_of
+from disthead.report.pictures import PICTURES
 from disthead.report.pit import PIT
 from disthead.report.rows import Rows
 from disthead.report.scores import COMPARED, LOG_SCORE, ROOT_SCORE, SCORES
@@ -26,7 +27,11 @@ __all__ = ["Output"]
 
 LEVELS = torch.arange(1, 20, dtype=torch.float64) / 20
 QUARTERS = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
-CONFIDENCE = 0.99  # of the bands in pictures: the limit that verdicts have, all bars and levels together
+
+_GIVE_BASELINE = (
+    "Give another forecast of the same rows, such as the fit without features: "
+    "`evaluate(..., baseline=dist)`; `disthead evaluate` does so by itself."
+)
 
 
 class Output:
@@ -47,9 +52,9 @@ class Output:
             if kind in kinds:
                 self.metrics[label], self.means[label] = make(), RowMean()
                 self.units[label] = unit if units == "y" else units
-        self.pit = PIT() if kind in ("number", "count", "direction") else None
+        self.pit = PIT() if kind in LINE else None
         self.extremes = None if kind == "vector" else Extremes()
-        self.confidence = CalibrationError(norm=2, debiased=True) if kind in ("binary", "classes") else None
+        self.confidence = CalibrationError(norm=2, debiased=True) if kind in CLASSES else None
         self.has_baseline = has_baseline
         compared = [label for label in COMPARED if label in self.means] if has_baseline else []
         self.differences = {label: RowMean() for label in compared}
@@ -129,14 +134,14 @@ class Output:
     @torch.no_grad()
     def findings(self, rows: Rows, baseline_name: str, generator: torch.Generator) -> Findings:
         """Everything, with a sample of the rows for what needs rows."""
-        families = families_of(rows.dist)
         found = Findings(
             self.name,
             self.kind,
             self.unit,
             self.level,
             self.classes,
-            families,
+            self.outputs,
+            families_of(rows.dist),
             unanswered=self.unanswered,
             rows=self.rows,
         )
@@ -144,7 +149,7 @@ class Output:
             if label not in self.unanswered:
                 found.scores[label] = self._score(label, label, mean)
         self._comparisons(found, baseline_name)
-        if self.kind == "number":
+        if self.kind in ("continuous", "mixed"):
             for message in diagnostics.check_continuous_target(rows.y).messages:
                 sentence = f"Log scores of densities say little about this target: it has {message}"
                 found.verdicts.append(Verdict("repeated values", "note", sentence))
@@ -160,14 +165,12 @@ class Output:
             found.scores["Calibration error of the predicted class (debiased)"] = Score(
                 float(self.confidence.compute()), torch.nan
             )
-        counted = set(found.numbers)
-        examine(found, rows, generator, self.outputs)
-        shown = {key: found.sampled.get(key, len(rows.y)) for key in set(found.numbers) - counted}
-        found.sampled = {key: count for key, count in shown.items() if count < self.rows}
+        examine(found, rows, generator)
         if self.no_marginals:
             found.verdicts.append(not_examined("each output by itself", self.no_marginals))
+        drawn = {picture.key for picture in PICTURES if picture.is_of(found)}
         for place, verdict in enumerate(found.verdicts):
-            picture = verdict.picture if verdict.picture in found.numbers else ""
+            picture = verdict.picture if verdict.picture in drawn else ""
             found.verdicts[place] = replace(verdict, output=self.name, picture=picture)
         return found
 
@@ -182,7 +185,7 @@ class Output:
 
     def _comparisons(self, found: Findings, baseline_name: str) -> None:
         if not self.has_baseline:
-            found.verdicts.append(not_examined("against a baseline", "no baseline was given"))
+            found.verdicts.append(not_examined("against a baseline", "no baseline was given", _GIVE_BASELINE))
             return
         for label, paired in self.differences.items():
             if label in self.unanswered:
@@ -204,8 +207,9 @@ class Output:
         if self.extremes.possible >= limit(self.rows):
             found.verdicts.append(not_examined("outliers", "no outcome is so improbable that it would be one"))
             return
-        found.numbers["outliers"] = self.extremes.outliers(self.rows)
-        found.verdicts.append(verdicts.outliers(found.numbers["outliers"]))
+        outliers = self.extremes.outliers(self.rows)
+        found.show(self.rows, outliers=outliers)
+        found.verdicts.append(verdicts.outliers(outliers))
 
     def _aspects(self) -> list[str]:
         return [*(f"{100 * level:g} % intervals" for level in sorted({0.5, self.level})), "bias", "shape"]
@@ -218,8 +222,12 @@ class Output:
         pit.design_effect = clusters.design_effect() if clusters else 1.0
         count, uniformity = pit.effective_count(), pit.uniformity()
         assert isinstance(uniformity, Uniformity)
-        found.numbers["pit"] = diagnostics.pit_band(pit.compute(), count, CONFIDENCE)
-        found.numbers["coverage"] = diagnostics.coverage_curve(LEVELS, pit.coverage(LEVELS), count, CONFIDENCE)
+        found.show(
+            self.rows,
+            pit=diagnostics.pit_band(pit.compute(), count, BAND),
+            coverage=diagnostics.coverage_curve(LEVELS, pit.coverage(LEVELS), count, BAND),
+            uniformity=uniformity,
+        )
         for level in sorted({0.5, self.level}):
             observed = float(pit.coverage(torch.tensor([level], dtype=torch.float64)))
             found.verdicts.append(verdicts.coverage(level, observed, count))
@@ -228,7 +236,6 @@ class Output:
         found.verdicts.append(
             verdicts.shape(uniformity.ks_statistic, uniformity.ks_p_value, uniformity.dispersion, count)
         )
-        found.numbers["uniformity"] = uniformity
 
 
 def _lower(label: str) -> str:

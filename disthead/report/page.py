@@ -2,17 +2,14 @@
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from disthead.report.pictures import Drawn
+from disthead.report.result import Evaluation
 from disthead.report.verdict import Status, Verdict
 from disthead.texts import shown
-
-if TYPE_CHECKING:
-    from disthead.report.evaluation import Evaluation
-    from disthead.report.pictures import Picture
 
 __all__ = ["page"]
 
@@ -27,8 +24,6 @@ STATUS: dict[Status, tuple[str, str]] = {
 }
 _ORDER = list(STATUS)
 _NEEDS_A_LOOK = ("poor", "fair", "unclear")
-_WIDE = ("rows", "band", "worms", "groups", "feature")
-_OVERVIEW = ("rows", "band", "confusion", "rose")  # the first of them that was drawn opens the page
 
 
 def _text(text: object) -> str:
@@ -36,7 +31,7 @@ def _text(text: object) -> str:
     return escape(shown(text))
 
 
-def page(evaluation: "Evaluation", drawn: "dict[str, list[Picture]]") -> str:
+def page(evaluation: Evaluation, drawn: dict[str, list[Drawn]]) -> str:
     """The whole report: an overview, what needs a look, and, folded away, the rest."""
     body = [_head(evaluation)]
     for name in evaluation.outputs:
@@ -62,7 +57,7 @@ addEventListener("beforeprint", () => document.querySelectorAll("details").forEa
 </script>"""
 
 
-def _head(evaluation: "Evaluation") -> str:
+def _head(evaluation: Evaluation) -> str:
     facts = {"rows": f"{evaluation.rows:,}"} | dict(evaluation.about)
     about = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in facts.items())
     counts = {status: sum(v.status == status for v in evaluation.verdicts) for status in STATUS}
@@ -77,16 +72,16 @@ def _head(evaluation: "Evaluation") -> str:
     )
 
 
-def _output(name: str, verdicts: Sequence[Verdict], scores: dict, drawn: "Sequence[Picture]") -> str:
-    pictures = {picture.key: picture for picture in drawn}
-    overview = next((key for key in _OVERVIEW if key in pictures and key not in _faults(verdicts)), None)
-    cards = _cards(verdicts, [picture for key, picture in pictures.items() if key != overview])
+def _output(name: str, verdicts: Sequence[Verdict], scores: dict, drawn: Sequence[Drawn]) -> str:
+    faults = {verdict.picture for verdict in verdicts if verdict.status in _NEEDS_A_LOOK}
+    overview = next((one for one in drawn if one.picture.is_overview and one.picture.key not in faults), None)
+    cards = _cards(verdicts, [one for one in drawn if one is not overview])
     loud = [card for card in cards if card[0] in _NEEDS_A_LOOK]
     quiet = [card for card in cards if card[0] == "good"]
     rest = [card for card in cards if card[0] == "note"]
     missed = [card for card in cards if card[0] == "not examined"]
     parts = [f"<h2>{_text(name)}</h2>" if name else "", '<section class="overview">', _scores(scores)]
-    parts += [_figure(pictures[overview], is_wide=True) if overview else "", "</section>"]
+    parts += ["" if overview is None else _figure(overview, is_wide=True), "</section>"]
     if loud:
         parts += ["<h3>What needs a look</h3>", _grid(loud)]
     elif verdicts:
@@ -95,22 +90,17 @@ def _output(name: str, verdicts: Sequence[Verdict], scores: dict, drawn: "Sequen
     return "\n".join(filter(None, parts))
 
 
-def _faults(verdicts: Iterable[Verdict]) -> set[str]:
-    return {verdict.picture for verdict in verdicts if verdict.status in _NEEDS_A_LOOK}
+Card = tuple[Status, Drawn | None, list[Verdict]]
 
 
-Card = tuple[Status, "Picture | None", list[Verdict]]
-
-
-def _cards(verdicts: Sequence[Verdict], drawn: "Sequence[Picture]") -> list[Card]:
+def _cards(verdicts: Sequence[Verdict], drawn: Sequence[Drawn]) -> list[Card]:
     """Each picture with the verdicts that it shows, and each verdict without one by itself, worst first."""
     cards: list[Card] = []
-    shown: set[str] = set()
-    for picture in drawn:
-        mine = sorted((v for v in verdicts if v.picture == picture.key), key=_rank)
-        shown.add(picture.key)
-        cards.append((mine[0].status if mine else "note", picture, mine))
-    cards += [(verdict.status, None, [verdict]) for verdict in verdicts if verdict.picture not in shown]
+    for one in drawn:
+        mine = sorted((v for v in verdicts if v.picture == one.picture.key), key=_rank)
+        cards.append((mine[0].status if mine else "note", one, mine))
+    keys = {one.picture.key for one in drawn}
+    cards += [(verdict.status, None, [verdict]) for verdict in verdicts if verdict.picture not in keys]
     return sorted(cards, key=lambda card: (_ORDER.index(card[0]), card[1] is None))
 
 
@@ -131,7 +121,7 @@ def _folded(title: str, cards: Sequence[Card]) -> str:
 
 def _card(card: Card) -> str:
     status, picture, verdicts = card
-    wide = " wide" if picture is not None and picture.key in _WIDE else ""
+    wide = " wide" if picture is not None and picture.picture.is_wide else ""
     sentences = "".join(map(_verdict, verdicts))
     remedies = dict.fromkeys(verdict.remedy for verdict in verdicts if verdict.remedy and verdict.status != "good")
     steps = "".join(f'<p class="next"><b>Next:</b> {_marked(remedy)}</p>' for remedy in remedies)
@@ -155,7 +145,7 @@ def _scores(scores: dict) -> str:
     return f'<div class="card"><table><caption>Scores, mean ± standard error</caption>{rows}</table></div>'
 
 
-def _figure(picture: "Picture", is_wide: bool = False) -> str:
+def _figure(picture: Drawn, is_wide: bool = False) -> str:
     data = base64.b64encode(picture.png).decode()
     figure = (
         f'<figure><img alt="{_text(picture.caption)}" src="data:image/png;base64,{data}">'

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from disthead.diagnostics.directions import circular_pit, is_direction
+from disthead.diagnostics.directions import circular_pit
 from disthead.distributions.base import Distribution
 from disthead.metrics import PITHistogram
 
@@ -22,7 +22,7 @@ class PIT(PITHistogram):
     design_effect = 1.0
 
     def _jump(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.joint and is_direction(dist):
+        if not self.joint and dist.kind == "direction":
             u = circular_pit(dist, y)
             self.last = (u, u)
         else:

@@ -6,22 +6,15 @@ from torch import Tensor
 from disthead import diagnostics
 from disthead.distributions.scores import draw
 from disthead.report import verdicts
-from disthead.report.classes import _confidence
+from disthead.report.chance import BAND
+from disthead.report.classes import confidence
 from disthead.report.conditional import examine_events
-from disthead.report.findings import Findings
-from disthead.report.line import BAND, CORP_ROWS
-from disthead.report.rows import Rows
+from disthead.report.findings import Check, Findings
+from disthead.report.rows import CORP_ROWS, Rows
 
-__all__ = ["examine_rankings"]
+__all__ = ["CHECKS"]
 
 _DRAWS = 64  # rankings of each row, for the log score that a forecast expects
-
-
-def examine_rankings(found: Findings, rows: Rows, generator: torch.Generator) -> None:
-    """The first place, its confidence, the whole order, groups and features."""
-    found.examine(("reliability of the probability to come first", "confidence"), _first_place, rows, generator)
-    found.examine(("surprise",), _surprise, rows, generator)
-    found.examine(("calibration by group", "calibration by feature"), _conditional, rows)
 
 
 def _first_place(found: Findings, rows: Rows, generator: torch.Generator) -> None:
@@ -30,7 +23,7 @@ def _first_place(found: Findings, rows: Rows, generator: torch.Generator) -> Non
     top, happened = some.dist.top1.double(), _first(some.y, items)
     drawn = draw(some.dist, 199, generator)[..., 0]
     effect = some.design_effect(happened - top)
-    numbers = found.numbers["reliability"] = diagnostics.reliability(
+    numbers = diagnostics.reliability(
         top.reshape(-1).clamp(0, 1),
         happened.reshape(-1),
         simulated=(drawn.unsqueeze(-1) == torch.arange(items)).double().flatten(1),
@@ -38,10 +31,10 @@ def _first_place(found: Findings, rows: Rows, generator: torch.Generator) -> Non
         weight=None if some.weight is None else some.weight.repeat_interleave(items),
         design_effect=effect,
     )
-    found.sampled["reliability"] = len(some.y)
+    found.show(len(some.y), reliability=numbers)
     found.verdicts.append(verdicts.probabilities(numbers, "the probability to come first"))
     top = rows.dist.top1.double()
-    _confidence(found, rows, top.max(-1).values, rows.y[..., 0] == top.argmax(-1), "The favourite")
+    confidence(found, rows, top.max(-1).values, rows.y[..., 0] == top.argmax(-1), "The favourite")
 
 
 def _surprise(found: Findings, rows: Rows, generator: torch.Generator) -> None:
@@ -58,7 +51,7 @@ def _surprise(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     found.verdicts.append(verdicts.surprise(some.mean(own), some.mean(expected), error, some.count() / effect))
 
 
-def _conditional(found: Findings, rows: Rows) -> None:
+def _conditional(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     items = rows.dist.event_shape[0]
     names = [f"item {k} first" for k in range(items)]
     examine_events(found, rows, rows.dist.top1.double(), _first(rows.y, items), names)
@@ -67,3 +60,11 @@ def _conditional(found: Findings, rows: Rows) -> None:
 def _first(y: Tensor, items: int) -> Tensor:
     """Which item came first, as 0 and 1, shape (N, items)."""
     return torch.nn.functional.one_hot(y[..., 0].long(), items).double()
+
+
+_RANKING = ("ranking",)
+CHECKS = (
+    Check(("reliability of the probability to come first", "confidence"), _first_place, _RANKING),
+    Check(("surprise",), _surprise, _RANKING),
+    Check(("calibration by group", "calibration by feature"), _conditional, _RANKING),
+)

@@ -1,7 +1,9 @@
-"""The next step after a verdict: recalibrate, another family, more rows, or what a check needs to be made."""
+"""The next step after a verdict: recalibrate, another family, more rows; nothing that was done already."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from disthead.distributions.base import CLASSES
 from disthead.report.findings import Findings
 from disthead.report.verdict import Verdict
 from disthead.report.wording import enumerated
@@ -9,128 +11,176 @@ from disthead.texts import quoted
 
 __all__ = ["with_remedy"]
 
+About = Mapping[str, str]
 
-def with_remedy(verdict: Verdict, found: Findings, checkpoint: str = "") -> Verdict:
-    """The verdict with its next step, from what was found out about its output; without one where nothing needs to be done.
 
-    Commands and calls stand between backticks; those on a model name its checkpoint where it is known.
+def with_remedy(verdict: Verdict, found: Findings, about: About) -> Verdict:
+    """The verdict with its next step; without one where nothing needs to be done.
+
+    Commands and calls stand between backticks.
+
+    Args:
+        verdict: which keeps the step that it has.
+        found: about its output.
+        about: what is known of the model: "checkpoint", the file that commands name, and "recalibration", the class of
+            `disthead.calibration` that its forecasts went through.
     """
-    if verdict.remedy or verdict.status in ("good", "note"):
+    if verdict.remedy or verdict.status in ("good", "note", "not examined"):
         return verdict
     if verdict.status == "unclear":
         return replace(verdict, remedy="Evaluate on more rows.")
-    if verdict.status == "not examined":
-        return replace(verdict, remedy=_missing(verdict.sentence, found.kind))
-    remedy = _fault(verdict.aspect, found)
-    return replace(verdict, remedy=remedy.replace(_CHECKPOINT, quoted(checkpoint) if checkpoint else "FILE"))
+    for beginning, remedy in _REMEDIES.items():
+        if verdict.aspect.startswith(beginning):
+            return replace(verdict, remedy=remedy(found, about))
+    return replace(verdict, remedy=_recalibrate(found, about))
 
 
-_CHECKPOINT = "<checkpoint>"
+def _by_group(found: Findings, about: About) -> str:
+    return _by_feature(found, about).replace("this column", "the group", 1)
 
 
-def _missing(reason: str, kind: str) -> str:
-    """What a check lacked."""
-    if "no group was" in reason:
-        return "Give a label for each row: `evaluate(..., group=labels)`, or `disthead evaluate --group COLUMN`."
-    if "no features were" in reason:
-        return "Give the columns to look along: `evaluate(..., features=data_frame)`."
-    if "no baseline was" in reason:
-        return (
-            "Give another forecast of the same rows, such as the fit without features: `evaluate(..., baseline=dist)`; "
-            "`disthead evaluate` does so by itself."
-        )
-    if "infinite" in reason or "do not exist" in reason:
-        return "Rely on the intervals, the shape and the reliability of quantiles, which need no variance."
-    if "nothing to sort by" in reason and kind == "number":
-        return "If some rows are harder to predict than others, predict the scale from the features, without `fixed=` or `shared=`."
-    return ""
+def _by_feature(found: Findings, about: About) -> str:
+    return (
+        "Let the model see this column, or use it better (a wider or deeper network, more epochs); "
+        "recalibration mends only what is wrong for all rows."
+    )
 
 
-def _fault(aspect: str, found: Findings) -> str:
-    kind = found.kind
-    if aspect.startswith(("calibration by", "bias by")):
-        column = "the group" if aspect.endswith("group") else "this column"
-        return (
-            f"Let the model see {column}, or use it better (a wider or deeper network, more epochs); recalibration mends only "
-            "what is wrong for all rows."
-        )
-    if aspect.startswith("against"):
-        return (
-            "The features do not help on these rows: look for a shift between them and the rows that the model was trained on, "
-            "and train on more rows."
-        )
-    if aspect == "outliers":
-        return "Look at these rows first: a wrong record or a missed feature." + _if_they_are_right(found)
-    if aspect == "impossible outcomes":
-        return f"Use a family whose support holds every outcome, or probabilities above zero: {_lower_first(_recalibrate(kind))}"
-    if aspect == "does the spread inform?":
-        return "Predict the scale from the features: leave it out of `shared=` and `fixed=`, and train for longer."
-    if aspect == "error against spread":
-        recalibrate = _lower_first(_recalibrate(kind, "ScaleCalibration"))
-        return f"Predict the scale from the features, not by `fixed=` or `shared=`; or {recalibrate}"
-    if aspect == "dependence between outputs":
-        return f"Use a family that learns dependence: {_JOINT}"
-    if aspect == "all outputs together":
-        return f"Mend the outputs one by one first; then their dependence: {_JOINT}"
-    if aspect == "surprise" or kind == "ranking":
-        return (
-            "Regularise (weight decay, early stopping) if the model is too sure, train for longer if it is not sure enough; "
-            "or average several: `from disthead.families import ensemble`."
-        )
-    method = {"shape": "QuantileRecalibration", "bias": "QuantileRecalibration"}.get(aspect, "")
-    if aspect.startswith("reliability of the") and kind in ("number", "count"):
-        method = "QuantileRecalibration"
-    if aspect == "reliability of each class":
-        method = "VectorScaling"
-    return _recalibrate(kind, method) + (_other_families(found) if aspect == "shape" else "")
+def _against(found: Findings, about: About) -> str:
+    return (
+        "The features do not help on these rows: look for a shift between them and the rows that the model was trained on, "
+        "and train on more rows."
+    )
 
 
+def _impossible(found: Findings, about: About) -> str:
+    if found.kind in CLASSES or found.kind == "ranking":
+        return "Predict no probability of exactly zero: give `logits` in place of `probs`."
+    return "Use a family whose support holds every outcome."
+
+
+def _uninformative(found: Findings, about: About) -> str:
+    return (
+        "Look for a feature that is coded the other way round on these rows, and train for longer, on more rows: "
+        "recalibration keeps the order of the spreads."
+    )
+
+
+def _errors(found: Findings, about: About) -> str:
+    if found.has_one_spread:
+        step = "Predict the scale from the features, not by `fixed=` or `shared=`"
+    else:
+        step = "Train for longer and on more rows, until the spread follows the features"
+    return f"{step}; or {_lower_first(_recalibrate(found, about))}"
+
+
+def _dependence(found: Findings, about: About) -> str:
+    if "multivariate_normal" in found.families:
+        return "The family learns dependence already: train for longer, and on more rows."
+    if "low_rank_normal" in found.families:
+        return "Give the dependence more freedom: a larger `rank=`, or the family `multivariate_normal`."
+    return (
+        "Use a family that learns dependence: `DistributionHead('multivariate_normal', in_features, event_shape=(D,))`."
+    )
+
+
+def _together(found: Findings, about: About) -> str:
+    return f"Mend the outputs one by one first, then their dependence. {_dependence(found, about)}"
+
+
+def _sureness(found: Findings, about: About) -> str:
+    step = (
+        "Regularise (weight decay, early stopping) if the model is too sure, train for longer if it is not sure enough"
+    )
+    if found.is_ensemble:
+        return f"{step}."
+    return f"{step}; or average several: `from disthead.families import ensemble`."
+
+
+def _shape(found: Findings, about: About) -> str:
+    """None of the families that are in use, and none of heavier tails where the spread is too large."""
+    others = _SKEWED.get(found.kind, {}) | ({} if found.is_too_wide else _HEAVIER.get(found.kind, {}))
+    named = [f"`{name}` {purpose}" for name, purpose in others.items() if name not in found.families]
+    family = f" Or try another family: {enumerated(named)}." if named else ""
+    return _quantiles(found, about) + family
+
+
+def _quantiles(found: Findings, about: About) -> str:
+    return _recalibrate(found, about, "QuantileRecalibration")
+
+
+def _each_class(found: Findings, about: About) -> str:
+    return _recalibrate(found, about, "VectorScaling")
+
+
+def _outliers(found: Findings, about: About) -> str:
+    look = "Look at these rows first: a wrong record or a missed feature. If they are right,"
+    if found.kind == "ranking":
+        return f"{look} the model is too sure: regularise it{'' if found.is_ensemble else ', or average several'}."
+    if found.kind in CLASSES:
+        return f"{look} the model is too sure. {_recalibrate(found, about)}"
+    heavier = [] if found.is_too_wide else [name for name in _HEAVIER.get(found.kind, {}) if name not in found.families]
+    if not heavier:
+        return f"{look} train on more rows of their kind."
+    more = "more spread" if found.kind == "count" else "heavier tails"
+    return f"{look} try a family with {more}: {' or '.join(f'`{name}`' for name in heavier)}."
+
+
+# The beginning of an aspect -> its remedy, the first that fits; of all others it is to recalibrate.
+_REMEDIES: dict[str, Callable[[Findings, About], str]] = {
+    "calibration by group": _by_group,
+    "bias by group": _by_group,
+    "calibration by": _by_feature,
+    "bias by": _by_feature,
+    "against": _against,
+    "outliers": _outliers,
+    "impossible outcomes": _impossible,
+    "does the spread inform?": _uninformative,
+    "error against spread": _errors,
+    "dependence between outputs": _dependence,
+    "all outputs together": _together,
+    "surprise": _sureness,
+    "shape": _shape,
+    "bias": _quantiles,
+    "reliability of each class": _each_class,
+    "reliability of the": _quantiles,
+}
+# The recalibrations of each kind, those that change more behind those that change less.
 _METHODS = {
-    "number": "ScaleCalibration",
-    "count": "ScaleCalibration",
-    "direction": "ScaleCalibration",
-    "vector": "ScaleCalibration",
-    "binary": "BetaCalibration",
-    "classes": "TemperatureScaling",
+    **dict.fromkeys(("continuous", "mixed", "count"), ("ScaleCalibration", "QuantileRecalibration")),
+    **dict.fromkeys(("direction", "vector"), ("ScaleCalibration",)),
+    **dict.fromkeys(("classes", "ordinal"), ("TemperatureScaling", "VectorScaling")),
+    "binary": ("BetaCalibration", "IsotonicCalibration"),
 }
 # Family -> what it has that others lack; those of heavier tails, or more spread, for each kind.
 _HEAVIER = {
-    "number": {"student_t": "for heavy tails", "mixture": "for several peaks or heavy tails"},
+    "continuous": {"student_t": "for heavy tails", "mixture": "for several peaks or heavy tails"},
     "count": {"negative_binomial": "for more spread than a poisson has"},
     "direction": {"mixture": "with component='von_mises'"},
 }
-_OTHER = {"number": {"log_normal": "for skewness of positive targets", "gamma": "for the same, with a lighter tail"}}
-_JOINT = "`DistributionHead('multivariate_normal', in_features, event_shape=(D,))`."
+_SKEWED = {
+    "continuous": {"log_normal": "for skewness of positive targets", "gamma": "for the same, with a lighter tail"}
+}
 
 
-def _if_they_are_right(found: Findings) -> str:
-    if found.kind == "ranking":
-        return " If they are right, the model is too sure: regularise it, or average several."
-    if found.kind in ("binary", "classes"):
-        return f" If they are right, the model is too sure. {_recalibrate(found.kind)}"
-    heavier = [] if found.is_too_wide else [name for name in _HEAVIER.get(found.kind, {}) if name not in found.families]
-    if not heavier:
-        return " If they are right, train on more rows of their kind."
-    more = "more spread" if found.kind == "count" else "heavier tails"
-    return f" If they are right, try a family with {more}: {' or '.join(f'`{name}`' for name in heavier)}."
-
-
-def _other_families(found: Findings) -> str:
-    """None that is in use, and none of heavier tails where the spread is too large."""
-    others = _OTHER.get(found.kind, {}) | ({} if found.is_too_wide else _HEAVIER.get(found.kind, {}))
-    named = [f"`{name}` {purpose}" for name, purpose in others.items() if name not in found.families]
-    return f" Or try another family: {enumerated(named)}." if named else ""
-
-
-def _recalibrate(kind: str, method: str = "") -> str:
-    if kind == "direction":  # one recalibration knows circles, and none mixtures of them
-        return _recalibrate("vector", "ScaleCalibration") + " A mixture of directions: more components, or more epochs."
-    method = method or _METHODS.get(kind, "")
-    if not method:
-        return "Train on more rows, or with other features."
+def _recalibrate(found: Findings, about: About, wanted: str = "") -> str:
+    """Advice to recalibrate: by the wanted method where there is one for this kind; of one that was done, by the next."""
+    methods, done = _METHODS.get(found.kind, ()), about.get("recalibration", "")
+    if not methods:  # rankings
+        return _sureness(found, about)
+    method = wanted if wanted in methods else methods[0]
+    if done or "recalibrated" in found.families:
+        left = methods[methods.index(done) + 1 :] if done in methods else ()
+        if not left:
+            return (
+                "The forecasts are recalibrated already: recalibrate the model anew on rows like these, or train it on "
+                "more rows, or with other features."
+            )
+        method = left[-1]
+    checkpoint = about.get("checkpoint", "")
+    command = f"disthead recalibrate --ckpt {quoted(checkpoint) if checkpoint else 'FILE'} --method {method}"
     return (
-        "Recalibrate on rows that the model has not seen: "
-        f"`disthead recalibrate --ckpt {_CHECKPOINT} --method {method}`, or in Python "
+        f"Recalibrate on rows that the model has not seen: `{command}`, or in Python "
         f"`from disthead.calibration import {method}; {method}().fit(dist, y)`."
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -10,12 +11,14 @@ from torch import Tensor
 
 from disthead.diagnostics.worm import feature_bins
 from disthead.distributions.base import Distribution
+from disthead.distributions.independent import class_probs
 from disthead.report.chance import Clusters, effective_rows
 from disthead.texts import distinct
 
-__all__ = ["Cells", "Rows"]
+__all__ = ["CORP_ROWS", "LEAST", "PICTURED", "Cells", "Rows"]
 
 LEAST = 30  # fewer rows say nothing about a group
+CORP_ROWS = 2000  # the resampling of quantile reliability takes a second or two for so many
 PICTURED = 5000  # more rows than that nobody sees in a picture
 BINS = 4  # of a feature
 
@@ -98,6 +101,11 @@ class Rows:
             return index
         generator = torch.Generator().manual_seed(self.seed)
         return index[torch.randperm(len(index), generator=generator)[:count].sort().values]
+
+    @cached_property
+    def probs(self) -> Tensor:
+        """Probabilities of the classes, (N, K); of two outcomes, those of 0 and of 1."""
+        return class_probs(self.dist, torch.float64)
 
     @property
     def w(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from disthead.distributions.base import CLASSES
 from disthead.metrics import (
     CRPS,
     Accuracy,
@@ -14,6 +15,7 @@ from disthead.metrics import (
     TopKHitRate,
 )
 from disthead.metrics import Score as ScoreMetric
+from disthead.report.findings import EVENTS, LINE
 
 __all__ = ["COMPARED", "LOG_SCORE", "ROOT_SCORE", "SCORES"]
 
@@ -22,17 +24,13 @@ ROOT_SCORE = "Root mean squared error of the mean"
 COMPARED = (LOG_SCORE, "CRPS", "Energy score", "Brier score")
 # label -> metric, unit ("y" for that of the target), the kinds of target it is for
 SCORES: dict[str, tuple[Callable[[], ScoreMetric], str, tuple[str, ...]]] = {
-    LOG_SCORE: (
-        NegativeLogLikelihood,
-        "nats",
-        ("number", "count", "direction", "binary", "classes", "ranking", "vector"),
-    ),
-    "CRPS": (CRPS, "y", ("number", "count", "direction")),
+    LOG_SCORE: (NegativeLogLikelihood, "nats", (*LINE, *EVENTS, "vector")),
+    "CRPS": (CRPS, "y", LINE),
     "Energy score": (EnergyScore, "y", ("vector",)),
-    "Mean absolute error of the median": (MeanAbsoluteError, "y", ("number", "count", "direction")),
-    ROOT_SCORE: (RootMeanSquaredError, "y", ("number", "count", "direction")),
-    "Brier score": (BrierScore, "", ("binary", "classes")),
-    "Accuracy": (Accuracy, "", ("binary", "classes")),
+    "Mean absolute error of the median": (MeanAbsoluteError, "y", LINE),
+    ROOT_SCORE: (RootMeanSquaredError, "y", LINE),
+    "Brier score": (BrierScore, "", CLASSES),
+    "Accuracy": (Accuracy, "", CLASSES),
     "Kendall's tau": (KendallTau, "", ("ranking",)),
     "First place right": (lambda: TopKHitRate(1), "", ("ranking",)),
 }

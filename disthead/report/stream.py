@@ -9,7 +9,7 @@ from torch import Tensor
 from disthead.diagnostics.rows import Reservoir
 from disthead.distributions.base import Distribution
 from disthead.progress import Progress
-from disthead.report.findings import Findings, kind_of
+from disthead.report.findings import Findings
 from disthead.report.inputs import Batch, aligned, feature_columns, row_labels, times
 from disthead.report.output import Output
 from disthead.report.rows import Rows
@@ -97,11 +97,10 @@ class Stream:
         self.columns = columns
 
     def _start(self, dist: Distribution, has_baseline: bool) -> None:
-        kind = kind_of(dist)
-        unit = "rad" if kind == "direction" and not self.unit else self.unit
-        whole = Output("", kind, unit, self.level, has_baseline, _names(self.classes))
+        unit = "rad" if dist.kind == "direction" and not self.unit else self.unit
+        whole = Output("", dist.kind, unit, self.level, has_baseline, _names(self.classes))
         self.parts.append(whole)
-        if kind != "vector":
+        if dist.kind != "vector":
             return
         size = dist.event_shape.numel()
         names = self.names if len(self.names) == size else tuple(f"output {k}" for k in range(size))
@@ -112,9 +111,8 @@ class Stream:
             whole.no_marginals = str(error)
             return
         for name, one in zip(names, marginals, strict=True):
-            own = kind_of(one)
-            own_unit = "rad" if own == "direction" and not self.unit else self.unit
-            self.parts.append(Output(name, own, own_unit, self.level, has_baseline, _names(self.classes)))
+            own_unit = "rad" if one.kind == "direction" and not self.unit else self.unit
+            self.parts.append(Output(name, one.kind, own_unit, self.level, has_baseline, _names(self.classes)))
 
     def _outputs(self, dist: Distribution, y: Tensor, baseline: Distribution | None) -> Iterator[tuple]:
         yield self.parts[0], dist, y, baseline

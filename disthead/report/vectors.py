@@ -1,33 +1,24 @@
 """Checks of sampled rows of several outputs together; each by itself is examined as what it is."""
 
-from collections.abc import Sequence
-
 import torch
 
 from disthead import diagnostics
 from disthead.diagnostics.dependence import normal_residuals
 from disthead.report import verdicts
+from disthead.report.chance import BAND
 from disthead.report.conditional import examine_intervals
-from disthead.report.findings import Findings
-from disthead.report.line import BAND, CORP_ROWS
+from disthead.report.findings import Check, Findings
 from disthead.report.pit import PIT
-from disthead.report.rows import Rows
+from disthead.report.rows import CORP_ROWS, Rows
 from disthead.report.verdict import not_examined
 
-__all__ = ["examine_vectors"]
+__all__ = ["CHECKS"]
 
 
-def examine_vectors(found: Findings, rows: Rows, generator: torch.Generator, outputs: Sequence[str]) -> None:
-    """Dependence, the ranks of the joint density, and these by group and by feature."""
-    if rows.dist.event_shape.numel() > 1:
-        found.examine(("dependence between outputs",), _dependence, rows, generator, outputs)
-    else:
+def _dependence(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    if rows.dist.event_shape.numel() == 1:
         found.verdicts.append(not_examined("dependence between outputs", "there is only one output"))
-    aspects = ("all outputs together", "calibration by group", "calibration by feature")
-    found.examine(aspects, _joint, rows.some(CORP_ROWS, generator))
-
-
-def _dependence(found: Findings, rows: Rows, generator: torch.Generator, outputs: Sequence[str]) -> None:
+        return
     observed = diagnostics.error_correlation(rows.dist, rows.y, generator, rows.weight)
     predicted = diagnostics.predicted_correlation(rows.dist, generator, rows.weight)
     effect = 1.0
@@ -35,10 +26,11 @@ def _dependence(found: Findings, rows: Rows, generator: torch.Generator, outputs
         residual = normal_residuals(rows.dist, rows.y, generator)
         first, second = torch.triu_indices(residual.shape[1], residual.shape[1], 1)
         effect = rows.design_effect(residual[:, first] * residual[:, second] - predicted[first, second])
-    found.verdicts.append(verdicts.dependence(observed, predicted, rows.count() / effect, outputs))
+    found.verdicts.append(verdicts.dependence(observed, predicted, rows.count() / effect, found.outputs))
 
 
-def _joint(found: Findings, rows: Rows) -> None:
+def _joint(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+    rows = rows.some(CORP_ROWS, generator)
     pit = PIT(joint=True)
     pit.update(rows.dist, rows.y, rows.weight)
     u, _ = pit.last
@@ -46,7 +38,13 @@ def _joint(found: Findings, rows: Rows) -> None:
     effect = rows.design_effect((u.unsqueeze(-1) <= levels).double() - levels)
     pit.design_effect = effect
     count = pit.effective_count()
-    found.sampled |= dict.fromkeys(("joint", "groups", "feature"), len(rows.y))
-    found.numbers["joint"] = diagnostics.pit_band(pit.compute(), count, BAND)
+    found.show(len(rows.y), joint=diagnostics.pit_band(pit.compute(), count, BAND))
     found.verdicts.append(verdicts.together(pit.uniformity(), count))
     examine_intervals(found, rows, u, has_bias=False)
+
+
+_VECTOR = ("vector",)
+CHECKS = (
+    Check(("dependence between outputs",), _dependence, _VECTOR),
+    Check(("all outputs together", "calibration by group", "calibration by feature"), _joint, _VECTOR),
+)

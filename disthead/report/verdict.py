@@ -49,13 +49,13 @@ class Verdict:
     looks: int = 1
 
 
-def not_examined(aspect: str, reason: str, remedy: str = "", picture: str = "") -> Verdict:
+def not_examined(aspect: str, reason: str, remedy: str = "") -> Verdict:
     """The verdict on a check that was not made; the reason begins in lower case and ends without a full stop.
 
     >>> not_examined("calibration by group", "no group was given").sentence
     'Not examined: no group was given.'
     """
-    return Verdict(aspect, "not examined", f"{_PREFIX}{reason.rstrip('.')}.", picture=picture, remedy=remedy)
+    return Verdict(aspect, "not examined", f"{_PREFIX}{reason.rstrip('.')}.", remedy=remedy)
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:

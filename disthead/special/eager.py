@@ -21,15 +21,28 @@ __all__ = [
     "extent",
     "is_on_host",
     "is_tracing",
+    "materialise",
 ]
 
 WITH_MEMORY = (Tensor, torch.nn.Parameter)  # other subclasses may have none to work on
+_HALF = (torch.bfloat16, torch.float16)
 _PROXY = _TorchDispatchModeKey.PROXY
 
 
 def is_on_host(values: Tensor) -> bool:
     """Whether it is a tensor in the memory of the host."""
     return values.is_cpu and type(values) in WITH_MEMORY
+
+
+def materialise(values: Tensor) -> Tensor:
+    """A tensor whose memory holds its numbers; half precision, in which nothing is quick, becomes single.
+
+    >>> materialise(torch.tensor(0.5, dtype=torch.float16))
+    tensor(0.5000)
+    """
+    if values.dtype in _HALF:
+        return values.float()
+    return values.resolve_neg() if values.is_neg() else values
 
 
 def is_tracing() -> bool:

@@ -1,4 +1,4 @@
-"""Building blocks of the one-pass log-likelihoods of heads (`likelihood/one_pass.py`): quick, and as exact as single precision.
+"""Building blocks of the one-pass log-likelihoods of heads (`likelihood/fused.py`): quick, and as exact as single precision.
 
 Each is a short run of vectorised operations, on torch tensors or NumPy arrays. Relative errors are below 1e-11 in double
 precision, and below 1e-6 in single precision for parameters between 1e-6 and 32, which is where they are called in that precision.

@@ -57,7 +57,7 @@ def truncation_point(exponent, slope, curvature, depth, limit=None):
     exponent overflows.
     """
     limit = torch.full_like(slope, torch.inf) if limit is None else limit
-    u = torch.minimum(2 * depth / (slope + torch.sqrt(slope * slope + 2 * depth * curvature)), limit)
+    u = torch.minimum(2 * depth / (slope + torch.hypot(slope, torch.sqrt(2 * depth * curvature))), limit)
     for _ in range(3):
         value, derivative = exponent(u)
         u = torch.minimum(u * torch.exp(torch.log(depth / value) * value / (u * derivative)), limit)
@@ -66,7 +66,7 @@ def truncation_point(exponent, slope, curvature, depth, limit=None):
 
 def log_hazard(slope, curvature):
     """log of the density over the tail, roughly, where the density falls like exp(-slope u - curvature u^2 / 2)."""
-    return torch.log((slope + torch.sqrt(slope * slope + 8 / math.pi * curvature)) / 2)
+    return torch.log((slope + torch.hypot(slope, torch.sqrt(8 / math.pi * curvature))) / 2)
 
 
 def endpoint_rule(count, like):

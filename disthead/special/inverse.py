@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 
 from .eager import are_plain_numbers
+from .elementwise import Elementwise
 
 _MAX = torch.finfo(torch.float64).max
 _SHORT = 1e-8  # of a number: a step of Newton's leaves its square
@@ -33,6 +34,8 @@ class _Refused(torch.autograd.Function):
             "those of gamma, beta, student_t and of closed forms are."
         )
 
+    jvp = backward
+
 
 class _Once(torch.autograd.Function):
     """The identity, differentiable once."""
@@ -50,6 +53,8 @@ class _Once(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         return _Refused.apply(grad)
+
+    jvp = backward
 
 
 def implicit(value, residual, slope):
@@ -71,14 +76,13 @@ def implicit(value, residual, slope):
     return value.detach() + (residual.detach() - residual) / steep
 
 
-class Root(torch.autograd.Function):
+class Root(Elementwise):
     """The root v of equation(v, arguments) = 0, differentiable in the arguments to any order.
 
     Subclasses give `solve(*arguments)`, without gradient, and `equation(v, *arguments)`, differentiable, with its
     derivative in v. The work of the gradient, dv = -d equation / derivative, is done when the gradient is asked for.
     """
 
-    generate_vmap_rule = True
     solve: Callable[..., torch.Tensor]
     equation: Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
@@ -89,6 +93,7 @@ class Root(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.save_for_backward(output, *inputs)
+        ctx.save_for_forward(output, *inputs)
 
     @classmethod
     def backward(cls, ctx, grad):

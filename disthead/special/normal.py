@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from .eager import are_plain_numbers
+from .elementwise import Elementwise
 from .incomplete_gamma import log1mexp
 from .inverse import implicit
 from .numeric import mend
@@ -15,10 +16,8 @@ from .precision import in_float64
 from .quadrature import gauss_legendre
 
 
-class _LogNdtr(torch.autograd.Function):
+class _LogNdtr(Elementwise):
     """torch.special.log_ndtr, but with a batching rule under vmap."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(z):
@@ -28,18 +27,12 @@ class _LogNdtr(torch.autograd.Function):
         return torch.where(left, tail, torch.log1p(-erfc(upper / math.sqrt(2)) / 2))
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
     def backward(ctx, grad):
         (z,) = ctx.saved_tensors
         return grad * mills(z)
 
 
-class _Mills(torch.autograd.Function):
-    generate_vmap_rule = True
-
+class _Mills(Elementwise):
     @staticmethod
     def forward(z):
         left = z < 0
@@ -51,6 +44,7 @@ class _Mills(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
 
     @staticmethod
     def backward(ctx, grad):

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from .eager import are_concrete, are_plain_numbers, is_tracing
+from .elementwise import Elementwise
 
 __all__ = ["Numeric", "by_rows", "in_chunks", "mend"]
 
 _CHUNK = 1 << 15  # numbers of one intermediate result, of which a cache holds a few
 
 
-class Numeric(torch.autograd.Function):
+class Numeric(Elementwise):
     """An elementwise function that is computed by `numbers` where its arguments are concrete, and by `operations` elsewhere.
 
     Subclasses give, for float64 arguments of one shape,
@@ -30,7 +31,6 @@ class Numeric(torch.autograd.Function):
     The first derivatives of concrete numbers are the slopes; higher ones, and those that are traced, are those of the operations.
     """
 
-    generate_vmap_rule = True
     operations: Callable[..., Tensor]
     numbers: Callable[..., Tensor]
     slopes: Callable[..., tuple[Tensor | None, ...]]
@@ -50,6 +50,7 @@ class Numeric(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.save_for_backward(output, *inputs)
+        ctx.save_for_forward(output, *inputs)
 
     @classmethod
     def backward(cls, ctx, grad):

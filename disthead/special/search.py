@@ -2,129 +2,187 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .inverse import halfway
 
-__all__ = ["following", "highest", "highest_of_each", "interpolated_roots"]
+__all__ = ["estimated_roots", "highest", "highest_of_each", "interpolated_roots"]
 
-# How far a root by interpolation is trusted, from how much the fourth point changes it: at least this part of the third one's change,
-# since a fourth point may change nothing by chance; at most this part of the bracket, since values say little where a function is flat.
+Array = np.ndarray[Any, Any]
+Terms = list[tuple[Array, Array]]
+# How far a root by interpolation is trusted, from how much its last term changes it: at least this part of the change by the term
+# before, since a term may be nothing by chance; at most this part of the bracket, since values say little where a function is flat.
 _SMOOTH = 1e-3
 _CERTAIN = 1e-4
+_FLAT = 1e-13  # up to a value of no more than this above the root a function may be flat
 _NOISE = 50.0  # times its stated rounding, by which a function may be off
 _HALVINGS = 4  # of the bracket, before its exponent is halved instead, which reaches 0 sooner
 
 
-@torch.no_grad()
+@np.errstate(all="ignore")  # of what is not known
 def interpolated_roots(
-    function: Callable[[Tensor, Tensor], Tensor],
-    x: Tensor,
-    value: Tensor,
-    rounding: Tensor,
+    function: Callable[[Array, Array], tuple[Array, Array]],
+    known: Array,
+    rounding: Array,
     trusted: float = 1e-14,
+    reach: Array | None = None,
     steps: int = 250,
-) -> Tensor:
+) -> Array:
     """The roots of increasing functions, one for each element, to within the rounding of their values.
 
-    Each step is inverse interpolation through two known points on each side of the root, or halves the bracket where the last
-    one was no progress. Elements that have converged are not evaluated again.
+    Each step is inverse interpolation through three known points with their slopes, or halves the bracket where that makes no
+    progress. Elements that have converged are not evaluated again.
 
     Args:
-        function: the values at x (n,) of the functions with the given indices (n,), which are in order.
-        x, value: two points below each root and two above, in order, with their values, (4, elements). A point that is not known
-            repeats its neighbour. Values may be infinite.
+        function: the values at x (n,) of the functions with the given indices (n,), which are in order, and their rates
+            dx / dvalue.
+        known: (13, elements): three points, the nearest to the root first, each x, value and rate; x and value of a point below
+            the root, and of one above. Values may be infinite, and points that are not known nan.
         rounding: a value of at most this size counts as 0, (elements,).
-        trusted: the change of value by the fourth point up to which a root is returned without an evaluation there.
+        trusted: the value up to which a root is returned without an evaluation there.
+        reach: how far from a point on one side the functions are smooth for sure, (elements,): there a root is trusted that has
+            no point on its other side.
         steps: the greatest number of evaluations of one element; the default leaves room for jumps.
 
     Returns:
         The roots, (elements,).
 
-    >>> x = torch.tensor([[0.0], [0.0], [4.0], [4.0]], dtype=torch.float64)
-    >>> interpolated_roots(lambda x, element: x**3 - 8, x, x**3 - 8, torch.tensor([1e-15])).tolist()
+    >>> known = np.array([[1.0, -7.0, 1 / 3, *[math.nan] * 6, 1.0, -7.0, 4.0, 56.0]]).T
+    >>> interpolated_roots(lambda x, element: (x**3 - 8, 1 / (3 * x**2)), known, np.array([1e-15])).round(12).tolist()
     [2.0]
     """
-    root, done = following(x, value, trusted)
-    element, y = torch.arange(x.shape[1]), root
-    halved, halvings = torch.zeros_like(done), torch.zeros_like(element)
+    state = np.concatenate([known, rounding[None], (np.zeros_like(rounding) if reach is None else reach)[None]])
+    root, done = _following(state, trusted, None)
+    element, y = np.arange(len(root)), root.copy()
+    was_slow, halvings = np.zeros(len(root), bool), np.zeros(len(root), int)
     for _ in range(steps):
-        remaining = (~done).nonzero().squeeze(-1)
-        if not remaining.numel():
+        remaining = np.flatnonzero(~done)
+        if not len(remaining):
             break
-        element, y, halved, halvings = (part[remaining] for part in (element, y, halved, halvings))
-        x, value, allowed = x[:, remaining], value[:, remaining], rounding[element]
-        reached, nearest = function(y, element), torch.minimum(-value[1], value[2])
-        x, value = _inserted(x, value, y, reached)
-        slow = reached.abs() > 0.5 * nearest
-        halved = slow & ~halved
-        halvings = halvings + halved
-        estimate, done = following(x, value, trusted, halved, halvings > _HALVINGS)
-        at_root, just_below = reached.abs() <= allowed, slow & (-value[1] <= _NOISE * allowed)
-        y = torch.where(at_root, y, torch.where(just_below, x[1], estimate))
-        done = done | at_root | just_below
+        if len(remaining) < len(done):
+            element, y, was_slow, halvings = (part[remaining] for part in (element, y, was_slow, halvings))
+            state = np.take(state, remaining, 1)
+        reached, rate = function(y, element)
+        distance = np.abs(reached)
+        slow = distance > 0.5 * np.minimum(-state[10], state[12])
+        _insert(state, y, reached, rate)
+        halve = slow & was_slow
+        was_slow = slow
+        halvings += halve
+        y_after, done = _following(state, trusted, (halve, halvings > _HALVINGS) if halve.any() else None)
+        at_root = distance <= state[13]
+        if slow.any():
+            just_below = slow & (-state[10] <= _NOISE * state[13])
+            y_after = np.where(just_below, state[9], y_after)
+            done |= just_below
+        y = np.where(at_root, y, y_after)
+        done |= at_root
         root[element] = y
     return root
 
 
-def _inserted(x: Tensor, value: Tensor, new: Tensor, reached: Tensor) -> tuple[Tensor, Tensor]:
-    """The window of four with the new point in the place of the farthest on its side."""
-    below = reached < 0
-    points = []
-    for old, added in ((x, new), (value, reached)):
-        low = torch.where(below, old[1], old[0]), torch.where(below, added, old[1])
-        high = torch.where(below, old[2], added), torch.where(below, old[3], old[2])
-        points.append(torch.stack([*low, *high]))
-    return points[0], points[1]
+def _insert(state: Array, y: Array, value: Array, rate: Array) -> None:
+    """The new points among those that are known."""
+    state[3:9] = state[0:6]
+    state[0], state[1], state[2] = y, value, rate
+    [farther] = np.nonzero(np.abs(value) > np.abs(state[4]))
+    if len(farther):
+        state[:6, farther] = np.concatenate([state[3:6, farther], state[0:3, farther]])
+    below = value < 0
+    for end, is_new in ((9, below), (11, ~below)):
+        np.copyto(state[end], y, where=is_new)
+        np.copyto(state[end + 1], value, where=is_new)
 
 
-def following(
-    x: Tensor, value: Tensor, trusted: float, halve: Tensor | None = None, by_magnitude: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The next point between two points below a root and two above, (4, ...), and whether it is the root already.
+def estimated_roots(known: Array) -> Array:
+    """Where `interpolated_roots` would look first, of known points (13, ...)."""
+    with np.errstate(all="ignore"):
+        return _following(known.reshape(13, -1), 0.0, None)[0].reshape(known.shape[1:])
+
+
+def _following(state: Array, trusted: float, halve: tuple[Array, Array] | None) -> tuple[Array, Array]:
+    """The next points between the points below the roots and those above, and whether they are the roots already.
 
     Args:
-        x, value, trusted: as for `interpolated_roots`.
-        halve: where the bracket is halved without interpolation.
-        by_magnitude: where it is halved in the exponent (`halfway`).
+        halve: where the bracket is halved without interpolation, and where it is halved in the exponent (`halfway`).
     """
-    lower, upper = x[1], x[2]
-    y, change = _inverse_interpolation(x, value)
-    inside = (y > lower) & (y < upper)
+    lower, upper, at_upper = state[9], state[11], state[12]
+    y, change, is_sure = _inverse_interpolation(state[:9], lower, upper)
     if halve is not None:
-        inside = inside & ~halve
+        y[halve[0]] = np.nan
     width = upper - lower
-    found = inside & (change * (value[2] - value[1]) <= trusted * width) & (change <= _CERTAIN * width)
-    found = found & (value[2] > 10 * trusted)  # else it may be flat up to there
-    middle = lower / 2 + upper / 2
-    if by_magnitude is not None and bool(by_magnitude.any()):
-        middle = torch.where(by_magnitude, halfway(lower, upper), middle)
-    between = (middle > lower) & (middle < upper)
-    return torch.where(inside, y, torch.where(between, middle, upper)), found | ~(inside | between)
+    # Where rates differ much the value may change quickly between the two points.
+    rate = np.fmin(state[2], np.abs((state[3] - state[0]) / (state[4] - state[1])))
+    found = is_sure & (change <= trusted * rate) & (change <= _CERTAIN * width)
+    found &= at_upper > _FLAT
+    if found.any():
+        found &= (state[1] * state[4] < 0) | (np.abs(y - state[0]) <= state[14])
+    outside = np.flatnonzero(np.isnan(y))
+    if len(outside):
+        low, high = lower[outside], upper[outside]
+        middle = low / 2 + high / 2
+        if halve is not None and halve[1].any():
+            middle = np.where(halve[1][outside], halfway(*map(torch.from_numpy, (low, high))).numpy(), middle)
+        between = (middle > low) & (middle < high)
+        y[outside] = np.where(between, middle, high)
+        found[outside] = ~between
+    return y, found
 
 
-def _inverse_interpolation(x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """The x at the value 0 of the polynomial in the value through four points, (4, ...), and how much the last point changes it.
+def _inverse_interpolation(points: Array, lower: Array, upper: Array) -> tuple[Array, Array, Array]:
+    """The x at the value 0 of polynomials in the value, how much their last terms change it, and whether they are of second degree
+    or higher; x is nan where it is not between the limits.
 
-    Points that are not known repeat their neighbours and are left out.
+    Through the three points, two or one, with their rates; where that of the nearest one is not known through three points or two.
     """
-    is_new = [(x[far] != x[near]) & (value[far] != value[near]) for far, near in ((0, 1), (3, 2))]
-    swap = torch.where(is_new[0], -value[0], math.inf) > torch.where(is_new[1], value[3], math.inf)
-    x0, x1, f0, f1 = x[1], x[2], value[1], value[2]
-    x2, x3 = torch.where(swap, x[3], x[0]), torch.where(swap, x[0], x[3])
-    f2, f3 = torch.where(swap, value[3], value[0]), torch.where(swap, value[0], value[3])
-    first, second, third = (x1 - x0) / (f1 - f0), (x2 - x1) / (f2 - f1), (x3 - x2) / (f3 - f2)
-    bend, next_bend = (second - first) / (f2 - f0), (third - second) / (f3 - f1)
-    by_three, by_four = f0 * f1 * bend, f0 * f1 * f2 * (next_bend - bend) / (f3 - f0)
-    y, change = x0 - f0 * first, torch.full_like(x0, math.inf)
-    known = by_three.isfinite() & f2.isfinite() & (is_new[0] | is_new[1])
-    y, change = torch.where(known, y + by_three, y), torch.where(known, by_three.abs(), change)
-    known = known & by_four.isfinite() & f3.isfinite() & is_new[0] & is_new[1]
-    y = torch.where(known, y - by_four, y)
-    return y, torch.where(known, torch.maximum(by_four.abs(), _SMOOTH * change), change)
+    answers = _highest_inside(*_with_rates(points), lower, upper)
+    lacking = np.flatnonzero(~np.isfinite(points[2]))
+    if len(lacking):
+        instead = _highest_inside(*_without_rates(points[:, lacking]), lower[lacking], upper[lacking])
+        for answer, other in zip(answers, instead, strict=True):
+            answer[lacking] = other
+    return answers
+
+
+def _with_rates(points: Array) -> tuple[Array, Terms]:
+    """Newton's form of Hermite's interpolation: the linear one, and pairs of terms to add, of two points and of three."""
+    (x1, x2, x3), (v1, v2, v3), rates = points[0::3], points[1::3], points[2::3]
+    from_1_to_2, from_2_to_3, from_1_to_3 = v2 - v1, v3 - v2, v3 - v1
+    slopes = rates[0], (x2 - x1) / from_1_to_2, rates[1], (x3 - x2) / from_2_to_3, rates[2]
+    bends = [(slopes[1] - slopes[0]) / from_1_to_2, (slopes[2] - slopes[1]) / from_1_to_2]
+    third = [(bends[1] - bends[0]) / from_1_to_2]
+    square = v1 * v1
+    terms = [(square * bends[0], -square * v2 * third[0])]
+    if np.isfinite(v3).any():
+        bends += [(slopes[3] - slopes[2]) / from_2_to_3, (slopes[4] - slopes[3]) / from_2_to_3]
+        third += [(bends[2] - bends[1]) / from_1_to_3, (bends[3] - bends[2]) / from_2_to_3]
+        fourth = [(third[1] - third[0]) / from_1_to_3, (third[2] - third[1]) / from_1_to_3]
+        square *= v2 * v2
+        terms.append((square * fourth[0], -square * v3 * ((fourth[1] - fourth[0]) / from_1_to_3)))
+    return x1 - v1 * slopes[0], terms
+
+
+def _without_rates(points: Array) -> tuple[Array, Terms]:
+    (x1, x2, x3), (v1, v2, v3) = points[0::3], np.where(np.isinf(points[1::3]), np.nan, points[1::3])
+    slopes = (x2 - x1) / (v2 - v1), (x3 - x2) / (v3 - v2)
+    return x1 - v1 * slopes[0], [(np.zeros_like(v1), v1 * v2 * ((slopes[1] - slopes[0]) / (v3 - v1)))]
+
+
+def _highest_inside(y: Array, terms: Terms, lower: Array, upper: Array) -> tuple[Array, Array, Array]:
+    """The sum with as many terms as lead between the limits, the change by its last term, and whether there are any."""
+    best = np.where((y > lower) & (y < upper), y, np.nan)
+    change, is_sure = np.full_like(y, np.inf), np.zeros(len(y), bool)
+    for before, last in terms:
+        y = y + (before + last)
+        is_inside = (y > lower) & (y < upper)
+        np.copyto(best, y, where=is_inside)
+        np.copyto(change, np.maximum(np.abs(last), _SMOOTH * np.abs(before)), where=is_inside)
+        is_sure |= is_inside
+    return best, change, is_sure
 
 
 # Peaks by the method of Brent (1973): a step to the vertex of the parabola through the three highest points that are known, or a

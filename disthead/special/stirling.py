@@ -11,6 +11,7 @@ import torch
 
 from .digamma import digamma
 from .eager import are_plain_numbers
+from .elementwise import Elementwise
 from .numeric import mend
 from .operators import opaque_when_compiled
 from .precision import horner, in_float64
@@ -38,9 +39,7 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 _LARGE = 10.0  # from here on Stirling's series with the terms above is exact to rounding
 
 
-class _Log1pmx(torch.autograd.Function):
-    generate_vmap_rule = True
-
+class _Log1pmx(Elementwise):
     @staticmethod
     def forward(x):
         near = (x > -0.5) & (x < 1)
@@ -51,10 +50,6 @@ class _Log1pmx(torch.autograd.Function):
         return torch.where(near, series, torch.where(torch.isinf(far), -torch.abs(far), torch.log1p(far) - far))
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
     def backward(ctx, grad):
         (x,) = ctx.saved_tensors
         infinite = torch.isinf(x)
@@ -62,9 +57,7 @@ class _Log1pmx(torch.autograd.Function):
         return grad * torch.where(infinite, -1, -finite / (1 + finite))
 
 
-class _Expm1mx(torch.autograd.Function):
-    generate_vmap_rule = True
-
+class _Expm1mx(Elementwise):
     @staticmethod
     def forward(x):
         near = torch.abs(x) < 0.7
@@ -72,17 +65,11 @@ class _Expm1mx(torch.autograd.Function):
         return torch.where(near, small * small * horner(small, _EXPM1MX), torch.expm1(x) - x)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
     def backward(ctx, grad):
         return grad * torch.expm1(ctx.saved_tensors[0])
 
 
-class _Deviance(torch.autograd.Function):
-    generate_vmap_rule = True
-
+class _Deviance(Elementwise):
     @staticmethod
     def forward(x, mean):
         near = torch.abs(mean - x) < 0.5 * x
@@ -92,10 +79,6 @@ class _Deviance(torch.autograd.Function):
         return torch.where(near, close, far)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
     def backward(ctx, grad):
         x, mean = ctx.saved_tensors
         zero = x == 0
@@ -103,19 +86,13 @@ class _Deviance(torch.autograd.Function):
         return grad * _log_ratio(x, mean), grad * torch.where(zero, 1, (safe_mean - x) / safe_mean)
 
 
-class _LogGammaRatio(torch.autograd.Function):
-    generate_vmap_rule = True
-
+class _LogGammaRatio(Elementwise):
     @staticmethod
     def forward(x, step):
         if are_plain_numbers(x, step):
             result = _log_gamma_ratio_by_series(x, step)
             return mend(result, ~(step > 1e-3), _log_gamma_ratio, x, step)
         return _log_gamma_ratio(x, step)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx, grad):
@@ -148,9 +125,20 @@ def _mean_over_step(function, x, step):
     return (weights * function(x.unsqueeze(-1) + step.unsqueeze(-1) * nodes)).sum(-1)
 
 
+class _Trigamma(Elementwise):
+    """torch.polygamma(1, x) has relative errors of 5e-10; the Hurwitz zeta function has not, but no forward mode."""
+
+    @staticmethod
+    def forward(x):
+        return torch.special.zeta(2.0, x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return -2 * grad * torch.special.zeta(3.0, *ctx.saved_tensors)
+
+
 def _trigamma(x):
-    """torch.polygamma(1, x) has relative errors of 5e-10; the Hurwitz zeta function has not."""
-    return torch.special.zeta(2.0, x)
+    return _Trigamma.apply(x)
 
 
 def _log_ratio(x, mean):

@@ -16,6 +16,7 @@ import math
 import torch
 
 from .eager import are_plain_numbers
+from .elementwise import Elementwise
 from .inverse import implicit
 from .numeric import Numeric, in_chunks, mend
 from .operators import elementwise_operator
@@ -41,34 +42,22 @@ def _ratio_coefficients(count):
 _RATIO = _ratio_coefficients(20)
 
 
-class _LogI0e(torch.autograd.Function):
-    generate_vmap_rule = True
-
+class _LogI0e(Elementwise):
     @staticmethod
     def forward(k):
         return torch.log(torch.special.i0e(k))
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx, grad):
         return grad * _ratio_minus_one(ctx.saved_tensors[0])
 
 
-class _SmallRatio(torch.autograd.Function):
+class _SmallRatio(Elementwise):
     """I1(k) / I0(k) for k < 30; the derivative is 1 - r / k - r^2, where nothing much cancels yet."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(k):
         return torch.special.i1e(k) / torch.special.i0e(k)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx, grad):
@@ -145,7 +134,7 @@ def _tail_rule(k, distance):
     `distance`.
     """
     rest = math.pi - distance
-    fraction = _tail_width(k, distance) / rest.detach()
+    fraction = _tail_width(k.detach(), distance.detach()) / rest.detach()
     nodes, weights = gauss_legendre(_NODES, k)
     width = (rest * fraction).unsqueeze(-1)
     step = width * nodes
@@ -251,7 +240,7 @@ def _mean_distance(k):
     k = k.unsqueeze(-1)
     with torch.no_grad():
         # where the exponent 4 k sin^2(t / 4) reaches 40
-        height = _DEPTH / 4 / k
+        height = _DEPTH / 4 / k.detach()
         end = torch.where(height < 0.5, 4 * torch.asin(torch.sqrt(torch.clamp(height, max=0.5))), math.pi)
     nodes, weights = gauss_legendre(96, k)
     t = end * nodes

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from disthead.errors import NonFiniteLoss, unknown_name
 from disthead.files import DiskFull, writing
@@ -23,6 +24,7 @@ from disthead.training.saving import local
 __all__ = ["AverageWeights", "BestAndLastCheckpoint", "EarlyStopping"]
 
 _INTERVAL = 5  # seconds between two writings of last.ckpt, at least
+_OBJECTIVE = "val/objective"
 
 
 class AverageWeights(WeightAveraging):
@@ -76,7 +78,7 @@ class AverageWeights(WeightAveraging):
         assert self._average_model is not None
         self.count += 1
         decay = 0.0 if self.count == 1 else min(self.decay, (1 + self.count) / (10 + self.count))
-        torch._foreach_lerp_(*self._parameters, 1 - decay)
+        get_ema_multi_avg_fn(decay)(*self._parameters, self.count)
         if self._buffers[0]:  # what is not averaged is that of the model
             torch._foreach_copy_(*self._buffers)
         self._average_model.n_averaged += 1
@@ -99,17 +101,21 @@ class EarlyStopping(LightningEarlyStopping):
     Training then ends once as many steps as the best validation took, and at least 800, have brought nothing better.
 
     Args:
-        monitor: what is validated.
+        monitor: what is validated; "val/objective" is what the model is trained by, `val/nll` or such as `val/crps`.
         patience: validations without anything better after which training ends; None counts steps as above.
         options: as for Lightning's own.
 
     >>> EarlyStopping().monitor
-    'val/nll'
+    'val/objective'
     """
 
-    def __init__(self, monitor: str = "val/nll", patience: int | None = None, **options: Any):
+    def __init__(self, monitor: str = _OBJECTIVE, patience: int | None = None, **options: Any):
         super().__init__(monitor, patience=0 if patience is None else patience, **options)
         self.counts_steps, self.best_step = patience is None, 0
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        self.monitor = _watched(self.monitor, pl_module) or self.monitor
+        super().setup(trainer, pl_module, stage)
 
     def _run_early_stopping_check(self, trainer: lightning.Trainer) -> None:
         if self.monitor not in trainer.callback_metrics and self.strict and not trainer.fast_dev_run:
@@ -152,7 +158,8 @@ class BestAndLastCheckpoint(ModelCheckpoint):
 
     Args:
         dirpath: the folder; `checkpoints` in the log folder of the training unless given.
-        filename, monitor: as for Lightning's own.
+        filename: as for Lightning's own.
+        monitor: as for Lightning's own; "val/objective" is what the model is trained by, `val/nll` or such as `val/crps`.
         save_last: whether there is a last.ckpt.
         save_on_exception: whether last.ckpt is also written after an error in one of several processes, which then waits for
             the others.
@@ -160,14 +167,14 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         options: as for Lightning's own.
 
     >>> BestAndLastCheckpoint("runs").monitor
-    'val/nll'
+    'val/objective'
     """
 
     def __init__(
         self,
         dirpath: str | Path | None = None,
         filename: str | None = "best",
-        monitor: str | None = "val/nll",
+        monitor: str | None = _OBJECTIVE,
         save_last: bool | Literal["link"] | None = True,
         save_on_exception: bool = False,
         enable_version_counter: bool = True,
@@ -181,6 +188,10 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         self.resumed_step: int | None = None
         self._last_step: int | None = None
         self._last_time = -math.inf
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        self.monitor = _watched(self.monitor, pl_module)
+        super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -197,7 +208,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_validation_end(trainer, pl_module)
-        is_within = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch  # an epoch, which may take hours
+        is_within = not trainer.is_last_batch  # an epoch, which may take hours
         if trainer.state.fn == "fit" and not trainer.sanity_checking and is_within and self._is_due(trainer):
             self._save_last(trainer)
 
@@ -322,6 +333,11 @@ class BestAndLastCheckpoint(ModelCheckpoint):
                 trainer.strategy.barrier()
             models[own] = score
         self._remember(models)
+
+
+def _watched(monitor: str | None, module: lightning.LightningModule) -> str | None:
+    """What is monitored, with the name of the model's objective in the place of "objective"."""
+    return f"val/{getattr(module, 'objective_name', 'nll')}" if monitor == _OBJECTIVE else monitor
 
 
 def _is_over(trainer: lightning.Trainer) -> bool:

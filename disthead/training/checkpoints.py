@@ -73,7 +73,8 @@ def evaluate_checkpoint(
         "classes": tuple(next(iter((columns.get("classes") or {}).values()), ())),
         "baseline_name": "the fit without features",
         "about": {"checkpoint": f"{checkpoint}", "table": f"{path or data.hparams['path']}"}
-        | ({} if is_new else {"part": "train, which the model has learned from" if is_seen else part}),
+        | ({} if is_new else {"part": "train, which the model has learned from" if is_seen else part})
+        | ({} if module.recalibration is None else {"recalibration": type(module.recalibration).__name__}),
     } | options
     if columns.get("unit") == "degrees":
         options["unit"] = options.get("unit") or "radians"  # of the model, in which all scores are

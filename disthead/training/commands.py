@@ -531,13 +531,14 @@ class _CLI(LightningCLI):
                 f"the best {best.monitor} of this training is {score}: it has learned nothing that can be used. Look for "
                 "extreme values in the target and in the features of the rows that are held out."
             )
-        if best.monitor == "val/nll" and "val/nll_marginal" in self.trainer.callback_metrics:
-            baseline = float(self.trainer.callback_metrics["val/nll_marginal"])
-        beside = "" if baseline is None else f", without features {baseline:.4f} (val/nll_marginal)"
+        if f"{best.monitor}_marginal" in self.trainer.callback_metrics:
+            baseline = float(self.trainer.callback_metrics[f"{best.monitor}_marginal"])
+        beside = "" if baseline is None else f", without features {baseline:.4f} ({best.monitor}_marginal)"
         print(f"best {best.monitor} {score:.4f}{beside}: {shown(best.best_model_path)}")
         if baseline is not None and score >= baseline:
             warnings.warn(
-                f"the model is no better than the one without features: val/nll {score:.4f}, val/nll_marginal {baseline:.4f}. "
+                f"the model is no better than the one without features: {best.monitor} {score:.4f}, "
+                f"{best.monitor}_marginal {baseline:.4f}. "
                 "Train for longer, or look for features that tell something of the target.",
                 stacklevel=2,
             )

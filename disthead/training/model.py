@@ -1,5 +1,6 @@
 """`DistributionModel`: backbone and distribution head, between the statistics that standardise inputs and targets."""
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning
@@ -13,11 +14,12 @@ from disthead.data.summary import Summary
 from disthead.data.table import DataError
 from disthead.distributions.base import Distribution
 from disthead.families.ensembles import ensemble
-from disthead.families.family import get_family, takes_classes, takes_vectors
+from disthead.families.family import Family, get_family, takes_classes, takes_vectors
 from disthead.head import DistributionHead
-from disthead.marginal import fit_biases
 from disthead.networks.backbone import build, completed, multilayer_perceptron
 from disthead.networks.tabular import MemberHead, TabularBackbone, start_near_the_marginal_fit
+from disthead.objectives import check_objective
+from disthead.objectives.likelihood import nll
 from disthead.standardisation import SCALES, check_relative_spread, robust_units, why_not
 from disthead.weights import check_share, present
 
@@ -37,10 +39,14 @@ class DistributionModel(lightning.LightningModule):
         self.recalibration: Recalibration | None = None
         self.has_baseline = self._has_started = False
         self._given_backbone: Any = None
+        self._objective: Callable | None = None
 
-    def forward(self, features: Tensor, **known: Tensor) -> Distribution:
-        """Features (N, in_features) -> the distribution of the target, in the user's units; of an ensemble the mixture."""
-        dist = self._by_member(features, **known)
+    def forward(self, features: Tensor, *, standardised: bool = False, **known: Tensor) -> Distribution:
+        """Features (N, in_features) -> the distribution of the target, in the user's units; of an ensemble the mixture.
+
+        With `standardised` it is that of the standardised target.
+        """
+        dist = self._by_member(features, standardised=standardised, **known)
         return dist if self._members is None else ensemble(dist)
 
     @property
@@ -48,13 +54,13 @@ class DistributionModel(lightning.LightningModule):
         """How many, in an ensemble."""
         return self.hparams.ensemble if self.hparams.ensemble > 1 else None
 
-    def _by_member(self, features: Tensor, **known: Tensor) -> Distribution:
+    def _by_member(self, features: Tensor, *, standardised: bool = False, **known: Tensor) -> Distribution:
         """With batch_shape (members, N) in an ensemble."""
         if self.head is None:
             raise RuntimeError(
                 "the model does not know its inputs yet: call fit with a TabularDataModule, or give in_features."
             )
-        return self.head(self.backbone(self._standardised(features)), **known)
+        return self.head(self.backbone(self._standardised(features)), standardised=standardised, **known)
 
     def _standardised(self, features: Any) -> Any:
         if "feature_loc" not in self._buffers:
@@ -148,6 +154,11 @@ class DistributionModel(lightning.LightningModule):
                 raise
             return
         family.resolve_links(hparams.links)
+        self._check_objective(family, shape)
+
+    def _check_objective(self, family: Family, event_shape: tuple[int, ...]) -> None:
+        if self._objective is not None and self._objective is not nll:  # which every family has
+            check_objective(self._objective, family, event_shape, self.hparams.ensemble)
 
     def _build(self, columns: dict[str, Any] | None) -> None:
         hparams = self.hparams
@@ -182,6 +193,7 @@ class DistributionModel(lightning.LightningModule):
         else:
             self.head = MemberHead(hparams.family, width, members=self._members, shared=hparams.shared, **options)
         self.head.min_scale = hparams.spread_floor
+        self._check_objective(self.head.family, event_shape)
         if columns is not None:
             self._add_baseline()
 
@@ -260,7 +272,7 @@ class DistributionModel(lightning.LightningModule):
             for head in (self.head, self.baseline):
                 head.change_units(loc, torch.where(scale > 0, scale, 1.0))
             y = (y.double() - self.target_loc.to(y.device)) / self.target_scale.to(y.device)
-        biases = fit_biases(self.baseline, y, known, weight)
+        biases = self.baseline.fitted_biases(y, known, weight)
         self.baseline.start_at(biases)
         self.head.start_at(biases)
         start_near_the_marginal_fit(self.head)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
@@ -21,11 +22,14 @@ from disthead.data.columns import Columns, Encoded
 from disthead.data.summary import Summary
 from disthead.data.table import DataError
 from disthead.diagnostics import TargetWarning, check_continuous_target
-from disthead.distributions.base import Distribution
-from disthead.errors import NonFiniteLoss, warn
-from disthead.losses import nll, reduce
+from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.independent import each_output
+from disthead.errors import NonFiniteLoss, unknown_name, warn
+from disthead.losses import reduce
 from disthead.networks.backbone import TIMING, build, fused, qualified
 from disthead.networks.schedule import plan, steps_of
+from disthead.objectives import get_objective, name_of, specification
+from disthead.objectives.likelihood import nll
 from disthead.standardisation import check_precision, mean_and_std, warn_of_dominant_rows
 from disthead.training.collapse import CollapsedRows
 from disthead.training.data import PARTS, TabularDataModule
@@ -42,7 +46,7 @@ from disthead.training.saved import (
     rebuilding,
 )
 from disthead.training.saving import AtomicCheckpointIO
-from disthead.training.steps import RowMeans, StepLosses, bare_calls, takes_several_steps
+from disthead.training.steps import BareSteps, RowMeans, StepLosses, count_steps, takes_several_steps
 from disthead.training.trust import GIVEN, check_callbacks, check_classes
 from disthead.weights import check_share, present
 
@@ -50,13 +54,14 @@ __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
 
 _IDENTITY = ("family", "family_options", "event_shape", "links", "fixed", "shared", "ensemble")
 _LEVEL = 0.9
+_LOGGED = ("nll", "nll_marginal", "accuracy", f"coverage_{_LEVEL * 100:.0f}")
 _VALIDATED = 1 << 14  # rows at once,
 _NUMBERS = 1 << 23  # or fewer, so that they have no more raw outputs than these
 _STEPS = 64  # at once, where nothing forbids it; and until losses that are not finite are noticed
 
 
 class DistributionModule(DistributionModel):
-    """Features in, a distribution in the user's own units out; the loss is its negative log-likelihood.
+    """Features in, a distribution in the user's own units out, trained by its likelihood unless told otherwise.
 
     With a `TabularDataModule` everything is set up when `fit` starts: the number of inputs, the statistics that
     standardise inputs and real-valued targets (with the exact change of variable, so that the loss, too, is in the user's
@@ -72,6 +77,12 @@ class DistributionModule(DistributionModel):
 
     Logs `nll`, `nll_marginal` and `coverage_90` (of ordered targets, by the central interval) or `accuracy` (of classes)
     for `val/` and `test/`, and `train/nll`: means over rows, in nats.
+
+    Trained by another objective, such as "crps", it logs that as well, `val/crps`,
+    `val/crps_marginal` and `train/crps` in place of `train/nll`, in the user's units; early stopping
+    and the best checkpoint watch `val/crps` unless told otherwise. What is minimised is the
+    objective of the standardised target, so that neither the units nor the sizes of several targets
+    matter. The start is the fit of maximum likelihood whatever the objective.
 
     Args:
         family: name of the family (`disthead families`).
@@ -91,6 +102,10 @@ class DistributionModule(DistributionModel):
         ensemble: so many networks, trained at once by batched products, whose exact mixture is the prediction
             (docs/ensembles.md). Each learns by its own likelihood, without the rows whose number in the table, modulo
             `ensemble`, is its own. A backbone of your own needs `members`, as `TabularBackbone` has.
+        objective: what training minimises: a name (`disthead.objectives.names()`), a name with
+            options, `{"name": ..., ...}`, or a function of (dist, y) that returns one number per
+            row, which has to be given again to go on training from a checkpoint. One that the
+            family cannot be trained by is refused at once.
         optimizer, scheduler: class path or class_path and init_args, such as
             `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`. A scheduler may also have `interval` ("epoch", "step"),
             `frequency` and `monitor`.
@@ -118,16 +133,20 @@ class DistributionModule(DistributionModel):
         standardise: bool = True,
         spread_floor: float = 1e-4,
         ensemble: int = 1,
+        objective: str | dict[str, Any] | Callable[..., Any] = "nll",
         optimizer: str | dict[str, Any] = "AdamW",
         scheduler: str | dict[str, Any] | None = None,
         columns: dict[str, Any] | None = None,
     ):
         super().__init__()
         given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._set_hparams({name: plain(value) for name, value in given.items()})
+        options = {name: plain(value) for name, value in given.items()}
         for kind in ("backbone", "optimizer", "scheduler"):
-            self.hparams[kind] = qualified(kind, self.hparams[kind])
-        self._hparams_initial = dict(self.hparams)
+            options[kind] = qualified(kind, options[kind])
+        self._objective, self.objective_name, options["objective"] = _resolved(objective)
+        # `save_hyperparameters` compares each argument with the options, which arrays do not allow
+        self._set_hparams(options)
+        self._hparams_initial = dict(options)
         self._log_hyperparams = True
         if isinstance(backbone, nn.Module):
             self.hparams["backbone"] = GIVEN + class_path(backbone)
@@ -150,11 +169,11 @@ class DistributionModule(DistributionModel):
         as_number(spread_floor, "spread_floor", wanted, lambda least: 0 <= least < 1)
         self._collapsed = CollapsedRows(spread_floor)
         self._means = {part: RowMeans() for part in PARTS[:3]}
-        self._losses = StepLosses(self._means["train"], _STEPS)
+        self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS)
         # For each batch of validation: the first row whose loss is not finite (-1 for none), and how many such rows there are.
         self._infinite: list[Tensor] = []
         self._random_state: Tensor | None = None
-        self._resumes_within_epoch, self._is_several, self._first_step, self.steps_at_once = False, False, 0, 1
+        self._resumes_within_epoch, self._made, self.steps_at_once = False, 0, 1
         if columns is not None:
             self._build(columns)
         elif in_features is not None or (backbone is not None and backbone_features is not None):
@@ -179,7 +198,18 @@ class DistributionModule(DistributionModel):
 
     # Hooks of Lightning.
 
+    def configure_callbacks(self) -> list:
+        """None; Lightning asks for them first of all, before it looks at how the steps are made."""
+        if self.trainer.state.fn == "fit":
+            self.automatic_optimization = True
+        return []
+
     def setup(self, stage: str) -> None:
+        if stage == "fit" and self._objective is None:
+            raise ValueError(
+                f"this model was trained by an objective {self.hparams.objective}. Give it again: "
+                "DistributionModule.load_from_checkpoint(path, objective=...)."
+            )
         strategy = self.trainer.strategy
         if type(strategy.checkpoint_io) is TorchCheckpointIO:
             strategy.checkpoint_io = AtomicCheckpointIO()
@@ -275,7 +305,7 @@ class DistributionModule(DistributionModel):
                 f"target {name!r} holds classes ({shown}), {family.name} takes numbers: "
                 f"try the family {'bernoulli' if len(classes[name]) == 2 else 'categorical'}."
             )
-        if self.columns.get("unit") == "degrees" and not _is_circular(family.support):
+        if self.columns.get("unit") == "degrees" and family.kind != "direction":
             raise DataError(
                 f"targets in degrees are for families of directions, such as von_mises; {family.name} is none."
             )
@@ -318,7 +348,7 @@ class DistributionModule(DistributionModel):
         """Refuse rows whose known quantities cannot be, such as an exposure of zero: before training, or as a stream is predicted."""
         assert self.head is not None
         assert self.columns is not None
-        self.head.family.check_known(table.known, self.columns["known"])
+        self.head.family.check_row_constants(table.known, self.columns["known"])
 
     def _check_density(self, targets: Tensor) -> None:
         """Warn where the targets would fool a density."""
@@ -353,10 +383,11 @@ class DistributionModule(DistributionModel):
     def on_fit_start(self) -> None:
         several = takes_several_steps(self.trainer, self, DistributionModule)
         within, self._resumes_within_epoch = self._resumes_within_epoch and self.trainer.ckpt_path is not None, False
-        self.steps_at_once = _STEPS if several and not within else 1
+        if several and not within and isinstance(self.trainer.datamodule, TabularDataModule):
+            self.steps_at_once, self.automatic_optimization = _STEPS, False
 
     def on_train_start(self) -> None:
-        self._losses = StepLosses(self._means["train"], _STEPS)
+        self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS)
         self.steps_at_once = 1  # Lightning has its loader; those that others ask for give single batches
         if self.trainer.ckpt_path is None:
             self._means["train"].sums.clear()
@@ -368,38 +399,54 @@ class DistributionModule(DistributionModel):
         self.steps_at_once = 1  # where there was nothing to train
 
     def on_train_epoch_start(self) -> None:
-        self._first_step = self.trainer.global_step
-
-    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
-        self._is_several = isinstance(batch, Steps)
-        self.automatic_optimization = not self._is_several
+        self._made = 0
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor | None:
-        if not isinstance(batch, Steps):
+        if self.automatic_optimization:
             return self._loss(Batch.of(batch).present())
-        self.automatic_optimization = True  # all but the steps is Lightning's own
-        self._several_steps(batch)
+        self._several_steps(batch if isinstance(batch, Steps) else Steps.of(Batch.of(batch)))
         return None
 
     def _several_steps(self, steps: Steps) -> None:
-        """What Lightning does in a step, and between two of them, for several."""
-        trainer = self.trainer
-        optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        step, zero_grad = bare_calls(optimizer)
+        """A step for each batch, by manual optimisation, in which learning rates change here, too."""
+        trainer, optimizer = self.trainer, self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)
+        bare = BareSteps(optimizer.optimizer)
         schedulers = [config.scheduler for config in trainer.lr_scheduler_configs if config.interval == "step"]
         watching: list[Any] = [callback for callback in trainer.callbacks if hasattr(callback, "after_step")]
-        loop = trainer.fit_loop.epoch_loop
-        progress = loop.automatic_optimization.optim_progress.optimizer.step
-        for made, batch in enumerate(steps.batches(self.device), start=1):
-            progress.increment_ready()
-            step(functools.partial(self._gradient, batch, optimizer, zero_grad))
-            progress.increment_completed()
-            if made < steps.count:  # Lightning follows up on the last step
-                loop._batches_that_stepped += 1
+        with bare.used_by(trainer.strategy):
+            for made, batch in enumerate(steps.batches(self.device), start=1):
+                if bare.needs_closure:
+                    optimizer.step(functools.partial(self._gradient, batch, optimizer.optimizer, bare.zero_grad))
+                else:  # a step that fails before its gradient is none
+                    self._gradient(batch, optimizer.optimizer, bare.zero_grad)
+                    optimizer.step()
+                self._made += 1
                 for scheduler in schedulers:
                     self.lr_scheduler_step(scheduler, None)
-                for callback in watching:
-                    callback.after_step(trainer, self)
+                if made < steps.count:  # after the last step Lightning calls `on_train_batch_end`
+                    for callback in watching:
+                        callback.after_step(trainer, self)
+        if trainer.is_last_batch:
+            self._step_schedulers(on_plateau=False)
+
+    def _step_schedulers(self, on_plateau: bool) -> None:
+        """What Lightning does with learning rates at the end of an epoch, where it makes the steps itself."""
+        for config in self.trainer.lr_scheduler_configs:
+            is_due = config.interval == "epoch" and (self.current_epoch + 1) % config.frequency == 0
+            if config.reduce_on_plateau != on_plateau or not is_due:
+                continue
+            metric = None
+            if on_plateau:
+                metric = self.trainer.callback_metrics.get(config.monitor)
+                if metric is None and config.strict:
+                    raise unknown_name(
+                        "metric that the scheduler monitors", config.monitor, self.trainer.callback_metrics
+                    )
+                if metric is None:
+                    warn(f"the scheduler monitors {config.monitor}, which is not there: the learning rate stays.")
+                    continue
+            self.lr_scheduler_step(config.scheduler, metric)
 
     def _gradient(self, batch: Batch, optimizer: torch.optim.Optimizer, zero_grad: Callable[[], None]) -> Tensor:
         values, weight = self._values(batch)
@@ -413,17 +460,47 @@ class DistributionModule(DistributionModel):
         return values.detach() @ share
 
     def _values(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """What is learned from each row that is there, its nll, of an ensemble the sum over the members; and its weight."""
+        """What is learned from each row that is there, of an ensemble summed over members; its weight."""
+        standardised = self._is_standardised_objective
         if self._members is None:
-            weight, dist, y = batch.weigh(self(batch.features, **batch.known))
-            values, factor = nll(dist, y, reduction="none"), 1
+            options = {"standardised": True} if standardised else {}
+            weight, dist, y = batch.weigh(self(batch.features, **options, **batch.known))
         else:
-            weight, values, factor = batch.weight, self._mean_over_members(batch), self._members
-        self._losses.add(values, weight, batch.rows if batch.rows is not None else batch.positions)
-        return values * factor if factor > 1 else values, weight  # each member learns as if it were alone
+            dist = self._by_member(batch.features, standardised=standardised, **batch.known)
+            weight, y = batch.weight, batch.y.expand(self._members, *batch.y.shape)
+        if standardised:
+            with torch.no_grad():
+                logged = self._of_rows(dist.affine(self.target_loc, self.target_scale), y, batch.rows)
+            y = ((y - self.target_loc) / self.target_scale).to(dist.dtype)
+        values = self._of_rows(dist, y, batch.rows)
+        self._losses.add(
+            logged if standardised else values, weight, batch.rows if batch.rows is not None else batch.positions
+        )
+        return values if self._members is None else values * self._members, weight  # each learns as if it were alone
+
+    @property
+    def _is_standardised_objective(self) -> bool:
+        """Whether the objective is that of the standardised target.
+
+        The likelihood has the same gradient in all units.
+        """
+        if self._objective is nll or is_overridden("forward", self, DistributionModule):
+            return False
+        return self.head is not None and self.head.is_standardised
+
+    def _of_rows(self, dist: Distribution, y: Tensor, rows: Tensor | None) -> Tensor:
+        """The objective of each row, of an ensemble the mean over the members that learn from it."""
+        assert self._objective is not None
+        values = self._objective(dist, y)
+        if self._members is None:
+            return values
+        if rows is None:
+            return values.mean(0)
+        members = torch.arange(self._members, device=values.device).unsqueeze(-1)
+        return torch.where(rows % self._members == members, 0.0, values).sum(0) / (self._members - 1)
 
     def _loss(self, batch: Batch) -> Tensor:
-        """What these rows add to the mean nll over the batch."""
+        """What these rows add to the mean objective over the batch."""
         processes = self.trainer.world_size
         if processes == 1 and batch.is_absent:
             zero = torch.zeros(1, device=self.device)
@@ -443,15 +520,6 @@ class DistributionModule(DistributionModel):
         learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return sum((0.0 * parameter.sum() for parameter in learned), torch.zeros((), device=self.device))
 
-    def _mean_over_members(self, batch: Batch) -> Tensor:
-        """The mean of the members' own losses for each row, without that of the member it is held out from."""
-        dist, count = self._by_member(batch.features, **batch.known), self.hparams.ensemble
-        values = nll(dist, batch.y.expand(count, *batch.y.shape), reduction="none")
-        if batch.rows is None:
-            return values.mean(0)
-        members = torch.arange(count, device=values.device).unsqueeze(-1)
-        return torch.where(batch.rows % count == members, 0.0, values).sum(0) / (count - 1)
-
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
         if self._losses.is_due:
             self._losses.look(self)
@@ -459,6 +527,8 @@ class DistributionModule(DistributionModel):
     def on_train_epoch_end(self) -> None:
         self._losses.look(self)
         self._log("train")
+        if not self.automatic_optimization and self._made:
+            self._step_schedulers(on_plateau=True)
 
     def on_validation_epoch_start(self) -> None:
         self._losses.look(self)
@@ -489,26 +559,34 @@ class DistributionModule(DistributionModel):
 
     def _evaluate(self, part: str, batch: Batch) -> Distribution | None:
         """Add up what is measured of the rows that are there, and return their distributions; None where none is there."""
+        measured: dict[str, Callable] = {"nll": nll}
+        if self._objective is not None:
+            measured[self.objective_name] = self._objective
         if batch.is_absent:
-            self._means[part].add("nll", *torch.zeros(2, 1, device=self.device))
+            for name in measured:
+                self._means[part].add(name, *torch.zeros(2, 1, device=self.device))
             return None
         dist = (self if part == "val" else self.predictive)(batch.features, **batch.known)
         baseline = self.marginal(*dist.batch_shape, **batch.known) if self.has_baseline else None
         weight, dist, y, baseline = batch.weigh(dist, baseline)
         values = {}
-        with contextlib.suppress(NotImplementedError):  # some recalibrations have no density
-            values["nll"] = nll(dist, y, reduction="none")
-        if baseline is not None:
-            values["nll_marginal"] = nll(baseline, y, reduction="none")
+        for name, objective in measured.items():
+            with contextlib.suppress(NotImplementedError):  # some recalibrations have no density
+                values[name] = objective(dist, y)
+            if baseline is not None:
+                values[f"{name}_marginal"] = objective(baseline, y)
         for name, value in (values | _hits(dist, y)).items():
             self._means[part].add(name, value, weight)
-        if "nll" in values:
-            self._note_infinite(values["nll"], weight, batch)
+        if self.objective_name in values:
+            self._note_infinite(values[self.objective_name], weight, batch)
         return dist
 
     @torch.no_grad()
     def _note_infinite(self, values: Tensor, weight: Tensor | None, batch: Batch) -> None:
-        """Keep which row of a batch is the first whose nll is NaN or infinite, on the device until the end of the epoch."""
+        """Keep which row of a batch is the first whose objective is NaN or infinite.
+
+        It stays on the device until the end of the epoch.
+        """
         bad = ~values.detach().isfinite()
         if weight is not None:
             bad = bad & (weight > 0).reshape(weight.shape + (1,) * (bad.ndim - weight.ndim))
@@ -531,8 +609,13 @@ class DistributionModule(DistributionModel):
         if found:
             count = sum(count for _, count in found)
             fits = self.trainer.state.fn == "fit"
+            rows = f"{count} {part} row{'s' * (count != 1)}"
             raise NonFiniteLoss(
-                f"the likelihood of {count} {part} row{'s' * (count != 1)} is zero or not a number"
+                (
+                    f"the likelihood of {rows} is zero or not a number"
+                    if self._objective is nll
+                    else f"the {self.objective_name} of {rows} is infinite or not a number"
+                )
                 + f" in epoch {self.current_epoch}" * fits
                 + f", at row {found[0][0]}: "
                 + ("no weights can be chosen by it" if fits else "there is no mean of it over the rows")
@@ -540,9 +623,29 @@ class DistributionModule(DistributionModel):
             )
 
     def _log(self, part: str) -> None:
-        for name, mean in self._means[part].take(self.trainer).items():
+        found = {f"{part}/{name}": mean for name, mean in self._means[part].take(self.trainer).items()}
+        for name, mean in found.items():
+            options: dict[str, Any] = {"logger": False} if self._counts_steps else {}
+            options["prog_bar"] = name == f"{part}/{self.objective_name}"
             # the same number on every process
-            self.log(f"{part}/{name}", mean, prog_bar=name == "nll", sync_dist=self.trainer.world_size > 1)
+            super().log(name, mean, sync_dist=self.trainer.world_size > 1, **options)
+        if self._counts_steps and found and not self.trainer.sanity_checking:
+            numbers = {name: mean.item() for name, mean in found.items()} | {"epoch": self.current_epoch}
+            for logger in self.loggers:
+                logger.log_metrics(numbers, self.global_step - 1)
+                logger.save()
+
+    @property
+    def _counts_steps(self) -> bool:
+        """Whether Lightning, which counts its calls for the logs, does not know how many steps were made."""
+        return not self.automatic_optimization and self.trainer.state.fn == "fit"
+
+    def log(self, name: str, value: Any, *arguments: Any, **options: Any) -> None:
+        """As Lightning's own; where several steps are made at once, others' numbers get theirs."""
+        super().log(name, value, *arguments, **options)
+        if self._counts_steps:
+            for name, number in (("step", self.global_step - 1), ("epoch", self.current_epoch)):
+                super().log(name, float(number), on_step=False, on_epoch=True)
 
     def _planned(self, kind: str) -> Any:
         """The spec of optimizer or scheduler, where None is what the default recipe takes for these rows and steps."""
@@ -562,7 +665,7 @@ class DistributionModule(DistributionModel):
 
     def configure_optimizers(self) -> Any:
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        scales = getattr(getattr(self._trainer, "precision_plugin", None), "scaler", None) is not None
+        scales = getattr(getattr(self._attached, "precision_plugin", None), "scaler", None) is not None
         optimizer = build("optimizer", fused(self._planned("optimizer"), parameters, scales), parameters)
         spec = self._planned("scheduler")
         if spec is None:
@@ -570,6 +673,13 @@ class DistributionModule(DistributionModel):
         spec = dict(spec) if isinstance(spec, Mapping) else spec
         timing = {name: spec.pop(name) for name in TIMING if isinstance(spec, dict) and name in spec}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": build("scheduler", spec, optimizer)} | timing}
+
+    @property
+    def _attached(self) -> Any:
+        """The trainer; None where there is none."""
+        with contextlib.suppress(RuntimeError):
+            return self.trainer
+        return None
 
     # Checkpoints.
 
@@ -587,16 +697,14 @@ class DistributionModule(DistributionModel):
         loaders, progress = loop["state_dict"].get("combined_loader", []), loop["epoch_loop.batch_progress"]
         if len(loaders) != 1 or "position" not in loaders[0]:
             return
-        done = progress["current"]["processed"]
-        if self._is_several:
-            done = self.trainer.global_step - self._first_step
+        done = progress["current"]["processed"] if self.automatic_optimization else self._made
         if done != loaders[0]["position"]:
             loaders[0]["position"] = done
             progress["current"] = dict.fromkeys(progress["current"], done)
             progress["is_last_batch"] = False
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        source = (None if self._trainer is None else self._trainer.ckpt_path) or "the checkpoint"
+        source = (self._attached and self._attached.ckpt_path) or "the checkpoint"
         theirs = checkpoint.get("hyper_parameters", {})
         for name in _IDENTITY:
             if name in theirs and comparable(theirs[name]) != comparable(self.hparams[name]):
@@ -608,7 +716,10 @@ class DistributionModule(DistributionModel):
         sums = checkpoint.get("train_sums", {})
         check_type(sums, f"train_sums of {source}", Mapping, "a mapping; take another copy of the checkpoint")
         self._means["train"].sums = dict(sums)
-        progress = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.batch_progress")
+        loop = checkpoint.get("loops", {}).get("fit_loop", {})
+        if loop and self._attached is not None:
+            count_steps(loop, checkpoint["global_step"])
+        progress = loop.get("epoch_loop.batch_progress")
         self._resumes_within_epoch = bool(progress and progress["current"]["ready"] and not progress["is_last_batch"])
         config = checkpoint.get("recalibration")
         self.recalibration = None if config is None else rebuild(config)
@@ -671,19 +782,32 @@ class DistributionModule(DistributionModel):
         return module.to(map_location or "cpu")
 
 
+def _resolved(objective: Any) -> tuple[Callable | None, str, Any]:
+    """An objective, its name, and the plain data that checkpoints hold of it.
+
+    The objective is None where it was a function, which has to be given again.
+    """
+    if isinstance(objective, str) and objective.startswith(GIVEN):
+        return None, objective.rpartition(".")[2], objective
+    found = get_objective(objective)
+    name, plain_data = name_of(found), specification(found)
+    if plain_data is None:
+        if name in _LOGGED:
+            reason = f"{name} is logged already"
+            raise ValueError(f"an objective of your own needs a name of its own, {reason}: rename it.")
+        plain_data = f"{GIVEN}{found.__module__}.{name}"
+    return found, name, plain_data
+
+
 def _is_of_torch(backbone: Any) -> bool:
     """Whether the backbone is of torch or disthead, and so does nothing but take memory when it is made."""
     path = backbone.get("class_path") if isinstance(backbone, Mapping) else backbone
     return backbone is None or (isinstance(path, str) and path.startswith(("torch.nn.", "disthead.")))
 
 
-def _is_circular(support: Any) -> bool:
-    return getattr(getattr(support, "base_constraint", support), "is_circular", False)
-
-
 def _hits(dist: Distribution, y: Tensor) -> dict[str, Tensor]:
     """Per row: whether the most probable class is right, or the share of outputs inside their central interval."""
-    if hasattr(dist, "expected_cost"):
+    if each_output(dist).kind in CLASSES:
         return {"accuracy": _row_share(dist.mode == y)}
     try:
         below, upto = (dist.marginals if dist.event_shape else dist).cdf_limits(y)

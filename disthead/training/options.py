@@ -12,6 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Timer
 
+from disthead.objectives import get_objective, name_of, names
 from disthead.texts import shown
 from disthead.training.saved import comparable
 from disthead.training.trust import GIVEN
@@ -115,7 +116,10 @@ _RULES = [
     _Rule("checkpoint.every_n_train_steps", _at_least(0), "0 or more", "fit"),
     _Rule("checkpoint.filename", _is_filename, "a name, in which braces hold metrics, such as {epoch}", "fit"),
 ]
-_BETTER = {"nll": "min", "nll_marginal": "min", "accuracy": "max"}  # which mode, by the end of a metric's name
+# which mode, by the end of a metric's name
+_BETTER = {"objective": "min", "accuracy": "max"} | {
+    f"{name}{end}": "min" for name in names() for end in ("", "_marginal")
+}
 
 
 def check_config(command: str, config: Any) -> None:
@@ -208,7 +212,8 @@ def check_validation(config: Any, has_rows: bool) -> None:
     trainer, epochs = config.trainer, config.trainer.max_epochs
     if "val/" not in f"{config.checkpoint.monitor} {config.early_stopping.monitor}":
         return
-    other = "or --checkpoint.monitor train/nll --early_stopping.monitor train/nll"
+    trained = f"train/{name_of(get_objective(config.model.objective))}"
+    other = f"or --checkpoint.monitor {trained} --early_stopping.monitor {trained}"
     if not has_rows:
         raise ValueError(
             "no rows are held out, by which to stop and to choose the best checkpoint: give --data.val_size, such as 0.2, "

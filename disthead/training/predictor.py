@@ -88,7 +88,7 @@ class Predictor:
         rows = columns.encode(read_table(batch), needs_target=False, unseen=self._unseen)
         if len(self._unseen) > known_unseen:
             warnings.warn(self._unseen.message(), UserWarning, stacklevel=2)
-        self.module.head.family.check_known(rows.known, columns.known)
+        self.module.head.family.check_row_constants(rows.known, columns.known)
         if place is None:
             place = rows.features.numpy().tobytes() if self.options.get("samples") else b""
         size = self.rows_at_once

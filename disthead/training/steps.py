@@ -1,8 +1,9 @@
 """Steps without waste: losses that stay on the device, optimizers without hooks, and several steps in one call of Lightning."""
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning
@@ -14,14 +15,14 @@ from lightning.pytorch.callbacks import (
     ProgressBar,
 )  # fmt: skip
 from lightning.pytorch.plugins import Precision
-from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.strategies import SingleDeviceStrategy, Strategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from disthead.errors import NonFiniteLoss
 
-__all__ = ["RowMeans", "StepLosses", "bare_calls", "takes_several_steps"]
+__all__ = ["BareSteps", "RowMeans", "StepLosses", "count_steps", "takes_several_steps"]
 
 _HOOKS_OF_ALL = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
 # what Lightning calls in every step
@@ -76,11 +77,12 @@ class StepLosses:
 
     Args:
         means: where they are added up.
+        name: of the number, "nll" or another objective.
         patience: steps after which `is_due`.
     """
 
-    def __init__(self, means: RowMeans, patience: int = 64):
-        self.means, self.patience = means, patience
+    def __init__(self, means: RowMeans, name: str = "nll", patience: int = 64):
+        self.means, self.name, self.patience = means, name, patience
         self.steps: list[tuple[slice, Tensor | None, Tensor | None]] = []
         self.values = torch.empty(0)
 
@@ -117,7 +119,7 @@ class StepLosses:
         if not bool(values.isfinite().all()):
             place, _, rows = next(step for step in self.steps if not bool(values[step[0]].isfinite().all()))
             raise _non_finite(module, values[place], rows)
-        self.means.add("nll", values, weight)
+        self.means.add(self.name, values, weight)
         self.steps.clear()
 
     def _weights(self) -> Tensor | None:
@@ -196,11 +198,37 @@ def _sees_steps(callback: Callback) -> bool:
     )
 
 
-def bare_calls(optimizer: torch.optim.Optimizer) -> tuple[Callable[[Callable[[], Tensor]], Any], Callable[[], None]]:
-    """`step` and `zero_grad` of an optimizer; of torch's own without hooks and records for a profiler, where nobody uses them.
+class BareSteps(Precision):
+    """Full precision, whose steps are those of an optimizer alone, where nobody watches single ones.
 
-    Those take longer than the step of a small model.
+    Lightning's optimizers make their steps by a plugin for precision, which calls the hooks of all
+    callbacks. Steps of torch's own optimizers are also made without hooks and records for a
+    profiler, where nobody uses them: those take longer than the step of a small model.
+
+    Args:
+        optimizer: not Lightning's.
     """
+
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        self.step, self.zero_grad = _bare_calls(optimizer)
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+        self.needs_closure = closure is not None and closure.default is closure.empty
+
+    def optimizer_step(self, optimizer: Any, model: Any, closure: Callable[[], Any], **options: Any) -> Any:
+        return self.step(closure) if self.needs_closure else self.step()
+
+    @contextlib.contextmanager
+    def used_by(self, strategy: Strategy) -> Iterator[None]:
+        """A block in which the strategy makes its steps so."""
+        own, strategy.precision_plugin = strategy.precision_plugin, self
+        try:
+            yield
+        finally:
+            strategy.precision_plugin = own
+
+
+def _bare_calls(optimizer: torch.optim.Optimizer) -> tuple[Callable[..., Any], Callable[[], None]]:
+    """`step` and `zero_grad` of an optimizer, without hooks and records where nobody uses them."""
     kind, step = type(optimizer), optimizer.step
     used = (
         any((optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks, *_HOOKS_OF_ALL))
@@ -219,3 +247,13 @@ def bare_calls(optimizer: torch.optim.Optimizer) -> tuple[Callable[[Callable[[],
             parameter.grad = None
 
     return torch.no_grad()(functools.partial(inspect.unwrap(kind.step), optimizer)), zero_grad
+
+
+def count_steps(loop: dict[str, Any], made: int) -> None:
+    """Let a saved loop of Lightning say how many steps were made, whoever makes them from now on."""
+    counters = (
+        loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"],
+        loop["epoch_loop.manual_optimization.optim_step_progress"],
+    )
+    for counter in counters:
+        counter["total"] |= {"ready": made, "completed": made}

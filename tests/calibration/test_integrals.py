@@ -70,6 +70,9 @@ def test_heavy_tails_keep_their_moments():
 class Counted(Gamma):
     quantiles = tails = 0
 
+    def _standard(self):
+        return None  # so that each row is answered by itself
+
     def _inverse(self, below, above):
         Counted.quantiles += torch.broadcast_shapes(below.shape, self.batch_shape).numel()
         return super()._inverse(below, above)

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from disthead.likelihood.blocks import AVAILABLE, choose, multiply_rows
+from disthead.special.blocks import AVAILABLE, choose, multiply_rows
 
 pytestmark = pytest.mark.skipif(not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler")
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from disthead.likelihood.blocks import AVAILABLE
 from disthead.likelihood.program import Program
 from disthead.likelihood.recording import NotRecorded, Recorder
+from disthead.special.blocks import AVAILABLE
 
 pytestmark = pytest.mark.skipif(not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler")
 PRECISIONS = [np.float32, np.float64]

@@ -36,7 +36,7 @@ def test_rows_are_held_out_from_one_member_each():
     module = DistributionModule("normal", in_features=2, hidden_sizes=[4], ensemble=3)
     rows = torch.tensor([0, 4, 5, 8])
     batch = Batch(torch.randn(4, 2), torch.randn(4), rows=rows)
-    module._mean_over_members(batch)[1].backward()  # row 4 belongs to member 1
+    module._values(batch)[0][1].backward()  # row 4 belongs to member 1
     gradient = module.head.linear.weight.grad.flatten(1).abs().sum(1)
     assert gradient[1] == 0
     assert (gradient[[0, 2]] > 0).all()
@@ -47,7 +47,7 @@ def test_the_loss_is_the_members_own_likelihood():
     features, y = torch.randn(5, 2), torch.randn(5)
     components = module(features).components
     expected = -components.log_prob(y.unsqueeze(-1)).mean(-1)
-    torch.testing.assert_close(module._mean_over_members(Batch(features, y)), expected)
+    torch.testing.assert_close(module._values(Batch(features, y))[0], 3 * expected)
 
 
 def test_a_checkpoint_gives_the_same_mixture(trainer, frame, tmp_path):

@@ -1,8 +1,10 @@
 """Training without waste: several steps in one call of Lightning are the steps, and nothing waits for the device."""
 
 import math
+import re
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import disthead as dh
+import disthead.training
 from disthead.data.batches import Batches, Steps
 from disthead.data.columns import Encoded
 from disthead.training import DistributionModule, NonFiniteLoss, TabularDataModule
@@ -156,6 +159,76 @@ def test_the_log_counts_optimizer_steps(table, trainer, tmp_path):
         frames.append(pd.read_csv(f"{logger.log_dir}/metrics.csv"))
     pd.testing.assert_frame_equal(*frames)
     assert frames[0]["step"].max() == 35
+
+
+class LogsItsOwn(Callback):
+    def on_validation_epoch_end(self, trainer, module):
+        module.log("val/own", 1.0)
+
+    def on_train_epoch_end(self, trainer, module):
+        module.log_dict({"own": 2.0})
+
+
+def test_what_others_log_has_the_step_too(table, trainer, tmp_path):
+    logger = CSVLogger(tmp_path)
+    _, run = train(trainer, table, callbacks=[LogsItsOwn()], options={"logger": logger})
+    assert len(run.train_dataloader) == 1
+    frame = pd.read_csv(f"{logger.log_dir}/metrics.csv")
+    for name in ("val/own", "own", "val/nll", "train/nll"):
+        there = frame[frame[name].notna()]
+        assert there["step"].tolist() == [11, 23, 35], name
+        assert there["epoch"].tolist() == [0, 1, 2], name
+
+
+@pytest.mark.parametrize("interval", ["step", "epoch"])
+def test_a_monitor_of_learning_rates_logs_the_steps(table, trainer, tmp_path, interval):
+    frames = []
+    for callbacks in ([], [OneByOne()]):
+        logger, monitor = CSVLogger(tmp_path, name=str(len(callbacks))), LearningRateMonitor(interval)
+        scheduler = STEPWISE if interval == "step" else MODES["schedule by epoch"]["scheduler"]
+        train(trainer, table, callbacks=[monitor, *callbacks], options={"logger": logger}, scheduler=scheduler)
+        frames.append(pd.read_csv(f"{logger.log_dir}/metrics.csv"))
+    pd.testing.assert_frame_equal(*frames)
+
+
+def test_a_module_is_trained_again_by_a_trainer_that_makes_single_steps(table, trainer):
+    """Lightning refuses clipping and accumulation where a module makes its own steps, and looks before `fit` begins."""
+    module, _ = train(trainer, table, epochs=1)
+    data = TabularDataModule(table, target="y", batch_size=10)
+    run = trainer(2, accumulate_grad_batches=3, gradient_clip_val=1.0)
+    run.fit(module, data)
+    assert run.global_step == 8
+    run = trainer(2, gradient_clip_val=1.0)
+    run.fit(module, data)
+    assert len(run.train_dataloader) == 1
+    assert run.global_step == 24
+
+
+def test_a_run_that_is_fitted_further_counts_on(table, trainer):
+    module, run = train(trainer, table, epochs=1)
+    run.fit_loop.max_epochs = 3
+    run.fit(module, run.datamodule)
+    assert run.global_step == 36
+
+
+def test_a_loader_that_is_made_anew_gives_single_steps(table, trainer):
+    whole, _ = train(trainer, table)
+    again, run = train(trainer, table, options={"reload_dataloaders_every_n_epochs": 1})
+    assert run.global_step == 36
+    assert_same(whole, again)
+
+
+def test_a_metric_that_a_scheduler_misses_is_named(table, trainer):
+    with pytest.raises(
+        ValueError, match=r"unknown metric that the scheduler monitors 'val/nil'; did you mean 'val/nll'"
+    ):
+        train(trainer, table, scheduler=PLATEAU | {"monitor": "val/nil"})
+
+
+def test_no_counter_of_lightnings_loops_is_touched():
+    """Their names may change with any version."""
+    for path in Path(disthead.training.__file__).parent.glob("*.py"):
+        assert not re.search(r"fit_loop\.\w*loop|optim_progress\.|_batches_that_stepped", path.read_text()), path
 
 
 def test_learning_rates_of_single_steps_can_be_watched(table, trainer, tmp_path):

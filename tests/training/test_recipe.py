@@ -269,7 +269,7 @@ class TestTraining:
         with torch.no_grad():
             losses = -members(x).log_prob(y.expand(3, 200))
         for member in range(3):
-            assert losses[member][held_out[member]].mean().item() == pytest.approx(course.nll[member].item(), abs=1e-4)
+            assert losses[member][held_out[member]].mean().item() == pytest.approx(course.loss[member].item(), abs=1e-4)
 
     @pytest.mark.parametrize("rows, size, rate", [(40, 32, 5e-3), (4096, 64, 5e-3 * 2**0.5)])
     def test_batches_and_learning_rates_grow_with_the_table(self, rows, size, rate, monkeypatch):
@@ -356,7 +356,7 @@ class TestFit:
         with pytest.warns(UserWarning, match="12 rows are too few"):
             model, course = fit_tabular(x, y, family="normal")
         assert model.recalibration is None
-        assert course.nll.isnan().all()
+        assert course.loss.isnan().all()
 
     def test_targets_outside_the_support_are_refused(self):
         x, y, _ = table(60)

@@ -15,11 +15,12 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from disthead.cli import main
+from disthead.data import scan, stream
 from disthead.data.batches import Batches, Steps
 from disthead.data.stream import StreamedBatches
 from disthead.data.summary import Moments
 from disthead.errors import TargetError
-from disthead.training import DataError, DistributionModule, TabularDataModule, scan, stream
+from disthead.training import DataError, DistributionModule, TabularDataModule
 
 
 def write(frame: pd.DataFrame, folder: Path, rows: int = 70, row_group_size: int = 20) -> Path:

@@ -10,7 +10,20 @@ from disthead.report.verdicts.events import POINTS
 from disthead.report.verdicts.intervals import rate_error, widening
 from disthead.report.wording import percent, whole_percent
 
-__all__ = ["bias_by_group", "by_group", "events_by_group"]
+__all__ = ["bias_by_group", "by_group", "distances", "events_by_group"]
+
+
+def distances(shares: Mapping[str, tuple[float, float]], expected: float) -> dict[str, float]:
+    """How many standard errors the share of each label is from what was expected.
+
+    Args:
+        shares: label -> (share, independent rows).
+        expected: the share that was predicted for all of them.
+    """
+    variance, largest = expected * (1 - expected), max(expected, 1 - expected)
+    return {
+        label: z_of_sum(share - expected, variance / rows, largest / rows) for label, (share, rows) in shares.items()
+    }
 
 
 def by_group(
@@ -26,10 +39,7 @@ def by_group(
         picture: that shows it.
     """
     aspect, looks = f"calibration by {name}", len(coverages)
-    z = {
-        label: z_of_sum(rate - level, level * (1 - level) / rows, max(level, 1 - level) / rows)
-        for label, (rate, rows) in coverages.items()
-    }
+    z = distances(coverages, level)
     worst = max(z, key=lambda label: abs(z[label]))
     rate, rows = coverages[worst]
     seen = (
@@ -52,7 +62,7 @@ def bias_by_group(
 ) -> Verdict:
     """Whether outcomes lie above the predicted median as often as below in every group; arguments as of `by_group`."""
     aspect, looks = f"bias by {name}", len(shares)
-    z = {label: z_of_sum(share - 0.5, 0.25 / rows, 0.5 / rows) for label, (share, rows) in shares.items()}
+    z = distances(shares, 0.5)
     worst = max(z, key=lambda label: abs(z[label]))
     share, rows = shares[worst]
     seen = (

@@ -1,73 +1,113 @@
-"""The marginal fit: one distribution for all rows, where training starts and the baseline that it has to beat."""
+"""The nearest minimum of a smooth function, and the unconditional fit: one distribution for all rows, without features."""
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from disthead.arrays import as_tensor
 from disthead.errors import locate
-from disthead.likelihood.linked import RawOutputs
+from disthead.families.family import Family
 from disthead.links import Link
 from disthead.weights import as_weight, present
 
-if TYPE_CHECKING:
-    from disthead.head import DistributionHead
-
-__all__ = ["fit_biases", "rows_that_are_there"]
+__all__ = ["checked_rows", "minimise", "unconditional_fit"]
 
 # Of light-tailed targets the degrees of freedom grow without end: a little pull keeps them where they still change something.
 _RIDGE = 1e-6
 _ROWS = 1_000_000  # as many as say where to start
 
 
-def fit_biases(head: "DistributionHead", y: Any, known: Mapping[str, Any], weight: Any = None) -> dict[str, Tensor]:
-    """The raw values of every parameter that the head learns, at the marginal maximum likelihood, in double precision.
+def minimise(
+    loss: Callable[..., Tensor],
+    *starts: Tensor,
+    max_iter: int = 300,
+    history_size: int = 20,
+    tolerance_change: float = 1e-13,
+) -> list[Tensor]:
+    """The arguments with the least loss, a smooth function, near `starts`: by L-BFGS in double precision.
+
+    >>> minimise(lambda x: (x - 2).square().sum(), torch.zeros(1))
+    [tensor([2.], dtype=torch.float64)]
+    """
+    arguments = [start.detach().double().clone().requires_grad_() for start in starts]
+    optimizer = torch.optim.LBFGS(
+        arguments,
+        max_iter=max_iter,
+        history_size=history_size,
+        tolerance_grad=1e-9,
+        tolerance_change=tolerance_change,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss(*arguments)
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    return [argument.detach() for argument in arguments]
+
+
+def unconditional_fit(
+    family: Family,
+    links: Mapping[str, Link],
+    initial_estimate: Callable[[Tensor], Mapping[str, Tensor]],
+    log_prob: Callable[[Mapping[str, Tensor], Tensor], Tensor],
+    y: Tensor,
+    weight: Tensor | None,
+) -> dict[str, Tensor]:
+    """The raw outputs of every learned parameter at the maximum likelihood of all rows, in double precision.
 
     Where the likelihood has its maximum at infinity, it is that of the likelihood with a slight pull to the start; and the start
     itself where that has none either, as with constant targets.
+
+    Args:
+        family: what is fitted, for what its targets are and for messages.
+        links: those of the learned parameters, by name.
+        initial_estimate: targets (rows, ...) -> raw outputs of the learned parameters by name: where the search starts.
+        log_prob: raw outputs by name and targets (N, ...) -> log-likelihoods (N,).
+        y: targets, shape (N, ...).
+        weight: what each row counts, shape (N,), above zero; None where all count the same.
+
+    Raises:
+        ValueError: for targets from which no finite start can be had.
     """
-    y, known, weight = rows_that_are_there(head, y, known, weight)
     if y.is_floating_point():
         y = y.double()
     if weight is not None:
         weight = None if bool((weight == weight[0]).all()) else weight.double()
-
-    learned = [name for name in head.links if name not in head.fixed]
     rows = y if weight is None else y[_rows_by_weight(weight)]
-    unconstrained = head.family.unconstrain(head.family.start(rows), head.links)
-    start = {name: unconstrained[name].double() for name in learned}
+    start = {name: value.double() for name, value in initial_estimate(rows).items()}
+
+    def mean(values: Tensor) -> Tensor:
+        return values.mean() if weight is None else (values * weight).sum() / weight.sum()
 
     def loss(raw: Mapping[str, Tensor]) -> Tensor:
-        dist = head._distribution(raw, **known)
-        source = dist._source
-        if isinstance(source, RawOutputs) and source.has_scores:  # eleven digits are enough to search by
-            log_prob = source.map(lambda one: one.expand(len(y), -1)).log_prob(y)
-        else:
-            log_prob = dist.log_prob(y)
-        return -log_prob.mean() if weight is None else -(log_prob * weight).sum() / weight.sum()
+        return -mean(log_prob(raw, y))
 
-    _check_start(head, start, y)
+    _check_start(family, start, y)
     with torch.no_grad():
-        initial = float(loss(start))
+        values = log_prob(start, y)
+        initial = -float(mean(values))
     if not math.isfinite(initial):
-        with torch.no_grad():
-            log_prob = head._distribution(start, **known).log_prob(y)
-        raise _no_start(head, f"the mean log_prob there is {-initial:g}", y, ~log_prob.isfinite())
-    if not head.family.is_discrete and bool((y == y[:1]).all()):
+        raise _no_start(family, f"the mean log_prob there is {-initial:g}", y, ~values.isfinite())
+    if not family.is_discrete and bool((y == y[:1]).all()):
         return start  # the likelihood of constant targets grows forever as the spread shrinks
     for ridge in (0.0, _RIDGE):
         fitted = _search(loss, start, ridge)
         with torch.no_grad():
             if float(loss(fitted)) <= initial and _is_near(fitted, start):
-                return {name: _inside(raw, head.links[name]) for name, raw in fitted.items()}
+                return {name: _inside(raw, links[name]) for name, raw in fitted.items()}
     return start
 
 
-def rows_that_are_there(
-    head: "DistributionHead", y: Any, known: Mapping[str, Any], weight: Any = None
+def checked_rows(
+    family: Family, event_shape: tuple[int, ...], y: Any, known: Mapping[str, Any], weight: Any = None
 ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
     """Targets (N, *event_shape), known quantities (N,) and weights (N,) of the rows with a weight above zero, checked.
 
@@ -75,11 +115,9 @@ def rows_that_are_there(
         TargetError: for targets outside the support, with rows and values.
         ValueError: for known quantities or weights that cannot be, and targets of another shape.
     """
-    y, dims = as_tensor(y).detach(), len(head.event_shape)
-    if y.ndim < dims or (head.family.event_dim == 0 and dims and tuple(y.shape[-dims:]) != head.event_shape):
-        raise ValueError(
-            f"y must have the shape (rows, {', '.join(map(str, head.event_shape))}), got {tuple(y.shape)}."
-        )
+    y, dims = as_tensor(y).detach(), len(event_shape)
+    if y.ndim < dims or (family.event_dim == 0 and dims and tuple(y.shape[-dims:]) != event_shape):
+        raise ValueError(f"y must have the shape (rows, {', '.join(map(str, event_shape))}), got {tuple(y.shape)}.")
     batch = y.shape[: y.ndim - dims]
     if not batch.numel():
         raise ValueError(f"y must have at least one row to start from, got none: the shape {tuple(y.shape)}.")
@@ -88,8 +126,8 @@ def rows_that_are_there(
     if weight is not None:
         weight = weight.detach()
         known = {name: value.expand(batch) for name, value in known.items()}
-    head.family.check_target(_checkable(y, weight))
-    head.family.check_known({name: _checkable(value, weight) for name, value in known.items()})
+    family.check_target(_checkable(y, weight))
+    family.check_row_constants({name: _checkable(value, weight) for name, value in known.items()})
     weight, y, *values = present(weight, y, *known.values())
     y, values = y.reshape(-1, *y.shape[y.ndim - dims :]), [value.reshape(-1) for value in values]
     return y, dict(zip(known, values, strict=True)), None if weight is None else weight.reshape(-1)
@@ -113,21 +151,21 @@ def _inside(raw: Tensor, link: Link) -> Tensor:
     return raw if torch.equal(inside, values) else link.inverse(inside)
 
 
-def _check_start(head: "DistributionHead", start: Mapping[str, Tensor], y: Tensor) -> None:
+def _check_start(family: Family, start: Mapping[str, Tensor], y: Tensor) -> None:
     """Refuse to start at NaN or infinity, also in single precision, in which most heads compute."""
     for name, value in start.items():
         if not bool(value.float().isfinite().all()):
-            raise _no_start(head, f"the raw output of {name} would be {value.flatten()[:3].tolist()}", y)
+            raise _no_start(family, f"the raw output of {name} would be {value.flatten()[:3].tolist()}", y)
 
 
-def _no_start(head: "DistributionHead", reason: str, y: Tensor, bad: Tensor | None = None) -> ValueError:
+def _no_start(family: Family, reason: str, y: Tensor, bad: Tensor | None = None) -> ValueError:
     if bad is None:  # the extreme ones are to blame
         size = y.double().abs()
         bad = size == size.max()
     elif bad.ndim < y.ndim:
         bad = bad.reshape(bad.shape + (1,) * (y.ndim - bad.ndim)).expand(y.shape)
     return ValueError(
-        f"{head.family.name} has no finite start for these targets: {reason}. Look at {locate(bad, y)}. Try other units, "
+        f"{family.name} has no finite start for these targets: {reason}. Look at {locate(bad, y)}. Try other units, "
         "so that targets are neither tiny nor huge, leave such rows out, or take another family."
     )
 
@@ -143,26 +181,15 @@ def _search(
     loss: Callable[[Mapping[str, Tensor]], Tensor], start: Mapping[str, Tensor], ridge: float
 ) -> dict[str, Tensor]:
     """Where `loss`, and `ridge` times the squared distance from the start, is least."""
-    raw = {name: value.clone().requires_grad_() for name, value in start.items()}
-    optimizer = torch.optim.LBFGS(
-        list(raw.values()),
-        max_iter=200,
-        tolerance_grad=1e-9,
-        tolerance_change=1e-10,
-        line_search_fn="strong_wolfe",
-    )
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = loss(raw)
-        if ridge:
-            value = value + ridge * sum((raw[name] - start[name]).square().sum() for name in raw)
-        value.backward()
-        return value
+    def penalised(*values: Tensor) -> Tensor:
+        value = loss(dict(zip(start, values, strict=True)))
+        if not ridge:
+            return value
+        return value + ridge * sum((one - start[name]).square().sum() for name, one in zip(start, values, strict=True))
 
-    with torch.enable_grad():
-        optimizer.step(closure)
-    return {name: value.detach() for name, value in raw.items()}
+    values = minimise(penalised, *start.values(), max_iter=200, history_size=100, tolerance_change=1e-10)
+    return dict(zip(start, values, strict=True))
 
 
 def _is_near(fitted: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> bool:

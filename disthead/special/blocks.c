@@ -137,9 +137,9 @@ INLINE void fetch(const Memory *memory, int tensors, Py_ssize_t start, Py_ssize_
 #define EXP_LEAST -708.0
 #define EXP_MOST 709.0
 #define SQUARE_ROOT sqrt
-/* exp(r) to 2e-17 of it. */
-#define EXP_OF(r) \
-    (1 + r * (1 + r * (0.5000000000000001 + r * (0.16666666666666669 + r * (0.041666666666624164 + r * (0.008333333333330065 \
+/* exp(r) - 1 to 2e-17. */
+#define EXPM1_OF(r) \
+    (r * (1 + r * (0.5000000000000001 + r * (0.16666666666666669 + r * (0.041666666666624164 + r * (0.008333333333330065 \
     + r * (0.0013888888917196719 + r * (0.00019841269863040545 + r * (2.4801521322368692e-5 + r * (2.7557268480310024e-6 \
     + r * (2.7620075879983367e-7 + r * 2.5100375832561234e-8)))))))))))
 /* log(1 + f) - f + h by 2 artanh(s) for s = f / (2 + f), to 5e-18 of it. */
@@ -165,8 +165,8 @@ INLINE void fetch(const Memory *memory, int tensors, Py_ssize_t start, Py_ssize_
 #define EXP_MOST 88.0f
 #define SQUARE_ROOT sqrtf
 /* To 3e-9. */
-#define EXP_OF(r) \
-    (1 + r * (1 + r * (0.49999994f + r * (0.16666521f + r * (0.04166839f + r * (0.00836871f + r * 0.001381461f))))))
+#define EXPM1_OF(r) \
+    (r * (1 + r * (0.49999994f + r * (0.16666521f + r * (0.04166839f + r * (0.00836871f + r * 0.001381461f))))))
 /* To 6e-9, without a division. */
 #define LOG_OF(f, h) \
     REAL rest = f * (f * f) * (0.3333333f + f * (-0.25000823f + f * (0.20001227f + f * (-0.16623357f + f * (0.14201762f \
@@ -373,6 +373,8 @@ static PyObject *choose(PyObject *module, PyObject *const *arguments, Py_ssize_t
     return PyBool_FromLong(fine);
 }
 
+#include "answers.h"
+
 static PyObject *understands(PyObject *module, PyObject *capsule) {
     (void)module;
     const Exchange *exchange = PyCapsule_IsValid(capsule, "dlpack_exchange_api") ? exchange_of(capsule) : NULL;
@@ -389,13 +391,17 @@ static PyMethodDef methods[] = {
     {"choose", (PyCFunction)(void (*)(void))choose, METH_FASTCALL,
      "choose(exchange, start, stop, logits, index, value, slopes): log-probabilities of classes and, if asked for, 1{k = class} - p_k, of "
      "rows from start to stop; False for a logit or an index that is none."},
+    {"answer", (PyCFunction)(void (*)(void))answer, METH_FASTCALL,
+     "answer(exchange, number, result, *tensors): the answer of that number in ANSWERS, of tensors that broadcast to the result; False where "
+     "one of its numbers is not ordinary or a tensor is of another type."},
     {"understands", (PyCFunction)understands, METH_O, "understands(exchange): whether tensors can be described by this table of functions."},
     {NULL, NULL, 0, NULL},
 };
 
 static int named(PyObject *module) {
 #define TEXT_OF(name, ...) #name " "
-    return PyModule_AddStringConstant(module, "OPERATIONS", OPERATIONS(TEXT_OF));
+    if (PyModule_AddStringConstant(module, "OPERATIONS", OPERATIONS(TEXT_OF)) < 0) return -1;
+    return PyModule_AddStringConstant(module, "ANSWERS", ANSWERS(TEXT_OF));
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)named}, {0, NULL}};

@@ -18,13 +18,25 @@ INLINE REAL NAME(ordinary_exp_)(REAL x) {
     UINT k = NAME(bits)(rounded) << MANTISSA;
     rounded -= ROUND;
     REAL r = x - rounded * LOG_TWO_HIGH - rounded * LOG_TWO_LOW;
-    return NAME(real)(NAME(bits)(EXP_OF(r)) + k);
+    return NAME(real)(NAME(bits)(1 + EXPM1_OF(r)) + k);
 }
 
 INLINE REAL NAME(exp_)(REAL x) {
     REAL bounded = x < EXP_LEAST ? EXP_LEAST : x;
     bounded = bounded > EXP_MOST ? EXP_MOST : bounded;
     REAL y = x < EXP_LEAST ? 0 : NAME(ordinary_exp_)(bounded);
+    return x > EXP_MOST ? (REAL)INFINITY : y;
+}
+
+/* exp(x) - 1, also next to 0. */
+INLINE REAL NAME(expm1_)(REAL x) {
+    REAL bounded = x < EXP_LEAST ? EXP_LEAST : x;
+    bounded = bounded > EXP_MOST ? EXP_MOST : bounded;
+    REAL rounded = bounded * (REAL)1.4426950408889634 + ROUND;
+    REAL scale = NAME(real)((NAME(bits)(rounded) << MANTISSA) + (BIAS << MANTISSA));
+    rounded -= ROUND;
+    REAL r = bounded - rounded * LOG_TWO_HIGH - rounded * LOG_TWO_LOW;
+    REAL y = (scale - 1) + scale * EXPM1_OF(r);
     return x > EXP_MOST ? (REAL)INFINITY : y;
 }
 
@@ -300,5 +312,5 @@ static int NAME(choose)(const Choice *choice, Py_ssize_t start, Py_ssize_t stop)
 #undef EXP_LEAST
 #undef EXP_MOST
 #undef SQUARE_ROOT
-#undef EXP_OF
+#undef EXPM1_OF
 #undef LOG_OF

@@ -11,17 +11,18 @@ from collections.abc import Callable
 from torch import Tensor
 
 try:
-    from disthead.likelihood import _blocks
+    import disthead.special._blocks as _blocks
 except ImportError:
     _blocks = None  # type: ignore[assignment]
 
-__all__ = ["AVAILABLE", "OPERATIONS", "choose", "is_compiled", "multiply_rows", "run"]
+__all__ = ["ANSWERS", "AVAILABLE", "OPERATIONS", "answer", "choose", "is_compiled", "multiply_rows", "run"]
 
 # By this table of functions (torch has it from 2.10 on) the library sees the memory of tensors without arrays of NumPy, which take
 # longer to make than its work takes.
 _EXCHANGE = getattr(Tensor, "__dlpack_c_exchange_api__", None)
 AVAILABLE = _blocks is not None and _blocks.understands(_EXCHANGE)
 OPERATIONS: list[str] = _blocks.OPERATIONS.split() if AVAILABLE else []
+ANSWERS: dict[str, int] = {name: number for number, name in enumerate(_blocks.ANSWERS.split())} if AVAILABLE else {}
 
 
 def _function(name: str) -> Callable[..., bool]:
@@ -43,3 +44,7 @@ multiply_rows = _function("multiply_rows")
 # choose(start, stop, logits, index, value, slopes): log p_k (rows,) of the classes k with these indices (rows,) and, where slopes are
 # given, 1{j = k} - p_j (rows, K), for logits (rows, K), all in one stretch of memory each; rows from `start` to `stop`.
 choose = _function("choose")
+
+# answer(number, result, *tensors): the answer of that number in ANSWERS (`answers.h`), of one to four tensors of single or double
+# precision that broadcast to the result, which lies in one piece.
+answer = _function("answer")

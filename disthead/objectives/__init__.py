@@ -1,0 +1,164 @@
+"""Objectives: what training minimises, functions of `(dist, y)` with one number for each row.
+
+Each takes a distribution of batch_shape (...,) and its targets, and returns shape (...,); smaller is
+better. Weights and means over rows are `disthead.losses.loss`. An objective without options is a
+function. One with options is a frozen dataclass, whose fields are the options and which is called
+with `(dist, y)`.
+
+Every file here holds objectives of one kind and names them in `__all__`. That is all: they are found
+by listing the folder.
+
+>>> import torch, disthead as dh
+>>> dist = dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)
+>>> dh.objectives.crps(dist, torch.zeros(2))
+tensor([0.2337, 0.2337])
+>>> dh.objectives.names()
+['nll', 'crps']
+"""
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from disthead.errors import pick
+from disthead.families.ensembles import ensemble
+from disthead.families.family import Family
+
+__all__ = ["check_objective", "get_objective", "name_of", "names", "specification"]
+
+_FILES = [importlib.import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__)]
+_FOUND: dict[str, Any] = {name: getattr(file, name) for file in _FILES for name in file.__all__}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FOUND:
+        return _FOUND[name]
+    known = ", ".join(_FOUND)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; objectives: {known}")
+
+
+def names() -> list[str]:
+    """The names by which objectives are chosen."""
+    return list(_FOUND)
+
+
+def get_objective(objective: "str | Mapping[str, Any] | Callable", **options: Any) -> Callable:
+    """An objective by its name, with its options.
+
+    Args:
+        objective: a name; a name with options as plain data, `{"name": ..., option: value}`; or a
+            function of your own of `(dist, y)`, which is returned as it is.
+        options: of the objective, by name.
+
+    Raises:
+        ValueError: for names and options that do not exist, with the nearest that do, and for
+            options of a function.
+
+    >>> get_objective("crps").__name__
+    'crps'
+    >>> get_objective("crsp")
+    Traceback (most recent call last):
+    ValueError: unknown objective 'crsp'; did you mean 'crps'? Known: nll, crps.
+    """
+    if isinstance(objective, Mapping):
+        if "name" not in objective:
+            given = dict(objective)
+            raise ValueError(f'objective must have a name, such as {{"name": "crps"}}, got {given}.')
+        options = {**objective, **options}
+        objective = options.pop("name")
+    if isinstance(objective, str):
+        objective = pick("objective", objective, _FOUND)
+    if not callable(objective):
+        raise ValueError(
+            f"objective must be a name ({', '.join(_FOUND)}), a mapping with a name and options, "
+            f"or a function of (dist, y), got {objective!r}."
+        )
+    if isinstance(objective, type) and dataclasses.is_dataclass(objective):
+        known = {field.name: field for field in dataclasses.fields(objective)}
+        for name in options:
+            pick(f"option of the objective {name_of(objective)}", name, known)
+        return objective(**options)  # type: ignore[return-value]
+    if options:
+        got = ", ".join(options)
+        raise ValueError(f"objective {name_of(objective)} takes no options, got {got}.")
+    return objective
+
+
+def name_of(objective: Callable) -> str:
+    """The name of an objective; of a function of your own its own, or "objective" without one."""
+    for name, found in _FOUND.items():
+        if objective is found or (isinstance(found, type) and isinstance(objective, found)):
+            return name
+    own = getattr(objective, "__name__", type(objective).__name__)
+    return own if own.isidentifier() else "objective"
+
+
+def specification(objective: Callable) -> "str | dict[str, Any] | None":
+    """The plain data for which `get_objective` returns this one; None for a function of your own.
+
+    >>> specification(get_objective({"name": "crps"}))
+    'crps'
+    """
+    name = name_of(objective)
+    found = _FOUND.get(name)
+    if objective is found:
+        return name
+    if isinstance(found, type) and isinstance(objective, found):
+        return {"name": name, **dataclasses.asdict(objective)}  # type: ignore[call-overload]
+    return None
+
+
+def check_objective(objective: Callable, family: Family, event_shape: tuple[int, ...] = (), members: int = 1) -> None:
+    """Refuse an objective by which a family cannot be trained, by a trial on two rows.
+
+    Args:
+        event_shape: of one target.
+        members: of an ensemble, whose mixture must have the score, too.
+
+    Raises:
+        ValueError: where the family has no such score, or one without a gradient, with the reason
+            and the objectives that would do; and for a function that does not return one number
+            for each row.
+
+    >>> from disthead import get_family
+    >>> check_objective(get_objective("crps"), get_family("plackett_luce", event_shape=(3,)))
+    Traceback (most recent call last):
+    ValueError: objective 'crps' cannot train the family plackett_luce: PlackettLuce has no crps: \
+it scores one number, and item indices have no distance; use log_prob(y). Try 'nll'.
+    """
+    reason = _why_not(objective, family, event_shape, members)
+    if reason is None:
+        return
+    others = [found for found in _FOUND.values() if not isinstance(found, type)]
+    could = [each for each in others if _why_not(each, family, event_shape, members) is None]
+    raise ValueError(
+        f"objective {name_of(objective)!r} cannot train the family {family.name}: "
+        f"{reason.rstrip('.')}. Try {' or '.join(repr(name_of(each)) for each in could)}."
+    )
+
+
+def _why_not(objective: Callable, family: Family, event_shape: tuple[int, ...], members: int) -> str | None:
+    """The reason why a family cannot be trained by an objective; None where it can."""
+    outputs = event_shape[: len(event_shape) - family.event_dim]
+    with torch.device("cpu"), torch.enable_grad():
+        raw = torch.zeros(2, *outputs, family.width(), requires_grad=True)
+        dist = family.from_raw(raw).to_event(len(outputs))
+        y = dist.sample(generator=torch.Generator().manual_seed(0))
+        try:
+            values = objective(dist, y)
+            if members > 1:
+                objective(ensemble(dist.expand((2, 2))), y)
+        except NotImplementedError as error:
+            return str(error)
+    if not isinstance(values, torch.Tensor) or values.shape != dist.batch_shape:
+        got = tuple(values.shape) if isinstance(values, torch.Tensor) else repr(values)
+        raise ValueError(
+            f"objective {name_of(objective)} must return one number per row, shape "
+            f"{tuple(dist.batch_shape)} for two rows, got {got}. Add up or average what it returns "
+            "for the outputs of a row, and leave the mean over rows to the training."
+        )
+    return None if values.requires_grad else "it has no gradient by the parameters"
