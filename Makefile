@@ -52,6 +52,10 @@ format: $(VENV)/.installed-dev ## let ruff repair and format the code
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
+.PHONY: tables
+tables: $(VENV)/.installed-dev ## renew what is written down about the families: README, programs.h, cost.json, names
+	@$(BIN)/python -m benchmarks.tables
+
 .PHONY: clean
 clean: ## remove the environment, caches and outputs
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis lightning_logs "$(DEMO_OUTPUT)"

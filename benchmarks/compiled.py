@@ -1,4 +1,4 @@
-"""Writes down the programs that are compiled as they are (`special/compiled.h`): `python -m benchmarks.compiled`.
+"""The programs that are compiled as they are (`special/programs.h`), which `make tables` writes down.
 
 They are those of families with their own links in single precision. Where a formula has changed since, its steps are worked on one by one.
 """
@@ -9,39 +9,36 @@ from pathlib import Path
 
 import numpy as np
 
-from disthead.families.family import get_family
+from disthead.explanation import example
+from disthead.families.family import families, get_family
 from disthead.likelihood.program import STEP, Program
 from disthead.likelihood.programs import recorded
 from disthead.special import blocks
 
-FAMILIES = (
-    "normal",
-    "laplace",
-    "student_t",
-    "exponential",
-    "gamma",
-    "beta",
-    "von_mises",
-    "bernoulli",
-    "poisson",
-    "negative_binomial",
-    "weibull",
-)
 _MACROS = ("PROGRAM", "READ", "WRITE", "WRITE_TWO", "WRITE_THREE", "WITHIN", "WHOLE", "BOUNDED", "STEP_OF")
 FILE = Path(blocks.__file__).with_name("programs.h")
-
-
-def text() -> str:
-    """What the file should hold."""
-    title = "/* Written by `python -m benchmarks.compiled`: steps of programs in single precision, whose numbers have places. */"
-    forgotten = "\n".join(f"#undef {name}" for name in _MACROS)
-    return "\n\n".join([title, *map(_paragraph, FAMILIES), forgotten]) + "\n"
 
 
 def program_of(name: str) -> Program:
     """The program of a family with its own links that gives derivatives, too."""
     formula = get_family(name).formula()
     return recorded(formula, is_double=False, has_loc_scale=False, needs_grad=True, is_rounded=False)[0]
+
+
+def _is_compiled(name: str) -> bool:
+    """Whether the family is of single numbers, has a fused formula, and that formula suffices in single precision."""
+    family = example(name)
+    return family.distribution_class is not None and not any(family.shapes.values()) and not program_of(name).in_double
+
+
+FAMILIES = [name for name in families() if _is_compiled(name)]
+
+
+def text() -> str:
+    """What the file should hold."""
+    title = "/* Written by `make tables`: steps of programs in single precision, whose numbers have places. */"
+    forgotten = "\n".join(f"#undef {name}" for name in _MACROS)
+    return "\n\n".join([title, *map(_paragraph, FAMILIES), forgotten]) + "\n"
 
 
 def _paragraph(name: str) -> str:
@@ -76,7 +73,3 @@ def _steps(program: Program) -> Iterator[str]:
                 while len(numbers) > 2 and numbers[-1] == 0:
                     numbers.pop()
                 yield f"STEP({operation},{','.join(map(str, numbers))})"
-
-
-if __name__ == "__main__":
-    FILE.write_text(text())

@@ -1,7 +1,7 @@
 """What does a training step's loss cost, in numbers that do not depend on the machine's mood?
 
-    python -m benchmarks.cost            compare with the table of bounds, benchmarks/cost.json
-    python -m benchmarks.cost --write    renew the table: what is counted now, and a tenth more
+    python -m benchmarks.cost    compare with the table of bounds, benchmarks/cost.json
+    make tables                  renew the table: what is counted now, and a tenth more
 
 For each case of `tests/cases.py` at 1024 rows, forward and backward of the mean negative log-likelihood through a head of two features:
 torch's operations with the steps of recorded programs, the bytes of the tensors that they make (views make none), and the kernels that
@@ -10,7 +10,6 @@ are not. `tests/test_cost.py` holds the library to the table, so that a loss tha
 hungrier is noticed at once; one that is meant to gets a new table in the same commit.
 """
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -90,18 +89,15 @@ def bounds() -> dict[str, dict[str, int]]:
     return json.loads(TABLE.read_text())
 
 
+def text() -> str:
+    """What the table should hold."""
+    rows = {case.name: {what: int(SLACK * number) + 1 for what, number in count(case).items()} for case in CASES}
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(numbers)}" for name, numbers in rows.items())
+    return f"{{\n{lines}\n}}\n"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="renew the table of bounds")
-    write = parser.parse_args().write
     counted = {case.name: count(case) for case in CASES}
-    if write:
-        rows = {
-            name: {what: int(SLACK * number) + 1 for what, number in numbers.items()}
-            for name, numbers in counted.items()
-        }
-        lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(numbers)}" for name, numbers in rows.items())
-        TABLE.write_text(f"{{\n{lines}\n}}\n")
     allowed = bounds()
     print("| case | operations | at most | KiB | at most | launches | at most |\n|" + "---|" * 7)
     for name, numbers in counted.items():

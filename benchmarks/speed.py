@@ -28,15 +28,13 @@ import pyro.distributions as pyro
 import torch
 from torch import Tensor
 from torch import distributions as td
+from torch.distributions import constraints
 from torch.nn import functional
 from torch.nn.functional import softplus
 
 import disthead as dh
 from disthead.likelihood import classes, fused, linked, rankings
-
-
-def _von_mises(d, raw: Tensor) -> td.Distribution:
-    return d.VonMises(torch.atan2(raw[..., 1], raw[..., 0]), softplus(raw[..., 2]))
+from tests.cases import ONE_EACH, Case
 
 
 def _mixture(d, raw: Tensor) -> td.Distribution:
@@ -79,16 +77,18 @@ def _classes(size: int) -> tuple[str, dict, int, Callable, str]:
 CLASSES = (10, 17, 100, 1000)
 
 # name -> (family, options of get_family and fixed parameters, raw outputs, the same of torch.distributions or Pyro, targets)
-CASES: dict[str, tuple[str, dict, int, Callable, Callable]] = {
-    "normal": ("normal", {}, 2, lambda d, r: d.Normal(r[..., 0], softplus(r[..., 1])), torch.randn),
-    "laplace": ("laplace", {}, 2, lambda d, r: d.Laplace(r[..., 0], softplus(r[..., 1])), torch.randn),
-    "student_t": (
-        "student_t",
-        {},
-        3,
-        lambda d, r: d.StudentT(2 + softplus(r[..., 0]), r[..., 1], softplus(r[..., 2])),
-        torch.randn,
-    ),
+_Row = tuple[str, dict, int, Callable, Callable | str]
+
+
+def _row_of(case: Case) -> _Row:
+    """Of a row of `tests/cases.py` whose truth names its peer."""
+    is_unbounded = case.kind == "direction" or case.make_family().support is constraints.real
+    drawn = {"count": "classes 5", "binary": "classes 2"}.get(case.kind, torch.randn if is_unbounded else torch.rand)
+    return case.family, case.options, len(case.raw), case.truth.peer, drawn
+
+
+CASES: dict[str, _Row] = {
+    **{case.name: _row_of(case) for case in ONE_EACH if case.truth and not case.options},
     "student_t of df 4": (
         "student_t",
         {"fixed": {"df": 4.0}},
@@ -97,22 +97,7 @@ CASES: dict[str, tuple[str, dict, int, Callable, Callable]] = {
         torch.randn,
     ),
     "normal of scale 1": ("normal", {"fixed": {"scale": 1.0}}, 1, lambda d, r: d.Normal(r[..., 0], 1.0), torch.randn),
-    "exponential": ("exponential", {}, 1, lambda d, r: d.Exponential(softplus(r[..., 0])), torch.rand),
-    "gamma": ("gamma", {}, 2, lambda d, r: d.Gamma(softplus(r[..., 0]), softplus(r[..., 1])), torch.rand),
-    "beta": ("beta", {}, 2, lambda d, r: d.Beta(softplus(r[..., 0]), softplus(r[..., 1])), torch.rand),
-    "log_normal": ("log_normal", {}, 2, lambda d, r: d.LogNormal(r[..., 0], softplus(r[..., 1])), torch.rand),
-    "weibull": ("weibull", {}, 2, lambda d, r: d.Weibull(softplus(r[..., 0]), softplus(r[..., 1])), torch.rand),
-    "von_mises": ("von_mises", {}, 3, _von_mises, torch.randn),
-    "bernoulli": ("bernoulli", {}, 1, lambda d, r: d.Bernoulli(logits=r[..., 0]), "classes 2"),
     **{f"categorical {size}": _classes(size) for size in CLASSES},
-    "poisson": ("poisson", {}, 1, lambda d, r: d.Poisson(softplus(r[..., 0])), "classes 5"),
-    "negative_binomial": (
-        "negative_binomial",
-        {},
-        2,
-        lambda d, r: d.NegativeBinomial(softplus(r[..., 0]), logits=r[..., 1]),
-        "classes 5",
-    ),
     "mixture of 5 normals": ("normal_mixture", {"num_components": 5}, 15, _mixture, torch.randn),
     "multivariate_normal 8": ("multivariate_normal", {"event_shape": (8,)}, 44, _multivariate_normal, "vector 8"),
     "plackett_luce 10": ("plackett_luce", {"event_shape": (10,)}, 10, _CategoricalLoop, "orders 10"),
@@ -214,7 +199,7 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
     raw = torch.randn(rows, width, generator=generator).requires_grad_()
     y = _targets(kind, rows, generator)
     makes = {"torch.distributions": partial(peer, td), "Pyro": partial(peer, pyro), "GluonTS": _gluonts(name)}
-    losses = {title: partial(_nll, make, raw, y) for title, make in makes.items() if make is not None}
+    losses = {title: partial(_nll, make, raw, y) for title, make in makes.items() if _has(make, raw)}
     if name in LOSSES:
         losses["torch.nn"] = partial(LOSSES[name], raw, y)
     if family == "categorical":
@@ -228,9 +213,10 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
     if compiled:
         torch.compiler.reset()
         losses["compiled"] = partial(torch.compile(partial(_nll, make), fullgraph=True), raw, y)
-        losses["compiled torch.distributions"] = partial(
-            _unchecked, torch.compile(partial(_nll, makes["torch.distributions"])), raw, y
-        )
+        if "torch.distributions" in losses:
+            losses["compiled torch.distributions"] = partial(
+                _unchecked, torch.compile(partial(_nll, makes["torch.distributions"])), raw, y
+            )
     for title, loss in losses.items():
         if title not in _NOT_COMPARED:
             rounding = 1e-2 if title == "torch.nn" else 1e-4  # its Poisson loss has Stirling's approximation in it
@@ -257,6 +243,14 @@ def _ours(name: str, fixed: dict[str, float] | None = None, **options) -> Callab
         return family.from_raw
     links = {name: link.constant(fixed[name]) if name in fixed else link for name, link in family.parameters.items()}
     return family.formula(links).from_raw
+
+
+def _has(make: Callable[[Tensor], td.Distribution] | None, raw: Tensor) -> bool:
+    """Whether the library has the family."""
+    try:
+        return make is not None and make(raw) is not None
+    except AttributeError:
+        return False
 
 
 def _nll(make: Callable[[Tensor], td.Distribution], raw: Tensor, y: Tensor) -> Tensor:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from disthead import objectives
 from disthead.decision import decide
 from disthead.explanation import explain
-from disthead.families import Distribution, Family, families, get_family
+from disthead.families import Distribution, Family, get_family
 from disthead.head import DistributionHead, marginal
 from disthead.links import LINKS, Link, get_link
 from disthead.losses import nll
 
 if TYPE_CHECKING:
     from disthead.estimators import DistributionClassifier, DistributionRegressor
+    from disthead.families import families  # the package itself, which can be called
     from disthead.report import evaluate
 
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from disthead import Distribution
-from tests.cases import ALL_COUNTS, CIRCULAR, CIRCULAR_MIXTURES, Case
+from tests.cases import Case
 
 ANGLES = 4096
 
@@ -36,7 +36,7 @@ def panels(cuts: Tensor, order: int = 20) -> tuple[Tensor, Tensor]:
 
 def lattice(case: Case) -> Tensor:
     """The counts that a row can give, in its units."""
-    counts = torch.arange(0, 2 if case.name == "bernoulli" else 2000, dtype=torch.float64)
+    counts = torch.arange(0, {"binary": 2, "count": 2000}[case.kind], dtype=torch.float64)
     loc, scale = case.units or (0.0, 1.0)
     return loc + scale * counts
 
@@ -56,35 +56,45 @@ def on_the_line(dist: Distribution, pieces: int) -> tuple[Tensor, Tensor]:
     return logs.exp(), weights * logs.exp()
 
 
+def division(case: Case, dist: Distribution, pieces: int) -> tuple[Tensor, Tensor]:
+    """Points of the support and their weights in sums and integrals over it."""
+    divisions = {"direction": angles, "continuous": lambda: on_the_line(dist, pieces)}
+    y, weights = divisions[case.kind]() if case.kind in divisions else (lattice(case), torch.ones(()))
+    return y, weights.expand(y.shape)
+
+
 def mean_of(case: Case, function: Callable[[Tensor], Tensor], dist: Distribution | None = None, pieces=80) -> Tensor:
     """E function(Y) of the row's distribution, or of `dist` of the same kind."""
     dist = case.dist() if dist is None else dist
-    if case in ALL_COUNTS:
-        y = lattice(case)
-        weights = torch.ones_like(y)
-    else:
-        y, weights = angles() if case in CIRCULAR + CIRCULAR_MIXTURES else on_the_line(dist, pieces)
+    y, weights = division(case, dist, pieces)
     density = dist.log_prob(y).exp()
     # A node that rounded onto the end of the support, where the density may be infinite, carries next to nothing.
     inside = (density > 0) & density.isfinite()
     return torch.where(inside, weights * density * function(torch.where(inside, y, y[len(y) // 2])), 0.0).sum()
 
 
-def crps(case: Case, y: Tensor, pieces: int = 80) -> Tensor:
-    """The integral of (cdf(t) - 1{t >= y})^2 dt; on the circle E d(Y, y) - E d(Y, Y') / 2 by the angular distance d."""
-    dist = case.dist()
-    if case in CIRCULAR:
-        points, weights = angles()
-        mass = dist.log_prob(points).exp() * weights
-        turn = torch.remainder(points - y.unsqueeze(-1), 2 * math.pi)
-        to_target = (mass * torch.minimum(turn, 2 * math.pi - turn)).sum(-1)
-        # How probable each difference of two angles is: a circular autocorrelation.
-        differences = torch.fft.irfft(torch.fft.rfft(mass).abs().square(), ANGLES)
-        steps = torch.arange(ANGLES, dtype=torch.float64) * (2 * math.pi / ANGLES)
-        return to_target - 0.5 * (differences * torch.minimum(steps, 2 * math.pi - steps)).sum()
-    if case in ALL_COUNTS:  # a step function: its value at the left end of each piece, once below all counts
-        cuts = torch.cat([lattice(case), y, lattice(case)[:1].minimum(y.min()) - 1]).unique()
-        t, weights = cuts[:-1], cuts[1:] - cuts[:-1]
-    else:
-        t, weights = panels(torch.cat([quantile_grid(dist, pieces), y]).unique())
+def crps_of_directions(case: Case, y: Tensor) -> Tensor:
+    """E d(Y, y) - E d(Y, Y') / 2 by the angular distance d."""
+    points, weights = angles()
+    mass = case.dist().log_prob(points).exp() * weights
+    turn = torch.remainder(points - y.unsqueeze(-1), 2 * math.pi)
+    to_target = (mass * torch.minimum(turn, 2 * math.pi - turn)).sum(-1)
+    # How probable each difference of two angles is: a circular autocorrelation.
+    differences = torch.fft.irfft(torch.fft.rfft(mass).abs().square(), ANGLES)
+    steps = torch.arange(ANGLES, dtype=torch.float64) * (2 * math.pi / ANGLES)
+    return to_target - 0.5 * (differences * torch.minimum(steps, 2 * math.pi - steps)).sum()
+
+
+def crps_of_counts(case: Case, y: Tensor) -> Tensor:
+    """The integral of a step function: its value at the left end of each piece, once below all counts."""
+    cuts = torch.cat([lattice(case), y, lattice(case)[:1].minimum(y.min()) - 1]).unique()
+    return _squared_distance(case.dist(), y, cuts[:-1], cuts[1:] - cuts[:-1])
+
+
+def crps_on_the_line(case: Case, y: Tensor, pieces: int = 80) -> Tensor:
+    """The integral of (cdf(t) - 1{t >= y})^2 dt."""
+    return _squared_distance(case.dist(), y, *panels(torch.cat([quantile_grid(case.dist(), pieces), y]).unique()))
+
+
+def _squared_distance(dist: Distribution, y: Tensor, t: Tensor, weights: Tensor) -> Tensor:
     return (weights * (dist.cdf(t) - (t >= y.unsqueeze(-1)).double()).square()).sum(-1)

@@ -1,34 +1,152 @@
-"""THE table: one row per configured family. The shared tests run over all rows.
+"""THE table: one row per configured family. The shared tests run over all rows, and nothing else lists families.
 
-A row says how the family is configured, raw outputs at which it is tried, and scipy's distribution with the same
-parameters where scipy has it. `event_shape` gives several independent outputs, `units` an affine target loc + scale * y.
+A row says how the family is configured, raw outputs at which it is tried, of what kind its targets are, and, where they are
+known, scipy's distribution with the same parameters and the truth of its answers at 50 digits. `event_shape` gives several
+independent outputs, `units` an affine target loc + scale * y.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import mpmath as mp
+import numpy as np
 import pytest
 import scipy.stats as st
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 import disthead as dh
+from tests.truth import (
+    JUST_ABOVE_0,
+    JUST_BELOW_1,
+    LOCATIONS,
+    LOGITS,
+    SPREADS,
+    Truth,
+    around,
+    beta_cdf,
+    beta_crps,
+    beta_entropy,
+    beta_log_prob,
+    counts,
+    gamma_cdf,
+    gamma_crps,
+    gamma_entropy,
+    gamma_log_prob,
+    identity,
+    laplace_cdf,
+    laplace_crps,
+    log_normal_crps,
+    log_softmax,
+    mixture_cdf,
+    mixture_crps,
+    mixture_log_prob,
+    multivariate_normal_log_prob,
+    negative_binomial_log_prob,
+    normal_cdf,
+    normal_crps,
+    normal_log_prob,
+    plackett_luce_log_prob,
+    poisson_crps,
+    poisson_log_prob,
+    positive,
+    proportions,
+    sigmoid,
+    softplus,
+    student_t_cdf,
+    student_t_crps,
+    student_t_entropy,
+    student_t_log_prob,
+    sum_over_counts,
+    tensor_softplus,
+    triangle,
+    von_mises_cdf,
+    von_mises_entropy,
+    von_mises_log_prob,
+    weibull_crps,
+    weibull_log_prob,
+)
+
+# What rows claim to answer, by their kind. For the rest they say why they have no answer.
+_NUMBER = {
+    *("log_prob", "cdf", "log_cdf", "log_survival", "cdf_limits", "icdf", "mean", "median", "mode", "variance"),
+    *("stddev", "entropy", "sample", "interval", "highest_density", "pit", "crps", "kl_divergence"),
+}
+_CLASS = {"log_prob", "mode", "entropy", "sample", "brier", "expected_cost", "kl_divergence"}
+_VECTOR = {"covariance", "marginals", "energy_score"}
+_CLAIMS = {
+    "continuous": _NUMBER | {"rsample"},
+    "direction": _NUMBER | {"rsample"},
+    "count": _NUMBER,
+    "binary": _NUMBER | {"brier", "expected_cost"},
+    "classes": _CLASS,
+    "vector": {
+        *("log_prob", "mean", "median", "mode", "variance", "stddev", "entropy", "sample", "rsample", "interval"),
+        *("highest_density", "kl_divergence"),
+    }
+    | _VECTOR,
+    "ranking": {"log_prob", "mode", "entropy", "sample", "top1", "pairwise", "kl_divergence"},
+}
+SEVERAL_PEAKS = {  # what a direction with several of them does not answer
+    *("cdf", "log_cdf", "log_survival", "cdf_limits", "icdf", "median", "rsample", "interval", "highest_density"),
+    *("pit", "crps"),
+}
 
 
 @dataclass(frozen=True)
 class Case:
+    """One row.
+
+    Attributes:
+        kind: of the targets: continuous, count, direction, binary, classes, ranking or vector.
+        scipy: the parameters by their names -> scipy's distribution.
+        truth: the answers at 50 digits.
+        outside: targets that have no probability.
+        without: questions that others of its kind answer, and this row does not.
+        infinite: questions whose answer is infinite for this row.
+        heavy_tailed: whether far tails carry some of the variance, which sums over the support miss.
+        has_pole: whether the density is infinite at an end of the support where numbers are too coarse to hold its mass.
+        links: the parameters with their default links, in the order of the raw outputs.
+        in_double: whether the fused log-likelihood always computes in double precision.
+    """
+
     name: str
     family: str
     raw: Sequence[float]
     options: dict[str, Any] = field(default_factory=dict)
     event_shape: tuple[int, ...] = ()
     units: tuple[float, float] | None = None
+    kind: str = "continuous"
     scipy: Callable | None = None
+    truth: Truth | None = None
+    outside: Sequence[float] = ()
+    without: frozenset[str] | set[str] = frozenset()
+    infinite: Sequence[str] = ()
+    heavy_tailed: bool = False
+    has_pole: bool = False
+    links: str = ""
+    in_double: bool = False
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """The shape of several independent outputs, () of one."""
+        return self.event_shape[: len(self.event_shape) - self.make_family().event_dim]
+
+    @property
+    def claims(self) -> set[str]:
+        """The questions that the row answers: those of its kind and, of several outputs, those of vectors."""
+        return (_CLAIMS[self.kind] | (_VECTOR if self.outputs else set())) - self.without
+
+    @property
+    def step(self) -> float:
+        """The distance of one count from the next, in the row's units."""
+        return self.units[1] if self.units else 1.0
 
     def make_family(self) -> dh.Family:
         return dh.get_family(self.family, event_shape=self.event_shape, **self.options)
@@ -39,7 +157,7 @@ class Case:
     def from_raw(self, raw: Tensor) -> dh.Distribution:
         """The row's distribution from raw outputs (..., len(self.raw)), those of several outputs one after the other."""
         family = self.make_family()
-        outputs = self.event_shape[: len(self.event_shape) - family.event_dim]
+        outputs = self.outputs
         if outputs:
             raw = raw.reshape(*raw.shape[:-1], *outputs, -1)
         dist = family.from_raw(raw).to_event(len(outputs))
@@ -53,6 +171,14 @@ class Case:
     def frozen(self):
         """scipy's distribution with the same parameters."""
         return self.scipy(**{name: value.numpy() for name, value in self.dist().parameters.items()})
+
+    def targets(self, x: np.ndarray) -> np.ndarray:
+        """Targets of one number in the support of the family, from any real numbers, rising with them."""
+        support = self.make_family().support
+        if support is constraints.unit_interval or getattr(support, "upper_bound", None) == 1:
+            return 1 / (1 + np.exp(-x))
+        y = np.exp(x) if hasattr(support, "lower_bound") else x
+        return np.floor(y) if support.is_discrete else y
 
 
 # scipy's distributions by the library's parameter names, in other units where these are given.
@@ -99,71 +225,425 @@ def low_rank_normal(loc, cov_factor, cov_diag):
 
 
 CONTINUOUS = [
-    Case("normal", "normal", [0.3, -0.4], scipy=lambda loc, scale: st.norm(loc, scale)),
-    Case("laplace", "laplace", [0.3, -0.4], scipy=lambda loc, scale: st.laplace(loc, scale)),
-    Case("student_t", "student_t", [1.2, 0.3, -0.4], scipy=student_t),
-    Case("student_t heavy", "student_t", [-1.0, 0.3, -0.4], {"min_df": 1.5}, scipy=student_t),
-    Case("exponential", "exponential", [0.7], scipy=exponential()),
-    Case("gamma", "gamma", [1.5, 0.2], scipy=gamma()),
+    Case(
+        "normal",
+        "normal",
+        [0.3, -0.4],
+        links="loc identity, scale softplus",
+        scipy=lambda loc, scale: st.norm(loc, scale),
+        truth=Truth(
+            (identity, softplus),
+            (LOCATIONS, SPREADS),
+            around,
+            log_prob=normal_log_prob,
+            cdf=normal_cdf,
+            entropy=lambda loc, scale: (1 + mp.log(2 * mp.pi)) / 2 + mp.log(scale),
+            crps=normal_crps,
+            peer=lambda of, raw: of.Normal(raw[..., 0], tensor_softplus(raw[..., 1])),
+        ),
+    ),
+    Case(
+        "laplace",
+        "laplace",
+        [0.3, -0.4],
+        links="loc identity, scale softplus",
+        scipy=lambda loc, scale: st.laplace(loc, scale),
+        truth=Truth(
+            (identity, softplus),
+            (LOCATIONS, SPREADS),
+            around,
+            log_prob=lambda loc, scale, y: -abs(y - loc) / scale - mp.log(2 * scale),
+            cdf=laplace_cdf,
+            entropy=lambda loc, scale: 1 + mp.log(2 * scale),
+            crps=laplace_crps,
+            peer=lambda of, raw: of.Laplace(raw[..., 0], tensor_softplus(raw[..., 1])),
+        ),
+    ),
+    Case(
+        "student_t",
+        "student_t",
+        [1.2, 0.3, -0.4],
+        links="df softplus, loc identity, scale softplus",
+        heavy_tailed=True,
+        scipy=student_t,
+        truth=Truth(
+            (lambda x: 2 + softplus(x), identity, softplus),
+            (SPREADS, LOCATIONS, SPREADS),
+            lambda df, loc, scale: around(loc, scale),
+            log_prob=student_t_log_prob,
+            cdf=student_t_cdf,
+            entropy=student_t_entropy,
+            crps=student_t_crps,
+            peer=lambda of, raw: of.StudentT(
+                2 + tensor_softplus(raw[..., 0]), raw[..., 1], tensor_softplus(raw[..., 2])
+            ),
+        ),
+    ),
+    Case(
+        "student_t heavy",
+        "student_t",
+        [-1.0, 0.3, -0.4],
+        {"min_df": 1.5},
+        infinite=("variance", "stddev"),
+        scipy=student_t,
+    ),
+    Case(
+        "exponential",
+        "exponential",
+        [0.7],
+        outside=[-1.0],
+        links="rate softplus",
+        scipy=exponential(),
+        truth=Truth(
+            (softplus,),
+            (SPREADS,),
+            lambda rate: [0, *positive(1 / rate)],
+            log_prob=lambda rate, y: mp.log(rate) - rate * y,
+            cdf=lambda rate, y: -mp.expm1(-rate * y),
+            entropy=lambda rate: 1 - mp.log(rate),
+            crps=lambda rate, y: y + 2 * mp.expm1(-rate * y) / rate + 1 / (2 * rate),
+            peer=lambda of, raw: of.Exponential(tensor_softplus(raw[..., 0])),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "gamma",
+        "gamma",
+        [1.5, 0.2],
+        outside=[-1.0, 0.0],
+        links="concentration softplus, rate softplus",
+        scipy=gamma(),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            lambda a, rate: positive(a / rate),
+            log_prob=gamma_log_prob,
+            cdf=lambda a, rate, y: gamma_cdf(a, rate * y),
+            entropy=gamma_entropy,
+            crps=gamma_crps,
+            peer=lambda of, raw: of.Gamma(tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])),
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
     Case("gamma falling", "gamma", [-0.2, 0.2], scipy=gamma()),
     Case(
         "gamma by mean",
         "gamma",
         [1.5, 1.2],
         {"parametrization": "mean"},
+        links="mean softplus, concentration softplus",
         scipy=lambda mean, concentration: st.gamma(concentration, scale=mean / concentration),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            lambda a, rate: positive(a / rate),
+            log_prob=gamma_log_prob,
+            cdf=lambda a, rate, y: gamma_cdf(a, rate * y),
+            entropy=gamma_entropy,
+            crps=gamma_crps,
+            convert=lambda mean, a: (a, a / mean),
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
     ),
-    Case("beta", "beta", [1.0, 2.0], scipy=beta()),
-    Case("beta with two ends", "beta", [0.2, -0.1], scipy=beta()),
+    Case(
+        "beta",
+        "beta",
+        [1.0, 2.0],
+        outside=[-1.0, 0.0, 1.0, 2.0],
+        links="concentration1 softplus, concentration0 softplus",
+        scipy=beta(),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            proportions,
+            log_prob=beta_log_prob,
+            cdf=beta_cdf,
+            entropy=beta_entropy,
+            crps=beta_crps,
+            peer=lambda of, raw: of.Beta(tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])),
+            limits=(JUST_ABOVE_0, JUST_BELOW_1),
+        ),
+    ),
+    Case("beta with two ends", "beta", [0.2, -0.1], has_pole=True, scipy=beta()),
     Case(
         "beta by mean",
         "beta",
         [-0.5, 3.0],
         {"parametrization": "mean"},
+        links="mean sigmoid, precision softplus",
         scipy=lambda mean, precision: st.beta(mean * precision, (1 - mean) * precision),
+        truth=Truth(
+            (identity, softplus),
+            (LOGITS, SPREADS),
+            proportions,
+            log_prob=beta_log_prob,
+            cdf=beta_cdf,
+            entropy=beta_entropy,
+            crps=beta_crps,
+            convert=lambda logit, precision: (sigmoid(logit) * precision, sigmoid(-logit) * precision),
+            limits=(JUST_ABOVE_0, JUST_BELOW_1),
+        ),
     ),
-    Case("log_normal", "log_normal", [0.2, -0.6], scipy=log_normal()),
-    Case("weibull", "weibull", [0.5, 1.3], scipy=weibull()),
+    Case(
+        "log_normal",
+        "log_normal",
+        [0.2, -0.6],
+        outside=[-1.0, 0.0],
+        in_double=True,
+        links="loc identity, scale softplus",
+        scipy=log_normal(),
+        truth=Truth(
+            (identity, softplus),
+            ((-50.0, -1.0, 0.0, 0.3, 50.0), SPREADS),
+            lambda loc, scale: [mp.exp(loc + scale * step) for step in (0, 1e-3, 0.5, -2, 4)] + [1e-30, 1, 1e6],
+            log_prob=lambda loc, scale, y: normal_log_prob(loc, scale, mp.log(y)) - mp.log(y),
+            cdf=lambda loc, scale, y: normal_cdf(loc, scale, mp.log(y)),
+            entropy=lambda loc, scale: (1 + mp.log(2 * mp.pi)) / 2 + mp.log(scale) + loc,
+            crps=log_normal_crps,
+            peer=lambda of, raw: of.LogNormal(raw[..., 0], tensor_softplus(raw[..., 1])),
+            rounded=0,
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
+    Case(
+        "weibull",
+        "weibull",
+        [0.5, 1.3],
+        outside=[-1.0, 0.0],
+        links="scale softplus, concentration softplus",
+        scipy=weibull(),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            lambda scale, k: positive(scale),
+            log_prob=weibull_log_prob,
+            cdf=lambda scale, k, y: -mp.expm1(-min((y / scale) ** k, 10**4)),
+            entropy=lambda scale, k: mp.euler * (1 - 1 / k) + mp.log(scale / k) + 1,
+            crps=weibull_crps,
+            peer=lambda of, raw: of.Weibull(tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])),
+            rounded=0,
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
     Case("weibull falling", "weibull", [0.5, -0.1], scipy=weibull()),
+    Case(
+        "logistic",
+        "logistic",
+        [0.3, -0.4],
+        scipy=lambda loc, scale: st.logistic(loc, scale),
+        truth=Truth(
+            (identity, softplus),
+            (LOCATIONS, SPREADS),
+            around,
+            log_prob=lambda loc, scale, y: mp.log(1 / (4 * scale * mp.cosh((y - loc) / scale / 2) ** 2)),
+            cdf=lambda loc, scale, y: sigmoid((y - loc) / scale),
+            entropy=lambda loc, scale: mp.log(scale) + 2,
+            crps=lambda loc, scale, y: scale * ((y - loc) / scale + 2 * softplus((loc - y) / scale) - 1),
+            peer=lambda of, raw: of.Logistic(raw[..., 0], tensor_softplus(raw[..., 1])),
+        ),
+    ),
 ]
 MIXTURES = [
-    Case("mixture of normals", "mixture", [0.5, -0.3, -1.0, 1.5, 0.1, -0.5], {"num_components": 2}),
-    Case("normal_mixture", "normal_mixture", [0.1, -0.2, 0.3, -2, 0.0, 2.0, -1, -0.5, 0.0], {"num_components": 3}),
+    Case(
+        "mixture of normals",
+        "mixture",
+        [0.5, -0.3, -1.0, 1.5, 0.1, -0.5],
+        {"num_components": 2},
+        links="logits softmax, loc identity, scale softplus",
+    ),
+    Case(
+        "normal_mixture",
+        "normal_mixture",
+        [0.1, -0.2, 0.3, -2, 0.0, 2.0, -1, -0.5, 0.0],
+        {"num_components": 3},
+        truth=Truth(
+            (identity, identity, identity, identity, softplus, softplus),
+            (
+                (-110.0, 0.0, 50.0),
+                (-20.0, 0.3),
+                (-110.0, 0.0, 1e6),
+                (-1.0, 50.0),
+                (-110.0, -30.0, 0.5, 1e3),
+                (-50.0, 0.0, 1e6),
+            ),
+            lambda w0, w1, loc0, loc1, scale0, scale1: around(loc0, scale0) + around(loc1, scale1),
+            log_prob=mixture_log_prob,
+            cdf=mixture_cdf,
+            crps=mixture_crps,
+            peer=lambda of, raw: of.MixtureSameFamily(
+                of.Categorical(logits=raw[..., :2]), of.Normal(raw[..., 2:4], tensor_softplus(raw[..., 4:]))
+            ),
+            options={"num_components": 2},
+        ),
+    ),
     Case("mixture of gammas", "mixture", [0.5, -0.3, 1.5, 3.0, 1.0, 0.0], {"component": "gamma"}),
-    Case("mixture of student_t", "mixture", [0.4, 0, 1, 2, -2, 1.5, 0, 0.5], {"component": "student_t"}),
-    Case("mixture of log_normals", "mixture", [0.4, 0, -0.5, 1.5, -0.6, -1.5], {"component": "log_normal"}),
+    Case(
+        "mixture of student_t",
+        "mixture",
+        [0.4, 0, 1, 2, -2, 1.5, 0, 0.5],
+        {"component": "student_t"},
+        heavy_tailed=True,
+    ),
+    Case("mixture of one normal", "mixture", [0.5, 0.3, -0.4], {"num_components": 1}),
+    Case(
+        "mixture of log_normals",
+        "mixture",
+        [0.4, 0, -0.5, 1.5, -0.6, -1.5],
+        {"component": "log_normal"},
+        in_double=True,
+    ),
 ]
 CIRCULAR = [
-    Case("von_mises", "von_mises", [0.8, 0.5, 1.1], scipy=von_mises),
-    Case("von_mises across pi", "von_mises", [-0.9, 0.2, 2.5], scipy=von_mises),
-    Case("von_mises nearly uniform", "von_mises", [0.8, -0.5, -3.0], scipy=von_mises),
+    Case(
+        "von_mises",
+        "von_mises",
+        [0.8, 0.5, 1.1],
+        kind="direction",
+        links="loc direction, concentration softplus",
+        scipy=von_mises,
+        truth=Truth(
+            (identity, identity, softplus),
+            ((-110.0, -1.0, 1e-20, 0.3, 50.0), (-50.0, 0.2, 1e-10), SPREADS),
+            lambda loc, k: [loc + step for step in (0, 1e-4, -1e-3, 0.5, 2, -3)] + [3.1415925, -3.1415925, 0],
+            log_prob=von_mises_log_prob,
+            cdf=von_mises_cdf,
+            entropy=von_mises_entropy,
+            peer=lambda of, raw: of.VonMises(torch.atan2(raw[..., 1], raw[..., 0]), tensor_softplus(raw[..., 2])),
+            convert=lambda cosine, sine, k: (mp.atan2(sine, cosine), k),
+            limits=(-3.1415926, 3.1415926),
+            circular=True,
+            rounded=0,
+        ),
+    ),
+    Case("von_mises across pi", "von_mises", [-0.9, 0.2, 2.5], kind="direction", scipy=von_mises),
+    Case("von_mises nearly uniform", "von_mises", [0.8, -0.5, -3.0], kind="direction", scipy=von_mises),
 ]
 CIRCULAR_MIXTURES = [
-    Case("mixture of von_mises", "mixture", [0.4, 0, 0.8, 0.5, -0.9, -0.1, 2, 1], {"component": "von_mises"})
+    Case(
+        "mixture of von_mises",
+        "mixture",
+        [0.4, 0, 0.8, 0.5, -0.9, -0.1, 2, 1],
+        {"component": "von_mises"},
+        kind="direction",
+        without=SEVERAL_PEAKS,
+    )
 ]
 COUNTS = [
-    Case("bernoulli", "bernoulli", [0.4], scipy=bernoulli),
-    Case("poisson", "poisson", [2.1], scipy=lambda rate: st.poisson(rate)),
-    Case("poisson rare", "poisson", [-1.5], scipy=lambda rate: st.poisson(rate)),
-    Case("negative_binomial", "negative_binomial", [2.0, 0.3], scipy=negative_binomial),
-    Case("negative_binomial scattered", "negative_binomial", [-1.0, 2.0], scipy=negative_binomial),
+    Case(
+        "bernoulli",
+        "bernoulli",
+        [0.4],
+        kind="binary",
+        links="logits sigmoid",
+        scipy=bernoulli,
+        truth=Truth(
+            (identity,),
+            (LOGITS,),
+            lambda logit: [0, 1],
+            log_prob=lambda logit, y: -softplus(-logit) if y == 1 else -softplus(logit),
+            cdf=lambda logit, y: mp.mpf(1) if y == 1 else sigmoid(-logit),
+            entropy=lambda logit: sigmoid(logit) * softplus(-logit) + sigmoid(-logit) * softplus(logit),
+            crps=lambda logit, y: (y * sigmoid(-logit) - (1 - y) * sigmoid(logit)) ** 2,
+            peer=lambda of, raw: of.Bernoulli(logits=raw[..., 0]),
+        ),
+    ),
+    Case(
+        "poisson",
+        "poisson",
+        [2.1],
+        kind="count",
+        outside=[-1.0, 0.5],
+        links="rate softplus",
+        scipy=lambda rate: st.poisson(rate),
+        truth=Truth(
+            (softplus,),
+            (SPREADS,),
+            counts,
+            log_prob=poisson_log_prob,
+            cdf=lambda rate, y: 1 - gamma_cdf(y + 1, rate),
+            entropy=lambda rate: sum_over_counts(lambda k: poisson_log_prob(rate, k), rate, mp.sqrt(rate)),
+            crps=poisson_crps,
+            peer=lambda of, raw: of.Poisson(tensor_softplus(raw[..., 0])),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case("poisson rare", "poisson", [-1.5], kind="count", scipy=lambda rate: st.poisson(rate)),
+    Case(
+        "negative_binomial",
+        "negative_binomial",
+        [2.0, 0.3],
+        kind="count",
+        links="total_count softplus, logits identity",
+        scipy=negative_binomial,
+        truth=Truth(
+            (softplus, identity),
+            (SPREADS, LOGITS),
+            lambda r, logits: counts(r * mp.exp(logits), mp.sqrt(r * mp.exp(logits) * (1 + mp.exp(logits)))),
+            log_prob=negative_binomial_log_prob,
+            cdf=lambda r, logits, y: beta_cdf(r, y + 1, sigmoid(-logits)),
+            entropy=lambda r, logits: sum_over_counts(
+                lambda k: negative_binomial_log_prob(r, logits, k), r * mp.exp(logits), mp.sqrt(r) * mp.exp(logits) + 1
+            ),
+            peer=lambda of, raw: of.NegativeBinomial(tensor_softplus(raw[..., 0]), logits=raw[..., 1]),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case("negative_binomial scattered", "negative_binomial", [-1.0, 2.0], kind="count", scipy=negative_binomial),
     Case(
         "negative_binomial by mean",
         "negative_binomial",
         [2.5, 1.2],
         {"parametrization": "mean"},
+        kind="count",
+        links="mean softplus, total_count softplus",
         scipy=lambda mean, total_count: st.nbinom(total_count, total_count / (total_count + mean)),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            lambda r, logits: counts(r * mp.exp(logits), mp.sqrt(r * mp.exp(logits) * (1 + mp.exp(logits)))),
+            log_prob=negative_binomial_log_prob,
+            cdf=lambda r, logits, y: beta_cdf(r, y + 1, sigmoid(-logits)),
+            convert=lambda mean, r: (r, mp.log(mean / r)),
+            limits=(0, math.inf),
+        ),
     ),
-    Case("mixture of poissons", "mixture", [0.5, -0.3, 0.5, 6.0], {"component": "poisson"}),
+    Case("mixture of poissons", "mixture", [0.5, -0.3, 0.5, 6.0], {"component": "poisson"}, kind="count"),
 ]
-CLASSES = [Case("categorical", "categorical", [0.3, -0.2, 1.0], {"num_classes": 3})]
+CLASSES = [
+    Case(
+        "categorical",
+        "categorical",
+        [0.3, -0.2, 1.0],
+        {"num_classes": 3},
+        kind="classes",
+        links="logits softmax",
+        truth=Truth(
+            (identity,) * 3,
+            (LOGITS, LOGITS, LOGITS),
+            lambda *logits: [0, 1, 2],
+            log_prob=lambda a, b, c, y: log_softmax([a, b, c])[int(y)],
+            entropy=lambda *logits: -mp.fsum(mp.exp(term) * term for term in log_softmax(logits)),
+            peer=lambda of, raw: of.Categorical(logits=raw),
+        ),
+    )
+]
 VECTORS = [
     Case(
         "multivariate_normal",
         "multivariate_normal",
         [0.1, -0.3, 0.5, 0.2, 0.4, -0.1, 0.3, 0.2, 0.6],
         event_shape=(3,),
+        kind="vector",
+        links="loc identity, scale_tril scale_tril",
         scipy=lambda loc, scale_tril: st.multivariate_normal(loc, scale_tril @ scale_tril.T),
+        truth=Truth(
+            (identity, identity, softplus, identity, softplus),
+            ((-1.0, 50.0), (0.0, 1e6), (-110.0, -10.0, 0.5, 1e6), (-20.0, 0.3), (-50.0, 1.0, 50.0)),
+            lambda loc0, loc1, a, b, c: [(-1.0, 0.0), (50.0, 1e6), (0.5, 3.0), (-100.0, 1e4)],
+            log_prob=multivariate_normal_log_prob,
+            peer=lambda of, raw: of.MultivariateNormal(raw[..., :2], scale_tril=triangle(raw[..., 2:])),
+            event_shape=(2,),
+        ),
     ),
     Case(
         "multivariate_normal low rank",
@@ -171,30 +651,67 @@ VECTORS = [
         [0.1, -0.3, 0.5, 0.7, 0.4, -0.6, 0.3, 0.2, 0.6],
         {"rank": 1},
         event_shape=(3,),
+        kind="vector",
         scipy=low_rank_normal,
     ),
 ]
-RANKINGS = [Case("plackett_luce", "plackett_luce", [0.3, -0.2, 1.0, 0.1], event_shape=(4,))]
+RANKINGS = [
+    Case(
+        "plackett_luce",
+        "plackett_luce",
+        [0.3, -0.2, 1.0, 0.1],
+        event_shape=(4,),
+        kind="ranking",
+        links="logits softmax",
+        truth=Truth(
+            (identity,) * 4,
+            ((-110.0, 0.0, 50.0), (-20.0, 0.3, 20.0), (-50.0, 1.0, 50.0), (0.0, -110.0)),
+            lambda *scores: [(0, 1, 2, 3), (3, 1, 0, 2), (2, 0, -1, -1), (1, -1, -1, -1)],
+            log_prob=plackett_luce_log_prob,
+        ),
+    )
+]
 INDEPENDENT = [
     Case("independent normals", "normal", [0.3, -0.4, -1.0, 0.5], event_shape=(2,)),
     Case("independent gammas", "gamma", [1.5, 0.2, 0.4, -0.3], event_shape=(2,)),
-    Case("independent student_t", "student_t", [1.2, 0.3, -0.4, 2.0, -0.3, 0.4], event_shape=(2, 1)),
+    Case(
+        "independent student_t",
+        "student_t",
+        [1.2, 0.3, -0.4, 2.0, -0.3, 0.4],
+        event_shape=(2, 1),
+        without={"covariance"},
+    ),
     Case("independent mixtures", "mixture", [0.5, -0.3, -1, 1.5, 0, -0.5, 0, 1, 2, 0, 1, 0], event_shape=(2,)),
-    Case("independent von_mises", "von_mises", [0.8, 0.5, 1.1, 0.1, -0.5, 2.0], event_shape=(2,)),
-    Case("independent poissons", "poisson", [2.1, 0.3, -1.0], event_shape=(3,)),
-    Case("independent classes", "categorical", [0.3, -0.2, 1.0, 0.4, 0, -2], {"num_classes": 3}, event_shape=(2,)),
+    Case(
+        "independent von_mises",
+        "von_mises",
+        [0.8, 0.5, 1.1, 0.1, -0.5, 2.0],
+        event_shape=(2,),
+        kind="direction",
+        without={"covariance", "energy_score"},
+    ),
+    Case("independent poissons", "poisson", [2.1, 0.3, -1.0], event_shape=(3,), kind="count"),
+    Case(
+        "independent classes",
+        "categorical",
+        [0.3, -0.2, 1.0, 0.4, 0, -2],
+        {"num_classes": 3},
+        event_shape=(2,),
+        kind="classes",
+        without=_VECTOR,
+    ),
 ]
 AFFINE = [
     Case("affine normal", "normal", [0.3, -0.4], units=(-1.0, 3.0), scipy=lambda loc, scale: st.norm(loc, scale)),
-    Case("affine student_t", "student_t", [1.2, 0.3, -0.4], units=(10.0, 0.3), scipy=student_t),
+    Case("affine student_t", "student_t", [1.2, 0.3, -0.4], units=(10.0, 0.3), heavy_tailed=True, scipy=student_t),
     Case("affine exponential", "exponential", [0.7], units=(10.0, 0.3), scipy=exponential(10.0, 0.3)),
     Case("affine gamma", "gamma", [1.5, 0.2], units=(-1.0, 3.0), scipy=gamma(-1.0, 3.0)),
-    Case("affine beta", "beta", [1.0, 2.0], units=(-2.0, 0.5), scipy=beta(-2.0, 0.5)),
+    Case("affine beta", "beta", [1.0, 2.0], units=(-2.0, 0.5), has_pole=True, scipy=beta(-2.0, 0.5)),
     Case("affine log_normal", "log_normal", [0.2, -0.6], units=(-1.0, 3.0), scipy=log_normal(-1.0, 3.0)),
     Case("affine weibull", "weibull", [0.5, 1.3], units=(10.0, 0.3), scipy=weibull(10.0, 0.3)),
     Case("affine mixture", "mixture", [0.5, -0.3, -1.0, 1.5, 0.1, -0.5], units=(-1.0, 3.0)),
 ]
-AFFINE_COUNTS = [Case("affine poisson", "poisson", [2.1], units=(-1.0, 0.3))]
+AFFINE_COUNTS = [Case("affine poisson", "poisson", [2.1], units=(-1.0, 0.3), kind="count")]
 
 ON_A_LINE = CONTINUOUS + MIXTURES + AFFINE
 ALL_COUNTS = COUNTS + AFFINE_COUNTS
@@ -203,11 +720,26 @@ ORDERED = ON_A_LINE + CIRCULAR + ALL_COUNTS
 CASES = CONTINUOUS + MIXTURES + CIRCULAR + CIRCULAR_MIXTURES + COUNTS + CLASSES + VECTORS + RANKINGS + INDEPENDENT
 EVERYTHING = CASES + AFFINE + AFFINE_COUNTS
 
+NAMED = {case.name: case for case in EVERYTHING}
+# The plain row of each family of one number, and all truths at 50 digits.
+ONE_EACH = [case for case in CONTINUOUS + MIXTURES + CIRCULAR + COUNTS if case.name == case.family]
+TRUTHS = [
+    replace(
+        case.truth,
+        name=case.name,
+        family=case.family,
+        options=case.options | case.truth.options,
+        event_shape=case.truth.event_shape or case.event_shape,
+    )
+    for case in CASES
+    if case.truth
+]
 
 # The same code as another row, with other numbers or slowly.
 REPEATS = [
     *("student_t heavy", "gamma falling", "gamma by mean", "beta with two ends", "beta by mean", "weibull falling"),
     *("normal_mixture", "mixture of gammas", "mixture of student_t", "mixture of log_normals"),
+    "mixture of one normal",
     *("von_mises across pi", "von_mises nearly uniform"),
     *("poisson rare", "negative_binomial scattered", "negative_binomial by mean"),
     *("independent gammas", "independent student_t", "independent mixtures"),

@@ -4,18 +4,24 @@ import torch
 from torch.distributions import constraints
 
 import disthead as dh
+from tests.cases import CASES, NAMED, Case
 
-FORMS = {name: dh.explanation.example(name) for name in dh.families()}
-FORMS |= {
-    f"{name} by mean": dh.get_family(name, parametrization="mean") for name in ("gamma", "beta", "negative_binomial")
-}
-FORMS["mixture of counts"] = dh.get_family("mixture", component="poisson", num_components=3)
-FORMS["mixture of directions"] = dh.get_family("mixture", component="von_mises", num_components=3)
-FORMS["mixture of one"] = dh.get_family("mixture", component="normal", num_components=1)
+
+def _fused() -> list[Case]:
+    """One row of the table for each family of single numbers, with its options, whose log-likelihood comes in one pass."""
+    found: dict[str, Case] = {}
+    for case in CASES:
+        if case.make_family().distribution_class and not case.event_shape:
+            found.setdefault(f"{case.family} {case.options}", case)
+    return list(found.values())
+
+
+FUSED = _fused()
 
 
 def example(name: str, rows: int = 7) -> tuple[dh.Family, torch.Tensor, torch.Tensor]:
-    family, generator = FORMS[name], torch.Generator().manual_seed(0)
+    """The family of a row of the table, raw outputs that are drawn for it, and targets."""
+    family, generator = NAMED[name].make_family(), torch.Generator().manual_seed(0)
     raw = torch.randn(rows, family.width(), generator=generator)
     return family, raw, target(family, torch.rand(rows, generator=generator))
 

@@ -1,4 +1,4 @@
-"""Answers against mpmath at 50 digits, over the grid of reachable extremes of `benchmarks/accuracy.py`.
+"""Answers against mpmath at 50 digits, over the grid of reachable extremes of `tests/truth.py`.
 
 A fixed sample of the grid runs by default, more of it under the mark `slow`. Two things are not asked: numbers that the
 precision cannot hold, and icdf(cdf(y)) = y where rounding the cdf already moves y (in single precision: most of the
@@ -16,8 +16,6 @@ import torch
 
 from benchmarks.accuracy import (
     BOUNDS,
-    TRUTHS,
-    Truth,
     cdf_errors,
     log_prob_errors,
     numbers,
@@ -27,6 +25,8 @@ from benchmarks.accuracy import (
     round_trips,
     tensors_of,
 )
+from tests.cases import TRUTHS
+from tests.truth import Truth
 
 every_size = pytest.mark.parametrize("size", [40, pytest.param(400, marks=pytest.mark.slow)], ids=["sample", "grid"])
 every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -143,7 +143,7 @@ def test_truths_are_independent_of_their_own_algorithms():
     """The continued fractions of the truths agree with mpmath's own functions where those converge."""
     import mpmath as mp
 
-    from benchmarks.accuracy import beta_cdf, gamma_cdf
+    from tests.truth import beta_cdf, gamma_cdf
 
     for a, b, x in [(0.3, 4, 0.02), (30, 2.5, 0.97), (7, 7, 0.5)]:
         a, b, x = mp.mpf(a), mp.mpf(b), mp.mpf(x)

@@ -37,10 +37,6 @@ def assert_same(program: Program, raw: torch.Tensor, y: torch.Tensor) -> bool:
     return went
 
 
-def test_the_file_is_what_the_families_say():
-    assert compiled.FILE.read_text() == compiled.text(), "write it anew: python -m benchmarks.compiled"
-
-
 @every_family
 def test_programs_are_compiled(name):
     program = compiled.program_of(name)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.cases import CASES, Case
+from tests.cases import NAMED, Case
 
 QUESTIONS = {
     "mean": lambda dist: dist.mean,
@@ -46,7 +46,7 @@ def operators(program: torch.nn.Module) -> set[str]:
 
 
 def check(name: str, question: str) -> None:
-    model = Answer(next(case for case in CASES if case.name == name), question)
+    model = Answer(NAMED[name], question)
     exported = torch.export.export(model, (torch.randn(5, 3),), dynamic_shapes=({0: torch.export.Dim("rows")},))
     assert not operators(exported.graph_module) & FOREIGN
     for rows in (3, 8):

@@ -16,7 +16,6 @@ from tests.cases import (
     CIRCULAR_MIXTURES,
     CLASSES,
     EVERYTHING,
-    INDEPENDENT,
     ON_A_LINE,
     RANKINGS,
     VECTORS,
@@ -63,12 +62,20 @@ def test_rankings_sum_to_one(case, ranked):
     assert case.dist().log_prob(torch.tensor(orders)).exp().sum() == pytest.approx(1, abs=1e-12)
 
 
-@each("case", rows([case for case in EVERYTHING if case.scipy]))
-def test_scipy_agrees_on_log_prob(case):
+def scipy_agrees(case: Case, name: str) -> None:
     y = targets(case)
-    other = case.frozen()
-    expected = other.logpmf if case in ALL_COUNTS else other.logpdf
-    np.testing.assert_allclose(case.dist().log_prob(y), expected(y.numpy()), rtol=1e-11, atol=1e-12)
+    expected = getattr(case.frozen(), name)(y.numpy())
+    np.testing.assert_allclose(case.dist().log_prob(y), expected, rtol=1e-11, atol=1e-12)
+
+
+@each("case", rows([case for case in EVERYTHING if case.scipy and case not in ALL_COUNTS]))
+def test_scipy_agrees_on_log_densities(case):
+    scipy_agrees(case, "logpdf")
+
+
+@each("case", rows([case for case in ALL_COUNTS if case.scipy]))
+def test_scipy_agrees_on_log_probabilities_of_counts(case):
+    scipy_agrees(case, "logpmf")
 
 
 @everything
@@ -112,18 +119,24 @@ def test_finite_for_raw_outputs_from_minus_50_to_50(case):
     raw[:, range(size), range(size)] = torch.tensor(SIZES).unsqueeze(-1)
     raw.requires_grad_()
     dist = case.from_raw(raw)
-    y = possible_targets(case, raw.detach())
+    y = POSSIBLE_TARGETS.get(case.kind, possible_numbers)(case, raw.detach())
     loss = -dist.log_prob(y)
     loss.sum().backward()
     assert loss.isfinite().all(), raw[~loss.isfinite()]
     assert raw.grad.isfinite().all(), raw[~raw.grad.isfinite().all(-1)]
 
 
-def possible_targets(case, raw):
+def possible_items(case, raw):
+    """Items have no mean, and all of them are possible."""
+    return case.from_raw(raw).mode
+
+
+POSSIBLE_TARGETS = {"classes": possible_items, "ranking": possible_items}
+
+
+def possible_numbers(case, raw):
     """For each row its mode, its mean or a small number: the first whose true loss is a number in single precision."""
     dist, exact = case.from_raw(raw), case.from_raw(raw.double())
-    if case.family in ("categorical", "plackett_luce"):  # items have no mean, and all of them are possible
-        return dist.mode
     guesses = [dist.mode, dist.mean, torch.tensor(0.4), torch.tensor(1e-3)]
     y = torch.stack([guess.detach().float().expand(dist.mode.shape) for guess in guesses])
     possible = exact.support.check(y.double()) & (exact.log_prob(y.double()).abs() < torch.finfo(torch.float32).max)
@@ -197,15 +210,21 @@ def test_one_graph_serves_any_number_of_rows(case):
         torch.testing.assert_close(slopes, wanted, rtol=1e-4, atol=1e-6)
 
 
-@every_case
-def test_log_prob_of_a_target_needs_no_floating_dtype(case):
+DISCRETE = [case for case in CASES if case.kind in ("binary", "count", "classes", "ranking")]
+
+
+@each("case", rows(DISCRETE))
+def test_log_prob_of_a_discrete_target_needs_no_floating_dtype(case):
     y = targets(case)
-    if case.make_family().is_discrete:
-        torch.testing.assert_close(case.dist().log_prob(y.long()), case.dist().log_prob(y))
-    else:
-        torch.testing.assert_close(
-            case.dist(torch.float32).log_prob(y.float()).double(), case.dist().log_prob(y), rtol=1e-5, atol=1e-5
-        )
+    torch.testing.assert_close(case.dist().log_prob(y.long()), case.dist().log_prob(y))
+
+
+@each("case", rows([case for case in CASES if case not in DISCRETE]))
+def test_log_prob_of_a_target_in_single_precision(case):
+    y = targets(case)
+    torch.testing.assert_close(
+        case.dist(torch.float32).log_prob(y.float()).double(), case.dist().log_prob(y), rtol=1e-5, atol=1e-5
+    )
 
 
 # Of Student's t in a mixture the likelihood of these draws rises as df grows without end.
@@ -242,11 +261,29 @@ def test_describes_itself(case):
     ):
         assert text.strip() == text
         assert text
-    outputs = np.prod(case.event_shape, dtype=int) if case in INDEPENDENT else 1
+    outputs = np.prod(case.outputs, dtype=int)
     size = sum(np.prod(family.raw_shape(name), dtype=int) for name in family.parameters)
     assert size * outputs == len(case.raw)
     with pytest.raises(ValueError, match="raw outputs"):
         family.from_raw(torch.zeros(size + 1))
+
+
+@each("case", [case for case in CASES if case.links], ids=str)
+def test_parameters_and_default_links_in_declared_order(case):
+    assert dh.explanation.links(case.make_family()) == case.links
+
+
+def test_student_t_has_a_finite_variance_unless_told_otherwise():
+    raw = torch.tensor([-30.0, 0.0, 0.0], dtype=torch.float64)
+    assert float(dh.get_family("student_t").from_raw(raw).df) > 2
+    assert float(dh.get_family("student_t", min_df=0).from_raw(raw).df) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_family_passes_through():
+    family = dh.get_family("gamma", parametrization="mean")
+    assert dh.get_family(family) is family
+    with pytest.raises(ValueError, match="options parametrization belong to a family given by name"):
+        dh.get_family(family, parametrization="rate")
 
 
 @each("number", [np.int64, np.uint8, torch.tensor], ids=["int64", "uint8", "tensor"])

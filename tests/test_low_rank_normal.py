@@ -10,8 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import disthead as dh
-from benchmarks.accuracy import BOUNDS, numbers, relative_error, softplus
+from benchmarks.accuracy import BOUNDS, numbers, relative_error
 from tests.one_pass import check_backward_twice, check_shapes, gradient
+from tests.truth import softplus
 
 
 def case(size, rank, rows, generator, dtype=torch.float32):

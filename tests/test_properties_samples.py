@@ -21,6 +21,7 @@ from tests.cases import (
     CLASSES,
     EVERYTHING,
     INDEPENDENT,
+    NAMED,
     ON_A_LINE,
     ORDERED,
     RANKINGS,
@@ -29,6 +30,8 @@ from tests.cases import (
 )
 
 each = pytest.mark.parametrize
+INDEPENDENT_CLASSES = [case for case in INDEPENDENT if case.kind == "classes"]
+INDEPENDENT_NUMBERS = [case for case in INDEPENDENT if case.kind != "classes"]
 RARE = 1e-3  # how improbable a sample may be
 
 
@@ -38,8 +41,8 @@ def close_to_its_mean(terms, expected, errors: float = 4.0) -> None:
     assert ((terms.mean(0) - expected).abs() <= errors * error + 1e-9).all(), (terms.mean(0), expected, error)
 
 
-@each("case", rows(ORDERED))
-def test_pit_of_a_sample_is_uniform_and_reproducible(case):
+def pit_of_a_sample(case) -> tuple[torch.Tensor, torch.Tensor]:
+    """The limits of the cdf at a sample, between which the pit is uniform and the same each time."""
     torch.manual_seed(5)
     dist = case.dist()
     y = dist.sample((10_000,))
@@ -47,8 +50,19 @@ def test_pit_of_a_sample_is_uniform_and_reproducible(case):
     assert torch.equal(first, again)
     below, through = dist.cdf_limits(y)
     assert ((below <= first) & (first <= through)).all()
-    assert (below < through).all() if case in ALL_COUNTS else torch.equal(below, through)
     assert st.kstest(first.numpy(), "uniform").pvalue > RARE
+    return below, through
+
+
+@each("case", rows(ON_A_LINE + CIRCULAR))
+def test_pit_of_a_sample_is_uniform_and_reproducible(case):
+    assert torch.equal(*pit_of_a_sample(case))
+
+
+@each("case", rows(ALL_COUNTS))
+def test_pit_of_sampled_counts_is_uniform_and_reproducible(case):
+    below, through = pit_of_a_sample(case)
+    assert (below < through).all()
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -71,8 +85,7 @@ def test_a_generator_gives_the_same_samples_again_and_leaves_the_global_one_alon
 
 
 def test_a_recalibrated_distribution_samples_with_a_generator_too():
-    case = next(case for case in ON_A_LINE if case.name == "gamma")
-    dist = case.dist(batch=(200,))
+    dist = NAMED["gamma"].dist(batch=(200,))
     recalibrated = QuantileRecalibration().fit(dist, dist.sample(generator=seeded(0)))(dist)
     before = torch.random.get_rng_state()
     first, again = (recalibrated.sample((3,), generator=seeded(1)) for _ in range(2))
@@ -107,16 +120,21 @@ def test_sampled_classes_have_their_probabilities(case):
     assert st.chisquare(counts.numpy(), 20_000 * case.dist().probs.numpy()).pvalue > RARE
 
 
-@each("case", rows(INDEPENDENT))
+@each("case", rows(INDEPENDENT_CLASSES))
+def test_outputs_of_classes_are_sampled_each_from_its_marginal(case):
+    torch.manual_seed(5)
+    dist = case.dist()
+    y = dist.sample((10_000,))
+    for k in range(2):
+        counts = torch.bincount(y[:, k], minlength=3).numpy()
+        assert st.chisquare(counts, 10_000 * dist.marginals.probs[k].numpy()).pvalue > RARE
+
+
+@each("case", rows(INDEPENDENT_NUMBERS))
 def test_outputs_are_sampled_independently_each_from_its_marginal(case):
     torch.manual_seed(5)
     dist = case.dist()
     y = dist.sample((10_000,))
-    if case.name == "independent classes":
-        for k in range(2):
-            counts = torch.bincount(y[:, k], minlength=3).numpy()
-            assert st.chisquare(counts, 10_000 * dist.marginals.probs[k].numpy()).pvalue > RARE
-        return
     pit = dist.pit(y, generator=torch.Generator().manual_seed(1)).flatten(1).numpy()
     for k in range(pit.shape[1]):
         assert st.kstest(pit[:, k], "uniform").pvalue > RARE
@@ -142,28 +160,31 @@ def test_sampled_vectors_have_the_mean_and_the_covariance(case, draw):
 # gradients of samples
 
 
-def derivative_of_expectation(case, function):
-    """d E function(Y) / d raw: the density is differentiated under the integral."""
-    raw = torch.tensor(case.raw, dtype=torch.float64, requires_grad=True)
-    y, weights = angles() if case in CIRCULAR else panels(quantile_grid(case.dist(), 100))
-    return torch.autograd.grad((weights * case.from_raw(raw).log_prob(y).exp() * function(y)).sum(), raw)[0]
-
-
-@each("case", rows(ON_A_LINE + CIRCULAR))
-def test_gradient_of_samples_is_that_of_the_expectation(case):
+def gradient_is_that_of_the_expectation(case, function, y, weights) -> None:
+    """d E function(Y) / d raw: the density is differentiated under the integral over points y with these weights."""
     torch.manual_seed(9)
+    copies = torch.tensor(case.raw, dtype=torch.float64).repeat(8_000, 1).requires_grad_()
+    (single,) = torch.autograd.grad(function(case.from_raw(copies).rsample()).sum(), copies)
+    raw = torch.tensor(case.raw, dtype=torch.float64, requires_grad=True)
+    (exact,) = torch.autograd.grad((weights * case.from_raw(raw).log_prob(y).exp() * function(y)).sum(), raw)
+    assert exact.abs().max() > 1e-3
+    close_to_its_mean(single, exact)
+
+
+@each("case", rows(ON_A_LINE))
+def test_gradient_of_samples_is_that_of_the_expectation(case):
     dist = case.dist()
     middle, spread = dist.median, (dist.interval(0.5)[1] - dist.interval(0.5)[0]).abs()
 
     def function(y):
-        return torch.sin(y - 0.3) if case in CIRCULAR else torch.tanh((y - middle - 0.2 * spread) / spread)
+        return torch.tanh((y - middle - 0.2 * spread) / spread)
 
-    copies = torch.tensor(case.raw, dtype=torch.float64).repeat(8_000, 1).requires_grad_()
-    y = case.from_raw(copies).rsample()
-    (single,) = torch.autograd.grad(function(y).sum(), copies)
-    exact = derivative_of_expectation(case, function)
-    assert exact.abs().max() > 1e-3
-    close_to_its_mean(single, exact)
+    gradient_is_that_of_the_expectation(case, function, *panels(quantile_grid(dist, 100)))
+
+
+@each("case", rows(CIRCULAR))
+def test_gradient_of_sampled_directions_is_that_of_the_expectation(case):
+    gradient_is_that_of_the_expectation(case, lambda y: torch.sin(y - 0.3), *angles())
 
 
 @each("case", rows(VECTORS))
@@ -269,24 +290,40 @@ def test_several_outputs_answer_for_each_and_add_up(case):
     torch.testing.assert_close(dist.log_prob(y), each_one.log_prob(y).sum(over))
     torch.testing.assert_close(dist.entropy(), each_one.entropy().sum(over))
     torch.testing.assert_close(kl_divergence(dist, other), kl_divergence(each_one, other.marginals).sum(over))
-    questions = ["mode"] if case.name == "independent classes" else ["mean", "median", "mode", "variance", "stddev"]
-    for question in questions:
+    assert torch.equal(dist.mode, each_one.mode)
+
+
+@each("case", rows(INDEPENDENT_CLASSES))
+def test_several_outputs_of_classes_are_scored_one_by_one(case):
+    torch.manual_seed(9)
+    dist = case.dist()
+    y = dist.sample((5,))
+    torch.testing.assert_close(dist.brier(y), dist.marginals.brier(y))
+
+
+@each("case", rows(INDEPENDENT_NUMBERS))
+def test_several_outputs_of_numbers_answer_one_by_one(case):
+    torch.manual_seed(9)
+    dist = case.dist()
+    y, each_one = dist.sample((5,)), dist.marginals
+    for question in ("mean", "median", "mode", "variance", "stddev"):
         assert torch.equal(getattr(dist, question), getattr(each_one, question))
-    if case.name == "independent classes":
-        torch.testing.assert_close(dist.brier(y), each_one.brier(y))
-        return
     for question in ("cdf", "log_cdf", "log_survival", "crps"):
         torch.testing.assert_close(getattr(dist, question)(y), getattr(each_one, question)(y))
     level = torch.tensor(0.3, dtype=torch.float64)
     torch.testing.assert_close(dist.icdf(level), each_one.icdf(level))
     for question in ("interval", "highest_density"):
         torch.testing.assert_close(getattr(dist, question)(0.8), getattr(each_one, question)(0.8))
-    if len(case.event_shape) == 1 and case.family != "von_mises":
-        assert np.array_equal(dist.covariance, each_one.variance.diag())
+
+
+@each("case", rows([case for case in INDEPENDENT if "covariance" in case.claims]))
+def test_several_outputs_do_not_vary_together(case):
+    dist = case.dist()
+    assert np.array_equal(dist.covariance, dist.marginals.variance.diag())
 
 
 def test_directions_have_no_straight_distance():
-    dist = next(case for case in INDEPENDENT if case.family == "von_mises").dist()
+    dist = NAMED["independent von_mises"].dist()
     for ask in (lambda: dist.covariance, lambda: dist.energy_score(dist.mean)):
         with pytest.raises(NotImplementedError, match="straight"):
             ask()

@@ -20,10 +20,13 @@ from torch.testing._internal.two_tensor import TwoTensor
 import disthead as dh
 from disthead.likelihood import LinkedParameters, chunks, fused, linked
 from disthead.likelihood.programs import recorded
-from tests.one_pass import FORMS, example, gradient, target
+from tests.cases import NAMED
+from tests.one_pass import FUSED, example, gradient, target
 
-FUSED = [name for name, family in FORMS.items() if family.distribution_class and not family.event_dim]
-every_family = pytest.mark.parametrize("name", FUSED)
+every_family = pytest.mark.parametrize("name", [case.name for case in FUSED])
+every_continuous_family = pytest.mark.parametrize(
+    "name", [case.name for case in FUSED if case.kind in ("continuous", "direction")]
+)
 pytestmark = pytest.mark.usefixtures("engine")
 
 
@@ -44,16 +47,16 @@ def test_values_and_gradients_are_those_of_the_formula(name):
 
 @every_family
 def test_every_formula_is_recorded(name, monkeypatch):
-    """And ordinary numbers are worked on by its first program, in single precision but for log_normal's."""
+    """And ordinary numbers are worked on by its first program, in single precision but for log_normal's (`Case.in_double`)."""
     family, raw, y = example(name)
     found = recorded(family.formula(), is_double=False, has_loc_scale=False, needs_grad=True, is_rounded=False)
-    assert [program.in_double for program in found] == ([True] if "log_normal" in name else [False, True])
+    assert [program.in_double for program in found] == ([True] if NAMED[name].in_double else [False, True])
     monkeypatch.setattr(fused, "programs", lambda *arguments: found[:1])
     monkeypatch.setattr(fused, "_in_numpy", None)
     gradient(family.from_raw(raw.requires_grad_()).log_prob(y), raw)
 
 
-@pytest.mark.parametrize("name", ["normal", "student_t", "mixture", "poisson"])
+@pytest.mark.parametrize("name", ["normal", "student_t", "mixture of normals", "poisson"])
 @pytest.mark.parametrize("link", ["softplus", "exp"])
 def test_raw_outputs_that_are_no_numbers_have_no_likelihood(name, link):
     family, raw, y = example(name)
@@ -131,15 +134,25 @@ def test_targets_broadcast(name):
     torch.testing.assert_close(dist.log_prob(y[0]), dist.log_prob(y[:1].expand(7)))
     both = torch.stack([y, y.flip(0)])
     torch.testing.assert_close(dist.log_prob(both), torch.stack([dist.log_prob(y), dist.log_prob(y.flip(0))]))
-    indices = name == "categorical"  # whose precision says nothing
-    assert dist.log_prob(y.double()).dtype == (torch.float32 if indices else torch.float64)
     for one in (dist[:1], dist[0]):  # and so do distributions
         torch.testing.assert_close(one.log_prob(y), dist[:1].expand(y.shape).log_prob(y))
     with pytest.raises(RuntimeError, match=r"size|broadcast"):
         dist.log_prob(y[:2])
 
 
-@pytest.mark.parametrize("name", [name for name in FUSED if not FORMS[name].is_discrete])
+@pytest.mark.parametrize("name", [case.name for case in FUSED if case.kind != "classes"])
+def test_targets_in_double_precision_have_likelihoods_in_double_precision(name):
+    family, raw, y = example(name)
+    assert family.from_raw(raw).log_prob(y.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", [case.name for case in FUSED if case.kind == "classes"])
+def test_the_precision_of_indices_says_nothing(name):
+    family, raw, y = example(name)
+    assert family.from_raw(raw).log_prob(y.double()).dtype == torch.float32
+
+
+@every_continuous_family
 def test_targets_have_gradients_of_their_own(name):
     family, raw, y = example(name)
     y.requires_grad_()
@@ -162,7 +175,7 @@ def test_low_precision_is_computed_in_single(name, dtype):
 @every_family
 def test_parameters_come_when_asked_for_and_the_same_through_copies(name):
     family, raw, y = example(name)
-    dist, question = family.from_raw(raw), "probs" if name == "categorical" else "mean"
+    dist, question = family.from_raw(raw), next(known for known in ("mean", "mode") if known in NAMED[name].claims)
     assert dist.batch_shape == (7,)
     assert dist.dtype == torch.float32
     assert dist._is_lazy
@@ -181,7 +194,7 @@ def test_parameters_come_when_asked_for_and_the_same_through_copies(name):
 @every_family
 def test_several_outputs_and_pixels_take_the_one_pass(name):
     torch.manual_seed(0)
-    head = dh.DistributionHead(FORMS[name], 3, event_shape=(2,), feature_dim=1)
+    head = dh.DistributionHead(NAMED[name].make_family(), 3, event_shape=(2,), feature_dim=1)
     features, y = torch.randn(5, 3, 4), target(head.family, torch.rand(5, 4, 2))
     dist = head(features)
     assert dist.base._is_lazy
@@ -290,21 +303,16 @@ def test_tensors_without_memory_have_shapes(name):
         assert family.from_raw(mode.from_tensor(raw)).log_prob(mode.from_tensor(y)).shape == (7,)
 
 
-OUTSIDE = {"exponential": [-1.0], "gamma": [-1.0, 0.0], "beta": [-1.0, 0.0, 1.0, 2.0], "log_normal": [-1.0, 0.0]}
-OUTSIDE |= {"weibull": [-1.0, 0.0], "poisson": [-1.0, 0.5]}
-
-
-@pytest.mark.parametrize("name", OUTSIDE)
-def test_targets_outside_the_support_have_no_probability_and_no_gradient(name):
-    family = dh.get_family(name)
-    y = torch.tensor(OUTSIDE[name])
+@pytest.mark.parametrize("case", [case for case in FUSED if case.outside], ids=str)
+def test_targets_outside_the_support_have_no_probability_and_no_gradient(case):
+    family, y = case.make_family(), torch.tensor(case.outside)
     raw = torch.zeros(len(y), len(family.parameters), requires_grad=True)
     value = family.from_raw(raw).log_prob(y)
     assert value.isneginf().all()
     assert not torch.autograd.grad(value, raw, torch.ones_like(value))[0].any()
 
 
-@pytest.mark.parametrize("name", ["von_mises", "mixture of directions"])
+@pytest.mark.parametrize("name", ["von_mises", "mixture of von_mises"])
 def test_a_direction_may_be_written_with_any_number_of_turns(name):
     family, raw, y = example(name)
     raw.requires_grad_()
@@ -383,7 +391,7 @@ def test_a_hopeless_component_has_no_part_in_the_gradient():
         torch.testing.assert_close(gradient(value, worse), slope, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["normal_mixture", "mixture"])
+@pytest.mark.parametrize("name", ["normal_mixture", "mixture of normals"])
 def test_an_infinite_target_has_no_likelihood(name):
     family, raw, _ = example(name)
     assert family.from_raw(raw).log_prob(torch.full((7,), torch.inf)).isneginf().all()
@@ -502,18 +510,17 @@ def test_numbers_whose_sign_waits_to_be_turned():
     torch.testing.assert_close(linked._weighted(torch.ones_like(raw), target), y.unsqueeze(-1).expand_as(raw))
 
 
-@pytest.mark.parametrize("name", ["normal", "poisson", "categorical of many", "orders"])
-def test_incoming_gradients_that_are_no_plain_tensors(name):
+@pytest.mark.parametrize(
+    "name, options",
+    [("normal", {}), ("poisson", {}), ("categorical", {"num_classes": 20}), ("plackett_luce", {"event_shape": (4,)})],
+    ids=["normal", "poisson", "categorical of many", "orders"],
+)
+def test_incoming_gradients_that_are_no_plain_tensors(name, options):
     """Each way of finding derivatives weighs them by what such gradients hold, and leaves its own as they are."""
     generator = torch.Generator().manual_seed(0)
-    if name == "categorical of many":
-        family, raw = dh.get_family("categorical", num_classes=20), torch.randn(7, 20, generator=generator)
-        y = torch.arange(7)
-    elif name == "orders":
-        family, raw = dh.get_family("plackett_luce", event_shape=(4,)), torch.randn(7, 4, generator=generator)
-        y = torch.rand(7, 4, generator=generator).argsort(-1)
-    else:
-        family, raw, y = example(name)
+    family = dh.get_family(name, **options)
+    raw = torch.randn(7, family.width(), generator=generator)
+    y = family.from_raw(raw).sample(generator=generator)
     raw.requires_grad_()
     value = family.from_raw(raw).log_prob(y)
     weight = torch.full_like(value, 2.0)
@@ -575,7 +582,7 @@ def test_targets_in_double_precision_take_the_one_pass_too(name, monkeypatch):
         torch.testing.assert_close(gradient(value, raw), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in FUSED if not FORMS[name].is_discrete])
+@every_continuous_family
 def test_digits_of_targets_that_matter_are_not_lost(name):
     """A sharp density sees the digits beyond single precision: the answer is that of double precision."""
     family, raw, y = example(name)

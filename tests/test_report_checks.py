@@ -10,7 +10,7 @@ from disthead.distributions.scores import draw
 from disthead.families import Normal
 from disthead.report import Verdict, evaluate
 from disthead.report.verdict import not_examined, summary
-from tests.cases import CLASSES, EVERYTHING, Case, rows
+from tests.cases import CLASSES, EVERYTHING, NAMED, Case, rows
 
 FAULTS = ("fair", "poor")
 # Their closed forms take seconds for a few hundred rows on a busy core.
@@ -253,7 +253,7 @@ def test_one_outlier_is_named_and_gets_no_tick():
 
 @pytest.mark.parametrize("kind", ["poisson", "von_mises", "bernoulli", "categorical", "gamma"])
 def test_outliers_of_every_kind_are_named_with_their_rows(kind):
-    [case] = [case for case in EVERYTHING if case.name == kind]
+    case = NAMED[kind]
     dist, y = predictions(case, 200)
     if kind == "von_mises":
         dist = VON_MISES(loc=dist.loc, concentration=400.0)
@@ -345,7 +345,7 @@ def test_pictures_have_the_limits_of_the_sentences():
 def test_few_rows_leave_every_verdict_open():
     """Of ten rows nothing can be said but that they are few."""
     for name in ("normal", "poisson", "von_mises", "bernoulli", "plackett_luce", "multivariate_normal"):
-        [case] = [case for case in EVERYTHING if case.name == name]
+        case = NAMED[name]
         result = evaluate(*predictions(case, 10))
         told = {v.aspect: v.status for v in result.verdicts if v.status == "good"}
         assert not told, (name, told)
@@ -375,7 +375,7 @@ def test_a_predicted_spread_that_is_the_same_in_every_row_sorts_nothing():
 
 @pytest.mark.parametrize("name", ["normal", "poisson", "von_mises", "bernoulli", "categorical", "multivariate_normal"])
 def test_percentages_are_written_in_one_way(name):
-    [case] = [case for case in EVERYTHING if case.name == name]
+    case = NAMED[name]
     for count in (60, 400):
         dist, y = predictions(case, count)
         marginal = dist[torch.randperm(count, generator=generator(1))]

@@ -13,7 +13,7 @@ from disthead.diagnostics import circular_pit
 from disthead.distributions.scores import draw
 from disthead.errors import TargetError
 from disthead.report import Batch, evaluate
-from tests.cases import CIRCULAR_MIXTURES, EVERYTHING, Case, rows
+from tests.cases import CIRCULAR_MIXTURES, EVERYTHING, NAMED, Case, rows
 
 ROWS = 80
 SLOW = [
@@ -65,7 +65,7 @@ def test_a_row_of_weight_zero_is_not_there(case):
 
 @pytest.mark.parametrize("kind", ["normal", "poisson", "von_mises", "bernoulli", "categorical", "plackett_luce"])
 def test_whole_weights_give_the_values_of_repeated_rows(kind):
-    dist, y = predictions(next(case for case in EVERYTHING if case.name == kind), 200)
+    dist, y = predictions(NAMED[kind], 200)
     weight = torch.randint(1, 4, (200,), generator=generator(5))
     index = torch.arange(200).repeat_interleave(weight)
     weighted, repeated = evaluate(dist, y, weight=weight), evaluate(dist[index], y[index])

@@ -10,54 +10,15 @@ from tests.cases import (
     AFFINE,
     ALL_COUNTS,
     CIRCULAR,
-    CIRCULAR_MIXTURES,
-    CLASSES,
     CONTINUOUS,
     EVERYTHING,
-    INDEPENDENT,
-    ON_A_LINE,
-    RANKINGS,
     VECTORS,
     rows,
 )
 
-ONE_NUMBER = {
-    *("log_prob", "cdf", "log_cdf", "log_survival", "cdf_limits", "icdf", "mean", "median", "mode", "variance"),
-    *("stddev", "entropy", "sample", "interval", "highest_density", "pit", "crps", "kl_divergence"),
-}
-CLASS = {"log_prob", "mode", "entropy", "sample", "brier", "expected_cost", "kl_divergence"}
-VECTOR = {"covariance", "marginals", "energy_score"}
-CLAIMS = {
-    "continuous": ONE_NUMBER | {"rsample"},
-    "count": ONE_NUMBER,
-    "bernoulli": ONE_NUMBER | {"brier", "expected_cost"},
-    "circular mixture": {"log_prob", "mean", "mode", "variance", "stddev", "entropy", "sample", "kl_divergence"},
-    "classes": CLASS,
-    "vector": {
-        *("log_prob", "mean", "median", "mode", "variance", "stddev", "entropy", "sample", "rsample", "interval"),
-        *("highest_density", "kl_divergence"),
-    }
-    | VECTOR,
-    "ranking": {"log_prob", "mode", "entropy", "sample", "top1", "pairwise", "kl_divergence"},
-    # Several outputs answer for each of them, and for all together what vectors answer.
-    "independent": ONE_NUMBER | {"rsample"} | VECTOR,
-    "independent counts": ONE_NUMBER | VECTOR,
-    "independent classes": CLASS,
-    "independent von_mises": ONE_NUMBER | {"rsample", "marginals"},
-    "independent, shaped": ONE_NUMBER | {"rsample"} | VECTOR - {"covariance"},
-}
 LEVELS = torch.tensor([1e-9, 0.003, 0.1, 0.35, 0.5, 0.8, 0.97, 0.9995], dtype=torch.float64)
 BATCH = (2,)
 each = pytest.mark.parametrize
-
-
-def kind(case) -> str:
-    if case in INDEPENDENT:
-        special = {"independent poissons": "independent counts", "independent student_t": "independent, shaped"}
-        return special.get(case.name, case.name if case.name in CLAIMS else "independent")
-    groups = {"continuous": ON_A_LINE + CIRCULAR, "circular mixture": CIRCULAR_MIXTURES, "classes": CLASSES}
-    groups |= {"vector": VECTORS, "ranking": RANKINGS, "count": ALL_COUNTS}
-    return "bernoulli" if case.name == "bernoulli" else next(name for name, rows in groups.items() if case in rows)
 
 
 # What is answered for each number of an event, not once for the event.
@@ -76,21 +37,19 @@ def answer_shape(case, question: str) -> tuple[int, ...]:
         return (size,)
     if question == "expected_cost":  # one for each decision
         return (*event, case.options.get("num_classes", 2))
-    return event if question in OF_NUMBERS or (case in INDEPENDENT and question in OF_OUTPUTS) else ()
+    return event if question in OF_NUMBERS or (case.outputs and question in OF_OUTPUTS) else ()
 
 
 def is_infinite_by_nature(case, question: str) -> bool:
-    """The variance of Student's t below two degrees of freedom; probabilities of nothing at the end of the support."""
-    return question in ("log_survival", "log_cdf") or (
-        case.name == "student_t heavy" and question in ("variance", "stddev")
-    )
+    """Such as the logarithm of the probability of nothing at the end of the support."""
+    return question in ("log_survival", "log_cdf", *case.infinite)
 
 
 @each("case", rows(EVERYTHING))
 def test_answers_what_it_claims_and_says_why_not(case):
     torch.manual_seed(3)
     dist = case.dist(batch=BATCH)
-    y, claims = dist.sample(), CLAIMS[kind(case)]
+    y, claims = dist.sample(), case.claims
     for question, ask in QUESTIONS.items():
         if question not in claims:
             with pytest.raises(NotImplementedError) as refusal:

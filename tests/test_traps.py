@@ -1,6 +1,6 @@
 """Inputs at which ordinary implementations fail in single precision, each with its finite, right value and gradient.
 
-The truths are the textbook formulas in mpmath, those of `benchmarks/accuracy.py`; the gradients are theirs too.
+The truths are the textbook formulas in mpmath, those of `tests/cases.py`; the gradients are theirs too.
 """
 
 from dataclasses import dataclass, field
@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import disthead as dh
-from benchmarks.accuracy import TRUTHS, numbers
+from benchmarks.accuracy import numbers
 from disthead.errors import TargetError
+from tests.cases import TRUTHS
 
 FORMULAS = {truth.name: truth for truth in TRUTHS}
 

@@ -9,7 +9,7 @@ import torch
 import disthead as dh
 from disthead.losses import cross_entropy
 from disthead.weights import as_weight, present
-from tests.cases import CASES, EVERYTHING, rows
+from tests.cases import CASES, EVERYTHING, NAMED, rows
 
 IMPOSSIBLE = [math.nan, math.inf, -3.5e30]
 
@@ -64,7 +64,7 @@ def test_a_row_of_weight_two_counts_as_two_rows(case, generator):
 
 @pytest.mark.parametrize("name", ["normal", "gamma", "poisson", "multivariate_normal", "categorical"])
 def test_an_absent_row_is_absent_where_nothing_may_look_at_numbers(name, generator):
-    case = next(case for case in CASES if case.name == name)
+    case = NAMED[name]
     raw, y = some_rows(case, generator)
     wrong = spoiled(y, math.nan)
 
@@ -143,7 +143,7 @@ def test_a_head_starts_as_if_absent_rows_were_not_there(case, generator):
 
 @pytest.mark.parametrize("name", ["normal", "laplace", "gamma", "poisson", "bernoulli", "von_mises"])
 def test_a_head_starts_at_the_weighted_fit(name):
-    case = next(case for case in CASES if case.name == name)
+    case = NAMED[name]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         y = case.dist(batch=(30,)).sample()

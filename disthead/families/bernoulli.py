@@ -180,6 +180,7 @@ def _kl_bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
 
 class BernoulliFamily(Family):
     name = "bernoulli"
+    figure_row = 8
     parameters = {"logits": LINKS["sigmoid"]}
     support = constraints.boolean
     loss_support = constraints.unit_interval

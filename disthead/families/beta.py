@@ -249,6 +249,7 @@ class BetaFamily(Family):
     """Beta. `parametrization`: "concentration" for (concentration1, concentration0), "mean" for (mean, precision)."""
 
     name = "beta"
+    figure_row = 5
     support = _InsideUnitInterval()
     data_type = "univariate, continuous, bounded"
     domain = "0 < y < 1"

@@ -289,6 +289,7 @@ class CategoricalFamily(Family):
     """
 
     name = "categorical"
+    figure_row = 9
     parameters = {"logits": LINKS["softmax"]}
     support: constraints.Constraint = constraints.nonnegative_integer
     data_type = "univariate, discrete, bounded"

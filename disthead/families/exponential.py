@@ -133,6 +133,7 @@ def _kl_exponential(p: Exponential, q: Exponential) -> Tensor:
 
 class ExponentialFamily(Family):
     name = "exponential"
+    figure_row = 4
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative
     distribution_class = Exponential

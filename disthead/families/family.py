@@ -49,7 +49,8 @@ class Family(ABC):
         shapes: the shape of each parameter of one distribution, `()` where it is left out.
         event_shape: the shape of one target; `()` for a number, `(K,)` for a vector family.
         support: the values a target may take, a constraint of `torch.distributions`.
-        data_type, domain, use: the row of the table (Prince 2023, figure 5.11).
+        figure_row: the row that the family has in the table of Prince (2023, figure 5.11), None for one beside it.
+        data_type, domain, use: what that row, or one like it, says.
         loss: the classical loss it turns into.
         noise, density, breaks, remedy: what `disthead explain` says: the assumed noise, the formula,
             when it breaks and what to try then.
@@ -69,6 +70,7 @@ class Family(ABC):
     shapes: Mapping[str, tuple[int, ...]] = {}
     event_shape: tuple[int, ...] = ()
     support: constraints.Constraint
+    figure_row: ClassVar[int | None] = None
     data_type: ClassVar[str]
     domain: ClassVar[str]
     use: ClassVar[str]
@@ -385,28 +387,11 @@ def _descendants(family: type[Family]) -> list[type[Family]]:
     return found
 
 
-_FIGURE = [
-    "normal",
-    "laplace",
-    "student_t",
-    "mixture",
-    "normal_mixture",
-    "exponential",
-    "gamma",
-    "beta",
-    "multivariate_normal",
-    "von_mises",
-    "bernoulli",
-    "categorical",
-    "poisson",
-    "plackett_luce",
-]
-
-
 def _table() -> dict[str, type[Family]]:
-    """Name -> class: the class tree, in the order of figure 5.11 of Prince (2023), then as defined."""
-    found = {family.name: family for family in _descendants(Family) if "name" in family.__dict__}
-    return {name: found[name] for name in _FIGURE if name in found} | found
+    """Name -> class: the class tree, in the order of figure 5.11 of Prince (2023), then by name."""
+    found = [family for family in _descendants(Family) if "name" in family.__dict__]
+    found.sort(key=lambda family: (family.__dict__.get("figure_row") or math.inf, family.name))
+    return {family.name: family for family in found}
 
 
 def families() -> list[str]:

@@ -236,6 +236,7 @@ class GammaFamily(Family):
     """Gamma. `parametrization` is "rate" for (concentration, rate) or "mean" for (mean, concentration)."""
 
     name = "gamma"
+    figure_row = 4
     support = constraints.positive
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"

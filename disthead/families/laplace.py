@@ -136,6 +136,7 @@ def _kl_laplace(p: Laplace, q: Laplace) -> Tensor:
 
 class LaplaceFamily(Family):
     name = "laplace"
+    figure_row = 2
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
     distribution_class = Laplace

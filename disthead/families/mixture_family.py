@@ -40,6 +40,7 @@ class MixtureFamily(Family):
     """
 
     name = "mixture"
+    figure_row = 3
     data_type = "univariate, continuous, unbounded"
     domain = "that of its components, y in R for normal ones"
     use = "multimodal regression"
@@ -136,6 +137,7 @@ class NormalMixtureFamily(MixtureFamily):
     """Mixture of normal distributions: `mixture` by a short name."""
 
     name = "normal_mixture"
+    figure_row = 3
     domain = "y in R"
     loss = "log-sum-exp of Gaussians"
 

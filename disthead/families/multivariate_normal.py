@@ -117,6 +117,7 @@ class MultivariateNormalFamily(Family):
     """
 
     name = "multivariate_normal"
+    figure_row = 6
     support = constraints.real_vector
     data_type = "multivariate, continuous, unbounded"
     domain = "y in R^K"

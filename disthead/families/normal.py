@@ -132,6 +132,7 @@ def kl_normal(p: Normal, q: Normal) -> Tensor:
 
 class NormalFamily(Family):
     name = "normal"
+    figure_row = 1
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
     distribution_class = Normal

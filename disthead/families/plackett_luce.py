@@ -293,6 +293,7 @@ class PlackettLuceFamily(Family):
     """Plackett-Luce family for rankings of K items, `event_shape` = (K,)."""
 
     name = "plackett_luce"
+    figure_row = 11
     kind = PlackettLuce.kind
     parameters = {"logits": LINKS["softmax"]}
     data_type = "multivariate, discrete, permutation"

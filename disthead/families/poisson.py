@@ -148,6 +148,7 @@ def _kl_poisson(p: Poisson, q: Poisson) -> Tensor:
 
 class PoissonFamily(Family):
     name = "poisson"
+    figure_row = 10
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative_integer
     row_constants = {"exposure": constraints.positive}

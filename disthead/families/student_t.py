@@ -185,6 +185,7 @@ class StudentTFamily(Family):
     """Student's t. `min_df` is what df stays above: 2 keeps the variance finite, 0 allows every tail."""
 
     name = "student_t"
+    figure_row = 2
     support = constraints.real
     distribution_class = StudentT
     data_type = "univariate, continuous, unbounded"

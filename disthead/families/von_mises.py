@@ -243,6 +243,7 @@ def _kl_von_mises(p: VonMises, q: VonMises) -> Tensor:
 
 class VonMisesFamily(Family):
     name = "von_mises"
+    figure_row = 7
     parameters = {"loc": LINKS["direction"], "concentration": LINKS["softplus"]}
     support = _Directions()
     loss_support = constraints.real  # angles beyond pi are directions too

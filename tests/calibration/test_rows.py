@@ -19,7 +19,7 @@ from disthead.calibration import (
 from disthead.errors import TargetError
 from disthead.families import Bernoulli, Categorical, Normal, PlackettLuce, Poisson, StudentT, VonMises
 from disthead.families.circular_mixture import CircularMixture
-from tests.cases import EVERYTHING, REPEATS, Case
+from tests.cases import EVERYTHING, NAMED, REPEATS, Case
 
 ROWS = 40
 RECALIBRATIONS = {
@@ -40,7 +40,7 @@ QUICK_CLASSES = ("bernoulli", "categorical", "plackett_luce", "independent class
 def takes(name: str, case: Case) -> bool:
     try:
         dist = case.dist()
-        RECALIBRATIONS[name]()._check_kind(dist.base if case.name.startswith("independent") else dist)
+        RECALIBRATIONS[name]()._check_kind(dist.base if case.outputs else dist)
     except ValueError:
         return False
     return name != "normalised" or bool(dist.stddev.isfinite().all())
@@ -185,7 +185,7 @@ def test_labels_that_are_no_classes_say_what_to_try(recalibration, dist, y, mess
 
 @pytest.mark.parametrize("name", ["temperature", "vector", "beta", "isotonic"])
 def test_an_ignored_index_is_no_target(name):
-    case = next(case for case in EVERYTHING if case.name == ("categorical" if name == "vector" else "bernoulli"))
+    case = NAMED["categorical" if name == "vector" else "bernoulli"]
     dist, y = example(case)
     ignored = weights() == 0
     r = RECALIBRATIONS[name]().fit(dist, torch.where(ignored, -100, y), ignore_index=-100)

@@ -19,7 +19,7 @@ from disthead.families.circular_mixture import CircularMixture
 from disthead.families.ensembles import RankingEnsemble
 from disthead.families.plackett_luce import PlackettLuce
 from disthead.families.von_mises import VonMises, wrapped
-from tests.cases import CIRCULAR, CIRCULAR_MIXTURES, EVERYTHING, Case, rows
+from tests.cases import EVERYTHING, NAMED, Case, rows
 from tests.metrics.tester import answers, flat
 
 ROWS = 7
@@ -87,7 +87,7 @@ def offered(case: Case) -> list[str]:
 
 @functools.cache
 def _offered(name_of_case: str) -> list[str]:
-    case = next(case for case in EVERYTHING if case.name == name_of_case)
+    case = NAMED[name_of_case]
     found, refusals = [], {}
     for name in METRICS:
         try:
@@ -112,13 +112,13 @@ def scored_by(name: str) -> Case:
         "tau": "plackett_luce",
     }
     of |= {"hits": "categorical", "accuracy": "poisson"}
-    return next(case for case in EVERYTHING if case.name == of.get(name, "normal"))
+    return NAMED[of.get(name, "normal")]
 
 
 @functools.cache
 def _without_rows_of_weight_zero(name_of_case: str) -> dict[str, torch.Tensor]:
     """What each metric says of the rows that are there, alone."""
-    case, kept = next(case for case in EVERYTHING if case.name == name_of_case), KEPT.nonzero().squeeze(-1)
+    case, kept = NAMED[name_of_case], KEPT.nonzero().squeeze(-1)
     (dist, y), groups = drawn(case), [GROUPS[row] for row in kept.tolist()]
     return {
         name: answers(updated(name, dist[kept], y[kept], WEIGHT[kept], groups)).nan_to_num(-7.0)
@@ -158,7 +158,7 @@ def test_targets_that_a_distribution_cannot_have_produced_are_refused_with_their
     for value in (math.nan, math.inf, -100.0):
         wrong = y.clone()
         wrong[3] = value
-        if value == -100.0 and bool(torch.as_tensor(dist.support.check(wrong)).all()) and case not in CIRCULAR:
+        if value == -100.0 and bool(torch.as_tensor(dist.support.check(wrong)).all()):
             continue  # the whole line
         for name in offered(case):
             with pytest.raises(TargetError, match="row 3"):
@@ -274,7 +274,7 @@ def _debiased_by_effective_rows():
 @pytest.mark.parametrize("name", ["crps", "rmse", "coverage", "spread-skill"])
 def test_standard_errors_are_those_of_the_rows_that_the_weights_are_worth(name):
     """Equal weights say nothing, and rows of hardly any weight count for none: their number must not make a mean look sure."""
-    dist, y = drawn(next(case for case in EVERYTHING if case.name == "normal"), 400)
+    dist, y = drawn(NAMED["normal"], 400)
 
     def error(rows_left, weight=None):
         metric = m.SpreadSkill(1) if name == "spread-skill" else METRICS[name]()
@@ -289,7 +289,7 @@ def test_standard_errors_are_those_of_the_rows_that_the_weights_are_worth(name):
 
 
 def test_uniformity_of_weighted_rows_is_that_of_as_many_as_they_are_worth():
-    dist, y = drawn(next(case for case in EVERYTHING if case.name == "normal"), 400)
+    dist, y = drawn(NAMED["normal"], 400)
     weight = torch.where(torch.arange(400) < 100, 1.0, 1e-12)
     pit, want = updated("pit", dist, y, weight), updated("pit", dist[:100], y[:100])
     assert pit.count() == 400
@@ -436,9 +436,7 @@ def turned(dist, angle: float):
     return VonMises(wrapped(dist.loc + angle), dist.concentration)
 
 
-DIRECTIONS = [
-    case for case in EVERYTHING if case in CIRCULAR + CIRCULAR_MIXTURES or case.name == "independent von_mises"
-]
+DIRECTIONS = [case for case in EVERYTHING if case.kind == "direction"]
 
 
 WRITTEN = {
@@ -506,7 +504,7 @@ def test_the_spread_of_honest_directions_agrees_with_their_error(concentration):
 
 
 def test_an_energy_score_of_directions_is_refused_since_no_straight_line_joins_them():
-    dist, y = drawn(next(case for case in EVERYTHING if case.name == "independent von_mises"))
+    dist, y = drawn(NAMED["independent von_mises"])
     with pytest.raises(NotImplementedError, match="no straight distance"):
         m.EnergyScore().update(dist, y)
 
