@@ -16,29 +16,13 @@ from disthead.families.normal import NormalFamily
 from disthead.metrics import default_metrics
 from disthead.metrics.defaults import _METRICS
 from disthead.targets import check_target_shape
-from tests import cases
 from tests.cases import CASES, EVERYTHING, Case
 from tests.cases import CLASSES as CLASS_CASES
 
-KIND_OF_FAMILY = {
-    "bernoulli": "binary",
-    "categorical": "classes",
-    "multivariate_normal": "vector",
-    "negative_binomial": "count",
-    "plackett_luce": "ranking",
-    "poisson": "count",
-    "von_mises": "direction",
-}
-
-
-def of_one(case: Case) -> str:
-    """The kind of one output of a row of the table: continuous, but for the families above."""
-    family = case.options.get("component", "normal") if case.family == "mixture" else case.family
-    return KIND_OF_FAMILY.get(family, "continuous")
-
 
 def expected(case: Case) -> str:
-    return "vector" if case in cases.INDEPENDENT else of_one(case)
+    """The kind of the row's distribution; the row itself says that of one output."""
+    return "vector" if case.outputs else case.kind
 
 
 def rows(*names: str) -> list:
@@ -56,7 +40,7 @@ def test_every_case_has_its_kind(case):
     dist = case.dist(batch=(4,))
     assert dist.kind == expected(case)
     assert dist.kind in KINDS
-    assert each_output(dist).kind == case.make_family().kind == of_one(case)
+    assert each_output(dist).kind == case.make_family().kind == case.kind
 
 
 @pytest.mark.parametrize("case", EVERYTHING, ids=str)
