@@ -177,7 +177,7 @@ class Case:
         support = self.make_family().support
         if support is constraints.unit_interval or getattr(support, "upper_bound", None) == 1:
             return 1 / (1 + np.exp(-x))
-        y = np.exp(x) if hasattr(support, "lower_bound") else x
+        y = np.exp(x) if getattr(support, "lower_bound", -np.inf) >= 0 else x
         return np.floor(y) if support.is_discrete else y
 
 
