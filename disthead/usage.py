@@ -47,6 +47,7 @@ Model
   --model.family student_t     see `disthead families`
   --model.hidden_sizes '[128, 128]'      of the multilayer perceptron
   --model.ensemble 8           networks whose exact mixture predicts
+  --model.objective crps       what training minimises; nll, the negative log-likelihood, unless given
   --model.shared '[scale]'     parameters that are one number for all rows
   --model.optimizer.init_args.lr 0.005   learning rate
 
