@@ -1,4 +1,6 @@
-"""What pyproject.toml cannot say: the library in C, which is left out where there is no compiler, and the configurations."""
+"""What pyproject.toml cannot say: the library in C, which is left out where there is no compiler,
+and the configurations.
+"""
 
 import glob
 import os
@@ -7,14 +9,21 @@ import sys
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
-# Vector instructions for loops with conditions, which otherwise might have to set errno or raise a floating-point exception.
-OPTIONS = ["/O2"] if sys.platform == "win32" else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"]
+# Vector instructions for loops with conditions, which otherwise might have to set errno or raise a
+# floating-point exception.
+OPTIONS = (
+    ["/O2"]
+    if sys.platform == "win32"
+    else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd"]
+)
 
 CONFIGURATIONS = sorted(glob.glob("configs/*.yaml"))
 
 
 class BuildWithConfigurations(build_py):
-    """Copies `configs`, which the repository has at its top, into the package; an editable install reads them where they are."""
+    """Copies `configs`, which the repository has at its top, into the package; an editable install
+    reads them where they are.
+    """
 
     def run(self):
         super().run()

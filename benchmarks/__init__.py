@@ -1,1 +1,3 @@
-"""Measurements beside other libraries; each module prints a table of its own: `python -m benchmarks.accuracy`."""
+"""Measurements beside other libraries; each module prints a table of its own:
+`python -m benchmarks.accuracy`.
+"""

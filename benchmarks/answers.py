@@ -1,15 +1,20 @@
-"""How quick are a distribution's answers beside SciPy's, and beside its own density, cdf and quantile?
+"""How quick are a distribution's answers beside SciPy's, and beside its own density, cdf and
+quantile?
 
-    python -m benchmarks.answers [FAMILY ...] [--rows 20000] [--rounds 5] [--seconds 0.05] [--device cpu cuda]
+    python -m benchmarks.answers [FAMILY ...] [--rows 20000] [--rounds 5] [--seconds 0.05] [--device
+    cpu cuda]
 
-A cell is the microseconds that one row takes, how many times as long that is as what it stands beside, and in brackets how many
-times it may take; what takes longer is bold, and listed at the end. Families of one number stand beside SciPy's function for the
-same question and the same parameters, in double precision for both precisions of ours; a quantile with gradient (forward and
-backward) beside one without; mixtures, ensembles, and `highest_density` of all, beside answers of their own.
+A cell is the microseconds that one row takes, how many times as long that is as what it stands
+beside, and in brackets how many times it may take; what takes longer is bold, and listed at the
+end. Families of one number stand beside SciPy's function for the same question and the same
+parameters, in double precision for both precisions of ours; a quantile with gradient (forward and
+backward) beside one without; mixtures, ensembles, and `highest_density` of all, beside answers of
+their own.
 
-Each round asks everything once, one after the other, on one thread; ratios are medians over the rounds. A call takes about
-`--seconds`: questions that cost more are asked for fewer rows than `--rows`. Times on the CPU are the process's own, since the clock
-of a shared machine also counts the work of others. On a device, where no SciPy is, ratios to SciPy are missing.
+Each round asks everything once, one after the other, on one thread; ratios are medians over the
+rounds. A call takes about `--seconds`: questions that cost more are asked for fewer rows than
+`--rows`. Times on the CPU are the process's own, since the clock of a shared machine also counts
+the work of others. On a device, where no SciPy is, ratios to SciPy are missing.
 """
 
 import argparse
@@ -32,13 +37,17 @@ from disthead.families import ensemble
 
 LEVELS = torch.arange(1, 20, dtype=torch.float64) / 20
 PRECISIONS = (torch.float64, torch.float32)
-_GROWTH, _GROWN = 5, 3.5  # of rows from one trial to the next, and of its time, when rows are what takes it
+# of rows from one trial to the next, and of its time, when rows are what takes it
+_GROWTH, _GROWN = 5, 3.5
 _MOST = 6  # times `--seconds` that a call may take to be asked again
-Question = Callable[[Any, Tensor, Tensor], Any]  # of a distribution, with targets and levels for its rows
+# of a distribution, with targets and levels for its rows
+Question = Callable[[Any, Tensor, Tensor], Any]
 
 
 def _icdf_with_gradient(dist: Any, y: Tensor, q: Tensor) -> None:
-    wanted = dist.map(lambda parameter: parameter.detach().requires_grad_(parameter.is_floating_point()))
+    wanted = dist.map(
+        lambda parameter: parameter.detach().requires_grad_(parameter.is_floating_point())
+    )
     wanted.icdf(q).sum().backward()
 
 
@@ -62,7 +71,9 @@ QUESTIONS: dict[str, Question] = {
 
 @dataclass(frozen=True)
 class Goal:
-    """A question may take `most` (double precision, single precision) times as long as what it stands beside."""
+    """A question may take `most` (double precision, single precision) times as long as what it
+    stands beside.
+    """
 
     question: str
     beside: str | None = None  # a question, SciPy's answer, or nothing: `most` in microseconds
@@ -151,7 +162,9 @@ PEERS = {
         lambda p, q: np.where(q > sp.expit(-p.logits), 1.0, 0.0),
     ),
     "poisson": Peer(
-        lambda p, y: sp.pdtr(y, p.rate), lambda p, q: np.ceil(sp.pdtrik(q, p.rate)), lambda p, y: sp.pdtrc(y, p.rate)
+        lambda p, y: sp.pdtr(y, p.rate),
+        lambda p, q: np.ceil(sp.pdtrik(q, p.rate)),
+        lambda p, y: sp.pdtrc(y, p.rate),
     ),
     "negative_binomial": Peer(
         lambda p, y: sp.betainc(p.total_count, y + 1, sp.expit(-p.logits)),
@@ -166,7 +179,8 @@ class Case:
     make: Callable[[torch.Generator, int], Any]  # rows -> a distribution in double precision
     goals: Sequence[Goal]
     peer: Peer | None = None
-    base: Callable[[Any], Any] | None = None  # the distribution that questions "of the base" are about
+    # the distribution that questions "of the base" are about
+    base: Callable[[Any], Any] | None = None
     group: str = ""
     has_gradient: bool = field(default=True)
 
@@ -174,7 +188,9 @@ class Case:
 def _from_parameters(
     name: str, generator: torch.Generator, rows: int, centre: float = 0.0, **options: Any
 ) -> dh.Distribution:
-    """Random parameters for every row, as a model would give them, without the raw outputs that they come from."""
+    """Random parameters for every row, as a model would give them, without the raw outputs that
+    they come from.
+    """
     family = dh.get_family(name, **options)
     raw = torch.randn(rows, family.width(), generator=generator, dtype=torch.float64) + centre
     return family.distribution(**_parameters(family, family.from_raw(raw)))
@@ -202,7 +218,10 @@ def _recalibrated(name: str, generator: torch.Generator, rows: int) -> dh.Distri
 
 BESIDE_SCIPY = [
     _goal("log_prob"),
-    *(Goal(question, "SciPy", (1.5, 1.0)) for question in ("cdf", "log_cdf", "log_survival", "icdf")),
+    *(
+        Goal(question, "SciPy", (1.5, 1.0))
+        for question in ("cdf", "log_cdf", "log_survival", "icdf")
+    ),
     _goal("icdf with gradient", "icdf", 3),
     _goal("19 quantiles", "icdf"),
     _goal("interval", "icdf"),
@@ -241,7 +260,9 @@ def _instead(goals: Sequence[Goal], *others: Goal) -> list[Goal]:
 
 
 COUNTED = ("bernoulli", "poisson", "negative_binomial")
-NEGATIVE_BINOMIAL = _instead(BESIDE_SCIPY, _goal("icdf", "SciPy", 3), _goal("entropy", "log_prob", 100))
+NEGATIVE_BINOMIAL = _instead(
+    BESIDE_SCIPY, _goal("icdf", "SciPy", 3), _goal("entropy", "log_prob", 100)
+)
 
 
 def _cases() -> dict[str, Case]:
@@ -305,13 +326,19 @@ class _Job:
     seconds: list[float] = field(default_factory=list)
 
     def prepare(self, rows: int, limit: float) -> None:
-        """Finds the number of rows, beginning with two: until a call takes `limit` and its rows, not its steps, take the time."""
+        """Finds the number of rows, beginning with two: until a call takes `limit` and its rows,
+        not its steps, take the time.
+        """
         self.rows, before = 2, 0.0
         self.call = self.ask(self.rows)
         self._time()  # a first call makes more than its answer
         while True:
             taken = self._time()
-            if self.rows >= rows or taken > _MOST * limit or (before and taken > max(limit / 2, _GROWN * before)):
+            if (
+                self.rows >= rows
+                or taken > _MOST * limit
+                or (before and taken > max(limit / 2, _GROWN * before))
+            ):
                 break
             before, self.rows = taken, min(rows, _GROWTH * self.rows)
             self.call = self.ask(self.rows)
@@ -333,7 +360,9 @@ class _Job:
 def measure(
     case: Case, dtype: torch.dtype, device: str, rows: int, rounds: int, limit: float
 ) -> dict[str, list[float]]:
-    """Microseconds a row in each round, by question; SciPy's under "SciPy cdf", those of the base under "cdf of the base"."""
+    """Microseconds a row in each round, by question; SciPy's under "SciPy cdf", those of the base
+    under "cdf of the base".
+    """
     generator = torch.Generator().manual_seed(0)
     exact = case.make(generator, rows)
     targets = exact.sample(generator=generator)
@@ -348,7 +377,9 @@ def measure(
         return lambda n: partial(question, of[:n], y[:n], q[:n])
 
     def scipys(answer: Callable) -> Callable[[int], Callable[[], Any]]:
-        return lambda n: partial(answer, _Numbers(exact[:n]), targets[:n].numpy(), levels[:n].numpy())
+        return lambda n: partial(
+            answer, _Numbers(exact[:n]), targets[:n].numpy(), levels[:n].numpy()
+        )
 
     jobs = {}
     for goal in case.goals:
@@ -360,19 +391,25 @@ def measure(
                 ours(QUESTIONS[goal.question], case.base(dist)), synchronise, clock
             )
         if case.peer is not None and on_host and goal.beside == "SciPy":
-            jobs[f"SciPy {goal.question}"] = _Job(scipys(case.peer.answers()[goal.question]), synchronise, clock)
+            jobs[f"SciPy {goal.question}"] = _Job(
+                scipys(case.peer.answers()[goal.question]), synchronise, clock
+            )
     with np.errstate(all="ignore"):
         for job in jobs.values():
             job.prepare(rows, limit)
         for _ in range(rounds):
             for job in jobs.values():
                 job.run(limit)
-    return {name: [1e6 * seconds for seconds in job.seconds[-rounds:]] for name, job in jobs.items()}
+    return {
+        name: [1e6 * seconds for seconds in job.seconds[-rounds:]] for name, job in jobs.items()
+    }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one question takes: microseconds a row, times of what it stands beside, and what is allowed."""
+    """What one question takes: microseconds a row, times of what it stands beside, and what is
+    allowed.
+    """
 
     microseconds: float
     ratio: float | None
@@ -400,7 +437,11 @@ def cells(case: Case, dtype: torch.dtype, found: dict[str, list[float]]) -> dict
             continue
         own = found[goal.question]
         beside = found.get(f"SciPy {goal.question}" if goal.beside == "SciPy" else str(goal.beside))
-        ratio = None if beside is None else statistics.median(a / b for a, b in zip(own, beside, strict=True))
+        ratio = (
+            None
+            if beside is None
+            else statistics.median(a / b for a, b in zip(own, beside, strict=True))
+        )
         compared = goal.beside is None or ratio is not None
         most = goal.most[PRECISIONS.index(dtype)] if goal.most is not None and compared else None
         result[_column(goal)] = Cell(statistics.median(own), ratio, most)
@@ -417,8 +458,12 @@ def _digits(number: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"one of {', '.join(CASES)}; all by default")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "families", nargs="*", metavar="FAMILY", help=f"one of {', '.join(CASES)}; all by default"
+    )
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.05, help="time for one call")
@@ -437,12 +482,27 @@ def main() -> None:
                 columns = list(dict.fromkeys(_column(goal) for goal in case.goals))
                 if case.group != group:
                     group = case.group
-                    print(f"\n{group}, {device}, microseconds a row\n\n| family | precision | {' | '.join(columns)} |")
+                    print(
+                        f"\n{group}, {device}, microseconds a row\n\n| family | precision | "
+                        f"{' | '.join(columns)} |"
+                    )
                     print("|---" * (len(columns) + 2) + "|")
-                found = cells(case, dtype, measure(case, dtype, device, given.rows, given.rounds, given.seconds))
+                found = cells(
+                    case,
+                    dtype,
+                    measure(case, dtype, device, given.rows, given.rounds, given.seconds),
+                )
                 precision = "double" if dtype == torch.float64 else "single"
-                print(f"| {name} | {precision} | {' | '.join(str(found.get(c, '')) for c in columns)} |", flush=True)
-                missed += [f"{name}, {precision}, {device}: {c} {x}" for c, x in found.items() if x.is_missed]
+                print(
+                    f"| {name} | {precision} | "
+                    f"{' | '.join(str(found.get(c, '')) for c in columns)} |",
+                    flush=True,
+                )
+                missed += [
+                    f"{name}, {precision}, {device}: {c} {x}"
+                    for c, x in found.items()
+                    if x.is_missed
+                ]
     print(f"\nMissed ({len(missed)}):" if missed else "\nNone is missed.", *missed, sep="\n- ")
 
 

@@ -1,6 +1,8 @@
-"""The programs that are compiled as they are (`special/programs.h`), which `make tables` writes down.
+"""The programs that are compiled as they are (`special/programs.h`), which `make tables` writes
+down.
 
-They are those of families with their own links in single precision. Where a formula has changed since, its steps are worked on one by one.
+They are those of families with their own links in single precision. Where a formula has changed
+since, its steps are worked on one by one.
 """
 
 import textwrap
@@ -15,20 +17,38 @@ from disthead.likelihood.program import STEP, Program
 from disthead.likelihood.programs import recorded
 from disthead.special import blocks
 
-_MACROS = ("PROGRAM", "READ", "WRITE", "WRITE_TWO", "WRITE_THREE", "WITHIN", "WHOLE", "BOUNDED", "STEP_OF")
+_MACROS = (
+    "PROGRAM",
+    "READ",
+    "WRITE",
+    "WRITE_TWO",
+    "WRITE_THREE",
+    "WITHIN",
+    "WHOLE",
+    "BOUNDED",
+    "STEP_OF",
+)
 FILE = Path(blocks.__file__).with_name("programs.h")
 
 
 def program_of(name: str) -> Program:
     """The program of a family with its own links that gives derivatives, too."""
     formula = get_family(name).formula()
-    return recorded(formula, is_double=False, has_loc_scale=False, needs_grad=True, is_rounded=False)[0]
+    return recorded(
+        formula, is_double=False, has_loc_scale=False, needs_grad=True, is_rounded=False
+    )[0]
 
 
 def _is_compiled(name: str) -> bool:
-    """Whether the family is of single numbers, has a fused formula, and that formula suffices in single precision."""
+    """Whether the family is of single numbers, has a fused formula, and that formula suffices in
+    single precision.
+    """
     family = example(name)
-    return family.distribution_class is not None and not any(family.shapes.values()) and not program_of(name).in_double
+    return (
+        family.distribution_class is not None
+        and not any(family.shapes.values())
+        and not program_of(name).in_double
+    )
 
 
 FAMILIES = [name for name in families() if _is_compiled(name)]
@@ -36,7 +56,10 @@ FAMILIES = [name for name in families() if _is_compiled(name)]
 
 def text() -> str:
     """What the file should hold."""
-    title = "/* Written by `make tables`: steps of programs in single precision, whose numbers have places. */"
+    title = (
+        "/* Written by `make tables`: steps of programs in single precision, whose numbers "
+        "have places. */"
+    )
     forgotten = "\n".join(f"#undef {name}" for name in _MACROS)
     return "\n\n".join([title, *map(_paragraph, FAMILIES), forgotten]) + "\n"
 
@@ -44,7 +67,11 @@ def text() -> str:
 def _paragraph(name: str) -> str:
     program = program_of(name)
     steps = textwrap.fill(
-        " ".join(_steps(program)), 136, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
+        " ".join(_steps(program)),
+        136,
+        initial_indent="    ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
     )
     return f"PROGRAM({name}, {get_family(name).width()}, {program.places},\n{steps})"
 

@@ -3,11 +3,13 @@
     python -m benchmarks.cost    compare with the table of bounds, benchmarks/cost.json
     make tables                  renew the table: what is counted now, and a tenth more
 
-For each case of `tests/cases.py` at 1024 rows, forward and backward of the mean negative log-likelihood through a head of two features:
-torch's operations with the steps of recorded programs, the bytes of the tensors that they make (views make none), and the kernels that
-an accelerator would have to launch (counted on tensors without numbers, of the meta device). All are the same on every run; seconds
-are not. `tests/test_cost.py` holds the library to the table, so that a loss that grows slower or
-hungrier is noticed at once; one that is meant to gets a new table in the same commit.
+For each case of `tests/cases.py` at 1024 rows, forward and backward of the mean negative
+log-likelihood through a head of two features: torch's operations with the steps of recorded
+programs, the bytes of the tensors that they make (views make none), and the kernels that an
+accelerator would have to launch (counted on tensors without numbers, of the meta device). All are
+the same on every run; seconds are not. `tests/test_cost.py` holds the library to the table, so that
+a loss that grows slower or hungrier is noticed at once; one that is meant to gets a new table in
+the same commit.
 """
 
 import json
@@ -31,7 +33,9 @@ SLACK = 1.1
 
 
 class Counter(TorchDispatchMode):
-    """Counts operations and steps of programs, those that are no views, and bytes of storages that were not there before."""
+    """Counts operations and steps of programs, those that are no views, and bytes of storages that
+    were not there before.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,10 +57,20 @@ class Counter(TorchDispatchMode):
 
         return counted
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         result = function(*args, **(kwargs or {}))
-        given = {_memory(tensor) for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, torch.Tensor)}
-        made = {_memory(tensor): tensor for tensor in tree_leaves(result) if isinstance(tensor, torch.Tensor)}
+        given = {
+            _memory(tensor)
+            for tensor in tree_leaves((args, kwargs))
+            if isinstance(tensor, torch.Tensor)
+        }
+        made = {
+            _memory(tensor): tensor
+            for tensor in tree_leaves(result)
+            if isinstance(tensor, torch.Tensor)
+        }
         self.operations += 1
         self.launches += not function.is_view
         self.bytes += sum(made[at].untyped_storage().nbytes() for at in made.keys() - given)
@@ -81,7 +95,11 @@ def count(case: Case) -> dict[str, int]:
     head, features, y = head.to("meta"), features.to("meta"), y.to("meta")
     with Counter() as elsewhere:
         dh.nll(head(features), y).backward()
-    return {"operations": counter.operations, "bytes": counter.bytes, "launches": elsewhere.launches}
+    return {
+        "operations": counter.operations,
+        "bytes": counter.bytes,
+        "launches": elsewhere.launches,
+    }
 
 
 def bounds() -> dict[str, dict[str, int]]:
@@ -91,8 +109,13 @@ def bounds() -> dict[str, dict[str, int]]:
 
 def text() -> str:
     """What the table should hold."""
-    rows = {case.name: {what: int(SLACK * number) + 1 for what, number in count(case).items()} for case in CASES}
-    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(numbers)}" for name, numbers in rows.items())
+    rows = {
+        case.name: {what: int(SLACK * number) + 1 for what, number in count(case).items()}
+        for case in CASES
+    }
+    lines = ",\n".join(
+        f"  {json.dumps(name)}: {json.dumps(numbers)}" for name, numbers in rows.items()
+    )
     return f"{{\n{lines}\n}}\n"
 
 

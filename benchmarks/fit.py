@@ -1,11 +1,13 @@
-"""What does training cost beside the arithmetic? `disthead fit` against a bare loop of PyTorch, and against boosted trees.
+"""What does training cost beside the arithmetic? `disthead fit` against a bare loop of PyTorch, and
+against boosted trees.
 
     python -m benchmarks.fit [--rows 1000] [--epochs 20] [--rounds 5] [--peers]
 
-Part one trains the same model (MLP 1x50, normal head, fused AdamW, the same steps, one validation an epoch) in the way of
-`disthead fit` (data module, Lightning's trainer with checkpoints, early stopping and a CSV log) and in a loop written by
-hand, alternating; the table gives the median of the rounds' ratios and their range. Part two (`--peers`) times 400 epochs
-beside the defaults of NGBoost and XGBoostLSS, where these are installed. One thread; seconds are the process's own, since
+Part one trains the same model (MLP 1x50, normal head, fused AdamW, the same steps, one validation
+an epoch) in the way of `disthead fit` (data module, Lightning's trainer with checkpoints, early
+stopping and a CSV log) and in a loop written by hand, alternating; the table gives the median of
+the rounds' ratios and their range. Part two (`--peers`) times 400 epochs beside the defaults of
+NGBoost and XGBoostLSS, where these are installed. One thread; seconds are the process's own, since
 the clock of a shared machine also counts the work of others.
 """
 
@@ -62,7 +64,10 @@ def bare(x: Tensor, y: Tensor, batch: int, epochs: int) -> float:
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            total = sum(nll(*part) * len(part[0]) for part in zip(x_val.split(batch), y_val.split(batch), strict=True))
+            total = sum(
+                nll(*part) * len(part[0])
+                for part in zip(x_val.split(batch), y_val.split(batch), strict=True)
+            )
         float(total / max(len(x_val), 1))
     return time.process_time() - start
 
@@ -99,15 +104,22 @@ def quiet() -> Iterator[None]:
     logger.setLevel(level)
 
 
-def ratios(one: Callable[[], float], other: Callable[[], float], rounds: int) -> tuple[float, float, list[float]]:
-    """Median seconds of both, and the ratio of each round; they run alternately, after one round to warm up."""
+def ratios(
+    one: Callable[[], float], other: Callable[[], float], rounds: int
+) -> tuple[float, float, list[float]]:
+    """Median seconds of both, and the ratio of each round; they run alternately, after one round to
+    warm up.
+    """
     pairs = [(one(), other()) for _ in range(rounds + 1)][1:]
     mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     return mine, theirs, sorted(a / b for a, b in pairs)
 
 
 def against_the_bare_loop(epochs: int, rounds: int, sizes: list[tuple[int, int]]) -> None:
-    print("| rows | batch | steps | disthead, us/step | bare loop, us/step | ratio (range) |\n|" + "---|" * 6)
+    print(
+        "| rows | batch | steps | disthead, us/step | bare loop, us/step | ratio (range) |\n|"
+        + "---|" * 6
+    )
     for rows, batch in sizes:
         x, y = table(rows)
         steps = epochs * -(-round(0.8 * rows) // batch)
@@ -115,7 +127,8 @@ def against_the_bare_loop(epochs: int, rounds: int, sizes: list[tuple[int, int]]
             lambda: fit(x, y, batch, epochs), lambda: bare(x, y, batch, epochs), rounds  # noqa: B023
         )  # fmt: skip
         print(
-            f"| {rows:,} | {batch:,} | {steps:,} | {1e6 * ours / steps:.0f} | {1e6 * theirs / steps:.0f} "
+            f"| {rows:,} | {batch:,} | {steps:,} | {1e6 * ours / steps:.0f} | "
+            f"{1e6 * theirs / steps:.0f} "
             f"| {statistics.median(found):.2f} ({found[0]:.2f} to {found[-1]:.2f}) |",
             flush=True,
         )
@@ -136,7 +149,9 @@ def xgboostlss(x: Tensor, y: Tensor) -> float:
 
     start = time.process_time()
     model: Any = XGBoostLSS(Gaussian())
-    model.train({"nthread": 1}, xgboost.DMatrix(x.numpy(), label=y.numpy(), nthread=1), num_boost_round=100)
+    model.train(
+        {"nthread": 1}, xgboost.DMatrix(x.numpy(), label=y.numpy(), nthread=1), num_boost_round=100
+    )
     return time.process_time() - start
 
 
@@ -160,11 +175,15 @@ def against_peers(epochs: int, rounds: int, sizes: list[int]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000])
-    parser.add_argument("--peers", action="store_true", help="also NGBoost and XGBoostLSS, 400 epochs")
+    parser.add_argument(
+        "--peers", action="store_true", help="also NGBoost and XGBoostLSS, 400 epochs"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     sizes = [(rows, 100) for rows in given.rows] + [(200_000, 4096)]

@@ -1,9 +1,11 @@
-"""Which 90 % intervals ONNX takes: each is exported for any number of rows and compared in onnxruntime.
+"""Which 90 % intervals ONNX takes: each is exported for any number of rows and compared in
+onnxruntime.
 
     pip install onnx onnxscript onnxruntime
     python -m benchmarks.onnx_export normal "mixture of normals" negative_binomial
 
-Names are rows of tests/cases.py. Prints the largest difference from torch and the seconds that the export took, or why it failed.
+Names are rows of tests/cases.py. Prints the largest difference from torch and the seconds that the
+export took, or why it failed.
 """
 
 import argparse
@@ -29,13 +31,17 @@ class Interval(torch.nn.Module):
 
 @torch.no_grad()
 def difference(case: Case) -> float:
-    """The largest difference of the exported interval from torch's, in eight rows where it was exported with five."""
+    """The largest difference of the exported interval from torch's, in eight rows where it was
+    exported with five.
+    """
     import onnxruntime
 
     torch.manual_seed(0)
     model, features = Interval(case).eval(), torch.randn(8, 3)
     rows = {0: torch.export.Dim("rows")}
-    program = torch.onnx.export(model, (torch.randn(5, 3),), dynamic_shapes=(rows,), dynamo=True, verbose=False)
+    program = torch.onnx.export(
+        model, (torch.randn(5, 3),), dynamic_shapes=(rows,), dynamo=True, verbose=False
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "interval.onnx")
         program.save(path)
@@ -45,7 +51,9 @@ def difference(case: Case) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="+", metavar="NAME")
     table = {case.name: case for case in CASES}
     for name in parser.parse_args().names:

@@ -1,13 +1,16 @@
-"""Do heads with very many outputs train, and what do they take? Beside what people write by hand, in time and memory.
+"""Do heads with very many outputs train, and what do they take? Beside what people write by hand,
+in time and memory.
 
-    python -m benchmarks.scale [--parts classes rankings mixtures normals low_rank] [--rows 512] [--rounds 5]
+    python -m benchmarks.scale [--parts classes rankings mixtures normals low_rank] [--rows 512]
+    [--rounds 5]
 
-Each part trains a head of the size in the table for a few steps of Adam, and the same linear layer with the loss of its
-peer, in turns in one process: `time` is the median over rounds of the ratio of their processor times, ours by theirs.
-Memory is measured in a process of its own for each: the high-water mark of the resident set (VmHWM, which Linux alone
-has) during two steps, over what the process held with model, data and the loaded libraries. It counts the gradients of
-weights, which both need. One thread. `--rows` replaces the batch size of every part. Prints Markdown; the peer of `classes`
-takes some 6 GB for its logits.
+Each part trains a head of the size in the table for a few steps of Adam, and the same linear layer
+with the loss of its peer, in turns in one process: `time` is the median over rounds of the ratio of
+their processor times, ours by theirs. Memory is measured in a process of its own for each: the
+high-water mark of the resident set (VmHWM, which Linux alone has) during two steps, over what the
+process held with model, data and the loaded libraries. It counts the gradients of weights, which
+both need. One thread. `--rows` replaces the batch size of every part. Prints Markdown; the peer of
+`classes` takes some 6 GB for its logits.
 """
 
 import argparse
@@ -34,7 +37,9 @@ LOW_RANK = (10_000, 5)
 
 @dataclass(frozen=True)
 class Part:
-    """A head of `family`, its batch size, and the negative log-likelihood that a peer makes of raw outputs and targets."""
+    """A head of `family`, its batch size, and the negative log-likelihood that a peer makes of raw
+    outputs and targets.
+    """
 
     title: str
     family: str
@@ -124,7 +129,9 @@ def measure(part: Part, rows: int, rounds: int) -> dict[str, float]:
 
 
 def memory(part: Part, ours: bool, rows: int) -> float:
-    """MiB at the high-water mark of two steps, over what was there before; for a process that has done nothing else."""
+    """MiB at the high-water mark of two steps, over what was there before; for a process that has
+    done nothing else.
+    """
     trainer(part, ours, 2)()  # what is loaded by the first step
     step = trainer(part, ours, rows)
     before = _resident("VmRSS")
@@ -140,15 +147,29 @@ def _resident(line: str) -> float:
 
 
 def _memory_of_process(name: str, side: str, rows: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.scale", "--parts", name, "--rows", str(rows), "--memory", side]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.scale",
+        "--parts",
+        name,
+        "--rows",
+        str(rows),
+        "--memory",
+        side,
+    ]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--rows", type=int, help="batch size of every part")
-    parser.add_argument("--rounds", type=int, default=5, help="steps of each side, after a first one")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="steps of each side, after a first one"
+    )
     parser.add_argument(
         "--memory", choices=["ours", "peer"], help=argparse.SUPPRESS
     )  # what the processes are called with
@@ -157,7 +178,10 @@ def main() -> None:
     if arguments.memory:
         print(memory(PARTS[arguments.parts[0]], arguments.memory == "ours", arguments.rows))
         return
-    print("| head on 64 features | rows | seconds a step | loss, first to last | peer | time | MiB | peer's | memory |")
+    print(
+        "| head on 64 features | rows | seconds a step | loss, first to last | peer | time | "
+        "MiB | peer's | memory |"
+    )
     print("|---" * 9 + "|")
     for name in arguments.parts:
         part = PARTS[name]
@@ -165,7 +189,8 @@ def main() -> None:
         own, peer = (_memory_of_process(name, side, rows) for side in ("ours", "peer"))
         found = measure(part, rows, arguments.rounds)
         print(
-            f"| {part.title} | {rows} | {found['seconds']:.3g} | {found['first']:.5g} to {found['last']:.5g} "
+            f"| {part.title} | {rows} | {found['seconds']:.3g} | {found['first']:.5g} to "
+            f"{found['last']:.5g} "
             f"| {part.peer} | {found['ratio']:.2f} | {own:.0f} | {peer:.0f} | {own / peer:.2f} |",
             flush=True,
         )

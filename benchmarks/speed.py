@@ -1,16 +1,19 @@
 """How fast is a training step's loss? Ratios to other libraries, measured in one alternating run.
 
-    python -m benchmarks.speed [--rows 1024 1000000] [--families normal gamma] [--seconds 2] [--threads 1] [--compiled] [--out FILE]
+    python -m benchmarks.speed [--rows 1024 1000000] [--families normal gamma] [--seconds 2]
+    [--threads 1] [--compiled] [--out FILE]
 
-Each round runs, one after the other and on the same raw outputs and targets, the mean negative log-likelihood, forward and
-backward, as often as takes a few milliseconds: of torch.distributions with its validation on, of Pyro, of the loss in torch.nn
-where there is one, of classes by logsumexp less the logit of the target, of the head in GluonTS where that is installed and has one,
-of disthead without its library in C (NumPy alone), of a loss whose function computes nothing (autograd alone), with `--compiled` of
-disthead and of torch.distributions (without validation) under `torch.compile`, of disthead with targets in double precision that
-single precision holds (`double targets`) and that it does not (`more digits`), and of disthead. A cell is the median over rounds of
-the ratio of the times: 3.0 means that disthead is three times as fast. `copies` is the time of disthead in copies of the raw
-outputs and targets. Times are the process's own, since the clock of a shared machine also counts the work of others.
-Prints Markdown, and writes it to FILE.
+Each round runs, one after the other and on the same raw outputs and targets, the mean negative
+log-likelihood, forward and backward, as often as takes a few milliseconds: of torch.distributions
+with its validation on, of Pyro, of the loss in torch.nn where there is one, of classes by logsumexp
+less the logit of the target, of the head in GluonTS where that is installed and has one, of
+disthead without its library in C (NumPy alone), of a loss whose function computes nothing (autograd
+alone), with `--compiled` of disthead and of torch.distributions (without validation) under
+`torch.compile`, of disthead with targets in double precision that single precision holds
+(`double targets`) and that it does not (`more digits`), and of disthead. A cell is the median over
+rounds of the ratio of the times: 3.0 means that disthead is three times as fast. `copies` is the
+time of disthead in copies of the raw outputs and targets. Times are the process's own, since the
+clock of a shared machine also counts the work of others. Prints Markdown, and writes it to FILE.
 """
 
 import argparse
@@ -71,19 +74,28 @@ def _orders(rows: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 def _classes(size: int) -> tuple[str, dict, int, Callable, str]:
-    return "categorical", {"num_classes": size}, size, lambda d, r: d.Categorical(logits=r), f"classes {size}"
+    return (
+        "categorical",
+        {"num_classes": size},
+        size,
+        lambda d, r: d.Categorical(logits=r),
+        f"classes {size}",
+    )
 
 
 CLASSES = (10, 17, 100, 1000)
 
-# name -> (family, options of get_family and fixed parameters, raw outputs, the same of torch.distributions or Pyro, targets)
+# name -> (family, options of get_family and fixed parameters, raw outputs, the same of
+# torch.distributions or Pyro, targets)
 _Row = tuple[str, dict, int, Callable, Callable | str]
 
 
 def _row_of(case: Case) -> _Row:
     """Of a row of `tests/cases.py` whose truth names its peer."""
     is_unbounded = case.kind == "direction" or case.make_family().support is constraints.real
-    drawn = {"count": "classes 5", "binary": "classes 2"}.get(case.kind, torch.randn if is_unbounded else torch.rand)
+    drawn = {"count": "classes 5", "binary": "classes 2"}.get(
+        case.kind, torch.randn if is_unbounded else torch.rand
+    )
     return case.family, case.options, len(case.raw), case.truth.peer, drawn
 
 
@@ -96,12 +108,36 @@ CASES: dict[str, _Row] = {
         lambda d, r: d.StudentT(4.0, r[..., 0], softplus(r[..., 1])),
         torch.randn,
     ),
-    "normal of scale 1": ("normal", {"fixed": {"scale": 1.0}}, 1, lambda d, r: d.Normal(r[..., 0], 1.0), torch.randn),
+    "normal of scale 1": (
+        "normal",
+        {"fixed": {"scale": 1.0}},
+        1,
+        lambda d, r: d.Normal(r[..., 0], 1.0),
+        torch.randn,
+    ),
     **{f"categorical {size}": _classes(size) for size in CLASSES},
     "mixture of 5 normals": ("normal_mixture", {"num_components": 5}, 15, _mixture, torch.randn),
-    "multivariate_normal 8": ("multivariate_normal", {"event_shape": (8,)}, 44, _multivariate_normal, "vector 8"),
-    "plackett_luce 10": ("plackett_luce", {"event_shape": (10,)}, 10, _CategoricalLoop, "orders 10"),
-    "plackett_luce 100": ("plackett_luce", {"event_shape": (100,)}, 100, _CategoricalLoop, "orders 100"),
+    "multivariate_normal 8": (
+        "multivariate_normal",
+        {"event_shape": (8,)},
+        44,
+        _multivariate_normal,
+        "vector 8",
+    ),
+    "plackett_luce 10": (
+        "plackett_luce",
+        {"event_shape": (10,)},
+        10,
+        _CategoricalLoop,
+        "orders 10",
+    ),
+    "plackett_luce 100": (
+        "plackett_luce",
+        {"event_shape": (100,)},
+        100,
+        _CategoricalLoop,
+        "orders 100",
+    ),
 }
 
 
@@ -117,14 +153,20 @@ def _targets(kind, rows: int, generator: torch.Generator) -> Tensor:
         y = torch.randint(int(size), (rows,), generator=generator)
         return y.float() if size in ("2", "5") else y
     return (
-        _orders(rows, int(size), generator) if name == "orders" else torch.randn(rows, int(size), generator=generator)
+        _orders(rows, int(size), generator)
+        if name == "orders"
+        else torch.randn(rows, int(size), generator=generator)
     )
 
 
 # The losses of torch.nn: (raw outputs, targets) -> loss.
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "normal": lambda r, y: functional.gaussian_nll_loss(r[:, 0], y, softplus(r[:, 1]).square(), full=True),
-    "poisson": lambda r, y: functional.poisson_nll_loss(softplus(r[:, 0]), y, log_input=False, full=True),
+    "normal": lambda r, y: functional.gaussian_nll_loss(
+        r[:, 0], y, softplus(r[:, 1]).square(), full=True
+    ),
+    "poisson": lambda r, y: functional.poisson_nll_loss(
+        softplus(r[:, 0]), y, log_input=False, full=True
+    ),
     "bernoulli": lambda r, y: functional.binary_cross_entropy_with_logits(r[:, 0], y),
     **{f"categorical {size}": functional.cross_entropy for size in CLASSES},
 }
@@ -156,7 +198,9 @@ def _gluonts(name: str) -> Callable[[Tensor], td.Distribution] | None:
 
 
 class _Nothing(torch.autograd.Function):
-    """What any loss with a gradient of its own costs: its values and derivatives are whatever the memory holds."""
+    """What any loss with a gradient of its own costs: its values and derivatives are whatever the
+    memory holds.
+    """
 
     @staticmethod
     def forward(ctx: Any, raw: Tensor, y: Tensor) -> Tensor:
@@ -193,13 +237,21 @@ def _time(loss: Callable[[], Tensor], raw: Tensor, calls: int) -> float:
 
 
 def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dict[str, float]:
-    """The speed relative to each peer, and under `copies` the time in copies of the raw outputs and targets."""
+    """The speed relative to each peer, and under `copies` the time in copies of the raw outputs and
+    targets.
+    """
     family, options, width, peer, kind = CASES[name]
     generator = torch.Generator().manual_seed(0)
     raw = torch.randn(rows, width, generator=generator).requires_grad_()
     y = _targets(kind, rows, generator)
-    makes = {"torch.distributions": partial(peer, td), "Pyro": partial(peer, pyro), "GluonTS": _gluonts(name)}
-    losses = {title: partial(_nll, make, raw, y) for title, make in makes.items() if _has(make, raw)}
+    makes = {
+        "torch.distributions": partial(peer, td),
+        "Pyro": partial(peer, pyro),
+        "GluonTS": _gluonts(name),
+    }
+    losses = {
+        title: partial(_nll, make, raw, y) for title, make in makes.items() if _has(make, raw)
+    }
     if name in LOSSES:
         losses["torch.nn"] = partial(LOSSES[name], raw, y)
     if family == "categorical":
@@ -209,7 +261,9 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
     losses |= {"NumPy alone": ours, "autograd alone": lambda: (-_Nothing.apply(raw, y)).mean()}
     losses["double targets"] = partial(_nll, make, raw, y.double() if y.is_floating_point() else y)
     digits = 1e-12 if y.is_floating_point() and not isinstance(kind, str) else 0.0
-    losses["more digits"] = partial(_nll, make, raw, y.double() + digits if y.is_floating_point() else y)
+    losses["more digits"] = partial(
+        _nll, make, raw, y.double() + digits if y.is_floating_point() else y
+    )
     if compiled:
         torch.compiler.reset()
         losses["compiled"] = partial(torch.compile(partial(_nll, make), fullgraph=True), raw, y)
@@ -219,8 +273,11 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
             )
     for title, loss in losses.items():
         if title not in _NOT_COMPARED:
-            rounding = 1e-2 if title == "torch.nn" else 1e-4  # its Poisson loss has Stirling's approximation in it
-            torch.testing.assert_close(ours(), loss(), rtol=rounding, atol=rounding, check_dtype=False)
+            # its Poisson loss has Stirling's approximation in it
+            rounding = 1e-2 if title == "torch.nn" else 1e-4
+            torch.testing.assert_close(
+                ours(), loss(), rtol=rounding, atol=rounding, check_dtype=False
+            )
     ratios: dict[str, list[float]] = {title: [] for title in [*losses, "copies"]}
     calls = max(1, round(_TURN / _time(ours, raw, 1)))
     end = time.perf_counter() + seconds
@@ -237,11 +294,16 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
     return {title: statistics.median(values) for title, values in ratios.items()}
 
 
-def _ours(name: str, fixed: dict[str, float] | None = None, **options) -> Callable[[Tensor], td.Distribution]:
+def _ours(
+    name: str, fixed: dict[str, float] | None = None, **options
+) -> Callable[[Tensor], td.Distribution]:
     family = dh.get_family(name, **options)
     if fixed is None:
         return family.from_raw
-    links = {name: link.constant(fixed[name]) if name in fixed else link for name, link in family.parameters.items()}
+    links = {
+        name: link.constant(fixed[name]) if name in fixed else link
+        for name, link in family.parameters.items()
+    }
     return family.formula(links).from_raw
 
 
@@ -267,7 +329,9 @@ def _unchecked(loss: Callable[[Tensor, Tensor], Tensor], raw: Tensor, y: Tensor)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[1024, 1_000_000])
     parser.add_argument("--families", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each cell")
@@ -289,13 +353,18 @@ def main() -> None:
         "more digits",
     ]
     peers += ["compiled", "compiled torch.distributions"] if arguments.compiled else []
-    lines = ["| family | rows | " + " | ".join(f"times as fast as {peer}" for peer in peers) + " | copies |"]
+    lines = [
+        "| family | rows | "
+        + " | ".join(f"times as fast as {peer}" for peer in peers)
+        + " | copies |"
+    ]
     lines.append("|---" * (len(peers) + 3) + "|")
     print(*lines, sep="\n")
     for name in arguments.families:
         for rows in arguments.rows:
             width = CASES[name][2]
-            if rows * width * (width if "plackett" in name else 1) > 2e8:  # more than the machine holds
+            # more than the machine holds
+            if rows * width * (width if "plackett" in name else 1) > 2e8:
                 continue
             found = measure(name, rows, arguments.seconds, arguments.compiled)
             cells = [f"{found[peer]:.1f}" if peer in found else "" for peer in peers]

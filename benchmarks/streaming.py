@@ -1,13 +1,15 @@
-"""Does memory grow with the rows? Training and prediction on Parquet files, from a million rows to ten.
+"""Does memory grow with the rows? Training and prediction on Parquet files, from a million rows to
+ten.
 
     python -m benchmarks.streaming [--rows 1000000 2000000 5000000 10000000]
 
-Rows with ten features are simulated into Parquet files of half a million rows, in row groups of 100,000, in a temporary
-folder (some 65 MB for a million rows). For each number of rows a process of its own reads their statistics and trains a
-network (MLP 1x50, normal head, batches of 4096) for one epoch, with one row group for validation; another writes the
-predictions of all rows. Memory is the high-water mark of its resident set (VmHWM, which Linux alone has) over what it held with the
-libraries loaded and a table of a few rows trained. Rows a second are by the clock, statistics and validation included,
-with one thread of torch. Prints Markdown.
+Rows with ten features are simulated into Parquet files of half a million rows, in row groups of
+100,000, in a temporary folder (some 65 MB for a million rows). For each number of rows a process of
+its own reads their statistics and trains a network (MLP 1x50, normal head, batches of 4096) for one
+epoch, with one row group for validation; another writes the predictions of all rows. Memory is the
+high-water mark of its resident set (VmHWM, which Linux alone has) over what it held with the
+libraries loaded and a table of a few rows trained. Rows a second are by the clock, statistics and
+validation included, with one thread of torch. Prints Markdown.
 """
 
 import argparse
@@ -98,15 +100,21 @@ def of_process(task: str, folder: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     sizes = [1_000_000, 2_000_000, 5_000_000, 10_000_000]
     parser.add_argument("--rows", type=int, nargs="+", default=sizes, help="numbers of rows")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)  # what the processes are called with
+    # what the processes are called with
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         print(json.dumps(report(arguments.measure[0], Path(arguments.measure[1]))))
         return
-    print("| rows | MiB of files | fit: MiB | fit: rows a second | predict: MiB | predict: rows a second |")
+    print(
+        "| rows | MiB of files | fit: MiB | fit: rows a second | predict: MiB | predict: rows a "
+        "second |"
+    )
     print("|---" * 6 + "|")
     with tempfile.TemporaryDirectory() as folder:
         for rows in sorted(arguments.rows):

@@ -25,7 +25,10 @@ def readme() -> str:
     """The README with the table of families as they are."""
     before, _, rest = README.read_text("utf-8").partition(_START)
     _, _, after = rest.partition(_END)
-    lines = ["| family | target | parameters and links | options | use | classical loss |", "|---" * 6 + "|"]
+    lines = [
+        "| family | target | parameters and links | options | use | classical loss |",
+        "|---" * 6 + "|",
+    ]
     lines += ["| " + " | ".join(_row(name)) + " |" for name in dh.families()]
     return before + _START + "\n".join(lines) + "\n" + _END + after
 
@@ -51,7 +54,8 @@ def names() -> str:
     lines = ["# Written by `make tables`: the classes of the files beside this one."]
     for home, found in sorted(homes.items()):
         lines += [
-            f"from {home} import {name} as {name}" for name in sorted(found, key=lambda name: (name.islower(), name))
+            f"from {home} import {name} as {name}"
+            for name in sorted(found, key=lambda name: (name.islower(), name))
         ]
     return "\n".join(lines) + "\n"
 
@@ -66,7 +70,8 @@ FILES: dict[Path, Callable[[], str]] = {
 
 def main() -> None:
     for path, text in FILES.items():
-        if path.read_text("utf-8") != (renewed := text()):  # the library is built anew where its files are newer
+        # the library is built anew where its files are newer
+        if path.read_text("utf-8") != (renewed := text()):
             path.write_text(renewed, "utf-8")
 
 

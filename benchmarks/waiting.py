@@ -1,12 +1,15 @@
-"""How long predictions, intervals, evaluations and `disthead predict` take: seconds on one thread, beside the goals of issue 19.
+"""How long predictions, intervals, evaluations and `disthead predict` take: seconds on one thread,
+beside the goals of issue 19.
 
     python -m benchmarks.waiting [--scale 1.0]
 
-A regressor (student_t, 9 columns) of one network and of eight: the estimators' intervals, medians and 19 quantiles of 100,000 rows,
-`disthead.evaluate` of 10,000 rows without and with every picture, and `disthead predict` of 200,000 rows with its default quantiles
-into CSV and Parquet, less what the same command takes for 100 rows. `--scale 0.1` takes a tenth of the rows and of the goals; it then
-misses the goals of calls whose time does not depend on the number of rows, as that of pictures. Times are the process's own, since
-the clock of a shared machine also counts the work of others.
+A regressor (student_t, 9 columns) of one network and of eight: the estimators' intervals, medians
+and 19 quantiles of 100,000 rows, `disthead.evaluate` of 10,000 rows without and with every picture,
+and `disthead predict` of 200,000 rows with its default quantiles into CSV and Parquet, less what
+the same command takes for 100 rows. `--scale 0.1` takes a tenth of the rows and of the goals; it
+then misses the goals of calls whose time does not depend on the number of rows, as that of
+pictures. Times are the process's own, since the clock of a shared machine also counts the work of
+others.
 """
 
 import argparse
@@ -58,20 +61,39 @@ def in_process(members: int, scale: float, folder: Path) -> None:
     rows, evaluated = int(100_000 * scale), int(10_000 * scale)
     frame = _table(rows)
     X, y = frame.drop(columns="y"), frame["y"].to_numpy()
-    model = DistributionRegressor(ensemble=members, max_steps=200, random_state=0).fit(X[:3000], y[:3000])
+    model = DistributionRegressor(ensemble=members, max_steps=200, random_state=0).fit(
+        X[:3000], y[:3000]
+    )
     name = f"{members} members" if several else "one model"
     model.predict_interval(X[:100])  # what the first call imports
     _show(
-        f"predict_interval, {name}", rows, _seconds(lambda: model.predict_interval(X)), (10 if several else 1) * scale
+        f"predict_interval, {name}",
+        rows,
+        _seconds(lambda: model.predict_interval(X)),
+        (10 if several else 1) * scale,
     )
     _show(f"predict, median, {name}", rows, _seconds(lambda: model.predict(X, kind="median")), None)
     some = rows // 10 if several else rows
-    _show(f"19 quantiles, {name}", some, _seconds(lambda: model.predict_quantiles(X[:some], LEVELS)), None)
-    dist, features, target = model.predict_dist(X[:evaluated]), X[:evaluated], torch.from_numpy(y[:evaluated])
+    _show(
+        f"19 quantiles, {name}",
+        some,
+        _seconds(lambda: model.predict_quantiles(X[:some], LEVELS)),
+        None,
+    )
+    dist, features, target = (
+        model.predict_dist(X[:evaluated]),
+        X[:evaluated],
+        torch.from_numpy(y[:evaluated]),
+    )
     dh.evaluate(dist[:100], target[:100], out=folder / "first")
     for out, goal in ((None, 10 if several else 2), (folder / name, 30 if several else 10)):
         seconds = _seconds(partial(dh.evaluate, dist, target, features=features, out=out))
-        _show(f"evaluate{'' if out is None else ' with pictures'}, {name}", evaluated, seconds, goal * scale)
+        _show(
+            f"evaluate{'' if out is None else ' with pictures'}, {name}",
+            evaluated,
+            seconds,
+            goal * scale,
+        )
 
 
 def command(scale: float, folder: Path) -> None:
@@ -83,11 +105,23 @@ def command(scale: float, folder: Path) -> None:
         frame = _table(count)
         frame.to_csv(folder / f"{name}.csv", index=False)
         frame.to_parquet(folder / f"{name}.parquet")
-    run("fit", "--data.path=train.csv", "--data.target=y", "--model.family=student_t", "--trainer.max_epochs=1")
+    run(
+        "fit",
+        "--data.path=train.csv",
+        "--data.target=y",
+        "--model.family=student_t",
+        "--trainer.max_epochs=1",
+    )
     checkpoint = str(next(folder.rglob("best.ckpt")))
     for ending in ("csv", "parquet"):
         taken = [
-            run("predict", "--ckpt", checkpoint, f"--data.path={name}.{ending}", f"--out={name}_predicted.{ending}")
+            run(
+                "predict",
+                "--ckpt",
+                checkpoint,
+                f"--data.path={name}.{ending}",
+                f"--out={name}_predicted.{ending}",
+            )
             for name in ("few", "many")
         ]
         _show(f"disthead predict, {ending} to {ending}", rows, taken[1] - taken[0], rows / 50_000)
@@ -110,7 +144,9 @@ def _runner(folder: Path) -> Callable[..., float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scale", type=float, default=1.0)
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -22,7 +22,8 @@ def check_not_empty(arguments: Sequence[str]) -> None:
         is_empty = bool(equals) and not value.strip() and option.startswith("--")
         if is_empty or (not argument.strip() and k and arguments[k - 1].startswith("--")):
             raise ValueError(
-                f"{option if is_empty else arguments[k - 1]} has an empty value: give one, or leave it out."
+                f"{option if is_empty else arguments[k - 1]} has an empty value: give one, or "
+                "leave it out."
             )
 
 
@@ -42,7 +43,9 @@ class Parser(argparse.ArgumentParser):
             option = rest[0].partition("=")[0]
             known = [name for action in self._actions for name in action.option_strings]
             kind = "option" if option.startswith("-") else "argument"
-            raise ValueError(f"unknown {kind} {option!r}{nearest(option, known)} All of them: {self.prog} --help")
+            raise ValueError(
+                f"unknown {kind} {option!r}{nearest(option, known)} All of them: {self.prog} --help"
+            )
         check_not_empty(arguments)
         return given
 

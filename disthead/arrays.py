@@ -47,12 +47,17 @@ def as_array(values: Any) -> np.ndarray:
 
 
 def as_tensor(
-    values: Any, name: str = "y", *, dtype: torch.dtype | None = None, device: torch.device | None = None
+    values: Any,
+    name: str = "y",
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
 ) -> Tensor:
     """What a user has as a tensor: tensors as they are, arrays, columns of a table, lists and numbers with their values.
 
-    What has a dtype keeps it, double precision too; unsigned integers become int64. Python's numbers, which have none, are
-    integers or floating numbers of `dtype`. What is missing (None, pandas' NA, masked entries) becomes NaN.
+    What has a dtype keeps it, double precision too; unsigned integers become int64. Python's
+    numbers, which have none, are integers or floating numbers of `dtype`. What is missing (None,
+    pandas' NA, masked entries) becomes NaN.
 
     Args:
         values: a tensor, a NumPy array or scalar, a pandas or polars column, a list or a number.
@@ -61,7 +66,8 @@ def as_tensor(
         device: where the tensor is made; a tensor stays where it is.
 
     Raises:
-        TypeError: for texts, dates and other things that are no numbers, naming the first one and its row.
+        TypeError: for texts, dates and other things that are no numbers, naming the first one and
+            its row.
         ValueError: for lists whose rows have different lengths.
 
     >>> as_tensor(np.array([1.5, 2.5])).dtype, as_tensor([1.5, 2.5]).dtype, as_tensor(3).dtype
@@ -79,7 +85,9 @@ def as_tensor(
     if array.dtype == object:
         array, has_dtype = _numbers(array, name), True
     if array.dtype.kind == "u" and array.dtype != np.uint8:
-        array = array.astype(np.int64 if not array.size or array.max() <= np.iinfo(np.int64).max else np.float64)
+        array = array.astype(
+            np.int64 if not array.size or array.max() <= np.iinfo(np.int64).max else np.float64
+        )
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} must hold numbers, got {_say(values)}{_hint(array, name)}")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
@@ -95,7 +103,8 @@ def check_kind(y: Tensor, support: Any, name: str = "y") -> None:
     """Refuse complex numbers, and truth values where they stand for no outcome: looks at the dtype alone.
 
     Args:
-        support: of the distribution or the family; truth values are for two outcomes, classes and bounded counts.
+        support: of the distribution or the family; truth values are for two outcomes, classes and
+            bounded counts.
         name: what the targets are called in errors.
 
     Raises:
@@ -103,14 +112,17 @@ def check_kind(y: Tensor, support: Any, name: str = "y") -> None:
     """
     if y.is_complex():
         raise TargetError(
-            f"{name} must hold real numbers, got complex ones ({y.dtype}). Try {name}.real or {name}.abs()."
+            f"{name} must hold real numbers, got complex ones ({y.dtype}). Try {name}.real or "
+            f"{name}.abs()."
         )
     one = getattr(support, "base_constraint", support)
     has_truth = one is constraints.boolean or (one.is_discrete and hasattr(one, "upper_bound"))
     if y.dtype == torch.bool and not has_truth:
         raise TargetError(
-            f"{name} must hold numbers, got truth values ({y.dtype}). They are for bernoulli and for classes; where they mean "
-            f"the numbers 0 and 1, try {name}.float() of a tensor or {name}.astype(float) of an array."
+            f"{name} must hold numbers, got truth values ({y.dtype}). They are for bernoulli and "
+            "for classes; where they mean "
+            f"the numbers 0 and 1, try {name}.float() of a tensor or {name}.astype(float) of an "
+            "array."
         )
 
 
@@ -233,7 +245,8 @@ def class_indices(
         values: labels.
         labels: those of the classes, in their order.
         name: what the values are called in errors.
-        left_out: truth values of rows, the first dimensions of `values`, whose labels may be any or missing; they become 0.
+        left_out: truth values of rows, the first dimensions of `values`, whose labels may be any or
+            missing; they become 0.
         ignore_index: a number that stands for no class, and becomes itself.
 
     Raises:
@@ -254,7 +267,8 @@ def class_indices(
         row = found.index(None)
         raise TargetError(
             f"{name} must hold labels of the classes, {', '.join(map(repr, places))}, got "
-            f"{array.reshape(-1).tolist()[row]!r} at row {row} ({found.count(None)} of {len(found)} values). A tensor holds "
+            f"{array.reshape(-1).tolist()[row]!r} at row {row} ({found.count(None)} of "
+            f"{len(found)} values). A tensor holds "
             "the numbers of the classes instead."
         )
     return torch.tensor(found, dtype=torch.int64).reshape(array.shape)
@@ -265,16 +279,23 @@ def _numbers(array: np.ndarray, name: str) -> np.ndarray:
     numbers = [np.nan if is_null(value) else value for value in array.reshape(-1)]
     for row, value in enumerate(numbers):
         if isinstance(value, (str, bytes)) or not hasattr(type(value), "__float__"):
-            raise TypeError(f"{name} must hold numbers, got {value!r} at row {row}{_hint(np.array([value]), name)}")
+            raise TypeError(
+                f"{name} must hold numbers, got {value!r} at row "
+                f"{row}{_hint(np.array([value]), name)}"
+            )
     kind: type = np.float64
     if numbers and all(isinstance(value, (bool, np.bool_)) for value in numbers):
         kind = np.bool_
-    elif all(isinstance(value, (int, np.integer)) and abs(int(value)) <= _LARGEST for value in numbers):
+    elif all(
+        isinstance(value, (int, np.integer)) and abs(int(value)) <= _LARGEST for value in numbers
+    ):
         kind = np.int64
     try:
         return np.array(numbers, dtype=kind).reshape(array.shape)
     except OverflowError as error:
-        row = next(row for row, value in enumerate(numbers) if abs(value) > int(np.finfo(np.float64).max))
+        row = next(
+            row for row, value in enumerate(numbers) if abs(value) > int(np.finfo(np.float64).max)
+        )
         raise ValueError(
             f"{name} must hold numbers of double precision, got one too large for it at row {row}."
         ) from error
@@ -307,5 +328,6 @@ def exactly_one(family: str, **given: object) -> None:
     names = [name for name, value in given.items() if value is not None]
     if len(names) != 1:
         raise ValueError(
-            f"{family} takes exactly one of {' and '.join(given)}, got {' and '.join(names) or 'neither'}."
+            f"{family} takes exactly one of {' and '.join(given)}, got "
+            f"{' and '.join(names) or 'neither'}."
         )

@@ -29,7 +29,8 @@ _SMALLER = {
     "predict": "Try a smaller --data.batch_size, fewer --samples, or a folder for --out",
 }
 _REPORT = (
-    "disthead: this is an error of the program, or of a class of your own that it was given. If it is not of yours, please "
+    "disthead: this is an error of the program, or of a class of your own that it was given. If "
+    "it is not of yours, please "
     "report it, with these lines and the command."
 )
 
@@ -37,14 +38,16 @@ _REPORT = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit status.
 
-    It is 0 if the command did all that it was asked for; 2 after an error that the user can mend, which is said in one line;
-    and 128 + the number of the signal that ended it: 130 for Ctrl-C, 143 for SIGTERM, 141 where the reader of the output, such as
-    head, went away. An error of the program is raised, with a note that asks for a report: Python prints its traceback, and the
-    exit status is 1.
+    It is 0 if the command did all that it was asked for; 2 after an error that the user can mend,
+    which is said in one line; and 128 + the number of the signal that ended it: 130 for Ctrl-C, 143
+    for SIGTERM, 141 where the reader of the output, such as head, went away. An error of the
+    program is raised, with a note that asks for a report: Python prints its traceback, and the exit
+    status is 1.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # where the terminal knows fewer letters than names may have
+        # where the terminal knows fewer letters than names may have
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with stop_at_signals():
             _run(arguments)
@@ -97,7 +100,8 @@ def _output_is_closed() -> bool:
         return False
     try:
         sys.stdout.flush()
-        is_closed = _has_no_reader()  # what is not buffered has failed already, and the flush has nothing to write
+        # what is not buffered has failed already, and the flush has nothing to write
+        is_closed = _has_no_reader()
     except OSError:
         is_closed = True
     if is_closed:
@@ -108,7 +112,8 @@ def _output_is_closed() -> bool:
 
 def _has_no_reader() -> bool:
     """Whether the output goes into a pipe whose reader went away, where the system can tell."""
-    with suppress(AttributeError, OSError, ValueError):  # Windows lacks poll, and the output of a notebook is no file
+    # Windows lacks poll, and the output of a notebook is no file
+    with suppress(AttributeError, OSError, ValueError):
         output = select.poll()
         output.register(sys.stdout.fileno(), 0)
         return any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0))
@@ -124,10 +129,15 @@ def _run(arguments: list[str]) -> None:
     elif command in ("-V", "--version"):
         print(f"disthead {disthead.__version__}")
     elif command.startswith("-"):
-        raise ValueError(f"the command comes first, such as disthead fit {command}, one of: {', '.join(COMMANDS)}.")
+        raise ValueError(
+            f"the command comes first, such as disthead fit {command}, one of: "
+            f"{', '.join(COMMANDS)}."
+        )
     elif command not in COMMANDS:
         raise unknown_name("command", command, COMMANDS)
-    elif {"-h", "--help"} & set(options) or ("--help-all" in options and COMMANDS[command] is not _train):
+    elif {"-h", "--help"} & set(options) or (
+        "--help-all" in options and COMMANDS[command] is not _train
+    ):
         print(PAGES[command])
     else:
         COMMANDS[command](arguments)
@@ -145,16 +155,30 @@ def show_families(arguments: Sequence[str]) -> None:
     rows = [("family", "data type", "domain", "use", "parameters -> link", "loss")]
     for name in families():
         family = explanation.example(name)
-        rows.append((name, family.data_type, family.domain, family.use, explanation.links(family), family.loss))
+        rows.append(
+            (
+                name,
+                family.data_type,
+                family.domain,
+                family.use,
+                explanation.links(family),
+                family.loss,
+            )
+        )
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
     print("\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]]))
 
 
 def explain(arguments: Sequence[str]) -> None:
     """Print what a family assumes, for people."""
     if len(arguments) != 2:
-        raise ValueError("disthead explain takes the name of one family, such as: disthead explain student_t.")
+        raise ValueError(
+            "disthead explain takes the name of one family, such as: disthead explain student_t."
+        )
     print(explanation.explain(arguments[1]))
 
 
@@ -165,10 +189,16 @@ def init(arguments: Sequence[str]) -> None:
     parser.add_argument("--out")
     parser.add_argument("--overwrite", action="store_true")
     given = parser.parse_args(arguments[1:])
-    text, out = configuration(given.name).read_text("utf-8"), Path(given.out or f"{Path(given.name).stem}.yaml")
+    text, out = (
+        configuration(given.name).read_text("utf-8"),
+        Path(given.out or f"{Path(given.name).stem}.yaml"),
+    )
     check_file(out, "the configuration", "--out")
     if out.exists() and not given.overwrite:
-        raise ValueError(f"{out} is there already: choose another name with --out, or write over it with --overwrite.")
+        raise ValueError(
+            f"{out} is there already: choose another name with --out, or write over "
+            "it with --overwrite."
+        )
     with writing(out) as unfinished:
         unfinished.write_text(text, "utf-8")
     print(f"written: {shown(out)}")
@@ -182,7 +212,9 @@ def _short_warnings() -> Iterator[None]:
     To be entered after Lightning is imported, which sets a format of its own.
     """
     before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"disthead: warning: {shown(' '.join(str(message).split()))}\n"
+    warnings.formatwarning = lambda message, *_, **__: (
+        f"disthead: warning: {shown(' '.join(str(message).split()))}\n"
+    )
     try:
         yield
     finally:

@@ -16,7 +16,9 @@ def configurations() -> dict[str, Path]:
     ['binary', 'classes', 'counts']
     """
     package = Path(__file__).parent
-    folder = next(path for path in (package / "configs", package.parent / "configs") if path.is_dir())
+    folder = next(
+        path for path in (package / "configs", package.parent / "configs") if path.is_dir()
+    )
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
@@ -31,7 +33,10 @@ def configuration(name: str) -> Path:
     known = configurations()
     if name not in known:
         hint = nearest(Path(name).stem, known)
-        raise ValueError(f"no configuration {name!r}, neither a file nor a known name{hint} Known: {', '.join(known)}.")
+        raise ValueError(
+            f"no configuration {name!r}, neither a file nor a known name{hint} "
+            f"Known: {', '.join(known)}."
+        )
     return known[name]
 
 

@@ -19,14 +19,16 @@ def decide(dist: Distribution, cost: Any = None) -> Tensor:
 
     Args:
         dist: what a head returned.
-        cost: a tensor, an array, a table or lists of numbers. For classes a matrix (actions, classes), the cost of each
-            action where that class is true; the decision is the index of an action, and with one cost for all mistakes it
-            is the mode. For ordered targets a pair (cost_under, cost_over), the costs per unit of an action below and above
-            the outcome; the decision is the quantile cost_under / (cost_under + cost_over), and with equal costs it is the
-            median. Without costs: the mode.
+        cost: a tensor, an array, a table or lists of numbers. For classes a matrix (actions,
+            classes), the cost of each action where that class is true; the decision is the index of
+            an action, and with one cost for all mistakes it is the mode. For ordered targets a pair
+            (cost_under, cost_over), the costs per unit of an action below and above the outcome;
+            the decision is the quantile cost_under / (cost_under + cost_over), and with equal costs
+            it is the median. Without costs: the mode.
 
     Raises:
-        ValueError: for costs that are not finite, not positive where they must be, or of the wrong shape.
+        ValueError: for costs that are not finite, not positive where they must be, or of the wrong
+            shape.
 
     >>> from disthead import get_family
     >>> dist = get_family("bernoulli").distribution(probs=torch.tensor([0.05, 0.2, 0.9]))
@@ -48,10 +50,11 @@ def _cheapest(dist: Distribution, cost: Tensor) -> Tensor:
     classes = class_count(dist)
     if cost.ndim != 2 or cost.shape[1] != classes:
         raise ValueError(
-            f"cost must be a matrix (actions, {classes}), one column per class, got the shape {tuple(cost.shape)}."
+            f"cost must be a matrix (actions, {classes}), one column per class, got the shape "
+            f"{tuple(cost.shape)}."
         )
-    # What a class costs whatever one does changes no decision. Without it the expected costs do not round away
-    # the difference, and equal costs leave the probabilities as they are.
+    # What a class costs whatever one does changes no decision. Without it the expected costs do not
+    # round away the difference, and equal costs leave the probabilities as they are.
     regret = cost - cost.amax(0)
     expected = dist.expected_cost(regret)
     best = expected.argmin(-1)
@@ -65,7 +68,8 @@ def _cheapest(dist: Distribution, cost: Tensor) -> Tensor:
 def _quantile(dist: Distribution, cost: Tensor) -> Tensor:
     if cost.shape != (2,) or not (cost > 0).all():
         raise ValueError(
-            "cost for ordered targets must be a pair (cost_under, cost_over) of positive numbers, such as (3, 1), "
+            "cost for ordered targets must be a pair (cost_under, cost_over) of positive numbers, "
+            "such as (3, 1), "
             f"got {cost.tolist()}."
         )
     under, over = cost

@@ -36,7 +36,9 @@ class NonFiniteLoss(ValueError):
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """A warning that points at the line which called this library."""
     frame, depth = sys._getframe(1), 2
-    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(f"{__package__}."):
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(
+        f"{__package__}."
+    ):
         frame, depth = frame.f_back, depth + 1
     warnings.warn(message, category, stacklevel=depth)
 
@@ -48,7 +50,9 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     unknown link 'softplsu'; did you mean 'softplus'? Known: identity, softplus.
     """
     names = list(known)
-    return ValueError(f"unknown {kind} {name!r}{nearest(name, names)} Known: {', '.join(names) or 'none'}.")
+    return ValueError(
+        f"unknown {kind} {name!r}{nearest(name, names)} Known: {', '.join(names) or 'none'}."
+    )
 
 
 def first_line(error: BaseException) -> str:
@@ -76,7 +80,8 @@ def pick(kind: str, name: str, table: Mapping[str, Any]) -> Any:
 def locate(bad: Tensor, values: Tensor, limit: int = 3) -> str:
     """Where the marked values are, for a message: how many, and the first few with their rows.
 
-    `bad` is a boolean tensor with the shape of `values`; the first dimension counts rows, the rest are columns.
+    `bad` is a boolean tensor with the shape of `values`; the first dimension counts rows, the rest
+    are columns.
 
     >>> import torch
     >>> y = torch.tensor([1.0, -2.0, 3.0, -4.0])
@@ -98,7 +103,11 @@ def _place(position: Sequence[int]) -> str:
 
 
 def _number(value: Tensor) -> str:
-    return f"{value.item():.7g}" if value.ndim == 0 else f"[{', '.join(f'{part:.7g}' for part in value.tolist())}]"
+    return (
+        f"{value.item():.7g}"
+        if value.ndim == 0
+        else f"[{', '.join(f'{part:.7g}' for part in value.tolist())}]"
+    )
 
 
 # What to do where the operating system refuses something.
@@ -113,8 +122,16 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EMFILE: "allow more of them by `ulimit -n`",
 }
-_EXTRAS = {"pandas": "data", "pyarrow": "data", "matplotlib": "plots", "sklearn": "demo", "statsmodels": "demo"}
-_NO_MEMORY = re.compile(r"can't allocate memory|out of memory|ALLOC_FAILED|unable to mmap|cannot allocate memory", re.I)
+_EXTRAS = {
+    "pandas": "data",
+    "pyarrow": "data",
+    "matplotlib": "plots",
+    "sklearn": "demo",
+    "statsmodels": "demo",
+}
+_NO_MEMORY = re.compile(
+    r"can't allocate memory|out of memory|ALLOC_FAILED|unable to mmap|cannot allocate memory", re.I
+)
 _PORT_IN_USE = re.compile(r"EADDRINUSE|address (is )?already in use", re.I)
 _NO_DEVICE = re.compile(
     r"no CUDA-capable device|no kernel image|devices?\b.* busy or unavailable|invalid device ordinal|"
@@ -126,8 +143,8 @@ _NO_DEVICE = re.compile(
 def in_a_sentence(error: BaseException) -> str | None:
     """What a user reads of an error that they can mend, in one line; None for an error of the program.
 
-    A user can mend what is raised as a ValueError, an OSError or an ImportError, here and in the libraries beneath, and
-    memory, devices and ports that are not to be had.
+    A user can mend what is raised as a ValueError, an OSError or an ImportError, here and in the
+    libraries beneath, and memory, devices and ports that are not to be had.
 
     >>> in_a_sentence(FileNotFoundError(2, "No such file or directory", "my.csv"))
     'my.csv: no such file or directory; look for a slip in the name.'
@@ -140,16 +157,26 @@ def in_a_sentence(error: BaseException) -> str | None:
     ):
         return f"out of memory{_size(message)}."
     if isinstance(error, (OSError, RuntimeError)) and _PORT_IN_USE.search(message):
-        return "another program has the port by which processes find each other: set MASTER_PORT to a free one, such as 29501."
+        return (
+            "another program has the port by which processes find each other: set MASTER_PORT "
+            "to a free one, such as 29501."
+        )
     if isinstance(error, (RuntimeError, AssertionError)) and _NO_DEVICE.search(message):
-        return f"{_one_line(str(error).splitlines()[0]).rstrip('.')}. Try the device cpu (--trainer.accelerator cpu)."
+        return (
+            f"{_one_line(str(error).splitlines()[0]).rstrip('.')}. Try the device cpu "
+            "(--trainer.accelerator cpu)."
+        )
     if isinstance(error, ImportError):
         package = (error.name or "").partition(".")[0]
         if package == __package__:
             return None
         if package in _EXTRAS:
             return f"{message}. Try: pip install 'disthead[{_EXTRAS[package]}]'"
-        return message if not package or "pip install" in message else f"{message}. Try: pip install {package}"
+        return (
+            message
+            if not package or "pip install" in message
+            else f"{message}. Try: pip install {package}"
+        )
     if isinstance(error, OSError) and error.strerror:
         place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         reason = error.strerror if not place else error.strerror[:1].lower() + error.strerror[1:]

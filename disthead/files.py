@@ -42,18 +42,20 @@ class DiskFull(OSError):
 def writing(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
     """A file to write into, which takes the place of `path` once the block has ended without an error.
 
-    Until then what was at `path` stays as it was: after an error, a full disk or the end of the process the file there is
-    the old one, or none. The new file keeps the permissions of the old one. Several processes may write the same file; the last one to end
-    wins. A symbolic link at `path` is replaced, not followed. Unfinished files of killed processes beside it are removed.
+    Until then what was at `path` stays as it was: after an error, a full disk or the end of the
+    process the file there is the old one, or none. The new file keeps the permissions of the old
+    one. Several processes may write the same file; the last one to end wins. A symbolic link at
+    `path` is replaced, not followed. Unfinished files of killed processes beside it are removed.
 
     Args:
         path: the file.
-        overwrite: whether it may take the place of a file; if not, the first of several processes to end wins.
+        overwrite: whether it may take the place of a file; if not, the first of several processes
+            to end wins.
 
     Raises:
         FileExistsError: where a file is there at the end, which may not be overwritten.
-        OSError: where the folder cannot be written or has no space left, with the file, the folder and what is kept; and
-            where `path` is a folder, a device or a pipe.
+        OSError: where the folder cannot be written or has no space left, with the file, the folder
+            and what is kept; and where `path` is a folder, a device or a pipe.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "notes.txt")
@@ -77,7 +79,8 @@ def writing(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
             os.replace(unfinished, path)
         else:
             _name_first(unfinished, path)
-        if is_new:  # where a file was there, a power cut before its new name is on the disk leaves the old one
+        # where a file was there, a power cut before its new name is on the disk leaves the old one
+        if is_new:
             _bring_names_to_disk(path.parent)
 
 
@@ -90,7 +93,9 @@ def _name_first(unfinished: Path, path: Path) -> None:
     except (OSError, NotImplementedError):  # a file system without links
         with _locked(path.parent):
             if path.exists():
-                raise FileExistsError(errno.EEXIST, f"cannot write {path}: it is there already") from None
+                raise FileExistsError(
+                    errno.EEXIST, f"cannot write {path}: it is there already"
+                ) from None
             os.replace(unfinished, path)
 
 
@@ -98,24 +103,29 @@ def _name_first(unfinished: Path, path: Path) -> None:
 def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
     """A folder to write files into, which are moved to `folder` once the block has ended without an error.
 
-    A folder that is not there yet appears with all of its files. One that is there gets them one after the other, in the order
-    of their names, and `last` after the others, once all are on the disk; its other files stay. Of several processes each
-    moves its files while the others wait.
+    A folder that is not there yet appears with all of its files. One that is there gets them one
+    after the other, in the order of their names, and `last` after the others, once all are on the
+    disk; its other files stay. Of several processes each moves its files while the others wait.
 
     Raises:
-        OSError: where the folder cannot be written or has no space left, with the folder and what is kept; and where there
-            is a file in its place.
+        OSError: where the folder cannot be written or has no space left, with the folder and what
+            is kept; and where there is a file in its place.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"cannot write {folder}: it is a file")
-    # a folder that is there may be a disk of its own, or its parent may be read-only: so the files wait inside of it
+    # a folder that is there may be a disk of its own, or its parent may be read-only: so the files
+    # wait inside of it
     is_there = folder.is_dir()
     if is_there:
-        _remove_leftovers(folder.parent, f".{folder.name[:50]}.")  # those of a process that has just made the folder
+        # those of a process that has just made the folder
+        _remove_leftovers(folder.parent, f".{folder.name[:50]}.")
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
-    with _reserved(folder, folder if is_there else folder.parent) as marker, _explained(folder, marker):
+    with (
+        _reserved(folder, folder if is_there else folder.parent) as marker,
+        _explained(folder, marker),
+    ):
         unfinished = marker.with_name(f"{marker.name}.d")
         try:
             unfinished.mkdir()
@@ -198,7 +208,8 @@ def unchanged(path: str | Path) -> Iterator[None]:
     """Refuse a file that is written to, or replaced, while it is read: what was read may be of both versions.
 
     Raises:
-        ValueError: where its size, or the time when it was last written to, has changed by the end of the block.
+        ValueError: where its size, or the time when it was last written to, has changed by the end
+            of the block.
     """
     before = _version(path)
     try:
@@ -212,7 +223,9 @@ def unchanged(path: str | Path) -> Iterator[None]:
 
 
 def _changed(path: str | Path) -> ValueError:
-    return ValueError(f"{path} has changed while it was read. Read it again once nothing writes to it.")
+    return ValueError(
+        f"{path} has changed while it was read. Read it again once nothing writes to it."
+    )
 
 
 def _version(path: str | Path) -> tuple[int, int] | None:
@@ -233,16 +246,24 @@ def check_file(path: str | Path, what: str = "the file", option: str = "") -> No
         option: the option of the command line that gave the path, such as `--out`.
 
     Raises:
-        ValueError: for a folder, a device or a pipe at that place, and where its folder does not exist or cannot be written.
+        ValueError: for a folder, a device or a pipe at that place, and where its folder does not
+            exist or cannot be written.
     """
     path = Path(path)
     shown = f"{option} {path}".strip()
     if path.is_dir():
-        raise ValueError(f"{shown} is a folder, so {what} cannot be written there: give the name of a file.")
+        raise ValueError(
+            f"{shown} is a folder, so {what} cannot be written there: give the name of a file."
+        )
     if path.exists() and not path.is_file():
-        raise ValueError(f"{shown} is not an ordinary file, so {what} cannot be written there: give another name.")
+        raise ValueError(
+            f"{shown} is not an ordinary file, so {what} cannot be written there: "
+            "give another name."
+        )
     if not path.parent.is_dir():
-        raise ValueError(f"{shown}: there is no folder {path.parent}. Make it, or give another name.")
+        raise ValueError(
+            f"{shown}: there is no folder {path.parent}. Make it, or give another name."
+        )
     _check_writable(path.parent, shown)
 
 
@@ -254,23 +275,33 @@ def check_folder(folder: str | Path, what: str = "the folder", option: str = "")
     """
     folder = Path(folder)
     shown = f"{option} {folder}".strip()
-    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists() or place.is_symlink())
+    nearest = next(
+        place
+        for place in (folder, *folder.absolute().parents)
+        if place.exists() or place.is_symlink()
+    )
     if not nearest.is_dir():
         what = what if nearest == folder else "a folder"
-        raise ValueError(f"{shown}: {nearest} is a file, so {what} cannot be written there. Give another name.")
+        raise ValueError(
+            f"{shown}: {nearest} is a file, so {what} cannot be written there. Give another name."
+        )
     _check_writable(nearest, shown)
 
 
 def _check_writable(folder: Path, shown: str) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ValueError(
-            f"{shown}: the folder {folder} cannot be written. Change its permissions, or give another name."
+            f"{shown}: the folder {folder} cannot be written. Change its permissions, or give "
+            "another name."
         )
     try:
-        tempfile.TemporaryFile(dir=folder).close()  # by its permissions the superuser may write even in /proc
+        # by its permissions the superuser may write even in /proc
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
-        raise ValueError(f"{shown}: the folder {folder} cannot be written: {reason}. Give another name.") from error
+        raise ValueError(
+            f"{shown}: the folder {folder} cannot be written: {reason}. Give another name."
+        ) from error
 
 
 @contextmanager
@@ -359,15 +390,23 @@ def _no_space(unfinished: Path) -> OSError | None:
 
 def _full(path: Path, number: int) -> DiskFull:
     folder = (path if path.is_dir() else path.parent).absolute()
-    what = "is too large for this disk or this user" if number == errno.EFBIG else "has no space left on its disk"
+    what = (
+        "is too large for this disk or this user"
+        if number == errno.EFBIG
+        else "has no space left on its disk"
+    )
     kept = "what was there before is unchanged" if path.exists() else "nothing is left of it"
     free = f"{shutil.disk_usage(folder).free / 1e6:,.1f} MB free"
-    return DiskFull(number, f"{path} {what}: folder {folder}, {free}; {kept}. Make room, or give another folder.")
+    return DiskFull(
+        number,
+        f"{path} {what}: folder {folder}, {free}; {kept}. Make room, or give another folder.",
+    )
 
 
 def _unwritable(path: Path, error: OSError) -> OSError:
     return type(error)(
-        error.errno, f"cannot write {path}: {os.strerror(error.errno or 0)} (folder {path.parent.absolute()})"
+        error.errno,
+        f"cannot write {path}: {os.strerror(error.errno or 0)} (folder {path.parent.absolute()})",
     )
 
 
@@ -392,7 +431,8 @@ def _bring_names_to_disk(folder: Path) -> None:
 
 def _copy_permissions(file: Path, new: Path) -> None:
     if hasattr(os, "chown"):
-        with suppress(OSError):  # only the superuser may change the owner; a user may give another of their groups
+        # only the superuser may change the owner; a user may give another of their groups
+        with suppress(OSError):
             os.chown(new, -1, file.stat().st_gid)
             os.chown(new, file.stat().st_uid, -1)
     shutil.copymode(file, new)

@@ -12,12 +12,17 @@ __all__ = ["as_groups"]
 
 
 def as_groups(
-    groups: Any, shape: "tuple[int, ...] | Size", *, weight: Tensor | None = None, name: str = "groups"
+    groups: Any,
+    shape: "tuple[int, ...] | Size",
+    *,
+    weight: Tensor | None = None,
+    name: str = "groups",
 ) -> Tensor | None:
     """The number of each row's group, from 0 in the order in which they occur, of that shape; None stays None.
 
     Args:
-        groups: a label for each row, numbers or texts: a tensor, an array, a column of a table or a list.
+        groups: a label for each row, numbers or texts: a tensor, an array, a column of a table or a
+            list.
         shape: of the rows.
         weight: of that shape; rows of weight 0 are not there, and their labels may be missing.
         name: what the groups are called in errors.
@@ -32,7 +37,9 @@ def as_groups(
         return None
     labels = groups.detach().cpu().numpy() if isinstance(groups, Tensor) else as_array(groups)
     if labels.shape != tuple(shape):
-        raise ValueError(f"{name} must have one value per row, shape {tuple(shape)}, got {labels.shape}.")
+        raise ValueError(
+            f"{name} must have one value per row, shape {tuple(shape)}, got {labels.shape}."
+        )
     number: dict[Any, int] = {}
     of_rows = [number.setdefault(label, len(number)) for label in labels.reshape(-1).tolist()]
     found = torch.tensor(of_rows, dtype=torch.long).reshape(shape)
@@ -42,6 +49,7 @@ def as_groups(
     if bool(lost.any()):
         first = lost.nonzero()[0].tolist()
         raise ValueError(
-            f"{name} must not be missing, got {int(lost.sum())} rows without one, the first at row {first[0]}."
+            f"{name} must not be missing, got {int(lost.sum())} rows without one, the first at "
+            f"row {first[0]}."
         )
     return found

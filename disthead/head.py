@@ -16,7 +16,13 @@ from disthead.families.family import Family, describe, get_family
 from disthead.likelihood import Formula, LinkedParameters
 from disthead.links import LINKS, Link
 from disthead.optimise import checked_rows, unconditional_fit
-from disthead.standardisation import MIN_SCALE, in_other_units, location_and_scale, why_not, with_min_scale
+from disthead.standardisation import (
+    MIN_SCALE,
+    in_other_units,
+    location_and_scale,
+    why_not,
+    with_min_scale,
+)
 
 __all__ = ["DistributionHead", "marginal", "without_autocast"]
 
@@ -29,15 +35,21 @@ class DistributionHead(nn.Module):
     Args:
         family: a name (`disthead.families()`) or a `Family`.
         in_features: size of the features.
-        event_shape: shape of one target. `(D,)` gives D independent outputs; a vector family takes its dimension from it.
+        event_shape: shape of one target. `(D,)` gives D independent outputs; a vector family takes
+            its dimension from it.
         links: another link for a parameter, by name: `{"scale": "exp"}`.
-        fixed: a parameter that is a constant: `{"scale": 1.0}` makes the normal's loss the mean squared error.
-        shared: parameters that are one learned value for all inputs, `("scale",)` or `"all"`. All others are predicted.
-        feature_dim: the dimension of the features that is projected; 1 for images (N, C, H, W), which become (N, H, W).
-        family_options: what the family takes: `num_classes=10`, `component="normal"`, `parametrization="mean"` ...
+        fixed: a parameter that is a constant: `{"scale": 1.0}` makes the normal's loss the mean
+            squared error.
+        shared: parameters that are one learned value for all inputs, `("scale",)` or `"all"`. All
+            others are predicted.
+        feature_dim: the dimension of the features that is projected; 1 for images (N, C, H, W),
+            which become (N, H, W).
+        family_options: what the family takes: `num_classes=10`, `component="normal"`,
+            `parametrization="mean"` ...
 
     Attributes:
-        min_scale: the least scale once `initialize` has standardised the targets, in their standard deviations; 0 for none.
+        min_scale: the least scale once `initialize` has standardised the targets, in their standard
+            deviations; 0 for none.
 
     Shapes: features (..., in_features) -> distribution with batch_shape (...,) and event_shape.
     Under autocast and for low-precision features everything is computed in float32.
@@ -71,20 +83,28 @@ class DistributionHead(nn.Module):
         event_shape = _sizes(event_shape)
         self.family = get_family(family, event_shape=event_shape, **family_options)
         self.in_features = in_features = as_integer(in_features, "in_features")
-        check_type(feature_dim, "feature_dim", Integral, "an integer, such as 1 for images (N, C, H, W)")
+        check_type(
+            feature_dim, "feature_dim", Integral, "an integer, such as 1 for images (N, C, H, W)"
+        )
         self.feature_dim = feature_dim
         self.event_shape = self._resolved_event_shape(event_shape)
         self.links = self._given_links = self.family.resolve_links(links)
         fixed = self._given_fixed = as_mapping(fixed, "fixed", "{'scale': 1.0}")
         shared = self._shared_names(shared, fixed)
-        self.predicted = tuple(name for name in self.links if name not in fixed and name not in shared)
-        self.shared = nn.ParameterDict({name: nn.Parameter(torch.zeros(self._raw_shape(name))) for name in shared})
+        self.predicted = tuple(
+            name for name in self.links if name not in fixed and name not in shared
+        )
+        self.shared = nn.ParameterDict(
+            {name: nn.Parameter(torch.zeros(self._raw_shape(name))) for name in shared}
+        )
         self._is_standardised = False
         self._fix(fixed)
         self._sizes = [math.prod(self._raw_shape(name)) for name in self.predicted]
         self.linear = self._layer(in_features, sum(self._sizes)) if self.predicted else None
 
-    def forward(self, features: Tensor, *, standardised: bool = False, **known: Tensor) -> Distribution:
+    def forward(
+        self, features: Tensor, *, standardised: bool = False, **known: Tensor
+    ) -> Distribution:
         """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`.
 
         With `standardised` it is the distribution of z, where the head predicts loc + scale * z.
@@ -104,29 +124,35 @@ class DistributionHead(nn.Module):
         return {name: self._parameter_in_units(name, values[name]) for name in self.links}
 
     @torch.no_grad()
-    def initialize(self, y: Any, *, weight: Any = None, standardise: bool = False, **known: Any) -> Self:
+    def initialize(
+        self, y: Any, *, weight: Any = None, standardise: bool = False, **known: Any
+    ) -> Self:
         """Start from the marginal maximum likelihood fit of targets `y` (..., *event_shape): sets the bias terms only.
 
-        The fit is one distribution for all rows, with this head's links, fixed values and outputs (L-BFGS in double
-        precision).
+        The fit is one distribution for all rows, with this head's links, fixed values and outputs
+        (L-BFGS in double precision).
 
-        With `standardise` the layer learns z = (y - loc) / scale, where loc and scale are the mean and the standard deviation
-        of `y`, and the head predicts loc + scale * z in the units of `y`, by the exact change of variable: targets of 1e5 +- 3e4
-        are then as easy to learn as those of 0 +- 1. Both are buffers, `target_loc` and `target_scale`, which travel with
-        `state_dict`. Fixed values stay in the units of `y`. The scale of z is at least `min_scale`, 1e-4 unless changed,
-        so that no scale collapses onto a single row. Without `standardise` a head that was standardised is so no longer.
+        With `standardise` the layer learns z = (y - loc) / scale, where loc and scale are the mean
+        and the standard deviation of `y`, and the head predicts loc + scale * z in the units of
+        `y`, by the exact change of variable: targets of 1e5 +- 3e4 are then as easy to learn as
+        those of 0 +- 1. Both are buffers, `target_loc` and `target_scale`, which travel with
+        `state_dict`. Fixed values stay in the units of `y`. The scale of z is at least `min_scale`,
+        1e-4 unless changed, so that no scale collapses onto a single row. Without `standardise` a
+        head that was standardised is so no longer.
 
         Args:
             y: targets: a tensor, an array, a column of a table or a list.
             weight: one per row, shape (...,), zero or more; a row with the weight 0 is not there.
-            standardise: for families of real numbers (normal, laplace, student_t, multivariate_normal and mixtures of them).
+            standardise: for families of real numbers (normal, laplace, student_t,
+                multivariate_normal and mixtures of them).
             known: per-row quantities as in `forward`.
 
         Raises:
             TargetError: for targets outside the support, with rows and values.
-            ValueError: for weights that are negative, NaN, infinite, or zero for all rows; and where targets cannot be
-                standardised: of other families, with a fixed parameter that has no counterpart in other units, or where
-                they vary by less than the precision of the head can tell.
+            ValueError: for weights that are negative, NaN, infinite, or zero for all rows; and
+                where targets cannot be standardised: of other families, with a fixed parameter that
+                has no counterpart in other units, or where they vary by less than the precision of
+                the head can tell.
 
         >>> y = torch.tensor([90_000.0, 100_000.0, 125_000.0])
         >>> head = DistributionHead("normal", 3).initialize(y, standardise=True)
@@ -136,17 +162,24 @@ class DistributionHead(nn.Module):
         if standardise:
             reason = why_not(self.family, self._given_fixed)
             if reason is not None:
-                raise ValueError(f"cannot standardise: {reason}. Call initialize(y) without standardise=True.")
+                raise ValueError(
+                    f"cannot standardise: {reason}. Call initialize(y) without standardise=True."
+                )
             y, known, weight = self._checked_rows(y, known, weight)
             dtype = _at_least_single(next(self.parameters()).dtype)
             self.change_units(*location_and_scale(y, weight, dtype, self.family))
-            loc, scale = self.target_loc.to(y.device).double(), self.target_scale.to(y.device).double()
+            loc, scale = (
+                self.target_loc.to(y.device).double(),
+                self.target_scale.to(y.device).double(),
+            )
             y = (y.double() - loc) / scale
         elif self._is_standardised:
             self._forget_units()
         return self.start_at(self.fitted_biases(y, known, weight))
 
-    def fitted_biases(self, y: Any, known: Mapping[str, Any], weight: Any = None) -> dict[str, Tensor]:
+    def fitted_biases(
+        self, y: Any, known: Mapping[str, Any], weight: Any = None
+    ) -> dict[str, Tensor]:
         """The raw outputs of each parameter that the head learns, at the marginal maximum likelihood, in double precision.
 
         Arguments and errors are those of `initialize`.
@@ -162,7 +195,8 @@ class DistributionHead(nn.Module):
         def log_prob(raw: Mapping[str, Tensor], y: Tensor) -> Tensor:
             dist = self._distribution(raw, **known)
             linked = dist._linked
-            if isinstance(linked, LinkedParameters) and linked.has_fused_loss:  # eleven digits are enough to search by
+            # eleven digits are enough to search by
+            if isinstance(linked, LinkedParameters) and linked.has_fused_loss:
                 return linked.map(lambda one: one.expand(len(y), -1)).log_prob(y)
             return dist.log_prob(y)
 
@@ -214,19 +248,30 @@ class DistributionHead(nn.Module):
         if not self._is_standardised:
             return value
         own = len(self.family.shapes.get(name, ())) - self.family.event_dim
-        loc, scale = (part.reshape(part.shape + (1,) * own).to(value) for part in (self.target_loc, self.target_scale))
+        loc, scale = (
+            part.reshape(part.shape + (1,) * own).to(value)
+            for part in (self.target_loc, self.target_scale)
+        )
         return in_other_units(name, value, loc, scale)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moved and cast as every module, but the units stay in single precision: half of it would move the target."""
-        units = {name: getattr(self, name) for name in ("target_loc", "target_scale") if self._is_standardised}
+        units = {
+            name: getattr(self, name)
+            for name in ("target_loc", "target_scale")
+            if self._is_standardised
+        }
         super()._apply(fn, recurse)
         for name, value in units.items():
             if _at_least_single(getattr(self, name).dtype) != getattr(self, name).dtype:
-                setattr(self, name, value.to(getattr(self, name).device, _at_least_single(value.dtype)))
+                setattr(
+                    self, name, value.to(getattr(self, name).device, _at_least_single(value.dtype))
+                )
         return self
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *others: Any
+    ) -> None:
         loc, scale = (state_dict.get(prefix + name) for name in ("target_loc", "target_scale"))
         if loc is not None and scale is not None:
             self.change_units(loc, scale)
@@ -235,7 +280,9 @@ class DistributionHead(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *others)
 
     def extra_repr(self) -> str:
-        parts = [f"{name}={link.name}" for name, link in self.links.items() if name in self.predicted]
+        parts = [
+            f"{name}={link.name}" for name, link in self.links.items() if name in self.predicted
+        ]
         parts += [f"{name} shared" for name in self.shared]
         parts += [f"{name} fixed" for name in self.fixed]
         return f"{self.family.name}, event_shape={self.event_shape}, " + ", ".join(parts)
@@ -244,7 +291,9 @@ class DistributionHead(nn.Module):
         """Raw outputs by parameter, predicted and shared, each of shape batch_shape + event + its raw shape."""
         raw, batch_shape = {}, features.movedim(self.feature_dim, -1).shape[:-1]
         if self.linear is not None:
-            for name, part in zip(self.predicted, self._output(features).split(self._sizes, -1), strict=True):
+            for name, part in zip(
+                self.predicted, self._output(features).split(self._sizes, -1), strict=True
+            ):
                 raw[name] = part.reshape(batch_shape + self._raw_shape(name))
         else:
             self._check_features(features)
@@ -295,14 +344,22 @@ class DistributionHead(nn.Module):
         values = {}
         for name in names:
             value = self.fixed[name]
-            values[name] = any_raw.new_full((), value) if isinstance(value, float) else getattr(self, value).to(any_raw)
+            values[name] = (
+                any_raw.new_full((), value)
+                if isinstance(value, float)
+                else getattr(self, value).to(any_raw)
+            )
         return values
 
     def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
         with without_autocast(next(iter(raw.values()))):
             known = self._known(known)
             if self._formula is None or not self._goes_beside(known, raw):
-                values = {**self.family.constrain(raw, self.links), **self._fixed_values(raw, self.fixed), **known}
+                values = {
+                    **self.family.constrain(raw, self.links),
+                    **self._fixed_values(raw, self.fixed),
+                    **known,
+                }
                 dist = self.family.make(**values)
             else:
                 links = {**self._formula.links, **dict.fromkeys(known, _AS_GIVEN)}
@@ -314,7 +371,9 @@ class DistributionHead(nn.Module):
     def _goes_beside(self, known: Mapping[str, Tensor], raw: Mapping[str, Tensor]) -> bool:
         """Whether known quantities, if there are any, can go beside raw outputs: into their formula, and their precision."""
         precision = next(iter(raw.values())).dtype
-        fits = all(torch.promote_types(value.dtype, precision) == precision for value in known.values())
+        fits = all(
+            torch.promote_types(value.dtype, precision) == precision for value in known.values()
+        )
         return not known or (self.family.grad_takes_exposure and fits)
 
     def _side_by_side(self, parts: Mapping[str, Tensor], links: Mapping[str, Link]) -> Tensor:
@@ -325,7 +384,8 @@ class DistributionHead(nn.Module):
                 own = len(self.family.raw_shape(name, links[name]))
                 part = parts[name]
                 rows.append(part.flatten(part.ndim - own) if own else part.unsqueeze(-1))
-        if len(parts) > len(self.predicted) + len(self.shared):  # what is given may have fewer dimensions
+        # what is given may have fewer dimensions
+        if len(parts) > len(self.predicted) + len(self.shared):
             batch = torch.broadcast_shapes(*[row.shape[:-1] for row in rows])
             rows = [row.expand(*batch, -1) for row in rows]
         return torch.cat(rows, -1)
@@ -336,7 +396,9 @@ class DistributionHead(nn.Module):
             pick(f"known quantity of {self.family.name}", name, self.family.row_constants)
         independent = len(self.event_shape) - self.family.event_dim
         tensors = {name: as_tensor(value, name) for name, value in known.items()}
-        return {name: value.reshape(value.shape + (1,) * independent) for name, value in tensors.items()}
+        return {
+            name: value.reshape(value.shape + (1,) * independent) for name, value in tensors.items()
+        }
 
     def _raw_shape(self, name: str) -> tuple[int, ...]:
         """The shape of one parameter's raw outputs for one row: one set for each independent output."""
@@ -349,10 +411,14 @@ class DistributionHead(nn.Module):
     def _resolved_event_shape(self, given: tuple[int, ...]) -> tuple[int, ...]:
         own = self.family.event_shape
         if own and given and given != own:
-            raise ValueError(f"{self.family.name} has the event_shape {own}, got event_shape={given}.")
+            raise ValueError(
+                f"{self.family.name} has the event_shape {own}, got event_shape={given}."
+            )
         return own or given
 
-    def _shared_names(self, shared: "Sequence[str] | str", fixed: Mapping[str, object]) -> tuple[str, ...]:
+    def _shared_names(
+        self, shared: "Sequence[str] | str", fixed: Mapping[str, object]
+    ) -> tuple[str, ...]:
         kind = f"parameter of {self.family.name}"
         for name in fixed:
             pick(kind, name, self.links)
@@ -363,10 +429,13 @@ class DistributionHead(nn.Module):
             pick(kind, name, self.links)
             if name in fixed:
                 raise ValueError(
-                    f"{name} is both fixed and shared: choose one of fixed={{{name!r}: ...}} and shared=({name!r},)."
+                    f"{name} is both fixed and shared: choose one of fixed={{{name!r}: ...}} and "
+                    f"shared=({name!r},)."
                 )
         if len(fixed) == len(self.links):
-            raise ValueError(f"every parameter of {self.family.name} is fixed, nothing is left to learn.")
+            raise ValueError(
+                f"every parameter of {self.family.name} is fixed, nothing is left to learn."
+            )
         return shared
 
     def _fix(self, fixed: "Mapping[str, float | Tensor]") -> None:
@@ -376,23 +445,28 @@ class DistributionHead(nn.Module):
         self.fixed = {name: self._fixed_value(name, value) for name, value in fixed.items()}
         self._fixed_tensors = [name for name, value in self.fixed.items() if isinstance(value, str)]
         self._formula = self._linked_formula()
-        # That of the linear layer's outputs as they are, where they are the raw outputs of one distribution.
+        # That of the linear layer's outputs as they are, where they are the raw outputs of one
+        # distribution.
         is_plain = not (self.shared or self._independent_shape or self._fixed_tensors)
         self._plain_formula = self._formula if is_plain else None
 
     def _fixed_value(self, name: str, value: "float | Tensor") -> "float | str":
         """Numbers stay exact Python numbers; tensors become buffers, and their name stands for them."""
         try:
-            with torch.device("cpu"):  # where values can be looked at, also while a model is made without memory
+            # where values can be looked at, also while a model is made without memory
+            with torch.device("cpu"):
                 tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError):
             raise ValueError(
-                f"fixed {name} of {self.family.name} must be a number or a tensor of numbers, got {value!r}."
+                f"fixed {name} of {self.family.name} must be a number or a tensor of numbers, got "
+                f"{value!r}."
             ) from None
         has_unit = self._is_standardised and name in ("loc", "scale")
         codomain = self.family.parameters[name].codomain
         if name != "logits" and not bool(codomain.check(tensor).all()):
-            raise ValueError(f"fixed {name} of {self.family.name} must be {describe(codomain)}, got {value}.")
+            raise ValueError(
+                f"fixed {name} of {self.family.name} must be {describe(codomain)}, got {value}."
+            )
         if not isinstance(value, Tensor):
             if tensor.ndim == 0 and not has_unit:
                 return float(value)
@@ -402,7 +476,8 @@ class DistributionHead(nn.Module):
             tensor.expand(shape)
         except RuntimeError:
             raise ValueError(
-                f"fixed {name} of {self.family.name} must have the shape {shape} or one that expands to it, "
+                f"fixed {name} of {self.family.name} must have the shape {shape} or one that "
+                "expands to it, "
                 f"got {tuple(tensor.shape)}."
             ) from None
         if has_unit:
@@ -413,11 +488,14 @@ class DistributionHead(nn.Module):
 
     def _check_features(self, features: Tensor) -> None:
         if not features.is_floating_point():
-            raise ValueError(f"features must be floating-point, got {features.dtype}. Try features.float().")
+            raise ValueError(
+                f"features must be floating-point, got {features.dtype}. Try features.float()."
+            )
         dim = self.feature_dim
         if not -features.ndim <= dim < features.ndim or features.shape[dim] != self.in_features:
             raise ValueError(
-                f"features must have {self.in_features} entries in dimension {dim} (in_features, feature_dim), "
+                f"features must have {self.in_features} entries in dimension {dim} (in_features, "
+                "feature_dim), "
                 f"got a tensor of shape {tuple(features.shape)}."
             )
 
@@ -427,7 +505,8 @@ def _sizes(event_shape: Sequence[int]) -> tuple[int, ...]:
         return tuple(as_integer(size, "event_shape") for size in event_shape)
     except (TypeError, ValueError):
         raise ValueError(
-            f"event_shape must be positive sizes, such as (3,) for three outputs, got {event_shape}."
+            "event_shape must be positive sizes, such as (3,) for three outputs, got "
+            f"{event_shape}."
         ) from None
 
 
@@ -450,7 +529,8 @@ def marginal(family: "str | Family", y: Any, *, weight: Any = None, **options) -
 
 def without_autocast(values: Tensor) -> contextlib.AbstractContextManager:
     """Full precision for what is computed from these values; entering it costs as much as a small layer, where it is on already."""
-    kind = "cpu" if values.is_cpu else values.device.type  # whose name takes longer to say than a flag
+    # whose name takes longer to say than a flag
+    kind = "cpu" if values.is_cpu else values.device.type
     is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if is_on else contextlib.nullcontext()
 

@@ -1,9 +1,9 @@
 """Links: how the raw outputs of a layer become the parameters of a distribution.
 
 A link maps real numbers onto the values that a parameter may take, as in generalised linear models
-(Nelder and Wedderburn 1972). Each link also gives its result in the space where it does not round or underflow:
-`log` for positive parameters and `logits` for probabilities, because `log(softplus(-100))` is -100 while
-`softplus(-100)` is already zero in single precision.
+(Nelder and Wedderburn 1972). Each link also gives its result in the space where it does not round
+or underflow: `log` for positive parameters and `logits` for probabilities, because
+`log(softplus(-100))` is -100 while `softplus(-100)` is already zero in single precision.
 """
 
 import math
@@ -27,7 +27,8 @@ from disthead.special.plain import softplus as plain_softplus
 __all__ = ["LINKS", "Link", "get_link"]
 
 Shape = tuple[int, ...]
-_EVERYTHING_BELOW_IS_EXPONENTIAL = -40.0  # exp(-40) is under half a unit in the last place, in double precision too
+# exp(-40) is under half a unit in the last place, in double precision too
+_EVERYTHING_BELOW_IS_EXPONENTIAL = -40.0
 
 
 def _no_log(raw: Tensor) -> Tensor:
@@ -35,7 +36,9 @@ def _no_log(raw: Tensor) -> Tensor:
 
 
 def _no_logits(raw: Tensor) -> Tensor:
-    raise NotImplementedError("this link has values that are not probabilities, they have no logits")
+    raise NotImplementedError(
+        "this link has values that are not probabilities, they have no logits"
+    )
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,12 @@ class Link:
         forward: raw outputs -> values. Shapes agree, except for `direction` and `scale_tril`.
         inverse: values -> raw outputs, so that a layer can be started at given values.
         log: raw outputs -> log(values), for positive values.
-        logits: raw outputs -> log(p / (1 - p)) for probabilities, unnormalised log-probabilities for softmax.
+        logits: raw outputs -> log(p / (1 - p)) for probabilities, unnormalised log-probabilities
+            for softmax.
         raw_shape: shape of a parameter -> shape of the raw outputs that it takes.
-        value_and_slope: raw outputs -> the value with logarithm and slope of positive ones, the logits of probabilities, the
-            unit vector of directions, as `Family.log_prob_and_grad` takes them; None where there is no such way.
+        value_and_slope: raw outputs -> the value with logarithm and slope of positive ones, the
+            logits of probabilities, the unit vector of directions, as `Family.log_prob_and_grad`
+            takes them; None where there is no such way.
 
     >>> softplus = get_link("softplus")
     >>> softplus.forward(torch.tensor(0.0)), softplus.inverse(torch.tensor(2.0).log())
@@ -73,7 +78,8 @@ class Link:
     def __post_init__(self, quick: Callable[[Tensor], Any] | None) -> None:
         if quick is not None:
             warn(
-                "Link(quick=...) is called value_and_slope now; the former name goes with the next version.",
+                "Link(quick=...) is called value_and_slope now; the former name goes with the "
+                "next version.",
                 DeprecationWarning,
             )
             object.__setattr__(self, "value_and_slope", quick)
@@ -147,16 +153,27 @@ class Link:
         """
         if self.codomain is constraints.real and self.raw_shape is tuple:
             return LINKS["identity"]
-        if not self.is_positive or self.codomain is constraints.unit_interval or self.value_and_slope is None:
+        if (
+            not self.is_positive
+            or self.codomain is constraints.unit_interval
+            or self.value_and_slope is None
+        ):
             return None
         return replace(
-            self, name="given", formula="x", forward=_same, inverse=_same, log=torch.log, value_and_slope=fast.given
+            self,
+            name="given",
+            formula="x",
+            forward=_same,
+            inverse=_same,
+            log=torch.log,
+            value_and_slope=fast.given,
         )
 
     def inside(self, values: Tensor) -> Tensor:
         """The values, with those that the link cannot give moved inside its range: where a layer can be started.
 
-        Above a lower bound other than zero they keep a hundredth of it away, since right at the bound no gradient leads on.
+        Above a lower bound other than zero they keep a hundredth of it away, since right at the
+        bound no gradient leads on.
 
         >>> get_link("softplus").shifted(1e-4).inside(torch.tensor([0.0, 3.0]))
         tensor([1.0100e-04, 3.0000e+00])
@@ -312,8 +329,9 @@ def _softplus_inverse(values: Tensor) -> Tensor:
 
 
 def _softplus_log(raw: Tensor) -> Tensor:
-    # Two sided `where`: the branch not taken must not send a nan into the gradient. As early as the precision allows,
-    # since a gradient is divided by softplus on its way through the other branch, and may overflow there.
+    # Two sided `where`: the branch not taken must not send a nan into the gradient. As early as the
+    # precision allows, since a gradient is divided by softplus on its way through the other branch,
+    # and may overflow there.
     tail = raw < (_EVERYTHING_BELOW_IS_EXPONENTIAL if raw.dtype == torch.float64 else -17.0)
     bulk = plain_softplus(torch.where(tail, 0.0, raw), threshold=-_EVERYTHING_BELOW_IS_EXPONENTIAL)
     return torch.where(tail, raw, bulk.log())
@@ -382,7 +400,15 @@ LINKS: dict[str, Link] = {
             log=_softplus_log,
             value_and_slope=fast.softplus,
         ),
-        Link("exp", "exp(x)", constraints.positive, _exp, torch.log, log=_same, value_and_slope=fast.exponential),
+        Link(
+            "exp",
+            "exp(x)",
+            constraints.positive,
+            _exp,
+            torch.log,
+            log=_same,
+            value_and_slope=fast.exponential,
+        ),
         Link(
             "sigmoid",
             "1 / (1 + exp(-x))",
@@ -427,7 +453,8 @@ LINKS: dict[str, Link] = {
             _scale_tril,
             _scale_tril_inverse,
             raw_shape=_triangle,
-            value_and_slope=_same,  # the rows of the triangle, as `MultivariateNormal.log_prob_and_grad` takes them
+            # the rows of the triangle, as `MultivariateNormal.log_prob_and_grad` takes them
+            value_and_slope=_same,
         ),
     )
 }

@@ -21,7 +21,12 @@ Objective = Callable[[Any, Tensor], Tensor]  # (dist, y) -> one number per row
 
 
 def loss(
-    objective: Objective, dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction = "mean"
+    objective: Objective,
+    dist: Distribution,
+    y: Any,
+    *,
+    weight: Any = None,
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """The mean of an objective over rows, with weights.
 
@@ -57,17 +62,20 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
 
     Args:
         dist: what a head returned, with batch_shape (...,) and event_shape.
-        y: targets of shape batch_shape + event_shape: a tensor, an array, a column of a table or a list.
-        weight: one weight per row, shape (...,), zero or more. The mean is then sum(weight * nll) / sum(weight). A row with
-            the weight 0 is not there: its loss and its gradient are 0 whatever its target is, NaN too.
+        y: targets of shape batch_shape + event_shape: a tensor, an array, a column of a table or a
+            list.
+        weight: one weight per row, shape (...,), zero or more. The mean is then sum(weight * nll) /
+            sum(weight). A row with the weight 0 is not there: its loss and its gradient are 0
+            whatever its target is, NaN too.
         reduction: "mean" over rows, "sum", or "none" for shape (...,), each row times its weight.
 
     Raises:
         TargetError: for complex targets, and truth values that stand for no outcome.
-        ValueError: for a mean over no rows; when the shape of `y` or `weight` does not fit, since nothing is broadcast
-            silently: (N, 1) targets against N distributions would score N x N pairs; for weights that are negative, NaN,
-            infinite or so large that they overflow, with their rows; and for a mean over rows that all have the weight 0
-            (looked for on the CPU only).
+        ValueError: for a mean over no rows; when the shape of `y` or `weight` does not fit, since
+            nothing is broadcast silently: (N, 1) targets against N distributions would score N x N
+            pairs; for weights that are negative, NaN, infinite or so large that they overflow, with
+            their rows; and for a mean over rows that all have the weight 0 (looked for on the CPU
+            only).
 
     >>> import torch, disthead as dh
     >>> dh.nll(dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0), torch.zeros(2))
@@ -90,22 +98,26 @@ def cross_entropy(
 ) -> Tensor:
     """Cross-entropy of classes, `torch.nn.functional.cross_entropy` of a categorical distribution, in nats per row.
 
-    A row's loss is sum_k w_k q_k (-log p_k), where q is the target, one-hot or soft, smoothed to (1 - e) q + e / K
-    (Szegedy and others 2016). Without options it is `nll`. Many classes cost no more memory than there.
+    A row's loss is sum_k w_k q_k (-log p_k), where q is the target, one-hot or soft, smoothed to (1
+    - e) q + e / K (Szegedy and others 2016). Without options it is `nll`. Many classes cost no more
+      memory than there.
 
     Args:
         dist: a categorical distribution with batch_shape (...,) and K classes.
         y: class indices of shape (...,), or floating class probabilities of shape (..., K).
-        class_weight: the weights w of the classes, shape (K,). The mean over rows with class indices is weighted with
-            them: sum_n w[y_n] loss_n / sum_n w[y_n].
-        ignore_index: a class index whose rows have the loss 0 and do not count in the mean, such as -100.
+        class_weight: the weights w of the classes, shape (K,). The mean over rows with class
+            indices is weighted with them: sum_n w[y_n] loss_n / sum_n w[y_n].
+        ignore_index: a class index whose rows have the loss 0 and do not count in the mean, such as
+            -100.
         label_smoothing: e, from 0 to 1.
-        weight: one weight per row, shape (...,), zero or more; a row with the weight 0 is not there.
+        weight: one weight per row, shape (...,), zero or more; a row with the weight 0 is not
+            there.
         reduction: "mean" over rows, "sum", or "none" for shape (...,).
 
     Raises:
-        TargetError: for an index that is no class, naming row, value and the number of classes. It is looked for on the
-            CPU only, since a look at a GPU's targets stops the GPU; the loss there is infinite, as with `nll`.
+        TargetError: for an index that is no class, naming row, value and the number of classes. It
+            is looked for on the CPU only, since a look at a GPU's targets stops the GPU; the loss
+            there is infinite, as with `nll`.
         ValueError: for a distribution of no classes, or shapes and options that do not fit.
 
     >>> import disthead as dh
@@ -114,7 +126,9 @@ def cross_entropy(
     tensor(1.3863)
     """
     if not isinstance(dist, Categorical):
-        raise ValueError(f"cross_entropy needs a categorical distribution, got {dist!r}. Try nll(dist, y).")
+        raise ValueError(
+            f"cross_entropy needs a categorical distribution, got {dist!r}. Try nll(dist, y)."
+        )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing}.")
     weight = _row_weights(dist, weight, reduction)
@@ -124,15 +138,22 @@ def cross_entropy(
         class_weight = as_tensor(class_weight, "class_weight")
         if class_weight.shape != (classes,):
             raise ValueError(
-                f"class_weight must have one value per class, shape ({classes},), got {tuple(class_weight.shape)}."
+                f"class_weight must have one value per class, shape ({classes},), got "
+                f"{tuple(class_weight.shape)}."
             )
         class_weight = class_weight.to(device=dist.device, dtype=dist.dtype)
     if y.shape != dist.batch_shape and check_target_shape(dist, y, soft_labels=True):
         if ignore_index is not None:
-            raise ValueError("ignore_index needs class indices, got class probabilities. Give such rows the weight 0.")
+            raise ValueError(
+                "ignore_index needs class indices, got class probabilities. Give "
+                "such rows the weight 0."
+            )
         smoothed = (1 - label_smoothing) * y + label_smoothing / classes
         return nll(
-            dist, smoothed if class_weight is None else smoothed * class_weight, weight=weight, reduction=reduction
+            dist,
+            smoothed if class_weight is None else smoothed * class_weight,
+            weight=weight,
+            reduction=reduction,
         )
 
     counted = torch.ones_like(y, dtype=torch.bool) if ignore_index is None else y != ignore_index
@@ -141,7 +162,11 @@ def cross_entropy(
     _check_classes(y, counted, classes)
     index = torch.where(counted, y, 0)
     if label_smoothing:
-        everywhere = torch.ones(classes, dtype=dist.dtype, device=dist.device) if class_weight is None else class_weight
+        everywhere = (
+            torch.ones(classes, dtype=dist.dtype, device=dist.device)
+            if class_weight is None
+            else class_weight
+        )
         log_prob, log_prob_sum = dist.log_prob_and_sum(index, everywhere)
     else:
         log_prob, log_prob_sum = dist.log_prob(index), None
@@ -187,7 +212,8 @@ def _check_classes(y: Tensor, counted: Tensor, classes: int) -> None:
     wrong = counted & ~((y >= 0) & (y < classes) & (y == y.floor()))
     if wrong.any():
         raise TargetError(
-            f"y must be a class index 0, ..., {classes - 1} ({classes} classes), got {locate(wrong, y)}. Number the "
+            f"y must be a class index 0, ..., {classes - 1} ({classes} classes), got "
+            f"{locate(wrong, y)}. Number the "
             "classes from 0, or say which index stands for no class: ignore_index=-100."
         )
 
@@ -197,7 +223,10 @@ def reduce(values: Tensor, weight: Tensor | None = None, reduction: Reduction = 
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
     if reduction == "mean" and not values.numel():
-        raise ValueError("a mean needs at least one row, got an empty batch: leave it out, or take reduction='sum'.")
+        raise ValueError(
+            "a mean needs at least one row, got an empty batch: leave it out, or "
+            "take reduction='sum'."
+        )
     if weight is not None:
         values = values * weight
     if reduction == "none":
@@ -211,7 +240,9 @@ def _row_weights(dist: Distribution, weight: Any, reduction: Reduction) -> Tenso
     return as_weight(weight, dist.batch_shape, device=dist.device, may_be_empty=reduction != "mean")
 
 
-def _values_of_present_rows(objective: Objective, dist: Distribution, y: Tensor, weight: Tensor) -> Tensor:
+def _values_of_present_rows(
+    objective: Objective, dist: Distribution, y: Tensor, weight: Tensor
+) -> Tensor:
     """The objective of rows with a weight above zero; 0 for the others, with a gradient of 0."""
     is_there = weight > 0
     if are_concrete(weight):

@@ -15,7 +15,8 @@ from disthead.weights import as_weight, present
 
 __all__ = ["checked_rows", "minimise", "unconditional_fit"]
 
-# Of light-tailed targets the degrees of freedom grow without end: a little pull keeps them where they still change something.
+# Of light-tailed targets the degrees of freedom grow without end: a little pull keeps them where
+# they still change something.
 _RIDGE = 1e-6
 _ROWS = 1_000_000  # as many as say where to start
 
@@ -63,13 +64,14 @@ def unconditional_fit(
 ) -> dict[str, Tensor]:
     """The raw outputs of every learned parameter at the maximum likelihood of all rows, in double precision.
 
-    Where the likelihood has its maximum at infinity, it is that of the likelihood with a slight pull to the start; and the start
-    itself where that has none either, as with constant targets.
+    Where the likelihood has its maximum at infinity, it is that of the likelihood with a slight
+    pull to the start; and the start itself where that has none either, as with constant targets.
 
     Args:
         family: what is fitted, for what its targets are and for messages.
         links: those of the learned parameters, by name.
-        initial_estimate: targets (rows, ...) -> raw outputs of the learned parameters by name: where the search starts.
+        initial_estimate: targets (rows, ...) -> raw outputs of the learned parameters by name:
+            where the search starts.
         log_prob: raw outputs by name and targets (N, ...) -> log-likelihoods (N,).
         y: targets, shape (N, ...).
         weight: what each row counts, shape (N,), above zero; None where all count the same.
@@ -107,7 +109,11 @@ def unconditional_fit(
 
 
 def checked_rows(
-    family: Family, event_shape: tuple[int, ...], y: Any, known: Mapping[str, Any], weight: Any = None
+    family: Family,
+    event_shape: tuple[int, ...],
+    y: Any,
+    known: Mapping[str, Any],
+    weight: Any = None,
 ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
     """Targets (N, *event_shape), known quantities (N,) and weights (N,) of the rows with a weight above zero, checked.
 
@@ -117,10 +123,15 @@ def checked_rows(
     """
     y, dims = as_tensor(y).detach(), len(event_shape)
     if y.ndim < dims or (family.event_dim == 0 and dims and tuple(y.shape[-dims:]) != event_shape):
-        raise ValueError(f"y must have the shape (rows, {', '.join(map(str, event_shape))}), got {tuple(y.shape)}.")
+        raise ValueError(
+            f"y must have the shape (rows, {', '.join(map(str, event_shape))}), got "
+            f"{tuple(y.shape)}."
+        )
     batch = y.shape[: y.ndim - dims]
     if not batch.numel():
-        raise ValueError(f"y must have at least one row to start from, got none: the shape {tuple(y.shape)}.")
+        raise ValueError(
+            f"y must have at least one row to start from, got none: the shape {tuple(y.shape)}."
+        )
     weight = as_weight(weight, batch, device=y.device)
     known = {name: as_tensor(value, name).detach() for name, value in known.items()}
     if weight is not None:
@@ -155,7 +166,9 @@ def _check_start(family: Family, start: Mapping[str, Tensor], y: Tensor) -> None
     """Refuse to start at NaN or infinity, also in single precision, in which most heads compute."""
     for name, value in start.items():
         if not bool(value.float().isfinite().all()):
-            raise _no_start(family, f"the raw output of {name} would be {value.flatten()[:3].tolist()}", y)
+            raise _no_start(
+                family, f"the raw output of {name} would be {value.flatten()[:3].tolist()}", y
+            )
 
 
 def _no_start(family: Family, reason: str, y: Tensor, bad: Tensor | None = None) -> ValueError:
@@ -165,7 +178,8 @@ def _no_start(family: Family, reason: str, y: Tensor, bad: Tensor | None = None)
     elif bad.ndim < y.ndim:
         bad = bad.reshape(bad.shape + (1,) * (y.ndim - bad.ndim)).expand(y.shape)
     return ValueError(
-        f"{family.name} has no finite start for these targets: {reason}. Look at {locate(bad, y)}. Try other units, "
+        f"{family.name} has no finite start for these targets: {reason}. Look at "
+        f"{locate(bad, y)}. Try other units, "
         "so that targets are neither tiny nor huge, leave such rows out, or take another family."
     )
 
@@ -173,7 +187,9 @@ def _no_start(family: Family, reason: str, y: Tensor, bad: Tensor | None = None)
 def _rows_by_weight(weight: Tensor) -> Tensor:
     """Rows, each as often as its share of the weight says: without weights to think of, the search starts from these."""
     total, count = weight.cumsum(0), max(len(weight), min(8 * len(weight), _ROWS))
-    places = (torch.arange(count, dtype=weight.dtype, device=weight.device) + 0.5) / count * total[-1]
+    places = (
+        (torch.arange(count, dtype=weight.dtype, device=weight.device) + 0.5) / count * total[-1]
+    )
     return torch.searchsorted(total, places).clamp(max=len(weight) - 1)
 
 
@@ -186,12 +202,19 @@ def _search(
         value = loss(dict(zip(start, values, strict=True)))
         if not ridge:
             return value
-        return value + ridge * sum((one - start[name]).square().sum() for name, one in zip(start, values, strict=True))
+        return value + ridge * sum(
+            (one - start[name]).square().sum() for name, one in zip(start, values, strict=True)
+        )
 
-    values = minimise(penalised, *start.values(), max_iter=200, history_size=100, tolerance_change=1e-10)
+    values = minimise(
+        penalised, *start.values(), max_iter=200, history_size=100, tolerance_change=1e-10
+    )
     return dict(zip(start, values, strict=True))
 
 
 def _is_near(fitted: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> bool:
     """Whether the search ended at a maximum: the likelihood of constant targets grows forever as the spread shrinks."""
-    return all(bool(((fitted[name] - start[name]).abs() <= 30 + 10 * start[name].abs()).all()) for name in start)
+    return all(
+        bool(((fitted[name] - start[name]).abs() <= 30 + 10 * start[name].abs()).all())
+        for name in start
+    )

@@ -14,12 +14,14 @@ __all__ = ["parallelize"]
 def parallelize(head: DistributionHead, mesh: "DeviceMesh") -> DistributionHead:
     """Spread the classes of a categorical head over the processes of `mesh`, in place, and return the head.
 
-    Weight and bias become DTensors, each process holding its share of the classes. All processes of the mesh give the
-    head the same features and targets; log-likelihood and gradients are those of one process, to rounding. What needs all
-    classes at once, such as `probs`, gathers them. Call it after `initialize` and before the optimizer is made.
+    Weight and bias become DTensors, each process holding its share of the classes. All processes of
+    the mesh give the head the same features and targets; log-likelihood and gradients are those of
+    one process, to rounding. What needs all classes at once, such as `probs`, gathers them. Call it
+    after `initialize` and before the optimizer is made.
 
     Raises:
-        ValueError: for a head of another family, of several outputs, or with shared or fixed parameters.
+        ValueError: for a head of another family, of several outputs, or with shared or fixed
+            parameters.
 
     Source: Shoeybi and others 2019, Megatron-LM, section 3.
     """
@@ -32,8 +34,12 @@ def parallelize(head: DistributionHead, mesh: "DeviceMesh") -> DistributionHead:
             f"{head.family.name} with event_shape={head.event_shape}."
         )
     if mesh.ndim != 1:
-        raise ValueError(f"mesh must have one dimension, over the classes, got {mesh.ndim}. Try mesh['classes'].")
+        raise ValueError(
+            f"mesh must have one dimension, over the classes, got {mesh.ndim}. Try mesh['classes']."
+        )
     for name, parameter in list(head.linear.named_parameters()):
-        placed = Parameter(distribute_tensor(parameter.detach(), mesh, [Shard(0)]), parameter.requires_grad)
+        placed = Parameter(
+            distribute_tensor(parameter.detach(), mesh, [Shard(0)]), parameter.requires_grad
+        )
         setattr(head.linear, name, placed)
     return head

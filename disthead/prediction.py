@@ -25,7 +25,14 @@ from disthead.files import check_file, writing
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["TableWriter", "check_options", "left_out", "predictions", "seed_of", "write_predictions"]
+__all__ = [
+    "TableWriter",
+    "check_options",
+    "left_out",
+    "predictions",
+    "seed_of",
+    "write_predictions",
+]
 
 _QUANTILES = (0.1, 0.25, 0.75, 0.9)
 _MANY_CLASSES = 100  # up to which all classes are written
@@ -49,30 +56,36 @@ def predictions(
 ) -> Columns:
     """Columns of predictions, one entry per row: parameters, mean, median, mode, stddev, quantiles and the central interval.
 
-    What a distribution does not have (the mean of classes, the quantile of a ranking) is left out, unless it is asked for.
-    Classes get a probability each, by name; where only some of many classes are written these are `mode`,
-    `mode_probability`, and the most probable ones, `top_1`, `top_1_probability`, `top_2` ... Several outputs get
-    the name of their target as a suffix; a ranking has one mode per place. Parameters describe the distribution itself:
-    one whose probabilities a recalibration has mapped has none, since those of the family are those before recalibration.
+    What a distribution does not have (the mean of classes, the quantile of a ranking) is left out,
+    unless it is asked for. Classes get a probability each, by name; where only some of many classes
+    are written these are `mode`, `mode_probability`, and the most probable ones, `top_1`,
+    `top_1_probability`, `top_2` ... Several outputs get the name of their target as a suffix; a
+    ranking has one mode per place. Parameters describe the distribution itself: one whose
+    probabilities a recalibration has mapped has none, since those of the family are those before
+    recalibration.
 
     Args:
         dist: a distribution with batch_shape (N,).
         targets: the names of the outputs.
         classes: target -> names of its classes.
-        quantiles: levels of the quantiles, named `quantile_0.1`; 0.1, 0.25, 0.75 and 0.9 unless given.
-        level: probability of the central interval, named `lower_90` and `upper_90`; 0.9 unless given.
+        quantiles: levels of the quantiles, named `quantile_0.1`; 0.1, 0.25, 0.75 and 0.9 unless
+            given.
+        level: probability of the central interval, named `lower_90` and `upper_90`; 0.9 unless
+            given.
         samples: draws for each row, named `sample_0`, `sample_1` ...
         seed: of the draws, which leave the global random state alone.
-        unit: "degrees" for angles in degrees: all answers are; parameters stay those of the family, and a location is
-            named `loc_radians`.
-        top_k: how many of the most probable classes are written, or of the first places of a ranking; the number of classes
-            or more writes all. Unless given: all of up to 100, else 10.
+        unit: "degrees" for angles in degrees: all answers are; parameters stay those of the family,
+            and a location is named `loc_radians`.
+        top_k: how many of the most probable classes are written, or of the first places of a
+            ranking; the number of classes or more writes all. Unless given: all of up to 100, else
+            10.
         rows: the numbers of the rows in their table, for errors; from 0 unless given.
 
     Raises:
-        ValueError: for levels that are not between 0 and 1, or quantiles asked of what has none; for parameters that are NaN
-            or infinite, and probabilities, quantiles and draws that are NaN, with the column and the row. A mean, mode or
-            standard deviation may be, where the distribution has none.
+        ValueError: for levels that are not between 0 and 1, or quantiles asked of what has none;
+            for parameters that are NaN or infinite, and probabilities, quantiles and draws that are
+            NaN, with the column and the row. A mean, mode or standard deviation may be, where the
+            distribution has none.
 
     >>> from disthead import get_family
     >>> dist = get_family("exponential").distribution(rate=torch.tensor([1.0, 2.0]))
@@ -80,11 +93,15 @@ def predictions(
     ['rate', 'mean', 'median', 'mode', 'stddev', 'quantile_0.5', 'lower_90', 'upper_90']
     """
     check_options(quantiles, level, samples, top_k)
-    names = _Names(dist, list(targets), dict(classes or {}), 180 / math.pi if unit == "degrees" else 1.0, top_k)
+    names = _Names(
+        dist, list(targets), dict(classes or {}), 180 / math.pi if unit == "degrees" else 1.0, top_k
+    )
     draws, is_asked = _draws(dist, samples, seed), quantiles is not None or level is not None
     if each_output(dist).kind in CLASSES:
         if is_asked:
-            raise ValueError("classes have no quantiles and no interval: leave out `quantiles` and `level`.")
+            raise ValueError(
+                "classes have no quantiles and no interval: leave out `quantiles` and `level`."
+            )
         of_classes = names.classes()
         _check_numbers(of_classes, rows)
         return of_classes | names.class_samples(draws)
@@ -96,15 +113,21 @@ def predictions(
     _check_numbers(columns, rows, may_be_infinite=False)
     for name in ("mean", "median", "mode", "stddev"):
         columns |= names.of_outputs(name, partial(getattr, dist, name))
-    quantiles, level = _QUANTILES if quantiles is None else quantiles, 0.9 if level is None else level
+    quantiles, level = (
+        _QUANTILES if quantiles is None else quantiles,
+        0.9 if level is None else level,
+    )
     ends = {f"lower_{100 * level:g}": (1 - level) / 2, f"upper_{100 * level:g}": (1 + level) / 2}
     wanted = {f"quantile_{q:g}": q for q in quantiles} | ends
     try:
-        found = ask_quantiles(dist.marginals if dist.kind == "vector" else dist, torch.tensor([*wanted.values()]))
+        found = ask_quantiles(
+            dist.marginals if dist.kind == "vector" else dist, torch.tensor([*wanted.values()])
+        )
     except (NotImplementedError, AttributeError):
         if is_asked:
             raise ValueError(
-                f"{type(dist).__name__} has no quantiles and no interval: leave out `quantiles` and `level`."
+                f"{type(dist).__name__} has no quantiles and no interval: leave out `quantiles` "
+                "and `level`."
             ) from None
     else:
         for name, values in zip(wanted, found, strict=True):
@@ -118,7 +141,9 @@ def predictions(
     return columns
 
 
-def _check_numbers(columns: Columns, rows: Sequence[int] | None, may_be_infinite: bool = True) -> None:
+def _check_numbers(
+    columns: Columns, rows: Sequence[int] | None, may_be_infinite: bool = True
+) -> None:
     """Refuse columns that should be numbers and are not.
 
     Raises:
@@ -131,8 +156,10 @@ def _check_numbers(columns: Columns, rows: Sequence[int] | None, may_be_infinite
         if bad.any():
             first = int(bad.argmax())
             raise ValueError(
-                f"column {name!r} of the predictions is {values[first]:g} at row {first if rows is None else rows[first]} "
-                f"({int(bad.sum())} of {bad.size} values): nothing can be predicted there. Look for extreme values in the features "
+                f"column {name!r} of the predictions is {values[first]:g} at row "
+                f"{first if rows is None else rows[first]} "
+                f"({int(bad.sum())} of {bad.size} values): nothing can be predicted there. Look "
+                "for extreme values in the features "
                 "of that row; where there are none, train the model again."
             )
 
@@ -153,7 +180,11 @@ def left_out(dist: Distribution, top_k: int | None = None) -> str:
     shown = _top(count, top_k)
     if not shown:
         return ""
-    what = f"the first {shown} of {count:,} places" if is_ranking else f"the {shown} most probable of {count:,} classes"
+    what = (
+        f"the first {shown} of {count:,} places"
+        if is_ranking
+        else f"the {shown} most probable of {count:,} classes"
+    )
     return f"{what} in each row (--top_k {count} writes all)"
 
 
@@ -169,7 +200,9 @@ def check_options(
     """Refuse levels outside (0, 1), negative numbers of draws and numbers of classes below 1."""
     for q in quantiles or ():
         if not 0 < q < 1:
-            raise ValueError(f"quantiles must be between 0 and 1, such as 0.1, 0.5 and 0.9, got {q!r}.")
+            raise ValueError(
+                f"quantiles must be between 0 and 1, such as 0.1, 0.5 and 0.9, got {q!r}."
+            )
     if level is not None and not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level!r}.")
     if samples < 0:
@@ -204,8 +237,10 @@ class _Names:
     ):
         self.dist, self.targets, self.class_names, self.scale = dist, targets, classes, scale
         self.event_shape = tuple(dist.event_shape)
-        self.top_k, self.is_ranking = top_k, dist.kind == "ranking"  # whose parameters belong to items, not to places
-        self.places = _top(self.event_shape[-1], top_k) if self.is_ranking else 0  # of a ranking, if not all
+        # whose parameters belong to items, not to places
+        self.top_k, self.is_ranking = top_k, dist.kind == "ranking"
+        # of a ranking, if not all
+        self.places = _top(self.event_shape[-1], top_k) if self.is_ranking else 0
 
     def of_outputs(self, name: str, ask: Callable[[], Tensor]) -> Columns:
         """The answer to a question, one column per output; nothing where there is none."""
@@ -218,7 +253,9 @@ class _Names:
         """Values of the outputs (N, ...) in their unit, one column per output; of a ranking its first places."""
         if self.places:
             return {f"{name}_{place}": _array(value[..., place]) for place in range(self.places)}
-        return self._split(name, value if self.scale == 1 else value * self.scale, len(self.event_shape))
+        return self._split(
+            name, value if self.scale == 1 else value * self.scale, len(self.event_shape)
+        )
 
     def parameter(self, name: str, value: Tensor) -> Columns:
         trailing = tuple(value.shape[len(self.dist.batch_shape) :])
@@ -235,7 +272,8 @@ class _Names:
             end = f"_{suffix}" if suffix else ""
             own_probs, own_mode = probs[(slice(None), *output)], mode[(slice(None), *output)].long()
             if top:
-                first = own_probs.scatter(-1, own_mode[:, None], 2.0)  # the mode comes first among equal probabilities
+                # the mode comes first among equal probabilities
+                first = own_probs.scatter(-1, own_mode[:, None], 2.0)
                 chosen = first.topk(top, dim=-1).indices
                 values = own_probs.gather(-1, chosen)
                 columns |= {
@@ -310,7 +348,8 @@ def write_predictions(
     Args:
         columns: name -> values, such as those of `predictions`, or a data frame.
         path: the file.
-        escape_formulas: of a CSV file, whether an apostrophe is put before texts that spreadsheets take for formulas.
+        escape_formulas: of a CSV file, whether an apostrophe is put before texts that spreadsheets
+            take for formulas.
 
     Raises:
         ValueError: for another ending, or a folder that does not exist or cannot be written.
@@ -330,13 +369,19 @@ def ending_of(path: str | Path, escape_formulas: bool = False) -> str:
     """
     ending = {".csv": ".csv", ".parquet": ".parquet", ".pq": ".parquet"}.get(Path(path).suffix)
     if ending is None:
-        raise ValueError(f"predictions can be written to .csv and .parquet files, got {str(path)!r}.")
+        raise ValueError(
+            f"predictions can be written to .csv and .parquet files, got {str(path)!r}."
+        )
     if escape_formulas and ending != ".csv":
-        raise ValueError(f"escape_formulas is for CSV files: texts in a Parquet file are never formulas, got {path}.")
+        raise ValueError(
+            "escape_formulas is for CSV files: texts in a Parquet file are never "
+            f"formulas, got {path}."
+        )
     return ending
 
 
-# The first character of a cell that spreadsheets take for a formula, also in full width; and numbers, which are no formulas.
+# The first character of a cell that spreadsheets take for a formula, also in full width; and
+# numbers, which are no formulas.
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _ROWS_TOGETHER = 1 << 16  # rows of a row group,
@@ -349,14 +394,25 @@ class TableWriter:
     Args:
         file: the file, whatever its name ends in.
         ending: ".csv" or ".parquet".
-        escape_formulas: of a CSV file, whether an apostrophe is put before texts that spreadsheets take for formulas.
-        rows_together: rows of a row group of a Parquet file, which are held in memory; fewer where they take much of it.
+        escape_formulas: of a CSV file, whether an apostrophe is put before texts that spreadsheets
+            take for formulas.
+        rows_together: rows of a row group of a Parquet file, which are held in memory; fewer where
+            they take much of it.
     """
 
     def __init__(
-        self, file: str | Path, ending: str, escape_formulas: bool = False, rows_together: int = _ROWS_TOGETHER
+        self,
+        file: str | Path,
+        ending: str,
+        escape_formulas: bool = False,
+        rows_together: int = _ROWS_TOGETHER,
     ):
-        self.file, self.ending, self.escape_formulas, self.rows = Path(file), ending, escape_formulas, 0
+        self.file, self.ending, self.escape_formulas, self.rows = (
+            Path(file),
+            ending,
+            escape_formulas,
+            0,
+        )
         self.rows_together = rows_together
         self._writer: Any = None
         self._waiting: list[Any] = []  # tables of Arrow that are not written yet
@@ -365,7 +421,12 @@ class TableWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         try:
             if error is None:
                 self._write_waiting()
@@ -382,7 +443,11 @@ class TableWriter:
         import pyarrow as arrow
 
         is_mapping = isinstance(columns, Mapping)
-        table = arrow.table(dict(columns)) if is_mapping else arrow.Table.from_pandas(columns, preserve_index=False)
+        table = (
+            arrow.table(dict(columns))
+            if is_mapping
+            else arrow.Table.from_pandas(columns, preserve_index=False)
+        )
         self._waiting.append(table)
         self.rows += len(table)
         self._waiting_rows += len(table)
@@ -411,18 +476,35 @@ class TableWriter:
         self.rows += len(frame)
         texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name].dtype)]
         if self.escape_formulas:
-            frame = frame.assign(**{name: frame[name].map(_escaped) for name in texts}).rename(columns=_escaped)
+            frame = frame.assign(**{name: frame[name].map(_escaped) for name in texts}).rename(
+                columns=_escaped
+            )
             texts = [_escaped(name) for name in texts]
         is_first = self._writer is None
         if is_first:
             self._writer = open(self.file, "w", encoding="utf-8", newline="")  # noqa: SIM115  # closed at the end
-        # Before Python 3.13, the module csv leaves a carriage return without quotation marks, which ends the row.
-        has_returns = any("\r" in value for name in texts for value in [name, *frame[name]] if isinstance(value, str))
+        # Before Python 3.13, the module csv leaves a carriage return without quotation marks, which
+        # ends the row.
+        has_returns = any(
+            "\r" in value
+            for name in texts
+            for value in [name, *frame[name]]
+            if isinstance(value, str)
+        )
         quoting = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
-        numbers = [name for name in frame if getattr(frame[name].dtype, "kind", "") in ("i", "u", "f")]
-        if len(numbers) < len(frame.columns) or len(numbers) == 1:  # a line without its only number would be empty
-            frame = frame if has_returns else frame.assign(**{name: _written(frame[name]) for name in numbers})
-            frame.to_csv(self._writer, header=is_first, index=False, quoting=quoting, lineterminator="\n")
+        numbers = [
+            name for name in frame if getattr(frame[name].dtype, "kind", "") in ("i", "u", "f")
+        ]
+        # a line without its only number would be empty
+        if len(numbers) < len(frame.columns) or len(numbers) == 1:
+            frame = (
+                frame
+                if has_returns
+                else frame.assign(**{name: _written(frame[name]) for name in numbers})
+            )
+            frame.to_csv(
+                self._writer, header=is_first, index=False, quoting=quoting, lineterminator="\n"
+            )
             return
         frame[:0].to_csv(self._writer, header=is_first, index=False, lineterminator="\n")
         self._writer.write(_rows_of_numbers(frame))
@@ -443,7 +525,9 @@ def _written(numbers: Any) -> Any:
     """Numbers as `_rows_of_numbers` writes them."""
     import pyarrow as arrow
 
-    return arrow.array(numbers, from_pandas=True).cast(arrow.string()).to_numpy(zero_copy_only=False)
+    return (
+        arrow.array(numbers, from_pandas=True).cast(arrow.string()).to_numpy(zero_copy_only=False)
+    )
 
 
 def _close(writer: Any, error: BaseException | None) -> None:

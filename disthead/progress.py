@@ -34,7 +34,12 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         if self._width:
             self._write("")
             print(end="\r", file=sys.stderr, flush=True)
@@ -61,5 +66,6 @@ class Progress:
         return f"{self.doing}: {self.done:,} of {self.total:,} rows, {left:,} s left"
 
     def _write(self, line: str) -> None:
-        self._width = max(self._width, len(line))  # noted first, since Ctrl-C may come before the line is printed
+        # noted first, since Ctrl-C may come before the line is printed
+        self._width = max(self._width, len(line))
         print(f"\r{line:<{self._width}}", end="", file=sys.stderr, flush=True)

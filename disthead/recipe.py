@@ -1,8 +1,8 @@
 """The default recipe: a table and a target in, a calibrated distribution out, with one setting for all tables.
 
-features -> standardised -> TabularBackbone -> MemberHead -> objective (-log_prob unless another is given), trained with AdamW,
-WarmupConstantDecay and WeightAverage; members are stopped on rows held out from them (`train`), and become one model
-(`fit_tabular`).
+features -> standardised -> TabularBackbone -> MemberHead -> objective (-log_prob unless another is
+given), trained with AdamW, WarmupConstantDecay and WeightAverage; members are stopped on rows held
+out from them (`train`), and become one model (`fit_tabular`).
 """
 
 import copy
@@ -35,10 +35,24 @@ from disthead.networks.tabular import (
 )
 from disthead.objectives import check_objective, get_objective, name_of
 from disthead.objectives.likelihood import nll
-from disthead.standardisation import SCALES, check_relative_spread, mean_and_std, target_units, warn_of_dominant_rows
+from disthead.standardisation import (
+    SCALES,
+    check_relative_spread,
+    mean_and_std,
+    target_units,
+    warn_of_dominant_rows,
+)
 from disthead.weights import as_weight, check_share, present
 
-__all__ = ["Members", "TabularModel", "Training", "fit_tabular", "tabular_members", "tabular_model", "train"]
+__all__ = [
+    "Members",
+    "TabularModel",
+    "Training",
+    "fit_tabular",
+    "tabular_members",
+    "tabular_model",
+    "train",
+]
 
 _LEAST_ROWS = 30  # with fewer, what a hold-out says is chance
 _WITHOUT_HOLD_OUT = 200  # steps
@@ -52,7 +66,10 @@ class Members(nn.Module):
     def __init__(self, backbone: TabularBackbone, head: MemberHead):
         super().__init__()
         if backbone.members != head.members:
-            raise ValueError(f"backbone has {backbone.members} members and head has {head.members}: make them equal.")
+            raise ValueError(
+                f"backbone has {backbone.members} members and head has "
+                f"{head.members}: make them equal."
+            )
         self.backbone, self.head = backbone, head
 
     def forward(self, features: Tensor, **known: Tensor) -> Distribution:
@@ -80,7 +97,8 @@ class Training:
     Attributes:
         steps: until the weights that were kept, for each member.
         stopped: the steps that were made.
-        loss: the mean objective on the rows held out, in the units of the y that training was given; nan where none were.
+        loss: the mean objective on the rows held out, in the units of the y that training was
+            given; nan where none were.
         objective: its name.
     """
 
@@ -92,7 +110,10 @@ class Training:
     @property
     def nll(self) -> Tensor:
         """The former name of `loss`."""
-        warn("Training.nll is called loss now, since training may have another objective.", DeprecationWarning)
+        warn(
+            "Training.nll is called loss now, since training may have another objective.",
+            DeprecationWarning,
+        )
         return self.loss
 
 
@@ -116,23 +137,25 @@ def train(
 ) -> Training:
     """Train all members at once, each on the rows that are not held out from it, and keep the best averaged weights.
 
-    Every member sees the same batches, in which rows held out from it weigh nothing. Every `check_every` steps the averaged
-    weights are scored on the rows held out. A member keeps its best weights; where some members have no rows held out
-    (they learn from everything), all members keep those of the step with the best mean of the others. Training ends
-    after `max_steps`, or once as many steps as the best took, and at least `patience`, have brought nothing better.
+    Every member sees the same batches, in which rows held out from it weigh nothing. Every
+    `check_every` steps the averaged weights are scored on the rows held out. A member keeps its
+    best weights; where some members have no rows held out (they learn from everything), all members
+    keep those of the step with the best mean of the others. Training ends after `max_steps`, or
+    once as many steps as the best took, and at least `patience`, have brought nothing better.
 
     Args:
         features: (N, in_features), standardised; y: (N, *event_shape).
         held_out: booleans (members, N).
         objective: what is minimised, as for `disthead.objectives.get_objective`.
         weight: one per row, above zero.
-        learning_rate, batch_size, max_steps: those of `disthead.networks.schedule.plan` unless given.
-        progress: called every `check_every` steps with the step, the most steps there may be, and the mean objective of the
-            rows held out.
+        learning_rate, batch_size, max_steps: those of `disthead.networks.schedule.plan` unless
+            given.
+        progress: called every `check_every` steps with the step, the most steps there may be, and
+            the mean objective of the rows held out.
 
     Raises:
-        NonFiniteLoss: where the loss becomes NaN or infinite, with rows and targets. On a GPU, which looking at every loss
-            would stop, it is looked for every `check_every` steps.
+        NonFiniteLoss: where the loss becomes NaN or infinite, with rows and targets. On a GPU,
+            which looking at every loss would stop, it is looked for every `check_every` steps.
     """
     objective = get_objective(objective)
     count, rows = held_out.shape
@@ -149,8 +172,11 @@ def train(
     check = _HeldOutRows(objective, held_out, weight)
 
     parameters = [parameter for parameter in members.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
-    # A slow rise: tables that are soon overfitted are learned at a low rate, and stopped at a well-chosen step.
+    optimizer = torch.optim.AdamW(
+        parameters, lr=learning_rate, weight_decay=weight_decay, fused=True
+    )
+    # A slow rise: tables that are soon overfitted are learned at a low rate, and stopped at a
+    # well-chosen step.
     schedule = WarmupConstantDecay(optimizer, max_steps, warmup=None)
     average = WeightAverage(parameters, average_decay)
     best = [value.clone() for value in average.values]
@@ -205,10 +231,14 @@ def train(
     return Training(best_step.cpu(), step, best_loss, name_of(objective))
 
 
-def _batches(rows: int, size: int, generator: torch.Generator | None, device: torch.device) -> Iterator[Tensor]:
+def _batches(
+    rows: int, size: int, generator: torch.Generator | None, device: torch.device
+) -> Iterator[Tensor]:
     """Batches of row numbers in a new random order each epoch, without end; what does not fill a batch is left out."""
     while True:
-        yield from torch.randperm(rows, generator=generator).to(device)[: rows // size * size].split(size)
+        yield from (
+            torch.randperm(rows, generator=generator).to(device)[: rows // size * size].split(size)
+        )
 
 
 class _HeldOutRows:
@@ -248,12 +278,16 @@ class _Stopped(NonFiniteLoss):
         self.rows = rows.expand(bad.shape)[bad].unique().cpu()
         self.begin = f"the loss became NaN or infinite at step {step}"
         self.end = (
-            "These are all rows of the batch, so the weights of the network have become too large. Look for extreme features and "
+            "These are all rows of the batch, so the weights of the network have become too "
+            "large. Look for extreme features and "
             "targets first, then try a lower learning_rate."
             if bool(bad.all())
-            else "Look there for extreme targets, or try a family with heavier tails, such as student_t."
+            else "Look there for extreme targets, or try a family with heavier tails, such as "
+            "student_t."
         )
-        shown = ", ".join(map(str, self.rows[:3].tolist())) + (", ..." if len(self.rows) > 3 else "")
+        shown = ", ".join(map(str, self.rows[:3].tolist())) + (
+            ", ..." if len(self.rows) > 3 else ""
+        )
         super().__init__(f"{self.begin}, in the rows {shown}. {self.end}")
 
     def of_targets(self, y: Tensor, rows: Tensor) -> NonFiniteLoss:
@@ -266,15 +300,16 @@ class _Stopped(NonFiniteLoss):
 class TabularModel(nn.Module):
     """A trained table model: features (N, in_features) in their own units -> the distribution of the target in its own.
 
-    One member gives its distribution, several the mixture of theirs with equal weights: deep ensembles (Lakshminarayanan,
-    Pritzel and Blundell 2017) without their normal approximation.
+    One member gives its distribution, several the mixture of theirs with equal weights: deep
+    ensembles (Lakshminarayanan, Pritzel and Blundell 2017) without their normal approximation.
 
     Args:
         members: the networks that predict.
-        features, y: training rows, whose statistics standardise the features and a real-valued target. Where a target has
-            outliers, farther from the median than 30 times the range of the middle nine tenths, and the family is one of
-            which they are expected (its own start has a smaller scale), they do not squeeze all others together: they count
-            as if they were no farther. Constant targets are standardised by a millionth of their size.
+        features, y: training rows, whose statistics standardise the features and a real-valued
+            target. Where a target has outliers, farther from the median than 30 times the range of
+            the middle nine tenths, and the family is one of which they are expected (its own start
+            has a smaller scale), they do not squeeze all others together: they count as if they
+            were no farther. Constant targets are standardised by a millionth of their size.
         weight: one per row, above zero.
 
     It computes in the precision of its weights: `model.double()` predicts in double precision.
@@ -314,7 +349,11 @@ class TabularModel(nn.Module):
         if self.recalibration is not None:
             dist = self.recalibration(dist)
         dist = dist[0] if dist.batch_shape[0] == 1 else ensemble(dist)
-        return dist.affine(self.target_loc.to(dist.dtype), self.target_scale.to(dist.dtype)) if self.is_scaled else dist
+        return (
+            dist.affine(self.target_loc.to(dist.dtype), self.target_scale.to(dist.dtype))
+            if self.is_scaled
+            else dist
+        )
 
 
 def tabular_model(
@@ -356,13 +395,25 @@ def tabular_members(
         family, family_options, hidden_sizes, bins, spread_floor, encoded: as for `fit_tabular`.
     """
     chosen = get_family(
-        family, event_shape=event_shape, **as_mapping(family_options, "family_options", "{'num_classes': 3}")
+        family,
+        event_shape=event_shape,
+        **as_mapping(family_options, "family_options", "{'num_classes': 3}"),
     )
     own = {"members": members, "generator": generator}
     backbone = TabularBackbone(in_features, hidden_sizes, bins=bins, encoded=encoded, **own)
-    spreads = {name: power for name, power in SCALES.items() if name in chosen.parameters and _is_real(chosen.support)}
-    links = {name: chosen.parameters[name].shifted(spread_floor**power) for name, power in spreads.items()}
-    return Members(backbone, MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own))
+    spreads = {
+        name: power
+        for name, power in SCALES.items()
+        if name in chosen.parameters and _is_real(chosen.support)
+    }
+    links = {
+        name: chosen.parameters[name].shifted(spread_floor**power)
+        for name, power in spreads.items()
+    }
+    return Members(
+        backbone,
+        MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own),
+    )
 
 
 def fit_tabular(
@@ -384,52 +435,67 @@ def fit_tabular(
 ) -> tuple[TabularModel, Training]:
     """Train the default recipe on a table.
 
-    - `ensemble=1`: two networks at once, one of them without a fifth of the rows, the other with all. The first says which
-      step is best and by what factor the spread is wrong on rows not seen (`ScaleCalibration` on the whole line and for
-      directions, `TemperatureScaling` for classes and rankings; other families would not stay of their kind); the second
-      predicts.
-    - `ensemble=8`: eight networks at once, each without an eighth of the rows, which say when it is best; all predict.
+    - `ensemble=1`: two networks at once, one of them without a fifth of the rows, the other with
+      all. The first says which step is best and by what factor the spread is wrong on rows not seen
+      (`ScaleCalibration` on the whole line and for directions, `TemperatureScaling` for classes and
+      rankings; other families would not stay of their kind); the second predicts.
+    - `ensemble=8`: eight networks at once, each without an eighth of the rows, which say when it is
+      best; all predict.
 
-    Rows with equal features are held out together, since copies of a row in training would tell its target, unless 20 or
-    more with different targets share them, as in tables of a few categories (`disthead.data.split.equal_rows`). With
-    `groups` the rows of one group are.
+    Rows with equal features are held out together, since copies of a row in training would tell its
+    target, unless 20 or more with different targets share them, as in tables of a few categories
+    (`disthead.data.split.equal_rows`). With `groups` the rows of one group are.
 
     Args:
-        features: (N, in_features), finite numbers in any units, on the device to train on; y: (N,), in any units, or (N, D)
-            for several targets.
+        features: (N, in_features), finite numbers in any units, on the device to train on; y: (N,),
+            in any units, or (N, D) for several targets.
         family, family_options: as for `DistributionHead`.
-        objective: what is minimised, of the standardised target, and judged by on the rows held out; as for
-            `disthead.objectives.get_objective`. Only with the likelihood a factor corrects the spread.
+        objective: what is minimised, of the standardised target, and judged by on the rows held
+            out; as for `disthead.objectives.get_objective`. Only with the likelihood a factor
+            corrects the spread.
         ensemble: how many networks predict.
         hidden_sizes, bins, encoded: as for `TabularBackbone`.
-        spread_floor: the least scale of a standardised target, so that no spread collapses onto a single row.
-        weight: one per row, zero or more: in all statistics, the start, the loss, the likelihood of rows held out and the
-            factor for the spread. A row with the weight 0 is not there, whatever its features and its target are.
-        groups: a number for each row: those of one panel, person or site, whose rows are not independent, are equal.
-        seed: of weights, folds and batches; the same seed gives the same model on a CPU. No other generator is used.
+        spread_floor: the least scale of a standardised target, so that no spread collapses onto a
+            single row.
+        weight: one per row, zero or more: in all statistics, the start, the loss, the likelihood of
+            rows held out and the factor for the spread. A row with the weight 0 is not there,
+            whatever its features and its target are.
+        groups: a number for each row: those of one panel, person or site, whose rows are not
+            independent, are equal.
+        seed: of weights, folds and batches; the same seed gives the same model on a CPU. No other
+            generator is used.
         options: as for `train`.
 
-    With fewer than 30 rows, or fewer than 30 different ones, nothing is held out: a fixed small number of steps is made, and
-    a warning says so.
+    With fewer than 30 rows, or fewer than 30 different ones, nothing is held out: a fixed small
+    number of steps is made, and a warning says so.
 
     Raises:
         TargetError: for targets outside the support of the family.
         NonFiniteLoss: where training goes astray, with rows and targets.
-        ValueError: for features that are not finite, for weights and groups that cannot be, and for an objective that the
-            family cannot be trained by.
+        ValueError: for features that are not finite, for weights and groups that cannot be, and for
+            an objective that the family cannot be trained by.
     """
     objective = get_objective(objective)
-    ensemble, hidden_sizes = as_integer(ensemble, "ensemble"), as_integers(hidden_sizes, "hidden_sizes")
+    ensemble, hidden_sizes = (
+        as_integer(ensemble, "ensemble"),
+        as_integers(hidden_sizes, "hidden_sizes"),
+    )
     bins = as_integer(bins, "bins", 0)
-    options |= {name: as_integer(options[name], name) for name in _INTEGERS if options.get(name) is not None}
+    options |= {
+        name: as_integer(options[name], name) for name in _INTEGERS if options.get(name) is not None
+    }
     weight = as_weight(weight, y.shape[:1], device=y.device)
     all_y, rows = y, torch.arange(len(y), device=y.device)
     weight, features, y, groups, rows = present(weight, features, y, groups, rows)
     if weight is not None:
-        weight = None if bool((weight == weight[0]).all()) else weight.double() / weight.double().mean()
+        weight = (
+            None if bool((weight == weight[0]).all()) else weight.double() / weight.double().mean()
+        )
     _check_features(features, rows)
     chosen = get_family(
-        family, event_shape=tuple(y.shape[1:]), **as_mapping(family_options, "family_options", "{'num_classes': 3}")
+        family,
+        event_shape=tuple(y.shape[1:]),
+        **as_mapping(family_options, "family_options", "{'num_classes': 3}"),
     )
     if objective is not nll:  # which every family has
         check_objective(objective, chosen, tuple(y.shape[1:]))
@@ -474,25 +540,36 @@ def fit_tabular(
     except _Stopped as error:
         raise error.of_targets(all_y, rows) from None
     if ensemble == 1:
-        if objective is nll:  # a row of too narrow a spread, which other scores forgive, makes this factor large
+        # a row of too narrow a spread, which other scores forgive, makes this factor large
+        if objective is nll:
             _recalibrate(model, inputs, targets, held_out[0], weight)
         model.members = model.members.only(-1)
     return model.eval(), course
 
 
-def _recalibrate(model: TabularModel, inputs: Tensor, targets: Tensor, held_out: Tensor, weight: Tensor | None) -> None:
+def _recalibrate(
+    model: TabularModel, inputs: Tensor, targets: Tensor, held_out: Tensor, weight: Tensor | None
+) -> None:
     """The factor for the spread, from the rows held out from the first member."""
     with torch.no_grad():
         dist = model.members(inputs)[0][held_out]
     recalibration = _recalibration(dist)
     if recalibration is not None and bool(held_out.any()):
-        model.recalibration = recalibration.fit(dist, targets[held_out], None if weight is None else weight[held_out])
+        model.recalibration = recalibration.fit(
+            dist, targets[held_out], None if weight is None else weight[held_out]
+        )
 
 
-def _held_out(features: Tensor, y: Tensor, groups: Tensor | None, ensemble: int, generator: torch.Generator) -> Tensor:
+def _held_out(
+    features: Tensor, y: Tensor, groups: Tensor | None, ensemble: int, generator: torch.Generator
+) -> Tensor:
     """Which rows are held out from which member, booleans (members, rows)."""
     rows, members = len(features), 2 if ensemble == 1 else ensemble
-    sizes = [rows // 5] if ensemble == 1 else [rows // members + (fold < rows % members) for fold in range(members)]
+    sizes = (
+        [rows // 5]
+        if ensemble == 1
+        else [rows // members + (fold < rows % members) for fold in range(members)]
+    )
     found = _groups(features, y, groups)
     if found is None:
         return torch.zeros(1 if ensemble == 1 else members, rows, dtype=torch.bool)
@@ -506,7 +583,9 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
     if groups is not None:
         found = numbered(groups)
         if int(found.max()) == 0:
-            raise ValueError(f"groups must be two or more, got {groups[0].item()} in all {rows} rows.")
+            raise ValueError(
+                f"groups must be two or more, got {groups[0].item()} in all {rows} rows."
+            )
     else:
         copy = row_numbers(torch.cat([features.double(), y.reshape(rows, -1).double()], 1))
         found = equal_rows(row_numbers(features), copy, _LEAST_ROWS)
@@ -515,7 +594,8 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
     if is_few:
         different = f"only {count} of them differ; " if count < rows and groups is None else ""
         warn(
-            f"{rows} rows are too few to hold some of them out ({different}from {_LEAST_ROWS} on a part is): the model makes "
+            f"{rows} rows are too few to hold some of them out ({different}from {_LEAST_ROWS} on "
+            "a part is): the model makes "
             f"{_WITHOUT_HOLD_OUT} steps, and nothing corrects its spread."
         )
     elif groups is None:
@@ -525,14 +605,20 @@ def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None
 
 def _check_precision(family: Family, targets: Tensor, y: Tensor, rows: Tensor) -> None:
     """Refuse targets that rounding to single precision makes infinite or moves outside the support."""
-    lost = ~targets.isfinite() if targets.is_floating_point() else torch.zeros_like(targets, dtype=torch.bool)
+    lost = (
+        ~targets.isfinite()
+        if targets.is_floating_point()
+        else torch.zeros_like(targets, dtype=torch.bool)
+    )
     inside = family.support.check(targets)
     lost = lost | ~inside.reshape(inside.shape + (1,) * (targets.ndim - inside.ndim))
     if bool(lost.any()):
         place = lost.nonzero()[0].tolist()
         raise TargetError(
-            f"y must keep its values in single precision, in which training computes, got {y[tuple(place)]:g} at row "
-            f"{int(rows[place[0]])} ({int(lost.sum())} of {lost.numel()} values). Try other units, in which targets are neither "
+            "y must keep its values in single precision, in which training computes, got "
+            f"{y[tuple(place)]:g} at row "
+            f"{int(rows[place[0]])} ({int(lost.sum())} of {lost.numel()} values). Try other "
+            "units, in which targets are neither "
             "tiny nor huge."
         )
 
@@ -543,7 +629,8 @@ def _check_standardised(inputs: Tensor, features: Tensor, rows: Tensor) -> None:
     if bool(bad.any()):
         row, column = bad.nonzero()[0].tolist()
         raise ValueError(
-            f"features must be numbers that can be standardised, got {features[row, column]:g} at row {int(rows[row])}, column "
+            f"features must be numbers that can be standardised, got {features[row, column]:g} at "
+            f"row {int(rows[row])}, column "
             f"{column}. Use other units, in which numbers are neither tiny nor huge."
         )
 
@@ -553,7 +640,8 @@ def _check_features(features: Tensor, rows: Tensor) -> None:
     if bad.any():
         row, column = bad.nonzero()[0].tolist()
         raise ValueError(
-            f"features must be finite, got {features[row, column]:g} at row {int(rows[row])}, column {column} "
+            f"features must be finite, got {features[row, column]:g} at row {int(rows[row])}, "
+            f"column {column} "
             f"({int(bad.any(1).sum())} rows in all). Impute them first, as the estimators do."
         )
 

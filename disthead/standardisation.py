@@ -29,7 +29,8 @@ __all__ = [
 
 MIN_SCALE = 1e-4  # of a standardised target: far below any honest scale
 _FAR = 30  # times the range of the middle nine tenths of the targets, beyond their median: outliers
-# Cauchy targets, with the heaviest tails that data have, have the farthest of N rows about N / 20 such ranges away.
+# Cauchy targets, with the heaviest tails that data have, have the farthest of N rows about N / 20
+# such ranges away.
 _DOMINANT, _DOMINANT_BY_ROW = 1e4, 100.0
 SCALES = {
     "scale": 1,
@@ -42,11 +43,13 @@ _POWERS = SCALES | {"loc": 1, "cov_factor": 1, "df": 0, "logits": 0}
 def why_not(family: Family, fixed: Mapping[str, Any]) -> str | None:
     """Why targets of this family cannot be standardised; None where they can.
 
-    Only real numbers can be moved and stretched: counts, proportions, directions and classes have an origin or a unit of
-    their own.
+    Only real numbers can be moved and stretched: counts, proportions, directions and classes have
+    an origin or a unit of their own.
     """
     if not _is_real(family):
-        return f"the targets of {family.name} ({family.domain}) have an origin or a unit of their own"
+        return (
+            f"the targets of {family.name} ({family.domain}) have an origin or a unit of their own"
+        )
     is_plain = family.event_dim == 0 and not family.shapes
     for name in fixed:
         if _POWERS.get(name, 1) and not (is_plain and name in ("loc", "scale")):
@@ -54,7 +57,9 @@ def why_not(family: Family, fixed: Mapping[str, Any]) -> str | None:
     return None
 
 
-def location_and_scale(y: Tensor, weight: Tensor | None, dtype: torch.dtype, family: Family) -> tuple[Tensor, Tensor]:
+def location_and_scale(
+    y: Tensor, weight: Tensor | None, dtype: torch.dtype, family: Family
+) -> tuple[Tensor, Tensor]:
     """What standardises targets (N, *event_shape), in this precision: the weighted `robust_units`.
 
     The scale of constant targets is 1.
@@ -93,12 +98,14 @@ def mean_and_std(values: Tensor, weight: Tensor | None = None) -> tuple[Tensor, 
     return torch.where(is_constant, least, loc * unit), torch.where(is_constant, 0.0, scale * unit)
 
 
-def robust_units(loc: Tensor, scale: Tensor, y: Tensor, weight: Tensor | None, family: Family) -> tuple[Tensor, Tensor]:
+def robust_units(
+    loc: Tensor, scale: Tensor, y: Tensor, weight: Tensor | None, family: Family
+) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of targets, as if outliers were nearer where the family expects them.
 
-    Outliers lie farther from the median than 30 times the range of the middle nine tenths. They would squeeze all other
-    targets together. A family expects them where its own start has a smaller scale: it is robust, as student_t is, or a
-    mixture has a component for them.
+    Outliers lie farther from the median than 30 times the range of the middle nine tenths. They
+    would squeeze all other targets together. A family expects them where its own start has a
+    smaller scale: it is robust, as student_t is, or a mixture has a component for them.
 
     Args:
         loc, scale: mean and standard deviation of all targets.
@@ -111,7 +118,8 @@ def robust_units(loc: Tensor, scale: Tensor, y: Tensor, weight: Tensor | None, f
     if not bool(has_outliers.any()):
         return loc, scale
     near_loc, near_scale = mean_and_std(near, weight)
-    own = family.initial_estimate(y.double())["scale"].reshape(*scale.shape, -1).amin(-1)  # of all components
+    # of all components
+    own = family.initial_estimate(y.double())["scale"].reshape(*scale.shape, -1).amin(-1)
     unit = torch.maximum(near_scale, own)
     is_smaller = has_outliers & (unit < scale)
     return torch.where(is_smaller, near_loc, loc), torch.where(is_smaller, unit, scale)
@@ -135,12 +143,15 @@ def check_precision(scale: Tensor, level: Tensor, dtype: torch.dtype, what: str)
     if lost.any():
         column = f" in column {int(lost.reshape(-1).nonzero()[0])}" if lost.ndim else ""
         raise ValueError(
-            f"{what} varies by {scale[lost][0]:.3g} about {level[lost][0]:.7g}{column}, too little for {dtype} to tell. "
+            f"{what} varies by {scale[lost][0]:.3g} about {level[lost][0]:.7g}{column}, too "
+            f"little for {dtype} to tell. "
             "Subtract a constant from it first."
         )
 
 
-def check_relative_spread(family: Family, y: Tensor, weight: Tensor | None, what: str = "y") -> None:
+def check_relative_spread(
+    family: Family, y: Tensor, weight: Tensor | None, what: str = "y"
+) -> None:
     """Refuse targets (N, *event_shape) that vary too little beside their size for a family that cannot be standardised.
 
     Raises:
@@ -151,8 +162,10 @@ def check_relative_spread(family: Family, y: Tensor, weight: Tensor | None, what
     std = mean_and_std(y.double().log(), weight)[1]
     if bool((std < family.least_log_std).any()):
         raise TargetError(
-            f"{what} varies by {float(std.min()):.3g} of its size in all rows ({float(y[0].flatten()[0]):.7g} at row 0), too little "
-            f"for {family.name} to learn, which needs {family.least_log_std:g}. Take a family of real numbers, such as normal or "
+            f"{what} varies by {float(std.min()):.3g} of its size in all rows "
+            f"({float(y[0].flatten()[0]):.7g} at row 0), too little "
+            f"for {family.name} to learn, which needs {family.least_log_std:g}. Take a family of "
+            "real numbers, such as normal or "
             "student_t, which are standardised; or subtract a constant from the targets."
         )
 
@@ -168,12 +181,14 @@ def warn_of_dominant_rows(
 ) -> None:
     """One warning of targets and known quantities so far from all others that the mean loss is that of their rows.
 
-    A number is so far where its distance from the median of the others is more than 10,000 times the range of their middle
-    nine tenths, and more than 100 times their number. Heavy tails do not reach there: it happens to one table of Cauchy targets
-    in some thousands. Targets of bounded families and of families that expect outliers (`robust_units`) are not looked at.
+    A number is so far where its distance from the median of the others is more than 10,000 times
+    the range of their middle nine tenths, and more than 100 times their number. Heavy tails do not
+    reach there: it happens to one table of Cauchy targets in some thousands. Targets of bounded
+    families and of families that expect outliers (`robust_units`) are not looked at.
 
     Args:
-        y, weight, known: targets (N, *event_shape), weights (N,) and quantities (N,) of the rows that are there.
+        y, weight, known: targets (N, *event_shape), weights (N,) and quantities (N,) of the rows
+            that are there.
         names: of the targets.
         rows: their numbers in the table, for messages.
         part: of the table, for messages.
@@ -189,9 +204,14 @@ def warn_of_dominant_rows(
             more = f" and {len(far) - 1} more" if len(far) > 1 else ""
             found.append(f"{name} has {float(values[far[0]]):.7g}{place}{more}")
     if found:
-        robust = ", or take a family that expects outliers, such as student_t" if _is_real(family) else ""
+        robust = (
+            ", or take a family that expects outliers, such as student_t"
+            if _is_real(family)
+            else ""
+        )
         warn(
-            f"{', '.join(found)}{f' in the {part} rows' * bool(part)}: so far from all others that the mean loss of {family.name} is that "
+            f"{', '.join(found)}{f' in the {part} rows' * bool(part)}: so far from all others "
+            f"that the mean loss of {family.name} is that "
             f"of this row alone. Correct the number or leave its row out{robust}."
         )
 
@@ -199,7 +219,9 @@ def warn_of_dominant_rows(
 def _can_be_dominated(family: Family) -> bool:
     """Whether one target can be worth more than all others: the support has no end, and no parameter expects outliers."""
     expects_outliers = "df" in family.parameters or {"logits", "scale"} <= set(family.parameters)
-    is_half_line = hasattr(family.support, "lower_bound") and not hasattr(family.support, "upper_bound")
+    is_half_line = hasattr(family.support, "lower_bound") and not hasattr(
+        family.support, "upper_bound"
+    )
     return not expects_outliers and (is_half_line or _is_real(family))
 
 
@@ -218,14 +240,18 @@ def _dominant(values: Tensor, weight: Tensor | None) -> Tensor:
     is_other = torch.arange(len(values), device=values.device) != farthest
     others = values[is_other]
     levels = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64, device=values.device)
-    lower, middle, upper = weighted_quantiles(others, levels, None if weight is None else weight[is_other])
+    lower, middle, upper = weighted_quantiles(
+        others, levels, None if weight is None else weight[is_other]
+    )
     # Where nearly all are one number, their range says nothing.
     units = (upper - lower, (others - middle).abs().max(), middle.abs(), torch.ones_like(middle))
     unit = next(unit for unit in units if unit > 0)
     return (values - middle).abs() > max(_DOMINANT, _DOMINANT_BY_ROW * len(values)) * unit
 
 
-def with_min_scale(links: Mapping[str, Link], fixed: Mapping[str, Any], min_scale: float) -> dict[str, Link]:
+def with_min_scale(
+    links: Mapping[str, Link], fixed: Mapping[str, Any], min_scale: float
+) -> dict[str, Link]:
     """The links, that of the scale with a minimum below it, unless it has one already or is fixed."""
     links = dict(links)
     name = next((name for name in SCALES if name in links), None)

@@ -39,7 +39,9 @@ QUESTIONS: dict[str, Callable[[Distribution, Tensor], Any]] = {
     "crps": lambda dist, y: dist.crps(y),
     "energy_score": lambda dist, y: dist.energy_score(y),
     "brier": lambda dist, y: dist.brier(y),
-    "expected_cost": lambda dist, y: dist.expected_cost(1 - torch.eye(class_count(dist), dtype=dist.dtype)),
+    "expected_cost": lambda dist, y: dist.expected_cost(
+        1 - torch.eye(class_count(dist), dtype=dist.dtype)
+    ),
     "top1": lambda dist, y: dist.top1,
     "pairwise": lambda dist, y: dist.pairwise,
     "kl_divergence": lambda dist, y: kl_divergence(dist, dist),
@@ -75,14 +77,21 @@ def matrix() -> str:
         for question, answer in answers.items():
             if answer != "yes":
                 reason = answer.partition(": ")[2] or answer
-                # The same reason for other questions is one note, though it may name the question it was asked for.
+                # The same reason for other questions is one note, though it may name the question
+                # it was asked for.
                 answer = f"[{notes.setdefault(reason.replace(question, '...'), len(notes) + 1)}]"
             cells.append(answer)
         rows.append((name, cells))
     sizes = [max(len(name), 4) for name, _ in rows]
-    head = " " * width + "  " + "  ".join(name.ljust(size) for (name, _), size in zip(rows, sizes, strict=True))
+    head = (
+        " " * width
+        + "  "
+        + "  ".join(name.ljust(size) for (name, _), size in zip(rows, sizes, strict=True))
+    )
     lines = [head.rstrip()]
     for index, question in enumerate(QUESTIONS):
-        line = "  ".join(cells[index].ljust(size) for (_, cells), size in zip(rows, sizes, strict=True))
+        line = "  ".join(
+            cells[index].ljust(size) for (_, cells), size in zip(rows, sizes, strict=True)
+        )
         lines.append(f"{question.ljust(width)}  {line}".rstrip())
     return "\n".join([*lines, "", *(f"[{number}] {reason}" for reason, number in notes.items())])

@@ -32,20 +32,23 @@ def check_target(
 
     Args:
         dist: batch_shape (...,) and any event_shape.
-        y: shape batch_shape + event_shape: a tensor, an array, a column of a table, a list or a number. Rankings may be
-            shorter than the number of items.
-        weight: of shape batch_shape, as `disthead.weights.as_weight` gives it. Rows of weight 0 are not there: their targets
-            are not looked at.
-        soft_labels: whether class probabilities are taken too, shape (..., K), or numbers from 0 to 1 for two outcomes.
-        ignore_index: a class index that stands for no class, such as -100: such targets are not looked at.
+        y: shape batch_shape + event_shape: a tensor, an array, a column of a table, a list or a
+            number. Rankings may be shorter than the number of items.
+        weight: of shape batch_shape, as `disthead.weights.as_weight` gives it. Rows of weight 0 are
+            not there: their targets are not looked at.
+        soft_labels: whether class probabilities are taken too, shape (..., K), or numbers from 0 to
+            1 for two outcomes.
+        ignore_index: a class index that stands for no class, such as -100: such targets are not
+            looked at.
         name: what the targets are called in errors.
 
-    Truth values and bytes come out as int64, everything else in the dtype that it has. Inside a compiled or traced function
-    only the shape is checked.
+    Truth values and bytes come out as int64, everything else in the dtype that it has. Inside a
+    compiled or traced function only the shape is checked.
 
     Raises:
         ValueError: for another shape.
-        TargetError: for targets that are missing, infinite or outside the support, with their rows, values and what to try.
+        TargetError: for targets that are missing, infinite or outside the support, with their rows,
+            values and what to try.
 
     >>> from disthead import get_family
     >>> dist = get_family("bernoulli").distribution(probs=torch.tensor([0.2, 0.7]))
@@ -65,14 +68,16 @@ def check_target(
     if is_tracing() or y.numel() == 0:
         return y
     values = y.detach()
-    least, most = (end.item() for end in values.aminmax())  # in one pass, and NaN where there is any
+    # in one pass, and NaN where there is any
+    least, most = (end.item() for end in values.aminmax())
     all_finite = math.isfinite(least) and math.isfinite(most)
     if not all_finite:
         finite = values.isfinite()
         missing = ~finite & _counted(values, finite, weight, ignore_index)
         if bool(missing.any()):
             raise TargetError(
-                f"{name} must be finite, got NaN or infinity in {locate(missing, values)}. Drop such rows or give them "
+                f"{name} must be finite, got NaN or infinity in {locate(missing, values)}. Drop "
+                "such rows or give them "
                 "the weight 0."
             )
     if is_probabilities:
@@ -90,7 +95,8 @@ def check_target(
         if bool(bad.any()):
             domain = _domain(one) + (", or a probability of 1 between them" if takes_shares else "")
             raise TargetError(
-                f"{name} must be {domain}, got {locate(bad, values)}. {_advice(one, values[bad], values[counted], name)}"
+                f"{name} must be {domain}, got {locate(bad, values)}. "
+                f"{_advice(one, values[bad], values[counted], name)}"
             )
     return y
 
@@ -100,22 +106,30 @@ def _holds_between(support: Any, least: float, most: float) -> bool:
     one = getattr(support, "base_constraint", support)
     if one is constraints.real:
         return True
-    if one.event_dim or one.is_discrete or not all(isinstance(bound, (int, float)) for bound in vars(one).values()):
+    if (
+        one.event_dim
+        or one.is_discrete
+        or not all(isinstance(bound, (int, float)) for bound in vars(one).values())
+    ):
         return False
     return bool(one.check(torch.tensor([least, most], dtype=torch.float64)).all())
 
 
-def check_target_shape(dist: Distribution, y: Tensor, *, soft_labels: bool = False, name: str = "y") -> bool:
+def check_target_shape(
+    dist: Distribution, y: Tensor, *, soft_labels: bool = False, name: str = "y"
+) -> bool:
     """Whether targets are class probabilities, after a check of their shape: nothing is broadcast silently.
 
     Args:
         dist: batch_shape (...,) and any event_shape.
         y: shape batch_shape + event_shape; rankings may be shorter than the number of items.
-        soft_labels: whether class probabilities are taken too, shape batch_shape + event_shape + (K,).
+        soft_labels: whether class probabilities are taken too, shape batch_shape + event_shape +
+            (K,).
         name: what the targets are called in errors.
 
     Raises:
-        ValueError: for another shape, with what to try. Targets (N, 1) against N distributions would score N x N pairs.
+        ValueError: for another shape, with what to try. Targets (N, 1) against N distributions
+            would score N x N pairs.
 
     >>> from disthead import get_family
     >>> check_target_shape(get_family("poisson").distribution(rate=torch.ones(3)), torch.ones(3, 1))
@@ -127,10 +141,16 @@ def check_target_shape(dist: Distribution, y: Tensor, *, soft_labels: bool = Fal
         return False
     one = each_output(dist)
     classes = class_count(one)
-    if soft_labels and y.is_floating_point() and one.kind in ("classes", "ordinal") and shape == (*expected, classes):
+    if (
+        soft_labels
+        and y.is_floating_point()
+        and one.kind in ("classes", "ordinal")
+        and shape == (*expected, classes)
+    ):
         return True
     is_ranking = one.kind == "ranking" and len(shape) == len(expected)
-    if is_ranking and shape[:-1] == expected[:-1] and 1 <= shape[-1] < expected[-1]:  # partial rankings
+    # partial rankings
+    if is_ranking and shape[:-1] == expected[:-1] and 1 <= shape[-1] < expected[-1]:
         return False
     hint = ""
     if classes and shape == (*expected, classes):
@@ -139,18 +159,27 @@ def check_target_shape(dist: Distribution, y: Tensor, *, soft_labels: bool = Fal
         hint = f" Try {name}.squeeze(-1)."
     elif (*shape, 1) == expected:
         hint = f" Try {name}.unsqueeze(-1)."
-    raise ValueError(f"{name} must have the shape {expected} of the distribution, got {shape}.{hint}")
+    raise ValueError(
+        f"{name} must have the shape {expected} of the distribution, got {shape}.{hint}"
+    )
 
 
 def _check_ignore_index(dist: Distribution, ignore_index: Any, is_probabilities: bool) -> int:
     if each_output(dist).kind not in CLASSES:
-        raise ValueError(f"ignore_index needs classes, got {dist!r}. Give rows that do not count the weight 0.")
+        raise ValueError(
+            f"ignore_index needs classes, got {dist!r}. Give rows that do not count the weight 0."
+        )
     if is_probabilities:
-        raise ValueError("ignore_index needs class indices, got class probabilities. Give such rows the weight 0.")
+        raise ValueError(
+            "ignore_index needs class indices, got class probabilities. Give such "
+            "rows the weight 0."
+        )
     try:
         return operator.index(ignore_index)
     except TypeError:
-        raise ValueError(f"ignore_index must be an integer such as -100, got {ignore_index!r}.") from None
+        raise ValueError(
+            f"ignore_index must be an integer such as -100, got {ignore_index!r}."
+        ) from None
 
 
 def _counted(y: Tensor, entries: Tensor, weight: Tensor | None, ignore_index: int | None) -> Tensor:
@@ -168,7 +197,8 @@ def _check_probabilities(y: Tensor, weight: Tensor | None, name: str) -> None:
     wrong = wrong & _counted(y, wrong, weight, None)
     if bool(wrong.any()):
         raise TargetError(
-            f"{name} must be class probabilities, zero or more, that sum to 1 over the last dimension, got the sums "
+            f"{name} must be class probabilities, zero or more, that sum to 1 over the last "
+            "dimension, got the sums "
             f"{locate(wrong, total)}. Class indices have one dimension less."
         )
 
@@ -198,17 +228,26 @@ def _advice(dist: Distribution, bad: Tensor, counted: Tensor, name: str) -> str:
     if dist.kind == "ranking":
         if least >= 1 and most <= dist.num_items:
             return f"Number the items from 0: try {name} - 1."
-        return f"Number the items from 0 to {dist.num_items - 1}, each once, and pad a partial ranking with -1."
+        return (
+            f"Number the items from 0 to {dist.num_items - 1}, each once, and pad a partial "
+            "ranking with -1."
+        )
     if classes > 0:
         if classes == 2 and bool((counted.abs() == 1).all()):
             return f"Try ({name} + 1) / 2."
         if are_whole and least >= 1 and most <= classes:
             return f"Number the classes from 0: try {name} - 1."
         if bool((bad < 0).any()):
-            return f"Number the classes from 0 to {classes - 1}, and give rows without a class the weight 0."
+            return (
+                f"Number the classes from 0 to {classes - 1}, and give rows without a class "
+                "the weight 0."
+            )
         return f"Number the classes from 0 to {classes - 1}."
     if dist.kind == "direction":
-        return f"Turn degrees into radians with torch.deg2rad({name}), and wrap with torch.atan2(y.sin(), y.cos())."
+        return (
+            f"Turn degrees into radians with torch.deg2rad({name}), and wrap with "
+            "torch.atan2(y.sin(), y.cos())."
+        )
     if support is constraints.unit_interval and least >= 0 and most <= 100:
         return "Divide percentages by 100."
     if support.is_discrete and not are_whole:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 __all__ = ["distinct", "file_names", "quoted", "shortened", "shown"]
 
-_ACTED_ON = {"Cc", "Cs", "Zl", "Zp"}  # categories: controls, halves of characters, ends of lines and paragraphs
+# categories: controls, halves of characters, ends of lines and paragraphs
+_ACTED_ON = {"Cc", "Cs", "Zl", "Zp"}
 _LONGEST_NAME = 200  # bytes; file systems take some 250
 # Unicode's classes of the marks that turn the direction of writing.
 _TURNING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
@@ -22,7 +23,9 @@ def shown(text: object, all_of_it: bool = False) -> str:
     >>> print(shown("red\x1b[31m\nalert"))
     red\x1b[31m\nalert
     """
-    return "".join(_escape(letter) if all_of_it or _is_acted_on(letter) else letter for letter in str(text))
+    return "".join(
+        _escape(letter) if all_of_it or _is_acted_on(letter) else letter for letter in str(text)
+    )
 
 
 def quoted(argument: object) -> str:
@@ -45,7 +48,9 @@ def shortened(text: str, limit: int) -> str:
     'ab...ij'
     """
     half = (limit - 3) // 2
-    return text if len(text) <= limit else f"{text[: limit - 3 - half]}...{text[len(text) - half :]}"
+    return (
+        text if len(text) <= limit else f"{text[: limit - 3 - half]}...{text[len(text) - half :]}"
+    )
 
 
 def distinct(names: Iterable[str]) -> list[str]:
@@ -73,9 +78,15 @@ def file_names(names: Iterable[str]) -> list[str]:
     found: list[str] = []
     taken: set[str] = set()
     for name in names:
-        plain = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).lstrip(".") or "_"
+        plain = (
+            "".join(
+                letter if letter.isalnum() or letter in "-_." else "_" for letter in name
+            ).lstrip(".")
+            or "_"
+        )
         while len(plain.encode("utf-8", "replace")) > _LONGEST_NAME:
-            plain = plain[len(plain) // 8 + 1 :]  # the end stays, which tells the pictures of an output apart
+            # the end stays, which tells the pictures of an output apart
+            plain = plain[len(plain) // 8 + 1 :]
         own, number = plain, 1
         while _as_a_disk_may_see_it(own) in taken:
             number += 1
@@ -91,7 +102,9 @@ def _as_a_disk_may_see_it(name: str) -> str:
 
 
 def _is_acted_on(letter: str) -> bool:
-    return unicodedata.category(letter) in _ACTED_ON or unicodedata.bidirectional(letter) in _TURNING
+    return (
+        unicodedata.category(letter) in _ACTED_ON or unicodedata.bidirectional(letter) in _TURNING
+    )
 
 
 def _escape(letter: str) -> str:

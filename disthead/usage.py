@@ -159,7 +159,8 @@ Correct a trained model's uncertainty on rows that its weights were not trained 
   --weight COLUMN              weights of the rows; the column that training had unless given
   --no-weight                  every row counts once""".format(
     methods="QuantileRecalibration, ConformalQuantiles,\n"
-    "                               ConformalPredictive; for classes TemperatureScaling, VectorScaling, BetaCalibration,\n"
+    "                               ConformalPredictive; for classes TemperatureScaling, "
+    "VectorScaling, BetaCalibration,\n"
     "                               IsotonicCalibration"
 )
 

@@ -1,6 +1,7 @@
 """What a row counts: weights, checked in one place, and the rows that are there.
 
-A weight of 0 means that the row is not there, before anything is computed: its target may be missing or outside the support.
+A weight of 0 means that the row is not there, before anything is computed: its target may be
+missing or outside the support.
 """
 
 from typing import Any
@@ -12,11 +13,19 @@ from disthead.arrays import as_tensor
 from disthead.errors import locate
 from disthead.special.eager import are_concrete
 
-__all__ = ["EXTREME_WEIGHTS", "as_weight", "check_share", "extreme_weights", "present", "weighted_quantiles"]
+__all__ = [
+    "EXTREME_WEIGHTS",
+    "as_weight",
+    "check_share",
+    "extreme_weights",
+    "present",
+    "weighted_quantiles",
+]
 
 _WHOLE = 0.999  # share of the sum of all weights that leaves nothing for other rows
 EXTREME_WEIGHTS = (
-    "weights must be neither so large nor all so small that their sums, or products with losses, overflow: only their ratios "
+    "weights must be neither so large nor all so small that their sums, or products with losses, "
+    "overflow: only their ratios "
     "matter, so divide them by their mean"
 )
 
@@ -32,16 +41,17 @@ def as_weight(
     """The weights of rows as a tensor; None stays None.
 
     Args:
-        weight: one number for each row, finite and zero or more: a tensor, an array, a column of a table or a list. Truth
-            values say which rows are there.
+        weight: one number for each row, finite and zero or more: a tensor, an array, a column of a
+            table or a list. Truth values say which rows are there.
         shape: of the rows.
         name: what it is called in errors.
         device: where the weights are to be.
         may_be_empty: whether all weights may be zero, as in a batch of which no row is there.
 
     Raises:
-        ValueError: for another shape, for weights that are negative, NaN or infinite, with their rows, and where no row has
-            a weight above zero. On devices other than the CPU values are not looked at, since that stops the device.
+        ValueError: for another shape, for weights that are negative, NaN or infinite, with their
+            rows, and where no row has a weight above zero. On devices other than the CPU values are
+            not looked at, since that stops the device.
 
     >>> as_weight([1, 0, 2.5], (3,))
     tensor([1.0000, 0.0000, 2.5000])
@@ -51,7 +61,10 @@ def as_weight(
     given = as_tensor(weight, name)
     if given.shape != tuple(shape):
         hint = f" Try {name}.squeeze(-1)." if given.shape == (*shape, 1) else ""
-        raise ValueError(f"{name} must have one value per row, shape {tuple(shape)}, got {tuple(given.shape)}.{hint}")
+        raise ValueError(
+            f"{name} must have one value per row, shape {tuple(shape)}, got "
+            f"{tuple(given.shape)}.{hint}"
+        )
     if given.is_complex():
         raise ValueError(f"{name} must be zero or more, got complex numbers.")
     if not given.is_floating_point():
@@ -65,12 +78,13 @@ def as_weight(
 def present(weight: Tensor | None, *parts: Any) -> tuple:
     """The weights and parts at the rows that are there: `weight, dist, y = present(weight, dist, y)`.
 
-    Where some weights are zero, rows come out as one dimension, those with a weight above zero. Without such, and without
-    weights, everything is returned as it is.
+    Where some weights are zero, rows come out as one dimension, those with a weight above zero.
+    Without such, and without weights, everything is returned as it is.
 
     Args:
         weight: of shape (...,), as `as_weight` gives it, or None.
-        parts: distributions of batch_shape (...,), tensors of shape (..., *event_shape), and None, which stays None.
+        parts: distributions of batch_shape (...,), tensors of shape (..., *event_shape), and None,
+            which stays None.
 
     >>> present(torch.tensor([1.0, 0.0, 2.0]), torch.tensor([5.0, torch.nan, 7.0]))
     (tensor([1., 2.]), tensor([5., 7.]))
@@ -101,7 +115,9 @@ def weighted_quantiles(values: Tensor, levels: Tensor, weight: Tensor | None = N
 
 
 def check_share(
-    weight: Tensor | None, rows: Any = None, reason: str = "nothing can be learned from a single row"
+    weight: Tensor | None,
+    rows: Any = None,
+    reason: str = "nothing can be learned from a single row",
 ) -> None:
     """Refuse weights (N,) of which one row has nearly all: neither learning nor a mean is of more than a single row.
 
@@ -118,7 +134,8 @@ def check_share(
     row = int(share.argmax())
     if share[row] > _WHOLE:
         raise ValueError(
-            f"weights must be shared by several rows, got {100 * float(share[row]):.6g} % of their sum over "
+            f"weights must be shared by several rows, got {100 * float(share[row]):.6g} % of "
+            "their sum over "
             f"{len(weight)} rows at row {row if rows is None else int(rows[row])}: {reason}."
         )
 
@@ -145,5 +162,6 @@ def _check(weight: Tensor, name: str, may_be_empty: bool) -> None:
         raise ValueError(f"{EXTREME_WEIGHTS}, got {locate(bad, weight)} for {name}.")
     if most == 0 and not may_be_empty:
         raise ValueError(
-            f"{name} must be above zero in some row, got zero in all {weight.numel()} rows: no row is there to count."
+            f"{name} must be above zero in some row, got zero in all {weight.numel()} rows: no "
+            "row is there to count."
         )

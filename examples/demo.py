@@ -1,11 +1,13 @@
-"""Engel's data, two models: a spread that follows income against a constant one, and what that does to coverage.
+"""Engel's data, two models: a spread that follows income against a constant one, and what that does
+to coverage.
 
     python -m examples.demo --out demo-output
 
-Ernst Engel's budget survey of 235 Belgian households (1857): yearly income and expenditure on food, in francs, inside
-statsmodels. Both models predict the mean from income; one predicts the spread too, the other has one spread for all,
-which makes its loss the mean squared error. Writes metrics.json, predictions.parquet, predictions.csv, engel.png, and a
-report for each model that says in sentences what is right and wrong with it.
+Ernst Engel's budget survey of 235 Belgian households (1857): yearly income and expenditure on food,
+in francs, inside statsmodels. Both models predict the mean from income; one predicts the spread
+too, the other has one spread for all, which makes its loss the mean squared error. Writes
+metrics.json, predictions.parquet, predictions.csv, engel.png, and a report for each model that says
+in sentences what is right and wrong with it.
 """
 
 import argparse
@@ -51,7 +53,9 @@ def train(options: dict, data: TabularDataModule, out: Path) -> DistributionModu
 
 @torch.no_grad()
 def evaluate(dist: dh.Distribution, y: torch.Tensor, third: torch.Tensor) -> dict:
-    """Scores in francs and nats, and how much of the data the intervals hold: overall and by third of income."""
+    """Scores in francs and nats, and how much of the data the intervals hold: overall and by third
+    of income.
+    """
     scores = {
         "nll": dh.nll(dist, y).item(),
         "crps": dist.crps(y).mean().item(),
@@ -83,7 +87,8 @@ def table(metrics: dict[str, dict]) -> str:
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = [
         "  ".join(
-            cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(w) if k == 0 else cell.rjust(w)
+            for k, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     ]
@@ -91,7 +96,9 @@ def table(metrics: dict[str, dict]) -> str:
 
 
 @torch.no_grad()
-def draw(models: dict[str, DistributionModule], metrics: dict, data: TabularDataModule, out: Path) -> None:
+def draw(
+    models: dict[str, DistributionModule], metrics: dict, data: TabularDataModule, out: Path
+) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -99,7 +106,9 @@ def draw(models: dict[str, DistributionModule], metrics: dict, data: TabularData
 
     income, food = data.part("predict").features[:, 0], torch.as_tensor(data.part("train").table.y)
     grid = torch.linspace(income.min(), 2700, 200)
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        1, 2, figsize=(11, 4.8), sharex=True, sharey=True, layout="constrained"
+    )
     colors = {"spread follows income": "#0072B2", "constant spread": "#D55E00"}
     for ax, (name, module) in zip(axes, models.items(), strict=True):
         prediction_band(ax, grid, module(grid[:, None]), food, income, LEVELS, colors[name])
@@ -109,7 +118,8 @@ def draw(models: dict[str, DistributionModule], metrics: dict, data: TabularData
             0.97,
             0.05,
             f"90 % interval holds {scores['coverage_90_low_income']:.0%} of the poorest third,\n"
-            f"{scores['coverage_90_high_income']:.0%} of the richest (held-out rows)\nNLL {scores['nll']:.2f} nats",
+            f"{scores['coverage_90_high_income']:.0%} of the richest (held-out rows)\nNLL "
+            f"{scores['nll']:.2f} nats",
             transform=ax.transAxes,
             ha="right",
             va="bottom",
@@ -126,17 +136,26 @@ def draw(models: dict[str, DistributionModule], metrics: dict, data: TabularData
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Two models of Engel's data, and what their intervals hold.")
+    parser = argparse.ArgumentParser(
+        description="Two models of Engel's data, and what their intervals hold."
+    )
     parser.add_argument("--out", type=Path, default=Path("demo-output"))
     out = parser.parse_args(arguments).out
     out.mkdir(parents=True, exist_ok=True)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's, about torch's pytree
-    warnings.filterwarnings("ignore", "3 of 235 rows repeat")  # households of equal income and expenditure, not copies
+    # households of equal income and expenditure, not copies
+    warnings.filterwarnings("ignore", "3 of 235 rows repeat")
 
-    # Of 94 households a third is 31: in six of the first eight splits the constant spread holds too few of the rich.
+    # Of 94 households a third is 31: in six of the first eight splits the constant spread holds too
+    # few of the rich.
     data = TabularDataModule(
-        dataset="statsmodels.engel", target="foodexp", val_size=0.0, test_size=0.4, batch_size=141, split_seed=1
+        dataset="statsmodels.engel",
+        target="foodexp",
+        val_size=0.0,
+        test_size=0.4,
+        batch_size=141,
+        split_seed=1,
     )
     models = {name: train(options, data, out) for name, options in MODELS.items()}
 
@@ -156,18 +175,26 @@ def main(arguments: list[str] | None = None) -> None:
     draw(models, metrics, data, out)
 
     print(
-        f"{len(y)} held-out households of {len(everything)}; the two columns after 'in 90 %' are by third of income\n"
+        f"{len(y)} held-out households of {len(everything)}; the two columns after 'in 90 %' are "
+        "by third of income\n"
     )
     print(table(metrics))
     for name, module in models.items():
         folder = out / ("report of " + name).replace(" ", "-")
         report(name, module, features, y, [THIRDS[k] for k in third.tolist()], folder)
-    print(f"\nwritten: {', '.join(str(out / name) for name in sorted(p.name for p in out.iterdir()))}")
+    print(
+        f"\nwritten: {', '.join(str(out / name) for name in sorted(p.name for p in out.iterdir()))}"
+    )
 
 
 @torch.no_grad()
 def report(
-    name: str, module: DistributionModule, features: torch.Tensor, y: torch.Tensor, group: list, out: Path
+    name: str,
+    module: DistributionModule,
+    features: torch.Tensor,
+    y: torch.Tensor,
+    group: list,
+    out: Path,
 ) -> None:
     """What is right and wrong with a model, in sentences and pictures."""
     found = dh.evaluate(

@@ -2,11 +2,13 @@
 
     python -m examples.ensemble --out docs/images/ensemble.png
 
-Eight networks learn sin(1.5 x) with a noise that grows with x, from rows that leave out 2 < x < 5. Between the data, and beyond
-them, the members draw different curves: the epistemic band opens. The aleatoric band shows the noise in the data.
+Eight networks learn sin(1.5 x) with a noise that grows with x, from rows that leave out 2 < x < 5.
+Between the data, and beyond them, the members draw different curves: the epistemic band opens. The
+aleatoric band shows the noise in the data.
 
-`--bins 16` adds the encoding of the default recipe. It is constant outside the training rows and linear within a gap, and so
-are all members: they predict no worse among the data, and say less about where there are none.
+`--bins 16` adds the encoding of the default recipe. It is constant outside the training rows and
+linear within a gap, and so are all members: they predict no worse among the data, and say less
+about where there are none.
 """
 
 import argparse
@@ -40,13 +42,19 @@ def draw(x: torch.Tensor, y: torch.Tensor, at: torch.Tensor, dist: Distribution,
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), sharex=True, sharey=True, layout="constrained")
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(10, 3.6), sharex=True, sharey=True, layout="constrained"
+    )
     line, mean = at[:, 0], dist.mean
     left.plot(line, dist.components.mean, color="tab:orange", linewidth=0.8)
     left.set_title("the means of eight members")
     total, noise = 2 * dist.stddev, 2 * dist.aleatoric.sqrt()
-    right.fill_between(line, mean - total, mean + total, color="#fdbe85", linewidth=0, label="epistemic beside it")
-    right.fill_between(line, mean - noise, mean + noise, color="#9ecae1", linewidth=0, label="aleatoric")
+    right.fill_between(
+        line, mean - total, mean + total, color="#fdbe85", linewidth=0, label="epistemic beside it"
+    )
+    right.fill_between(
+        line, mean - noise, mean + noise, color="#9ecae1", linewidth=0, label="aleatoric"
+    )
     right.plot(line, mean, color="black", linewidth=1.2, label="mean of the mixture")
     right.set_title("two standard deviations of the mixture")
     for axes in (left, right):
@@ -61,17 +69,28 @@ def draw(x: torch.Tensor, y: torch.Tensor, at: torch.Tensor, dist: Distribution,
 
 
 def main(arguments: list[str] | None = None) -> Distribution:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", default="ensemble.png", help="the picture")
-    parser.add_argument("--bins", type=int, default=0, help="of the piecewise-linear encoding of x; 0 leaves it out")
+    parser.add_argument(
+        "--bins", type=int, default=0, help="of the piecewise-linear encoding of x; 0 leaves it out"
+    )
     parser.add_argument("--max-steps", type=int, help="of training; as in the recipe unless given")
     options = parser.parse_args(arguments)
     x, y = data()
     at = torch.linspace(-1, 10, 221).unsqueeze(1)
     dist = predict(x, y, at, bins=options.bins, max_steps=options.max_steps)
     draw(x, y, at, dist, options.out)
-    for name, place in {"among the data (x = 1)": 40, "in the gap (x = 3.5)": 90, "beyond them (x = 10)": 220}.items():
-        print(f"{name}: noise {dist.aleatoric[place].sqrt():.2f}, disagreement {dist.epistemic[place].sqrt():.2f}")
+    for name, place in {
+        "among the data (x = 1)": 40,
+        "in the gap (x = 3.5)": 90,
+        "beyond them (x = 10)": 220,
+    }.items():
+        print(
+            f"{name}: noise {dist.aleatoric[place].sqrt():.2f}, disagreement "
+            f"{dist.epistemic[place].sqrt():.2f}"
+        )
     return dist
 
 

@@ -1,4 +1,6 @@
-"""A distribution head on a backbone of one's own, in a plain PyTorch loop: the spread of the data is learned with their mean."""
+"""A distribution head on a backbone of one's own, in a plain PyTorch loop: the spread of the data
+is learned with their mean.
+"""
 
 import torch
 from torch import nn
@@ -23,8 +25,15 @@ def main() -> float:
 
     with torch.no_grad():
         dist = head(backbone(torch.tensor([[0.2], [1.8]])))
-    print(f"loss {loss.item():.3f} nats, marginal {dh.nll(dh.marginal('normal', y).expand((1000,)), y).item():.3f}")
-    print("spread near 0 and near 2:", [round(scale, 2) for scale in dist.stddev.tolist()], "(true: 0.06, 0.54)")
+    print(
+        f"loss {loss.item():.3f} nats, marginal "
+        f"{dh.nll(dh.marginal('normal', y).expand((1000,)), y).item():.3f}"
+    )
+    print(
+        "spread near 0 and near 2:",
+        [round(scale, 2) for scale in dist.stddev.tolist()],
+        "(true: 0.06, 0.54)",
+    )
     return loss.item()
 
 

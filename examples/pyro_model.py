@@ -20,7 +20,10 @@ def main() -> torch.Tensor:
     trace = pyro.poutine.trace(model).get_trace(features, counts)
     trace.compute_log_prob()
     log_prob = trace.nodes["y"]["log_prob"]
-    print(f"counts {counts[:5].tolist()}, their log-probabilities {[round(v, 2) for v in log_prob[:5].tolist()]}")
+    print(
+        f"counts {counts[:5].tolist()}, their log-probabilities "
+        f"{[round(v, 2) for v in log_prob[:5].tolist()]}"
+    )
     return log_prob
 
 

@@ -2,7 +2,8 @@
 
     python -m examples.reading_the_report --out docs/images/report
 
-The truth is known here, since the outcomes are drawn from it; each forecast but the first is wrong in one known way.
+The truth is known here, since the outcomes are drawn from it; each forecast but the first is wrong
+in one known way.
 """
 
 import argparse
@@ -36,7 +37,10 @@ def numbers() -> Forecasts:
     x = torch.linspace(0, 1, ROWS)
     loc, scale, normal = 3 * x, 0.3 + x, family("normal")
     y = drawn(normal(loc=loc, scale=scale))
-    known = {"features": {"x": x}, "group": [("low", "middle", "high")[min(int(3 * value), 2)] for value in x.tolist()]}
+    known = {
+        "features": {"x": x},
+        "group": [("low", "middle", "high")[min(int(3 * value), 2)] for value in x.tolist()],
+    }
     return {
         "in health": (normal(loc=loc, scale=scale), y, known),
         "spread too small": (normal(loc=loc, scale=scale / 1.6), y, known),
@@ -91,14 +95,20 @@ def classes() -> Forecasts:
         "in health": (categorical(logits=logits), y, {}),
         "overconfident": (categorical(logits=2.5 * logits), y, {}),
         "underconfident": (categorical(logits=0.4 * logits), y, {}),
-        "one class too probable": (categorical(logits=logits + torch.tensor([0.0, 0.0, 0.8])), y, {}),
+        "one class too probable": (
+            categorical(logits=logits + torch.tensor([0.0, 0.0, 0.8])),
+            y,
+            {},
+        ),
     }
 
 
 def vectors() -> Forecasts:
     def normal(correlation: float, scale: float = 1.0) -> dh.Distribution:
         tril = torch.tensor([[1.0, 0.0], [correlation, math.sqrt(1 - correlation**2)]]) * scale
-        return family("multivariate_normal", event_shape=(2,))(loc=torch.zeros(ROWS, 2), scale_tril=tril)
+        return family("multivariate_normal", event_shape=(2,))(
+            loc=torch.zeros(ROWS, 2), scale_tril=tril
+        )
 
     y = drawn(normal(0.8))
     return {
@@ -131,7 +141,14 @@ SHOWN: list[tuple[Callable, dict[str, list[str] | None]]] = [
     (counts, {"rootogram": None}),
     (directions, {"rose": None}),
     (events, {"group_frequencies": None}),
-    (classes, {"reliability": SURENESS, "classes": ["in health", "one class too probable"], "confusion": SURENESS}),
+    (
+        classes,
+        {
+            "reliability": SURENESS,
+            "classes": ["in health", "one class too probable"],
+            "confusion": SURENESS,
+        },
+    ),
     (vectors, {"joint": None}),
 ]
 
@@ -161,10 +178,15 @@ def side_by_side(parts: dict[str, Path], path: Path) -> Path:
     from PIL import Image, ImageDraw, ImageFont
 
     images = {name: Image.open(part).convert("RGB") for name, part in parts.items()}
-    width, height = (min(sizes) for sizes in zip(*(image.size for image in images.values()), strict=True))
+    width, height = (
+        min(sizes) for sizes in zip(*(image.size for image in images.values()), strict=True)
+    )
     columns, strip = 1 if width > 2 * height else 2 if len(images) == 4 else len(images), 34
     lines = -(-len(images) // columns)
-    joined, font = Image.new("RGB", (columns * width, lines * (height + strip)), "white"), ImageFont.load_default(20)
+    joined, font = (
+        Image.new("RGB", (columns * width, lines * (height + strip)), "white"),
+        ImageFont.load_default(20),
+    )
     pen = ImageDraw.Draw(joined)
     for place, (name, image) in enumerate(images.items()):
         left, top = place % columns * width, place // columns * (height + strip)

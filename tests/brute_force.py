@@ -1,6 +1,8 @@
-"""The answers of a distribution once more, by brute force: sums and integrals over a fine division of its support.
+"""The answers of a distribution once more, by brute force: sums and integrals over a fine division
+of its support.
 
-They rest on `log_prob` and `cdf` alone; quantiles only say where to look, and a wrong one would move no probability.
+They rest on `log_prob` and `cdf` alone; quantiles only say where to look, and a wrong one would
+move no probability.
 """
 
 import math
@@ -17,9 +19,12 @@ ANGLES = 4096
 
 
 def quantile_grid(dist: Distribution, pieces: int) -> Tensor:
-    """Quantiles from the probability 1e-13 to 1 - 1e-13, crowded towards both ends; of each component, too, which may be narrow."""
+    """Quantiles from the probability 1e-13 to 1 - 1e-13, crowded towards both ends; of each
+    component, too, which may be narrow.
+    """
     tails = torch.logspace(-13, -1, pieces // 2, dtype=torch.float64)
-    body = torch.linspace(0.1, 0.9, pieces + 1, dtype=torch.float64)  # the median among them: a peak may be sharp
+    # the median among them: a peak may be sharp
+    body = torch.linspace(0.1, 0.9, pieces + 1, dtype=torch.float64)
     levels = torch.cat([tails, body, 1 - tails.flip(0)])
     quantiles = [dist.icdf(levels)]
     if hasattr(dist, "components"):
@@ -42,13 +47,17 @@ def lattice(case: Case) -> Tensor:
 
 
 def angles() -> tuple[Tensor, Tensor]:
-    """Points around the circle and their weights: for smooth periodic functions equal weights are exact."""
+    """Points around the circle and their weights: for smooth periodic functions equal weights are
+    exact.
+    """
     y = (torch.arange(ANGLES, dtype=torch.float64) + 0.5) * (2 * math.pi / ANGLES) - math.pi
     return y, torch.full_like(y, 2 * math.pi / ANGLES)
 
 
 def on_the_line(dist: Distribution, pieces: int) -> tuple[Tensor, Tensor]:
-    """Points and weights; where the support starts at 0, in log(y), since the density may be a power of y there."""
+    """Points and weights; where the support starts at 0, in log(y), since the density may be a
+    power of y there.
+    """
     cuts = quantile_grid(dist, pieces)
     if dist.support_limits()[0] != 0:
         return panels(cuts)
@@ -59,18 +68,25 @@ def on_the_line(dist: Distribution, pieces: int) -> tuple[Tensor, Tensor]:
 def division(case: Case, dist: Distribution, pieces: int) -> tuple[Tensor, Tensor]:
     """Points of the support and their weights in sums and integrals over it."""
     divisions = {"direction": angles, "continuous": lambda: on_the_line(dist, pieces)}
-    y, weights = divisions[case.kind]() if case.kind in divisions else (lattice(case), torch.ones(()))
+    y, weights = (
+        divisions[case.kind]() if case.kind in divisions else (lattice(case), torch.ones(()))
+    )
     return y, weights.expand(y.shape)
 
 
-def mean_of(case: Case, function: Callable[[Tensor], Tensor], dist: Distribution | None = None, pieces=80) -> Tensor:
+def mean_of(
+    case: Case, function: Callable[[Tensor], Tensor], dist: Distribution | None = None, pieces=80
+) -> Tensor:
     """E function(Y) of the row's distribution, or of `dist` of the same kind."""
     dist = case.dist() if dist is None else dist
     y, weights = division(case, dist, pieces)
     density = dist.log_prob(y).exp()
-    # A node that rounded onto the end of the support, where the density may be infinite, carries next to nothing.
+    # A node that rounded onto the end of the support, where the density may be infinite, carries
+    # next to nothing.
     inside = (density > 0) & density.isfinite()
-    return torch.where(inside, weights * density * function(torch.where(inside, y, y[len(y) // 2])), 0.0).sum()
+    return torch.where(
+        inside, weights * density * function(torch.where(inside, y, y[len(y) // 2])), 0.0
+    ).sum()
 
 
 def crps_of_directions(case: Case, y: Tensor) -> Tensor:
@@ -86,14 +102,18 @@ def crps_of_directions(case: Case, y: Tensor) -> Tensor:
 
 
 def crps_of_counts(case: Case, y: Tensor) -> Tensor:
-    """The integral of a step function: its value at the left end of each piece, once below all counts."""
+    """The integral of a step function: its value at the left end of each piece, once below all
+    counts.
+    """
     cuts = torch.cat([lattice(case), y, lattice(case)[:1].minimum(y.min()) - 1]).unique()
     return _squared_distance(case.dist(), y, cuts[:-1], cuts[1:] - cuts[:-1])
 
 
 def crps_on_the_line(case: Case, y: Tensor, pieces: int = 80) -> Tensor:
     """The integral of (cdf(t) - 1{t >= y})^2 dt."""
-    return _squared_distance(case.dist(), y, *panels(torch.cat([quantile_grid(case.dist(), pieces), y]).unique()))
+    return _squared_distance(
+        case.dist(), y, *panels(torch.cat([quantile_grid(case.dist(), pieces), y]).unique())
+    )
 
 
 def _squared_distance(dist: Distribution, y: Tensor, t: Tensor, weights: Tensor) -> Tensor:

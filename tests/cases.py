@@ -1,8 +1,10 @@
-"""THE table: one row per configured family. The shared tests run over all rows, and nothing else lists families.
+"""THE table: one row per configured family. The shared tests run over all rows, and nothing else
+lists families.
 
-A row says how the family is configured, raw outputs at which it is tried, of what kind its targets are, and, where they are
-known, scipy's distribution with the same parameters and the truth of its answers at 50 digits. `event_shape` gives several
-independent outputs, `units` an affine target loc + scale * y.
+A row says how the family is configured, raw outputs at which it is tried, of what kind its targets
+are, and, where they are known, scipy's distribution with the same parameters and the truth of its
+answers at 50 digits. `event_shape` gives several independent outputs, `units` an affine target loc
++ scale * y.
 """
 
 import math
@@ -72,7 +74,18 @@ from tests.truth import (
 
 # What rows claim to answer, by their kind. For the rest they say why they have no answer.
 _NUMBER = {
-    *("log_prob", "cdf", "log_cdf", "log_survival", "cdf_limits", "icdf", "mean", "median", "mode", "variance"),
+    *(
+        "log_prob",
+        "cdf",
+        "log_cdf",
+        "log_survival",
+        "cdf_limits",
+        "icdf",
+        "mean",
+        "median",
+        "mode",
+        "variance",
+    ),
     *("stddev", "entropy", "sample", "interval", "highest_density", "pit", "crps", "kl_divergence"),
 }
 _CLASS = {"log_prob", "mode", "entropy", "sample", "brier", "expected_cost", "kl_divergence"}
@@ -84,14 +97,35 @@ _CLAIMS = {
     "binary": _NUMBER | {"brier", "expected_cost"},
     "classes": _CLASS,
     "vector": {
-        *("log_prob", "mean", "median", "mode", "variance", "stddev", "entropy", "sample", "rsample", "interval"),
+        *(
+            "log_prob",
+            "mean",
+            "median",
+            "mode",
+            "variance",
+            "stddev",
+            "entropy",
+            "sample",
+            "rsample",
+            "interval",
+        ),
         *("highest_density", "kl_divergence"),
     }
     | _VECTOR,
     "ranking": {"log_prob", "mode", "entropy", "sample", "top1", "pairwise", "kl_divergence"},
 }
 SEVERAL_PEAKS = {  # what a direction with several of them does not answer
-    *("cdf", "log_cdf", "log_survival", "cdf_limits", "icdf", "median", "rsample", "interval", "highest_density"),
+    *(
+        "cdf",
+        "log_cdf",
+        "log_survival",
+        "cdf_limits",
+        "icdf",
+        "median",
+        "rsample",
+        "interval",
+        "highest_density",
+    ),
     *("pit", "crps"),
 }
 
@@ -107,8 +141,10 @@ class Case:
         outside: targets that have no probability.
         without: questions that others of its kind answer, and this row does not.
         infinite: questions whose answer is infinite for this row.
-        heavy_tailed: whether far tails carry some of the variance, which sums over the support miss.
-        has_pole: whether the density is infinite at an end of the support where numbers are too coarse to hold its mass.
+        heavy_tailed: whether far tails carry some of the variance, which sums over the support
+            miss.
+        has_pole: whether the density is infinite at an end of the support where numbers are too
+            coarse to hold its mass.
         links: the parameters with their default links, in the order of the raw outputs.
         in_double: whether the fused log-likelihood always computes in double precision.
     """
@@ -140,7 +176,9 @@ class Case:
 
     @property
     def claims(self) -> set[str]:
-        """The questions that the row answers: those of its kind and, of several outputs, those of vectors."""
+        """The questions that the row answers: those of its kind and, of several outputs, those of
+        vectors.
+        """
         return (_CLAIMS[self.kind] | (_VECTOR if self.outputs else set())) - self.without
 
     @property
@@ -152,10 +190,14 @@ class Case:
         return dh.get_family(self.family, event_shape=self.event_shape, **self.options)
 
     def head(self, in_features: int = 3) -> dh.DistributionHead:
-        return dh.DistributionHead(self.family, in_features, event_shape=self.event_shape, **self.options)
+        return dh.DistributionHead(
+            self.family, in_features, event_shape=self.event_shape, **self.options
+        )
 
     def from_raw(self, raw: Tensor) -> dh.Distribution:
-        """The row's distribution from raw outputs (..., len(self.raw)), those of several outputs one after the other."""
+        """The row's distribution from raw outputs (..., len(self.raw)), those of several outputs
+        one after the other.
+        """
         family = self.make_family()
         outputs = self.outputs
         if outputs:
@@ -163,8 +205,12 @@ class Case:
         dist = family.from_raw(raw).to_event(len(outputs))
         return dist.affine(*(raw.new_tensor(part) for part in self.units)) if self.units else dist
 
-    def dist(self, dtype=torch.float64, batch: tuple[int, ...] = (), shift: float = 0.0) -> dh.Distribution:
-        """The distribution at the row's raw outputs plus `shift`, in double precision unless told otherwise."""
+    def dist(
+        self, dtype=torch.float64, batch: tuple[int, ...] = (), shift: float = 0.0
+    ) -> dh.Distribution:
+        """The distribution at the row's raw outputs plus `shift`, in double precision unless told
+        otherwise.
+        """
         raw = torch.tensor(self.raw, dtype=dtype) + shift
         return self.from_raw(raw.expand(*batch, len(self.raw)))
 
@@ -173,7 +219,9 @@ class Case:
         return self.scipy(**{name: value.numpy() for name, value in self.dist().parameters.items()})
 
     def targets(self, x: np.ndarray) -> np.ndarray:
-        """Targets of one number in the support of the family, from any real numbers, rising with them."""
+        """Targets of one number in the support of the family, from any real numbers, rising with
+        them.
+        """
         support = self.make_family().support
         if support is constraints.unit_interval or getattr(support, "upper_bound", None) == 1:
             return 1 / (1 + np.exp(-x))
@@ -321,7 +369,9 @@ CONTINUOUS = [
             cdf=lambda a, rate, y: gamma_cdf(a, rate * y),
             entropy=gamma_entropy,
             crps=gamma_crps,
-            peer=lambda of, raw: of.Gamma(tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])),
+            peer=lambda of, raw: of.Gamma(
+                tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])
+            ),
             limits=(JUST_ABOVE_0, math.inf),
         ),
     ),
@@ -360,7 +410,9 @@ CONTINUOUS = [
             cdf=beta_cdf,
             entropy=beta_entropy,
             crps=beta_crps,
-            peer=lambda of, raw: of.Beta(tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])),
+            peer=lambda of, raw: of.Beta(
+                tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])
+            ),
             limits=(JUST_ABOVE_0, JUST_BELOW_1),
         ),
     ),
@@ -380,7 +432,10 @@ CONTINUOUS = [
             cdf=beta_cdf,
             entropy=beta_entropy,
             crps=beta_crps,
-            convert=lambda logit, precision: (sigmoid(logit) * precision, sigmoid(-logit) * precision),
+            convert=lambda logit, precision: (
+                sigmoid(logit) * precision,
+                sigmoid(-logit) * precision,
+            ),
             limits=(JUST_ABOVE_0, JUST_BELOW_1),
         ),
     ),
@@ -395,7 +450,9 @@ CONTINUOUS = [
         truth=Truth(
             (identity, softplus),
             ((-50.0, -1.0, 0.0, 0.3, 50.0), SPREADS),
-            lambda loc, scale: [mp.exp(loc + scale * step) for step in (0, 1e-3, 0.5, -2, 4)] + [1e-30, 1, 1e6],
+            lambda loc, scale: (
+                [mp.exp(loc + scale * step) for step in (0, 1e-3, 0.5, -2, 4)] + [1e-30, 1, 1e6]
+            ),
             log_prob=lambda loc, scale, y: normal_log_prob(loc, scale, mp.log(y)) - mp.log(y),
             cdf=lambda loc, scale, y: normal_cdf(loc, scale, mp.log(y)),
             entropy=lambda loc, scale: (1 + mp.log(2 * mp.pi)) / 2 + mp.log(scale) + loc,
@@ -420,7 +477,9 @@ CONTINUOUS = [
             cdf=lambda scale, k, y: -mp.expm1(-min((y / scale) ** k, 10**4)),
             entropy=lambda scale, k: mp.euler * (1 - 1 / k) + mp.log(scale / k) + 1,
             crps=weibull_crps,
-            peer=lambda of, raw: of.Weibull(tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])),
+            peer=lambda of, raw: of.Weibull(
+                tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])
+            ),
             rounded=0,
             limits=(JUST_ABOVE_0, math.inf),
         ),
@@ -435,10 +494,14 @@ CONTINUOUS = [
             (identity, softplus),
             (LOCATIONS, SPREADS),
             around,
-            log_prob=lambda loc, scale, y: mp.log(1 / (4 * scale * mp.cosh((y - loc) / scale / 2) ** 2)),
+            log_prob=lambda loc, scale, y: mp.log(
+                1 / (4 * scale * mp.cosh((y - loc) / scale / 2) ** 2)
+            ),
             cdf=lambda loc, scale, y: sigmoid((y - loc) / scale),
             entropy=lambda loc, scale: mp.log(scale) + 2,
-            crps=lambda loc, scale, y: scale * ((y - loc) / scale + 2 * softplus((loc - y) / scale) - 1),
+            crps=lambda loc, scale, y: (
+                scale * ((y - loc) / scale + 2 * softplus((loc - y) / scale) - 1)
+            ),
             peer=lambda of, raw: of.Logistic(raw[..., 0], tensor_softplus(raw[..., 1])),
         ),
     ),
@@ -471,7 +534,8 @@ MIXTURES = [
             cdf=mixture_cdf,
             crps=mixture_crps,
             peer=lambda of, raw: of.MixtureSameFamily(
-                of.Categorical(logits=raw[..., :2]), of.Normal(raw[..., 2:4], tensor_softplus(raw[..., 4:]))
+                of.Categorical(logits=raw[..., :2]),
+                of.Normal(raw[..., 2:4], tensor_softplus(raw[..., 4:])),
             ),
             options={"num_components": 2},
         ),
@@ -504,11 +568,15 @@ CIRCULAR = [
         truth=Truth(
             (identity, identity, softplus),
             ((-110.0, -1.0, 1e-20, 0.3, 50.0), (-50.0, 0.2, 1e-10), SPREADS),
-            lambda loc, k: [loc + step for step in (0, 1e-4, -1e-3, 0.5, 2, -3)] + [3.1415925, -3.1415925, 0],
+            lambda loc, k: (
+                [loc + step for step in (0, 1e-4, -1e-3, 0.5, 2, -3)] + [3.1415925, -3.1415925, 0]
+            ),
             log_prob=von_mises_log_prob,
             cdf=von_mises_cdf,
             entropy=von_mises_entropy,
-            peer=lambda of, raw: of.VonMises(torch.atan2(raw[..., 1], raw[..., 0]), tensor_softplus(raw[..., 2])),
+            peer=lambda of, raw: of.VonMises(
+                torch.atan2(raw[..., 1], raw[..., 0]), tensor_softplus(raw[..., 2])
+            ),
             convert=lambda cosine, sine, k: (mp.atan2(sine, cosine), k),
             limits=(-3.1415926, 3.1415926),
             circular=True,
@@ -516,7 +584,13 @@ CIRCULAR = [
         ),
     ),
     Case("von_mises across pi", "von_mises", [-0.9, 0.2, 2.5], kind="direction", scipy=von_mises),
-    Case("von_mises nearly uniform", "von_mises", [0.8, -0.5, -3.0], kind="direction", scipy=von_mises),
+    Case(
+        "von_mises nearly uniform",
+        "von_mises",
+        [0.8, -0.5, -3.0],
+        kind="direction",
+        scipy=von_mises,
+    ),
 ]
 CIRCULAR_MIXTURES = [
     Case(
@@ -542,7 +616,9 @@ COUNTS = [
             lambda logit: [0, 1],
             log_prob=lambda logit, y: -softplus(-logit) if y == 1 else -softplus(logit),
             cdf=lambda logit, y: mp.mpf(1) if y == 1 else sigmoid(-logit),
-            entropy=lambda logit: sigmoid(logit) * softplus(-logit) + sigmoid(-logit) * softplus(logit),
+            entropy=lambda logit: (
+                sigmoid(logit) * softplus(-logit) + sigmoid(-logit) * softplus(logit)
+            ),
             crps=lambda logit, y: (y * sigmoid(-logit) - (1 - y) * sigmoid(logit)) ** 2,
             peer=lambda of, raw: of.Bernoulli(logits=raw[..., 0]),
         ),
@@ -561,7 +637,9 @@ COUNTS = [
             counts,
             log_prob=poisson_log_prob,
             cdf=lambda rate, y: 1 - gamma_cdf(y + 1, rate),
-            entropy=lambda rate: sum_over_counts(lambda k: poisson_log_prob(rate, k), rate, mp.sqrt(rate)),
+            entropy=lambda rate: sum_over_counts(
+                lambda k: poisson_log_prob(rate, k), rate, mp.sqrt(rate)
+            ),
             crps=poisson_crps,
             peer=lambda of, raw: of.Poisson(tensor_softplus(raw[..., 0])),
             limits=(0, math.inf),
@@ -578,17 +656,29 @@ COUNTS = [
         truth=Truth(
             (softplus, identity),
             (SPREADS, LOGITS),
-            lambda r, logits: counts(r * mp.exp(logits), mp.sqrt(r * mp.exp(logits) * (1 + mp.exp(logits)))),
+            lambda r, logits: counts(
+                r * mp.exp(logits), mp.sqrt(r * mp.exp(logits) * (1 + mp.exp(logits)))
+            ),
             log_prob=negative_binomial_log_prob,
             cdf=lambda r, logits, y: beta_cdf(r, y + 1, sigmoid(-logits)),
             entropy=lambda r, logits: sum_over_counts(
-                lambda k: negative_binomial_log_prob(r, logits, k), r * mp.exp(logits), mp.sqrt(r) * mp.exp(logits) + 1
+                lambda k: negative_binomial_log_prob(r, logits, k),
+                r * mp.exp(logits),
+                mp.sqrt(r) * mp.exp(logits) + 1,
             ),
-            peer=lambda of, raw: of.NegativeBinomial(tensor_softplus(raw[..., 0]), logits=raw[..., 1]),
+            peer=lambda of, raw: of.NegativeBinomial(
+                tensor_softplus(raw[..., 0]), logits=raw[..., 1]
+            ),
             limits=(0, math.inf),
         ),
     ),
-    Case("negative_binomial scattered", "negative_binomial", [-1.0, 2.0], kind="count", scipy=negative_binomial),
+    Case(
+        "negative_binomial scattered",
+        "negative_binomial",
+        [-1.0, 2.0],
+        kind="count",
+        scipy=negative_binomial,
+    ),
     Case(
         "negative_binomial by mean",
         "negative_binomial",
@@ -600,14 +690,22 @@ COUNTS = [
         truth=Truth(
             (softplus, softplus),
             (SPREADS, SPREADS),
-            lambda r, logits: counts(r * mp.exp(logits), mp.sqrt(r * mp.exp(logits) * (1 + mp.exp(logits)))),
+            lambda r, logits: counts(
+                r * mp.exp(logits), mp.sqrt(r * mp.exp(logits) * (1 + mp.exp(logits)))
+            ),
             log_prob=negative_binomial_log_prob,
             cdf=lambda r, logits, y: beta_cdf(r, y + 1, sigmoid(-logits)),
             convert=lambda mean, r: (r, mp.log(mean / r)),
             limits=(0, math.inf),
         ),
     ),
-    Case("mixture of poissons", "mixture", [0.5, -0.3, 0.5, 6.0], {"component": "poisson"}, kind="count"),
+    Case(
+        "mixture of poissons",
+        "mixture",
+        [0.5, -0.3, 0.5, 6.0],
+        {"component": "poisson"},
+        kind="count",
+    ),
 ]
 CLASSES = [
     Case(
@@ -641,7 +739,9 @@ VECTORS = [
             ((-1.0, 50.0), (0.0, 1e6), (-110.0, -10.0, 0.5, 1e6), (-20.0, 0.3), (-50.0, 1.0, 50.0)),
             lambda loc0, loc1, a, b, c: [(-1.0, 0.0), (50.0, 1e6), (0.5, 3.0), (-100.0, 1e4)],
             log_prob=multivariate_normal_log_prob,
-            peer=lambda of, raw: of.MultivariateNormal(raw[..., :2], scale_tril=triangle(raw[..., 2:])),
+            peer=lambda of, raw: of.MultivariateNormal(
+                raw[..., :2], scale_tril=triangle(raw[..., 2:])
+            ),
             event_shape=(2,),
         ),
     ),
@@ -681,7 +781,12 @@ INDEPENDENT = [
         event_shape=(2, 1),
         without={"covariance"},
     ),
-    Case("independent mixtures", "mixture", [0.5, -0.3, -1, 1.5, 0, -0.5, 0, 1, 2, 0, 1, 0], event_shape=(2,)),
+    Case(
+        "independent mixtures",
+        "mixture",
+        [0.5, -0.3, -1, 1.5, 0, -0.5, 0, 1, 2, 0, 1, 0],
+        event_shape=(2,),
+    ),
     Case(
         "independent von_mises",
         "von_mises",
@@ -702,12 +807,35 @@ INDEPENDENT = [
     ),
 ]
 AFFINE = [
-    Case("affine normal", "normal", [0.3, -0.4], units=(-1.0, 3.0), scipy=lambda loc, scale: st.norm(loc, scale)),
-    Case("affine student_t", "student_t", [1.2, 0.3, -0.4], units=(10.0, 0.3), heavy_tailed=True, scipy=student_t),
-    Case("affine exponential", "exponential", [0.7], units=(10.0, 0.3), scipy=exponential(10.0, 0.3)),
+    Case(
+        "affine normal",
+        "normal",
+        [0.3, -0.4],
+        units=(-1.0, 3.0),
+        scipy=lambda loc, scale: st.norm(loc, scale),
+    ),
+    Case(
+        "affine student_t",
+        "student_t",
+        [1.2, 0.3, -0.4],
+        units=(10.0, 0.3),
+        heavy_tailed=True,
+        scipy=student_t,
+    ),
+    Case(
+        "affine exponential", "exponential", [0.7], units=(10.0, 0.3), scipy=exponential(10.0, 0.3)
+    ),
     Case("affine gamma", "gamma", [1.5, 0.2], units=(-1.0, 3.0), scipy=gamma(-1.0, 3.0)),
-    Case("affine beta", "beta", [1.0, 2.0], units=(-2.0, 0.5), has_pole=True, scipy=beta(-2.0, 0.5)),
-    Case("affine log_normal", "log_normal", [0.2, -0.6], units=(-1.0, 3.0), scipy=log_normal(-1.0, 3.0)),
+    Case(
+        "affine beta", "beta", [1.0, 2.0], units=(-2.0, 0.5), has_pole=True, scipy=beta(-2.0, 0.5)
+    ),
+    Case(
+        "affine log_normal",
+        "log_normal",
+        [0.2, -0.6],
+        units=(-1.0, 3.0),
+        scipy=log_normal(-1.0, 3.0),
+    ),
     Case("affine weibull", "weibull", [0.5, 1.3], units=(10.0, 0.3), scipy=weibull(10.0, 0.3)),
     Case("affine mixture", "mixture", [0.5, -0.3, -1.0, 1.5, 0.1, -0.5], units=(-1.0, 3.0)),
 ]
@@ -717,7 +845,17 @@ ON_A_LINE = CONTINUOUS + MIXTURES + AFFINE
 ALL_COUNTS = COUNTS + AFFINE_COUNTS
 ORDERED = ON_A_LINE + CIRCULAR + ALL_COUNTS
 # What a head makes, and everything.
-CASES = CONTINUOUS + MIXTURES + CIRCULAR + CIRCULAR_MIXTURES + COUNTS + CLASSES + VECTORS + RANKINGS + INDEPENDENT
+CASES = (
+    CONTINUOUS
+    + MIXTURES
+    + CIRCULAR
+    + CIRCULAR_MIXTURES
+    + COUNTS
+    + CLASSES
+    + VECTORS
+    + RANKINGS
+    + INDEPENDENT
+)
 EVERYTHING = CASES + AFFINE + AFFINE_COUNTS
 
 NAMED = {case.name: case for case in EVERYTHING}
@@ -737,7 +875,14 @@ TRUTHS = [
 
 # The same code as another row, with other numbers or slowly.
 REPEATS = [
-    *("student_t heavy", "gamma falling", "gamma by mean", "beta with two ends", "beta by mean", "weibull falling"),
+    *(
+        "student_t heavy",
+        "gamma falling",
+        "gamma by mean",
+        "beta with two ends",
+        "beta by mean",
+        "weibull falling",
+    ),
     *("normal_mixture", "mixture of gammas", "mixture of student_t", "mixture of log_normals"),
     "mixture of one normal",
     *("von_mises across pi", "von_mises nearly uniform"),
@@ -748,6 +893,11 @@ REPEATS = [
 
 
 def rows(cases: Sequence[Case], slow: Sequence[str] = ()) -> list:
-    """The rows for `pytest.mark.parametrize`; repeats, and what is in `slow`, are left to the slow tests."""
+    """The rows for `pytest.mark.parametrize`; repeats, and what is in `slow`, are left to the slow
+    tests.
+    """
     names = {*REPEATS, *slow}
-    return [pytest.param(case, marks=pytest.mark.slow if case.name in names else (), id=case.name) for case in cases]
+    return [
+        pytest.param(case, marks=pytest.mark.slow if case.name in names else (), id=case.name)
+        for case in cases
+    ]

@@ -22,7 +22,9 @@ def generator() -> torch.Generator:
 
 @pytest.fixture(params=["programs", "NumPy"])
 def engine(request, monkeypatch) -> str:
-    """Both ways of the one pass on a CPU: NumPy's is that of numbers far from ordinary, and of machines without a compiler."""
+    """Both ways of the one pass on a CPU: NumPy's is that of numbers far from ordinary, and of
+    machines without a compiler.
+    """
     if request.param == "NumPy":
         monkeypatch.setattr(fused, "programs", lambda *arguments: ())
     return request.param

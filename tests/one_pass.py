@@ -8,7 +8,9 @@ from tests.cases import CASES, NAMED, Case
 
 
 def _fused() -> list[Case]:
-    """One row of the table for each family of single numbers, with its options, whose log-likelihood comes in one pass."""
+    """One row of the table for each family of single numbers, with its options, whose
+    log-likelihood comes in one pass.
+    """
     found: dict[str, Case] = {}
     for case in CASES:
         if case.make_family().distribution_class and not case.event_shape:
@@ -47,7 +49,9 @@ def check_backward_twice(family: dh.Family, raw: torch.Tensor, y: torch.Tensor) 
     slope = gradient(value, raw, create_graph=True)
     exact = gradient(family.from_raw(raw.double()).log_prob(y.double()), raw, create_graph=True)
     torch.testing.assert_close(slope, exact, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(gradient(slope.square(), raw), gradient(exact.square(), raw), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        gradient(slope.square(), raw), gradient(exact.square(), raw), rtol=1e-3, atol=1e-3
+    )
 
 
 def check_shapes(family: dh.Family, raw: torch.Tensor, y: torch.Tensor) -> None:

@@ -1,11 +1,12 @@
 """Answers against mpmath at 50 digits, over the grid of reachable extremes of `tests/truth.py`.
 
-A fixed sample of the grid runs by default, more of it under the mark `slow`. Two things are not asked: numbers that the
-precision cannot hold, and icdf(cdf(y)) = y where rounding the cdf already moves y (in single precision: most of the
-upper half, where the cdf is near 1). In double precision three families hold a parameter, or a transformed target, as one
-number whose rounding a sharp peak magnifies: the angle of von_mises, the scale of weibull, log y of log_normal
-(`Truth.rounded`). They are allowed, beside the bound, what two units in the last place of that number change.
-In single precision nobody is: links and densities of these families are computed in double precision.
+A fixed sample of the grid runs by default, more of it under the mark `slow`. Two things are not
+asked: numbers that the precision cannot hold, and icdf(cdf(y)) = y where rounding the cdf already
+moves y (in single precision: most of the upper half, where the cdf is near 1). In double precision
+three families hold a parameter, or a transformed target, as one number whose rounding a sharp peak
+magnifies: the angle of von_mises, the scale of weibull, log y of log_normal (`Truth.rounded`). They
+are allowed, beside the bound, what two units in the last place of that number change. In single
+precision nobody is: links and densities of these families are computed in double precision.
 """
 
 import functools
@@ -28,8 +29,12 @@ from benchmarks.accuracy import (
 from tests.cases import TRUTHS
 from tests.truth import Truth
 
-every_size = pytest.mark.parametrize("size", [40, pytest.param(400, marks=pytest.mark.slow)], ids=["sample", "grid"])
-every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+every_size = pytest.mark.parametrize(
+    "size", [40, pytest.param(400, marks=pytest.mark.slow)], ids=["sample", "grid"]
+)
+every_dtype = pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64], ids=["float32", "float64"]
+)
 every_truth = pytest.mark.parametrize("case", TRUTHS, ids=str)
 with_cdf = pytest.mark.parametrize("case", [case for case in TRUTHS if case.cdf], ids=str)
 
@@ -65,8 +70,15 @@ def test_log_prob_and_gradient(case, dtype, size):
     value, slope = truths(case, "log_prob", size), truths(case, "gradient", size)
     assert value.isfinite().any()
     errors, slope_errors = log_prob_errors(case.made.from_raw, value, slope, case.grid(size), dtype)
-    assert_within(errors, BOUNDS["log_prob"][dtype] + allowance(case, "log_prob", size, dtype), case, size)
-    assert_within(slope_errors, BOUNDS["gradient"][dtype] + allowance(case, "gradient", size, dtype), case, size)
+    assert_within(
+        errors, BOUNDS["log_prob"][dtype] + allowance(case, "log_prob", size, dtype), case, size
+    )
+    assert_within(
+        slope_errors,
+        BOUNDS["gradient"][dtype] + allowance(case, "gradient", size, dtype),
+        case,
+        size,
+    )
 
 
 @every_truth
@@ -83,12 +95,20 @@ def test_finite_wherever_the_truth_is_representable(case, dtype, size):
 @every_dtype
 @every_size
 def test_cdf(case, dtype, size):
-    errors = cdf_errors(case.made.from_raw, truths(case, "cdf", size), case.grid(size), dtype, case.circular)
+    errors = cdf_errors(
+        case.made.from_raw, truths(case, "cdf", size), case.grid(size), dtype, case.circular
+    )
     assert_within(errors, BOUNDS["cdf"][dtype] + allowance(case, "cdf", size, dtype), case, size)
 
 
 @pytest.mark.parametrize(
-    "case", [case for case in TRUTHS if case.made.distribution_class and case.cdf and not case.made.event_dim], ids=str
+    "case",
+    [
+        case
+        for case in TRUTHS
+        if case.made.distribution_class and case.cdf and not case.made.event_dim
+    ],
+    ids=str,
 )
 @every_size
 def test_without_gradients_the_quicker_way_is_as_exact(case, size):
@@ -99,7 +119,9 @@ def test_without_gradients_the_quicker_way_is_as_exact(case, size):
         errors = cdf_errors(case.made.from_raw, truths(case, "cdf", size), rows, torch.float32)
         assert_within(errors, torch.full_like(errors, BOUNDS["cdf"][torch.float32]), case, size)
         errors = relative_error(case.made.from_raw(raw).log_prob(y), truths(case, "log_prob", size))
-        assert_within(errors, torch.full_like(errors, BOUNDS["log_prob"][torch.float32]), case, size)
+        assert_within(
+            errors, torch.full_like(errors, BOUNDS["log_prob"][torch.float32]), case, size
+        )
         quick = case.made.from_raw(raw).crps(y)
     exact = case.made.from_raw(raw).crps(y).detach().double()
     # at a concentration of 1e-22 the exact way loses its digits, too
@@ -112,7 +134,9 @@ def test_without_gradients_the_quicker_way_is_as_exact(case, size):
 @every_size
 def test_round_trip(case, dtype, size):
     rows = case.grid(size)
-    possible = round_trips(case, truths(case, "cdf", size), truths(case, "log_prob", size), rows, dtype)
+    possible = round_trips(
+        case, truths(case, "cdf", size), truths(case, "log_prob", size), rows, dtype
+    )
     assert possible.any()
     errors = round_trip_errors(case.made.from_raw, possible, rows, dtype, case.circular)
     assert_within(errors, torch.full_like(errors, BOUNDS["icdf"][dtype]), case, size)
@@ -125,7 +149,9 @@ def test_entropy(case, dtype):
     truth = numbers(case.ask("entropy", raw) for raw, _ in rows)
     raw, _ = tensors_of(rows, dtype)
     errors = relative_error(case.made.from_raw(raw).entropy(), truth)[truth.isfinite()]
-    assert (errors <= BOUNDS["entropy"][dtype]).all(), [(rows[k][0], float(e)) for k, e in enumerate(errors)]
+    assert (errors <= BOUNDS["entropy"][dtype]).all(), [
+        (rows[k][0], float(e)) for k, e in enumerate(errors)
+    ]
 
 
 @pytest.mark.parametrize("case", [case for case in TRUTHS if case.crps], ids=str)

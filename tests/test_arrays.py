@@ -66,7 +66,11 @@ def test_what_is_missing_is_nan(values):
 @pytest.mark.parametrize(
     "values, error, message",
     [
-        (["cat", "dog"], TypeError, r"y must hold numbers, got \['cat', 'dog'\]. Number the classes"),
+        (
+            ["cat", "dog"],
+            TypeError,
+            r"y must hold numbers, got \['cat', 'dog'\]. Number the classes",
+        ),
         ([1.0, None, "two"], TypeError, r"must hold numbers, got 'two' at row 2"),
         ([1.0, "two"], TypeError, r"must hold numbers"),
         (np.array(["2020-01-01"], dtype="datetime64[D]"), TypeError, r"Turn dates into numbers"),
@@ -96,14 +100,22 @@ def test_numbers_and_arrays_ask_for_probabilities_and_quantiles(case):
     y = float(dist.median)
     for question in ("cdf", "log_cdf", "log_survival", "crps"):
         ask = getattr(dist, question)
-        torch.testing.assert_close(ask(y), ask(torch.tensor(y, dtype=torch.float64)), rtol=0, atol=0)
-        torch.testing.assert_close(ask(np.array([y, y]))[1], ask(torch.tensor(y, dtype=torch.float64)))
-    torch.testing.assert_close(dist.icdf(0.3), dist.icdf(torch.tensor(0.3, dtype=torch.float64)), rtol=0, atol=0)
+        torch.testing.assert_close(
+            ask(y), ask(torch.tensor(y, dtype=torch.float64)), rtol=0, atol=0
+        )
+        torch.testing.assert_close(
+            ask(np.array([y, y]))[1], ask(torch.tensor(y, dtype=torch.float64))
+        )
+    torch.testing.assert_close(
+        dist.icdf(0.3), dist.icdf(torch.tensor(0.3, dtype=torch.float64)), rtol=0, atol=0
+    )
 
 
 def test_a_number_of_python_takes_the_precision_of_the_distribution():
     single = dh.get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
-    double = dh.get_family("normal").distribution(loc=torch.zeros(3, dtype=torch.float64), scale=1.0)
+    double = dh.get_family("normal").distribution(
+        loc=torch.zeros(3, dtype=torch.float64), scale=1.0
+    )
     assert single.cdf(0.1).dtype == torch.float32
     assert single.cdf(np.array([0.1] * 3)).dtype == torch.float64
     assert double.cdf([0.1] * 3).dtype == torch.float64
@@ -138,31 +150,50 @@ def test_classes_go_by_their_labels_where_the_distribution_knows_them(labels):
 
 
 def test_labels_of_a_binary_target_are_its_two_values():
-    dist = dh.get_family("bernoulli").distribution(probs=torch.tensor([0.25, 0.5])).with_class_labels(["no", "yes"])
+    dist = (
+        dh.get_family("bernoulli")
+        .distribution(probs=torch.tensor([0.25, 0.5]))
+        .with_class_labels(["no", "yes"])
+    )
     torch.testing.assert_close(dist.log_prob(["yes", "no"]).exp(), torch.tensor([0.25, 0.5]))
 
 
 def test_labels_of_absent_rows_and_the_ignored_index_are_no_labels():
-    dist = dh.get_family("categorical", num_classes=2).distribution(probs=torch.tensor([[0.25, 0.75]] * 3))
+    dist = dh.get_family("categorical", num_classes=2).distribution(
+        probs=torch.tensor([[0.25, 0.75]] * 3)
+    )
     want = -math.log(0.75)
     for labels in (["cat", "dog"], [1, 2]):
         named = dist.with_class_labels(labels)
-        assert dh.nll(named, [labels[1], None, labels[1]], weight=[1, 0, 2]).item() == pytest.approx(want)
+        assert dh.nll(
+            named, [labels[1], None, labels[1]], weight=[1, 0, 2]
+        ).item() == pytest.approx(want)
         y = np.array([labels[1], -100, labels[1]], dtype=object)
         assert dh.losses.cross_entropy(named, y, ignore_index=-100).item() == pytest.approx(want)
         accuracy = Accuracy(ignore_index=-100)
         accuracy.update(named, y)
         assert accuracy.compute() == 1
-        assert dh.evaluate(dist, [labels[1], None, labels[1]], weight=[1, 0, 2], classes=labels).rows == 2
-    assert dh.nll(dist.with_class_labels(["cat", "dog"]), np.array([1, 1, 1])).item() == pytest.approx(want)
+        assert (
+            dh.evaluate(dist, [labels[1], None, labels[1]], weight=[1, 0, 2], classes=labels).rows
+            == 2
+        )
+    assert dh.nll(
+        dist.with_class_labels(["cat", "dog"]), np.array([1, 1, 1])
+    ).item() == pytest.approx(want)
 
 
 def test_what_a_masked_array_hides_is_missing():
     hidden = np.ma.array([1.0, -999.0, 2.0], mask=[0, 1, 0])
     dist = dh.get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
-    assert as_tensor(hidden).isnan().tolist() == as_tensor(hidden.astype(int)).isnan().tolist() == [False, True, False]
+    assert (
+        as_tensor(hidden).isnan().tolist()
+        == as_tensor(hidden.astype(int)).isnan().tolist()
+        == [False, True, False]
+    )
     assert as_tensor(np.ma.array([1, 2])).dtype == torch.int64
-    assert dh.nll(dist, hidden, weight=[1, 0, 1]).item() == pytest.approx(dh.nll(dist[[0, 2]], [1.0, 2.0]).item())
+    assert dh.nll(dist, hidden, weight=[1, 0, 1]).item() == pytest.approx(
+        dh.nll(dist[[0, 2]], [1.0, 2.0]).item()
+    )
     with pytest.raises(TargetError, match="nan at row 1"):
         dh.evaluate(dist, hidden)
     x = np.linspace(0, 1, 30)
@@ -171,9 +202,13 @@ def test_what_a_masked_array_hides_is_missing():
         assert read_values(column, "x").missing.nonzero()[0].tolist() == [4]
     table = np.ma.array(np.stack([x, x**2], 1), mask=np.arange(60).reshape(30, 2) == 7)
     assert any(
-        "missing" in line for line in dh.DistributionRegressor(max_steps=1, random_state=0).fit(table, x).report_
+        "missing" in line
+        for line in dh.DistributionRegressor(max_steps=1, random_state=0).fit(table, x).report_
     )
-    for estimator, y in ((dh.DistributionRegressor(), x), (dh.DistributionClassifier(), np.arange(30) % 2)):
+    for estimator, y in (
+        (dh.DistributionRegressor(), x),
+        (dh.DistributionClassifier(), np.arange(30) % 2),
+    ):
         with pytest.raises(TargetError, match="row 4"):
             estimator.fit(table, np.ma.array(y, mask=np.arange(30) == 4))
 

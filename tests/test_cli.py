@@ -27,7 +27,11 @@ from disthead.training import DistributionModule, TabularDataModule, checkpoints
 from disthead.usage import OVERVIEW, PAGES
 
 ROOT = Path(__file__).parents[1]
-QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+QUIET = [
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+]
 COUNTS = str(ROOT / "configs" / "counts.yaml")
 
 
@@ -38,7 +42,11 @@ def visits(tmp_path, monkeypatch) -> pd.DataFrame:
     random = np.random.default_rng(0)
     age, town = random.normal(50, 10, 150), random.choice(["north", "south"], 150)
     frame = pd.DataFrame(
-        {"age": age, "town": town, "visits": random.poisson(np.exp((age - 50) / 20 + (town == "north")))}
+        {
+            "age": age,
+            "town": town,
+            "visits": random.poisson(np.exp((age - 50) / 20 + (town == "north"))),
+        }
     )
     frame.to_csv("my.csv", index=False)
     return frame
@@ -96,7 +104,11 @@ def test_errors_are_one_message(visits, capsys, arguments, message):
 
 
 def test_everything_can_be_overridden_and_a_new_file_is_enough_afterwards(visits, capsys):
-    best = fit("--model.family=negative_binomial", "--model.optimizer.init_args.lr=0.02", "--model.hidden_sizes=[4]")
+    best = fit(
+        "--model.family=negative_binomial",
+        "--model.optimizer.init_args.lr=0.02",
+        "--model.hidden_sizes=[4]",
+    )
     visits.drop(columns="visits")[:30].to_csv("new.csv", index=False)
     assert main(["predict", "--ckpt_path", best, "--data.path=new.csv", "--out=p.csv", *QUIET]) == 0
     frame = pd.read_csv("p.csv")
@@ -117,7 +129,9 @@ def test_the_order_of_columns_does_not_matter(visits, capsys):
     best = fit()
     visits.to_csv("same.csv", index=False)
     visits[["visits", "town", "age"]].to_csv("turned.csv", index=False)
-    assert score(best, capsys, "--data.path=same.csv") == score(best, capsys, "--data.path=turned.csv")
+    assert score(best, capsys, "--data.path=same.csv") == score(
+        best, capsys, "--data.path=turned.csv"
+    )
 
 
 def test_the_table_of_the_training_is_tested_on_its_test_rows(visits, capsys):
@@ -133,7 +147,9 @@ def test_training_resumes(visits):
     assert main([*FIT, "--trainer.max_epochs=3", *QUIET, "--ckpt_path", last]) == 0
 
 
-def test_training_without_a_configuration_is_as_good_as_the_estimator(tmp_path, monkeypatch, capsys):
+def test_training_without_a_configuration_is_as_good_as_the_estimator(
+    tmp_path, monkeypatch, capsys
+):
     """The same rows to learn from, to stop by and to be tested on."""
     monkeypatch.chdir(tmp_path)
     frame = load_diabetes(as_frame=True).frame
@@ -159,16 +175,29 @@ def started(arguments: list[str], monkeypatch) -> commands._CLI:
 TABLE = ["--data.path=my.csv", "--data.target=visits"]
 
 
-def test_no_configuration_a_named_one_a_written_one_and_one_of_data_alone_are_the_recipe(visits, monkeypatch):
+def test_no_configuration_a_named_one_a_written_one_and_one_of_data_alone_are_the_recipe(
+    visits, monkeypatch
+):
     assert main(["init", "regression"]) == 0
     Path("data.yaml").write_text("data: {path: my.csv, target: visits}")
-    ways = [TABLE, ["--config", "regression", *TABLE], [*TABLE, "-c=regression.yaml"], ["--config=data.yaml"]]
-    found = [started(["fit", "--model.family=poisson", *way], monkeypatch).config.fit for way in ways]
+    ways = [
+        TABLE,
+        ["--config", "regression", *TABLE],
+        [*TABLE, "-c=regression.yaml"],
+        ["--config=data.yaml"],
+    ]
+    found = [
+        started(["fit", "--model.family=poisson", *way], monkeypatch).config.fit for way in ways
+    ]
     for config in found:
         assert config.model == found[0].model
         assert config.trainer == found[0].trainer
         assert config.early_stopping == found[0].early_stopping
-        assert (config.data.path, config.data.target, config.data.batch_size) == ("my.csv", "visits", 32)
+        assert (config.data.path, config.data.target, config.data.batch_size) == (
+            "my.csv",
+            "visits",
+            32,
+        )
     assert found[0].model.family == "poisson"
     assert found[0].model.backbone["class_path"].endswith("TabularBackbone")
 
@@ -189,18 +218,25 @@ def test_a_configuration_that_names_a_model_is_taken_at_its_word(visits, monkeyp
         ("--model.dropout", "0.5", "0.25"),
     ],
 )
-def test_sizes_reach_the_network_of_the_recipe_or_are_refused(visits, monkeypatch, capsys, option, value, other):
+def test_sizes_reach_the_network_of_the_recipe_or_are_refused(
+    visits, monkeypatch, capsys, option, value, other
+):
     spec = started(["fit", *TABLE, f"{option}={value}"], monkeypatch).model.hparams.backbone
     assert str(spec["init_args"][option.removeprefix("--model.")]) == value
     both = f"--model.backbone.init_args.{option.removeprefix('--model.')}={other}"
     assert main(["fit", *TABLE, f"{option}={value}", both, *QUIET]) == 2
     assert "has no effect" in capsys.readouterr().err
-    assert main(["fit", *TABLE, f"{option}={value}", "--model.backbone=torch.nn.Identity", *QUIET]) == 2
+    assert (
+        main(["fit", *TABLE, f"{option}={value}", "--model.backbone=torch.nn.Identity", *QUIET])
+        == 2
+    )
     assert "has no effect" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("written", ["--ckpt {}", "--ckpt={}", "--ckpt_path {}", "--ckpt_path={}"])
-@pytest.mark.parametrize("command", ["validate", "test", "predict", "evaluate", "recalibrate", "fit"])
+@pytest.mark.parametrize(
+    "command", ["validate", "test", "predict", "evaluate", "recalibrate", "fit"]
+)
 def test_the_checkpoint_is_one_option_everywhere(visits, command, written, capsys):
     arguments = written.format("gone.ckpt").split()
     assert main([command, *(FIT[1:] if command == "fit" else ()), *arguments]) == 2
@@ -209,7 +245,9 @@ def test_the_checkpoint_is_one_option_everywhere(visits, command, written, capsy
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """A folder with model.ckpt, a normal model of y in table.csv that has a name, a town, a weight and a patient."""
+    """A folder with model.ckpt, a normal model of y in table.csv that has a name, a town, a weight
+    and a patient.
+    """
     folder = tmp_path_factory.mktemp("trained")
     random = np.random.default_rng(0)
     x = random.normal(size=300)
@@ -262,7 +300,20 @@ def predicted(model: str, *options: str) -> pd.DataFrame:
         )
         == 0
     )
-    assert main(["predict", "--ckpt", model, "--data.path=table.parquet", "--out=parts", *QUIET, *options]) == 0
+    assert (
+        main(
+            [
+                "predict",
+                "--ckpt",
+                model,
+                "--data.path=table.parquet",
+                "--out=parts",
+                *QUIET,
+                *options,
+            ]
+        )
+        == 0
+    )
     frame, parts = pd.read_parquet("p.parquet"), pd.read_parquet("parts")
     drawn = [name for name in frame if name.startswith("sample_")]
     assert list(frame) == list(parts)
@@ -271,14 +322,25 @@ def predicted(model: str, *options: str) -> pd.DataFrame:
 
 
 def test_predictions_have_the_quantiles_interval_samples_and_columns_that_were_asked_for(model):
-    options = ("--quantiles=0.05,0.5", "--level=0.8", "--samples=400", "--id-columns=name,day", "--data.batch_size=70")
+    options = (
+        "--quantiles=0.05,0.5",
+        "--level=0.8",
+        "--samples=400",
+        "--id-columns=name,day",
+        "--data.batch_size=70",
+    )
     frame, table = predicted(model, *options), pd.read_parquet("table.parquet")
     assert list(frame)[:2] == ["name", "day"]
     pd.testing.assert_frame_equal(frame[["name", "day"]], table[["name", "day"]], check_dtype=False)
-    assert [name for name in frame if name.startswith("quantile_")] == ["quantile_0.05", "quantile_0.5"]
+    assert [name for name in frame if name.startswith("quantile_")] == [
+        "quantile_0.05",
+        "quantile_0.5",
+    ]
     normal = torch.distributions.Normal(torch.tensor(frame["loc"]), torch.tensor(frame["scale"]))
     for name, level in {"quantile_0.05": 0.05, "lower_80": 0.1, "upper_80": 0.9}.items():
-        np.testing.assert_allclose(frame[name], normal.icdf(torch.tensor(level)), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            frame[name], normal.icdf(torch.tensor(level)), rtol=1e-4, atol=1e-4
+        )
     draws = frame[[f"sample_{k}" for k in range(400)]].to_numpy()
     standardised = (draws - frame[["loc"]].to_numpy()) / frame[["scale"]].to_numpy()
     assert abs(standardised.mean()) < 0.02
@@ -290,7 +352,14 @@ def test_predictions_have_the_quantiles_interval_samples_and_columns_that_were_a
 def test_columns_of_a_text_file_are_copied_as_they_are_written(model, separator):
     """Numbers that are names keep their zeros, and what looks like a missing value its letters."""
     Path("new.csv").write_text("code;x;day\n007;0.5;1/2\n0100;1.5;NA\n".replace(";", separator))
-    command = ["predict", "--ckpt", model, "--data.path=new.csv", "--id-columns=day,code", "--out=p.csv"]
+    command = [
+        "predict",
+        "--ckpt",
+        model,
+        "--data.path=new.csv",
+        "--id-columns=day,code",
+        "--out=p.csv",
+    ]
     assert main([*command, *QUIET]) == 0
     assert [line.split(",")[:2] for line in Path("p.csv").read_text().splitlines()] == [
         ["day", "code"], ["1/2", "007"], ["NA", "0100"],
@@ -314,7 +383,9 @@ def test_classes_are_drawn_by_name(visits, capsys):
     frame = pd.read_csv("p.csv")
     draws = frame[[f"sample_{k}" for k in range(30)]]
     assert set(np.unique(draws)) == {"north", "south"}
-    assert (draws == "north").to_numpy().mean() == pytest.approx(frame["probability_north"].mean(), abs=0.05)
+    assert (draws == "north").to_numpy().mean() == pytest.approx(
+        frame["probability_north"].mean(), abs=0.05
+    )
     assert main(["predict", "--ckpt", best, "--quantiles=0.5", *QUIET]) == 2
     assert "classes have no quantiles" in capsys.readouterr().err
 
@@ -322,12 +393,17 @@ def test_classes_are_drawn_by_name(visits, capsys):
 def test_parameters_are_those_after_recalibration(model):
     before = predicted(model)
     for method in ("ScaleCalibration", "QuantileRecalibration", "ConformalQuantiles"):
-        assert main(["recalibrate", "--ckpt", model, "--method", method, "--out", f"{method}.ckpt"]) == 0
+        assert (
+            main(["recalibrate", "--ckpt", model, "--method", method, "--out", f"{method}.ckpt"])
+            == 0
+        )
         shutil.rmtree("parts")
         after = predicted(f"{method}.ckpt")
         assert not np.allclose(after["upper_90"], before["upper_90"], rtol=1e-3)
         if method == "ScaleCalibration":
-            np.testing.assert_allclose(after["upper_90"], after["loc"] + 1.6448536 * after["scale"], rtol=1e-4)
+            np.testing.assert_allclose(
+                after["upper_90"], after["loc"] + 1.6448536 * after["scale"], rtol=1e-4
+            )
         else:  # a distribution of no family has no parameters of one
             assert not {"loc", "scale"} & set(after)
 
@@ -344,14 +420,20 @@ def test_parameters_are_those_after_recalibration(model):
         (["predict", "--samples=-1"], "samples must be a number of draws"),
         (["predict", "--id-columns=nme"], "did you mean 'name'"),
         (["predict", "--id-column=name"], "unknown option '--id-column'"),
-        (["predict", "--data.path=table.parquet", "--out=parts", "--id-columns=nme"], "no column 'nme'"),
+        (
+            ["predict", "--data.path=table.parquet", "--out=parts", "--id-columns=nme"],
+            "no column 'nme'",
+        ),
         (["recalibrate", "--out=model.ckpt"], "--overwrite"),
         (["recalibrate", "--out=table.csv"], "--out must end in .ckpt"),
         (["recalibrate", "--out=honest.txt", "--overwrite"], "--out must end in .ckpt"),
         (["recalibrate", "--out=nowhere/r.ckpt"], "no folder nowhere"),
         (["recalibrate", "--metod=ScaleCalibration"], "did you mean '--method'"),
         (["recalibrate", "--weight=ww"], "did you mean 'w'"),
-        (["predict", "--data.path=other.csv"], "other.csv: no column 'x', which the model was trained on"),
+        (
+            ["predict", "--data.path=other.csv"],
+            "other.csv: no column 'x', which the model was trained on",
+        ),
         (
             ["predict", "--data.path=others", "--out=parts"],
             "0.parquet has no column 'x'; did you mean 'xs'? Columns: xs, y",
@@ -368,7 +450,9 @@ def test_parameters_are_those_after_recalibration(model):
         (["validate", "--trainer.devices=many"], "--trainer.devices must be a number of devices"),
     ],
 )
-def test_mistakes_with_a_checkpoint_are_one_sentence_and_leave_everything_as_it_was(model, arguments, message, capsys):
+def test_mistakes_with_a_checkpoint_are_one_sentence_and_leave_everything_as_it_was(
+    model, arguments, message, capsys
+):
     other = pd.read_csv("table.csv")[["x", "y", "w"]].rename(columns={"x": "xs"})
     other.to_csv("other.csv", index=False)
     Path("others").mkdir()
@@ -414,7 +498,11 @@ def test_recalibration_writes_over_a_checkpoint_only_where_that_is_said(model):
     assert Path(model).read_bytes() == before
     assert main(["recalibrate", "--ckpt", model, "--out", model, "--overwrite"]) == 0
     assert DistributionModule.load_from_checkpoint(model).recalibration is not None
-    assert sorted(path.name for path in Path.cwd().iterdir()) == ["model.ckpt", "table.csv", "table.parquet"]
+    assert sorted(path.name for path in Path.cwd().iterdir()) == [
+        "model.ckpt",
+        "table.csv",
+        "table.parquet",
+    ]
 
 
 def test_training_does_not_write_beside_other_checkpoints_unless_that_is_said(visits, capsys):
@@ -445,13 +533,22 @@ def test_a_configuration_is_not_written_over_by_that_of_its_run(visits, capsys):
         (["--model.family=beta"], "must be in the support of beta"),
         (["--model.optimizer=Adamm"], "did you mean 'Adam'"),
         (["--data.path=gone.csv"], "no such file"),
-        (["--data.target=town"], "holds classes (north, south), poisson takes numbers: try the family bernoulli"),
+        (
+            ["--data.target=town"],
+            "holds classes (north, south), poisson takes numbers: try the family bernoulli",
+        ),
         (["--data.val_size=0"], "no rows are held out"),
         (["--trainer.accelerator=gpuu"], "accelerator"),
         (["--trainer.max_epochs=many"], "--trainer.max_epochs must be int"),
         (["--trainer.logger=wandb"], "--trainer.logger must be"),
-        (["--model.hidden_sizes=32"], "must be a list, such as --model.hidden_sizes '[128, 128]', got 32"),
-        (["--data.features=age"], "must be a list or null, such as --data.features '[a, b]', got age"),
+        (
+            ["--model.hidden_sizes=32"],
+            "must be a list, such as --model.hidden_sizes '[128, 128]', got 32",
+        ),
+        (
+            ["--data.features=age"],
+            "must be a list or null, such as --data.features '[a, b]', got age",
+        ),
         (["--data.known=months"], "such as --data.known '{exposure: months}', got months"),
         (["--trainer.max_epochs='5'"], "--trainer.max_epochs must be int or null, got '5'"),
         (["--trainer.enable_progress_bar=maybe"], "must be true or false or null, got maybe"),
@@ -465,10 +562,15 @@ def test_a_configuration_is_not_written_over_by_that_of_its_run(visits, capsys):
         (["--config=wrong.yaml"], "did you mean '--model.family'"),
         (["--config=regresion"], "did you mean 'regression'"),
         (["--config"], "expected one argument"),
-        (["--trainer.default_root_dir=runs/first", "--model.family=beta"], "must be in the support of beta"),
+        (
+            ["--trainer.default_root_dir=runs/first", "--model.family=beta"],
+            "must be in the support of beta",
+        ),
     ],
 )
-def test_trainings_that_fail_say_why_in_a_sentence_and_leave_nothing(visits, options, message, capsys):
+def test_trainings_that_fail_say_why_in_a_sentence_and_leave_nothing(
+    visits, options, message, capsys
+):
     Path("broken.yaml").write_text("model: [")
     Path("wrong.yaml").write_text("model: {familly: normal}")
     before = sorted(Path.cwd().rglob("*"))
@@ -524,7 +626,9 @@ def shown(capsys, *arguments: str) -> str:
 
 def test_help_is_to_be_had_in_every_way(capsys):
     assert shown(capsys) == shown(capsys, "--help") == shown(capsys, "-h") == shown(capsys, "help")
-    assert all(re.search(rf"^  disthead .*\b{command}\b", OVERVIEW, re.MULTILINE) for command in COMMANDS)
+    assert all(
+        re.search(rf"^  disthead .*\b{command}\b", OVERVIEW, re.MULTILINE) for command in COMMANDS
+    )
     for command in COMMANDS:
         page = shown(capsys, command, "--help")
         assert page == shown(capsys, command, "-h") == shown(capsys, "help", command)
@@ -539,7 +643,13 @@ def options_of(command: str, monkeypatch) -> set[str]:
         parser = getattr(checkpoints, f"{command}_parser")()
         return {name for action in parser._actions for name in action.option_strings}
     if command in ("families", "explain", "init"):
-        return {"--surface"} if command == "families" else {"--out", "--overwrite"} if command == "init" else set()
+        return (
+            {"--surface"}
+            if command == "families"
+            else {"--out", "--overwrite"}
+            if command == "init"
+            else set()
+        )
 
     class Found(Exception):
         pass
@@ -559,7 +669,11 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][\w.-]*\w")
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_pages_of_help_name_options_that_exist(command, monkeypatch):
-    known = options_of(command, monkeypatch) | {"--help", "--help-all"} | ({"--config"} if command == "init" else set())
+    known = (
+        options_of(command, monkeypatch)
+        | {"--help", "--help-all"}
+        | ({"--config"} if command == "init" else set())
+    )
     for option in OPTION.findall(PAGES[command]):
         assert re.sub(r"\.init_args\..*", "", option) in known, option
 
@@ -570,28 +684,39 @@ def test_help_all_shows_everything(capsys):
 
 def texts() -> list[tuple[str, str]]:
     """All strings of the package and all pages of the docs, with where they are."""
-    found = [(str(page), page.read_text("utf-8")) for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]]
+    found = [
+        (str(page), page.read_text("utf-8"))
+        for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    ]
     for path in Path(disthead.__file__).parent.rglob("*.py"):
         nodes = ast.walk(ast.parse(path.read_text("utf-8")))
-        found += [(str(path), n.value) for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        found += [
+            (str(path), n.value)
+            for n in nodes
+            if isinstance(n, ast.Constant) and isinstance(n.value, str)
+        ]
     return found
 
 
 def test_advice_names_commands_and_options_that_exist(monkeypatch):
-    """Sentences in which `disthead` is the subject of a verb, or comes after `from` or `import`, are none of advice."""
+    """Sentences in which `disthead` is the subject of a verb, or comes after `from` or `import`,
+    are none of advice.
+    """
     all_options = set().union(*(options_of(command, monkeypatch) for command in COMMANDS)) | {
         "--help",
         "--help-all",
         "--version",
     }
     for path, text in texts():
-        for command in re.findall(r"(?:`|: |^ *\$? *|next: |try )disthead ([a-z]\w*)", text, re.MULTILINE):
+        for command in re.findall(
+            r"(?:`|: |^ *\$? *|next: |try )disthead ([a-z]\w*)", text, re.MULTILINE
+        ):
             assert command in {*COMMANDS, "help", "into", "import"}, f"{path}: disthead {command}"
         for option in OPTION.findall(text) if "disthead" in path.rpartition("/")[0] else ():
             name = re.sub(r"\.init_args.*", "", option)
-            assert name in all_options or any(known.startswith((f"{name}.", f"{name}-")) for known in all_options), (
-                f"{path}: {option}"
-            )
+            assert name in all_options or any(
+                known.startswith((f"{name}.", f"{name}-")) for known in all_options
+            ), f"{path}: {option}"
 
 
 NO_FAMILIES = r"ordinal|hurdle|censored|truncated|tweedie|zero[ _-]inflated famil|(?<!negative )(?<!negative_)binomial(?! deviance)"
@@ -602,21 +727,34 @@ def test_advice_names_families_that_exist(name, capsys):
     family = explanation.example(name)
     advice = shown(capsys, "explain", name)
     assert not re.search(rf"\b(?:{NO_FAMILIES})\b", advice)
-    parameters = {parameter for other in families() for parameter in explanation.example(other).parameters}
-    words = set(re.findall(r"\b[a-z]+_[a-z_]+\b", f"{family.breaks} {family.remedy} {family.edge_remedy}"))
+    parameters = {
+        parameter for other in families() for parameter in explanation.example(other).parameters
+    }
+    words = set(
+        re.findall(r"\b[a-z]+_[a-z_]+\b", f"{family.breaks} {family.remedy} {family.edge_remedy}")
+    )
     assert words <= {*families(), *parameters, "event_shape"}
 
 
 def test_looking_things_up_does_not_load_lightning():
-    code = "import sys; from disthead.cli import main; main(['families']); main(['explain', 'normal'])"
-    code += "; print([m for m in ('lightning', 'pandas', 'matplotlib', 'sklearn') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    code = (
+        "import sys; from disthead.cli import main; main(['families']); main(['explain', 'normal'])"
+    )
+    code += (
+        "; print([m for m in ('lightning', 'pandas', 'matplotlib', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert done.stdout.strip().endswith("[]")
 
 
 def test_it_is_a_module_too():
     done = subprocess.run(
-        [sys.executable, "-m", "disthead", "explain", "nrmal"], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-m", "disthead", "explain", "nrmal"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert done.returncode == 2
     assert done.stderr.startswith("disthead: error: unknown family 'nrmal'; did you mean 'normal'")
@@ -626,18 +764,26 @@ def built(command: list[str], tmp_path: Path) -> Path:
     """A copy of what a build needs, after the build."""
     source = tmp_path / "source"
     for name in ("disthead", "configs"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "_blocks*.so"))
+        shutil.copytree(
+            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "_blocks*.so")
+        )
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    subprocess.run([sys.executable, *command], cwd=source, check=True, capture_output=True, timeout=300)
+    subprocess.run(
+        [sys.executable, *command], cwd=source, check=True, capture_output=True, timeout=300
+    )
     return source
 
 
 def test_an_installed_package_finds_its_configurations(tmp_path, monkeypatch):
-    package = built(["setup.py", "-q", "build_py", "--build-lib=built"], tmp_path) / "built" / "disthead"
+    package = (
+        built(["setup.py", "-q", "build_py", "--build-lib=built"], tmp_path) / "built" / "disthead"
+    )
     monkeypatch.setattr(configurations, "__file__", str(package / "configurations.py"))
     assert configurations.configuration("counts") == package / "configs" / "counts.yaml"
-    assert set(configurations.configurations()) == {path.stem for path in (ROOT / "configs").glob("*.yaml")}
+    assert set(configurations.configurations()) == {
+        path.stem for path in (ROOT / "configs").glob("*.yaml")
+    }
 
 
 @pytest.mark.slow
@@ -645,21 +791,37 @@ def test_wheel_and_source_distribution_have_the_configurations(tmp_path):
     source = built(["setup.py", "-q", "sdist", "bdist_wheel"], tmp_path)
     [wheel], [archive] = source.glob("dist/*.whl"), source.glob("dist/*.tar.gz")
     names = {f"{path.stem}.yaml" for path in (ROOT / "configs").glob("*.yaml")}
-    in_wheel = {Path(name).name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("disthead/configs/")}
+    in_wheel = {
+        Path(name).name
+        for name in zipfile.ZipFile(wheel).namelist()
+        if name.startswith("disthead/configs/")
+    }
     with tarfile.open(archive) as opened:
         in_archive = {Path(name).name for name in opened.getnames() if "/configs/" in name}
     assert in_wheel == in_archive == names
 
 
 def test_training_does_not_go_on_from_a_recalibrated_checkpoint(model, capsys):
-    """Whose recalibration the training has no place for: that is said, without a traceback and without empty folders."""
-    options = ["--data.path=table.csv", "--data.target=y", "--data.features=[x]", "--trainer.max_epochs=1", *QUIET]
+    """Whose recalibration the training has no place for: that is said, without a traceback and
+    without empty folders.
+    """
+    options = [
+        "--data.path=table.csv",
+        "--data.target=y",
+        "--data.features=[x]",
+        "--trainer.max_epochs=1",
+        *QUIET,
+    ]
     assert main(["fit", "--checkpoint.dirpath=first", *options]) == 0
     shutil.rmtree("lightning_logs")
     assert main(["recalibrate", "--ckpt=first/best.ckpt", "--out=honest.ckpt"]) == 0
     assert main(["fit", "--ckpt=honest.ckpt", *options]) == 2
-    assert "--ckpt honest.ckpt holds another model than this training has" in capsys.readouterr().err
-    assert not [folder for folder in Path.cwd().rglob("*") if folder.is_dir() and not any(folder.iterdir())]
+    assert (
+        "--ckpt honest.ckpt holds another model than this training has" in capsys.readouterr().err
+    )
+    assert not [
+        folder for folder in Path.cwd().rglob("*") if folder.is_dir() and not any(folder.iterdir())
+    ]
     assert not Path("lightning_logs").exists()
 
 
@@ -675,26 +837,38 @@ def test_report_says_of_which_checkpoint_and_part_it_is(model):
     "option, message",
     [("--quantiles=10,90", "got 10.0"), ("--level=90", "got 90.0"), ("--samples=-1", "got -1")],
 )
-def test_wrong_levels_are_refused_before_any_row_is_predicted(model, option, message, monkeypatch, capsys):
-    monkeypatch.setattr(DistributionModule, "predict_step", lambda *_: pytest.fail("rows were predicted"))
+def test_wrong_levels_are_refused_before_any_row_is_predicted(
+    model, option, message, monkeypatch, capsys
+):
+    monkeypatch.setattr(
+        DistributionModule, "predict_step", lambda *_: pytest.fail("rows were predicted")
+    )
     assert main(["predict", "--ckpt", model, "--out=p.csv", option, *QUIET]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_warnings_are_one_line_without_the_place_in_the_code(monkeypatch, capsys):
     before = warnings.formatwarning
-    for module, run in ((commands, "run"), (checkpoints, "run_evaluate"), (checkpoints, "run_recalibrate")):
+    for module, run in (
+        (commands, "run"),
+        (checkpoints, "run_evaluate"),
+        (checkpoints, "run_recalibrate"),
+    ):
         monkeypatch.setattr(
             module,
             run,
-            lambda _: print(warnings.formatwarning(UserWarning("few\n rows"), UserWarning, "search.py", 174)),
+            lambda _: print(
+                warnings.formatwarning(UserWarning("few\n rows"), UserWarning, "search.py", 174)
+            ),
         )
     for command in ("fit", "predict", "evaluate", "recalibrate"):
         assert shown(capsys, command).strip() == "disthead: warning: few rows"
         assert warnings.formatwarning is before
 
 
-def test_an_evaluation_of_the_training_rows_says_that_the_model_has_learned_from_them(model, capsys):
+def test_an_evaluation_of_the_training_rows_says_that_the_model_has_learned_from_them(
+    model, capsys
+):
     assert "learned from" not in shown(capsys, "evaluate", "--ckpt", model, "--part=val")
     assert "normal model of y, on rows that it has learned from: " in shown(
         capsys, "evaluate", "--ckpt", model, "--part=train"
@@ -705,7 +879,9 @@ def test_an_evaluation_of_the_training_rows_says_that_the_model_has_learned_from
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda", "mps"])
-def test_an_accelerator_that_is_not_there_is_answered_with_one_that_is(model, name, monkeypatch, capsys):
+def test_an_accelerator_that_is_not_there_is_answered_with_one_that_is(
+    model, name, monkeypatch, capsys
+):
     for accelerator in (CUDAAccelerator, MPSAccelerator):
         monkeypatch.setattr(accelerator, "is_available", staticmethod(lambda: False))
     assert main(["test", "--ckpt", model, "--trainer.accelerator", name]) == 2
@@ -717,10 +893,18 @@ def test_an_accelerator_that_is_not_there_is_answered_with_one_that_is(model, na
 @pytest.mark.parametrize("epochs", ["-1", "null"])
 def test_a_training_that_ends_before_its_first_validation_is_told_so(visits, capsys, epochs):
     """Rows are held out, so that holding some out is no advice."""
-    options = ["--data.batch_size=15", "--trainer.max_steps=3", f"--trainer.max_epochs={epochs}", *QUIET]
+    options = [
+        "--data.batch_size=15",
+        "--trainer.max_steps=3",
+        f"--trainer.max_epochs={epochs}",
+        *QUIET,
+    ]
     assert main([*FIT, *options]) == 2
     said = capsys.readouterr().err.strip().split("\n")[-1]
-    assert "after 3 steps, before the first validation: give a larger max_steps (--trainer.max_steps)" in said
+    assert (
+        "after 3 steps, before the first validation: give a larger max_steps (--trainer.max_steps)"
+        in said
+    )
     assert "hold rows out" not in said
     assert main([*FIT, *options, "--trainer.val_check_interval=1"]) == 0  # as advised
 
@@ -774,7 +958,12 @@ def test_options_that_agree_with_the_checkpoint_change_nothing(trained_once, cap
     best = trained_once
     assert main(["test", "--ckpt", best, *QUIET]) == 0
     plain = capsys.readouterr().out
-    agreeing = ["--data.path=my.csv", "--data.target=visits", "--data.test_size=0.2", "--model.family=poisson"]
+    agreeing = [
+        "--data.path=my.csv",
+        "--data.target=visits",
+        "--data.test_size=0.2",
+        "--model.family=poisson",
+    ]
     assert main(["test", "--ckpt", best, *agreeing, *QUIET]) == 0
     assert capsys.readouterr().out == plain
     written = yaml.safe_load((Path(best).parents[1] / "config.yaml").read_text())
@@ -784,11 +973,15 @@ def test_options_that_agree_with_the_checkpoint_change_nothing(trained_once, cap
 
 
 @pytest.mark.parametrize(
-    "option", ["limit_predict_batches=2", "limit_predict_batches=0.5", "fast_dev_run=true", "fast_dev_run=3"]
+    "option",
+    ["limit_predict_batches=2", "limit_predict_batches=0.5", "fast_dev_run=true", "fast_dev_run=3"],
 )
 @pytest.mark.parametrize("out", ["p.csv", "parts"])
 def test_predictions_are_those_of_all_rows(trained_once, capsys, option, out):
-    assert main(["predict", "--ckpt", trained_once, f"--out={out}", f"--trainer.{option}", *QUIET]) == 2
+    assert (
+        main(["predict", "--ckpt", trained_once, f"--out={out}", f"--trainer.{option}", *QUIET])
+        == 2
+    )
     said = capsys.readouterr().err
     assert f"--trainer.{option.partition('=')[0]} must be" in said
     assert "all rows of the table are predicted" in said
@@ -799,7 +992,11 @@ def test_predictions_are_those_of_all_rows(trained_once, capsys, option, out):
     "text, key, lines",
     [
         ("trainer:\n  max_epochs: 3\n  max_epochs: 4\n", "trainer.max_epochs", "lines 2 and 3"),
-        ("model:\n  family: normal\ndata:\n  target: y\nmodel:\n  family: poisson\n", "model", "lines 1 and 5"),
+        (
+            "model:\n  family: normal\ndata:\n  target: y\nmodel:\n  family: poisson\n",
+            "model",
+            "lines 1 and 5",
+        ),
         (
             "trainer:\n  callbacks:\n  - class_path: a\n    class_path: b\n",
             "trainer.callbacks.0.class_path",
@@ -809,7 +1006,9 @@ def test_predictions_are_those_of_all_rows(trained_once, capsys, option, out):
     ],
 )
 @pytest.mark.parametrize("command", ["fit", "test"])
-def test_a_key_that_comes_twice_in_a_configuration_is_refused(tmp_path, monkeypatch, capsys, text, key, lines, command):
+def test_a_key_that_comes_twice_in_a_configuration_is_refused(
+    tmp_path, monkeypatch, capsys, text, key, lines, command
+):
     monkeypatch.chdir(tmp_path)
     Path("my.yaml").write_text(text)
     assert main([command, "--config", "my.yaml"]) == 2
@@ -817,7 +1016,9 @@ def test_a_key_that_comes_twice_in_a_configuration_is_refused(tmp_path, monkeypa
     assert f"my.yaml: the key {key} comes twice, in {lines}: remove one of them." in said
 
 
-def test_a_key_that_comes_twice_is_refused_in_files_of_a_part_and_in_options(tmp_path, monkeypatch, capsys):
+def test_a_key_that_comes_twice_is_refused_in_files_of_a_part_and_in_options(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     Path("part.yaml").write_text("target: y\ntarget: z\n")
     Path("my.yaml").write_text("data: part.yaml\n")
@@ -830,7 +1031,9 @@ def test_a_key_that_comes_twice_is_refused_in_files_of_a_part_and_in_options(tmp
 
 def test_aliases_and_merges_are_no_keys_that_come_twice(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    Path("my.yaml").write_text("a: &one {x: 1}\nb: &two {y: 1}\nc: {<<: *one, <<: *two, x: 2}\nd: *one\n")
+    Path("my.yaml").write_text(
+        "a: &one {x: 1}\nb: &two {y: 1}\nc: {<<: *one, <<: *two, x: 2}\nd: *one\n"
+    )
     assert main(["fit", "--config", "my.yaml"]) == 2
     assert "twice" not in capsys.readouterr().err
 
@@ -852,13 +1055,34 @@ class Net(nn.Module):
 @pytest.mark.parametrize(
     "options, section, expected",
     [
-        ("--model.backbone my_net.Net --model.backbone.width 5", "backbone", ("my_net.Net", {"width": 5})),
-        ("--model.backbone.init_args.width 5 --model.backbone=my_net.Net", "backbone", ("my_net.Net", {"width": 5})),
-        ("--model.optimizer SGD --model.optimizer.lr 0.1", "optimizer", ("torch.optim.SGD", {"lr": 0.1})),
-        ("--model.optimizer.lr=0.1 --model.optimizer SGD", "optimizer", ("torch.optim.SGD", {"lr": 0.1})),
-        ("--model.optimizer.lr 0.1", "optimizer", ("torch.optim.AdamW", {"lr": 0.1, "weight_decay": 1e-4})),
         (
-            "--model.scheduler StepLR --model.scheduler.step_size 3 --model.scheduler.interval epoch",
+            "--model.backbone my_net.Net --model.backbone.width 5",
+            "backbone",
+            ("my_net.Net", {"width": 5}),
+        ),
+        (
+            "--model.backbone.init_args.width 5 --model.backbone=my_net.Net",
+            "backbone",
+            ("my_net.Net", {"width": 5}),
+        ),
+        (
+            "--model.optimizer SGD --model.optimizer.lr 0.1",
+            "optimizer",
+            ("torch.optim.SGD", {"lr": 0.1}),
+        ),
+        (
+            "--model.optimizer.lr=0.1 --model.optimizer SGD",
+            "optimizer",
+            ("torch.optim.SGD", {"lr": 0.1}),
+        ),
+        (
+            "--model.optimizer.lr 0.1",
+            "optimizer",
+            ("torch.optim.AdamW", {"lr": 0.1, "weight_decay": 1e-4}),
+        ),
+        (
+            "--model.scheduler StepLR --model.scheduler.step_size 3 --model.scheduler.interval "
+            "epoch",
             "scheduler",
             ("torch.optim.lr_scheduler.StepLR", {"step_size": 3}),
         ),
@@ -872,7 +1096,16 @@ def test_a_class_and_its_arguments_are_given_in_any_order_and_in_the_short_spell
     monkeypatch.syspath_prepend(".")
     monkeypatch.delitem(sys.modules, "my_net", raising=False)
     assert (
-        main(["fit", "--data.path=my.csv", "--data.target=visits", "--trainer.max_epochs=1", *options.split(), *QUIET])
+        main(
+            [
+                "fit",
+                "--data.path=my.csv",
+                "--data.target=visits",
+                "--trainer.max_epochs=1",
+                *options.split(),
+                *QUIET,
+            ]
+        )
         == 0
     )
     found = yaml.safe_load(next(Path().rglob("config.yaml")).read_text())["model"][section]
@@ -892,8 +1125,9 @@ def test_predictions_write_over_a_file_only_where_that_is_said(model, capsys, op
     file.write_text("mine\n")
     command = ["predict", "--ckpt", model, "--data.path=table.csv", *options, *QUIET]
     assert main(command) == 2
-    assert f"--out {file} is there already: choose another name with --out, or write over it with --overwrite." in (
-        capsys.readouterr().err
+    assert (
+        f"--out {file} is there already: choose another name with --out, or write over it with "
+        "--overwrite." in (capsys.readouterr().err)
     )
     assert file.read_text() == "mine\n"
     assert main([*command, "--overwrite"]) == 0
@@ -910,19 +1144,51 @@ def test_predictions_never_write_over_a_table_of_the_training(model, trained, ca
     if by == "link":
         out = "link.csv"
         Path(out).symlink_to("training.csv")
-    assert main(["predict", "--ckpt", model, "--data.path=table.csv", f"--out={out}", "--overwrite", *QUIET]) == 2
+    assert (
+        main(
+            [
+                "predict",
+                "--ckpt",
+                model,
+                "--data.path=table.csv",
+                f"--out={out}",
+                "--overwrite",
+                *QUIET,
+            ]
+        )
+        == 2
+    )
     assert f"--out {out} is a table that the model was trained with" in capsys.readouterr().err
     assert Path("training.csv").read_bytes() == before
 
 
-def test_a_folder_of_predictions_of_a_table_that_is_not_parquet_is_refused_by_its_name(model, capsys):
+def test_a_folder_of_predictions_of_a_table_that_is_not_parquet_is_refused_by_its_name(
+    model, capsys
+):
     Path("here").mkdir()
     for out in ("here", "parts"):
-        assert main(["predict", "--ckpt", model, "--data.path=table.csv", f"--out={out}", *QUIET]) == 2
+        assert (
+            main(["predict", "--ckpt", model, "--data.path=table.csv", f"--out={out}", *QUIET]) == 2
+        )
         said = capsys.readouterr().err
-        assert f"--out {out} is a folder, for which --data.path must be Parquet, got table.csv" in said
+        assert (
+            f"--out {out} is a folder, for which --data.path must be Parquet, got table.csv" in said
+        )
         assert f"--out {out}.csv" in said
-    assert main(["predict", "--ckpt", model, "--data.path=table.parquet", "--out=parts", "--overwrite", *QUIET]) == 2
+    assert (
+        main(
+            [
+                "predict",
+                "--ckpt",
+                model,
+                "--data.path=table.parquet",
+                "--out=parts",
+                "--overwrite",
+                *QUIET,
+            ]
+        )
+        == 2
+    )
     assert "--overwrite is for one file" in capsys.readouterr().err
 
 
@@ -931,7 +1197,10 @@ def test_a_folder_given_as_a_checkpoint_is_called_a_folder(tmp_path, capsys, com
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     assert main([command, f"--ckpt={folder}"]) == 2
-    assert f"{folder} is a folder, not a checkpoint: it holds no checkpoint." in capsys.readouterr().err
+    assert (
+        f"{folder} is a folder, not a checkpoint: it holds no checkpoint."
+        in capsys.readouterr().err
+    )
     for name in ("aaa.ckpt", "best.ckpt"):
         (folder / name).touch()
     assert main([command, f"--ckpt={folder}"]) == 2
@@ -946,7 +1215,9 @@ def test_a_folder_given_as_a_checkpoint_is_called_a_folder(tmp_path, capsys, com
         ({5: "n/a!"}, "'n/a!' at row 5. Correct these values, or drop their rows."),
     ],
 )
-def test_a_target_that_is_wrong_is_named_with_its_kind_row_and_value(visits, capsys, values, expected):
+def test_a_target_that_is_wrong_is_named_with_its_kind_row_and_value(
+    visits, capsys, values, expected
+):
     target = visits["age"].astype(str)
     for row, value in values.items():
         target[row] = value

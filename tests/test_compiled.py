@@ -12,17 +12,23 @@ from disthead.likelihood.program import STEP, Program
 from disthead.special.blocks import AVAILABLE, OPERATIONS, is_compiled
 from tests.one_pass import example
 
-pytestmark = pytest.mark.skipif(not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler")
+pytestmark = pytest.mark.skipif(
+    not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler"
+)
 every_family = pytest.mark.parametrize("name", compiled.FAMILIES)
 
 
 def step_by_step(program: Program) -> Program:
     """The same with a step more, which nobody needs and no compiler knows."""
-    more = np.array([(OPERATIONS.index("FILL"), program.places, 0, 0, 0, 0, 1.0, 0.0)], STEP).tobytes()
+    more = np.array(
+        [(OPERATIONS.index("FILL"), program.places, 0, 0, 0, 0, 1.0, 0.0)], STEP
+    ).tobytes()
     return replace(program, steps=program.steps + more, places=program.places + 1)
 
 
-def ran(program: Program, raw: torch.Tensor, y: torch.Tensor) -> tuple[bool, torch.Tensor, torch.Tensor]:
+def ran(
+    program: Program, raw: torch.Tensor, y: torch.Tensor
+) -> tuple[bool, torch.Tensor, torch.Tensor]:
     value, slopes = torch.zeros(len(raw)), torch.zeros(raw.shape)
     return program.run(raw, y, value, slopes), value, slopes
 
@@ -58,7 +64,9 @@ def test_the_same_as_step_by_step(name, rows):
     "number", [-1e30, -200.0, -80.0, -15.5, -1e-30, 0.0, 80.0, 200.0, 1e30, np.inf, -np.inf, np.nan]
 )
 def test_numbers_that_are_not_ordinary(name, number):
-    """Among raw outputs and targets, in the first rows and in the last: the steps do what is left, or nobody does."""
+    """Among raw outputs and targets, in the first rows and in the last: the steps do what is left,
+    or nobody does.
+    """
     program = compiled.program_of(name)
     family, raw, y = example(name, 600)
     for row in (3, 599):
@@ -72,7 +80,9 @@ def test_numbers_that_are_not_ordinary(name, number):
 
 
 def test_exponentials_that_only_steps_can_do():
-    """(y / scale)^concentration, which underflows: rightly, but only by the function that looks at ends."""
+    """(y / scale)^concentration, which underflows: rightly, but only by the function that looks at
+    ends.
+    """
     program = compiled.program_of("weibull")
     _, raw, y = example("weibull", 600)
     raw[5], y[5] = 5.0, 1e-20

@@ -22,8 +22,15 @@ from disthead.training import DistributionModule, TabularDataModule, commands
 from disthead.training.callbacks import EarlyStopping
 
 CONFIGS = sorted(Path(__file__).parents[1].joinpath("configs").glob("*.yaml"))
-QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
-TASKS = "regression robust multimodal magnitudes proportions multivariate direction binary classes counts ranking"
+QUIET = [
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+]
+TASKS = (
+    "regression robust multimodal magnitudes proportions multivariate direction binary "
+    "classes counts ranking"
+)
 EXPECTED = {
     "binary": "probability_malignant",
     "classes": "probability_class_2",
@@ -37,7 +44,10 @@ def test_there_is_one_for_each_task():
 
 
 def defaults(function) -> dict:
-    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
 
 
 class Planned(Exception):
@@ -65,16 +75,27 @@ def plan(rows: int, monkeypatch) -> dict:
 
 @pytest.mark.parametrize("rows", [267, 5000, 30_000])
 def test_regression_is_the_estimators_recipe_planned_for_the_rows(rows, tmp_path, monkeypatch):
-    """What its configuration leaves open becomes, before training, what `fit_tabular` takes for so many rows."""
+    """What its configuration leaves open becomes, before training, what `fit_tabular` takes for so
+    many rows.
+    """
     x = np.random.default_rng(0).normal(size=rows)
     part = np.where(np.arange(rows) < rows - 9, "train", "val")
     pd.DataFrame({"x": x, "target": x, "part": part}).to_parquet(tmp_path / "table.parquet")
     found = []
     monkeypatch.setattr(commands._CLI, "fit", lambda cli, **options: found.append(cli))
-    assert main(["fit", f"--data.path={tmp_path / 'table.parquet'}", "--data.split_column=part", *QUIET]) == 0
+    assert (
+        main(
+            ["fit", f"--data.path={tmp_path / 'table.parquet'}", "--data.split_column=part", *QUIET]
+        )
+        == 0
+    )
     [cli] = found
     config, planned = cli.config.fit, plan(rows - 9, monkeypatch)
-    model, estimator, network = config.model, defaults(DistributionRegressor), defaults(TabularBackbone)
+    model, estimator, network = (
+        config.model,
+        defaults(DistributionRegressor),
+        defaults(TabularBackbone),
+    )
     backbone = model.backbone["init_args"]
     assert model.family == estimator["family"]
     assert model.ensemble == estimator["ensemble"]
@@ -87,7 +108,9 @@ def test_regression_is_the_estimators_recipe_planned_for_the_rows(rows, tmp_path
     assert config.data.batch_size == cli.datamodule.batch_size == planned["batch_size"]
     assert model.optimizer["init_args"] == planned["optimizer"]
     assert schedule == {name: planned["schedule"][name] for name in ("steps", "warmup", "decay")}
-    assert config.trainer.max_epochs == math.ceil(schedule["steps"] / math.ceil((rows - 9) / planned["batch_size"]))
+    assert config.trainer.max_epochs == math.ceil(
+        schedule["steps"] / math.ceil((rows - 9) / planned["batch_size"])
+    )
     assert config.early_stopping.patience is None
     assert defaults(recipe.train)["patience"] == PATIENCE
 
@@ -142,7 +165,10 @@ def test_training_waits_as_many_steps_as_the_best_took_and_at_least_so_many():
         trainer = SimpleNamespace(fast_dev_run=False, should_stop=False, current_epoch=0)
         trainer.strategy = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
         for step in range(100, 10_000, 100):
-            trainer.global_step, trainer.callback_metrics = step, {"val/nll": torch.tensor(abs(step - best) / 100)}
+            trainer.global_step, trainer.callback_metrics = (
+                step,
+                {"val/nll": torch.tensor(abs(step - best) / 100)},
+            )
             stopping._run_early_stopping_check(trainer)
             if trainer.should_stop:
                 break
@@ -156,13 +182,19 @@ def test_a_patience_that_is_given_counts_validations_and_outlives_a_checkpoint()
     assert not stopping.counts_steps
 
 
-# The counts of health care are of persons in several years, some of whom have the same features in each.
+# The counts of health care are of persons in several years, some of whom have the same features in
+# each.
 @pytest.mark.filterwarnings("ignore::disthead.data.split.RepeatedRowsWarning")
-@pytest.mark.filterwarnings("ignore::disthead.data.split.RepeatedRowsWarning")  # randhie has persons without a number
+# randhie has persons without a number
+@pytest.mark.filterwarnings("ignore::disthead.data.split.RepeatedRowsWarning")
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_fit_test_predict(config, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    short = ["--trainer.max_epochs=2", "--trainer.limit_train_batches=8", "--trainer.limit_val_batches=2"]
+    short = [
+        "--trainer.max_epochs=2",
+        "--trainer.limit_train_batches=8",
+        "--trainer.limit_val_batches=2",
+    ]
     assert main(["fit", "--config", str(config), *QUIET, *short]) == 0
     best = str(next(tmp_path.rglob("best.ckpt")))
     with next(tmp_path.rglob("metrics.csv")).open() as file:

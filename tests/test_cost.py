@@ -1,4 +1,5 @@
-"""The loss does not grow slower or hungrier unnoticed: operations and bytes stay below `benchmarks/cost.json`.
+"""The loss does not grow slower or hungrier unnoticed: operations and bytes stay below
+`benchmarks/cost.json`.
 
 A change that is meant to cost more renews the table: `make tables`.
 """
@@ -23,13 +24,16 @@ def counted() -> dict[str, dict[str, int]]:
 def test_the_loss_costs_no_more_than_it_did(case, counted):
     for what, number in counted[case.name].items():
         assert number <= ALLOWED[case.name][what], (
-            f"{case.name}: {number} {what}, at most {ALLOWED[case.name][what]}. If the growth is meant, and worth it, "
+            f"{case.name}: {number} {what}, at most {ALLOWED[case.name][what]}. If the growth is "
+            "meant, and worth it, "
             "renew the table: make tables"
         )
 
 
 def test_the_table_is_tight_and_has_every_case(counted):
-    """A loss that got much cheaper gets a new table too, so that the gain is not lost again unnoticed."""
+    """A loss that got much cheaper gets a new table too, so that the gain is not lost again
+    unnoticed.
+    """
     assert set(ALLOWED) == set(counted)
     loose = {
         name: what
@@ -63,7 +67,9 @@ def test_counts_repeat(counted):
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_step_never_waits_for_a_device(case):
-    """Tensors on the meta device have no numbers: whoever looked at one, as `item` and `bool` do, would fail."""
+    """Tensors on the meta device have no numbers: whoever looked at one, as `item` and `bool` do,
+    would fail.
+    """
     y = case.dist(torch.float32, (4,)).sample().to("meta")
     raw = torch.empty(4, len(case.raw), device="meta", requires_grad=True)
     dh.nll(case.from_raw(raw), y).backward()

@@ -1,4 +1,6 @@
-"""Counts: what is found by looking at numbers is what the definitions say, and takes few evaluations."""
+"""Counts: what is found by looking at numbers is what the definitions say, and takes few
+evaluations.
+"""
 
 import math
 
@@ -23,7 +25,9 @@ def random(seed=0):
 
 def spread(least, most, seed, rows=ROWS):
     """Numbers of all magnitudes between these powers of ten."""
-    return 10 ** (least + (most - least) * torch.rand(rows, generator=random(seed), dtype=torch.float64))
+    return 10 ** (
+        least + (most - least) * torch.rand(rows, generator=random(seed), dtype=torch.float64)
+    )
 
 
 def poissons(least=-8, most=12):
@@ -36,8 +40,13 @@ def negative_binomials(least=-3, most=8):
 
 
 def mixtures(least=-1, most=5):
-    means, logits = spread(least, most, 3, 3 * ROWS).reshape(ROWS, 3), torch.randn(ROWS, 3, generator=random())
-    return dh.get_family("mixture", component="poisson", num_components=3).distribution(logits=logits, rate=means)
+    means, logits = (
+        spread(least, most, 3, 3 * ROWS).reshape(ROWS, 3),
+        torch.randn(ROWS, 3, generator=random()),
+    )
+    return dh.get_family("mixture", component="poisson", num_components=3).distribution(
+        logits=logits, rate=means
+    )
 
 
 def mixtures_near():
@@ -48,7 +57,10 @@ def ensembles():
     family = dh.get_family("negative_binomial")
     shape = (4, ROWS)
     return ensemble(
-        family.distribution(total_count=spread(-1, 1, 4, 4 * ROWS).reshape(shape), logits=torch.zeros(shape).double())
+        family.distribution(
+            total_count=spread(-1, 1, 4, 4 * ROWS).reshape(shape),
+            logits=torch.zeros(shape).double(),
+        )
     )
 
 
@@ -114,7 +126,9 @@ def test_quantiles_are_those_of_scipy(make):
     if make is poissons:
         peer = st.poisson(dist.mean.numpy())
     else:
-        peer = st.nbinom(dist.total_count.numpy(), (dist.total_count / (dist.total_count + dist.mean)).numpy())
+        peer = st.nbinom(
+            dist.total_count.numpy(), (dist.total_count / (dist.total_count + dist.mean)).numpy()
+        )
     assert dist.icdf(q).tolist() == peer.ppf(q.numpy()).tolist()
 
 
@@ -126,7 +140,9 @@ def test_the_quantile_of_a_cdf_is_its_count(mean, total_count, q):
         dist = dh.get_family("poisson").distribution(rate=torch.tensor(mean, dtype=torch.float64))
     else:
         family = dh.get_family("negative_binomial", parametrization="mean")
-        dist = family.distribution(mean=torch.tensor(mean, dtype=torch.float64), total_count=total_count)
+        dist = family.distribution(
+            mean=torch.tensor(mean, dtype=torch.float64), total_count=total_count
+        )
     k = dist.icdf(q)
     assert dist.cdf(k) >= q - 1e-15
     assert k == 0 or dist.cdf(k - 1) < q
@@ -134,13 +150,17 @@ def test_the_quantile_of_a_cdf_is_its_count(mean, total_count, q):
 
 def test_a_flat_stretch_gives_its_least_count():
     family = dh.get_family("mixture", component="poisson", num_components=2)
-    dist = family.distribution(logits=torch.zeros(2).double(), rate=torch.tensor([2.0, 1e7], dtype=torch.float64))
+    dist = family.distribution(
+        logits=torch.zeros(2).double(), rate=torch.tensor([2.0, 1e7], dtype=torch.float64)
+    )
     least = dist.icdf(0.5)
     assert least < 40
     assert dist.cdf(least) == pytest.approx(0.5, abs=1e-15)
     assert dist.cdf(least + 1000) - dist.cdf(least) < 1e-15
     assert dist.icdf(0.5 + 1e-9) > 9e6
-    assert torch.equal(dist.icdf(torch.tensor([0.5, 0.1, 0.2, 0.3, 0.4, 0.5]).double())[[0, -1]], least.expand(2))
+    assert torch.equal(
+        dist.icdf(torch.tensor([0.5, 0.1, 0.2, 0.3, 0.4, 0.5]).double())[[0, -1]], least.expand(2)
+    )
 
 
 @each("make", KINDS)
@@ -176,13 +196,28 @@ def test_quantiles_of_mixtures_take_few_evaluations(monkeypatch):
 def test_highest_density_takes_few_evaluations(make, monkeypatch):
     dist, count = (
         make(),
-        Count(monkeypatch, *((kind, name) for kind in (Poisson, NegativeBinomial) for name in ("_cdf", "_log_mass"))),
+        Count(
+            monkeypatch,
+            *(
+                (kind, name)
+                for kind in (Poisson, NegativeBinomial)
+                for name in ("_cdf", "_log_mass")
+            ),
+        ),
     )
     assert count.of(lambda: dist.highest_density(0.9)) <= 90 * ROWS
 
 
 @each("level", [0.05, 0.5, 0.9, 0.999])
-@each("make", [lambda: poissons(-2, 2), lambda: negative_binomials(-2, 1), lambda: mixtures(-1, 1.7), ensembles])
+@each(
+    "make",
+    [
+        lambda: poissons(-2, 2),
+        lambda: negative_binomials(-2, 1),
+        lambda: mixtures(-1, 1.7),
+        ensembles,
+    ],
+)
 def test_highest_density_is_the_shortest_run_of_all(make, level):
     dist = make()[:30]
     run = dist.highest_density(level)
@@ -199,7 +234,10 @@ def test_highest_density_is_the_shortest_run_of_all(make, level):
 @each("make", [lambda: poissons(-2, 9), lambda: negative_binomials(-2, 4)])
 def test_highest_density_is_that_of_the_fixed_number_of_steps(make, monkeypatch):
     dist = make()[:50]
-    run, other = dist.highest_density(0.8), by_halving(lambda: dist.highest_density(0.8), monkeypatch)
+    run, other = (
+        dist.highest_density(0.8),
+        by_halving(lambda: dist.highest_density(0.8), monkeypatch),
+    )
     assert torch.equal(run.upper - run.lower, other.upper - other.lower)
 
 
@@ -210,18 +248,24 @@ def test_the_entropy_of_rare_and_of_many_events_is_right():
     by_series = mean - mean * mean.log() + mean**2 * (math.log(2) / 2)
     torch.testing.assert_close(entropy[rare], by_series[rare], rtol=1e-9, atol=0)
     m = mean[many]
-    series = 0.5 * (2 * math.pi * math.e * m).log() - 1 / (12 * m) - 1 / (24 * m**2) - 19 / (360 * m**3)
+    series = (
+        0.5 * (2 * math.pi * math.e * m).log() - 1 / (12 * m) - 1 / (24 * m**2) - 19 / (360 * m**3)
+    )
     torch.testing.assert_close(entropy[many], series, rtol=0, atol=2e-11)
 
 
 def test_the_entropy_of_geometric_counts_is_the_closed_form():
     mean = spread(-6, 12, 1)
-    dist = dh.get_family("negative_binomial", parametrization="mean").distribution(mean=mean, total_count=1.0)
+    dist = dh.get_family("negative_binomial", parametrization="mean").distribution(
+        mean=mean, total_count=1.0
+    )
     closed = torch.log1p(mean) + mean * torch.log1p(1 / mean)
     torch.testing.assert_close(dist.entropy(), closed, rtol=1e-11, atol=1e-15)
 
 
-@each("make", [lambda: poissons(-4, 2), lambda: negative_binomials(-3, 2), mixtures_near, ensembles])
+@each(
+    "make", [lambda: poissons(-4, 2), lambda: negative_binomials(-3, 2), mixtures_near, ensembles]
+)
 def test_entropy_and_crps_are_sums_over_all_counts(make):
     dist = make()[:16]
     k = torch.arange(5_000, dtype=torch.float64).unsqueeze(-1)
@@ -231,14 +275,18 @@ def test_entropy_and_crps_are_sums_over_all_counts(make):
     torch.testing.assert_close(dist.entropy()[covered], entropy[covered], rtol=1e-11, atol=1e-13)
     for y in (0.0, 3.0, 50.0):
         score = (cdf - (k >= y).double()).square().sum(0)
-        torch.testing.assert_close(dist.crps(torch.tensor(y))[covered], score[covered], rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(
+            dist.crps(torch.tensor(y))[covered], score[covered], rtol=1e-9, atol=1e-11
+        )
 
 
 @each("make", [lambda: negative_binomials(-3, 6), mixtures_near, ensembles])
 def test_the_crps_goes_on_straight_outside_of_the_counts(make):
     dist = make()
     below = dist.crps(torch.tensor([[-2.5], [-1.0], [0.0]]).double())
-    torch.testing.assert_close(below[0] - below[1], torch.full((ROWS,), 1.5).double(), rtol=1e-9, atol=1e-6)
+    torch.testing.assert_close(
+        below[0] - below[1], torch.full((ROWS,), 1.5).double(), rtol=1e-9, atol=1e-6
+    )
     torch.testing.assert_close(dist.crps(1e15), (1e15 - dist.mean).double(), rtol=1e-9, atol=0)
     assert dist.crps(math.nan).isnan().all()
     # From one count to the next it is straight.
@@ -283,7 +331,11 @@ def test_rates_that_are_no_ordinary_numbers_give_what_they_gave(rate, monkeypatc
 @each("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_every_shape_is_answered(dtype):
     rate = torch.tensor([[0.5], [7.0]], dtype=dtype)
-    for dist, shape in ((Poisson(rate).expand((2, 3)), (2, 3)), (Poisson(rate)[0, 0], ()), (Poisson(rate)[:0], (0, 1))):
+    for dist, shape in (
+        (Poisson(rate).expand((2, 3)), (2, 3)),
+        (Poisson(rate)[0, 0], ()),
+        (Poisson(rate)[:0], (0, 1)),
+    ):
         assert dist.icdf(torch.tensor(0.5)).shape == shape
         assert dist.entropy().shape == shape
         assert dist.crps(torch.tensor(1.0)).shape == shape
@@ -291,9 +343,15 @@ def test_every_shape_is_answered(dtype):
         assert dist.highest_density(0.5).lower.dtype == dist.dtype
         assert dist.icdf(torch.rand(5, *shape, generator=random())).shape == (5, *shape)
     mixture = dh.get_family("mixture", component="poisson", num_components=2).distribution(
-        logits=torch.zeros(2, dtype=dtype), rate=torch.tensor([[1.0, 2.0]], dtype=dtype).expand(3, 2)
+        logits=torch.zeros(2, dtype=dtype),
+        rate=torch.tensor([[1.0, 2.0]], dtype=dtype).expand(3, 2),
     )
     for dist, shape in ((mixture, (3,)), (mixture[0], ()), (mixture[:0], (0,))):
         assert dist.icdf(torch.full((7,) + (1,) * len(shape), 0.5)).shape == (7, *shape)
         assert dist.crps(torch.zeros((4,) + (1,) * len(shape))).shape == (4, *shape)
-        assert dist.entropy().shape == dist.mode.shape == dist.highest_density(0.5).upper.shape == shape
+        assert (
+            dist.entropy().shape
+            == dist.mode.shape
+            == dist.highest_density(0.5).upper.shape
+            == shape
+        )

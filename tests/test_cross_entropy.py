@@ -1,4 +1,6 @@
-"""Log-probabilities of class indices in one pass: the numbers of log_softmax, in every situation that autograd knows."""
+"""Log-probabilities of class indices in one pass: the numbers of log_softmax, in every situation
+that autograd knows.
+"""
 
 import pytest
 import torch
@@ -37,7 +39,9 @@ def test_values_and_gradients_are_those_of_the_formula(rows, classes, dtype, err
     value, exact = log_prob(logits, y), formula(logits, y)
     assert value.dtype == dtype
     torch.testing.assert_close(value.double(), exact, rtol=error, atol=error)
-    torch.testing.assert_close(gradient(value, logits), gradient(exact, logits), rtol=error, atol=error)
+    torch.testing.assert_close(
+        gradient(value, logits), gradient(exact, logits), rtol=error, atol=error
+    )
 
 
 @every_size
@@ -45,7 +49,9 @@ def test_incoming_gradients_weigh_rows(rows, classes):
     logits, y = example(rows, classes)
     weight = torch.linspace(-1, 2, rows)
     ours = gradient(weight * log_prob(logits, y), logits)
-    torch.testing.assert_close(ours, gradient(weight * formula(logits, y), logits), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        ours, gradient(weight * formula(logits, y), logits), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("rows, classes", SIZES[::2])
@@ -56,14 +62,20 @@ def test_backward_twice_and_differentiated_twice(rows, classes):
     torch.testing.assert_close(gradient(value, logits, retain_graph=True), first)
     slope = gradient(value, logits, create_graph=True)
     exact = gradient(formula(logits, y), logits, create_graph=True)
-    torch.testing.assert_close(gradient(slope.square(), logits), gradient(exact.square(), logits), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        gradient(slope.square(), logits), gradient(exact.square(), logits), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("in_torch", [False, True])
 @pytest.mark.parametrize("dtype, error", [(torch.float32, 1e-6), (torch.float64, 1e-15)])
 @pytest.mark.parametrize("classes", [12, 15, 16, 17, 33, 1023, 1024, 1025, 3000])
-def test_a_class_that_is_almost_certain_keeps_its_digits(classes, dtype, error, in_torch, monkeypatch):
-    """Whatever its place, of rows that do and do not fill vectors: -log p is what the others have, not what rounding leaves."""
+def test_a_class_that_is_almost_certain_keeps_its_digits(
+    classes, dtype, error, in_torch, monkeypatch
+):
+    """Whatever its place, of rows that do and do not fill vectors: -log p is what the others have,
+    not what rounding leaves.
+    """
     if in_torch:
         monkeypatch.setattr(module, "choose", lambda *arguments: False)
     logits, _ = example(40, classes, dtype)
@@ -104,7 +116,9 @@ def test_with_and_without_the_library_in_c(rows, classes, monkeypatch):
 
 
 def test_far_apart_logits_keep_every_digit():
-    logits = torch.tensor([[0.0, 1e4, -1e4], [1e30, 0.0, 1e30], [-200.0, 0.0, -torch.inf]], requires_grad=True)
+    logits = torch.tensor(
+        [[0.0, 1e4, -1e4], [1e30, 0.0, 1e30], [-200.0, 0.0, -torch.inf]], requires_grad=True
+    )
     y = torch.tensor([2, 0, 0])
     value = log_prob(logits, y)
     torch.testing.assert_close(value.double(), formula(logits, y), rtol=1e-6, atol=0)
@@ -117,7 +131,9 @@ def test_pixels_and_indices_of_floating_dtype():
     value = log_prob(pixels, places.float())
     assert value.shape == (2, 3, 4)
     torch.testing.assert_close(value.flatten(), log_prob(logits, y))
-    torch.testing.assert_close(gradient(value, logits), gradient(formula(logits, y), logits).float())
+    torch.testing.assert_close(
+        gradient(value, logits), gradient(formula(logits, y), logits).float()
+    )
 
 
 @pytest.mark.parametrize("rows, classes", SIZES)
@@ -139,14 +155,18 @@ def test_targets_of_inference_mode(rows, classes):
     logits, y = example(rows, classes)
     with torch.inference_mode():
         also = y.clone()
-    torch.testing.assert_close(gradient(log_prob(logits, also), logits), gradient(log_prob(logits, y), logits))
+    torch.testing.assert_close(
+        gradient(log_prob(logits, also), logits), gradient(log_prob(logits, y), logits)
+    )
 
 
 def test_one_row_that_is_no_number_leaves_the_others_alone(monkeypatch):
     logits, y = example(40_000, 12)
     expected = log_prob(logits, y).detach()
     refused = []
-    monkeypatch.setattr(module, "choose", lambda *given: choose(*given) or bool(refused.append(given[:2])))
+    monkeypatch.setattr(
+        module, "choose", lambda *given: choose(*given) or bool(refused.append(given[:2]))
+    )
     with torch.no_grad():
         logits[1, 0], logits[2] = torch.nan, -torch.inf
     value = log_prob(logits, y)
@@ -171,4 +191,6 @@ def test_tensors_without_memory_go_by_plain_operations(rows, classes):
         fake = log_prob(torch.zeros(rows, classes), torch.zeros(rows, dtype=torch.long))
     assert fake.shape == (rows,)
     value = log_prob(logits.detach(), TwoTensor(y, y))
-    torch.testing.assert_close(value.a if isinstance(value, TwoTensor) else value, log_prob(logits, y).detach())
+    torch.testing.assert_close(
+        value.a if isinstance(value, TwoTensor) else value, log_prob(logits, y).detach()
+    )

@@ -53,7 +53,13 @@ def test_costs_are_taken_from_arrays_tables_and_lists(family, cost, generator):
     dist = dh.DistributionHead(family, 2)(torch.randn(20, 2, generator=generator))
     expected = decide(dist, torch.tensor(cost))
     table = pd.DataFrame(cost) if family == "bernoulli" else pd.Series(cost)
-    for given in (np.array(cost), np.array(cost, dtype=np.int32), cost, table, [torch.tensor(part) for part in cost]):
+    for given in (
+        np.array(cost),
+        np.array(cost, dtype=np.int32),
+        cost,
+        table,
+        [torch.tensor(part) for part in cost],
+    ):
         torch.testing.assert_close(decide(dist, given), expected)
 
 
@@ -79,9 +85,24 @@ def test_bad_costs_are_explained(family, cost, message):
 @pytest.mark.parametrize(
     "family, options, has, has_not",
     [
-        ("normal", {}, {"loc", "scale", "mean", "median", "mode", "stddev", "quantile_0.1", "lower_90"}, {"log_scale"}),
-        ("normal", {"event_shape": (2,)}, {"loc_a", "scale_b", "quantile_0.9_b", "upper_90_a"}, {"loc"}),
-        ("normal_mixture", {"num_components": 3}, {"logits_2", "loc_0", "mean", "upper_90"}, {"loc"}),
+        (
+            "normal",
+            {},
+            {"loc", "scale", "mean", "median", "mode", "stddev", "quantile_0.1", "lower_90"},
+            {"log_scale"},
+        ),
+        (
+            "normal",
+            {"event_shape": (2,)},
+            {"loc_a", "scale_b", "quantile_0.9_b", "upper_90_a"},
+            {"loc"},
+        ),
+        (
+            "normal_mixture",
+            {"num_components": 3},
+            {"logits_2", "loc_0", "mean", "upper_90"},
+            {"loc"},
+        ),
         ("poisson", {}, {"rate", "mean", "median", "lower_90"}, set()),
         (
             "multivariate_normal",
@@ -111,7 +132,9 @@ def test_classes_go_by_their_names(tmp_path):
     assert columns["probability_white"] == pytest.approx([0.3, 0.3])
     for name in ("p.csv", "p.parquet"):
         write_predictions(columns, str(tmp_path / name))
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "p.parquet"), pd.DataFrame(columns), check_dtype=False)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "p.parquet"), pd.DataFrame(columns), check_dtype=False
+    )
     with pytest.raises(ValueError, match="csv and"):
         write_predictions(columns, str(tmp_path / "p.xls"))
 

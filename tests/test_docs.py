@@ -1,4 +1,6 @@
-"""The Python in the README and the docs runs from top to bottom, without a warning (pytest makes them errors)."""
+"""The Python in the README and the docs runs from top to bottom, without a warning (pytest makes
+them errors).
+"""
 
 import re
 from pathlib import Path

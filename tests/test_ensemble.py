@@ -1,4 +1,6 @@
-"""The mixture of the distributions of several models: exact, with the whole surface, its uncertainty split."""
+"""The mixture of the distributions of several models: exact, with the whole surface, its
+uncertainty split.
+"""
 
 import itertools
 import math
@@ -25,14 +27,21 @@ from tests.cases import (
 )
 
 MEMBERS, ROWS = 3, 4
-ONE_UNIT = [case for case in EVERYTHING if case not in AFFINE_COUNTS]  # counts in other units are no counts
-SLOW_SURFACE = [case.name for case in ONE_UNIT if case.family in ("mixture", "negative_binomial", "beta", "gamma")]
+# counts in other units are no counts
+ONE_UNIT = [case for case in EVERYTHING if case not in AFFINE_COUNTS]
+SLOW_SURFACE = [
+    case.name
+    for case in ONE_UNIT
+    if case.family in ("mixture", "negative_binomial", "beta", "gamma")
+]
 
 
 def members_of(case, generator):
     """The distributions of some models for some rows, which disagree."""
     raw = torch.tensor(case.raw, dtype=torch.float64)
-    return case.from_raw(raw + 0.7 * torch.randn(MEMBERS, ROWS, len(raw), dtype=torch.float64, generator=generator))
+    return case.from_raw(
+        raw + 0.7 * torch.randn(MEMBERS, ROWS, len(raw), dtype=torch.float64, generator=generator)
+    )
 
 
 def some_targets(members):
@@ -64,17 +73,23 @@ def entropy_is_split(case, generator, close: float = 1e-6) -> None:
     torch.testing.assert_close(dist.expected_entropy, entropies, rtol=1e-7, atol=1e-7)
     assert (dist.mutual_information >= -1e-12).all()
     assert (dist.mutual_information <= math.log(MEMBERS) + 1e-12).all()
-    torch.testing.assert_close(dist.expected_entropy + dist.mutual_information, dist.entropy(), rtol=close, atol=close)
+    torch.testing.assert_close(
+        dist.expected_entropy + dist.mutual_information, dist.entropy(), rtol=close, atol=close
+    )
 
 
-@pytest.mark.parametrize("case", rows([case for case in ONE_UNIT if not case.has_pole], slow=SLOW_ENTROPY))
+@pytest.mark.parametrize(
+    "case", rows([case for case in ONE_UNIT if not case.has_pole], slow=SLOW_ENTROPY)
+)
 def test_entropy_is_split(case, generator):
     entropy_is_split(case, generator)
 
 
 @pytest.mark.parametrize("case", rows([case for case in ONE_UNIT if case.has_pole]))
 def test_entropy_of_a_density_with_a_pole_is_split(case, generator):
-    """A pole at 1 may hold mass that numbers cannot resolve: of y**-0.7 before 1, 2e-5 lie above the last number."""
+    """A pole at 1 may hold mass that numbers cannot resolve: of y**-0.7 before 1, 2e-5 lie above
+    the last number.
+    """
     entropy_is_split(case, generator, close=5e-4)
 
 
@@ -86,7 +101,9 @@ def test_variance_is_split(case, generator):
     torch.testing.assert_close(dist.aleatoric + dist.epistemic, dist.variance)
 
 
-@pytest.mark.parametrize("case", rows([case for case in WITH_VARIANCE if case.kind != "direction"], slow=SLOW_ENTROPY))
+@pytest.mark.parametrize(
+    "case", rows([case for case in WITH_VARIANCE if case.kind != "direction"], slow=SLOW_ENTROPY)
+)
 def test_what_members_disagree_about_is_the_variance_of_their_means(case, generator):
     members = members_of(case, generator)
     torch.testing.assert_close(ensemble(members).epistemic, members.mean.var(0, correction=0))
@@ -108,7 +125,8 @@ def test_directions_disagree_as_far_as_their_mean_vector_is_short(case, generato
     torch.testing.assert_close(ensemble(members).epistemic, expected)
 
 
-LOST = {"vector": {"mode"}, "direction": SEVERAL_PEAKS}  # what an ensemble does not answer, though its members do
+# what an ensemble does not answer, though its members do
+LOST = {"vector": {"mode"}, "direction": SEVERAL_PEAKS}
 
 
 @pytest.mark.parametrize("case", rows(ONE_UNIT, slow=SLOW_SURFACE))
@@ -139,15 +157,21 @@ def test_quantiles_are_those_of_the_mean_cdf(case, generator):
     dist = ensemble(members)
     for q in (0.01, 0.5, 0.9):
         y = dist.icdf(torch.tensor(q, dtype=torch.float64))
-        torch.testing.assert_close(members.cdf(y).mean(0), torch.full((ROWS,), q, dtype=torch.float64))
+        torch.testing.assert_close(
+            members.cdf(y).mean(0), torch.full((ROWS,), q, dtype=torch.float64)
+        )
 
 
 def test_a_mixture_of_mixtures_is_the_flat_one(generator):
-    """Members with several peaks, far apart and narrow: the same as one mixture of all their components."""
+    """Members with several peaks, far apart and narrow: the same as one mixture of all their
+    components.
+    """
     for family, scale in (("normal", -6.0), ("poisson", None)):
         loc = torch.randint(1, 400, (MEMBERS, ROWS, 2), generator=generator).double()
         logits = torch.randn(MEMBERS, ROWS, 2, generator=generator, dtype=torch.float64)
-        values = {"loc": loc, "scale": torch.full_like(loc, math.exp(scale))} if scale else {"rate": loc}
+        values = (
+            {"loc": loc, "scale": torch.full_like(loc, math.exp(scale))} if scale else {"rate": loc}
+        )
         members = dh.get_family("mixture", component=family).distribution(logits=logits, **values)
         dist = ensemble(members)
 
@@ -155,7 +179,8 @@ def test_a_mixture_of_mixtures_is_the_flat_one(generator):
             return value.movedim(0, 1).flatten(1)
 
         flat = dh.get_family("mixture", component=family, num_components=2 * MEMBERS).distribution(
-            logits=flatten(logits.log_softmax(-1)), **{name: flatten(value) for name, value in values.items()}
+            logits=flatten(logits.log_softmax(-1)),
+            **{name: flatten(value) for name, value in values.items()},
         )
         y = loc[0, :, 0]
         for ask in (
@@ -181,12 +206,16 @@ def test_probabilities_are_averaged(generator):
     torch.testing.assert_close(binary.log_prob(soft), expected)
     cost = torch.rand(3, 4, generator=generator, dtype=torch.float64)
     torch.testing.assert_close(dist.expected_cost(cost), dist.probs @ cost.mT)
-    entropies = torch.stack([member.entropy() for member in (dist.components[:, k] for k in range(MEMBERS))])
+    entropies = torch.stack(
+        [member.entropy() for member in (dist.components[:, k] for k in range(MEMBERS))]
+    )
     torch.testing.assert_close(dist.mutual_information, dist.entropy() - entropies.mean(0))
 
 
 def test_certain_members_that_disagree_keep_finite_numbers():
-    dist = ensemble(dh.get_family("bernoulli").distribution(logits=torch.tensor([[-200.0], [200.0]])))
+    dist = ensemble(
+        dh.get_family("bernoulli").distribution(logits=torch.tensor([[-200.0], [200.0]]))
+    )
     torch.testing.assert_close(dist.probs, torch.tensor([0.5]))
     torch.testing.assert_close(dist.mutual_information, torch.tensor([math.log(2)]))
     torch.testing.assert_close(dist.epistemic, torch.tensor([0.25]))
@@ -250,7 +279,9 @@ def test_units_change_the_ensemble_as_they_change_its_members(generator):
         y = 3 + 0.2 * some_targets(members)
         expected = ensemble(members.affine(loc, scale)).log_prob(y)
         torch.testing.assert_close(ensemble(members).affine(loc, scale).log_prob(y), expected)
-        torch.testing.assert_close(ensemble(members).affine(loc, scale).epistemic, 0.04 * ensemble(members).epistemic)
+        torch.testing.assert_close(
+            ensemble(members).affine(loc, scale).epistemic, 0.04 * ensemble(members).epistemic
+        )
 
 
 def test_single_precision_goes_back_to_the_raw_outputs(generator):
@@ -295,18 +326,24 @@ def test_rows_are_answered_a_few_at_a_time(generator):
     last = dist[95:]
     torch.testing.assert_close(dist.crps(y)[95:], last.crps(y[95:]), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(dist.entropy()[95:], last.entropy(), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(dist.mutual_information[95:], last.mutual_information, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        dist.mutual_information[95:], last.mutual_information, rtol=1e-12, atol=1e-12
+    )
 
 
 def test_crps_of_a_component_too_narrow_for_the_numbers_around_it():
-    """Its density cannot be seen between two numbers; its cdf is a step, as that of a component that can is nearly."""
+    """Its density cannot be seen between two numbers; its cdf is a step, as that of a component
+    that can is nearly.
+    """
     family = dh.get_family("mixture", component="student_t", num_components=2)
     y = torch.tensor([-2.0, 0.0, 3.0], dtype=torch.float64)
 
     def crps(scale):
         scales = torch.tensor([scale, 1.0], dtype=torch.float64)
         loc, df = torch.tensor([-2.0, 1.5]), torch.tensor([3.0, 4.0])
-        return family.distribution(logits=torch.tensor([0.4, 0.0]), df=df, loc=loc, scale=scales).crps(y)
+        return family.distribution(
+            logits=torch.tensor([0.4, 0.0]), df=df, loc=loc, scale=scales
+        ).crps(y)
 
     torch.testing.assert_close(crps(1e-27), crps(1e-9), rtol=0, atol=1e-8)
 
@@ -314,7 +351,9 @@ def test_crps_of_a_component_too_narrow_for_the_numbers_around_it():
 def test_crps_from_densities_is_that_from_cdfs(generator):
     """Heavy tails, members far apart and of very different widths."""
     loc, spread = 5 * torch.randn(2, 6, 3, generator=generator, dtype=torch.float64)
-    dist = ensemble(dh.get_family("student_t").distribution(df=1.6, loc=loc, scale=(spread / 3).exp()))
+    dist = ensemble(
+        dh.get_family("student_t").distribution(df=1.6, loc=loc, scale=(spread / 3).exp())
+    )
     y = torch.zeros(3, dtype=torch.float64)
     nodes, weights = dist._nodes()
     members = dist.probs.unsqueeze(-2) * dist.probs.unsqueeze(-1)

@@ -37,7 +37,8 @@ def test_demo_leaves_metrics_predictions_and_a_picture(tmp_path, capsys):
     printed = capsys.readouterr().out
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     follows, constant, marginal = (
-        metrics[name] for name in ("spread follows income", "constant spread", "no features (marginal)")
+        metrics[name]
+        for name in ("spread follows income", "constant spread", "no features (marginal)")
     )
     assert follows["nll"] < constant["nll"] < marginal["nll"]
     # The constant spread is far too wide for the poor and too narrow for the rich.
@@ -46,7 +47,9 @@ def test_demo_leaves_metrics_predictions_and_a_picture(tmp_path, capsys):
     assert "CRPS (francs)" in printed
     table = pd.read_parquet(tmp_path / "predictions.parquet")
     assert len(table) == len(pd.read_csv(tmp_path / "predictions.csv")) == 235
-    assert {"income", "foodexp", "loc", "scale", "mean", "median", "lower_90", "upper_90"} <= set(table.columns)
+    assert {"income", "foodexp", "loc", "scale", "mean", "median", "lower_90", "upper_90"} <= set(
+        table.columns
+    )
     assert (tmp_path / "engel.png").stat().st_size > 20_000
 
     again = tmp_path / "again"

@@ -92,7 +92,8 @@ def test_commands_run_in_a_thread_too(capsys):
     "error, words",
     [
         (MemoryError("Unable to allocate 7.28 TiB for an array"), ["out of memory: 7.28 TiB", "--data.batch_size"]),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to "
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate "
+                      "memory: you tried to "
                       "allocate 68000000000 bytes."), ["out of memory: 68.0 GB", "--model.hidden_sizes"]),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."), ["out of memory: 20.00 GiB"]),
         (RuntimeError("Found no NVIDIA driver on your system."), ["--trainer.accelerator cpu"]),
@@ -142,7 +143,8 @@ def test_a_message_of_a_library_that_gives_up_is_printed(monkeypatch, capsys):
         ('`.fit(ckpt_path="hpc")` is set but no HPC checkpoint was found.', "--ckpt hpc is given but no HPC checkpoint was found."),
         ("set `check_val_every_n_epoch=None`.", "set --trainer.check_val_every_n_epoch null."),
         (
-            "`ModelCheckpoint(monitor='nl')` could not find the monitored key in the returned metrics: ['val/nll', 'epoch']. HINT:"
+            "`ModelCheckpoint(monitor='nl')` could not find the monitored key in the returned "
+            "metrics: ['val/nll', 'epoch']. HINT:"
             " Did you call `log('nl', value)` in the `LightningModule`?",
             "--checkpoint.monitor must be a metric of this training, val/nll, got nl.",
         ),
@@ -169,7 +171,9 @@ FIT = [
 def folder(tmp_path) -> Path:
     random = np.random.default_rng(0)
     x = random.normal(size=100)
-    pd.DataFrame({"x": x, "y": x + random.normal(size=100)}).to_csv(tmp_path / "table.csv", index=False)
+    pd.DataFrame({"x": x, "y": x + random.normal(size=100)}).to_csv(
+        tmp_path / "table.csv", index=False
+    )
     return tmp_path
 
 
@@ -211,7 +215,8 @@ def end_of(process: subprocess.Popen) -> tuple[int, str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name, times, status", [("SIGTERM", 1, 143), ("SIGINT", 1, 130), ("SIGINT", 2, 130), ("SIGHUP", 1, 129)]
+    "name, times, status",
+    [("SIGTERM", 1, 143), ("SIGINT", 1, 130), ("SIGINT", 2, 130), ("SIGHUP", 1, 129)],
 )
 def test_training_that_a_signal_ends_says_so_and_can_go_on(name, times, status, folder):
     process = start(folder, sys.executable, "-m", "disthead", *FIT)
@@ -261,7 +266,9 @@ def test_a_job_of_slurm_is_put_into_the_queue_again(folder):
         "NODEID": "0",
         "NNODES": "1",
     }
-    environment = {f"SLURM_{name}": value for name, value in job.items()} | {"SLURM_NTASKS_PER_NODE": "1"}
+    environment = {f"SLURM_{name}": value for name, value in job.items()} | {
+        "SLURM_NTASKS_PER_NODE": "1"
+    }
     path = f"{folder}/bin:{os.environ['PATH']}"
     process = start(folder, sys.executable, "-m", "disthead", *FIT, PATH=path, **environment)
     wait_for(process, folder / "c" / "last.ckpt")
@@ -274,12 +281,15 @@ def test_a_job_of_slurm_is_put_into_the_queue_again(folder):
     read_checkpoint(folder / "hpc_ckpt_1.ckpt")
 
 
-def test_output_that_is_not_buffered_and_that_nobody_reads_ends_a_command_with_141(monkeypatch, capsys):
+def test_output_that_is_not_buffered_and_that_nobody_reads_ends_a_command_with_141(
+    monkeypatch, capsys
+):
     reading, output = os.pipe()
     stream = io.TextIOWrapper(os.fdopen(output, "wb", 0), write_through=True)
     with stream, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", stream)
-        assert ends(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe")) == 2  # another pipe than the output
+        # another pipe than the output
+        assert ends(monkeypatch, BrokenPipeError(errno.EPIPE, "Broken pipe")) == 2
         capsys.readouterr()
         os.close(reading)
         assert main(["families"]) == 141
@@ -312,11 +322,14 @@ def test_output_that_nobody_reads_or_that_has_no_room_is_no_success(folder):
 
 
 def test_after_a_fork_one_thread_is_safe():
-    """As docs/many_machines.md says of serving: with two threads the child of a process that has computed hangs."""
+    """As docs/many_machines.md says of serving: with two threads the child of a process that has
+    computed hangs.
+    """
     if not hasattr(os, "fork"):
         return
     code = (
-        "import os, torch; torch.set_num_threads(1); x = torch.randn(300, 300); x @ x; child = os.fork();"
+        "import os, torch; torch.set_num_threads(1); x = torch.randn(300, 300); x @ x; child = "
+        "os.fork();"
         "child or (x @ x, os._exit(7)); print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -1,4 +1,6 @@
-"""Intervals and moments in exported programs, for batches of any size, and of operators that other runtimes have."""
+"""Intervals and moments in exported programs, for batches of any size, and of operators that other
+runtimes have.
+"""
 
 import pytest
 import torch
@@ -13,10 +15,17 @@ QUESTIONS = {
 ONE = torch.tensor(1.0)
 # Loops of graphs take a compiler long to read, most of all those of counts and mixtures.
 CHEAP = ("normal", "gamma", "bernoulli", "independent normals", "multivariate_normal")
-SEARCHED = ("poisson", "negative_binomial", "mixture of normals", "mixture of poissons", "independent poissons")
+SEARCHED = (
+    "poisson",
+    "negative_binomial",
+    "mixture of normals",
+    "mixture of poissons",
+    "independent poissons",
+)
 
 
-# What ONNX has no operator for, and its runtime neither softplus nor erf in double precision; nobody else has ours.
+# What ONNX has no operator for, and its runtime neither softplus nor erf in double precision;
+# nobody else has ours.
 FOREIGN = {"special_ndtri", "special_ndtr", "special_log_ndtr", "special_erfcx", "erf", "erfc"}
 FOREIGN |= {"ndtri", "lgamma", "digamma", "softplus", "disthead"}
 
@@ -42,16 +51,22 @@ def operators(program: torch.nn.Module) -> set[str]:
     ]
     assert nodes
     names = [node.target.name().split("::") for node in nodes]
-    return {namespace if namespace == "disthead" else name.split(".")[0] for namespace, name in names}
+    return {
+        namespace if namespace == "disthead" else name.split(".")[0] for namespace, name in names
+    }
 
 
 def check(name: str, question: str) -> None:
     model = Answer(NAMED[name], question)
-    exported = torch.export.export(model, (torch.randn(5, 3),), dynamic_shapes=({0: torch.export.Dim("rows")},))
+    exported = torch.export.export(
+        model, (torch.randn(5, 3),), dynamic_shapes=({0: torch.export.Dim("rows")},)
+    )
     assert not operators(exported.graph_module) & FOREIGN
     for rows in (3, 8):
         features = torch.randn(rows, 3)
-        torch.testing.assert_close(exported.module()(features), model(features), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            exported.module()(features), model(features), rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", CHEAP)
@@ -64,12 +79,15 @@ def test_means_of_counts_and_mixtures_too(name):
     check(name, "mean")
 
 
-@pytest.mark.parametrize("name", ["normal", "log_normal", pytest.param("mixture of normals", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["normal", "log_normal", pytest.param("mixture of normals", marks=pytest.mark.slow)]
+)
 def test_probabilities_of_a_target_too(name):
     check(name, "probabilities")
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # of torch's tracer
+# of torch's tracer
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHED)
 def test_quantiles_that_are_searched_for_too(name):

@@ -58,7 +58,9 @@ def test_joint_density_integrates_to_one(case):
 @each("ranked", [1, 2, 4])
 def test_rankings_sum_to_one(case, ranked):
     items = case.event_shape[0]
-    orders = [order + (-1,) * (items - ranked) for order in itertools.permutations(range(items), ranked)]
+    orders = [
+        order + (-1,) * (items - ranked) for order in itertools.permutations(range(items), ranked)
+    ]
     assert case.dist().log_prob(torch.tensor(orders)).exp().sum() == pytest.approx(1, abs=1e-12)
 
 
@@ -113,7 +115,9 @@ def test_a_batch_without_rows(case):
 
 @each("case", rows(CASES))
 def test_finite_for_raw_outputs_from_minus_50_to_50(case):
-    """One raw output after the other goes to an extreme; targets follow, as far as they can be written down."""
+    """One raw output after the other goes to an extreme; targets follow, as far as they can be
+    written down.
+    """
     size = len(case.raw)
     raw = torch.tensor(case.raw).repeat(len(SIZES), size, 1)
     raw[:, range(size), range(size)] = torch.tensor(SIZES).unsqueeze(-1)
@@ -135,14 +139,20 @@ POSSIBLE_TARGETS = {"classes": possible_items, "ranking": possible_items}
 
 
 def possible_numbers(case, raw):
-    """For each row its mode, its mean or a small number: the first whose true loss is a number in single precision."""
+    """For each row its mode, its mean or a small number: the first whose true loss is a number in
+    single precision.
+    """
     dist, exact = case.from_raw(raw), case.from_raw(raw.double())
     guesses = [dist.mode, dist.mean, torch.tensor(0.4), torch.tensor(1e-3)]
     y = torch.stack([guess.detach().float().expand(dist.mode.shape) for guess in guesses])
-    possible = exact.support.check(y.double()) & (exact.log_prob(y.double()).abs() < torch.finfo(torch.float32).max)
+    possible = exact.support.check(y.double()) & (
+        exact.log_prob(y.double()).abs() < torch.finfo(torch.float32).max
+    )
     assert possible.any(0).all()
     first = possible.long().argmax(0)
-    return y.gather(0, first.reshape(1, *first.shape, *(1,) * len(dist.event_shape)).expand(1, *y.shape[1:])).squeeze(0)
+    return y.gather(
+        0, first.reshape(1, *first.shape, *(1,) * len(dist.event_shape)).expand(1, *y.shape[1:])
+    ).squeeze(0)
 
 
 @everything
@@ -171,10 +181,19 @@ def test_autocast_computes_in_single_precision(case):
 
 
 # To compile takes seconds: by default one row of each kind of distribution.
-COMPILED = ("normal", "gamma", "mixture of normals", "poisson", "categorical", "multivariate_normal", "plackett_luce")
+COMPILED = (
+    "normal",
+    "gamma",
+    "mixture of normals",
+    "poisson",
+    "categorical",
+    "multivariate_normal",
+    "plackett_luce",
+)
 
 
-# Deprecations inside torch's own compiler, which only the switch from warnings to errors makes visible.
+# Deprecations inside torch's own compiler, which only the switch from warnings to errors makes
+# visible.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:.*torch._prims_common.check:FutureWarning")
 @each("case", rows(CASES, slow=[case.name for case in CASES if case.name not in COMPILED]))
@@ -191,10 +210,14 @@ def test_compiles_without_graph_breaks(case):
     got.backward()
 
 
-# Numbers in formulas are inputs of such a graph, and torch's compiler has not always treated all of its operations well.
+# Numbers in formulas are inputs of such a graph, and torch's compiler has not always treated all of
+# its operations well.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:.*torch._prims_common.check:FutureWarning")
-@each("case", rows(CASES, slow=[case.name for case in CASES if case.name not in ("gamma", "von_mises")]))
+@each(
+    "case",
+    rows(CASES, slow=[case.name for case in CASES if case.name not in ("gamma", "von_mises")]),
+)
 def test_one_graph_serves_any_number_of_rows(case):
     torch.compiler.reset()
     features, y, head = torch.randn(50, 3), case.dist(torch.float32, (50,)).sample(), case.head()
@@ -205,7 +228,9 @@ def test_one_graph_serves_any_number_of_rows(case):
     compiled = torch.compile(loss, fullgraph=True, dynamic=True)
     for part in (slice(50), slice(33)):
         found, expected = (function(features[part], y[part]) for function in (compiled, loss))
-        slopes, wanted = (torch.autograd.grad(value, list(head.parameters())) for value in (found, expected))
+        slopes, wanted = (
+            torch.autograd.grad(value, list(head.parameters())) for value in (found, expected)
+        )
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(slopes, wanted, rtol=1e-4, atol=1e-6)
 
@@ -223,7 +248,10 @@ def test_log_prob_of_a_discrete_target_needs_no_floating_dtype(case):
 def test_log_prob_of_a_target_in_single_precision(case):
     y = targets(case)
     torch.testing.assert_close(
-        case.dist(torch.float32).log_prob(y.float()).double(), case.dist().log_prob(y), rtol=1e-5, atol=1e-5
+        case.dist(torch.float32).log_prob(y.float()).double(),
+        case.dist().log_prob(y),
+        rtol=1e-5,
+        atol=1e-5,
     )
 
 
@@ -233,7 +261,9 @@ def test_marginal_fit_is_a_maximum(case):
     """No small step of any raw output improves the likelihood of the fit."""
     torch.manual_seed(3)
     y = case.dist().sample((400,))
-    head = dh.DistributionHead(case.family, 1, event_shape=case.event_shape, shared="all", **case.options).double()
+    head = dh.DistributionHead(
+        case.family, 1, event_shape=case.event_shape, shared="all", **case.options
+    ).double()
     head.initialize(y)
     features = torch.zeros(400, 1, dtype=torch.float64)
     with torch.no_grad():
@@ -276,13 +306,17 @@ def test_parameters_and_default_links_in_declared_order(case):
 def test_student_t_has_a_finite_variance_unless_told_otherwise():
     raw = torch.tensor([-30.0, 0.0, 0.0], dtype=torch.float64)
     assert float(dh.get_family("student_t").from_raw(raw).df) > 2
-    assert float(dh.get_family("student_t", min_df=0).from_raw(raw).df) == pytest.approx(0, abs=1e-12)
+    assert float(dh.get_family("student_t", min_df=0).from_raw(raw).df) == pytest.approx(
+        0, abs=1e-12
+    )
 
 
 def test_a_family_passes_through():
     family = dh.get_family("gamma", parametrization="mean")
     assert dh.get_family(family) is family
-    with pytest.raises(ValueError, match="options parametrization belong to a family given by name"):
+    with pytest.raises(
+        ValueError, match="options parametrization belong to a family given by name"
+    ):
         dh.get_family(family, parametrization="rate")
 
 
@@ -290,17 +324,24 @@ def test_a_family_passes_through():
 def test_counts_of_numpy_and_torch_are_counts(number):
     classes = dh.get_family("categorical", num_classes=number(3))
     assert type(classes.num_classes) is int
-    assert dh.DistributionHead("categorical", 2, num_classes=number(3))(torch.zeros(4, 2)).probs.shape == (4, 3)
+    assert dh.DistributionHead("categorical", 2, num_classes=number(3))(
+        torch.zeros(4, 2)
+    ).probs.shape == (4, 3)
     assert dh.get_family("mixture", num_components=number(4)).num_components == 4
     assert dh.get_family("multivariate_normal", event_shape=(number(3),), rank=number(2)).rank == 2
     assert dh.get_family("plackett_luce", event_shape=(number(3),)).event_shape == (3,)
     if number is not torch.tensor:
-        assert dh.DistributionHead("normal", 2, event_shape=(number(3),))(torch.zeros(4, 2)).event_shape == (3,)
+        assert dh.DistributionHead("normal", 2, event_shape=(number(3),))(
+            torch.zeros(4, 2)
+        ).event_shape == (3,)
 
 
 @each("wrong", [2.0, "3", np.float64(3), None, 0, np.int64(0), torch.tensor([3, 3])])
 def test_what_is_no_count_is_refused(wrong):
-    for name, options in (("categorical", {"num_classes": wrong}), ("mixture", {"num_components": wrong})):
+    for name, options in (
+        ("categorical", {"num_classes": wrong}),
+        ("mixture", {"num_components": wrong}),
+    ):
         with pytest.raises(ValueError, match=next(iter(options))):
             dh.get_family(name, **options)
 
@@ -321,5 +362,7 @@ def test_pyro_protocol(case):
     assert pyro.poutine.trace(model).get_trace().nodes["y"]["value"].shape == y.shape
     dist = head(features)
     mask = torch.tensor([True, False, True, True, False])
-    torch.testing.assert_close(dist.mask(mask).log_prob(y), torch.where(mask, dist.log_prob(y), 0.0))
+    torch.testing.assert_close(
+        dist.mask(mask).log_prob(y), torch.where(mask, dist.log_prob(y), 0.0)
+    )
     torch.testing.assert_close(dist.to_event(1).log_prob(y), dist.log_prob(y).sum())

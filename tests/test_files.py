@@ -1,4 +1,6 @@
-"""Files are whole or not there, whatever happens while they are written; and places are refused where they cannot be."""
+"""Files are whole or not there, whatever happens while they are written; and places are refused
+where they cannot be.
+"""
 
 import errno
 import itertools
@@ -22,7 +24,11 @@ OLD, NEW = b"old" * 1000, b"new" * 400_000
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def write(path, text: bytes, error=None) -> None:
@@ -84,7 +90,9 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeyp
     for name in ("fsync", "replace"):
         original = getattr(os, name)
         monkeypatch.setattr(
-            os, name, lambda *given, name=name, original=original: (done.append(name), original(*given))
+            os,
+            name,
+            lambda *given, name=name, original=original: (done.append(name), original(*given)),
         )
     with writing(tmp_path / "file") as unfinished:
         unfinished.write_bytes(NEW)
@@ -104,7 +112,10 @@ def test_a_full_disk_is_named_and_harms_nothing(tmp_path, before, size):
         (tmp_path / name).write_bytes(text)
     kept = "unchanged" if before else "nothing is left of it"
     with (
-        pytest.raises(DiskFull, match=f"{tmp_path}/file is too large .* folder {tmp_path}, .* MB free; .*{kept}"),
+        pytest.raises(
+            DiskFull,
+            match=f"{tmp_path}/file is too large .* folder {tmp_path}, .* MB free; .*{kept}",
+        ),
         no_file_larger_than(size),
         writing(tmp_path / "file") as unfinished,
     ):
@@ -133,7 +144,10 @@ def test_a_full_disk_of_its_own_is_named_and_harms_nothing(disk, size):
     if place is None:  # the limit of the size of files has stood for it
         return
     (place / "file").write_bytes(OLD)
-    with pytest.raises(DiskFull, match=r"file has no space left on its disk: folder .*, 0\.\d MB free; .* unchanged"):
+    with pytest.raises(
+        DiskFull,
+        match=r"file has no space left on its disk: folder .*, 0\.\d MB free; .* unchanged",
+    ):
         write(place / "file", NEW)
     with pytest.raises(DiskFull, match="folder has no space left on its disk"):
         write_folder(place / "folder", {"one": b"1", "two": NEW})
@@ -168,7 +182,9 @@ def test_what_is_added_to_a_file_is_whole_or_not_there(tmp_path):
 
 
 def killed_at(number: int, work) -> bool:
-    """Whether a child process was killed before it came to its call of that number of a built-in function, in `work`."""
+    """Whether a child process was killed before it came to its call of that number of a built-in
+    function, in `work`.
+    """
     child = os.fork()
     if child == 0:
         calls = 0
@@ -213,7 +229,9 @@ def test_a_process_may_be_killed_at_any_moment(tmp_path, before, stride):
         assert outcomes[-1] in (before.get("file"), NEW), number
     assert len(outcomes) * stride > 20
     assert len(set(outcomes)) == 2 or stride > 1
-    assert contents(tmp_path) == {"file": NEW}, "nothing that the killed processes left is there any more"
+    assert contents(tmp_path) == {"file": NEW}, (
+        "nothing that the killed processes left is there any more"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
@@ -240,7 +258,9 @@ def in_another_process(path: str, letter: str, times: int) -> None:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_processes_that_write_the_same_file_do_not_mix(tmp_path):
     path, context = tmp_path / "file", multiprocessing.get_context("fork")
-    workers = [context.Process(target=in_another_process, args=(str(path), letter, 30)) for letter in "abc"]
+    workers = [
+        context.Process(target=in_another_process, args=(str(path), letter, 30)) for letter in "abc"
+    ]
     for worker in workers:
         worker.start()
     seen = set()
@@ -289,7 +309,8 @@ def test_a_file_taken_for_a_leftover_before_it_was_locked_is_made_anew(tmp_path,
 
 
 @pytest.mark.parametrize(
-    "error, again", [(BlockingIOError(errno.EAGAIN, "taken"), True), (OSError(errno.ENOLCK, "no locks"), False)]
+    "error, again",
+    [(BlockingIOError(errno.EAGAIN, "taken"), True), (OSError(errno.ENOLCK, "no locks"), False)],
 )
 def test_a_lock_that_another_process_has_is_not_that_of_a_file_system_without_locks(
     tmp_path, monkeypatch, error, again
@@ -350,7 +371,19 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["a", "a b", "100%", "[x]*?", "ä" * 100, "😀" * 60, "x" * 250, "-", ".hidden", "line\nbreak", "a.csv.gz"],
+    [
+        "a",
+        "a b",
+        "100%",
+        "[x]*?",
+        "ä" * 100,
+        "😀" * 60,
+        "x" * 250,
+        "-",
+        ".hidden",
+        "line\nbreak",
+        "a.csv.gz",
+    ],
 )
 def test_odd_names_are_names(tmp_path, name):
     for text in (OLD, NEW):
@@ -388,7 +421,9 @@ def test_what_is_no_file_is_refused_before_anything_is_written(tmp_path):
     (tmp_path / "file").write_bytes(OLD)
     with pytest.raises(NotADirectoryError, match="it is a file"), writing_folder(tmp_path / "file"):
         pytest.fail("the block has begun")
-    with pytest.raises(FileNotFoundError, match=r"cannot write .*nowhere/file: No such file or directory"):
+    with pytest.raises(
+        FileNotFoundError, match=r"cannot write .*nowhere/file: No such file or directory"
+    ):
         write(tmp_path / "nowhere" / "file", NEW)
 
 
@@ -426,7 +461,8 @@ def test_places_are_refused_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     for check in (check_file, check_folder):
         with pytest.raises(
-            ValueError, match=f"--out .*the folder {tmp_path} cannot be written. Change its permissions"
+            ValueError,
+            match=f"--out .*the folder {tmp_path} cannot be written. Change its permissions",
         ):
             check(tmp_path / "new", "the table", "--out")
 
@@ -440,7 +476,9 @@ def test_a_folder_in_which_nothing_can_be_made_is_refused_before_the_work():
 
 
 @pytest.mark.parametrize("has_links", [True, False])
-def test_a_file_that_may_not_be_overwritten_is_that_of_the_first_process_to_end(tmp_path, monkeypatch, has_links):
+def test_a_file_that_may_not_be_overwritten_is_that_of_the_first_process_to_end(
+    tmp_path, monkeypatch, has_links
+):
     def link(source, place):
         raise PermissionError(errno.EPERM, "Operation not permitted")
 

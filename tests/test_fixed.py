@@ -19,7 +19,10 @@ CASES = [
     (name, parameter)
     for name in dh.families()
     for family in [dh.explanation.example(name)]
-    if not family.event_dim and not family.shapes and family.distribution_class and len(family.parameters) > 1
+    if not family.event_dim
+    and not family.shapes
+    and family.distribution_class
+    and len(family.parameters) > 1
     for parameter in family.parameters
     if parameter != "logits"
 ]
@@ -68,8 +71,12 @@ def test_values_and_gradients_are_those_of_the_formula(name, parameter):
     expected = plainly(head, features).log_prob(y.double())
     found = head(features).log_prob(y)
     torch.testing.assert_close(found.double(), expected, rtol=3e-6, atol=3e-6)
-    torch.testing.assert_close(gradient(found, features), gradient(expected, features), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(head(features.double()).log_prob(y.double()), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        gradient(found, features), gradient(expected, features), rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(
+        head(features.double()).log_prob(y.double()), expected, rtol=1e-6, atol=1e-6
+    )
 
 
 @every_parameter
@@ -77,13 +84,16 @@ def test_its_part_of_the_formula_is_recorded_as_a_number(name, parameter, engine
     head, _, _ = example(name, {parameter: given(name, parameter)})
     whole, _, _ = example(name, {})
     lengths = [
-        sum(program.length for program in recorded(one._formula, False, False, True, False)) for one in (head, whole)
+        sum(program.length for program in recorded(one._formula, False, False, True, False))
+        for one in (head, whole)
     ]
     assert 0 < lengths[0] < lengths[1]
 
 
 @pytest.mark.parametrize("value", [1e-9, 1e-3, 20.0, 1e7])
-@pytest.mark.parametrize("name, parameter", [("student_t", "df"), ("gamma", "concentration"), ("normal", "scale")])
+@pytest.mark.parametrize(
+    "name, parameter", [("student_t", "df"), ("gamma", "concentration"), ("normal", "scale")]
+)
 def test_values_far_from_ordinary_are_scored_in_double_precision(name, parameter, value):
     options = {"min_df": 0.0} if parameter == "df" else {}
     head, features, y = example(name, {parameter: value}, **options)
@@ -95,15 +105,18 @@ def test_values_far_from_ordinary_are_scored_in_double_precision(name, parameter
 
 
 @pytest.mark.parametrize(
-    "options", [{"event_shape": (2,)}, {"event_shape": (2, 3)}, {"shared": ("scale",)}, {"shared": "all"}]
+    "options",
+    [{"event_shape": (2,)}, {"event_shape": (2, 3)}, {"shared": ("scale",)}, {"shared": "all"}],
 )
 def test_several_outputs_and_shared_parameters(options):
     head, features, y = example("student_t", {"df": 4.0}, **options)
     dist = head(features)
-    expected = torch.distributions.StudentT(4.0, *(head.params(features)[name] for name in ("loc", "scale"))).log_prob(
-        y
+    expected = torch.distributions.StudentT(
+        4.0, *(head.params(features)[name] for name in ("loc", "scale"))
+    ).log_prob(y)
+    torch.testing.assert_close(
+        dist.log_prob(y), expected.flatten(1).sum(1) if head.event_shape else expected
     )
-    torch.testing.assert_close(dist.log_prob(y), expected.flatten(1).sum(1) if head.event_shape else expected)
 
 
 def test_a_fixed_tensor_may_change():
@@ -138,7 +151,9 @@ def test_graphs(fixed):
     torch.compiler.reset()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # dynamo's own
-        compiled = torch.compile(lambda x, y: head(x).log_prob(y), fullgraph=True, backend="aot_eager")
+        compiled = torch.compile(
+            lambda x, y: head(x).log_prob(y), fullgraph=True, backend="aot_eager"
+        )
         torch.testing.assert_close(compiled(features, y), head(features).log_prob(y))
 
 
@@ -170,7 +185,10 @@ def test_known_quantities_are_scored_beside_the_raw_outputs(name, options, sprea
     torch.testing.assert_close(found.double(), exact, rtol=3e-6, atol=3e-6)
     for given in (features, exposure):
         torch.testing.assert_close(
-            gradient(found, given, retain_graph=True), gradient(exact, given, retain_graph=True), rtol=1e-4, atol=1e-4
+            gradient(found, given, retain_graph=True),
+            gradient(exact, given, retain_graph=True),
+            rtol=1e-4,
+            atol=1e-4,
         )
 
 
@@ -178,10 +196,13 @@ def test_known_quantities_are_scored_beside_the_raw_outputs(name, options, sprea
 def test_known_quantities_in_other_precisions_and_shapes(name, options):
     head, features, y = example(name, {}, event_shape=(2,), **options)
     exposure = torch.arange(1, 51)
-    expected = head(features, exposure=exposure.double()).log_prob(y)  # which stay in double precision
+    # which stay in double precision
+    expected = head(features, exposure=exposure.double()).log_prob(y)
     assert expected.dtype == torch.float64
     for given in (exposure, exposure.float()):
-        torch.testing.assert_close(head(features, exposure=given).log_prob(y).double(), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            head(features, exposure=given).log_prob(y).double(), expected, rtol=1e-5, atol=1e-5
+        )
     one = head(features, exposure=torch.tensor([3.0])).log_prob(y)
     torch.testing.assert_close(one, head(features, exposure=torch.full((50,), 3.0)).log_prob(y))
 
@@ -193,7 +214,9 @@ def test_a_mixture_takes_known_quantities_by_its_parameters():
     weights = head.params(features)["logits"].log_softmax(-1)
     rates = head.params(features)["rate"] * exposure[:, None]
     values = torch.distributions.Poisson(rates).log_prob(y[:, None])
-    torch.testing.assert_close(dist.log_prob(y), (weights + values).logsumexp(-1), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        dist.log_prob(y), (weights + values).logsumexp(-1), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_copies_know_a_fixed_probability():
@@ -215,13 +238,16 @@ def test_a_probability_may_be_fixed_at_its_end():
 
 @pytest.mark.parametrize("shape", [(), (1,), (2,)])
 @pytest.mark.parametrize(
-    "name, parameter", [("normal", "scale"), ("normal", "loc"), ("student_t", "df"), ("gamma", "rate")]
+    "name, parameter",
+    [("normal", "scale"), ("normal", "loc"), ("student_t", "df"), ("gamma", "rate")],
 )
 def test_a_fixed_tensor_has_a_gradient_of_its_own(name, parameter, shape):
     value = torch.full(shape, 2.5, requires_grad=True)
     head, features, y = example(name, {parameter: value}, event_shape=(2,))
     found = gradient(head(features).log_prob(y), value)
-    parameters = {key: part.double() for key, part in head.params(features).items()} | {parameter: value.double()}
+    parameters = {key: part.double() for key, part in head.params(features).items()} | {
+        parameter: value.double()
+    }
     expected = gradient(head.family.make(**parameters).log_prob(y.double()), value)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
@@ -230,7 +256,15 @@ def test_a_fixed_tensor_has_a_gradient_of_its_own(name, parameter, shape):
 def test_indexing_stays_within_the_batch(fixed):
     head, _, _ = example("normal", fixed)
     dist = head(torch.randn(6, 4, 3))
-    for index in ((..., 0), (..., slice(2)), (0, ...), (..., -1, slice(1)), (slice(2), ...), (None, ..., 1), ...):
+    for index in (
+        (..., 0),
+        (..., slice(2)),
+        (0, ...),
+        (..., -1, slice(1)),
+        (slice(2), ...),
+        (None, ..., 1),
+        ...,
+    ):
         torch.testing.assert_close(dist[index].loc, dist.loc[index])
     kept = torch.rand(6, 4) > 0.5
     torch.testing.assert_close(dist[kept].loc, dist.loc[kept])
@@ -282,7 +316,9 @@ def test_any_number_of_rows_in_a_graph(options):
     model, features = Mean(), torch.randn(6, 3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        exported = torch.export.export(model, (features,), dynamic_shapes=({0: torch.export.Dim("rows")},)).module()
+        exported = torch.export.export(
+            model, (features,), dynamic_shapes=({0: torch.export.Dim("rows")},)
+        ).module()
         torch.compiler.reset()
         compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")
         for rows in (6, 9):

@@ -1,4 +1,6 @@
-"""Families and links of users that are declared by the names of version 0.1 work, with a warning of each."""
+"""Families and links of users that are declared by the names of version 0.1 work, with a warning of
+each.
+"""
 
 import copy
 import math
@@ -37,10 +39,18 @@ def test_a_family_that_is_declared_by_former_names():
     with pytest.warns(DeprecationWarning, match="the former name goes") as warnings:
         family = declared()()
     told = " ".join(str(warning.message) for warning in warnings)
-    for name in ("log_prob_and_grad", "distribution_class", "loss_support", "row_constants", "initial_estimate"):
+    for name in (
+        "log_prob_and_grad",
+        "distribution_class",
+        "loss_support",
+        "row_constants",
+        "initial_estimate",
+    ):
         assert name in told
     raw, y = torch.zeros(3, 2), torch.tensor([0.0, 1.0, 2.0])
-    torch.testing.assert_close(family.from_raw(raw).log_prob(y), dh.get_family("normal").from_raw(raw).log_prob(y) + 1)
+    torch.testing.assert_close(
+        family.from_raw(raw).log_prob(y), dh.get_family("normal").from_raw(raw).log_prob(y) + 1
+    )
     assert family.initial_estimate(y)["loc"] == 2
     with pytest.warns(DeprecationWarning, match="start is called initial_estimate"):
         assert family.start(y)["loc"] == 2
@@ -58,9 +68,19 @@ def test_a_family_that_is_declared_by_former_names():
 def test_a_link_that_is_declared_by_a_former_name():
     with pytest.warns(DeprecationWarning, match="value_and_slope"):
         link = dh.Link(
-            "mine", "exp(x)", constraints.positive, torch.exp, torch.log, log=lambda x: x, quick=fast.exponential
+            "mine",
+            "exp(x)",
+            constraints.positive,
+            torch.exp,
+            torch.log,
+            log=lambda x: x,
+            quick=fast.exponential,
         )
-    head, features, y = dh.DistributionHead("normal", 2, links={"scale": link}), torch.randn(5, 2), torch.zeros(5)
+    head, features, y = (
+        dh.DistributionHead("normal", 2, links={"scale": link}),
+        torch.randn(5, 2),
+        torch.zeros(5),
+    )
     loc, log_scale = head.linear(features).unbind(-1)
     expected = -0.5 * (loc / log_scale.exp()).square() - log_scale - 0.5 * math.log(2 * math.pi)
     torch.testing.assert_close(head(features).log_prob(y), expected)

@@ -1,4 +1,5 @@
-"""What only a CUDA device can show. `make test-gpu`; each test that measures prints a line for benchmarks/RESULTS.md.
+"""What only a CUDA device can show. `make test-gpu`; each test that measures prints a line for
+benchmarks/RESULTS.md.
 
     OMP_NUM_THREADS=1 python -m pytest -m gpu -s -p no:xdist tests/test_gpu.py
 
@@ -61,7 +62,9 @@ def _empty_device() -> Iterator[None]:
 def compiler() -> Iterator[Callable]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler about itself
-        yield lambda function, **options: torch.compile(function, fullgraph=True, dynamic=False, **options)
+        yield lambda function, **options: torch.compile(
+            function, fullgraph=True, dynamic=False, **options
+        )
 
 
 def milliseconds(function: Callable[[], object], repeats: int = 20) -> float:
@@ -120,12 +123,14 @@ def copy_bandwidth() -> float:
 def test_the_fused_loss_moves_data_as_fast_as_a_copy(case, copy_bandwidth, compiler, report):
     """Forward and backward of the mean nll at 64 million rows.
 
-    Counted is what two passes cannot avoid: raw outputs and targets read by each, the gradient written by the second.
+    Counted is what two passes cannot avoid: raw outputs and targets read by each, the gradient
+    written by the second.
     """
     need(24)
     raw, y = example(case, 1 << 20, ROWS >> 20)
     raw.requires_grad_()
-    family = case.make_family()  # outside of the graph: a name is looked up by what compilers do not follow
+    # outside of the graph: a name is looked up by what compilers do not follow
+    family = case.make_family()
     loss = compiler(lambda raw, y: dh.nll(family.from_raw(raw), y))
 
     def step() -> None:
@@ -133,7 +138,10 @@ def test_the_fused_loss_moves_data_as_fast_as_a_copy(case, copy_bandwidth, compi
         loss(raw, y).backward()
 
     reached = (3 * raw.nbytes + 2 * y.nbytes) / milliseconds(step) / copy_bandwidth
-    report(f"{case.name}: nll, forward and backward, 64 Mi rows", f"{100 * reached:.0f} % of the copy bandwidth")
+    report(
+        f"{case.name}: nll, forward and backward, 64 Mi rows",
+        f"{100 * reached:.0f} % of the copy bandwidth",
+    )
     assert reached >= GOAL.get(case.name, 0.7)
 
 
@@ -192,8 +200,15 @@ def test_waiting_is_noticed():
 
 @pytest.mark.parametrize(
     "strategy, precision",
-    # not fsdp in bf16: that rounds buffers, the units of features and targets among them (docs/many_machines.md)
-    [("auto", "32-true"), ("auto", "bf16-mixed"), ("ddp", "32-true"), ("ddp", "bf16-mixed"), ("fsdp", "32-true")],
+    # not fsdp in bf16: that rounds buffers, the units of features and targets among them
+    # (docs/many_machines.md)
+    [
+        ("auto", "32-true"),
+        ("auto", "bf16-mixed"),
+        ("ddp", "32-true"),
+        ("ddp", "bf16-mixed"),
+        ("fsdp", "32-true"),
+    ],
 )
 def test_lightning_trains_on_the_device(strategy, precision, tmp_path):
     """Strategies on one device give what the CPU gives, and a checkpoint that loads without one."""
@@ -222,14 +237,18 @@ def test_lightning_trains_on_the_device(strategy, precision, tmp_path):
         on_device = fit("cuda.ckpt", accelerator="cuda", strategy=strategy, precision=precision)
     atol = 1e-4 if precision == "32-true" else 2e-2
     for name, value in on_cpu.state_dict().items():
-        torch.testing.assert_close(on_device.state_dict()[name], value, rtol=atol, atol=atol, msg=name)
+        torch.testing.assert_close(
+            on_device.state_dict()[name], value, rtol=atol, atol=atol, msg=name
+        )
 
 
 # Many classes.
 
 
 def test_many_classes_in_a_tenth_of_the_memory(report):
-    """128,000 classes, 16,384 rows: forward and backward, against a linear layer with cross_entropy."""
+    """128,000 classes, 16,384 rows: forward and backward, against a linear layer with
+    cross_entropy.
+    """
     need(40)
     classes, rows, width = 128_000, 16_384, 512
     torch.manual_seed(0)
@@ -262,7 +281,10 @@ def test_many_classes_in_a_tenth_of_the_memory(report):
         features.grad = None
         memory[name], time[name] = peak_bytes(step), milliseconds(step, repeats=5)
     share, longer = memory["ours"] / memory["theirs"], time["ours"] / time["theirs"]
-    what = f"categorical, {classes} classes x {rows} rows x {width} features, against Linear + cross_entropy"
+    what = (
+        f"categorical, {classes} classes x {rows} rows x {width} features, against Linear + "
+        "cross_entropy"
+    )
     report(what, f"{100 * share:.1f} % of the memory, {longer:.2f} x the time")
     torch.testing.assert_close(losses["ours"], losses["theirs"], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(wanted, slopes, rtol=1e-2, atol=1e-6)
@@ -275,7 +297,9 @@ def test_many_classes_in_a_tenth_of_the_memory(report):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_log_prob_and_gradient_are_those_of_the_cpu(case, dtype):
-    raw, y = (tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in example(case, 64))
+    raw, y = (
+        tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in example(case, 64)
+    )
     found = []
     for device in ("cpu", "cuda"):
         leaf = raw.to(device).detach().requires_grad_()
@@ -315,7 +339,8 @@ def test_special_functions_are_those_of_the_cpu(name, generator):
     """Values and gradients, in double precision."""
     function, found = getattr(special, name), []
     arguments = [
-        low + (high - low) * torch.rand(500, generator=generator, dtype=torch.float64) for low, high in FUNCTIONS[name]
+        low + (high - low) * torch.rand(500, generator=generator, dtype=torch.float64)
+        for low, high in FUNCTIONS[name]
     ]
     for device in ("cpu", "cuda"):
         leaves = [argument.to(device, copy=True).requires_grad_() for argument in arguments]

@@ -35,7 +35,9 @@ def test_own_link():
         torch.sqrt,
         log=lambda x: 2 * x.abs().log(),
     )
-    head = dh.DistributionHead("poisson", 2, links={"rate": square}).initialize(torch.tensor([3.0, 5.0]))
+    head = dh.DistributionHead("poisson", 2, links={"rate": square}).initialize(
+        torch.tensor([3.0, 5.0])
+    )
     torch.testing.assert_close(head(torch.zeros(1, 2)).rate, torch.tensor([4.0]))
 
 
@@ -65,7 +67,9 @@ def test_fixed_parameter_is_exact_in_any_precision():
 
 
 def test_fixed_tensor_travels_with_the_state():
-    head = dh.DistributionHead("normal", 2, event_shape=(2,), fixed={"scale": torch.tensor([1.0, 2.0])})
+    head = dh.DistributionHead(
+        "normal", 2, event_shape=(2,), fixed={"scale": torch.tensor([1.0, 2.0])}
+    )
     assert "fixed_scale" in head.state_dict()
     torch.testing.assert_close(head(torch.zeros(1, 2)).scale, torch.tensor([[1.0, 2.0]]))
 
@@ -89,7 +93,9 @@ def test_head_for_images_is_a_1x1_convolution(generator):
     head = dh.DistributionHead("normal", 4, feature_dim=1)
     dist = head(images)
     assert dist.batch_shape == (2, 5, 7)
-    convolved = torch.nn.functional.conv2d(images, head.linear.weight[:, :, None, None], head.linear.bias)
+    convolved = torch.nn.functional.conv2d(
+        images, head.linear.weight[:, :, None, None], head.linear.bias
+    )
     torch.testing.assert_close(dist.loc, convolved[:, 0])
 
 
@@ -112,7 +118,9 @@ def test_initialize_sets_biases_only_and_matches_the_closed_form(generator):
 
 @pytest.mark.parametrize("link", ["sigmoid", "probit", "identity"])
 def test_initialize_goes_through_the_link(link):
-    head = dh.DistributionHead("bernoulli", 2, links={"logits": link}).initialize(torch.tensor([0.0, 1.0, 1.0, 1.0]))
+    head = dh.DistributionHead("bernoulli", 2, links={"logits": link}).initialize(
+        torch.tensor([0.0, 1.0, 1.0, 1.0])
+    )
     torch.testing.assert_close(head(torch.zeros(1, 2)).probs, torch.tensor([0.75]))
 
 
@@ -130,7 +138,9 @@ def test_a_maximum_at_infinity_is_approached(family, limit, y):
     """Tails lighter than those of any member: the best of the family is its limit."""
 
     def nll(name):
-        return float(dh.nll(dh.DistributionHead(name, 1).initialize(y)(torch.zeros(300, 1)), y).detach())
+        return float(
+            dh.nll(dh.DistributionHead(name, 1).initialize(y)(torch.zeros(300, 1)), y).detach()
+        )
 
     assert nll(family) == pytest.approx(nll(limit), abs=0.01)
 
@@ -146,9 +156,13 @@ def test_exposure_is_known_per_row():
     head = dh.DistributionHead("poisson", 1).initialize(y, exposure=months)
     dist = head(torch.zeros(3, 1), exposure=months)
     torch.testing.assert_close(dist.mean, y, atol=1e-5, rtol=1e-5)
-    with pytest.raises(ValueError, match="unknown known quantity of poisson 'exposur'; did you mean 'exposure'"):
+    with pytest.raises(
+        ValueError, match="unknown known quantity of poisson 'exposur'; did you mean 'exposure'"
+    ):
         head(torch.zeros(3, 1), exposur=months)
-    with pytest.raises(ValueError, match=r"exposure of poisson must be positive, got 1 of 3 values: nan at row 1"):
+    with pytest.raises(
+        ValueError, match=r"exposure of poisson must be positive, got 1 of 3 values: nan at row 1"
+    ):
         head.initialize(y, exposure=torch.tensor([1.0, torch.nan, 6.0]))
 
 
@@ -177,17 +191,41 @@ def test_head_repeats_what_it_is():
     "arguments, options, message",
     [
         (("nromal", 2), {}, "unknown family 'nromal'; did you mean 'normal'"),
-        (("normal", 2), {"links": {"scale": "softpls"}}, "unknown link 'softpls'; did you mean 'softplus'"),
-        (("normal", 2), {"links": {"sale": "exp"}}, "unknown parameter of normal 'sale'; did you mean 'scale'"),
-        (("normal", 2), {"links": {"scale": "identity"}}, "must be.*positive.*Try 'softplus' or 'exp'"),
+        (
+            ("normal", 2),
+            {"links": {"scale": "softpls"}},
+            "unknown link 'softpls'; did you mean 'softplus'",
+        ),
+        (
+            ("normal", 2),
+            {"links": {"sale": "exp"}},
+            "unknown parameter of normal 'sale'; did you mean 'scale'",
+        ),
+        (
+            ("normal", 2),
+            {"links": {"scale": "identity"}},
+            "must be.*positive.*Try 'softplus' or 'exp'",
+        ),
         (("gamma", 2), {"links": {"rate": "sigmoid"}}, "must be.*positive"),
-        (("normal", 2), {"fixed": {"scale": -1.0}}, "fixed scale of normal must be positive, got -1"),
-        (("student_t", 2), {"fixed": {"df": 1.0}}, "fixed df of student_t must be greater than 2, got 1"),
+        (
+            ("normal", 2),
+            {"fixed": {"scale": -1.0}},
+            "fixed scale of normal must be positive, got -1",
+        ),
+        (
+            ("student_t", 2),
+            {"fixed": {"df": 1.0}},
+            "fixed df of student_t must be greater than 2, got 1",
+        ),
         (("normal", 2), {"fixed": {"scal": 1.0}}, "did you mean 'scale'"),
         (("normal", 2), {"shared": ("scael",)}, "did you mean 'scale'"),
         (("normal", 2), {"shared": ("scale",), "fixed": {"scale": 1.0}}, "both fixed and shared"),
         (("normal", 2), {"fixed": {"scale": 1.0, "loc": 0.0}}, "nothing is left to learn"),
-        (("normal", 2), {"fixed": {"scale": torch.ones(3)}}, r"fixed scale of normal must have the shape \(\)"),
+        (
+            ("normal", 2),
+            {"fixed": {"scale": torch.ones(3)}},
+            r"fixed scale of normal must have the shape \(\)",
+        ),
         (("multivariate_normal", 2), {}, "event_shape"),
         (("plackett_luce", 2), {}, "event_shape"),
         (("categorical", 2), {}, "num_classes"),
@@ -203,7 +241,9 @@ def test_mistakes_are_named(arguments, options, message):
 
 def test_wrong_features_are_named():
     head = dh.DistributionHead("normal", 2)
-    with pytest.raises(ValueError, match=r"2 entries in dimension -1.*got a tensor of shape \(5, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"2 entries in dimension -1.*got a tensor of shape \(5, 3\)"
+    ):
         head(torch.zeros(5, 3))
     with pytest.raises(ValueError, match=r"floating-point, got torch.int64"):
         head(torch.zeros(5, 2, dtype=torch.long))
@@ -212,7 +252,12 @@ def test_wrong_features_are_named():
 @pytest.mark.parametrize(
     "family, options, y, message",
     [
-        ("gamma", {}, [1.0, 2.0, -3.0], r"support of gamma.*-3 at row 2.*Families that take such targets: normal"),
+        (
+            "gamma",
+            {},
+            [1.0, 2.0, -3.0],
+            r"support of gamma.*-3 at row 2.*Families that take such targets: normal",
+        ),
         ("poisson", {}, [1.0, 2.5], r"2.5 at row 1"),
         ("beta", {}, [0.5, 0.0, 1.0], r"0 at row 1, 1 at row 2.*squeeze"),
         ("bernoulli", {}, [0.0, 2.0], r"2 at row 1"),
@@ -228,7 +273,9 @@ def test_targets_outside_the_support_are_named(family, options, y, message):
 
 
 def test_parameter_values_are_checked_where_people_give_them():
-    with pytest.raises(ValueError, match="scale of normal must be positive, got 1 of 2 values: -1 at row 1"):
+    with pytest.raises(
+        ValueError, match="scale of normal must be positive, got 1 of 2 values: -1 at row 1"
+    ):
         dh.get_family("normal").distribution(loc=0.0, scale=torch.tensor([1.0, -1.0]))
     with pytest.raises(ValueError, match=r"normal needs the parameters loc, scale; missing: scale"):
         dh.get_family("normal").distribution(loc=0.0)
@@ -272,7 +319,10 @@ def in_units(base, loc, scale):
 
 @pytest.mark.parametrize("name", REAL)
 def test_a_standardised_head_is_the_affine_transform_of_what_its_layer_predicts(name, generator):
-    y, features = large_targets(name, generator), torch.randn(300, 4, generator=generator, dtype=torch.float64)
+    y, features = (
+        large_targets(name, generator),
+        torch.randn(300, 4, generator=generator, dtype=torch.float64),
+    )
     head = real_head(name).double().initialize(y, standardise=True)
     torch.testing.assert_close(head.target_loc, y.double().mean(0))
     torch.testing.assert_close(head.target_scale, y.double().std(0, correction=0))
@@ -300,8 +350,13 @@ def test_the_example_of_a_normal_has_the_density_of_torch(generator):
 
 @pytest.mark.parametrize("name", REAL)
 def test_units_do_not_matter_to_what_a_standardised_head_learns(name, generator):
-    """Ten steps of Adam give the loss that they give in other units, up to the logarithm of the unit."""
-    y, features = large_targets(name, generator).double(), torch.randn(300, 4, generator=generator, dtype=torch.float64)
+    """Ten steps of Adam give the loss that they give in other units, up to the logarithm of the
+    unit.
+    """
+    y, features = (
+        large_targets(name, generator).double(),
+        torch.randn(300, 4, generator=generator, dtype=torch.float64),
+    )
     losses = []
     for loc, unit in ((0.0, 1.0), (-7.0, 1e-4), (1e3, 1e6)):
         torch.manual_seed(0)
@@ -325,7 +380,9 @@ def test_units_travel_with_the_state(name, generator):
     assert {"target_loc", "target_scale"} <= set(head.state_dict())
     again = real_head(name)
     again.load_state_dict(head.state_dict())
-    torch.testing.assert_close(again(features).log_prob(y[:5]), head(features).log_prob(y[:5]), rtol=0, atol=0)
+    torch.testing.assert_close(
+        again(features).log_prob(y[:5]), head(features).log_prob(y[:5]), rtol=0, atol=0
+    )
     plain = real_head(name)
     again.load_state_dict(plain.state_dict())  # of a head in no units
     assert not again.is_standardised
@@ -355,14 +412,18 @@ def test_fixed_values_stay_in_the_units_of_the_target(generator):
         again.load_state_dict(head.state_dict())
         for one in (head, again):
             for name, value in fixed.items():
-                torch.testing.assert_close(one(torch.zeros(2, 4)).parameters[name], torch.full((2,), float(value)))
+                torch.testing.assert_close(
+                    one(torch.zeros(2, 4)).parameters[name], torch.full((2,), float(value))
+                )
     heavy = dh.DistributionHead("student_t", 4, fixed={"df": 5.0}).initialize(y, standardise=True)
     assert heavy(torch.zeros(1, 4)).df == 5
 
 
 def test_shared_parameters_and_images_are_standardised_too(generator):
     y = 1e5 + 3e4 * torch.randn(2, 5, 7, generator=generator)
-    head = dh.DistributionHead("normal", 4, feature_dim=1, shared=("scale",)).initialize(y, standardise=True)
+    head = dh.DistributionHead("normal", 4, feature_dim=1, shared=("scale",)).initialize(
+        y, standardise=True
+    )
     dist = head(torch.zeros(2, 4, 5, 7))
     torch.testing.assert_close(dist.loc[0, 0, 0], y.mean(), rtol=1e-4, atol=0)
     torch.testing.assert_close(dist.scale[0, 0, 0], y.std(correction=0), rtol=1e-3, atol=0)
@@ -376,7 +437,9 @@ def test_weights_count_rows_of_the_statistics(generator):
     repeated = y.repeat_interleave(weight)
     torch.testing.assert_close(head.target_loc, repeated.mean())
     torch.testing.assert_close(head.target_scale, repeated.std(correction=0))
-    torch.testing.assert_close(head(torch.zeros(1, 4)).scale, repeated.std(correction=0)[None], rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        head(torch.zeros(1, 4)).scale, repeated.std(correction=0)[None], rtol=1e-4, atol=0
+    )
 
 
 def test_the_scale_has_a_minimum_in_units_of_the_target():
@@ -401,16 +464,24 @@ def test_the_scale_has_a_minimum_in_units_of_the_target():
     ("plackett_luce", {"event_shape": (3,)}), ("mixture", {"component": "gamma"}),
 ])  # fmt: skip
 def test_targets_with_a_unit_of_their_own_are_not_standardised(family, options):
-    with pytest.raises(ValueError, match=r"cannot standardise: .* an origin or a unit of their own.* initialize"):
-        dh.DistributionHead(family, 2, **options).initialize(torch.tensor([1.0, 2.0]), standardise=True)
+    with pytest.raises(
+        ValueError, match=r"cannot standardise: .* an origin or a unit of their own.* initialize"
+    ):
+        dh.DistributionHead(family, 2, **options).initialize(
+            torch.tensor([1.0, 2.0]), standardise=True
+        )
 
 
 def test_what_cannot_be_put_into_other_units_is_refused():
     head = dh.DistributionHead("mixture", 2, component="normal", fixed={"scale": 1.0})
     with pytest.raises(ValueError, match="fixed scale of mixture cannot be put into other units"):
         head.initialize(torch.tensor([1.0, 2.0]), standardise=True)
-    with pytest.raises(ValueError, match=r"varies by .* about 1e[+]09, too little for torch\.float32"):
-        dh.DistributionHead("normal", 2).initialize(1e9 + torch.arange(5.0, dtype=torch.float64), standardise=True)
+    with pytest.raises(
+        ValueError, match=r"varies by .* about 1e[+]09, too little for torch\.float32"
+    ):
+        dh.DistributionHead("normal", 2).initialize(
+            1e9 + torch.arange(5.0, dtype=torch.float64), standardise=True
+        )
     with pytest.raises(ValueError, match="inf at row 1"):
         dh.DistributionHead("normal", 2).initialize([1.0, math.inf, 3.0], standardise=True)
 
@@ -469,7 +540,9 @@ def test_whole_numbers_of_numpy_and_torch_are_whole_numbers():
     head = dh.DistributionHead("normal", np.int32(3), event_shape=(np.int64(2),))
     assert head.event_shape == (2,)
     assert type(head.event_shape[0]) is int
-    assert dh.DistributionHead("multivariate_normal", 3, event_shape=torch.Size([2])).event_shape == (2,)
+    assert dh.DistributionHead(
+        "multivariate_normal", 3, event_shape=torch.Size([2])
+    ).event_shape == (2,)
     with pytest.raises(ValueError, match=r"in_features must be an integer of at least 1, got 2\.5"):
         dh.DistributionHead("normal", 2.5)
     with pytest.raises(ValueError, match="event_shape must be positive sizes"):
@@ -483,12 +556,18 @@ def test_initialize_takes_arrays_columns_and_lists(standardise):
     weight = [1, 2, 0, 1]
     starts = []
     for kind in (torch.tensor, np.array, pandas.Series, list):
-        head = dh.DistributionHead("normal", 2).initialize(kind(values), weight=kind(weight), standardise=standardise)
+        head = dh.DistributionHead("normal", 2).initialize(
+            kind(values), weight=kind(weight), standardise=standardise
+        )
         starts.append(head(torch.zeros(1, 2)).loc)
     for start in starts:
         torch.testing.assert_close(start, torch.tensor([4.0]))
-    counts = dh.DistributionHead("poisson", 1).initialize([2, 4, 12], exposure=pandas.Series([1, 2, 6]))
-    torch.testing.assert_close(counts(torch.zeros(1, 1), exposure=[3.0]).mean, torch.tensor([6.0]), rtol=1e-4, atol=0)
+    counts = dh.DistributionHead("poisson", 1).initialize(
+        [2, 4, 12], exposure=pandas.Series([1, 2, 6])
+    )
+    torch.testing.assert_close(
+        counts(torch.zeros(1, 1), exposure=[3.0]).mean, torch.tensor([6.0]), rtol=1e-4, atol=0
+    )
 
 
 def test_errors_count_rows_as_they_came():

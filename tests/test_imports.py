@@ -54,16 +54,25 @@ def test_import_loads_no_heavy_module():
         "from disthead import DistributionClassifier, DistributionHead, DistributionRegressor",
     ):
         code = f"{names}; import sys; print([name for name in {heavy} if name in sys.modules])"
-        printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        printed = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
         assert printed.strip() == "[]", names
 
 
 def test_import_takes_little_longer_than_that_of_torch():
     """1.3 times as long is the aim; a shared machine gets some slack. Times are the processes' own."""
-    code = "import time; import torch; first = time.process_time(); import disthead; disthead.DistributionRegressor; "
+    code = (
+        "import time; import torch; first = time.process_time(); import disthead; "
+        "disthead.DistributionRegressor; "
+    )
     code += "print(time.process_time() / first)"
     ratios = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        float(
+            subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            ).stdout
+        )
         for _ in range(3)
     ]
     assert min(ratios) < 1.6
@@ -71,9 +80,11 @@ def test_import_takes_little_longer_than_that_of_torch():
 
 def test_the_first_estimator_is_one_of_scikit_learn():
     code = (
-        "import disthead, sys; assert 'sklearn' not in sys.modules; model = disthead.DistributionRegressor(max_steps=3);"
+        "import disthead, sys; assert 'sklearn' not in sys.modules; model = "
+        "disthead.DistributionRegressor(max_steps=3);"
         "from sklearn.base import BaseEstimator, clone, is_regressor;"
-        "print(isinstance(model, BaseEstimator), is_regressor(model), clone(model), model.set_fit_request(sample_weight=True))"
+        "print(isinstance(model, BaseEstimator), is_regressor(model), clone(model), "
+        "model.set_fit_request(sample_weight=True))"
     )
     # requests for metadata are there, though scikit-learn has to be told that they are wanted
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -94,7 +105,9 @@ def test_what_needs_lightning_is_where_it_was():
 
 
 def _imported(path: Path) -> set[str]:
-    """The modules of disthead that a file imports anywhere: at its top, in a function, or for the types alone."""
+    """The modules of disthead that a file imports anywhere: at its top, in a function, or for the
+    types alone.
+    """
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -105,7 +118,9 @@ def _imported(path: Path) -> set[str]:
 
 
 def test_imports_run_one_way():
-    """No file imports from a layer above its own; `disthead` itself loads what is on top of it late."""
+    """No file imports from a layer above its own; `disthead` itself loads what is on top of it
+    late.
+    """
     for path in PACKAGE.rglob("*.py"):
         layer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         for name in _imported(path):
@@ -115,13 +130,18 @@ def test_imports_run_one_way():
 
 def test_no_file_imports_itself_by_way_of_others():
     """Whether an import is at the top, in a function, or for the types alone."""
-    files = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    files = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path
+        for path in PACKAGE.rglob("*.py")
+    }
     graph = {name: (_imported(path) & set(files)) - {name} for name, path in files.items()}
     list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, with the files
 
 
 def test_nothing_outside_of_the_likelihood_imports_one_of_its_files():
-    """Its `__init__.py` is the door. Tests of the inside and the maintainer's commands in benchmarks are no part of the package."""
+    """Its `__init__.py` is the door. Tests of the inside and the maintainer's commands in
+    benchmarks are no part of the package.
+    """
     room = PACKAGE / "likelihood"
     files = {f"disthead.likelihood.{path.stem}" for path in room.glob("*.py")}
     for path in PACKAGE.rglob("*.py"):
@@ -130,7 +150,10 @@ def test_nothing_outside_of_the_likelihood_imports_one_of_its_files():
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
-                names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+                names = [
+                    node.module or "",
+                    *(f"{node.module}.{alias.name}" for alias in node.names),
+                ]
             assert not files.intersection(names), f"{path} imports {files.intersection(names)}"
 
 

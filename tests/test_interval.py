@@ -7,7 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from disthead.calibration import ConformalPredictive, ConformalQuantiles, QuantileRecalibration, ScaleCalibration
+from disthead.calibration import (
+    ConformalPredictive,
+    ConformalQuantiles,
+    QuantileRecalibration,
+    ScaleCalibration,
+)
 from disthead.families import Arc, Independent, Interval, Normal, VonMises, ensemble
 from tests.cases import AFFINE, ALL_COUNTS, CIRCULAR, CONTINUOUS, MIXTURES, VECTORS, rows
 
@@ -23,7 +28,9 @@ def test_the_central_interval_contains_the_quantiles_between_its_levels(case):
         assert interval.contains(upper).all()
         assert not interval.contains(lower - 1e-6 * (upper - lower)).any()
         assert not interval.contains(upper + 1e-6 * (upper - lower)).any()
-    levels = torch.tensor([0.05, 0.15, 0.5, 0.85, 0.95], dtype=torch.float64).unsqueeze(-1).expand(5, 3)
+    levels = (
+        torch.tensor([0.05, 0.15, 0.5, 0.85, 0.95], dtype=torch.float64).unsqueeze(-1).expand(5, 3)
+    )
     expected = torch.tensor([False, True, True, True, False]).unsqueeze(-1).expand(5, 3)
     assert torch.equal(dist.interval(0.8).contains(dist.icdf(levels)), expected)
 
@@ -80,7 +87,12 @@ def test_arcs_in_degrees_have_a_turn_of_360():
 def test_wrappers_and_recalibrations_keep_the_kind_of_interval(generator):
     line, circle = Normal(torch.zeros(40), 1.0), VonMises(torch.full((40,), 3.0), 2.0)
     y, direction = line.sample(generator=generator), circle.sample(generator=generator)
-    for r in (ScaleCalibration(), QuantileRecalibration(), ConformalQuantiles(0.8), ConformalPredictive()):
+    for r in (
+        ScaleCalibration(),
+        QuantileRecalibration(),
+        ConformalQuantiles(0.8),
+        ConformalPredictive(),
+    ):
         interval = r.fit(line, y)(line).interval(0.8)
         assert isinstance(interval, Interval)
         lower, upper = interval
@@ -97,7 +109,9 @@ def test_wrappers_and_recalibrations_keep_the_kind_of_interval(generator):
 def test_ends_that_are_arrays_give_arrays():
     y = np.array([-5.0, 0.0, 1.5])
     for kind, expected in ((Interval, [False, True, False]), (Arc, [False, True, False])):
-        inside = kind(np.array([-1.0, -1.0, -1.0]), np.array([1.0, 1.0, 1.0], dtype=np.float32)).contains(y)
+        inside = kind(
+            np.array([-1.0, -1.0, -1.0]), np.array([1.0, 1.0, 1.0], dtype=np.float32)
+        ).contains(y)
         assert isinstance(inside, np.ndarray)
         assert inside.tolist() == expected
     across = Arc(np.array([3.0]), np.array([-3.0]))

@@ -1,4 +1,6 @@
-"""What one target is, `Distribution.kind`: of every case, through every wrapper, and asked by nobody in another way."""
+"""What one target is, `Distribution.kind`: of every case, through every wrapper, and asked by
+nobody in another way.
+"""
 
 import ast
 from pathlib import Path
@@ -7,7 +9,12 @@ import pytest
 import torch
 
 import disthead as dh
-from disthead.calibration import ConformalPredictive, QuantileRecalibration, ScaleCalibration, TemperatureScaling
+from disthead.calibration import (
+    ConformalPredictive,
+    QuantileRecalibration,
+    ScaleCalibration,
+    TemperatureScaling,
+)
 from disthead.distributions.base import CLASSES, KINDS
 from disthead.distributions.independent import class_count, class_probs, each_output
 from disthead.families.ensembles import ensemble
@@ -46,7 +53,12 @@ def test_every_case_has_its_kind(case):
 @pytest.mark.parametrize("case", EVERYTHING, ids=str)
 def test_parts_of_a_batch_are_of_the_same_kind(case):
     dist = case.dist(batch=(4,))
-    for other in (dist[:2], dist[1], dist.expand((3, 4)), dist.map(lambda parameter: parameter.detach())):
+    for other in (
+        dist[:2],
+        dist[1],
+        dist.expand((3, 4)),
+        dist.map(lambda parameter: parameter.detach()),
+    ):
         assert other.kind == dist.kind
 
 
@@ -71,13 +83,16 @@ def test_several_outputs_are_a_vector_and_each_keeps_its_kind(case):
         ("poisson", "count"),
         ("multivariate_normal", "vector"),
         ("independent gammas", "vector"),
-        ("bernoulli", "count"),  # 0 and 1 have become other numbers, which are no event and its absence
+        # 0 and 1 have become other numbers, which are no event and its absence
+        ("bernoulli", "count"),
     ],
 )
 def test_other_units_keep_what_is_a_number_in_them(name, kind):
     (case,) = (case for case in CASES if case.name == name)
     dist = case.dist(batch=(4,))
-    moved = dist.affine(torch.tensor(2.0, dtype=torch.float64), torch.tensor(3.0, dtype=torch.float64))
+    moved = dist.affine(
+        torch.tensor(2.0, dtype=torch.float64), torch.tensor(3.0, dtype=torch.float64)
+    )
     assert moved.kind == kind
 
 
@@ -87,7 +102,9 @@ def test_an_ensemble_is_of_the_kind_of_its_members(case):
     assert ensemble(members).kind == members.kind
 
 
-@pytest.mark.parametrize("case", rows("normal", "gamma", "poisson", "von_mises", "negative_binomial"))
+@pytest.mark.parametrize(
+    "case", rows("normal", "gamma", "poisson", "von_mises", "negative_binomial")
+)
 def test_a_mixture_is_of_the_kind_of_its_components(case):
     components = case.dist(batch=(4, 2))
     assert mixture(torch.zeros(4, 2, dtype=torch.float64), components).kind == components.kind
@@ -191,12 +208,17 @@ ALLOWED = {
         "calibration/scale.py",
         "isinstance(dist, (Vector, Discrete, CircularMixture))",
     ): "which have no start in closed form",
-    ("calibration/scale.py", "isinstance(dist, VonMises)"): "its scale is a power of its concentration",
-    ("calibration/scale.py", "isinstance(dist, CircularMixture)"): "its components are scaled one by one",
-    ("losses.py", "isinstance(dist, Categorical)"): "`cross_entropy` is its loss, by its `log_prob_and_sum`",
+    ("calibration/scale.py", "isinstance(dist, VonMises)"): "its scale is a power of its "
+    "concentration",
+    ("calibration/scale.py", "isinstance(dist, CircularMixture)"): "its components are scaled one "
+    "by one",
+    ("losses.py", "isinstance(dist, Categorical)"): "`cross_entropy` is its loss, by its "
+    "`log_prob_and_sum`",
     ("recipe.py", "isinstance(one, VonMises)"): "which scaling leaves a von Mises distribution",
-    ("standardisation.py", "hasattr(family.support, 'lower_bound')"): "whether one target can be very large",
-    ("standardisation.py", "hasattr(family.support, 'upper_bound')"): "whether one target can be very large",
+    ("standardisation.py", "hasattr(family.support, 'lower_bound')"): "whether one target can be "
+    "very large",
+    ("standardisation.py", "hasattr(family.support, 'upper_bound')"): "whether one target can be "
+    "very large",
     (
         "diagnostics/directions.py",
         "getattr(dist, 'components', None)",
@@ -208,7 +230,16 @@ ALLOWED = {
 }
 # Attributes that some kinds have and others lack, and the classes of one kind.
 TELLING = {
-    *("num_classes", "num_items", "expected_cost", "pairwise", "top1", "brier", "marginals", "is_circular"),
+    *(
+        "num_classes",
+        "num_items",
+        "expected_cost",
+        "pairwise",
+        "top1",
+        "brier",
+        "marginals",
+        "is_circular",
+    ),
     *("components", "logits", "probs", "count"),
 }
 OF_ONE_KIND = {
@@ -224,14 +255,18 @@ INSIDE = ("distributions", "families", "likelihood")  # how a kind is computed i
 
 
 def guesses(tree: ast.AST, *, inside: bool = False) -> set[str]:
-    """The expressions that tell the kind of a target by an attribute, a class or the name of a family."""
+    """The expressions that tell the kind of a target by an attribute, a class or the name of a
+    family.
+    """
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) >= 2:
             name, what = node.func.id, node.args[1]
             if name == "hasattr" or (name == "getattr" and len(node.args) == 3):
                 by_attribute = isinstance(what, ast.Constant) and what.value in TELLING
-                of_a_distribution = name == "hasattr" and ast.unparse(node.args[0]).split(".")[-1] in (
+                of_a_distribution = name == "hasattr" and ast.unparse(node.args[0]).split(".")[
+                    -1
+                ] in (
                     "dist",
                     "support",
                 )
@@ -241,7 +276,11 @@ def guesses(tree: ast.AST, *, inside: bool = False) -> set[str]:
                 names = {part.id for part in ast.walk(what) if isinstance(part, ast.Name)}
                 if names & OF_ONE_KIND:
                     found.add(ast.unparse(node))
-        elif isinstance(node, ast.Compare) and not inside and ast.unparse(node.left).endswith("family.name"):
+        elif (
+            isinstance(node, ast.Compare)
+            and not inside
+            and ast.unparse(node.left).endswith("family.name")
+        ):
             found.add(ast.unparse(node))
     return found
 
@@ -267,6 +306,10 @@ def test_nobody_guesses_the_kind_of_a_target():
     for file in sorted(package.rglob("*.py")):
         place = file.relative_to(package)
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        found |= {(place.as_posix(), line) for line in guesses(tree, inside=place.parts[0] in INSIDE)}
-    assert sorted(found - set(ALLOWED)) == [], "ask dist.kind, family.kind, class_count or class_probs"
+        found |= {
+            (place.as_posix(), line) for line in guesses(tree, inside=place.parts[0] in INSIDE)
+        }
+    assert sorted(found - set(ALLOWED)) == [], (
+        "ask dist.kind, family.kind, class_count or class_probs"
+    )
     assert sorted(set(ALLOWED) - found) == [], "allowed, and no longer there"

@@ -1,4 +1,6 @@
-"""Links are invertible, and their logarithms and logits are those of their values where values do not round."""
+"""Links are invertible, and their logarithms and logits are those of their values where values do
+not round.
+"""
 
 import pytest
 import torch

@@ -27,7 +27,9 @@ def test_normal_with_fixed_scale_is_mean_squared_error(outputs):
 
 def test_laplace_with_fixed_scale_is_mean_absolute_error(outputs):
     loc, y = outputs[:, 0], outputs[:, 1]
-    torch.testing.assert_close(dh.nll(dist("laplace", loc=loc, scale=1.0), y) - math.log(2), functional.l1_loss(loc, y))
+    torch.testing.assert_close(
+        dh.nll(dist("laplace", loc=loc, scale=1.0), y) - math.log(2), functional.l1_loss(loc, y)
+    )
 
 
 def test_bernoulli_is_binary_cross_entropy(outputs):
@@ -42,7 +44,9 @@ def test_categorical_is_cross_entropy_in_every_form(outputs, generator):
     head = dist("categorical", logits=outputs)
     torch.testing.assert_close(dh.nll(head, classes), expected)
     torch.testing.assert_close(dh.nll(head, functional.one_hot(classes, 5).double()), expected)
-    torch.testing.assert_close(dh.nll(dist("categorical", probs=outputs.softmax(-1)), classes), expected)
+    torch.testing.assert_close(
+        dh.nll(dist("categorical", probs=outputs.softmax(-1)), classes), expected
+    )
     soft = torch.rand(20, 5, generator=generator, dtype=torch.float64).softmax(-1)
     torch.testing.assert_close(dh.nll(head, soft), functional.cross_entropy(outputs, soft))
 
@@ -56,7 +60,9 @@ def test_poisson_is_poisson_deviance(outputs, generator):
 
 def test_exponential_is_ratio_plus_log(outputs):
     mean, y = outputs[:, 0].exp(), outputs[:, 1].exp()
-    torch.testing.assert_close(dh.nll(dist("exponential", rate=1 / mean), y), (y / mean + mean.log()).mean())
+    torch.testing.assert_close(
+        dh.nll(dist("exponential", rate=1 / mean), y), (y / mean + mean.log()).mean()
+    )
 
 
 def test_plackett_luce_is_listmle(outputs, generator):
@@ -69,7 +75,9 @@ def test_plackett_luce_is_listmle(outputs, generator):
 @pytest.mark.parametrize("classes", [2, 10, 1000])
 def test_uniform_prediction_scores_log_of_the_number_of_classes(classes):
     uniform = dh.get_family("categorical", num_classes=classes).from_raw(torch.zeros(3, classes))
-    assert float(dh.nll(uniform, torch.tensor([0, 1, classes - 1]))) == pytest.approx(math.log(classes), rel=1e-6)
+    assert float(dh.nll(uniform, torch.tensor([0, 1, classes - 1]))) == pytest.approx(
+        math.log(classes), rel=1e-6
+    )
 
 
 def test_reductions_and_weights(outputs):
@@ -79,14 +87,22 @@ def test_reductions_and_weights(outputs):
     torch.testing.assert_close(rows, -normal.log_prob(y))
     torch.testing.assert_close(dh.nll(normal, y), rows.mean())
     torch.testing.assert_close(dh.nll(normal, y, reduction="sum"), rows.sum())
-    torch.testing.assert_close(dh.nll(normal, y, weight=weight), (weight * rows).sum() / weight.sum())
-    torch.testing.assert_close(dh.nll(normal, y, weight=torch.ones(20, dtype=torch.float64)), rows.mean())
+    torch.testing.assert_close(
+        dh.nll(normal, y, weight=weight), (weight * rows).sum() / weight.sum()
+    )
+    torch.testing.assert_close(
+        dh.nll(normal, y, weight=torch.ones(20, dtype=torch.float64)), rows.mean()
+    )
 
 
 def test_weights_count_like_repeated_rows(outputs):
     y = outputs[:3, 0]
     repeated = dh.nll(dist("normal", loc=torch.zeros(4).double(), scale=1.0), y[[0, 1, 1, 2]])
-    weighted = dh.nll(dist("normal", loc=torch.zeros(3).double(), scale=1.0), y, weight=torch.tensor([1.0, 2.0, 1.0]))
+    weighted = dh.nll(
+        dist("normal", loc=torch.zeros(3).double(), scale=1.0),
+        y,
+        weight=torch.tensor([1.0, 2.0, 1.0]),
+    )
     torch.testing.assert_close(weighted, repeated)
 
 

@@ -1,4 +1,6 @@
-"""The one pass of the low-rank normal from raw outputs: the formula's numbers, in every situation, and exact where A is huge."""
+"""The one pass of the low-rank normal from raw outputs: the formula's numbers, in every situation,
+and exact where A is huge.
+"""
 
 import itertools
 import math
@@ -33,8 +35,12 @@ def test_values_and_gradients(size, rank, rows, link, generator):
     value = dist.log_prob(y)
     assert value.dtype == torch.float32
     loc, factor, diagonal = raw.double().split([size, size * rank, size], -1)
-    positive = diagonal.exp() if link == "exp" else torch.nn.functional.softplus(diagonal, threshold=40)
-    peer = torch.distributions.LowRankMultivariateNormal(loc, factor.unflatten(-1, (size, rank)), positive)
+    positive = (
+        diagonal.exp() if link == "exp" else torch.nn.functional.softplus(diagonal, threshold=40)
+    )
+    peer = torch.distributions.LowRankMultivariateNormal(
+        loc, factor.unflatten(-1, (size, rank)), positive
+    )
     expected = peer.log_prob(y.double())
     torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=1e-6)
     slopes = gradient(weight * expected, raw)
@@ -45,23 +51,33 @@ def test_values_and_gradients(size, rank, rows, link, generator):
 
 
 def hard_cases(size, rank):
-    """Small and huge effects, nearly collinear ones, noise of all sizes; targets that the causes explain, and others."""
+    """Small and huge effects, nearly collinear ones, noise of all sizes; targets that the causes
+    explain, and others.
+    """
     generator = torch.Generator().manual_seed(0)
-    grid = itertools.product((1e-3, 1.0, 1e6 * math.sqrt(size)), (1.0, 1e-3, 1e-6), (1e3, 0.5, -30.0, None), (0, 1, 2))
+    grid = itertools.product(
+        (1e-3, 1.0, 1e6 * math.sqrt(size)), (1.0, 1e-3, 1e-6), (1e3, 0.5, -30.0, None), (0, 1, 2)
+    )
     for scale, difference, raw_noise, kind in grid:
         factor = scale * torch.randn(size, rank, generator=generator)
         factor = difference * factor + factor[:, :1] * (difference < 1)
-        diagonal = torch.linspace(-40, 5, size) if raw_noise is None else torch.full((size,), raw_noise)
+        diagonal = (
+            torch.linspace(-40, 5, size) if raw_noise is None else torch.full((size,), raw_noise)
+        )
         loc = torch.randn(size, generator=generator)
         y = loc + (scale * torch.randn(size, generator=generator) if kind == 2 else factor.sum(-1))
-        y = y + kind % 2 * torch.nn.functional.softplus(diagonal).sqrt() * torch.randn(size, generator=generator)
+        y = y + kind % 2 * torch.nn.functional.softplus(diagonal).sqrt() * torch.randn(
+            size, generator=generator
+        )
         yield torch.cat([loc, factor.flatten(), diagonal]), y
 
 
 def truth(raw, y, size, rank):
     """The log-density and its derivatives by the dense covariance, at many digits."""
     raw, y = ([mpmath.mpf(x) for x in values.tolist()] for values in (raw, y))
-    factor = mpmath.matrix([raw[size + row * rank : size + (row + 1) * rank] for row in range(size)])
+    factor = mpmath.matrix(
+        [raw[size + row * rank : size + (row + 1) * rank] for row in range(size)]
+    )
     diagonal = raw[-size:]
     covariance = factor * factor.T + mpmath.diag([softplus(x) for x in diagonal])
     precision = covariance**-1
@@ -128,11 +144,17 @@ def test_target_gradients_transforms_and_units(generator):
     expected = -torch.linalg.solve(dist.covariance.double(), (y - dist.mean).double())
     torch.testing.assert_close(by_target.double(), expected, rtol=1e-3, atol=1e-3)
     y = y.detach()
-    rows = torch.func.vmap(torch.func.grad(lambda raw, y: family.from_raw(raw).log_prob(y)))(raw.detach(), y)
-    torch.testing.assert_close(rows, gradient(family.from_raw(raw).log_prob(y), raw), rtol=1e-4, atol=1e-4)
+    rows = torch.func.vmap(torch.func.grad(lambda raw, y: family.from_raw(raw).log_prob(y)))(
+        raw.detach(), y
+    )
+    torch.testing.assert_close(
+        rows, gradient(family.from_raw(raw).log_prob(y), raw), rtol=1e-4, atol=1e-4
+    )
     loc, scale = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 0.5, 4.0])
     moved = family.from_raw(raw).affine(loc, scale).log_prob(loc + scale * y)
-    torch.testing.assert_close(moved, family.from_raw(raw).log_prob(y) - scale.log().sum(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        moved, family.from_raw(raw).log_prob(y) - scale.log().sum(), rtol=1e-4, atol=1e-4
+    )
 
 
 class Sizes(TorchDispatchMode):
@@ -151,7 +173,9 @@ class Sizes(TorchDispatchMode):
 
 
 def test_of_long_rows_only_the_gradient_is_held(generator):
-    """Neither the parameters nor anything in double precision: beside the gradient there is a piece of a few rows at a time."""
+    """Neither the parameters nor anything in double precision: beside the gradient there is a piece
+    of a few rows at a time.
+    """
     family, raw, y = case(20_000, 4, 32, generator)
     raw = raw.detach().requires_grad_()
     with Sizes() as sizes:

@@ -54,7 +54,9 @@ def test_far_logits_in_single_precision(case):
     exact = functional.cross_entropy(logits(head.double(), features.double()), y, reduction="none")
     head = head.float()
     torch.testing.assert_close(-head(features).log_prob(y).double(), exact, rtol=1e-5, atol=1e-3)
-    assert all(part.isfinite().all() for part in gradients(dh.nll(head(features), y), head, features))
+    assert all(
+        part.isfinite().all() for part in gradients(dh.nll(head(features), y), head, features)
+    )
 
 
 def test_rows_in_several_pieces(case, monkeypatch):
@@ -67,14 +69,18 @@ def test_rows_in_several_pieces(case, monkeypatch):
     found = dh.nll(head(shaped), y.reshape(20, 20))
     expected = functional.cross_entropy(logits(head, features), y)
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(gradients(found, head, features), gradients(expected, head, features))
+    torch.testing.assert_close(
+        gradients(found, head, features), gradients(expected, head, features)
+    )
 
 
 @pytest.mark.parametrize("class_weight", [False, True])
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("ignored", [False, True])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_every_option_of_cross_entropy(case, generator, class_weight, label_smoothing, ignored, reduction):
+def test_every_option_of_cross_entropy(
+    case, generator, class_weight, label_smoothing, ignored, reduction
+):
     head, features, y = case
     weight = torch.rand(CLASSES, generator=generator, dtype=torch.float64) if class_weight else None
     if ignored:
@@ -82,9 +88,13 @@ def test_every_option_of_cross_entropy(case, generator, class_weight, label_smoo
     options = {"label_smoothing": label_smoothing, "reduction": reduction}
     expected = functional.cross_entropy(logits(head, features), y, weight, **options)
     dist = head(features)
-    few = dh.get_family("categorical", num_classes=CLASSES).distribution(logits=logits(head, features))
+    few = dh.get_family("categorical", num_classes=CLASSES).distribution(
+        logits=logits(head, features)
+    )
     for each in (dist, few):
-        found = cross_entropy(each, y, class_weight=weight, ignore_index=-100 if ignored else None, **options)
+        found = cross_entropy(
+            each, y, class_weight=weight, ignore_index=-100 if ignored else None, **options
+        )
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(
             gradients(found.sum(), head, features, retain_graph=True),
@@ -100,7 +110,9 @@ def test_soft_labels(case, generator, reduction):
     weight = torch.rand(CLASSES, generator=generator, dtype=torch.float64)
     options = {"label_smoothing": 0.1, "reduction": reduction}
     expected = functional.cross_entropy(logits(head, features), soft, weight, **options)
-    torch.testing.assert_close(cross_entropy(head(features), soft, class_weight=weight, **options), expected)
+    torch.testing.assert_close(
+        cross_entropy(head(features), soft, class_weight=weight, **options), expected
+    )
 
 
 def test_row_weights_count_rows(case):
@@ -115,7 +127,10 @@ def test_row_weights_count_rows(case):
 
 def test_everything_else_answers_as_with_logits(case):
     head, features, y = case
-    dist, few = head(features), dh.get_family("categorical", num_classes=CLASSES).from_raw(logits(head, features))
+    dist, few = (
+        head(features),
+        dh.get_family("categorical", num_classes=CLASSES).from_raw(logits(head, features)),
+    )
     torch.testing.assert_close(dist.mode, few.mode)
     torch.testing.assert_close(dist.entropy(), few.entropy())
     cost = torch.linspace(0, 1, 2 * CLASSES).reshape(2, CLASSES)
@@ -127,7 +142,9 @@ def test_everything_else_answers_as_with_logits(case):
     torch.testing.assert_close(dist[5:390].log_prob(y[5:390]), few.log_prob(y)[5:390])
     assert is_lazy(dist)
     torch.testing.assert_close(dist.probs, few.probs)
-    torch.testing.assert_close(head(features).expand((2, ROWS)).log_prob(y), few.log_prob(y).expand(2, ROWS))
+    torch.testing.assert_close(
+        head(features).expand((2, ROWS)).log_prob(y), few.log_prob(y).expand(2, ROWS)
+    )
     torch.testing.assert_close(
         head(features).map(lambda value: value / 2).probs, few.map(lambda value: value / 2).probs
     )
@@ -181,7 +198,9 @@ def test_functional_transforms(case):
 
 
 def test_weights_that_changed_are_refused(case):
-    """The distribution holds the head's weights, not its logits: after a step of the optimizer they are others."""
+    """The distribution holds the head's weights, not its logits: after a step of the optimizer they
+    are others.
+    """
     head, features, y = case
     dist = head(features)
     dh.nll(dist, y).backward()
@@ -224,12 +243,16 @@ def test_start_at_the_frequencies(generator):
 
 
 def test_training_never_holds_the_logits():
-    """Allocated bytes, which do not depend on the machine: the largest tensor is the block that is worked on."""
+    """Allocated bytes, which do not depend on the machine: the largest tensor is the block that is
+    worked on.
+    """
     head = dh.DistributionHead("categorical", 4, num_classes=20_000)
     features, y = torch.randn(1024, 4), torch.zeros(1024, dtype=torch.long)
     gc.collect()
     with torch.profiler.profile(profile_memory=True) as profile:
-        cross_entropy(head(features), y, class_weight=torch.ones(20_000), label_smoothing=0.1).backward()
+        cross_entropy(
+            head(features), y, class_weight=torch.ones(20_000), label_smoothing=0.1
+        ).backward()
     largest = max(event.cpu_memory_usage for event in profile.events())
     assert 0 < largest < 1024 * 20_000 * 4 / 4
 
@@ -237,7 +260,9 @@ def test_training_never_holds_the_logits():
 def test_a_report_of_more_classes_than_a_matrix_has_room_for_says_so(generator):
     """The square of 100,000 classes takes 80 GB."""
     classes = 100_000
-    dist = dh.get_family("categorical", num_classes=classes).distribution(logits=torch.zeros(20, classes))
+    dist = dh.get_family("categorical", num_classes=classes).distribution(
+        logits=torch.zeros(20, classes)
+    )
     y = torch.randint(classes, (20,), generator=generator)
     result = evaluate(dist, y, features={"x": torch.randn(20, generator=generator)})
     [verdict] = [v for v in result.verdicts if v.aspect == "confusion of classes"]

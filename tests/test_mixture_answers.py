@@ -1,4 +1,6 @@
-"""Quantiles, modes and integrals of mixtures of numbers, where these may be looked at: exact in hard cases, by few evaluations."""
+"""Quantiles, modes and integrals of mixtures of numbers, where these may be looked at: exact in
+hard cases, by few evaluations.
+"""
 
 import math
 
@@ -31,7 +33,9 @@ def tensor(*values):
 
 
 def members_of(family, generator, rows=20, members=6, spread=1.0):
-    raw = spread * torch.randn(members, rows, dh.get_family(family).width(), generator=generator, dtype=F64)
+    raw = spread * torch.randn(
+        members, rows, dh.get_family(family).width(), generator=generator, dtype=F64
+    )
     return dh.get_family(family).from_raw(raw)
 
 
@@ -74,14 +78,20 @@ def test_quantiles_of_components_that_differ_in_everything(case, kind):
     weights, loc, scale = (torch.tensor(part, dtype=F64) for part in HARD[case])
     components = Normal(loc, scale) if kind == "normal" else StudentT(tensor(2.5, 1.1), loc, scale)
     dist = Mixture(None, components, probs=weights)
-    levels = torch.cat([LEVELS[2:], 1 - LEVELS[2:], tensor(2e-12, 5e-13, 0.2, 0.3, 0.30000000001, 0.1, 0.6)])
+    levels = torch.cat(
+        [LEVELS[2:], 1 - LEVELS[2:], tensor(2e-12, 5e-13, 0.2, 0.3, 0.30000000001, 0.1, 0.6)]
+    )
     assert_is_quantile(dist, dist.icdf(levels), levels, 1 - levels)
 
 
 @pytest.mark.parametrize("case", ["far apart", "a weight of 1e-12", "a narrow one in a wide one"])
 def test_quantiles_against_mpmath(case):
     weights, loc, scale = HARD[case]
-    dist = Mixture(None, Normal(torch.tensor(loc, dtype=F64), torch.tensor(scale, dtype=F64)), probs=tensor(*weights))
+    dist = Mixture(
+        None,
+        Normal(torch.tensor(loc, dtype=F64), torch.tensor(scale, dtype=F64)),
+        probs=tensor(*weights),
+    )
     with mp.workdps(60):
 
         def tail(y, sign):
@@ -90,10 +100,18 @@ def test_quantiles_against_mpmath(case):
 
         for level in (1e-12, 2e-13, 0.01, 0.45, 0.55, 0.99):
             below = torch.tensor(level, dtype=F64)
-            for y, sign in ((dist._quantile(below, 1 - below), 1), (dist._quantile(1 - below, below), -1)):
+            for y, sign in (
+                (dist._quantile(below, 1 - below), 1),
+                (dist._quantile(1 - below, below), -1),
+            ):
                 y = y.item()
-                apart = abs(y) * 1e-15  # what two neighbouring numbers hold between them cannot be asked of either
-                assert tail(y - sign * apart, sign) * (1 - 1e-11) <= level <= tail(y + sign * apart, sign) * (1 + 1e-11)
+                # what two neighbouring numbers hold between them cannot be asked of either
+                apart = abs(y) * 1e-15
+                assert (
+                    tail(y - sign * apart, sign) * (1 - 1e-11)
+                    <= level
+                    <= tail(y + sign * apart, sign) * (1 + 1e-11)
+                )
 
 
 @pytest.mark.parametrize("kind", ["normal", "student_t", "gamma"])
@@ -106,7 +124,9 @@ def test_a_row_without_numbers_leaves_the_others_alone(kind, generator):
     for levels in (tensor(0.3), tensor(0.01, 0.3, 0.5, 0.99).unsqueeze(-1)):
         found = part.icdf(levels)
         assert found[..., 7].isnan().all()
-        torch.testing.assert_close(found[..., others], whole.icdf(levels)[..., others], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(
+            found[..., others], whole.icdf(levels)[..., others], rtol=1e-10, atol=1e-10
+        )
 
 
 def test_where_the_cdf_is_flat_it_is_the_least_quantile():
@@ -118,9 +138,12 @@ def test_where_the_cdf_is_flat_it_is_the_least_quantile():
         (tensor(1.0, 1.0, 1.0) / 3, 2 / 3),
         (tensor(0.1, 0.2, 0.7), 0.3),
     ):
-        dist = Mixture(None, beta.affine(tensor(0.0, 2.0, 4.0), torch.ones(3, dtype=F64)), probs=probs)
+        dist = Mixture(
+            None, beta.affine(tensor(0.0, 2.0, 4.0), torch.ones(3, dtype=F64)), probs=probs
+        )
         level = torch.tensor(level, dtype=F64)
-        assert dist.icdf(level).item() == pytest.approx(3.0, abs=1e-6)  # the density falls to 0 there
+        # the density falls to 0 there
+        assert dist.icdf(level).item() == pytest.approx(3.0, abs=1e-6)
         assert dist.icdf(probs[0]).item() == pytest.approx(1.0, abs=1e-12)  # here it does not
         several = dist.icdf(torch.stack([probs[0], level, torch.tensor(0.9, dtype=F64)]))
         torch.testing.assert_close(
@@ -133,11 +156,19 @@ def test_quantiles_do_not_depend_on_the_levels_beside_them(generator):
     q = torch.rand(7, 20, generator=generator, dtype=F64)
     q[3] = q[5]
     together = dist.icdf(q)
-    torch.testing.assert_close(together, torch.stack([dist.icdf(level) for level in q]), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        together, torch.stack([dist.icdf(level) for level in q]), rtol=1e-10, atol=1e-10
+    )
     torch.testing.assert_close(dist.icdf(q.flip(0)), together.flip(0), rtol=1e-10, atol=1e-10)
-    shaped = Mixture(dist.logits.reshape(4, 5, -1), dist.components.map(lambda p: p.reshape(4, 5, -1)))
-    torch.testing.assert_close(shaped.icdf(q.reshape(7, 4, 5)), together.reshape(7, 4, 5), rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(shaped.icdf(q[0, 0]), dist.icdf(q[0, 0]).reshape(4, 5), rtol=1e-10, atol=1e-10)
+    shaped = Mixture(
+        dist.logits.reshape(4, 5, -1), dist.components.map(lambda p: p.reshape(4, 5, -1))
+    )
+    torch.testing.assert_close(
+        shaped.icdf(q.reshape(7, 4, 5)), together.reshape(7, 4, 5), rtol=1e-10, atol=1e-10
+    )
+    torch.testing.assert_close(
+        shaped.icdf(q[0, 0]), dist.icdf(q[0, 0]).reshape(4, 5), rtol=1e-10, atol=1e-10
+    )
     assert dist[:0].icdf(torch.tensor(0.5)).shape == (0,)
     assert dist.icdf(torch.zeros(0, 20)).shape == (0, 20)
     ends = dist.icdf(tensor(0.0, 1.0).unsqueeze(-1).expand(2, 20))
@@ -152,14 +183,22 @@ def test_quantiles_of_heavy_tails_without_a_mean():
 
 
 def test_a_nested_mixture_has_the_quantiles_of_the_flat_one(generator):
-    loc, logits = 9 * torch.randn(5, 3, 2, generator=generator, dtype=F64), torch.randn(5, 3, 2, generator=generator)
+    loc, logits = (
+        9 * torch.randn(5, 3, 2, generator=generator, dtype=F64),
+        torch.randn(5, 3, 2, generator=generator),
+    )
     inner = Mixture(logits.double(), Normal(loc, 0.01))
     nested = Mixture(torch.zeros(5, 3), inner)
     flat = Mixture(inner.log_weights.flatten(1), Normal(loc.flatten(1), 0.01))
     levels = LEVELS[2:].unsqueeze(-1).expand(-1, 5)
     torch.testing.assert_close(nested.icdf(levels), flat.icdf(levels), rtol=1e-10, atol=1e-10)
     y = loc[:, 0, 0]
-    for ask in (lambda d: d.crps(y), lambda d: d.entropy(), lambda d: d.mode, lambda d: d.highest_density(0.5).lower):
+    for ask in (
+        lambda d: d.crps(y),
+        lambda d: d.entropy(),
+        lambda d: d.mode,
+        lambda d: d.highest_density(0.5).lower,
+    ):
         torch.testing.assert_close(ask(nested), ask(flat), rtol=1e-6, atol=1e-6)
 
 
@@ -170,14 +209,23 @@ def test_answers_by_a_fixed_number_of_steps_agree(family, generator):
     q = torch.rand(3, 6, generator=generator, dtype=F64)
     torch.testing.assert_close(dist.icdf(q), dist._search(q, 1 - q), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(
-        torch.stack([*dist.highest_density(0.7)]), torch.stack(dist._shortest(0.7)), rtol=2e-3, atol=2e-3
+        torch.stack([*dist.highest_density(0.7)]),
+        torch.stack(dist._shortest(0.7)),
+        rtol=2e-3,
+        atol=2e-3,
     )
     lower, upper = dist.highest_density(0.7)
     least, most = dist._shortest(0.7)
     assert (upper - lower <= (most - least) * (1 + 1e-9)).all()
-    torch.testing.assert_close(dist.entropy(), dist._expectation(lambda y: -dist.log_prob(y)), rtol=1e-7, atol=1e-7)
-    torch.testing.assert_close(dist.mutual_information, dist._mutual_information(), rtol=1e-7, atol=1e-7)
-    torch.testing.assert_close(dist._disagreement(), dist._integrated_disagreement(), rtol=1e-7, atol=1e-8)
+    torch.testing.assert_close(
+        dist.entropy(), dist._expectation(lambda y: -dist.log_prob(y)), rtol=1e-7, atol=1e-7
+    )
+    torch.testing.assert_close(
+        dist.mutual_information, dist._mutual_information(), rtol=1e-7, atol=1e-7
+    )
+    torch.testing.assert_close(
+        dist._disagreement(), dist._integrated_disagreement(), rtol=1e-7, atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -198,7 +246,9 @@ def test_the_mode_of_directions_may_lie_beside_the_seam(generator):
 
 
 class Counted:
-    """How many numbers the components' densities and tails are asked for, in multiples of one for each row and component."""
+    """How many numbers the components' densities and tails are asked for, in multiples of one for
+    each row and component.
+    """
 
     def __init__(self, monkeypatch, kind):
         self.numbers = 0
@@ -230,10 +280,15 @@ class Counted:
 CURVES = {
     "normal": lambda: Normal(torch.randn(4, 3, dtype=F64), torch.rand(4, 3, dtype=F64) + 0.1),
     "student_t": lambda: StudentT(
-        torch.tensor([0.5, 1.0, 30.0], dtype=F64).expand(4, 3), torch.randn(4, 3, dtype=F64), tensor(0.1)
+        torch.tensor([0.5, 1.0, 30.0], dtype=F64).expand(4, 3),
+        torch.randn(4, 3, dtype=F64),
+        tensor(0.1),
     ),
-    "gamma": lambda: Gamma(torch.rand(4, 3, dtype=F64) + 0.5, tensor(2.0)),  # by its own methods, and its score
-    "a scale that underflowed": lambda: Normal(torch.zeros(4, 3, dtype=F64), tensor(1e-320, 1.0, 2.0).expand(4, 3)),
+    # by its own methods, and its score
+    "gamma": lambda: Gamma(torch.rand(4, 3, dtype=F64) + 0.5, tensor(2.0)),
+    "a scale that underflowed": lambda: Normal(
+        torch.zeros(4, 3, dtype=F64), tensor(1e-320, 1.0, 2.0).expand(4, 3)
+    ),
 }
 
 
@@ -251,9 +306,13 @@ def test_curves_are_the_densities_and_the_tails_of_the_components(kind):
         np.testing.assert_allclose(tail, log_tail.exp(), rtol=1e-12)
         np.testing.assert_allclose(density, dist.log_prob(y).exp(), rtol=1e-10)
         some, rows = y[1, [2, 0]].contiguous(), np.array([2, 0])
-        one, _ = curves.take(rows).tail_and_density(some.numpy(), None if sides is None else sides[1, rows])
+        one, _ = curves.take(rows).tail_and_density(
+            some.numpy(), None if sides is None else sides[1, rows]
+        )
         np.testing.assert_allclose(one, tail[1, rows], rtol=1e-14)
-    np.testing.assert_allclose(curves.log_density(y.numpy()), dist.log_prob(y), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        curves.log_density(y.numpy()), dist.log_prob(y), rtol=1e-9, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.6])
@@ -326,7 +385,10 @@ def test_roots_are_found_at_jumps_and_where_a_function_is_infinite():
         parts = [kind(y) for kind in (jump, infinite, cube)]
         return tuple(np.choose(element, answers) for answers in zip(*parts, strict=True))
 
-    low, high = function(np.full(3, -5.0), np.arange(3))[0], function(np.full(3, 7.0), np.arange(3))[0]
+    low, high = (
+        function(np.full(3, -5.0), np.arange(3))[0],
+        function(np.full(3, 7.0), np.arange(3))[0],
+    )
     known = np.stack([*np.full((9, 3), np.nan), np.full(3, -5.0), low, np.full(3, 7.0), high])
     root = interpolated_roots(function, known, np.full(3, 1e-30))
     np.testing.assert_allclose(root, [1 / 3, 2.25, 1.0], rtol=1e-9, atol=1e-9)
@@ -363,8 +425,12 @@ def test_peaks_are_found_by_both_ways():
     heights = torch.stack([function(part, torch.arange(2)) for part in points])
     expected = highest(lambda y: function(y, torch.arange(2)), points, heights)
     torch.testing.assert_close(expected, peak, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(highest_of_each(function, points, heights, torch.arange(2)), peak, rtol=1e-5, atol=1e-5)
-    by_group = highest_of_each(function, points, heights - tensor(0.0, 100.0), torch.zeros(2, dtype=torch.int64))
+    torch.testing.assert_close(
+        highest_of_each(function, points, heights, torch.arange(2)), peak, rtol=1e-5, atol=1e-5
+    )
+    by_group = highest_of_each(
+        function, points, heights - tensor(0.0, 100.0), torch.zeros(2, dtype=torch.int64)
+    )
     assert by_group[1] == 1.0  # no hope: it is far below the other of its group
 
 

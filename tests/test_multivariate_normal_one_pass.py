@@ -1,4 +1,6 @@
-"""The one pass of the multivariate normal from raw outputs: forward and backward substitution give the formula's numbers."""
+"""The one pass of the multivariate normal from raw outputs: forward and backward substitution give
+the formula's numbers.
+"""
 
 import pytest
 import torch
@@ -15,7 +17,8 @@ def case(size, rows, generator):
     return family, raw.requires_grad_(), torch.randn(rows, size, generator=generator)
 
 
-@pytest.mark.parametrize("size, rows", [(1, 5), (3, 7), (8, 5000), (40, 600)])  # the last two in several pieces
+# the last two in several pieces
+@pytest.mark.parametrize("size, rows", [(1, 5), (3, 7), (8, 5000), (40, 600)])
 def test_values_and_gradients(size, rows, generator):
     family, raw, y = case(size, rows, generator)
     weight = torch.linspace(-1, 2, rows)
@@ -28,7 +31,9 @@ def test_values_and_gradients(size, rows, generator):
     lower[:, row, column] = raw[:, size:].double()
     diagonal = torch.nn.functional.softplus(lower.diagonal(dim1=-2, dim2=-1), threshold=40)
     peer = torch.distributions.MultivariateNormal(
-        raw[:, :size].double(), scale_tril=lower.tril(-1) + diagonal.diag_embed(), validate_args=False
+        raw[:, :size].double(),
+        scale_tril=lower.tril(-1) + diagonal.diag_embed(),
+        validate_args=False,
     )
     expected = peer.log_prob(y.double())
     torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=1e-6)
@@ -53,8 +58,14 @@ def test_target_gradients_transforms_and_units(generator):
     expected = -(precision @ (y - dist.mean).double().unsqueeze(-1)).squeeze(-1)
     torch.testing.assert_close(by_target.double(), expected, rtol=1e-3, atol=1e-3)
     y = y.detach()
-    rows = torch.func.vmap(torch.func.grad(lambda raw, y: family.from_raw(raw).log_prob(y)))(raw.detach(), y)
-    torch.testing.assert_close(rows, gradient(family.from_raw(raw).log_prob(y), raw), rtol=1e-4, atol=1e-4)
+    rows = torch.func.vmap(torch.func.grad(lambda raw, y: family.from_raw(raw).log_prob(y)))(
+        raw.detach(), y
+    )
+    torch.testing.assert_close(
+        rows, gradient(family.from_raw(raw).log_prob(y), raw), rtol=1e-4, atol=1e-4
+    )
     loc, scale = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 0.5, 4.0])
     moved = family.from_raw(raw).affine(loc, scale).log_prob(loc + scale * y)
-    torch.testing.assert_close(moved, family.from_raw(raw).log_prob(y) - scale.log().sum(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        moved, family.from_raw(raw).log_prob(y) - scale.log().sum(), rtol=1e-4, atol=1e-4
+    )

@@ -1,4 +1,6 @@
-"""Numbers out of range, of another kind, or none at all: errors that name them, wherever targets are taken."""
+"""Numbers out of range, of another kind, or none at all: errors that name them, wherever targets
+are taken.
+"""
 
 import math
 
@@ -24,7 +26,9 @@ ENTRIES = {
     "recalibration": lambda y: ScaleCalibration().fit(NORMAL, y),
     "head": lambda y: dh.DistributionHead("normal", 3).initialize(y),
     "marginal": lambda y: dh.marginal("normal", y),
-    "estimator": lambda y: DistributionRegressor("normal", max_steps=5).fit(torch.randn(ROWS, 2).numpy(), y),
+    "estimator": lambda y: DistributionRegressor("normal", max_steps=5).fit(
+        torch.randn(ROWS, 2).numpy(), y
+    ),
 }
 every_entry = pytest.mark.parametrize("entry", ENTRIES)
 
@@ -36,11 +40,15 @@ def table(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def small(family: str = "student_t", **options) -> DistributionRegressor:
-    return DistributionRegressor(family, hidden_sizes=(16,), max_steps=200, random_state=0, **options)
+    return DistributionRegressor(
+        family, hidden_sizes=(16,), max_steps=200, random_state=0, **options
+    )
 
 
 @every_entry
-@pytest.mark.parametrize("convert", [lambda y: y, lambda y: y.numpy(), lambda y: y.numpy().astype(object)])
+@pytest.mark.parametrize(
+    "convert", [lambda y: y, lambda y: y.numpy(), lambda y: y.numpy().astype(object)]
+)
 def test_truth_values_are_no_numbers(entry, convert):
     with pytest.raises(TargetError, match="truth values"):
         ENTRIES[entry](convert(BOOLEANS))
@@ -55,9 +63,13 @@ def test_complex_targets_are_named(entry):
 @pytest.mark.parametrize("name, options", [("bernoulli", {}), ("categorical", {"num_classes": 2})])
 def test_truth_values_are_two_outcomes(name, options):
     family = dh.get_family(name, **options)
-    dist = family.from_raw(torch.randn(ROWS, family.width(), generator=torch.Generator().manual_seed(0)))
+    dist = family.from_raw(
+        torch.randn(ROWS, family.width(), generator=torch.Generator().manual_seed(0))
+    )
     torch.testing.assert_close(dh.nll(dist, BOOLEANS), dh.nll(dist, BOOLEANS.long()))
-    torch.testing.assert_close(dh.nll(dist, BOOLEANS), dh.nll(dist, BOOLEANS.numpy().astype(object)))
+    torch.testing.assert_close(
+        dh.nll(dist, BOOLEANS), dh.nll(dist, BOOLEANS.numpy().astype(object))
+    )
 
 
 @pytest.mark.parametrize("entry", ["nll", "recalibration", "head", "marginal"])
@@ -80,10 +92,14 @@ def test_integers_beyond_64_bits_keep_their_size():
         as_tensor([1, 10**400])
 
 
-@pytest.mark.parametrize("y", [[0, 0, 1], [0, 1, 3], [0, -1, 1], [-1, -1, -1], [0.5, 1.0, 2.0], [-2, 0, 1]], ids=str)
+@pytest.mark.parametrize(
+    "y", [[0, 0, 1], [0, 1, 3], [0, -1, 1], [-1, -1, -1], [0.5, 1.0, 2.0], [-2, 0, 1]], ids=str
+)
 @pytest.mark.parametrize("given", ["logits", "probs"])
 def test_what_is_no_order_has_no_probability(y, given):
-    dist = dh.get_family("plackett_luce", event_shape=(3,)).distribution(**{given: torch.tensor([1.0, 2.0, 0.5])})
+    dist = dh.get_family("plackett_luce", event_shape=(3,)).distribution(
+        **{given: torch.tensor([1.0, 2.0, 0.5])}
+    )
     values = dist.log_prob(torch.tensor([y, [2, 0, 1]]))
     assert values[0] == -math.inf
     assert values[1].isfinite()
@@ -98,7 +114,9 @@ def test_what_is_no_order_has_no_gradient():
     assert not gradient[0].any()
 
 
-@pytest.mark.parametrize("weight", [torch.full((3,), 1e38), [1.0, 1e38, 1.0], torch.full((3,), 1e-38)], ids=str)
+@pytest.mark.parametrize(
+    "weight", [torch.full((3,), 1e38), [1.0, 1e38, 1.0], torch.full((3,), 1e-38)], ids=str
+)
 def test_weights_whose_sums_or_products_overflow_are_refused(weight):
     dist = dh.get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
     with pytest.raises(ValueError, match=r"divide them by their mean.*row"):
@@ -133,7 +151,9 @@ def test_an_outlier_does_not_squeeze_the_targets_of_a_robust_family(outlier):
 def test_an_outlier_that_is_worth_all_other_rows_is_named(outlier):
     x, y = table()
     y[7] = outlier
-    with pytest.warns(UserWarning, match=rf"^y has {outlier:.7g} at row 7: so far.*student_t".replace("+", "[+]")):
+    with pytest.warns(
+        UserWarning, match=rf"^y has {outlier:.7g} at row 7: so far.*student_t".replace("+", "[+]")
+    ):
         small("normal").fit(x, y)
 
 
@@ -150,7 +170,9 @@ def test_heavy_tails_and_many_zeros_are_not_worth_all_other_rows(family, draw, r
     warn_of_dominant_rows(dh.get_family(family), y, None, {"exposure": y.abs() + 1}, ["y"], None)
 
 
-@pytest.mark.parametrize("family, others", [("normal", 0.0), ("poisson", 0.0), ("poisson", 1.0), ("gamma", 1.0)])
+@pytest.mark.parametrize(
+    "family, others", [("normal", 0.0), ("poisson", 0.0), ("poisson", 1.0), ("gamma", 1.0)]
+)
 def test_a_number_beside_constant_ones_is_named(family, others):
     y = torch.full((40,), others, dtype=torch.float64)
     y[7] = 1e15
@@ -173,7 +195,9 @@ def test_an_outlier_of_a_feature_is_read_as_where_numbers_are_far_and_named(numb
     model = small().fit(x, y)
     far = x.copy()
     far[3, 1] = number
-    with pytest.warns(UserWarning, match=rf"column 'x1': 1 rows, {number:g} at row 3 as".replace("+", "[+]")):
+    with pytest.warns(
+        UserWarning, match=rf"column 'x1': 1 rows, {number:g} at row 3 as".replace("+", "[+]")
+    ):
         dist = model.predict_dist(far)
     assert dist.mean.isfinite().all()
     assert dist.variance.isfinite().all()
@@ -198,11 +222,15 @@ def test_ordinary_numbers_are_within_the_limits_of_their_column():
 @pytest.mark.parametrize("spread", [0.0, 1e-6, 1e-3])
 def test_targets_that_vary_little_beside_their_size_are_refused_with_the_remedy(family, spread):
     x, noise = table()
-    with pytest.raises(TargetError, match=r"too little for .* to learn.*Take a family of real numbers"):
+    with pytest.raises(
+        TargetError, match=r"too little for .* to learn.*Take a family of real numbers"
+    ):
         small(family).fit(x, 2 + 2 * spread * noise)
 
 
-@pytest.mark.parametrize("family, spread", [("log_normal", 5e-3), ("weibull", 5e-3), ("gamma", 1e-5)])
+@pytest.mark.parametrize(
+    "family, spread", [("log_normal", 5e-3), ("weibull", 5e-3), ("gamma", 1e-5)]
+)
 def test_targets_that_vary_enough_beside_their_size_are_learned(family, spread):
     x, noise = table()
     y = 10 + 10 * spread * noise
@@ -214,15 +242,21 @@ def test_constant_counts_start_and_stay_where_they_are():
     x, _ = table()
     y = np.full(ROWS, 2.0**24 + 1)
     dist = small("poisson").fit(x, y).predict_dist(x)
-    truth = dh.get_family("poisson").distribution(rate=torch.tensor(2.0**24 + 1, dtype=torch.float64))
-    assert dist.log_prob(torch.from_numpy(y)).mean() > truth.log_prob(torch.tensor(2.0**24 + 1)) - 0.1
+    truth = dh.get_family("poisson").distribution(
+        rate=torch.tensor(2.0**24 + 1, dtype=torch.float64)
+    )
+    assert (
+        dist.log_prob(torch.from_numpy(y)).mean() > truth.log_prob(torch.tensor(2.0**24 + 1)) - 0.1
+    )
 
 
 @pytest.mark.parametrize("factor", [1e-200, 1e200, 1e-30, 1e30])
 def test_units_of_a_feature_do_not_matter_to_an_estimator(factor):
     x, y = table()
     model = small().fit(x, y)
-    assert small().fit(factor * x, y).score(factor * x, y) == pytest.approx(model.score(x, y), abs=0.05)
+    assert small().fit(factor * x, y).score(factor * x, y) == pytest.approx(
+        model.score(x, y), abs=0.05
+    )
 
 
 def test_a_positive_target_that_single_precision_turns_into_zero_is_named():

@@ -1,4 +1,6 @@
-"""Objectives: one number per row, gradients by every parameter, a mean over rows with weights, and clear refusals."""
+"""Objectives: one number per row, gradients by every parameter, a mean over rows with weights, and
+clear refusals.
+"""
 
 import math
 from collections.abc import Callable
@@ -47,7 +49,8 @@ OBJECTIVES = [
     ),
 ]
 NO_UNITS = [case for case in EVERYTHING if case.units is None]
-PLAIN = ("normal", "student_t", "gamma", "poisson", "mixture of normals")  # each derivative by itself
+# each derivative by itself
+PLAIN = ("normal", "student_t", "gamma", "poisson", "mixture of normals")
 
 
 def draw(case: Case, count: int = 2) -> tuple[Tensor, Tensor]:
@@ -87,7 +90,9 @@ def test_a_family_without_the_score_is_refused_with_the_reason_and_what_would_do
     if row.answers(case):
         check_objective(objective, family, case.event_shape)
         return
-    with pytest.raises(ValueError, match=rf"objective '{row.name}' cannot train .*has no .*Try 'nll'\.$"):
+    with pytest.raises(
+        ValueError, match=rf"objective '{row.name}' cannot train .*has no .*Try 'nll'\.$"
+    ):
         check_objective(objective, family, case.event_shape)
 
 
@@ -124,7 +129,9 @@ def test_weights_count_like_repeated_rows_and_a_weight_of_zero_is_no_row(row):
 def test_the_loss_of_the_likelihood_is_nll():
     dist, y = dh.get_family("poisson").distribution(rate=torch.tensor([1.0, 2.0])), [0, 3]
     for options in ({}, {"weight": [1.0, 3.0]}, {"reduction": "sum"}):
-        torch.testing.assert_close(loss(dh.objectives.nll, dist, y, **options), dh.nll(dist, y, **options))
+        torch.testing.assert_close(
+            loss(dh.objectives.nll, dist, y, **options), dh.nll(dist, y, **options)
+        )
 
 
 @pytest.mark.parametrize("row", OBJECTIVES, ids=str)
@@ -150,22 +157,32 @@ def tempered(monkeypatch):
 
 def test_options_are_plain_data(tempered):
     expected = Tempered(0.5)
-    assert get_objective("tempered", power=0.5) == get_objective({"name": "tempered", "power": 0.5}) == expected
+    assert (
+        get_objective("tempered", power=0.5)
+        == get_objective({"name": "tempered", "power": 0.5})
+        == expected
+    )
     assert get_objective(dh.objectives.tempered(power=0.5)) == expected
     assert get_objective(Tempered) == Tempered()
     assert name_of(expected) == "tempered"
     assert specification(expected) == {"name": "tempered", "power": 0.5}
     assert get_objective(specification(expected)) == expected
-    with pytest.raises(ValueError, match=r"unknown option of the objective tempered 'powr'; did you mean 'power'\?"):
+    with pytest.raises(
+        ValueError, match=r"unknown option of the objective tempered 'powr'; did you mean 'power'\?"
+    ):
         get_objective("tempered", powr=2)
 
 
 def test_names_and_options_that_do_not_exist():
-    with pytest.raises(ValueError, match=r"unknown objective 'crsp'; did you mean 'crps'\? Known: nll, crps"):
+    with pytest.raises(
+        ValueError, match=r"unknown objective 'crsp'; did you mean 'crps'\? Known: nll, crps"
+    ):
         get_objective("crsp")
     with pytest.raises(ValueError, match="objective crps takes no options, got gamma"):
         get_objective("crps", gamma=2)
-    with pytest.raises(ValueError, match=r'must have a name, such as \{"name": "crps"\}, got .*gamma'):
+    with pytest.raises(
+        ValueError, match=r'must have a name, such as \{"name": "crps"\}, got .*gamma'
+    ):
         get_objective({"gamma": 2})
     with pytest.raises(ValueError, match=r"must be a name \(nll, crps\).*got 3"):
         get_objective(3)
@@ -192,7 +209,10 @@ def test_a_function_of_ones_own_is_an_objective():
             lambda dist, y: dist.log_prob(y).mean(),
             r"must return one number per row, shape \(2,\) for two rows, got \(\)",
         ),
-        (lambda dist, y: 3.0, r"must return one number per row, shape \(2,\) for two rows, got 3.0"),
+        (
+            lambda dist, y: 3.0,
+            r"must return one number per row, shape \(2,\) for two rows, got 3.0",
+        ),
         (lambda dist, y: dist.log_prob(y).detach(), "it has no gradient by the parameters"),
     ],
 )

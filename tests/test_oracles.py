@@ -1,4 +1,6 @@
-"""A linear head, trained to convergence, reaches the maximum likelihood that R and statsmodels report."""
+"""A linear head, trained to convergence, reaches the maximum likelihood that R and statsmodels
+report.
+"""
 
 import json
 from pathlib import Path
@@ -61,14 +63,21 @@ def test_clotting():
 def test_aircondit():
     y = torch.tensor(AIRCONDIT, dtype=torch.float64)
     nothing = torch.zeros(len(y), 1, dtype=torch.float64)
-    assert fit(dh.DistributionHead("exponential", 1, shared="all"), nothing, y) == pytest.approx(-68.19483, abs=1e-3)
-    assert fit(dh.DistributionHead("gamma", 1, shared="all"), nothing, y) > -68.19483  # the exponential is a gamma
+    assert fit(dh.DistributionHead("exponential", 1, shared="all"), nothing, y) == pytest.approx(
+        -68.19483, abs=1e-3
+    )
+    # the exponential is a gamma
+    assert fit(dh.DistributionHead("gamma", 1, shared="all"), nothing, y) > -68.19483
 
 
 def rows():
     if not ORACLES.exists():
         return []
-    return [row for row in json.loads((ORACLES / "oracles.json").read_text()) if row["family"] not in LATER]
+    return [
+        row
+        for row in json.loads((ORACLES / "oracles.json").read_text())
+        if row["family"] not in LATER
+    ]
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row["name"])
@@ -96,15 +105,18 @@ def test_oracle(row):
     )
     reached = fit(head, features, y)
     if row["name"] == "wind":
-        # R's circular package inverts the Bessel ratio approximately (Best and Fisher 1981): it misses the maximum.
-        # At its parameters the likelihoods agree, and ours is higher; at the maximum I1/I0 is the resultant length.
+        # R's circular package inverts the Bessel ratio approximately (Best and Fisher 1981): it
+        # misses the maximum. At its parameters the likelihoods agree, and ours is higher; at the
+        # maximum I1/I0 is the resultant length.
         theirs = dh.get_family("von_mises").distribution(
             **{k: torch.tensor(v).double() for k, v in row["parameters"].items()}
         )
         assert theirs.log_prob(y).sum().item() == pytest.approx(row["loglik"], abs=1e-4)
         kappa = head(features[:1]).concentration
         resultant = torch.hypot(y.cos().mean(), y.sin().mean())
-        assert (torch.special.i1e(kappa) / torch.special.i0e(kappa)).item() == pytest.approx(resultant.item(), abs=1e-6)
+        assert (torch.special.i1e(kappa) / torch.special.i0e(kappa)).item() == pytest.approx(
+            resultant.item(), abs=1e-6
+        )
         assert reached > row["loglik"]
     else:
         assert reached == pytest.approx(row["loglik"], abs=row.get("tolerance", 1e-3))

@@ -1,4 +1,6 @@
-"""The one pass of Plackett-Luce: the numbers of a chain of softmaxes, and when it gives way to the formula for all cases."""
+"""The one pass of Plackett-Luce: the numbers of a chain of softmaxes, and when it gives way to the
+formula for all cases.
+"""
 
 import pytest
 import torch
@@ -9,7 +11,9 @@ from disthead.likelihood.rankings import _in_one_pass
 
 
 def log_prob(scores, y):
-    return dh.get_family("plackett_luce", event_shape=scores.shape[-1:]).from_raw(scores).log_prob(y)
+    return (
+        dh.get_family("plackett_luce", event_shape=scores.shape[-1:]).from_raw(scores).log_prob(y)
+    )
 
 
 def chain(scores, y):
@@ -22,7 +26,8 @@ def orders(*shape, generator):
     return torch.rand(*shape, generator=generator).argsort(-1)
 
 
-@pytest.mark.parametrize("spread", [1.0, 60.0, 500.0])  # of ordinary size, far apart, too far for the one pass
+# of ordinary size, far apart, too far for the one pass
+@pytest.mark.parametrize("spread", [1.0, 60.0, 500.0])
 @pytest.mark.parametrize("shape", [(7, 5), (2, 3, 40), (3000, 30)])  # the last in several pieces
 def test_values_and_gradients_are_those_of_a_chain_of_softmaxes(shape, spread, generator):
     scores = (spread * torch.randn(*shape, generator=generator)).requires_grad_()
@@ -31,7 +36,9 @@ def test_values_and_gradients_are_those_of_a_chain_of_softmaxes(shape, spread, g
     found, expected = log_prob(scores, y), chain(scores, y)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
-    gradients = [torch.autograd.grad((weight * value).sum(), scores)[0] for value in (found, expected)]
+    gradients = [
+        torch.autograd.grad((weight * value).sum(), scores)[0] for value in (found, expected)
+    ]
     torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-5)
 
 
@@ -53,10 +60,14 @@ def test_which_cases_take_the_one_pass(generator):
 
 
 def test_one_distribution_for_many_orders(generator):
-    scores, y = torch.randn(6, generator=generator).requires_grad_(), orders(3, 4, 6, generator=generator)
+    scores, y = (
+        torch.randn(6, generator=generator).requires_grad_(),
+        orders(3, 4, 6, generator=generator),
+    )
     torch.testing.assert_close(log_prob(scores, y).double(), chain(scores.expand(3, 4, 6), y))
     found, expected = (
-        torch.autograd.grad(f.sum(), scores)[0] for f in (log_prob(scores, y), chain(scores.expand(3, 4, 6), y))
+        torch.autograd.grad(f.sum(), scores)[0]
+        for f in (log_prob(scores, y), chain(scores.expand(3, 4, 6), y))
     )
     torch.testing.assert_close(found, expected)
 

@@ -15,7 +15,9 @@ TARGETS = torch.tensor(
     [-math.inf, -3, -0.0, 0, 1e-300, 1e-10, 0.01, 0.3, 0.5, 0.999, 1, 1.0001, 2, 5, 40, 1e3, 1e8, 1e300, math.inf, math.nan],
     dtype=torch.float64,
 )  # fmt: skip
-LEVELS = torch.tensor([0, 1e-300, 1e-30, 1e-9, 1e-3, 0.2, 0.5, 0.7, 0.99, 0.9995, 1 - 1e-9, 1], dtype=torch.float64)
+LEVELS = torch.tensor(
+    [0, 1e-300, 1e-30, 1e-9, 1e-3, 0.2, 0.5, 0.7, 0.99, 0.9995, 1 - 1e-9, 1], dtype=torch.float64
+)
 PARAMETERS = {
     "normal": (PLACES, SIZES),
     "laplace": (PLACES, SIZES),
@@ -30,7 +32,10 @@ PARAMETERS = {
 def both(name, dtype):
     """The distribution over a grid without and with gradients, and a target for each row."""
     targets = TARGETS[TARGETS.abs() <= math.pi] if name == "von_mises" else TARGETS
-    *given, y = (part.reshape(-1).to(dtype) for part in torch.meshgrid(*PARAMETERS[name], targets, indexing="ij"))
+    *given, y = (
+        part.reshape(-1).to(dtype)
+        for part in torch.meshgrid(*PARAMETERS[name], targets, indexing="ij")
+    )
     family = dh.get_family(name)
     names = list(family.parameters)
     followed = [part.clone().requires_grad_() for part in given]
@@ -49,7 +54,8 @@ def assert_alike(numbers, operations, dtype, absolute=0.0):
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_answers_without_a_gradient_are_those_with_one(name, dtype):
     plain, followed, y = both(name, dtype)
-    # the normal distribution's cdf and crps stay in single precision, where they are right absolutely
+    # the normal distribution's cdf and crps stay in single precision, where they are right
+    # absolutely
     absolute = 1e-6 if name == "normal" and dtype == torch.float32 else 1e-290
     for question in ("cdf", "log_cdf", "log_survival"):
         assert_alike(getattr(plain, question)(y), getattr(followed, question)(y), dtype, absolute)
@@ -77,12 +83,18 @@ def test_short_formulas_of_ordinary_numbers_are_the_methods(name, dtype):
     if name in ("normal", "laplace"):
         targets = torch.cat([-targets, targets])
     parts = (torch.tensor(part, dtype=torch.float64) for part in ORDINARY[name])
-    *given, y = (part.reshape(-1).to(dtype) for part in torch.meshgrid(*parts, targets, indexing="ij"))
+    *given, y = (
+        part.reshape(-1).to(dtype) for part in torch.meshgrid(*parts, targets, indexing="ij")
+    )
     dist = family.make(**dict(zip(family.parameters, given, strict=True)))
     after = dist.map(lambda part: torch.cat([part, part[:1]]))
     for question in ("cdf", "log_cdf", "log_survival"):
-        method = getattr(after, question)(torch.cat([y, y.new_tensor([-math.inf if name != "normal" else math.nan])]))
-        absolute = 1e-6 if name == "normal" and dtype == torch.float32 and question == "cdf" else 1e-290
+        method = getattr(after, question)(
+            torch.cat([y, y.new_tensor([-math.inf if name != "normal" else math.nan])])
+        )
+        absolute = (
+            1e-6 if name == "normal" and dtype == torch.float32 and question == "cdf" else 1e-290
+        )
         assert_alike(getattr(dist, question)(y), method[:-1], dtype, absolute)
     levels = LEVELS[1:-1].to(dtype).clamp(max=1 - torch.finfo(dtype).eps).clamp(min=1e-30)
     for level in levels:
@@ -117,8 +129,15 @@ def test_answers_take_rows_that_are_spread_over_memory(name):
     assert torch.equal(plain[::2].cdf(y[::2]).nan_to_num(7), answers[0][::2].nan_to_num(7))
     one = plain[5]
     assert one.cdf(y[5]).shape == one.icdf(levels[5]).shape == one.crps(y[5]).shape == ()
-    assert torch.equal(one.icdf(levels[5].expand(3)), quantiles[5].new_tensor([one.icdf(levels[5]).item()] * 3))
-    assert plain[:0].cdf(y[:0]).shape == plain[:0].icdf(levels[:0]).shape == plain[:0].crps(y[:0]).shape == (0,)
+    assert torch.equal(
+        one.icdf(levels[5].expand(3)), quantiles[5].new_tensor([one.icdf(levels[5]).item()] * 3)
+    )
+    assert (
+        plain[:0].cdf(y[:0]).shape
+        == plain[:0].icdf(levels[:0]).shape
+        == plain[:0].crps(y[:0]).shape
+        == (0,)
+    )
 
 
 def test_scales_that_underflowed_come_back_from_their_logarithms_wherever_they_lie_in_memory():
@@ -126,4 +145,6 @@ def test_scales_that_underflowed_come_back_from_their_logarithms_wherever_they_l
     y = torch.zeros(2, 2, dtype=torch.float64)
     expected = log_scale.double().exp() * (math.sqrt(2) - 1) / math.sqrt(math.pi)
     assert torch.allclose(Normal(0.0, log_scale=log_scale).crps(y), expected, rtol=1e-6, atol=0.0)
-    assert torch.allclose(Normal(0.0, log_scale=log_scale.T).crps(y), expected.T, rtol=1e-6, atol=0.0)
+    assert torch.allclose(
+        Normal(0.0, log_scale=log_scale.T).crps(y), expected.T, rtol=1e-6, atol=0.0
+    )

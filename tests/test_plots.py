@@ -36,21 +36,37 @@ def test_every_picture_has_labels_and_no_text_outside_the_figure(tmp_path):
     counts = torch.poisson(5 * x, generator=torch.Generator().manual_seed(2))
     level = torch.tensor([0.5, 0.9])
     drawings = {
-        "pit": lambda ax: plots.pit_histogram(ax, diagnostics.pit_band(torch.full((20,), 0.05), 300)),
-        "coverage": lambda ax: plots.coverage_curve(ax, diagnostics.coverage_curve(level, level, 300)),
-        "reliability": lambda ax: plots.reliability_diagram(ax, diagnostics.exceedance_reliability(dist, y, 1.0)),
-        "quantile": lambda ax: plots.reliability_diagram(ax, diagnostics.quantile_reliability(dist, y, 0.9, 20)),
+        "pit": lambda ax: plots.pit_histogram(
+            ax, diagnostics.pit_band(torch.full((20,), 0.05), 300)
+        ),
+        "coverage": lambda ax: plots.coverage_curve(
+            ax, diagnostics.coverage_curve(level, level, 300)
+        ),
+        "reliability": lambda ax: plots.reliability_diagram(
+            ax, diagnostics.exceedance_reliability(dist, y, 1.0)
+        ),
+        "quantile": lambda ax: plots.reliability_diagram(
+            ax, diagnostics.quantile_reliability(dist, y, 0.9, 20)
+        ),
         "worm": lambda ax: plots.worm_plot(ax, diagnostics.worm(dist, y)),
         "rows": lambda ax: plots.interval_chart(ax, dist[:40], y[:40], unit="km"),
-        "spread": lambda ax: plots.spread_skill(ax, diagnostics.spread_skill(dist.mean - y, dist.stddev)),
-        "dropping": lambda ax: plots.sparsification(ax, diagnostics.sparsification((dist.mean - y).abs(), dist.stddev)),
+        "spread": lambda ax: plots.spread_skill(
+            ax, diagnostics.spread_skill(dist.mean - y, dist.stddev)
+        ),
+        "dropping": lambda ax: plots.sparsification(
+            ax, diagnostics.sparsification((dist.mean - y).abs(), dist.stddev)
+        ),
         "sharpness": lambda ax: plots.sharpness(ax, diagnostics.sharpness(dist, y)),
-        "groups": lambda ax: plots.coverage_by_group(ax, {"a very long name of a group": (0.8, 90.0)}, 0.9),
+        "groups": lambda ax: plots.coverage_by_group(
+            ax, {"a very long name of a group": (0.8, 90.0)}, 0.9
+        ),
         "rootogram": lambda ax: plots.hanging_rootogram(
             ax, diagnostics.rootogram(dh.get_family("poisson").distribution(rate=5 * x), counts)
         ),
         "confusion": lambda ax: plots.confusion_matrix(
-            ax, diagnostics.confusion(torch.rand(300, 3), torch.zeros(300)), ["short", "a longer name", "z"]
+            ax,
+            diagnostics.confusion(torch.rand(300, 3), torch.zeros(300)),
+            ["short", "a longer name", "z"],
         ),
     }
     for name, draw in drawings.items():
@@ -70,18 +86,33 @@ def test_every_picture_has_labels_and_no_text_outside_the_figure(tmp_path):
 
 
 def test_the_chance_of_a_small_group_ends_at_all_of_it():
-    ax = plots.coverage_by_group(plt.figure().add_subplot(), {"few": (1.0, 5), "many": (0.9, 5000)}, 0.9)
+    ax = plots.coverage_by_group(
+        plt.figure().add_subplot(), {"few": (1.0, 5), "many": (0.9, 5000)}, 0.9
+    )
     few, many = ax.patches
     assert few.get_x() + few.get_width() == 1
-    assert many.get_x() + many.get_width() == pytest.approx(0.9 + 1.96 * (0.9 * 0.1 / 5000) ** 0.5, abs=2e-4)
+    assert many.get_x() + many.get_width() == pytest.approx(
+        0.9 + 1.96 * (0.9 * 0.1 / 5000) ** 0.5, abs=2e-4
+    )
     plt.close()
 
 
 def test_colours_are_those_that_any_eye_tells_apart():
-    okabe_ito = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
+    okabe_ito = {
+        "#000000",
+        "#E69F00",
+        "#56B4E9",
+        "#009E73",
+        "#F0E442",
+        "#0072B2",
+        "#D55E00",
+        "#CC79A7",
+    }
     from disthead.plots import style
 
-    used = {value for value in vars(style).values() if isinstance(value, str) and value.startswith("#")}
+    used = {
+        value for value in vars(style).values() if isinstance(value, str) and value.startswith("#")
+    }
     used -= {style.GREY}
     assert used <= okabe_ito
 
@@ -105,14 +136,19 @@ def test_rose_needs_a_polar_axis():
 @pytest.mark.parametrize("shares", [(0.9, 0.88), (0.7, 0.99)])
 def test_bars_of_chance_end_inside_the_frame(shares):
     groups = {f"{share}": (share, 500.0) for share in shares}
-    events = [diagnostics.EventFrequency(f"{share}", "a 1", 0.9, share, 0.0002, 0.002, 500.0) for share in shares]
+    events = [
+        diagnostics.EventFrequency(f"{share}", "a 1", 0.9, share, 0.0002, 0.002, 500.0)
+        for share in shares
+    ]
     drawn = (
         plots.coverage_by_group(plt.figure().add_subplot(), groups, 0.9, confidence=0.99, looks=2),
         plots.frequency_by_group(plt.figure().add_subplot(), events, confidence=0.99, looks=2),
     )
     for ax in drawn:
         left, right = ax.get_xlim()
-        assert all(left < bar.get_x() and bar.get_x() + bar.get_width() < right for bar in ax.patches)
+        assert all(
+            left < bar.get_x() and bar.get_x() + bar.get_width() < right for bar in ax.patches
+        )
     plt.close("all")
 
 
@@ -129,7 +165,9 @@ def test_no_legend_covers_a_point():
     for y in (3 * residual, residual + 1, residual**3, -residual.abs()):
         figure = plt.figure(figsize=(5.6, 4.2), layout="constrained")
         worm = diagnostics.worm(normal, y)
-        assert not any(_covered(plots.worm_plot(figure.add_subplot(), worm), worm.normal, worm.deviation))
+        assert not any(
+            _covered(plots.worm_plot(figure.add_subplot(), worm), worm.normal, worm.deviation)
+        )
     plt.close("all")
 
 

@@ -1,4 +1,6 @@
-"""Probabilities of exactly 0 and 1, and classes, components and items that are not there: answers and gradients are numbers."""
+"""Probabilities of exactly 0 and 1, and classes, components and items that are not there: answers
+and gradients are numbers.
+"""
 
 import math
 
@@ -25,11 +27,16 @@ def bernoulli(probs):
 
 
 def negative_binomial(probs):
-    return dh.get_family("negative_binomial").distribution(total_count=probs.new_tensor(2.5), probs=probs)
+    return dh.get_family("negative_binomial").distribution(
+        total_count=probs.new_tensor(2.5), probs=probs
+    )
 
 
 def normals(probs):
-    parameters = {"loc": probs.new_tensor([0.0, 1.0, 5.0]), "scale": probs.new_tensor([1.0, 0.5, 0.3])}
+    parameters = {
+        "loc": probs.new_tensor([0.0, 1.0, 5.0]),
+        "scale": probs.new_tensor([1.0, 0.5, 0.3]),
+    }
     return dh.get_family("mixture", num_components=3).distribution(probs=probs, **parameters)
 
 
@@ -99,9 +106,13 @@ def test_the_gradient_at_the_edge_is_that_beside_it(make, probs, ask, dtype):
 
 @each("target", [0, 1, 2])
 def test_classes_have_the_gradient_that_torch_has(target):
-    _, ours = gradient(lambda p: categorical(p).log_prob(torch.tensor(target)), [0.0, 0.5, 0.5], torch.float32)
+    _, ours = gradient(
+        lambda p: categorical(p).log_prob(torch.tensor(target)), [0.0, 0.5, 0.5], torch.float32
+    )
     theirs = gradient(
-        lambda p: torch.distributions.Categorical(p).log_prob(torch.tensor(target)), [0, 0.5, 0.5], torch.float32
+        lambda p: torch.distributions.Categorical(p).log_prob(torch.tensor(target)),
+        [0, 0.5, 0.5],
+        torch.float32,
     )
     if target:
         assert ours.tolist() == theirs[1].tolist()
@@ -215,7 +226,9 @@ def test_absent_items_change_nothing(dtype):
     ):
         torch.testing.assert_close(value, expected)
         slope = torch.autograd.grad(value.square().sum(), raw, retain_graph=True)[0]
-        torch.testing.assert_close(slope, torch.autograd.grad(expected.square().sum(), raw, retain_graph=True)[0])
+        torch.testing.assert_close(
+            slope, torch.autograd.grad(expected.square().sum(), raw, retain_graph=True)[0]
+        )
     assert (dist.mode[:, -1] == 0).all()
     assert (dist.sample((100,), generator=torch.Generator().manual_seed(0))[..., -1] == 0).all()
     assert (dist.log_prob(torch.tensor([0, 1, 2, 3, 4]).expand(7, 5)) == -torch.inf).all()
@@ -223,14 +236,18 @@ def test_absent_items_change_nothing(dtype):
 
 def test_two_absent_items_come_last_in_any_order():
     """Probabilities of all orders sum to one, and samples have them."""
-    dist = dh.get_family("plackett_luce", event_shape=(4,)).distribution(logits=[-math.inf, 0.3, -math.inf, 1.0])
+    dist = dh.get_family("plackett_luce", event_shape=(4,)).distribution(
+        logits=[-math.inf, 0.3, -math.inf, 1.0]
+    )
     orders = dist.enumerate_support()
     probs = dist.log_prob(orders).exp()
     torch.testing.assert_close(probs.sum(), torch.tensor(1.0))
     assert (probs > 0).sum() == 4
     torch.testing.assert_close(dist.entropy(), -(probs[probs > 0] * probs[probs > 0].log()).sum())
     drawn = dist.sample((4000,), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close((drawn[:, 2] == 0).double().mean(), torch.tensor(0.5).double(), rtol=0, atol=0.04)
+    torch.testing.assert_close(
+        (drawn[:, 2] == 0).double().mean(), torch.tensor(0.5).double(), rtol=0, atol=0.04
+    )
     by_worth = ranking([0.0, math.exp(0.3), 0.0, math.e])
     torch.testing.assert_close(by_worth.log_prob(orders), dist.log_prob(orders))
 
@@ -257,10 +274,12 @@ def test_absent_components_change_nothing(component, width, dtype):
 def test_absent_classes_under_vmap():
     raw, y = absent(7, 3), torch.tensor([1, 2, 1, 2, 1, 2, 1])
     family = dh.get_family("categorical", num_classes=3)
-    slopes = torch.func.vmap(torch.func.grad(lambda row, target: family.from_raw(row).log_prob(target)))(
-        raw.detach(), y
+    slopes = torch.func.vmap(
+        torch.func.grad(lambda row, target: family.from_raw(row).log_prob(target))
+    )(raw.detach(), y)
+    torch.testing.assert_close(
+        slopes, torch.autograd.grad(family.from_raw(raw).log_prob(y).sum(), raw)[0]
     )
-    torch.testing.assert_close(slopes, torch.autograd.grad(family.from_raw(raw).log_prob(y).sum(), raw)[0])
 
 
 def test_a_whole_block_of_absent_classes():
@@ -289,7 +308,9 @@ def test_probabilities_in_half_precision_sum_to_one_but_for_their_rounding():
         torch.testing.assert_close(dist.probs, logits.softmax(-1), rtol=rounding, atol=1e-6)
         family.check_target(probs)  # soft labels
         weights = probs[0, :2] / probs[0, :2].sum()
-        dh.get_family("mixture", component="poisson").distribution(probs=weights, rate=torch.ones(2))
+        dh.get_family("mixture", component="poisson").distribution(
+            probs=weights, rate=torch.ones(2)
+        )
         with pytest.raises(ValueError, match="sum to one"):
             family.distribution(probs=1.1 * probs)
     with pytest.raises(ValueError, match="sum to one"):
@@ -299,7 +320,9 @@ def test_probabilities_in_half_precision_sum_to_one_but_for_their_rounding():
 def test_parameters_have_their_gradients_whoever_asks_first():
     for case in ("normal", "categorical", "mixture"):
         family = dh.explanation.example(case)
-        raw = torch.randn(5, family.width(), generator=torch.Generator().manual_seed(0)).requires_grad_()
+        raw = torch.randn(
+            5, family.width(), generator=torch.Generator().manual_seed(0)
+        ).requires_grad_()
         dist = family.from_raw(raw)
         dist.sample()  # without gradients
         assert all(parameter.requires_grad for parameter in dist.parameters.values())

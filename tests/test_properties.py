@@ -28,7 +28,10 @@ from tests.cases import (
 )
 
 LEVELS = torch.tensor([1e-9, 0.003, 0.1, 0.35, 0.5, 0.8, 0.97, 0.9995], dtype=torch.float64)
-LEVELS_OF_INTERVALS = [0.9, *(pytest.param(level, marks=pytest.mark.slow) for level in (0.05, 0.5, 0.999))]
+LEVELS_OF_INTERVALS = [
+    0.9,
+    *(pytest.param(level, marks=pytest.mark.slow) for level in (0.05, 0.5, 0.999)),
+]
 each = pytest.mark.parametrize
 
 
@@ -85,7 +88,9 @@ def test_icdf_is_the_smallest_count_that_reaches_the_level(case):
 @each("case", rows(ALL_COUNTS))
 def test_cdf_of_counts_is_the_sum_of_their_mass(case):
     dist, y = case.dist(), lattice(case)[:200]
-    torch.testing.assert_close(dist.cdf(y), dist.log_prob(y).exp().cumsum(0), rtol=1e-11, atol=1e-13)
+    torch.testing.assert_close(
+        dist.cdf(y), dist.log_prob(y).exp().cumsum(0), rtol=1e-11, atol=1e-13
+    )
     below, through = dist.cdf_limits(y)
     torch.testing.assert_close(through - below, dist.log_prob(y).exp(), rtol=1e-9, atol=1e-12)
 
@@ -108,14 +113,18 @@ def test_moments_are_expectations(case):
     dist = case.dist()
     torch.testing.assert_close(dist.stddev.square(), dist.variance)
     torch.testing.assert_close(mean_of(case, lambda y: y), dist.mean, rtol=1e-8, atol=1e-9)
-    torch.testing.assert_close(mean_of(case, lambda y: (y - dist.mean).square()), dist.variance, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(
+        mean_of(case, lambda y: (y - dist.mean).square()), dist.variance, rtol=1e-7, atol=1e-9
+    )
 
 
 @each("case", rows([case for case in ON_A_LINE if case.heavy_tailed]))
 def test_the_mean_of_heavy_tails_is_an_expectation(case):
     dist = case.dist()
     torch.testing.assert_close(dist.stddev.square(), dist.variance)
-    torch.testing.assert_close(mean_of(case, lambda y: y - dist.median), dist.mean - dist.median, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        mean_of(case, lambda y: y - dist.median), dist.mean - dist.median, atol=1e-6, rtol=0
+    )
 
 
 @each("case", rows([case for case in ON_A_LINE if "variance" in case.infinite]))
@@ -173,7 +182,9 @@ def test_mode_of_directions_is_the_highest_of_all_peaks(case):
 @each("case", rows(ORDERED + CIRCULAR_MIXTURES))
 def test_entropy_is_the_mean_surprise(case):
     dist = case.dist()
-    torch.testing.assert_close(mean_of(case, lambda y: -dist.log_prob(y)), dist.entropy(), rtol=1e-7, atol=1e-8)
+    torch.testing.assert_close(
+        mean_of(case, lambda y: -dist.log_prob(y)), dist.entropy(), rtol=1e-7, atol=1e-8
+    )
 
 
 @each("case", rows(ORDERED + CIRCULAR_MIXTURES))
@@ -187,7 +198,8 @@ def test_kl_equals_the_quadrature(case, shift):
 
 @each("case", rows(EVERYTHING))
 def test_kl_is_zero_to_itself_and_positive_to_others(case):
-    shifts = torch.linspace(-1, 1, len(case.raw), dtype=torch.float64)  # equal ones change no probabilities of classes
+    # equal ones change no probabilities of classes
+    shifts = torch.linspace(-1, 1, len(case.raw), dtype=torch.float64)
     p, q = case.dist(), case.from_raw(raw_of(case).detach() + shifts)
     assert abs(float(kl_divergence(p, case.dist()))) < 1e-9
     assert kl_divergence(p, q) > 1e-6
@@ -223,11 +235,17 @@ def test_crps_of_directions_is_the_integral_over_the_circle(case):
 @each("df", [0.8, 1.0, 1.2])
 def test_crps_of_tails_without_a_mean(df):
     """E|Y - y| is infinite, the integral is not: Cauchy's distribution and its neighbours."""
-    dist = dh.get_family("student_t", min_df=0).distribution(df=torch.tensor(df).double(), loc=0.3, scale=0.7)
+    dist = dh.get_family("student_t", min_df=0).distribution(
+        df=torch.tensor(df).double(), loc=0.3, scale=0.7
+    )
     for y in (0.3, -2.0, 50.0):
-        t, weights = panels(torch.cat([quantile_grid(dist, 200), torch.tensor([y]).double()]).unique())
+        t, weights = panels(
+            torch.cat([quantile_grid(dist, 200), torch.tensor([y]).double()]).unique()
+        )
         expected = (weights * (dist.cdf(t) - (t >= y).double()).square()).sum()
-        torch.testing.assert_close(dist.crps(torch.tensor(y).double()), expected, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(
+            dist.crps(torch.tensor(y).double()), expected, rtol=1e-6, atol=1e-6
+        )
 
 
 # intervals
@@ -242,7 +260,9 @@ def mass_of_counts(dist, lower, upper) -> float:
 def mass_of_directions(dist, lower, upper) -> float:
     """That anticlockwise from the first to the second, by the density."""
     turn = 2 * math.pi if upper < lower else 0.0
-    y, weights = panels(torch.linspace(0, 1, 65, dtype=torch.float64) * (upper + turn - lower) + lower)
+    y, weights = panels(
+        torch.linspace(0, 1, 65, dtype=torch.float64) * (upper + turn - lower) + lower
+    )
     return float((weights * dist.log_prob(y).exp()).sum())
 
 

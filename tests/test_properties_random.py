@@ -1,4 +1,6 @@
-"""The same relations at parameters that nobody chose: raw outputs drawn across the domain, and at its extremes."""
+"""The same relations at parameters that nobody chose: raw outputs drawn across the domain, and at
+its extremes.
+"""
 
 import itertools
 
@@ -19,11 +21,15 @@ each = pytest.mark.parametrize
 
 def drawn(data, case: Case, low: float = -4, high: float = 4) -> torch.Tensor:
     numbers = some.floats(low, high, allow_subnormal=False)
-    return torch.tensor(data.draw(some.lists(numbers, min_size=len(case.raw), max_size=len(case.raw)))).double()
+    return torch.tensor(
+        data.draw(some.lists(numbers, min_size=len(case.raw), max_size=len(case.raw)))
+    ).double()
 
 
 def check_counts(case, dist, y) -> None:
-    """Levels lie between the cdf just before and at the quantiles, and steps of the cdf are the mass."""
+    """Levels lie between the cdf just before and at the quantiles, and steps of the cdf are the
+    mass.
+    """
     assert (dist.cdf(y) >= LEVELS - 1e-12).all()
     assert (dist.cdf(y - case.step) < LEVELS).all()
     assert dist.log_prob(y)[1:-1].isfinite().all()
@@ -51,13 +57,20 @@ def check_numbers(case, dist, y) -> None:
 
 
 def check_slope(dist, y) -> None:
-    """The density is the slope of the cdf; not asked where a quantile rounds to an end of the support."""
+    """The density is the slope of the cdf; not asked where a quantile rounds to an end of the
+    support.
+    """
     at = y[dist.log_prob(y).isfinite()].requires_grad_()
     (slope,) = torch.autograd.grad(dist.cdf(at).sum(), at)
     torch.testing.assert_close(slope, dist.log_prob(at).exp().detach(), rtol=1e-6, atol=1e-12)
 
 
-CHECKS = {"continuous": check_numbers, "direction": check_directions, "count": check_counts, "binary": check_counts}
+CHECKS = {
+    "continuous": check_numbers,
+    "direction": check_directions,
+    "count": check_counts,
+    "binary": check_counts,
+}
 
 
 def relations_hold(data, case: Case) -> None:
@@ -75,14 +88,19 @@ def relations_hold(data, case: Case) -> None:
     assert ((below <= pit) & (pit <= through)).all()
     # summaries
     assert dist.variance >= 0
-    at_an_end = any(dist.mode == end for end in dist.support_limits())  # where the density may be infinite
+    # where the density may be infinite
+    at_an_end = any(dist.mode == end for end in dist.support_limits())
     assert at_an_end or (dist.log_prob(y)[inside] <= dist.log_prob(dist.mode) + 1e-9).all()
-    # A density with a pole at an end has mass where numbers are too coarse, or too large, for a sum over y.
+    # A density with a pole at an end has mass where numbers are too coarse, or too large, for a sum
+    # over y.
     resolved = abs(float(mean_of(case, torch.ones_like, dist, pieces=60)) - 1) < 1e-8
     assert resolved or at_an_end
     if resolved:
         torch.testing.assert_close(
-            mean_of(case, lambda y: -dist.log_prob(y), dist, pieces=60), dist.entropy(), rtol=1e-6, atol=1e-6
+            mean_of(case, lambda y: -dist.log_prob(y), dist, pieces=60),
+            dist.entropy(),
+            rtol=1e-6,
+            atol=1e-6,
         )
     # scores and divergence
     crps = dist.crps(y)
@@ -106,9 +124,13 @@ def test_relations_hold_at_many_parameters(case, data):
 
 
 def extreme_rows(case: Case, sizes) -> torch.Tensor:
-    """All combinations of extreme raw outputs of one number; of mixtures each output goes there alone."""
+    """All combinations of extreme raw outputs of one number; of mixtures each output goes there
+    alone.
+    """
     if len(case.raw) <= 2:
-        return torch.tensor(list(itertools.product(sizes, repeat=len(case.raw))), dtype=torch.float64)
+        return torch.tensor(
+            list(itertools.product(sizes, repeat=len(case.raw))), dtype=torch.float64
+        )
     raw = torch.tensor(case.raw, dtype=torch.float64).repeat(len(case.raw), len(sizes), 1)
     index = range(len(case.raw))
     raw[index, :, index] = torch.tensor(sizes, dtype=torch.float64)
@@ -118,15 +140,23 @@ def extreme_rows(case: Case, sizes) -> torch.Tensor:
 def ask_all(dist) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     y = dist.median
-    answers = {question: getattr(dist, question) for question in ("mean", "median", "mode", "variance", "stddev")}
+    answers = {
+        question: getattr(dist, question)
+        for question in ("mean", "median", "mode", "variance", "stddev")
+    }
     answers |= {question: getattr(dist, question)() for question in ("entropy", "sample")}
-    answers |= {question: getattr(dist, question)(y) for question in ("cdf", "log_cdf", "log_survival", "crps")}
+    answers |= {
+        question: getattr(dist, question)(y)
+        for question in ("cdf", "log_cdf", "log_survival", "crps")
+    }
     answers |= dict(zip(("lower", "upper"), dist.interval(0.9), strict=True))
     return answers | {"log_prob": dist.log_prob(y), "divergence": kl_divergence(dist, dist)}
 
 
 def answers_are_numbers(case: Case, raw: torch.Tensor) -> None:
-    """Nothing is nan, and what is infinite is beyond all numbers: quantiles of such tails, and means that they pull along."""
+    """Nothing is nan, and what is infinite is beyond all numbers: quantiles of such tails, and
+    means that they pull along.
+    """
     dist = case.from_raw(raw)
     answers = ask_all(dist)
     has_mean = answers["mean"].isfinite()
@@ -140,14 +170,19 @@ def answers_are_numbers(case: Case, raw: torch.Tensor) -> None:
     assert answers["divergence"].abs().max() < 1e-6
     reachable = dist.cdf(torch.tensor(1e300, dtype=torch.float64)) > 0.95
     representable = dict.fromkeys(("lower", "median", "upper"), reachable)
-    representable |= {"crps": has_mean, "entropy": torch.ones_like(reachable), "cdf": torch.ones_like(reachable)}
+    representable |= {
+        "crps": has_mean,
+        "entropy": torch.ones_like(reachable),
+        "cdf": torch.ones_like(reachable),
+    }
     for question, where in representable.items():
         infinite = where & ~answers[question].isfinite()
         assert not infinite.any(), (question, raw[infinite].tolist())
     turns = case.kind == "direction"  # where the lower end may be the greater number
     assert (turns | (answers["lower"] <= answers["median"])).all()
     assert (turns | (answers["median"] <= answers["upper"])).all()
-    # Targets next to the median would not be the same in single precision: questions without a target.
+    # Targets next to the median would not be the same in single precision: questions without a
+    # target.
     single = ask_all(case.from_raw(raw.float()))
     for question in ("mean", "lower", "median", "upper", "entropy"):
         infinite = ~single[question].isfinite() & (answers[question].abs() < 1e38)
@@ -175,7 +210,9 @@ def written(case) -> torch.Tensor:
 
 def densities_agree(case, y, rounded) -> None:
     exact, dist = case.dist(), case.dist(torch.float32)
-    torch.testing.assert_close(dist.log_prob(y).double(), exact.log_prob(rounded), rtol=2e-6, atol=2e-6)
+    torch.testing.assert_close(
+        dist.log_prob(y).double(), exact.log_prob(rounded), rtol=2e-6, atol=2e-6
+    )
 
 
 def probabilities_agree(case, y, rounded) -> None:
@@ -183,9 +220,14 @@ def probabilities_agree(case, y, rounded) -> None:
     for question in ("cdf", "crps"):
         answer = getattr(dist, question)(y)
         assert answer.dtype == torch.float32
-        torch.testing.assert_close(answer.double(), getattr(exact, question)(rounded), rtol=2e-6, atol=2e-6)
+        torch.testing.assert_close(
+            answer.double(), getattr(exact, question)(rounded), rtol=2e-6, atol=2e-6
+        )
     torch.testing.assert_close(
-        dist.icdf(LEVELS.float()).double(), exact.icdf(LEVELS.float().double()), rtol=1e-5, atol=1e-6
+        dist.icdf(LEVELS.float()).double(),
+        exact.icdf(LEVELS.float().double()),
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 

@@ -1,4 +1,6 @@
-"""Samples come from the distribution that is asked, and their gradients are those of the expectations."""
+"""Samples come from the distribution that is asked, and their gradients are those of the
+expectations.
+"""
 
 import itertools
 import math
@@ -36,9 +38,15 @@ RARE = 1e-3  # how improbable a sample may be
 
 
 def close_to_its_mean(terms, expected, errors: float = 4.0) -> None:
-    """The mean of the terms over the first dimension is `expected`, but for the chance of drawing them."""
+    """The mean of the terms over the first dimension is `expected`, but for the chance of drawing
+    them.
+    """
     error = terms.std(0) / math.sqrt(len(terms))
-    assert ((terms.mean(0) - expected).abs() <= errors * error + 1e-9).all(), (terms.mean(0), expected, error)
+    assert ((terms.mean(0) - expected).abs() <= errors * error + 1e-9).all(), (
+        terms.mean(0),
+        expected,
+        error,
+    )
 
 
 def pit_of_a_sample(case) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,7 +118,10 @@ def test_sampled_directions_have_the_density(case):
     points, weights = angles()
     probability = (case.dist().log_prob(points).exp() * weights).reshape(32, -1).sum(-1)
     counts = torch.histc(y, 32, -math.pi, math.pi)
-    assert st.chisquare(counts.numpy(), 20_000 * probability.numpy() / probability.sum().item()).pvalue > RARE
+    assert (
+        st.chisquare(counts.numpy(), 20_000 * probability.numpy() / probability.sum().item()).pvalue
+        > RARE
+    )
 
 
 @each("case", rows(CLASSES))
@@ -154,19 +165,26 @@ def test_sampled_vectors_have_the_mean_and_the_covariance(case, draw):
     assert st.kstest(squared.numpy(), st.chi2(3).cdf).pvalue > RARE
     torch.testing.assert_close(dist.mahalanobis(deviation + dist.mean).square(), squared)
     for k in range(3):
-        assert st.kstest(dist.marginals.cdf(deviation + dist.mean)[:, k].numpy(), "uniform").pvalue > RARE
+        assert (
+            st.kstest(dist.marginals.cdf(deviation + dist.mean)[:, k].numpy(), "uniform").pvalue
+            > RARE
+        )
 
 
 # gradients of samples
 
 
 def gradient_is_that_of_the_expectation(case, function, y, weights) -> None:
-    """d E function(Y) / d raw: the density is differentiated under the integral over points y with these weights."""
+    """d E function(Y) / d raw: the density is differentiated under the integral over points y with
+    these weights.
+    """
     torch.manual_seed(9)
     copies = torch.tensor(case.raw, dtype=torch.float64).repeat(8_000, 1).requires_grad_()
     (single,) = torch.autograd.grad(function(case.from_raw(copies).rsample()).sum(), copies)
     raw = torch.tensor(case.raw, dtype=torch.float64, requires_grad=True)
-    (exact,) = torch.autograd.grad((weights * case.from_raw(raw).log_prob(y).exp() * function(y)).sum(), raw)
+    (exact,) = torch.autograd.grad(
+        (weights * case.from_raw(raw).log_prob(y).exp() * function(y)).sum(), raw
+    )
     assert exact.abs().max() > 1e-3
     close_to_its_mean(single, exact)
 
@@ -191,7 +209,9 @@ def test_gradient_of_sampled_directions_is_that_of_the_expectation(case):
 def test_gradient_of_sampled_vectors_is_that_of_the_moments(case):
     torch.manual_seed(9)
     raw = torch.tensor(case.raw, dtype=torch.float64, requires_grad=True)
-    weights = torch.tensor([[0.3, -1.0, 0.2], [0.5, 1.0, 2.0], [-0.4, 0.1, 1.0]], dtype=torch.float64)
+    weights = torch.tensor(
+        [[0.3, -1.0, 0.2], [0.5, 1.0, 2.0], [-0.4, 0.1, 1.0]], dtype=torch.float64
+    )
     dist = case.from_raw(raw)
     exact_value = dist.mean @ weights @ dist.mean + (weights * dist.covariance).sum()
     (exact,) = torch.autograd.grad(exact_value, raw)
@@ -219,7 +239,9 @@ def test_kl_between_both_kinds_of_normal_vectors():
     for p, q in [(low_rank, full), (full, low_rank)]:
         densely = [dense if dist is low_rank else dist for dist in (p, q)]
         torch.testing.assert_close(kl_divergence(p, q), kl_divergence(*densely))
-    torch.testing.assert_close(kl_divergence(low_rank, dense), torch.zeros(()).double(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        kl_divergence(low_rank, dense), torch.zeros(()).double(), rtol=0, atol=1e-12
+    )
 
 
 @each("case", rows([*VECTORS, *INDEPENDENT[:2]]))
@@ -239,7 +261,9 @@ def test_energy_score_agrees_with_a_large_sample(case):
 
 
 def test_energy_score_of_one_output_is_its_crps():
-    dist = dh.get_family("gamma").from_raw(torch.tensor([[1.5, 0.2]], dtype=torch.float64)).to_event(1)
+    dist = (
+        dh.get_family("gamma").from_raw(torch.tensor([[1.5, 0.2]], dtype=torch.float64)).to_event(1)
+    )
     y = torch.tensor([2.0], dtype=torch.float64)
     torch.testing.assert_close(dist.energy_score(y), dist.marginals.crps(y).sum())
 
@@ -250,7 +274,9 @@ def test_ranking_equals_enumeration():
     p = dist.log_prob(orders).exp()
     torch.testing.assert_close(p.sum(), torch.ones((), dtype=p.dtype))
     torch.testing.assert_close(dist.entropy(), -(p * p.log()).sum())
-    torch.testing.assert_close(dist.top1, torch.stack([p[orders[:, 0] == k].sum() for k in range(4)]))
+    torch.testing.assert_close(
+        dist.top1, torch.stack([p[orders[:, 0] == k].sum() for k in range(4)])
+    )
     assert torch.equal(dist.mode, orders[p.argmax()])
     place = orders.argsort(-1)
     torch.testing.assert_close(dist.expected_rank, (p.unsqueeze(-1) * place).sum(0))
@@ -266,14 +292,20 @@ def test_ranking_equals_enumeration():
 
 
 def test_entropy_of_long_rankings_is_estimated_without_bias():
-    """Beyond ten items it is a sample mean: of equal items it is log K!, exactly, and of others that of the large sample."""
-    equal = dh.get_family("plackett_luce", event_shape=(12,)).from_raw(torch.zeros(12, dtype=torch.float64))
+    """Beyond ten items it is a sample mean: of equal items it is log K!, exactly, and of others
+    that of the large sample.
+    """
+    equal = dh.get_family("plackett_luce", event_shape=(12,)).from_raw(
+        torch.zeros(12, dtype=torch.float64)
+    )
     torch.testing.assert_close(equal.entropy(), torch.tensor(math.lgamma(13)).double())
     torch.manual_seed(2)
     dist = equal.map(lambda logits: logits + torch.linspace(-2, 2, 12, dtype=torch.float64))
     estimates = torch.stack([dist.entropy() for _ in range(30)])
     terms = -dist.log_prob(dist.sample((50_000,)))
-    error = math.hypot(float(estimates.std()) / math.sqrt(30), float(terms.std()) / math.sqrt(50_000))
+    error = math.hypot(
+        float(estimates.std()) / math.sqrt(30), float(terms.std()) / math.sqrt(50_000)
+    )
     assert abs(float(estimates.mean() - terms.mean())) < 4 * error
 
 
@@ -289,7 +321,9 @@ def test_several_outputs_answer_for_each_and_add_up(case):
     assert each_one.batch_shape == case.event_shape
     torch.testing.assert_close(dist.log_prob(y), each_one.log_prob(y).sum(over))
     torch.testing.assert_close(dist.entropy(), each_one.entropy().sum(over))
-    torch.testing.assert_close(kl_divergence(dist, other), kl_divergence(each_one, other.marginals).sum(over))
+    torch.testing.assert_close(
+        kl_divergence(dist, other), kl_divergence(each_one, other.marginals).sum(over)
+    )
     assert torch.equal(dist.mode, each_one.mode)
 
 
@@ -349,4 +383,6 @@ def test_affine_counts_are_the_same_counts():
 def test_mean_of_needs_no_quantile():
     """The oracle itself: a probability of one, found without the quantiles being right."""
     case = ON_A_LINE[0]
-    assert float(mean_of(case, torch.ones_like, case.dist(shift=0.1))) == pytest.approx(1, abs=1e-10)
+    assert float(mean_of(case, torch.ones_like, case.dist(shift=0.1))) == pytest.approx(
+        1, abs=1e-10
+    )

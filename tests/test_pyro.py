@@ -19,7 +19,9 @@ OBSERVED = torch.tensor([0.3, 2.1, -0.7])
 
 def log_evidence(model) -> torch.Tensor:
     pyro.clear_param_store()
-    return torch.tensor(-TraceEnum_ELBO(max_plate_nesting=1).loss(config_enumerate(model), lambda: None))
+    return torch.tensor(
+        -TraceEnum_ELBO(max_plate_nesting=1).loss(config_enumerate(model), lambda: None)
+    )
 
 
 def normal_log_prob(y: torch.Tensor, loc: torch.Tensor) -> torch.Tensor:
@@ -27,8 +29,12 @@ def normal_log_prob(y: torch.Tensor, loc: torch.Tensor) -> torch.Tensor:
 
 
 def exact(outcomes: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
-    """log of the sum over outcomes (count,) with log-probabilities (count, rows) of what was observed."""
-    return (log_probs + normal_log_prob(OBSERVED, outcomes.unsqueeze(-1).float())).logsumexp(0).sum()
+    """log of the sum over outcomes (count,) with log-probabilities (count, rows) of what was
+    observed.
+    """
+    return (
+        (log_probs + normal_log_prob(OBSERVED, outcomes.unsqueeze(-1).float())).logsumexp(0).sum()
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,7 +93,8 @@ def test_a_masked_site_counts_only_where_the_mask_says():
             pyro.sample("y", pd.Normal(z, 0.5).mask(mask), obs=OBSERVED)
 
     likelihood = (
-        dist.log_prob(torch.tensor([[0.0], [1.0]])) + normal_log_prob(OBSERVED, torch.tensor([[0.0], [1.0]]))
+        dist.log_prob(torch.tensor([[0.0], [1.0]]))
+        + normal_log_prob(OBSERVED, torch.tensor([[0.0], [1.0]]))
     ).logsumexp(0)
     torch.testing.assert_close(
         log_evidence(model), likelihood[mask].sum() + math.log(2)
@@ -109,7 +116,9 @@ def test_several_outputs_are_enumerated_as_all_their_combinations():
         z = pyro.sample("z", dist)
         pyro.sample("y", pd.Normal(z.sum(-1).float(), 0.5), obs=OBSERVED[1])
 
-    expected = (dist.log_prob(outcomes) + normal_log_prob(OBSERVED[1], outcomes.sum(-1).float())).logsumexp(0)
+    expected = (
+        dist.log_prob(outcomes) + normal_log_prob(OBSERVED[1], outcomes.sum(-1).float())
+    ).logsumexp(0)
     torch.testing.assert_close(log_evidence(model), expected)
 
 
@@ -125,9 +134,13 @@ def test_the_posterior_of_an_enumerated_site_is_that_of_bayes():
         return z
 
     pyro.set_rng_seed(0)
-    likelihood = normal_log_prob(torch.tensor(0.6), torch.tensor([0.0, 1.0])).exp() * torch.tensor([0.8, 0.2])
+    likelihood = normal_log_prob(torch.tensor(0.6), torch.tensor([0.0, 1.0])).exp() * torch.tensor(
+        [0.8, 0.2]
+    )
     expected = float(likelihood[1] / likelihood.sum())
-    assert abs(float(posterior().mean()) - expected) < 4 * math.sqrt(expected * (1 - expected) / 4000)
+    assert abs(float(posterior().mean()) - expected) < 4 * math.sqrt(
+        expected * (1 - expected) / 4000
+    )
 
 
 def test_weights_are_learned_through_an_enumerated_site():
@@ -140,7 +153,12 @@ def test_weights_are_learned_through_an_enumerated_site():
             pyro.sample("y", pd.Normal(z, 0.5), obs=OBSERVED)
 
     pyro.clear_param_store()
-    loss = SVI(config_enumerate(model), lambda: None, Adam({"lr": 0.0}), TraceEnum_ELBO(max_plate_nesting=1)).step()
+    loss = SVI(
+        config_enumerate(model),
+        lambda: None,
+        Adam({"lr": 0.0}),
+        TraceEnum_ELBO(max_plate_nesting=1),
+    ).step()
     probs = torch.tensor(0.3)
     expected = exact(torch.tensor([0.0, 1.0]), torch.stack([1 - probs, probs]).log().unsqueeze(-1))
     assert loss == pytest.approx(-float(expected), rel=1e-5)
@@ -164,12 +182,18 @@ def test_finite_families_enumerate(case):
     outcomes = dist.enumerate_support()
     assert outcomes.dtype == dist.sample().dtype
     assert outcomes.shape[1:] == dist.sample().shape
-    torch.testing.assert_close(dist.log_prob(outcomes).exp().sum(0), torch.ones(2, dtype=torch.float64))
+    torch.testing.assert_close(
+        dist.log_prob(outcomes).exp().sum(0), torch.ones(2, dtype=torch.float64)
+    )
     assert torch.equal(dist.enumerate_support(expand=False).expand(outcomes.shape), outcomes)
 
 
 def test_too_many_outcomes_are_not_enumerated():
-    assert not dh.get_family("plackett_luce", event_shape=(9,)).from_raw(torch.zeros(9)).has_enumerate_support
+    assert (
+        not dh.get_family("plackett_luce", event_shape=(9,))
+        .from_raw(torch.zeros(9))
+        .has_enumerate_support
+    )
     many = dh.get_family("bernoulli").distribution(probs=torch.full((17,), 0.5))
     assert many.has_enumerate_support
     assert not many.to_event(1).has_enumerate_support
@@ -192,11 +216,15 @@ TORCH = {
     "poisson": lambda d, p: d.Poisson(p["rate"]),
     "negative_binomial": lambda d, p: d.NegativeBinomial(p["total_count"], logits=p["logits"]),
     "multivariate_normal": lambda d, p: d.MultivariateNormal(p["loc"], scale_tril=p["scale_tril"]),
-    "multivariate_normal low rank": lambda d, p: d.LowRankMultivariateNormal(p["loc"], p["cov_factor"], p["cov_diag"]),
+    "multivariate_normal low rank": lambda d, p: d.LowRankMultivariateNormal(
+        p["loc"], p["cov_factor"], p["cov_diag"]
+    ),
     "mixture of normals": lambda d, p: d.MixtureSameFamily(
         d.Categorical(logits=p["logits"]), d.Normal(p["loc"], p["scale"])
     ),
-    "mixture of poissons": lambda d, p: d.MixtureSameFamily(d.Categorical(logits=p["logits"]), d.Poisson(p["rate"])),
+    "mixture of poissons": lambda d, p: d.MixtureSameFamily(
+        d.Categorical(logits=p["logits"]), d.Poisson(p["rate"])
+    ),
     "independent normals": lambda d, p: d.Independent(d.Normal(p["loc"], p["scale"]), 1),
 }
 

@@ -1,4 +1,6 @@
-"""How much is asked of a distribution by what stands on it: numbers that have to be computed, not seconds."""
+"""How much is asked of a distribution by what stands on it: numbers that have to be computed, not
+seconds.
+"""
 
 import io
 import re
@@ -21,12 +23,24 @@ from disthead.report import evaluate
 from disthead.report.rows import PICTURED, Rows
 
 LEVELS = [k / 20 for k in range(1, 20)]
-COUNTED = ("log_prob", "cdf", "log_cdf", "log_survival", "icdf", "interval", "crps", "entropy", "highest_density")
+COUNTED = (
+    "log_prob",
+    "cdf",
+    "log_cdf",
+    "log_survival",
+    "icdf",
+    "interval",
+    "crps",
+    "entropy",
+    "highest_density",
+)
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
-    """How many numbers each question to a gamma distribution had for an answer, question -> one entry for each call."""
+    """How many numbers each question to a gamma distribution had for an answer, question -> one
+    entry for each call.
+    """
     found: dict[str, list[int]] = defaultdict(list)
     depth = 0
 
@@ -39,7 +53,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
             finally:
                 depth -= 1
             if not depth:  # not what one question asks for another
-                found[name].append(sum(map(torch.numel, result)) if isinstance(result, tuple) else result.numel())
+                found[name].append(
+                    sum(map(torch.numel, result)) if isinstance(result, tuple) else result.numel()
+                )
             return result
 
         return answer
@@ -51,7 +67,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
 
 def gamma(rows: int) -> tuple[dh.Distribution, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    dist = get_family("gamma").from_raw(torch.randn(rows, 2, generator=generator, dtype=torch.float64))
+    dist = get_family("gamma").from_raw(
+        torch.randn(rows, 2, generator=generator, dtype=torch.float64)
+    )
     return dist, dist.sample(generator=generator)
 
 
@@ -96,7 +114,9 @@ def test_scores_ask_for_their_quantiles_once(asked):
 
 
 def test_an_evaluation_asks_for_few_numbers_a_row(asked):
-    """The scores, the PIT twice, and the median of every row; what is for pictures alone, of few rows."""
+    """The scores, the PIT twice, and the median of every row; what is for pictures alone, of few
+    rows.
+    """
     rows = 3 * PICTURED
     features = {"a": torch.arange(rows) % 7}
     evaluate(*gamma(rows), features=features)
@@ -124,7 +144,9 @@ def test_pictures_say_of_how_many_rows_they_are(tmp_path):
     rows = PICTURED + 1000
     evaluate(*gamma(rows), out=tmp_path / "many")
     page = (tmp_path / "many" / "report.html").read_text("utf-8")
-    shown = set(re.findall(r"Of ([\d,]+) of the ([\d,]+) rows, drawn at random\.</figcaption>", page))
+    shown = set(
+        re.findall(r"Of ([\d,]+) of the ([\d,]+) rows, drawn at random\.</figcaption>", page)
+    )
     assert shown == {(f"{count:,}", f"{rows:,}") for count in (60, 2000, PICTURED)}
     evaluate(*gamma(50), out=tmp_path / "few")
     assert "drawn at random" not in (tmp_path / "few" / "report.html").read_text("utf-8")
@@ -159,7 +181,9 @@ def test_progress_is_a_line_in_a_terminal_that_is_gone_at_the_end(monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert terminal.getvalue().endswith("\r" + " " * len("evaluating: 1,500 of 3,000 rows, 1 s left") + "\r")
+    assert terminal.getvalue().endswith(
+        "\r" + " " * len("evaluating: 1,500 of 3,000 rows, 1 s left") + "\r"
+    )
 
 
 def test_progress_is_not_shown_where_nobody_looks_or_waits(monkeypatch, capsys):

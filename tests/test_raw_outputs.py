@@ -1,4 +1,6 @@
-"""The one pass from raw outputs to log-likelihoods: the numbers of the formula, in every situation that autograd knows."""
+"""The one pass from raw outputs to log-likelihoods: the numbers of the formula, in every situation
+that autograd knows.
+"""
 
 import copy
 import math
@@ -42,15 +44,23 @@ def test_values_and_gradients_are_those_of_the_formula(name):
     value = family.from_raw(raw).log_prob(y)
     assert value.dtype == torch.float32
     torch.testing.assert_close(value.double(), formula(family, raw, y), rtol=2e-6, atol=2e-6)
-    torch.testing.assert_close(gradient(value, raw), gradient(formula(family, raw, y), raw), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        gradient(value, raw), gradient(formula(family, raw, y), raw), rtol=1e-4, atol=1e-5
+    )
 
 
 @every_family
 def test_every_formula_is_recorded(name, monkeypatch):
-    """And ordinary numbers are worked on by its first program, in single precision but for log_normal's (`Case.in_double`)."""
+    """And ordinary numbers are worked on by its first program, in single precision but for
+    log_normal's (`Case.in_double`).
+    """
     family, raw, y = example(name)
-    found = recorded(family.formula(), is_double=False, has_loc_scale=False, needs_grad=True, is_rounded=False)
-    assert [program.in_double for program in found] == ([True] if NAMED[name].in_double else [False, True])
+    found = recorded(
+        family.formula(), is_double=False, has_loc_scale=False, needs_grad=True, is_rounded=False
+    )
+    assert [program.in_double for program in found] == (
+        [True] if NAMED[name].in_double else [False, True]
+    )
     monkeypatch.setattr(fused, "programs", lambda *arguments: found[:1])
     monkeypatch.setattr(fused, "_in_numpy", None)
     gradient(family.from_raw(raw.requires_grad_()).log_prob(y), raw)
@@ -60,7 +70,9 @@ def test_every_formula_is_recorded(name, monkeypatch):
 @pytest.mark.parametrize("link", ["softplus", "exp"])
 def test_raw_outputs_that_are_no_numbers_have_no_likelihood(name, link):
     family, raw, y = example(name)
-    links = family.resolve_links({key: link for key, own in family.parameters.items() if own.is_positive})
+    links = family.resolve_links(
+        {key: link for key, own in family.parameters.items() if own.is_positive}
+    )
     raw[1], raw[4, -1] = torch.nan, torch.nan
     raw.requires_grad_()
     value = family.from_raw(raw, links).log_prob(y)
@@ -102,7 +114,9 @@ def test_units_do_not_magnify_the_rounding_of_targets():
     dist = dh.get_family("normal").from_raw(torch.tensor([[-27.845757, -9.0]]))
     loc, scale, y = (torch.tensor(number) for number in (2.3029063, 0.14935586, -1.8560214))
     exact = dist.map(torch.Tensor.double).affine(loc.double(), scale.double()).log_prob(y.double())
-    torch.testing.assert_close(dist.affine(loc, scale).log_prob(y).double(), exact, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        dist.affine(loc, scale).log_prob(y).double(), exact, rtol=1e-6, atol=1e-6
+    )
 
 
 @every_family
@@ -115,7 +129,9 @@ def test_backward_twice_and_differentiated_twice(name):
     slope = gradient(value, raw, create_graph=True)
     torch.testing.assert_close(slope, first, rtol=1e-5, atol=1e-6)
     exact = gradient(formula(family, raw, y), raw, create_graph=True)
-    torch.testing.assert_close(gradient(slope.square(), raw), gradient(exact.square(), raw), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        gradient(slope.square(), raw), gradient(exact.square(), raw), rtol=1e-4, atol=1e-4
+    )
 
 
 @every_family
@@ -124,7 +140,9 @@ def test_incoming_gradients_weigh_rows(name):
     raw.requires_grad_()
     weight = torch.linspace(-1, 2, len(y))
     ours = gradient(weight * family.from_raw(raw).log_prob(y), raw)
-    torch.testing.assert_close(ours, gradient(weight * formula(family, raw, y), raw), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        ours, gradient(weight * formula(family, raw, y), raw), rtol=1e-5, atol=1e-5
+    )
 
 
 @every_family
@@ -133,7 +151,9 @@ def test_targets_broadcast(name):
     dist = family.from_raw(raw)
     torch.testing.assert_close(dist.log_prob(y[0]), dist.log_prob(y[:1].expand(7)))
     both = torch.stack([y, y.flip(0)])
-    torch.testing.assert_close(dist.log_prob(both), torch.stack([dist.log_prob(y), dist.log_prob(y.flip(0))]))
+    torch.testing.assert_close(
+        dist.log_prob(both), torch.stack([dist.log_prob(y), dist.log_prob(y.flip(0))])
+    )
     for one in (dist[:1], dist[0]):  # and so do distributions
         torch.testing.assert_close(one.log_prob(y), dist[:1].expand(y.shape).log_prob(y))
     with pytest.raises(RuntimeError, match=r"size|broadcast"):
@@ -175,7 +195,10 @@ def test_low_precision_is_computed_in_single(name, dtype):
 @every_family
 def test_parameters_come_when_asked_for_and_the_same_through_copies(name):
     family, raw, y = example(name)
-    dist, question = family.from_raw(raw), next(known for known in ("mean", "mode") if known in NAMED[name].claims)
+    dist, question = (
+        family.from_raw(raw),
+        next(known for known in ("mean", "mode") if known in NAMED[name].claims),
+    )
     assert dist.batch_shape == (7,)
     assert dist.dtype == torch.float32
     assert dist._is_lazy
@@ -186,9 +209,13 @@ def test_parameters_come_when_asked_for_and_the_same_through_copies(name):
         torch.testing.assert_close(getattr(other, question), getattr(dist, question))
     assert set(dist.parameters) >= set(family.parameters)
     assert not dist._is_lazy
-    torch.testing.assert_close(getattr(waiting, question), torch.stack(4 * [getattr(dist, question)[2:5]]))
+    torch.testing.assert_close(
+        getattr(waiting, question), torch.stack(4 * [getattr(dist, question)[2:5]])
+    )
     parameters = {name: dist.parameters[name] for name in family.parameters}
-    torch.testing.assert_close(dist.log_prob(y), family.distribution(**parameters).log_prob(y), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        dist.log_prob(y), family.distribution(**parameters).log_prob(y), rtol=1e-5, atol=1e-5
+    )
 
 
 @every_family
@@ -204,7 +231,9 @@ def test_several_outputs_and_pixels_take_the_one_pass(name):
 
 @every_family
 def test_single_and_double_precision_agree_on_rows_of_ordinary_size(name):
-    """More than a few rows are computed in single precision, unless one of them is far from ordinary."""
+    """More than a few rows are computed in single precision, unless one of them is far from
+    ordinary.
+    """
     family, raw, y = example(name, rows=10_000)
     raw.requires_grad_()
     single = family.from_raw(raw).log_prob(y)
@@ -213,7 +242,9 @@ def test_single_and_double_precision_agree_on_rows_of_ordinary_size(name):
     wild.requires_grad_()
     double = family.from_raw(wild).log_prob(torch.cat([y, y[:1]]))[:-1]
     torch.testing.assert_close(single, double, rtol=2e-6, atol=2e-6)
-    torch.testing.assert_close(gradient(single, raw), gradient(double, wild)[:-1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        gradient(single, raw), gradient(double, wild)[:-1], rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["normal", "laplace", "student_t", "normal_mixture"])
@@ -230,13 +261,17 @@ def test_other_units_keep_the_one_pass(name, rows):
     given = (loc + scale * y).double()
     exact = family.from_raw(raw.double()).affine(loc.double(), scale.double()).log_prob(given)
     torch.testing.assert_close(value.double(), exact, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(gradient(value, raw), gradient(exact, raw, retain_graph=True), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        gradient(value, raw), gradient(exact, raw, retain_graph=True), rtol=1e-4, atol=1e-4
+    )
     twice = gradient(dist.log_prob(loc + scale * y), raw, create_graph=True)
     torch.testing.assert_close(twice, gradient(exact, raw), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(dist.mean, loc + scale * family.from_raw(raw).mean)
     part = family.from_raw(raw).affine(loc, scale)[2:5]
     assert part._is_lazy
-    torch.testing.assert_close(part.log_prob((loc + scale * y)[2:5]), value[2:5], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        part.log_prob((loc + scale * y)[2:5]), value[2:5], rtol=1e-5, atol=1e-5
+    )
     again = dist.affine(torch.tensor(-1.0), torch.tensor(2.0))
     torch.testing.assert_close(again.median, 2 * dist.median - 1, rtol=1e-5, atol=1e-5)
 
@@ -259,7 +294,9 @@ def test_pieces_may_be_worked_on_by_several_threads(name):
 
 @pytest.mark.parametrize("name", ["gamma", "von_mises", "poisson", "normal_mixture"])
 def test_a_graph_is_made_of_the_same_formula_in_double_precision(name):
-    """Also for raw outputs far from ordinary, and targets outside the support; without operators that cannot be fused."""
+    """Also for raw outputs far from ordinary, and targets outside the support; without operators
+    that cannot be fused.
+    """
     family, raw, y = example(name)
     raw[0], raw[1], y[2] = 60.0, -60.0, -1.5
     operators = set()
@@ -279,7 +316,9 @@ def test_a_graph_is_made_of_the_same_formula_in_double_precision(name):
     assert any("aten" in name for name in operators)
     assert not any("disthead" in name for name in operators)
     torch.testing.assert_close(value, log_prob(raw), rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(gradient(value, raw), gradient(log_prob(raw), raw), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        gradient(value, raw), gradient(log_prob(raw), raw), rtol=1e-6, atol=1e-6
+    )
 
 
 @every_family
@@ -319,15 +358,21 @@ def test_a_direction_may_be_written_with_any_number_of_turns(name):
     dist = family.from_raw(raw)
     turned = dist.log_prob(y + 4 * math.pi)
     torch.testing.assert_close(turned, dist.log_prob(y), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(gradient(turned, raw), gradient(dist.log_prob(y), raw), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        gradient(turned, raw), gradient(dist.log_prob(y), raw), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("length", [1e-30, 1e-8, 1.0, 1e4, 1e30])
 @pytest.mark.parametrize("raw_concentration", [-30.0, 1.0, 15.0, 1e4])
 def test_a_raw_direction_of_any_length(length, raw_concentration):
-    """Short and long vectors, and concentrations far from ordinary, are computed in double precision."""
+    """Short and long vectors, and concentrations far from ordinary, are computed in double
+    precision.
+    """
     family, raw, y = example("von_mises")
-    raw = torch.cat([length * raw[:, :2], torch.full((7, 1), raw_concentration)], 1).requires_grad_()
+    raw = torch.cat(
+        [length * raw[:, :2], torch.full((7, 1), raw_concentration)], 1
+    ).requires_grad_()
     value = family.from_raw(raw).log_prob(y)
     exact = formula(family, raw, y)
     torch.testing.assert_close(value.double(), exact, rtol=2e-6, atol=2e-6)
@@ -351,7 +396,9 @@ BOUNDED = ["exponential", "gamma", "beta", "log_normal", "weibull"]
 @pytest.mark.parametrize("loc", [-5.0, 0.0, 5.0])
 def test_the_support_of_a_mixture_moves_with_its_unit(component, loc):
     family, scale = dh.get_family("mixture", component=component, num_components=2), 10.0
-    raw = torch.randn(7, len(example_raw(family)), generator=torch.Generator().manual_seed(0)).requires_grad_()
+    raw = torch.randn(
+        7, len(example_raw(family)), generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
     y = loc + scale * torch.tensor([-1.0, -0.3, 0.2, 0.4, 0.6, 0.8, 1.2])
     value = family.from_raw(raw).affine(torch.tensor(loc), torch.tensor(scale)).log_prob(y)
     exact = formula(family, raw, (y - loc).double() / scale) - math.log(scale)
@@ -372,15 +419,25 @@ def test_a_missing_target_has_no_likelihood(name):
 
 def test_shares_of_a_mixture_sum_to_one_however_unlikely_the_target():
     family = dh.get_family("mixture", component="normal", num_components=2)
-    for raw, y in (([0, 0, 0, 0, -4, -4], 5.0), ([0, 0, 0, 0, -6, -6], 3.0), (6 * [-10], 1e-30), (6 * [-20], 0.0)):
+    for raw, y in (
+        ([0, 0, 0, 0, -4, -4], 5.0),
+        ([0, 0, 0, 0, -6, -6], 3.0),
+        (6 * [-10], 1e-30),
+        (6 * [-20], 0.0),
+    ):
         raw = torch.tensor([raw], dtype=torch.float32, requires_grad=True)
         y = torch.tensor([y])
         ours = gradient(family.from_raw(raw).log_prob(y), raw)
-        torch.testing.assert_close(ours, gradient(formula(family, raw, y), raw), rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(
+            ours, gradient(formula(family, raw, y), raw), rtol=1e-5, atol=1e-7
+        )
 
 
 def test_a_hopeless_component_has_no_part_in_the_gradient():
-    family, y = dh.get_family("mixture", component="weibull", num_components=2), torch.tensor([100.0])
+    family, y = (
+        dh.get_family("mixture", component="weibull", num_components=2),
+        torch.tensor([100.0]),
+    )
     raw = torch.tensor([[0.0, 0.0, -4.6, 4.0, 10.0, 1.0]], requires_grad=True)
     exact = formula(family, raw, y)
     slope = gradient(exact, raw, retain_graph=True)
@@ -423,11 +480,16 @@ def test_forward_mode(name):
 
 def test_certain_outcomes():
     family = dh.get_family("bernoulli")
-    raw, y = torch.tensor([[-torch.inf], [-torch.inf], [torch.inf], [torch.inf]]), torch.tensor([0.0, 1.0, 0.0, 1.0])
+    raw, y = (
+        torch.tensor([[-torch.inf], [-torch.inf], [torch.inf], [torch.inf]]),
+        torch.tensor([0.0, 1.0, 0.0, 1.0]),
+    )
     assert family.from_raw(raw).log_prob(y).tolist() == [0.0, -torch.inf, -torch.inf, 0.0]
     mixture = dh.get_family("mixture", component="bernoulli", num_components=2)
     raw = torch.tensor([[0.0, 0.0, -torch.inf, 1.0]])
-    torch.testing.assert_close(mixture.from_raw(raw).log_prob(torch.ones(1)).exp(), 0.5 * torch.tensor([1.0]).sigmoid())
+    torch.testing.assert_close(
+        mixture.from_raw(raw).log_prob(torch.ones(1)).exp(), 0.5 * torch.tensor([1.0]).sigmoid()
+    )
 
 
 def test_when_threads_have_gone_the_caller_does_the_work(monkeypatch):
@@ -436,7 +498,9 @@ def test_when_threads_have_gone_the_caller_does_the_work(monkeypatch):
     workers.shutdown()
     monkeypatch.setattr(chunks, "_workers", lambda threads: workers)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    torch.testing.assert_close(family.from_raw(raw).log_prob(y).double(), formula(family, raw, y), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        family.from_raw(raw).log_prob(y).double(), formula(family, raw, y), rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -452,9 +516,14 @@ def test_great_counts_and_tiny_targets(name, raw, y):
     family, y = dh.get_family(name), torch.tensor(y)
     for k in range(len(y)):  # one decides for all of a piece
         raws = torch.tensor([raw], requires_grad=True)
-        value, exact = family.from_raw(raws).log_prob(y[k : k + 1]), formula(family, raws, y[k : k + 1])
+        value, exact = (
+            family.from_raw(raws).log_prob(y[k : k + 1]),
+            formula(family, raws, y[k : k + 1]),
+        )
         torch.testing.assert_close(value.double(), exact, rtol=2e-6, atol=2e-6)
-        torch.testing.assert_close(gradient(value, raws), gradient(exact, raws), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            gradient(value, raws), gradient(exact, raws), rtol=1e-5, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("factor, y, raw", [(1e-9, 1.0, -12.0), (65536.0, 1e-9, 0.0)])
@@ -463,7 +532,9 @@ def test_gradients_of_half_precision_are_scaled_before_they_are_rounded(factor, 
     raw = torch.tensor([[0.0, raw]], dtype=torch.float16, requires_grad=True)
     y = torch.tensor([y])
     ours = gradient(factor * family.from_raw(raw).log_prob(y), raw)
-    torch.testing.assert_close(ours, gradient(factor * formula(family, raw, y), raw).half(), rtol=1e-2, atol=1e-7)
+    torch.testing.assert_close(
+        ours, gradient(factor * formula(family, raw, y), raw).half(), rtol=1e-2, atol=1e-7
+    )
 
 
 @every_family
@@ -473,7 +544,9 @@ def test_targets_of_inference_mode(name):
         inferred = y.clone()
     raw.requires_grad_()
     value = family.from_raw(raw).log_prob(inferred)
-    torch.testing.assert_close(gradient(value, raw), gradient(family.from_raw(raw).log_prob(y), raw))
+    torch.testing.assert_close(
+        gradient(value, raw), gradient(family.from_raw(raw).log_prob(y), raw)
+    )
 
 
 @every_family
@@ -507,16 +580,25 @@ def test_numbers_whose_sign_waits_to_be_turned():
     assert turned.is_neg()
     value = family.from_raw(turned).log_prob(target)
     torch.testing.assert_close(value, family.from_raw(raw).log_prob(y))
-    torch.testing.assert_close(linked._weighted(torch.ones_like(raw), target), y.unsqueeze(-1).expand_as(raw))
+    torch.testing.assert_close(
+        linked._weighted(torch.ones_like(raw), target), y.unsqueeze(-1).expand_as(raw)
+    )
 
 
 @pytest.mark.parametrize(
     "name, options",
-    [("normal", {}), ("poisson", {}), ("categorical", {"num_classes": 20}), ("plackett_luce", {"event_shape": (4,)})],
+    [
+        ("normal", {}),
+        ("poisson", {}),
+        ("categorical", {"num_classes": 20}),
+        ("plackett_luce", {"event_shape": (4,)}),
+    ],
     ids=["normal", "poisson", "categorical of many", "orders"],
 )
 def test_incoming_gradients_that_are_no_plain_tensors(name, options):
-    """Each way of finding derivatives weighs them by what such gradients hold, and leaves its own as they are."""
+    """Each way of finding derivatives weighs them by what such gradients hold, and leaves its own
+    as they are.
+    """
     generator = torch.Generator().manual_seed(0)
     family = dh.get_family(name, **options)
     raw = torch.randn(7, family.width(), generator=generator)
@@ -530,7 +612,9 @@ def test_incoming_gradients_that_are_no_plain_tensors(name, options):
     torch.testing.assert_close(pair.b, ours)
     value = family.from_raw(raw).log_prob(y)
     once = torch.autograd.grad(value, raw, weight, retain_graph=True)[0]
-    traced = make_fx(lambda weight: torch.autograd.grad(value, raw, weight, retain_graph=True)[0])(weight)
+    traced = make_fx(lambda weight: torch.autograd.grad(value, raw, weight, retain_graph=True)[0])(
+        weight
+    )
     torch.testing.assert_close(once, ours)
     torch.testing.assert_close(traced(3 * weight), 3 * ours, rtol=1e-4, atol=1e-5)
 
@@ -539,24 +623,33 @@ def test_incoming_gradients_that_are_no_plain_tensors(name, options):
 def test_log_likelihoods_are_changed_in_place(name):
     family, raw, y = example(name)
     for shape in ((), (1,)):
-        value = family.from_raw(raw.reshape(*shape, *raw.shape).requires_grad_()).log_prob(y.reshape(*shape, *y.shape))
+        value = family.from_raw(raw.reshape(*shape, *raw.shape).requires_grad_()).log_prob(
+            y.reshape(*shape, *y.shape)
+        )
         expected = value.detach() + 1
         value += 1
         torch.testing.assert_close(value, expected)
 
 
 def test_an_angle_has_two_raw_outputs():
-    with pytest.raises(ValueError, match=r"von_mises takes 3 raw outputs .*loc: 2, concentration: 1.*shape \(4, 2\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"von_mises takes 3 raw outputs .*loc: 2, concentration: 1.*shape \(4, 2\)",
+    ):
         dh.get_family("von_mises").from_raw(torch.zeros(4, 2))
 
 
 @pytest.mark.parametrize(
-    "name, fixed, width", [("student_t", "df", 3), ("von_mises", "concentration", 3), ("normal", "scale", 2)]
+    "name, fixed, width",
+    [("student_t", "df", 3), ("von_mises", "concentration", 3), ("normal", "scale", 2)],
 )
 def test_constants_have_no_raw_outputs(name, fixed, width):
     family = dh.get_family(name)
     links = {**family.parameters, fixed: family.parameters[fixed].constant(4.0)}
-    with pytest.raises(ValueError, match=rf"{name} takes {width - 1} raw outputs .*{fixed}: 0.*shape \(4, {width}\)"):
+    with pytest.raises(
+        ValueError,
+        match=rf"{name} takes {width - 1} raw outputs .*{fixed}: 0.*shape \(4, {width}\)",
+    ):
         family.from_raw(torch.zeros(4, width), links)
 
 
@@ -576,7 +669,8 @@ def test_targets_in_double_precision_take_the_one_pass_too(name, monkeypatch):
     for targets in (y.double(), beyond_single(family, y)):
         exact = family.from_raw(raw.double()).log_prob(targets).detach()
         with monkeypatch.context() as patch:
-            patch.setattr(LinkedParameters, "make", None)  # without parameters there are no plain operations
+            # without parameters there are no plain operations
+            patch.setattr(LinkedParameters, "make", None)
             value = family.from_raw(raw).log_prob(targets)
         torch.testing.assert_close(value.double(), exact, rtol=2e-6, atol=2e-6)
         torch.testing.assert_close(gradient(value, raw), expected, rtol=1e-4, atol=1e-5)
@@ -584,13 +678,17 @@ def test_targets_in_double_precision_take_the_one_pass_too(name, monkeypatch):
 
 @every_continuous_family
 def test_digits_of_targets_that_matter_are_not_lost(name):
-    """A sharp density sees the digits beyond single precision: the answer is that of double precision."""
+    """A sharp density sees the digits beyond single precision: the answer is that of double
+    precision.
+    """
     family, raw, y = example(name)
     raw = 6 * raw  # narrow densities, and far targets
     targets = beyond_single(family, y) * (1 if hasattr(family.support, "upper_bound") else 1000)
     value = family.from_raw(raw).log_prob(targets)
     assert value.dtype == torch.float64
-    torch.testing.assert_close(value, family.from_raw(raw.double()).log_prob(targets), rtol=2e-6, atol=2e-6)
+    torch.testing.assert_close(
+        value, family.from_raw(raw.double()).log_prob(targets), rtol=2e-6, atol=2e-6
+    )
 
 
 def test_a_thousandth_at_a_million():
@@ -609,7 +707,9 @@ def test_targets_in_double_precision_with_weights_and_units():
     weight = torch.linspace(0.1, 1, len(y)).double()
     targets = 100 + 7 * beyond_single(family, y)
     ours = dh.nll(family.from_raw(raw).affine(loc, scale), targets, weight=weight)
-    exact = dh.nll(family.from_raw(raw.double()).affine(loc.double(), scale.double()), targets, weight=weight)
+    exact = dh.nll(
+        family.from_raw(raw.double()).affine(loc.double(), scale.double()), targets, weight=weight
+    )
     torch.testing.assert_close(ours, exact)
     torch.testing.assert_close(gradient(ours, raw), gradient(exact, raw), rtol=1e-5, atol=1e-6)
 

@@ -1,4 +1,6 @@
-"""The report: figures against direct formulas, verdicts on models whose faults are known, files that stand alone."""
+"""The report: figures against direct formulas, verdicts on models whose faults are known, files
+that stand alone.
+"""
 
 import json
 import re
@@ -47,7 +49,9 @@ def test_scores_are_means_with_their_standard_errors(true):
     }.items():
         score = true.scores[""][name]
         assert score.value == pytest.approx(float(values.mean()), rel=1e-6)
-        assert score.standard_error == pytest.approx(scipy.stats.sem(values.numpy(), ddof=1), rel=1e-6)
+        assert score.standard_error == pytest.approx(
+            scipy.stats.sem(values.numpy(), ddof=1), rel=1e-6
+        )
     root = true.scores[""]["Root mean squared error of the mean"]
     draws = np.random.default_rng(0).integers(ROWS, size=(500, ROWS))
     square = (TRUE.mean - Y).square().numpy()
@@ -81,10 +85,22 @@ def test_the_truth_has_no_fault(true):
         (family("normal")(loc=3 * X, scale=2.0 * SCALE), "90 % intervals", "far too wide"),
         (family("normal")(loc=3 * X + 0.4, scale=SCALE), "bias", "clearly too high"),
         (family("normal")(loc=3 * X - 0.4, scale=SCALE), "bias", "clearly too low"),
-        (family("normal")(loc=3 * X, scale=torch.full_like(X, 1.04)), "calibration by feature", "too narrow there"),
+        (
+            family("normal")(loc=3 * X, scale=torch.full_like(X, 1.04)),
+            "calibration by feature",
+            "too narrow there",
+        ),
         (family("normal")(loc=2 * X + 0.5, scale=SCALE), "bias by feature", "there, by about"),
-        (family("normal")(loc=3 * X, scale=2.0 - X), "error against spread", "off from what was predicted"),
-        (family("normal")(loc=3 * X, scale=2.0 - X), "does the spread inform?", "least sure where it is most right"),
+        (
+            family("normal")(loc=3 * X, scale=2.0 - X),
+            "error against spread",
+            "off from what was predicted",
+        ),
+        (
+            family("normal")(loc=3 * X, scale=2.0 - X),
+            "does the spread inform?",
+            "least sure where it is most right",
+        ),
     ],
 )
 def test_known_faults_are_named(dist, aspect, words):
@@ -120,21 +136,31 @@ def test_a_small_sample_is_not_called_good():
 def test_the_sentence_of_the_issue():
     sentence = verdicts.coverage(0.9, 0.882, 2500).sentence
     assert sentence.startswith(
-        "The 90 % intervals held 88.2 % of the outcomes (standard error 0.6 %): slightly too narrow."
+        "The 90 % intervals held 88.2 % of the outcomes (standard error 0.6 %): slightly too "
+        "narrow."
     )
 
 
 def test_batches_give_the_figures_of_the_whole():
     def batches():
         for rows in torch.arange(ROWS).split(300):
-            yield Batch(TRUE[rows], Y[rows], features={"x": X[rows]}, group=["even" if k % 2 else "odd" for k in rows])
+            yield Batch(
+                TRUE[rows],
+                Y[rows],
+                features={"x": X[rows]},
+                group=["even" if k % 2 else "odd" for k in rows],
+            )
 
     parts = evaluate(batches())
-    whole = evaluate(TRUE, Y, features={"x": X}, group=["even" if k % 2 else "odd" for k in range(ROWS)])
+    whole = evaluate(
+        TRUE, Y, features={"x": X}, group=["even" if k % 2 else "odd" for k in range(ROWS)]
+    )
     assert parts.rows == ROWS
     for name, score in whole.scores[""].items():
         assert parts.scores[""][name].value == pytest.approx(score.value, rel=1e-6)
-        assert parts.scores[""][name].standard_error == pytest.approx(score.standard_error, rel=1e-6)
+        assert parts.scores[""][name].standard_error == pytest.approx(
+            score.standard_error, rel=1e-6
+        )
     assert [v.sentence for v in parts.verdicts] == [v.sentence for v in whole.verdicts]
 
 
@@ -176,7 +202,10 @@ KINDS = {
         lambda: sampled(family("von_mises")(loc=ANGLE, concentration=3.0)),
         {"rose", "pit", "sharpness", "groups", "feature", "worms"},
     ),
-    "binary": (lambda: sampled(family("bernoulli")(logits=LOGITS[:, 0])), {"reliability", "confusion"} | FREQUENCIES),
+    "binary": (
+        lambda: sampled(family("bernoulli")(logits=LOGITS[:, 0])),
+        {"reliability", "confusion"} | FREQUENCIES,
+    ),
     "classes": (
         lambda: sampled(family("categorical", num_classes=4)(logits=LOGITS)),
         {"reliability", "classes", "confusion"} | FREQUENCIES,
@@ -186,7 +215,9 @@ KINDS = {
         {"reliability"} | FREQUENCIES,
     ),
     "vector": (
-        lambda: sampled(family("normal")(loc=LOGITS[:, :2], scale=torch.tensor([1.0, 2.0])).to_event(1)),
+        lambda: sampled(
+            family("normal")(loc=LOGITS[:, :2], scale=torch.tensor([1.0, 2.0])).to_event(1)
+        ),
         {"joint", "output_0_pit", "output_1_worm", "groups", "feature"},
     ),
 }
@@ -196,16 +227,31 @@ KINDS = {
 def test_every_kind_of_target_has_its_report(kind, tmp_path):
     make, names = KINDS[kind]
     dist, y = make()
-    features, group = {"x": torch.rand(600, generator=generator(9))}, ["odd" if k % 2 else "even" for k in range(600)]
-    result = evaluate(dist, y, features=features, group=group, out=tmp_path, title="Trees & <leaves>")
-    assert {verdict.status for verdict in result.verdicts} <= {"good", "unclear", "note", "not examined"}, str(result)
+    features, group = (
+        {"x": torch.rand(600, generator=generator(9))},
+        ["odd" if k % 2 else "even" for k in range(600)],
+    )
+    result = evaluate(
+        dist, y, features=features, group=group, out=tmp_path, title="Trees & <leaves>"
+    )
+    assert {verdict.status for verdict in result.verdicts} <= {
+        "good",
+        "unclear",
+        "note",
+        "not examined",
+    }, str(result)
     pictures = {path.stem for path in tmp_path.glob("*.png")}
     assert names <= pictures
-    shown = {"_".join(filter(None, [v.output.replace(" ", "_"), v.picture])) for v in result.verdicts if v.picture}
+    shown = {
+        "_".join(filter(None, [v.output.replace(" ", "_"), v.picture]))
+        for v in result.verdicts
+        if v.picture
+    }
     assert shown <= pictures  # every verdict's picture is there
     of_kind = {picture.key for picture in PICTURES if kind in picture.kinds}
     drawn = {name for name in pictures if not name.startswith("output_")}
-    assert drawn | {"sparsification"} == of_kind | {"sparsification"}  # which needs spreads that differ
+    # which needs spreads that differ
+    assert drawn | {"sparsification"} == of_kind | {"sparsification"}
     html = (tmp_path / "report.html").read_text("utf-8")
     assert html.count("data:image/png;base64,") == len(pictures)
     assert "Trees &amp; &lt;leaves&gt;" in html
@@ -221,7 +267,9 @@ def test_every_kind_of_target_has_its_report(kind, tmp_path):
 
 
 def test_outputs_that_go_together_are_noticed():
-    both = torch.randn(ROWS, 1, generator=generator()) + 0.7 * torch.randn(ROWS, 2, generator=generator(1))
+    both = torch.randn(ROWS, 1, generator=generator()) + 0.7 * torch.randn(
+        ROWS, 2, generator=generator(1)
+    )
     dist = family("normal")(loc=torch.zeros(ROWS, 2), scale=both.std()).to_event(1)
     result = evaluate(dist, both, outputs=["wind", "waves"])
     assert status(result, "dependence between outputs") == "poor"
@@ -236,7 +284,8 @@ def test_kendall_is_that_of_scipy():
     dist, y = KINDS["ranking"][0]()
     result = evaluate(dist[:50], y[:50])
     expected = [
-        scipy.stats.kendalltau(a.argsort(), b.argsort()).statistic for a, b in zip(dist.mode[:50], y[:50], strict=True)
+        scipy.stats.kendalltau(a.argsort(), b.argsort()).statistic
+        for a, b in zip(dist.mode[:50], y[:50], strict=True)
     ]
     assert result.scores[""]["Kendall's tau"].value == pytest.approx(np.mean(expected))
 
@@ -249,7 +298,9 @@ def test_images_of_distributions_are_rows():
 
 def test_errors_say_what_is_wrong():
     dist = family("normal")(loc=torch.zeros(3), scale=1.0)
-    with pytest.raises(ValueError, match=r"shape \(3,\) of the distribution, got \(3, 1\). Try y.squeeze"):
+    with pytest.raises(
+        ValueError, match=r"shape \(3,\) of the distribution, got \(3, 1\). Try y.squeeze"
+    ):
         evaluate(dist, torch.zeros(3, 1))
     with pytest.raises(TargetError, match="nan at row 1"):
         evaluate(dist, torch.tensor([0.0, float("nan"), 1.0]))
@@ -268,7 +319,9 @@ def test_errors_say_what_is_wrong():
 def test_log_scores_of_grades_carry_a_warning(true):
     grades = Y.round().clamp(-2, 5)
     found = evaluate(TRUE, grades)
-    [sentence] = [verdict.sentence for verdict in found.verdicts if verdict.aspect == "repeated values"]
+    [sentence] = [
+        verdict.sentence for verdict in found.verdicts if verdict.aspect == "repeated values"
+    ]
     assert "only 8 different values" in sentence
     assert "categorical" in sentence
     assert not any(verdict.aspect == "repeated values" for verdict in true.verdicts)
@@ -277,7 +330,9 @@ def test_log_scores_of_grades_carry_a_warning(true):
 
 
 def test_impossible_outcomes_are_a_clear_fault():
-    dist = family("categorical", num_classes=3)(probs=torch.tensor([[0.5, 0.5, 0.0]]).repeat(100, 1))
+    dist = family("categorical", num_classes=3)(
+        probs=torch.tensor([[0.5, 0.5, 0.0]]).repeat(100, 1)
+    )
     y = torch.arange(100) % 2
     y[3] = 2
     result = evaluate(dist, y)

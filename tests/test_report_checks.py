@@ -1,4 +1,6 @@
-"""The checks of a report: each says whether it was made, a true forecast is seldom blamed, planted faults are found."""
+"""The checks of a report: each says whether it was made, a true forecast is seldom blamed, planted
+faults are found.
+"""
 
 import re
 
@@ -23,7 +25,12 @@ SLOW = [
         "student_t",
         "affine weibull",
     ),
-    *("independent von_mises", "independent poissons", "independent gammas", "independent mixtures"),
+    *(
+        "independent von_mises",
+        "independent poissons",
+        "independent gammas",
+        "independent mixtures",
+    ),
 ]
 
 
@@ -37,7 +44,9 @@ def family(name, **options):
 
 def predictions(case: Case, count: int, seed: int = 0):
     g = generator(seed)
-    dist = case.from_raw(torch.tensor(case.raw) + 0.3 * torch.randn(count, len(case.raw), generator=g))
+    dist = case.from_raw(
+        torch.tensor(case.raw) + 0.3 * torch.randn(count, len(case.raw), generator=g)
+    )
     return dist, draw(dist, 1, g)[0]
 
 
@@ -49,9 +58,17 @@ def verdict(result, aspect: str, output: str = "") -> Verdict:
 def test_what_was_switched_off_reads_not_examined(case):
     dist, y = predictions(case, 80)
     off = evaluate(dist, y)
-    on = evaluate(dist, y, group=["a", "b"] * 40, features={"x": torch.randn(80, generator=generator())}, baseline=dist)
+    on = evaluate(
+        dist,
+        y,
+        group=["a", "b"] * 40,
+        features={"x": torch.randn(80, generator=generator())},
+        baseline=dist,
+    )
     optional = [
-        v for v in off.verdicts if "by group" in v.aspect or "by feature" in v.aspect or "against a b" in v.aspect
+        v
+        for v in off.verdicts
+        if "by group" in v.aspect or "by feature" in v.aspect or "against a b" in v.aspect
     ]
     assert {v.output for v in optional} == set(off.outputs)
     assert all(v.status == "not examined" and v.remedy for v in optional)
@@ -64,7 +81,9 @@ def test_what_was_switched_off_reads_not_examined(case):
         assert not any(v.aspect == "against a baseline" for v in on.verdicts)
 
 
-@pytest.mark.parametrize("question", ["cdf_limits", "log_survival", "icdf", "interval", "variance", "pit", "crps"])
+@pytest.mark.parametrize(
+    "question", ["cdf_limits", "log_survival", "icdf", "interval", "variance", "pit", "crps"]
+)
 def test_what_could_not_run_reads_not_examined_with_the_reason(question, monkeypatch):
     dist = family("normal")(loc=torch.zeros(200), scale=torch.linspace(0.5, 2.0, 200))
     y = dist.scale * torch.randn(200, generator=generator())
@@ -92,11 +111,13 @@ def test_the_summary_counts_all_checks():
         not_examined("bias by group", "no group was given"),
     ]
     assert summary(found) == (
-        "No fault was found. 4 checks: 1 found nothing, 1 could not tell, 2 were not examined (no group was given)."
+        "No fault was found. 4 checks: 1 found nothing, 1 could not tell, 2 were not examined (no "
+        "group was given)."
     )
     poor = Verdict("spread", "poor", "...", output="wind")
     assert summary([*found, poor]).startswith("A clear fault: spread (wind). 5 checks: ")
-    assert not summary(found[1:]).startswith("No fault")  # nothing was found because nothing could be
+    # nothing was found because nothing could be
+    assert not summary(found[1:]).startswith("No fault")
 
 
 def false_alarms(cases, count: int, repeats: int) -> tuple[int, int]:
@@ -113,7 +134,16 @@ def false_alarms(cases, count: int, repeats: int) -> tuple[int, int]:
 
 
 def test_a_true_forecast_is_seldom_blamed():
-    names = ("normal", "exponential", "weibull", "poisson", "bernoulli", "categorical", "plackett_luce", "von_mises")
+    names = (
+        "normal",
+        "exponential",
+        "weibull",
+        "poisson",
+        "bernoulli",
+        "categorical",
+        "plackett_luce",
+        "von_mises",
+    )
     wrong, made = false_alarms([case for case in EVERYTHING if case.name in names], 200, 2)
     assert wrong <= 0.01 * made + 3 * (0.01 * made) ** 0.5
 
@@ -147,23 +177,61 @@ RANKING = family("plackett_luce", event_shape=(3,))
 TWO_WAYS = dh.get_family("mixture", component="von_mises", num_components=2).from_raw(
     torch.tensor([0.4, 0, 0.8, 0.5, -0.9, -0.1, 2, 1]).expand(800, 8)
 )
-OVERDISPERSED = family("negative_binomial")(total_count=torch.full((ROWS,), 3.0), logits=torch.zeros(ROWS))
+OVERDISPERSED = family("negative_binomial")(
+    total_count=torch.full((ROWS,), 3.0), logits=torch.zeros(ROWS)
+)
 SWAPPED = LOGITS[:, [1, 0, 2]]
 PAIR = torch.randn(ROWS, 1, generator=generator(4)) + torch.randn(ROWS, 2, generator=generator(5))
 PLANTED = {
     "bias of numbers": (NORMAL(loc=X + 0.3, scale=1.0), X + NOISE, "bias"),
     "spread of numbers": (NORMAL(loc=X, scale=0.7), X + NOISE, "90 % intervals"),
     "spread of the errors": (NORMAL(loc=X, scale=0.7), X + NOISE, "error against spread"),
-    "skewness": (NORMAL(loc=torch.ones(ROWS), scale=1.0), drawn(family("exponential")(rate=torch.ones(ROWS))), "shape"),
-    "event of numbers": (NORMAL(loc=2 * X - 0.5, scale=1.0), X + NOISE, "reliability of the probability to exceed"),
-    "quantile of numbers": (NORMAL(loc=X, scale=0.5 + X), X + NOISE, "reliability of the 95 % quantile"),
-    "group of numbers": (NORMAL(loc=X, scale=1.0), X + NOISE * (0.6 + 0.8 * LATE), "calibration by group"),
+    "skewness": (
+        NORMAL(loc=torch.ones(ROWS), scale=1.0),
+        drawn(family("exponential")(rate=torch.ones(ROWS))),
+        "shape",
+    ),
+    "event of numbers": (
+        NORMAL(loc=2 * X - 0.5, scale=1.0),
+        X + NOISE,
+        "reliability of the probability to exceed",
+    ),
+    "quantile of numbers": (
+        NORMAL(loc=X, scale=0.5 + X),
+        X + NOISE,
+        "reliability of the 95 % quantile",
+    ),
+    "group of numbers": (
+        NORMAL(loc=X, scale=1.0),
+        X + NOISE * (0.6 + 0.8 * LATE),
+        "calibration by group",
+    ),
     "bias in a group": (NORMAL(loc=X, scale=1.0), X + NOISE + 0.5 * LATE - 0.25, "bias by group"),
-    "feature of numbers": (NORMAL(loc=X, scale=1.0), X + NOISE * (0.5 + X), "calibration by feature"),
-    "bias along a feature": (NORMAL(loc=0.5 + 0 * X, scale=1.0), X * 1.5 - 0.25 + NOISE, "bias by feature"),
-    "spread of counts": (POISSON(rate=torch.full((ROWS,), 3.0)), drawn(OVERDISPERSED), "90 % intervals"),
-    "errors of counts": (POISSON(rate=torch.full((ROWS,), 3.0)), drawn(OVERDISPERSED), "error against spread"),
-    "group of counts": (POISSON(rate=4 + 0 * X), drawn(POISSON(rate=3 + 2.0 * LATE)), "bias by group"),
+    "feature of numbers": (
+        NORMAL(loc=X, scale=1.0),
+        X + NOISE * (0.5 + X),
+        "calibration by feature",
+    ),
+    "bias along a feature": (
+        NORMAL(loc=0.5 + 0 * X, scale=1.0),
+        X * 1.5 - 0.25 + NOISE,
+        "bias by feature",
+    ),
+    "spread of counts": (
+        POISSON(rate=torch.full((ROWS,), 3.0)),
+        drawn(OVERDISPERSED),
+        "90 % intervals",
+    ),
+    "errors of counts": (
+        POISSON(rate=torch.full((ROWS,), 3.0)),
+        drawn(OVERDISPERSED),
+        "error against spread",
+    ),
+    "group of counts": (
+        POISSON(rate=4 + 0 * X),
+        drawn(POISSON(rate=3 + 2.0 * LATE)),
+        "bias by group",
+    ),
     "bias of directions": (
         VON_MISES(loc=ANGLE, concentration=3.0),
         turned(drawn(VON_MISES(loc=ANGLE, concentration=3.0)), 0.3),
@@ -180,11 +248,27 @@ PLANTED = {
         "calibration by group",
     ),
     "bias of two ways": (TWO_WAYS, turned(drawn(TWO_WAYS), 0.7), "bias"),
-    "too sure of an event": (COIN(logits=3 * LOGITS[:, 0]), drawn(COIN(logits=LOGITS[:, 0])), "reliability"),
-    "event in a group": (COIN(logits=0 * X), drawn(COIN(logits=1.0 * LATE - 0.5)), "calibration by group"),
-    "event along a feature": (COIN(logits=0 * X), drawn(COIN(logits=4 * X - 2)), "calibration by feature"),
+    "too sure of an event": (
+        COIN(logits=3 * LOGITS[:, 0]),
+        drawn(COIN(logits=LOGITS[:, 0])),
+        "reliability",
+    ),
+    "event in a group": (
+        COIN(logits=0 * X),
+        drawn(COIN(logits=1.0 * LATE - 0.5)),
+        "calibration by group",
+    ),
+    "event along a feature": (
+        COIN(logits=0 * X),
+        drawn(COIN(logits=4 * X - 2)),
+        "calibration by feature",
+    ),
     "too sure of classes": (CLASS(logits=2 * LOGITS), drawn(CLASS(logits=LOGITS)), "confidence"),
-    "two classes confused": (CLASS(logits=LOGITS), drawn(CLASS(logits=SWAPPED)), "reliability of each class"),
+    "two classes confused": (
+        CLASS(logits=LOGITS),
+        drawn(CLASS(logits=SWAPPED)),
+        "reliability of each class",
+    ),
     "worse than the majority": (
         CLASS(logits=LOGITS),
         drawn(CLASS(logits=-LOGITS + torch.tensor([0.0, 0, 3]))),
@@ -202,7 +286,11 @@ PLANTED = {
         "calibration by group",
     ),
     "dependence": (NORMAL(loc=torch.zeros(ROWS, 2), scale=2**0.5).to_event(1), PAIR, "dependence"),
-    "joint density": (NORMAL(loc=torch.zeros(ROWS, 2), scale=1.0).to_event(1), PAIR, "all outputs together"),
+    "joint density": (
+        NORMAL(loc=torch.zeros(ROWS, 2), scale=1.0).to_event(1),
+        PAIR,
+        "all outputs together",
+    ),
     "group of vectors": (
         NORMAL(loc=torch.zeros(ROWS, 2), scale=1.0).to_event(1),
         PAIR * (0.4 + 0.6 * LATE.unsqueeze(-1)),
@@ -219,7 +307,9 @@ def test_a_planted_fault_is_found_where_it_is_and_ends_in_the_next_step(fault):
     found = verdict(result, aspect)
     assert found.status in FAULTS, str(result)
     assert found.remedy
-    assert result.summary.startswith(("A clear fault", "Clear faults", "No clear fault; slight ones"))
+    assert result.summary.startswith(
+        ("A clear fault", "Clear faults", "No clear fault; slight ones")
+    )
 
 
 def test_half_is_no_honest_forecast_of_groups_that_differ():
@@ -280,7 +370,9 @@ def test_outcomes_that_are_all_the_same_do_not_hide_a_miscalibration(same):
 
 
 def test_moments_that_do_not_exist_are_not_compared():
-    cauchy = family("student_t", min_df=0.5)(df=torch.full((100,), 0.9), loc=torch.zeros(100), scale=1.0)
+    cauchy = family("student_t", min_df=0.5)(
+        df=torch.full((100,), 0.9), loc=torch.zeros(100), scale=1.0
+    )
     result = evaluate(cauchy, drawn(cauchy))
     assert verdict(result, "error against spread").status == "not examined"
     assert "do not exist in 100 rows" in verdict(result, "does the spread inform?").sentence
@@ -296,13 +388,18 @@ def test_infinite_variances_are_not_compared():
     df = torch.where(torch.arange(400) < 100, 1.5, 10.0)
     some = family("student_t")(df=df, loc=torch.zeros(400), scale=1.0)
     assert (
-        "100 rows of infinite predicted variance are left out" in verdict(evaluate(some, drawn(some)), "error").sentence
+        "100 rows of infinite predicted variance are left out"
+        in verdict(evaluate(some, drawn(some)), "error").sentence
     )
 
 
 @pytest.mark.parametrize("zeros", [0.1, 0.5, 0.8])
 def test_a_threshold_is_no_value_that_occurs(zeros):
-    y = torch.where(torch.rand(500, generator=generator()) < zeros, 0.0, 1 + torch.rand(500, generator=generator(1)))
+    y = torch.where(
+        torch.rand(500, generator=generator()) < zeros,
+        0.0,
+        1 + torch.rand(500, generator=generator(1)),
+    )
     result = evaluate(NORMAL(loc=torch.full((500,), float(y.mean())), scale=float(y.std())), y)
     assert result.numbers[""]["threshold"] not in y
     counts = POISSON(rate=torch.full((500,), 0.2))
@@ -324,7 +421,9 @@ def test_groups_left_out_are_counted():
 
 
 def test_pictures_have_the_limits_of_the_sentences():
-    """A group beyond its bar in the picture is one that the verdict calls more than chance, and the other way round."""
+    """A group beyond its bar in the picture is one that the verdict calls more than chance, and the
+    other way round.
+    """
     from matplotlib.figure import Figure
 
     from disthead.plots import coverage_by_group
@@ -344,7 +443,14 @@ def test_pictures_have_the_limits_of_the_sentences():
 
 def test_few_rows_leave_every_verdict_open():
     """Of ten rows nothing can be said but that they are few."""
-    for name in ("normal", "poisson", "von_mises", "bernoulli", "plackett_luce", "multivariate_normal"):
+    for name in (
+        "normal",
+        "poisson",
+        "von_mises",
+        "bernoulli",
+        "plackett_luce",
+        "multivariate_normal",
+    ):
         case = NAMED[name]
         result = evaluate(*predictions(case, 10))
         told = {v.aspect: v.status for v in result.verdicts if v.status == "good"}
@@ -355,9 +461,14 @@ def test_few_rows_leave_every_verdict_open():
 
 @pytest.mark.parametrize("count, status", [(80, "unclear"), (140, "unclear"), (400, "good")])
 def test_errors_as_large_as_predicted_are_no_tick_where_the_rows_could_not_show_more(count, status):
-    """Of normal errors a ratio strays by 1 / sqrt(2 N), of which 2.58 are more than 15 % up to 147 rows."""
+    """Of normal errors a ratio strays by 1 / sqrt(2 N), of which 2.58 are more than 15 % up to 147
+    rows.
+    """
     y = torch.randn(count, generator=generator(3), dtype=torch.float64)
-    found = verdict(evaluate(NORMAL(loc=torch.zeros(count), scale=float(y.square().mean().sqrt())), y), "error against")
+    found = verdict(
+        evaluate(NORMAL(loc=torch.zeros(count), scale=float(y.square().mean().sqrt())), y),
+        "error against",
+    )
     assert found.status == status
     assert ("hide differences below" in found.sentence) == (status == "unclear")
 
@@ -367,13 +478,21 @@ def test_a_predicted_spread_that_is_the_same_in_every_row_sorts_nothing():
     found = verdict(evaluate(NORMAL(loc=torch.zeros(80), scale=1.5), y), "does the spread inform?")
     assert found.status == "not examined"
     assert found.sentence == (
-        "Not examined: the predicted spread is 1.5 in every row, so that there is nothing to sort by."
+        "Not examined: the predicted spread is 1.5 in every row, so that there is nothing to sort "
+        "by."
     )
-    few = verdict(evaluate(NORMAL(loc=torch.zeros(8), scale=1 + X[:8]), y[:8]), "does the spread inform?")
-    assert (few.status, few.sentence) == ("unclear", "8 rows, too few to sort by their predicted spread.")
+    few = verdict(
+        evaluate(NORMAL(loc=torch.zeros(8), scale=1 + X[:8]), y[:8]), "does the spread inform?"
+    )
+    assert (few.status, few.sentence) == (
+        "unclear",
+        "8 rows, too few to sort by their predicted spread.",
+    )
 
 
-@pytest.mark.parametrize("name", ["normal", "poisson", "von_mises", "bernoulli", "categorical", "multivariate_normal"])
+@pytest.mark.parametrize(
+    "name", ["normal", "poisson", "von_mises", "bernoulli", "categorical", "multivariate_normal"]
+)
 def test_percentages_are_written_in_one_way(name):
     case = NAMED[name]
     for count in (60, 400):
@@ -427,7 +546,10 @@ def test_heavier_tails_are_no_remedy_for_a_spread_that_is_too_large():
 
 def test_commands_are_code_and_name_the_checkpoint():
     dist = NORMAL(loc=X, scale=0.5)
-    for about, name in (({}, "FILE"), ({"checkpoint": "runs/a b/best.ckpt"}, "'runs/a b/best.ckpt'")):
+    for about, name in (
+        ({}, "FILE"),
+        ({"checkpoint": "runs/a b/best.ckpt"}, "'runs/a b/best.ckpt'"),
+    ):
         result = evaluate(dist, X + NOISE, about=about)
         command = f"`disthead recalibrate --ckpt {name} --method ScaleCalibration`"
         assert command in verdict(result, "90 % intervals").remedy
@@ -447,8 +569,12 @@ def test_one_group_or_one_range_is_no_comparison():
         assert "the same value" in verdict(result, "calibration by feature").sentence
         assert verdict(result, "calibration by feature").status == "not examined"
         few = evaluate(forecast, targets, group=["many"] * 95 + ["few"] * 5)
-        assert verdict(few, "calibration by group").sentence.startswith("Only many has rows enough to be looked at: ")
-    both = evaluate(dist, y, features={"w": torch.zeros(100), "x": (torch.arange(100) % 2).double()})
+        assert verdict(few, "calibration by group").sentence.startswith(
+            "Only many has rows enough to be looked at: "
+        )
+    both = evaluate(
+        dist, y, features={"w": torch.zeros(100), "x": (torch.arange(100) % 2).double()}
+    )
     assert both.numbers[""]["feature"][0] == "x"
     assert verdict(both, "calibration by feature").looks == 2
 
@@ -470,4 +596,6 @@ def test_the_tail_probability_of_the_furthest_outcome_is_told():
     y = torch.zeros(80)
     y[7] = 1.96
     sentence = verdict(evaluate(NORMAL(loc=torch.zeros(80), scale=1.0), y), "outliers").sentence
-    assert sentence.startswith("The outcome furthest out of 80 rows has the tail probability 0.05: ")
+    assert sentence.startswith(
+        "The outcome furthest out of 80 rows has the tail probability 0.05: "
+    )

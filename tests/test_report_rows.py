@@ -1,4 +1,6 @@
-"""What counts as a row of a report: weights, clusters, arrays, columns of tables, labels of classes."""
+"""What counts as a row of a report: weights, clusters, arrays, columns of tables, labels of
+classes.
+"""
 
 import math
 
@@ -38,14 +40,18 @@ def family(name, **options):
 def predictions(case: Case, count: int = ROWS):
     """Forecasts that differ from row to row, with outcomes drawn from them."""
     g = generator()
-    dist = case.from_raw(torch.tensor(case.raw) + 0.3 * torch.randn(count, len(case.raw), generator=g))
+    dist = case.from_raw(
+        torch.tensor(case.raw) + 0.3 * torch.randn(count, len(case.raw), generator=g)
+    )
     return dist, draw(dist, 1, g)[0]
 
 
 def said(result) -> list:
     """All verdicts but those that name rows by their number."""
     named = ("outliers", "error against spread")
-    return [(v.output, v.aspect, v.status, v.sentence) for v in result.verdicts if v.aspect not in named]
+    return [
+        (v.output, v.aspect, v.status, v.sentence) for v in result.verdicts if v.aspect not in named
+    ]
 
 
 @pytest.mark.parametrize("case", rows(EVERYTHING, slow=SLOW))
@@ -53,17 +59,24 @@ def test_a_row_of_weight_zero_is_not_there(case):
     dist, y = predictions(case)
     there = torch.rand(ROWS, generator=generator(1)) > 0.3
     weight = there * (1 + torch.rand(ROWS, generator=generator(2)))
-    x, group = torch.randn(ROWS, generator=generator(3)), torch.randint(0, 2, (ROWS,), generator=generator(4))
+    x, group = (
+        torch.randn(ROWS, generator=generator(3)),
+        torch.randint(0, 2, (ROWS,), generator=generator(4)),
+    )
     bad = y.clone()
     bad[~there] = math.nan if y.is_floating_point() else -77
     whole = evaluate(dist, bad, weight=weight, features={"x": x}, group=group)
-    part = evaluate(dist[there], y[there], weight=weight[there], features={"x": x[there]}, group=group[there])
+    part = evaluate(
+        dist[there], y[there], weight=weight[there], features={"x": x[there]}, group=group[there]
+    )
     assert whole.rows == int(there.sum())
     assert whole.scores == part.scores
     assert said(whole) == said(part)
 
 
-@pytest.mark.parametrize("kind", ["normal", "poisson", "von_mises", "bernoulli", "categorical", "plackett_luce"])
+@pytest.mark.parametrize(
+    "kind", ["normal", "poisson", "von_mises", "bernoulli", "categorical", "plackett_luce"]
+)
 def test_whole_weights_give_the_values_of_repeated_rows(kind):
     dist, y = predictions(NAMED[kind], 200)
     weight = torch.randint(1, 4, (200,), generator=generator(5))
@@ -78,8 +91,12 @@ def test_whole_weights_give_the_values_of_repeated_rows(kind):
             assert own.miscalibration == pytest.approx(numbers.miscalibration, abs=1e-9)
             torch.testing.assert_close(own.recalibrated, numbers.recalibrated)
     if "pit" in repeated.numbers[""]:
-        torch.testing.assert_close(weighted.numbers[""]["pit"].frequency, repeated.numbers[""]["pit"].frequency)
-        torch.testing.assert_close(weighted.numbers[""]["coverage"].coverage, repeated.numbers[""]["coverage"].coverage)
+        torch.testing.assert_close(
+            weighted.numbers[""]["pit"].frequency, repeated.numbers[""]["pit"].frequency
+        )
+        torch.testing.assert_close(
+            weighted.numbers[""]["coverage"].coverage, repeated.numbers[""]["coverage"].coverage
+        )
 
 
 def test_rows_written_twice_in_clusters_have_the_standard_errors_of_rows_written_once():
@@ -91,21 +108,36 @@ def test_rows_written_twice_in_clusters_have_the_standard_errors_of_rows_written
     naive = evaluate(dist[twice], y[twice])
     for name, score in once.scores[""].items():
         assert clustered.scores[""][name].value == pytest.approx(score.value, rel=1e-5)
-        assert clustered.scores[""][name].standard_error == pytest.approx(score.standard_error, rel=2e-3)
+        assert clustered.scores[""][name].standard_error == pytest.approx(
+            score.standard_error, rel=2e-3
+        )
         assert naive.scores[""][name].standard_error < 0.75 * score.standard_error
     assert clustered.numbers[""]["coverage"].count == pytest.approx(500, rel=0.01)
-    aspects = {"50 % intervals", "90 % intervals", "bias", "calibration by feature", "bias by feature"}
-    assert [v for v in said(clustered) if v[1] in aspects] == [v for v in said(once) if v[1] in aspects]
+    aspects = {
+        "50 % intervals",
+        "90 % intervals",
+        "bias",
+        "calibration by feature",
+        "bias by feature",
+    }
+    assert [v for v in said(clustered) if v[1] in aspects] == [
+        v for v in said(once) if v[1] in aspects
+    ]
 
 
 @pytest.mark.parametrize("unit", [1e-300, 1e30])
 def test_the_unit_of_weights_does_not_matter(unit):
-    dist, y = family("normal")(loc=torch.zeros(200), scale=1.0), torch.randn(200, generator=generator())
+    dist, y = (
+        family("normal")(loc=torch.zeros(200), scale=1.0),
+        torch.randn(200, generator=generator()),
+    )
     weight = torch.rand(200, generator=generator(1), dtype=torch.float64) + 0.1
     expected, result = evaluate(dist, y, weight=weight), evaluate(dist, y, weight=weight * unit)
     assert said(result) == said(expected)
     for name, score in expected.scores[""].items():
-        assert result.scores[""][name].standard_error == pytest.approx(score.standard_error, rel=1e-6)
+        assert result.scores[""][name].standard_error == pytest.approx(
+            score.standard_error, rel=1e-6
+        )
 
 
 def test_clustered_standard_errors_are_those_of_the_formula():
@@ -121,12 +153,18 @@ def test_clustered_standard_errors_are_those_of_the_formula():
     baseline = family("normal")(loc=torch.ones(()), scale=1.0)
     pairs = crps - baseline.expand((200,)).crps(y).double().numpy()
     sums = np.bincount(cluster, pairs - pairs.mean())
-    difference = evaluate(dist, y, groups=cluster, baseline=baseline).scores[""]["CRPS minus that of the baseline"]
-    assert difference.standard_error == pytest.approx(math.sqrt((sums**2).sum() * 40 / 39) / 200, rel=1e-4)
+    difference = evaluate(dist, y, groups=cluster, baseline=baseline).scores[""][
+        "CRPS minus that of the baseline"
+    ]
+    assert difference.standard_error == pytest.approx(
+        math.sqrt((sums**2).sum() * 40 / 39) / 200, rel=1e-4
+    )
 
 
 def test_panels_that_share_their_errors_are_not_called_miscalibrated():
-    """A shared error moves all rows of a panel together: of independent rows such a coverage would be a fault."""
+    """A shared error moves all rows of a panel together: of independent rows such a coverage would
+    be a fault.
+    """
     wrong = naive = 0
     for seed in range(6):
         shared = torch.randn(20, generator=generator(seed)).repeat_interleave(20)
@@ -134,7 +172,9 @@ def test_panels_that_share_their_errors_are_not_called_miscalibrated():
         dist, panel = family("normal")(loc=torch.zeros(400), scale=1.0), torch.arange(400) // 20
         aspects = ("bias", "shape", "90 % intervals")
         for result, told in ((evaluate(dist, y, groups=panel), True), (evaluate(dist, y), False)):
-            faults = sum(v.status in ("fair", "poor") for v in result.verdicts if v.aspect in aspects)
+            faults = sum(
+                v.status in ("fair", "poor") for v in result.verdicts if v.aspect in aspects
+            )
             wrong, naive = wrong + faults * told, naive + faults * (not told)
     assert naive >= 5
     assert wrong <= 1
@@ -145,14 +185,24 @@ def test_arrays_columns_and_lists_are_tensors():
     y = x + torch.randn(200, generator=generator(1))
     dist, labels = family("normal")(loc=x, scale=1.0), ["a", "b"] * 100
     weight = torch.rand(200, generator=generator(2)) + 0.5
-    expected = said(evaluate(dist, y, weight=weight, features={"x": x}, group=labels, groups=labels * 1))
+    expected = said(
+        evaluate(dist, y, weight=weight, features={"x": x}, group=labels, groups=labels * 1)
+    )
     frame = pd.DataFrame({"x": x.numpy()})
     for target, w, features, group in (
         (y.numpy(), weight.numpy(), frame, pd.Series(labels)),
-        (pd.Series(y.numpy(), index=range(7, 207)), pd.Series(weight.numpy()), {"x": x.tolist()}, np.array(labels)),
+        (
+            pd.Series(y.numpy(), index=range(7, 207)),
+            pd.Series(weight.numpy()),
+            {"x": x.tolist()},
+            np.array(labels),
+        ),
         (y.tolist(), weight.tolist(), frame["x"], tuple(labels)),
     ):
-        assert said(evaluate(dist, target, weight=w, features=features, group=group, groups=group)) == expected
+        assert (
+            said(evaluate(dist, target, weight=w, features=features, group=group, groups=group))
+            == expected
+        )
 
 
 def test_features_may_be_texts_truth_values_dates_and_missing():
@@ -183,11 +233,17 @@ def test_labels_of_classes_are_their_indices():
     assert said(evaluate(dist, pd.Series(names[y]), classes=list(names))) == said(expected)
     assert said(evaluate(dist.with_class_labels(list(names)), list(names[y]))) == said(expected)
     numbers = np.array([10, 20, 30])
-    assert evaluate(dist, numbers[y], classes=numbers).scores[""]["Accuracy"] == expected.scores[""]["Accuracy"]
+    assert (
+        evaluate(dist, numbers[y], classes=numbers).scores[""]["Accuracy"]
+        == expected.scores[""]["Accuracy"]
+    )
     coin = family("bernoulli")(logits=torch.randn(300, generator=generator()))
     hit = draw(coin, 1, generator(1))[0].bool().tolist()
     answers = ["yes" if one else "no" for one in hit]
-    assert evaluate(coin, answers, classes=["no", "yes"]).scores == evaluate(coin, hit, classes=["no", "yes"]).scores
+    assert (
+        evaluate(coin, answers, classes=["no", "yes"]).scores
+        == evaluate(coin, hit, classes=["no", "yes"]).scores
+    )
 
 
 def test_a_class_to_ignore_is_no_row():
@@ -202,14 +258,19 @@ def test_a_class_to_ignore_is_no_row():
 
 
 def test_batches_may_have_weights_and_clusters():
-    dist, y = family("normal")(loc=torch.zeros(300), scale=1.0), torch.randn(300, generator=generator())
+    dist, y = (
+        family("normal")(loc=torch.zeros(300), scale=1.0),
+        torch.randn(300, generator=generator()),
+    )
     weight, cluster = torch.rand(300, generator=generator(1)), np.arange(300) % 30
     weight[:100] = 0  # a whole batch that is not there
     whole = evaluate(dist, y, weight=weight, groups=cluster)
     parts = [torch.arange(300)[k : k + 100] for k in range(0, 300, 100)]
     batches = [Batch(dist[k], y[k], weight=weight[k], groups=cluster[k]) for k in parts]
     assert said(evaluate(batches)) == said(whole)
-    assert evaluate(batches).scores[""]["CRPS"].value == pytest.approx(whole.scores[""]["CRPS"].value, rel=1e-6)
+    assert evaluate(batches).scores[""]["CRPS"].value == pytest.approx(
+        whole.scores[""]["CRPS"].value, rel=1e-6
+    )
     with pytest.raises(ValueError, match="weight must be given with every batch or with none"):
         evaluate([batches[1], batches[2]._replace(weight=None)])
 

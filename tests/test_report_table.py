@@ -1,4 +1,6 @@
-"""The tables of pictures and next steps: a row is drawn for its kinds, shows what is named, and advises nothing twice."""
+"""The tables of pictures and next steps: a row is drawn for its kinds, shows what is named, and
+advises nothing twice.
+"""
 
 import pytest
 import torch
@@ -37,7 +39,9 @@ def test_numbers_are_fields_and_a_mapping_of_those_that_are_there():
 
 
 def test_every_picture_shows_a_field_of_the_numbers():
-    assert {picture.field or picture.key for picture in PICTURES} <= set(Numbers.__dataclass_fields__)
+    assert {picture.field or picture.key for picture in PICTURES} <= set(
+        Numbers.__dataclass_fields__
+    )
     assert len({picture.key for picture in PICTURES}) == len(PICTURES)
 
 
@@ -78,7 +82,10 @@ def test_worm_plots_have_a_legend():
 
     dist = family("normal")(loc=torch.zeros(ROWS), scale=0.5)
     worm = diagnostics.worm(dist, normal(0))
-    labels = [text.get_text() for text in plots.worm_plot(Figure().add_subplot(), worm).get_legend().get_texts()]
+    labels = [
+        text.get_text()
+        for text in plots.worm_plot(Figure().add_subplot(), worm).get_legend().get_texts()
+    ]
     assert labels == ["chance, each point (95 %)", "inside", "outside"]
     found = Findings("", "continuous", "", numbers=Numbers(worms=[worm] * 3))
     figure = Figure(figsize=(9, 6), layout="constrained")

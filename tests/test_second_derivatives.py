@@ -1,4 +1,6 @@
-"""Distribution functions of every family of one number: by plain numbers, gradients, vmap, and in both modes of differentiation."""
+"""Distribution functions of every family of one number: by plain numbers, gradients, vmap, and in
+both modes of differentiation.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Starts are finite and inside their links' range, whatever the targets are; where that cannot be, the error says why."""
+"""Starts are finite and inside their links' range, whatever the targets are; where that cannot be,
+the error says why.
+"""
 
 import pytest
 import torch
@@ -33,7 +35,12 @@ def test_starts_are_finite_and_so_are_their_likelihoods(case, nasty):
     assert all(parameter.isfinite().all() for parameter in head.parameters())
     with torch.no_grad():
         head.linear.weight.zero_()
-    assert head(torch.zeros(len(y), 3)).log_prob(y.to(torch.float32) if y.is_floating_point() else y).isfinite().all()
+    assert (
+        head(torch.zeros(len(y), 3))
+        .log_prob(y.to(torch.float32) if y.is_floating_point() else y)
+        .isfinite()
+        .all()
+    )
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1e-3, 1e9])
@@ -41,7 +48,9 @@ def test_starts_are_finite_and_so_are_their_likelihoods(case, nasty):
 def test_a_scale_with_a_lower_bound_starts_above_it(family, unit):
     """docs/edges.md advises the bound; targets in small units have a smaller spread."""
     y = unit * torch.randn(100, generator=torch.Generator().manual_seed(0))
-    head = dh.DistributionHead(family, 2, links={"scale": dh.get_link("softplus").shifted(1e-4)}).initialize(y)
+    head = dh.DistributionHead(
+        family, 2, links={"scale": dh.get_link("softplus").shifted(1e-4)}
+    ).initialize(y)
     assert all(parameter.isfinite().all() for parameter in head.parameters())
     with torch.no_grad():
         head.linear.weight.zero_()
@@ -70,7 +79,11 @@ def test_values_that_a_link_cannot_give_are_moved_inside_its_range(link, values)
     raw = link.inverse(inside)
     assert raw.isfinite().all()
     assert torch.allclose(link.forward(raw), inside, rtol=1e-9)
-    kept = link.codomain.check(values) & (values > 1.2 * getattr(link.codomain, "lower_bound", 0)) & (values != 1)
+    kept = (
+        link.codomain.check(values)
+        & (values > 1.2 * getattr(link.codomain, "lower_bound", 0))
+        & (values != 1)
+    )
     assert torch.equal(inside[kept], values[kept])
 
 
@@ -85,24 +98,37 @@ def test_a_matrix_with_a_shifted_diagonal_starts_inside_too():
 def test_a_shifted_diagonal_is_in_the_likelihood():
     """The one pass takes the triangle as it is, without the shift."""
     head = dh.DistributionHead(
-        "multivariate_normal", 2, event_shape=(3,), links={"scale_tril": LINKS["scale_tril"].shifted(0.5)}
+        "multivariate_normal",
+        2,
+        event_shape=(3,),
+        links={"scale_tril": LINKS["scale_tril"].shifted(0.5)},
     )
     x, y = torch.randn(7, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(7, 3)
     values = head.params(x)
-    expected = torch.distributions.MultivariateNormal(values["loc"], scale_tril=values["scale_tril"]).log_prob(y)
+    expected = torch.distributions.MultivariateNormal(
+        values["loc"], scale_tril=values["scale_tril"]
+    ).log_prob(y)
     assert torch.allclose(head(x).log_prob(y), expected, atol=1e-5)
 
 
 def test_targets_whose_start_no_head_can_have_are_named():
     with pytest.raises(
-        ValueError, match=r"exponential has no finite start .* raw output of rate .* at row 1.*other units"
+        ValueError,
+        match=r"exponential has no finite start .* raw output of rate .* at row 1.*other units",
     ):
-        dh.DistributionHead("exponential", 2).initialize(torch.tensor([1e-40, 2e-40], dtype=torch.float64))
+        dh.DistributionHead("exponential", 2).initialize(
+            torch.tensor([1e-40, 2e-40], dtype=torch.float64)
+        )
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name in ("normal", "gamma", "poisson", "categorical")])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name in ("normal", "gamma", "poisson", "categorical")]
+)
 def test_a_row_of_weight_2_starts_as_two_rows(case):
     y = targets(case)
     weight = 1.0 + torch.arange(len(y)) % 2
-    heads = case.head().initialize(y, weight=weight), case.head().initialize(y.repeat_interleave(weight.long(), 0))
+    heads = (
+        case.head().initialize(y, weight=weight),
+        case.head().initialize(y.repeat_interleave(weight.long(), 0)),
+    )
     assert torch.allclose(heads[0].linear.bias, heads[1].linear.bias, atol=1e-3)

@@ -1,4 +1,6 @@
-"""Every distribution answers what it claims to, says why where it does not, and scipy agrees where it has the family."""
+"""Every distribution answers what it claims to, says why where it does not, and scipy agrees where
+it has the family.
+"""
 
 import numpy as np
 import pytest
@@ -23,9 +25,32 @@ each = pytest.mark.parametrize
 
 # What is answered for each number of an event, not once for the event.
 OF_NUMBERS = {
-    *("mean", "median", "mode", "variance", "stddev", "sample", "rsample", "interval", "highest_density", "marginals"),
+    *(
+        "mean",
+        "median",
+        "mode",
+        "variance",
+        "stddev",
+        "sample",
+        "rsample",
+        "interval",
+        "highest_density",
+        "marginals",
+    ),
 }
-OF_OUTPUTS = {*("cdf", "log_cdf", "log_survival", "cdf_limits", "icdf", "pit", "crps", "brier", "expected_cost")}
+OF_OUTPUTS = {
+    *(
+        "cdf",
+        "log_cdf",
+        "log_survival",
+        "cdf_limits",
+        "icdf",
+        "pit",
+        "crps",
+        "brier",
+        "expected_cost",
+    )
+}
 
 
 def answer_shape(case, question: str) -> tuple[int, ...]:
@@ -88,7 +113,9 @@ def test_scipy_agrees_on_the_entropy(case):
 
 @each("case", rows(CIRCULAR))
 def test_scipy_agrees_on_the_circle(case):
-    """Where scipy means the same: its cdf starts opposite the mean direction too, and runs on beyond pi."""
+    """Where scipy means the same: its cdf starts opposite the mean direction too, and runs on
+    beyond pi.
+    """
     dist, truth = case.dist(), case.frozen()
     np.testing.assert_allclose(dist.entropy(), truth.entropy(), rtol=1e-10)
     y = dist.loc + torch.linspace(-3, 3, 13, dtype=torch.float64)

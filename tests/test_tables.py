@@ -9,7 +9,9 @@ import disthead as dh
 from benchmarks import compiled, tables
 
 
-@pytest.mark.parametrize("path", [tables.README, tables.NAMES, compiled.FILE], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [tables.README, tables.NAMES, compiled.FILE], ids=lambda path: path.name
+)
 def test_written_tables_are_current(path):
     assert path.read_text("utf-8") == tables.FILES[path](), "renew them: make tables"
 

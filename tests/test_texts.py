@@ -1,4 +1,6 @@
-"""Texts of users are data: in pictures, pages, terminals, commands and names of files they are shown, and nothing else."""
+"""Texts of users are data: in pictures, pages, terminals, commands and names of files they are
+shown, and nothing else.
+"""
 
 import json
 import subprocess
@@ -74,7 +76,9 @@ def numbers():
         "dropping": diagnostics.sparsification((dist.mean - y).abs(), dist.stddev),
         "sharpness": diagnostics.sharpness(dist, y),
         "rootogram": diagnostics.rootogram(poisson.distribution(rate=5 * x), counts),
-        "rose": diagnostics.rose(circle.distribution(loc=torch.zeros(300), concentration=1.0), y.sin()),
+        "rose": diagnostics.rose(
+            circle.distribution(loc=torch.zeros(300), concentration=1.0), y.sin()
+        ),
         "confusion": diagnostics.confusion(torch.rand(300, 3), torch.zeros(300)),
     }
 
@@ -91,11 +95,15 @@ def drawings(numbers, text):
         "quantile": lambda ax: plots.reliability_diagram(ax, numbers["quantile"], text, unit=text),
         "worm": lambda ax: plots.worm_plot(ax, worm),
         "worm with a title": lambda ax: plots.worm_plot(ax, worm, text),
-        "rows": lambda ax: plots.interval_chart(ax, numbers["dist"][:40], numbers["y"][:40], title=text, unit=text),
+        "rows": lambda ax: plots.interval_chart(
+            ax, numbers["dist"][:40], numbers["y"][:40], title=text, unit=text
+        ),
         "spread": lambda ax: plots.spread_skill(ax, numbers["spread"], text, text),
         "dropping": lambda ax: plots.sparsification(ax, numbers["dropping"], text, text),
         "sharpness": lambda ax: plots.sharpness(ax, numbers["sharpness"], text, text),
-        "groups": lambda ax: plots.coverage_by_group(ax, {text: (0.8, 90.0), "b": (0.9, 90.0)}, 0.9, text),
+        "groups": lambda ax: plots.coverage_by_group(
+            ax, {text: (0.8, 90.0), "b": (0.9, 90.0)}, 0.9, text
+        ),
         "frequencies": lambda ax: plots.frequency_by_group(ax, [frequency], text),
         "rootogram": lambda ax: plots.hanging_rootogram(ax, numbers["rootogram"], text, text),
         "rose": lambda ax: plots.rose_plot(ax, numbers["rose"], text),
@@ -104,7 +112,9 @@ def drawings(numbers, text):
 
 
 def test_every_plot_function_is_drawn_here(numbers):
-    functions = {name for name in vars(plots) if callable(getattr(plots, name)) and not name.startswith("_")}
+    functions = {
+        name for name in vars(plots) if callable(getattr(plots, name)) and not name.startswith("_")
+    }
     without_texts = {"prediction_band", "worm_reach"}
     code = Path(__file__).read_text("utf-8")
     assert all(f"plots.{name}(" in code for name in functions - without_texts)
@@ -123,7 +133,9 @@ def draw_all(numbers, text):
             assert not any(artist.get_parse_math() or artist.get_usetex() for artist in own), name
 
 
-@pytest.mark.parametrize("text", ["$\\frac{$ \\$5 \\to $6 \n\t 😀 中文 العربية\udc80\x00", "W" * 10_000])
+@pytest.mark.parametrize(
+    "text", ["$\\frac{$ \\$5 \\to $6 \n\t 😀 中文 العربية\udc80\x00", "W" * 10_000]
+)
 def test_a_picture_shows_a_users_text_and_no_mathematics(numbers, text):
     draw_all(numbers, text)
 
@@ -158,7 +170,9 @@ class Structure(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag, attrs):
-        self.seen.append((tag, tuple((name, value if name == "class" else "") for name, value in attrs)))
+        self.seen.append(
+            (tag, tuple((name, value if name == "class" else "") for name, value in attrs))
+        )
 
     def handle_endtag(self, tag):
         self.seen.append(("/", tag))
@@ -174,7 +188,10 @@ def vector_report(names, out):
     generator = torch.Generator().manual_seed(0)
     y = torch.randn(240, 2, generator=generator)
     dist = Independent(dh.get_family("normal").distribution(loc=torch.zeros(240, 2), scale=1.0), 1)
-    features = {names[2]: torch.rand(240, generator=generator), names[3]: [names[4], names[5]] * 120}
+    features = {
+        names[2]: torch.rand(240, generator=generator),
+        names[3]: [names[4], names[5]] * 120,
+    }
     group = [names[6]] * 80 + [names[7]] * 80 + [names[8]] * 80
     batch = dh.evaluate(
         [Batch(dist, y, features, group)],
@@ -219,7 +236,10 @@ def tame(tmp_path_factory):
         (class_report, 0),
         pytest.param(vector_report, 0, marks=pytest.mark.slow),
         pytest.param(vector_report, 7, marks=pytest.mark.slow),
-        *[pytest.param(class_report, first, marks=pytest.mark.slow) for first in range(6, len(NASTY), 6)],
+        *[
+            pytest.param(class_report, first, marks=pytest.mark.slow)
+            for first in range(6, len(NASTY), 6)
+        ],
     ],
 )
 def test_a_report_is_the_same_page_whatever_the_names_are(report, first, tame, tmp_path):
@@ -239,10 +259,16 @@ def test_a_report_is_the_same_page_whatever_the_names_are(report, first, tame, t
 
 
 def test_names_that_are_written_alike_stay_apart():
-    """Groups 1 and "1", outputs of one name, and ranges of a feature whose ends have the same three digits."""
+    """Groups 1 and "1", outputs of one name, and ranges of a feature whose ends have the same three
+    digits.
+    """
     y = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
     dist = Independent(dh.get_family("normal").distribution(loc=torch.zeros(400, 2), scale=1.0), 1)
-    features = {"a": torch.linspace(1000.1, 1000.9, 400), "b c": ["d"] * 200 + ["e"] * 200, "b": ["c d"] * 400}
+    features = {
+        "a": torch.linspace(1000.1, 1000.9, 400),
+        "b c": ["d"] * 200 + ["e"] * 200,
+        "b": ["c d"] * 400,
+    }
     batch = Batch(dist, y, features, [1, "1"] * 200)
     found = dh.evaluate([batch], outputs=["same", "same"])
     assert found.outputs == ("", "same", "same (2)")
@@ -253,7 +279,17 @@ def test_names_that_are_written_alike_stay_apart():
 
 
 def test_names_of_files_are_short_apart_and_within_their_folder(tmp_path):
-    names = [*NASTY, "A/b", "a_b", "A_B", "a\\b", "CON", "..", ".", *(f"{'y' * 400}_{key}" for key in ("pit", "rose"))]
+    names = [
+        *NASTY,
+        "A/b",
+        "a_b",
+        "A_B",
+        "a\\b",
+        "CON",
+        "..",
+        ".",
+        *(f"{'y' * 400}_{key}" for key in ("pit", "rose")),
+    ]
     files = file_names(names)
     assert len(set(map(str.casefold, files))) == len(names)
     for name in files:
@@ -271,7 +307,9 @@ def test_a_shell_takes_a_quoted_argument_as_it_was(text):
     argument = quoted(text)
     assert "\n" not in argument
     assert "\x1b" not in argument
-    run = subprocess.run(["bash", "-c", f"printf %s {argument}"], capture_output=True, env={"LC_ALL": "C.UTF-8"})
+    run = subprocess.run(
+        ["bash", "-c", f"printf %s {argument}"], capture_output=True, env={"LC_ALL": "C.UTF-8"}
+    )
     assert run.stdout == text.encode("utf-8", "surrogateescape")
 
 
@@ -285,7 +323,9 @@ def test_distinct_names_keep_their_order():
     assert distinct(["a", "a (2)", "a", "b", "a"]) == ["a", "a (2)", "a (3)", "b", "a (4)"]
 
 
-def test_warnings_and_errors_of_the_command_line_are_shown_in_one_line(capsys, tmp_path, monkeypatch):
+def test_warnings_and_errors_of_the_command_line_are_shown_in_one_line(
+    capsys, tmp_path, monkeypatch
+):
     from disthead.cli import _short_warnings, main
 
     with _short_warnings():
@@ -294,8 +334,12 @@ def test_warnings_and_errors_of_the_command_line_are_shown_in_one_line(capsys, t
     name = "taken\x1b[31m\x07.yaml"
     Path(name).touch()
     assert main(["init", "regression", "--out", name]) == 2
-    assert capsys.readouterr().err.startswith("disthead: error: taken\\x1b[31m\\x07.yaml is there already")
+    assert capsys.readouterr().err.startswith(
+        "disthead: error: taken\\x1b[31m\\x07.yaml is there already"
+    )
     assert main(["init", "regression", "--out", "my 'own'\n.yaml"]) == 0
     written, after = capsys.readouterr().out.splitlines()
     assert written == "written: my 'own'\\n.yaml"
-    assert after == "next: disthead fit --config $'my \\'own\\'\\n.yaml' --data.path my.csv --data.target y"
+    assert after == (
+        "next: disthead fit --config $'my \\'own\\'\\n.yaml' --data.path my.csv --data.target y"
+    )

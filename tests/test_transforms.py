@@ -1,4 +1,6 @@
-"""The loss of every family under torch.compile(fullgraph=True), torch.export, vmap, func.grad, and differentiated twice."""
+"""The loss of every family under torch.compile(fullgraph=True), torch.export, vmap, func.grad, and
+differentiated twice.
+"""
 
 import warnings
 
@@ -49,7 +51,9 @@ def test_compiles_without_a_break(case):
         warnings.simplefilter("ignore", DeprecationWarning)  # dynamo's own
         compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
         torch.testing.assert_close(compiled(features, y), loss(features, y), rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(gradient(compiled, features, y), gradient(loss, features, y), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            gradient(compiled, features, y), gradient(loss, features, y), rtol=1e-4, atol=1e-5
+        )
 
 
 @every_case
@@ -77,6 +81,8 @@ def test_second_derivatives_are_those_of_the_gradient(case):
     step = 1e-5
     columns = []
     for direction in torch.eye(len(case.raw), dtype=raw.dtype):
-        ahead, behind = (gradient(log_prob, raw[0] + sign * step * direction, y[0]) for sign in (1, -1))
+        ahead, behind = (
+            gradient(log_prob, raw[0] + sign * step * direction, y[0]) for sign in (1, -1)
+        )
         columns.append((ahead - behind) / (2 * step))
     torch.testing.assert_close(hessian, torch.stack(columns, -1), rtol=1e-5, atol=1e-5)

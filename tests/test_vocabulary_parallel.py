@@ -61,8 +61,13 @@ distributed.destroy_process_group()
 def test_two_processes_match_one(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    commands = [[sys.executable, str(script), str(rank), str(tmp_path / "store")] for rank in range(2)]
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+    }
+    commands = [
+        [sys.executable, str(script), str(rank), str(tmp_path / "store")] for rank in range(2)
+    ]
     logs = [tmp_path / f"{rank}.log" for rank in range(2)]
     processes = []
     try:

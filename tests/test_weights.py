@@ -16,7 +16,9 @@ IMPOSSIBLE = [math.nan, math.inf, -3.5e30]
 
 def some_rows(case, generator, dtype=torch.float32):
     """Raw outputs of six rows, and targets of which the second and the fifth are impossible."""
-    raw = torch.tensor(case.raw, dtype=dtype) + 0.1 * torch.randn(6, len(case.raw), generator=generator, dtype=dtype)
+    raw = torch.tensor(case.raw, dtype=dtype) + 0.1 * torch.randn(
+        6, len(case.raw), generator=generator, dtype=dtype
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         y = case.from_raw(raw).sample()
@@ -24,7 +26,9 @@ def some_rows(case, generator, dtype=torch.float32):
 
 
 def spoiled(y, value):
-    """The targets with the value in the rows that are not there; an impossible index where they are integers."""
+    """The targets with the value in the rows that are not there; an impossible index where they are
+    integers.
+    """
     y = y.clone()
     y[[1, 4]] = value if y.is_floating_point() else -7
     return y
@@ -58,11 +62,16 @@ def test_a_row_of_weight_two_counts_as_two_rows(case, generator):
     twice = torch.tensor([0, 1, 2, 2, 3, 4, 4, 5])
     weight = torch.tensor([1.0, 1, 2, 1, 2, 1])
     torch.testing.assert_close(
-        dh.nll(case.from_raw(raw), y, weight=weight), dh.nll(case.from_raw(raw[twice]), y[twice]), rtol=1e-5, atol=1e-6
+        dh.nll(case.from_raw(raw), y, weight=weight),
+        dh.nll(case.from_raw(raw[twice]), y[twice]),
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
-@pytest.mark.parametrize("name", ["normal", "gamma", "poisson", "multivariate_normal", "categorical"])
+@pytest.mark.parametrize(
+    "name", ["normal", "gamma", "poisson", "multivariate_normal", "categorical"]
+)
 def test_an_absent_row_is_absent_where_nothing_may_look_at_numbers(name, generator):
     case = NAMED[name]
     raw, y = some_rows(case, generator)
@@ -141,7 +150,9 @@ def test_a_head_starts_as_if_absent_rows_were_not_there(case, generator):
     torch.testing.assert_close(head.linear.bias, alone.linear.bias)
 
 
-@pytest.mark.parametrize("name", ["normal", "laplace", "gamma", "poisson", "bernoulli", "von_mises"])
+@pytest.mark.parametrize(
+    "name", ["normal", "laplace", "gamma", "poisson", "bernoulli", "von_mises"]
+)
 def test_a_head_starts_at_the_weighted_fit(name):
     case = NAMED[name]
     with torch.random.fork_rng():
@@ -155,9 +166,16 @@ def test_a_head_starts_at_the_weighted_fit(name):
 
 
 def test_weights_and_rows_come_from_arrays_columns_and_lists():
-    for given in ([1, 0, 2], (1.0, 0.0, 2.0), np.array([1.0, 0.0, 2.0]), np.array([1, 0, 2], dtype=np.uint16)):
+    for given in (
+        [1, 0, 2],
+        (1.0, 0.0, 2.0),
+        np.array([1.0, 0.0, 2.0]),
+        np.array([1, 0, 2], dtype=np.uint16),
+    ):
         torch.testing.assert_close(as_weight(given, (3,)).float(), torch.tensor([1.0, 0, 2]))
-    weight, y, nothing = present(as_weight([True, False, True], (3,)), torch.tensor([1.0, math.nan, 3.0]), None)
+    weight, y, nothing = present(
+        as_weight([True, False, True], (3,)), torch.tensor([1.0, math.nan, 3.0]), None
+    )
     assert weight.tolist() == [1.0, 1.0]
     assert y.tolist() == [1.0, 3.0]
     assert nothing is None

@@ -1,9 +1,11 @@
-"""The truths of the families: densities, distribution functions, entropies and scores from their textbook formulas.
+"""The truths of the families: densities, distribution functions, entropies and scores from their
+textbook formulas.
 
-They are computed by mpmath at 50 digits, on a grid of reachable extremes: raw outputs of a layer from -110 to 50, positive
-parameters to 1e6, targets in the bulk, deep in the tails and near the edge. Every number of the grid is one that single
-precision holds exactly, so that both precisions are asked the same question. Rows of `tests/cases.py` name what is theirs,
-`benchmarks/accuracy.py` and `tests/test_accuracy.py` measure.
+They are computed by mpmath at 50 digits, on a grid of reachable extremes: raw outputs of a layer
+from -110 to 50, positive parameters to 1e6, targets in the bulk, deep in the tails and near the
+edge. Every number of the grid is one that single precision holds exactly, so that both precisions
+are asked the same question. Rows of `tests/cases.py` name what is theirs, `benchmarks/accuracy.py`
+and `tests/test_accuracy.py` measure.
 """
 
 import functools
@@ -44,7 +46,9 @@ def log_beta(a: Number, b: Number) -> Number:
 
 
 def continued_fraction(terms: Iterable[tuple[Number, Number]]) -> Number:
-    """b0 + a1 / (b1 + a2 / (b2 + ...)) for terms (b0, nothing), (b1, a1), (b2, a2) ..., by Lentz's method."""
+    """b0 + a1 / (b1 + a2 / (b2 + ...)) for terms (b0, nothing), (b1, a1), (b2, a2) ..., by Lentz's
+    method.
+    """
     terms = iter(terms)
     value, _ = next(terms)
     value = c = value or mp.mpf("1e-300")
@@ -76,7 +80,9 @@ def beta_cdf(a: Number, b: Number, x: Number) -> Number:
 
 
 def gamma_cdf(a: Number, x: Number) -> Number:
-    """Regularised lower incomplete gamma function: its series below a, its continued fraction above."""
+    """Regularised lower incomplete gamma function: its series below a, its continued fraction
+    above.
+    """
     if x <= 0 or mp.isinf(x):
         return mp.mpf(x > 0)
     front = mp.exp(a * mp.log(x) - x - mp.loggamma(a))
@@ -96,7 +102,8 @@ def gamma_cdf(a: Number, x: Number) -> Number:
     return 1 - front / continued_fraction(terms())
 
 
-# Densities, distribution functions, entropies and scores: functions of the parameters first, the target last
+# Densities, distribution functions, entropies and scores: functions of the parameters first, the
+# target last
 
 
 def normal_log_prob(loc, scale, y):
@@ -136,7 +143,9 @@ def student_t_log_prob(df, loc, scale, y):
 def student_t_cdf(df, loc, scale, y):
     z = (y - loc) / scale
     if z * z < df:
-        return mp.mpf(1) / 2 + mp.sign(z) * beta_cdf(mp.mpf(1) / 2, df / 2, z * z / (df + z * z)) / 2
+        return (
+            mp.mpf(1) / 2 + mp.sign(z) * beta_cdf(mp.mpf(1) / 2, df / 2, z * z / (df + z * z)) / 2
+        )
     tail = beta_cdf(df / 2, mp.mpf(1) / 2, df / (df + z * z)) / 2
     return tail if z < 0 else 1 - tail
 
@@ -150,8 +159,12 @@ def student_t_entropy(df, loc, scale):
 def student_t_crps(df, loc, scale, y):
     z, half = (y - loc) / scale, mp.mpf(1) / 2
     density = mp.exp(student_t_log_prob(df, 0, 1, z))
-    pair = 2 * mp.sqrt(df) / (df - 1) * mp.exp(log_beta(half, df - half) - 2 * log_beta(half, df / 2))
-    return scale * (z * (2 * student_t_cdf(df, 0, 1, z) - 1) + 2 * density * (df + z * z) / (df - 1) - pair)
+    pair = (
+        2 * mp.sqrt(df) / (df - 1) * mp.exp(log_beta(half, df - half) - 2 * log_beta(half, df / 2))
+    )
+    return scale * (
+        z * (2 * student_t_cdf(df, 0, 1, z) - 1) + 2 * density * (df + z * z) / (df - 1) - pair
+    )
 
 
 def gamma_log_prob(a, rate, y):
@@ -164,7 +177,11 @@ def gamma_entropy(a, rate):
 
 def gamma_crps(a, rate, y):
     below, weighted = gamma_cdf(a, rate * y), gamma_cdf(a + 1, rate * y)
-    return y * (2 * below - 1) - a / rate * (2 * weighted - 1) - mp.exp(-log_beta(mp.mpf(1) / 2, a)) / rate
+    return (
+        y * (2 * below - 1)
+        - a / rate * (2 * weighted - 1)
+        - mp.exp(-log_beta(mp.mpf(1) / 2, a)) / rate
+    )
 
 
 def beta_log_prob(a, b, y):
@@ -172,7 +189,12 @@ def beta_log_prob(a, b, y):
 
 
 def beta_entropy(a, b):
-    return log_beta(a, b) - (a - 1) * mp.digamma(a) - (b - 1) * mp.digamma(b) + ((a - 1) + (b - 1)) * mp.digamma(a + b)
+    return (
+        log_beta(a, b)
+        - (a - 1) * mp.digamma(a)
+        - (b - 1) * mp.digamma(b)
+        + ((a - 1) + (b - 1)) * mp.digamma(a + b)
+    )
 
 
 def beta_crps(a, b, y):
@@ -229,7 +251,9 @@ def weibull_log_prob(scale, k, y):
 
 def weibull_crps(scale, k, y):
     mean, hazard = scale * mp.gamma(1 + 1 / k), min((y / scale) ** k, 10**4)
-    return y * (1 - 2 * mp.exp(-hazard)) + mean * (mp.mpf(2) ** (-1 / k) - 2 * gamma_cdf(1 + 1 / k, hazard))
+    return y * (1 - 2 * mp.exp(-hazard)) + mean * (
+        mp.mpf(2) ** (-1 / k) - 2 * gamma_cdf(1 + 1 / k, hazard)
+    )
 
 
 def log_normal_crps(loc, scale, y):
@@ -255,7 +279,9 @@ def mixture_log_prob(w0, w1, loc0, loc1, scale0, scale1, y):
 
 
 def mixture_cdf(w0, w1, loc0, loc1, scale0, scale1, y):
-    return sigmoid(w0 - w1) * normal_cdf(loc0, scale0, y) + sigmoid(w1 - w0) * normal_cdf(loc1, scale1, y)
+    return sigmoid(w0 - w1) * normal_cdf(loc0, scale0, y) + sigmoid(w1 - w0) * normal_cdf(
+        loc1, scale1, y
+    )
 
 
 def mixture_crps(w0, w1, loc0, loc1, scale0, scale1, y):
@@ -284,7 +310,8 @@ def plackett_luce_log_prob(*parameters):
 
 # The grid
 
-SPREADS = (-110.0, -50.0, -10.0, -1.0, 0.5, 5.0, 50.0, 1e3, 1e6)  # raw outputs of positive parameters
+# raw outputs of positive parameters
+SPREADS = (-110.0, -50.0, -10.0, -1.0, 0.5, 5.0, 50.0, 1e3, 1e6)
 LOCATIONS = (-110.0, -1.0, 0.0, 0.3, 50.0, 1e6)
 LOGITS = (-110.0, -40.0, -5.0, -0.5, 0.0, 2.0, 20.0, 50.0)
 STEPS = (0.0, 1e-3, 0.5, -2.0, 30.0, -1e3, 1e8)
@@ -300,7 +327,9 @@ def positive(typical):
 
 def counts(mean, stddev=None):
     spread = mp.sqrt(mean) if stddev is None else stddev
-    return [0, 1, 5, 1000, 1e6] + [min(mp.floor(mean + step * spread), 2**24) for step in (0, 3, -3)]
+    return [0, 1, 5, 1000, 1e6] + [
+        min(mp.floor(mean + step * spread), 2**24) for step in (0, 3, -3)
+    ]
 
 
 def proportions(a, b):
@@ -309,17 +338,21 @@ def proportions(a, b):
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What is known of a family: functions of (*parameters, y), where a parameter vector is unrolled.
+    """What is known of a family: functions of (*parameters, y), where a parameter vector is
+    unrolled.
 
     Attributes:
-        options, event_shape: those of the truth, where they are not those of its row of `tests/cases.py`.
+        options, event_shape: those of the truth, where they are not those of its row of
+            `tests/cases.py`.
         links: from raw outputs, each on its own, to the parameters of the functions.
         values: the raw outputs that the grid is made of, for each of them.
-        targets: parameters -> targets of interest; those outside the support or the numbers of float32 are left out.
+        targets: parameters -> targets of interest; those outside the support or the numbers of
+            float32 are left out.
         peer: (module, raw) -> the same distribution of torch.distributions or pyro.distributions.
         limits: the ends of the support, or the numbers next to them.
         circular: whether y and y + 2 pi are the same.
-        rounded: the parameter whose rounding to double precision alone breaks the bounds of double precision.
+        rounded: the parameter whose rounding to double precision alone breaks the bounds of double
+            precision.
     """
 
     links: Sequence[Callable]
@@ -347,8 +380,12 @@ class Truth:
         return dh.get_family(self.family, event_shape=self.event_shape, **self.options)
 
     def parameters(self, raw: Sequence[Number], unit: float = 0.0) -> list[Number]:
-        """The parameters at 50 digits; the one that is `rounded` is made larger by this share of itself."""
-        values = list(self.convert(*(link(mp.mpf(x)) for link, x in zip(self.links, raw, strict=True))))
+        """The parameters at 50 digits; the one that is `rounded` is made larger by this share of
+        itself.
+        """
+        values = list(
+            self.convert(*(link(mp.mpf(x)) for link, x in zip(self.links, raw, strict=True)))
+        )
         if self.rounded is not None:
             values[self.rounded] *= 1 + mp.mpf(unit)
         return values
@@ -371,7 +408,9 @@ class Truth:
 
     def grid(self, rows: int | None = None) -> list[tuple]:
         """Rows (raw outputs, target), all of them or a fixed sample."""
-        raws = list(itertools.product(*([float(np.float32(x)) for x in some] for some in self.values)))
+        raws = list(
+            itertools.product(*([float(np.float32(x)) for x in some] for some in self.values))
+        )
         draw = random.Random(self.name)
         if rows is not None and len(raws) > rows:
             raws = draw.sample(raws, rows)
@@ -389,7 +428,11 @@ class Truth:
                 continue
             value = float(np.float32(float(y))) if abs(y) < 3e38 else math.inf
             low, high = self.limits
-            if low <= value <= high and math.isfinite(value) and (value == 0 or abs(value) > 1.2e-38):
+            if (
+                low <= value <= high
+                and math.isfinite(value)
+                and (value == 0 or abs(value) > 1.2e-38)
+            ):
                 found[value] = None
         return list(found)
 

@@ -16,8 +16,9 @@ __all__ = ["BetaCalibration", "IsotonicCalibration"]
 class BetaCalibration(ClassRecalibration):
     """Log odds a log(p) - b log(1 - p) + c with a, b >= 0, by maximum likelihood: three numbers, for two outcomes.
 
-    It mends probabilities that are too sure or too unsure, also on one side alone, and leaves right ones alone
-    (a = b = 1, c = 0). `coefficients` has shape outputs + (3,). Source: Kull, Silva Filho and Flach 2017.
+    It mends probabilities that are too sure or too unsure, also on one side alone, and leaves right
+    ones alone (a = b = 1, c = 0). `coefficients` has shape outputs + (3,). Source: Kull, Silva
+    Filho and Flach 2017.
 
     >>> import torch
     >>> y = (torch.arange(100) % 5 > 0).float()
@@ -39,10 +40,14 @@ class BetaCalibration(ClassRecalibration):
         logits = _finite_logits(dist)
         _check_both(self, y, weight)
         outputs = logits.shape[1:]
-        start = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64, device=logits.device).expand(*outputs, 3)
+        start = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64, device=logits.device).expand(
+            *outputs, 3
+        )
 
         def fit(used: Tensor) -> Tensor:
-            (coefficients,) = self._most_probable(dist, y, weight, lambda free: _beta_odds(logits, free * used), start)
+            (coefficients,) = self._most_probable(
+                dist, y, weight, lambda free: _beta_odds(logits, free * used), start
+            )
             return coefficients * used
 
         # Where a slope wants to be negative it is zero, and the other is fitted again.
@@ -70,8 +75,9 @@ def _beta_odds(logits: Tensor, coefficients: Tensor) -> Tensor:
 class IsotonicCalibration(ClassRecalibration):
     """The frequency of 1 as a function of the predicted probability that never falls, by pooling adjacent violators.
 
-    Straight between the rows that it was fitted to, constant beyond. It may answer exactly 0 or 1, where a
-    surprise has infinite loss; `BetaCalibration` never does. Source: Zadrozny and Elkan 2002.
+    Straight between the rows that it was fitted to, constant beyond. It may answer exactly 0 or 1,
+    where a surprise has infinite loss; `BetaCalibration` never does. Source: Zadrozny and Elkan
+    2002.
 
     After `fit`, `predicted` and `observed` hold the corners of the function, shape outputs + (N,).
     """
@@ -89,11 +95,13 @@ class IsotonicCalibration(ClassRecalibration):
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
         p = _finite_logits(dist).sigmoid()
         weight = torch.ones_like(p) if weight is None else weight
-        # An output that does not count in its row takes the place of one that does, whatever that is.
+        # An output that does not count in its row takes the place of one that does, whatever that
+        # is.
         some = p.gather(0, weight.argmax(0, keepdim=True))
         predicted, order = torch.where(weight > 0, p, some).movedim(0, -1).sort(-1)
         hits, weight = (part.movedim(0, -1).gather(-1, order) for part in (y, weight))
-        # Rows with one prediction are one row with their mean; its copies keep the shape rectangular.
+        # Rows with one prediction are one row with their mean; its copies keep the shape
+        # rectangular.
         group = (torch.diff(predicted, prepend=predicted[..., :1]) > 0).cumsum(-1)
 
         def of_group(values: Tensor) -> Tensor:
@@ -101,12 +109,19 @@ class IsotonicCalibration(ClassRecalibration):
 
         total = of_group(weight)
         share = total / of_group(torch.ones_like(hits))
-        self.predicted, self.observed = predicted, isotonic_mean(of_group(weight * hits) / total, share)
+        self.predicted, self.observed = (
+            predicted,
+            isotonic_mean(of_group(weight * hits) / total, share),
+        )
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
         p = dist.logits.double().sigmoid()
         count = self.predicted.shape[-1]
-        knots = self.predicted.double().expand(*p.shape, count) if self.predicted.ndim > 1 else self.predicted.double()
+        knots = (
+            self.predicted.double().expand(*p.shape, count)
+            if self.predicted.ndim > 1
+            else self.predicted.double()
+        )
         values = self.observed.double().expand(*p.shape, count)
         right = torch.searchsorted(
             knots.contiguous(), p.unsqueeze(-1).contiguous() if knots.ndim > 1 else p.contiguous()
@@ -118,7 +133,9 @@ class IsotonicCalibration(ClassRecalibration):
             return table.gather(-1, index.clamp(0, count - 1).unsqueeze(-1)).squeeze(-1)
 
         low, high = at(knots, right - 1), at(knots, right)
-        share = torch.where(high > low, (p - low) / torch.where(high > low, high - low, 1.0), 1.0).clamp(0, 1)
+        share = torch.where(
+            high > low, (p - low) / torch.where(high > low, high - low, 1.0), 1.0
+        ).clamp(0, 1)
         probs = at(values, right - 1) + share * (at(values, right) - at(values, right - 1))
         return Bernoulli(probs=probs.to(dist.dtype))
 
@@ -126,4 +143,6 @@ class IsotonicCalibration(ClassRecalibration):
 def _check_both(recalibration: Recalibration, y: Tensor, weight: Tensor | None) -> None:
     counted = torch.ones_like(y, dtype=torch.bool) if weight is None else weight > 0
     if not (((y > 0) & counted).any(0) & ((y < 1) & counted).any(0)).all():
-        raise ValueError(f"{type(recalibration).__name__} needs rows of both outcomes, got one of them only.")
+        raise ValueError(
+            f"{type(recalibration).__name__} needs rows of both outcomes, got one of them only."
+        )

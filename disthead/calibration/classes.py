@@ -7,7 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from disthead.calibration.recalibration import NothingLearned, Recalibration, effective_rows, mean_over_rows
+from disthead.calibration.recalibration import (
+    NothingLearned,
+    Recalibration,
+    effective_rows,
+    mean_over_rows,
+)
 from disthead.distributions.base import Distribution, Kind
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
@@ -22,12 +27,15 @@ class ClassRecalibration(Recalibration):
 
     _takes_soft_labels = True
 
-    def fit(self, dist: Distribution, y: Any, weight: Any = None, ignore_index: int | None = None) -> Self:
+    def fit(
+        self, dist: Distribution, y: Any, weight: Any = None, ignore_index: int | None = None
+    ) -> Self:
         """As `Recalibration.fit`, for class indices, soft labels or rankings.
 
         Args:
             dist, y, weight: as there.
-            ignore_index: a class index that stands for no class, such as -100; such targets are not there.
+            ignore_index: a class index that stands for no class, such as -100; such targets are not
+                there.
         """
         return self._fit(dist, y, weight, ignore_index=ignore_index)
 
@@ -41,8 +49,9 @@ class ClassRecalibration(Recalibration):
     ) -> list[Tensor]:
         """The arguments of `logits` with the highest likelihood, near `starts`.
 
-        Where every row is told right the likelihood has no maximum: it rises as the logits grow. There one more row counts,
-        in which all classes are as probable (of rankings, all items as the first).
+        Where every row is told right the likelihood has no maximum: it rises as the logits grow.
+        There one more row counts, in which all classes are as probable (of rankings, all items as
+        the first).
         """
 
         def losses(of_logits: Tensor) -> Tensor:
@@ -57,13 +66,19 @@ class ClassRecalibration(Recalibration):
 
         def loss(*arguments: Tensor) -> Tensor:
             made = logits(*arguments)
-            return (losses(made) + share * mean_over_rows(_loss_of_all_alike(dist, made), weight)).sum()
+            return (
+                losses(made) + share * mean_over_rows(_loss_of_all_alike(dist, made), weight)
+            ).sum()
 
         return minimise(loss, *starts)
 
 
 # The recalibrated distribution of each kind of target that has logits.
-_RECALIBRATED: dict[Kind, Any] = {"binary": Bernoulli, "classes": Categorical, "ranking": PlackettLuce}
+_RECALIBRATED: dict[Kind, Any] = {
+    "binary": Bernoulli,
+    "classes": Categorical,
+    "ranking": PlackettLuce,
+}
 
 
 def _loss_of_all_alike(dist: Distribution, logits: Tensor) -> Tensor:
@@ -76,8 +91,8 @@ def _loss_of_all_alike(dist: Distribution, logits: Tensor) -> Tensor:
 class TemperatureScaling(ClassRecalibration):
     """Logits divided by one number, the temperature, by maximum likelihood: for classes, two outcomes and rankings.
 
-    The most probable class stays. `temperature` has shape (), or event_shape for several outputs; above 1 the model was
-    too sure. Source: Guo, Pleiss, Sun and Weinberger 2017.
+    The most probable class stays. `temperature` has shape (), or event_shape for several outputs;
+    above 1 the model was too sure. Source: Guo, Pleiss, Sun and Weinberger 2017.
 
     >>> import torch
     >>> y = (torch.arange(100) % 5 > 0).float()  # four of five
@@ -107,7 +122,9 @@ class TemperatureScaling(ClassRecalibration):
         self.temperature = found.exp()
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
-        return _with_logits(dist, _divided(dist, dist.logits, self.temperature.to(dist.logits.dtype)))
+        return _with_logits(
+            dist, _divided(dist, dist.logits, self.temperature.to(dist.logits.dtype))
+        )
 
 
 def _divided(dist: Distribution, logits: Tensor, temperature: Tensor) -> Tensor:
@@ -151,7 +168,8 @@ class VectorScaling(ClassRecalibration):
         if not seen.all():
             empty = sorted({int(index[-1]) for index in (~seen).nonzero()})
             raise ValueError(
-                f"VectorScaling needs rows of every class, none has class {', '.join(map(str, empty))}. "
+                "VectorScaling needs rows of every class, none has class "
+                f"{', '.join(map(str, empty))}. "
                 "Try TemperatureScaling."
             )
 
@@ -175,7 +193,8 @@ def _check_kind(recalibration: Recalibration, dist: Distribution, *kinds: Kind) 
     if dist.kind not in kinds:
         names = ", ".join(_RECALIBRATED[kind].__name__ for kind in kinds)
         raise ValueError(
-            f"{type(recalibration).__name__} is for {names}, got {dist!r}. Try ScaleCalibration for numbers."
+            f"{type(recalibration).__name__} is for {names}, got {dist!r}. Try ScaleCalibration "
+            "for numbers."
         )
 
 
@@ -184,6 +203,9 @@ def _finite_logits(dist: Distribution) -> Tensor:
     bad = ~dist.logits.isfinite()
     if bad.any():
         bad = bad.any(-1) if bad.ndim > len(dist.batch_shape) else bad
-        reason = "needs finite logits, since a certain class cannot be made less sure; got infinite ones for y in"
+        reason = (
+            "needs finite logits, since a certain class cannot be made less sure; got "
+            "infinite ones for y in"
+        )
         raise NothingLearned(reason, bad, "Give such rows the weight 0.")
     return dist.logits.double()

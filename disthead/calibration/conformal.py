@@ -30,34 +30,39 @@ class ConformalQuantiles(Recalibration):
     """Central intervals widened, or narrowed, by what held-out rows ask for: conformalised quantile regression.
 
     With E_i = max(lower_i - y_i, y_i - upper_i) over n held-out rows, the interval is
-    [lower - Q, upper + Q], Q the ceil((n + 1) level)-th smallest E_i. On exchangeable rows it covers with a probability from
-    `level` to level + 1 / (n + 1), whatever the model (above for counts, whose intervals end at integers).
+    [lower - Q, upper + Q], Q the ceil((n + 1) level)-th smallest E_i. On exchangeable rows it
+    covers with a probability from `level` to level + 1 / (n + 1), whatever the model (above for
+    counts, whose intervals end at integers).
 
-    `r(dist)` is a distribution whose `interval(level)` is that interval; between the levels its cdf is the model's, bent
-    to pass through their ends on the probit scale. Intervals stay inside the support and inside those of higher levels.
+    `r(dist)` is a distribution whose `interval(level)` is that interval; between the levels its cdf
+    is the model's, bent to pass through their ends on the probit scale. Intervals stay inside the
+    support and inside those of higher levels.
 
     Args:
         level: the probability that the interval holds, or several.
-        normalised: E in units of the predicted standard deviation, so that the correction grows with it (locally weighted).
+        normalised: E in units of the predicted standard deviation, so that the correction grows
+            with it (locally weighted).
 
     `fit` takes, besides weights, two words that mean different things:
 
-    - `group=g`, integers from 0 for each row: a Q for each of these few groups, which `r(dist, group=g)` needs too;
-      coverage then holds in every group (Mondrian).
-    - `groups=g`, a label for each row: rows of one panel, person or site, which are not independent of each other. Each group
-      then counts once, shared by its rows, and coverage holds for a row of a new group.
+    - `group=g`, integers from 0 for each row: a Q for each of these few groups, which
+      `r(dist, group=g)` needs too; coverage then holds in every group (Mondrian).
+    - `groups=g`, a label for each row: rows of one panel, person or site, which are not independent
+      of each other. Each group then counts once, shared by its rows, and coverage holds for a row
+      of a new group.
 
-    With weights w, Q is the smallest E_i up to which there is `level` of the probability when the held-out rows have w_i and
-    a new row, with an infinite E, has sum w^2 / sum w, what a row drawn by these weights weighs on average (Tibshirani et al.
-    2019 with that weight). So sum w^2 / sum w stands for one row, and (sum w)^2 / sum w^2 for their number.
+    With weights w, Q is the smallest E_i up to which there is `level` of the probability when the
+    held-out rows have w_i and a new row, with an infinite E, has sum w^2 / sum w, what a row drawn
+    by these weights weighs on average (Tibshirani et al. 2019 with that weight). So sum w^2 / sum w
+    stands for one row, and (sum w)^2 / sum w^2 for their number.
 
-    Source: Romano, Patterson and Candes 2019; Lei et al. 2018 for the normalised ones; Tibshirani, Barber, Candes and Ramdas
-    2019 for weights; Lee, Barber and Willett 2023 for groups (hierarchical conformal prediction), after Dunn, Wasserman and
-    Ramdas 2022.
+    Source: Romano, Patterson and Candes 2019; Lei et al. 2018 for the normalised ones; Tibshirani,
+    Barber, Candes and Ramdas 2019 for weights; Lee, Barber and Willett 2023 for groups
+    (hierarchical conformal prediction), after Dunn, Wasserman and Ramdas 2022.
 
     Raises:
-        ValueError: by `fit`, for fewer than ceil(1 / (1 - level)) - 1 rows or groups (in each `group`), and where `normalised`
-            meets a standard deviation that is infinite or zero.
+        ValueError: by `fit`, for fewer than ceil(1 / (1 - level)) - 1 rows or groups (in each
+            `group`), and where `normalised` meets a standard deviation that is infinite or zero.
 
     >>> from disthead.families import Normal
     >>> y = torch.randn(999, generator=torch.Generator().manual_seed(0))
@@ -73,7 +78,8 @@ class ConformalQuantiles(Recalibration):
     def __init__(self, level: "float | Sequence[float] | Any" = 0.9, normalised: bool = False):
         super().__init__()
         levels = as_tensor(level, "level", dtype=torch.float64)
-        self.level, self.normalised = levels.tolist(), bool(normalised)  # plain data, whatever numbers came in
+        # plain data, whatever numbers came in
+        self.level, self.normalised = levels.tolist(), bool(normalised)
         self._levels = sorted(levels.reshape(-1).tolist())
         for one in self._levels:
             check_level(one)
@@ -82,11 +88,15 @@ class ConformalQuantiles(Recalibration):
     def _check_kind(self, dist: Distribution) -> None:
         check_ordered(self, dist)
 
-    def fit(self, dist: Distribution, y: Any, weight: Any = None, group: Any = None, groups: Any = None) -> Self:
+    def fit(
+        self, dist: Distribution, y: Any, weight: Any = None, group: Any = None, groups: Any = None
+    ) -> Self:
         """As `Recalibration.fit`, with a `group` to cover or `groups` that belong together for each row, of shape batch_shape."""
         weight = self._weight(dist, weight)
         group = None if group is None else _as_group(group, dist.batch_shape, weight)
-        return self._fit(dist, y, weight, group=group, groups=as_groups(groups, dist.batch_shape, weight=weight))
+        return self._fit(
+            dist, y, weight, group=group, groups=as_groups(groups, dist.batch_shape, weight=weight)
+        )
 
     def forward(self, dist: Distribution, group: Any = None) -> Distribution:
         return self._forward(dist, group=group)
@@ -116,8 +126,11 @@ class ConformalQuantiles(Recalibration):
             unit_name = "rows" if groups is None else "groups"
             for level, values in zip(self._levels, excess, strict=True):
                 _check_enough(level, mass, new, unit_name, where)
-                offsets.append(_quantile(values[rows], mass, level * (mass.sum() + new) - CLOSE * new))
-        self.offsets = torch.stack(offsets).unflatten(0, (-1, len(self._levels)))  # (groups, levels, *outputs)
+                offsets.append(
+                    _quantile(values[rows], mass, level * (mass.sum() + new) - CLOSE * new)
+                )
+        # (groups, levels, *outputs)
+        self.offsets = torch.stack(offsets).unflatten(0, (-1, len(self._levels)))
 
     @property
     def num_groups(self) -> int:
@@ -132,15 +145,23 @@ class ConformalQuantiles(Recalibration):
             lower, upper = wide.interval(level)
             lower, upper = lower - offset * unit, upper + offset * unit
             middle = 0.5 * (lower + upper)
-            lower, upper = torch.minimum(lower, middle), torch.maximum(upper, middle)  # where Q < 0 left nothing
+            # where Q < 0 left nothing
+            lower, upper = torch.minimum(lower, middle), torch.maximum(upper, middle)
             if lower_ends:
-                lower, upper = torch.minimum(lower, lower_ends[-1]), torch.maximum(upper, upper_ends[-1])
+                lower, upper = (
+                    torch.minimum(lower, lower_ends[-1]),
+                    torch.maximum(upper, upper_ends[-1]),
+                )
             lower_ends.append(lower)
             upper_ends.append(upper)
         lower, upper = torch.stack(lower_ends[::-1], -1), torch.stack(upper_ends, -1)
         z = torch.cat([_probit_of_ends(dist, lower, False), _probit_of_ends(dist, upper, True)], -1)
-        z = z.clamp(-FAR, FAR).cummax(-1).values + _GAP * torch.arange(z.shape[-1], dtype=z.dtype, device=z.device)
-        tails = torch.tensor([(1 - level) / 2 for level in self._levels], dtype=z.dtype, device=z.device)
+        z = z.clamp(-FAR, FAR).cummax(-1).values + _GAP * torch.arange(
+            z.shape[-1], dtype=z.dtype, device=z.device
+        )
+        tails = torch.tensor(
+            [(1 - level) / 2 for level in self._levels], dtype=z.dtype, device=z.device
+        )
         x = ndtri(tails)
         return recalibrated(dist, Steps(z, torch.cat([x.flip(0), -x])))
 
@@ -149,40 +170,53 @@ class ConformalQuantiles(Recalibration):
         offsets = self.offsets.double()
         if group is None:
             if self.num_groups > 1:
-                raise ValueError(f"fitted on {self.num_groups} groups: call r(dist, group=...) with each row's.")
+                raise ValueError(
+                    f"fitted on {self.num_groups} groups: call r(dist, group=...) with each row's."
+                )
             return offsets[0]
         outputs = self.offsets.ndim - 2
         batch = dist.batch_shape[: len(dist.batch_shape) - outputs]
         group = _as_group(group, batch)
         if (group >= self.num_groups).any():
             unknown = locate(group >= self.num_groups, group)
-            raise ValueError(f"group must be below {self.num_groups}, the groups at fit, got {unknown}.")
+            raise ValueError(
+                f"group must be below {self.num_groups}, the groups at fit, got {unknown}."
+            )
         return offsets[group.to(offsets.device)].movedim(len(batch), 0)
 
 
 def _as_group(group: Any, shape: Size, weight: Tensor | None = None) -> Tensor:
     group = as_tensor(group, "group")
     if group.shape != shape:
-        raise ValueError(f"group must have one value per row, shape {tuple(shape)}, got {tuple(group.shape)}.")
+        raise ValueError(
+            f"group must have one value per row, shape {tuple(shape)}, got {tuple(group.shape)}."
+        )
     if group.is_floating_point() or group.is_complex():
         raise ValueError(f"group must be integers from 0, one for each row, got {group.dtype}.")
     wrong = group < 0 if weight is None else (group < 0) & (weight.to(group.device) > 0)
     if wrong.any():
-        raise ValueError(f"group must be integers from 0, one for each row, got {locate(wrong, group)}.")
+        raise ValueError(
+            f"group must be integers from 0, one for each row, got {locate(wrong, group)}."
+        )
     return group.long()
 
 
 def masses(weight: Tensor | None, groups: Tensor | None, rows: int) -> tuple[Tensor, Tensor]:
     """What each held-out row weighs, (rows,), and what a new one does, which may be anywhere.
 
-    A new row weighs what one drawn by the weights does on average, sum w^2 / sum w. Each group weighs 1, shared by its rows.
+    A new row weighs what one drawn by the weights does on average, sum w^2 / sum w. Each group
+    weighs 1, shared by its rows.
 
     Args:
         weight: (rows, *outputs), equal in all outputs.
         groups: (rows,), numbers from 0, each of one row or more.
     """
     device = next((part.device for part in (weight, groups) if part is not None), None)
-    mass = torch.ones(rows, dtype=torch.float64, device=device) if weight is None else weight.reshape(rows, -1)[:, 0]
+    mass = (
+        torch.ones(rows, dtype=torch.float64, device=device)
+        if weight is None
+        else weight.reshape(rows, -1)[:, 0]
+    )
     if groups is not None:
         total = mass.new_zeros(int(groups.max()) + 1 if rows else 0).index_add(0, groups, mass)
         return mass / total[groups], mass.new_ones(())
@@ -192,8 +226,15 @@ def masses(weight: Tensor | None, groups: Tensor | None, rows: int) -> tuple[Ten
 def _check_enough(level: float, mass: Tensor, new: Tensor, unit: str, where: str) -> None:
     least, count = math.ceil(1 / (1 - level) - 1e-9) - 1, (mass.sum() / new).item()
     if count * (1 - level) < level - CLOSE:
-        by_weight = "" if unit == "groups" or bool((mass == new).all()) else " by weights, (sum w)^2 / sum w^2,"
-        raise ValueError(f"level {level:g} needs at least {least} {unit} to fit, got {count:.4g}{by_weight}{where}.")
+        by_weight = (
+            ""
+            if unit == "groups" or bool((mass == new).all())
+            else " by weights, (sum w)^2 / sum w^2,"
+        )
+        raise ValueError(
+            f"level {level:g} needs at least {least} {unit} to fit, got "
+            f"{count:.4g}{by_weight}{where}."
+        )
 
 
 def _quantile(values: Tensor, mass: Tensor, threshold: Tensor) -> Tensor:
@@ -235,4 +276,7 @@ def check_ordered(recalibration: Recalibration, dist: Distribution) -> None:
     while isinstance(base, Affine):
         base = base.base
     if base.kind not in ("continuous", "count"):
-        raise ValueError(f"{type(recalibration).__name__} is for ordered numbers, which have quantiles, got {dist!r}.")
+        raise ValueError(
+            f"{type(recalibration).__name__} is for ordered numbers, which have "
+            f"quantiles, got {dist!r}."
+        )

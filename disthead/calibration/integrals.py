@@ -29,11 +29,13 @@ _TINY = 1e-300
 class Pieces:
     """The line cut at quantiles, between which everything about a recalibrated distribution is smooth.
 
-    A rule of Gauss and Legendre goes over each piece: in the logarithm of the distance to the end of the support, since the density
-    may be a power of it, the log-odds where it has two, or the logarithm of the distance to the middle where it has none.
+    A rule of Gauss and Legendre goes over each piece: in the logarithm of the distance to the end
+    of the support, since the density may be a power of it, the log-odds where it has two, or the
+    logarithm of the distance to the middle where it has none.
 
     Attributes:
-        points: where it is cut, increasing, (pieces + 1, ...); `middle` says which of them is the middle of the distribution.
+        points: where it is cut, increasing, (pieces + 1, ...); `middle` says which of them is the
+            middle of the distribution.
     """
 
     points: Tensor
@@ -52,7 +54,10 @@ class Pieces:
             points, middle = torch.cat([low, points, high]), middle + len(low)
         # Rounding, and tails that begin beyond the far ones, must not turn a piece around.
         points = torch.cat(
-            [points[: middle + 1].flip(0).cummin(0).values.flip(0), points[middle:].cummax(0).values[1:]]
+            [
+                points[: middle + 1].flip(0).cummin(0).values.flip(0),
+                points[middle:].cummax(0).values[1:],
+            ]
         )
         return cls(points.clamp(-1 / _TINY, 1 / _TINY), middle, *dist.support_limits())
 
@@ -61,18 +66,24 @@ class Pieces:
         start, end = self.points[:-1], self.points[1:]
         return self.within(start, end, start, end)
 
-    def within(self, start: Tensor, end: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    def within(
+        self, start: Tensor, end: Tensor, left: Tensor, right: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Nodes and weights (nodes, ...) from `left` to `right`, which lie in the piece from `start` to `end`."""
         lower, upper = self.lower, self.upper
         bounded = lower.isfinite() & upper.isfinite()
-        anchor = torch.where(lower.isfinite(), lower, torch.where(upper.isfinite(), upper, self.points[self.middle]))
+        anchor = torch.where(
+            lower.isfinite(), lower, torch.where(upper.isfinite(), upper, self.points[self.middle])
+        )
         ends = (
             [(side - anchor).abs() for side in (left, right)],
             [torch.where(bounded, upper - side, 1.0) for side in (left, right)],
         )
         logs = [[distance.clamp(min=_TINY).log() for distance in pair] for pair in ends]
         first, last = (near - far for near, far in zip(*logs, strict=True))
-        t, weights = (part.reshape((-1,) + (1,) * left.ndim) for part in gauss_legendre(_NODES, left))
+        t, weights = (
+            part.reshape((-1,) + (1,) * left.ndim) for part in gauss_legendre(_NODES, left)
+        )
         position = first + t * (last - first)
         share, width = position.sigmoid(), torch.where(bounded, upper - lower, 1.0)
         distance = torch.where(bounded, width * share, position.exp())
@@ -89,10 +100,17 @@ def few_rows_at_once(answer: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(answer)
     def answered(dist: MappedContinuous, *targets: Tensor) -> Tensor:
         shape = dist.batch_shape
-        if len(shape) != 1 or shape[0] <= _ROWS or is_tracing() or any(y.shape != shape for y in targets):
+        if (
+            len(shape) != 1
+            or shape[0] <= _ROWS
+            or is_tracing()
+            or any(y.shape != shape for y in targets)
+        ):
             return answer(dist, *targets)
         pieces = [slice(start, start + _ROWS) for start in range(0, shape[0], _ROWS)]
-        return torch.cat([answer(dist[piece], *(y[piece] for y in targets)) for piece in pieces], -1)
+        return torch.cat(
+            [answer(dist[piece], *(y[piece] for y in targets)) for piece in pieces], -1
+        )
 
     return answered
 
@@ -138,7 +156,9 @@ def scores(dist: MappedContinuous, y: Tensor) -> Tensor:
 
     shape = torch.broadcast_shapes(y.shape, pieces.points.shape[1:])
     y, extra = y.expand(shape), len(shape) - (pieces.points.ndim - 1)
-    points, left, right = (part.reshape(-1, *(1,) * extra, *part.shape[1:]) for part in (pieces.points, left, right))
+    points, left, right = (
+        part.reshape(-1, *(1,) * extra, *part.shape[1:]) for part in (pieces.points, left, right)
+    )
     place = (points[1:-1] <= y).sum(0, keepdim=True)
 
     def at(values: Tensor, index: Tensor) -> Tensor:
@@ -146,7 +166,9 @@ def scores(dist: MappedContinuous, y: Tensor) -> Tensor:
 
     within = torch.minimum(torch.maximum(y, points[0]), points[-1])
     start, end = at(points, place), at(points, place + 1)
-    nodes, weights = pieces.within(start, end, torch.stack([start, within]), torch.stack([within, end]))
+    nodes, weights = pieces.within(
+        start, end, torch.stack([start, within]), torch.stack([within, end])
+    )
     is_left = place.squeeze(0) < pieces.middle
     log_tail = torch.where(is_left, dist.base.log_cdf(nodes), dist.base.log_survival(nodes))
     z = probit_of_tail(log_tail)
@@ -158,7 +180,11 @@ def scores(dist: MappedContinuous, y: Tensor) -> Tensor:
 def _probabilities(dist: MappedContinuous, y: Tensor, middle: int) -> tuple[Tensor, Tensor]:
     """P(Y <= y) and P(Y > y) at nodes (nodes, pieces, ...), by the smaller one of the base's."""
     z = torch.cat(
-        [probit_of_tail(dist.base.log_cdf(y[:, :middle])), -probit_of_tail(dist.base.log_survival(y[:, middle:]))], 1
+        [
+            probit_of_tail(dist.base.log_cdf(y[:, :middle])),
+            -probit_of_tail(dist.base.log_survival(y[:, middle:])),
+        ],
+        1,
     )
     x = dist._warped(z)
     return ndtr(x), ndtr(-x)
@@ -195,11 +221,16 @@ def cuts_with_tails(dist: MappedContinuous) -> Tensor:
 
 
 def _far_tails(x: Tensor) -> Tensor:
-    far = torch.tensor(_FAR_TAIL, dtype=x.dtype, device=x.device).reshape((-1,) + (1,) * (x.ndim - 1))
+    far = torch.tensor(_FAR_TAIL, dtype=x.dtype, device=x.device).reshape(
+        (-1,) + (1,) * (x.ndim - 1)
+    )
     return torch.cat([-far.flip(0), far])
 
 
 def _are_heavy(points: Tensor, middle: int) -> bool:
     """Whether a distribution reaches so much further in its last piece that what lies beyond counts."""
-    ratios = [(points[end] - points[middle]) / (points[before] - points[middle]) for end, before in ((0, 1), (-1, -2))]
+    ratios = [
+        (points[end] - points[middle]) / (points[before] - points[middle])
+        for end, before in ((0, 1), (-1, -2))
+    ]
     return bool((torch.stack(ratios) > _HEAVY).any())

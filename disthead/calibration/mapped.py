@@ -21,8 +21,9 @@ FARTHEST_PROBIT = 37.0  # beyond, the normal cdf nears the smallest number in do
 class Recalibrated(Wrapper):
     """What continuous distributions and counts have in common once their probabilities are mapped.
 
-    Where the density of the base is f, the recalibrated one is f(y) h'(z) phi(h(z)) / phi(z) with z = Phi^-1(F(y)), and its
-    quantile is F^-1(Phi(h^-1(Phi^-1(q)))). The support stays. `parameters` are those of the base.
+    Where the density of the base is f, the recalibrated one is f(y) h'(z) phi(h(z)) / phi(z) with z
+    = Phi^-1(F(y)), and its quantile is F^-1(Phi(h^-1(Phi^-1(q)))). The support stays. `parameters`
+    are those of the base.
 
     Args:
         base: a `Continuous` or `Discrete` distribution.
@@ -51,7 +52,9 @@ class Recalibrated(Wrapper):
         return type(self)(self.base.map(function), [warp.map(function) for warp in self.warps])
 
     def expand(self, batch_shape, _instance=None):
-        return type(self)(self.base.expand(batch_shape), [warp.expand(Size(batch_shape)) for warp in self.warps])
+        return type(self)(
+            self.base.expand(batch_shape), [warp.expand(Size(batch_shape)) for warp in self.warps]
+        )
 
     def _in_double(self):
         base = self.base._in_double()
@@ -79,7 +82,9 @@ class Recalibrated(Wrapper):
         x = ndtri(torch.where(left, below, above))
         return self._unwarped(torch.where(left, x, -x))
 
-    def _peak(self, log_density: Callable[[Tensor], Tensor], lower: Tensor, upper: Tensor, rounds: int) -> Tensor:
+    def _peak(
+        self, log_density: Callable[[Tensor], Tensor], lower: Tensor, upper: Tensor, rounds: int
+    ) -> Tensor:
         """Where the density is highest between the ends: by a grid, and smaller ones that close in on its best point."""
         least, most = lower, upper
         best = self.base.mode.to(lower.dtype)
@@ -145,9 +150,13 @@ class MappedContinuous(Recalibrated, Continuous):  # type: ignore[override]
             target, left = log_ndtr(-z.abs()), z < 0
 
             def residual(y: Tensor) -> Tensor:
-                return torch.where(left, self.base.log_cdf(y) - target, target - self.base.log_survival(y))
+                return torch.where(
+                    left, self.base.log_cdf(y) - target, target - self.base.log_survival(y)
+                )
 
-            return torch.where(far, bracketed_inverse(residual, torch.zeros_like(z), *self.support_limits()), y)
+            return torch.where(
+                far, bracketed_inverse(residual, torch.zeros_like(z), *self.support_limits()), y
+            )
 
     def _quantile_of_probit(self, x: Tensor) -> Tensor:
         """The y with P(Y <= y) = Phi(x), for x of shape (..., *batch); about 0 or 1 of the base count as 1e-300 of it."""

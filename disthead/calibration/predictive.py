@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 
 from disthead.calibration.conformal import CLOSE, FAR, check_ordered, masses
-from disthead.calibration.recalibrated import Recalibrated, RecalibratedContinuous, RecalibratedDiscrete
+from disthead.calibration.recalibrated import (
+    Recalibrated,
+    RecalibratedContinuous,
+    RecalibratedDiscrete,
+)
 from disthead.calibration.recalibration import Recalibration
 from disthead.calibration.warp import Ranks, at_index, count_at_most, probit
 from disthead.distributions.affine import Affine
@@ -25,15 +29,17 @@ __all__ = ["ConformalPredictive"]
 class ConformalPredictive(Recalibration):
     """A predictive distribution whose probabilities are ranks: right at every level, whatever the model.
 
-    Between neighbours of the n sorted transforms F_i(y_i) of held-out rows lies the probability 1 / (n + 1), as it
-    must for a new row that is exchangeable with them; `r(dist)` carries that through the model's quantiles. The
-    interval of any level covers with a probability from `level` to level + 1 / (n + 1) (above for counts). Inside
-    a gap the probability is spread evenly on the probit scale; there is no density, since the gaps' widths are chance.
-    Transforms of counts are randomised, with `seed`.
+    Between neighbours of the n sorted transforms F_i(y_i) of held-out rows lies the probability 1 /
+    (n + 1), as it must for a new row that is exchangeable with them; `r(dist)` carries that through
+    the model's quantiles. The interval of any level covers with a probability from `level` to level
+    + 1 / (n + 1) (above for counts). Inside a gap the probability is spread evenly on the probit
+    scale; there is no density, since the gaps' widths are chance. Transforms of counts are
+    randomised, with `seed`.
 
-    `fit` takes weights, and `groups`, a label for each row: rows of one panel, person or site, which are not independent.
-    What held-out rows and a new one weigh is as for `ConformalQuantiles`: with weights C_k up to the k-th rank and v of a
-    new row, out of T = C_n + v, at least C_k / T lies up to it and at most (C_(k-1) + v) / T below. Intervals keep to these
+    `fit` takes weights, and `groups`, a label for each row: rows of one panel, person or site,
+    which are not independent. What held-out rows and a new one weigh is as for
+    `ConformalQuantiles`: with weights C_k up to the k-th rank and v of a new row, out of T = C_n +
+    v, at least C_k / T lies up to it and at most (C_(k-1) + v) / T below. Intervals keep to these
     bounds; the cdf lies in their middle, which for equal weights is both.
 
     Source: Vovk, Shen, Manokhin and Xie 2017; Chernozhukov, Wuthrich and Zhu 2021; Tibshirani,
@@ -66,19 +72,24 @@ class ConformalPredictive(Recalibration):
         return self._fit(dist, y, weight, groups=as_groups(groups, dist.batch_shape, weight=weight))
 
     @torch.no_grad()
-    def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None, groups: Tensor | None = None) -> None:
+    def _learn(
+        self, dist: Distribution, y: Tensor, weight: Tensor | None, groups: Tensor | None = None
+    ) -> None:
         while isinstance(dist, Affine):
             dist, y = dist.base, dist._to_base(y)
         dist = dist._in_double()
         below, above = dist.log_cdf(y), dist.log_survival(y)
         if isinstance(dist, Discrete):
-            v = torch.rand(y.shape, generator=torch.Generator().manual_seed(self.seed), dtype=y.dtype).to(y.device)
+            v = torch.rand(
+                y.shape, generator=torch.Generator().manual_seed(self.seed), dtype=y.dtype
+            ).to(y.device)
             below = torch.logaddexp(below + v.log(), dist.log_cdf(y - 1) + (1 - v).log())
             above = torch.logaddexp(above + v.log(), dist.log_survival(y - 1) + (1 - v).log())
         ranks, order = probit(below, above).clamp(-FAR, FAR).sort(0)
         mass, new = masses(weight, groups, len(y))
         each = torch.cat([mass[order], new.expand(1, *order.shape[1:])])  # the new row's is last
-        self.ranks, self.masses = ranks.movedim(0, -1), each.movedim(0, -1)  # (*outputs, n) and (*outputs, n + 1)
+        # (*outputs, n) and (*outputs, n + 1)
+        self.ranks, self.masses = ranks.movedim(0, -1), each.movedim(0, -1)
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
         if isinstance(dist, Affine):
@@ -90,12 +101,16 @@ class ConformalPredictive(Recalibration):
         share, upper = ((part - 0.5 * (mass - new)) / total for part in (through, beyond))
         x = torch.where(share < 0.5, ndtri(share), -ndtri(upper))
         kind = _ConformalDiscrete if isinstance(dist, Discrete) else _ConformalContinuous
-        return kind(dist, [Ranks(ranks, x, (through - mass + new) / total, through / total, new / total)])
+        return kind(
+            dist, [Ranks(ranks, x, (through - mass + new) / total, through / total, new / total)]
+        )
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments) -> None:
         ranks = state_dict.get(prefix + "ranks")
         if ranks is not None:  # written before rows had weights
-            state_dict.setdefault(prefix + "masses", ranks.new_ones(*ranks.shape[:-1], ranks.shape[-1] + 1))
+            state_dict.setdefault(
+                prefix + "masses", ranks.new_ones(*ranks.shape[:-1], ranks.shape[-1] + 1)
+            )
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
@@ -114,7 +129,8 @@ class _Ranked(Recalibrated):
         if (first < 0).any():
             need, count = math.ceil(2 / (1 - level) - 1e-9) - 1, (1 / new - 1).min().item()
             raise ValueError(
-                f"an interval of level {level:g} needs at least {need} rows at fit, there were {count:.4g}."
+                f"an interval of level {level:g} needs at least {need} rows at fit, there were "
+                f"{count:.4g}."
             )
         last = count_at_most(ranks.through, at_index(ranks.below, first) + level - close)
         return Interval(self._at(at_index(ranks.x, first)), self._at(at_index(ranks.x, last)))
@@ -145,7 +161,9 @@ class _ConformalContinuous(_Ranked, RecalibratedContinuous):  # type: ignore[ove
 
     def _no_density(self, question: str) -> NotImplementedError:
         return self._unanswered(
-            question, "ranks give probabilities of intervals but no density. Try QuantileRecalibration, which has one."
+            question,
+            "ranks give probabilities of intervals but no density. Try "
+            "QuantileRecalibration, which has one.",
         )
 
 

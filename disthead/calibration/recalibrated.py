@@ -54,7 +54,11 @@ class RecalibratedContinuous(MappedContinuous):
 
     def _mean_and_variance(self) -> Tensor:
         shapes = Shapes.of(self)
-        return mean_and_variance(self) if shapes is None else shapes.mean_and_variance(mean_and_variance)
+        return (
+            mean_and_variance(self)
+            if shapes is None
+            else shapes.mean_and_variance(mean_and_variance)
+        )
 
     @staticmethod
     def _as_of_base(value: Tensor, of_base: Tensor) -> Tensor:
@@ -83,7 +87,9 @@ class RecalibratedContinuous(MappedContinuous):
         lower, upper = self._quantile(tail, 1 - tail), self._quantile(1 - tail, tail)
         first, last = self.support_limits()
         lower = torch.where(first.isfinite(), first, lower)
-        return self._peak(self.log_prob, lower, torch.where(last.isfinite(), last, upper), rounds=11)
+        return self._peak(
+            self.log_prob, lower, torch.where(last.isfinite(), last, upper), rounds=11
+        )
 
 
 class RecalibratedDiscrete(Recalibrated, Discrete):
@@ -131,7 +137,8 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
     def _ends_of_bulk(self) -> tuple[Tensor, Tensor]:
         """On the probit scale of the base, where next to no probability of this distribution is left."""
         ends = torch.tensor([OUTSIDE, 1 - OUTSIDE], dtype=self.dtype, device=self.device)
-        ends = ends.reshape(2, *(1,) * len(self.batch_shape))  # of which the maps that all rows share are computed once
+        # of which the maps that all rows share are computed once
+        ends = ends.reshape(2, *(1,) * len(self.batch_shape))
         first, last = self._base_probit(ends, ends.flip(0))
         return first, last
 
@@ -149,13 +156,17 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
         """From the masses of the base, whose sums from either end are the probabilities to be mapped."""
         ends = self._ends_of_bulk()
         if any((end.abs() >= FARTHEST_PROBIT).any() for end in ends):
-            return super()._masses(first, width)  # probabilities of the base underflow where those of this one count
+            # probabilities of the base underflow where those of this one count
+            return super()._masses(first, width)
         masses = self.base._masses(first, width)
         least, most = self._range(*ends)
         if (first <= least).all() and (first + width > most).all():  # next to nothing is outside
             before = beyond = torch.zeros_like(first)
         else:
-            before, beyond = self.base.cdf(first - 1), self.base.log_survival(first + width - 1).exp()
+            before, beyond = (
+                self.base.cdf(first - 1),
+                self.base.log_survival(first + width - 1).exp(),
+            )
         below = torch.cat([before[:, None], masses], 1).cumsum(1)
         above = torch.cat([masses, beyond[:, None]], 1).flip(1).cumsum(1).flip(1)
         left = below <= above
@@ -163,14 +174,16 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
         x = self.map(lambda part: part.unsqueeze(1))._warped(torch.where(left, z, -z))
         return torch.where(x[:, 1:] < 0, ndtr(x).diff(dim=1), -ndtr(-x).diff(dim=1))
 
-    # E[g(Y)] is the sum of P(Y > k) (g(k + 1) - g(k)): half the work of a sum over masses, where there is no table of them.
+    # E[g(Y)] is the sum of P(Y > k) (g(k + 1) - g(k)): half the work of a sum over masses, where
+    # there is no table of them.
 
     @property
     @in_double
     def mean(self) -> Tensor:
         if self._is_plain():
             return self._by_tables(
-                lambda rows, masses, first: first + _moments(masses)[0], lambda rows, first, last: rows._mean_by_sum()
+                lambda rows, masses, first: first + _moments(masses)[0],
+                lambda rows, first, last: rows._mean_by_sum(),
             )
         return self._mean_by_sum()
 
@@ -183,14 +196,18 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
     def variance(self) -> Tensor:
         if self._is_plain():
             return self._by_tables(
-                lambda rows, masses, first: _moments(masses)[1], lambda rows, first, last: rows._variance_by_sum()
+                lambda rows, masses, first: _moments(masses)[1],
+                lambda rows, first, last: rows._variance_by_sum(),
             )
         return self._variance_by_sum()
 
     def _variance_by_sum(self) -> Tensor:
         first = self._bulk()[0]
         excess = self._sum(lambda k: self._log_survival(k).exp(), start=first)
-        return self._sum(lambda k: (2 * (k - first) + 1) * self._log_survival(k).exp(), start=first) - excess.square()
+        return (
+            self._sum(lambda k: (2 * (k - first) + 1) * self._log_survival(k).exp(), start=first)
+            - excess.square()
+        )
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
@@ -210,7 +227,8 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
         """The most probable integer."""
         if self._is_plain():
             return self._by_tables(
-                lambda rows, masses, first: first + masses.argmax(1), lambda rows, first, last: rows._mode_by_grids()
+                lambda rows, masses, first: first + masses.argmax(1),
+                lambda rows, first, last: rows._mode_by_grids(),
             )
         return self._mode_by_grids()
 
@@ -221,7 +239,10 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         uniform = torch.rand(
-            self._extended_shape(sample_shape), generator=generator, dtype=torch.float64, device=self.device
+            self._extended_shape(sample_shape),
+            generator=generator,
+            dtype=torch.float64,
+            device=self.device,
         )
         return self.icdf(uniform.clamp(min=1e-16))
 

@@ -37,12 +37,13 @@ class NothingLearned(Exception):
 class Recalibration(nn.Module, ABC):
     """A map from distributions to distributions, learned on held-out rows: `fit(dist, y)`, then `recalibrated = r(dist)`.
 
-    What was learned are buffers and a name, so that `state_dict` holds all of it, and loading accepts buffers of any size.
-    `config`, plain data, rebuilds the object; so both fit into a checkpoint that loads with `weights_only=True`. Several
-    independent outputs have a map each. Gradients flow through `r(dist)` into the model, but never from `fit`.
+    What was learned are buffers and a name, so that `state_dict` holds all of it, and loading
+    accepts buffers of any size. `config`, plain data, rebuilds the object; so both fit into a
+    checkpoint that loads with `weights_only=True`. Several independent outputs have a map each.
+    Gradients flow through `r(dist)` into the model, but never from `fit`.
 
-    Subclasses keep their constructor's arguments under the same names, call `_learned` for each buffer, and give
-    `_learn` and `_recalibrate`.
+    Subclasses keep their constructor's arguments under the same names, call `_learned` for each
+    buffer, and give `_learn` and `_recalibrate`.
     """
 
     least_rows = 2
@@ -58,17 +59,19 @@ class Recalibration(nn.Module, ABC):
 
         Args:
             dist: what the model says about them, of any batch_shape.
-            y: what was observed, of shape batch_shape + event_shape: a tensor, an array, a column of a table or a list.
-            weight: what each row counts, of shape batch_shape, zero or more; only their ratios matter. A row of weight 0 is
-                not there, whatever its target is. A row of weight 2 counts as if it were written twice, but where the
-                number of rows itself says how sure one can be: there the effective number (sum w)^2 / sum w^2 stands for it
-                (Kish 1965), which weights alone never raise.
+            y: what was observed, of shape batch_shape + event_shape: a tensor, an array, a column
+                of a table or a list.
+            weight: what each row counts, of shape batch_shape, zero or more; only their ratios
+                matter. A row of weight 0 is not there, whatever its target is. A row of weight 2
+                counts as if it were written twice, but where the number of rows itself says how
+                sure one can be: there the effective number (sum w)^2 / sum w^2 stands for it (Kish
+                1965), which weights alone never raise.
 
         Raises:
-            TargetError: for targets that are missing, infinite, outside the support, or to which `dist` gives no
-                probability, with their rows and what to try.
-            ValueError: for too few rows, another shape, a kind of distribution that this map is not for, and for weights
-                that are negative, NaN, infinite or zero in all rows.
+            TargetError: for targets that are missing, infinite, outside the support, or to which
+                `dist` gives no probability, with their rows and what to try.
+            ValueError: for too few rows, another shape, a kind of distribution that this map is not
+                for, and for weights that are negative, NaN, infinite or zero in all rows.
         """
         return self._fit(dist, y, weight)
 
@@ -81,14 +84,27 @@ class Recalibration(nn.Module, ABC):
         return self._forward(dist)
 
     def _fit(
-        self, dist: Distribution, y: Any, weight: Any = None, *, ignore_index: Any = None, **known: Tensor | None
+        self,
+        dist: Distribution,
+        y: Any,
+        weight: Any = None,
+        *,
+        ignore_index: Any = None,
+        **known: Tensor | None,
     ) -> Self:
         """`fit`; `known` are further tensors of shape batch_shape."""
         self._check_kind(each_output(dist))
-        # Validation may run in inference mode, from whose tensors nothing can be learned unless they are copied.
+        # Validation may run in inference mode, from whose tensors nothing can be learned unless
+        # they are copied.
         with torch.inference_mode(False), torch.enable_grad():
             weight = self._weight(dist, weight)
-            y = check_target(dist, y, weight=weight, soft_labels=self._takes_soft_labels, ignore_index=ignore_index)
+            y = check_target(
+                dist,
+                y,
+                weight=weight,
+                soft_labels=self._takes_soft_labels,
+                ignore_index=ignore_index,
+            )
             batch = len(dist.batch_shape)
 
             def rows(part: Tensor) -> Tensor:
@@ -96,7 +112,10 @@ class Recalibration(nn.Module, ABC):
                 return part.flatten(0, batch - 1) if batch else part.unsqueeze(0)
 
             kind, shape, dist, y = _kind(dist), dist.batch_shape, dist.map(rows), rows(y)
-            parts = {name: None if part is None else rows(part).to(y.device) for name, part in known.items()}
+            parts = {
+                name: None if part is None else rows(part).to(y.device)
+                for name, part in known.items()
+            }
             weight = None if weight is None else rows(weight)
             row = torch.arange(len(y), device=y.device)
             if ignore_index is not None:  # of several outputs some may count
@@ -106,13 +125,17 @@ class Recalibration(nn.Module, ABC):
                 weight = counted.double() if weight is None else weight * counted
             weight, dist, y, row, *others = present(weight, dist, y, row, *parts.values())
             if len(y) < self.least_rows:
-                raise ValueError(f"{type(self).__name__} needs at least {self.least_rows} rows to fit, got {len(y)}.")
+                raise ValueError(
+                    f"{type(self).__name__} needs at least {self.least_rows} rows to "
+                    f"fit, got {len(y)}."
+                )
             base = each_output(dist)
 
             def where(bad: Tensor, values: Tensor) -> str:
                 """`locate` by the rows as they came, before any were left out."""
                 spread = [
-                    part.new_zeros(shape.numel(), *part.shape[1:]).index_copy(0, row, part) for part in (bad, values)
+                    part.new_zeros(shape.numel(), *part.shape[1:]).index_copy(0, row, part)
+                    for part in (bad, values)
                 ]
                 marked, told = (part.reshape(*shape, *part.shape[1:]) for part in spread)
                 return locate(marked, told)
@@ -130,7 +153,8 @@ class Recalibration(nn.Module, ABC):
         for name, buffer in self.named_buffers():
             if not buffer.isfinite().all():
                 raise ValueError(
-                    f"{type(self).__name__} found no finite {name}: {buffer.tolist()}. Try more rows, or rows that "
+                    f"{type(self).__name__} found no finite {name}: {buffer.tolist()}. Try more "
+                    "rows, or rows that "
                     "are not all predicted perfectly."
                 )
         if self._maximises_likelihood:
@@ -138,30 +162,40 @@ class Recalibration(nn.Module, ABC):
         self._fitted_on = kind
         return self
 
-    def _check_result(self, dist: Distribution, y: Tensor, where: Callable[[Tensor, Tensor], str]) -> None:
+    def _check_result(
+        self, dist: Distribution, y: Tensor, where: Callable[[Tensor, Tensor], str]
+    ) -> None:
         with torch.no_grad():
             bad = self._recalibrate(dist).log_prob(y).isnan()
         if bad.any():
             learned = {name: value.tolist() for name, value in self.named_buffers()}
             raise ValueError(
-                f"{type(self).__name__} found {learned}, by which log_prob is NaN for y in {where(bad, y)}. Try more "
+                f"{type(self).__name__} found {learned}, by which log_prob is NaN for y in "
+                f"{where(bad, y)}. Try more "
                 "rows, or another family."
             )
 
     @staticmethod
     def _weight(dist: Distribution, weight: Any) -> Tensor | None:
         """What the rows count, looked at on every device: `fit` is no step of training."""
-        checked = None if weight is None else as_weight(as_tensor(weight, "weight").detach().cpu(), dist.batch_shape)
+        checked = (
+            None
+            if weight is None
+            else as_weight(as_tensor(weight, "weight").detach().cpu(), dist.batch_shape)
+        )
         return None if checked is None else checked.to(dist.device, torch.float64)
 
     def _forward(self, dist: Distribution, **known: Tensor | None) -> Distribution:
         if not self._fitted_on:
             raise ValueError(
-                f"{type(self).__name__} has learned nothing yet: call fit(dist, y) on held-out rows first."
+                f"{type(self).__name__} has learned nothing yet: call fit(dist, y) on held-out "
+                "rows first."
             )
         given = _kind(dist)
         if given != self._fitted_on:
-            raise ValueError(f"{type(self).__name__} was fitted on {_say(self._fitted_on)}, got {_say(given)}.")
+            raise ValueError(
+                f"{type(self).__name__} was fitted on {_say(self._fitted_on)}, got {_say(given)}."
+            )
         recalibrated = self._recalibrate(each_output(dist), **known)
         if isinstance(dist, Independent):
             recalibrated = Independent(recalibrated, dist.count)
@@ -198,14 +232,18 @@ class Recalibration(nn.Module, ABC):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         if state != {}:  # before `fit`
-            check_entries(state, {"family": TEXT, "event_shape": list_of(COUNT)}, "recalibration.fitted_on")
+            check_entries(
+                state, {"family": TEXT, "event_shape": list_of(COUNT)}, "recalibration.fitted_on"
+            )
         self._fitted_on = dict(state)
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments) -> None:
         for name, buffer in self._buffers.items():
             value = state_dict.get(prefix + name)
             if buffer is not None and value is not None:
-                setattr(self, name, torch.empty(value.shape, dtype=buffer.dtype, device=buffer.device))
+                setattr(
+                    self, name, torch.empty(value.shape, dtype=buffer.dtype, device=buffer.device)
+                )
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
@@ -213,13 +251,16 @@ def rebuild(config: Mapping[str, Any]) -> Recalibration:
     """The recalibration, not fitted, of that `config`; its `state_dict` brings what was learned.
 
     Raises:
-        ValueError: for an unknown name, with the nearest names, and for arguments that it does not take.
+        ValueError: for an unknown name, with the nearest names, and for arguments that it does not
+            take.
 
     >>> from disthead.calibration import ScaleCalibration
     >>> rebuild(ScaleCalibration().config)
     ScaleCalibration()
     """
-    check_entries(config, {"name": TEXT, "arguments": MAPPING, "fitted_on?": MAPPING}, "recalibration")
+    check_entries(
+        config, {"name": TEXT, "arguments": MAPPING, "fitted_on?": MAPPING}, "recalibration"
+    )
     found = pick("recalibration", config["name"], _classes())
     try:
         return found(**config["arguments"])
@@ -253,9 +294,15 @@ def _say(kind: Mapping[str, Any]) -> str:
 def _of_outputs(weight: Tensor | None, dist: Distribution, ignored: Tensor | None) -> Tensor | None:
     """The weight of each output in each row, of shape dist.batch_shape; None where all count the same."""
     if weight is not None:
-        weight = weight.reshape(weight.shape + (1,) * (len(dist.batch_shape) - 1)).expand(dist.batch_shape)
+        weight = weight.reshape(weight.shape + (1,) * (len(dist.batch_shape) - 1)).expand(
+            dist.batch_shape
+        )
     if ignored is not None and bool(ignored.any()):
-        weight = torch.where(ignored, 0.0, torch.ones_like(ignored, dtype=torch.float64) if weight is None else weight)
+        weight = torch.where(
+            ignored,
+            0.0,
+            torch.ones_like(ignored, dtype=torch.float64) if weight is None else weight,
+        )
     return None if weight is None or bool((weight == weight.reshape(-1)[0]).all()) else weight
 
 
@@ -269,20 +316,28 @@ def effective_rows(weight: Tensor | None, rows: int) -> float | Tensor:
     return rows if weight is None else weight.sum(0).square() / weight.square().sum(0)
 
 
-def _check_probability(dist: Distribution, y: Tensor, where: Callable[[Tensor, Tensor], str]) -> None:
+def _check_probability(
+    dist: Distribution, y: Tensor, where: Callable[[Tensor, Tensor], str]
+) -> None:
     """Refuse parameters that are not finite, and targets to which the distribution gives no finite log-probability."""
     log_prob = dist.log_prob(y).detach()
     if log_prob.isnan().any():
         raise ValueError(
-            f"dist must have finite parameters, its log_prob is NaN in {where(log_prob.isnan(), log_prob)}."
+            "dist must have finite parameters, its log_prob is NaN in "
+            f"{where(log_prob.isnan(), log_prob)}."
         )
     for sign, what, remedy in (
-        (-1, "where dist has probability", "No recalibration keeps the support and mends that; try another family."),
+        (
+            -1,
+            "where dist has probability",
+            "No recalibration keeps the support and mends that; try another family.",
+        ),
         (1, "where the density of dist is finite", "Drop such rows, or try another family."),
     ):
         bad = log_prob == sign * torch.inf
         if bad.any():
             bad = bad.reshape(bad.shape + (1,) * (y.ndim - bad.ndim)).expand(y.shape)
             raise TargetError(
-                f"y must be {what}, log_prob is {'-' if sign < 0 else ''}inf in {where(bad, y)}. {remedy}"
+                f"y must be {what}, log_prob is {'-' if sign < 0 else ''}inf in {where(bad, y)}. "
+                f"{remedy}"
             )

@@ -7,7 +7,12 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.calibration.recalibrated import recalibrated
-from disthead.calibration.recalibration import NothingLearned, Recalibration, effective_rows, mean_over_rows
+from disthead.calibration.recalibration import (
+    NothingLearned,
+    Recalibration,
+    effective_rows,
+    mean_over_rows,
+)
 from disthead.calibration.warp import KNOTS, Bend, Stretch, StretchAboutMean, place_of_mean, probit
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import CLASSES, Distribution
@@ -26,17 +31,17 @@ class ScaleCalibration(Recalibration):
     """One number: `scale` times the spread, by maximum likelihood on held-out rows.
 
     - On the whole line (normal, student_t, laplace, mixtures of these, multivariate_normal):
-      Y becomes median + scale (Y - median), a distribution of the same family, each coordinate of a vector with a scale
-      of its own.
-    - On part of the line and for counts, where that would leave the support, the same on the probit scale: the cdf F
-      becomes Phi((Phi^-1(F) - c) / scale + scale c). It agrees with the above for a normal distribution and keeps the
-      support. It keeps the median with c = 0 and, nearly, the mean with c = Phi^-1(F(mean)), whichever of the two
-      the rows find more probable.
+      Y becomes median + scale (Y - median), a distribution of the same family, each coordinate of a
+      vector with a scale of its own.
+    - On part of the line and for counts, where that would leave the support, the same on the probit
+      scale: the cdf F becomes Phi((Phi^-1(F) - c) / scale + scale c). It agrees with the above for
+      a normal distribution and keeps the support. It keeps the median with c = 0 and, nearly, the
+      mean with c = Phi^-1(F(mean)), whichever of the two the rows find more probable.
     - Directions, and each component of a mixture of them: the concentration is divided by scale^2.
 
-    After `fit`, `scale` and `keeps_mean` have shape (), or event_shape for several outputs. For counts with a mean below
-    about 20 and twice its variance or more, one number is not enough: the negative_binomial family, or
-    `QuantileRecalibration`, also gets the skew right.
+    After `fit`, `scale` and `keeps_mean` have shape (), or event_shape for several outputs. For
+    counts with a mean below about 20 and twice its variance or more, one number is not enough: the
+    negative_binomial family, or `QuantileRecalibration`, also gets the skew right.
 
     >>> from disthead.families import Normal
     >>> y = torch.randn(1000, generator=torch.Generator().manual_seed(0))
@@ -94,7 +99,9 @@ class ScaleCalibration(Recalibration):
 
 
 @torch.no_grad()
-def _check_maximum(log_prob: Callable[[Tensor], Tensor], scale: Tensor, weight: Tensor | None) -> None:
+def _check_maximum(
+    log_prob: Callable[[Tensor], Tensor], scale: Tensor, weight: Tensor | None
+) -> None:
     """Refuse a scale where the likelihood has no maximum: it falls to 0, or grows, for ever."""
     for factor, suspicious in ((0.1, ~(scale > 0.1)), (10.0, scale > 10)):
         for place in suspicious.nonzero().tolist():
@@ -108,7 +115,11 @@ def _check_maximum(log_prob: Callable[[Tensor], Tensor], scale: Tensor, weight: 
                 this = torch.zeros_like(scale, dtype=torch.bool)
                 this[tuple(place)] = True
                 rows = rows & this
-            where = "as it falls to 0, as where targets are exactly what is predicted" if factor < 1 else "as it grows"
+            where = (
+                "as it falls to 0, as where targets are exactly what is predicted"
+                if factor < 1
+                else "as it grows"
+            )
             raise NothingLearned(
                 f"finds no scale: the likelihood does not fall {where}, in",
                 rows,
@@ -126,17 +137,22 @@ def _centre(dist: Distribution) -> Tensor:
         return dist.median
     exact = dist._in_double() if isinstance(dist, (Continuous, Discrete)) else dist
     if isinstance(exact, Discrete):
-        # Half an integer to the left, as everywhere where a smooth curve runs through a cdf of integers; fading out below
-        # a mean of one, where the mean lies in the upper tail.
+        # Half an integer to the left, as everywhere where a smooth curve runs through a cdf of
+        # integers; fading out below a mean of one, where the mean lies in the upper tail.
         least = torch.maximum(exact.mean - 0.5, exact.support_limits()[0])
-        return probit(exact._log_cdf(least), exact._log_survival(least)) * exact.mean.abs().clamp(max=1)
+        return probit(exact._log_cdf(least), exact._log_survival(least)) * exact.mean.abs().clamp(
+            max=1
+        )
     if isinstance(exact, Continuous) and exact.kind != "direction":
         return place_of_mean(exact)
     return torch.zeros(dist.batch_shape, dtype=torch.float64, device=dist.device)
 
 
 def _scaled(
-    dist: Distribution, scale: Tensor, centre: Tensor | None = None, keeps_mean: Tensor | float = 1.0
+    dist: Distribution,
+    scale: Tensor,
+    centre: Tensor | None = None,
+    keeps_mean: Tensor | float = 1.0,
 ) -> Distribution:
     if isinstance(dist, Affine):
         return Affine(_scaled(dist.base, scale, centre, keeps_mean), dist.loc, dist.scale)
@@ -159,12 +175,14 @@ def _scaled(
 class QuantileRecalibration(Recalibration):
     """The whole shape: a smooth increasing map of the probabilities, learned on held-out rows, with a density.
 
-    First the spread, by `ScaleCalibration`. Then the cdf F becomes Phi(h(Phi^-1(F))), where h has a shift and a slope
-    whose logarithm is linear between nine knots and zero outside them: nine numbers for each output, by maximum
-    likelihood with a weak prior for a constant slope, log-slopes of neighbouring knots differing by about 1/2. Shift, skew,
-    light and heavy tails are mended; the tails beyond three standard deviations keep the model's shape.
+    First the spread, by `ScaleCalibration`. Then the cdf F becomes Phi(h(Phi^-1(F))), where h has a
+    shift and a slope whose logarithm is linear between nine knots and zero outside them: nine
+    numbers for each output, by maximum likelihood with a weak prior for a constant slope,
+    log-slopes of neighbouring knots differing by about 1/2. Shift, skew, light and heavy tails are
+    mended; the tails beyond three standard deviations keep the model's shape.
 
-    Quantile recalibration is due to Kuleshov, Fenner and Ermon 2018; a density needs more than their isotonic map.
+    Quantile recalibration is due to Kuleshov, Fenner and Ermon 2018; a density needs more than
+    their isotonic map.
 
     >>> from disthead.families import Normal
     >>> y = 1 + torch.randn(1000, generator=torch.Generator().manual_seed(0))
@@ -187,7 +205,8 @@ class QuantileRecalibration(Recalibration):
         _refuse_classes(self, dist)
         if dist.kind in ("vector", "direction"):
             raise ValueError(
-                f"QuantileRecalibration is for ordered numbers, one cdf for each output, got {dist!r}. "
+                "QuantileRecalibration is for ordered numbers, one cdf for each output, got "
+                f"{dist!r}. "
                 "Try ScaleCalibration."
             )
 
@@ -202,9 +221,11 @@ class QuantileRecalibration(Recalibration):
             z = probit(scaled.log_cdf(y), scaled.log_survival(y))
             if (at_an_end := z.isinf()).any():
                 raise NothingLearned(
-                    "finds no shape where targets lie at the end of the support, with no probability on one side:",
+                    "finds no shape where targets lie at the end of the support, with no "
+                    "probability on one side:",
                     at_an_end,
-                    "Give such rows the weight 0, try ScaleCalibration, or a family with an atom there.",
+                    "Give such rows the weight 0, try ScaleCalibration, or a family with an atom "
+                    "there.",
                 )
             if (constant := (z - z[:1]).abs().amax(0) < 1e-6).any():
                 raise NothingLearned(
@@ -220,19 +241,26 @@ class QuantileRecalibration(Recalibration):
             else:
                 log_density = bend.log_slope(z) - 0.5 * bend(z).square()
             steps = torch.diff(torch.nn.functional.pad(log_slopes, (1, 1)))
-            prior = 0.5 * (steps / self._roughness).square().sum(-1) / effective_rows(weight, len(y))
+            prior = (
+                0.5 * (steps / self._roughness).square().sum(-1) / effective_rows(weight, len(y))
+            )
             return (prior - mean_over_rows(log_density, weight)).sum()
 
         start = torch.zeros(y.shape[1:], dtype=torch.float64, device=y.device)
-        self.offset, self.log_slopes = minimise(loss, start, start.unsqueeze(-1).expand(*start.shape, len(KNOTS) - 2))
+        self.offset, self.log_slopes = minimise(
+            loss, start, start.unsqueeze(-1).expand(*start.shape, len(KNOTS) - 2)
+        )
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
-        return recalibrated(self.spread._recalibrate(dist), Bend(self.offset.double(), self.log_slopes.double()))
+        return recalibrated(
+            self.spread._recalibrate(dist), Bend(self.offset.double(), self.log_slopes.double())
+        )
 
 
 def _refuse_classes(recalibration: Recalibration, dist: Distribution) -> None:
     if dist.kind in (*CLASSES, "ranking"):
         raise ValueError(
-            f"{type(recalibration).__name__} is for numbers, whose spread can be wrong, got {dist!r}. "
+            f"{type(recalibration).__name__} is for numbers, whose spread can be wrong, got "
+            f"{dist!r}. "
             "Try TemperatureScaling for classes and rankings."
         )

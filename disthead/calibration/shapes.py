@@ -1,8 +1,9 @@
 """Answers of many recalibrated distributions that differ in one shape: computed at few shapes, and interpolated to all rows.
 
-The maps are shared by all rows, and Y = loc + scale Z, the distribution of Z depending on one shape. So the moments of Z are smooth
-functions of that shape, and its score is one of the shape and of the place of the target on the probit scale, between knots.
-Polynomials go through their values at nodes of Gauss and Legendre, which all come from the quantiles there at levels of a fixed
+The maps are shared by all rows, and Y = loc + scale Z, the distribution of Z depending on one
+shape. So the moments of Z are smooth functions of that shape, and its score is one of the shape and
+of the place of the target on the probit scale, between knots. Polynomials go through their values
+at nodes of Gauss and Legendre, which all come from the quantiles there at levels of a fixed
 quadrature. Where a polynomial has not converged, rows are answered one by one.
 """
 
@@ -26,7 +27,8 @@ __all__ = ["Shapes"]
 _SPAN = 1.0  # of the logarithm of the shape, for one polynomial
 _NODES = 12  # of a polynomial, in either direction
 _FEWEST = 2 * _NODES  # rows of a polynomial, to be worth its nodes
-_CONVERGED = 1e-6  # the error of a polynomial beside its values, and about that of the answers one by one
+# the error of a polynomial beside its values, and about that of the answers one by one
+_CONVERGED = 1e-6
 _TINY = 1e-300
 
 
@@ -41,7 +43,8 @@ class Shapes:
         loc, scale: the units of each row.
         cuts: the points of the probit scale between which the score is smooth, increasing.
         moments: mean, variance and half the mean difference of Z, (3, spans, nodes).
-        score: of Z, (spans, pieces, nodes of the shape, nodes of the piece); nan where it has not converged, like moments.
+        score: of Z, (spans, pieces, nodes of the shape, nodes of the piece); nan where it has not
+            converged, like moments.
     """
 
     dist: MappedContinuous
@@ -63,7 +66,9 @@ class Shapes:
         if standard is None:
             return None
         position = standard.log_shape / _SPAN
-        usable = (standard.scale > 0) & (standard.scale + standard.loc.abs() + position.abs() < torch.inf)
+        usable = (standard.scale > 0) & (
+            standard.scale + standard.loc.abs() + position.abs() < torch.inf
+        )
         span, index, rows = position[usable].floor().unique(return_inverse=True, return_counts=True)
         enough = rows >= _FEWEST
         if not enough.any():
@@ -73,24 +78,43 @@ class Shapes:
         if nodes is None:
             return None
         cuts = cuts_with_tails(nodes)
-        if cuts.numel() != len(cuts):  # maps that differ from shape to shape in where they have knots
+        # maps that differ from shape to shape in where they have knots
+        if cuts.numel() != len(cuts):
             return None
         number, is_alone = torch.zeros_like(position, dtype=torch.long), ~usable
-        number[usable], is_alone[usable] = (enough.cumsum(0) - 1).clamp(min=0)[index], ~enough[index]
+        number[usable], is_alone[usable] = (
+            (enough.cumsum(0) - 1).clamp(min=0)[index],
+            ~enough[index],
+        )
         moments, score = _at_nodes(nodes, cuts.flatten())
         place = 2 * (position - position.floor()) - 1
-        return cls(dist, is_alone, number, place, standard.loc, standard.scale, cuts.flatten(), moments, score)
+        return cls(
+            dist,
+            is_alone,
+            number,
+            place,
+            standard.loc,
+            standard.scale,
+            cuts.flatten(),
+            moments,
+            score,
+        )
 
     def mean_and_variance(self, direct: Callable[..., Tensor]) -> Tensor:
         mean, variance, _ = self._moments(self.index, self.place)
-        return self._mended(torch.stack([self.loc + self.scale * mean, self.scale.square() * variance]), direct)
+        return self._mended(
+            torch.stack([self.loc + self.scale * mean, self.scale.square() * variance]), direct
+        )
 
     def scores(self, direct: Callable[..., Tensor], y: Tensor) -> Tensor:
         x, pieces = self.dist._warped(self.dist._z(y)), len(self.cuts) - 1
         piece = torch.bucketize(x, self.cuts) - 1
         is_far = (piece < 0) | (piece >= pieces)
         piece = piece.clamp(0, pieces - 1)
-        middle, half = ((self.cuts[1:] + side * self.cuts[:-1]).div(2).index_select(0, piece) for side in (1, -1))
+        middle, half = (
+            (self.cuts[1:] + side * self.cuts[:-1]).div(2).index_select(0, piece)
+            for side in (1, -1)
+        )
         blocks = self.score.flatten(0, 1)
 
         def score(block: Tensor, place: Tensor, place_of_target: Tensor) -> tuple[Tensor]:
@@ -98,8 +122,12 @@ class Shapes:
             return ((_powers(place) * along.squeeze(2)).sum(1),)
 
         place_of_target = ((x - middle) / half).masked_fill_(is_far, 0.0)
-        (found,) = in_chunks(score, _NODES**2, self.index * pieces + piece, self.place, place_of_target)
-        found = mend(self.scale * found, is_far, self._far, self.index, self.place, self.loc, self.scale, y)
+        (found,) = in_chunks(
+            score, _NODES**2, self.index * pieces + piece, self.place, place_of_target
+        )
+        found = mend(
+            self.scale * found, is_far, self._far, self.index, self.place, self.loc, self.scale, y
+        )
         return self._mended(found, direct, y)
 
     def _far(self, index: Tensor, place: Tensor, loc: Tensor, scale: Tensor, y: Tensor) -> Tensor:
@@ -115,7 +143,11 @@ class Shapes:
 
     def _mended(self, found: Tensor, direct: Callable[..., Tensor], *targets: Tensor) -> Tensor:
         """The answers, those that were not found in the direct way."""
-        rows = (self.is_alone | found.isnan().reshape(-1, len(self.index)).any(0)).nonzero().squeeze(-1)
+        rows = (
+            (self.is_alone | found.isnan().reshape(-1, len(self.index)).any(0))
+            .nonzero()
+            .squeeze(-1)
+        )
         if len(rows):
             found[..., rows] = direct(self.dist[rows], *(y[rows] for y in targets))
         return found
@@ -135,17 +167,26 @@ def _at_nodes(nodes: MappedContinuous, cuts: Tensor) -> tuple[Tensor, Tensor]:
     variance = (mass * y.square()).sum((0, 1)) - mean.square()
     half_difference = (mass * balance * y).sum((0, 1))
     of_pieces = (mass * y).sum(1, keepdim=True)
-    partial = of_pieces.cumsum(0) - of_pieces + gauss_legendre_antiderivative(_NODES, cuts) @ (density * y)
+    partial = (
+        of_pieces.cumsum(0)
+        - of_pieces
+        + gauss_legendre_antiderivative(_NODES, cuts) @ (density * y)
+    )
     score = y * balance + mean - 2 * partial - half_difference
 
     moments = torch.stack([centre + mean, variance, half_difference]).unflatten(1, (-1, _NODES))
-    score = score.permute(2, 0, 1).unflatten(0, (-1, _NODES)).transpose(1, 2)  # (spans, pieces, nodes, nodes)
+    # (spans, pieces, nodes, nodes)
+    score = score.permute(2, 0, 1).unflatten(0, (-1, _NODES)).transpose(1, 2)
     size = torch.stack([moments[0].abs() + moments[1].sqrt(), moments[1], moments[2]]).amin(-1)
     to_powers = _powers(2 * t - 1).inverse()
-    moments = torch.where(_has_converged(moments, size, -1)[..., None], moments @ to_powers.T, torch.nan)
+    moments = torch.where(
+        _has_converged(moments, size, -1)[..., None], moments @ to_powers.T, torch.nan
+    )
     size = score.amin((-2, -1))
     converged = _has_converged(score, size, -2, -1) & _has_converged(score, size, -1, -2)
-    return moments, torch.where(converged[..., None, None], to_powers @ score @ to_powers.T, torch.nan)
+    return moments, torch.where(
+        converged[..., None, None], to_powers @ score @ to_powers.T, torch.nan
+    )
 
 
 def _has_converged(values: Tensor, size: Tensor, dim: int, other: int | None = None) -> Tensor:
@@ -154,7 +195,9 @@ def _has_converged(values: Tensor, size: Tensor, dim: int, other: int | None = N
     Its error is estimated from how fast the coefficients of Legendre's polynomials fall at the end.
     """
     nodes = 2 * gauss_legendre(_NODES, values)[0] - 1
-    to_coefficients = torch.from_numpy(np.polynomial.legendre.legvander(nodes.numpy(), _NODES - 1)).inverse()
+    to_coefficients = torch.from_numpy(
+        np.polynomial.legendre.legvander(nodes.numpy(), _NODES - 1)
+    ).inverse()
     coefficients = torch.tensordot(
         values, to_coefficients[-4:], ([dim], [1])
     ).abs()  # the last ones, in the last dimension
@@ -165,4 +208,6 @@ def _has_converged(values: Tensor, size: Tensor, dim: int, other: int | None = N
 
 def _powers(x: Tensor) -> Tensor:
     """1, x, x^2, ... (rows, nodes) of x (rows,)."""
-    return torch.cat([torch.ones_like(x)[:, None], x[:, None].expand(-1, _NODES - 1)], 1).cumprod_(1)
+    return torch.cat([torch.ones_like(x)[:, None], x[:, None].expand(-1, _NODES - 1)], 1).cumprod_(
+        1
+    )

@@ -29,7 +29,8 @@ __all__ = [
     "probit_of_tail",
 ]
 
-KNOTS = (-3.0, -2.25, -1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0)  # of Bend; beyond 3 there is hardly data to learn from
+# of Bend; beyond 3 there is hardly data to learn from
+KNOTS = (-3.0, -2.25, -1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0)
 _WIDTH = 0.75  # between neighbours
 _STRAIGHT = 1e-18  # a bend that is as good as none
 
@@ -54,14 +55,24 @@ class Warp(ABC):
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         return replace(
-            self, **{part.name: self._mapped(part.name, getattr(self, part.name), function) for part in fields(self)}
+            self,
+            **{
+                part.name: self._mapped(part.name, getattr(self, part.name), function)
+                for part in fields(self)
+            },
         )
 
     def _mapped(self, name: str, value: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         """function(value), again as an expanded view if `value` was one: picking rows by an index has copied what they share."""
         new, dims = function(value), self.dims.get(name, 0)
         is_one = all(stride == 0 for stride in value.stride()[: value.ndim - dims])
-        if value.ndim == dims or not is_one or not are_plain_numbers(new) or new.requires_grad or new.numel() == 0:
+        if (
+            value.ndim == dims
+            or not is_one
+            or not are_plain_numbers(new)
+            or new.requires_grad
+            or new.numel() == 0
+        ):
             return new
         first = new[(slice(1),) * (new.ndim - dims)]
         return first.expand(new.shape) if bool((new == first).all()) else new
@@ -71,7 +82,9 @@ class Warp(ABC):
         expanded = {}
         for part in fields(self):
             value = getattr(self, part.name)
-            expanded[part.name] = value.expand(batch_shape + value.shape[value.ndim - self.dims.get(part.name, 0) :])
+            expanded[part.name] = value.expand(
+                batch_shape + value.shape[value.ndim - self.dims.get(part.name, 0) :]
+            )
         return replace(self, **expanded)
 
     def compact(self) -> Self:
@@ -101,8 +114,9 @@ class Warp(ABC):
 class Stretch(Warp):
     """h(z) = (z - centre) / scale + scale * centre: a normal distribution with `scale` times its spread where centre is 0.
 
-    The median stays where centre is 0. With centre = Phi^-1(F(mean)) the mean stays: exactly for a log-normal
-    distribution, and for a gamma distribution as far as its cube root is normal (Wilson and Hilferty 1931).
+    The median stays where centre is 0. With centre = Phi^-1(F(mean)) the mean stays: exactly for a
+    log-normal distribution, and for a gamma distribution as far as its cube root is normal (Wilson
+    and Hilferty 1931).
     """
 
     scale: Tensor
@@ -132,15 +146,17 @@ class StretchAboutMean(Stretch):
         shared = Stretch.of(
             replace(self, centre=self.scale), base
         )  # the centre differs from one distribution to the next
-        return None if shared is None else replace(shared, centre=place_of_mean(base) * shared.share)
+        return (
+            None if shared is None else replace(shared, centre=place_of_mean(base) * shared.share)
+        )
 
 
 @dataclass(frozen=True)
 class Bend(Warp):
     """The h whose log-slope is linear between `KNOTS` and zero from the outermost ones on, with h(0) = offset.
 
-    Its density is continuous and positive, its inverse has a closed form, and the tails stay those of the model: they
-    are shifted, and no moment that was finite becomes infinite.
+    Its density is continuous and positive, its inverse has a closed form, and the tails stay those
+    of the model: they are shifted, and no moment that was finite becomes infinite.
 
     Attributes:
         offset: h(0), shape (...,).
@@ -170,7 +186,9 @@ class Bend(Warp):
             return torch.where(x.isinf(), x, part.add_(first))
         heights = self._heights()
         shape = torch.broadcast_shapes(x.shape, heights.shape[:-1])
-        first, low, bend, height = self._pieces(count_at_most(heights.expand(*shape, -1), x.expand(shape)))
+        first, low, bend, height = self._pieces(
+            count_at_most(heights.expand(*shape, -1), x.expand(shape))
+        )
         part = (x - height) * torch.exp(-low)
         return first + part * _log1p_ratio(_risen(bend, part))
 
@@ -196,7 +214,9 @@ class Bend(Warp):
     @staticmethod
     def _piece(z: Tensor) -> Tensor:
         """How many knots are at most z."""
-        return (torch.floor((z - KNOTS[0]) / _WIDTH) + 1).nan_to_num(0.0).clamp(0, len(KNOTS)).long()
+        return (
+            (torch.floor((z - KNOTS[0]) / _WIDTH) + 1).nan_to_num(0.0).clamp(0, len(KNOTS)).long()
+        )
 
     def _pieces(self, piece: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The pieces with these numbers: the knot at which each begins, the log-slope there, its slope along the piece, and h there.
@@ -298,7 +318,9 @@ def at_index(knots: Tensor, index: Tensor) -> Tensor:
 def _entry(row: Tensor, index: Tensor) -> Tensor:
     """The entries at an index (...) of rows (..., K) that broadcast to it."""
     shape = torch.broadcast_shapes(row.shape[:-1], index.shape)
-    return row.expand(*shape, row.shape[-1]).gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)
+    return (
+        row.expand(*shape, row.shape[-1]).gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)
+    )
 
 
 def count_at_most(knots: Tensor, values: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ _ROWS_AT_ONCE = 1 << 12  # of several batches: the copy of their rows stays in a
 class Batch(NamedTuple):
     """What one step sees. `total` is the weight of the whole batch over all processes; None where these rows are all of it.
 
-    `positions` are the places of the rows in the batch as it was given, where some of it were left out; `is_cut` says
-    that no weight of 0 is left.
+    `positions` are the places of the rows in the batch as it was given, where some of it were left
+    out; `is_cut` says that no weight of 0 is left.
     """
 
     features: Any
@@ -39,7 +39,8 @@ class Batch(NamedTuple):
         """From a batch of `Batches`, or of a loader of one's own: features alone, (features, y), (features, y, weight) or a mapping.
 
         Raises:
-            ValueError: for tuples of another length, and mappings with other keys, or without features.
+            ValueError: for tuples of another length, and mappings with other keys, or without
+                features.
         """
         if isinstance(given, cls):
             return given
@@ -47,13 +48,17 @@ class Batch(NamedTuple):
             for name in given:
                 pick("entry of a batch", name, dict.fromkeys(cls._fields[:-2]))
             if "features" not in given:
-                raise ValueError(f"a batch must have features, got a mapping of {', '.join(given)}.")
+                raise ValueError(
+                    f"a batch must have features, got a mapping of {', '.join(given)}."
+                )
             return cls(**{"y": None, **given})._as_tensors()
         parts = given if isinstance(given, (tuple, list)) else (given,)
         if not 1 <= len(parts) <= 3:
             raise ValueError(
-                f"a batch must be (features, y) or (features, y, weight), got {len(parts)} parts. Nest several features, "
-                '((first, second), y), or give a mapping, {"features": ..., "y": ..., "known": {"exposure": ...}}.'
+                f"a batch must be (features, y) or (features, y, weight), got {len(parts)} parts. "
+                "Nest several features, "
+                '((first, second), y), or give a mapping, {"features": ..., "y": ..., "known": '
+                '{"exposure": ...}}.'
             )
         features, y, weight = (*parts, None, None)[:3]
         return cls(features, y, weight)._as_tensors()
@@ -63,15 +68,17 @@ class Batch(NamedTuple):
         given = {"y": self.y, "weight": self.weight} | self.known
         if all(values is None or isinstance(values, Tensor) for values in given.values()):
             return self
-        tensors: list[Any] = [None if values is None else as_tensor(values, name) for name, values in given.items()]
+        tensors: list[Any] = [
+            None if values is None else as_tensor(values, name) for name, values in given.items()
+        ]
         y, weight, *known = tensors
         return self._replace(y=y, weight=weight, known=dict(zip(self.known, known, strict=True)))
 
     def present(self) -> "Batch":
         """The batch without the rows whose weight is 0: nothing is computed of them.
 
-        Features are cut where all of them are tensors with one entry for each row. Of weights (N, T), such as the mask of
-        sequences, no row is cut; `weigh` leaves out their entries.
+        Features are cut where all of them are tensors with one entry for each row. Of weights (N,
+        T), such as the mask of sequences, no row is cut; `weigh` leaves out their entries.
 
         Raises:
             ValueError: for weights that are negative, NaN or infinite, with their rows.
@@ -87,10 +94,15 @@ class Batch(NamedTuple):
             return batch._with_known_of_others(is_there)
         count, kept = len(is_there), is_there.nonzero().squeeze(-1).to(self.weight.device)
         leaves = tree_leaves((self.features, self.y, self.known, self.rows))
-        if not all(leaf is None or (isinstance(leaf, Tensor) and leaf.shape[:1] == (count,)) for leaf in leaves):
+        if not all(
+            leaf is None or (isinstance(leaf, Tensor) and leaf.shape[:1] == (count,))
+            for leaf in leaves
+        ):
             return batch._with_known_of_others(is_there)
         features, y, weight, known, rows = tree_map(
-            lambda values: values if values is None else values.index_select(0, kept.to(values.device)),
+            lambda values: (
+                values if values is None else values.index_select(0, kept.to(values.device))
+            ),
             tuple(batch[:5]),
         )
         return Batch(features, y, weight, known, rows, positions=kept, is_cut=True)
@@ -147,13 +159,21 @@ class Steps:
     @classmethod
     def of(cls, batch: Batch) -> "Steps":
         """A batch by itself."""
-        rows = {name: value for name, value in batch._asdict().items() if name in _OF_ROWS and value is not None}
+        rows = {
+            name: value
+            for name, value in batch._asdict().items()
+            if name in _OF_ROWS and value is not None
+        }
         return cls(1, [(rows, [len(batch.y)])])
 
     def batches(self, device: torch.device | None = None) -> Iterator[Batch]:
         """The batches, as views, on a device."""
         for rows, sizes in self.pieces:
-            parts = {name: _split(values, sizes, device) for name, values in rows.items() if name != "known"}
+            parts = {
+                name: _split(values, sizes, device)
+                for name, values in rows.items()
+                if name != "known"
+            }
             known = {name: _split(values, sizes, device) for name, values in rows["known"].items()}
             for k in range(len(sizes)):
                 own: dict[str, Any] = {name: values[k] for name, values in parts.items()}
@@ -166,16 +186,18 @@ class Steps:
 class Batches:
     """Batches of the rows `index` of a table, as dictionaries of tensors; no workers and no collation, so it is cheap.
 
-    A batch has `features`, `y`, `weight`, `known`, `rows` (row numbers of the table) and `total`, the weight of the whole
-    batch over all processes. Several processes share each batch: every row comes once, and the sizes are those of
-    one process, so that training and measuring give the same numbers. A process may get a batch without rows.
+    A batch has `features`, `y`, `weight`, `known`, `rows` (row numbers of the table) and `total`,
+    the weight of the whole batch over all processes. Several processes share each batch: every row
+    comes once, and the sizes are those of one process, so that training and measuring give the same
+    numbers. A process may get a batch without rows.
 
     Args:
         table: the tensors.
         index: the rows, in their order.
-        batch_size: the largest number of rows for one step, over all processes. Rows are spread evenly, without
-            a small last batch.
-        seed: seed of the shuffle, None for none. Each epoch has an order of its own, which depends on nothing else.
+        batch_size: the largest number of rows for one step, over all processes. Rows are spread
+            evenly, without a small last batch.
+        seed: seed of the shuffle, None for none. Each epoch has an order of its own, which depends
+            on nothing else.
         rank, world_size: the process and their number.
         epoch: gives the current epoch.
         steps: how many batches come at once, as `Steps`; 1 gives the batches themselves.
@@ -244,12 +266,18 @@ class Batches:
         together = max(1, _ROWS_AT_ONCE // self.batch_size)
         pieces = [sizes[k : k + together] for k in range(0, len(sizes), together)]
         rows = order.split([sum(piece) for piece in pieces])
-        return Steps(len(sizes), ((self._rows(own), piece) for own, piece in zip(rows, pieces, strict=True)))
+        return Steps(
+            len(sizes), ((self._rows(own), piece) for own, piece in zip(rows, pieces, strict=True))
+        )
 
     def _rows(self, rows: Tensor) -> dict[str, Any]:
         table = self.table
         known = {name: values.index_select(0, rows) for name, values in table.known.items()}
-        batch: dict[str, Any] = {"features": table.features.index_select(0, rows), "rows": rows, "known": known}
+        batch: dict[str, Any] = {
+            "features": table.features.index_select(0, rows),
+            "rows": rows,
+            "known": known,
+        }
         for name in ("y", "weight"):
             values = getattr(table, name)
             if values is not None:

@@ -9,7 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.data.encoder import COLUMN, Column, Unseen, check_complete, check_finite, feature_names, numeric, state_of
+from disthead.data.encoder import (
+    COLUMN,
+    Column,
+    Unseen,
+    check_complete,
+    check_finite,
+    feature_names,
+    numeric,
+    state_of,
+)
 from disthead.data.entries import MAPPING, TEXT, Kind, check_entries, list_of, or_none
 from disthead.data.values import DataError, Values, as_quantities, label, read_values
 from disthead.errors import locate, nearest, unknown_name
@@ -32,9 +41,12 @@ __all__ = [
 
 
 _SINGLE = torch.finfo(torch.float32)
-_LARGEST = 1e37  # of numbers in a table; differences of such numbers do not overflow in single precision
-_WIDEST = 1e35  # range of a feature that single precision can standardise; the narrowest is its inverse
-_LOST = 1e-3  # of the width of the limits, at most five times that of the training rows: what rounding may change
+# of numbers in a table; differences of such numbers do not overflow in single precision
+_LARGEST = 1e37
+# range of a feature that single precision can standardise; the narrowest is its inverse
+_WIDEST = 1e35
+# of the width of the limits, at most five times that of the training rows: what rounding may change
+_LOST = 1e-3
 
 
 class Encoded(NamedTuple):
@@ -47,14 +59,22 @@ class Encoded(NamedTuple):
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Encoded":
         """The function of each tensor."""
-        y, weight = (None if values is None else function(values) for values in (self.y, self.weight))
-        return Encoded(function(self.features), y, weight, {name: function(v) for name, v in self.known.items()})
+        y, weight = (
+            None if values is None else function(values) for values in (self.y, self.weight)
+        )
+        return Encoded(
+            function(self.features),
+            y,
+            weight,
+            {name: function(v) for name, v in self.known.items()},
+        )
 
     def at(self, chosen: "Tensor | slice") -> "Encoded":
         """Some of its rows."""
         if isinstance(chosen, slice):
             return self.map(lambda values: values[chosen])
-        return self.map(lambda values: values.index_select(0, chosen))  # several times as fast as values[chosen]
+        # several times as fast as values[chosen]
+        return self.map(lambda values: values.index_select(0, chosen))
 
     def single(self) -> "Encoded":
         """Numbers in single precision; class indices stay integers, and whole targets above 2^24 stay as they are."""
@@ -112,7 +132,9 @@ class Columns:
             ValueError: for entries that are missing, unknown or of another kind, with their place.
         """
         check_entries(state, _ENTRIES, "columns")
-        return cls(**{**state, "features": {entry["name"]: Column(**entry) for entry in state["features"]}})
+        return cls(
+            **{**state, "features": {entry["name"]: Column(**entry) for entry in state["features"]}}
+        )
 
     @property
     def feature_names(self) -> list[str]:
@@ -129,11 +151,15 @@ class Columns:
         needed = [*self.target, *([self.weight] if self.weight else [])] if needs_target else []
         return list(dict.fromkeys([*self.features, *self.known.values(), *needed]))
 
-    def encode(self, frame: "DataFrame", needs_target: bool = True, unseen: Unseen | None = None) -> Encoded:
+    def encode(
+        self, frame: "DataFrame", needs_target: bool = True, unseen: Unseen | None = None
+    ) -> Encoded:
         """The table as tensors, numbers in single precision; as `encode_exactly`."""
         return self.encode_exactly(frame, needs_target, unseen).single()
 
-    def encode_exactly(self, frame: "DataFrame", needs_target: bool = True, unseen: Unseen | None = None) -> Encoded:
+    def encode_exactly(
+        self, frame: "DataFrame", needs_target: bool = True, unseen: Unseen | None = None
+    ) -> Encoded:
         """Some rows of a table as tensors, numbers in double precision.
 
         Args:
@@ -142,8 +168,9 @@ class Columns:
             unseen: gathers what training has not seen.
 
         Raises:
-            DataError: for columns that are not there or of another kind, infinite numbers, targets that are missing or of
-                an unknown class; targets and known quantities of weight 0 may be anything.
+            DataError: for columns that are not there or of another kind, infinite numbers, targets
+                that are missing or of an unknown class; targets and known quantities of weight 0
+                may be anything.
         """
         for name in [*self.features, *self.known.values(), *(self.target if needs_target else ())]:
             check_exists(frame, name)
@@ -161,7 +188,10 @@ class Columns:
             torch.cat(parts, -1),
             self._targets(frame, present) if needs_target else None,
             weight,
-            {name: torch.from_numpy(single_numbers(frame, column, present)) for name, column in self.known.items()},
+            {
+                name: torch.from_numpy(single_numbers(frame, column, present))
+                for name, column in self.known.items()
+            },
         )
 
     def _targets(self, frame: "DataFrame", present: np.ndarray) -> Tensor:
@@ -185,11 +215,16 @@ class Columns:
         values = single_numbers(frame, self.weight)
         if (values < 0).any():
             row = int(np.argmax(values < 0))
-            raise DataError(f"weights must be zero or more, column {self.weight!r} has {values[row]:g} at row {row}.")
+            raise DataError(
+                f"weights must be zero or more, column {self.weight!r} has "
+                f"{values[row]:g} at row {row}."
+            )
         weight = torch.from_numpy(values)
         bad = extreme_weights(weight, torch.float32)
         if bool(bad.any()):
-            raise DataError(f"column {self.weight!r}: {EXTREME_WEIGHTS}, got {locate(bad, weight)}.")
+            raise DataError(
+                f"column {self.weight!r}: {EXTREME_WEIGHTS}, got {locate(bad, weight)}."
+            )
         return weight
 
 
@@ -197,24 +232,37 @@ _NAMES = list_of(TEXT)
 _ENTRIES = {
     "features": [COLUMN],
     "target": _NAMES,
-    "classes": Kind("names of classes for names of targets", lambda value: _is_mapping_of(_NAMES, value)),
-    "known": Kind("names of columns for names of quantities", lambda value: _is_mapping_of(TEXT, value)),
+    "classes": Kind(
+        "names of classes for names of targets", lambda value: _is_mapping_of(_NAMES, value)
+    ),
+    "known": Kind(
+        "names of columns for names of quantities", lambda value: _is_mapping_of(TEXT, value)
+    ),
     "weight": or_none(TEXT),
     "unit?": Kind("degrees or null", lambda value: value in (None, "degrees")),
 }
 
 
 def _is_mapping_of(kind: Kind, value: Any) -> bool:
-    return MAPPING.holds(value) and all(map(TEXT.holds, value)) and all(map(kind.holds, value.values()))
+    return (
+        MAPPING.holds(value)
+        and all(map(TEXT.holds, value))
+        and all(map(kind.holds, value.values()))
+    )
 
 
 def check_spread(spread: Tensor, level: Tensor, names: Sequence[str]) -> None:
     """Refuse columns that vary about their level (their largest absolute value) by less than single precision can tell."""
-    lost = (spread > 0) & (spread < 1e-4 * level) & (level * torch.finfo(torch.float32).eps > 1e-3 * spread)
+    lost = (
+        (spread > 0)
+        & (spread < 1e-4 * level)
+        & (level * torch.finfo(torch.float32).eps > 1e-3 * spread)
+    )
     if lost.any():
         k = int(lost.nonzero()[0])
         raise DataError(
-            f"column {names[k]!r} varies by {spread[k]:.3g} about {level[k]:.7g}, too little for single precision. "
+            f"column {names[k]!r} varies by {spread[k]:.3g} about {level[k]:.7g}, too little for "
+            "single precision. "
             "Subtract a constant from it first."
         )
 
@@ -236,8 +284,10 @@ def check_single(values: Values, numbers: np.ndarray, present: np.ndarray | None
         lost &= present
     if lost.any():
         raise DataError(
-            f"column {values.name!r} must hold numbers that single precision holds, in which training computes: zero, or from "
-            f"{_SINGLE.tiny:.1e} to {_LARGEST:g} in size; got {values.first(lost)}. Use other units, such as thousands or "
+            f"column {values.name!r} must hold numbers that single precision holds, in which "
+            "training computes: zero, or from "
+            f"{_SINGLE.tiny:.1e} to {_LARGEST:g} in size; got {values.first(lost)}. Use other "
+            "units, such as thousands or "
             "thousandths, or write zero where it is meant."
         )
 
@@ -264,7 +314,8 @@ def check_range(column: Column, values: Values, encoded: np.ndarray) -> None:
         lost[:] = True
     if lost.any():
         raise DataError(
-            f"column {column.name!r} holds numbers that single precision, in which training computes, does not tell apart: "
+            f"column {column.name!r} holds numbers that single precision, in which training "
+            "computes, does not tell apart: "
             f"{values.first(lost)}. Use other units, in which numbers are neither tiny nor huge."
         )
 
@@ -274,7 +325,8 @@ def check_exists(frame: "DataFrame", name: str) -> None:
     if name not in frame.columns:
         known = [str(column) for column in frame.columns]
         raise DataError(
-            f"no column {name!r}, which the model was trained on{nearest(name, known)} Columns: {', '.join(known)}."
+            f"no column {name!r}, which the model was trained on{nearest(name, known)} Columns: "
+            f"{', '.join(known)}."
         )
 
 
@@ -300,7 +352,11 @@ def exact_numbers(frame: "DataFrame", name: str, present: np.ndarray | None = No
         DataError: for values of another kind, and missing and infinite ones, with the row.
     """
     found = number_targets(values_of(frame, name), present)
-    return found if present is None or not present.any() else np.where(present, found, found[np.argmax(present)])
+    return (
+        found
+        if present is None or not present.any()
+        else np.where(present, found, found[np.argmax(present)])
+    )
 
 
 def single_numbers(frame: "DataFrame", name: str, present: np.ndarray | None = None) -> np.ndarray:

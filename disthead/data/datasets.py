@@ -15,8 +15,8 @@ __all__ = ["load_dataset"]
 def load_dataset(name: str) -> "DataFrame":
     """The data set of that name: `sklearn.diabetes`, `statsmodels.engel`, `generated.direction` ...
 
-    Classes of scikit-learn's data sets are given by their names. `statsmodels.star98` gets a column `SHARE_ABOVE`,
-    NABOVE / (NABOVE + NBELOW), the share of pupils above the national median.
+    Classes of scikit-learn's data sets are given by their names. `statsmodels.star98` gets a column
+    `SHARE_ABOVE`, NABOVE / (NABOVE + NBELOW), the share of pupils above the national median.
 
     Raises:
         ValueError: for an unknown name, with the nearest ones.
@@ -60,10 +60,16 @@ def _direction(generator: torch.Generator) -> "DataFrame":
 
     x = torch.randn(600, 2, generator=generator, dtype=torch.float64)
     heading = 2.0 * torch.tanh(x[:, 0])
-    noise = torch.randn(600, generator=generator, dtype=torch.float64) * torch.exp(-0.5 * x[:, 1] - 1)
+    noise = torch.randn(600, generator=generator, dtype=torch.float64) * torch.exp(
+        -0.5 * x[:, 1] - 1
+    )
     angle = heading + noise
     return DataFrame(
-        {"current": x[:, 0], "steadiness": x[:, 1], "heading": torch.atan2(angle.sin(), angle.cos()).numpy()}
+        {
+            "current": x[:, 0],
+            "steadiness": x[:, 1],
+            "heading": torch.atan2(angle.sin(), angle.cos()).numpy(),
+        }
     )
 
 
@@ -77,7 +83,8 @@ def _ranking(generator: torch.Generator) -> "DataFrame":
     order = (x @ worth.T - torch.log(-torch.log(uniform))).argsort(-1, descending=True)
     places = ("first", "second", "third", "fourth")
     return DataFrame(
-        {"price": x[:, 0], "quality": x[:, 1]} | {place: order[:, k].numpy() for k, place in enumerate(places)}
+        {"price": x[:, 0], "quality": x[:, 1]}
+        | {place: order[:, k].numpy() for k, place in enumerate(places)}
     )
 
 
@@ -88,7 +95,9 @@ def _heteroscedastic(generator: torch.Generator) -> "DataFrame":
     x = 4 * torch.rand(5000, generator=generator, dtype=torch.float64) - 2
     mean, stddev = torch.sin(2 * x) + x, torch.exp(0.5 * x - 1)
     y = mean + stddev * torch.randn(5000, generator=generator, dtype=torch.float64)
-    return DataFrame({"x": x.numpy(), "y": y.numpy(), "mean": mean.numpy(), "stddev": stddev.numpy()})
+    return DataFrame(
+        {"x": x.numpy(), "y": y.numpy(), "mean": mean.numpy(), "stddev": stddev.numpy()}
+    )
 
 
 _SOURCES = {"sklearn": _sklearn, "statsmodels": _statsmodels, "generated": _generated}

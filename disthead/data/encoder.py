@@ -49,7 +49,9 @@ _SINGLE = float(np.finfo(np.float32).eps)
 _HUGE = 1e30  # the limit of a column with one value
 _BEYOND = 2  # times the range of all training rows: how far beyond them the limits are at most
 FEW_ROWS = 20  # fewer do not show whether a column numbers them
-_FAR = 30  # times the range of the middle nine tenths of a column: how far from its median the limits are at most
+# times the range of the middle nine tenths of a column: how far from its median the limits are at
+# most
+_FAR = 30
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
 # 12.5%, $1,200: numbers with a sign.
 # 1,234 and 1.234,5 and 1'234: thousands with separators; 1,5: a decimal comma.
@@ -61,21 +63,24 @@ _SEPARATED = re.compile(r"\s*[-+]?(\d{1,3}([,.' \u00a0\u202f]\d{3})+([.,]\d+)?|\
 class Column:
     """What was found in one column of the training rows; plain data.
 
-    Numbers are features as they are, with the median for those that are missing. Dates are days since the first one of
-    the training rows, durations are days. Categories (texts, and numbers that are declared so) are one indicator each;
-    a category that training has not seen sets none. Where values are missing in training, there is one more indicator.
+    Numbers are features as they are, with the median for those that are missing. Dates are days
+    since the first one of the training rows, durations are days. Categories (texts, and numbers
+    that are declared so) are one indicator each; a category that training has not seen sets none.
+    Where values are missing in training, there is one more indicator.
 
     Attributes:
         name: of the column.
         categories: as texts, in order; none at all for a column that is left out; None for numbers.
-        fill: for numbers, what stands for missing ones: the median. None where a missing value is refused.
+        fill: for numbers, what stands for missing ones: the median. None where a missing value is
+            refused.
         has_missing: whether values are missing, so that there is an indicator for it.
         kind: of the numbers: "number", "date" or "duration".
-        origin: what is subtracted: the first date, in days since 1970-01-01; or the median of numbers that vary too
-            little about it for single precision.
-        limits: the least and the greatest number that are told apart. They lie beyond the training rows by twice their range, or
-            30 times the range of their middle nine tenths from the median, whichever is nearer. A number beyond a limit is read
-            as the limit. None in models of version 0.1.
+        origin: what is subtracted: the first date, in days since 1970-01-01; or the median of
+            numbers that vary too little about it for single precision.
+        limits: the least and the greatest number that are told apart. They lie beyond the training
+            rows by twice their range, or 30 times the range of their middle nine tenths from the
+            median, whichever is nearer. A number beyond a limit is read as the limit. None in
+            models of version 0.1.
     """
 
     name: str
@@ -96,14 +101,19 @@ class Column:
 
     @property
     def feature_names(self) -> list[str]:
-        names = [self.name] if self.categories is None else [f"{self.name}={value}" for value in self.categories]
+        names = (
+            [self.name]
+            if self.categories is None
+            else [f"{self.name}={value}" for value in self.categories]
+        )
         return [*names, f"{self.name} is missing"] if self.has_missing else names
 
     def align(self, values: Values) -> Values:
         """The values as they are at `encode`: of the kind that was found; missing ones are of every kind.
 
         Raises:
-            DataError: for values of another kind, infinite numbers, and missing ones that nothing stands for.
+            DataError: for values of another kind, infinite numbers, and missing ones that nothing
+                stands for.
         """
         if self.is_left_out:
             return values
@@ -136,7 +146,8 @@ class Column:
             return DataError(f"column {self.name!r} held {was} at fit, got {values.plural}{why}.")
         row = int(np.argmax(~values.missing))
         return DataError(
-            f"column {self.name!r} held {was} at fit, got {values.plural}, such as {values.text(row)} at row {values.row(row)}."
+            f"column {self.name!r} held {was} at fit, got {values.plural}, such as "
+            f"{values.text(row)} at row {values.row(row)}."
         )
 
     def places(self, values: Values) -> np.ndarray:
@@ -146,9 +157,17 @@ class Column:
         place = {category: k for k, category in enumerate(self.categories)}
         of_level = [place.get(name, -1) for name in map(label, values.levels)]
         if -1 in of_level:  # 1.0 is 1, where it is not a category of its own
-            read = [parse_number(level) if k < 0 else None for k, level in zip(of_level, values.levels, strict=True)]
-            of_level = [k if n is None else place.get(label(n), -1) for k, n in zip(of_level, read, strict=True)]
-        return np.array([*of_level, len(self.categories) if self.has_missing else -1], dtype=np.int64)[values.codes]
+            read = [
+                parse_number(level) if k < 0 else None
+                for k, level in zip(of_level, values.levels, strict=True)
+            ]
+            of_level = [
+                k if n is None else place.get(label(n), -1)
+                for k, n in zip(of_level, read, strict=True)
+            ]
+        return np.array(
+            [*of_level, len(self.categories) if self.has_missing else -1], dtype=np.int64
+        )[values.codes]
 
     def encode(self, values: Values) -> np.ndarray:
         """The features (N, width) of values that went through `align`."""
@@ -158,9 +177,17 @@ class Column:
             return (self.places(values)[:, None] == np.arange(self.width)).astype(np.float64)
         assert values.numbers is not None
         missing = np.isnan(values.numbers)
-        numbers = values.numbers if self.limits is None else values.numbers.clip(self.limits[0], self.limits[1])
+        numbers = (
+            values.numbers
+            if self.limits is None
+            else values.numbers.clip(self.limits[0], self.limits[1])
+        )
         filled = np.where(missing, self.fill or 0.0, numbers - self.origin)
-        return np.stack([filled, missing.astype(np.float64)], 1) if self.has_missing else filled[:, None]
+        return (
+            np.stack([filled, missing.astype(np.float64)], 1)
+            if self.has_missing
+            else filled[:, None]
+        )
 
     def is_far(self, values: Values) -> np.ndarray:
         """Which values, once they are aligned, lie beyond the limits."""
@@ -175,7 +202,9 @@ class Column:
             return f"{self.name}: left out, it numbers or names the rows."
         if self.categories is not None:
             missing = ", one of them for missing" if self.has_missing else ""
-            return f"{self.name}: text, {self.width} indicators{missing} ({listed(self.categories)})."
+            return (
+                f"{self.name}: text, {self.width} indicators{missing} ({listed(self.categories)})."
+            )
         parts = []
         if self.kind == "date":
             parts.append(f"dates, as days since {date_of(self.origin)}")
@@ -185,14 +214,22 @@ class Column:
             parts.append(f"numbers, less {self.origin:.17g}, about which they vary little")
         if self.has_missing:
             assert self.fill is not None
-            fill = date_of(self.origin + self.fill) if self.kind == "date" else f"{self.origin + self.fill:g}"
+            fill = (
+                date_of(self.origin + self.fill)
+                if self.kind == "date"
+                else f"{self.origin + self.fill:g}"
+            )
             what = "missing numbers" if self.kind == "number" else f"missing {self.kind}s"
             parts.append(f"{what} are read as the median {fill}, with an indicator")
         return f"{self.name}: {'; '.join(parts)}." if parts else ""
 
 
 def _is_range(value: Any) -> bool:
-    is_pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(type(one) in (int, float) for one in value)
+    is_pair = (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(type(one) in (int, float) for one in value)
+    )
     return is_pair and value[0] <= value[1]
 
 
@@ -206,7 +243,13 @@ COLUMN = {
     "origin?": NUMBER,
     "limits?": Kind("null or two numbers", lambda value: value is None or _is_range(value)),
 }
-_PLURAL = {"number": "numbers", "date": "dates", "duration": "durations", "text": "texts", "category": "categories"}
+_PLURAL = {
+    "number": "numbers",
+    "date": "dates",
+    "duration": "durations",
+    "text": "texts",
+    "category": "categories",
+}
 _is_label_of: dict[str, Callable[[str], bool]] = {
     "number": lambda text: _number_of(text) is not None,
     "truth": lambda text: text in ("True", "False"),
@@ -230,7 +273,9 @@ def feature_names(columns: Sequence[Column]) -> list[str]:
 def numeric(columns: Sequence[Column]) -> list[int]:
     """The positions of the numbers among the features; the others are indicators."""
     ends = np.cumsum([column.width for column in columns])
-    return [int(end) - c.width for end, c in zip(ends, columns, strict=True) if c.categories is None]
+    return [
+        int(end) - c.width for end, c in zip(ends, columns, strict=True) if c.categories is None
+    ]
 
 
 def report(columns: Sequence[Column]) -> Iterator[str]:
@@ -257,7 +302,9 @@ class Levels:
         """More rows of the column; `where` says of what, for messages."""
         assert values.codes is not None
         found, first, counts = np.unique(values.codes, return_index=True, return_counts=True)
-        for code, position, count in zip(found.tolist(), first.tolist(), counts.tolist(), strict=True):
+        for code, position, count in zip(
+            found.tolist(), first.tolist(), counts.tolist(), strict=True
+        ):
             if code >= 0:
                 level = values.levels[code]
                 self.counts[level] = self.counts.get(level, 0) + count
@@ -266,9 +313,9 @@ class Levels:
     def judge(self, is_target: bool = False) -> str:
         """What texts are: "category", or "number", "date" or "duration", which files may hold as texts.
 
-        Texts that all write dates in the form of ISO 8601, or durations, are that. Texts that all write numbers are categories where they
-        recur (so codes become categories by `astype(str)`), and numbers where more than half of the rows have one of their
-        own, and in a target.
+        Texts that all write dates in the form of ISO 8601, or durations, are that. Texts that all
+        write numbers are categories where they recur (so codes become categories by `astype(str)`),
+        and numbers where more than half of the rows have one of their own, and in a target.
 
         Raises:
             DataError: for numbers or dates with a few other texts in them, which are a mistake.
@@ -280,21 +327,33 @@ class Levels:
         for kind, parse in PARSERS.items():
             bad = [level for level in levels if parse(level) is None]
             if not bad:
-                return "category" if kind == "number" and not is_target and len(levels) <= total / 2 else kind
+                return (
+                    "category"
+                    if kind == "number" and not is_target and len(levels) <= total / 2
+                    else kind
+                )
             wrong = sum(self.counts[level] for level in bad)
             if wrong < 0.5 * total and not few:
-                remedy = " Write numbers with a decimal point and without separators." * all(map(_is_separated, bad))
+                remedy = " Write numbers with a decimal point and without separators." * all(
+                    map(_is_separated, bad)
+                )
                 raise DataError(
-                    f"column {self.name!r} must hold {_PLURAL[kind]}, got text in {wrong} of {total} rows: {self._places[bad[0]]}."
+                    f"column {self.name!r} must hold {_PLURAL[kind]}, got text in {wrong} of "
+                    f"{total} rows: {self._places[bad[0]]}."
                     f"{remedy} {TARGET_REMEDY if is_target else REMEDY}"
                 )
-        separated = [level for level in levels if _is_separated(level) or (not few and _has_sign(level))]
+        separated = [
+            level for level in levels if _is_separated(level) or (not few and _has_sign(level))
+        ]
         whole = [level for level in levels if parse_number(level) is not None]
         if separated and sum(self.counts[level] for level in [*separated, *whole]) > 0.5 * total:
             raise DataError(
-                f"column {self.name!r} holds numbers with commas, separators of thousands or signs, such as {self._places[separated[0]]}. "
-                "Write them as numbers, with a decimal point and without separators, such as 1234.5 (in pandas: "
-                "read_csv(..., decimal=',') or thousands=','); or say that the column holds categories (`categorical`, or the "
+                f"column {self.name!r} holds numbers with commas, separators of thousands or "
+                f"signs, such as {self._places[separated[0]]}. "
+                "Write them as numbers, with a decimal point and without separators, such as "
+                "1234.5 (in pandas: "
+                "read_csv(..., decimal=',') or thousands=','); or say that the column holds "
+                "categories (`categorical`, or the "
                 "type category of a data frame)."
             )
         return "category"
@@ -303,7 +362,8 @@ class Levels:
         """All values as numbers, those of dates and durations in days."""
         parse = PARSERS[kind]
         return np.repeat(
-            np.array([parse(level) for level in self.counts], dtype=np.float64), list(self.counts.values())
+            np.array([parse(level) for level in self.counts], dtype=np.float64),
+            list(self.counts.values()),
         )
 
     def names(self) -> list[str]:
@@ -323,9 +383,12 @@ class Levels:
         """
         if len(self.counts) > _FEW and len(self.counts) > 0.5 * rows:
             raise DataError(
-                f"column {self.name!r} has {len(self.counts)} different texts in {rows} rows: it seems to name the rows, or to "
-                f"hold numbers or dates in a form of their own, such as {min(self.counts, key=str)!r}. Leave it out, or turn it "
-                "into numbers, or into dates such as 2020-12-31; or say that the column holds categories (`categorical`, or the "
+                f"column {self.name!r} has {len(self.counts)} different texts in {rows} rows: it "
+                "seems to name the rows, or to "
+                "hold numbers or dates in a form of their own, such as "
+                f"{min(self.counts, key=str)!r}. Leave it out, or turn it "
+                "into numbers, or into dates such as 2020-12-31; or say that the column holds "
+                "categories (`categorical`, or the "
                 "type category of a data frame)."
             )
 
@@ -367,26 +430,34 @@ def check_finite(values: Values) -> None:
     if infinite.any():
         first = int(infinite.argmax())
         raise DataError(
-            f"column {values.name!r} has {int(infinite.sum())} infinite values in {len(values)} rows, the first at row "
+            f"column {values.name!r} has {int(infinite.sum())} infinite values in {len(values)} "
+            "rows, the first at row "
             f"{values.row(first)}: {values.text(first)}. Make them missing (NaN) or finite numbers."
         )
 
 
 def check_complete(values: Values) -> None:
     """Refuse missing and infinite values, with rows."""
-    infinite = np.zeros(len(values), dtype=bool) if values.numbers is None else np.isinf(values.numbers)
+    infinite = (
+        np.zeros(len(values), dtype=bool) if values.numbers is None else np.isinf(values.numbers)
+    )
     if (values.missing | infinite).all():
-        raise DataError(f"column {values.name!r} is empty: all {len(values)} values are missing or infinite.")
+        raise DataError(
+            f"column {values.name!r} is empty: all {len(values)} values are missing or infinite."
+        )
     said = []
     for kind, bad in {"missing (NaN)": values.missing, "infinite": infinite}.items():
         if bad.any():
             count, first = int(bad.sum()), int(np.argmax(bad))
             value = f": {values.text(first)}" if kind == "infinite" else ""
             where = "at" if count == 1 else "the first at"
-            said.append(f"{count} {kind} value{'s' * (count > 1)}, {where} row {values.row(first)}{value}")
+            said.append(
+                f"{count} {kind} value{'s' * (count > 1)}, {where} row {values.row(first)}{value}"
+            )
     if said:
         raise DataError(
-            f"column {values.name!r} has {', and '.join(said)}. Correct these values, or drop their rows; nothing is dropped "
+            f"column {values.name!r} has {', and '.join(said)}. Correct these values, or drop "
+            "their rows; nothing is dropped "
             "silently."
         )
 
@@ -418,7 +489,8 @@ class Finder:
         kind = "number" if values.kind == "truth" else values.kind
         if self._kind not in (None, kind):
             raise DataError(
-                f"column {self.name!r} holds {values.plural}, but {_PLURAL[str(self._kind)]} in the rows before."
+                f"column {self.name!r} holds {values.plural}, but {_PLURAL[str(self._kind)]} in "
+                "the rows before."
             )
         self._kind = kind
         if values.numbers is None:
@@ -464,7 +536,11 @@ class Finder:
         little = kind == "number" and _varies_little(numbers.clip(limits[0], limits[1]))
         origin = max(low, limits[0]) if kind == "date" else median if little else 0.0
         column = Column(self.name, None, median - origin, self._has_missing, kind, origin, limits)  # type: ignore[arg-type]
-        only = (date_of(low) if kind == "date" else f"{low:g}") if low == high and not self._has_missing else None
+        only = (
+            (date_of(low) if kind == "date" else f"{low:g}")
+            if low == high and not self._has_missing
+            else None
+        )
         return Found(column, only, self._kind == "text" and kind == "number")
 
 
@@ -480,7 +556,9 @@ def _limits(numbers: np.ndarray, low: float, high: float) -> list[float]:
     """The `limits` of a column, from a sample of its numbers and the least and the greatest of all."""
     if low == high:  # a model learns nothing from it, so other numbers need only be finite
         return [min(low, -_HUGE), max(high, _HUGE)]
-    lower, middle, upper = np.quantile(numbers, [0.05, 0.5, 0.95]).tolist() if len(numbers) else (low, low, high)
+    lower, middle, upper = (
+        np.quantile(numbers, [0.05, 0.5, 0.95]).tolist() if len(numbers) else (low, low, high)
+    )
     # Where most rows have one number, their middle nine tenths have no range.
     reach = _FAR * (upper - lower) if lower < upper else np.inf
     beyond = _BEYOND * (high - low)
@@ -493,7 +571,8 @@ def _varies_little(numbers: np.ndarray) -> bool:
     if not len(numbers):
         return False
     level = float(np.abs(numbers).max())
-    spread = float((numbers / (level or 1.0)).std())  # relative to the largest number, whose square may overflow
+    # relative to the largest number, whose square may overflow
+    spread = float((numbers / (level or 1.0)).std())
     return bool(numbers.min() < numbers.max()) and spread < 1e-4 and 1e-3 * spread < _SINGLE
 
 
@@ -522,7 +601,10 @@ class Unseen:
         bad = column.places(values) < 0
         if bad.any():
             assert values.codes is not None
-            found = {"missing" if k < 0 else repr(label(values.levels[k])) for k in np.unique(values.codes[bad])}
+            found = {
+                "missing" if k < 0 else repr(label(values.levels[k]))
+                for k in np.unique(values.codes[bad])
+            }
             self._values.setdefault(column.name, set()).update(found)
             self._rows[column.name] = self._rows.get(column.name, 0) + int(bad.sum())
 
@@ -535,7 +617,9 @@ class Unseen:
         assert values.numbers is not None
         limit = column.limits[int(values.numbers[row] > column.limits[0])]
         read = date_of(limit) if column.kind == "date" else f"{limit:g}"
-        count, first = self._far.get(column.name, (0, f"{values.text(row)} at row {values.row(row)} as {read}"))
+        count, first = self._far.get(
+            column.name, (0, f"{values.text(row)} at row {values.row(row)} as {read}")
+        )
         self._far[column.name] = (count + int(far.sum()), first)
 
     def __len__(self) -> int:
@@ -546,9 +630,13 @@ class Unseen:
         """What was found, in sentences, the first of which begins so; nothing where there is nothing."""
         sentences = [f"{beginning} {self._not_seen()}."] if self._rows else []
         if self._far:
-            parts = [f"column {name!r}: {count} rows, {first}" for name, (count, first) in self._far.items()]
+            parts = [
+                f"column {name!r}: {count} rows, {first}"
+                for name, (count, first) in self._far.items()
+            ]
             sentences.append(
-                f"Numbers that lie far from nearly all others of training are read as where that begins: {'; '.join(parts)}."
+                "Numbers that lie far from nearly all others of training are read as where that "
+                f"begins: {'; '.join(parts)}."
             )
         return " ".join(sentences)
 
@@ -556,7 +644,10 @@ class Unseen:
         parts = []
         for name, count in self._rows.items():
             if name in self._fills:
-                parts.append(f"column {name!r}: {count} missing numbers, read as the median {self._fills[name]}")
+                parts.append(
+                    f"column {name!r}: {count} missing numbers, read as the median "
+                    f"{self._fills[name]}"
+                )
             else:
                 known = sorted(self._values[name])
                 seen = f"{', '.join(known[:3])}{', ...' if len(known) > 3 else ''}"
@@ -574,13 +665,16 @@ def index_warning(names: Sequence[str]) -> str:
 def text_warning(names: Sequence[str]) -> str:
     """What is said of numbers that are written as texts."""
     return (
-        f"numbers are written as texts in {listed(names)}, and are read as numbers. Where they are names, say that the "
+        f"numbers are written as texts in {listed(names)}, and are read as numbers. Where they "
+        "are names, say that the "
         "column holds categories."
     )
 
 
 def listed(names: Sequence[str], limit: int = 5) -> str:
-    return ", ".join(map(repr, names[:limit])) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    return ", ".join(map(repr, names[:limit])) + (
+        f" and {len(names) - limit} more" if len(names) > limit else ""
+    )
 
 
 def state_of(columns: Sequence[Column]) -> list[dict[str, Any]]:

@@ -64,16 +64,20 @@ def one_of(*values: str) -> Kind:
     >>> one_of("val", "test").words
     'one of val, test'
     """
-    return Kind(f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values)
+    return Kind(
+        f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values
+    )
 
 
-def check_entries(value: Any, expected: "Mapping[str, Any] | Sequence[Any] | Kind", place: str = "") -> None:
+def check_entries(
+    value: Any, expected: "Mapping[str, Any] | Sequence[Any] | Kind", place: str = ""
+) -> None:
     """Refuse plain data that lack entries, or have unknown ones or some of another kind.
 
     Args:
         value: the data.
-        expected: a kind; or a mapping of kinds, where a name with a question mark may be absent; or a list with the one
-            kind of all entries of a list.
+        expected: a kind; or a mapping of kinds, where a name with a question mark may be absent; or
+            a list with the one kind of all entries of a list.
         place: where the value is, such as `table.columns`.
 
     Raises:
@@ -98,7 +102,9 @@ def check_entries(value: Any, expected: "Mapping[str, Any] | Sequence[Any] | Kin
                 raise ValueError(f"entry {_within(place, name)} is missing.")
         unknown = [name for name in value if name not in names]
         if unknown:
-            raise ValueError(f"entry {_within(place, unknown[0])} is unknown; there are: {', '.join(names)}.")
+            raise ValueError(
+                f"entry {_within(place, unknown[0])} is unknown; there are: {', '.join(names)}."
+            )
     else:
         if not isinstance(value, (list, tuple)):
             raise _wrong(place, "a list", value)

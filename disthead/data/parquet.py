@@ -22,7 +22,9 @@ def opened_parquet(path: str | Path) -> Any:
 
 
 @contextmanager
-def damage_located(path: str | Path, group: int | None = None, names: Sequence[str] | None = None) -> Iterator[None]:
+def damage_located(
+    path: str | Path, group: int | None = None, names: Sequence[str] | None = None
+) -> Iterator[None]:
     """A block in which errors of reading a Parquet file, or one of its row groups, say where it is damaged.
 
     Args:
@@ -40,11 +42,17 @@ def damage_located(path: str | Path, group: int | None = None, names: Sequence[s
     except _ERRORS as error:
         number, place = _place(path, group, names)
         if number is None:
-            raise DataError(f"{path} is not a readable Parquet file: {first_line(error)}") from error
-        raise DataError(f"{path}: row group {number} is corrupt or truncated{place}: {first_line(error)}") from error
+            raise DataError(
+                f"{path} is not a readable Parquet file: {first_line(error)}"
+            ) from error
+        raise DataError(
+            f"{path}: row group {number} is corrupt or truncated{place}: {first_line(error)}"
+        ) from error
 
 
-def _place(path: str | Path, group: int | None, names: Sequence[str] | None) -> tuple[int | None, str]:
+def _place(
+    path: str | Path, group: int | None, names: Sequence[str] | None
+) -> tuple[int | None, str]:
     """The first row group that cannot be read, None where all can be, and its damaged column, in words."""
     try:
         with opened_parquet(path) as opened:

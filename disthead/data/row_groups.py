@@ -14,7 +14,15 @@ from disthead.files import unchanged
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["PIECE", "RowGroup", "find_files", "find_row_groups", "is_folder_or_pattern", "located", "read_rows"]
+__all__ = [
+    "PIECE",
+    "RowGroup",
+    "find_files",
+    "find_row_groups",
+    "is_folder_or_pattern",
+    "located",
+    "read_rows",
+]
 
 PIECE = 65_536  # rows that are decoded at once
 
@@ -50,9 +58,16 @@ def find_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
     elif Path(path).is_dir():
         files = sorted(Path(path).glob("*.parquet"))
     else:
-        files = [Path(path)] if Path(path).exists() else sorted(map(Path, glob(str(path), recursive=True)))
+        files = (
+            [Path(path)]
+            if Path(path).exists()
+            else sorted(map(Path, glob(str(path), recursive=True)))
+        )
     if not files:
-        raise DataError(f"no Parquet files: {path} (a folder of .parquet files, a pattern, or a list is needed).")
+        raise DataError(
+            f"no Parquet files: {path} (a folder of .parquet files, a pattern, or a "
+            "list is needed)."
+        )
     return files
 
 
@@ -61,10 +76,12 @@ def find_row_groups(files: Sequence[Path], names: Sequence[str] | None = None) -
 
     Args:
         files: Parquet files.
-        names: columns that every file must have, of one type in all of them; None is all columns, the same in all files.
+        names: columns that every file must have, of one type in all of them; None is all columns,
+            the same in all files.
 
     Raises:
-        DataError: for a file that is not Parquet or lacks its end, or columns that differ, with the file; for no rows at all.
+        DataError: for a file that is not Parquet or lacks its end, or columns that differ, with the
+            file; for no rows at all.
     """
     groups: list[RowGroup] = []
     types: dict[str, Any] = {}
@@ -76,21 +93,31 @@ def find_row_groups(files: Sequence[Path], names: Sequence[str] | None = None) -
             types = types or dict(zip(schema.names, schema.types, strict=True))
             added = [name for name in schema.names if name not in types]
             if added:
-                raise DataError(f"{file} has a column {added[0]!r} that {files[0]} lacks. Say which `features` to use.")
+                raise DataError(
+                    f"{file} has a column {added[0]!r} that {files[0]} lacks. Say "
+                    "which `features` to use."
+                )
         for name in types if names is None else names:
             if name not in schema.names:
                 near = nearest(name, schema.names)
-                raise DataError(f"{file} has no column {name!r}{near} Columns: {', '.join(schema.names)}.")
+                raise DataError(
+                    f"{file} has no column {name!r}{near} Columns: {', '.join(schema.names)}."
+                )
             kind = schema.field(name).type
             types[name] = kind if str(types.get(name, "null")) == "null" else types[name]
             if _sort(kind) not in ("null", _sort(types[name])):
-                raise DataError(f"column {name!r} is {kind} in {file}, but {types[name]} in {files[0]}.")
+                raise DataError(
+                    f"column {name!r} is {kind} in {file}, but {types[name]} in {files[0]}."
+                )
         for number in range(metadata.num_row_groups):
             rows = metadata.row_group(number).num_rows
             groups += [RowGroup(file, k, number, rows, start)] if rows else []
             start += rows
     if not groups:
-        raise DataError(f"{files[0]} has column names but no rows" + ", as do all files after it." * (len(files) > 1))
+        raise DataError(
+            f"{files[0]} has column names but no rows"
+            + ", as do all files after it." * (len(files) > 1)
+        )
     return groups
 
 
@@ -105,16 +132,23 @@ def _sort(kind: Any) -> str:
         return "text"
     for name in ("integer", "floating", "decimal", "date", "timestamp", "duration", "time", "null"):
         if getattr(types, f"is_{name}")(kind):
-            return {"integer": "number", "floating": "number", "decimal": "number", "timestamp": "date"}.get(name, name)
+            return {
+                "integer": "number",
+                "floating": "number",
+                "decimal": "number",
+                "timestamp": "date",
+            }.get(name, name)
     return str(kind)
 
 
-def read_rows(group: RowGroup, names: Sequence[str] | None, rows_at_once: int) -> Iterator[tuple[int, "DataFrame"]]:
+def read_rows(
+    group: RowGroup, names: Sequence[str] | None, rows_at_once: int
+) -> Iterator[tuple[int, "DataFrame"]]:
     """The columns `names` of a row group in pieces, each with the number of its first row within the group.
 
     Raises:
-        DataError: for a row group that is corrupt, truncated or gone, with the column where it can be found, and for a
-            file that changes while it is read.
+        DataError: for a row group that is corrupt, truncated or gone, with the column where it can
+            be found, and for a file that changes while it is read.
     """
     start = 0
     with (

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from disthead.data.columns import Columns, Encoded, check_spread, exact_numbers, others_filled, values_of
+from disthead.data.columns import (
+    Columns,
+    Encoded,
+    check_spread,
+    exact_numbers,
+    others_filled,
+    values_of,
+)
 from disthead.data.encoder import Unseen
 from disthead.data.row_groups import PIECE, RowGroup, located, read_rows
 from disthead.data.search import Roles, Search
@@ -20,7 +27,9 @@ _SAMPLE = 100_000  # rows for the marginal fit
 _TEXTS = 100_000  # different texts of a column: more would not fit into one indicator each
 
 
-def scan_columns(groups: Sequence[RowGroup], train: Sequence[RowGroup], seed: int = 0, **roles: Any) -> Columns:
+def scan_columns(
+    groups: Sequence[RowGroup], train: Sequence[RowGroup], seed: int = 0, **roles: Any
+) -> Columns:
     """As `find_columns`, in one pass over the features of training, and the targets of all rows where they are classes.
 
     Medians are those of 100,000 rows drawn at random, or of all where there are fewer.
@@ -42,7 +51,11 @@ def scan_columns(groups: Sequence[RowGroup], train: Sequence[RowGroup], seed: in
         names = list(dict.fromkeys([*features, *named, *(weights if features or named else [])]))
         for start, frame in read_rows(group, names, PIECE) if names else ():
             with located(group, start):
-                present = np.ones(len(frame), dtype=bool) if weight is None else exact_numbers(frame, weight) > 0
+                present = (
+                    np.ones(len(frame), dtype=bool)
+                    if weight is None
+                    else exact_numbers(frame, weight) > 0
+                )
                 where = f"{group}, "
                 for name in named:
                     values = others_filled(values_of(frame, name), present)
@@ -65,25 +78,35 @@ def scan_columns(groups: Sequence[RowGroup], train: Sequence[RowGroup], seed: in
 
 def _drawn(rows: int, seed: int) -> np.ndarray:
     """The numbers of the rows that stand for all of them, in order."""
-    return np.sort(np.random.default_rng(seed).choice(rows, min(rows, _SAMPLE), replace=False, shuffle=False))
+    return np.sort(
+        np.random.default_rng(seed).choice(rows, min(rows, _SAMPLE), replace=False, shuffle=False)
+    )
 
 
 def _names(group: RowGroup) -> list[str]:
     """The columns, without those that pandas wrote as an index."""
     import pyarrow.parquet as parquet
 
-    names = [str(name) for name in parquet.read_schema(group.path).empty_table().to_pandas().columns]
+    names = [
+        str(name) for name in parquet.read_schema(group.path).empty_table().to_pandas().columns
+    ]
     check_names(names, str(group.path))
     return names
 
 
 def _check_number(name: str, count: int) -> None:
     if count > _TEXTS:
-        raise DataError(f"column {name!r} has more than {_TEXTS:,} different texts: leave it out of the features.")
+        raise DataError(
+            f"column {name!r} has more than {_TEXTS:,} different texts: leave it out "
+            "of the features."
+        )
 
 
 def summarise(
-    groups: Sequence[RowGroup], columns: Columns, check: Callable[[Encoded], None] | None = None, seed: int = 0
+    groups: Sequence[RowGroup],
+    columns: Columns,
+    check: Callable[[Encoded], None] | None = None,
+    seed: int = 0,
 ) -> Summary:
     """One pass over all rows: their moments, and 100,000 of them drawn at random, or all where there are fewer.
 
@@ -118,7 +141,8 @@ def summarise(
         warnings.warn(unseen.message(), UserWarning, stacklevel=2)
     if not y.rows:
         raise DataError(
-            f"weights must be above zero in some row, column {columns.weight!r} has zero in all {rows} rows, from {groups[0]} on: "
+            f"weights must be above zero in some row, column {columns.weight!r} has zero in all "
+            f"{rows} rows, from {groups[0]} on: "
             "no row is there."
         )
     sample = Encoded.joined(samples)
@@ -133,4 +157,7 @@ def check_varies(summary: Summary, columns: Columns) -> None:
     check_spread(spread, level, columns.target)
     for name, own, mean in zip(columns.target, spread, summary.y.mean.reshape(-1), strict=True):
         if own == 0:
-            raise DataError(f"column {name!r} is constant, {mean:g} in all training rows: there is nothing to learn.")
+            raise DataError(
+                f"column {name!r} is constant, {mean:g} in all training rows: there "
+                "is nothing to learn."
+            )

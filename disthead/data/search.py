@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 import torch
 
-from disthead.data.columns import Columns, check_spread, exact_numbers, number_targets, others_filled, values_of
+from disthead.data.columns import (
+    Columns,
+    check_spread,
+    exact_numbers,
+    number_targets,
+    others_filled,
+    values_of,
+)
 from disthead.data.encoder import (
     FEW_ROWS,
     Finder,
@@ -55,14 +62,16 @@ class Roles(NamedTuple):
         """Of a table with the columns `names`.
 
         Raises:
-            DataError: for columns that the table does not have, and where none is left for a feature.
+            DataError: for columns that the table does not have, and where none is left for a
+                feature.
         """
         known = dict(known or {})
         taken = [*target, *known.values(), *([weight] if weight else []), *ignore]
         for name in [*taken, *(features or ()), *categorical]:
             if name not in names and name == "target" and list(target) == ["target"]:
                 raise DataError(
-                    "no column is called 'target', the one to be predicted where --data.target (`target` in Python) was not "
+                    "no column is called 'target', the one to be predicted where --data.target "
+                    "(`target` in Python) was not "
                     f"given. Columns: {', '.join(names)}."
                 )
             if name not in names:
@@ -73,7 +82,9 @@ class Roles(NamedTuple):
             raise DataError(f"{', '.join(map(repr, overlap))} cannot be both feature and target.")
         if not chosen:
             raise DataError(f"no feature columns are left beside {', '.join(map(repr, taken))}.")
-        return cls(chosen, list(target), frozenset(categorical), known, weight, unit, bool(features))
+        return cls(
+            chosen, list(target), frozenset(categorical), known, weight, unit, bool(features)
+        )
 
 
 class Search:
@@ -89,7 +100,8 @@ class Search:
         self._targets: dict[str, Levels | None] = {}
         self._are_texts: set[str] = set()
         self._counts: dict[str, int | None] = {}
-        self.varying: set[str] = set()  # features that vary in rows that are not for training, so that nothing is amiss
+        # features that vary in rows that are not for training, so that nothing is amiss
+        self.varying: set[str] = set()
 
     @property
     def named_targets(self) -> list[str]:
@@ -100,7 +112,9 @@ class Search:
         """How many different texts a target has so far."""
         return len((self._targets[name] or Levels(name)).counts)
 
-    def add_feature(self, name: str, values: Values, sample: Any = slice(None), where: str = "") -> None:
+    def add_feature(
+        self, name: str, values: Values, sample: Any = slice(None), where: str = ""
+    ) -> None:
         """Training rows of a feature; the median is that of the rows `sample` among them."""
         self.finders[name].add(values, sample, where)
 
@@ -114,7 +128,9 @@ class Search:
     def add_target(self, name: str, values: Values, where: str = "") -> None:
         """Targets of rows that count."""
         if name not in self._targets:
-            self._targets[name] = Levels(name) if values.is_named or values.kind == "truth" else None
+            self._targets[name] = (
+                Levels(name) if values.is_named or values.kind == "truth" else None
+            )
             if values.kind == "text":
                 self._are_texts.add(name)
         levels = self._targets[name]
@@ -130,7 +146,8 @@ class Search:
         """
         if self.roles.weight is not None and not rows:
             raise DataError(
-                f"weights must be above zero in some row, column {self.roles.weight!r} has zero in all rows of training: "
+                f"weights must be above zero in some row, column {self.roles.weight!r} has zero "
+                "in all rows of training: "
                 "no row is there."
             )
         left_out = self._left_out(rows)
@@ -140,7 +157,9 @@ class Search:
         empty = [finder.name for finder in finders if finder.is_empty]
         if empty:
             are = f"column {empty[0]!r} is" if len(empty) == 1 else f"columns {listed(empty)} are"
-            raise DataError(f"{are} empty: all {rows} values of the training rows are missing. Leave them out.")
+            raise DataError(
+                f"{are} empty: all {rows} values of the training rows are missing. Leave them out."
+            )
         found = {finder.name: finder.found() for finder in finders}
         classes = {name: self._names(name) for name in self.named_targets if self._is_class(name)}
         self._warn(list(found.values()), left_out)
@@ -160,7 +179,9 @@ class Search:
         assert levels is not None
         if len(levels.counts) == 1:
             only = next(iter(levels.counts))
-            raise DataError(f"column {name!r} is constant, {only!r} in all rows: there is nothing to learn.")
+            raise DataError(
+                f"column {name!r} is constant, {only!r} in all rows: there is nothing to learn."
+            )
         return levels.names()
 
     def _left_out(self, rows: int) -> list[str]:
@@ -169,7 +190,9 @@ class Search:
             return []
         by_name = [n for n in self.finders if is_index_name(n) and n not in self.roles.categorical]
         found = by_name + [
-            n for n, count in self._counts.items() if count is not None and n not in by_name and rows >= FEW_ROWS
+            n
+            for n, count in self._counts.items()
+            if count is not None and n not in by_name and rows >= FEW_ROWS
         ]
         return found if len(found) < len(self.finders) else by_name
 
@@ -177,7 +200,8 @@ class Search:
         missing = [column.name for column, _, _ in found if column.has_missing]
         if missing:
             _say(
-                f"values are missing in {listed(missing, 20)}: missing numbers are read as the median of the training rows, "
+                f"values are missing in {listed(missing, 20)}: missing numbers are read as the "
+                "median of the training rows, "
                 "missing texts are a category of their own, and an indicator says where."
             )
         constant = [
@@ -186,12 +210,18 @@ class Search:
             if only is not None and column.name not in self.varying
         ]
         if constant:
-            _say(f"all rows have one value, which tells nothing, in {', '.join(constant)}. Leave such columns out.")
+            _say(
+                f"all rows have one value, which tells nothing, in {', '.join(constant)}. Leave "
+                "such columns out."
+            )
         texts = [column.name for column, _, was_text in found if was_text]
         if texts:
             _say(text_warning(texts))
         if left_out:
-            _say(f"{index_warning(left_out)} Name all features in `features` to learn from it all the same.")
+            _say(
+                f"{index_warning(left_out)} Name all features in `features` to learn from it all "
+                "the same."
+            )
 
 
 def _say(message: str) -> None:
@@ -234,6 +264,9 @@ def _check_varies(values: Values) -> None:
     numbers = torch.from_numpy(number_targets(values))
     if len(numbers) > 1 and bool((numbers == numbers[0]).all()):
         raise DataError(
-            f"column {values.name!r} is constant, {numbers[0]:g} in all training rows: there is nothing to learn."
+            f"column {values.name!r} is constant, {numbers[0]:g} in all training rows: there is "
+            "nothing to learn."
         )
-    check_spread(numbers.std(0, correction=0).reshape(1), numbers.abs().max().reshape(1), [values.name])
+    check_spread(
+        numbers.std(0, correction=0).reshape(1), numbers.abs().max().reshape(1), [values.name]
+    )

@@ -28,7 +28,10 @@ __all__ = [
 
 PARTS = ("train", "val", "test", "predict")
 _LEAST = {"rows": 2, "row groups": 1}
-_REMEDY = {"rows": "add rows", "row groups": "give val_path and test_path, or write smaller row groups"}
+_REMEDY = {
+    "rows": "add rows",
+    "row groups": "give val_path and test_path, or write smaller row groups",
+}
 
 _MANY = 20  # rows that share their features: these do not tell such rows from each other
 
@@ -45,15 +48,18 @@ def numbered(groups: Tensor) -> Tensor:
     """
     values, groups = groups.unique(return_inverse=True)
     rows = torch.arange(len(groups), device=groups.device)
-    first = torch.full((len(values),), len(groups), device=groups.device).scatter_reduce(0, groups, rows, "amin")
+    first = torch.full((len(values),), len(groups), device=groups.device).scatter_reduce(
+        0, groups, rows, "amin"
+    )
     return first.argsort().argsort()[groups]
 
 
 def equal_rows(row: Tensor, copy: Tensor, least: int) -> Tensor:
     """The group of each row, (N,): rows with equal features are of one group, as copies of one row are.
 
-    Features that 20 rows or more share, with different targets, name no row (a table of a few categories): each of their rows
-    is a group of its own. Where that leaves fewer than `least` groups, so is each row whose features two or more share.
+    Features that 20 rows or more share, with different targets, name no row (a table of a few
+    categories): each of their rows is a group of its own. Where that leaves fewer than `least`
+    groups, so is each row whose features two or more share.
 
     Args:
         row: a number for each row, (N,), equal where features are (`row_numbers`).
@@ -67,7 +73,9 @@ def equal_rows(row: Tensor, copy: Tensor, least: int) -> Tensor:
     groups = row
     for many in (_MANY, 2):
         is_shared = ((size >= many) & (targets > 1))[row]
-        groups = numbered(torch.where(is_shared, len(size) + torch.arange(len(row), device=row.device), row))
+        groups = numbered(
+            torch.where(is_shared, len(size) + torch.arange(len(row), device=row.device), row)
+        )
         if int(groups.max()) + 1 >= least:
             break
     return groups
@@ -89,8 +97,10 @@ def warn_of_copies(groups: Tensor, copy: Tensor, remedy: str) -> None:
     copies = int((size - 1)[_different(groups, copy) == 1].sum())
     if copies >= 0.01 * rows:
         warn(
-            f"{copies} of {rows} rows repeat the features and the target of another row. Rows with equal features are held "
-            "out together, since copies of a row in training would tell its target. If oversampling made them, weights say the "
+            f"{copies} of {rows} rows repeat the features and the target of another row. Rows "
+            "with equal features are held "
+            "out together, since copies of a row in training would tell its target. If "
+            "oversampling made them, weights say the "
             f"same in less time; if they belong to one person, site or panel, {remedy}.",
             RepeatedRowsWarning,
         )
@@ -119,8 +129,9 @@ def _hash(rows: Tensor) -> Tensor:
 def draw_folds(groups: Tensor, sizes: Sequence[int], generator: torch.Generator) -> Tensor:
     """The fold of each row, (N,), drawn at random: whole groups, which come as near to these numbers of rows as they can.
 
-    Groups of one row each give exactly these sizes. Rows beyond them have the number `len(sizes)`, and so have those of a
-    group with more than half of all rows. Where no group would be in any fold, the smallest one is in the first.
+    Groups of one row each give exactly these sizes. Rows beyond them have the number `len(sizes)`,
+    and so have those of a group with more than half of all rows. Where no group would be in any
+    fold, the smallest one is in the first.
 
     Args:
         groups: of each row, numbered from 0.
@@ -129,7 +140,8 @@ def draw_folds(groups: Tensor, sizes: Sequence[int], generator: torch.Generator)
     groups = groups.cpu()
     size = groups.bincount()
     order = torch.randperm(len(size), generator=generator)
-    order = order[(size[order] > max(sizes)).to(torch.uint8).argsort(stable=True)]  # what fits into no fold is last
+    # what fits into no fold is last
+    order = order[(size[order] > max(sizes)).to(torch.uint8).argsort(stable=True)]
     middle = size[order].cumsum(0) - 0.5 * size[order]
     found = torch.searchsorted(torch.tensor(sizes).cumsum(0).double(), middle, right=True)
     found[size[order] > 0.5 * len(groups)] = len(sizes)
@@ -139,7 +151,11 @@ def draw_folds(groups: Tensor, sizes: Sequence[int], generator: torch.Generator)
 
 
 def split_at_random(
-    count: int, unit: str, shares: Mapping[str, float | int], seed: int, groups: Tensor | None = None
+    count: int,
+    unit: str,
+    shares: Mapping[str, float | int],
+    seed: int,
+    groups: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Numbers below `count` for "val" and "test", drawn at random, and those that are left for "train"; each in order.
 
@@ -148,7 +164,8 @@ def split_at_random(
         unit: of what, "rows" or "row groups".
         shares: of "val" and "test": a part (below 1), or a number.
         seed: of the draw.
-        groups: of each, numbered from 0: whole groups are drawn, and parts are as large as these allow.
+        groups: of each, numbered from 0: whole groups are drawn, and parts are as large as these
+            allow.
 
     Raises:
         DataError: where too few are left, or a part that is wanted would be empty.
@@ -157,16 +174,24 @@ def split_at_random(
     train, least = count - sum(sizes.values()), _LEAST[unit]
     if train < least or any(not sizes[name] and share > 0 for name, share in shares.items()):
         raise DataError(
-            f"{count} {unit} are too few for this split: {train} for training ({least} or more are needed), "
-            f"{sizes['val']} for validation, {sizes['test']} for test. Change val_size and test_size, or {_REMEDY[unit]}."
+            f"{count} {unit} are too few for this split: {train} for training ({least} or more "
+            "are needed), "
+            f"{sizes['val']} for validation, {sizes['test']} for test. Change val_size and "
+            f"test_size, or {_REMEDY[unit]}."
         )
     groups = torch.arange(count) if groups is None else groups
     fold = draw_folds(groups, [sizes["test"], sizes["val"]], torch.Generator().manual_seed(seed))
-    parts = {name: (fold == place).nonzero().flatten() for place, name in enumerate(("test", "val", "train"))}
-    empty = [name for name in PARTS[:3] if not len(parts[name]) and (name == "train" or sizes[name])]
+    parts = {
+        name: (fold == place).nonzero().flatten()
+        for place, name in enumerate(("test", "val", "train"))
+    }
+    empty = [
+        name for name in PARTS[:3] if not len(parts[name]) and (name == "train" or sizes[name])
+    ]
     if empty:
         raise DataError(
-            f"{int(groups.max()) + 1} groups of rows are too few for this split, none is left for {' and '.join(empty)}. "
+            f"{int(groups.max()) + 1} groups of rows are too few for this split, none is left for "
+            f"{' and '.join(empty)}. "
             "Give a split_column, or val_path and test_path."
         )
     return {name: parts[name] for name in PARTS[:3]}
@@ -174,20 +199,30 @@ def split_at_random(
 
 def _size(name: str, size: float | int, rows: int) -> int:
     wanted = "a part of the rows, such as 0.2, or their number, such as 100"
-    as_number(size, name, wanted, lambda share: 0 <= share < 1 or (share >= 1 and share.is_integer()))
+    as_number(
+        size, name, wanted, lambda share: 0 <= share < 1 or (share >= 1 and share.is_integer())
+    )
     return int(size) if size >= 1 else round(size * rows)
 
 
 def split_by_column(frame: "DataFrame", name: str) -> dict[str, Tensor]:
     """Numbers of the rows that hold "train", "val" and "test" in this column."""
-    values = pick("column", name, {column: frame[column] for column in frame.columns}).astype(str).to_numpy()
+    values = (
+        pick("column", name, {column: frame[column] for column in frame.columns})
+        .astype(str)
+        .to_numpy()
+    )
     unknown = ~np.isin(values, PARTS[:3])
     if unknown.any():
         row = int(np.argmax(unknown))
-        raise DataError(f"the split column {name!r} must hold train, val or test, got {values[row]!r} at row {row}.")
+        raise DataError(
+            f"the split column {name!r} must hold train, val or test, got "
+            f"{values[row]!r} at row {row}."
+        )
     split = {part: torch.from_numpy(np.flatnonzero(values == part)) for part in PARTS[:3]}
     if len(split["train"]) < 2:
         raise DataError(
-            f"the split column {name!r} leaves {len(split['train'])} rows for training, 2 or more are needed."
+            f"the split column {name!r} leaves {len(split['train'])} rows for training, 2 or more "
+            "are needed."
         )
     return split

@@ -29,11 +29,12 @@ class _Piece(NamedTuple):
 class StreamedBatches:
     """As `Batches`, of rows that are never in memory all at once.
 
-    An epoch is a sequence of row groups, in an order of its own; each process takes a span of its rows, so a row comes
-    once, and a row group is read by one process, or by two where their spans meet in it. Spans are as long as the shares
-    of the batches that `Batches` would give to these processes: all take the same number of steps, and nothing is
-    repeated or left out to make it so. Within a span, row groups are read until `buffer_size` rows are there; these are
-    shuffled and given out.
+    An epoch is a sequence of row groups, in an order of its own; each process takes a span of its
+    rows, so a row comes once, and a row group is read by one process, or by two where their spans
+    meet in it. Spans are as long as the shares of the batches that `Batches` would give to these
+    processes: all take the same number of steps, and nothing is repeated or left out to make it so.
+    Within a span, row groups are read until `buffer_size` rows are there; these are shuffled and
+    given out.
 
     Args:
         groups: the row groups.
@@ -41,7 +42,8 @@ class StreamedBatches:
         batch_size, seed, rank, world_size, epoch, steps: as for `Batches`.
         device: where rows are moved once they are read, if it is a GPU.
         needs_target: whether the rows have targets.
-        buffer_size: rows that are shuffled together, at least, and held in memory; 1 row group or more.
+        buffer_size: rows that are shuffled together, at least, and held in memory; 1 row group or
+            more.
         add_up: the sum of a tensor over all processes, which only weighted rows need.
         check: refuses rows as they are read.
     """
@@ -63,7 +65,12 @@ class StreamedBatches:
         add_up: Callable[[Tensor], Tensor] = lambda values: values,
         check: Callable[[Encoded], None] | None = None,
     ):
-        self.groups, self.columns, self.batch_size, self.needs_target = groups, columns, batch_size, needs_target
+        self.groups, self.columns, self.batch_size, self.needs_target = (
+            groups,
+            columns,
+            batch_size,
+            needs_target,
+        )
         self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, epoch
         self.steps = max(1, min(steps, _ROWS_AT_ONCE // batch_size))
         self.device = device if device is not None and device.type == "cuda" else None
@@ -83,10 +90,15 @@ class StreamedBatches:
     def __iter__(self) -> Iterator[Any]:
         start, self._start = self._start, 0
         shares = (
-            tuple(self._share(self._size(k), self.rank) for k in range(first, min(first + self.steps, self.batches)))
+            tuple(
+                self._share(self._size(k), self.rank)
+                for k in range(first, min(first + self.steps, self.batches))
+            )
             for first in range(start, self.batches, self.steps)
         )
-        for position, (sizes, rows) in enumerate(self._dealt(shares, self._rows_before(start, self.rank))):
+        for position, (sizes, rows) in enumerate(
+            self._dealt(shares, self._rows_before(start, self.rank))
+        ):
             self._position = min(start + (position + 1) * self.steps, self.batches)
             if self.steps > 1:
                 yield Steps(len(sizes), [(rows, sizes)])
@@ -106,8 +118,10 @@ class StreamedBatches:
         for name in ("rows", "world_size"):
             if self._start and state.get(name) != now[name]:
                 raise DataError(
-                    f"training stopped in the middle of an epoch with {name}={state.get(name)}, and goes on with {now[name]}: "
-                    "rows would come twice. Take the same, or a checkpoint from the end of an epoch."
+                    f"training stopped in the middle of an epoch with {name}={state.get(name)}, "
+                    f"and goes on with {now[name]}: "
+                    "rows would come twice. Take the same, or a checkpoint from the end of an "
+                    "epoch."
                 )
 
     def _size(self, number: int) -> int:
@@ -122,10 +136,16 @@ class StreamedBatches:
     def _rows_before(self, number: int, rank: int) -> int:
         """Rows of a process in the batches before this one."""
         even, longer = divmod(self.rows, self.batches)
-        return min(number, longer) * self._share(even + 1, rank) + max(0, number - longer) * self._share(even, rank)
+        return min(number, longer) * self._share(even + 1, rank) + max(
+            0, number - longer
+        ) * self._share(even, rank)
 
     def _total(self, number: int, rows: Mapping[str, Any]) -> Tensor | float:
-        return weight_of(self.add_up(rows["weight"].sum())) if "weight" in rows else float(self._size(number))
+        return (
+            weight_of(self.add_up(rows["weight"].sum()))
+            if "weight" in rows
+            else float(self._size(number))
+        )
 
     def _dealt(
         self, shares: Iterator[tuple[int, ...]], skipped: int
@@ -152,7 +172,11 @@ class StreamedBatches:
         plan = list(self._plan(generator))
         for pieces in plan:
             rows = sum(piece.end - piece.first for piece in pieces)
-            order = torch.arange(rows) if generator is None else torch.randperm(rows, generator=generator)
+            order = (
+                torch.arange(rows)
+                if generator is None
+                else torch.randperm(rows, generator=generator)
+            )
             if rows > skipped or pieces is plan[-1]:
                 yield self._read(pieces), order[skipped:].to(self.device or "cpu")
             skipped = max(0, skipped - rows)
@@ -160,7 +184,9 @@ class StreamedBatches:
     def _plan(self, generator: torch.Generator | None) -> Iterator[list[_Piece]]:
         """The pieces of row groups in the span of this process, for one buffer after the other."""
         count = len(self.groups)
-        order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+        order = (
+            torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+        )
         lengths = [self._rows_before(self.batches, rank) for rank in range(self.rank + 1)]
         first, end = sum(lengths[:-1]), sum(lengths)
         pieces: list[_Piece] = []
@@ -183,7 +209,9 @@ class StreamedBatches:
             for start, frame in read_rows(group, self.columns.used(self.needs_target), PIECE):
                 chosen = slice(max(first - start, 0), max(end - start, 0))
                 with located(group, start):
-                    table = self.columns.encode_exactly(frame, self.needs_target, self._unseen).single()
+                    table = self.columns.encode_exactly(
+                        frame, self.needs_target, self._unseen
+                    ).single()
                     if self.check is not None:
                         self.check(table)
                 tables.append(table.at(chosen))
@@ -199,4 +227,6 @@ class StreamedBatches:
 
 def _as_batch(table: Encoded, rows: Tensor) -> dict[str, Any]:
     batch = {"features": table.features, "rows": rows, "known": table.known}
-    return batch | {name: values for name in ("y", "weight") if (values := getattr(table, name)) is not None}
+    return batch | {
+        name: values for name in ("y", "weight") if (values := getattr(table, name)) is not None
+    }

@@ -38,8 +38,9 @@ class Part(NamedTuple):
 class Moments:
     """Mean, `spread` (standard deviation) and `level` (largest absolute value) over rows (N, ...) that come in pieces.
 
-    With n rows of mean m and sum of squared deviations s, and n', m', s' of a piece, the sum is that of Chan, Golub and
-    LeVeque 1983, which loses no digits where the mean is large; with weights, n is their sum:
+    With n rows of mean m and sum of squared deviations s, and n', m', s' of a piece, the sum is
+    that of Chan, Golub and LeVeque 1983, which loses no digits where the mean is large; with
+    weights, n is their sum:
 
         m + (m' - m) n' / (n + n'),    s + s' + (m' - m)^2 n n' / (n + n')
 
@@ -69,7 +70,11 @@ class Moments:
             squares = (weight * (values - mean).square()).sum(0)
         step, total = mean - self.mean, self.rows + rows
         squares = squares + step.square() * (self.rows * rows / total)
-        self.mean, self._squares, self.rows = self.mean + step * (rows / total), self._squares + squares, total
+        self.mean, self._squares, self.rows = (
+            self.mean + step * (rows / total),
+            self._squares + squares,
+            total,
+        )
         self._low = torch.minimum(self._low, values.amin(0))
         self._high = torch.maximum(self._high, values.amax(0))
         return self
@@ -96,4 +101,6 @@ class Summary(NamedTuple):
 
     @classmethod
     def of(cls, part: Part) -> Self:
-        return cls(Moments().add(part.features, part.weight), Moments().add(part.y, part.weight), part)
+        return cls(
+            Moments().add(part.features, part.weight), Moments().add(part.y, part.weight), part
+        )

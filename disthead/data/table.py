@@ -27,10 +27,17 @@ if TYPE_CHECKING:
 
 __all__ = ["DataError", "as_declared", "check_names", "read_as_written", "read_table"]
 
-_COMPRESSED: dict[str, Callable[[Path], IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # type: ignore[dict-item]
+_COMPRESSED: dict[str, Callable[[Path], IO[bytes]]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}  # type: ignore[dict-item]
 _SEPARATORS = (",", ";", "\t", "|")
 _TEXTS = (".csv", ".tsv", ".txt")
-_IN_PARTS: dict[str, Callable[[], Any]] = {".bz2": bz2.BZ2Decompressor, ".xz": lzma.LZMADecompressor}
+_IN_PARTS: dict[str, Callable[[], Any]] = {
+    ".bz2": bz2.BZ2Decompressor,
+    ".xz": lzma.LZMADecompressor,
+}
 _SNIFFED = 1 << 16  # bytes
 _SCANNED = 1 << 20  # bytes at once
 _LETTERS = re.compile(rb"[\x80-\xff]+")
@@ -42,9 +49,10 @@ _THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(,\d{3})+\s*")
 def read_table(source: Any) -> "DataFrame":
     """A data frame from a CSV or Parquet file, a data frame, a mapping of columns, or a pair of arrays (features, y).
 
-    Text files are read as UTF-8, or as UTF-16 where they begin with its mark, or else as Windows-1252 (Latin-1), with a
-    warning. Values are separated by commas, or by what separates the names in the first line: semicolons, tabs or bars;
-    where semicolons do, numbers may have decimal commas.
+    Text files are read as UTF-8, or as UTF-16 where they begin with its mark, or else as
+    Windows-1252 (Latin-1), with a warning. Values are separated by commas, or by what separates the
+    names in the first line: semicolons, tabs or bars; where semicolons do, numbers may have decimal
+    commas.
 
     Raises:
         DataError: for a missing, empty or corrupt file, or column names that occur twice.
@@ -62,7 +70,10 @@ def read_table(source: Any) -> "DataFrame":
     elif isinstance(source, (tuple, list)) and len(source) == 2:
         frame = _from_arrays(*source)
     else:
-        raise DataError(f"data must be a path, a data frame, a mapping or (features, y), got {type(source).__name__}.")
+        raise DataError(
+            "data must be a path, a data frame, a mapping or (features, y), got "
+            f"{type(source).__name__}."
+        )
     frame.columns = [str(name) for name in frame.columns]
     check_names(list(frame.columns), "the table")
     if not len(frame):
@@ -89,10 +100,15 @@ def _from_arrays(features: Any, y: Any) -> "DataFrame":
     """Columns x0, x1 ... and y, or y0, y1 ... for several targets."""
     import pandas as pd
 
-    x, y = (part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else rows_of(part) for part in (features, y))
+    x, y = (
+        part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else rows_of(part)
+        for part in (features, y)
+    )
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or y.ndim not in (1, 2) or len(x) != len(y):
-        raise DataError(f"features must be (N, P) and y (N,) or (N, D), got the shapes {x.shape} and {y.shape}.")
+        raise DataError(
+            f"features must be (N, P) and y (N,) or (N, D), got the shapes {x.shape} and {y.shape}."
+        )
     columns = {f"x{k}": x[:, k] for k in range(x.shape[1])}
     targets = {"y": y} if y.ndim == 1 else {f"y{k}": y[:, k] for k in range(y.shape[1])}
     return pd.DataFrame(columns | targets)
@@ -154,7 +170,9 @@ def _open(path: Path, stack: ExitStack) -> IO[bytes]:
         archive = stack.enter_context(zipfile.ZipFile(path))
         names = archive.namelist()
         if len(names) != 1:
-            raise ValueError(f"the archive must hold one file, got {len(names)}: {', '.join(names[:5])}.")
+            raise ValueError(
+                f"the archive must hold one file, got {len(names)}: {', '.join(names[:5])}."
+            )
         return stack.enter_context(archive.open(names[0]))
     return stack.enter_context(_COMPRESSED.get(path.suffix, Path.open)(path, "rb"))  # type: ignore[call-arg]
 
@@ -162,8 +180,8 @@ def _open(path: Path, stack: ExitStack) -> IO[bytes]:
 def _pieces(path: Path) -> Generator[bytes]:
     """All bytes of the file without its compression; the checksums of the compression are compared.
 
-    Programs that compress in parallel write files of many parts. Python's modules bz2 and lzma ignore a damaged part after the
-    first one, so the parts are read one by one here.
+    Programs that compress in parallel write files of many parts. Python's modules bz2 and lzma
+    ignore a damaged part after the first one, so the parts are read one by one here.
     """
     with ExitStack() as stack:
         if path.suffix not in _IN_PARTS:
@@ -191,7 +209,8 @@ def _encoding(path: Path) -> str:
     """UTF-8, UTF-16 where its mark is, or else Windows-1252, whose letters are those of Latin-1.
 
     Raises:
-        DataError: for bytes that belong to none of these encodings, and for zero bytes, with the line.
+        DataError: for bytes that belong to none of these encodings, and for zero bytes, with the
+            line.
     """
     pieces = _pieces(path)
     start = _next(path, pieces, 0)
@@ -212,7 +231,8 @@ def _check_bytes(path: Path, encoding: str) -> None:
 
     Raises:
         DataError: with the line.
-        UnicodeDecodeError: for UTF-8 where no letter before that place is in UTF-8, so that it is another encoding.
+        UnicodeDecodeError: for UTF-8 where no letter before that place is in UTF-8, so that it is
+            another encoding.
     """
     decoder, lines, is_utf_8 = codecs.getincrementaldecoder(encoding)(), 0, False
     pieces = _pieces(path)
@@ -226,13 +246,19 @@ def _check_bytes(path: Path, encoding: str) -> None:
                 raise
             line = (
                 lines
-                + (before.decode(encoding, "replace") if encoding == "utf-16" else before.decode("latin-1")).count("\n")
+                + (
+                    before.decode(encoding, "replace")
+                    if encoding == "utf-16"
+                    else before.decode("latin-1")
+                ).count("\n")
                 + 1
             )
             name = {"cp1252": "neither UTF-8 nor Windows-1252"}.get(
                 encoding, f"not {encoding.upper()}, the encoding of the text before them"
             )
-            raise _unreadable(path, f"line {line} holds bytes that are {name} ({error.reason}).") from error
+            raise _unreadable(
+                path, f"line {line} holds bytes that are {name} ({error.reason})."
+            ) from error
         if "\0" in text:
             line = lines + text[: text.index("\0")].count("\n") + 1
             raise _unreadable(path, f"line {line} holds a zero byte, which no text has.")
@@ -242,7 +268,8 @@ def _check_bytes(path: Path, encoding: str) -> None:
                     line = lines + piece[: letters.start()].count(b"\n") + 1
                     raise _unreadable(
                         path,
-                        f"letters in line {line} are in UTF-8, and others are not. Write all of it in UTF-8.",
+                        f"letters in line {line} are in UTF-8, and others are not. Write all of "
+                        "it in UTF-8.",
                     )
         if not piece:
             return
@@ -256,7 +283,15 @@ def _next(path: Path, pieces: Iterator[bytes], lines: int) -> bytes:
         return next(pieces, b"")
     except DataError:
         raise
-    except (EOFError, OSError, RuntimeError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        lzma.LZMAError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         place = f"after line {lines}, " * bool(lines)
         raise _unreadable(path, f"{place}{first_line(error)}.") from error
 
@@ -271,7 +306,9 @@ def _is_utf_8(letters: bytes) -> bool:
 
 def _suffix(path: Path) -> str:
     """The ending that says how a file is to be read, without that of its compression."""
-    return next((suffix for suffix in reversed(path.suffixes) if suffix not in (*_COMPRESSED, ".zip")), "").lower()
+    return next(
+        (suffix for suffix in reversed(path.suffixes) if suffix not in (*_COMPRESSED, ".zip")), ""
+    ).lower()
 
 
 def _layout(path: Path) -> dict[str, Any]:
@@ -307,7 +344,8 @@ def _read_text(path: Path) -> "DataFrame":
         _check_rows(path, layout)
     if layout["encoding"] == "cp1252":
         warnings.warn(
-            f"{path} is not written in UTF-8; it is read as Windows-1252 (Latin-1). Check the letters beyond ASCII, or write it "
+            f"{path} is not written in UTF-8; it is read as Windows-1252 (Latin-1). Check the "
+            "letters beyond ASCII, or write it "
             "in UTF-8.",
             UserWarning,
             stacklevel=2,
@@ -329,15 +367,23 @@ def _check_rows(path: Path, layout: Mapping[str, Any]) -> int:
                 quoted = f" (a quoted one makes it {end - start + 1} lines long)" * (end > start)
                 raise _unreadable(
                     path,
-                    f"line {start} has {len(row)} value{'s' * (len(row) != 1)}{quoted}, where the header has {len(header)} names.",
+                    f"line {start} has {len(row)} value{'s' * (len(row) != 1)}{quoted}, where the "
+                    f"header has {len(header)} names.",
                 )
     return start
 
 
 def _separator(lines: list[str], usual: str) -> str:
     """What separates the names in the first line: the usual one, unless it finds a single name and another finds several."""
-    count = {separator: len(next(csv.reader(lines[:1], delimiter=separator), [])) for separator in _SEPARATORS}
-    return usual if count[usual] > 1 else max(count, key=lambda separator: (count[separator], separator == usual))
+    count = {
+        separator: len(next(csv.reader(lines[:1], delimiter=separator), []))
+        for separator in _SEPARATORS
+    }
+    return (
+        usual
+        if count[usual] > 1
+        else max(count, key=lambda separator: (count[separator], separator == usual))
+    )
 
 
 def _has_decimal_commas(frame: "DataFrame", path: Path) -> bool:
@@ -352,13 +398,18 @@ def _has_decimal_commas(frame: "DataFrame", path: Path) -> bool:
         if values.dtype.kind in "biuf" or not values.notna().any():
             continue
         texts = values.dropna().astype(str)
-        if texts.str.fullmatch(_DECIMAL_COMMA).any() and texts.str.fullmatch(_DECIMAL_COMMA_OR_WHOLE).all():
+        if (
+            texts.str.fullmatch(_DECIMAL_COMMA).any()
+            and texts.str.fullmatch(_DECIMAL_COMMA_OR_WHOLE).all()
+        ):
             found.append((name, texts[texts.str.fullmatch(_DECIMAL_COMMA)]))
     if found and all(texts.str.fullmatch(_THOUSANDS).all() for _, texts in found):
         name, texts = found[0]
         raise DataError(
-            f"{path}: column {name!r} holds {texts.iloc[0]!r} at row {texts.index[0]}, where the comma may be a decimal one or "
-            "separate thousands. Write the numbers with a decimal point and without separators of thousands."
+            f"{path}: column {name!r} holds {texts.iloc[0]!r} at row {texts.index[0]}, where the "
+            "comma may be a decimal one or "
+            "separate thousands. Write the numbers with a decimal point and without separators of "
+            "thousands."
         )
     return bool(found)
 
@@ -370,7 +421,9 @@ def as_declared(frame: "DataFrame", pandas_metadata: Mapping[str, Any] | None) -
         for column in (pandas_metadata or {}).get("columns", ())
         if column["pandas_type"] == "categorical"
     ]
-    lost = [name for name in declared if name in frame.columns and str(frame[name].dtype) != "category"]
+    lost = [
+        name for name in declared if name in frame.columns and str(frame[name].dtype) != "category"
+    ]
     return frame.astype(dict.fromkeys(lost, "category")) if lost else frame
 
 
@@ -378,5 +431,6 @@ def check_names(names: list[str], where: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(
-            f"{where} has several columns named {', '.join(map(repr, twice))}; give each a name of its own."
+            f"{where} has several columns named {', '.join(map(repr, twice))}; give each a name "
+            "of its own."
         )

@@ -45,7 +45,9 @@ _PLURAL = {
 }
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _CODE = re.compile(r"\s*[-+]?0\d+\s*")  # 007 is a name, not seven
-_DURATION = re.compile(r"\s*(?:([-+]?\d+) days?)?(?:,? ?\+?(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?)?\s*")
+_DURATION = re.compile(
+    r"\s*(?:([-+]?\d+) days?)?(?:,? ?\+?(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?)?\s*"
+)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?\s?(Z|[-+]\d\d:?\d\d)?)?")
 
 
@@ -59,10 +61,12 @@ class Values:
 
     Attributes:
         name: of the column.
-        kind: "number", "truth", "date", "duration", "text", or "category", which is declared by the table itself.
-        numbers: in double precision with NaN for what is missing: numbers, truth values as 0 and 1, dates as days since
-            1970-01-01 (UTC), durations as days. None for texts and categories.
-        codes: for texts and categories, the place of each value among the levels, -1 for what is missing.
+        kind: "number", "truth", "date", "duration", "text", or "category", which is declared by the
+            table itself.
+        numbers: in double precision with NaN for what is missing: numbers, truth values as 0 and 1,
+            dates as days since 1970-01-01 (UTC), durations as days. None for texts and categories.
+        codes: for texts and categories, the place of each value among the levels, -1 for what is
+            missing.
         levels: the different values, as they are written.
         is_whole: whether the numbers are integers by their type.
         rows: the number of each row in its table, where these are some of its rows.
@@ -84,7 +88,9 @@ class Values:
         rows = np.arange(len(self))[chosen] if self.rows is None else self.rows[chosen]
         if self.numbers is not None:
             return Values(self.name, self.kind, self.numbers[chosen], None, (), self.is_whole, rows)
-        return Values(self.name, self.kind, None, self._entries[chosen], self.levels, self.is_whole, rows)
+        return Values(
+            self.name, self.kind, None, self._entries[chosen], self.levels, self.is_whole, rows
+        )
 
     def row(self, position: int) -> int:
         """The number of a row in its table."""
@@ -139,7 +145,13 @@ class Values:
         codes[present] = places
         makers: dict[str, Callable[[float], Any]] = {"truth": bool, "date": date_of}
         make = makers.get(self.kind, float)
-        return replace(self, kind="category", numbers=None, codes=codes, levels=[make(v) for v in found.tolist()])
+        return replace(
+            self,
+            kind="category",
+            numbers=None,
+            codes=codes,
+            levels=[make(v) for v in found.tolist()],
+        )
 
     def first(self, bad: np.ndarray) -> str:
         """Where the marked values are, for a message: how many, and the first with its row."""
@@ -180,7 +192,11 @@ def parse_date(text: Any) -> float | None:
     if not isinstance(text, str) or not _DATE.fullmatch(text):
         return None
     try:
-        return _days(datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text).replace(" +", "+").replace(" Z", "Z")))
+        return _days(
+            datetime.fromisoformat(
+                re.sub(r"(\.\d{6})\d+", r"\1", text).replace(" +", "+").replace(" Z", "Z")
+            )
+        )
     except ValueError:  # such as the 30th of February
         return None
 
@@ -249,7 +265,8 @@ def rows_of(X: Any) -> np.ndarray:
     if lengths and lengths[0] >= 0 and len(set(lengths)) > 1:
         row = next(row for row, length in enumerate(lengths) if length != lengths[0])
         raise ValueError(
-            f"all rows of X must have as many values as the first one, {lengths[0]}, got {lengths[row]} at row {row}."
+            f"all rows of X must have as many values as the first one, {lengths[0]}, got "
+            f"{lengths[row]} at row {row}."
         )
     array = np.asarray(X)
     if array.dtype.kind in "biufc" or array.ndim != 2:
@@ -263,7 +280,13 @@ def rows_of(X: Any) -> np.ndarray:
 def _from_pandas(column: Any, name: str) -> Values:
     dtype = column.dtype
     if hasattr(dtype, "categories") and hasattr(column, "cat"):
-        return Values(name, "category", None, column.cat.codes.to_numpy(np.int64), column.cat.categories.tolist())
+        return Values(
+            name,
+            "category",
+            None,
+            column.cat.codes.to_numpy(np.int64),
+            column.cat.categories.tolist(),
+        )
     if isinstance(dtype, np.dtype):
         return _from_array(column.to_numpy(), name)
     if str(dtype).startswith("dictionary"):
@@ -278,7 +301,9 @@ def _from_pandas(column: Any, name: str) -> Values:
         return _from_array(column.to_numpy("timedelta64[us]", na_value=np.timedelta64("NaT")), name)
     if dtype.kind in "biuf" and "decimal" not in str(dtype):
         numbers = column.to_numpy(np.float64, na_value=np.nan)
-        return Values(name, "truth" if dtype.kind == "b" else "number", numbers, is_whole=dtype.kind in "iu")
+        return Values(
+            name, "truth" if dtype.kind == "b" else "number", numbers, is_whole=dtype.kind in "iu"
+        )
     if column.dtype.type is str:
         codes, levels = column.factorize()
         return Values(name, "text", None, codes.astype(np.int64), levels.tolist())
@@ -287,14 +312,21 @@ def _from_pandas(column: Any, name: str) -> Values:
 
 def _from_array(array: np.ndarray, name: str) -> Values:
     if array.ndim != 1:
-        raise DataError(f"column {name!r} must have one value for each row, got the shape {array.shape}.")
+        raise DataError(
+            f"column {name!r} must have one value for each row, got the shape {array.shape}."
+        )
     kind = array.dtype.kind
     if kind == "c":
         raise DataError(f"Complex data not supported, got it in column {name!r}.")
     if kind in "mM":
         return _from_moments(array, name)
     if kind in "biuf":
-        return Values(name, "truth" if kind == "b" else "number", array.astype(np.float64), is_whole=kind in "iu")
+        return Values(
+            name,
+            "truth" if kind == "b" else "number",
+            array.astype(np.float64),
+            is_whole=kind in "iu",
+        )
     return _from_objects(array.tolist(), name)
 
 
@@ -323,13 +355,18 @@ def _from_objects(values: list[Any], name: str) -> Values:
         if wrong in found:
             row = each.index(wrong)
             if wrong == "complex":
-                raise DataError(f"Complex data not supported, got it in column {name!r} at row {row}.")
+                raise DataError(
+                    f"Complex data not supported, got it in column {name!r} at row {row}."
+                )
             raise TypeError(
-                f"argument must be a string or a number, got {type(values[row]).__name__} in column {name!r} at row {row}. "
+                f"argument must be a string or a number, got {type(values[row]).__name__} in "
+                f"column {name!r} at row {row}. "
                 "Dates, durations and truth values are taken, too."
             )
     if found <= {"text"}:
-        return _from_texts([None if kind == "missing" else v for v, kind in zip(values, each, strict=True)], name)
+        return _from_texts(
+            [None if kind == "missing" else v for v, kind in zip(values, each, strict=True)], name
+        )
     if found == {"number", "truth"}:
         found = {"number"}
     if len(found) > 1:
@@ -338,22 +375,30 @@ def _from_objects(values: list[Any], name: str) -> Values:
     readers: dict[str, Callable[[Any], float]] = {"date": _read_date, "duration": _read_duration}
     read = readers.get(kind, float)
     try:
-        numbers = [np.nan if own == "missing" else read(value) for value, own in zip(values, each, strict=True)]
+        numbers = [
+            np.nan if own == "missing" else read(value)
+            for value, own in zip(values, each, strict=True)
+        ]
     except OverflowError as error:
         row = next(
             row
             for row, value in enumerate(values)
             if isinstance(value, (int, Fraction)) and not -_LARGEST < value < _LARGEST
         )
-        raise DataError(f"column {name!r} holds a number too large for double precision at row {row}.") from error
+        raise DataError(
+            f"column {name!r} holds a number too large for double precision at row {row}."
+        ) from error
     is_whole = all(issubclass(own, (int, np.integer)) for own in kinds if kinds[own] != "missing")
-    return Values(name, kind, np.array(numbers, dtype=np.float64), is_whole=is_whole and kind == "number")
+    return Values(
+        name, kind, np.array(numbers, dtype=np.float64), is_whole=is_whole and kind == "number"
+    )
 
 
 def _from_texts(values: list[Any], name: str) -> Values:
     levels: dict[Any, int] = {}
     codes = [
-        -1 if value is None or value != value else levels.setdefault(value, len(levels)) for value in map(_text, values)
+        -1 if value is None or value != value else levels.setdefault(value, len(levels))
+        for value in map(_text, values)
     ]
     return Values(name, "text", None, np.array(codes, dtype=np.int64), list(levels))
 
@@ -399,7 +444,12 @@ def _read_duration(value: Any) -> float:
     if isinstance(value, np.timedelta64):
         return float(value.astype("timedelta64[us]").astype(np.int64)) / _MICROSECONDS
     if isinstance(value, time):  # of day
-        value = timedelta(hours=value.hour, minutes=value.minute, seconds=value.second, microseconds=value.microsecond)
+        value = timedelta(
+            hours=value.hour,
+            minutes=value.minute,
+            seconds=value.second,
+            microseconds=value.microsecond,
+        )
     return value / timedelta(days=1)
 
 
@@ -410,8 +460,10 @@ def _of_several_kinds(values: list[Any], each: list[str], name: str) -> DataErro
     row = next(row for row, kind in enumerate(each) if kind not in (most, "missing"))
     kind = each[row]
     return DataError(
-        f"column {name!r} must hold {_PLURAL[most]}, got {'text' if kind == 'text' else _PLURAL[kind]} in {counts[kind]} "
-        f"of {len(values)} rows: {values[row]!r} at row {row}. Make these values missing (None), or turn all of them into "
+        f"column {name!r} must hold {_PLURAL[most]}, got "
+        f"{'text' if kind == 'text' else _PLURAL[kind]} in {counts[kind]} "
+        f"of {len(values)} rows: {values[row]!r} at row {row}. Make these values missing (None), "
+        "or turn all of them into "
         f"{'texts' if 'text' in (kind, most) else _PLURAL[most]}."
     )
 
@@ -420,7 +472,8 @@ def _of_several_kinds(values: list[Any], each: list[str], name: str) -> DataErro
 
 
 REMEDY = (
-    "Make these values missing, or say that the column holds categories (`categorical`, or the type category of a data "
+    "Make these values missing, or say that the column holds categories (`categorical`, or the "
+    "type category of a data "
     "frame)."
 )
 TARGET_REMEDY = "Correct these values, or drop their rows."  # which cannot be missing
@@ -435,7 +488,10 @@ def as_kind(values: Values, kind: str, remedy: str = REMEDY) -> Values:
     found = [PARSERS[kind](level) for level in values.levels]
     bad = np.array([number is None for number in found] + [False])[values._entries]
     if bad.any():
-        raise DataError(f"column {values.name!r} must hold {_PLURAL[kind]}, got text in {values.first(bad)}. {remedy}")
+        raise DataError(
+            f"column {values.name!r} must hold {_PLURAL[kind]}, got text in "
+            f"{values.first(bad)}. {remedy}"
+        )
     numbers = np.array([np.nan if number is None else number for number in found] + [np.nan])
     return replace(values, kind=kind, numbers=numbers[values._entries], codes=None, levels=())
 
@@ -449,13 +505,16 @@ def as_quantities(values: Values) -> Values:
     if values.kind in ("date", "duration"):
         missing = values.missing
         also = (
-            f", and {int(missing.sum())} missing values (NaT), the first at row {values.row(int(np.argmax(missing)))}"
+            f", and {int(missing.sum())} missing values (NaT), the first at row "
+            f"{values.row(int(np.argmax(missing)))}"
         )
         shown = int(np.argmax(~missing))
         since = " - column.min()" if values.kind == "date" else ""
         raise DataError(
-            f"column {values.name!r} holds {values.plural}, such as {values.text(shown)} at row {values.row(shown)}"
-            f"{also if missing.any() else ''}; a target or a known quantity must be a number. Turn it into days or another "
+            f"column {values.name!r} holds {values.plural}, such as {values.text(shown)} at row "
+            f"{values.row(shown)}"
+            f"{also if missing.any() else ''}; a target or a known quantity must be a number. "
+            "Turn it into days or another "
             f"unit: (column{since}) / pandas.Timedelta(days=1)."
         )
     return as_kind(values, "number", TARGET_REMEDY) if values.is_named else values

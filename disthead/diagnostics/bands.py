@@ -15,7 +15,8 @@ class PITBand:
 
     Attributes:
         frequency: share of the rows in each bin, shape (bins,).
-        lower, upper: the same for all bins; all bins lie inside together with the probability `confidence`.
+        lower, upper: the same for all bins; all bins lie inside together with the probability
+            `confidence`.
         count: rows.
         confidence: of the band.
     """
@@ -35,8 +36,9 @@ class PITBand:
 def pit_band(frequency: Tensor, count: float, confidence: float = 0.95) -> PITBand:
     """The simultaneous band of a histogram of `count` PIT values, shares that sum to one in `frequency`, shape (bins,).
 
-    Each bin's count is binomial, 1 / bins +- z sqrt((1 - 1 / bins) / (bins count)), with z the normal quantile for which
-    all bins stay inside (Šidák 1967). Too wide for the non-randomised PIT of counts, which strays less than a uniform sample.
+    Each bin's count is binomial, 1 / bins +- z sqrt((1 - 1 / bins) / (bins count)), with z the
+    normal quantile for which all bins stay inside (Šidák 1967). Too wide for the non-randomised PIT
+    of counts, which strays less than a uniform sample.
 
     >>> band = pit_band(torch.tensor([0.1, 0.1, 0.2, 0.6]), count=1000)
     >>> band.outside
@@ -57,7 +59,8 @@ class CoverageCurve:
         level: nominal, shape (L,).
         coverage: observed, shape (L,).
         standard_error: of the observed ones.
-        lower, upper: where all of a calibrated forecast's coverages lie together with the probability `confidence`.
+        lower, upper: where all of a calibrated forecast's coverages lie together with the
+            probability `confidence`.
         count: rows.
         confidence: of the band.
     """
@@ -71,11 +74,14 @@ class CoverageCurve:
     confidence: float
 
 
-def coverage_curve(level: Tensor, coverage: Tensor, count: float, confidence: float = 0.95) -> CoverageCurve:
+def coverage_curve(
+    level: Tensor, coverage: Tensor, count: float, confidence: float = 0.95
+) -> CoverageCurve:
     """The coverages (L,) of central intervals at rising levels (L,) with their simultaneous band.
 
-    Coverages of one sample rise and fall together like a Brownian bridge; the band is level +- z sqrt(level (1 - level)
-    / count), with z the quantile, found by simulation, of the bridge's largest standardised distance at these levels.
+    Coverages of one sample rise and fall together like a Brownian bridge; the band is level +- z
+    sqrt(level (1 - level) / count), with z the quantile, found by simulation, of the bridge's
+    largest standardised distance at these levels.
 
     >>> curve = coverage_curve(torch.tensor([0.5, 0.9]), torch.tensor([0.4, 0.8]), count=100)
     >>> (curve.coverage < curve.lower).tolist()
@@ -87,15 +93,24 @@ def coverage_curve(level: Tensor, coverage: Tensor, count: float, confidence: fl
     half = _bridge_quantile(level, confidence) * spread
     error = (coverage * (1 - coverage) / count).clamp(min=0).sqrt()
     return CoverageCurve(
-        level, coverage, error, (level - half).clamp(min=0), (level + half).clamp(max=1), count, confidence
+        level,
+        coverage,
+        error,
+        (level - half).clamp(min=0),
+        (level + half).clamp(max=1),
+        count,
+        confidence,
     )
 
 
-def chance_limit(variance: float, largest: float, confidence: float = 0.95, looks: int = 1) -> float:
+def chance_limit(
+    variance: float, largest: float, confidence: float = 0.95, looks: int = 1
+) -> float:
     """How far the largest of `looks` means of bounded terms strays from its expectation by chance.
 
-    The solution d of d = z sqrt(variance + largest d / 3), with z the normal quantile for all looks (Bonferroni): a normal
-    limit that is cautious where few or rare terms count, after Bernstein's inequality.
+    The solution d of d = z sqrt(variance + largest d / 3), with z the normal quantile for all looks
+    (Bonferroni): a normal limit that is cautious where few or rare terms count, after Bernstein's
+    inequality.
 
     Args:
         variance: of the mean.
@@ -114,7 +129,10 @@ def _bridge_quantile(level: Tensor, confidence: float, samples: int = 20_000) ->
     """The quantile of max_k |B(t_k)| / sqrt(t_k (1 - t_k)) for a Brownian bridge B."""
     generator = torch.Generator().manual_seed(0)
     ends = torch.cat([level.new_zeros(1), level, level.new_ones(1)])
-    steps = torch.randn(samples, len(ends) - 1, generator=generator, dtype=level.dtype) * ends.diff().sqrt()
+    steps = (
+        torch.randn(samples, len(ends) - 1, generator=generator, dtype=level.dtype)
+        * ends.diff().sqrt()
+    )
     walk = steps.cumsum(-1)
     bridge = walk[:, :-1] - level * walk[:, -1:]
     return float((bridge.abs() / (level * (1 - level)).sqrt()).amax(-1).quantile(confidence))

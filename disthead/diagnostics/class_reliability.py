@@ -21,8 +21,9 @@ def class_reliability(
 ) -> tuple[list[Reliability], float]:
     """The reliability of each class's probability, and the p-value of the worst of them, which allows for all looks.
 
-    Whole outcomes are simulated. Each class's miscalibration is set beside that of its simulations, as a number of their
-    standard deviations above their mean, and the largest of these numbers beside the largest of each simulation.
+    Whole outcomes are simulated. Each class's miscalibration is set beside that of its simulations,
+    as a number of their standard deviations above their mean, and the largest of these numbers
+    beside the largest of each simulation.
 
     Args:
         probs: class probabilities, shape (N, K).
@@ -38,7 +39,11 @@ def class_reliability(
     drawn = torch.multinomial(probs.double(), resamples, replacement=True, generator=generator).T
     parts, own, chance = [], [], []
     for k in range(probs.shape[-1]):
-        outcome, forecast, simulated = (y == k).double(), probs[:, k].double(), (drawn == k).double()
+        outcome, forecast, simulated = (
+            (y == k).double(),
+            probs[:, k].double(),
+            (drawn == k).double(),
+        )
         parts.append(
             reliability(
                 forecast.clamp(0, 1),

@@ -26,16 +26,22 @@ def error_correlation(
         generator: of the randomised PIT of counts.
         weight: of each row, shape (N,), 1 unless given.
     """
-    w = torch.ones(len(y), dtype=torch.float64, device=y.device) if weight is None else weight.double()
+    w = (
+        torch.ones(len(y), dtype=torch.float64, device=y.device)
+        if weight is None
+        else weight.double()
+    )
     return _from_products(_products(normal_residuals(dist, y, generator), w))
 
 
 @torch.no_grad()
-def predicted_correlation(dist: Distribution, generator: torch.Generator, weight: Tensor | None = None) -> Tensor:
+def predicted_correlation(
+    dist: Distribution, generator: torch.Generator, weight: Tensor | None = None
+) -> Tensor:
     """The correlations (D, D) of normal residuals that the forecasts of all rows together predict.
 
-    Exact where outputs are independent and where they are jointly normal, whose residuals have the correlations of the
-    outputs; else of about two million drawn numbers.
+    Exact where outputs are independent and where they are jointly normal, whose residuals have the
+    correlations of the outputs; else of about two million drawn numbers.
 
     >>> from disthead import get_family
     >>> family = get_family("multivariate_normal", event_shape=(2,))
@@ -46,13 +52,20 @@ def predicted_correlation(dist: Distribution, generator: torch.Generator, weight
     size = dist.event_shape.numel()
     if type(dist) is Independent:
         return torch.eye(size, dtype=torch.float64, device=dist.device)
-    w = torch.ones(dist.batch_shape, dtype=torch.float64, device=dist.device) if weight is None else weight.double()
+    w = (
+        torch.ones(dist.batch_shape, dtype=torch.float64, device=dist.device)
+        if weight is None
+        else weight.double()
+    )
     covariance = _normal_covariance(dist)
     if covariance is not None:
         spread = covariance.diagonal(dim1=-2, dim2=-1).sqrt()
         correlation = covariance / (spread.unsqueeze(-1) * spread.unsqueeze(-2))
         return (w[:, None, None] * correlation).sum(0) / w.sum()
-    rows, total = dist.batch_shape.numel(), torch.zeros(size + 1, size + 1, dtype=torch.float64, device=dist.device)
+    rows, total = (
+        dist.batch_shape.numel(),
+        torch.zeros(size + 1, size + 1, dtype=torch.float64, device=dist.device),
+    )
     for one in draw(dist, max(2, _NUMBERS // max(1, rows * size)), generator):
         total += _products(normal_residuals(dist, one, generator), w)
     return _from_products(total)
@@ -61,7 +74,11 @@ def predicted_correlation(dist: Distribution, generator: torch.Generator, weight
 def normal_residuals(dist: Distribution, y: Tensor, generator: torch.Generator) -> Tensor:
     """Phi^-1(pit(y)) of each output, shape (N, D)."""
     each = dist.marginals
-    u = (circular_pit(each, y) if each.kind == "direction" else each.pit(y, generator=generator).double()).flatten(1)
+    u = (
+        circular_pit(each, y)
+        if each.kind == "direction"
+        else each.pit(y, generator=generator).double()
+    ).flatten(1)
     return torch.special.ndtri(u.clamp(1e-15, 1 - 1e-15))
 
 

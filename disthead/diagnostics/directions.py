@@ -17,8 +17,8 @@ _GRID = 720  # directions at which a density is looked at: every half degree
 def arc_probability(dist: Distribution, start: Tensor, end: Tensor) -> Tensor:
     """P(Y on the arc that goes anticlockwise from `start` to `end`), of any distribution of directions, shape (N,).
 
-    A cdf on a circle starts where it likes; its differences, whole turns apart, do not depend on that. The probability of a
-    mixture is the weighted sum over its components.
+    A cdf on a circle starts where it likes; its differences, whole turns apart, do not depend on
+    that. The probability of a mixture is the weighted sum over its components.
 
     >>> from disthead import get_family
     >>> dist = get_family("von_mises").distribution(loc=torch.zeros(1), concentration=1.0)
@@ -28,7 +28,9 @@ def arc_probability(dist: Distribution, start: Tensor, end: Tensor) -> Tensor:
     components: Any = getattr(dist, "components", None)
     if components is not None:
         weight = dist.probs.double()
-        return (weight * arc_probability(components, start.unsqueeze(-1), end.unsqueeze(-1))).sum(-1)
+        return (weight * arc_probability(components, start.unsqueeze(-1), end.unsqueeze(-1))).sum(
+            -1
+        )
     return (dist.cdf(end.double()).double() - dist.cdf(start.double()).double()) % 1.0
 
 
@@ -48,9 +50,18 @@ def arc_widths(dist: Distribution, level: float) -> Tensor:
     if getattr(dist, "components", None) is None:
         lower, upper = dist.interval(level)
         return (upper - lower).double() % (2 * math.pi)
-    angle = (torch.arange(_GRID, dtype=torch.float64, device=dist.device) + 0.5) * (2 * math.pi / _GRID) - math.pi
+    angle = (torch.arange(_GRID, dtype=torch.float64, device=dist.device) + 0.5) * (
+        2 * math.pi / _GRID
+    ) - math.pi
     parts = []
     for part in torch.arange(dist.batch_shape[0], device=dist.device).split(4096):
-        mass = dist[part].log_prob(angle.unsqueeze(-1)).double().softmax(0).sort(dim=0, descending=True).values
+        mass = (
+            dist[part]
+            .log_prob(angle.unsqueeze(-1))
+            .double()
+            .softmax(0)
+            .sort(dim=0, descending=True)
+            .values
+        )
         parts.append((mass.cumsum(0) < level).double().sum(0) + 1)
     return torch.cat(parts).clamp(max=_GRID) * (2 * math.pi / _GRID)

@@ -13,8 +13,10 @@ class Discrimination:
     """How well a probability ranks rows.
 
     Attributes:
-        auc: the probability that a row with the event has a higher forecast than one without: 1/2 is a random order.
-        standard_error: of `auc` (DeLong, DeLong and Clarke-Pearson 1988); nan with fewer than two rows of either kind.
+        auc: the probability that a row with the event has a higher forecast than one without: 1/2
+            is a random order.
+        standard_error: of `auc` (DeLong, DeLong and Clarke-Pearson 1988); nan with fewer than two
+            rows of either kind.
         events: how many rows had the event.
         count: how many rows there were.
     """
@@ -26,7 +28,9 @@ class Discrimination:
 
 
 @torch.no_grad()
-def discrimination(forecast: Tensor, outcome: Tensor, weight: Tensor | None = None) -> Discrimination:
+def discrimination(
+    forecast: Tensor, outcome: Tensor, weight: Tensor | None = None
+) -> Discrimination:
     """The area under the ROC curve of a probability (N,) for an event, 0 or 1 (N,), with weights (N,); ties count half.
 
     nan where all rows or none had the event.
@@ -34,10 +38,16 @@ def discrimination(forecast: Tensor, outcome: Tensor, weight: Tensor | None = No
     >>> discrimination(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1])).auc
     0.75
     """
-    w = torch.ones(len(forecast), dtype=torch.float64, device=forecast.device) if weight is None else weight.double()
+    w = (
+        torch.ones(len(forecast), dtype=torch.float64, device=forecast.device)
+        if weight is None
+        else weight.double()
+    )
     happened = outcome > 0.5
     values, place = forecast.unique(return_inverse=True)
-    with_event, without = (w.new_zeros(len(values)).index_add(0, place, w * part) for part in (happened, ~happened))
+    with_event, without = (
+        w.new_zeros(len(values)).index_add(0, place, w * part) for part in (happened, ~happened)
+    )
     positive, negative = with_event.sum(), without.sum()
     # For each row, the share of the rows of the other kind that lie on the right side of it.
     below = (without.cumsum(0) - 0.5 * without) / negative
@@ -50,5 +60,9 @@ def discrimination(forecast: Tensor, outcome: Tensor, weight: Tensor | None = No
 
 def _variance(share: Tensor, weight: Tensor, mean: Tensor) -> Tensor:
     rows = len(share)
-    spread = (weight * (share - mean)).square().sum() * rows / (rows - 1) if rows > 1 else mean * torch.nan
+    spread = (
+        (weight * (share - mean)).square().sum() * rows / (rows - 1)
+        if rows > 1
+        else mean * torch.nan
+    )
     return spread / weight.sum().square()

@@ -10,7 +10,16 @@ from torch import Tensor
 from disthead.diagnostics.directions import arc_probability
 from disthead.distributions.base import Distribution
 
-__all__ = ["Confusion", "EventFrequency", "Rootogram", "Rose", "confusion", "event_frequency", "rootogram", "rose"]
+__all__ = [
+    "Confusion",
+    "EventFrequency",
+    "Rootogram",
+    "Rose",
+    "confusion",
+    "event_frequency",
+    "rootogram",
+    "rose",
+]
 
 
 @dataclass(frozen=True)
@@ -31,11 +40,13 @@ class Rootogram:
 
 
 @torch.no_grad()
-def rootogram(dist: Distribution, y: Tensor, bars: int = 40, weight: Tensor | None = None) -> Rootogram:
+def rootogram(
+    dist: Distribution, y: Tensor, bars: int = 40, weight: Tensor | None = None
+) -> Rootogram:
     """Observed and expected frequencies of counts, for a hanging rootogram; large counts share a bar.
 
-    The expected frequency of k is sum_i P(Y_i = k). On the square-root scale every bar strays equally far by chance.
-    Source: Kleiber and Zeileis 2016.
+    The expected frequency of k is sum_i P(Y_i = k). On the square-root scale every bar strays
+    equally far by chance. Source: Kleiber and Zeileis 2016.
 
     Args:
         dist: of a count, batch_shape (N,).
@@ -56,9 +67,12 @@ def rootogram(dist: Distribution, y: Tensor, bars: int = 40, weight: Tensor | No
     w = torch.ones_like(y) if weight is None else weight.to(y)
     observed = y.new_zeros(len(first)).index_add(0, ((y - least) // width).long(), w)
     column = (-1,) + (1,) * len(dist.batch_shape)
-    mass = (dist.cdf(last.reshape(column)).double() - dist.cdf((first - 1).reshape(column)).double()).clamp(0, 1)
+    mass = (
+        dist.cdf(last.reshape(column)).double() - dist.cdf((first - 1).reshape(column)).double()
+    ).clamp(0, 1)
     expected = (w * mass).sum(1)
-    # var(sqrt(n)) is near var(n) / (4 E n); at small expectations sqrt(n) strays no further than half the root of a row.
+    # var(sqrt(n)) is near var(n) / (4 E n); at small expectations sqrt(n) strays no further than
+    # half the root of a row.
     error = 0.5 * ((w.square() * mass * (1 - mass)).sum(1) / expected.clamp(min=1e-300)).sqrt()
     return Rootogram(first, last, observed, expected, error.clamp(max=0.5 * float(w.max()) ** 0.5))
 
@@ -105,7 +119,8 @@ class Confusion:
 
     Attributes:
         count: rows by true class and predicted class, shape (K, K).
-        expected: rows by true class as the probabilities expect them, by predicted class, shape (K, K).
+        expected: rows by true class as the probabilities expect them, by predicted class, shape (K,
+            K).
     """
 
     count: Tensor
@@ -131,9 +146,19 @@ def confusion(probs: Tensor, y: Tensor, weight: Tensor | None = None) -> Confusi
     """
     classes = probs.shape[-1]
     predicted = probs.argmax(-1)
-    w = torch.ones(len(y), dtype=torch.float64, device=probs.device) if weight is None else weight.double()
-    count = w.new_zeros(classes**2).index_add(0, y.long() * classes + predicted, w).reshape(classes, classes)
-    expected = w.new_zeros(classes, classes).index_add(0, predicted, w.unsqueeze(-1) * probs.double()).mT
+    w = (
+        torch.ones(len(y), dtype=torch.float64, device=probs.device)
+        if weight is None
+        else weight.double()
+    )
+    count = (
+        w.new_zeros(classes**2)
+        .index_add(0, y.long() * classes + predicted, w)
+        .reshape(classes, classes)
+    )
+    expected = (
+        w.new_zeros(classes, classes).index_add(0, predicted, w.unsqueeze(-1) * probs.double()).mT
+    )
     return Confusion(count, expected)
 
 
@@ -162,7 +187,12 @@ class EventFrequency:
 
 @torch.no_grad()
 def event_frequency(
-    label: str, event: str, probs: Tensor, happened: Tensor, weight: Tensor | None = None, design_effect: float = 1.0
+    label: str,
+    event: str,
+    probs: Tensor,
+    happened: Tensor,
+    weight: Tensor | None = None,
+    design_effect: float = 1.0,
 ) -> EventFrequency:
     """The frequency of an event, 0 or 1 (N,), beside its probabilities (N,); weights (N,), and the design effect of clusters.
 
@@ -177,4 +207,12 @@ def event_frequency(
     # What one row may add, from the probability of what it lacks.
     largest = float((w * torch.maximum(probs, 1 - probs)).max()) * design_effect
     count = float(1 / w.square().sum()) / design_effect
-    return EventFrequency(label, event, float((w * probs).sum()), float((w * happened).sum()), variance, largest, count)
+    return EventFrequency(
+        label,
+        event,
+        float((w * probs).sum()),
+        float((w * happened).sum()),
+        variance,
+        largest,
+        count,
+    )

@@ -12,11 +12,12 @@ def isotonic_mean(y: Tensor, weight: Tensor | None = None) -> Tensor:
     """The non-decreasing values with the least weighted squared distance to `y`, by pooling adjacent violators.
 
     Args:
-        y: values in the order in which the fit may not fall, shape (..., N); leading dimensions are problems of their own.
+        y: values in the order in which the fit may not fall, shape (..., N); leading dimensions are
+            problems of their own.
         weight: positive, shape (..., N), one unless given.
 
-    Neighbours that fall have the same value in the solution, whatever else is in it, so all falling runs are pooled at
-    once, round after round. Source: Ayer et al. 1955.
+    Neighbours that fall have the same value in the solution, whatever else is in it, so all falling
+    runs are pooled at once, round after round. Source: Ayer et al. 1955.
 
     >>> isotonic_mean(torch.tensor([1.0, 3.0, 2.0, 4.0]))
     tensor([1.0000, 2.5000, 2.5000, 4.0000])
@@ -26,15 +27,20 @@ def isotonic_mean(y: Tensor, weight: Tensor | None = None) -> Tensor:
     if y.numel() == 0:
         return y.clone()
     problem = torch.arange(y[..., 0].numel(), device=y.device).repeat_interleave(y.shape[-1])
-    return _pool(y.reshape(-1), weight.expand(y.shape).reshape(-1), problem).reshape(y.shape).to(y.dtype)
+    return (
+        _pool(y.reshape(-1), weight.expand(y.shape).reshape(-1), problem)
+        .reshape(y.shape)
+        .to(y.dtype)
+    )
 
 
 def isotonic_quantile(y: Tensor, level: float, weight: Tensor | None = None) -> Tensor:
     """The non-decreasing values with the least pinball loss at `level` to `y`, shape (..., N); the lower ones among equals.
 
-    Whether a value exceeds a threshold is an isotonic regression of 0 and 1; the values are found by halving, which splits
-    the rows into those below and those above, problems of their own. Source: Jordan, Mühlemann and Ziegel 2022.
-    `weight` is positive, shape (..., N), one unless given.
+    Whether a value exceeds a threshold is an isotonic regression of 0 and 1; the values are found
+    by halving, which splits the rows into those below and those above, problems of their own.
+    Source: Jordan, Mühlemann and Ziegel 2022. `weight` is positive, shape (..., N), one unless
+    given.
 
     >>> isotonic_quantile(torch.tensor([1.0, 5.0, 2.0, 3.0, 9.0]), 0.5)
     tensor([1., 2., 2., 3., 9.])
@@ -48,13 +54,20 @@ def isotonic_quantile(y: Tensor, level: float, weight: Tensor | None = None) -> 
     rank = order.argsort(dim=-1).reshape(-1)
     problem = torch.arange(y[..., 0].numel(), device=y.device).repeat_interleave(y.shape[-1])
     first, last = torch.zeros_like(rank), torch.full_like(rank, y.shape[-1] - 1)
-    w = torch.ones_like(rank, dtype=torch.float64) if weight is None else weight.double().expand(y.shape).reshape(-1)
+    w = (
+        torch.ones_like(rank, dtype=torch.float64)
+        if weight is None
+        else weight.double().expand(y.shape).reshape(-1)
+    )
     while bool((first < last).any()):
         middle = (first + last) // 2
         # The rows of a problem share `first` and `last`, so that these tell the problems apart.
         above = (rank > middle).double()
         beyond = _pool(above, w, _runs(problem, first)) > 1 - level + 1e-12
-        first, last = torch.where(beyond, torch.minimum(middle + 1, last), first), torch.where(beyond, last, middle)
+        first, last = (
+            torch.where(beyond, torch.minimum(middle + 1, last), first),
+            torch.where(beyond, last, middle),
+        )
     return values.gather(-1, first.reshape(y.shape))
 
 
@@ -86,14 +99,22 @@ def _sum_runs(values: Tensor, start: Tensor) -> Tensor:
     return values.new_zeros(int(index[-1]) + 1).index_add(0, index, values)
 
 
-def _pool_one_by_one(total: list[float], weight: list[float], problem: list[int], device: torch.device) -> Tensor:
+def _pool_one_by_one(
+    total: list[float], weight: list[float], problem: list[int], device: torch.device
+) -> Tensor:
     """The rest of the work for orders that pool one block a round: linear in the number of blocks."""
     blocks: list[list] = []  # sum, weight, problem, how many
     for new in zip(total, weight, problem, strict=True):
         block = [*new, 1]
-        while blocks and blocks[-1][2] == block[2] and blocks[-1][0] * block[1] >= block[0] * blocks[-1][1]:
+        while (
+            blocks
+            and blocks[-1][2] == block[2]
+            and blocks[-1][0] * block[1] >= block[0] * blocks[-1][1]
+        ):
             last = blocks.pop()
             block = [last[0] + block[0], last[1] + block[1], block[2], last[3] + block[3]]
         blocks.append(block)
-    means = torch.tensor([block[0] / block[1] for block in blocks], dtype=torch.float64, device=device)
+    means = torch.tensor(
+        [block[0] / block[1] for block in blocks], dtype=torch.float64, device=device
+    )
     return means.repeat_interleave(torch.tensor([block[3] for block in blocks], device=device))

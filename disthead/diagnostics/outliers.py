@@ -34,9 +34,9 @@ class Outliers:
 def tail_log_prob(dist: Distribution, y: Tensor) -> Tensor:
     """log of the probability of an outcome as far out as y, or further, if the forecast is true, shape (N,).
 
-    Of one ordered number twice the smaller of P(Y <= y) and P(Y >= y), of directions the same on either way round from
-    opposite the mean; of classes the probability of all classes that are no more probable than y, and of rankings the same
-    for the item that came first.
+    Of one ordered number twice the smaller of P(Y <= y) and P(Y >= y), of directions the same on
+    either way round from opposite the mean; of classes the probability of all classes that are no
+    more probable than y, and of rankings the same for the item that came first.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)

@@ -20,18 +20,21 @@ class Reliability:
     Attributes:
         forecast: the forecasts that occur, rising, shape (K,).
         count: how many rows had each.
-        recalibrated: the isotonic fit at each: the frequency, or the quantile, of what happened. On the diagonal where
+        recalibrated: the isotonic fit at each: the frequency, or the quantile, of what happened. On
+            the diagonal where calibrated.
+        lower, upper: where `confidence` of the fits lie, for each forecast, if the forecast is
             calibrated.
-        lower, upper: where `confidence` of the fits lie, for each forecast, if the forecast is calibrated.
         score: mean Brier score (y - p)^2 of probabilities, mean pinball loss of quantiles.
         miscalibration: how much lower the score of the recalibrated forecast is; 0 is best.
-        discrimination: how much lower that is than the score of one constant forecast; large is good.
+        discrimination: how much lower that is than the score of one constant forecast; large is
+            good.
         uncertainty: the score of the best constant forecast, which the data alone decide.
-        p_value: of the hypothesis that the forecast is calibrated: how often its miscalibration by chance is as large.
+        p_value: of the hypothesis that the forecast is calibrated: how often its miscalibration by
+            chance is as large.
         level: of a quantile; None for probabilities.
         confidence: of the band.
-        chance: the miscalibration that a calibrated forecast exceeds by chance once in a hundred times; nan without
-            simulations.
+        chance: the miscalibration that a calibrated forecast exceeds by chance once in a hundred
+            times; nan without simulations.
     """
 
     forecast: Tensor
@@ -64,9 +67,10 @@ def reliability(
 ) -> Reliability:
     """The CORP reliability diagram of probabilities, or of quantiles at `level`.
 
-    The recalibrated forecast is the isotonic regression of the outcomes on the forecasts: no bins to choose, and the
-    parts of the score add up exactly. The band holds the fits of simulated outcomes for which the forecast is right.
-    Sources: Dimitriadis, Gneiting and Jordan 2021; for quantiles Gneiting and Resin 2023.
+    The recalibrated forecast is the isotonic regression of the outcomes on the forecasts: no bins
+    to choose, and the parts of the score add up exactly. The band holds the fits of simulated
+    outcomes for which the forecast is right. Sources: Dimitriadis, Gneiting and Jordan 2021; for
+    quantiles Gneiting and Resin 2023.
 
     Args:
         forecast: probabilities of the event, or quantiles, shape (N,).
@@ -75,14 +79,17 @@ def reliability(
         resamples: how many simulations make the band and the p-value; 0 for none (NaN).
         confidence: of the band, at each forecast by itself.
         generator: of the simulation; seed 0 unless given.
-        simulated: outcomes (resamples, N) drawn from the forecast distributions. Unless given, events are drawn with
-            their probability, and numbers as quantile + a residual of any row, moved so that the quantile is right.
+        simulated: outcomes (resamples, N) drawn from the forecast distributions. Unless given,
+            events are drawn with their probability, and numbers as quantile + a residual of any
+            row, moved so that the quantile is right.
         weight: of each row, positive, shape (N,), 1 unless given.
-        design_effect: how much more variable means are than those of independent rows, as clusters make them: the
-            simulated rows are independent, and what chance does grows by this factor.
+        design_effect: how much more variable means are than those of independent rows, as clusters
+            make them: the simulated rows are independent, and what chance does grows by this
+            factor.
 
     Raises:
-        ValueError: for shapes that do not fit, no rows, probabilities outside [0, 1] or outcomes other than 0 and 1.
+        ValueError: for shapes that do not fit, no rows, probabilities outside [0, 1] or outcomes
+            other than 0 and 1.
 
     >>> result = reliability(torch.tensor([0.2, 0.2, 0.8, 0.8]), torch.tensor([0, 1, 1, 1]))
     >>> result.recalibrated
@@ -117,10 +124,14 @@ def reliability(
     if len(draws):
         fits = fit(draws)
         tail = (1 - confidence) / 2
-        lower, upper = fits.quantile(torch.tensor([tail, 1 - tail], dtype=fits.dtype, device=fits.device), dim=0)
+        lower, upper = fits.quantile(
+            torch.tensor([tail, 1 - tail], dtype=fits.dtype, device=fits.device), dim=0
+        )
         if design_effect != 1:
             lower, upper = (values + design_effect**0.5 * (end - values) for end in (lower, upper))
-            lower, upper = (lower.clamp(0, 1), upper.clamp(0, 1)) if level is None else (lower, upper)
+            lower, upper = (
+                (lower.clamp(0, 1), upper.clamp(0, 1)) if level is None else (lower, upper)
+            )
         chance = design_effect * (score(forecast, draws) - score(fits[:, place], draws))
         p_value = (int((chance >= own - best).sum()) + 1) / (len(draws) + 1)
         limit = float(chance.quantile(0.99))
@@ -143,7 +154,11 @@ def reliability(
 
 @torch.no_grad()
 def exceedance_reliability(
-    dist: Distribution, y: Tensor, threshold: float, generator: torch.Generator | None = None, **options
+    dist: Distribution,
+    y: Tensor,
+    threshold: float,
+    generator: torch.Generator | None = None,
+    **options,
 ) -> Reliability:
     """The reliability of the probabilities P(Y > threshold), for a distribution of numbers; options as of `reliability`.
 
@@ -153,7 +168,9 @@ def exceedance_reliability(
     tensor([0., 1.], dtype=torch.float64)
     """
     at = torch.full(dist.batch_shape, threshold, dtype=torch.float64, device=dist.device)
-    return reliability(dist.log_survival(at).exp(), (y > threshold).double(), generator=generator, **options)
+    return reliability(
+        dist.log_survival(at).exp(), (y > threshold).double(), generator=generator, **options
+    )
 
 
 @torch.no_grad()
@@ -174,14 +191,19 @@ def quantile_reliability(
     """
     generator = torch.Generator(dist.device).manual_seed(0) if generator is None else generator
     simulated = draw(dist, resamples, generator) if resamples else None
-    quantile = dist.icdf(torch.full(dist.batch_shape, level, dtype=torch.float64, device=dist.device))
-    return reliability(quantile, y, level=level, simulated=simulated, resamples=resamples, **options)
+    quantile = dist.icdf(
+        torch.full(dist.batch_shape, level, dtype=torch.float64, device=dist.device)
+    )
+    return reliability(
+        quantile, y, level=level, simulated=simulated, resamples=resamples, **options
+    )
 
 
 def _checked(forecast: Tensor, outcome: Tensor, level: float | None) -> tuple[Tensor, Tensor]:
     if forecast.ndim != 1 or forecast.shape != outcome.shape or not len(forecast):
         raise ValueError(
-            f"forecast and outcome must be of one shape (N,) with N > 0, got {tuple(forecast.shape)} and "
+            "forecast and outcome must be of one shape (N,) with N > 0, got "
+            f"{tuple(forecast.shape)} and "
             f"{tuple(outcome.shape)}. Flatten them, or drop a last dimension of one by squeeze(-1)."
         )
     if level is not None and not 0 < level < 1:
@@ -194,17 +216,21 @@ def _checked(forecast: Tensor, outcome: Tensor, level: float | None) -> tuple[Te
         outside = (forecast < 0) | (forecast > 1)
         if outside.any():
             raise ValueError(
-                f"forecast must hold probabilities, got {locate(outside, forecast)}. Give `level` for quantiles."
+                f"forecast must hold probabilities, got {locate(outside, forecast)}. Give `level` "
+                "for quantiles."
             )
         other = (outcome != 0) & (outcome != 1)
         if other.any():
             raise ValueError(
-                f"outcome must be 0 or 1 for probabilities, got {locate(other, outcome)}. Give `level` for quantiles."
+                f"outcome must be 0 or 1 for probabilities, got {locate(other, outcome)}. Give "
+                "`level` for quantiles."
             )
     return forecast, outcome
 
 
-def isotonic_fit(y: Tensor, place: Tensor, count: Tensor, weight: Tensor, level: float | None) -> Tensor:
+def isotonic_fit(
+    y: Tensor, place: Tensor, count: Tensor, weight: Tensor, level: float | None
+) -> Tensor:
     """The isotonic fit at each distinct forecast, of outcomes (..., N) in the order of the forecasts."""
     if level is None:
         total = weight.new_zeros(len(count)).index_add(0, place, weight)
@@ -212,11 +238,16 @@ def isotonic_fit(y: Tensor, place: Tensor, count: Tensor, weight: Tensor, level:
         return isotonic_mean(sums / total, total)
     if len(count) == len(place):
         return isotonic_quantile(y, level, weight)
-    # Rows with one forecast have one value: the fit of rows in falling order cannot but make them equal.
+    # Rows with one forecast have one value: the fit of rows in falling order cannot but make them
+    # equal.
     falling = y.argsort(dim=-1, descending=True, stable=True)
-    within = falling.gather(-1, place.expand(y.shape).gather(-1, falling).argsort(dim=-1, stable=True))
+    within = falling.gather(
+        -1, place.expand(y.shape).gather(-1, falling).argsort(dim=-1, stable=True)
+    )
     first = count.cumsum(0) - count
-    return isotonic_quantile(y.gather(-1, within), level, weight.expand(y.shape).gather(-1, within))[..., first]
+    return isotonic_quantile(
+        y.gather(-1, within), level, weight.expand(y.shape).gather(-1, within)
+    )[..., first]
 
 
 def _constant(outcome: Tensor, weight: Tensor, level: float | None) -> Tensor:
@@ -224,7 +255,9 @@ def _constant(outcome: Tensor, weight: Tensor, level: float | None) -> Tensor:
         return (weight * outcome).sum() / weight.sum()
     values, order = outcome.sort()
     reached = weight[order].cumsum(0) / weight.sum()
-    return values[torch.searchsorted(reached, reached.new_tensor(level - 1e-9)).clamp(max=len(values) - 1)]
+    return values[
+        torch.searchsorted(reached, reached.new_tensor(level - 1e-9)).clamp(max=len(values) - 1)
+    ]
 
 
 def mean_score(forecast: Tensor, outcome: Tensor, weight: Tensor, level: float | None) -> Tensor:

@@ -44,7 +44,8 @@ def concatenate(parts: list[Distribution]) -> Distribution:
 class Reservoir:
     """A random sample of at most `size` rows of a stream, every row with the same chance; all of them while there are fewer.
 
-    Each row draws a random number and those with the least ones stay, in the order in which they came.
+    Each row draws a random number and those with the least ones stay, in the order in which they
+    came.
 
     >>> reservoir = Reservoir(size=3)
     >>> for k in range(5):

@@ -10,9 +10,11 @@ from disthead.families.family import families
 __all__ = ["TargetCheck", "TargetWarning", "check_continuous_target"]
 
 _LEAST_ROWS = 30  # with fewer, a repeated value is no evidence
-_FEW_VALUES, _ROWS_PER_VALUE = 50, 20  # as many as grades, ages and small counts take, and each of them often
+# as many as grades, ages and small counts take, and each of them often
+_FEW_VALUES, _ROWS_PER_VALUE = 50, 20
 _ATOM = 0.01  # of the rows: fewer hardly move a mean log-likelihood
-_BY_CHANCE = 1e-5  # how many such values rounding may be expected to make: people like some digits more than others
+# how many such values rounding may be expected to make: people like some digits more than others
+_BY_CHANCE = 1e-5
 _NEIGHBOURS = 5  # on either side
 _TIMES = 4  # that a value without a grid occurs, on average
 
@@ -28,8 +30,10 @@ class TargetCheck:
     Attributes:
         rows: how many targets there are.
         distinct: how many different values.
-        atoms: values that repeat far more than those around them, with their counts, the most frequent first.
-        messages: what is wrong and what would be honest, to be read after "y has"; none where a density is honest.
+        atoms: values that repeat far more than those around them, with their counts, the most
+            frequent first.
+        messages: what is wrong and what would be honest, to be read after "y has"; none where a
+            density is honest.
     """
 
     rows: int
@@ -41,14 +45,17 @@ class TargetCheck:
 def check_continuous_target(y: Tensor) -> TargetCheck:
     """Whether a density is an honest model of the targets, before it is trained.
 
-    Where a value occurs again and again, a density that puts a narrow peak on it gets any likelihood it likes: its spread
-    and its negative log-likelihood say nothing then. Three things are looked for:
+    Where a value occurs again and again, a density that puts a narrow peak on it gets any
+    likelihood it likes: its spread and its negative log-likelihood say nothing then. Three things
+    are looked for:
 
     - few values: at most 50 different ones, each in 20 rows on average (grades, counts);
-    - atoms: a value in at least 1 % of the rows that rounding does not explain. If it occurred as often as the five values
-      on either side of it do on average, one so frequent would be a matter of chance (a Poisson count) in fewer than
-      one in 100,000 such targets. An atom on an edge is what a limit of the measurement leaves behind;
-    - duplicates: each value 4 times on average, though they have too many digits to have been rounded.
+    - atoms: a value in at least 1 % of the rows that rounding does not explain. If it occurred as
+      often as the five values on either side of it do on average, one so frequent would be a matter
+      of chance (a Poisson count) in fewer than one in 100,000 such targets. An atom on an edge is
+      what a limit of the measurement leaves behind;
+    - duplicates: each value 4 times on average, though they have too many digits to have been
+      rounded.
 
     Fewer than 30 rows are too few to tell, and nothing is said of them.
 
@@ -62,7 +69,10 @@ def check_continuous_target(y: Tensor) -> TargetCheck:
     only 6 different values (0, 1, 2, 3, 4, 5) in 600 rows: ...
     """
     if y.ndim != 1:
-        raise ValueError(f"y must have the shape (rows,), got {tuple(y.shape)}. Check one target after the other.")
+        raise ValueError(
+            f"y must have the shape (rows,), got {tuple(y.shape)}. Check one target "
+            "after the other."
+        )
     values, counts = y.detach().cpu().double().unique(return_counts=True)
     rows, distinct = len(y), len(values)
     if rows < _LEAST_ROWS:
@@ -73,8 +83,10 @@ def check_continuous_target(y: Tensor) -> TargetCheck:
     messages = [_about_atom(value, count, rows, values) for value, count in atoms[:3]]
     if rows >= _TIMES * distinct and not _is_rounded(values):
         messages.append(
-            f"only {distinct} different values in {rows} rows, with too many digits to have been rounded: each occurs "
-            f"{rows / distinct:.1f} times. Look for rows that were copied; a density may peak on each of them."
+            f"only {distinct} different values in {rows} rows, with too many digits to have been "
+            "rounded: each occurs "
+            f"{rows / distinct:.1f} times. Look for rows that were copied; a density may peak on "
+            "each of them."
         )
     return TargetCheck(rows, distinct, atoms, tuple(messages))
 
@@ -88,7 +100,8 @@ def _atoms(values: Tensor, counts: Tensor, rows: int) -> tuple[tuple[float, int]
         near[:-lag] += count[lag:]
         number[lag:] += 1
         number[:-lag] += 1
-    by_chance = torch.special.gammainc(count, near / number) * len(count)  # P(Poisson >= count), for all values
+    # P(Poisson >= count), for all values
+    by_chance = torch.special.gammainc(count, near / number) * len(count)
     found = ((count >= _ATOM * rows) & (by_chance < _BY_CHANCE)).nonzero().flatten()
     found = found[counts[found].argsort(descending=True, stable=True)]
     return tuple(zip(values[found].tolist(), counts[found].tolist(), strict=True))
@@ -106,16 +119,22 @@ def _is_rounded(values: Tensor) -> bool:
 
 
 def _few(values: Tensor, rows: int) -> str:
-    shown = ", ".join(f"{value:g}" for value in values[:8].tolist()) + (", ..." if len(values) > 8 else "")
+    shown = ", ".join(f"{value:g}" for value in values[:8].tolist()) + (
+        ", ..." if len(values) > 8 else ""
+    )
     are_counts = bool(((values >= 0) & (values == values.round())).all())
-    honest = _known("ordinal", "categorical", *(("poisson", "negative_binomial") if are_counts else ()))
+    honest = _known(
+        "ordinal", "categorical", *(("poisson", "negative_binomial") if are_counts else ())
+    )
     if len(values) == 1:
         return (
-            f"only one value, {shown}, in all {rows} rows: there is nothing to learn, and a density puts a narrow peak on it, "
+            f"only one value, {shown}, in all {rows} rows: there is nothing to learn, and a "
+            "density puts a narrow peak on it, "
             "so its likelihood says nothing."
         )
     return (
-        f"only {len(values)} different values ({shown}) in {rows} rows: a density can put a narrow peak on each, so its "
+        f"only {len(values)} different values ({shown}) in {rows} rows: a density can put a "
+        "narrow peak on each, so its "
         f"likelihood says nothing. Honest families here: {honest}."
     )
 
@@ -123,14 +142,18 @@ def _few(values: Tensor, rows: int) -> str:
 def _about_atom(value: float, count: int, rows: int, values: Tensor) -> str:
     edge = {float(values[0]): "smallest", float(values[-1]): "largest"}.get(value)
     place = f", the {edge} value" if edge else ""
-    honest = _known(*(("censored",) if edge else ()), *(("zero_inflated", "hurdle") if value == 0 else ()))
+    honest = _known(
+        *(("censored",) if edge else ()), *(("zero_inflated", "hurdle") if value == 0 else ())
+    )
     remedy = (
         f"Honest families here: {honest}."
         if honest
-        else "No continuous family has such a mass: leave these rows out of comparisons of likelihoods, and compare crps."
+        else "No continuous family has such a mass: leave these rows out of comparisons of "
+        "likelihoods, and compare crps."
     )
     return (
-        f"{value:g}{place}{',' * bool(edge)} in {count} of {rows} rows, far more often than the values around it: a density can "
+        f"{value:g}{place}{',' * bool(edge)} in {count} of {rows} rows, far more often than the "
+        "values around it: a density can "
         f"put a narrow peak there, which likelihoods reward. {remedy}"
     )
 

@@ -9,7 +9,14 @@ from torch import Tensor
 from disthead.diagnostics.directions import arc_widths
 from disthead.distributions.base import Distribution
 
-__all__ = ["Sharpness", "Sparsification", "SpreadSkill", "sharpness", "sparsification", "spread_skill"]
+__all__ = [
+    "Sharpness",
+    "Sparsification",
+    "SpreadSkill",
+    "sharpness",
+    "sparsification",
+    "spread_skill",
+]
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,8 @@ class Sparsification:
         error: when those with the largest predicted uncertainty go first, shape (P,).
         oracle: when those with the largest error go first: no order does better.
         random: when any go: the mean error.
-        gain: area between random and error over area between random and oracle: 1 is perfect, 0 is a random order.
+        gain: area between random and error over area between random and oracle: 1 is perfect, 0 is
+            a random order.
         standard_error: of the gain of a random order: what chance does.
     """
 
@@ -39,7 +47,8 @@ def sparsification(
 ) -> Sparsification:
     """The sparsification curve of errors (N,), zero or more, by a predicted uncertainty (N,), with weights (N,).
 
-    Rows of equal uncertainty share their mean error, so that a constant one drops rows at random. Source: Ilg et al. 2018.
+    Rows of equal uncertainty share their mean error, so that a constant one drops rows at random.
+    Source: Ilg et al. 2018.
 
     >>> result = sparsification(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, 0.3]))
     >>> result.gain
@@ -59,7 +68,8 @@ def sparsification(
     mean = float((w * error).mean())
     worth = float((w[ideal] * (mean - best)).sum())
     gain = float((w[order] * (mean - remaining)).sum()) / worth if worth > 0 else 0.0
-    # The gain is a linear rank statistic: the sum of a_r w_(r) e_(r) with a_r = sum_{k >= r} w_k / kept_k, less its mean, 1.
+    # The gain is a linear rank statistic: the sum of a_r w_(r) e_(r) with a_r = sum_{k >= r} w_k /
+    # kept_k, less its mean, 1.
     score = (w[order] / kept).flip(0).cumsum(0).flip(0)
     spread = (w.square() * (error - mean).square()).sum()
     chance = float((((score - 1).square().sum() / max(rows - 1, 1)) * spread).sqrt())
@@ -67,7 +77,9 @@ def sparsification(
     index = torch.searchsorted(kept, share - 1e-9 * rows).clamp(max=rows - 1).unique().flip(0)
     same = torch.searchsorted(kept_best, kept[index] - 1e-9 * rows).clamp(max=rows - 1)
     standard_error = chance / worth if worth > 0 else 0.0
-    return Sparsification(1 - kept[index] / rows, remaining[index], best[same], mean, gain, standard_error)
+    return Sparsification(
+        1 - kept[index] / rows, remaining[index], best[same], mean, gain, standard_error
+    )
 
 
 @dataclass(frozen=True)
@@ -99,15 +111,16 @@ def spread_skill(
 ) -> SpreadSkill:
     """Root mean squared error against predicted standard deviation, in bins of equal numbers of rows.
 
-    Errors are as large as predicted where the two agree in every bin. Source: Fortin et al. 2014, and earlier.
+    Errors are as large as predicted where the two agree in every bin. Source: Fortin et al. 2014,
+    and earlier.
 
     Args:
         error: mean - y, shape (N,).
         stddev: predicted, shape (N,).
         bins: how many; rows of equal stddev stay together.
         weight: of each row, shape (N,), 1 unless given.
-        variance: of the squared error of each row under its forecast, shape (N,), from which standard errors come then;
-            else they come from the spread of the squared errors.
+        variance: of the squared error of each row under its forecast, shape (N,), from which
+            standard errors come then; else they come from the spread of the squared errors.
         order: by what the bins are made, shape (N,); `stddev` unless given.
 
     >>> result = spread_skill(torch.tensor([1.0, -1.0, 2.0, -2.0]), torch.tensor([1.0, 1.0, 2.0, 2.0]), bins=2)
@@ -116,7 +129,9 @@ def spread_skill(
     """
     error, stddev = error.double(), stddev.double()
     order = (stddev if order is None else order.double()).contiguous()
-    edges = order.quantile(torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=error.device)[1:-1])
+    edges = order.quantile(
+        torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=error.device)[1:-1]
+    )
     _, index = torch.bucketize(order, edges.unique()).unique(return_inverse=True)
     w = torch.ones_like(error) if weight is None else weight.to(error)
     count = index.bincount().double()
@@ -133,7 +148,9 @@ def spread_skill(
         noise = total(w.square() * variance.double())
     skill, spread = square.sqrt(), (total(w * stddev.square()) / weights).sqrt()
     at = skill if variance is None else spread
-    return SpreadSkill(spread, skill, torch.where(at > 0, noise.sqrt() / weights / (2 * at), 0.0), count)
+    return SpreadSkill(
+        spread, skill, torch.where(at > 0, noise.sqrt() / weights / (2 * at), 0.0), count
+    )
 
 
 @dataclass(frozen=True)
@@ -142,8 +159,8 @@ class Sharpness:
 
     Attributes:
         width: of each row's central interval, rising, shape (N,), in the units of y.
-        marginal: width of the interval between the same quantiles of the outcomes themselves; of directions the shortest
-            arc that holds as many of them.
+        marginal: width of the interval between the same quantiles of the outcomes themselves; of
+            directions the shortest arc that holds as many of them.
         level: probability of the intervals.
         weight: of each width, shape (N,); None for equal ones.
     """
@@ -156,7 +173,11 @@ class Sharpness:
     @property
     def mean(self) -> float:
         """The mean width."""
-        return float(self.width.mean() if self.weight is None else (self.weight * self.width).sum() / self.weight.sum())
+        return float(
+            self.width.mean()
+            if self.weight is None
+            else (self.weight * self.width).sum() / self.weight.sum()
+        )
 
     @property
     def relative(self) -> float:
@@ -165,11 +186,13 @@ class Sharpness:
 
 
 @torch.no_grad()
-def sharpness(dist: Distribution, y: Tensor, level: float = 0.9, weight: Tensor | None = None) -> Sharpness:
+def sharpness(
+    dist: Distribution, y: Tensor, level: float = 0.9, weight: Tensor | None = None
+) -> Sharpness:
     """Widths of the central intervals against the spread of all outcomes; small is good if coverage is right.
 
-    Of directions without central intervals (mixtures), the smallest set of directions that holds the level. Source:
-    Gneiting, Balabdaoui and Raftery 2007.
+    Of directions without central intervals (mixtures), the smallest set of directions that holds
+    the level. Source: Gneiting, Balabdaoui and Raftery 2007.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.tensor([0.0, 10.0]), scale=torch.tensor([1.0, 2.0]))
@@ -183,7 +206,11 @@ def sharpness(dist: Distribution, y: Tensor, level: float = 0.9, weight: Tensor 
     else:
         lower, upper = dist.interval(level)
         width = (upper - lower).double()
-        marginal = _width_of_middle(y, level) if weight is None else _width_of_middle_by_weight(y, w, level)
+        marginal = (
+            _width_of_middle(y, level)
+            if weight is None
+            else _width_of_middle_by_weight(y, w, level)
+        )
     width, order = width.sort()
     return Sharpness(width, marginal, level, None if weight is None else w[order])
 
@@ -206,5 +233,7 @@ def _shortest_arc(y: Tensor, weight: Tensor, level: float) -> float:
     around = torch.cat([values, values + 2 * math.pi])
     reached = torch.cat([weight[order]] * 2).cumsum(0)
     before = reached[: len(y)] - weight[order]
-    last = torch.searchsorted(reached, before + level * weight.sum() * (1 - 1e-12)).clamp(max=len(around) - 1)
+    last = torch.searchsorted(reached, before + level * weight.sum() * (1 - 1e-12)).clamp(
+        max=len(around) - 1
+    )
     return float((around[last] - values).min())

@@ -18,8 +18,9 @@ class Worm:
 
     Attributes:
         normal: expected normal quantiles, rising, shape (N,).
-        deviation: the residual's quantile minus the expected one, shape (N,). A worm above 0 has outcomes that were
-            predicted too low, a rising one a spread predicted too small, a bent one a skewness, an S the tails.
+        deviation: the residual's quantile minus the expected one, shape (N,). A worm above 0 has
+            outcomes that were predicted too low, a rising one a spread predicted too small, a bent
+            one a skewness, an S the tails.
         half_width: of the band around 0, for each point by itself, shape (N,).
         label: which rows these are.
         confidence: of the band.
@@ -48,9 +49,10 @@ def worm(
 ) -> Worm:
     """The worm of the normal residuals Phi^-1(pit(y)), which are standard normal where the distribution is true.
 
-    The band is z standard errors of an order statistic to each side, sqrt(p (1 - p) / N) / phi(z_p). The PIT of counts is
-    randomised with the generator (seed 0); that of directions goes around the circle from opposite the mean. Source: van
-    Buuren and Fredriks 2001; residuals: Dunn and Smyth 1996.
+    The band is z standard errors of an order statistic to each side, sqrt(p (1 - p) / N) /
+    phi(z_p). The PIT of counts is randomised with the generator (seed 0); that of directions goes
+    around the circle from opposite the mean. Source: van Buuren and Fredriks 2001; residuals: Dunn
+    and Smyth 1996.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
@@ -67,12 +69,19 @@ def worm(
     normal = torch.special.ndtri(p)
     density = torch.exp(-0.5 * normal.square()) / (2 * torch.pi) ** 0.5
     z = float(torch.special.ndtri(p.new_tensor(0.5 + confidence / 2)))
-    return Worm(normal, residual - normal, z * (p * (1 - p) / rows).sqrt() / density, label, confidence)
+    return Worm(
+        normal, residual - normal, z * (p * (1 - p) / rows).sqrt() / density, label, confidence
+    )
 
 
 @torch.no_grad()
 def worms(
-    dist: Distribution, y: Tensor, feature: Tensor, bins: int = 4, name: str = "feature", seed: int = 0
+    dist: Distribution,
+    y: Tensor,
+    feature: Tensor,
+    bins: int = 4,
+    name: str = "feature",
+    seed: int = 0,
 ) -> list[Worm]:
     """A worm for each of `bins` ranges of a feature (N,), with as many rows each as its ties allow.
 
@@ -82,7 +91,10 @@ def worms(
     ['age 0 to 3', 'age 4 to 7']
     """
     generator = torch.Generator(dist.device).manual_seed(seed)
-    return [worm(dist[rows], y[rows], generator, label) for label, rows in feature_bins(feature, bins, name)]
+    return [
+        worm(dist[rows], y[rows], generator, label)
+        for label, rows in feature_bins(feature, bins, name)
+    ]
 
 
 def feature_bins(
@@ -99,13 +111,20 @@ def feature_bins(
     parts = []
     if len(known):
         values = feature[known]
-        edges = values.quantile(torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=feature.device)[1:-1])
+        edges = values.quantile(
+            torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=feature.device)[1:-1]
+        )
         index = torch.bucketize(values, edges.unique())
         for k in index.unique().tolist():
             rows = known[index == k]
             low, high = float(feature[rows].min()), float(feature[rows].max())
             ends = [(show or _show)(end) for end in (low, high)]
-            parts.append((f"{name} {ends[0]}" if ends[0] == ends[1] else f"{name} {ends[0]} to {ends[1]}", rows))
+            parts.append(
+                (
+                    f"{name} {ends[0]}" if ends[0] == ends[1] else f"{name} {ends[0]} to {ends[1]}",
+                    rows,
+                )
+            )
     if len(known) < len(feature):
         parts.append((f"{name} missing", (~feature.isfinite()).nonzero().squeeze(-1)))
     return parts
@@ -116,6 +135,11 @@ def _show(value: float) -> str:
 
 
 def _normal_residual(dist: Distribution, y: Tensor, generator: torch.Generator) -> Tensor:
-    u = circular_pit(dist, y) if dist.kind == "direction" else dist.pit(y, generator=generator).double()
-    eps = torch.finfo(dist.dtype).eps  # a PIT that rounds to 0 or 1 is a residual far out, and a finite one
+    u = (
+        circular_pit(dist, y)
+        if dist.kind == "direction"
+        else dist.pit(y, generator=generator).double()
+    )
+    # a PIT that rounds to 0 or 1 is a residual far out, and a finite one
+    eps = torch.finfo(dist.dtype).eps
     return torch.special.ndtri(u.clamp(0.5 * eps * eps, 1 - torch.finfo(torch.float64).eps))

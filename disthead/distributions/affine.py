@@ -15,8 +15,9 @@ __all__ = ["Affine"]
 class Affine(Wrapper):
     """The distribution of Y = loc + scale * X, X from a base distribution and scale > 0.
 
-    Its density is p_X((y - loc) / scale) / scale; every answer is the base's, carried over. A location-scale family needs
-    no wrapper: its `affine` gives a distribution of its own kind. Where the base is discrete, probabilities do not change.
+    Its density is p_X((y - loc) / scale) / scale; every answer is the base's, carried over. A
+    location-scale family needs no wrapper: its `affine` gives a distribution of its own kind. Where
+    the base is discrete, probabilities do not change.
 
     Args:
         base: a distribution of one number, or of vectors.
@@ -32,7 +33,9 @@ class Affine(Wrapper):
 
     def __init__(self, base: Distribution, loc: Tensor, scale: Tensor):
         dims = len(base.event_shape)
-        loc, scale = (torch.as_tensor(part, dtype=base.dtype, device=base.device) for part in (loc, scale))
+        loc, scale = (
+            torch.as_tensor(part, dtype=base.dtype, device=base.device) for part in (loc, scale)
+        )
         shape = torch.broadcast_shapes(loc.shape, scale.shape, base.batch_shape + base.event_shape)
         batch_shape = shape[: len(shape) - dims]
         self.base = base if base.batch_shape == batch_shape else base.expand(batch_shape)
@@ -47,7 +50,8 @@ class Affine(Wrapper):
         x = (y - self.loc) / self.scale
         if not self.base.support.is_discrete:
             return x
-        # loc + scale * k was rounded when it was written down: what lies that close to it is the count k.
+        # loc + scale * k was rounded when it was written down: what lies that close to it is the
+        # count k.
         k = x.round()
         rounding = torch.finfo(y.dtype if y.is_floating_point() else x.dtype).eps
         close = (x - k).abs() <= 2 * rounding * ((y.abs() + self.loc.abs()) / self.scale + k.abs())
@@ -60,7 +64,9 @@ class Affine(Wrapper):
     def _log_volume(self) -> Tensor:
         """log of the factor by which volume grows: the sum of log(scale) over an event, nothing for masses."""
         dims = len(self.event_shape)
-        per_coordinate = torch.zeros_like(self.scale) if self.base.support.is_discrete else self.scale.log()
+        per_coordinate = (
+            torch.zeros_like(self.scale) if self.base.support.is_discrete else self.scale.log()
+        )
         return per_coordinate.sum(tuple(range(-dims, 0))) if dims else per_coordinate
 
     @property
@@ -75,7 +81,9 @@ class Affine(Wrapper):
 
     def expand(self, batch_shape, _instance=None) -> "Affine":
         shape = Size(batch_shape) + self.event_shape
-        return Affine(self.base.expand(batch_shape), self.loc.expand(shape), self.scale.expand(shape))
+        return Affine(
+            self.base.expand(batch_shape), self.loc.expand(shape), self.scale.expand(shape)
+        )
 
     def affine(self, loc: Tensor, scale: Tensor) -> Distribution:
         return self.base.affine(loc + scale * self.loc, scale * self.scale)
@@ -158,7 +166,9 @@ class Affine(Wrapper):
     def crps(self, y: Tensor) -> Tensor:
         return self.scale * self.base.crps(self._to_base(y))
 
-    def energy_score(self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None) -> Tensor:
+    def energy_score(
+        self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None
+    ) -> Tensor:
         """E||Y - y|| - E||Y - Y'|| / 2 by samples, in these units; see `vector.energy_score`."""
         return energy_score(self, y, samples, generator)
 
@@ -187,7 +197,10 @@ class _Image(constraints.Constraint):
 
     def __init__(self, dist: Affine):
         self.dist = dist
-        self.is_discrete, self.event_dim = dist.base.support.is_discrete, dist.base.support.event_dim
+        self.is_discrete, self.event_dim = (
+            dist.base.support.is_discrete,
+            dist.base.support.event_dim,
+        )
 
     def check(self, value: Tensor) -> Tensor:
         return self.dist.base.support.check(self.dist._to_base(value))
@@ -205,7 +218,8 @@ def _kl_affine_affine(p: Affine, q: Affine) -> Tensor:
         return torch.where(same, between_bases, _kl_by_quadrature(p, q))
     if not bool(same.all()):
         raise NotImplementedError(
-            f"the divergence of {p!r} from {q!r}: counts or vectors in different units take different values."
+            f"the divergence of {p!r} from {q!r}: counts or vectors in different units take "
+            "different values."
         )
     return between_bases
 

@@ -29,14 +29,20 @@ __all__ = [
     "with_fused_loss",
 ]
 
-Kind = Literal["continuous", "count", "direction", "binary", "classes", "ordinal", "ranking", "vector", "mixed"]
+Kind = Literal[
+    "continuous", "count", "direction", "binary", "classes", "ordinal", "ranking", "vector", "mixed"
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-CLASSES: tuple[Kind, ...] = ("binary", "classes", "ordinal")  # one of a few outcomes, each with a probability
+# one of a few outcomes, each with a probability
+CLASSES: tuple[Kind, ...] = ("binary", "classes", "ordinal")
 
 
 def tensors(*values: Any) -> list:
     """Numbers, arrays and tensors as tensors of one floating dtype on one device, at least single precision; None stays None."""
-    values = tuple(value if isinstance(value, (Tensor, int, float, NoneType)) else as_tensor(value) for value in values)
+    values = tuple(
+        value if isinstance(value, (Tensor, int, float, NoneType)) else as_tensor(value)
+        for value in values
+    )
     given = [value for value in values if isinstance(value, Tensor)]
     dtype = torch.get_default_dtype()
     floating = [value.dtype for value in given if value.is_floating_point()]
@@ -44,15 +50,20 @@ def tensors(*values: Any) -> list:
         dtype = torch.float32
         for other in floating:
             dtype = torch.promote_types(dtype, other)
-    device = next((value.device for value in given if value.ndim), given[0].device if given else None)
-    return [None if value is None else torch.as_tensor(value, dtype=dtype, device=device) for value in values]
+    device = next(
+        (value.device for value in given if value.ndim), given[0].device if given else None
+    )
+    return [
+        None if value is None else torch.as_tensor(value, dtype=dtype, device=device)
+        for value in values
+    ]
 
 
 def positive(value: Tensor | None, log_value: Tensor | None) -> tuple[Tensor, Tensor]:
     """A positive parameter and its logarithm, either made from the other where only one is given.
 
-    Both are kept because each is exact where the other is not: `log_value` where `value` underflows,
-    `value` where it is large and its logarithm rounds it.
+    Both are kept because each is exact where the other is not: `log_value` where `value`
+    underflows, `value` where it is large and its logarithm rounds it.
     """
     if value is None:
         if log_value is None:
@@ -94,7 +105,9 @@ def _are_indices(values: Any, labels: Sequence) -> bool:
     """Whether they are no labels but numbers for them: in a tensor, or numbers where all labels are texts."""
     if isinstance(values, Tensor):
         return True
-    return all(isinstance(label, str) for label in labels) and np.asarray(values).dtype.kind in "biuf"
+    return (
+        all(isinstance(label, str) for label in labels) and np.asarray(values).dtype.kind in "biuf"
+    )
 
 
 def _dimensions_taken(index: Any) -> int:
@@ -209,12 +222,17 @@ def closed_under_affine(affine: Callable) -> Callable:
 
     @functools.wraps(affine)
     def answer(self: "Distribution", loc: Tensor, scale: Tensor) -> "Distribution":
-        loc, scale = (torch.as_tensor(part, dtype=self.dtype, device=self.device) for part in (loc, scale))
+        loc, scale = (
+            torch.as_tensor(part, dtype=self.dtype, device=self.device) for part in (loc, scale)
+        )
         linked = self._linked
         if linked is None or not self._is_lazy or loc.requires_grad or scale.requires_grad:
             return affine(self, loc, scale)
         wide = loc.ndim or scale.ndim
-        if wide and torch.broadcast_shapes(loc.shape, scale.shape, self.batch_shape) != self.batch_shape:
+        if (
+            wide
+            and torch.broadcast_shapes(loc.shape, scale.shape, self.batch_shape) != self.batch_shape
+        ):
             return affine(self, loc, scale)
         return linked.affine(loc, scale).distribution()
 
@@ -246,7 +264,9 @@ def _from_anything(method: Callable) -> Callable:
     @functools.wraps(method)
     def answer(self: "Distribution", *arguments: Any, **options: Any) -> Any:
         if arguments:
-            values = arguments[0] if isinstance(arguments[0], Tensor) else self.as_values(arguments[0])
+            values = (
+                arguments[0] if isinstance(arguments[0], Tensor) else self.as_values(arguments[0])
+            )
             if values.dtype in _SELDOM_NUMBERS:
                 check_kind(values, self.support)
             return method(self, values, *arguments[1:], **options)
@@ -262,29 +282,36 @@ def _from_anything(method: Callable) -> Callable:
 class Distribution(TorchDistribution):
     """A probability distribution: what a head returns and everything after it asks.
 
-    It is a Pyro distribution (`pyro.sample`, `mask`, `to_event`, `expand`) and so a torch distribution, whose questions
-    it answers completely: `log_prob cdf log_cdf log_survival icdf mean median mode variance stddev entropy sample rsample
-    interval highest_density crps pit`. Where the mathematics has no answer the question raises NotImplementedError
-    and says why.
+    It is a Pyro distribution (`pyro.sample`, `mask`, `to_event`, `expand`) and so a torch
+    distribution, whose questions it answers completely:
+    `log_prob cdf log_cdf log_survival icdf mean median mode variance stddev entropy sample rsample
+    interval highest_density crps pit`. Where the mathematics has no answer the question raises
+    NotImplementedError and says why.
 
-    Nothing is validated here, so that it runs without host synchronisation and under `torch.compile`: parameter values
-    are checked by `Family.distribution`, targets once, at the data boundary, by `Family.check_target`.
+    Nothing is validated here, so that it runs without host synchronisation and under
+    `torch.compile`: parameter values are checked by `Family.distribution`, targets once, at the
+    data boundary, by `Family.check_target`.
 
-    Subclasses call `_store` with their parameters; `parameter_dims` says how many trailing dimensions of each belong
-    to one distribution (1 for the logits of a categorical, 2 for a scale matrix).
+    Subclasses call `_store` with their parameters; `parameter_dims` says how many trailing
+    dimensions of each belong to one distribution (1 for the logits of a categorical, 2 for a scale
+    matrix).
 
     Attributes:
-        kind: what one target is. Metrics, reports, recalibrations and predictions choose by it what to do.
+        kind: what one target is. Metrics, reports, recalibrations and predictions choose by it what
+            to do.
 
             - "continuous": a number on the line or on part of it, with a density.
             - "count": a whole number.
             - "direction": an angle in radians, on a circle.
             - "binary": 0 or 1, where `probs` is the probability of 1.
-            - "classes": the index of one of K classes without an order, each with its probability in `probs`.
+            - "classes": the index of one of K classes without an order, each with its probability
+              in `probs`.
             - "ordinal": the same of classes in their order.
             - "ranking": item indices, best first.
-            - "vector": several numbers, dependent or independent; `marginals` is the distribution of each.
-            - "mixed": a number with a density and, at some values, a probability, such as an amount that is often 0.
+            - "vector": several numbers, dependent or independent; `marginals` is the distribution
+              of each.
+            - "mixed": a number with a density and, at some values, a probability, such as an amount
+              that is often 0.
     """
 
     kind: Kind
@@ -292,7 +319,8 @@ class Distribution(TorchDistribution):
     parameter_dims: ClassVar[dict[str, int]] = {}
     has_rsample = False
     class_labels: "Sequence | None" = None
-    # What `to_event` and `affine` make: `Independent` and `Affine`, which are built on this class and name themselves here.
+    # What `to_event` and `affine` make: `Independent` and `Affine`, which are built on this class
+    # and name themselves here.
     _independent: ClassVar[Any]
     _in_units: ClassVar[Any]
     _linked: "LazyParameters | None" = None
@@ -301,17 +329,24 @@ class Distribution(TorchDistribution):
         super().__init_subclass__(**options)
         for name in _TAKES_VALUES:
             owner = next((one for one in cls.__mro__ if name in one.__dict__), Distribution)
-            if owner not in Distribution.__mro__ and (owner is cls or not issubclass(owner, Distribution)):
+            if owner not in Distribution.__mro__ and (
+                owner is cls or not issubclass(owner, Distribution)
+            ):
                 setattr(cls, name, _from_anything(owner.__dict__[name]))
 
     def as_values(
-        self, values: Any, name: str = "y", *, weight: Tensor | None = None, ignore_index: int | None = None
+        self,
+        values: Any,
+        name: str = "y",
+        *,
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
     ) -> Tensor:
         """Targets or levels as a tensor: tensors as they are, arrays, columns of a table, lists and numbers by `as_tensor`.
 
-        Where the classes have labels (`with_class_labels`), everything but a tensor holds labels, and becomes their indices;
-        numbers are indices where all labels are texts. Labels of rows of weight 0 may be any, or missing; `ignore_index`
-        stands for no class and stays as it is.
+        Where the classes have labels (`with_class_labels`), everything but a tensor holds labels,
+        and becomes their indices; numbers are indices where all labels are texts. Labels of rows of
+        weight 0 may be any, or missing; `ignore_index` stands for no class and stays as it is.
 
         Raises:
             TypeError: for what holds no numbers.
@@ -319,7 +354,9 @@ class Distribution(TorchDistribution):
         """
         if self.class_labels is not None and not _are_indices(values, self.class_labels):
             rows_left_out = None if weight is None else (weight == 0).cpu().numpy()
-            found = class_indices(values, self.class_labels, name, left_out=rows_left_out, ignore_index=ignore_index)
+            found = class_indices(
+                values, self.class_labels, name, left_out=rows_left_out, ignore_index=ignore_index
+            )
             return found.to(self.device)
         return as_tensor(values, name, dtype=self.dtype, device=self.device)
 
@@ -337,9 +374,15 @@ class Distribution(TorchDistribution):
 
     def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
         """Keep the parameters under their names, broadcast against each other over the batch."""
-        batches = {name: p.ndim - self.parameter_dims.get(name, 0) for name, p in parameters.items()}
+        batches = {
+            name: p.ndim - self.parameter_dims.get(name, 0) for name, p in parameters.items()
+        }
         shapes = [p.shape[: batches[name]] for name, p in parameters.items()]
-        batch_shape = shapes[0] if all(shape == shapes[0] for shape in shapes) else torch.broadcast_shapes(*shapes)
+        batch_shape = (
+            shapes[0]
+            if all(shape == shapes[0] for shape in shapes)
+            else torch.broadcast_shapes(*shapes)
+        )
         self._names = tuple(parameters)
         for name, parameter in parameters.items():
             if parameter.shape[: batches[name]] != batch_shape:
@@ -350,7 +393,8 @@ class Distribution(TorchDistribution):
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The distribution with `function` applied to each parameter: `dist.map(torch.detach)`, `dist.map(lambda p: p.cpu())`.
 
-        The function may change the batch dimensions, which come first, and must leave the parameter's own, which come last.
+        The function may change the batch dimensions, which come first, and must leave the
+        parameter's own, which come last.
         """
         if self._linked is not None and self._is_lazy:
             new: Self = self._linked.map(function).distribution()
@@ -358,11 +402,15 @@ class Distribution(TorchDistribution):
             return new
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
-        new._store(tuple(self.event_shape), **{name: function(getattr(self, name)) for name in self._names})
+        new._store(
+            tuple(self.event_shape), **{name: function(getattr(self, name)) for name in self._names}
+        )
         return new._linked_to(self._linked and self._linked.map(function))
 
     @classmethod
-    def _lazy(cls, linked: LazyParameters, batch_shape: Size, event_shape: tuple[int, ...] = ()) -> Self:
+    def _lazy(
+        cls, linked: LazyParameters, batch_shape: Size, event_shape: tuple[int, ...] = ()
+    ) -> Self:
         """A distribution whose parameters are made when they are first asked for."""
         new = cls.__new__(cls)
         new._batch_shape, new._event_shape, new._linked = batch_shape, Size(event_shape), linked
@@ -383,8 +431,11 @@ class Distribution(TorchDistribution):
         index = index if isinstance(index, tuple) else (index,)
         taken = sum(_dimensions_taken(one) for one in index)
         if taken > len(self.batch_shape):
-            raise IndexError(f"too many indices for the batch_shape {tuple(self.batch_shape)}: {index}")
-        rest = (slice(None),) * (len(self.batch_shape) - taken)  # never into a parameter's own dimensions
+            raise IndexError(
+                f"too many indices for the batch_shape {tuple(self.batch_shape)}: {index}"
+            )
+        # never into a parameter's own dimensions
+        rest = (slice(None),) * (len(self.batch_shape) - taken)
         at = next((place for place, one in enumerate(index) if one is ...), len(index))
         whole = index[:at] + rest + index[at + 1 :]
         return self.map(lambda parameter: parameter[whole])
@@ -395,7 +446,11 @@ class Distribution(TorchDistribution):
 
     def to_event(self, reinterpreted_batch_ndims: int | None = None) -> "Distribution":
         """Declare the last batch dimensions as one event of independent outputs, whose log-probabilities add up."""
-        count = len(self.batch_shape) if reinterpreted_batch_ndims is None else reinterpreted_batch_ndims
+        count = (
+            len(self.batch_shape)
+            if reinterpreted_batch_ndims is None
+            else reinterpreted_batch_ndims
+        )
         return self._independent(self, count) if count else self
 
     def affine(self, loc: Tensor, scale: Tensor) -> "Distribution":
@@ -421,7 +476,9 @@ class Distribution(TorchDistribution):
         return getattr(self, self._names[0]).device
 
     def __repr__(self) -> str:
-        shapes = ", ".join(f"{name}: {list(value.shape)}" for name, value in self.parameters.items())
+        shapes = ", ".join(
+            f"{name}: {list(value.shape)}" for name, value in self.parameters.items()
+        )
         return f"{type(self).__name__}({shapes})"
 
     @property
@@ -429,11 +486,12 @@ class Distribution(TorchDistribution):
         return root(self.variance)
 
     def __getattr__(self, name: str):
-        # Reached only where there is no such attribute: parameters that nobody has asked for yet, and questions that some
-        # families alone can answer.
+        # Reached only where there is no such attribute: parameters that nobody has asked for yet,
+        # and questions that some families alone can answer.
         linked = self.__dict__.get("_linked")
         if linked is not None and self._is_lazy and not name.startswith("__"):
-            # With their gradient, though the first to ask may be one who needs none, such as `sample`.
+            # With their gradient, though the first to ask may be one who needs none, such as
+            # `sample`.
             with torch.set_grad_enabled(torch.is_grad_enabled() or linked.requires_grad):
                 self.__dict__.update(linked.make().__dict__ | {"_linked": linked})
             return getattr(self, name)
@@ -455,7 +513,9 @@ class Distribution(TorchDistribution):
         """All outcomes, (count,) + batch + event; without `expand` the batch dimensions have the size 1."""
         outcomes = self._outcomes()
         if outcomes is None:
-            raise self._unanswered("enumerate_support", f"it has more than {MOST_OUTCOMES} outcomes.")
+            raise self._unanswered(
+                "enumerate_support", f"it has more than {MOST_OUTCOMES} outcomes."
+            )
         shape = outcomes.shape[:1] + (1,) * len(self.batch_shape) + outcomes.shape[1:]
         full = outcomes.shape[:1] + self.batch_shape + outcomes.shape[1:]
         return outcomes.reshape(shape).expand(full) if expand else outcomes.reshape(shape)
@@ -466,7 +526,9 @@ class Distribution(TorchDistribution):
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients, where `has_rsample`."""
-        raise self._unanswered("rsample", "it has no samples that move with the parameters; use sample().")
+        raise self._unanswered(
+            "rsample", "it has no samples that move with the parameters; use sample()."
+        )
 
     def _unanswered(self, question: str, reason: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__} has no {question}: {reason}")

@@ -1,8 +1,9 @@
 """Answers in closed form by the library in C, where nothing but ordinary numbers is asked for.
 
-A family's methods answer for any target, parameter and tensor. Nearly always nobody asks for more than numbers, no parameter has
-underflowed and no target is outside the support. Then the formula of the textbook will do (`special/answers.h`): in one pass, in double
-precision, without a condition in each row. So do the first derivatives of a quantile by parameters.
+A family's methods answer for any target, parameter and tensor. Nearly always nobody asks for more
+than numbers, no parameter has underflowed and no target is outside the support. Then the formula of
+the textbook will do (`special/answers.h`): in one pass, in double precision, without a condition in
+each row. So do the first derivatives of a quantile by parameters.
 """
 
 import functools
@@ -34,25 +35,35 @@ def closed_form(name: str, *parameters: str) -> Callable[[Method], Method]:
 def quantile(name: str, *parameters: str) -> Callable[[Method], Method]:
     """As `closed_form`, for a quantile of levels other than 0 and 1, with its gradient by the parameters.
 
-    The derivative by a parameter is the answer of that name after "_by_", by the logarithm of one that is positive; it is 1 where there
-    is no such answer.
+    The derivative by a parameter is the answer of that name after "_by_", by the logarithm of one
+    that is positive; it is 1 where there is no such answer.
     """
     return _answered(name, parameters, True)
 
 
-def _answered(name: str, parameters: tuple[str, ...], is_quantile: bool) -> Callable[[Method], Method]:
+def _answered(
+    name: str, parameters: tuple[str, ...], is_quantile: bool
+) -> Callable[[Method], Method]:
     def decorate(method: Method) -> Method:
         @functools.wraps(method)
         def answered(self: Any, values: Tensor) -> Tensor:
             own, other = self.dtype, values.dtype
-            dist = _in_memory(self, values, parameters) if own in _PRECISIONS and other in _PRECISIONS else None
+            dist = (
+                _in_memory(self, values, parameters)
+                if own in _PRECISIONS and other in _PRECISIONS
+                else None
+            )
             if dist is None:
                 return method(self, values)
             given = [getattr(dist, parameter) for parameter in parameters]
-            is_followed = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in given)
+            is_followed = torch.is_grad_enabled() and any(
+                parameter.requires_grad for parameter in given
+            )
             if is_followed and not is_quantile:
                 return method(self, values)
-            result = _answer(name, own if own == other or is_quantile else torch.float64, values, *given)
+            result = _answer(
+                name, own if own == other or is_quantile else torch.float64, values, *given
+            )
             if is_followed and result is not None:
                 result = _with_gradient(name, parameters, method, dist, values, result)
             return method(self, values) if result is None else result
@@ -66,7 +77,8 @@ def _in_memory(dist: Any, values: Tensor, parameters: tuple[str, ...]) -> Any | 
     """The distribution whose parameters the library can read; None where it cannot, or where more than that is asked for."""
     if is_tracing() or not is_on_host(values) or (values.requires_grad and torch.is_grad_enabled()):
         return None
-    if dist._linked is not None and dist.dtype != torch.float64:  # whose raw outputs are more exact than the parameters
+    # whose raw outputs are more exact than the parameters
+    if dist._linked is not None and dist.dtype != torch.float64:
         dist = dist._linked.in_double()
     names = dist._names
     for name in parameters:  # probabilities may stand for logits
@@ -90,11 +102,17 @@ def _with_gradient(
 ) -> Tensor | None:
     """The result, a quantile, with its gradient; None where that of a parameter does not go through its logarithm."""
     given = [getattr(dist, parameter) for parameter in parameters]
-    logs = [f"log_{parameter}" if f"log_{parameter}" in dist._names else parameter for parameter in parameters]
+    logs = [
+        f"log_{parameter}" if f"log_{parameter}" in dist._names else parameter
+        for parameter in parameters
+    ]
     # In single precision by the logarithm: the derivative by a small number may overflow.
     names = logs if dist.dtype == torch.float32 else parameters
     followed = [getattr(dist, parameter) for parameter in names]
-    if any(own.requires_grad and not other.requires_grad for own, other in zip(given, followed, strict=True)):
+    if any(
+        own.requires_grad and not other.requires_grad
+        for own, other in zip(given, followed, strict=True)
+    ):
         return None
 
     def operations(*parts: Tensor) -> Tensor:

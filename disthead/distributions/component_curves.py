@@ -1,7 +1,8 @@
 """The densities and the tails of all components of many mixtures at once, as plain numbers, without what a call of each would repeat.
 
-A quantile, a mode or an integral asks the same components at many points. What depends on their parameters alone is computed once,
-and both answers share the distance from the middle. Arrays have the components in front and the rows last.
+A quantile, a mode or an integral asks the same components at many points. What depends on their
+parameters alone is computed once, and both answers share the distance from the middle. Arrays have
+the components in front and the rows last.
 """
 
 import inspect
@@ -62,7 +63,9 @@ class ComponentCurves:
 
     def piece(self, rows: slice) -> Self:
         """Those of neighbouring rows, which are not copied where that can be avoided."""
-        return type(self)(*(np.ascontiguousarray(part[:, rows]) for part in (self.weights, *self.parts)))
+        return type(self)(
+            *(np.ascontiguousarray(part[:, rows]) for part in (self.weights, *self.parts))
+        )
 
     def densities(self, y: Array) -> Array:
         """The components' densities (..., K, n) at points (..., n)."""
@@ -177,7 +180,8 @@ class StudentTCurves(ComponentCurves):
 class _OfAnyKind(ComponentCurves):
     """By the methods of the components, of batch_shape (n, K).
 
-    Densities, of which a search takes no more than the slope, by their `score` where the class has one.
+    Densities, of which a search takes no more than the slope, by their `score` where the class has
+    one.
     """
 
     def __init__(self, weights: Array, components: Any):
@@ -187,26 +191,34 @@ class _OfAnyKind(ComponentCurves):
         self.score_of = None if score is None else (score, _scored(components, score))
 
     def take(self, rows: Array) -> Self:
-        return type(self)(np.take(self.weights, rows, 1), rows_of(self.components, torch.from_numpy(rows)))
+        return type(self)(
+            np.take(self.weights, rows, 1), rows_of(self.components, torch.from_numpy(rows))
+        )
 
     def piece(self, rows: slice) -> Self:
         return type(self)(self.weights[:, rows], rows_of(self.components, rows))
 
     def densities(self, y: Array) -> Array:
         if self.score_of is None:
-            return _in_front(self.components.log_prob(torch.from_numpy(y).unsqueeze(-1)).exp_().numpy())
+            return _in_front(
+                self.components.log_prob(torch.from_numpy(y).unsqueeze(-1)).exp_().numpy()
+            )
         score, parameters = self.score_of
         return np.exp(score(y[..., None, :], *parameters)[0])
 
     def tails_and_densities(self, y: Array, side: Array | None) -> tuple[Array, Array]:
         if side is None:
-            return _in_front(self.components.cdf(torch.from_numpy(y).unsqueeze(-1)).numpy()), self.densities(y)
+            return _in_front(
+                self.components.cdf(torch.from_numpy(y).unsqueeze(-1)).numpy()
+            ), self.densities(y)
         tails = np.empty((y.size, len(self.weights)))
         for value, question in ((BELOW, "cdf"), (FAR_BELOW, "log_cdf"), (ABOVE, "log_survival")):
             chosen = np.flatnonzero(side == value)
             if len(chosen):
                 components = rows_of(self.components, torch.from_numpy(chosen % y.shape[-1]))
-                some = getattr(components, question)(torch.from_numpy(y.ravel()[chosen]).unsqueeze(-1))
+                some = getattr(components, question)(
+                    torch.from_numpy(y.ravel()[chosen]).unsqueeze(-1)
+                )
                 tails[chosen] = (some if question == "cdf" else some.exp_()).numpy()
         return _in_front(tails.reshape(*y.shape, -1)), self.densities(y)
 
@@ -218,12 +230,16 @@ def _scored(components: Any, score: Any) -> list[Any]:
         value = _in_front(getattr(components, name).numpy())
         has_log = f"log_{name}" in components._names
         parameters.append(
-            Positive(value, 0.0, _in_front(getattr(components, f"log_{name}").numpy())) if has_log else value
+            Positive(value, 0.0, _in_front(getattr(components, f"log_{name}").numpy()))
+            if has_log
+            else value
         )
     return parameters
 
 
-def component_curves(log_weights: Tensor, components: Any, least: float = _LEAST_TAIL) -> ComponentCurves:
+def component_curves(
+    log_weights: Tensor, components: Any, least: float = _LEAST_TAIL
+) -> ComponentCurves:
     """The curves of mixtures in double precision: log-weights (n, K), and components of batch_shape (n, K).
 
     Args:

@@ -15,7 +15,8 @@ from disthead.special.probabilities import expected, log_probability, log_sum_ex
 
 __all__ = ["Components", "LogDensity", "few_rows_at_once", "gained", "own_name", "rows_of"]
 
-# The quantiles of the components that divide the line into pieces on which everything about the mixture is smooth.
+# The quantiles of the components that divide the line into pieces on which everything about the
+# mixture is smooth.
 _TAILS = [10.0**-k for k in range(13, 1, -1)]
 _BODY = [0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97]
 _BELOW = _TAILS + _BODY + [1 - tail for tail in reversed(_TAILS)]
@@ -66,17 +67,24 @@ def gained(joint: Tensor, log_weights: Tensor) -> Tensor:
 class Components:
     """What mixtures of continuous distributions and of counts have in common."""
 
-    given_probs: Tensor | None = None  # normalised weights, of which a logit of -inf would not know its gradient
+    # normalised weights, of which a logit of -inf would not know its gradient
+    given_probs: Tensor | None = None
 
-    def __init__(self, logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None):
+    def __init__(
+        self, logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None
+    ):
         exactly_one("a mixture", logits=logits, probs=probs)
-        given = torch.as_tensor(probs if logits is None else logits, dtype=components.dtype, device=components.device)
+        given = torch.as_tensor(
+            probs if logits is None else logits, dtype=components.dtype, device=components.device
+        )
         shape = torch.broadcast_shapes(given.shape, components.batch_shape)
         if logits is None:
             self.given_probs = (given / given.sum(-1, keepdim=True)).expand(shape)
             given = log_probability(self.given_probs)
         self.logits = given.expand(shape)
-        self.components = components if components.batch_shape == shape else components.expand(shape)
+        self.components = (
+            components if components.batch_shape == shape else components.expand(shape)
+        )
         self._names: tuple[str, ...] = ("logits",)
         Distribution.__init__(self, shape[:-1], validate_args=False)
 
@@ -104,12 +112,17 @@ class Components:
 
     @property
     def arg_constraints(self) -> dict[str, constraints.Constraint]:
-        of_components = {own_name(name): constraint for name, constraint in self.components.arg_constraints.items()}
+        of_components = {
+            own_name(name): constraint
+            for name, constraint in self.components.arg_constraints.items()
+        }
         return of_components | {"logits": constraints.real_vector, "probs": constraints.simplex}
 
     @property
     def parameters(self) -> dict[str, Tensor]:
-        return {"logits": self.logits} | {own_name(name): value for name, value in self.components.parameters.items()}
+        return {"logits": self.logits} | {
+            own_name(name): value for name, value in self.components.parameters.items()
+        }
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(logits: {list(self.logits.shape)}, {self.components!r})"
@@ -137,15 +150,16 @@ class Components:
         lower, upper = self.components.support_limits()
         return lower.amin(-1), upper.amax(-1)
 
-    # Probabilities. Double precision also keeps the gradient of a component alive that is far away: its weight is zero there,
-    # and what it is multiplied with must not overflow.
+    # Probabilities. Double precision also keeps the gradient of a component alive that is far away:
+    # its weight is zero there, and what it is multiplied with must not overflow.
 
     def _log_mean(self, values: Tensor) -> Tensor:
         """log of the weighted mean of exp(values) over the components, with gradient zero where all of them vanish."""
         total, weights = log_sum_exp(self.log_weights + values), self.given_probs
         if weights is None or not torch.is_grad_enabled():
             return total
-        # A component of weight 0 adds nothing, but its weight has a gradient: its density over that of the mixture.
+        # A component of weight 0 adds nothing, but its weight has a gradient: its density over that
+        # of the mixture.
         finite = total.isfinite().unsqueeze(-1)
         ratio = torch.where(finite, values - total.unsqueeze(-1), 0.0).clamp(max=_MOST_RATIO).exp()
         return total + (torch.where((weights == 0) & finite, weights, 0.0) * ratio).sum(-1)
@@ -207,7 +221,9 @@ class Components:
 
     @few_rows_at_once(400)
     def _mutual_information(self) -> Tensor:
-        return self._expectation(lambda y: gained(self.log_weights + self._log_densities(y), self.log_weights))
+        return self._expectation(
+            lambda y: gained(self.log_weights + self._log_densities(y), self.log_weights)
+        )
 
     def _log_densities(self, y: Tensor) -> Tensor:
         """Of the components at y."""
@@ -225,7 +241,8 @@ class Components:
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y; lower is better.
 
-        The weighted mean of the components' own scores, less the integral of the variance of their cdfs about the mixture's.
+        The weighted mean of the components' own scores, less the integral of the variance of their
+        cdfs about the mixture's.
         """
         return (self.probs * self.components.crps(y.unsqueeze(-1))).sum(-1) - self._disagreement()
 
@@ -237,7 +254,8 @@ class Components:
 
     def _breakpoints(self) -> Tensor:
         """Quantiles of all components from tail to tail, sorted, of shape (points, ...)."""
-        if isinstance(self.components, Components):  # an ensemble of mixtures: the pieces of all of them
+        # an ensemble of mixtures: the pieces of all of them
+        if isinstance(self.components, Components):
             return self._by_component(self.components._breakpoints()).sort(0).values
         column = (-1,) + (1,) * self.logits.ndim
         like = {"dtype": self.dtype, "device": self.device}
@@ -263,12 +281,18 @@ class Components:
         # Of points that coincide, as a component's mode and mean may, the first stands for all.
         first = torch.cat([torch.ones_like(before[:1], dtype=torch.bool), _rises(grid)])
         peak = first & (height >= height.gather(0, before)) & (height >= height.gather(0, behind))
-        peaks, best = torch.where(peak, height, -torch.inf).topk(min(self._most_peaks(), len(grid)), 0)
+        peaks, best = torch.where(peak, height, -torch.inf).topk(
+            min(self._most_peaks(), len(grid)), 0
+        )
         around = torch.stack([before.gather(0, best), best, behind.gather(0, best)])
-        points, heights = (part.gather(0, around.flatten(0, 1)).unflatten(0, (3, -1)) for part in (grid, height))
+        points, heights = (
+            part.gather(0, around.flatten(0, 1)).unflatten(0, (3, -1)) for part in (grid, height)
+        )
         found = self._climb(points, torch.stack([heights[0], peaks, heights[2]]), log_density)
         found = torch.cat([found, points[1]])
-        found = found.gather(0, log_density(found, None).nan_to_num(-torch.inf).argmax(0, keepdim=True)).squeeze(0)
+        found = found.gather(
+            0, log_density(found, None).nan_to_num(-torch.inf).argmax(0, keepdim=True)
+        ).squeeze(0)
         # A density without bound is highest at the end of the support itself.
         near = 1e-12 * (grid[-1] - grid[0])
         found = torch.where(found - lower < near, lower, found)
@@ -280,7 +304,9 @@ class Components:
 
     def _places(self) -> Tensor:
         """A grid for the search for peaks, (points, ...): between neighbours there should be one peak at most."""
-        special = torch.stack([self.components.mode, self.components.mean]).to(self.dtype).nan_to_num(0.0)
+        special = (
+            torch.stack([self.components.mode, self.components.mean]).to(self.dtype).nan_to_num(0.0)
+        )
         return torch.cat([self._breakpoints(), self._by_component(special)])
 
     def _most_peaks(self) -> int:
@@ -295,8 +321,17 @@ def _rises(grid: Tensor) -> Tensor:
 
 def _neighbours(grid: Tensor) -> tuple[Tensor, Tensor]:
     """Of sorted points (points, ...) the indices of the last one below each and the first one above it, its own where there is none."""
-    index = torch.arange(len(grid), device=grid.device).reshape((-1,) + (1,) * (grid.ndim - 1)).expand(grid.shape)
+    index = (
+        torch.arange(len(grid), device=grid.device)
+        .reshape((-1,) + (1,) * (grid.ndim - 1))
+        .expand(grid.shape)
+    )
     rises = _rises(grid)
     before = torch.cat([index[:1], torch.where(rises, index[:-1], 0)]).cummax(0).values
-    behind = torch.cat([torch.where(rises, index[1:], len(grid) - 1), index[-1:]]).flip(0).cummin(0).values.flip(0)
+    behind = (
+        torch.cat([torch.where(rises, index[1:], len(grid) - 1), index[-1:]])
+        .flip(0)
+        .cummin(0)
+        .values.flip(0)
+    )
     return before, behind

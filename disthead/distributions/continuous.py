@@ -24,8 +24,9 @@ _LEAST = math.nextafter(0.0, 1.0)  # probability above 0
 class Continuous(Univariate):
     """A continuous distribution on the line, or on part of it.
 
-    Subclasses give `log_prob`, `cdf`, `log_cdf` and `log_survival` (exact in the tails) and the mode. What follows is
-    derived from these, in double precision; subclasses replace whatever has a closed form.
+    Subclasses give `log_prob`, `cdf`, `log_cdf` and `log_survival` (exact in the tails) and the
+    mode. What follows is derived from these, in double precision; subclasses replace whatever has a
+    closed form.
     """
 
     kind: Kind = "continuous"
@@ -62,9 +63,10 @@ class Continuous(Univariate):
     def highest_density(self, level: float) -> Interval | Arc:
         """The shortest interval that holds `level` of the probability; not differentiable.
 
-        For a density with one peak it is the region of highest density: the density is equal at both ends, or the interval
-        begins at the end of the support from which the density falls. Where it is highest at both ends of the support, as that of
-        a beta distribution may be, the interval lies at one of them.
+        For a density with one peak it is the region of highest density: the density is equal at
+        both ends, or the interval begins at the end of the support from which the density falls.
+        Where it is highest at both ends of the support, as that of a beta distribution may be, the
+        interval lies at one of them.
 
         Raises:
             ValueError: unless 0 < level < 1.
@@ -85,7 +87,10 @@ class Continuous(Univariate):
         """Samples with gradients: the quantile of uniform numbers, differentiated implicitly (Figurnov et al. 2018)."""
         exact = self._in_double()
         uniform = torch.rand(
-            self._extended_shape(sample_shape), generator=generator, dtype=exact.dtype, device=self.device
+            self._extended_shape(sample_shape),
+            generator=generator,
+            dtype=exact.dtype,
+            device=self.device,
         )
         uniform = uniform.clamp(min=0.5 * torch.finfo(exact.dtype).eps)
         return exact._quantile(uniform, 1 - uniform).to(self.dtype)
@@ -124,16 +129,23 @@ class Continuous(Univariate):
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y.
 
-        Lower is better. Computed by quadrature over the quantiles on each side of y. Source: Gneiting and Raftery 2007.
+        Lower is better. Computed by quadrature over the quantiles on each side of y. Source:
+        Gneiting and Raftery 2007.
         """
         below, above = self.log_cdf(y).exp(), self.log_survival(y).exp()
         t, complement, weights = (_column(part, below.ndim) for part in tanh_sinh(161, below))
         # A side without probability adds nothing; its quantiles would be infinite.
-        some_below, some_above = torch.where(below > 0, below, 0.5), torch.where(above > 0, above, 0.5)
+        some_below, some_above = (
+            torch.where(below > 0, below, 0.5),
+            torch.where(above > 0, above, 0.5),
+        )
         low = self._quantile(some_below * t, (1 - some_below) + some_below * complement)
         high = self._quantile((1 - some_above) + some_above * t, some_above * complement)
         left = torch.where(below > 0, (weights * 2 * t * (y - low)).sum(0), 0.0) * below.square()
-        right = torch.where(above > 0, (weights * 2 * complement * (high - y)).sum(0), 0.0) * above.square()
+        right = (
+            torch.where(above > 0, (weights * 2 * complement * (high - y)).sum(0), 0.0)
+            * above.square()
+        )
         return left + right
 
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -141,7 +153,9 @@ class Continuous(Univariate):
 
         `function` takes points of shape (nodes, ...).
         """
-        t, complement, weights = (_column(part, len(self.batch_shape)) for part in tanh_sinh(81, self._constant(0.0)))
+        t, complement, weights = (
+            _column(part, len(self.batch_shape)) for part in tanh_sinh(81, self._constant(0.0))
+        )
         near, far, weights = 0.5 * t, 0.5 * (1 + complement), 0.5 * weights
         low = (weights * function(self._inside(self._quantile(near, far)))).sum(0)
         return low + (weights * function(self._inside(self._quantile(far, near)))).sum(0)
@@ -149,11 +163,15 @@ class Continuous(Univariate):
     def _inside(self, y: Tensor) -> Tensor:
         """y, or the number next to the end of the support that it was rounded to."""
         lower, upper = self.support_limits()
-        return torch.minimum(torch.maximum(y, torch.nextafter(lower, upper)), torch.nextafter(upper, lower))
+        return torch.minimum(
+            torch.maximum(y, torch.nextafter(lower, upper)), torch.nextafter(upper, lower)
+        )
 
     def _quantile(self, below: Tensor, above: Tensor) -> Tensor:
         """The y with P(Y <= y) = below and P(Y > y) = above: of the two the smaller one carries the digits."""
-        if are_plain_numbers(below, above) and all(are_within(tail, _LEAST) for tail in (below, above)):
+        if are_plain_numbers(below, above) and all(
+            are_within(tail, _LEAST) for tail in (below, above)
+        ):
             return self._inverse(below, above)
         interior = (below > 0) & (above > 0)
         y = self._inverse(torch.where(interior, below, 0.5), torch.where(interior, above, 0.5))
@@ -174,10 +192,13 @@ class Continuous(Univariate):
             y = bracketed_inverse(residual, torch.zeros_like(below), *self.support_limits())
         return self._with_gradient(y, log_below, log_above)
 
-    def _with_gradient(self, y: Tensor, log_below: Tensor | None = None, log_above: Tensor | None = None) -> Tensor:
+    def _with_gradient(
+        self, y: Tensor, log_below: Tensor | None = None, log_above: Tensor | None = None
+    ) -> Tensor:
         """y as the differentiable quantile at these log-probabilities, which are taken to be constant where not given.
 
-        By the implicit function theorem, in the logarithm of the smaller tail, where nothing underflows.
+        By the implicit function theorem, in the logarithm of the smaller tail, where nothing
+        underflows.
         """
         y = y.detach()
         if not self._is_differentiated(log_below, log_above):

@@ -34,13 +34,15 @@ OUTSIDE = 1e-18  # probability that a sum leaves out on either side
 class Discrete(Univariate):
     """A distribution on the integers, or on part of them.
 
-    Subclasses give `_log_mass(x)`, the logarithm of the mass carried to real x within the support, `_log_cdf(k)` and
-    `_log_survival(k)` at integers of the support, both exact in the tails, further the mean, variance, mode and
-    `sample`. What follows is derived from these, in double precision; subclasses replace whatever has a closed form.
+    Subclasses give `_log_mass(x)`, the logarithm of the mass carried to real x within the support,
+    `_log_cdf(k)` and `_log_survival(k)` at integers of the support, both exact in the tails,
+    further the mean, variance, mode and `sample`. What follows is derived from these, in double
+    precision; subclasses replace whatever has a closed form.
 
-    Each answer has two ways. Where the numbers are concrete (`_is_plain`), searches end when they have converged, and sums are
-    over tables of masses (`mass_tables`); otherwise both take a fixed amount of work. Subclasses that know more about their
-    tails narrow the ranges of searches (`_bracket`, `_reach`) and sums (`_bulk`), say where a search starts (`_start`), and give a
+    Each answer has two ways. Where the numbers are concrete (`_is_plain`), searches end when they
+    have converged, and sums are over tables of masses (`mass_tables`); otherwise both take a fixed
+    amount of work. Subclasses that know more about their tails narrow the ranges of searches
+    (`_bracket`, `_reach`) and sums (`_bulk`), say where a search starts (`_start`), and give a
     table of masses without special functions (`_masses`).
     """
 
@@ -57,7 +59,9 @@ class Discrete(Univariate):
         """`support_limits` as numbers."""
         if self.support is constraints.boolean:
             return 0.0, 1.0
-        return getattr(self.support, "lower_bound", -math.inf), getattr(self.support, "upper_bound", math.inf)
+        return getattr(self.support, "lower_bound", -math.inf), getattr(
+            self.support, "upper_bound", math.inf
+        )
 
     def _outcomes(self) -> Tensor | None:
         lower, upper = self._bounds()
@@ -89,7 +93,9 @@ class Discrete(Univariate):
         """log P(Y > y)."""
         return self._tail(self._log_survival, y, 0.0, -torch.inf)
 
-    def _tail(self, tail: Callable[[Tensor], Tensor], y: Tensor, before: float, beyond: float) -> Tensor:
+    def _tail(
+        self, tail: Callable[[Tensor], Tensor], y: Tensor, before: float, beyond: float
+    ) -> Tensor:
         k = y.floor()
         if are_concrete(k):
             (least, greatest), (first, last) = extent(k), self._bounds()
@@ -98,16 +104,19 @@ class Discrete(Univariate):
         lower, upper = self.support_limits()
         inside = (k >= lower) & (k < upper)
         value = tail(torch.where(inside, k, lower))
-        # Of the dtype of k: a number would make it single, and the value, where it has no dimension, with it.
-        outside = torch.where(k < lower, before, torch.where(k >= upper, beyond, math.nan)).to(k.dtype)
+        # Of the dtype of k: a number would make it single, and the value, where it has no
+        # dimension, with it.
+        outside = torch.where(k < lower, before, torch.where(k >= upper, beyond, math.nan)).to(
+            k.dtype
+        )
         return torch.where(inside, value, outside)
 
     @torch.no_grad()
     def icdf(self, q: Tensor) -> Tensor:
         """The quantile: the smallest integer k with cdf(k) >= q; the ends of the support at q = 0 and 1.
 
-        Not differentiable. q counts as reached by a cdf(k) that differs from it by no more than the rounding of q in
-        its own precision, so that icdf(cdf(k)) is k.
+        Not differentiable. q counts as reached by a cdf(k) that differs from it by no more than the
+        rounding of q in its own precision, so that icdf(cdf(k)) is k.
         """
         exact = self._in_double()
         given = q.dtype if isinstance(q, Tensor) else torch.float64
@@ -123,14 +132,18 @@ class Discrete(Univariate):
         bounded = upper < torch.inf
         below, above = torch.where(interior, q, 0.5), torch.where(interior, above, 0.5)
         k = least(below - torch.where(interior, rounding, 0.0), below, above)
-        edge = torch.where(q == 0, lower, torch.where(q == 1, torch.where(bounded, k, upper), math.nan))
+        edge = torch.where(
+            q == 0, lower, torch.where(q == 1, torch.where(bounded, k, upper), math.nan)
+        )
         return torch.where(interior, k, edge).to(self.dtype)
 
     def _least_by_halving(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
         """The least k with cdf(k) >= target, about the quantile of `below` = 1 - `above`, by a fixed number of steps."""
         upper = self.support_limits()[1]
         first, last = self._bracket(below, above)
-        return integer_inverse(self.cdf, target, first, torch.where(upper < torch.inf, upper, last), self._search_steps)
+        return integer_inverse(
+            self.cdf, target, first, torch.where(upper < torch.inf, upper, last), self._search_steps
+        )
 
     def _least_by_search(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
         """As `_least_by_halving`, for concrete numbers, by a search that ends when all rows have converged."""
@@ -166,9 +179,10 @@ class Discrete(Univariate):
     def highest_density(self, level: float) -> Interval:
         """The smallest run of integers that holds at least `level` of the probability, its first and its last.
 
-        It is made of the most probable integers, for a mass with one peak. With several peaks, in a mixture, the most probable
-        integers can fall into several runs: then it is the shortest one, of those that start at one of 257 quantiles
-        where the integers that carry probability are many. Not differentiable.
+        It is made of the most probable integers, for a mass with one peak. With several peaks, in a
+        mixture, the most probable integers can fall into several runs: then it is the shortest one,
+        of those that start at one of 257 quantiles where the integers that carry probability are
+        many. Not differentiable.
 
         Raises:
             ValueError: unless 0 < level < 1.
@@ -190,7 +204,8 @@ class Discrete(Univariate):
         def first(size: Tensor, lower: Tensor, upper: Tensor, bits: int) -> Tensor:
             """Where the `size` most probable integers begin: the next one on the right is no more probable."""
             below = lower - 1
-            for _ in range(0, bits, 3):  # seven candidates at a time, since each call costs more than its numbers
+            # seven candidates at a time, since each call costs more than its numbers
+            for _ in range(0, bits, 3):
                 k = below + ((upper - below) * eighths).floor()
                 last = torch.minimum(k + size, most)
                 left, right = self._log_mass(torch.stack([torch.maximum(k, lower), last]))
@@ -199,18 +214,32 @@ class Discrete(Univariate):
                 upper = torch.minimum(upper, torch.where(settled, k, upper).amin(0))
             return upper
 
-        eighths = torch.arange(1, 8, dtype=least.dtype, device=least.device).reshape((7,) + (1,) * least.ndim) / 8
-        # The runs of each size are nested: as the sizes in question close in, so do their first integers.
+        eighths = (
+            torch.arange(1, 8, dtype=least.dtype, device=least.device).reshape(
+                (7,) + (1,) * least.ndim
+            )
+            / 8
+        )
+        # The runs of each size are nested: as the sizes in question close in, so do their first
+        # integers.
         short, long = torch.ones_like(least), self._width(level)
         short_start = self.mode.to(self.dtype)
-        long_start = first(long, torch.maximum(short_start - long + 1, least), short_start, _RUN_STEPS)
+        long_start = first(
+            long, torch.maximum(short_start - long + 1, least), short_start, _RUN_STEPS
+        )
         for bits in range(_RUN_STEPS, 0, -1):
             size = short + ((long - short) / 2).floor()
             lower = torch.maximum(long_start, short_start - (size - short))
             start = first(size, lower, torch.minimum(short_start, long_start + (long - size)), bits)
             enough = self.cdf(start + size - 1) - self.cdf(start - 1) >= level - 1e-15
-            short, short_start = torch.where(enough, short, size), torch.where(enough, short_start, start)
-            long, long_start = torch.where(enough, size, long), torch.where(enough, start, long_start)
+            short, short_start = (
+                torch.where(enough, short, size),
+                torch.where(enough, short_start, start),
+            )
+            long, long_start = (
+                torch.where(enough, size, long),
+                torch.where(enough, start, long_start),
+            )
         return long_start, long_start + long - 1
 
     def _width(self, level: float) -> Tensor:
@@ -220,7 +249,8 @@ class Discrete(Univariate):
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         reason = (
-            "integers do not move continuously with the parameters. Use sample(), and log_prob for a score-function"
+            "integers do not move continuously with the parameters. Use sample(), and log_prob "
+            "for a score-function"
             " gradient"
         )
         raise self._unanswered("rsample", reason)
@@ -249,7 +279,9 @@ class Discrete(Univariate):
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts (Gneiting and Raftery 2007)."""
         excess = self._sum(lambda k: (k - y).clamp(min=0) * self._log_mass(k).exp(), start=y.ceil())
-        half_mean_difference = self._sum(lambda k: self._log_cdf(k).exp() * self._log_survival(k).exp())
+        half_mean_difference = self._sum(
+            lambda k: self._log_cdf(k).exp() * self._log_survival(k).exp()
+        )
         return 2 * excess + (y - self.mean) - half_mean_difference
 
     def _by_tables(
@@ -262,12 +294,15 @@ class Discrete(Univariate):
         """An answer for each row from the table of its masses, or by another function where that table would be wide.
 
         Args:
-            of_table: takes the distributions of some rows, their masses (rows, width), the integers (rows,) at which the tables
-                begin, and the values (rows, columns); returns the answers (rows, columns), or (rows,) without values.
-            of_wide: takes the distributions of other rows, the least and the greatest integer of their tables (rows,), and the
-                values; returns the same.
-            values: of a shape that broadcasts with the batch; all that belong to one distribution are the columns of its row.
-            widest: a table that spans this many integers is wide; the family's own limit unless given.
+            of_table: takes the distributions of some rows, their masses (rows, width), the integers
+                (rows,) at which the tables begin, and the values (rows, columns); returns the
+                answers (rows, columns), or (rows,) without values.
+            of_wide: takes the distributions of other rows, the least and the greatest integer of
+                their tables (rows,), and the values; returns the same.
+            values: of a shape that broadcasts with the batch; all that belong to one distribution
+                are the columns of its row.
+            widest: a table that spans this many integers is wide; the family's own limit unless
+                given.
         """
         shape = torch.broadcast_shapes(self.batch_shape, *(value.shape for value in values))
         columns, flat = self._columns(shape, *values)
@@ -278,7 +313,9 @@ class Discrete(Univariate):
         groups, wide = grouped_by_width(first, last, widest, self._numbers_of_a_mass())
         for at, width in groups:
             part = flat[at]
-            result[at] = of_table(part, part._masses(first[at], width), first[at], *(column[at] for column in columns))
+            result[at] = of_table(
+                part, part._masses(first[at], width), first[at], *(column[at] for column in columns)
+            )
         for at in wide.split(_ROWS) if len(wide) else ():
             result[at] = of_wide(flat[at], first[at], last[at], *(column[at] for column in columns))
         return (result.T if values else result).reshape(shape)
@@ -304,7 +341,11 @@ class Discrete(Univariate):
         most = self.support_limits()[1]
         k = first + distance
         masses = torch.cat(
-            [self._masses(first, _TERMS + 2), self._log_mass(torch.minimum(k[_TERMS + 2 :], most)).exp().T], 1
+            [
+                self._masses(first, _TERMS + 2),
+                self._log_mass(torch.minimum(k[_TERMS + 2 :], most)).exp().T,
+            ],
+            1,
         )
         return entropy_of(masses, torch.where(k <= most, weight, 0.0).T)
 
@@ -322,7 +363,9 @@ class Discrete(Univariate):
         tail = self._constant(OUTSIDE)
         lower, upper = self._bracket(tail, tail)
         first = integer_inverse(self.log_cdf, tail.log(), lower, upper, self._search_steps)
-        return first, integer_inverse(lambda k: -self.log_survival(k), -tail.log(), lower, upper, self._search_steps)
+        return first, integer_inverse(
+            lambda k: -self.log_survival(k), -tail.log(), lower, upper, self._search_steps
+        )
 
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """E[function(Y)]; `function` takes points of shape (nodes, ...)."""
@@ -336,9 +379,9 @@ class Discrete(Univariate):
     def _sum(self, function: Callable[[Tensor], Tensor], start: Tensor | None = None) -> Tensor:
         """Sum of function(k) over the integers k >= start that carry probability, by a fixed number of terms.
 
-        The first integers are taken one by one. The rest is an integral, once the function is smooth from one integer
-        to the next: by Gauss-Legendre in the logarithm of the distance, with the correction of Euler and Maclaurin at
-        the seam.
+        The first integers are taken one by one. The rest is an integral, once the function is
+        smooth from one integer to the next: by Gauss-Legendre in the logarithm of the distance,
+        with the correction of Euler and Maclaurin at the seam.
         """
         with torch.no_grad():
             first, last = self._bulk()
@@ -357,11 +400,13 @@ def sum_rule(distance: Tensor, count: int = _NODES) -> tuple[Tensor, Tensor]:
 
     The first integers are taken one by one; `count` Gauss-Legendre nodes stand for the rest.
     """
-    # What is left after the single terms is integrated in the logarithm of the distance, over this length.
+    # What is left after the single terms is integrated in the logarithm of the distance, over this
+    # length.
     length = torch.log((distance / (_TERMS - 0.5)).clamp(min=1))
     singles = torch.arange(_TERMS + 2, dtype=length.dtype, device=length.device)
     weights = (singles < _TERMS).to(length.dtype)
-    # sum_{k >= n} f(k) = integral from n - 1/2 + d f / 24 - 17 d^3 f / 5760 + ..., d the central differences at n - 1/2
+    # sum_{k >= n} f(k) = integral from n - 1/2 + d f / 24 - 17 d^3 f / 5760 + ..., d the central
+    # differences at n - 1/2
     for away, coefficient in ((0, 1 / 24 + 51 / 5760), (1, -17 / 5760)):
         weights = weights + coefficient * ((singles == _TERMS + away).to(length.dtype))
         weights = weights - coefficient * ((singles == _TERMS - 1 - away).to(length.dtype))
@@ -370,15 +415,20 @@ def sum_rule(distance: Tensor, count: int = _NODES) -> tuple[Tensor, Tensor]:
     far = (_TERMS - 0.5) * torch.exp(length * nodes.reshape(column))
     ones = torch.ones_like(length)
     distances = torch.cat([singles.reshape(column) * ones, far])
-    return distances, torch.cat([weights.reshape(column) * ones, length * gauss.reshape(column) * far])
+    return distances, torch.cat(
+        [weights.reshape(column) * ones, length * gauss.reshape(column) * far]
+    )
 
 
-def search_start(mean: Tensor, stddev: Tensor, skewness: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
+def search_start(
+    mean: Tensor, stddev: Tensor, skewness: Tensor, below: Tensor, above: Tensor
+) -> tuple[Tensor, Tensor]:
     """About where the quantile of `below` = 1 - `above` is, and how many integers one unit of the probit scale takes there.
 
-    Both are those of the gamma distribution with the same mean, variance and skewness, moved by half an integer since its cdf
-    meets that of the counts in the middle of their steps. Its quantiles come from the approximation of Wilson and Hilferty (1931),
-    or from SciPy where the concentration is small.
+    Both are those of the gamma distribution with the same mean, variance and skewness, moved by
+    half an integer since its cdf meets that of the counts in the middle of their steps. Its
+    quantiles come from the approximation of Wilson and Hilferty (1931), or from SciPy where the
+    concentration is small.
     """
     skewness = skewness.clamp(min=1e-6)  # as good as none
     concentration, scale = 4 / skewness.square(), stddev * skewness / 2
@@ -392,11 +442,18 @@ def search_start(mean: Tensor, stddev: Tensor, skewness: Tensor, below: Tensor, 
     if len(rows):
         few = concentration[rows]
         x = torch.where(
-            left[rows], by_scipy("gammaincinv", few, below[rows]), by_scipy("gammainccinv", few, above[rows])
+            left[rows],
+            by_scipy("gammaincinv", few, below[rows]),
+            by_scipy("gammainccinv", few, above[rows]),
         )
         log_density = (few - 1) * x.log() - x - torch.lgamma(few)
-        quantile[rows], slope[rows] = x, (-0.5 * z[rows].square() - 0.5 * math.log(2 * math.pi) - log_density).exp()
-    return (shift + scale * quantile).nan_to_num(0.0), (scale * slope).nan_to_num(1.0).clamp(0.3, 1e300)
+        quantile[rows], slope[rows] = (
+            x,
+            (-0.5 * z[rows].square() - 0.5 * math.log(2 * math.pi) - log_density).exp(),
+        )
+    return (shift + scale * quantile).nan_to_num(0.0), (scale * slope).nan_to_num(1.0).clamp(
+        0.3, 1e300
+    )
 
 
 def concentrated(
@@ -404,7 +461,8 @@ def concentrated(
 ) -> tuple[Tensor, Tensor]:
     """Integers with at most the probability `below` on their left and `above` on their right, for a count.
 
-    By Bernstein's bounds: `tail` is a length with log E exp(s (Y - mean)) <= s^2 variance / (2 (1 - s tail)).
+    By Bernstein's bounds: `tail` is a length with log E exp(s (Y - mean)) <= s^2 variance / (2 (1 -
+    s tail)).
     """
     depth = -above.log()
     lower = mean - (-2 * variance * below.log()).sqrt()

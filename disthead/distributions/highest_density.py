@@ -20,15 +20,16 @@ _MOST_STEPS = 60
 _ROWS = 4096  # at once, so that their intermediate results stay in the cache
 _CLOSE = 1e-6  # in log-odds: a last linear step of this length is off by its square
 _SMALL = 1e-280
-_FAR = 36.0  # log-odds beyond which the probability on one side is below the rounding of that on the other
+# log-odds beyond which the probability on one side is below the rounding of that on the other
+_FAR = 36.0
 
 
 @torch.no_grad()
 def shortest_interval(dist: "Univariate", level: float) -> tuple[Tensor, Tensor]:
     """The ends of the shortest interval with the probability `level`, of a distribution in double precision.
 
-    Concrete numbers are searched until they converge, most of them after four or five pairs of quantiles; others, which may be
-    traced, by a fixed number of steps.
+    Concrete numbers are searched until they converge, most of them after four or five pairs of
+    quantiles; others, which may be traced, by a fixed number of steps.
     """
     number = dist._constant(0.0)
     if not are_plain_numbers(number):
@@ -36,7 +37,9 @@ def shortest_interval(dist: "Univariate", level: float) -> tuple[Tensor, Tensor]
         for _ in range(_FIXED_STEPS - 1):
             search = search.step()
         settled, *ends = _at_an_end(dist, 1 - level)
-        lower, upper = (torch.where(settled, *pair) for pair in zip(ends, search.ends(), strict=True))
+        lower, upper = (
+            torch.where(settled, *pair) for pair in zip(ends, search.ends(), strict=True)
+        )
         return lower, upper
     rows = dist._flat()
     lower, upper = number.flatten().clone(), number.flatten().clone()
@@ -70,7 +73,8 @@ def _fill(dist: "Univariate", outside: float, lower: Tensor, upper: Tensor) -> N
 def _at_an_end(dist: "Univariate", outside: float) -> tuple[Tensor, Tensor, Tensor]:
     """Whether the interval begins or ends with the support, and the shorter one of those that do.
 
-    The density at that end is as high as at the other end of the interval then: no other interval is denser.
+    The density at that end is as high as at the other end of the interval then: no other interval
+    is denser.
     """
     limits, (first, last) = dist.support_limits(), _numbers_inside(dist)
     some = torch.full_like(first, outside)
@@ -78,7 +82,11 @@ def _at_an_end(dist: "Univariate", outside: float) -> tuple[Tensor, Tensor, Tens
     falls = dist.log_prob(first) >= dist.log_prob(upper.clamp(first, last))
     rises = dist.log_prob(last) >= dist.log_prob(lower.clamp(first, last))
     at_first = falls & ~(rises & (limits[1] - lower < upper - limits[0]))
-    return falls | rises, torch.where(at_first, limits[0], lower), torch.where(at_first, upper, limits[1])
+    return (
+        falls | rises,
+        torch.where(at_first, limits[0], lower),
+        torch.where(at_first, upper, limits[1]),
+    )
 
 
 def _numbers_inside(dist: "Univariate") -> tuple[Tensor, Tensor]:
@@ -92,16 +100,19 @@ def _numbers_inside(dist: "Univariate") -> tuple[Tensor, Tensor]:
 class _Search:
     """A secant method for the interval whose ends are equally dense.
 
-    Against the log-odds of the probability below to that above the interval the difference of the log-densities at its ends
-    is nearly straight.
+    Against the log-odds of the probability below to that above the interval the difference of the
+    log-densities at its ends is nearly straight.
 
     Attributes:
-        first, last: the numbers next to the ends of the support, for which quantiles that round to those ends are taken.
+        first, last: the numbers next to the ends of the support, for which quantiles that round to
+            those ends are taken.
         odds: the log-odds in question; `least` and `most` enclose those in search.
-        gap: log-density at the lower end less that at the upper one, negative where the interval must move up.
+        gap: log-density at the lower end less that at the upper one, negative where the interval
+            must move up.
         slope: of the gap against the log-odds.
         lower, upper, at_lower, at_upper: the ends, and their log-densities.
-        rests: whether the last step did not move the ends, as next to an end of the support, where numbers are far apart.
+        rests: whether the last step did not move the ends, as next to an end of the support, where
+            numbers are far apart.
     """
 
     dist: "Univariate"
@@ -128,21 +139,38 @@ class _Search:
         lower, upper, at_lower, at_upper = _ends_and_heights(dist, outside, odds, first, last)
         gap, least, most = _gap(at_lower, at_upper, odds, odds - _FAR - 1, odds + _FAR + 1)
         return cls(
-            dist, outside, first, last, odds, least, most, gap, slope, lower, upper, at_lower, at_upper, odds.isnan()
+            dist,
+            outside,
+            first,
+            last,
+            odds,
+            least,
+            most,
+            gap,
+            slope,
+            lower,
+            upper,
+            at_lower,
+            at_upper,
+            odds.isnan(),
         )
 
     def step(self) -> Self:
         after = (self.odds - self.gap / self.slope).clamp(-_FAR, _FAR)
         stays = (after >= self.least) & (after <= self.most)
         odds = torch.where(stays, after, 0.5 * (self.least + self.most))
-        lower, upper, at_lower, at_upper = _ends_and_heights(self.dist, self.outside, odds, self.first, self.last)
+        lower, upper, at_lower, at_upper = _ends_and_heights(
+            self.dist, self.outside, odds, self.first, self.last
+        )
         gap, least, most = _gap(at_lower, at_upper, odds, self.least, self.most)
         secant = (gap - self.gap) / (odds - self.odds)
         slope = torch.where(secant > 0, secant, self.slope)
         moved = (lower - self.lower).abs() + (upper - self.upper).abs()
         rests = moved <= 1e-14 * (upper - lower)
         fixed = self.dist, self.outside, self.first, self.last
-        return type(self)(*fixed, odds, least, most, gap, slope, lower, upper, at_lower, at_upper, rests)
+        return type(self)(
+            *fixed, odds, least, most, gap, slope, lower, upper, at_lower, at_upper, rests
+        )
 
     def take(self, rows: Tensor) -> Self:
         """The search of these rows alone."""
@@ -151,7 +179,9 @@ class _Search:
 
     def may_reach_an_end(self) -> Tensor:
         """Not where the density at each end of the support is lower than at the ends in the middle: there it is lowest."""
-        return (self.dist.log_prob(self.first) >= self.at_upper) | (self.dist.log_prob(self.last) >= self.at_lower)
+        return (self.dist.log_prob(self.first) >= self.at_upper) | (
+            self.dist.log_prob(self.last) >= self.at_lower
+        )
 
     def is_done(self) -> Tensor:
         """Where the gap is next to nothing, or one of the probabilities does not matter any more."""
@@ -176,10 +206,17 @@ def _ends_and_heights(
     """The interval's ends at these log-odds, and the log-densities there."""
     below, above = outside * odds.sigmoid(), outside * (-odds).sigmoid()
     lower, upper = dist._inverse(below, 1 - below), dist._inverse(1 - above, above)
-    return lower, upper, dist.log_prob(lower.clamp(first, last)), dist.log_prob(upper.clamp(first, last))
+    return (
+        lower,
+        upper,
+        dist.log_prob(lower.clamp(first, last)),
+        dist.log_prob(upper.clamp(first, last)),
+    )
 
 
-def _gap(at_lower: Tensor, at_upper: Tensor, odds: Tensor, least: Tensor, most: Tensor) -> tuple[Tensor, ...]:
+def _gap(
+    at_lower: Tensor, at_upper: Tensor, odds: Tensor, least: Tensor, most: Tensor
+) -> tuple[Tensor, ...]:
     """The difference of the log-densities, and the log-odds that enclose those in search once it is known."""
     gap = (at_lower - at_upper).clamp(-700, 700)
     moves_up = gap < 0

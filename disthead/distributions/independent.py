@@ -13,8 +13,8 @@ __all__ = ["Independent", "class_count", "class_probs", "each_output"]
 class Independent(Wrapper):
     """The last batch dimensions of a distribution as one event: log-probabilities and entropies add up over them.
 
-    What is about one number (cdf, icdf, crps, pit, interval ...) is answered for each output by itself, with shape
-    batch + event; `energy_score` scores all outputs together.
+    What is about one number (cdf, icdf, crps, pit, interval ...) is answered for each output by
+    itself, with shape batch + event; `energy_score` scores all outputs together.
 
     Args:
         base: the distribution of each output, with batch_shape batch + event.
@@ -30,7 +30,8 @@ class Independent(Wrapper):
     def __init__(self, base: Distribution, count: int):
         if not 0 <= count <= len(base.batch_shape):
             raise ValueError(
-                f"count must be from 0 to {len(base.batch_shape)}, the batch dimensions of the base, got {count}."
+                f"count must be from 0 to {len(base.batch_shape)}, the batch dimensions of the "
+                f"base, got {count}."
             )
         self.base, self.count = base, count
         cut = len(base.batch_shape) - count
@@ -51,7 +52,8 @@ class Independent(Wrapper):
         return constraints.independent(self.base.support, self.count)
 
     def __getattr__(self, name: str):
-        # Parameters and special questions of the base (loc, num_classes, brier ...), each output's own.
+        # Parameters and special questions of the base (loc, num_classes, brier ...), each output's
+        # own.
         if name.startswith("_") or name == "base":
             raise AttributeError(name)
         return getattr(self.base, name)
@@ -64,10 +66,16 @@ class Independent(Wrapper):
 
     def expand(self, batch_shape, _instance=None) -> "Independent":
         cut = len(self.base.batch_shape) - self.count
-        return Independent(self.base.expand(Size(batch_shape) + self.base.batch_shape[cut:]), self.count)
+        return Independent(
+            self.base.expand(Size(batch_shape) + self.base.batch_shape[cut:]), self.count
+        )
 
     def to_event(self, reinterpreted_batch_ndims: int | None = None) -> "Independent":
-        count = len(self.batch_shape) if reinterpreted_batch_ndims is None else reinterpreted_batch_ndims
+        count = (
+            len(self.batch_shape)
+            if reinterpreted_batch_ndims is None
+            else reinterpreted_batch_ndims
+        )
         return Independent(self.base, self.count + count) if count else self
 
     def affine(self, loc: Tensor, scale: Tensor) -> "Independent":
@@ -88,14 +96,21 @@ class Independent(Wrapper):
 
     def _outcomes(self) -> Tensor | None:
         """Those of all outputs together: every combination."""
-        each, size = self.base._outcomes(), self.base.batch_shape[len(self.base.batch_shape) - self.count :].numel()
+        each, size = (
+            self.base._outcomes(),
+            self.base.batch_shape[len(self.base.batch_shape) - self.count :].numel(),
+        )
         if each is None or len(each) ** size > MOST_OUTCOMES:
             return None
         index = torch.arange(len(each) ** size, device=self.device).unsqueeze(-1)
-        digits = index // len(each) ** torch.arange(size - 1, -1, -1, device=self.device) % len(each)
+        digits = (
+            index // len(each) ** torch.arange(size - 1, -1, -1, device=self.device) % len(each)
+        )
         return each[digits].reshape(-1, *self.event_shape)
 
-    def energy_score(self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None) -> Tensor:
+    def energy_score(
+        self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None
+    ) -> Tensor:
         """E||Y - y|| - E||Y - Y'|| / 2 of all outputs together, by samples; see `vector.energy_score`."""
         if self.event_shape.numel() > 1:
             self._need_a_line("energy_score", "crps(y) of each one")
@@ -104,7 +119,10 @@ class Independent(Wrapper):
     def _need_a_line(self, question: str, remedy: str) -> None:
         """Refuse directions, between which there is no straight line."""
         if self.base.kind == "direction":
-            reason = f"directions that differ by a turn are the same, so no straight distance counts; ask the {remedy}."
+            reason = (
+                "directions that differ by a turn are the same, so no straight distance "
+                f"counts; ask the {remedy}."
+            )
             raise self._unanswered(question, reason)
 
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
@@ -138,7 +156,8 @@ class Independent(Wrapper):
         """Covariance of the outputs, one dimension of them: the variances on a diagonal."""
         if len(self.event_shape) != 1:
             raise self._unanswered(
-                "covariance", f"its outputs have shape {tuple(self.event_shape)}, not one dimension."
+                "covariance",
+                f"its outputs have shape {tuple(self.event_shape)}, not one dimension.",
             )
         self._need_a_line("covariance", "variance of each one")
         return self.variance.diag_embed()

@@ -38,7 +38,8 @@ class Interval(NamedTuple):
 class Arc(NamedTuple):
     """The directions from `lower` to `upper`, anticlockwise, both ends included: a pair of tensors of shape batch + event.
 
-    Where the arc crosses the seam at -pi = pi, `lower` is the larger number. Angles that differ by a turn are the same.
+    Where the arc crosses the seam at -pi = pi, `lower` is the larger number. Angles that differ by
+    a turn are the same.
 
     >>> across = Arc(torch.tensor(3.0), torch.tensor(-3.0))
     >>> across.contains([3.1, -3.1, 0.0, 3.1 + 2 * math.pi])
@@ -73,9 +74,14 @@ def _tensors(y: Any, lower: Any, upper: Any) -> list[Tensor]:
     y = as_tensor(y, dtype=lower.dtype, device=lower.device)
     if y.ndim and y.shape[y.ndim - len(shape) :] != shape:
         hint = " Try y.squeeze(-1)." if y.shape == (*shape, 1) else ""
-        raise ValueError(f"y must have the shape {tuple(shape)} of the interval's ends, got {tuple(y.shape)}.{hint}")
+        raise ValueError(
+            f"y must have the shape {tuple(shape)} of the interval's ends, got "
+            f"{tuple(y.shape)}.{hint}"
+        )
     return [y, lower, upper]
 
 
 def _as_the_ends(inside: Tensor, lower: Any, upper: Any) -> Any:
-    return inside.numpy() if isinstance(lower, np.ndarray) or isinstance(upper, np.ndarray) else inside
+    return (
+        inside.numpy() if isinstance(lower, np.ndarray) or isinstance(upper, np.ndarray) else inside
+    )

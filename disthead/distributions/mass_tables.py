@@ -1,6 +1,7 @@
 """Tables of masses, (rows, width), at consecutive integers, and what follows from them without special functions.
 
-They are of concrete numbers (`eager.are_concrete`), for rows whose probability lies on few integers.
+They are of concrete numbers (`eager.are_concrete`), for rows whose probability lies on few
+integers.
 """
 
 from collections.abc import Callable
@@ -40,11 +41,14 @@ def grouped_by_width(
     return groups, wide
 
 
-def by_recurrence(dist: Any, first: Tensor, width: int, ratio: Callable[[Tensor], Tensor]) -> Tensor:
+def by_recurrence(
+    dist: Any, first: Tensor, width: int, ratio: Callable[[Tensor], Tensor]
+) -> Tensor:
     """The masses (rows, width) at `first` and after it.
 
-    `ratio` gives, from 1 / k (rows, width), the mass at k over the mass at k - 1. Masses before the range that carries
-    probability count as 0, since a recurrence that starts at a mass of 0, or one that underflowed, stays there.
+    `ratio` gives, from 1 / k (rows, width), the mass at k over the mass at k - 1. Masses before the
+    range that carries probability count as 0, since a recurrence that starts at a mass of 0, or one
+    that underflowed, stays there.
     """
     begin = torch.maximum(first, dist._bulk()[0])
     steps = torch.arange(width, dtype=first.dtype)
@@ -55,7 +59,11 @@ def by_recurrence(dist: Any, first: Tensor, width: int, ratio: Callable[[Tensor]
     if len(late):
         offset = (begin - first)[late]
         some = factors[late.squeeze(1)].masked_fill_(steps < offset, 1.0)
-        some = torch.where(steps == offset, start[late], some).cumprod(1).masked_fill_(steps < offset, 0.0)
+        some = (
+            torch.where(steps == offset, start[late], some)
+            .cumprod(1)
+            .masked_fill_(steps < offset, 0.0)
+        )
     factors = factors.cumprod(1)
     if len(late):
         factors[late.squeeze(1)] = some
@@ -67,7 +75,8 @@ def entropy_of(masses: Tensor, weights: Tensor | None = None) -> Tensor:
     result = _minus_p_log_p(masses, weights)
     most, at = masses.max(1)
     sure = (most > 0.9).nonzero().squeeze(1)
-    if len(sure):  # the logarithm of a mass near 1 keeps its digits as log1p of the sum of all others
+    # the logarithm of a mass near 1 keeps its digits as log1p of the sum of all others
+    if len(sure):
         others = masses[sure].scatter_(1, at[sure].unsqueeze(1), 0.0)
         shares = None if weights is None else weights.expand_as(masses)[sure]
         rest = (others if shares is None else others * shares).sum(1)
@@ -109,5 +118,7 @@ def entropy_of_bell(dist: Any, first: Tensor, last: Tensor) -> Tensor:
     For such a function that rule is as exact as the sum over all integers.
     """
     step = (last - first) / _STEPS
-    masses = dist._log_mass(first + step * torch.arange(_STEPS + 1, dtype=first.dtype)[:, None]).exp()
+    masses = dist._log_mass(
+        first + step * torch.arange(_STEPS + 1, dtype=first.dtype)[:, None]
+    ).exp()
     return entropy_of(masses.T, step[:, None])

@@ -18,13 +18,16 @@ __all__ = ["disagreement", "expectation"]
 
 _NUMBERS = 1 << 16  # of all components at the nodes of the rows that are integrated at once
 _ROWS = 2048  # cut at once
-_TAIL = 1e-13  # the probability of each component that may lie beyond the first piece, and beyond the last
+# the probability of each component that may lie beyond the first piece, and beyond the last
+_TAIL = 1e-13
 _MOST_HALVINGS = 40
-# A component may have singularities in the complex plane this times half its interquartile range from the line.
+# A component may have singularities in the complex plane this times half its interquartile range
+# from the line.
 _REACH = 1.9
 _BESIDE = 1e-15  # of an end: as near as quantiles come that are rounded to it
 _MISSED = 1e-9  # of a component's probability may be missing from the integral of its density
-# Nodes of a piece, and how many of its lengths the way over each singularity from end to end is at least: what is left is 1e-10.
+# Nodes of a piece, and how many of its lengths the way over each singularity from end to end is at
+# least: what is left is 1e-10.
 _PLAIN, _FINE, _FINEST = (12, 1.75), (24, 1.2), (24, 1.41)
 Integrand = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -32,17 +35,23 @@ Integrand = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 class _Line:
     """The line that is cut into pieces: t of m + S sinh(t), on which power laws are as smooth as the components' middles.
 
-    It is the line of the targets themselves or, where the support has ends, of the logarithm of the distance to them.
+    It is the line of the targets themselves or, where the support has ends, of the logarithm of the
+    distance to them.
     """
 
-    def __init__(self, components: Distribution, lower: Tensor, upper: Tensor, way: float, has_kinks: bool):
+    def __init__(
+        self, components: Distribution, lower: Tensor, upper: Tensor, way: float, has_kinks: bool
+    ):
         self.lower, self.upper = lower, upper
         self.has_lower, self.has_upper = (bool(end.isfinite().all()) for end in (lower, upper))
         levels = torch.tensor([_TAIL, 0.25, 0.75, 1 - _TAIL], dtype=torch.float64).reshape(-1, 1, 1)
         above = torch.tensor([1 - _TAIL, 0.75, 0.25, _TAIL], dtype=torch.float64).reshape(-1, 1, 1)
         quantiles = components._quantile(levels, above).movedim(-1, 1)
-        # Beside an end other than 0 numbers can be too coarse for the logarithm of their distance to it.
-        beside = ((quantiles[0] - lower) < _BESIDE * lower.abs()) | ((upper - quantiles[-1]) < _BESIDE * upper.abs())
+        # Beside an end other than 0 numbers can be too coarse for the logarithm of their distance
+        # to it.
+        beside = ((quantiles[0] - lower) < _BESIDE * lower.abs()) | (
+            (upper - quantiles[-1]) < _BESIDE * upper.abs()
+        )
         self.is_coarse = beside.any(0)
         first, low, high, last = self._coordinate(quantiles).movedim(1, -1)
         place, reach = 0.5 * (low + high), 0.5 * _REACH * (high - low)
@@ -51,11 +60,15 @@ class _Line:
         middle, spread = self.middle.unsqueeze(-1), self.spread.unsqueeze(-1)
         ends = torch.stack([first.amin(-1), last.amax(-1)], -1)
         cuts = torch.cat([ends, place], -1).sort(-1).values if has_kinks else ends
-        singularities = torch.complex((place - middle) / spread, (reach / spread).clamp(min=1e-12)).asinh()
+        singularities = torch.complex(
+            (place - middle) / spread, (reach / spread).clamp(min=1e-12)
+        ).asinh()
         self.cuts = _cut(((cuts - middle) / spread).asinh(), singularities, way)
 
     def _coordinate(self, y: Tensor) -> Tensor:
-        from_lower, to_upper = (part.clamp(min=torch.finfo(y.dtype).tiny) for part in (y - self.lower, self.upper - y))
+        from_lower, to_upper = (
+            part.clamp(min=torch.finfo(y.dtype).tiny) for part in (y - self.lower, self.upper - y)
+        )
         if self.has_lower:
             return from_lower.log() - to_upper.log() if self.has_upper else from_lower.log()
         return -to_upper.log() if self.has_upper else y
@@ -80,7 +93,9 @@ def _cut(cuts: Tensor, singularities: Tensor, way: float) -> Tensor:
     for halving in range(_MOST_HALVINGS):
         of_row = singularities[row]
         over = (of_row - start.unsqueeze(-1)).abs() + (of_row - end.unsqueeze(-1)).abs()
-        short = (over >= way * (end - start).unsqueeze(-1)).all(-1) | (halving == _MOST_HALVINGS - 1)
+        short = (over >= way * (end - start).unsqueeze(-1)).all(-1) | (
+            halving == _MOST_HALVINGS - 1
+        )
         starts.append((row[short], start[short]))
         row, start, end = (part[~short] for part in (row, start, end))
         if not row.numel():
@@ -102,13 +117,15 @@ def _integral(
     """The sum of the integrand over each row, and whether none of its components was missed.
 
     Args:
-        integrand: of y and weights (nodes, pieces, n), and the indices of n rows of `flat(mixture)`: a value (n,) and the
-            probability of each component (n, K).
+        integrand: of y and weights (nodes, pieces, n), and the indices of n rows of
+            `flat(mixture)`: a value (n,) and the probability of each component (n, K).
         has_kinks: whether a component's density may have one in its middle.
     """
     nodes, way = rule
     log_weights, components = flat(mixture)
-    lower, upper = (limit.expand(mixture.batch_shape).reshape(-1) for limit in mixture.support_limits())
+    lower, upper = (
+        limit.expand(mixture.batch_shape).reshape(-1) for limit in mixture.support_limits()
+    )
     t, weight = (part.reshape(-1, 1, 1) for part in gauss_legendre(nodes, log_weights))
     values, masses = [log_weights.new_zeros(0)], [log_weights.new_zeros(0, log_weights.shape[-1])]
     coarse = [log_weights.new_zeros(0, dtype=torch.bool)]
@@ -123,7 +140,9 @@ def _integral(
         parts, start = [], 0
         while start < len(order):
             count = int(pieces[order[start]]) + 1
-            rows = order[start : start + max(1, _NUMBERS // (nodes * count * log_weights.shape[-1]))]
+            rows = order[
+                start : start + max(1, _NUMBERS // (nodes * count * log_weights.shape[-1]))
+            ]
             start += len(rows)
             with torch.no_grad():
                 cuts = line.cuts[: int(pieces[rows[-1]]) + 1, rows]
@@ -134,7 +153,8 @@ def _integral(
         for total, part in zip((values, masses), zip(*parts, strict=True), strict=True):
             total.append(torch.cat(part)[back])
     own = components.support_limits()
-    alike = (own[0] == own[0][:, :1]) & (own[1] == own[1][:, :1])  # an end within the line would be a kink
+    # an end within the line would be a kink
+    alike = (own[0] == own[0][:, :1]) & (own[1] == own[1][:, :1])
     whole = (alike & ((torch.cat(masses) - 1).abs() <= _MISSED)).all(-1)
     return torch.cat(values), whole & ~torch.cat(coarse)
 
@@ -142,8 +162,9 @@ def _integral(
 def disagreement(mixture: Components, has_kinks: bool) -> tuple[Tensor, Tensor]:
     """The integral of the variance of the components' cdfs about the mixture's (rows,), and where it holds.
 
-    On a line without ends the cdfs are integrals of the densities, which cost less: of the polynomials through their values at the
-    nodes of a piece. Where a logarithm is cut, pieces can be so long that what rounding leaves of them would count.
+    On a line without ends the cdfs are integrals of the densities, which cost less: of the
+    polynomials through their values at the nodes of a piece. Where a logarithm is cut, pieces can
+    be so long that what rounding leaves of them would count.
     """
     has_ends = mixture.components.support is not constraints.real
     rule = _FINEST if has_kinks else _FINE if has_ends else _PLAIN
@@ -172,7 +193,9 @@ def disagreement(mixture: Components, has_kinks: bool) -> tuple[Tensor, Tensor]:
 
 def _densities(log_weights: Tensor, components: Distribution) -> Callable[[Tensor, Tensor], Tensor]:
     """Those of the components (..., K, n), a function of points (..., n) and the indices of n rows."""
-    has_curves = getattr(components, "curves", None) is not None and not components._is_differentiated()
+    has_curves = (
+        getattr(components, "curves", None) is not None and not components._is_differentiated()
+    )
     if has_curves and are_plain_numbers(log_weights):
         curves = component_curves(log_weights, components)
         if curves.reach is not None:

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from disthead.distributions.base import Distribution
-from disthead.distributions.component_curves import ABOVE, BELOW, FAR_BELOW, Array, ComponentCurves, component_curves
+from disthead.distributions.component_curves import (
+    ABOVE,
+    BELOW,
+    FAR_BELOW,
+    Array,
+    ComponentCurves,
+    component_curves,
+)
 from disthead.distributions.components import Components
 from disthead.special.eager import extent
 from disthead.special.search import estimated_roots, interpolated_roots
@@ -19,13 +26,19 @@ _NUMBERS = 1 << 16  # of all components at the levels of the rows that are searc
 _FAR = 0.04  # a smaller tail is computed itself: 1 less the other one has lost digits
 _ROUGH = 1e-3
 _BETWEEN = 3  # levels that are found by interpolation alone, where that will do
-_WIDER = 1e-3  # of the range of the components' quantiles, by which it is widened, so that rounding does not exclude the root
+# of the range of the components' quantiles, by which it is widened, so that rounding does not
+# exclude the root
+_WIDER = 1e-3
 _MAX = torch.finfo(torch.float64).max
 
 
 def one_mixture(mixture: Components) -> tuple[Tensor, Distribution]:
     """Log-weights (*batch, K) and components of a mixture; those of a mixture of mixtures are the components of all of them."""
-    log_weights, components, dims = mixture.log_weights, mixture.components, len(mixture.batch_shape)
+    log_weights, components, dims = (
+        mixture.log_weights,
+        mixture.components,
+        len(mixture.batch_shape),
+    )
     while isinstance(components, Components):
         log_weights = (log_weights.unsqueeze(-1) + components.log_weights).flatten(-2)
         components = components.components.map(lambda parameter: parameter.flatten(dims, dims + 1))
@@ -43,11 +56,14 @@ def flat(mixture: Components) -> tuple[Tensor, Distribution]:
 
 
 @torch.no_grad()
-def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_rough: bool = False) -> Tensor:
+def mixture_quantiles(
+    mixture: Components, below: Tensor, above: Tensor, is_rough: bool = False
+) -> Tensor:
     """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch), of a mixture in double precision.
 
     Args:
-        below, above: the levels and 1 less them, which broadcast with the batch in their last dimensions.
+        below, above: the levels and 1 less them, which broadcast with the batch in their last
+            dimensions.
         is_rough: whether log-odds that are off by 1e-3 will do.
     """
     shape = torch.broadcast_shapes(below.shape, above.shape, mixture.batch_shape)
@@ -62,9 +78,12 @@ def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_roug
     if not is_sorted:
         below, order = below.sort(0)
         above = above.gather(0, order)
-    own = components._quantile(below[first].unsqueeze(-1), above[first].unsqueeze(-1)).movedim(-1, 1)
+    own = components._quantile(below[first].unsqueeze(-1), above[first].unsqueeze(-1)).movedim(
+        -1, 1
+    )
     limits = [
-        limit.expand(mixture.batch_shape).reshape(-1).clamp(-_MAX, _MAX).numpy() for limit in mixture.support_limits()
+        limit.expand(mixture.batch_shape).reshape(-1).clamp(-_MAX, _MAX).numpy()
+        for limit in mixture.support_limits()
     ]
     curves = component_curves(log_weights, components, min(extent(below)[0], extent(above)[0]))
     arrays = below.numpy(), above.numpy(), own.clamp(-_MAX, _MAX).numpy(), *limits
@@ -73,9 +92,13 @@ def mixture_quantiles(mixture: Components, below: Tensor, above: Tensor, is_roug
     with np.errstate(all="ignore"):
         for start in range(0, rows, length):
             part = slice(start, start + length)
-            answer[:, part] = _quantiles(curves.piece(part), first, is_rough, *(array[..., part] for array in arrays))
+            answer[:, part] = _quantiles(
+                curves.piece(part), first, is_rough, *(array[..., part] for array in arrays)
+            )
     found = torch.from_numpy(answer)
-    return (found if is_sorted else torch.empty_like(found).scatter_(0, order, found)).reshape(shape)
+    return (found if is_sorted else torch.empty_like(found).scatter_(0, order, found)).reshape(
+        shape
+    )
 
 
 def _quantiles(
@@ -121,7 +144,9 @@ def _quantiles(
     return found
 
 
-def _roots(table: "_Table", odds: Array, side: Array, rounding: Array, trusted: float = 1e-14) -> Array:
+def _roots(
+    table: "_Table", odds: Array, side: Array, rounding: Array, trusted: float = 1e-14
+) -> Array:
     """Where the log-odds (L, n) are reached."""
     (levels, rows), target, side = odds.shape, odds.ravel(), side.ravel()
 
@@ -150,7 +175,8 @@ def _log_odds(curves: ComponentCurves, y: Array, side: Array) -> tuple[Array, Ar
 class _Table:
     """Points (m, n) of the line around all roots, in order, with their log-odds and rates.
 
-    The first two and the last two are limits, beyond which there is no root: the log-odds there count as infinite.
+    The first two and the last two are limits, beyond which there is no root: the log-odds there
+    count as infinite.
     """
 
     def __init__(self, curves: ComponentCurves, start: Array, end: Array):
@@ -170,7 +196,8 @@ class _Table:
             order = parts[0].argsort(0, kind="stable")
             parts = [np.take_along_axis(part, order, 0) for part in parts]
         self.x, value, self.rate = parts
-        self.value = np.maximum.accumulate(value, 0)  # what rounding has brought out of order repeats its neighbour
+        # what rounding has brought out of order repeats its neighbour
+        self.value = np.maximum.accumulate(value, 0)
 
     def around(self, target: Array) -> Array:
         """Of each target (l, n) what `interpolated_roots` knows, (13, l, n), with how far values are above it."""
@@ -189,16 +216,26 @@ class _Table:
         nearest += rows * is_farther
         next_to = place - rows * is_farther
         third = place - 2 * rows
-        third += 3 * rows * (target - self.value.take(third) > self.value.take(place + rows) - target)
+        third += (
+            3 * rows * (target - self.value.take(third) > self.value.take(place + rows) - target)
+        )
         points = []
         for chosen in (nearest, next_to, third):
-            points += [self.x.take(chosen), self.value.take(chosen) - target, self.rate.take(chosen)]
+            points += [
+                self.x.take(chosen),
+                self.value.take(chosen) - target,
+                self.rate.take(chosen),
+            ]
         return np.stack([*points, x_below, below, x_above, beyond])
 
 
 def _stages(known: list[int], between: int) -> Iterator[list[int]]:
     """The other indices between the known ones: in the middle of every gap, and so on until gaps have no more than `between`."""
     while any(after - before > 1 + between for before, after in pairwise(known)):
-        stage = [(before + after) // 2 for before, after in pairwise(known) if after - before > 1 + between]
+        stage = [
+            (before + after) // 2
+            for before, after in pairwise(known)
+            if after - before > 1 + between
+        ]
         yield stage
         known = sorted(known + stage)

@@ -7,13 +7,18 @@ from disthead.distributions.base import Distribution
 
 __all__ = ["draw", "energy_score"]
 
-PAIRS = 8  # how many other samples each one is compared with: enough that the spread costs less error than the distance to y
+# how many other samples each one is compared with: enough that the spread costs less error than the
+# distance to y
+PAIRS = 8
 
 
-def energy_score(dist: Distribution, y: Tensor, samples: int = 512, generator: torch.Generator | None = None) -> Tensor:
+def energy_score(
+    dist: Distribution, y: Tensor, samples: int = 512, generator: torch.Generator | None = None
+) -> Tensor:
     """The energy score E||Y - y|| - E||Y - Y'|| / 2 of a distribution of vectors, estimated without bias by samples.
 
-    Lower is better. In one dimension it is the crps, and computed exactly. Source: Gneiting and Raftery 2007.
+    Lower is better. In one dimension it is the crps, and computed exactly. Source: Gneiting and
+    Raftery 2007.
 
     Args:
         dist: batch_shape (...,) and any event_shape; the norm is over the whole event.
@@ -26,10 +31,14 @@ def energy_score(dist: Distribution, y: Tensor, samples: int = 512, generator: t
         return dist.marginals.crps(y).sum(dims)
     x = draw(dist, samples, generator)
     if not x.is_floating_point():
-        raise dist._unanswered("energy_score", "class indices are names, which have no distance; brier(y) scores them.")
+        raise dist._unanswered(
+            "energy_score", "class indices are names, which have no distance; brier(y) scores them."
+        )
     distance = torch.linalg.vector_norm(x - y, dim=dims).mean(0)
     lags = range(1, min(PAIRS, samples - 1) + 1)
-    spread = sum(torch.linalg.vector_norm(x - x.roll(lag, 0), dim=dims).mean(0) for lag in lags) / len(lags)
+    spread = sum(
+        torch.linalg.vector_norm(x - x.roll(lag, 0), dim=dims).mean(0) for lag in lags
+    ) / len(lags)
     return distance - 0.5 * spread
 
 

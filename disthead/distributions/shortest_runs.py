@@ -15,16 +15,22 @@ _DOUBT = 1e-13  # by which sums of a table may be off
 def shortest_runs(dist: Any, level: float) -> tuple[Tensor, Tensor]:
     """The first and the last integers (rows,) of the shortest runs, for counts with one peak, in a batch of one dimension.
 
-    The run from each first integer ends where it reaches the level. The shortest one has about the same mass at both ends: a
-    secant method, or halving, finds that, and `_settled` the exact run next to it.
+    The run from each first integer ends where it reaches the level. The shortest one has about the
+    same mass at both ends: a secant method, or halving, finds that, and `_settled` the exact run
+    next to it.
     """
     first, last = (end.to(torch.float64) for end in dist.interval(level))
     mode, least = dist.mode.to(torch.float64), dist.support_limits()[0]
-    low = torch.maximum(mode - (last - first), least) - 1  # `low` is too early a first integer, `high` too late
+    # `low` is too early a first integer, `high` too late
+    low = torch.maximum(mode - (last - first), least) - 1
     high = torch.maximum(torch.minimum(mode, last), low + 1) + 1
     start = torch.minimum(torch.maximum(first, low + 1), high - 1)
     # The difference of the log masses at both ends has this slope for a normal distribution.
-    slope = 4 * torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)) ** 2 / (last - first + 1)
+    slope = (
+        4
+        * torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)) ** 2
+        / (last - first + 1)
+    )
     before = before_gap = torch.full_like(low, torch.nan)
     rows = torch.arange(len(low))
     for step in range(_STEPS):
@@ -42,10 +48,14 @@ def shortest_runs(dist: Any, level: float) -> tuple[Tensor, Tensor]:
         slope = torch.where((secant > 0) & (secant < torch.inf), secant, slope)
         before, before_gap = start, gap
         following = (start - gap / slope).round()
-        following = torch.where(following == start, torch.where(is_late, start - 1, start + 1), following)
+        following = torch.where(
+            following == start, torch.where(is_late, start - 1, start + 1), following
+        )
         middle, halve = ((low + high) / 2).floor(), torch.tensor(step % 3 == 2)
         start = torch.where(
-            ~possible | following.isnan() | halve, middle, torch.minimum(torch.maximum(following, low + 1), high - 1)
+            ~possible | following.isnan() | halve,
+            middle,
+            torch.minimum(torch.maximum(following, low + 1), high - 1),
         )
         still = (high - low > 1).nonzero().squeeze(-1)
         if not len(still):
@@ -71,7 +81,8 @@ def _settled(dist: Any, first: Tensor, last: Tensor, level: float) -> tuple[Tens
         left, right = left + move, right + move
         settled = move == 0
         enough = part.cdf(right) - part.cdf(left - 1) >= level - _ROUNDING
-        # Too short: the more probable neighbour joins. Long enough: the less probable end leaves, if it may.
+        # Too short: the more probable neighbour joins. Long enough: the less probable end leaves,
+        # if it may.
         cut_left = mass[1] < mass[2]
         shorter = torch.where(cut_left, left + 1, left), torch.where(cut_left, right, right - 1)
         still_enough = part.cdf(shorter[1]) - part.cdf(shorter[0] - 1) >= level - _ROUNDING
@@ -86,7 +97,9 @@ def _settled(dist: Any, first: Tensor, last: Tensor, level: float) -> tuple[Tens
     return first, last
 
 
-def shortest_runs_of(dist: Any, masses: Tensor, first: Tensor, level: float) -> tuple[Tensor, Tensor]:
+def shortest_runs_of(
+    dist: Any, masses: Tensor, first: Tensor, level: float
+) -> tuple[Tensor, Tensor]:
     """The shortest runs of counts with any number of peaks, from the table of their masses (rows, width) that begins at `first`.
 
     Of several runs of one length, the most probable one.

@@ -15,7 +15,8 @@ class Standard:
     """Y = loc + scale Z, where the distribution of Z depends on one positive number, its shape, smoothly.
 
     Attributes:
-        log_shape: the logarithm of the shape, of the shape of the batch; any constant where all Z are alike.
+        log_shape: the logarithm of the shape, of the shape of the batch; any constant where all Z
+            are alike.
         loc, scale: of the same shape.
         make: the distributions of Z, from logarithms of shapes (...).
     """

@@ -12,7 +12,16 @@ from disthead.distributions.interval import Arc, Interval
 from disthead.special.eager import are_plain_numbers, is_tracing
 from disthead.special.numeric import mend
 
-__all__ = ["Univariate", "at_least", "check_level", "follow", "in_double", "product", "ratio", "spread"]
+__all__ = [
+    "Univariate",
+    "at_least",
+    "check_level",
+    "follow",
+    "in_double",
+    "product",
+    "ratio",
+    "spread",
+]
 
 
 class Univariate(Distribution):
@@ -39,7 +48,9 @@ class Univariate(Distribution):
             ValueError: unless 0 < level < 1.
         """
         check_level(level)
-        probabilities = torch.stack([self._constant((1 - level) / 2), self._constant((1 + level) / 2)])
+        probabilities = torch.stack(
+            [self._constant((1 - level) / 2), self._constant((1 + level) / 2)]
+        )
         return Interval(*self.icdf(probabilities).unbind())
 
     def _is_plain(self, *values: Tensor) -> bool:
@@ -79,7 +90,8 @@ class Univariate(Distribution):
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
         if not torch.compiler.is_compiling():
             return torch.full(self.batch_shape, value, dtype=dtype, device=self.device)
-        return torch.full_like(self._like_batch(), value, dtype=dtype)  # in loops of graphs sizes are not numbers
+        # in loops of graphs sizes are not numbers
+        return torch.full_like(self._like_batch(), value, dtype=dtype)
 
     def _like_batch(self) -> Tensor:
         """Some tensor of the shape of the batch."""
@@ -90,8 +102,9 @@ class Univariate(Distribution):
     def _in_double(self) -> Self:
         """The same distribution with parameters in double precision (except on devices that have none).
 
-        A head's distribution goes back to the raw outputs, which are exact: an angle or a scale that was rounded to single
-        precision would misplace a sharp peak. Of given parameters, one that underflowed comes back from its logarithm.
+        A head's distribution goes back to the raw outputs, which are exact: an angle or a scale
+        that was rounded to single precision would misplace a sharp peak. Of given parameters, one
+        that underflowed comes back from its logarithm.
         """
         if self.dtype == torch.float64 or self.device.type == "mps":
             return self
@@ -114,7 +127,8 @@ class Univariate(Distribution):
 def in_double(method: Callable) -> Callable:
     """A method of a `Univariate` answered in double precision, and its answer in the precision of the question.
 
-    Inside the method the parameters of `self` and the arguments, tensors or distributions, are in double precision.
+    Inside the method the parameters of `self` and the arguments, tensors or distributions, are in
+    double precision.
     """
 
     @functools.wraps(method)
@@ -137,7 +151,9 @@ def in_double_for_gradients(method: Callable) -> Callable:
     @functools.wraps(method)
     def answer(self, *arguments: Tensor) -> Tensor:
         single = all(question.dtype == torch.float32 for question in (self, *arguments))
-        suffices = single and are_plain_numbers(*arguments, *(getattr(self, name) for name in self._names))
+        suffices = single and are_plain_numbers(
+            *arguments, *(getattr(self, name) for name in self._names)
+        )
         return (method if suffices else exact)(self, *arguments)
 
     return answer
@@ -146,7 +162,8 @@ def in_double_for_gradients(method: Callable) -> Callable:
 def _pair_in_double(value: Tensor, log_value: Tensor) -> tuple[Tensor, Tensor]:
     """A positive parameter and its logarithm, each from whichever holds the digits.
 
-    Both have their gradients through the logarithm: that of the value may overflow where the value is tiny.
+    Both have their gradients through the logarithm: that of the value may overflow where the value
+    is tiny.
     """
     if are_plain_numbers(value, log_value):
         tiny = value <= 2 * torch.finfo(value.dtype).tiny
@@ -167,9 +184,12 @@ def ratio(value: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
     tiny = scale <= 2 * torch.finfo(scale.dtype).tiny
     if are_plain_numbers(value, scale, log_scale) and not tiny.any():
         return value / scale
-    half = torch.exp(-0.5 * torch.where(tiny, log_scale, 0.0)).detach()  # in two steps: exp(-log_scale) would overflow
+    # in two steps: exp(-log_scale) would overflow
+    half = torch.exp(-0.5 * torch.where(tiny, log_scale, 0.0)).detach()
     quotient = torch.where(
-        tiny, torch.where(tiny, value, 0.0) * half * half, value / torch.where(tiny, 1.0, scale.detach())
+        tiny,
+        torch.where(tiny, value, 0.0) * half * half,
+        value / torch.where(tiny, 1.0, scale.detach()),
     )
     return quotient * torch.exp(log_scale.detach() - log_scale)
 
@@ -180,7 +200,9 @@ def product(value: Tensor, rate: Tensor, log_rate: Tensor) -> Tensor:
     if are_plain_numbers(value, rate, log_rate) and not tiny.any():
         return value * rate
     half = torch.exp(0.5 * torch.where(tiny, log_rate, 0.0)).detach()
-    return torch.where(tiny, value * half * half, value * rate.detach()) * torch.exp(log_rate - log_rate.detach())
+    return torch.where(tiny, value * half * half, value * rate.detach()) * torch.exp(
+        log_rate - log_rate.detach()
+    )
 
 
 def spread(y: Tensor) -> Tensor:
@@ -199,4 +221,6 @@ def at_least(scale: Tensor, y: Tensor) -> Tensor:
 
 def check_level(level: float) -> None:
     if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, such as 0.9 for a 90 % interval, got {level}.")
+        raise ValueError(
+            f"level must be between 0 and 1, such as 0.9 for a 90 % interval, got {level}."
+        )

@@ -29,7 +29,9 @@ class Vector(Distribution):
         """The shortest interval of each coordinate by itself; the region of highest density is no box."""
         return self.marginals.highest_density(level)
 
-    def energy_score(self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None) -> Tensor:
+    def energy_score(
+        self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None
+    ) -> Tensor:
         """E||Y - y|| - E||Y - Y'|| / 2, in the units of y, by samples; see `energy_score`."""
         return energy_score(self, y, samples, generator)
 
@@ -53,12 +55,15 @@ class Vector(Distribution):
 
     def crps(self, y: Tensor) -> Tensor:
         raise self._unanswered(
-            "crps", "it scores one number; energy_score(y) scores vectors, marginals.crps(y) each coordinate."
+            "crps",
+            "it scores one number; energy_score(y) scores vectors, marginals.crps(y) each "
+            "coordinate.",
         )
 
     def _no_order(self, question: str) -> NotImplementedError:
         return self._unanswered(
-            question, f"vectors have no order; marginals.{question}(...) answers for each coordinate."
+            question,
+            f"vectors have no order; marginals.{question}(...) answers for each coordinate.",
         )
 
 

@@ -66,19 +66,25 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         """Learn from rows `X` and targets `y`.
 
         Args:
-            X: (N, P), an array, tensor or data frame; texts and missing values are taken as they are.
+            X: (N, P), an array, tensor or data frame; texts and missing values are taken as they
+                are.
             y: targets, one for each row.
-            sample_weight: (N,), zero or more; a row with weight 0 is not there, whatever its features and its target are.
-            groups: (N,), numbers or texts: whose rows belong together and are not independent, such as those of one person,
-                site or panel. They are held out together; so are rows with equal features where no groups are given.
+            sample_weight: (N,), zero or more; a row with weight 0 is not there, whatever its
+                features and its target are.
+            groups: (N,), numbers or texts: whose rows belong together and are not independent, such
+                as those of one person, site or panel. They are held out together; so are rows with
+                equal features where no groups are given.
 
         Raises:
-            TargetError: for targets that the family cannot have produced, with rows, values and families that can.
+            TargetError: for targets that the family cannot have produced, with rows, values and
+                families that can.
             ValueError: for tables that cannot be used, with columns and rows.
         """
         if y is None:
             Table.read(X)
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
         check_type(self.verbose, "verbose", (bool, Integral), "0 for silence or 1")
         X, y, weight = _with_weights(X, y, sample_weight)
         table, targets = Table.read(X), self._targets(y, is_fit=True)
@@ -91,7 +97,9 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
             table = Table.read(_rows(X, is_there.nonzero().flatten().numpy()))
         encoder = TableEncoder.fit(table)
         encoded = torch.from_numpy(encoder.encode(table))
-        features = encoded.new_zeros(len(targets), encoded.shape[1]).masked_scatter(is_there.unsqueeze(1), encoded)
+        features = encoded.new_zeros(len(targets), encoded.shape[1]).masked_scatter(
+            is_there.unsqueeze(1), encoded
+        )
         device = self._device()
         model, training = fit_tabular(
             features.to(device),
@@ -148,8 +156,8 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         """The estimator that `save` wrote into a folder, as it was; nothing is unpickled.
 
         Raises:
-            ValueError: for a folder that holds no such estimator, and for files that are not what was saved, with the tensor or
-                the entry.
+            ValueError: for a folder that holds no such estimator, and for files that are not what
+                was saved, with the tensor or the entry.
         """
         return folder.load(cls, _path(folder_path))
 
@@ -190,7 +198,11 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     def _network(self) -> dict[str, Any]:
         """What the network is made of."""
         hidden_sizes = as_integers(self.hidden_sizes, "hidden_sizes")
-        return {"family": self.family, "family_options": self._options(), "hidden_sizes": hidden_sizes}
+        return {
+            "family": self.family,
+            "family_options": self._options(),
+            "hidden_sizes": hidden_sizes,
+        }
 
     @abstractmethod
     def _options(self) -> dict[str, Any]:
@@ -211,18 +223,24 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         parts = zip(self._each(table), targets.split(_BATCH), strict=True)
         log_prob = torch.cat([dist.log_prob(part.to(dist.device)).cpu() for dist, part in parts])
         weight, log_prob = present(weight, log_prob)
-        return float(log_prob.mean() if weight is None else (log_prob * weight).sum() / weight.sum())
+        return float(
+            log_prob.mean() if weight is None else (log_prob * weight).sum() / weight.sum()
+        )
 
     def _decided(self, X: Any, cost: Any) -> np.ndarray:
         return self._ask(X, lambda dist: decide(dist, cost))
 
-    def _ask(self, X: Any, question: Callable[[Distribution], Tensor], dim: int = 0, answers: int = 1) -> np.ndarray:
+    def _ask(
+        self, X: Any, question: Callable[[Distribution], Tensor], dim: int = 0, answers: int = 1
+    ) -> np.ndarray:
         """The answers of all rows, asked for a part of the rows at a time: of fewer where each has many `answers`."""
         self._check_is_fitted()
         table, found = self._table(X), []
         with Progress("predicting", len(table)) as progress:
             for dist in self._each(table):
-                found += [question(part).cpu() for part in _parts(dist, max(1, _ANSWERS // answers))]
+                found += [
+                    question(part).cpu() for part in _parts(dist, max(1, _ANSWERS // answers))
+                ]
                 progress.advance(dist.batch_shape[0])
         return torch.cat(found, dim).numpy()
 
@@ -237,7 +255,9 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     def _each(self, table: Table) -> Iterator[Distribution]:
         model = self.model_.to(self._device())
         for start in range(0, len(table), _BATCH):
-            features = torch.from_numpy(self.encoder_.encode(table, slice(start, min(start + _BATCH, len(table)))))
+            features = torch.from_numpy(
+                self.encoder_.encode(table, slice(start, min(start + _BATCH, len(table))))
+            )
             yield model(features.to(self._device()))
 
     def _device(self) -> torch.device:
@@ -246,10 +266,13 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         try:
             device = torch.device(self.device)
         except (RuntimeError, TypeError):
-            raise ValueError(f"device must be 'cpu', 'cuda', or 'auto', got {self.device!r}.") from None
+            raise ValueError(
+                f"device must be 'cpu', 'cuda', or 'auto', got {self.device!r}."
+            ) from None
         if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
             raise ValueError(
-                f"device {self.device!r} is not there, torch finds {torch.cuda.device_count()} CUDA devices: give 'auto', which "
+                f"device {self.device!r} is not there, torch finds {torch.cuda.device_count()} "
+                "CUDA devices: give 'auto', which "
                 "takes one where there is one, or 'cpu'."
             )
         return device
@@ -322,7 +345,9 @@ def _with_weights(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Tensor 
         return X, y, weight
     if _count(y) != len(weight):
         raise _inconsistent(len(weight), _count(y), "y")
-    row = torch.where(weight > 0, torch.arange(len(weight)), (weight > 0).to(torch.uint8).argmax()).numpy()
+    row = torch.where(
+        weight > 0, torch.arange(len(weight)), (weight > 0).to(torch.uint8).argmax()
+    ).numpy()
     return _rows(X, row), _rows(y, row), weight
 
 
@@ -347,14 +372,19 @@ def _groups(groups: Any, count: int, weight: Tensor | None) -> Tensor | None:
         return None
     labels = groups.detach().cpu().numpy() if isinstance(groups, Tensor) else as_array(groups)
     if labels.shape != (count,):
-        raise ValueError(f"groups must have one value for each row, shape ({count},), got {labels.shape}.")
+        raise ValueError(
+            f"groups must have one value for each row, shape ({count},), got {labels.shape}."
+        )
     number: dict[Any, int] = {}
     found = torch.tensor([number.setdefault(label, len(number)) for label in labels.tolist()])
     missing = torch.tensor([label is None or label != label for label in labels.tolist()])
     missing &= True if weight is None else weight > 0
     if bool(missing.any()):
         rows = missing.nonzero().flatten().tolist()
-        raise ValueError(f"groups must not be missing, got {len(rows)} rows without one, the first at row {rows[0]}.")
+        raise ValueError(
+            f"groups must not be missing, got {len(rows)} rows without one, the "
+            f"first at row {rows[0]}."
+        )
     return found
 
 
@@ -364,7 +394,9 @@ def _check_lengths(table: Table, values: Tensor, name: str) -> None:
 
 
 def _inconsistent(rows: int, values: int, name: str) -> ValueError:
-    return ValueError(f"X and {name} must have as many rows, got inconsistent numbers: {rows} and {values}.")
+    return ValueError(
+        f"X and {name} must have as many rows, got inconsistent numbers: {rows} and {values}."
+    )
 
 
 def _seed(random_state: Any) -> int:
@@ -395,4 +427,9 @@ def _show_progress(step: int, steps: int, loss: float) -> None:
     """A line that grows in place; `loss` is that of the rows held out, in standardised units."""
     done = round(30 * step / steps)
     bar = "=" * done + " " * (30 - done)
-    print(f"\r[{bar}] step {step} of at most {steps}, held-out loss {loss:.3f}", end="", file=sys.stderr, flush=True)
+    print(
+        f"\r[{bar}] step {step} of at most {steps}, held-out loss {loss:.3f}",
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -32,7 +32,8 @@ class DistributionClassifier(DistributionEstimator):
         random_state: a number makes results repeat; None draws a seed from torch's generator.
         device: "cpu", "cuda", or "auto" for a GPU where there is one.
         verbose: 1 shows the progress and what was done.
-        objective: what training minimises, a name of `disthead.objectives` or a function of (dist, y).
+        objective: what training minimises, a name of `disthead.objectives` or a function of (dist,
+            y).
 
     Attributes:
         classes_: the classes, sorted; `predict_dist` counts them from 0 in this order.
@@ -60,29 +61,41 @@ class DistributionClassifier(DistributionEstimator):
         objective: Any = "nll",
     ):
         super().__init__(
-            family, family_options, ensemble, hidden_sizes, max_steps, random_state, device, verbose, objective
+            family,
+            family_options,
+            ensemble,
+            hidden_sizes,
+            max_steps,
+            random_state,
+            device,
+            verbose,
+            objective,
         )
 
     def predict(self, X: Any, cost: Any = None) -> np.ndarray:
         """A class for each row, (N,).
 
         Args:
-            cost: a matrix (classes, classes), cost[i, j] of saying class i where j is true: then the class that costs
-                least, as by `disthead.decide`; otherwise the most probable one.
+            cost: a matrix (classes, classes), cost[i, j] of saying class i where j is true: then
+                the class that costs least, as by `disthead.decide`; otherwise the most probable
+                one.
         """
         self._check_is_fitted()
         if cost is not None and np.shape(cost) != (len(self.classes_),) * 2:
             raise ValueError(
-                f"cost must have the shape ({len(self.classes_)}, {len(self.classes_)}), a row for each class that can be "
-                f"said, got {np.shape(cost)}. For other actions ask disthead.decide(model.predict_dist(X), cost)."
+                f"cost must have the shape ({len(self.classes_)}, {len(self.classes_)}), a row "
+                "for each class that can be "
+                f"said, got {np.shape(cost)}. For other actions ask "
+                "disthead.decide(model.predict_dist(X), cost)."
             )
         return self._labelled(self._decided(X, cost))
 
     def predict_dist(self, X: Any) -> Distribution:
         """The distribution of the class for each row, with batch_shape (N,), in double precision, on the CPU.
 
-        It takes targets as `fit` does, arrays, columns and lists of classes: `disthead.evaluate(model.predict_dist(X), y)`.
-        A tensor holds the places of the classes in `classes_` instead, from 0.
+        It takes targets as `fit` does, arrays, columns and lists of classes:
+        `disthead.evaluate(model.predict_dist(X), y)`. A tensor holds the places of the classes in
+        `classes_` instead, from 0.
         """
         return super().predict_dist(X).with_class_labels(self.classes_.tolist())
 
@@ -100,7 +113,8 @@ class DistributionClassifier(DistributionEstimator):
             raise ValueError("Complex data not supported, got it in y.")
         if array.ndim == 2 and array.shape[1] == 1:
             warnings.warn(
-                "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
+                "A column-vector y was passed when a 1d array was expected. Please change the "
+                "shape of y to "
                 "(n_samples,), for example using ravel().",
                 conventions.DataConversionWarning,
                 stacklevel=4,
@@ -113,32 +127,41 @@ class DistributionClassifier(DistributionEstimator):
             labels, positions = np.unique(array, return_inverse=True)
         except TypeError as error:
             kinds = ", ".join(sorted({type(label).__name__ for label in array.tolist()}))
-            raise ValueError(f"y must hold classes of one kind, got {kinds}. Try np.array(y).astype(str).") from error
+            raise ValueError(
+                f"y must hold classes of one kind, got {kinds}. Try np.array(y).astype(str)."
+            ) from error
         if is_fit:
             if len(labels) < 2:
                 raise ValueError(
-                    f"y must hold at least two classes, got one class: {labels.tolist()}. Where sample_weight is zero for "
+                    f"y must hold at least two classes, got one class: {labels.tolist()}. Where "
+                    "sample_weight is zero for "
                     "all rows of the others, only one class is left."
                 )
             self.classes_, self.n_outputs_ = labels, 1
             return torch.from_numpy(positions.astype(np.int64))
         new = [label for label in labels.tolist() if label not in self.classes_.tolist()]
         if new:
-            raise TargetError(f"y must hold classes of the fit, {self.classes_.tolist()}, got {new[:5]}.")
+            raise TargetError(
+                f"y must hold classes of the fit, {self.classes_.tolist()}, got {new[:5]}."
+            )
         place = np.searchsorted(self.classes_, labels)
         return torch.from_numpy(place[positions].astype(np.int64))
 
     def _check_targets(self, targets: Tensor) -> None:
         family = get_family(self.family, **self._options())
         if family.kind == "binary" and len(self.classes_) > 2:
-            raise TargetError(f"bernoulli is for two classes, got {len(self.classes_)}: use family='categorical'.")
+            raise TargetError(
+                f"bernoulli is for two classes, got {len(self.classes_)}: use family='categorical'."
+            )
 
     def _options(self) -> dict[str, Any]:
         options = as_mapping(self.family_options, "family_options", "{'num_components': 3}")
         if takes_classes(self.family):
             return {"num_classes": len(self.classes_)} | options
         if get_family(self.family, **options).kind != "binary":
-            raise ValueError(f"{self.family} is for numbers: use DistributionRegressor(family={self.family!r}).")
+            raise ValueError(
+                f"{self.family} is for numbers: use DistributionRegressor(family={self.family!r})."
+            )
         return options
 
     def _labelled(self, values: np.ndarray) -> np.ndarray:
@@ -158,16 +181,21 @@ def _check_labels(array: np.ndarray) -> None:
         bad = ~np.isfinite(array)
         if bad.any():
             raise TargetError(
-                f"Input y contains NaN or infinity: {int(bad.sum())} of {len(array)}, row {bad.argmax()}."
+                f"Input y contains NaN or infinity: {int(bad.sum())} of {len(array)}, row "
+                f"{bad.argmax()}."
             )
         broken = array != np.floor(array)
         if broken.any():
             row = int(broken.argmax())
             raise TargetError(
-                f"Unknown label type: continuous. y must hold classes, got {array[row]:g} at row {row}. "
+                f"Unknown label type: continuous. y must hold classes, got {array[row]:g} at row "
+                f"{row}. "
                 "For numbers use DistributionRegressor."
             )
     elif array.dtype.kind in "OmM":
         missing = [row for row, value in enumerate(array) if is_missing(value)]
         if missing:
-            raise TargetError(f"Input y contains missing values: {len(missing)} of {len(array)}, row {missing[0]}.")
+            raise TargetError(
+                f"Input y contains missing values: {len(missing)} of {len(array)}, "
+                f"row {missing[0]}."
+            )

@@ -16,8 +16,9 @@ else:
     class BaseEstimator:
         """Parameters are the arguments of `__init__`: a stand-in for scikit-learn's class of that name until there is an instance.
 
-        scikit-learn takes longer to import than torch, and imports pandas, so that it waits until somebody makes an estimator. Then its
-        own class takes this one's place, for good (`AdoptsScikitLearn`).
+        scikit-learn takes longer to import than torch, and imports pandas, so that it waits until
+        somebody makes an estimator. Then its own class takes this one's place, for good
+        (`AdoptsScikitLearn`).
         """
 
         @classmethod
@@ -30,13 +31,18 @@ else:
         def set_params(self, **params: Any) -> Self:
             for name, value in params.items():
                 if name not in self._get_param_names():
-                    raise ValueError(f"Invalid parameter {name!r} for {self!r}: {', '.join(self._get_param_names())}.")
+                    raise ValueError(
+                        f"Invalid parameter {name!r} for {self!r}: "
+                        f"{', '.join(self._get_param_names())}."
+                    )
                 setattr(self, name, value)
             return self
 
         def __repr__(self) -> str:
             defaults = {name: p.default for name, p in _arguments(type(self)).items()}
-            changed = {name: value for name, value in self.get_params().items() if value != defaults[name]}
+            changed = {
+                name: value for name, value in self.get_params().items() if value != defaults[name]
+            }
             return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
 
@@ -65,7 +71,9 @@ def _adopt_scikit_learn() -> None:
     except ImportError:
         return
     for estimator in BaseEstimator.__subclasses__():
-        estimator.__bases__ = tuple(base if one is BaseEstimator else one for one in estimator.__bases__)
+        estimator.__bases__ = tuple(
+            base if one is BaseEstimator else one for one in estimator.__bases__
+        )
         for one in (estimator, *estimator.__subclasses__()):
             base.__init_subclass__.__func__(one)  # by which it adds the requests for metadata
 

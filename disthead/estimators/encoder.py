@@ -49,8 +49,10 @@ class Table:
         """From a two-dimensional array or tensor, a list of rows, or a data frame (pandas, polars, Arrow).
 
         Raises:
-            ValueError: for another shape, no rows, no columns, complex numbers, or a column of numbers and texts.
-            TypeError: for sparse matrices, and values that are neither number, text, truth value, date nor duration.
+            ValueError: for another shape, no rows, no columns, complex numbers, or a column of
+                numbers and texts.
+            TypeError: for sparse matrices, and values that are neither number, text, truth value,
+                date nor duration.
         """
         if hasattr(X, "to_pandas") and hasattr(X, "column_names"):
             X = X.to_pandas()
@@ -60,7 +62,9 @@ class Table:
             cls._check_size(len(X), len(given))
             return cls([read_values(X[name], str(name)) for name in given], names)
         array = cls._array(X)
-        return cls([read_values(column, f"x{position}") for position, column in enumerate(array.T)], None)
+        return cls(
+            [read_values(column, f"x{position}") for position, column in enumerate(array.T)], None
+        )
 
     @property
     def labels(self) -> list[str]:
@@ -76,7 +80,8 @@ class Table:
         array = X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else rows_of(X)
         if array.ndim != 2:
             raise ValueError(
-                f"Expected 2D array: X must have the shape (rows, columns), got {array.shape}. Reshape your data: "
+                f"Expected 2D array: X must have the shape (rows, columns), got {array.shape}. "
+                "Reshape your data: "
                 "X.reshape(-1, 1) if it is one column, X.reshape(1, -1) if it is one row."
             )
         cls._check_size(*array.shape)
@@ -87,18 +92,23 @@ class Table:
         for count, what in ((rows, "sample(s)"), (columns, "feature(s)")):
             if not count:
                 raise ValueError(
-                    f"Found array with 0 {what} (shape=({rows}, {columns})) while a minimum of 1 is required."
+                    f"Found array with 0 {what} (shape=({rows}, {columns})) while a minimum of 1 "
+                    "is required."
                 )
 
     @staticmethod
     def _frame_names(given: list[Any]) -> list[str] | None:
         twice = sorted({str(name) for name in given if given.count(name) > 1})
         if twice:
-            raise ValueError(f"columns must have a name of their own each, {', '.join(map(repr, twice))} occurs twice.")
+            raise ValueError(
+                "columns must have a name of their own each, "
+                f"{', '.join(map(repr, twice))} occurs twice."
+            )
         text = [isinstance(name, str) for name in given]
         if any(text) and not all(text):
             raise TypeError(
-                f"column names must be all texts or all numbers, got {given[:5]}. Try X.columns.astype(str)."
+                f"column names must be all texts or all numbers, got {given[:5]}. Try "
+                "X.columns.astype(str)."
             )
         return [str(name) for name in given] if all(text) else None
 
@@ -106,8 +116,8 @@ class Table:
 class TableEncoder:
     """Columns -> features, as `disthead.data.encoder.Column` says.
 
-    Missing numbers are read as the median of the training rows; missing texts are a category of their own. A text that
-    training has not seen sets no indicator, and a warning says so.
+    Missing numbers are read as the median of the training rows; missing texts are a category of
+    their own. A text that training has not seen sets no indicator, and a warning says so.
 
     >>> encoder = TableEncoder.fit(Table.read([[1.0, "red"], [None, "blue"], [3.0, "red"]]))
     >>> encoder.feature_names
@@ -131,7 +141,8 @@ class TableEncoder:
         empty = [finder.name for finder in finders if finder.is_empty]
         if empty:
             raise DataError(
-                f"all values are missing in {listed(empty)}: leave {'it' if len(empty) == 1 else 'them'} out."
+                f"all values are missing in {listed(empty)}: leave "
+                f"{'it' if len(empty) == 1 else 'them'} out."
             )
         if not finders:
             raise DataError(f"there is nothing to learn from: {index_warning(index)}")
@@ -141,10 +152,13 @@ class TableEncoder:
             warn(text_warning(texts))
         if index:
             warn(
-                f"{index_warning(index)} Drop it from X, or make it a number with a decimal point to learn from it all the "
+                f"{index_warning(index)} Drop it from X, or make it a number with a decimal point "
+                "to learn from it all the "
                 "same (astype(float))."
             )
-        columns = [found[name].column if name in found else Column(name, [], 0.0) for name in table.labels]
+        columns = [
+            found[name].column if name in found else Column(name, [], 0.0) for name in table.labels
+        ]
         unseen = Unseen()
         for column, values in zip(columns, table.columns, strict=True):
             unseen.add(column, column.align(values))
@@ -173,13 +187,19 @@ class TableEncoder:
         """The table, once its columns are those of the fit; a warning names values that training has never seen.
 
         Raises:
-            ValueError: naming the columns that are missing or new, and those that have nearly their names.
+            ValueError: naming the columns that are missing or new, and those that have nearly their
+                names.
         """
         self._check_names(table, model)
         if len(table.columns) != len(self.columns):
             raise ValueError(
-                f"X has {len(table.columns)} features, but {model} is expecting {len(self.columns)} features as input"
-                + (f": {listed([column.name for column in self.columns], 20)}." if self.named else ".")
+                f"X has {len(table.columns)} features, but {model} is expecting "
+                f"{len(self.columns)} features as input"
+                + (
+                    f": {listed([column.name for column in self.columns], 20)}."
+                    if self.named
+                    else "."
+                )
             )
         aligned, unseen = self._aligned(table), Unseen()
         for column, values in zip(self.columns, aligned.columns, strict=True):
@@ -190,14 +210,18 @@ class TableEncoder:
 
     def _aligned(self, table: Table) -> Table:
         pairs = zip(self.columns, table.columns, strict=True)
-        return Table([column.align(values) for column, values in pairs], table.names, is_aligned=True)
+        return Table(
+            [column.align(values) for column, values in pairs], table.names, is_aligned=True
+        )
 
     def encode(self, table: Table, rows: slice = slice(None)) -> np.ndarray:
         """The rows as features (N, P), in double precision."""
         table = table if table.is_aligned else self._aligned(table)
         pairs = zip(self.columns, table.columns, strict=True)
         whole = rows == slice(None) or rows == slice(0, len(table))
-        return np.concatenate([column.encode(values if whole else values[rows]) for column, values in pairs], 1)
+        return np.concatenate(
+            [column.encode(values if whole else values[rows]) for column, values in pairs], 1
+        )
 
     def report(self) -> Iterator[str]:
         """What was done to the columns, in sentences; nothing for plain numbers."""
@@ -233,7 +257,10 @@ class TableEncoder:
         missing = sorted(set(known) - set(table.labels))
         lines = ["The feature names should match those that were passed during fit."]
         if new:
-            lines += ["Feature names unseen at fit time:", *_items(new, {n: _near(n, missing) for n in new})]
+            lines += [
+                "Feature names unseen at fit time:",
+                *_items(new, {n: _near(n, missing) for n in new}),
+            ]
         if missing:
             lines += ["Feature names seen at fit time, yet now missing:", *_items(missing, {})]
         if not new and not missing:
@@ -244,11 +271,17 @@ class TableEncoder:
 
 def _near(name: str, names: list[str]) -> list[str]:
     lower = {other.lower(): other for other in names}
-    return [lower[found] for found in difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)]
+    return [
+        lower[found] for found in difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
+    ]
 
 
 def _items(names: list[str], near: dict[str, list[str]], limit: int = 10) -> list[str]:
     lines = [f"- {name}" for name in names[:limit]]
-    hints = [f"{name!r} is like the missing {near[name][0]!r}" for name in names[:limit] if near.get(name)]
+    hints = [
+        f"{name!r} is like the missing {near[name][0]!r}"
+        for name in names[:limit]
+        if near.get(name)
+    ]
     rest = [f"- ... ({len(names) - limit} more)"] if len(names) > limit else []
     return [*lines, *rest, *([f"({'; '.join(hints)}.)"] if hints else [])]

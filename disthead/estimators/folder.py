@@ -36,7 +36,9 @@ __all__ = ["from_pretrained", "load", "push_to_hub", "save"]
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _FORMAT = 2  # 1 had no digests
-_CHANGED = "Take another copy of the folder. To change a model, load it, use set_params, and save it."
+_CHANGED = (
+    "Take another copy of the folder. To change a model, load it, use set_params, and save it."
+)
 
 
 class FittedEstimator(Protocol):
@@ -65,9 +67,12 @@ def save(estimator: FittedEstimator, folder: Path) -> Path:
     safetensors = _safetensors()
     model, recalibration = estimator.model_, estimator.model_.recalibration
     tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items() if torch.is_tensor(value)
+        name: value.detach().cpu().contiguous()
+        for name, value in model.state_dict().items()
+        if torch.is_tensor(value)
     }
-    nothing = {name: value.new_empty(0) for name, value in tensors.items()}  # of which none is infinite
+    # of which none is infinite
+    nothing = {name: value.new_empty(0) for name, value in tensors.items()}
     check_weights(tensors, nothing, folder, "It is not saved. Train the model again.")
     digests = {name: _digest_of(value) for name, value in tensors.items()}
     config: dict[str, Any] = {
@@ -79,7 +84,8 @@ def save(estimator: FittedEstimator, folder: Path) -> Path:
         "target": {"shape": list(model.target_loc.shape), "count": estimator.n_outputs_},
         "classes": _plain_classes(estimator),
         "members": model.members.backbone.members,
-        "recalibration": recalibration and {**recalibration.config, "fitted_on": recalibration.get_extra_state()},
+        "recalibration": recalibration
+        and {**recalibration.config, "fitted_on": recalibration.get_extra_state()},
         "report": estimator.report_,
         "weights_sha256": _digest(digests),
     }
@@ -94,25 +100,34 @@ def save(estimator: FittedEstimator, folder: Path) -> Path:
 def load(kind: type[FittedEstimator], folder: Path) -> Any:
     for name in (_CONFIG, _WEIGHTS):
         if not (folder / name).is_file():
-            raise ValueError(f"{folder} must hold {_CONFIG} and {_WEIGHTS}, as `save` writes them; {name} is missing.")
+            raise ValueError(
+                f"{folder} must hold {_CONFIG} and {_WEIGHTS}, as `save` writes "
+                f"them; {name} is missing."
+            )
     weights, config = folder / _WEIGHTS, _read_config(folder / _CONFIG)
     if config.get("library_name") != "disthead" or config.get("format") not in (1, _FORMAT):
         raise ValueError(
-            f"{folder / _CONFIG} is not of an estimator of disthead in the format {_FORMAT} or 1: its entries library_name "
+            f"{folder / _CONFIG} is not of an estimator of disthead in the format {_FORMAT} or 1: "
+            "its entries library_name "
             f"and format are {config.get('library_name')!r} and {config.get('format')!r}."
         )
     tensors, metadata = _read_weights(weights)
     if metadata:
         config = _checked_config(kind, config, folder, tensors, metadata)
     elif config["format"] == _FORMAT:
-        raise ValueError(f"{weights} is not what was written beside {_CONFIG}: it has no metadata. {_CHANGED}")
+        raise ValueError(
+            f"{weights} is not what was written beside {_CONFIG}: it has no metadata. {_CHANGED}"
+        )
     with _naming(folder / _CONFIG):
         _check_config(config, kind, folder)
         return _rebuilt(kind, config, tensors, folder)
 
 
 def _rebuilt(
-    kind: type[FittedEstimator], config: dict[str, Any], tensors: dict[str, torch.Tensor], folder: Path
+    kind: type[FittedEstimator],
+    config: dict[str, Any],
+    tensors: dict[str, torch.Tensor],
+    folder: Path,
 ) -> Any:
     parameters = config["parameters"]
     estimator = kind(**parameters | {"hidden_sizes": tuple(parameters["hidden_sizes"])})
@@ -122,14 +137,19 @@ def _rebuilt(
     estimator.n_outputs_ = config["target"]["count"]
     estimator.n_features_in_ = len(encoder.columns)
     if encoder.named:
-        estimator.feature_names_in_ = np.array([column.name for column in encoder.columns], dtype=object)
+        estimator.feature_names_in_ = np.array(
+            [column.name for column in encoder.columns], dtype=object
+        )
     estimator.report_ = config["report"]
     options = {"members": config["members"], "encoded": encoder.numeric, **estimator._network()}
     width, shape = len(encoder.feature_names), tuple(config["target"]["shape"])
     for name, wanted in shapes_of(lambda: tabular_members(width, shape, **options)).items():
         _check_shape(f"members.{name}", wanted, tensors, folder)
     if max(math.prod(shape), width) > sum(value.numel() for value in tensors.values()):
-        raise ValueError(f"{folder / _WEIGHTS} does not fit {_CONFIG}: it is too small for the target shape {shape}.")
+        raise ValueError(
+            f"{folder / _WEIGHTS} does not fit {_CONFIG}: it is too small for the "
+            f"target shape {shape}."
+        )
     model = tabular_model(
         torch.zeros(2, width),
         torch.zeros(2, *shape),
@@ -156,9 +176,12 @@ def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
         tensors = safetensors.torch.load(contents)
         header = json.loads(contents[8 : 8 + int.from_bytes(contents[:8], "little")])
-    except Exception as error:  # safetensors raises a KeyError for types that it does not know, and others
+    except (
+        Exception
+    ) as error:  # safetensors raises a KeyError for types that it does not know, and others
         raise ValueError(
-            f"{path} is not a file of safetensors, or it is damaged: {first_line(error)}. {_CHANGED}"
+            f"{path} is not a file of safetensors, or it is damaged: {first_line(error)}. "
+            f"{_CHANGED}"
         ) from error
     metadata = header.get("__metadata__", {})
     return tensors, {name: value for name, value in metadata.items() if name != "format"}
@@ -180,9 +203,14 @@ def _checked_config(
     try:
         config, digests = _parsed(metadata["config"]), _parsed(metadata["sha256"])
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{weights} is damaged: its metadata cannot be read: {error}. {_CHANGED}") from error
+        raise ValueError(
+            f"{weights} is damaged: its metadata cannot be read: {error}. {_CHANGED}"
+        ) from error
     if not _is_sealed(config) or config.get("weights_sha256") != _digest(digests):
-        raise ValueError(f"{weights} is damaged: its metadata are not what was written, by their digest. {_CHANGED}")
+        raise ValueError(
+            f"{weights} is damaged: its metadata are not what was written, by their "
+            f"digest. {_CHANGED}"
+        )
     for name in dict.fromkeys([*digests, *tensors]):
         if name not in tensors or _digest_of(tensors[name]) != digests.get(name):
             what = "is not what was written, by its digest" if name in tensors else "is missing"
@@ -190,17 +218,23 @@ def _checked_config(
     changed = difference(beside, config)
     if not changed:
         return config
-    if (_is_sealed(beside) and beside["weights_sha256"] != config["weights_sha256"]) or _is_of_format_1(beside):
+    if (
+        _is_sealed(beside) and beside["weights_sha256"] != config["weights_sha256"]
+    ) or _is_of_format_1(beside):
         if config["estimator"] != kind.__name__:
             raise ValueError(
-                f"{weights} does not fit {_CONFIG}: it holds a {config['estimator']}, use {config['estimator']}.load."
+                f"{weights} does not fit {_CONFIG}: it holds a {config['estimator']}, use "
+                f"{config['estimator']}.load."
             )
         warn(
-            f"{path} is of another model than {weights}, which a save that was interrupted leaves: the configuration inside of "
+            f"{path} is of another model than {weights}, which a save that was interrupted "
+            "leaves: the configuration inside of "
             f"{_WEIGHTS} is used. Save the model once more."
         )
         return config
-    raise ValueError(f"{path} is damaged, or was changed: {changed}, as {_WEIGHTS} says. {_CHANGED}")
+    raise ValueError(
+        f"{path} is damaged, or was changed: {changed}, as {_WEIGHTS} says. {_CHANGED}"
+    )
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -255,7 +289,15 @@ def _naming(path: Path, entry: str = "") -> Iterator[None]:
     """A block in which errors of what cannot be made from a configuration name the file, and the entry where it is known."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         if str(path.parent) in str(error):
             raise
         what = f"entry {entry}: " * bool(entry)
@@ -281,7 +323,9 @@ _ENTRIES = {
     "target": {"shape": list_of(COUNT), "count": COUNT},
     "classes": Kind("a mapping or null", lambda value: value is None or isinstance(value, dict)),
     "members": COUNT,
-    "recalibration": Kind("a mapping or null", lambda value: value is None or isinstance(value, dict)),
+    "recalibration": Kind(
+        "a mapping or null", lambda value: value is None or isinstance(value, dict)
+    ),
     "report": list_of(TEXT),
     "weights_sha256?": TEXT,
     "sha256?": TEXT,
@@ -295,16 +339,24 @@ def _check_config(config: dict[str, Any], kind: type[FittedEstimator], folder: P
     if config.get("estimator") != kind.__name__ and isinstance(config.get("estimator"), str):
         raise ValueError(f"{folder} holds a {config['estimator']}: use {config['estimator']}.load.")
     names = [name for name in inspect.signature(kind).parameters if name not in ("args", "kwargs")]
-    parameters = {f"{name}?" * (name in _LATER) or name: _PARAMETERS.get(name, _ANYTHING) for name in names}
+    parameters = {
+        f"{name}?" * (name in _LATER) or name: _PARAMETERS.get(name, _ANYTHING) for name in names
+    }
     check_entries(config, {**_ENTRIES, "parameters": parameters})
     for name, entries in (("classes", _CLASSES), ("recalibration", _RECALIBRATION)):
         if config[name] is not None:
             check_entries(config[name], entries, name)
     shape, count = config["target"]["shape"], config["target"]["count"]
     if count != (shape[0] if shape else 1):
-        raise ValueError(f"entry target.count is {count}, which does not fit target.shape, {shape}.")
-    if (config["classes"] is not None) != (kind.__name__ == "DistributionClassifier" or hasattr(kind, "predict_proba")):
-        raise ValueError(f"entry classes must be {'a mapping' if config['classes'] is None else 'null'}.")
+        raise ValueError(
+            f"entry target.count is {count}, which does not fit target.shape, {shape}."
+        )
+    if (config["classes"] is not None) != (
+        kind.__name__ == "DistributionClassifier" or hasattr(kind, "predict_proba")
+    ):
+        raise ValueError(
+            f"entry classes must be {'a mapping' if config['classes'] is None else 'null'}."
+        )
     if config["classes"] is not None:
         _classes(config["classes"])
     device = config["parameters"].get("device", "cpu")
@@ -312,7 +364,9 @@ def _check_config(config: dict[str, Any], kind: type[FittedEstimator], folder: P
         try:
             torch.device(device)
         except RuntimeError as error:
-            raise ValueError(f"entry parameters.device is {device!r}: {first_line(error)}") from error
+            raise ValueError(
+                f"entry parameters.device is {device!r}: {first_line(error)}"
+            ) from error
 
 
 _CLASSES = {"values": Kind("a list", lambda value: isinstance(value, list)), "dtype": TEXT}
@@ -346,7 +400,10 @@ def push_to_hub(estimator: FittedEstimator, repo_id: str, **options: Any) -> str
 def from_pretrained(kind: type[FittedEstimator], name: "str | Path", **options: Any) -> Any:
     if Path(name).is_dir():
         return load(kind, Path(name))
-    return load(kind, Path(_hub().snapshot_download(str(name), allow_patterns=[_CONFIG, _WEIGHTS], **options)))
+    return load(
+        kind,
+        Path(_hub().snapshot_download(str(name), allow_patterns=[_CONFIG, _WEIGHTS], **options)),
+    )
 
 
 def _safetensors() -> Any:
@@ -354,7 +411,8 @@ def _safetensors() -> Any:
         import safetensors.torch
     except ImportError as error:
         raise ImportError(
-            "save and load need safetensors: pip install safetensors. Pickles of an estimator need nothing."
+            "save and load need safetensors: pip install safetensors. Pickles of an estimator "
+            "need nothing."
         ) from error
     return safetensors
 
@@ -364,36 +422,47 @@ def _hub() -> Any:
         import huggingface_hub
     except ImportError as error:
         raise ImportError(
-            "repositories of the Hugging Face hub need huggingface_hub: pip install huggingface_hub. "
+            "repositories of the Hugging Face hub need huggingface_hub: pip install "
+            "huggingface_hub. "
             "Folders on this machine need nothing: save(folder), load(folder)."
         ) from error
     return huggingface_hub
 
 
-def _check_shape(name: str, wanted: torch.Size, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+def _check_shape(
+    name: str, wanted: torch.Size, tensors: dict[str, torch.Tensor], folder: Path
+) -> None:
     found = tensors.get(name)
     if found is None or found.shape != wanted:
         got = "is missing" if found is None else f"has the shape {list(found.shape)}"
         raise ValueError(
-            f"{folder / _WEIGHTS} does not fit {_CONFIG}: tensor {name!r} {got}, and should have {list(wanted)}."
+            f"{folder / _WEIGHTS} does not fit {_CONFIG}: tensor {name!r} {got}, and should have "
+            f"{list(wanted)}."
         )
 
 
 def _fill(model: TabularModel, tensors: dict[str, torch.Tensor], folder: Path) -> None:
     """Load the weights; extra state, which is no tensor, is there already."""
-    wanted = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
+    wanted = {
+        name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)
+    }
     for name, value in wanted.items():
         if not name.startswith("recalibration."):  # which takes any shape
             _check_shape(name, value.shape, tensors, folder)
         if name in tensors and tensors[name].dtype != value.dtype:
             raise ValueError(
-                f"{folder / _WEIGHTS}: tensor {name!r} holds {tensors[name].dtype}, and should hold {value.dtype}."
+                f"{folder / _WEIGHTS}: tensor {name!r} holds {tensors[name].dtype}, and should "
+                f"hold {value.dtype}."
             )
     check_weights(tensors, wanted, folder / _WEIGHTS, f"Train the model again. {_CHANGED}")
-    missing, unexpected = [name for name in wanted if name not in tensors], [n for n in tensors if n not in wanted]
+    missing, unexpected = (
+        [name for name in wanted if name not in tensors],
+        [n for n in tensors if n not in wanted],
+    )
     if missing or unexpected:
         raise ValueError(
-            f"{folder / _WEIGHTS} does not fit {_CONFIG}: missing {missing[:3]}, unexpected {unexpected[:3]}."
+            f"{folder / _WEIGHTS} does not fit {_CONFIG}: missing {missing[:3]}, unexpected "
+            f"{unexpected[:3]}."
         )
     model.load_state_dict(tensors, strict=False)
 
@@ -401,21 +470,25 @@ def _fill(model: TabularModel, tensors: dict[str, torch.Tensor], folder: Path) -
 def _plain_parameters(estimator: FittedEstimator) -> dict[str, Any]:
     parameters = estimator.get_params(deep=False)
     if not hasattr(parameters["random_state"], "__index__"):
-        parameters["random_state"] = None  # a generator is not plain data, and predictions need none
+        # a generator is not plain data, and predictions need none
+        parameters["random_state"] = None
     parameters["hidden_sizes"] = list(parameters["hidden_sizes"])
     if "objective" in parameters:  # which a class of one's own may not have
         parameters["objective"] = _plain_objective(parameters["objective"])
     try:
         return json.loads(json.dumps(parameters, default=_number))
     except TypeError as error:
-        raise ValueError(f"parameters must be plain data to be saved, got {parameters}: {error}.") from error
+        raise ValueError(
+            f"parameters must be plain data to be saved, got {parameters}: {error}."
+        ) from error
 
 
 def _plain_objective(objective: Any) -> Any:
     found = specification(get_objective(objective))
     if found is None:
         raise ValueError(
-            f"objective must be plain data to be saved, got the function {name_of(objective)}. Predictions need none: "
+            f"objective must be plain data to be saved, got the function {name_of(objective)}. "
+            "Predictions need none: "
             "set_params(objective='nll') before save; or pickle the estimator."
         )
     return found
@@ -425,7 +498,10 @@ def _plain_classes(estimator: FittedEstimator) -> dict[str, Any] | None:
     classes = getattr(estimator, "classes_", None)
     if classes is None:
         return None
-    return {"values": classes.tolist(), "dtype": "object" if classes.dtype == object else classes.dtype.str}
+    return {
+        "values": classes.tolist(),
+        "dtype": "object" if classes.dtype == object else classes.dtype.str,
+    }
 
 
 def _number(value: Any) -> Any:

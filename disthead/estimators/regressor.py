@@ -23,20 +23,24 @@ __all__ = ["DistributionRegressor"]
 class DistributionRegressor(DistributionEstimator):
     """Regression whose prediction is a whole distribution: a scikit-learn estimator with the default recipe behind it.
 
-    The recipe (docs/quality.md): standardised numbers beside their piecewise-linear encoding, a multilayer perceptron,
-    a head of the family, trained by -dist.log_prob(y) or another objective, and stopped by that of rows held out.
+    The recipe (docs/quality.md): standardised numbers beside their piecewise-linear encoding, a
+    multilayer perceptron, a head of the family, trained by -dist.log_prob(y) or another objective,
+    and stopped by that of rows held out.
 
     Args:
         family: by name, see `disthead.families()`.
-        family_options: the family's own, such as `{"component": "normal", "num_components": 5}` for a mixture.
-        ensemble: networks whose distributions are mixed; 8 predict better, in two to three times the time.
+        family_options: the family's own, such as `{"component": "normal", "num_components": 5}` for
+            a mixture.
+        ensemble: networks whose distributions are mixed; 8 predict better, in two to three times
+            the time.
         hidden_sizes: of the multilayer perceptron.
         max_steps: of training, at most; None leaves it to the recipe.
         random_state: a number makes results repeat; None draws a seed from torch's generator.
         device: "cpu", "cuda", or "auto" for a GPU where there is one.
         verbose: 1 shows the progress and what was done.
-        objective: what training minimises, "nll" or "crps" (docs/objectives.md), a name with options
-            `{"name": ..., ...}`, or a function of (dist, y) that returns one number per row.
+        objective: what training minimises, "nll" or "crps" (docs/objectives.md), a name with
+            options `{"name": ..., ...}`, or a function of (dist, y) that returns one number per
+            row.
 
     Attributes:
         model_: the trained `TabularModel`.
@@ -50,13 +54,16 @@ class DistributionRegressor(DistributionEstimator):
     torch.Size([5])
     """
 
-    def predict(self, X: Any, kind: Literal["mean", "median", "mode"] = "mean", cost: Any = None) -> np.ndarray:
+    def predict(
+        self, X: Any, kind: Literal["mean", "median", "mode"] = "mean", cost: Any = None
+    ) -> np.ndarray:
         """One number for each row, (N,), or (N, D) for several targets.
 
         Args:
-            kind: "mean" has the least squared error, "median" the least absolute error, "mode" is the most probable.
-            cost: a pair (cost_under, cost_over), the costs of a unit too low and too high: then the decision that costs
-                least, as by `disthead.decide`, whatever `kind` is.
+            kind: "mean" has the least squared error, "median" the least absolute error, "mode" is
+                the most probable.
+            cost: a pair (cost_under, cost_over), the costs of a unit too low and too high: then the
+                decision that costs least, as by `disthead.decide`, whatever `kind` is.
         """
         if cost is not None:
             return self._numbers(self._decided(X, cost))
@@ -79,9 +86,11 @@ class DistributionRegressor(DistributionEstimator):
     def predict_interval(self, X: Any, level: float = 0.9) -> Interval | Arc:
         """The central interval that holds the target with probability `level`: its lower and upper ends, (N,) each.
 
-        Each end has as much probability beyond it; `predict_dist(X).highest_density(level)` is the shortest interval. The pair
-        says which targets it holds, `model.predict_interval(X).contains(y)`. For directions it is an arc, from the lower end
-        anticlockwise to the upper one, which is the smaller number where the arc crosses the seam at -pi = pi.
+        Each end has as much probability beyond it; `predict_dist(X).highest_density(level)` is the
+        shortest interval. The pair says which targets it holds,
+        `model.predict_interval(X).contains(y)`. For directions it is an arc, from the lower end
+        anticlockwise to the upper one, which is the smaller number where the arc crosses the seam
+        at -pi = pi.
         """
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, got {level!r}.")
@@ -108,24 +117,33 @@ class DistributionRegressor(DistributionEstimator):
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
         if array.ndim not in (1, 2):
-            raise ValueError(f"y must have the shape (rows,) or (rows, targets), got {array.shape}.")
+            raise ValueError(
+                f"y must have the shape (rows,) or (rows, targets), got {array.shape}."
+            )
         targets = torch.from_numpy(array.astype(np.float64))
         missing = ~targets.isfinite()
         if missing.any():
             raise TargetError(
-                f"Input y contains NaN or infinity: {locate(missing, targets)}. Drop these rows; nothing is dropped silently."
+                f"Input y contains NaN or infinity: {locate(missing, targets)}. Drop these rows; "
+                "nothing is dropped silently."
             )
         if is_fit:
             self.n_outputs_ = 1 if targets.ndim == 1 else targets.shape[1]
         elif self.n_outputs_ != (1 if targets.ndim == 1 else targets.shape[1]):
-            raise ValueError(f"y must have {self.n_outputs_} targets for each row, as at fit, got {array.shape}.")
+            raise ValueError(
+                f"y must have {self.n_outputs_} targets for each row, as at fit, got {array.shape}."
+            )
         return targets
 
     def _check_targets(self, targets: Tensor) -> None:
         if takes_classes(self.family):
-            raise ValueError(f"{self.family} is for classes: use DistributionClassifier(family={self.family!r}).")
+            raise ValueError(
+                f"{self.family} is for classes: use DistributionClassifier(family={self.family!r})."
+            )
         if takes_vectors(self.family) and targets.ndim == 1:
-            raise ValueError(f"{self.family} needs y of shape (rows, targets), got {tuple(targets.shape)}.")
+            raise ValueError(
+                f"{self.family} needs y of shape (rows, targets), got {tuple(targets.shape)}."
+            )
         self._made_family(targets).check_target(targets, "y")
 
     def _warn_of_targets(self, targets: Tensor) -> None:
@@ -149,7 +167,8 @@ class DistributionRegressor(DistributionEstimator):
 
         inherited: Any = super()  # scikit-learn's class, by now
         tags = self._tags(inherited.__sklearn_tags__())
-        tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags(poor_score=True)  # score is not R^2
+        # score is not R^2
+        tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags(poor_score=True)
         tags.target_tags.multi_output = True
         return tags
 
@@ -162,7 +181,13 @@ def _as_numbers(y: Any, takes_truth: bool) -> np.ndarray:
     """Targets in double precision, NaN where they are missing; columns of a frame are read one by one."""
     if hasattr(y, "columns"):
         return np.stack([_as_numbers(y[name], takes_truth) for name in y.columns], -1)
-    array = y.detach().cpu().numpy() if isinstance(y, Tensor) else y if hasattr(y, "factorize") else as_array(y)
+    array = (
+        y.detach().cpu().numpy()
+        if isinstance(y, Tensor)
+        else y
+        if hasattr(y, "factorize")
+        else as_array(y)
+    )
     if array.ndim == 2:
         return (
             np.stack([_as_numbers(column, takes_truth) for column in array.T], -1)
@@ -174,13 +199,17 @@ def _as_numbers(y: Any, takes_truth: bool) -> np.ndarray:
     values = read_values(array, "y")
     if values.kind == "truth" and not takes_truth:
         raise TargetError(
-            "y must hold numbers, got truth values. For two classes use DistributionClassifier, or the family bernoulli; where they "
+            "y must hold numbers, got truth values. For two classes use DistributionClassifier, "
+            "or the family bernoulli; where they "
             "mean the numbers 0 and 1, try y.astype(float)."
         )
     if values.is_named and any(parse_number(level) is None for level in values.levels):
-        bad = np.array([parse_number(level) is None for level in values.levels] + [False])[values.codes]
+        bad = np.array([parse_number(level) is None for level in values.levels] + [False])[
+            values.codes
+        ]
         raise ValueError(
-            f"y must hold numbers, got text in {values.first(bad)}. For classes use DistributionClassifier."
+            f"y must hold numbers, got text in {values.first(bad)}. For classes use "
+            "DistributionClassifier."
         )
     found = as_quantities(values).numbers
     assert found is not None

@@ -1,7 +1,8 @@
 """The families, one file each. Every file of this folder is imported, so that a new family needs no line here.
 
-The names of the classes are those of the files' `__all__`. `__init__.pyi` lists them for type checkers (`make tables`).
-The package can be called: `disthead.families()` lists the names of the families.
+The names of the classes are those of the files' `__all__`. `__init__.pyi` lists them for type
+checkers (`make tables`). The package can be called: `disthead.families()` lists the names of the
+families.
 
 >>> import disthead.families.gamma
 >>> disthead.families.gamma.Gamma is disthead.families.Gamma
@@ -17,12 +18,23 @@ from disthead.distributions import Affine, Arc, Distribution, Independent, Inter
 from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, families, get_family
 
-__all__ = ["Affine", "Arc", "Distribution", "Independent", "Interval", "ensemble", "families", "get_family"]
+__all__ = [
+    "Affine",
+    "Arc",
+    "Distribution",
+    "Independent",
+    "Interval",
+    "ensemble",
+    "families",
+    "get_family",
+]
 
 for _file in pkgutil.iter_modules(__path__):
     _module = importlib.import_module(f"{__name__}.{_file.name}")
     for _name, _value in vars(_module).items():
-        _is_own = getattr(_value, "__module__", None) == _module.__name__ and _name in _module.__all__
+        _is_own = (
+            getattr(_value, "__module__", None) == _module.__name__ and _name in _module.__all__
+        )
         if _is_own and isinstance(_value, type) and issubclass(_value, Distribution | Family):
             globals()[_name] = _value
             __all__.append(_name)

@@ -14,7 +14,13 @@ from disthead.distributions.univariate import check_level, in_double
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special.elementary import clamp, exp, is_double, log1p, sigmoids
-from disthead.special.probabilities import divergence, entropy_term, log_complement, log_odds, log_probability
+from disthead.special.probabilities import (
+    divergence,
+    entropy_term,
+    log_complement,
+    log_odds,
+    log_probability,
+)
 
 __all__ = ["Bernoulli", "BernoulliFamily"]
 
@@ -26,7 +32,8 @@ class Bernoulli(Discrete):
         logits: log odds log(probs / (1 - probs)), shape (...,).
         probs: the probability of 1, shape (...,). Exactly one of the two is given.
 
-    A target may be a soft label, a probability of 1 between 0 and 1: log_prob is then minus the binary cross-entropy.
+    A target may be a soft label, a probability of 1 between 0 and 1: log_prob is then minus the
+    binary cross-entropy.
 
     >>> Bernoulli(logits=torch.tensor(-100.0)).log_prob(torch.tensor(1.0))
     tensor(-100.)
@@ -60,11 +67,19 @@ class Bernoulli(Discrete):
 
     @property
     def _log_success(self) -> Tensor:
-        return logsigmoid(self.logits) if self.given_probs is None else log_probability(self.given_probs)
+        return (
+            logsigmoid(self.logits)
+            if self.given_probs is None
+            else log_probability(self.given_probs)
+        )
 
     @property
     def _log_failure(self) -> Tensor:
-        return logsigmoid(-self.logits) if self.given_probs is None else log_complement(self.given_probs)
+        return (
+            logsigmoid(-self.logits)
+            if self.given_probs is None
+            else log_complement(self.given_probs)
+        )
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
@@ -87,7 +102,9 @@ class Bernoulli(Discrete):
 
     def _both(self) -> tuple[Tensor, Tensor]:
         """The probabilities of 0 and 1, (..., 2), and their logarithms."""
-        return torch.stack([self._failure, self.probs], -1), torch.stack([self._log_failure, self._log_success], -1)
+        return torch.stack([self._failure, self.probs], -1), torch.stack(
+            [self._log_failure, self._log_success], -1
+        )
 
     def _log_mass(self, x: Tensor) -> Tensor:
         return torch.where(x == 1, self._log_success, self._log_failure)
@@ -110,7 +127,9 @@ class Bernoulli(Discrete):
     def cdf(self, y: Tensor) -> Tensor:
         """P(Y <= y): 1 - probs from 0 to 1."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
-        return torch.where(y < 0, 0.0, torch.where(y < 1, self._failure, torch.where(y >= 1, 1.0, y)))
+        return torch.where(
+            y < 0, 0.0, torch.where(y < 1, self._failure, torch.where(y >= 1, 1.0, y))
+        )
 
     @torch.no_grad()
     @quantile("bernoulli_icdf", "logits")
@@ -147,7 +166,9 @@ class Bernoulli(Discrete):
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        return torch.bernoulli(self.probs.expand(self._extended_shape(sample_shape)), generator=generator)
+        return torch.bernoulli(
+            self.probs.expand(self._extended_shape(sample_shape)), generator=generator
+        )
 
     def entropy(self) -> Tensor:
         """Minus probs log(probs) minus (1 - probs) log(1 - probs), in nats."""
@@ -191,9 +212,13 @@ class BernoulliFamily(Family):
     loss = "binary cross-entropy"
     noise = "One of two outcomes, with odds set by the features."
     density = "p(1) = probs = 1 / (1 + exp(-logits)), p(0) = 1 - probs"
-    breaks = "A single wrong label on the sure side costs without bound, and networks grow too sure of themselves."
+    breaks = (
+        "A single wrong label on the sure side costs without bound, and networks grow too "
+        "sure of themselves."
+    )
     remedy = (
-        "Soft labels for doubtful ones, recalibration for overconfidence, shares as soft labels weighted by the number of "
+        "Soft labels for doubtful ones, recalibration for overconfidence, shares as soft labels "
+        "weighted by the number of "
         "trials for counts of successes, categorical for more than two classes."
     )
 

@@ -52,21 +52,37 @@ class Beta(Continuous):
     tensor(7.0285)
     """
 
-    arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
+    arg_constraints = {
+        "concentration1": constraints.positive,
+        "concentration0": constraints.positive,
+    }
     support = constraints.unit_interval
 
-    def __init__(self, concentration1=None, concentration0=None, *, log_concentration1=None, log_concentration0=None):
-        a, b, log_a, log_b = tensors(concentration1, concentration0, log_concentration1, log_concentration0)
+    def __init__(
+        self,
+        concentration1=None,
+        concentration0=None,
+        *,
+        log_concentration1=None,
+        log_concentration0=None,
+    ):
+        a, b, log_a, log_b = tensors(
+            concentration1, concentration0, log_concentration1, log_concentration0
+        )
         a, log_a = positive(a, log_a)
         b, log_b = positive(b, log_b)
-        self._store(concentration1=a, concentration0=b, log_concentration1=log_a, log_concentration0=log_b)
+        self._store(
+            concentration1=a, concentration0=b, log_concentration1=log_a, log_concentration0=log_b
+        )
 
     @property
     def _total(self) -> Tensor:
         return self.concentration1 + self.concentration0
 
     @staticmethod
-    def log_prob_and_grad(y: Tensor, concentration1: Positive, concentration0: Positive) -> tuple[Tensor, ...]:
+    def log_prob_and_grad(
+        y: Tensor, concentration1: Positive, concentration0: Positive
+    ) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(concentration1) and log(concentration0).
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
@@ -76,7 +92,9 @@ class Beta(Continuous):
         u, v, w = a + 0.5, b + 0.5, both + 0.5
         log_y, log_rest = log(w * y / u), log(w * rest / v)
         value = a * log_y + b * log_rest + (u + v - w) - HALF_LOG_TWO_PI
-        value += 0.5 * log(w / (u * v)) - log(both * y * rest) + concentration1.log + concentration0.log
+        value += (
+            0.5 * log(w / (u * v)) - log(both * y * rest) + concentration1.log + concentration0.log
+        )
         together = stack([both, a, b], 0)
         of_both, of_a, of_b = gamma_remainder(together)
         by_both, by_a, by_b = digamma_remainder(together)
@@ -146,7 +164,11 @@ class Beta(Continuous):
                 for a in (exact.concentration1.expand(shape), exact.concentration0.expand(shape))
             )
             limits = torch.finfo(self.dtype)
-            y = torch.sigmoid(first - second).to(self.dtype).clamp(limits.tiny, 1 - 0.5 * limits.eps)
+            y = (
+                torch.sigmoid(first - second)
+                .to(self.dtype)
+                .clamp(limits.tiny, 1 - 0.5 * limits.eps)
+            )
         return exact._with_gradient(y.to(exact.dtype)).to(self.dtype)
 
     @in_double
@@ -174,7 +196,8 @@ class MeanBeta(Beta):
     Args:
         mean: shape (...,), between 0 and 1.
         precision: shape (...,), positive; the variance is mean (1 - mean) / (1 + precision).
-        logits_mean: log(mean / (1 - mean)), exact where the mean rounds to 0 or 1; either or both may be given.
+        logits_mean: log(mean / (1 - mean)), exact where the mean rounds to 0 or 1; either or both
+            may be given.
         log_precision: the logarithm of the precision; either or both may be given.
 
     Source: Ferrari and Cribari-Neto 2004.
@@ -186,20 +209,27 @@ class MeanBeta(Beta):
     arg_constraints = {"mean": constraints.unit_interval, "precision": constraints.positive}
 
     def __init__(self, mean=None, precision=None, *, logits_mean=None, log_precision=None):
-        mean, precision, logits_mean, log_precision = tensors(mean, precision, logits_mean, log_precision)
+        mean, precision, logits_mean, log_precision = tensors(
+            mean, precision, logits_mean, log_precision
+        )
         precision, log_precision = positive(precision, log_precision)
         if logits_mean is None:
-            logits_mean = torch.logit(wide(mean))  # in double precision, which keeps the digits of the mean
+            # in double precision, which keeps the digits of the mean
+            logits_mean = torch.logit(wide(mean))
         self._store(precision=precision, logits_mean=logits_mean, log_precision=log_precision)
 
     @staticmethod
-    def log_prob_and_grad(y: Tensor, logits_mean: Tensor, precision: Positive) -> tuple[Tensor, ...]:
+    def log_prob_and_grad(
+        y: Tensor, logits_mean: Tensor, precision: Positive
+    ) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by the logits of the mean and log(precision).
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """
         mean, rest = sigmoids(logits_mean)
-        value, by_upper, by_lower = Beta.log_prob_and_grad(y, precision.times(mean), precision.times(rest))
+        value, by_upper, by_lower = Beta.log_prob_and_grad(
+            y, precision.times(mean), precision.times(rest)
+        )
         return value, by_upper * rest - by_lower * mean, by_upper + by_lower
 
     @property
@@ -255,20 +285,30 @@ class BetaFamily(Family):
     domain = "0 < y < 1"
     use = "proportions"
     loss = "-(a - 1) log y - (b - 1) log(1 - y) + log B(a, b)"
-    noise = "Proportions and rates strictly between 0 and 1, whose spread shrinks towards both ends."
-    density = "p(y) = y^(a - 1) (1 - y)^(b - 1) / B(a, b), a = concentration1 = mean * precision, b = concentration0"
+    noise = (
+        "Proportions and rates strictly between 0 and 1, whose spread shrinks towards both ends."
+    )
+    density = (
+        "p(y) = y^(a - 1) (1 - y)^(b - 1) / B(a, b), a = concentration1 = mean * precision, "
+        "b = concentration0"
+    )
     breaks = (
-        "Exact zeros and ones are impossible. A value very near an end costs many nats or, below concentration 1, "
+        "Exact zeros and ones are impossible. A value very near an end costs many nats or, below "
+        "concentration 1, "
         "gains them."
     )
     remedy = (
-        "two models for exact ends: see at the edge; bernoulli with soft labels, weighted by the number of trials, for "
+        "two models for exact ends: see at the edge; bernoulli with soft labels, weighted by the "
+        "number of trials, for "
         "counted shares."
     )
     edge_remedy = (
-        "A target of exactly 0 or 1 has the density zero or infinity. Where the ends are outcomes of their own "
-        "(the target is zero- or one-inflated), take two models: categorical for which end, or none, and beta for the "
-        "targets between. Where they come from rounding or a limit of measurement, squeeze by a stated amount, "
+        "A target of exactly 0 or 1 has the density zero or infinity. Where the ends are outcomes "
+        "of their own "
+        "(the target is zero- or one-inflated), take two models: categorical for which end, or "
+        "none, and beta for the "
+        "targets between. Where they come from rounding or a limit of measurement, squeeze by a "
+        "stated amount, "
         "(y (n - 1) + 1/2) / n for n rows (Smithson and Verkuilen 2006)."
     )
 

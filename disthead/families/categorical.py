@@ -11,7 +11,14 @@ from disthead.distributions.base import MOST_OUTCOMES, Distribution, tensors, wi
 from disthead.distributions.interval import Arc, Interval
 from disthead.errors import TargetError, locate
 from disthead.families.family import Family
-from disthead.likelihood import FEW_CLASSES, LinkedParameters, Logits, ManyLogits, Projection, class_log_prob
+from disthead.likelihood import (
+    FEW_CLASSES,
+    LinkedParameters,
+    Logits,
+    ManyLogits,
+    Projection,
+    class_log_prob,
+)
 from disthead.links import LINKS
 from disthead.special.eager import is_tracing
 from disthead.special.elementary import Array, counting, like, softmax, where
@@ -29,12 +36,14 @@ class Categorical(Distribution):
         logits: unnormalised log-probabilities, shape (..., K).
         probs: probabilities, shape (..., K). Exactly one of the two is given.
 
-    A target is a class index, of integer or floating dtype, or a floating tensor of shape batch_shape + (K,) with a
-    probability for each class: one-hot or soft labels, for which log_prob is minus the cross-entropy. Indices with
-    sample dimensions in front of the batch are therefore best given as integers.
+    A target is a class index, of integer or floating dtype, or a floating tensor of shape
+    batch_shape + (K,) with a probability for each class: one-hot or soft labels, for which log_prob
+    is minus the cross-entropy. Indices with sample dimensions in front of the batch are therefore
+    best given as integers.
 
-    A head's distribution of very many classes keeps features and weights in place of its logits. `log_prob`, the loss,
-    goes over a few classes at a time, all else over a few rows; the logits are made when they are asked for.
+    A head's distribution of very many classes keeps features and weights in place of its logits.
+    `log_prob`, the loss, goes over a few classes at a time, all else over a few rows; the logits
+    are made when they are asked for.
 
     >>> Categorical(logits=torch.zeros(3)).log_prob(torch.tensor(2))
     tensor(-1.0986)
@@ -92,7 +101,8 @@ class Categorical(Distribution):
         """Logits, and the logarithm of the sum of their exponentials."""
         if self.given_probs is not None:
             return self.logits, self.logits.new_zeros(self.batch_shape)
-        logits = self.logits - self.logits.amax(-1, keepdim=True).detach()  # logsumexp does not round against 0
+        # logsumexp does not round against 0
+        logits = self.logits - self.logits.amax(-1, keepdim=True).detach()
         return logits, logits.logsumexp(-1)
 
     @staticmethod
@@ -107,7 +117,11 @@ class Categorical(Distribution):
 
     def log_prob(self, y: Tensor) -> Tensor:
         projection = self._projection
-        if projection is not None and projection.uses_fused_loss and y.ndim <= len(self.batch_shape):
+        if (
+            projection is not None
+            and projection.uses_fused_loss
+            and y.ndim <= len(self.batch_shape)
+        ):
             return projection.log_prob(y)
         if self._is_soft(y):
             return self._soft_log_prob(y)
@@ -133,10 +147,15 @@ class Categorical(Distribution):
         inside = (y >= 0) & (y < self.num_classes) & (y == y.floor())
         index = torch.where(inside, y, 0).long()
         shape = torch.broadcast_shapes(index.shape, self.batch_shape)
-        if logits.ndim == 1:  # one distribution for all targets: its gradient is not spread over them
+        # one distribution for all targets: its gradient is not spread over them
+        if logits.ndim == 1:
             chosen = logits.index_select(0, index.reshape(-1)).reshape(shape)
         else:
-            chosen = logits.expand(shape + logits.shape[-1:]).gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)
+            chosen = (
+                logits.expand(shape + logits.shape[-1:])
+                .gather(-1, index.expand(shape).unsqueeze(-1))
+                .squeeze(-1)
+            )
         return torch.where(inside, chosen - normalizer, -torch.inf)
 
     def log_prob_and_sum(self, y: Tensor, class_weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,7 +174,11 @@ class Categorical(Distribution):
         return self.log_prob(y), torch.where(class_weight == 0, 0.0, self._log_probs) @ class_weight
 
     def _is_soft(self, y: Tensor) -> bool:
-        return y.is_floating_point() and y.ndim > len(self.batch_shape) and y.shape[-1] == self.num_classes
+        return (
+            y.is_floating_point()
+            and y.ndim > len(self.batch_shape)
+            and y.shape[-1] == self.num_classes
+        )
 
     @property
     def mode(self) -> Tensor:
@@ -176,7 +199,9 @@ class Categorical(Distribution):
 
     def _entropy(self) -> Tensor:
         log_probs = self._log_probs
-        return -entropy_term(log_probs.exp() if self.given_probs is None else self.given_probs, log_probs).sum(-1)
+        return -entropy_term(
+            log_probs.exp() if self.given_probs is None else self.given_probs, log_probs
+        ).sum(-1)
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
@@ -185,13 +210,20 @@ class Categorical(Distribution):
         count = sample_shape.numel()
         drawn = self._by_rows(
             lambda dist: torch.multinomial(
-                dist.probs.reshape(-1, dist.num_classes), count, replacement=True, generator=generator
+                dist.probs.reshape(-1, dist.num_classes),
+                count,
+                replacement=True,
+                generator=generator,
             )
         )
         return drawn.reshape(-1, count).mT.reshape(sample_shape + self.batch_shape)
 
     def _outcomes(self) -> Tensor | None:
-        return torch.arange(self.num_classes, device=self.device) if self.num_classes <= MOST_OUTCOMES else None
+        return (
+            torch.arange(self.num_classes, device=self.device)
+            if self.num_classes <= MOST_OUTCOMES
+            else None
+        )
 
     def brier(self, y: Tensor) -> Tensor:
         """Brier score sum_k (p_k - 1{y = k})^2, from 0 to 2; soft labels take the place of 1{y = k}."""
@@ -223,7 +255,8 @@ class Categorical(Distribution):
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         reason = (
-            "classes do not move continuously with the parameters. Use sample(), and log_prob for a score-function "
+            "classes do not move continuously with the parameters. Use sample(), and log_prob for "
+            "a score-function "
             "gradient"
         )
         raise self._unanswered("rsample", reason)
@@ -300,18 +333,21 @@ class CategoricalFamily(Family):
     noise = "One of K unordered classes, with odds set by the features."
     density = "p(k) = exp(logits_k) / sum_j exp(logits_j)"
     breaks = (
-        "An order among the classes is lost: a near miss costs what a far one does. Networks grow too sure of "
+        "An order among the classes is lost: a near miss costs what a far one does. Networks grow "
+        "too sure of "
         "themselves."
     )
     remedy = (
-        "poisson or negative_binomial for counts, normal for grades of one scale, soft labels for doubtful ones, "
+        "poisson or negative_binomial for counts, normal for grades of one scale, soft labels for "
+        "doubtful ones, "
         "recalibration for overconfidence."
     )
 
     def __init__(self, num_classes: int | None = None):
         if num_classes is None:
             raise ValueError(
-                "categorical needs num_classes, the number of classes: get_family('categorical', num_classes=3)."
+                "categorical needs num_classes, the number of classes: get_family('categorical', "
+                "num_classes=3)."
             )
         num_classes = as_integer(num_classes, "num_classes", 2)
         self.num_classes = num_classes
@@ -327,7 +363,8 @@ class CategoricalFamily(Family):
         counts = torch.zeros(len(index), self.num_classes, dtype=torch.float64, device=y.device)
         counts = counts.scatter_add_(1, index, torch.ones_like(index, dtype=counts.dtype))
         counts = counts.reshape(*y.shape[1:], self.num_classes)
-        return {"logits": (counts.clamp(min=0.5) / len(y)).log()}  # half a row of a class that does not occur
+        # half a row of a class that does not occur
+        return {"logits": (counts.clamp(min=0.5) / len(y)).log()}
 
     def check_target(self, y: Tensor, column: str = "the target") -> None:
         """Class indices 0 ... K - 1, or a floating tensor (..., K) of class probabilities.
@@ -335,14 +372,20 @@ class CategoricalFamily(Family):
         Raises:
             TargetError: for anything else, naming rows and values.
         """
-        if y.is_floating_point() and y.ndim > 1 and y.shape[-1] == self.num_classes and y.isfinite().all():
+        if (
+            y.is_floating_point()
+            and y.ndim > 1
+            and y.shape[-1] == self.num_classes
+            and y.isfinite().all()
+        ):
             rounding = max(1e-4, torch.finfo(y.dtype).eps)
             valid = (y >= 0).all(-1) & ((y.double().sum(-1) - 1).abs() < rounding)
             if valid.all():
                 return
             if not (y == y.floor()).all():
                 raise TargetError(
-                    f"{column} must be class indices, or class probabilities that sum to 1 over the last dimension, "
+                    f"{column} must be class indices, or class probabilities that sum to 1 over "
+                    "the last dimension, "
                     f"got the sums {locate(~valid, y.sum(-1))}."
                 )
         wrong = y.isfinite() & ~self.support.check(y)

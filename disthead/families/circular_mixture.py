@@ -18,8 +18,9 @@ __all__ = ["CircularMixture"]
 class CircularMixture(Mixture):
     """Mixture of K distributions on the circle, with density sum_k weight_k p_k(y).
 
-    Mean and variance are those of directions: the angle of the mean unit vector, and one minus its length. A circle with
-    several peaks has no place where a cdf would naturally start, so quantiles and what rests on them are not defined.
+    Mean and variance are those of directions: the angle of the mean unit vector, and one minus its
+    length. A circle with several peaks has no place where a cdf would naturally start, so quantiles
+    and what rests on them are not defined.
 
     Args:
         logits: unnormalised log-weights of the components, shape (..., K).
@@ -75,7 +76,8 @@ class CircularMixture(Mixture):
         return torch.cat([points, ends]).sort(0).values
 
     def _places(self) -> Tensor:
-        return Components._places(self)  # more of them, and the seam: quantiles of components may lie across it
+        # more of them, and the seam: quantiles of components may lie across it
+        return Components._places(self)
 
     def _most_peaks(self) -> int:
         return Components._most_peaks(self)
@@ -118,10 +120,13 @@ class CircularMixture(Mixture):
         raise self._no_start("highest_density")
 
     def affine(self, loc: Tensor, scale: Tensor) -> Distribution:
-        raise self._unanswered("affine", "a scaled circle is no circle; rotate the targets instead.")
+        raise self._unanswered(
+            "affine", "a scaled circle is no circle; rotate the targets instead."
+        )
 
     def _no_start(self, question: str) -> NotImplementedError:
         return self._unanswered(
             question,
-            f"a circle with several peaks has no place where a cdf starts; components.{question} answers for each.",
+            f"a circle with several peaks has no place where a cdf starts; components.{question} "
+            "answers for each.",
         )

@@ -42,7 +42,11 @@ def counterpart(dist: distributions.Distribution) -> Distribution:
 
 def _weights(dist: Any) -> dict[str, Tensor]:
     """Probabilities or logits, as they were given: those of torch keep away from 0 and 1 when they are turned into each other."""
-    return {"probs": dist.probs} if dist._param is dist.__dict__.get("probs") else {"logits": dist.logits}
+    return (
+        {"probs": dist.probs}
+        if dist._param is dist.__dict__.get("probs")
+        else {"logits": dist.logits}
+    )
 
 
 def _mixture(dist: distributions.MixtureSameFamily) -> Distribution:
@@ -59,10 +63,14 @@ _COUNTERPARTS: dict[Any, Callable[[Any], Distribution]] = {
     distributions.Categorical: lambda d: Categorical(**_weights(d)),
     distributions.Exponential: lambda d: Exponential(d.rate),
     distributions.Gamma: lambda d: Gamma(d.concentration, d.rate),
-    distributions.Independent: lambda d: counterpart(d.base_dist).to_event(d.reinterpreted_batch_ndims),
+    distributions.Independent: lambda d: counterpart(d.base_dist).to_event(
+        d.reinterpreted_batch_ndims
+    ),
     distributions.Laplace: lambda d: Laplace(d.loc, d.scale),
     distributions.LogNormal: lambda d: LogNormal(d.loc, d.scale),
-    distributions.LowRankMultivariateNormal: lambda d: LowRankMultivariateNormal(d.loc, d.cov_factor, d.cov_diag),
+    distributions.LowRankMultivariateNormal: lambda d: LowRankMultivariateNormal(
+        d.loc, d.cov_factor, d.cov_diag
+    ),
     distributions.MixtureSameFamily: _mixture,
     distributions.MultivariateNormal: lambda d: MultivariateNormal(d.loc, d.scale_tril),
     distributions.NegativeBinomial: lambda d: NegativeBinomial(d.total_count, **_weights(d)),

@@ -35,7 +35,8 @@ class DiscreteMixture(Components, Discrete):
         return self._log_mean(self._log_densities(x))
 
     def _log_densities(self, y: Tensor) -> Tensor:
-        return self.components._log_mass(y.unsqueeze(-1))  # also between integers, where the sum asks too
+        # also between integers, where the sum asks too
+        return self.components._log_mass(y.unsqueeze(-1))
 
     def _log_cdf(self, k: Tensor) -> Tensor:
         return self._log_mean(self.components._log_cdf(k.unsqueeze(-1)))
@@ -77,14 +78,16 @@ class DiscreteMixture(Components, Discrete):
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts.
 
-        The sum of (cdf(t) - 1{t >= y})^2, or the weighted mean of the components' own scores, less the sum of the variance of
-        their cdfs about the mixture's.
+        The sum of (cdf(t) - 1{t >= y})^2, or the weighted mean of the components' own scores, less
+        the sum of the variance of their cdfs about the mixture's.
         """
         if not self._is_plain(y):
             return super().crps(y)
         return self._by_tables(
             lambda rows, masses, first, y: crps_of(masses, first, y),
-            lambda rows, first, last, y: Components.crps(rows.map(lambda part: part.unsqueeze(1)), y),
+            lambda rows, first, last, y: Components.crps(
+                rows.map(lambda part: part.unsqueeze(1)), y
+            ),
             y,
         )
 
@@ -102,19 +105,28 @@ class DiscreteMixture(Components, Discrete):
             result[at] = flat[at]._least_in_table(columns[0][at].contiguous(), first[at], width)
         if len(wide):
             result[wide] = (
-                super(DiscreteMixture, flat[wide])._least_by_search(*(column[wide].T for column in columns)).T
+                super(DiscreteMixture, flat[wide])
+                ._least_by_search(*(column[wide].T for column in columns))
+                .T
             )
         return result.T.reshape(shape)
 
     def _least_in_table(self, target: Tensor, first: Tensor, width: int) -> Tensor:
         cdf = self.cdf(first - 1).unsqueeze(1) + self._masses(first, width).cumsum(1)
-        lower, upper = (first[:, None] + torch.searchsorted(cdf, target * (1 + by)) for by in (-_DOUBT, _DOUBT))
+        lower, upper = (
+            first[:, None] + torch.searchsorted(cdf, target * (1 + by)) for by in (-_DOUBT, _DOUBT)
+        )
         rows, levels = (lower != upper).nonzero(as_tuple=True)
         if len(rows):
             least, most = lower[rows, levels], upper[rows, levels]
             part = self[rows]
             lower[rows, levels] = integer_search(
-                lambda k, some: part[some].cdf(k), target[rows, levels], least, most, least, torch.ones_like(least)
+                lambda k, some: part[some].cdf(k),
+                target[rows, levels],
+                least,
+                most,
+                least,
+                torch.ones_like(least),
             )
         return lower
 
@@ -164,7 +176,8 @@ class DiscreteMixture(Components, Discrete):
     def _sum(self, function: Callable[[Tensor], Tensor], start: Tensor | None = None) -> Tensor:
         """The sum over all integers that carry probability.
 
-        The rule of single integers starts again where each component begins, since the masses rise steeply there.
+        The rule of single integers starts again where each component begins, since the masses rise
+        steeply there.
         """
         with torch.no_grad():
             first, last = (part.movedim(-1, 0) for part in self._ranges())
@@ -178,7 +191,11 @@ class DiscreteMixture(Components, Discrete):
 
     def _disagreement(self) -> Tensor:
         # Not `cdf`, which is a step function: the sum asks between integers too.
-        return self._sum(lambda k: self._variance_over_components(self.components._log_cdf(k.unsqueeze(-1)).exp()))
+        return self._sum(
+            lambda k: self._variance_over_components(
+                self.components._log_cdf(k.unsqueeze(-1)).exp()
+            )
+        )
 
     def _run_by_search(self, level: float) -> tuple[Tensor, Tensor]:
         """The shortest run from a table of the masses, where that is narrow, or from quantiles."""
@@ -188,7 +205,9 @@ class DiscreteMixture(Components, Discrete):
         groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
         for at, width in groups:
             part = flat[at]
-            ends[:, at] = torch.stack(shortest_runs_of(part, part._masses(first[at], width), first[at], level))
+            ends[:, at] = torch.stack(
+                shortest_runs_of(part, part._masses(first[at], width), first[at], level)
+            )
         if len(wide):
             ends[:, wide] = torch.stack(flat[wide]._run_by_halving(level))
         return tuple(end.reshape(self.batch_shape) for end in ends)
@@ -199,7 +218,10 @@ class DiscreteMixture(Components, Discrete):
         Every integer with a probability above (1 - level) / 256 is such a start.
         """
         below = torch.linspace(0, 1 - level, 257, dtype=self.dtype, device=self.device)
-        lower = self.icdf(below.clamp(min=1e-15).reshape((-1,) + (1,) * len(self.batch_shape)) + self._constant(0.0))
+        lower = self.icdf(
+            below.clamp(min=1e-15).reshape((-1,) + (1,) * len(self.batch_shape))
+            + self._constant(0.0)
+        )
         upper = self.icdf((self.cdf(lower - 1) + level).clamp(max=1 - 1e-15))
         enough = self.cdf(upper) - self.cdf(lower - 1) >= level - 1e-12
         shortest = torch.where(enough, upper - lower, torch.inf).argmin(0, keepdim=True)
@@ -214,5 +236,8 @@ class DiscreteMixture(Components, Discrete):
         for _ in range(54):
             middle = ((left + right) / 2).floor()
             rises = (log_density(middle + 1, None) > log_density(middle, None)) & (left < right)
-            left, right = torch.where(rises, middle + 1, left), torch.where(rises, right, torch.minimum(middle, right))
+            left, right = (
+                torch.where(rises, middle + 1, left),
+                torch.where(rises, right, torch.minimum(middle, right)),
+            )
         return left

@@ -34,17 +34,20 @@ _ORDERS = 6  # items up to which all orders are tried for the mode
 def ensemble(members: Distribution) -> Distribution:
     """The mixture of the members' distributions: p(y) = mean over members of p_m(y).
 
-    It is exact, of any family, and answers what its members answer: numbers and counts become a mixture, probabilities of
-    classes are averaged, and the joint density of vectors is the mean of the members' joint densities. Beside that it splits
-    its uncertainty:
+    It is exact, of any family, and answers what its members answer: numbers and counts become a
+    mixture, probabilities of classes are averaged, and the joint density of vectors is the mean of
+    the members' joint densities. Beside that it splits its uncertainty:
 
     - `aleatoric`, the mean of the members' variances: noise in the data;
-    - `epistemic`, the variance of the members' means: where they disagree. Both add up to `variance` (law of total
-      variance). Classes and rankings have no variance: there the two are the next two;
+    - `epistemic`, the variance of the members' means: where they disagree. Both add up to
+      `variance` (law of total variance). Classes and rankings have no variance: there the two are
+      the next two;
     - `expected_entropy`, the mean of the members' entropies in nats;
-    - `mutual_information`, what an outcome would tell about which member is right, in nats. Both add up to `entropy()`.
+    - `mutual_information`, what an outcome would tell about which member is right, in nats. Both
+      add up to `entropy()`.
 
-    Source: Lakshminarayanan, Pritzel and Blundell 2017, without their normal approximation; Depeweg et al. 2018.
+    Source: Lakshminarayanan, Pritzel and Blundell 2017, without their normal approximation; Depeweg
+    et al. 2018.
 
     Args:
         members: a distribution with batch_shape (members, ...).
@@ -61,15 +64,25 @@ def ensemble(members: Distribution) -> Distribution:
     (tensor([0.2500]), tensor([1.]), tensor([1.2500]))
     """
     if not members.batch_shape:
-        raise ValueError(f"members must have batch_shape (members, ...), got {members!r} without one.")
+        raise ValueError(
+            f"members must have batch_shape (members, ...), got {members!r} without one."
+        )
     last = len(members.batch_shape) - 1
     components = members.map(lambda parameter: parameter.movedim(0, last))
     if isinstance(components, Categorical):
         given = components.given_probs
-        return CategoricalEnsemble(components.logits) if given is None else CategoricalEnsemble(member_probs=given)
+        return (
+            CategoricalEnsemble(components.logits)
+            if given is None
+            else CategoricalEnsemble(member_probs=given)
+        )
     if isinstance(components, Bernoulli):
         given = components.given_probs
-        return BernoulliEnsemble(components.logits) if given is None else BernoulliEnsemble(member_probs=given)
+        return (
+            BernoulliEnsemble(components.logits)
+            if given is None
+            else BernoulliEnsemble(member_probs=given)
+        )
     if isinstance(components, PlackettLuce):
         return RankingEnsemble(components)
     if isinstance(components, Independent):
@@ -138,7 +151,9 @@ class CategoricalEnsemble(_WithoutVariance, Categorical):
     def logits(self) -> Tensor:
         """The logarithms of the averaged probabilities."""
         given = self.given_probs
-        return _log_mean(self.components._log_probs, -2) if given is None else log_probability(given)
+        return (
+            _log_mean(self.components._log_probs, -2) if given is None else log_probability(given)
+        )
 
     @property
     def mutual_information(self) -> Tensor:
@@ -179,7 +194,9 @@ class BernoulliEnsemble(_OfMembers, Bernoulli):
         given = self.given_probs
         if given is not None:
             return log_odds(given)
-        return _log_mean(self.components._log_success, -1) - _log_mean(self.components._log_failure, -1)
+        return _log_mean(self.components._log_success, -1) - _log_mean(
+            self.components._log_failure, -1
+        )
 
     @property
     def aleatoric(self) -> Tensor:
@@ -201,7 +218,9 @@ class _Joint(_OfMembers, Distribution):
 
     def __init__(self, components: Any):
         self.components = components
-        Distribution.__init__(self, components.batch_shape[:-1], components.event_shape, validate_args=False)
+        Distribution.__init__(
+            self, components.batch_shape[:-1], components.event_shape, validate_args=False
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.components!r})"
@@ -226,11 +245,15 @@ class _Joint(_OfMembers, Distribution):
         return type(self)(self.components.map(function))
 
     def expand(self, batch_shape, _instance=None):
-        return type(self)(self.components.expand(Size(batch_shape) + self.components.batch_shape[-1:]))
+        return type(self)(
+            self.components.expand(Size(batch_shape) + self.components.batch_shape[-1:])
+        )
 
     def affine(self, loc: Tensor, scale: Tensor):
         shape = torch.broadcast_shapes(loc.shape, scale.shape, self.batch_shape + self.event_shape)
-        return type(self)(self.components.affine(*(self._beside(part.expand(shape)) for part in (loc, scale))))
+        return type(self)(
+            self.components.affine(*(self._beside(part.expand(shape)) for part in (loc, scale)))
+        )
 
     def _in_double(self):
         return type(self)(self.components._in_double())
@@ -254,10 +277,12 @@ class _Joint(_OfMembers, Distribution):
         """Of the samples of all members that of one, by chance."""
         dim = drawn.ndim - len(self.event_shape) - 1
         count = drawn.shape[dim]
-        chosen = torch.randint(count, drawn.shape[:dim], generator=generator, device=drawn.device).reshape(
-            drawn.shape[:dim] + (1,) * (drawn.ndim - dim)
-        )
-        return drawn.gather(dim, chosen.expand((*drawn.shape[:dim], 1, *drawn.shape[dim + 1 :]))).squeeze(dim)
+        chosen = torch.randint(
+            count, drawn.shape[:dim], generator=generator, device=drawn.device
+        ).reshape(drawn.shape[:dim] + (1,) * (drawn.ndim - dim))
+        return drawn.gather(
+            dim, chosen.expand((*drawn.shape[:dim], 1, *drawn.shape[dim + 1 :]))
+        ).squeeze(dim)
 
     @property
     @torch.no_grad()
@@ -267,7 +292,9 @@ class _Joint(_OfMembers, Distribution):
         drawn = draw(self.components, _SAMPLES, torch.Generator().manual_seed(0))
         for y in drawn.unbind(dim):
             shares = self.components.log_prob(self._beside(y)).log_softmax(-1)
-            remaining = remaining - torch.where(shares > -torch.inf, shares.exp() * shares, 0.0).sum(-1).mean(0)
+            remaining = remaining - torch.where(
+                shares > -torch.inf, shares.exp() * shares, 0.0
+            ).sum(-1).mean(0)
         count = drawn.shape[dim]
         return math.log(count) - remaining / count
 
@@ -329,14 +356,17 @@ class VectorEnsemble(_Joint, Vector):
     @property
     def mode(self) -> Tensor:
         raise self._unanswered(
-            "mode", "the highest point of several densities has no formula; components.mode are the members'."
+            "mode",
+            "the highest point of several densities has no formula; components.mode are "
+            "the members'.",
         )
 
 
 class IndependentEnsemble(_Joint, Independent):
     """Several outputs, independent within each member, and so dependent over all: members are wrong about them together.
 
-    What is about one number (cdf, mode, crps, aleatoric ...) is answered for each output by itself, as `Independent` does.
+    What is about one number (cdf, mode, crps, aleatoric ...) is answered for each output by itself,
+    as `Independent` does.
 
     Args:
         components: an `Independent`, batch_shape (..., members).
@@ -372,7 +402,9 @@ class RankingEnsemble(_WithoutVariance, _Joint, PlackettLuce):
 
     @property
     def logits(self) -> Tensor:
-        raise self._unanswered("logits", "members score the items differently; components.logits are their scores.")
+        raise self._unanswered(
+            "logits", "members score the items differently; components.logits are their scores."
+        )
 
     @property
     def num_items(self) -> int:

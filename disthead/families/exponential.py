@@ -80,7 +80,9 @@ class Exponential(Continuous):
 
     def _standard(self) -> Standard:
         zero = torch.zeros_like(self.rate)
-        return Standard(zero, zero, 1 / self.rate, lambda shape: Exponential(torch.ones_like(shape)))
+        return Standard(
+            zero, zero, 1 / self.rate, lambda shape: Exponential(torch.ones_like(shape))
+        )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return minus_log(below, above) / self.rate
@@ -119,9 +121,16 @@ class Exponential(Continuous):
 def minus_log(below: Tensor, above: Tensor) -> Tensor:
     """-log(above) of two probabilities that add to one, of which the smaller one carries the digits."""
     if are_plain_numbers(below, above):
-        return mend(by_numpy("log1p", -below).neg_(), below.detach().numpy() > 0.999, lambda above: -above.log(), above)
+        return mend(
+            by_numpy("log1p", -below).neg_(),
+            below.detach().numpy() > 0.999,
+            lambda above: -above.log(),
+            above,
+        )
     low = below < above
-    return -torch.where(low, torch.log1p(-torch.where(low, below, 0.5)), torch.where(low, 0.5, above).log())
+    return -torch.where(
+        low, torch.log1p(-torch.where(low, below, 0.5)), torch.where(low, 0.5, above).log()
+    )
 
 
 @register_kl(Exponential, Exponential)
@@ -141,10 +150,14 @@ class ExponentialFamily(Family):
     domain = "y >= 0"
     use = "magnitudes"
     loss = "y / mean + log mean"
-    noise = "Waiting time for an event that is equally likely at every moment: the spread equals the mean."
+    noise = (
+        "Waiting time for an event that is equally likely at every moment: the spread equals "
+        "the mean."
+    )
     density = "p(y) = rate exp(-rate y)"
     breaks = (
-        "One parameter sets mean and spread together, so the intervals are wrong wherever the spread differs from "
+        "One parameter sets mean and spread together, so the intervals are wrong wherever the "
+        "spread differs from "
         "the mean."
     )
     remedy = "gamma or weibull, which have a shape of their own; log_normal for heavy tails."

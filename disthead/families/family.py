@@ -20,7 +20,8 @@ from disthead.links import Link, get_link
 __all__ = ["Family", "families", "get_family", "takes_classes", "takes_vectors"]
 
 _MOST_FORMULAS = 64  # that a family keeps
-_FORMER_NAMES = {  # of attributes and methods of a family, which can still be declared and asked for, with a warning
+# of attributes and methods of a family, which can still be declared and asked for, with a warning
+_FORMER_NAMES = {
     "check_known": "check_row_constants",
     "known": "row_constants",
     "linked": "from_raw",
@@ -36,12 +37,12 @@ _FORMER_NAMES = {  # of attributes and methods of a family, which can still be d
 class Family(ABC):
     """A kind of distribution: its parameters with their links, its support, and the row of the table that it fills.
 
-    A family holds no numbers of its own. It makes distributions, from parameter values (`distribution`) or from the raw
-    outputs of a layer (`from_raw`), says where a marginal fit starts (`initial_estimate`) and which targets it can take
-    (`check_target`).
+    A family holds no numbers of its own. It makes distributions, from parameter values
+    (`distribution`) or from the raw outputs of a layer (`from_raw`), says where a marginal fit
+    starts (`initial_estimate`) and which targets it can take (`check_target`).
 
-    Subclasses set the class attributes below and, in `__init__`, nothing but their options; `option_defaults` is read
-    off their signature.
+    Subclasses set the class attributes below and, in `__init__`, nothing but their options;
+    `option_defaults` is read off their signature.
 
     Attributes:
         name: the name by which users choose it.
@@ -49,20 +50,26 @@ class Family(ABC):
         shapes: the shape of each parameter of one distribution, `()` where it is left out.
         event_shape: the shape of one target; `()` for a number, `(K,)` for a vector family.
         support: the values a target may take, a constraint of `torch.distributions`.
-        figure_row: the row that the family has in the table of Prince (2023, figure 5.11), None for one beside it.
+        figure_row: the row that the family has in the table of Prince (2023, figure 5.11), None for
+            one beside it.
         data_type, domain, use: what that row, or one like it, says.
         loss: the classical loss it turns into.
-        noise, density, breaks, remedy: what `disthead explain` says: the assumed noise, the formula,
-            when it breaks and what to try then.
+        noise, density, breaks, remedy: what `disthead explain` says: the assumed noise, the
+            formula, when it breaks and what to try then.
         edge_remedy: what to do about targets exactly on the edge of the support.
-        least_log_std: the standard deviation of log y below which networks, which start beside the marginal fit by more than
-            that, do not learn; 0 where the size of targets does not matter.
-        row_constants: quantities that a caller may give per row, such as `exposure`, with the values that they may take.
-        grad_takes_exposure: whether `log_prob_and_grad` takes the row constants, too, behind the parameters.
-        loss_support: the targets that have a log-likelihood, where soft labels have one beside the support.
-        distribution_class: the class of the distributions, where log_prob and its derivatives come in one pass from raw
-            outputs, by `log_prob_and_grad`.
-        linked_class: the class that keeps the raw outputs of a distribution whose parameters are lazy.
+        least_log_std: the standard deviation of log y below which networks, which start beside the
+            marginal fit by more than that, do not learn; 0 where the size of targets does not
+            matter.
+        row_constants: quantities that a caller may give per row, such as `exposure`, with the
+            values that they may take.
+        grad_takes_exposure: whether `log_prob_and_grad` takes the row constants, too, behind the
+            parameters.
+        loss_support: the targets that have a log-likelihood, where soft labels have one beside the
+            support.
+        distribution_class: the class of the distributions, where log_prob and its derivatives come
+            in one pass from raw outputs, by `log_prob_and_grad`.
+        linked_class: the class that keeps the raw outputs of a distribution whose parameters are
+            lazy.
     """
 
     name: ClassVar[str]
@@ -112,12 +119,14 @@ class Family(ABC):
     def log_prob_and_grad(self, y: Any, *parameters: Any) -> tuple[Any, ...]:
         """log_prob and its derivatives by each parameter, of the positive ones by their logarithm; where `distribution_class`.
 
-        The last dimension of everything counts rows: it is the only one of a number, the second one of a vector. It is
-        recorded when it is first needed, and so depends on its arguments alone, and on what the family was made with.
+        The last dimension of everything counts rows: it is the only one of a number, the second one
+        of a vector. It is recorded when it is first needed, and so depends on its arguments alone,
+        and on what the family was made with.
 
         Args:
             y: targets, (rows,), or (D, rows) of vectors.
-            parameters: what the links' `value_and_slope` gives, in the order of the raw outputs, then the row constants.
+            parameters: what the links' `value_and_slope` gives, in the order of the raw outputs,
+                then the row constants.
         """
         kind: Any = self.distribution_class
         return kind.log_prob_and_grad(y, *parameters)
@@ -144,14 +153,16 @@ class Family(ABC):
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         """Parameter values near the maximum likelihood fit to targets `y` of shape (N, ...): where its search starts.
 
-        One value for each entry of the trailing dimensions of `y` (several outputs have a fit of their own each).
+        One value for each entry of the trailing dimensions of `y` (several outputs have a fit of
+        their own each).
         """
 
     def distribution(self, **parameters: Any) -> Distribution:
         """The distribution with these parameter values, tensors, arrays or numbers, which broadcast.
 
         Raises:
-            ValueError: for a parameter that does not exist, is missing, or has values it may not take.
+            ValueError: for a parameter that does not exist, is missing, or has values it may not
+                take.
         """
         given = dict(zip(parameters, tensors(*parameters.values()), strict=True))
         try:
@@ -159,7 +170,9 @@ class Family(ABC):
         except TypeError as error:
             raise self._signature_error(given) from error
         if not torch.compiler.is_compiling():
-            self._check_parameters(dist, given, {name: _rounding(value) for name, value in parameters.items()})
+            self._check_parameters(
+                dist, given, {name: _rounding(value) for name, value in parameters.items()}
+            )
         return dist
 
     def from_raw(self, raw: Tensor, links: Mapping[str, Link] | None = None) -> Distribution:
@@ -227,7 +240,9 @@ class Family(ABC):
                 values["log_" + name] = link.log(part)
         return values
 
-    def unconstrain(self, values: Mapping[str, Tensor], links: Mapping[str, Link]) -> dict[str, Tensor]:
+    def unconstrain(
+        self, values: Mapping[str, Tensor], links: Mapping[str, Link]
+    ) -> dict[str, Tensor]:
         """Parameter values -> raw outputs: where the bias of a layer has to be to give them, or the nearest that the link gives."""
         raw = {}
         for name, value in values.items():
@@ -244,7 +259,8 @@ class Family(ABC):
         """The default links with those of `links` in their place, checked against what each parameter may be.
 
         Raises:
-            ValueError: for an unknown parameter or link, with the nearest names, or a link onto the wrong values.
+            ValueError: for an unknown parameter or link, with the nearest names, or a link onto the
+                wrong values.
         """
         resolved = dict(self.parameters)
         for name, choice in as_mapping(links, "links", "{'scale': 'exp'}").items():
@@ -255,7 +271,8 @@ class Family(ABC):
                 link = link.shifted(lower)
             if not _fits(link, default, name):
                 raise ValueError(
-                    f"the link {link.name!r} of {self.name}'s {name} gives values in {describe(link.codomain)}, "
+                    f"the link {link.name!r} of {self.name}'s {name} gives values in "
+                    f"{describe(link.codomain)}, "
                     f"{name} must be in {describe(default.codomain)}. Try {default.name!r}"
                     + (" or 'exp'." if default.name == "softplus" else ".")
                 )
@@ -285,11 +302,17 @@ class Family(ABC):
         advice = f" {self.edge_remedy}" if self.edge_remedy and self._on_edge(y[~inside]) else ""
         raise TargetError(
             f"{column} must be in the support of {self.name} ({self.domain}), got {where}."
-            + (f" Families that take such targets: {', '.join(takers)}." if takers and y.ndim == 1 else "")
+            + (
+                f" Families that take such targets: {', '.join(takers)}."
+                if takers and y.ndim == 1
+                else ""
+            )
             + advice
         )
 
-    def check_row_constants(self, constants: Mapping[str, Tensor], columns: Mapping[str, str] | None = None) -> None:
+    def check_row_constants(
+        self, constants: Mapping[str, Tensor], columns: Mapping[str, str] | None = None
+    ) -> None:
         """Refuse quantities known per row that cannot be, such as an exposure of zero, naming rows, values and perhaps columns.
 
         Raises:
@@ -301,13 +324,17 @@ class Family(ABC):
             if wrong.any():
                 column = f" (column {columns[name]!r})" if columns else ""
                 message = self._must_be(name + column, allowed, wrong, values)
-                raise ValueError(f"{message} Drop or correct these rows; nothing is dropped silently.")
+                raise ValueError(
+                    f"{message} Drop or correct these rows; nothing is dropped silently."
+                )
 
     def _on_edge(self, values: Tensor) -> bool:
         """Whether all the refused values lie exactly on the edge of the support, 0 (or 1 for a proportion)."""
         return bool(((values == 0) | (values == getattr(self.support, "upper_bound", 0))).all())
 
-    def _check_parameters(self, dist: Distribution, given: Mapping[str, Tensor], rounding: Mapping[str, float]) -> None:
+    def _check_parameters(
+        self, dist: Distribution, given: Mapping[str, Tensor], rounding: Mapping[str, float]
+    ) -> None:
         for name in given:
             constraint = dist.arg_constraints.get(name)
             value = given[name]
@@ -319,10 +346,14 @@ class Family(ABC):
             else:
                 valid = constraint.check(value)
             if not valid.all():
-                bad = ~valid.reshape(valid.shape + (1,) * (value.ndim - valid.ndim)).expand(value.shape)
+                bad = ~valid.reshape(valid.shape + (1,) * (value.ndim - valid.ndim)).expand(
+                    value.shape
+                )
                 raise ValueError(self._must_be(name, constraint, bad, value))
 
-    def _must_be(self, name: str, allowed: constraints.Constraint, bad: Tensor, values: Tensor) -> str:
+    def _must_be(
+        self, name: str, allowed: constraints.Constraint, bad: Tensor, values: Tensor
+    ) -> str:
         return f"{name} of {self.name} must be {describe(allowed)}, got {locate(bad, values)}."
 
     def _signature_error(self, given: Mapping[str, Tensor]) -> ValueError:
@@ -332,7 +363,8 @@ class Family(ABC):
                 return unknown_name(f"parameter of {self.name}", name, accepted)
         missing = [name for name in self.parameters if name not in given]
         return ValueError(
-            f"{self.name} needs the parameters {', '.join(self.parameters)}; missing: {', '.join(missing)}."
+            f"{self.name} needs the parameters {', '.join(self.parameters)}; missing: "
+            f"{', '.join(missing)}."
         )
 
     def __repr__(self) -> str:
@@ -342,7 +374,8 @@ class Family(ABC):
 
 def _warn_of_former(cls: type, name: str) -> None:
     warn(
-        f"{cls.__name__}.{name} is called {_FORMER_NAMES[name]} now; the former name goes with the next version.",
+        f"{cls.__name__}.{name} is called {_FORMER_NAMES[name]} now; the former name goes with "
+        "the next version.",
         DeprecationWarning,
     )
 
@@ -356,7 +389,9 @@ def _rounding(value: Any) -> float:
 def _fits(link: Link, default: Link, name: str) -> bool:
     if name == "logits":
         return link.has_logits and (
-            link.name == "identity" or link.codomain is default.codomain or default.name == "identity"
+            link.name == "identity"
+            or link.codomain is default.codomain
+            or default.name == "identity"
         )
     if default.codomain is constraints.unit_interval:
         return link.codomain is constraints.unit_interval
@@ -406,7 +441,8 @@ def families() -> list[str]:
 def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **options) -> Family:
     """The family of that name, with its options; a `Family` is passed through.
 
-    `event_shape` is the shape of one target, from which a vector family takes its dimension; others leave it alone.
+    `event_shape` is the shape of one target, from which a vector family takes its dimension; others
+    leave it alone.
 
     Raises:
         ValueError: for an unknown family or option, with the nearest names.
@@ -416,10 +452,17 @@ def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **opt
     """
     if isinstance(name, Family):
         if options:
-            raise ValueError(f"options {', '.join(options)} belong to a family given by name, got the Family {name!r}.")
+            raise ValueError(
+                f"options {', '.join(options)} belong to a family given by name, got "
+                f"the Family {name!r}."
+            )
         return name
     family = pick("family", name, _table())
-    accepted = [option for option in inspect.signature(family).parameters if option not in ("args", "kwargs")]
+    accepted = [
+        option
+        for option in inspect.signature(family).parameters
+        if option not in ("args", "kwargs")
+    ]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(family).parameters.values())
     for option in options:
         if option not in accepted and not takes_any:

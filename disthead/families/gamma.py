@@ -36,11 +36,13 @@ class Gamma(Continuous):
     """Gamma distribution with density rate^a y^(a - 1) exp(-rate y) / Gamma(a) for y > 0, a = concentration.
 
     Args:
-        concentration: shape (...,), positive: 1 is the exponential distribution, below it the density has a pole at 0.
+        concentration: shape (...,), positive: 1 is the exponential distribution, below it the
+            density has a pole at 0.
         rate: concentration over mean, shape (...,), positive, in units of 1 / y.
         log_concentration, log_rate: their logarithms; either or both may be given.
 
-    Densities are written by Stirling errors and deviances (Loader 2000): nothing cancels at large concentrations.
+    Densities are written by Stirling errors and deviances (Loader 2000): nothing cancels at large
+    concentrations.
 
     >>> Gamma(1e6, 1e3).log_prob(torch.tensor(1e3))
     tensor(-0.9189)
@@ -54,7 +56,12 @@ class Gamma(Continuous):
         concentration, rate, log_concentration, log_rate = given
         concentration, log_concentration = positive(concentration, log_concentration)
         rate, log_rate = positive(rate, log_rate)
-        self._store(concentration=concentration, rate=rate, log_concentration=log_concentration, log_rate=log_rate)
+        self._store(
+            concentration=concentration,
+            rate=rate,
+            log_concentration=log_concentration,
+            log_rate=log_rate,
+        )
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, concentration: Positive, rate: Positive) -> tuple[Tensor, ...]:
@@ -65,7 +72,13 @@ class Gamma(Continuous):
         a, x = concentration.value, rate.value * y
         w = a + 0.5
         log_x = log(x / w)
-        value = concentration.log + a * log_x + (w - x) - gamma_remainder(a) - (log(y) + 0.5 * log(w) + HALF_LOG_TWO_PI)
+        value = (
+            concentration.log
+            + a * log_x
+            + (w - x)
+            - gamma_remainder(a)
+            - (log(y) + 0.5 * log(w) + HALF_LOG_TWO_PI)
+        )
         return value, a * (log_x - digamma_remainder(a)) + 1, a - x
 
     @with_fused_loss
@@ -73,7 +86,9 @@ class Gamma(Continuous):
     def log_prob(self, y: Tensor) -> Tensor:
         inside = y > 0
         y = torch.where(inside, y, 1.0)
-        value = poisson_log_mass(self.concentration, self.rate * y) + self.log_concentration - y.log()
+        value = (
+            poisson_log_mass(self.concentration, self.rate * y) + self.log_concentration - y.log()
+        )
         return torch.where(inside, value, -torch.inf)
 
     def _standardised(self, y: Tensor) -> Tensor:
@@ -94,7 +109,10 @@ class Gamma(Continuous):
     def _standard(self) -> Standard:
         loc, scale = torch.zeros_like(self.rate), 1 / self.rate
         return Standard(
-            self.log_concentration, loc, scale, lambda shape: Gamma(shape.exp(), 1.0, log_concentration=shape)
+            self.log_concentration,
+            loc,
+            scale,
+            lambda shape: Gamma(shape.exp(), 1.0, log_concentration=shape),
         )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
@@ -126,7 +144,10 @@ class Gamma(Continuous):
         a = self.concentration
         if not are_plain_numbers(a):
             return _entropy(a) - self.log_rate
-        return mend(a + torch.lgamma(a) + (1 - a) * torch.digamma(a), a > 10, _entropy, a) - self.log_rate
+        return (
+            mend(a + torch.lgamma(a) + (1 - a) * torch.digamma(a), a > 10, _entropy, a)
+            - self.log_rate
+        )
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients by implicit reparametrisation (Figurnov et al. 2018)."""
@@ -176,7 +197,8 @@ def _mean_difference(a: Tensor) -> Tensor:
 def log_standard_gamma(concentration: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """The logarithm of one sample of each gamma distribution of rate 1; it does not underflow at small concentrations."""
     boost = torch.empty_like(concentration).exponential_(generator=generator) / concentration
-    return torch._standard_gamma(concentration + 1, generator).log() - boost  # Gamma(a) is Gamma(a + 1) U^(1 / a)
+    # Gamma(a) is Gamma(a + 1) U^(1 / a)
+    return torch._standard_gamma(concentration + 1, generator).log() - boost
 
 
 class MeanGamma(Gamma):
@@ -184,7 +206,8 @@ class MeanGamma(Gamma):
 
     Args:
         mean: shape (...,), positive, in the units of y.
-        concentration: shape (...,), positive; its inverse is the dispersion of a generalised linear model.
+        concentration: shape (...,), positive; its inverse is the dispersion of a generalised linear
+            model.
         log_mean, log_concentration: their logarithms; either or both may be given.
 
     >>> MeanGamma(3.0, 2.0).variance
@@ -199,7 +222,12 @@ class MeanGamma(Gamma):
         mean, concentration, log_mean, log_concentration = given
         mean, log_mean = positive(mean, log_mean)
         concentration, log_concentration = positive(concentration, log_concentration)
-        self._store(mean=mean, concentration=concentration, log_mean=log_mean, log_concentration=log_concentration)
+        self._store(
+            mean=mean,
+            concentration=concentration,
+            log_mean=log_mean,
+            log_concentration=log_concentration,
+        )
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, mean: Positive, concentration: Positive) -> tuple[Tensor, ...]:
@@ -207,7 +235,9 @@ class MeanGamma(Gamma):
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """
-        value, by_concentration, by_rate = Gamma.log_prob_and_grad(y, concentration, concentration.over(mean))
+        value, by_concentration, by_rate = Gamma.log_prob_and_grad(
+            y, concentration, concentration.over(mean)
+        )
         return value, -by_rate, by_concentration + by_rate
 
     @property
@@ -229,7 +259,12 @@ def _kl_gamma(p: Gamma, q: Gamma) -> Tensor:
 
 def concentration_divergence(a: Tensor, b: Tensor) -> Tensor:
     """log Gamma(b) - log Gamma(a) - (b - a) psi(a), without its deviance term b log(b / a) - b + a."""
-    return 0.5 * (a.log() - b.log()) + stirling_error(b) - stirling_error(a) + (b - a) * digamma_error(a)
+    return (
+        0.5 * (a.log() - b.log())
+        + stirling_error(b)
+        - stirling_error(a)
+        + (b - a) * digamma_error(a)
+    )
 
 
 class GammaFamily(Family):
@@ -243,16 +278,23 @@ class GammaFamily(Family):
     use = "magnitudes"
     loss = "gamma deviance"
     noise = (
-        "Positive, right-skewed magnitudes whose spread is proportional to their mean, such as costs, rain or "
+        "Positive, right-skewed magnitudes whose spread is proportional to their mean, such as "
+        "costs, rain or "
         "waiting times."
     )
     density = "p(y) = rate^a y^(a - 1) exp(-rate y) / Gamma(a), a = concentration = mean * rate"
     breaks = "Zeros are impossible. Tails heavier than exponential are underestimated."
-    remedy = "log_normal for heavy tails, weibull for lifetimes; where there are zeros, two models: see at the edge."
+    remedy = (
+        "log_normal for heavy tails, weibull for lifetimes; where there are zeros, two "
+        "models: see at the edge."
+    )
     edge_remedy = (
-        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its own (no claim, no rain: "
-        "the target is zero-inflated), take two models: bernoulli for zero or not, gamma for the targets above zero. Where "
-        "it stands for 'too small to measure', add a stated amount, such as half the smallest positive value."
+        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
+        "own (no claim, no rain: "
+        "the target is zero-inflated), take two models: bernoulli for zero or not, gamma for the "
+        "targets above zero. Where "
+        "it stands for 'too small to measure', add a stated amount, such as half the smallest "
+        "positive value."
     )
 
     def __init__(self, parametrization: str = "rate"):
@@ -260,7 +302,9 @@ class GammaFamily(Family):
             raise unknown_name("parametrization", parametrization, ["rate", "mean"])
         self.parametrization = parametrization
         self.distribution_class = MeanGamma if parametrization == "mean" else Gamma
-        names = ("mean", "concentration") if parametrization == "mean" else ("concentration", "rate")
+        names = (
+            ("mean", "concentration") if parametrization == "mean" else ("concentration", "rate")
+        )
         self.parameters = dict.fromkeys(names, LINKS["softplus"])
 
     def make(self, **parameters: Tensor) -> Gamma:

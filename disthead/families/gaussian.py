@@ -73,7 +73,9 @@ def _kl_gaussian_gaussian(p: Gaussian, q: Gaussian) -> Tensor:
     dtype = torch.promote_types(p.dtype, q.dtype)
     deviation = (wide(q.loc) - wide(p.loc)).unsqueeze(-1)
     shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
-    columns = torch.cat([part.expand(*shape, *part.shape[-2:]) for part in (p._factor(), deviation)], -1)
+    columns = torch.cat(
+        [part.expand(*shape, *part.shape[-2:]) for part in (p._factor(), deviation)], -1
+    )
     whitened = solve_triangular(q._factor().expand(*shape, -1, -1), columns, upper=False)
     excess = whitened.square().sum((-2, -1)) - p.event_shape[0]
     return (0.5 * excess + q._half_log_det() - p._half_log_det()).to(dtype)

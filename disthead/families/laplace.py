@@ -81,7 +81,10 @@ class Laplace(Continuous):
 
     def _standard(self) -> Standard:
         return Standard(
-            torch.zeros_like(self.loc), self.loc, self.scale, lambda shape: Laplace(torch.zeros_like(shape), 1.0)
+            torch.zeros_like(self.loc),
+            self.loc,
+            self.scale,
+            lambda shape: Laplace(torch.zeros_like(shape), 1.0),
         )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
@@ -117,12 +120,16 @@ class Laplace(Continuous):
 
     @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor) -> "Laplace":
-        return Laplace(loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale)
+        return Laplace(
+            loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale
+        )
 
 
 def _log_cdf(z: Tensor) -> Tensor:
     left = z < 0
-    return torch.where(left, z - math.log(2), torch.log1p(-0.5 * torch.exp(-torch.where(left, 0.0, z))))
+    return torch.where(
+        left, z - math.log(2), torch.log1p(-0.5 * torch.exp(-torch.where(left, 0.0, z)))
+    )
 
 
 @register_kl(Laplace, Laplace)
@@ -145,13 +152,18 @@ class LaplaceFamily(Family):
     use = "robust regression"
     loss = "mean absolute error"
     noise = (
-        "Symmetric, additive noise where large deviations are more common than the normal has them: exponential tails."
+        "Symmetric, additive noise where large deviations are more common than the normal has "
+        "them: exponential tails."
     )
     density = "p(y) = exp(-|y - loc| / scale) / (2 scale)"
     breaks = (
-        "Gross outliers still count in proportion to their distance. The sharp peak at loc fits smooth bulk poorly."
+        "Gross outliers still count in proportion to their distance. The sharp peak at loc fits "
+        "smooth bulk poorly."
     )
-    remedy = "student_t when outliers are extreme, normal when the bulk is smooth and the tails are light."
+    remedy = (
+        "student_t when outliers are extreme, normal when the bulk is smooth and the tails "
+        "are light."
+    )
 
     def make(self, **parameters: Tensor) -> Laplace:
         return Laplace(**parameters)

@@ -36,7 +36,8 @@ class LogNormal(Continuous):
 
     Args:
         loc: mean of log y, shape (...,); exp(loc) is the median of y.
-        scale: standard deviation of log y, shape (...,), positive, without a unit: 0.1 is a spread of about 10 %.
+        scale: standard deviation of log y, shape (...,), positive, without a unit: 0.1 is a spread
+            of about 10 %.
         log_scale: its logarithm; either or both may be given.
 
     >>> LogNormal(0.0, 1.0).median
@@ -53,7 +54,8 @@ class LogNormal(Continuous):
 
     def _standardised(self, y: Tensor) -> Tensor:
         """(log y - loc) / scale, -inf where y is not positive."""
-        # Both in units of the power of two next to the median: log(y) - loc keeps digits that a large loc would cancel.
+        # Both in units of the power of two next to the median: log(y) - loc keeps digits that a
+        # large loc would cancel.
         power = (self.loc.detach() / math.log(2)).round().clamp(-400, 400)
         loc, unit = self.loc - power * _LOG_2_HIGH - power * _LOG_2_LOW, torch.exp2(-power)
         inside = ~(y <= 0)
@@ -69,7 +71,11 @@ class LogNormal(Continuous):
         log_y = log(double(y))  # a small scale would magnify its rounding
         z = like(log_y - loc, loc) / scale.value
         square = z * z
-        return -HALF_LOG_TWO_PI - like(log_y, loc) - scale.log - 0.5 * square, z / scale.value, square - 1
+        return (
+            -HALF_LOG_TWO_PI - like(log_y, loc) - scale.log - 0.5 * square,
+            z / scale.value,
+            square - 1,
+        )
 
     @with_fused_loss
     @in_double
@@ -100,7 +106,10 @@ class LogNormal(Continuous):
 
     def _standard(self) -> Standard:
         return Standard(
-            self.log_scale, torch.zeros_like(self.loc), self.loc.exp(), lambda shape: LogNormal(0.0, log_scale=shape)
+            self.log_scale,
+            torch.zeros_like(self.loc),
+            self.loc.exp(),
+            lambda shape: LogNormal(0.0, log_scale=shape),
         )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
@@ -133,7 +142,9 @@ class LogNormal(Continuous):
     @property
     @in_double
     def stddev(self) -> Tensor:
-        return torch.expm1(self.scale.square()).sqrt() * torch.exp(self.loc + 0.5 * self.scale.square())
+        return torch.expm1(self.scale.square()).sqrt() * torch.exp(
+            self.loc + 0.5 * self.scale.square()
+        )
 
     @in_double
     def entropy(self) -> Tensor:
@@ -141,7 +152,12 @@ class LogNormal(Continuous):
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         exact = self._in_double()
-        z = torch.randn(self._extended_shape(sample_shape), generator=generator, dtype=exact.dtype, device=self.device)
+        z = torch.randn(
+            self._extended_shape(sample_shape),
+            generator=generator,
+            dtype=exact.dtype,
+            device=self.device,
+        )
         return torch.exp(exact.loc + exact.scale * z).to(self.dtype)
 
     @in_double
@@ -157,7 +173,8 @@ class LogNormal(Continuous):
 def _shortest(level: float, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """The density of y at exp(loc + scale z) goes with exp(-(z + scale)^2 / 2): the ends are as far from z = -scale.
 
-    The upper one, u, solves log(Phi(u) - Phi(-2 scale - u)) = log(level), whose left side is increasing and concave.
+    The upper one, u, solves log(Phi(u) - Phi(-2 scale - u)) = log(level), whose left side is
+    increasing and concave.
     """
     probability = torch.full_like(scale, level)
 
@@ -166,7 +183,9 @@ def _shortest(level: float, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]
         held = ndtr(u) - ndtr(lower)
         return u + (math.log(level) - held.log()) * held / (_density(u) + _density(lower))
 
-    u = newton_from_left(step, torch.maximum(ndtri(probability), ndtri(0.5 + 0.5 * probability) - scale))
+    u = newton_from_left(
+        step, torch.maximum(ndtri(probability), ndtri(0.5 + 0.5 * probability) - scale)
+    )
     return torch.exp(loc - scale * (2 * scale + u)), torch.exp(loc + scale * u)
 
 
@@ -207,16 +226,25 @@ class LogNormalFamily(Family):
     domain = "y > 0"
     use = "magnitudes"
     loss = "mean squared error of log y"
-    noise = "Multiplicative noise of many small independent causes: errors in per cent rather than in units."
+    noise = (
+        "Multiplicative noise of many small independent causes: errors in per cent rather "
+        "than in units."
+    )
     density = "p(y) = exp(-(log y - loc)^2 / (2 scale^2)) / (y scale sqrt(2 pi))"
     breaks = (
-        "Values near zero are outliers on the logarithmic scale. The mean, exp(loc + scale^2 / 2), reacts strongly "
+        "Values near zero are outliers on the logarithmic scale. The mean, exp(loc + scale^2 / "
+        "2), reacts strongly "
         "to the scale."
     )
-    remedy = "gamma or weibull when small values are common; where there are zeros, two models: see at the edge."
+    remedy = (
+        "gamma or weibull when small values are common; where there are zeros, two models: "
+        "see at the edge."
+    )
     edge_remedy = (
-        "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take two models: bernoulli for zero or "
-        "not, log_normal for the targets above zero. Where it stands for 'too small to measure', add a stated amount, such "
+        "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take two "
+        "models: bernoulli for zero or "
+        "not, log_normal for the targets above zero. Where it stands for 'too small to measure', "
+        "add a stated amount, such "
         "as half the smallest positive value."
     )
 
@@ -225,6 +253,10 @@ class LogNormalFamily(Family):
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         logs = y.log()
-        # Constant targets start within one per cent: their logarithms have no magnitude to measure a spread by.
+        # Constant targets start within one per cent: their logarithms have no magnitude to measure
+        # a spread by.
         spread = logs.std(0, correction=0)
-        return {"loc": logs.mean(0), "scale": torch.where(y.amin(0) < y.amax(0), spread.clamp(min=1e-6), 0.01)}
+        return {
+            "loc": logs.mean(0),
+            "scale": torch.where(y.amin(0) < y.amax(0), spread.clamp(min=1e-6), 0.01),
+        }

@@ -128,11 +128,18 @@ class LogisticFamily(Family):
     use = "robust regression"
     loss = "log-cosh error: 2 log cosh(z / 2)"
     noise = (
-        "Symmetric, additive noise, smooth near its mean as a normal is, whose large deviations fall off exponentially."
+        "Symmetric, additive noise, smooth near its mean as a normal is, whose large deviations "
+        "fall off exponentially."
     )
     density = "p(y) = exp(-z) / (scale (1 + exp(-z))^2), z = (y - loc) / scale"
-    breaks = "Gross outliers still count in proportion to their distance. Skewed or bounded targets get mass where none can be."
-    remedy = "student_t when outliers are extreme, normal when the tails are light, log_normal or gamma for positive targets."
+    breaks = (
+        "Gross outliers still count in proportion to their distance. Skewed or bounded "
+        "targets get mass where none can be."
+    )
+    remedy = (
+        "student_t when outliers are extreme, normal when the tails are light, log_normal or "
+        "gamma for positive targets."
+    )
 
     def make(self, **parameters: Tensor) -> Logistic:
         return Logistic(**parameters)

@@ -40,7 +40,9 @@ class LowRankMultivariateNormal(Gaussian):
         loc, cov_diag, log_cov_diag = (
             p.expand(torch.broadcast_shapes(p.shape, size)) for p in (loc, cov_diag, log_cov_diag)
         )
-        self._store(size, loc=loc, cov_factor=cov_factor, cov_diag=cov_diag, log_cov_diag=log_cov_diag)
+        self._store(
+            size, loc=loc, cov_factor=cov_factor, cov_diag=cov_diag, log_cov_diag=log_cov_diag
+        )
 
     @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:
@@ -51,24 +53,32 @@ class LowRankMultivariateNormal(Gaussian):
         noise = (-0.5 * wide(self.log_cov_diag)).exp().unsqueeze(-1)
         effects = noise * wide(self.cov_factor)
         rank = effects.shape[-1]
-        ridge = torch.eye(rank, dtype=effects.dtype, device=effects.device).expand(*effects.shape[:-2], rank, rank)
+        ridge = torch.eye(rank, dtype=effects.dtype, device=effects.device).expand(
+            *effects.shape[:-2], rank, rank
+        )
         return torch.linalg.qr(torch.cat([effects, ridge], -2))
 
     def _half_log_det(self, triangle: Tensor | None = None) -> Tensor:
         """By the matrix determinant lemma."""
         triangle = self._regression()[1] if triangle is None else triangle
-        return triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + 0.5 * wide(self.log_cov_diag).sum(-1)
+        return triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + 0.5 * wide(
+            self.log_cov_diag
+        ).sum(-1)
 
     def _whiten(self, deviation: Tensor) -> tuple[Tensor, Tensor]:
         """Woodbury's identity as a least squares problem, min over v of |e - A v|^2 + |v|^2: sums of squares cannot cancel."""
         orthogonal, triangle = self._regression()
         own = deviation * (-0.5 * wide(self.log_cov_diag)).exp()
-        padded = torch.cat([own, own.new_zeros((*own.shape[:-1], triangle.shape[-1]))], -1).unsqueeze(-1)
+        padded = torch.cat(
+            [own, own.new_zeros((*own.shape[:-1], triangle.shape[-1]))], -1
+        ).unsqueeze(-1)
         explained = orthogonal @ (orthogonal.mT @ padded)
         return (padded - explained).square().sum((-2, -1)), self._half_log_det(triangle)
 
     def _factor(self) -> Tensor:
-        roots = torch.cat([wide(self.cov_factor).mT, (0.5 * wide(self.log_cov_diag)).exp().diag_embed()], -2)
+        roots = torch.cat(
+            [wide(self.cov_factor).mT, (0.5 * wide(self.log_cov_diag)).exp().diag_embed()], -2
+        )
         return torch.linalg.qr(roots).R.mT
 
     @property
@@ -86,7 +96,10 @@ class LowRankMultivariateNormal(Gaussian):
             * (0.5 * self.log_cov_diag).exp()
         )
         common = torch.randn(
-            (*shape[:-1], self.cov_factor.shape[-1]), generator=generator, dtype=self.dtype, device=self.device
+            (*shape[:-1], self.cov_factor.shape[-1]),
+            generator=generator,
+            dtype=self.dtype,
+            device=self.device,
         )
         return self.loc + (self.cov_factor @ common.unsqueeze(-1)).squeeze(-1) + own
 

@@ -10,7 +10,13 @@ from torch.distributions import constraints
 
 from disthead.distributions.base import HALF_LOG_TWO_PI
 from disthead.distributions.component_curves import component_curves
-from disthead.distributions.components import Components, LogDensity, few_rows_at_once, gained, rows_of
+from disthead.distributions.components import (
+    Components,
+    LogDensity,
+    few_rows_at_once,
+    gained,
+    rows_of,
+)
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.mixture_quadrature import disagreement, expectation
@@ -30,7 +36,8 @@ _STARTS = 49  # of intervals that hold a level
 _FAINT = 36.0  # log-odds of nothing
 _EVEN = 1e-6  # the difference of log-densities at the ends of an interval that is the shortest
 _ENDS = [1e-13, 1e-8, 1e-4]
-_SHAPE = [0.05, 0.25, 0.5, 0.75, 0.95]  # of a component, as far as its quantiles at these levels show it
+# of a component, as far as its quantiles at these levels show it
+_SHAPE = [0.05, 0.25, 0.5, 0.75, 0.95]
 
 
 class Mixture(Components, Continuous):
@@ -38,11 +45,12 @@ class Mixture(Components, Continuous):
 
     Args:
         logits: unnormalised log-weights of the components, shape (..., K).
-        components: a distribution of one number with batch_shape (..., K), of any family (`Normal`, `Gamma`, an affine one ...).
+        components: a distribution of one number with batch_shape (..., K), of any family (`Normal`,
+            `Gamma`, an affine one ...).
 
-    Quantiles are searched between the components' own; the entropy, `crps` and the divergences are integrals over pieces of the
-    line, in double precision. Where numbers may be looked at (on the CPU, outside of graphs), both take few evaluations.
-    See `DiscreteMixture` for counts.
+    Quantiles are searched between the components' own; the entropy, `crps` and the divergences are
+    integrals over pieces of the line, in double precision. Where numbers may be looked at (on the
+    CPU, outside of graphs), both take few evaluations. See `DiscreteMixture` for counts.
 
     >>> peaks = Mixture(torch.zeros(2), Normal(torch.tensor([-1.0, 1.0]), 0.1))
     >>> peaks.mean, peaks.log_prob(torch.tensor(1.0))
@@ -59,7 +67,8 @@ class Mixture(Components, Continuous):
             y = mixture_quantiles(self, below, above) if plain else self._search(below, above)
         if not self._is_differentiated(below, above):
             return y
-        dense = self.log_prob(y.detach()).isfinite()  # not where the quantile rounds to an end of the support
+        # not where the quantile rounds to an end of the support
+        dense = self.log_prob(y.detach()).isfinite()
         inside = torch.where(dense, y, self.mean.detach())
         return torch.where(dense, self._with_gradient(inside, below.log(), above.log()), y)
 
@@ -71,15 +80,18 @@ class Mixture(Components, Continuous):
         def residual(y: Tensor) -> tuple[Tensor, Tensor]:
             log_cdf, log_survival = self.log_cdf(y), self.log_survival(y)
             difference = torch.where(left, log_cdf - log_below, log_above - log_survival)
-            return difference, torch.exp(self.log_prob(y) - torch.where(left, log_cdf, log_survival))
+            return difference, torch.exp(
+                self.log_prob(y) - torch.where(left, log_cdf, log_survival)
+            )
 
         return bracketed_newton(residual, *self._bracket(below, above))
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """Limits of the quantile, at most as far apart as the quantiles of one or two components.
 
-        First the components' own quantiles next to it; then, since what the others hold below the lower limit leaves a
-        component no more than the rest, its quantile at the rest; and the same from above.
+        First the components' own quantiles next to it; then, since what the others hold below the
+        lower limit leaves a component no more than the rest, its quantile at the rest; and the same
+        from above.
         """
         below, above = below.unsqueeze(-1), above.unsqueeze(-1)
         own = self._component_quantiles(below, above).sort(-1).values
@@ -92,9 +104,15 @@ class Mixture(Components, Continuous):
         least = self._rest(below, self.probs * self.components.log_cdf(lower).exp())
         most = self._rest(above, self.probs * self.components.log_survival(upper).exp())
         highest = torch.where(
-            least < 1, self._component_quantiles(least.clamp(max=1), (1 - least).clamp(min=0)), math.inf
+            least < 1,
+            self._component_quantiles(least.clamp(max=1), (1 - least).clamp(min=0)),
+            math.inf,
         )
-        lowest = torch.where(most < 1, self._component_quantiles((1 - most).clamp(min=0), most.clamp(max=1)), -math.inf)
+        lowest = torch.where(
+            most < 1,
+            self._component_quantiles((1 - most).clamp(min=0), most.clamp(max=1)),
+            -math.inf,
+        )
         lower, upper = lower.squeeze(-1), upper.squeeze(-1)
         return torch.maximum(lower, lowest.amax(-1)), torch.minimum(upper, highest.amin(-1))
 
@@ -102,7 +120,8 @@ class Mixture(Components, Continuous):
         """The most that each component can hold of `total`, where the others hold at least this; 1 where that is too much."""
         total, sum_held = total * (1 + 1e-12), held.sum(-1, keepdim=True)
         rest = (total - (sum_held - held)).clamp(min=0) / self.probs
-        return torch.where(sum_held <= total, rest, 1.0)  # a limit that was rounded past the root says nothing
+        # a limit that was rounded past the root says nothing
+        return torch.where(sum_held <= total, rest, 1.0)
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients in the weights too: implicitly, through the cdf of the mixture (Figurnov et al. 2018)."""
@@ -113,7 +132,8 @@ class Mixture(Components, Continuous):
     def highest_density(self, level: float) -> Interval | Arc:
         """The shortest single interval that holds `level` of the probability; not differentiable.
 
-        With several peaks the region of highest density can fall into several intervals, of a smaller total length.
+        With several peaks the region of highest density can fall into several intervals, of a
+        smaller total length.
         """
         check_level(level)
         exact = self._in_double()
@@ -121,12 +141,16 @@ class Mixture(Components, Continuous):
             return Interval(*(end.to(self.dtype) for end in exact._shortest(level)))
         rows = exact._flat()
         odds = rows._shortest_odds(level)
-        return Interval(*(end.reshape(self.batch_shape).to(self.dtype) for end in rows._ends_at(odds, level)))
+        return Interval(
+            *(end.reshape(self.batch_shape).to(self.dtype) for end in rows._ends_at(odds, level))
+        )
 
     def _ends_at(self, odds: Tensor, level: float) -> tuple[Tensor, Tensor]:
         """Of the interval that holds `level`, by the log-odds of what lies outside to lie below."""
         below, above = (1 - level) * odds.sigmoid(), (1 - level) * (-odds).sigmoid()
-        return self._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
+        return self._quantile(
+            torch.stack([below, 1 - above]), torch.stack([1 - below, above])
+        ).unbind(0)
 
     def _shortest_odds(self, level: float) -> Tensor:
         """Where the interval is shortest, its ends are equally dense: one of a grid of intervals is near the shortest."""
@@ -136,7 +160,9 @@ class Mixture(Components, Continuous):
         ends = torch.cat([below, 1 - above]), torch.cat([1 - below, above])
         lower, upper = mixture_quantiles(self, *ends, is_rough=True).unflatten(0, (2, -1)).unbind(0)
         around = (upper - lower).argmin(0, keepdim=True) + torch.tensor([[0], [1], [2]])
-        odds = torch.cat([share.new_full((1, 1), -_FAINT), share.logit(), share.new_full((1, 1), _FAINT)])[:, 0][around]
+        odds = torch.cat(
+            [share.new_full((1, 1), -_FAINT), share.logit(), share.new_full((1, 1), _FAINT)]
+        )[:, 0][around]
 
         def gap(lower: Tensor, upper: Tensor, rows: Mixture) -> Tensor:
             return (rows.log_prob(lower) - rows.log_prob(upper)).nan_to_num(0.0).clamp(-700, 700)
@@ -152,7 +178,9 @@ class Mixture(Components, Continuous):
 
         def gap_at(x: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             rows = self[row[torch.from_numpy(chosen)]]
-            return gap(*rows._ends_at(torch.from_numpy(x), level), rows).numpy(), np.full_like(x, np.nan)
+            return gap(*rows._ends_at(torch.from_numpy(x), level), rows).numpy(), np.full_like(
+                x, np.nan
+            )
 
         equal = interpolated_roots(
             gap_at, np.stack([*points, *bracket]), np.full(len(row), _EVEN), trusted=_EVEN, steps=8
@@ -164,7 +192,9 @@ class Mixture(Components, Continuous):
 
         def ends(below: Tensor) -> tuple[Tensor, Tensor]:
             above = (1 - level - below).clamp(min=0)
-            return self._quantile(torch.stack([below, 1 - above]), torch.stack([1 - below, above])).unbind(0)
+            return self._quantile(
+                torch.stack([below, 1 - above]), torch.stack([1 - below, above])
+            ).unbind(0)
 
         left, right = self._constant(0.0), self._constant(1 - level)
         for points in (65, 17, 17, 17, 17, 17, 17):
@@ -172,7 +202,9 @@ class Mixture(Components, Continuous):
             below = left + (right - left) * share.reshape((-1,) + (1,) * len(self.batch_shape))
             lower, upper = ends(below)
             best = (upper - lower).argmin(0, keepdim=True)
-            left, right = (below.gather(0, (best + step).clamp(0, points - 1)).squeeze(0) for step in (-1, 1))
+            left, right = (
+                below.gather(0, (best + step).clamp(0, points - 1)).squeeze(0) for step in (-1, 1)
+            )
         return lower.gather(0, best).squeeze(0), upper.gather(0, best).squeeze(0)
 
     def _on_grid(self, y: Tensor) -> Tensor:
@@ -184,9 +216,16 @@ class Mixture(Components, Continuous):
         # Towards an end of the support a density may rise without bound.
         ends = [] if self.components.support is constraints.real else _ENDS
         column, like = (-1,) + (1,) * self.logits.ndim, {"dtype": self.dtype, "device": self.device}
-        below = torch.tensor(ends + _SHAPE + [1 - level for level in reversed(ends)], **like).reshape(column)
-        above = torch.tensor([1 - level for level in ends] + _SHAPE[::-1] + ends[::-1], **like).reshape(column)
-        points = [self._component_quantiles(below, above), self.components.mode.to(self.dtype).unsqueeze(0)]
+        below = torch.tensor(
+            ends + _SHAPE + [1 - level for level in reversed(ends)], **like
+        ).reshape(column)
+        above = torch.tensor(
+            [1 - level for level in ends] + _SHAPE[::-1] + ends[::-1], **like
+        ).reshape(column)
+        points = [
+            self._component_quantiles(below, above),
+            self.components.mode.to(self.dtype).unsqueeze(0),
+        ]
         return self._by_component(torch.cat(points))
 
     def _most_peaks(self) -> int:
@@ -201,10 +240,14 @@ class Mixture(Components, Continuous):
         def log_density(y: Tensor, rows: Tensor | None) -> Tensor:
             if curves.reach is not None:
                 chosen = curves if rows is None else curves.take(rows.numpy())
-                return torch.from_numpy(chosen.log_density(y.reshape(-1, chosen.size).numpy())).reshape(y.shape)
+                return torch.from_numpy(
+                    chosen.log_density(y.reshape(-1, chosen.size).numpy())
+                ).reshape(y.shape)
             if rows is None:
                 return self.log_prob(y)
-            return log_sum_exp(log_weights[rows] + rows_of(components, rows).log_prob(y.unsqueeze(-1)))
+            return log_sum_exp(
+                log_weights[rows] + rows_of(components, rows).log_prob(y.unsqueeze(-1))
+            )
 
         return log_density
 
@@ -214,7 +257,10 @@ class Mixture(Components, Continuous):
         shape = points.shape[1:]
         row = torch.arange(points[0, 0].numel()).expand(shape[0], -1).flatten()
         return highest_of_each(
-            lambda y, element: log_density(y, row[element]), points.reshape(3, -1), heights.reshape(3, -1), row
+            lambda y, element: log_density(y, row[element]),
+            points.reshape(3, -1),
+            heights.reshape(3, -1),
+            row,
         ).reshape(shape)
 
     def _power_ends(self) -> tuple[Tensor, Tensor]:
@@ -225,7 +271,8 @@ class Mixture(Components, Continuous):
     def _nodes(self) -> tuple[Tensor, Tensor]:
         """Points (nodes, ...) and weights of Gauss-Legendre rules between neighbouring breakpoints.
 
-        Where the support has an end, the rule is taken in the logarithm of the distance to it, since a density may be a power there.
+        Where the support has an end, the rule is taken in the logarithm of the distance to it,
+        since a density may be a power there.
         """
         points = self._breakpoints()
         lower, upper = self._power_ends()
@@ -234,10 +281,16 @@ class Mixture(Components, Continuous):
         near_upper = upper.isfinite() & ~near_lower
         edge = torch.where(near_lower, lower, torch.where(near_upper, upper, 0.0))
         first, last = ((point - edge).abs().clamp(min=1e-300) for point in (start, end))
-        t, weights = (part.reshape((-1,) + (1,) * points.ndim) for part in gauss_legendre(_NODES, points))
+        t, weights = (
+            part.reshape((-1,) + (1,) * points.ndim) for part in gauss_legendre(_NODES, points)
+        )
         distance = first * (last / first) ** t
         logarithmic = near_lower | near_upper
-        y = torch.where(logarithmic, edge + torch.where(near_upper, -distance, distance), start + t * (end - start))
+        y = torch.where(
+            logarithmic,
+            edge + torch.where(near_upper, -distance, distance),
+            start + t * (end - start),
+        )
         slope = torch.where(logarithmic, distance * (last / first).log().abs(), end - start)
         return y.flatten(0, 1), (weights * slope).flatten(0, 1)
 
@@ -247,13 +300,18 @@ class Mixture(Components, Continuous):
         return (weights * density * torch.where(density > 0, function(y), 0.0)).sum(0)
 
     def _by_quadrature(
-        self, quick: Callable[["Mixture", bool], tuple[Tensor, Tensor]], thorough: Callable[["Mixture"], Tensor]
+        self,
+        quick: Callable[["Mixture", bool], tuple[Tensor, Tensor]],
+        thorough: Callable[["Mixture"], Tensor],
     ) -> Tensor:
         """An integral on few pieces of the line; of rows in which that misses a component on more, and at last on all of them."""
         if not are_concrete(self.logits):
             return thorough(self)
         value, whole = (part.reshape(self.batch_shape) for part in quick(self, False))
-        for again in (lambda rows: quick(rows, True), lambda rows: (thorough(rows), rows._constant(1.0) > 0)):
+        for again in (
+            lambda rows: quick(rows, True),
+            lambda rows: (thorough(rows), rows._constant(1.0) > 0),
+        ):
             if whole.all():
                 break
             missed = (~whole).nonzero(as_tuple=True) if self.batch_shape else ()
@@ -289,7 +347,8 @@ class Mixture(Components, Continuous):
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y; lower is better.
 
-        The weighted mean of the components' own scores, less the integral of the variance of their cdfs about the mixture's.
+        The weighted mean of the components' own scores, less the integral of the variance of their
+        cdfs about the mixture's.
         """
         if isinstance(self.components, Mixture):  # the components of all of them
             return Mixture(*one_mixture(self)).crps(y)
@@ -310,15 +369,18 @@ class Mixture(Components, Continuous):
     def _integrated(self, y: Tensor, weights: Tensor) -> Tensor:
         """The components' cdfs at the nodes (nodes, ..., K), from densities, which cost far less: their polynomials, piece by piece.
 
-        Below the first piece no component has more than 1e-13. A component too narrow for the numbers around it shows by a total
-        that is not 1.
+        Below the first piece no component has more than 1e-13. A component too narrow for the
+        numbers around it shows by a total that is not 1.
         """
-        density = self._log_densities(y).exp().unflatten(0, (_NODES, -1))  # (nodes of a piece, pieces, ..., K)
+        # (nodes of a piece, pieces, ..., K)
+        density = self._log_densities(y).exp().unflatten(0, (_NODES, -1))
         weights = weights.unflatten(0, (_NODES, -1)).unsqueeze(-1)
         mass = (weights * density).sum(0)
         if not is_tracing() and bool(((mass.sum(0) - 1).abs() > 1e-6).any()):
             return self.components.cdf(y.unsqueeze(-1))
-        within = torch.tensordot(gauss_legendre_antiderivative(_NODES, y), density, 1) * weights.sum(0)
+        within = torch.tensordot(
+            gauss_legendre_antiderivative(_NODES, y), density, 1
+        ) * weights.sum(0)
         return (mass.cumsum(0) - mass + within).flatten(0, 1)
 
     def _disagreement_of_normals(self) -> Tensor:
@@ -327,7 +389,9 @@ class Mixture(Components, Continuous):
         difference = loc.unsqueeze(-1) - loc.unsqueeze(-2)
         sd = (variance.unsqueeze(-1) + variance.unsqueeze(-2)).sqrt()
         z = difference / sd
-        distance = difference * erf(z / math.sqrt(2)) + 2 * sd * torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
+        distance = difference * erf(z / math.sqrt(2)) + 2 * sd * torch.exp(
+            -0.5 * z.square() - HALF_LOG_TWO_PI
+        )
         within = distance.diagonal(dim1=-2, dim2=-1)
         excess = distance - 0.5 * (within.unsqueeze(-1) + within.unsqueeze(-2))
         return 0.5 * (self.probs.unsqueeze(-1) * self.probs.unsqueeze(-2) * excess).sum((-2, -1))

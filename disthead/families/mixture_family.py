@@ -45,25 +45,37 @@ class MixtureFamily(Family):
     domain = "that of its components, y in R for normal ones"
     use = "multimodal regression"
     loss = "log-sum-exp of the components, of Gaussians for normal ones"
-    noise = "Each observation comes from one of several sources, which the features alone do not tell apart."
+    noise = (
+        "Each observation comes from one of several sources, which the features alone do not "
+        "tell apart."
+    )
     density = "p(y) = sum_k weight_k p_k(y), weight = softmax(logits)"
     breaks = (
-        "A component can shrink onto a single point, with a likelihood without bound. The likelihood has several optima,"
+        "A component can shrink onto a single point, with a likelihood without bound. The "
+        "likelihood has several optima,"
         " and components that start equal stay equal."
     )
-    remedy = "Fewer components, a shared or floored scale, initialize(y) before training; one component if the data have one peak."
+    remedy = (
+        "Fewer components, a shared or floored scale, initialize(y) before training; one "
+        "component if the data have one peak."
+    )
 
-    def __init__(self, component: "str | Family" = "normal", num_components: int = 2, **component_options):
+    def __init__(
+        self, component: "str | Family" = "normal", num_components: int = 2, **component_options
+    ):
         self.component = get_family(component, **component_options)
         if self.component.event_dim:
-            raise ValueError(f"component must be a family of one number, got {self.component.name}.")
+            raise ValueError(
+                f"component must be a family of one number, got {self.component.name}."
+            )
         num_components = as_integer(num_components, "num_components")
         self.num_components = num_components
         self.parameters = {"logits": LINKS["softmax"]} | {
             own_name(name): link for name, link in self.component.parameters.items()
         }
         self.shapes = {"logits": (num_components,)} | {
-            own_name(name): (num_components, *self.component.shapes.get(name, ())) for name in self.component.parameters
+            own_name(name): (num_components, *self.component.shapes.get(name, ()))
+            for name in self.component.parameters
         }
         self.support = self.component.support
         self.loss_support = self.component.loss_support
@@ -71,13 +83,16 @@ class MixtureFamily(Family):
         if self.component.distribution_class and not self.component.shapes:
             self.distribution_class = _mixture_class(self.component.kind)
 
-    def make(self, logits: Tensor | None = None, probs: Tensor | None = None, **parameters: Tensor) -> Distribution:
+    def make(
+        self, logits: Tensor | None = None, probs: Tensor | None = None, **parameters: Tensor
+    ) -> Distribution:
         if (logits is None) == (probs is None):
             raise TypeError("give the weights as one of logits and probs.")
         name, weights = ("logits", logits) if probs is None else ("probs", probs)
         if weights.shape[-1:] != (self.num_components,):
             raise ValueError(
-                f"{name} must end in {self.num_components}, one for each component, got the shape {tuple(weights.shape)}."
+                f"{name} must end in {self.num_components}, one for each component, got the shape "
+                f"{tuple(weights.shape)}."
             )
         own = {_without_prefix(name): value for name, value in parameters.items()}
         own |= {name: own[name].unsqueeze(-1) for name in self.row_constants if name in own}
@@ -96,12 +111,16 @@ class MixtureFamily(Family):
         return total, shares - probs, *(shares * slope for slope in slopes)
 
     def constrain(self, raw, links):
-        of_mixture = super().constrain({name: part for name, part in raw.items() if name == "logits"}, links)
+        of_mixture = super().constrain(
+            {name: part for name, part in raw.items() if name == "logits"}, links
+        )
         of_components = self.component.constrain(*self._for_component(raw, links))
         return of_mixture | {_with_prefix(name): value for name, value in of_components.items()}
 
     def unconstrain(self, values, links):
-        of_mixture = super().unconstrain({name: part for name, part in values.items() if name == "logits"}, links)
+        of_mixture = super().unconstrain(
+            {name: part for name, part in values.items() if name == "logits"}, links
+        )
         of_components = self.component.unconstrain(*self._for_component(values, links))
         return of_mixture | {own_name(name): value for name, value in of_components.items()}
 
@@ -113,15 +132,25 @@ class MixtureFamily(Family):
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         """Each component starts from its slice of the sorted targets."""
-        slices = [part if len(part) else y for part in y.sort(0).values.tensor_split(self.num_components)]
+        slices = [
+            part if len(part) else y for part in y.sort(0).values.tensor_split(self.num_components)
+        ]
         starts = [self.component.initial_estimate(part) for part in slices]
         values = {
             own_name(name): torch.stack(
-                [start[name].expand(y.shape[1:] + start[name].shape[y.ndim - 1 :]) for start in starts], y.ndim - 1
+                [
+                    start[name].expand(y.shape[1:] + start[name].shape[y.ndim - 1 :])
+                    for start in starts
+                ],
+                y.ndim - 1,
             )
             for name in starts[0]
         }
-        return {"logits": torch.zeros((*y.shape[1:], self.num_components), dtype=y.dtype, device=y.device)} | values
+        return {
+            "logits": torch.zeros(
+                (*y.shape[1:], self.num_components), dtype=y.dtype, device=y.device
+            )
+        } | values
 
 
 def _with_prefix(name: str) -> str:

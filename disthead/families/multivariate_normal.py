@@ -6,7 +6,13 @@ from torch.distributions import constraints
 from torch.linalg import solve_triangular
 
 from disthead.arrays import as_integer
-from disthead.distributions.base import HALF_LOG_TWO_PI, Distribution, tensors, wide, with_fused_loss
+from disthead.distributions.base import (
+    HALF_LOG_TWO_PI,
+    Distribution,
+    tensors,
+    wide,
+    with_fused_loss,
+)
 from disthead.distributions.vector import dimension
 from disthead.families.family import Family
 from disthead.families.gaussian import Gaussian
@@ -24,8 +30,10 @@ class MultivariateNormal(Gaussian):
 
     Args:
         loc: mean, shape (..., D).
-        scale_tril: L, the lower triangular factor of the covariance L L^T, shape (..., D, D), in the units of y.
-        log_diagonal: the logarithm of its diagonal, shape (..., D), where that is known more exactly.
+        scale_tril: L, the lower triangular factor of the covariance L L^T, shape (..., D, D), in
+            the units of y.
+        log_diagonal: the logarithm of its diagonal, shape (..., D), where that is known more
+            exactly.
 
     >>> MultivariateNormal(torch.zeros(2), torch.eye(2)).log_prob(torch.zeros(2))
     tensor(-1.8379)
@@ -47,11 +55,13 @@ class MultivariateNormal(Gaussian):
         return super().log_prob(y)
 
     @staticmethod
-    def log_prob_and_grad(y: Tensor, loc: Tensor, triangle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def log_prob_and_grad(
+        y: Tensor, loc: Tensor, triangle: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """log_prob (n,) and its derivatives by loc and the raw triangle, by forward and backward substitution.
 
-        Rows are counted by the last dimension: y (D, n), loc (D, n), triangle (D (D + 1) / 2, n), which has the matrix row after
-        row.
+        Rows are counted by the last dimension: y (D, n), loc (D, n), triangle (D (D + 1) / 2, n),
+        which has the matrix row after row.
         """
         size = len(loc)
         ends = [row * (row + 3) // 2 for row in range(size)]  # where the diagonal is
@@ -74,7 +84,9 @@ class MultivariateNormal(Gaussian):
         lower = wide(self.scale_tril)
         diagonal = wide(self.scale_tril.diagonal(dim1=-2, dim2=-1), self.log_diagonal)
         return torch.where(
-            torch.eye(lower.shape[-1], dtype=torch.bool, device=lower.device), diagonal.unsqueeze(-1), lower
+            torch.eye(lower.shape[-1], dtype=torch.bool, device=lower.device),
+            diagonal.unsqueeze(-1),
+            lower,
         )
 
     def _half_log_det(self) -> Tensor:
@@ -93,7 +105,12 @@ class MultivariateNormal(Gaussian):
         return self.scale_tril.square().sum(-1)
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        z = torch.randn(self._extended_shape(sample_shape), generator=generator, dtype=self.dtype, device=self.device)
+        z = torch.randn(
+            self._extended_shape(sample_shape),
+            generator=generator,
+            dtype=self.dtype,
+            device=self.device,
+        )
         return self.loc + (self.scale_tril @ z.unsqueeze(-1)).squeeze(-1)
 
     def affine(self, loc: Tensor, scale: Tensor) -> "MultivariateNormal":
@@ -104,7 +121,9 @@ class MultivariateNormal(Gaussian):
             for part in (loc, scale)
         )
         return MultivariateNormal(
-            loc + scale * self.loc, scale.unsqueeze(-1) * self.scale_tril, log_diagonal=scale.log() + self.log_diagonal
+            loc + scale * self.loc,
+            scale.unsqueeze(-1) * self.scale_tril,
+            log_diagonal=scale.log() + self.log_diagonal,
         )
 
 
@@ -113,7 +132,8 @@ class MultivariateNormalFamily(Family):
 
     Args:
         event_shape: (D,).
-        rank: the number of common causes of a low-rank covariance, for large D; None gives the full covariance.
+        rank: the number of common causes of a low-rank covariance, for large D; None gives the full
+            covariance.
     """
 
     name = "multivariate_normal"
@@ -125,11 +145,19 @@ class MultivariateNormalFamily(Family):
     loss = "Mahalanobis distance + log determinant"
     noise = "Several outputs with symmetric, additive noise that is correlated between them."
     density = "p(y) = exp(-|z|^2 / 2) / ((2 pi)^(D/2) det L), L z = y - loc"
-    breaks = "Outliers pull the mean and the covariance. A full covariance has D (D + 1) / 2 parameters: too many for few rows or large D."
-    remedy = "rank=R for large D, shared=('scale_tril',), independent outputs (normal with event_shape) if nothing is correlated."
+    breaks = (
+        "Outliers pull the mean and the covariance. A full covariance has D (D + 1) / 2 "
+        "parameters: too many for few rows or large D."
+    )
+    remedy = (
+        "rank=R for large D, shared=('scale_tril',), independent outputs (normal with "
+        "event_shape) if nothing is correlated."
+    )
 
     def __init__(self, event_shape: tuple[int, ...] = (), rank: int | None = None):
-        size = dimension(event_shape, "multivariate_normal", "(D,), the number of outputs, such as (3,)")
+        size = dimension(
+            event_shape, "multivariate_normal", "(D,), the number of outputs, such as (3,)"
+        )
         rank = None if rank is None else as_integer(rank, "rank")
         if rank is not None and rank > size:
             raise ValueError(f"rank must be from 1 to {size}, the number of outputs, got {rank}.")
@@ -147,13 +175,19 @@ class MultivariateNormalFamily(Family):
             self.shapes |= {"cov_factor": (size, rank), "cov_diag": (size,)}
 
     def make(self, **parameters: Tensor) -> Distribution:
-        return MultivariateNormal(**parameters) if self.rank is None else LowRankMultivariateNormal(**parameters)
+        return (
+            MultivariateNormal(**parameters)
+            if self.rank is None
+            else LowRankMultivariateNormal(**parameters)
+        )
 
     def constrain(self, raw, links):
         values = super().constrain(raw, links)
         if "scale_tril" in raw and links["scale_tril"] is LINKS["scale_tril"]:
             row = torch.arange(*self.event_shape, device=raw["scale_tril"].device)
-            values["log_diagonal"] = LINKS["softplus"].log(raw["scale_tril"][..., row * (row + 3) // 2])
+            values["log_diagonal"] = LINKS["softplus"].log(
+                raw["scale_tril"][..., row * (row + 3) // 2]
+            )
         return values
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
@@ -163,7 +197,8 @@ class MultivariateNormalFamily(Family):
         variance = covariance.diagonal()
         if self.rank is None:
             return {"loc": loc, "scale_tril": _cholesky(covariance)}
-        # The leading principal components are the common causes; what they leave over is each coordinate's own.
+        # The leading principal components are the common causes; what they leave over is each
+        # coordinate's own.
         values, vectors = torch.linalg.eigh(covariance)
         factor = (vectors[:, -self.rank :] * values[-self.rank :].clamp(min=0).sqrt()).contiguous()
         own = variance - factor.square().sum(-1)
@@ -178,4 +213,6 @@ def _cholesky(covariance: Tensor) -> Tensor:
     if not failed and bool((factor.diagonal().square() > 1e-10 * variance).all()):
         return factor
     largest = torch.where(variance.max() > 0, variance.max(), 1.0)
-    return torch.linalg.cholesky(covariance + torch.maximum(1e-6 * variance, 1e-9 * largest).diag_embed())
+    return torch.linalg.cholesky(
+        covariance + torch.maximum(1e-6 * variance, 1e-9 * largest).diag_embed()
+    )

@@ -17,7 +17,14 @@ from disthead.families.family import Family
 from disthead.families.gamma import log_standard_gamma
 from disthead.families.poisson import positive_mean
 from disthead.links import LINKS
-from disthead.special import betainc, integer_inverse, log_betainc, log_betaincc, negative_binomial_log_mass, tanh_sinh
+from disthead.special import (
+    betainc,
+    integer_inverse,
+    log_betainc,
+    log_betaincc,
+    negative_binomial_log_mass,
+    tanh_sinh,
+)
 from disthead.special.eager import are_plain_numbers, extent
 from disthead.special.elementary import log, sigmoids, stack
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
@@ -33,11 +40,12 @@ _BELL = 30.0  # total counts from which on wide distributions have next to no pr
 class NegativeBinomial(Discrete):
     """Negative binomial distribution: a Poisson distribution whose rate itself is gamma distributed.
 
-    Its mass is Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y on y = 0, 1, 2, ..., r = total_count. The mean is
-    r exp(logits), the variance mean + mean^2 / r.
+    Its mass is Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y on y = 0, 1, 2, ..., r =
+    total_count. The mean is r exp(logits), the variance mean + mean^2 / r.
 
     Args:
-        total_count: r, shape (...,), positive, not necessarily whole; large values give the Poisson distribution.
+        total_count: r, shape (...,), positive, not necessarily whole; large values give the Poisson
+            distribution.
         logits: log(probs / (1 - probs)) = log(mean / total_count), shape (...,).
         probs: shape (...,), between 0 and 1. Exactly one of probs and logits is given.
         log_total_count: logarithm of total_count; either or both may be given.
@@ -58,7 +66,9 @@ class NegativeBinomial(Discrete):
 
     def __init__(self, total_count=None, logits=None, *, probs=None, log_total_count=None):
         exactly_one("negative_binomial", logits=logits, probs=probs)
-        total_count, logits, probs, log_total_count = tensors(total_count, logits, probs, log_total_count)
+        total_count, logits, probs, log_total_count = tensors(
+            total_count, logits, probs, log_total_count
+        )
         total_count, log_total_count = positive(total_count, log_total_count)
         success = {"given_probs": probs} if logits is None else {"logits": logits}
         self._store(total_count=total_count, **success, log_total_count=log_total_count)
@@ -80,7 +90,11 @@ class NegativeBinomial(Discrete):
     @property
     def _odds(self) -> Tensor:
         """probs / (1 - probs)."""
-        return self.logits.exp() if self.given_probs is None else self.given_probs / (1 - self.given_probs)
+        return (
+            self.logits.exp()
+            if self.given_probs is None
+            else self.given_probs / (1 - self.given_probs)
+        )
 
     @property
     @in_double
@@ -132,7 +146,9 @@ class NegativeBinomial(Discrete):
     @property
     def _log_none(self) -> Tensor:
         """log P(Y = 0)."""
-        return self.total_count * (logsigmoid(-self.logits) if self.given_probs is None else log_complement(self.probs))
+        return self.total_count * (
+            logsigmoid(-self.logits) if self.given_probs is None else log_complement(self.probs)
+        )
 
     def _cdf(self, k: Tensor) -> Tensor:
         ends = self._ends
@@ -156,7 +172,9 @@ class NegativeBinomial(Discrete):
         return self._reach(tail, tail)
 
     def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        return concentrated(self.mean, self.variance, 1 / 3 + 1 / softplus(-self.logits), below, above)
+        return concentrated(
+            self.mean, self.variance, 1 / 3 + 1 / softplus(-self.logits), below, above
+        )
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """First the power of 2^(1/4): at small total counts a quantile may have any magnitude below the mean."""
@@ -198,13 +216,15 @@ class NegativeBinomial(Discrete):
     def crps(self, y: Tensor) -> Tensor:
         """E|Y - y| - E|Y - Y'| / 2 with E|Y - y| = (y - mean) (2 F(y) - 1) + 2 (k + r) exp(logits) p(k), k = floor(y).
 
-        The first term is a partial expectation by the recurrence of the mass, the second an integral over the squared
-        characteristic function; compare Wei and Held 2014.
+        The first term is a partial expectation by the recurrence of the mass, the second an
+        integral over the squared characteristic function; compare Wei and Held 2014.
         """
         if self._is_plain(y):
             return self._by_tables(
                 lambda rows, masses, first, y: crps_of(masses, first, y),
-                lambda rows, first, last, y: rows.map(lambda part: part.unsqueeze(1))._crps_in_closed_form(y),
+                lambda rows, first, last, y: rows.map(
+                    lambda part: part.unsqueeze(1)
+                )._crps_in_closed_form(y),
                 y,
                 widest=_WIDEST,
             )
@@ -219,8 +239,9 @@ class NegativeBinomial(Discrete):
     def _half_mean_difference(self) -> Tensor:
         """E|Y - Y'| / 2 = (2 / pi) r s integral_0^V cos(t) cosh(v)^-(2 r + 1) dv, sin(t) = sinh(v) / (2 s).
 
-        s = sqrt(probs) / (1 - probs) and sinh(V) = 2 s. It is Euler's integral for the hypergeometric function of the
-        closed form, in a variable in which the peak at t = 0 is about 1 / sqrt(r) or one unit wide.
+        s = sqrt(probs) / (1 - probs) and sinh(V) = 2 s. It is Euler's integral for the
+        hypergeometric function of the closed form, in a variable in which the peak at t = 0 is
+        about 1 / sqrt(r) or one unit wide.
         """
         certain = self.probs == 0  # the point mass at 0, near which the difference is r probs
         probs, ends = torch.where(certain, 0.5, self.probs), torch.where(certain, 0.5, self._ends)
@@ -243,7 +264,8 @@ class MeanNegativeBinomial(NegativeBinomial):
         mean: expected count per unit of exposure, shape (...,), positive.
         total_count: shape (...,), positive; its inverse is the overdispersion.
         log_mean, log_total_count: their logarithms; either or both may be given.
-        exposure: how long, or over how much, each row was counted, shape (...,), positive; it multiplies the mean.
+        exposure: how long, or over how much, each row was counted, shape (...,), positive; it
+            multiplies the mean.
 
     >>> MeanNegativeBinomial(4.0, 2.0).variance
     tensor(12.)
@@ -255,7 +277,9 @@ class MeanNegativeBinomial(NegativeBinomial):
         "exposure": constraints.positive,
     }
 
-    def __init__(self, mean=None, total_count=None, *, log_mean=None, log_total_count=None, exposure=None):
+    def __init__(
+        self, mean=None, total_count=None, *, log_mean=None, log_total_count=None, exposure=None
+    ):
         given = tensors(mean, total_count, log_mean, log_total_count, exposure)
         mean, total_count, log_mean, log_total_count, exposure = given
         mean, log_mean = positive(mean, log_mean)
@@ -263,7 +287,12 @@ class MeanNegativeBinomial(NegativeBinomial):
         if exposure is not None:  # in double precision, which keeps the digits of the product
             mean = wide(mean, log_mean) * wide(exposure)
             log_mean = wide(log_mean) + wide(exposure).log()
-        self._store(total_count=total_count, log_total_count=log_total_count, expected=mean, log_expected=log_mean)
+        self._store(
+            total_count=total_count,
+            log_total_count=log_total_count,
+            expected=mean,
+            log_expected=log_mean,
+        )
 
     @property
     def parameters(self) -> dict[str, Tensor]:
@@ -311,16 +340,22 @@ class NegativeBinomialFamily(Family):
     use = "event counts with extra scatter"
     loss = "negative binomial deviance, the Poisson deviance for large total_count"
     noise = (
-        "Counts at a rate that differs from row to row in ways the features do not show; the variance is mean + "
+        "Counts at a rate that differs from row to row in ways the features do not show; the "
+        "variance is mean + "
         "mean^2 / total_count."
     )
-    density = "p(y) = Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y, r = total_count, mean = r exp(logits)"
+    density = (
+        "p(y) = Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y, r = total_count, mean = "
+        "r exp(logits)"
+    )
     breaks = (
-        "Counts that scatter less than their mean cannot be had: total_count grows without end. Extra zeros bend "
+        "Counts that scatter less than their mean cannot be had: total_count grows without end. "
+        "Extra zeros bend "
         "the fit."
     )
     remedy = (
-        "poisson for less scatter; name unequal observation times as exposure. Zeros of another origin take a model of "
+        "poisson for less scatter; name unequal observation times as exposure. Zeros of another "
+        "origin take a model of "
         "their own: bernoulli for whether there is any event."
     )
 
@@ -328,15 +363,22 @@ class NegativeBinomialFamily(Family):
         if parametrization not in ("logits", "mean"):
             raise unknown_name("parametrization", parametrization, ["logits", "mean"])
         self.parametrization = parametrization
-        self.distribution_class = MeanNegativeBinomial if parametrization == "mean" else NegativeBinomial
+        self.distribution_class = (
+            MeanNegativeBinomial if parametrization == "mean" else NegativeBinomial
+        )
         if parametrization == "mean":
             self.parameters = {"mean": LINKS["softplus"], "total_count": LINKS["softplus"]}
-            self.row_constants, self.grad_takes_exposure = {"exposure": constraints.positive}, True  # of this form only
+            # of this form only
+            self.row_constants, self.grad_takes_exposure = {"exposure": constraints.positive}, True
         else:
             self.parameters = {"total_count": LINKS["softplus"], "logits": LINKS["identity"]}
 
     def make(self, **parameters: Tensor) -> NegativeBinomial:
-        return MeanNegativeBinomial(**parameters) if self.parametrization == "mean" else NegativeBinomial(**parameters)
+        return (
+            MeanNegativeBinomial(**parameters)
+            if self.parametrization == "mean"
+            else NegativeBinomial(**parameters)
+        )
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         mean = positive_mean(y)

@@ -4,7 +4,13 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, closed_under_affine, positive, tensors, with_fused_loss
+from disthead.distributions.base import (
+    HALF_LOG_TWO_PI,
+    closed_under_affine,
+    positive,
+    tensors,
+    with_fused_loss,
+)
 from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.component_curves import NormalCurves
 from disthead.distributions.continuous import Continuous
@@ -80,7 +86,10 @@ class Normal(Continuous):
 
     def _standard(self) -> Standard:
         return Standard(
-            torch.zeros_like(self.loc), self.loc, self.scale, lambda shape: Normal(torch.zeros_like(shape), 1.0)
+            torch.zeros_like(self.loc),
+            self.loc,
+            self.scale,
+            lambda shape: Normal(torch.zeros_like(shape), 1.0),
         )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
@@ -108,7 +117,9 @@ class Normal(Continuous):
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        return self.loc + self.scale * torch.randn(shape, generator=generator, dtype=self.dtype, device=self.device)
+        return self.loc + self.scale * torch.randn(
+            shape, generator=generator, dtype=self.dtype, device=self.device
+        )
 
     @in_double_for_gradients
     def crps(self, y: Tensor) -> Tensor:
@@ -119,7 +130,9 @@ class Normal(Continuous):
 
     @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor) -> "Normal":
-        return Normal(loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale)
+        return Normal(
+            loc + scale * self.loc, scale * self.scale, log_scale=scale.log() + self.log_scale
+        )
 
 
 @register_kl(Normal, Normal)
@@ -140,13 +153,20 @@ class NormalFamily(Family):
     domain = "y in R"
     use = "regression"
     loss = "mean squared error"
-    noise = "Symmetric, additive noise of many small independent causes; its spread may change with the features."
+    noise = (
+        "Symmetric, additive noise of many small independent causes; its spread may change "
+        "with the features."
+    )
     density = "p(y) = exp(-(y - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi))"
     breaks = (
-        "Outliers pull the mean, since a distance of ten spreads costs fifty nats. Skewed or bounded targets get "
+        "Outliers pull the mean, since a distance of ten spreads costs fifty nats. Skewed or "
+        "bounded targets get "
         "mass where none can be."
     )
-    remedy = "student_t or laplace for outliers, log_normal or gamma for positive targets, mixture for several peaks."
+    remedy = (
+        "student_t or laplace for outliers, log_normal or gamma for positive targets, "
+        "mixture for several peaks."
+    )
 
     def make(self, **parameters: Tensor) -> Normal:
         return Normal(**parameters)

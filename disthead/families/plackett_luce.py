@@ -45,7 +45,9 @@ class Ranking(constraints.Constraint):
         items = (value == value.floor()) & (value < self.size) & (ranked | (value == -1))
         no_gap = (ranked[..., :-1] | ~ranked[..., 1:]).all(-1)
         place = torch.where(ranked & items, value, self.size).long()
-        has_place = torch.zeros((*value.shape[:-1], self.size + 1), dtype=torch.bool, device=value.device)
+        has_place = torch.zeros(
+            (*value.shape[:-1], self.size + 1), dtype=torch.bool, device=value.device
+        )
         has_place = has_place.scatter(-1, place, torch.ones_like(place, dtype=torch.bool))[..., :-1]
         distinct = has_place.sum(-1) == ranked.sum(-1)
         return items.all(-1) & no_gap & distinct & ranked[..., 0]
@@ -60,14 +62,17 @@ ranking = Ranking
 class PlackettLuce(Distribution):
     """Distribution of orders: P(order) = prod_i exp(s_i) / (exp(s_i) + the same of all items that come later).
 
-    Only differences of the scores matter. A partial ranking (top-k) has the probability of all orders that begin with it.
+    Only differences of the scores matter. A partial ranking (top-k) has the probability of all
+    orders that begin with it.
 
     Args:
-        logits: scores s of the items, shape (..., K); -inf for an item that is not there, which comes after all others.
+        logits: scores s of the items, shape (..., K); -inf for an item that is not there, which
+            comes after all others.
         probs: their worths exp(s), shape (..., K), to any scale. Exactly one of the two is given.
 
-    Targets are item indices, best first, shape (..., K); -1 pads a partial ranking, which may also come narrower than K.
-    Source: Plackett 1975; its negative log-likelihood is the listwise loss ListMLE (Xia et al. 2008).
+    Targets are item indices, best first, shape (..., K); -1 pads a partial ranking, which may also
+    come narrower than K. Source: Plackett 1975; its negative log-likelihood is the listwise loss
+    ListMLE (Xia et al. 2008).
 
     >>> dist = PlackettLuce(torch.tensor([2.0, 0.0, 1.0]))
     >>> dist.mode, dist.log_prob(torch.tensor([0, 2, 1])).exp()
@@ -75,9 +80,13 @@ class PlackettLuce(Distribution):
     """
 
     kind = "ranking"
-    arg_constraints = {"logits": constraints.real_vector, "probs": constraints.independent(constraints.nonnegative, 1)}
+    arg_constraints = {
+        "logits": constraints.real_vector,
+        "probs": constraints.independent(constraints.nonnegative, 1),
+    }
     parameter_dims = {"logits": 1, "given_probs": 1}
-    given_probs: Tensor | None = None  # the items' worths, whose gradient a score of -inf would not know
+    # the items' worths, whose gradient a score of -inf would not know
+    given_probs: Tensor | None = None
 
     def __init__(self, logits=None, *, probs=None):
         exactly_one("plackett_luce", logits=logits, probs=probs)
@@ -97,7 +106,8 @@ class PlackettLuce(Distribution):
     def _finite_logits(self) -> Tensor:
         """The scores, with absent items so far below the others that they come last, in any order.
 
-        Worths that are given have their exact gradients through them, also at 0: in double precision, where these are numbers.
+        Worths that are given have their exact gradients through them, also at 0: in double
+        precision, where these are numbers.
         """
         if self.given_probs is None:
             return finite_scores(self.logits)
@@ -112,7 +122,8 @@ class PlackettLuce(Distribution):
     def log_prob(self, y: Tensor) -> Tensor:
         """log P(y), in O(K) for each row: sums over the items that are left are built up from the last place to the first.
 
-        It is -inf for what is no order: an item twice, an index that is no item, a gap, a number that is not whole.
+        It is -inf for what is no order: an item twice, an index that is no item, a gap, a number
+        that is not whole.
         """
         looks = are_concrete(y)
         if looks and _are_whole_orders(y, self.num_items):
@@ -142,7 +153,9 @@ class PlackettLuce(Distribution):
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Exact samples: the order of scores plus Gumbel noise (Yellott 1977)."""
         shape = self._extended_shape(sample_shape)
-        race = torch.empty(shape, dtype=self.dtype, device=self.device).exponential_(generator=generator)
+        race = torch.empty(shape, dtype=self.dtype, device=self.device).exponential_(
+            generator=generator
+        )
         return (self._finite_logits() - race.log()).argsort(-1, descending=True)
 
     def _outcomes(self) -> Tensor | None:
@@ -173,8 +186,9 @@ class PlackettLuce(Distribution):
     def _mean_of_choices(self, function, *others: Tensor) -> Tensor:
         """E[sum over the choices of sum_i function(log P(i chosen next))_i]: what an expectation over orders comes down to.
 
-        A choice depends on the set of items taken before, not on their order, and these sets are few enough for few items.
-        `others` are further scores, whose log-probabilities of the same choices `function` gets too.
+        A choice depends on the set of items taken before, not on their order, and these sets are
+        few enough for few items. `others` are further scores, whose log-probabilities of the same
+        choices `function` gets too.
         """
         size, scores = self.num_items, [wide(self._finite_logits()), *others]
 
@@ -211,13 +225,17 @@ class PlackettLuce(Distribution):
     @property
     def mean(self) -> Tensor:
         raise self._unanswered(
-            "mean", "an average of item indices means nothing; expected_rank gives the mean place of each item."
+            "mean",
+            "an average of item indices means nothing; expected_rank gives the mean place "
+            "of each item.",
         )
 
     @property
     def variance(self) -> Tensor:
         raise self._unanswered(
-            "variance", "item indices are names, not numbers; pairwise and entropy() say how uncertain the order is."
+            "variance",
+            "item indices are names, not numbers; pairwise and entropy() say how "
+            "uncertain the order is.",
         )
 
     @property
@@ -225,13 +243,19 @@ class PlackettLuce(Distribution):
         raise self._no_order("median")
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        raise self._unanswered("rsample", "orders do not move continuously with the scores; use sample().")
+        raise self._unanswered(
+            "rsample", "orders do not move continuously with the scores; use sample()."
+        )
 
-    def energy_score(self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None) -> Tensor:
+    def energy_score(
+        self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None
+    ) -> Tensor:
         raise self._unanswered("energy_score", "item indices have no distance; use log_prob(y).")
 
     def crps(self, y: Tensor) -> Tensor:
-        raise self._unanswered("crps", "it scores one number, and item indices have no distance; use log_prob(y).")
+        raise self._unanswered(
+            "crps", "it scores one number, and item indices have no distance; use log_prob(y)."
+        )
 
     def cdf(self, y: Tensor) -> Tensor:
         raise self._no_order("cdf")
@@ -263,7 +287,8 @@ class PlackettLuce(Distribution):
     def _no_order(self, question: str) -> NotImplementedError:
         return self._unanswered(
             question,
-            "rankings are not ordered among themselves; mode, top1, pairwise and expected_rank summarise them.",
+            "rankings are not ordered among themselves; mode, top1, pairwise and expected_rank "
+            "summarise them.",
         )
 
 
@@ -275,7 +300,9 @@ def _are_whole_orders(y: Tensor, size: int) -> bool:
     if y.dtype != torch.int64 or y.shape[-1] != size or size > _BITS or not y.numel():
         return False
     orders = y.numpy()
-    return bool(orders.min() >= 0 and orders.max() < size and ((1 << orders).sum(-1) == 2**size - 1).all())
+    return bool(
+        orders.min() >= 0 and orders.max() < size and ((1 << orders).sum(-1) == 2**size - 1).all()
+    )
 
 
 @register_kl(PlackettLuce, PlackettLuce)
@@ -300,10 +327,14 @@ class PlackettLuceFamily(Family):
     domain = "y in Perm[1..K]"
     use = "ranking"
     loss = "listwise softmax (ListMLE)"
-    noise = "Items are chosen one after the other, each with a probability proportional to its worth among those that are left."
+    noise = (
+        "Items are chosen one after the other, each with a probability proportional to its "
+        "worth among those that are left."
+    )
     density = "P(y) = prod_i exp(s_{y_i}) / sum_{j >= i} exp(s_{y_j})"
     breaks = (
-        "The odds of two items do not depend on which others are there, which fails for near duplicates."
+        "The odds of two items do not depend on which others are there, which fails for near "
+        "duplicates."
         " An item that wins or loses against all others has a score without bound."
     )
     remedy = "Weight decay for few rankings; categorical if only the winner is of interest."
@@ -322,7 +353,9 @@ class PlackettLuceFamily(Family):
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         """The logarithm of how often each item is chosen, per choice it took part in; half a choice is added to both counts."""
         ranked = y >= 0
-        chosen = torch.nn.functional.one_hot(torch.where(ranked, y, 0).long(), *self.event_shape) * ranked.unsqueeze(-1)
+        chosen = torch.nn.functional.one_hot(
+            torch.where(ranked, y, 0).long(), *self.event_shape
+        ) * ranked.unsqueeze(-1)
         present = (1 - (chosen.cumsum(-2) - chosen)) * ranked.unsqueeze(-1)
         wins, tries = (part.double().sum((0, 1)) + 0.5 for part in (chosen, present))
         share = (wins / tries).log()

@@ -10,7 +10,14 @@ from disthead.distributions.mass_tables import by_recurrence, entropy_of_bell
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
 from disthead.links import LINKS
-from disthead.special import deviance, gammaincc, integer_inverse, log_gammainc, log_gammaincc, poisson_log_mass
+from disthead.special import (
+    deviance,
+    gammaincc,
+    integer_inverse,
+    log_gammainc,
+    log_gammaincc,
+    poisson_log_mass,
+)
 from disthead.special.elementary import log
 from disthead.special.fast import Positive, gamma_remainder
 from disthead.special.plain import ndtri
@@ -25,9 +32,11 @@ class Poisson(Discrete):
     Args:
         rate: expected count per unit of exposure, shape (...,), positive.
         log_rate: its logarithm; either or both may be given.
-        exposure: how long, or over how much, each row was counted, shape (...,), positive; 1 where it is left out.
+        exposure: how long, or over how much, each row was counted, shape (...,), positive; 1 where
+            it is left out.
 
-    The mass is written by Stirling errors and deviances (Loader 2000), so that nothing cancels at large counts.
+    The mass is written by Stirling errors and deviances (Loader 2000), so that nothing cancels at
+    large counts.
 
     >>> Poisson(1e6).log_prob(torch.tensor(1_000_000))
     tensor(-7.8267)
@@ -53,7 +62,9 @@ class Poisson(Discrete):
         return self.log_rate if self.exposure is None else self.log_rate + self.exposure.log()
 
     @staticmethod
-    def log_prob_and_grad(y: Tensor, rate: Positive, exposure: Tensor | None = None) -> tuple[Tensor, ...]:
+    def log_prob_and_grad(
+        y: Tensor, rate: Positive, exposure: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(rate), and the exposure where it is given.
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
@@ -101,7 +112,9 @@ class Poisson(Discrete):
         return torch.maximum(k - 1 - slack, lower).floor(), (k + slack).ceil()
 
     def _masses(self, first: Tensor, width: int) -> Tensor:
-        return by_recurrence(self, first, width, lambda inverse: inverse.mul_(self._expected[:, None]))
+        return by_recurrence(
+            self, first, width, lambda inverse: inverse.mul_(self._expected[:, None])
+        )
 
     def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
         return entropy_of_bell(self, first, last)
@@ -129,14 +142,20 @@ class Poisson(Discrete):
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         mean = self._in_double()._expected
-        return torch.poisson(mean.expand(self._extended_shape(sample_shape)), generator).to(self.dtype)
+        return torch.poisson(mean.expand(self._extended_shape(sample_shape)), generator).to(
+            self.dtype
+        )
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
         """(y - m) (2 F(y) - 1) + 2 m p(y) - m exp(-2 m) (I0(2 m) + I1(2 m)), after Wei and Held 2014."""
         m = self._expected
         half_mean_difference = m * (torch.special.i0e(2 * m) + torch.special.i1e(2 * m))
-        return (y - m) * (2 * self.cdf(y) - 1) + 2 * m * self.log_prob(y.floor()).exp() - half_mean_difference
+        return (
+            (y - m) * (2 * self.cdf(y) - 1)
+            + 2 * m * self.log_prob(y.floor()).exp()
+            - half_mean_difference
+        )
 
 
 @register_kl(Poisson, Poisson)
@@ -159,16 +178,19 @@ class PoissonFamily(Family):
     use = "event counts"
     loss = "Poisson deviance"
     noise = (
-        "Counts of events that happen independently of each other at a rate set by the features; the variance is "
+        "Counts of events that happen independently of each other at a rate set by the features; "
+        "the variance is "
         "the mean."
     )
     density = "p(y) = m^y exp(-m) / y!, m = rate * exposure"
     breaks = (
-        "Real counts often scatter more than their mean: unseen differences between rows, events in clusters, too "
+        "Real counts often scatter more than their mean: unseen differences between rows, events "
+        "in clusters, too "
         "many zeros."
     )
     remedy = (
-        "negative_binomial for extra scatter and many zeros; name unequal observation times as exposure. Zeros of another "
+        "negative_binomial for extra scatter and many zeros; name unequal observation times as "
+        "exposure. Zeros of another "
         "origin take a model of their own: bernoulli for whether there is any event."
     )
 

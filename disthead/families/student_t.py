@@ -6,7 +6,13 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, closed_under_affine, positive, tensors, with_fused_loss
+from disthead.distributions.base import (
+    HALF_LOG_TWO_PI,
+    closed_under_affine,
+    positive,
+    tensors,
+    with_fused_loss,
+)
 from disthead.distributions.component_curves import StudentTCurves
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
@@ -33,18 +39,24 @@ class StudentT(Continuous):
     """Student's t distribution, density proportional to (1 + z^2 / df)^(-(df + 1) / 2) / scale, z = (y - loc) / scale.
 
     Args:
-        df: degrees of freedom, shape (...,), positive: 1 is the Cauchy distribution, above 30 it is nearly normal.
+        df: degrees of freedom, shape (...,), positive: 1 is the Cauchy distribution, above 30 it is
+            nearly normal.
         loc: median, shape (...,).
         scale: half-width of the peak, shape (...,), positive, in the units of y.
         log_df, log_scale: their logarithms; either or both may be given.
 
-    The mean needs df > 1 and is nan otherwise; the variance needs df > 2, is inf down to df > 1 and nan below.
+    The mean needs df > 1 and is nan otherwise; the variance needs df > 2, is inf down to df > 1 and
+    nan below.
 
     >>> StudentT(1.0, 0.0, 1.0).log_prob(torch.tensor(2e19))
     tensor(-90.0293)
     """
 
-    arg_constraints = {"df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
+    arg_constraints = {
+        "df": constraints.positive,
+        "loc": constraints.real,
+        "scale": constraints.positive,
+    }
     support = constraints.real
     curves = StudentTCurves
 
@@ -58,7 +70,9 @@ class StudentT(Continuous):
         return ratio(y - self.loc, self.scale, self.log_scale)
 
     @staticmethod
-    def log_prob_and_grad(y: Tensor, df: Positive, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
+    def log_prob_and_grad(
+        y: Tensor, df: Positive, loc: Tensor, scale: Positive
+    ) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(df), loc and log(scale).
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
@@ -91,7 +105,10 @@ class StudentT(Continuous):
 
     def _standard(self) -> Standard:
         return Standard(
-            self.log_df, self.loc, self.scale, lambda log_df: StudentT(log_df.exp(), 0.0, 1.0, log_df=log_df)
+            self.log_df,
+            self.loc,
+            self.scale,
+            lambda log_df: StudentT(log_df.exp(), 0.0, 1.0, log_df=log_df),
         )
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
@@ -127,20 +144,28 @@ class StudentT(Continuous):
         # The digammas by what they lack of logarithms, whose difference is exact for large df.
         digammas = torch.log1p(0.5 / half) - digamma_error(half + 0.5) + digamma_error(half)
         return (
-            (half + 0.5) * digammas + 0.5 * self.df.log() + log_beta(half, torch.full_like(half, 0.5)) + self.log_scale
+            (half + 0.5) * digammas
+            + 0.5 * self.df.log()
+            + log_beta(half, torch.full_like(half, 0.5))
+            + self.log_scale
         )
 
     @torch.no_grad()
     def _standard_sample(self, shape: Size, generator: torch.Generator | None) -> Tensor:
         half = (0.5 * self.df).expand(shape)
         chi = torch._standard_gamma(half, generator).clamp(min=torch.finfo(half.dtype).tiny) / half
-        return torch.randn(shape, generator=generator, dtype=half.dtype, device=half.device) * chi.rsqrt()
+        return (
+            torch.randn(shape, generator=generator, dtype=half.dtype, device=half.device)
+            * chi.rsqrt()
+        )
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients, for df by implicit reparametrisation (Figurnov et al. 2018)."""
         exact = self._in_double()
         standard = StudentT(exact.df, torch.zeros_like(exact.df), torch.ones_like(exact.df))
-        z = standard._with_gradient(exact._standard_sample(self._extended_shape(sample_shape), generator))
+        z = standard._with_gradient(
+            exact._standard_sample(self._extended_shape(sample_shape), generator)
+        )
         return (exact.loc + exact.scale * z).to(self.dtype)
 
     @in_double
@@ -161,24 +186,34 @@ class StudentT(Continuous):
     @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor) -> "StudentT":
         log_scale = scale.log() + self.log_scale
-        return StudentT(self.df, loc + scale * self.loc, scale * self.scale, log_df=self.log_df, log_scale=log_scale)
+        return StudentT(
+            self.df,
+            loc + scale * self.loc,
+            scale * self.scale,
+            log_df=self.log_df,
+            log_scale=log_scale,
+        )
 
 
 def _standard_crps(df: Tensor, z: Tensor) -> Tensor:
     """z (2 F(z) - 1) + 2 (p(z) (df + z^2) - sqrt(df) B(1/2, df - 1/2) / B(1/2, df / 2)^2) / (df - 1) for z >= 0.
 
-    p(z) (df + z^2) is sqrt(df) (1 + z^2 / df)^((1 - df) / 2) / B(1/2, df / 2), where the square may overflow.
+    p(z) (df + z^2) is sqrt(df) (1 + z^2 / df)^((1 - df) / 2) / B(1/2, df / 2), where the square may
+    overflow.
     """
     half, root = torch.full_like(df, 0.5), df.sqrt()
     inner = z < root
     growth = torch.where(
         inner,
         torch.log1p((torch.where(inner, z, 0.0) / root).square()),
-        torch.log1p((root / torch.where(inner, root, z)).square()) + 2 * torch.log(torch.where(inner, root, z) / root),
+        torch.log1p((root / torch.where(inner, root, z)).square())
+        + 2 * torch.log(torch.where(inner, root, z) / root),
     )
     norm = log_beta(half, 0.5 * df)
     here, mean_difference = -norm - 0.5 * (df - 1) * growth, log_beta(half, df - 0.5) - 2 * norm
-    return z * (1 - 2 * student_t_cdf(df, -z)) + 2 * root * (here.exp() - mean_difference.exp()) / (df - 1)
+    return z * (1 - 2 * student_t_cdf(df, -z)) + 2 * root * (here.exp() - mean_difference.exp()) / (
+        df - 1
+    )
 
 
 class StudentTFamily(Family):
@@ -192,13 +227,21 @@ class StudentTFamily(Family):
     domain = "y in R"
     use = "robust regression"
     loss = "heavy-tailed: log(1 + z^2 / df)"
-    noise = "Symmetric, additive noise with outliers; df says how many: few degrees of freedom, heavy tails."
-    density = "p(y) = (1 + z^2 / df)^(-(df + 1) / 2) / (scale sqrt(df) B(df / 2, 1/2)), z = (y - loc) / scale"
+    noise = (
+        "Symmetric, additive noise with outliers; df says how many: few degrees of freedom, "
+        "heavy tails."
+    )
+    density = (
+        "p(y) = (1 + z^2 / df)^(-(df + 1) / 2) / (scale sqrt(df) B(df / 2, 1/2)), z = (y - "
+        "loc) / scale"
+    )
     breaks = (
-        "Little data cannot tell df from scale. The likelihood may have several peaks in loc. Skewed noise biases it."
+        "Little data cannot tell df from scale. The likelihood may have several peaks in loc. "
+        "Skewed noise biases it."
     )
     remedy = (
-        "fixed={'df': 4} or shared=('df',) on little data, mixture for several peaks, log_normal for skewed "
+        "fixed={'df': 4} or shared=('df',) on little data, mixture for several peaks, log_normal "
+        "for skewed "
         "positive targets."
     )
 
@@ -217,4 +260,8 @@ class StudentTFamily(Family):
         quartile_range = torch.quantile(y, 0.75, 0) - torch.quantile(y, 0.25, 0)
         # Where half of the targets are one value, the others say how far targets are spread.
         scale = torch.where(quartile_range > 0, quartile_range / 1.5, (y - loc).abs().mean(0))
-        return {"df": torch.full_like(loc, self.min_df + 4), "loc": loc, "scale": at_least(scale, y)}
+        return {
+            "df": torch.full_like(loc, self.min_df + 4),
+            "loc": loc,
+            "scale": at_least(scale, y),
+        }

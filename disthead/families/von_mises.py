@@ -30,8 +30,10 @@ from disthead.special.numeric import mend
 
 __all__ = ["VonMises", "VonMisesFamily"]
 
-_PI_ROUNDED = float(torch.tensor(math.pi, dtype=torch.float32))  # single precision's pi is a little beyond pi
-_ROUNDS = 40  # a proposal is accepted with a probability of at least 0.65: after 40 rounds 1e-18 of them are left
+# single precision's pi is a little beyond pi
+_PI_ROUNDED = float(torch.tensor(math.pi, dtype=torch.float32))
+# a proposal is accepted with a probability of at least 0.65: after 40 rounds 1e-18 of them are left
+_ROUNDS = 40
 
 
 class _Directions(constraints.Constraint):
@@ -50,15 +52,15 @@ class VonMises(Continuous):
 
     Args:
         loc: mean direction in radians, shape (...,).
-        concentration: shape (...,), positive: near 0 all directions are equally probable, large values give a normal
-            distribution with the variance 1 / concentration.
+        concentration: shape (...,), positive: near 0 all directions are equally probable, large
+            values give a normal distribution with the variance 1 / concentration.
         log_concentration: its logarithm; either or both may be given.
 
-    Angles that differ by 2 pi are the same direction. The cdf starts opposite the mean direction, at loc - pi, so
-    that the median is the mean direction; quantiles are wrapped back to (-pi, pi]. `mean` is the mean direction,
-    `variance` the circular variance 1 - R with the mean resultant length R = I1 / I0, and `stddev` the circular
-    standard deviation sqrt(-2 log R), in radians (Mardia and Jupp 2000), which is not the square root of the
-    variance.
+    Angles that differ by 2 pi are the same direction. The cdf starts opposite the mean direction,
+    at loc - pi, so that the median is the mean direction; quantiles are wrapped back to (-pi, pi].
+    `mean` is the mean direction, `variance` the circular variance 1 - R with the mean resultant
+    length R = I1 / I0, and `stddev` the circular standard deviation sqrt(-2 log R), in radians
+    (Mardia and Jupp 2000), which is not the square root of the variance.
 
     >>> VonMises(0.0, 1e5).log_prob(torch.tensor(0.01))
     tensor(-0.1624)
@@ -80,9 +82,14 @@ class VonMises(Continuous):
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """
         cosine, sine, k = cos(y), sin(y), concentration.value
-        fall = 0.5 * ((cosine - loc.cosine) ** 2 + (sine - loc.sine) ** 2)  # 1 - cos(y - loc) by the chord
+        # 1 - cos(y - loc) by the chord
+        fall = 0.5 * ((cosine - loc.cosine) ** 2 + (sine - loc.sine) ** 2)
         normalizer, complement = von_mises_terms(k)
-        return -k * fall - normalizer, k * (sine * loc.cosine - cosine * loc.sine), k * (complement - fall)
+        return (
+            -k * fall - normalizer,
+            k * (sine * loc.cosine - cosine * loc.sine),
+            k * (complement - fall),
+        )
 
     @with_fused_loss
     @in_double
@@ -95,7 +102,9 @@ class VonMises(Continuous):
         if not are_plain_numbers(y, self.loc):
             return self._angle_of(y, self.loc)
         angle = y - self.loc
-        return mend(angle, (y.abs() > math.pi) | (angle.abs() > math.pi), self._angle_of, y, self.loc)
+        return mend(
+            angle, (y.abs() > math.pi) | (angle.abs() > math.pi), self._angle_of, y, self.loc
+        )
 
     @staticmethod
     def _angle_of(y: Tensor, loc: Tensor) -> Tensor:
@@ -130,8 +139,8 @@ class VonMises(Continuous):
     def interval(self, level: float) -> Interval | Arc:
         """The arc around the mean direction that holds `level` of the probability, as its ends in (-pi, pi].
 
-        It runs from the first, anticlockwise, to the second, which is the smaller number where the arc crosses pi; its
-        `contains(y)` says which directions it holds.
+        It runs from the first, anticlockwise, to the second, which is the smaller number where the
+        arc crosses pi; its `contains(y)` says which directions it holds.
 
         Raises:
             ValueError: unless 0 < level < 1.
@@ -163,9 +172,14 @@ class VonMises(Continuous):
     @in_double
     def stddev(self) -> Tensor:
         """The circular standard deviation sqrt(-2 log(I1 / I0)), in radians."""
-        length, complement = bessel_ratio(self.concentration), bessel_ratio_complement(self.concentration)
+        length, complement = (
+            bessel_ratio(self.concentration),
+            bessel_ratio_complement(self.concentration),
+        )
         near = complement < 0.5
-        log_length = torch.where(near, torch.log1p(-torch.where(near, complement, 0.0)), length.log())
+        log_length = torch.where(
+            near, torch.log1p(-torch.where(near, complement, 0.0)), length.log()
+        )
         return (-2 * log_length).sqrt()
 
     @in_double
@@ -189,11 +203,13 @@ class VonMises(Continuous):
     def _draw(self, sample_shape: Size, generator: torch.Generator | None) -> Tensor:
         """Rejection from a wrapped Cauchy distribution (Best and Fisher 1979), by a fixed number of rounds.
 
-        Written for the squared sine of half the angle, so that nothing cancels at large concentrations.
+        Written for the squared sine of half the angle, so that nothing cancels at large
+        concentrations.
         """
         k = self.concentration.expand(self._extended_shape(sample_shape))
         root = (1 + 4 * k * k).sqrt()
-        excess = (1 + 1 / (root + 2 * k)) / (2 * k)  # s - 1 for the s = (1 + root) / (2 k) of the best envelope
+        # s - 1 for the s = (1 + root) / (2 k) of the best envelope
+        excess = (1 + 1 / (root + 2 * k)) / (2 * k)
 
         def uniform() -> Tensor:
             return torch.rand(k.shape, generator=generator, dtype=k.dtype, device=k.device)
@@ -222,7 +238,8 @@ class VonMises(Continuous):
 
     def affine(self, loc: Tensor, scale: Tensor) -> Continuous:
         raise self._unanswered(
-            "affine", "a direction has neither an origin nor a unit to change, do not standardise it"
+            "affine",
+            "a direction has neither an origin nor a unit to change, do not standardise it",
         )
 
 
@@ -254,7 +271,9 @@ class VonMisesFamily(Family):
     loss = "1 - cos error"
     noise = "Directions, or times of a cycle, that scatter symmetrically about one mean direction."
     density = "p(y) = exp(concentration cos(y - loc)) / (2 pi I0(concentration))"
-    breaks = "Two opposite directions, as of an axis, average to none. Outliers pull the mean direction."
+    breaks = (
+        "Two opposite directions, as of an axis, average to none. Outliers pull the mean direction."
+    )
     remedy = "mixture for several directions; double the angles of an axis."
 
     def make(self, **parameters: Tensor) -> VonMises:
@@ -263,7 +282,8 @@ class VonMisesFamily(Family):
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         cosine, sine = y.cos().mean(0), y.sin().mean(0)
         length = torch.hypot(cosine, sine)
-        # the concentration whose mean resultant length this is, to a few per cent (Banerjee et al. 2005)
+        # the concentration whose mean resultant length this is, to a few per cent (Banerjee et al.
+        # 2005)
         concentration = length * (2 - length.square()) / (1 - length.square()).clamp(min=1e-6)
         return {"loc": torch.atan2(sine, cosine), "concentration": concentration.clamp(min=1e-3)}
 
@@ -271,7 +291,9 @@ class VonMisesFamily(Family):
         outside = y.isfinite() & ~self.support.check(y)
         if outside.any():
             raise TargetError(
-                f"{column} must be a direction in radians, from -pi to pi, got {locate(outside, y)}. "
-                "Turn degrees into radians (for a table: --data.unit degrees), and wrap with torch.atan2(y.sin(), y.cos())."
+                f"{column} must be a direction in radians, from -pi to pi, got "
+                f"{locate(outside, y)}. "
+                "Turn degrees into radians (for a table: --data.unit degrees), and wrap with "
+                "torch.atan2(y.sin(), y.cos())."
             )
         super().check_target(y, column)

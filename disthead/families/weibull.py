@@ -32,7 +32,8 @@ class Weibull(Continuous):
 
     Args:
         scale: the 63 % quantile, shape (...,), positive, in the units of y.
-        concentration: shape (...,), positive: 1 is the exponential distribution, above it the hazard grows with age.
+        concentration: shape (...,), positive: 1 is the exponential distribution, above it the
+            hazard grows with age.
         log_scale, log_concentration: their logarithms; either or both may be given.
 
     >>> Weibull(2.0, 1.0).mean
@@ -47,7 +48,12 @@ class Weibull(Continuous):
         scale, concentration, log_scale, log_concentration = given
         scale, log_scale = positive(scale, log_scale)
         concentration, log_concentration = positive(concentration, log_concentration)
-        self._store(scale=scale, concentration=concentration, log_scale=log_scale, log_concentration=log_concentration)
+        self._store(
+            scale=scale,
+            concentration=concentration,
+            log_scale=log_scale,
+            log_concentration=log_concentration,
+        )
 
     def _log_hazard(self, y: Tensor) -> Tensor:
         """The logarithm of the cumulative hazard, exact where y is close to the scale; -inf where y is not positive."""
@@ -62,7 +68,9 @@ class Weibull(Continuous):
         return self._log_hazard(y).clamp(max=60).exp()  # exp(-exp(60)) is zero
 
     @staticmethod
-    def log_prob_and_grad(y: Tensor, scale: Positive, concentration: Positive) -> tuple[Tensor, ...]:
+    def log_prob_and_grad(
+        y: Tensor, scale: Positive, concentration: Positive
+    ) -> tuple[Tensor, ...]:
         """log_prob with its derivatives by log(scale) and log(concentration).
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
@@ -92,7 +100,9 @@ class Weibull(Continuous):
         log_hazard = self._log_hazard(y)
         early = log_hazard < -30  # exp(-30) is the relative error of 1 - exp(-h) = h
         hazard = torch.where(early, 0.0, log_hazard).clamp(max=60).exp()
-        return torch.where(early, log_hazard - 0.5 * log_hazard.clamp(max=0).exp(), log1mexp(-hazard))
+        return torch.where(
+            early, log_hazard - 0.5 * log_hazard.clamp(max=0).exp(), log1mexp(-hazard)
+        )
 
     @closed_form("weibull_log_survival", "scale", "concentration")
     @in_double
@@ -155,20 +165,23 @@ class Weibull(Continuous):
     def crps(self, y: Tensor) -> Tensor:
         """y (1 - 2 exp(-h)) + mean (2^(-1 / k) - 2 P(1 + 1 / k, h)), h = (y / scale)^k, k = concentration.
 
-        P is the regularised incomplete gamma function. From E|Y - y| - E|Y - Y'| / 2, where min(Y, Y') is Weibull too.
+        P is the regularised incomplete gamma function. From E|Y - y| - E|Y - Y'| / 2, where min(Y,
+        Y') is Weibull too.
         """
         hazard = self._hazard(y)
         power = 1 / self.concentration
         log_mean = self.log_scale + torch.lgamma(1 + power)
         taken = torch.exp(log_mean + log_gammainc(1 + power, hazard))
-        return y * (1 - 2 * torch.exp(-hazard)) + torch.exp(log_mean - power * math.log(2)) - 2 * taken
+        return (
+            y * (1 - 2 * torch.exp(-hazard)) + torch.exp(log_mean - power * math.log(2)) - 2 * taken
+        )
 
 
 def _shortest(level: float, scale: Tensor, concentration: Tensor) -> tuple[Tensor, Tensor]:
     """From 0 on for a concentration up to 1. Otherwise the density is equal at the ends, whose hazards are g < h:
 
-    c log(h / g) = h - g with c = 1 - 1 / concentration, so that g = c t / (exp(t) - 1) for t = log(h / g), and h = g + c t. The
-    logarithm of exp(-g) - exp(-h) is increasing and concave in t.
+    c log(h / g) = h - g with c = 1 - 1 / concentration, so that g = c t / (exp(t) - 1) for t =
+    log(h / g), and h = g + c t. The logarithm of exp(-g) - exp(-h) is increasing and concave in t.
     """
     is_peaked = concentration > 1
     c = torch.where(is_peaked, 1 - 1 / concentration, 0.5)
@@ -199,7 +212,9 @@ def _convexity(x: Tensor) -> Tensor:
         zeta = float(torch.special.zeta(torch.tensor(float(k), dtype=torch.float64), 1.0))
         series = series * inner + (-1) ** k * zeta * (2**k - 2) / k
     far = torch.where(small, 1.0, x)
-    return torch.where(small, series * inner.square(), torch.lgamma(1 + 2 * far) - 2 * torch.lgamma(1 + far))
+    return torch.where(
+        small, series * inner.square(), torch.lgamma(1 + 2 * far) - 2 * torch.lgamma(1 + far)
+    )
 
 
 @register_kl(Weibull, Weibull)
@@ -208,7 +223,8 @@ def _kl_weibull(p: Weibull, q: Weibull) -> Tensor:
     """M - 1 - log M + log Gamma(1 + r) + gamma (r - 1) - log r, where M = E[(Y / q.scale)^q.concentration]."""
     power = q.concentration / p.concentration
     moment = torch.lgamma(1 + power)
-    log_moment = q.concentration * (p.log_scale - q.log_scale) + moment  # of (Y / q.scale)^q.concentration
+    # of (Y / q.scale)^q.concentration
+    log_moment = q.concentration * (p.log_scale - q.log_scale) + moment
     return expm1mx(log_moment) + moment + _EULER * (power - 1) - torch.log(power)
 
 
@@ -222,16 +238,25 @@ class WeibullFamily(Family):
     domain = "y > 0"
     use = "lifetimes and magnitudes"
     loss = "(y / scale)^k - k log(y / scale)"
-    noise = "Lifetimes whose hazard grows (concentration > 1) or falls (< 1) as a power of age; minima of many causes."
+    noise = (
+        "Lifetimes whose hazard grows (concentration > 1) or falls (< 1) as a power of age; "
+        "minima of many causes."
+    )
     density = "p(y) = (k / scale) (y / scale)^(k - 1) exp(-(y / scale)^k), k = concentration"
-    breaks = "Tails heavier than a power of y in the exponent, and hazards that rise first and fall later."
+    breaks = (
+        "Tails heavier than a power of y in the exponent, and hazards that rise first and "
+        "fall later."
+    )
     remedy = (
-        "log_normal for heavy tails or a hazard with a peak, gamma for sums of waiting times. Lives that still run are not "
+        "log_normal for heavy tails or a hazard with a peak, gamma for sums of waiting times. "
+        "Lives that still run are not "
         "lifetimes: no family takes them yet."
     )
     edge_remedy = (
-        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its own, take two models: "
-        "bernoulli for zero or not, weibull for the targets above zero. Where it stands for 'too small to measure', add a "
+        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
+        "own, take two models: "
+        "bernoulli for zero or not, weibull for the targets above zero. Where it stands for 'too "
+        "small to measure', add a "
         "stated amount, such as half the smallest positive value."
     )
 
@@ -239,10 +264,14 @@ class WeibullFamily(Family):
         return Weibull(**parameters)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
-        # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration). Constant targets start
-        # within a tenth: their logarithms have no magnitude to measure a spread by.
+        # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration).
+        # Constant targets start within a tenth: their logarithms have no magnitude to measure a
+        # spread by.
         logs = y.log()
         spread = logs.std(0, correction=0)
         spread = torch.where(y.amin(0) < y.amax(0), spread.clamp(min=1e-6), 0.1)
         concentration = (math.pi / math.sqrt(6) / spread).clamp(min=1e-3)
-        return {"scale": torch.exp(logs.mean(0) + _EULER / concentration), "concentration": concentration}
+        return {
+            "scale": torch.exp(logs.mean(0) + _EULER / concentration),
+            "concentration": concentration,
+        }

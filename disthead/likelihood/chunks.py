@@ -24,7 +24,8 @@ def map_chunks(work: Callable[[int, int], Result], rows: int, size: int) -> list
     stops = [min(start + size, rows) for start in starts]
     threads = min(torch.get_num_threads(), len(starts))
     if threads > 1:
-        with contextlib.suppress(RuntimeError):  # at the interpreter's exit there are no threads for it
+        # at the interpreter's exit there are no threads for it
+        with contextlib.suppress(RuntimeError):
             return list(_workers(threads).map(work, starts, stops))
     return list(map(work, starts, stops))
 

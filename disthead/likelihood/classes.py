@@ -25,7 +25,9 @@ class Logits(LinkedParameters):
     """The logits of classes."""
 
     @classmethod
-    def from_features(cls, formula: Formula, features: Tensor, weight: Tensor, bias: Tensor) -> Distribution:
+    def from_features(
+        cls, formula: Formula, features: Tensor, weight: Tensor, bias: Tensor
+    ) -> Distribution:
         """The distribution of logits features @ weight.T + bias; very many are made only where they are asked for."""
         if type(weight) in (Tensor, torch.nn.Parameter) and not are_many(features, len(weight)):
             return super().from_features(formula, features, weight, bias)
@@ -54,8 +56,8 @@ class ManyLogits(Logits):
 def class_log_prob(logits: Tensor, y: Tensor) -> Tensor | None:
     """logits[y] - log sum_k exp(logits_k) of logits (..., K) and class indices y (...).
 
-    None where plain operations have to answer: for few classes, for graphs and functional transforms, and where one index is not that
-    of a class, or there is not one index a row.
+    None where plain operations have to answer: for few classes, for graphs and functional
+    transforms, and where one index is not that of a class, or there is not one index a row.
     """
     if (
         logits.shape[-1] < FEW_CLASSES
@@ -84,7 +86,9 @@ def _plain_log_prob(logits: Tensor, index: Tensor) -> Tensor:
     return logits.log_softmax(-1).gather(-1, index.unsqueeze(-1)).squeeze(-1)
 
 
-def _value_and_grad(logits: Tensor, index: Tensor, needs_grad: bool) -> tuple[Tensor, Tensor | None] | None:
+def _value_and_grad(
+    logits: Tensor, index: Tensor, needs_grad: bool
+) -> tuple[Tensor, Tensor | None] | None:
     """The log-probabilities (n,) and, if `needs_grad`, their derivatives 1{k = index} - p_k by the logits (n, K); None of no class."""
     rows, index = materialise(logits.detach()).contiguous(), index.contiguous()
     value, slopes = rows.new_empty(len(rows)), torch.empty_like(rows) if needs_grad else None
@@ -105,7 +109,8 @@ def _in_torch(logits: Tensor, index: Tensor, value: Tensor, *slopes: Tensor) -> 
     if ((index < 0) | (index >= logits.shape[-1])).any():
         return False
     chosen, probs, (top, place) = index.unsqueeze(-1), torch.softmax(logits, -1), logits.max(1)
-    # What the most probable class leaves to the others has more digits than its own probability, if that is almost 1.
+    # What the most probable class leaves to the others has more digits than its own probability, if
+    # that is almost 1.
     others = probs.scatter(1, place.unsqueeze(-1), 0.0).sum(1)
     normalizer = torch.where(others < 0.5, torch.log1p(-others), probs.amax(1).log())
     value[:] = logits.gather(1, chosen).squeeze(-1) - top + normalizer

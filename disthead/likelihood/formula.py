@@ -25,15 +25,18 @@ class Formula:
 
     Attributes:
         name: the family's, for messages.
-        links: parameter name -> link, in the order of the raw outputs; row constants come last, where there are any.
+        links: parameter name -> link, in the order of the raw outputs; row constants come last,
+            where there are any.
         shapes: the shape of each parameter's raw outputs, of one distribution.
         event_shape: the shape of one target.
         is_discrete: whether targets are counts or classes.
         loss_support: the targets that have a log-likelihood.
         constrain: raw outputs by parameter -> what `make` takes.
         make: parameter values by name -> the distribution.
-        log_prob_and_grad: targets and parameters -> log_prob and its derivatives, as `Family.log_prob_and_grad`.
-        distribution_class: the class of the distribution, where its log-likelihood and gradient come in one pass; or None.
+        log_prob_and_grad: targets and parameters -> log_prob and its derivatives, as
+            `Family.log_prob_and_grad`.
+        distribution_class: the class of the distribution, where its log-likelihood and gradient
+            come in one pass; or None.
         linked_class: the class of `LinkedParameters` that keeps raw outputs.
         has_row_constants: whether there are links of row constants.
         width: how many raw outputs one distribution takes.
@@ -63,7 +66,9 @@ class Formula:
         has_slopes = all(link.value_and_slope is not None for link in self.links.values())
         object.__setattr__(self, "width", sum(map(math.prod, self.shapes.values())))
         object.__setattr__(self, "is_scalar", not any(self.shapes.values()))
-        object.__setattr__(self, "has_fused_loss", has_slopes and self.distribution_class is not None)
+        object.__setattr__(
+            self, "has_fused_loss", has_slopes and self.distribution_class is not None
+        )
         object.__setattr__(self, "programs", {})
 
     def __getstate__(self) -> dict[str, Any]:
@@ -90,7 +95,8 @@ class Formula:
     def split(self, raw: Tensor) -> dict[str, Tensor]:
         """Raw outputs (..., P) -> the raw outputs of each parameter, in the shape its link takes."""
         shapes = list(self.shapes.values())
-        if len(shapes) == 1 and raw.shape[-1:] == shapes[0]:  # two operations less for each call and its gradient
+        # two operations less for each call and its gradient
+        if len(shapes) == 1 and raw.shape[-1:] == shapes[0]:
             return dict.fromkeys(self.links, raw)
         parts = raw.split([math.prod(shape) for shape in shapes], -1)
         if torch.compiler.is_compiling():  # loops of graphs take no tensors that share memory

@@ -1,8 +1,9 @@
 """Log-likelihoods and their derivatives by raw outputs in one pass over chunks of rows.
 
-On the CPU a compiled program works on a chunk (`programs.py`): in single precision where all its numbers are of ordinary size, else
-in double. Where there is none, or a number needs a closer look, NumPy does, in double precision. On other devices, where a look at
-numbers would have to be waited for, and in graphs all rows are worked on at once, in double precision.
+On the CPU a compiled program works on a chunk (`programs.py`): in single precision where all its
+numbers are of ordinary size, else in double. Where there is none, or a number needs a closer look,
+NumPy does, in double precision. On other devices, where a look at numbers would have to be waited
+for, and in graphs all rows are worked on at once, in double precision.
 """
 
 import functools
@@ -23,21 +24,29 @@ from disthead.special.eager import materialise
 __all__ = ["fused_log_prob", "programs"]
 
 Arrays = list[np.ndarray]
-# For vectors of a CPU compilers want columns that each lie in one piece; of more than these the copies take them longer.
+# For vectors of a CPU compilers want columns that each lie in one piece; of more than these the
+# copies take them longer.
 _FEW_COLUMNS = 8
 
 
 def fused_log_prob(
-    formula: Formula, raw: Tensor, y: Tensor, loc_scale: list[Tensor], needs_grad: bool, is_leaf: bool
+    formula: Formula,
+    raw: Tensor,
+    y: Tensor,
+    loc_scale: list[Tensor],
+    needs_grad: bool,
+    is_leaf: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """The log-likelihoods (rows,) and, if `needs_grad`, their derivatives by the raw outputs (rows, P).
 
-    Where NumPy computes them, derivatives lie parameter after parameter, except for a leaf, whose gradient is kept in its own order.
+    Where NumPy computes them, derivatives lie parameter after parameter, except for a leaf, whose
+    gradient is kept in its own order.
 
     Args:
         raw: shape (rows, P).
         y: targets of shape (rows, *event_shape).
-        loc_scale: both parts of the change of variable loc + scale * y, numbers or (rows,), or nothing.
+        loc_scale: both parts of the change of variable loc + scale * y, numbers or (rows,), or
+            nothing.
         is_leaf: whether the raw outputs are a leaf of autograd's graph.
     """
     if not raw.is_cpu or torch.compiler.is_compiling():
@@ -46,14 +55,19 @@ def fused_log_prob(
     single = _as_single(y) if y.dtype == torch.float64 else y
     compiled = programs(formula, is_double, bool(loc_scale), needs_grad, single is None)
     inputs = [materialise(part) for part in (raw, y if single is None else single, *loc_scale)]
-    # Memory from torch: what NumPy asks for in huge pages may have to wait until the system has put some together.
+    # Memory from torch: what NumPy asks for in huge pages may have to wait until the system has put
+    # some together.
     rows, width = raw.shape
     dtype = torch.float64 if is_double else torch.float32
     value = raw.new_empty(rows, dtype=torch.float64 if single is None else dtype)
     derivatives = None
     if needs_grad:
         by_row = bool(compiled) or is_leaf
-        derivatives = torch.empty_like(raw, dtype=dtype) if by_row else raw.new_empty((width, rows), dtype=dtype).t()
+        derivatives = (
+            torch.empty_like(raw, dtype=dtype)
+            if by_row
+            else raw.new_empty((width, rows), dtype=dtype).t()
+        )
     results = [value] if derivatives is None else [value, derivatives]
     if 0 < rows * width <= CHUNK_ELEMENTS:
         _chunk(formula, compiled, inputs, results, 0, rows)
@@ -92,8 +106,18 @@ def _chunk(
     stop: int,
 ) -> None:
     """Write log-likelihoods (N,) and perhaps derivatives (N, P) of these rows with raw outputs (N, P), targets, loc and scale."""
-    for program in compiled:  # at once, not through `Program.run`: every step of training comes here
-        if blocks.run(program.in_double, program.steps, program.places, program.block, start, stop, *inputs, *results):
+    # at once, not through `Program.run`: every step of training comes here
+    for program in compiled:
+        if blocks.run(
+            program.in_double,
+            program.steps,
+            program.places,
+            program.block,
+            start,
+            stop,
+            *inputs,
+            *results,
+        ):
             return
     rows = slice(start, stop)
     _in_numpy(
@@ -141,12 +165,19 @@ def _whole_batch(
         columns = torch.cat([column.double() for column in raw.unbind(-1)]).view(columns.shape)
     parameters = formula.parameters(columns)
     value, *slopes = formula.log_prob_and_grad(target.t(), *parameters)
-    derivatives = torch.cat([slope.unsqueeze(0).flatten(0, -2) for slope in formula.chain_rule(parameters, slopes)])
+    derivatives = torch.cat(
+        [slope.unsqueeze(0).flatten(0, -2) for slope in formula.chain_rule(parameters, slopes)]
+    )
     if loc_scale:
         value = value - loc_scale[1].log()
     if outside is not None:
-        value, derivatives = value.masked_fill(outside, -torch.inf), derivatives.masked_fill(outside, 0.0)
-    return value.to(torch.promote_types(dtype, y.dtype)), derivatives.t().to(dtype) if needs_grad else None
+        value, derivatives = (
+            value.masked_fill(outside, -torch.inf),
+            derivatives.masked_fill(outside, 0.0),
+        )
+    return value.to(torch.promote_types(dtype, y.dtype)), derivatives.t().to(
+        dtype
+    ) if needs_grad else None
 
 
 def _as_array(values: Tensor) -> np.ndarray:
@@ -168,7 +199,10 @@ def _all_inside(support: constraints.Constraint, y: np.ndarray) -> bool:
         return bool(support.check(0.0))
     if support.is_discrete and y.dtype.kind == "f" and not (y == np.floor(y)).all():
         return False
-    return bool(support.check(float(np.minimum.reduce(y, None))) and support.check(float(np.maximum.reduce(y, None))))
+    return bool(
+        support.check(float(np.minimum.reduce(y, None)))
+        and support.check(float(np.maximum.reduce(y, None)))
+    )
 
 
 def _harmless(formula: Formula) -> float:

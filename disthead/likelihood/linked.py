@@ -25,9 +25,9 @@ _SINGLE = (torch.float32, torch.bfloat16, torch.float16)
 class LinkedParameters:
     """Raw outputs (..., P) with the formula that makes a distribution of them: its lazy parameters.
 
-    Raw outputs are exact where parameters are rounded, so double precision starts from here (`in_double`). In single
-    precision the parameters are made when somebody asks for them: `log_prob` goes from raw outputs to log-likelihoods and
-    their derivatives in one pass.
+    Raw outputs are exact where parameters are rounded, so double precision starts from here
+    (`in_double`). In single precision the parameters are made when somebody asks for them:
+    `log_prob` goes from raw outputs to log-likelihoods and their derivatives in one pass.
 
     Attributes:
         loc_scale: of the change of variable loc + scale * y after the links, where there is one.
@@ -42,7 +42,9 @@ class LinkedParameters:
         self._is_fused = self.raw.dtype in _SINGLE and self.has_fused_loss
 
     @classmethod
-    def from_features(cls, formula: Formula, features: Tensor, weight: Tensor, bias: Tensor) -> Distribution:
+    def from_features(
+        cls, formula: Formula, features: Tensor, weight: Tensor, bias: Tensor
+    ) -> Distribution:
         """The distribution of raw outputs features @ weight.T + bias (..., d -> P)."""
         return cls(formula, functional.linear(features, weight, bias)).distribution()
 
@@ -62,7 +64,9 @@ class LinkedParameters:
 
     def make(self) -> Distribution:
         """The distribution with its parameters."""
-        return self._transformed(self.formula.make(**self.formula.constrain(self.formula.split(self.raw))))
+        return self._transformed(
+            self.formula.make(**self.formula.constrain(self.formula.split(self.raw)))
+        )
 
     def in_double(self) -> Distribution:
         """The distribution with every link computed in double precision."""
@@ -75,11 +79,17 @@ class LinkedParameters:
             if isinstance(parameter, Positive):
                 values[name], values["log_" + name] = parameter.value, parameter.log
             else:
-                values["logits_" + name if link.gives_logits(name) and name != "logits" else name] = parameter
+                values[
+                    "logits_" + name if link.gives_logits(name) and name != "logits" else name
+                ] = parameter
         return self._transformed(formula.make(**values))
 
     def _transformed(self, dist: Distribution) -> Distribution:
-        return dist if self.loc_scale is None else dist.affine(*(part.to(dist.dtype) for part in self.loc_scale))
+        return (
+            dist
+            if self.loc_scale is None
+            else dist.affine(*(part.to(dist.dtype) for part in self.loc_scale))
+        )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -111,7 +121,9 @@ class LinkedParameters:
         """The distribution; where the one pass applies its parameters are made when they are first asked for."""
         if not self._is_fused or is_tracing():
             return self.make()._linked_to(self)
-        return self.formula.distribution_class._lazy(self, self.raw.shape[:-1], self.formula.event_shape)
+        return self.formula.distribution_class._lazy(
+            self, self.raw.shape[:-1], self.formula.event_shape
+        )
 
     def log_prob(self, y: Tensor) -> Tensor:
         """The log-likelihoods (...) of targets that can be expanded to (..., *event_shape), differentiable by the raw outputs."""
@@ -120,12 +132,16 @@ class LinkedParameters:
         if not (self.raw.requires_grad and torch.is_grad_enabled()):
             return self.value_and_grad(self.raw, y, False)[0]
         value, derivatives = self.value_and_grad(self.raw, y, True)
-        return with_derivatives(self.raw, y, value, derivatives, self.value_and_grad, self._plain_log_prob)
+        return with_derivatives(
+            self.raw, y, value, derivatives, self.value_and_grad, self._plain_log_prob
+        )
 
     def _plain_log_prob(self, raw: Tensor, y: Tensor) -> Tensor:
         return replace(self, raw=raw).make().log_prob(y)
 
-    def value_and_grad(self, raw: Tensor, y: Tensor, needs_grad: bool) -> tuple[Tensor, Tensor | None]:
+    def value_and_grad(
+        self, raw: Tensor, y: Tensor, needs_grad: bool
+    ) -> tuple[Tensor, Tensor | None]:
         """The log-likelihoods (...) and, if `needs_grad`, their derivatives by the raw outputs (..., P)."""
         batch, event = raw.shape[:-1], self.formula.event_shape
         loc_scale = [] if self.loc_scale is None else self._loc_scale_of_rows(self.loc_scale)
@@ -133,7 +149,9 @@ class LinkedParameters:
         if raw.ndim == 2 and y.shape == batch + event:
             return fused_log_prob(self.formula, raw, y, loc_scale, needs_grad, is_leaf)
         rows, targets = raw.reshape(-1, raw.shape[-1]), y.expand(batch + event).reshape(-1, *event)
-        value, derivatives = fused_log_prob(self.formula, rows, targets, loc_scale, needs_grad, is_leaf)
+        value, derivatives = fused_log_prob(
+            self.formula, rows, targets, loc_scale, needs_grad, is_leaf
+        )
         return value.reshape(batch), None if derivatives is None else derivatives.reshape(raw.shape)
 
     def _loc_scale_of_rows(self, loc_scale: tuple[Tensor, Tensor]) -> list[Tensor]:
@@ -154,10 +172,12 @@ def with_derivatives(
 
     Args:
         derivatives: shape (..., P); the gradient may take their memory.
-        value_and_grad: computes both again from `raw` and `y`, for a second gradient; its last argument is `needs_grad`.
+        value_and_grad: computes both again from `raw` and `y`, for a second gradient; its last
+            argument is `needs_grad`.
         log_prob: log-likelihoods by operations that can be differentiated again.
     """
-    # What `Function.apply` asks for functional transforms would be asked in vain. Each argument of it takes time.
+    # What `Function.apply` asks for functional transforms would be asked in vain. Each argument of
+    # it takes time.
     known = (y, value, derivatives, (value_and_grad, log_prob))
     return super(torch.autograd.Function, _WithDerivatives).apply(raw, known)
 
@@ -181,7 +201,8 @@ class _WithDerivatives(torch.autograd.Function):
         derivatives, ctx.derivatives = ctx.derivatives, None
         if derivatives is None:  # a second time: its memory was used for the first answer
             derivatives = value_and_grad(*ctx.saved_tensors, True)[1]
-        return _weighted(derivatives, gradient), None  # which autograd casts, if raw outputs are in half precision
+        # which autograd casts, if raw outputs are in half precision
+        return _weighted(derivatives, gradient), None
 
 
 class _Computed(torch.autograd.Function):
@@ -206,6 +227,7 @@ def _weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
             gradient = gradient.to(derivatives.dtype)
         if multiply_rows(derivatives, materialise(gradient)):
             return derivatives
-        with contextlib.suppress(RuntimeError):  # a batch of gradients does not fit into their memory
+        # a batch of gradients does not fit into their memory
+        with contextlib.suppress(RuntimeError):
             return derivatives.mul_(gradient.unsqueeze(-1))
     return derivatives * gradient.unsqueeze(-1)

@@ -18,7 +18,10 @@ _CACHE = 1 << 17  # bytes; more would not stay near to a core
 _MOST_ROWS = 1 << 10  # of a block, which steps take some nanoseconds to turn to
 _NUMBERS = {name: number for number, name in enumerate(blocks.OPERATIONS)}
 _STORES = ("STORE", "STORE_TWO", "STORE_THREE")
-STEP = np.dtype([(name, np.int32) for name in ("operation", "out", "a", "b", "c", "d")] + [("k", float), ("l", float)])
+STEP = np.dtype(
+    [(name, np.int32) for name in ("operation", "out", "a", "b", "c", "d")]
+    + [("k", float), ("l", float)]
+)
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,16 @@ class Program:
     def run(self, *tensors: Tensor, start: int = 0, stop: int | None = None) -> bool:
         """Work on the rows from `start` to `stop` of tensors (n,) and (n, columns).
 
-        False where a value was outside its limits, or a tensor is none that is known; what was written then is of no use.
+        False where a value was outside its limits, or a tensor is none that is known; what was
+        written then is of no use.
 
         Raises:
             ValueError: for tensors with other rows or columns than the program's.
         """
         stop = len(tensors[0]) if stop is None else stop
-        return blocks.run(self.in_double, self.steps, self.places, self.block, start, stop, *tensors)
+        return blocks.run(
+            self.in_double, self.steps, self.places, self.block, start, stop, *tensors
+        )
 
     @classmethod
     def of(cls, recorder: Recorder, results: Sequence[tuple[Value, int, int]]) -> "Program":
@@ -62,9 +68,13 @@ class Program:
         instructions = {id(value): _fused(value, uses) for value in noted if id(value) in uses}
         noted = _with_reciprocals(noted, instructions)
         ranges = Ranges(recorder.dtype)
-        schedule = _Schedule(_uses(noted, asked, lambda value: instructions[id(value)].operands), ranges)
+        schedule = _Schedule(
+            _uses(noted, asked, lambda value: instructions[id(value)].operands), ranges
+        )
         known = {id(value): place for place, value in enumerate(noted)}
-        rows = [(max(row.values, key=lambda value: known[id(value)]), row) for row in _rows(results)]
+        rows = [
+            (max(row.values, key=lambda value: known[id(value)]), row) for row in _rows(results)
+        ]
         checks, stores = _by_value(recorder.checks), _by_value(rows)
         for value in noted:
             ranges.find(value)
@@ -76,7 +86,9 @@ class Program:
                     schedule.store(row)
         block = _CACHE // (schedule.places * recorder.dtype.itemsize)
         steps = np.array(schedule.steps, STEP).tobytes()
-        return cls(recorder.in_double, steps, schedule.places, min(max(block // 32 * 32, 64), _MOST_ROWS))
+        return cls(
+            recorder.in_double, steps, schedule.places, min(max(block // 32 * 32, 64), _MOST_ROWS)
+        )
 
 
 class _Instruction(NamedTuple):
@@ -112,7 +124,9 @@ def _rows(results: Sequence[tuple[Value, int, int]]) -> list[_Row]:
     return rows
 
 
-def _uses(noted: Sequence[Value], asked: Sequence[Value], operands: Callable[[Value], tuple[Value, ...]]) -> Counter:
+def _uses(
+    noted: Sequence[Value], asked: Sequence[Value], operands: Callable[[Value], tuple[Value, ...]]
+) -> Counter:
     """How often each value is needed, by identity, where these are asked for."""
     uses = Counter(map(id, asked))
     for value in reversed(noted):
@@ -124,24 +138,34 @@ def _uses(noted: Sequence[Value], asked: Sequence[Value], operands: Callable[[Va
 def _fused(value: Value, uses: Counter) -> _Instruction:
     """A product that nobody else needs is one instruction with the sum that it goes into."""
     alone = _Instruction(value.operation, value.values, value.numbers)
-    products = [x for x in value.values if x.operation in ("MULTIPLY", "MULTIPLY_NUMBER") and uses[id(x)] == 1]
+    products = [
+        x
+        for x in value.values
+        if x.operation in ("MULTIPLY", "MULTIPLY_NUMBER") and uses[id(x)] == 1
+    ]
     if not products:
         return alone
     product = products[-1]
     others = tuple(x for x in value.values if x is not product)
     if value.operation in ("ADD", "ADD_NUMBER"):
         operation = f"{product.operation}_{value.operation}"
-        return _Instruction(operation, (*product.values, *others), (*product.numbers, *value.numbers))
+        return _Instruction(
+            operation, (*product.values, *others), (*product.numbers, *value.numbers)
+        )
     if value.operation == "SUBTRACT" and product is value.values[1]:
         if product.operation == "MULTIPLY":
             return _Instruction("SUBTRACT_PRODUCT", (*product.values, *others))
-        return _Instruction("MULTIPLY_NUMBER_ADD", (*product.values, *others), (-product.numbers[0],))
+        return _Instruction(
+            "MULTIPLY_NUMBER_ADD", (*product.values, *others), (-product.numbers[0],)
+        )
     return alone
 
 
 def _with_reciprocals(noted: list[Value], instructions: dict[int, _Instruction]) -> list[Value]:
     """Values with the reciprocals of those by which several are divided: a product takes a third of a quotient's time."""
-    divisors = Counter(id(step.operands[1]) for step in instructions.values() if step.operation == "DIVIDE")
+    divisors = Counter(
+        id(step.operands[1]) for step in instructions.values() if step.operation == "DIVIDE"
+    )
     reciprocals: dict[int, Value] = {}
     found = []
     for value in noted:
@@ -209,6 +233,8 @@ class _Schedule:
             if not self.uses[key]:
                 self._free.append(self._place.pop(key))
 
-    def _step(self, operation: str, out: int, places: Sequence[int], numbers: Sequence[float] = ()) -> None:
+    def _step(
+        self, operation: str, out: int, places: Sequence[int], numbers: Sequence[float] = ()
+    ) -> None:
         places, numbers = [*places, 0, 0, 0, 0][:4], [*numbers, 0.0, 0.0][:2]
         self.steps.append((_NUMBERS[operation], out, *places, *numbers))

@@ -16,7 +16,8 @@ from disthead.special.fast import Direction, Positive
 
 __all__ = ["recorded"]
 
-_MOST_OUTPUTS = 128  # of a row: more take longer to record, and NumPy's calls cost little beside its work
+# of a row: more take longer to record, and NumPy's calls cost little beside its work
+_MOST_OUTPUTS = 128
 
 
 def recorded(
@@ -24,26 +25,31 @@ def recorded(
 ) -> tuple[Program, ...]:
     """Those to be tried one after the other, in single and in double precision; none where the formula cannot be recorded.
 
-    They take the tensors of raw outputs, targets, loc and scale if there is a change of variable, log-likelihoods and, if
-    `needs_grad`, derivatives, and answer False where somebody has to look closer: a target outside the support, numbers that
-    are not finite. If `is_rounded` they take targets in double precision, and the first of them only those whose digits beyond
-    single precision change nothing.
+    They take the tensors of raw outputs, targets, loc and scale if there is a change of variable,
+    log-likelihoods and, if `needs_grad`, derivatives, and answer False where somebody has to look
+    closer: a target outside the support, numbers that are not finite. If `is_rounded` they take
+    targets in double precision, and the first of them only those whose digits beyond single
+    precision change nothing.
     """
     if not AVAILABLE or formula.width > _MOST_OUTPUTS:
         return ()
-    # The rounding of single precision is magnified by a solve, by a sharp density that of a target in its unit, and by a short
-    # exposure that of a mean.
+    # The rounding of single precision is magnified by a solve, by a sharp density that of a target
+    # in its unit, and by a short exposure that of a mean.
     only_double = is_double or formula.event_shape or has_loc_scale or formula.has_row_constants
     programs = []
     for dtype in (np.float64,) if only_double else (np.float32, np.float64):
         try:
             programs.append(_record(formula, dtype, has_loc_scale, needs_grad, is_rounded))
-        except Exception:  # whatever a formula of somebody else's does that cannot be recorded, NumPy may do
+        except (
+            Exception
+        ):  # whatever a formula of somebody else's does that cannot be recorded, NumPy may do
             continue
     return tuple(programs)
 
 
-def _record(formula: Formula, dtype: type, has_loc_scale: bool, needs_grad: bool, is_rounded: bool) -> Program:
+def _record(
+    formula: Formula, dtype: type, has_loc_scale: bool, needs_grad: bool, is_rounded: bool
+) -> Program:
     recorder = Recorder(dtype)
     raw = recorder.array(0, formula.width)
     target = recorder.array(1, *formula.event_shape)
@@ -67,7 +73,12 @@ def _record(formula: Formula, dtype: type, has_loc_scale: bool, needs_grad: bool
 
 
 def _check(
-    recorder: Recorder, formula: Formula, raw: Recorded, target: Recorded, parameters: list[Any], is_rounded: bool
+    recorder: Recorder,
+    formula: Formula,
+    raw: Recorded,
+    target: Recorded,
+    parameters: list[Any],
+    is_rounded: bool,
 ) -> None:
     """Let the program end at numbers that are not for it."""
     support = formula.loss_support
@@ -106,11 +117,14 @@ def _limits(constraint: constraints.Constraint) -> tuple[float, float] | None:
 def _ordinary_targets(formula: Formula, is_rounded: bool) -> tuple[float, float] | None:
     """Between these the rounding of targets is not magnified in single precision, and none of them underflows times a parameter.
 
-    Targets that are rounded to single precision have fewer, and none where they are counts or have an upper end.
+    Targets that are rounded to single precision have fewer, and none where they are counts or have
+    an upper end.
     """
     unbounded = is_unbounded(formula.loss_support)
     if is_rounded:
-        if formula.is_discrete or math.isfinite(getattr(formula.loss_support, "upper_bound", math.inf)):
+        if formula.is_discrete or math.isfinite(
+            getattr(formula.loss_support, "upper_bound", math.inf)
+        ):
             return None
         return (-4.0, 4.0) if unbounded else (1e-30, 1e6)
     if formula.is_discrete:

@@ -14,8 +14,10 @@ from disthead.special.eager import is_tracing
 __all__ = ["Projection", "are_many"]
 
 _ROWS = {"cpu": 1 << 12}  # rows that are worked on at once, 2^16 elsewhere
-_BLOCK = {"cpu": 1 << 19}  # logits that are worked on at once, so that they stay in a core's cache; 2^26 elsewhere
-_WAITS = 1 << 20  # fewer logits, or logits of fewer classes, are made at once: plain operations are as quick there
+# logits that are worked on at once, so that they stay in a core's cache; 2^26 elsewhere
+_BLOCK = {"cpu": 1 << 19}
+# fewer logits, or logits of fewer classes, are made at once: plain operations are as quick there
+_WAITS = 1 << 20
 _MANY = 64
 
 
@@ -28,7 +30,8 @@ def are_many(features: Tensor, num_classes: int) -> bool:
 class Projection:
     """Where the logits features @ weight.T + bias of a categorical distribution come from: its lazy parameters.
 
-    The weight may be a DTensor whose classes are sharded over processes that all see the same features.
+    The weight may be a DTensor whose classes are sharded over processes that all see the same
+    features.
 
     Args:
         kind: the class of the distribution, made from `logits`.
@@ -54,8 +57,10 @@ class Projection:
         """Refuse to answer with weights that an optimizer has changed since the distribution was made."""
         if self._versions() != self.__dict__["_made_at"]:
             raise RuntimeError(
-                f"the head's features or weights have changed in place since this distribution of {self.num_classes} "
-                "classes was made, which keeps them in place of its logits. Ask it before optimizer.step(), or call the "
+                "the head's features or weights have changed in place since this distribution of "
+                f"{self.num_classes} "
+                "classes was made, which keeps them in place of its logits. Ask it before "
+                "optimizer.step(), or call the "
                 "head again."
             )
 
@@ -111,7 +116,9 @@ class Projection:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Projection":
         """For functions that mean the same for features as for weights, such as `torch.detach`."""
-        return Projection(self.kind, function(self.features), function(self.weight), function(self.bias))
+        return Projection(
+            self.kind, function(self.features), function(self.weight), function(self.bias)
+        )
 
     def __getitem__(self, index: tuple) -> "Projection":
         return Projection(self.kind, self.features[*index, ..., :], self.weight, self.bias)
@@ -137,7 +144,11 @@ class Projection:
         if self.is_sharded:
             mesh = weight.device_mesh
             first = mesh.get_local_rank() * -(-len(weight) // mesh.size())
-            weight, bias, shard = weight.to_local(), bias.to_local(), _Shard(first, mesh.get_group())
+            weight, bias, shard = (
+                weight.to_local(),
+                bias.to_local(),
+                _Shard(first, mesh.get_group()),
+            )
         batch_shape = self.features.shape[:-1]
         y = y.expand(batch_shape).reshape(-1)
         inside = (y >= 0) & (y < self.num_classes) & (y == y.floor())
@@ -147,7 +158,9 @@ class Projection:
         pieces = zip(features.split(size), index.split(size), strict=True)
         results = [_LogProb.apply(rows, weight, bias, chosen, shard) for rows, chosen in pieces]
         value, normalizer = (torch.cat(part) for part in zip(*results, strict=True))
-        return torch.where(inside, value, -torch.inf).reshape(batch_shape), normalizer.reshape(batch_shape)
+        return torch.where(inside, value, -torch.inf).reshape(batch_shape), normalizer.reshape(
+            batch_shape
+        )
 
     def log_prob_and_sum(self, y: Tensor, class_weight: Tensor) -> tuple[Tensor, Tensor]:
         """log_prob, and sum_k class_weight_k log p_k: the sum over logits is a projection onto one number."""
@@ -214,7 +227,11 @@ class _LogProb(torch.autograd.Function):
         features, weight, bias, index, largest, total = ctx.saved_tensors
         shard: _Shard = ctx.shard
         if torch.is_grad_enabled():
-            return *_differentiable(features, weight, bias, index, shard, by_value, by_normalizer), None, None
+            return (
+                *_differentiable(features, weight, bias, index, shard, by_value, by_normalizer),
+                None,
+                None,
+            )
         needs_features, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         to_features = torch.zeros_like(features) if needs_features else None
         to_weight = torch.empty_like(weight) if needs_weight else None
@@ -231,29 +248,46 @@ class _LogProb(torch.autograd.Function):
                 torch.mm(slope.mT, features, out=to_weight[piece])
             if to_bias is not None:
                 torch.sum(slope, 0, out=to_bias[piece])
-        return None if to_features is None else shard.reduce(to_features), to_weight, to_bias, None, None
+        return (
+            None if to_features is None else shard.reduce(to_features),
+            to_weight,
+            to_bias,
+            None,
+            None,
+        )
 
 
 def _at(logits: Tensor, index: Tensor) -> Tensor:
     """The logits at `index`, 0 where another piece holds them."""
     inside = (index >= 0) & (index < logits.shape[-1])
-    return torch.where(inside, logits.gather(-1, torch.where(inside, index, 0).unsqueeze(-1)).squeeze(-1), 0.0)
+    return torch.where(
+        inside, logits.gather(-1, torch.where(inside, index, 0).unsqueeze(-1)).squeeze(-1), 0.0
+    )
 
 
 def _add_at(slope: Tensor, index: Tensor, value: Tensor) -> None:
     inside = (index >= 0) & (index < slope.shape[-1])
-    slope.scatter_add_(-1, torch.where(inside, index, 0).unsqueeze(-1), torch.where(inside, value, 0.0).unsqueeze(-1))
+    slope.scatter_add_(
+        -1,
+        torch.where(inside, index, 0).unsqueeze(-1),
+        torch.where(inside, value, 0.0).unsqueeze(-1),
+    )
 
 
 def _differentiable(features, weight, bias, index, shard: _Shard, by_value, by_normalizer) -> tuple:
     """The gradient by plain operations on all logits, to be differentiated again."""
     if shard.group is not None:
         raise NotImplementedError(
-            "log_prob of classes sharded over processes is differentiable once; take second derivatives in one process."
+            "log_prob of classes sharded over processes is differentiable once; take second "
+            "derivatives in one process."
         )
     logits = functional.linear(features, weight, bias)
     normalizer = logits.logsumexp(-1)
     value = logits.gather(-1, index.unsqueeze(-1)).squeeze(-1) - normalizer
     inputs = [part for part in (features, weight, bias) if part.requires_grad]
-    found = iter(torch.autograd.grad((value, normalizer), inputs, (by_value, by_normalizer), create_graph=True))
+    found = iter(
+        torch.autograd.grad(
+            (value, normalizer), inputs, (by_value, by_normalizer), create_graph=True
+        )
+    )
     return tuple(next(found) if part.requires_grad else None for part in (features, weight, bias))

@@ -12,7 +12,8 @@ from disthead.likelihood.recording import Value
 
 __all__ = ["ORDINARY", "Ranges"]
 
-# Between these the functions of the library in C need not look at ends; beyond those of EXP it gives 0 and infinity.
+# Between these the functions of the library in C need not look at ends; beyond those of EXP it
+# gives 0 and infinity.
 ORDINARY = {"EXP": (-87.0, 87.0), "LOG": (1e-37, 1e38), "LOG1P": (0.0, 1e38)}
 _ANYTHING = (-math.inf, math.inf)  # and also what is no number
 _ROUNDING = 1e-4  # of a number: far more than single precision and the functions in C do
@@ -37,7 +38,13 @@ _BY_ENDS: dict[str, Callable[..., float]] = {
     "MINIMUM": min,
     "MINIMUM_NUMBER": min,
 }
-_ALWAYS = {"SIN": (-1.0, 1.0), "COS": (-1.0, 1.0), "SIGN": (-1.0, 1.0), "EQUAL": (0.0, 1.0), "EQUAL_NUMBER": (0.0, 1.0)}
+_ALWAYS = {
+    "SIN": (-1.0, 1.0),
+    "COS": (-1.0, 1.0),
+    "SIGN": (-1.0, 1.0),
+    "EQUAL": (0.0, 1.0),
+    "EQUAL_NUMBER": (0.0, 1.0),
+}
 
 
 class Ranges:
@@ -57,8 +64,11 @@ class Ranges:
             low, high = self._found(value)
         except (ValueError, OverflowError):  # no logarithm, or more than there is
             low, high = _ANYTHING
-        low, high = low - _ROUNDING * abs(low), high + _ROUNDING * abs(high)  # as far as rounding may go
-        if not -self._largest <= low <= high <= self._largest or not all(map(self._is_ordinary, value.numbers)):
+        # as far as rounding may go
+        low, high = low - _ROUNDING * abs(low), high + _ROUNDING * abs(high)
+        if not -self._largest <= low <= high <= self._largest or not all(
+            map(self._is_ordinary, value.numbers)
+        ):
             low, high = _ANYTHING
         self._know(value, low, high)
 
@@ -78,11 +88,17 @@ class Ranges:
 
     def _know(self, value: Value, low: float, high: float) -> None:
         """Numbers smaller than the normal ones may be 0 in their place."""
-        low, high = 0.0 if 0 < low < self._smallest else low, 0.0 if -self._smallest < high < 0 else high
+        low, high = (
+            0.0 if 0 < low < self._smallest else low,
+            0.0 if -self._smallest < high < 0 else high,
+        )
         self._known[id(value)] = low, high
 
     def _found(self, value: Value) -> tuple[float, float]:
-        operation, operands = value.operation, [self._known[id(operand)] for operand in value.values]
+        operation, operands = (
+            value.operation,
+            [self._known[id(operand)] for operand in value.values],
+        )
         if _ANYTHING in operands:
             return _ANYTHING
         if operation in _ALWAYS:
@@ -90,14 +106,23 @@ class Ranges:
         if operation == "SELECT":
             (least, greatest), other = operands[1:]
             return min(least, other[0]), max(greatest, other[1])
-        if operation == "ABSOLUTE" or (operation == "MULTIPLY" and value.values[0] is value.values[1]):
+        if operation == "ABSOLUTE" or (
+            operation == "MULTIPLY" and value.values[0] is value.values[1]
+        ):
             low, high = operands[0]
             least, greatest = max(low, -high, 0.0), max(high, -low)
-            return (least, greatest) if operation == "ABSOLUTE" else (least * least, greatest * greatest)
-        if operation not in _BY_ENDS or (operation.startswith("DIVIDE") and operands[-1][0] <= 0 <= operands[-1][1]):
+            return (
+                (least, greatest)
+                if operation == "ABSOLUTE"
+                else (least * least, greatest * greatest)
+            )
+        if operation not in _BY_ENDS or (
+            operation.startswith("DIVIDE") and operands[-1][0] <= 0 <= operands[-1][1]
+        ):
             return _ANYTHING
         ends = [_BY_ENDS[operation](*ends, *value.numbers) for ends in itertools.product(*operands)]
-        if operation == "DIVIDE" and max(map(abs, operands[1])) * self._smallest > 1:  # whose reciprocal may be 0
+        # whose reciprocal may be 0
+        if operation == "DIVIDE" and max(map(abs, operands[1])) * self._smallest > 1:
             ends.append(0.0)
         if operation == "EXP":
             low, high = operands[0]

@@ -20,7 +20,8 @@ from disthead.special.probabilities import log_probability
 __all__ = ["FAINT", "finite_scores", "ranking_log_prob", "ranking_log_prob_by_worth"]
 
 FAINT = 200.0  # exp(-200) beside the least item is nothing, and still a number
-_FAR, _NEAR = 300.0, 15.0  # scores below have exponentials that double, and single, precision adds up without loss
+# scores below have exponentials that double, and single, precision adds up without loss
+_FAR, _NEAR = 300.0, 15.0
 _MANY = 1 << 15  # scores up to which calls cost more than numbers do: double precision
 _FEW = 32  # items up to which a recorded program is quicker
 _PIECE = 1 << 16  # scores worked on at once: with what is made of them they stay in a core's cache
@@ -32,7 +33,9 @@ def ranking_log_prob(logits: Tensor, y: Tensor) -> Tensor:
     result = None if is_tracing() else _in_one_pass(logits, y, needs_grad)
     if result is None:
         return _log_prob(logits, y)
-    return with_derivatives(logits, y, *result, _in_one_pass, _log_prob) if needs_grad else result[0]
+    return (
+        with_derivatives(logits, y, *result, _in_one_pass, _log_prob) if needs_grad else result[0]
+    )
 
 
 def finite_scores(logits: Tensor) -> Tensor:
@@ -50,7 +53,9 @@ def ranking_log_prob_by_worth(worth: Tensor, y: Tensor) -> Tensor:
     others = torch.where(_is_ranked(y, ranked, size), 0.0, exact).sum(-1, keepdim=True)
     left = others + chosen.flip(-1).cumsum(-1).flip(-1)
     # Of items without worth, which come last, each is as probable as the others.
-    among_absent = -torch.arange(size, size - y.shape[-1], -1, dtype=exact.dtype, device=y.device).log()
+    among_absent = -torch.arange(
+        size, size - y.shape[-1], -1, dtype=exact.dtype, device=y.device
+    ).log()
     stage = torch.where(left == 0, among_absent, log_probability(chosen) - log_probability(left))
     return torch.where(ranked, stage, 0.0).sum(-1).to(worth.dtype)
 
@@ -59,7 +64,8 @@ def _log_prob(logits: Tensor, y: Tensor) -> Tensor:
     """For partial rankings and far scores too, by operations that can be differentiated again."""
     scores, size = wide(finite_scores(logits)), logits.shape[-1]
     ranked = y >= 0
-    nothing = scores.detach().amin(-1, keepdim=True) - FAINT  # in place of -inf, whose gradient would be nan
+    # in place of -inf, whose gradient would be nan
+    nothing = scores.detach().amin(-1, keepdim=True) - FAINT
     chosen = torch.where(ranked, scores.gather(-1, y.clamp(min=0)), nothing)
     others = torch.where(_is_ranked(y, ranked, size), nothing, scores).logsumexp(-1, keepdim=True)
     left = torch.cat([others, chosen.flip(-1)], -1).logcumsumexp(-1)[..., 1:].flip(-1)
@@ -78,10 +84,13 @@ def _is_ranked(y: Tensor, ranked: Tensor, size: int) -> Tensor:
     return items.scatter(-1, places, torch.ones_like(places, dtype=torch.bool))[..., :-1]
 
 
-def _in_one_pass(logits: Tensor, y: Tensor, needs_grad: bool) -> tuple[Tensor, Tensor | None] | None:
+def _in_one_pass(
+    logits: Tensor, y: Tensor, needs_grad: bool
+) -> tuple[Tensor, Tensor | None] | None:
     """log_prob (...) and, if `needs_grad`, its derivatives (..., K), in one pass over pieces of rows.
 
-    None where plain sums of exp(score) do not do: for partial rankings and scores that are far apart. To find out takes a look.
+    None where plain sums of exp(score) do not do: for partial rankings and scores that are far
+    apart. To find out takes a look.
     """
     if not (is_on_host(logits) and is_on_host(y)) or y.shape != logits.shape or not y.numel():
         return None
@@ -94,19 +103,34 @@ def _in_one_pass(logits: Tensor, y: Tensor, needs_grad: bool) -> tuple[Tensor, T
         return None
     is_single = scores.numel() > _MANY and scores.dtype == torch.float32 and largest < _NEAR
     # Zeros, for targets that are no orders and leave out an item.
-    given = [scores, orders, scores.new_empty(len(scores)), torch.zeros_like(scores) if needs_grad else None]
+    given = [
+        scores,
+        orders,
+        scores.new_empty(len(scores)),
+        torch.zeros_like(scores) if needs_grad else None,
+    ]
     size = max(_PIECE // scores.shape[-1], 1)
     pieces = [slice(start, start + size) for start in range(0, len(scores), size)]
     for rows in pieces:
-        piece = given if len(pieces) == 1 else [None if part is None else part[rows] for part in given]
+        piece = (
+            given if len(pieces) == 1 else [None if part is None else part[rows] for part in given]
+        )
         scored = _run(programs, *piece) if programs else _score(is_single, *piece)
         if not scored:
             return None
     value, slopes = given[2:]
-    return value.resize_(logits.shape[:-1]), None if slopes is None else slopes.reshape(logits.shape)
+    return value.resize_(logits.shape[:-1]), None if slopes is None else slopes.reshape(
+        logits.shape
+    )
 
 
-def _run(programs: tuple[Program, ...], scores: Tensor, orders: Tensor, value: Tensor, slopes: Tensor | None) -> bool:
+def _run(
+    programs: tuple[Program, ...],
+    scores: Tensor,
+    orders: Tensor,
+    value: Tensor,
+    slopes: Tensor | None,
+) -> bool:
     """Write log_prob (n,) and derivatives (n, K) of scores and orders (n, K); False where scores are too far apart."""
     chosen = scores.gather(-1, orders)
     tensors = [chosen, value]
@@ -119,7 +143,9 @@ def _run(programs: tuple[Program, ...], scores: Tensor, orders: Tensor, value: T
     return fine
 
 
-def _score(is_single: bool, scores: Tensor, orders: Tensor, value: Tensor, slopes: Tensor | None) -> bool:
+def _score(
+    is_single: bool, scores: Tensor, orders: Tensor, value: Tensor, slopes: Tensor | None
+) -> bool:
     """The same for many items."""
     chosen = scores.gather(-1, orders).to(torch.float32 if is_single else torch.float64)
     worth = chosen.exp()
@@ -142,7 +168,9 @@ def _programs(items: int, needs_grad: bool) -> tuple[Program, ...]:
     """The same for a few items, in single and in double precision."""
     if items > _FEW or not AVAILABLE:
         return ()
-    return _recorded(items, needs_grad, np.float32, _NEAR), _recorded(items, needs_grad, np.float64, _FAR)
+    return _recorded(items, needs_grad, np.float32, _NEAR), _recorded(
+        items, needs_grad, np.float64, _FAR
+    )
 
 
 def _recorded(items: int, needs_grad: bool, dtype: type, bound: float) -> Program:
@@ -151,7 +179,8 @@ def _recorded(items: int, needs_grad: bool, dtype: type, bound: float) -> Progra
     recorder.check(chosen, -bound, bound)
     worth = np.exp(chosen)
     left = worth[::-1].cumsum(0)[::-1]
-    value = -np.log1p(left[1:] / worth[:-1]).sum(0)  # a choice that is almost certain keeps its digits
+    # a choice that is almost certain keeps its digits
+    value = -np.log1p(left[1:] / worth[:-1]).sum(0)
     results = value.stored(1)
     if needs_grad:
         results += (1 - (1 / left).cumsum(0) * worth).stored(2)

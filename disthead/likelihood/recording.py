@@ -1,7 +1,8 @@
 """Records what a formula does to NumPy arrays, so that `Program` can repeat it on blocks of rows in one call.
 
-A formula that is written for NumPy meets `Recorded` arrays in place of numbers, which answer NumPy's functions by noting them down
-(NEP 13 and NEP 18). A formula that looks at numbers, or needs an operation that is not among them, raises `NotRecorded`.
+A formula that is written for NumPy meets `Recorded` arrays in place of numbers, which answer
+NumPy's functions by noting them down (NEP 13 and NEP 18). A formula that looks at numbers, or needs
+an operation that is not among them, raises `NotRecorded`.
 """
 
 import functools
@@ -37,7 +38,8 @@ class Recorder:
         dtype: the precision of all of them.
 
     Attributes:
-        checks: values with the least and the greatest that they may be, or with nothing where they must be whole.
+        checks: values with the least and the greatest that they may be, or with nothing where they
+            must be whole.
     """
 
     def __init__(self, dtype: Any):
@@ -95,7 +97,9 @@ class Recorder:
         return self._noted.setdefault(key, Value(operation, values, numbers))
 
     def _load(self, source: int, column: int) -> Value:
-        return self._noted.setdefault(("LOAD", source, column), Value("LOAD", (), (), (source, column)))
+        return self._noted.setdefault(
+            ("LOAD", source, column), Value("LOAD", (), (), (source, column))
+        )
 
     def filled(self, operand: Any) -> Value:
         return operand if isinstance(operand, Value) else self.value("FILL", (), float(operand))
@@ -114,7 +118,11 @@ class Recorder:
     def _subtract(self, operation: str, x: Any, y: Any) -> Value:
         if not isinstance(y, Value):
             return self._commutative("ADD", x, -y)
-        return self.value(operation, (x, y)) if isinstance(x, Value) else self.value("SUBTRACT_FROM_NUMBER", (y,), x)
+        return (
+            self.value(operation, (x, y))
+            if isinstance(x, Value)
+            else self.value("SUBTRACT_FROM_NUMBER", (y,), x)
+        )
 
     def _divide(self, operation: str, x: Any, y: Any) -> Value:
         if isinstance(x, Value):
@@ -162,7 +170,9 @@ _UFUNCS: dict[np.ufunc, str] = {
     np.sin: "SIN",
     np.cos: "COS",
 }
-_CONSTANT: dict[str, Callable[..., Any]] = {name: ufunc for ufunc, name in _UFUNCS.items()} | {"SELECT": np.where}
+_CONSTANT: dict[str, Callable[..., Any]] = {name: ufunc for ufunc, name in _UFUNCS.items()} | {
+    "SELECT": np.where
+}
 
 
 def _is_comparison(operand: Any) -> bool:
@@ -182,7 +192,9 @@ class Recorded(NDArrayOperatorsMixin):
     def __init__(self, recorder: Recorder, items: np.ndarray):
         self.recorder, self.items = recorder, items
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: tuple = (), **options: Any) -> Any:
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, out: tuple = (), **options: Any
+    ) -> Any:
         if method != "__call__" or ufunc not in _UFUNCS or options:
             raise NotRecorded(f"numpy.{ufunc.__name__}, {method}")
         result = self._noted(_UFUNCS[ufunc], *inputs)
@@ -193,12 +205,16 @@ class Recorded(NDArrayOperatorsMixin):
         out[0].items[...] = result.items
         return out[0]
 
-    def __array_function__(self, function: Callable, types: Any, arguments: tuple, options: dict) -> "Recorded":
+    def __array_function__(
+        self, function: Callable, types: Any, arguments: tuple, options: dict
+    ) -> "Recorded":
         if function is np.where and len(arguments) == 3:
             return self._noted("SELECT", *arguments)
         if function is np.stack:
             parts, *others = arguments
-            return Recorded(self.recorder, np.stack([_items(part) for part in parts], *others, **options))
+            return Recorded(
+                self.recorder, np.stack([_items(part) for part in parts], *others, **options)
+            )
         if function is np.empty_like and not options:
             return Recorded(self.recorder, np.empty_like(self.items))
         raise NotRecorded(f"numpy.{function.__name__}")
@@ -243,7 +259,10 @@ class Recorded(NDArrayOperatorsMixin):
 
     def stored(self, array: int) -> list[tuple[Value, int, int]]:
         """For `Program`: each row in the column of that number of an array."""
-        return [(self.recorder.filled(item), array, column) for column, item in enumerate(self.items.flat)]
+        return [
+            (self.recorder.filled(item), array, column)
+            for column, item in enumerate(self.items.flat)
+        ]
 
     def reshape(self, *shape: int) -> "Recorded":
         return Recorded(self.recorder, self.items.reshape(*shape))
@@ -255,13 +274,19 @@ class Recorded(NDArrayOperatorsMixin):
 
     def sum(self, axis: int) -> "Recorded":
         rows = self._rows(axis)
-        return functools.reduce(np.add, rows) if rows else Recorded(self.recorder, np.zeros(self.shape[1:], object))
+        return (
+            functools.reduce(np.add, rows)
+            if rows
+            else Recorded(self.recorder, np.zeros(self.shape[1:], object))
+        )
 
     def max(self, axis: int) -> "Recorded":
         return functools.reduce(np.maximum, self._rows(axis))
 
     def cumsum(self, axis: int) -> "Recorded":
-        return Recorded(self.recorder, np.stack([one.items for one in itertools.accumulate(self._rows(axis))]))
+        return Recorded(
+            self.recorder, np.stack([one.items for one in itertools.accumulate(self._rows(axis))])
+        )
 
     def _rows(self, axis: int) -> list[Any]:
         if axis != 0:

@@ -17,23 +17,25 @@ __all__ = ["CalibrationError"]
 class CalibrationError(OfRows):
     """The distance between confidence and accuracy over bins of confidence, of `bernoulli` and `categorical`.
 
-    (sum_b share_b |confidence_b - accuracy_b|^norm)^(1 / norm), the expected calibration error for norm 1 (Naeini, Cooper
-    and Hauskrecht 2015; Guo et al. 2017). A histogram of confidences is kept, so memory does not grow.
+    (sum_b share_b |confidence_b - accuracy_b|^norm)^(1 / norm), the expected calibration error for
+    norm 1 (Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017). A histogram of confidences is
+    kept, so memory does not grow.
 
     Args:
-        kind: "top": the confidence is the probability of the most probable class, and it is a hit if it happens;
-            "classwise": the probability of each class, and whether it happens, averaged over classes (Kull et al. 2019), of
-            an event the probability of 1.
+        kind: "top": the confidence is the probability of the most probable class, and it is a hit
+            if it happens; "classwise": the probability of each class, and whether it happens,
+            averaged over classes (Kull et al. 2019), of an event the probability of 1.
         bins: of equal width, or of equal numbers of rows.
         norm: 1, 2, or "max" for the largest distance.
-        adaptive: bins of equal weight, without weights of equal numbers of rows (Nguyen and O'Connor 2015), to a
-            thousandth of confidence.
-        debiased: of norm 2, less what chance adds in bins of finitely many rows (Kumar, Liang and Ma 2019).
+        adaptive: bins of equal weight, without weights of equal numbers of rows (Nguyen and
+            O'Connor 2015), to a thousandth of confidence.
+        debiased: of norm 2, less what chance adds in bins of finitely many rows (Kumar, Liang and
+            Ma 2019).
         num_classes: for "classwise", how many classes there are; 2 for an event.
         ignore_index: the target of rows that do not count, such as -100.
 
-    Several outputs are pooled. A target may be a soft label, a probability for each class (of an event, of 1), which is so
-    much of a hit.
+    Several outputs are pooled. A target may be a soft label, a probability for each class (of an
+    event, of 1), which is so much of a hit.
 
     >>> from disthead import get_family
     >>> dist = get_family("bernoulli").distribution(probs=torch.full((4,), 0.75))
@@ -62,22 +64,37 @@ class CalibrationError(OfRows):
         if norm not in (1, 2, "max"):
             raise ValueError(f"norm must be 1, 2 or 'max', got {norm!r}.")
         if debiased and norm != 2:
-            raise ValueError("debiased takes norm=2: the bias of a square is known, that of others is not.")
+            raise ValueError(
+                "debiased takes norm=2: the bias of a square is known, that of others is not."
+            )
         if kind == "classwise" and num_classes is None:
-            raise ValueError("kind='classwise' needs num_classes, such as num_classes=10, or 2 for an event.")
-        self.kind, self.bins, self.norm, self.adaptive, self.debiased = kind, bins, norm, adaptive, debiased
+            raise ValueError(
+                "kind='classwise' needs num_classes, such as num_classes=10, or 2 for an event."
+            )
+        self.kind, self.bins, self.norm, self.adaptive, self.debiased = (
+            kind,
+            bins,
+            norm,
+            adaptive,
+            debiased,
+        )
         self.num_classes, self.ignore_index = num_classes, ignore_index
         self._fine = bins * math.ceil(1000 / bins)
         curves = 1 if kind == "top" or num_classes == 2 else num_classes
         # rows, and sums over them of w, w confidence, w hit, w^2 for the weight w
-        self.add_state("sums", torch.zeros(curves or 1, self._fine, 5, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state(
+            "sums",
+            torch.zeros(curves or 1, self._fine, 5, dtype=torch.float64),
+            dist_reduce_fx="sum",
+        )
         keep_apart(self)
 
     def _add_rows(self, rows: Rows) -> None:
         dist = rows.dist
         if each_output(dist).kind not in CLASSES:
             raise NotImplementedError(
-                f"{type(dist).__name__} has no probabilities of classes; Coverage and PITHistogram say "
+                f"{type(dist).__name__} has no probabilities of classes; Coverage and "
+                "PITHistogram say "
                 "whether numbers are calibrated."
             )
         if not rows.count:
@@ -89,7 +106,8 @@ class CalibrationError(OfRows):
         curves = len(self.sums)
         if probs.shape[-1] != curves:
             raise ValueError(
-                f"CalibrationError was made for num_classes={self.num_classes}, the distribution has {probs.shape[-1]}."
+                f"CalibrationError was made for num_classes={self.num_classes}, the distribution "
+                f"has {probs.shape[-1]}."
             )
         rows.refuse_nan(probs, "the probability")
         p, hit, w = probs.detach().double(), happened.double(), rows.weights_like(probs)
@@ -108,7 +126,10 @@ class CalibrationError(OfRows):
         elif y.ndim == probs.ndim:  # soft labels
             both = probs, y.to(probs.dtype)
         else:
-            both = probs, (y.unsqueeze(-1) == torch.arange(probs.shape[-1], device=y.device)).to(probs.dtype)
+            both = (
+                probs,
+                (y.unsqueeze(-1) == torch.arange(probs.shape[-1], device=y.device)).to(probs.dtype),
+            )
         if self.kind == "classwise" and both[0].shape[-1] == 2:
             return both[0][..., 1:], both[1][..., 1:]
         return both
@@ -120,17 +141,25 @@ class CalibrationError(OfRows):
     def curve(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mean confidence, accuracy and rows of each bin that has any, for "top" or an event: a reliability diagram."""
         if len(self.sums) > 1:
-            raise ValueError(f"one curve shows one class, classwise there are {len(self.sums)}. Try kind='top'.")
+            raise ValueError(
+                f"one curve shows one class, classwise there are {len(self.sums)}. Try kind='top'."
+            )
         rows, weight, confidence, hits, _ = self._binned(self.sums)[0].unbind(-1)
         some = weight > 0
-        return (confidence / weight)[some].float(), (hits / weight)[some].float(), rows[some].float()
+        return (
+            (confidence / weight)[some].float(),
+            (hits / weight)[some].float(),
+            rows[some].float(),
+        )
 
     @over_processes
-    def band(self, level: float = 0.95, resamples: int = 1000, generator: torch.Generator | None = None) -> float:
+    def band(
+        self, level: float = 0.95, resamples: int = 1000, generator: torch.Generator | None = None
+    ) -> float:
         """The error that a calibrated forecast with these confidences stays below with probability `level`.
 
-        By resampling: hits are drawn as often as the confidences say (Bröcker and Smith 2007), in cells of 0.001 of confidence,
-        of which each counts as many rows as its weights are worth.
+        By resampling: hits are drawn as often as the confidences say (Bröcker and Smith 2007), in
+        cells of 0.001 of confidence, of which each counts as many rows as its weights are worth.
         """
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         rows, weight, confidence, _, squares = self.sums.cpu().unbind(-1)
@@ -139,7 +168,9 @@ class CalibrationError(OfRows):
         drawn = []
         for _ in range(resamples):
             hits = torch.binomial(draws, share, generator=generator) * weight / draws.clamp(min=1)
-            drawn.append(self._error(torch.stack([rows, weight, confidence, hits, squares], -1)).mean())
+            drawn.append(
+                self._error(torch.stack([rows, weight, confidence, hits, squares], -1)).mean()
+            )
         return float(torch.stack(drawn).quantile(level))
 
     def _binned(self, sums: Tensor) -> Tensor:

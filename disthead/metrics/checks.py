@@ -75,11 +75,14 @@ class Rows:
         if values.shape != self.y.shape:
             bad = bad.reshape(*self.dist.batch_shape, -1).any(-1)
         if self.places is not None:
-            everywhere = torch.zeros(self.places.shape + bad.shape[1:], dtype=torch.bool, device=bad.device)
+            everywhere = torch.zeros(
+                self.places.shape + bad.shape[1:], dtype=torch.bool, device=bad.device
+            )
             everywhere[self.places] = bad
             bad = everywhere
         raise TargetError(
-            f"{what} must be a number, got NaN for y in {locate(bad, self.given)}. Look for missing parameters."
+            f"{what} must be a number, got NaN for y in {locate(bad, self.given)}. Look for "
+            "missing parameters."
         )
 
 
@@ -94,19 +97,20 @@ def rows_that_count(
 ) -> Rows:
     """The rows of an update that are there, after a check of their targets.
 
-    Rows with the weight 0 or the target `ignore_index` are left out before anything is computed. Rankings may be shorter than
-    the number of items; class probabilities pass where a score takes `soft_labels`. Directions may be given in
-    [0, 2 pi) as well as in (-pi, pi].
+    Rows with the weight 0 or the target `ignore_index` are left out before anything is computed.
+    Rankings may be shorter than the number of items; class probabilities pass where a score takes
+    `soft_labels`. Directions may be given in [0, 2 pi) as well as in (-pi, pi].
 
     Raises:
-        ValueError: for other shapes ((N, 1) targets against N distributions would score N x N pairs), and weights that are
-            negative, NaN or infinite.
+        ValueError: for other shapes ((N, 1) targets against N distributions would score N x N
+            pairs), and weights that are negative, NaN or infinite.
         TargetError: for targets that a distribution cannot have produced, naming rows and values.
     """
     weight = weight_of_rows(weight, tuple(dist.batch_shape), dist.device)
     if ignore_index is not None and dist.kind == "vector":
         raise ValueError(
-            f"ignore_index leaves out rows of one class each, the distribution has several, of shape "
+            "ignore_index leaves out rows of one class each, the distribution has several, of "
+            "shape "
             f"{tuple(dist.event_shape)}. Try update(dist.marginals, y), where each class is a row."
         )
     if each_output(dist).kind == "direction":
@@ -122,7 +126,9 @@ def rows_that_count(
     return Rows(kept_dist, kept_y, left, tuple(kept), y, places)
 
 
-def weight_of_rows(weight: Any, shape: tuple[int, ...], device: torch.device | None = None) -> Tensor | None:
+def weight_of_rows(
+    weight: Any, shape: tuple[int, ...], device: torch.device | None = None
+) -> Tensor | None:
     """The weights of rows, all of which may be zero: a process may have rows of which none is there."""
     if weight is None:
         return None

@@ -15,8 +15,9 @@ __all__ = ["PairedDifference", "Skill"]
 class PairedDifference(RowMean):
     """The mean difference of a score between two forecasts of the same rows, with its standard error.
 
-    Negative where the first has the lower score. The rows' difficulty cancels, so that its standard error is far below those
-    of the two means: "better" means that the difference is several standard errors from zero (Diebold and Mariano 1995).
+    Negative where the first has the lower score. The rows' difficulty cancels, so that its standard
+    error is far below those of the two means: "better" means that the difference is several
+    standard errors from zero (Diebold and Mariano 1995).
 
     Args:
         metric: a `Score`, such as `CRPS()`.
@@ -49,8 +50,8 @@ class Skill(RowMean):
     Args:
         metric: a `Score`, such as `CRPS()`.
         reference: the forecast to beat, with batch_shape () for all rows; or give it to `update`.
-        relative: whether the score is a share of the reference's; scores that may be negative, as log scores, are compared
-            by their difference, reference - score.
+        relative: whether the score is a share of the reference's; scores that may be negative, as
+            log scores, are compared by their difference, reference - score.
 
     The standard error is by the delta method, from the rows' pairs of scores.
     """
@@ -58,22 +59,38 @@ class Skill(RowMean):
     product: Tensor
 
     def __init__(
-        self, metric: Score, reference: Distribution | None = None, relative: bool | None = None, **options: Any
+        self,
+        metric: Score,
+        reference: Distribution | None = None,
+        relative: bool | None = None,
+        **options: Any,
     ):
         super().__init__((2, *metric.shape), **options)
         from disthead.metrics.scores import NegativeLogLikelihood
 
         self.metric, self.reference = metric, reference
-        self.relative = not isinstance(metric, NegativeLogLikelihood) if relative is None else relative
-        self.add_state("product", torch.zeros(metric.shape, dtype=torch.float64), dist_reduce_fx="sum")
+        self.relative = (
+            not isinstance(metric, NegativeLogLikelihood) if relative is None else relative
+        )
+        self.add_state(
+            "product", torch.zeros(metric.shape, dtype=torch.float64), dist_reduce_fx="sum"
+        )
 
     def update(  # type: ignore[override]
-        self, dist: Distribution, y: Any, weight: Any = None, *, reference: Distribution | None = None
+        self,
+        dist: Distribution,
+        y: Any,
+        weight: Any = None,
+        *,
+        reference: Distribution | None = None,
     ) -> None:
         """Add rows of a forecast, its targets, and the reference where none was given before; a row with the weight 0 is not there."""
         other = self.reference if reference is None else reference
         if other is None:
-            raise ValueError("Skill needs a reference: Skill(metric, reference=...), or update(..., reference=...).")
+            raise ValueError(
+                "Skill needs a reference: Skill(metric, reference=...), or "
+                "update(..., reference=...)."
+            )
         other = other if other.batch_shape == dist.batch_shape else other.expand(dist.batch_shape)
         if other.device != dist.device:
             other = other.map(lambda parameter: parameter.to(dist.device))
@@ -83,7 +100,10 @@ class Skill(RowMean):
         self._add(both, rows.weight)
         product = both[:, 0] * both[:, 1]
         if rows.weight is not None:
-            product = product * rows.weight.detach().to(both).reshape(-1, *(1,) * (both.ndim - 2)).square()
+            product = (
+                product
+                * rows.weight.detach().to(both).reshape(-1, *(1,) * (both.ndim - 2)).square()
+            )
         self.product = self.product + product.sum(0)
 
     def compute(self) -> Tensor:
@@ -101,5 +121,9 @@ class Skill(RowMean):
         means = torch.stack([score, reference])
         own = (w2v2 - 2 * means * w2v + means.square() * w2).clamp(min=0)
         shared = self.product - score * w2v[1] - reference * w2v[0] + score * reference * w2[0]
-        spread = slope_score**2 * own[0] + slope_reference**2 * own[1] + 2 * slope_score * slope_reference * shared
+        spread = (
+            slope_score**2 * own[0]
+            + slope_reference**2 * own[1]
+            + 2 * slope_score * slope_reference * shared
+        )
         return ((spread.clamp(min=0) * rows[0] / (rows[0] - 1)).sqrt() / total[0]).float()

@@ -31,18 +31,21 @@ __all__ = ["default_metrics"]
 _POINT = "·"  # stands for the decimal point in names of modules, which must not have one
 
 
-def default_metrics(family: "str | Family", num_outputs: int | None = None, **options: Any) -> MetricCollection:
+def default_metrics(
+    family: "str | Family", num_outputs: int | None = None, **options: Any
+) -> MetricCollection:
     """The metrics that answer "is it sharp, and is it honest?" for a family, as one collection `update(dist, y)`.
 
-    Each of them is a single number, so that `compute()` gives a flat dictionary, and a LightningModule logs the collection as
-    it is: `self.log_dict(metrics)`. `coverage_0.9` is the share of outcomes in the central 90 % interval, `pit_ks` the
-    Kolmogorov-Smirnov distance of the PIT from the uniform distribution, `pit_mean` and `pit_dispersion` are 1/2 and 1 if
-    calibrated (see `Uniformity`), `spread_skill` is the predicted spread over the error, 1 if honest.
+    Each of them is a single number, so that `compute()` gives a flat dictionary, and a
+    LightningModule logs the collection as it is: `self.log_dict(metrics)`. `coverage_0.9` is the
+    share of outcomes in the central 90 % interval, `pit_ks` the Kolmogorov-Smirnov distance of the
+    PIT from the uniform distribution, `pit_mean` and `pit_dispersion` are 1/2 and 1 if calibrated
+    (see `Uniformity`), `spread_skill` is the predicted spread over the error, 1 if honest.
 
     Args:
         family: a name or a `Family`.
-        num_outputs: of several independent outputs, how many: each has its own numbers, `crps_0`, `crps_1` ..., and all of
-            them together a log score, an energy score and a joint PIT.
+        num_outputs: of several independent outputs, how many: each has its own numbers, `crps_0`,
+            `crps_1` ..., and all of them together a log score, an energy score and a joint PIT.
         options: of the family, such as `num_classes`.
 
     >>> sorted(default_metrics("bernoulli"))
@@ -50,11 +53,17 @@ def default_metrics(family: "str | Family", num_outputs: int | None = None, **op
     >>> sorted(default_metrics("normal"))[:4]
     ['coverage_0.5', 'coverage_0.8', 'coverage_0.9', 'coverage_0.95']
     """
-    made = get_family(family, **options) if not isinstance(family, str) or options else _example(family)
+    made = (
+        get_family(family, **options)
+        if not isinstance(family, str) or options
+        else _example(family)
+    )
     if made.kind == "vector" and num_outputs is None:
         num_outputs = made.event_shape[0]
     proposed = {"nll": NegativeLogLikelihood()} | _METRICS[made.kind](num_outputs)
-    metrics = {name: metric for name, metric in proposed.items() if _answers(made, metric, num_outputs)}
+    metrics = {
+        name: metric for name, metric in proposed.items() if _answers(made, metric, num_outputs)
+    }
     numbers: dict[str, Metric | MetricCollection] = {}
     for name, metric in metrics.items():
         if isinstance(metric, _Calibration):
@@ -65,7 +74,8 @@ def default_metrics(family: "str | Family", num_outputs: int | None = None, **op
                 numbers[f"{name}_{output}"] = _Number(metric, output)
         else:
             numbers[name] = metric
-    # torchmetrics merges metrics whose sums of a first batch are equal, which would be a coincidence.
+    # torchmetrics merges metrics whose sums of a first batch are equal, which would be a
+    # coincidence.
     named = {name.replace(".", _POINT): metric for name, metric in numbers.items()}
     return _Numbers(named, compute_groups=False)
 
@@ -147,9 +157,19 @@ class _Calibration(Coverage):
 
     def __init__(self, levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95), **options: Any):
         super().__init__(levels, **options)
-        kinds = [f"coverage_{level:g}" for level in self.levels] + ["pit_ks", "pit_mean", "pit_dispersion"]
-        outputs = [""] if self.num_outputs is None else [f"_{output}" for output in range(self.num_outputs)]
-        self.names = [("joint_" if self.joint else "") + kind + output for output in outputs for kind in kinds]
+        kinds = [f"coverage_{level:g}" for level in self.levels] + [
+            "pit_ks",
+            "pit_mean",
+            "pit_dispersion",
+        ]
+        outputs = (
+            [""]
+            if self.num_outputs is None
+            else [f"_{output}" for output in range(self.num_outputs)]
+        )
+        self.names = [
+            ("joint_" if self.joint else "") + kind + output for output in outputs for kind in kinds
+        ]
 
     def compute(self) -> dict[str, Tensor]:  # type: ignore[override]
         coverage = super().compute().reshape(-1, len(self.levels))
@@ -168,7 +188,8 @@ class _SpreadSkillRatio(SpreadSkill):
 class _Number(Metric):
     """One of the numbers of a metric as a metric of its own, since loggers take single numbers.
 
-    It keeps nothing itself. All numbers of a metric get the same rows: the first one that gets them hands them on.
+    It keeps nothing itself. All numbers of a metric get the same rows: the first one that gets them
+    hands them on.
 
     Args:
         metric: which has several numbers, as a tensor or a dictionary.

@@ -24,9 +24,12 @@ class Grouped(Metric):
     `compute()` gives a dictionary label -> value; groups without rows are left out.
 
     Args:
-        metric: any metric whose `update` takes (dist, y) and whose states are tensors of fixed size.
-        groups: the labels that rows can have: texts, numbers or truth values, as a list, an array or a column of a table.
-        bins: in place of groups, inner edges of the bins of a feature, rising: [0, 10] makes "< 0", "0 to 10" and ">= 10".
+        metric: any metric whose `update` takes (dist, y) and whose states are tensors of fixed
+            size.
+        groups: the labels that rows can have: texts, numbers or truth values, as a list, an array
+            or a column of a table.
+        bins: in place of groups, inner edges of the bins of a feature, rising: [0, 10] makes "< 0",
+            "0 to 10" and ">= 10".
 
     >>> from disthead import get_family
     >>> from disthead.metrics import CRPS
@@ -52,11 +55,15 @@ class Grouped(Metric):
     ):
         super().__init__(**options)
         if (groups is None) == (bins is None):
-            raise ValueError("Grouped needs either groups, the labels, or bins, the edges of a feature's bins.")
+            raise ValueError(
+                "Grouped needs either groups, the labels, or bins, the edges of a feature's bins."
+            )
         if bins is not None:
             self.edges: Tensor | None = as_tensor(bins, "bins").double().cpu()
             if self.edges.ndim != 1 or not len(self.edges) or bool((self.edges.diff() <= 0).any()):
-                raise ValueError(f"bins must be rising edges, such as [0.0, 10.0], got {list(bins)}.")
+                raise ValueError(
+                    f"bins must be rising edges, such as [0.0, 10.0], got {list(bins)}."
+                )
             numbers = [f"{edge:g}" for edge in self.edges.tolist()]
             inner = [f"{low} to {high}" for low, high in itertools.pairwise(numbers)]
             self.labels: list[Any] = [f"< {numbers[0]}", *inner, f">= {numbers[-1]}"]
@@ -66,24 +73,31 @@ class Grouped(Metric):
             if len(set(self.labels)) != len(self.labels):
                 raise ValueError(f"groups must be different labels, each once, got {self.labels}.")
         self._places = {label: place for place, label in enumerate(self.labels)}
-        # The metric keeps nothing: its states, one for each group, are stacked here, where processes add them up.
+        # The metric keeps nothing: its states, one for each group, are stacked here, where
+        # processes add them up.
         self.metric = metric.clone()
         self.metric._to_sync = False
         for name, default in metric._defaults.items():
             if not isinstance(default, Tensor):
                 raise ValueError(
-                    f"{type(metric).__name__} keeps all rows; Grouped takes metrics with states of fixed size."
+                    f"{type(metric).__name__} keeps all rows; Grouped takes metrics with states "
+                    "of fixed size."
                 )
             stacked = torch.stack([default] * len(self.labels))
             self.add_state(f"group_{name}", stacked, dist_reduce_fx=metric._reductions[name])
-        self.add_state("rows", torch.zeros(len(self.labels), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state(
+            "rows", torch.zeros(len(self.labels), dtype=torch.float64), dist_reduce_fx="sum"
+        )
         keep_apart(self)
 
-    def update(self, dist: Distribution, y: Any, group: Any, weight: Any = None, *arguments: Any) -> None:
+    def update(
+        self, dist: Distribution, y: Any, group: Any, weight: Any = None, *arguments: Any
+    ) -> None:
         """Add rows; `group` holds a label for each, or the feature's value: a list, an array, a tensor or a column of a table.
 
-        Where rows have two dimensions (N, T), as steps of sequences, a group may be that of each step, (N, T), or of each
-        sequence, (N,). Further arguments of the metric's own `update` go by row, too.
+        Where rows have two dimensions (N, T), as steps of sequences, a group may be that of each
+        step, (N, T), or of each sequence, (N,). Further arguments of the metric's own `update` go
+        by row, too.
         """
         if isinstance(self.metric, OfRows):
             rows = self.metric.rows_that_count(dist, y, weight)
@@ -97,9 +111,18 @@ class Grouped(Metric):
             if isinstance(metric, OfRows) and not arguments:
                 metric._add_rows(some)  # they have been checked
             else:
-                given = arguments if rows.places is None else [argument[rows.places] for argument in arguments]
+                given = (
+                    arguments
+                    if rows.places is None
+                    else [argument[rows.places] for argument in arguments]
+                )
                 given = [argument[place == k] for argument in given]
-                metric.update(some.dist, some.y, *([some.weight] if given or some.weight is not None else []), *given)
+                metric.update(
+                    some.dist,
+                    some.y,
+                    *([some.weight] if given or some.weight is not None else []),
+                    *given,
+                )
             for name in metric._defaults:
                 stacked = getattr(self, f"group_{name}").clone()
                 stacked[k] = getattr(metric, name)
@@ -115,7 +138,9 @@ class Grouped(Metric):
         """The group of each row that is there, as its place among the labels."""
         values = _objects(group, len(shape)) if self.edges is None else _numbers(group)
         if values.shape not in (shape, shape[:1]):
-            raise ValueError(f"group must have one entry for each of {_rows(shape)}, got {_rows(values.shape)}.")
+            raise ValueError(
+                f"group must have one entry for each of {_rows(shape)}, got {_rows(values.shape)}."
+            )
         if values.shape != shape:
             values = np.broadcast_to(values.reshape(values.shape + (1,) * (len(shape) - 1)), shape)
         if self.edges is not None:
@@ -123,13 +148,18 @@ class Grouped(Metric):
             bad = feature.isnan() if places is None else feature.isnan() & places.cpu()
             if bool(bad.any()):
                 raise ValueError(f"the feature must be a number, got {locate(bad, feature)}.")
-            return torch.bucketize(feature if places is None else feature[places.cpu()], self.edges.cpu(), right=True)
+            return torch.bucketize(
+                feature if places is None else feature[places.cpu()], self.edges.cpu(), right=True
+            )
         if places is not None:
             values = values[places.cpu().numpy()]
         for label in set(values.flat):
             if label not in self._places:
                 pick("group", str(label), {str(known): None for known in self.labels})
-                raise ValueError(f"the group {label!r} is a {type(label).__name__}, the groups are {self.labels}.")
+                raise ValueError(
+                    f"the group {label!r} is a {type(label).__name__}, the groups "
+                    f"are {self.labels}."
+                )
         found = [self._places[label] for label in values.flat]
         return torch.tensor(found, dtype=torch.long).reshape(values.shape)
 
@@ -144,10 +174,17 @@ class Grouped(Metric):
 
     def worst(self, target: float | None = None) -> Any:
         """The label of the group with the largest value, or of the one farthest from `target`, such as a nominal coverage."""
-        values = {label: torch.as_tensor(value).double().mean() for label, value in self.compute().items()}
+        values = {
+            label: torch.as_tensor(value).double().mean() for label, value in self.compute().items()
+        }
         if not values:
             raise ValueError("no group has any rows yet.")
-        return max(values, key=lambda label: float(values[label] if target is None else (values[label] - target).abs()))
+        return max(
+            values,
+            key=lambda label: float(
+                values[label] if target is None else (values[label] - target).abs()
+            ),
+        )
 
     def _seen(self) -> list[tuple[int, Any]]:
         return [(k, label) for k, label in enumerate(self.labels) if self.rows[k] > 0]
@@ -156,7 +193,11 @@ class Grouped(Metric):
         """One point for each group, with a bar of two standard errors to each side where there is one; returns (figure, ax)."""
         import matplotlib.pyplot as plt
 
-        ax = plt.figure(figsize=(4, 0.8 + 0.35 * len(self.labels))).add_subplot() if ax is None else ax
+        ax = (
+            plt.figure(figsize=(4, 0.8 + 0.35 * len(self.labels))).add_subplot()
+            if ax is None
+            else ax
+        )
         values = self.compute() if val is None else val
         places = range(len(values))
         bars = None
@@ -182,7 +223,9 @@ def _objects(labels: Any, dims: int) -> np.ndarray:
     if isinstance(labels, Tensor):
         labels = labels.cpu().numpy()
     values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
-    if isinstance(labels, np.ndarray) or (dims > 1 and values and isinstance(values[0], (list, tuple))):
+    if isinstance(labels, np.ndarray) or (
+        dims > 1 and values and isinstance(values[0], (list, tuple))
+    ):
         return np.array(values, dtype=object)
     return np.fromiter(values, dtype=object, count=len(values))
 

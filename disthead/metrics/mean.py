@@ -17,8 +17,9 @@ __all__ = ["RowMean", "Score"]
 class RowMean(Metric):
     """The weighted mean of values over rows, with its standard error.
 
-    sum w v / sum w, right for batches of any size, none among them, and over processes, of which some may have seen nothing.
-    Sums are kept in double precision; `compute()` before any row is nan.
+    sum w v / sum w, right for batches of any size, none among them, and over processes, of which
+    some may have seen nothing. Sums are kept in double precision; `compute()` before any row is
+    nan.
 
     Args:
         shape: of one row's value: () gives a number, (D,) a mean for each of D columns.
@@ -36,13 +37,20 @@ class RowMean(Metric):
         super().__init__(**options)
         self.shape = tuple(shape)
         # rows, w, w v, w^2, w^2 v, w^2 v^2
-        self.add_state("sums", torch.zeros(6, *self.shape, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state(
+            "sums", torch.zeros(6, *self.shape, dtype=torch.float64), dist_reduce_fx="sum"
+        )
         keep_apart(self)
 
     def update(self, values: Any, weight: Any = None) -> None:
         """Add rows of values (N, *shape) with weights (N,), 1 unless given. A row with the weight 0 is not there."""
         values = as_tensor(values, "values")
-        self._add(values, weight_of_rows(weight, tuple(values.shape[: values.ndim - len(self.shape)]), values.device))
+        self._add(
+            values,
+            weight_of_rows(
+                weight, tuple(values.shape[: values.ndim - len(self.shape)]), values.device
+            ),
+        )
 
     def _add(self, values: Tensor, weight: Tensor | None) -> None:
         values = values.detach().to(self.sums.dtype).reshape(-1, *self.shape)
@@ -51,8 +59,11 @@ class RowMean(Metric):
             parts = [rows, rows, total, rows, total, values.square().sum(0)]
         else:
             w = weight.detach().to(values).reshape(-1, *(1,) * len(self.shape)).expand_as(values)
-            some, v = w > 0, torch.where(w > 0, values, 0.0)  # a row without weight is not there, whatever its value
-            parts = [part.sum(0) for part in (some.to(w), w, w * v, w * w, w * w * v, (w * v).square())]
+            # a row without weight is not there, whatever its value
+            some, v = w > 0, torch.where(w > 0, values, 0.0)
+            parts = [
+                part.sum(0) for part in (some.to(w), w, w * v, w * w, w * w * v, (w * v).square())
+            ]
         self.sums = self.sums + torch.stack(parts)
 
     def compute(self) -> Tensor:
@@ -78,9 +89,18 @@ class RowMean(Metric):
 
         ax = plt.figure(figsize=(3, 3)).add_subplot() if ax is None else ax
         means = torch.as_tensor(self.compute() if val is None else val).reshape(-1).cpu()
-        errors = 2 * self.standard_error().reshape(-1).cpu() if val is None else torch.zeros_like(means)
+        errors = (
+            2 * self.standard_error().reshape(-1).cpu() if val is None else torch.zeros_like(means)
+        )
         places = list(range(len(means)))
-        ax.errorbar(places, means.tolist(), errors.nan_to_num(0.0).tolist(), fmt="o", color="#0072B2", capsize=4)
+        ax.errorbar(
+            places,
+            means.tolist(),
+            errors.nan_to_num(0.0).tolist(),
+            fmt="o",
+            color="#0072B2",
+            capsize=4,
+        )
         ax.set_xticks(places if len(places) > 1 else [])
         ax.set_ylabel(type(self).__name__)
         return ax.figure, ax
@@ -90,7 +110,8 @@ class Score(OfRows, RowMean):  # type: ignore[misc]  # update takes forecasts in
     """The mean of a score over rows: subclasses say what one row scores.
 
     Args:
-        num_outputs: None gives one number, of several outputs the mean over them; D gives each of D outputs its own.
+        num_outputs: None gives one number, of several outputs the mean over them; D gives each of D
+            outputs its own.
         each: shape of what one output scores, () for a number.
         ignore_index: of classes, the target of rows that do not count, such as -100.
     """

@@ -1,7 +1,7 @@
 """`PITHistogram` and `Coverage`: is y spread over the quantiles of its distributions as it should be?
 
-Both keep the same state, a fine histogram of the probability integral transform (PIT), so that a `MetricCollection` that
-holds both updates one.
+Both keep the same state, a fine histogram of the probability integral transform (PIT), so that a
+`MetricCollection` that holds both updates one.
 """
 
 import math
@@ -30,10 +30,12 @@ class Uniformity:
     """How far PIT values are from the uniform distribution of a calibrated forecast.
 
     Attributes:
-        ks_statistic, ks_p_value: Kolmogorov-Smirnov: the largest distance of the distribution functions.
+        ks_statistic, ks_p_value: Kolmogorov-Smirnov: the largest distance of the distribution
+            functions.
         cvm_statistic, cvm_p_value: Cramer-von Mises: n times their mean squared distance.
         mean: 1/2 if calibrated; more where outcomes lie above what is forecast.
-        dispersion: 12 times the variance, 1 if calibrated; more where forecasts are too narrow, less where too wide.
+        dispersion: 12 times the variance, 1 if calibrated; more where forecasts are too narrow,
+            less where too wide.
     """
 
     ks_statistic: float
@@ -47,13 +49,16 @@ class Uniformity:
 class _PIT(OfRows):
     """The fine histogram of the PIT.
 
-    Of counts, y spreads its unit of mass evenly over the jump from F(y - 1) to F(y) (Czado, Gneiting and Held 2009).
+    Of counts, y spreads its unit of mass evenly over the jump from F(y - 1) to F(y) (Czado,
+    Gneiting and Held 2009).
 
     Args:
         num_outputs: None pools the outputs of a vector; D keeps a histogram for each of D outputs.
-        randomised: for counts, one uniform number in the jump in place of all of it, as p-values need.
-        joint: the PIT of whole vectors: P(p(Y) <= p(y)), by samples, of the density as a pre-rank (Gneiting and Held's
-            calibration of regions of highest density), in place of that of their outputs.
+        randomised: for counts, one uniform number in the jump in place of all of it, as p-values
+            need.
+        joint: the PIT of whole vectors: P(p(Y) <= p(y)), by samples, of the density as a pre-rank
+            (Gneiting and Held's calibration of regions of highest density), in place of that of
+            their outputs.
         samples: for the joint PIT.
         seed: of all that is random.
     """
@@ -75,7 +80,9 @@ class _PIT(OfRows):
     ):
         super().__init__(**options)
         if joint and num_outputs is not None:
-            raise ValueError("the joint PIT of a vector is one number: joint=True takes no num_outputs.")
+            raise ValueError(
+                "the joint PIT of a vector is one number: joint=True takes no num_outputs."
+            )
         self.num_outputs, self.randomised, self.joint = num_outputs, randomised, joint
         self.samples, self.seed, self._updates = samples, seed, 0
         shape = (_FINE,) if num_outputs is None else (num_outputs, _FINE)
@@ -83,7 +90,8 @@ class _PIT(OfRows):
         # how many, and the sum of their squared weights
         self.add_state("rows", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("squares", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        # Never changes. A MetricCollection merges metrics with equal states: those of equal options, and no others.
+        # Never changes. A MetricCollection merges metrics with equal states: those of equal
+        # options, and no others.
         asked = torch.tensor([randomised, joint, samples, seed], dtype=torch.float64)
         self.add_state("asked", asked, dist_reduce_fx="max")
 
@@ -98,7 +106,8 @@ class _PIT(OfRows):
         upto = upto.detach().to(self.fine).reshape(count, -1) if is_jump else below
         if self.num_outputs is not None and below.shape[1] != outputs:
             raise ValueError(
-                f"{type(self).__name__} was made for num_outputs={outputs}, the distribution has {below.shape[1]}."
+                f"{type(self).__name__} was made for num_outputs={outputs}, the distribution has "
+                f"{below.shape[1]}."
             )
         columns = below.shape[1]
         self.rows = self.rows + count
@@ -119,12 +128,20 @@ class _PIT(OfRows):
         self.fine = self.fine + counts.reshape(self.fine.shape)
 
     def _jump(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
-        # Not the seed itself: targets simulated with that same seed would be among the numbers drawn here.
-        generator = torch.Generator().manual_seed(zlib.crc32(f"pit {self.seed} {self._updates}".encode()))
+        # Not the seed itself: targets simulated with that same seed would be among the numbers
+        # drawn here.
+        generator = torch.Generator().manual_seed(
+            zlib.crc32(f"pit {self.seed} {self._updates}".encode())
+        )
         if self.joint:
             self._updates += 1
-            ranks = [_pre_rank(part, target, self.samples, generator) for part, target in chunks(dist, y, self.samples)]
-            below, upto = (torch.cat(ends) if len(ends) > 1 else ends[0] for ends in zip(*ranks, strict=True))
+            ranks = [
+                _pre_rank(part, target, self.samples, generator)
+                for part, target in chunks(dist, y, self.samples)
+            ]
+            below, upto = (
+                torch.cat(ends) if len(ends) > 1 else ends[0] for ends in zip(*ranks, strict=True)
+            )
             u = torch.rand(below.shape, generator=generator, dtype=torch.float64).to(below.device)
             value = below + u * (upto - below)
             return value, value
@@ -159,8 +176,8 @@ class _PIT(OfRows):
     def uniformity(self) -> "Uniformity | list[Uniformity]":
         """Distance from uniform, of each output where there are several.
 
-        p-values hold for independent rows, of continuous or randomised PIT values, asymptotically (Stephens 1970); of rows
-        with weights, for their `effective_count()`.
+        p-values hold for independent rows, of continuous or randomised PIT values, asymptotically
+        (Stephens 1970); of rows with weights, for their `effective_count()`.
         """
         found = self._uniformities()
         return found[0] if self.num_outputs is None else found
@@ -173,13 +190,14 @@ class _PIT(OfRows):
 class PITHistogram(_PIT):
     """The histogram of the PIT F(y): flat if calibrated, a U where forecasts are too narrow, a hump where too wide.
 
-    `compute()` gives the share of each bin, shape (bins,), or (num_outputs, bins); they sum to one. Sources: Dawid 1984;
-    Gneiting, Balabdaoui and Raftery 2007.
+    `compute()` gives the share of each bin, shape (bins,), or (num_outputs, bins); they sum to one.
+    Sources: Dawid 1984; Gneiting, Balabdaoui and Raftery 2007.
 
     Args:
         bins: how many, a divisor of 2000.
-        num_outputs, randomised, joint, samples, seed: None pools outputs, D keeps each; counts by one random number;
-            the PIT of whole vectors by the density as a pre-rank, from so many samples.
+        num_outputs, randomised, joint, samples, seed: None pools outputs, D keeps each; counts by
+            one random number; the PIT of whole vectors by the density as a pre-rank, from so many
+            samples.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(4), scale=1.0)
@@ -209,7 +227,8 @@ class PITHistogram(_PIT):
         share = torch.as_tensor(self.compute() if val is None else val)
         if share.ndim > 1:
             raise ValueError(
-                f"one picture shows one output, this histogram has {len(share)}: plot(histogram.compute()[0])."
+                f"one picture shows one output, this histogram has {len(share)}: "
+                "plot(histogram.compute()[0])."
             )
         return ax.figure, pit_histogram(ax, pit_band(share, self.effective_count()))
 
@@ -217,13 +236,15 @@ class PITHistogram(_PIT):
 class Coverage(_PIT):
     """The share of outcomes that central intervals of each level hold: the level itself, if calibrated.
 
-    `compute()` gives one number per level, shape (levels,), or (num_outputs, levels), from the PIT, in one pass for any
-    number of levels; exact where a level is a multiple of 0.001, else linear between those. Of counts, whose intervals
-    cannot hold any level exactly, the expected share of a randomised interval.
+    `compute()` gives one number per level, shape (levels,), or (num_outputs, levels), from the PIT,
+    in one pass for any number of levels; exact where a level is a multiple of 0.001, else linear
+    between those. Of counts, whose intervals cannot hold any level exactly, the expected share of a
+    randomised interval.
 
     Args:
         levels: probabilities of the intervals.
-        num_outputs, randomised, joint, samples, seed: as for `PITHistogram`; jointly, regions of highest density.
+        num_outputs, randomised, joint, samples, seed: as for `PITHistogram`; jointly, regions of
+            highest density.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(4), scale=1.0)
@@ -278,9 +299,10 @@ def _spread(below: Tensor, upto: Tensor, weight: Tensor, place: Tensor, outputs:
     below, upto = below.clamp(0, 1), upto.clamp(0, 1)
     first = (below * _FINE).long().clamp(max=_FINE - 1)
     last = (upto * _FINE).long().clamp(max=_FINE - 1)
-    # What lies in a bin of its own goes there; the rest is a slope, summed twice: the mass below edge e is
-    # sum of w (e - below) / (upto - below) while inside the jump, and w after it.
-    inside = (first == last) | (upto - below < 1e-6)  # a jump that narrow would cost digits as a slope
+    # What lies in a bin of its own goes there; the rest is a slope, summed twice: the mass below
+    # edge e is sum of w (e - below) / (upto - below) while inside the jump, and w after it.
+    # a jump that narrow would cost digits as a slope
+    inside = (first == last) | (upto - below < 1e-6)
     size = outputs * _FINE
     counts = torch.zeros(size, dtype=below.dtype, device=below.device)
     counts.index_add_(0, place * _FINE + first, torch.where(inside, weight, 0.0))
@@ -295,7 +317,9 @@ def _spread(below: Tensor, upto: Tensor, weight: Tensor, place: Tensor, outputs:
     return counts.reshape(outputs, _FINE) + mass.diff(dim=-1, prepend=torch.zeros_like(mass[:, :1]))
 
 
-def _pre_rank(dist: Distribution, y: Tensor, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _pre_rank(
+    dist: Distribution, y: Tensor, samples: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """The limits of the rank of log p(y) among those of samples, as shares: y is one of samples + 1 exchangeable draws."""
     with torch.no_grad():
         own = dist.log_prob(y)
@@ -313,7 +337,9 @@ def _uniformity(cumulative: Tensor, rows: float) -> Uniformity:
     share, middle = cumulative.diff(), (edges[1:] + edges[:-1]) / 2
     mean = float((share * middle).sum())
     variance = float((share * (middle - mean).square()).sum())
-    return Uniformity(ks, _kolmogorov_tail(ks, rows), cvm, _cramer_von_mises_tail(cvm), mean, 12 * variance)
+    return Uniformity(
+        ks, _kolmogorov_tail(ks, rows), cvm, _cramer_von_mises_tail(cvm), mean, 12 * variance
+    )
 
 
 def _kolmogorov_tail(distance: float, rows: float) -> float:
@@ -331,7 +357,8 @@ def _cramer_von_mises_tail(x: float) -> float:
         return 1.0 if x == 0 else math.nan
     j, t = torch.arange(40, dtype=torch.float64), torch.linspace(0, 14, 1401, dtype=torch.float64)
     q = (4 * j + 1).square() / (16 * x)
-    # exp(-q) K_1/4(q), by the integral of exp(-q cosh t) cosh(t / 4), which the trapezoidal rule gives to rounding
+    # exp(-q) K_1/4(q), by the integral of exp(-q cosh t) cosh(t / 4), which the trapezoidal rule
+    # gives to rounding
     kernel = torch.exp(-q.unsqueeze(-1) * (1 + t.cosh())) * (t / 4).cosh()
     bessel = 0.01 * (kernel.sum(-1) - kernel[:, 0] / 2)
     factor = torch.exp(torch.lgamma(j + 0.5) - torch.lgamma(j + 1)) / math.sqrt(math.pi)

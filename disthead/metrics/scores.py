@@ -73,7 +73,8 @@ class EnergyScore(Score):
 
     Args:
         samples: from which it is estimated; see `disthead.distributions.vector.energy_score`.
-        seed: of the samples. The same targets get the same samples, so that two forecasts of them differ by less chance.
+        seed: of the samples. The same targets get the same samples, so that two forecasts of them
+            differ by less chance.
 
     Source: Gneiting and Raftery 2007.
     """
@@ -87,9 +88,14 @@ class EnergyScore(Score):
             return dist.crps(y)
         found = []
         for part, target in chunks(dist, y, self.samples):
-            # One seed for all batches would repeat one and the same error, which no number of rows averages out.
-            mark = zlib.crc32(target.detach().cpu().contiguous().numpy().tobytes(), self.seed % 2**32)
-            found.append(part.energy_score(target, self.samples, torch.Generator().manual_seed(mark)))
+            # One seed for all batches would repeat one and the same error, which no number of rows
+            # averages out.
+            mark = zlib.crc32(
+                target.detach().cpu().contiguous().numpy().tobytes(), self.seed % 2**32
+            )
+            found.append(
+                part.energy_score(target, self.samples, torch.Generator().manual_seed(mark))
+            )
         return torch.cat(found) if len(found) > 1 else found[0]
 
 
@@ -127,7 +133,8 @@ class RankedProbabilityScore(Score):
 class PinballLoss(Score):
     """The mean pinball loss of quantiles, max(q (y - x), (q - 1) (y - x)) for the quantile x of level q, in the units of y.
 
-    Of directions, y and x are angles from the median, in (-pi, pi]: where the circle is cut open the quantiles begin.
+    Of directions, y and x are angles from the median, in (-pi, pi]: where the circle is cut open
+    the quantiles begin.
 
     Args:
         levels: one level gives a number, several give one number each.
@@ -135,9 +142,16 @@ class PinballLoss(Score):
     Source: Koenker and Bassett 1978.
     """
 
-    def __init__(self, levels: "float | Sequence[float]" = 0.5, num_outputs: int | None = None, **options: Any):
+    def __init__(
+        self,
+        levels: "float | Sequence[float]" = 0.5,
+        num_outputs: int | None = None,
+        **options: Any,
+    ):
         several = (levels,) if isinstance(levels, (int, float)) else tuple(levels)
-        super().__init__(num_outputs, each=() if isinstance(levels, (int, float)) else (len(several),), **options)
+        super().__init__(
+            num_outputs, each=() if isinstance(levels, (int, float)) else (len(several),), **options
+        )
         for level in several:
             check_level(level)
         self.levels = several
@@ -148,7 +162,8 @@ class PinballLoss(Score):
         y = y if median is None else _turn(y - median)
         asked = quantiles(each, torch.tensor(self.levels, dtype=torch.float64))
         for level, quantile in zip(self.levels, asked, strict=True):
-            if median is not None:  # on the side of the median that the level says, also next to its opposite
+            # on the side of the median that the level says, also next to its opposite
+            if median is not None:
                 quantile = _turn(quantile - median).abs() * (1 if level > 0.5 else -1)
             miss = y - quantile
             losses.append(torch.maximum(level * miss, (level - 1) * miss))
@@ -158,7 +173,8 @@ class PinballLoss(Score):
 class IntervalScore(Score):
     """The mean interval (Winkler) score: width of the central interval, and 2 / (1 - level) for each unit that y is outside.
 
-    In the units of y; of directions, the length of the arc and the way from it. Source: Winkler 1972.
+    In the units of y; of directions, the length of the arc and the way from it. Source: Winkler
+    1972.
 
     Args:
         level: probability of the interval.
@@ -187,8 +203,8 @@ class Sharpness(Score):
 
     Args:
         level: probability of the interval.
-        relative_to: a distribution of all rows, such as the marginal fit, with batch_shape (); widths are then shares of its
-            interval's width.
+        relative_to: a distribution of all rows, such as the marginal fit, with batch_shape ();
+            widths are then shares of its interval's width.
 
     Source: Gneiting, Balabdaoui and Raftery 2007.
     """
@@ -203,7 +219,9 @@ class Sharpness(Score):
         super().__init__(num_outputs, **options)
         check_level(level)
         if relative_to is not None and relative_to.batch_shape.numel() != 1:
-            raise ValueError(f"relative_to must be one distribution for all rows, got {relative_to!r}.")
+            raise ValueError(
+                f"relative_to must be one distribution for all rows, got {relative_to!r}."
+            )
         self.level, self.relative_to = level, relative_to
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
@@ -264,7 +282,8 @@ class Accuracy(Score):
             return ((dist.mode[..., : y.shape[-1]] == y) | (y < 0)).all(-1).float()
         if kind not in ("count", *CLASSES):
             raise NotImplementedError(
-                f"{type(dist).__name__} is continuous: no single value has a probability. Coverage counts targets inside "
+                f"{type(dist).__name__} is continuous: no single value has a probability. "
+                "Coverage counts targets inside "
                 "intervals, MeanAbsoluteError measures how far off a point is."
             )
         return (dist.mode == y).float()
@@ -295,8 +314,9 @@ class TopKHitRate(Score):
 class KendallTau(Score):
     """The mean of Kendall's tau between the predicted order and the true one, over the pairs that the true one decides.
 
-    Of two items the one is predicted first that more probably is. From -1, all pairs the wrong way round, to 1. Items after
-    the end (-1) of a partial order are below the named ones and tied among each other. Source: Kendall 1938.
+    Of two items the one is predicted first that more probably is. From -1, all pairs the wrong way
+    round, to 1. Items after the end (-1) of a partial order are below the named ones and tied among
+    each other. Source: Kendall 1938.
     """
 
     def __init__(self, **options: Any):
@@ -349,7 +369,8 @@ def error_of(dist: Distribution, y: Tensor, point: Point) -> Tensor:
     kind = each_output(dist).kind
     if kind in _NAMED:
         raise NotImplementedError(
-            f"{type(dist).__name__} is of items or classes, between which there is no distance. Accuracy counts hits, "
+            f"{type(dist).__name__} is of items or classes, between which there is no distance. "
+            "Accuracy counts hits, "
             "NegativeLogLikelihood scores probabilities."
         )
     error = y - getattr(dist, point)

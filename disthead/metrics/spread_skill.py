@@ -17,12 +17,14 @@ _PER_OCTAVE, _OCTAVES = 16, 64  # spreads from 2^-64 to 2^64, told apart by 4 %
 class SpreadSkill(OfRows):
     """Root mean squared error of the mean against the predicted standard deviation, in bins of about equal numbers of rows.
 
-    `compute()` gives a dictionary: spread, error, standard_error and count of each bin. Spread and error agree in every bin
-    of an honest forecast. Of directions, whose distances are bounded, both are chords of the unit circle: the error is
-    2 sin(angle / 2), the spread sqrt(2 (1 - R)) with the mean resultant length R. Source: Fortin et al. 2014, and earlier.
+    `compute()` gives a dictionary: spread, error, standard_error and count of each bin. Spread and
+    error agree in every bin of an honest forecast. Of directions, whose distances are bounded, both
+    are chords of the unit circle: the error is 2 sin(angle / 2), the spread sqrt(2 (1 - R)) with
+    the mean resultant length R. Source: Fortin et al. 2014, and earlier.
 
     Args:
-        bins: how many at most, of about equal weight; rows whose spreads differ by less than 4 % stay together.
+        bins: how many at most, of about equal weight; rows whose spreads differ by less than 4 %
+            stay together.
     """
 
     full_state_update = False
@@ -33,7 +35,8 @@ class SpreadSkill(OfRows):
         if bins < 1:
             raise ValueError(f"bins must be 1 or more, got {bins}.")
         self.bins = bins
-        # rows, and sums over them of w, w variance, w error^2, w^2, w^2 error^2, w^2 error^4 for the weight w
+        # rows, and sums over them of w, w variance, w error^2, w^2, w^2 error^2, w^2 error^4 for
+        # the weight w
         state = torch.zeros(2 * _OCTAVES * _PER_OCTAVE + 1, 7, dtype=torch.float64)
         self.add_state("sums", state, dist_reduce_fx="sum")
         keep_apart(self)
@@ -48,8 +51,18 @@ class SpreadSkill(OfRows):
         place = (variance.log2() / 2).clamp(-_OCTAVES, _OCTAVES) * _PER_OCTAVE
         place = place.round().long() + _OCTAVES * _PER_OCTAVE
         w2 = w.square()
-        parts = [torch.ones_like(w), w, w * variance, w * square, w2, w2 * square, w2 * square.square()]
-        self.sums = self.sums.index_add(0, place.reshape(-1), torch.stack(parts, -1).reshape(-1, len(parts)))
+        parts = [
+            torch.ones_like(w),
+            w,
+            w * variance,
+            w * square,
+            w2,
+            w2 * square,
+            w2 * square.square(),
+        ]
+        self.sums = self.sums.index_add(
+            0, place.reshape(-1), torch.stack(parts, -1).reshape(-1, len(parts))
+        )
 
     def compute(self) -> dict[str, Tensor]:
         sums = self.sums[self.sums[:, 0] > 0]
@@ -86,7 +99,9 @@ class SpreadSkill(OfRows):
         from disthead import diagnostics, plots
 
         ax = plt.figure(figsize=(4, 4)).add_subplot() if ax is None else ax
-        return ax.figure, plots.spread_skill(ax, diagnostics.SpreadSkill(**(self.compute() if val is None else val)))
+        return ax.figure, plots.spread_skill(
+            ax, diagnostics.SpreadSkill(**(self.compute() if val is None else val))
+        )
 
 
 def _squares(rows: Rows) -> tuple[Tensor, Tensor]:

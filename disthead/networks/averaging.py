@@ -13,8 +13,9 @@ __all__ = ["WeightAverage"]
 class WeightAverage:
     """Exponential moving average of weights: average <- d average + (1 - d) weights after each step (Polyak and Juditsky 1992).
 
-    d grows to `decay` as (1 + t) / (10 + t) with the step t, so that the first steps, far from any good weights, are soon
-    forgotten (a warm start). The average is of the trained parameters; buffers stay those of the model.
+    d grows to `decay` as (1 + t) / (10 + t) with the step t, so that the first steps, far from any
+    good weights, are soon forgotten (a warm start). The average is of the trained parameters;
+    buffers stay those of the model.
 
     Args:
         parameters: what is trained.

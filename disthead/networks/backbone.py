@@ -11,7 +11,16 @@ from torch import Tensor, nn, optim
 
 from disthead.arrays import as_integer, as_integers, as_mapping
 
-__all__ = ["KINDS", "build", "completed", "find", "fused", "is_subclass", "multilayer_perceptron", "qualified"]
+__all__ = [
+    "KINDS",
+    "build",
+    "completed",
+    "find",
+    "fused",
+    "is_subclass",
+    "multilayer_perceptron",
+    "qualified",
+]
 
 # What a specification makes, by the name of its option.
 KINDS: dict[str, type] = {
@@ -54,7 +63,8 @@ def multilayer_perceptron(
 def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
     """The object that `spec` names: a class path, or `{"class_path": ..., "init_args": {...}}`.
 
-    Classes of torch need no path: `SiLU`, `AdamW`, `CosineAnnealingLR`. `arguments` come before those of the spec.
+    Classes of torch need no path: `SiLU`, `AdamW`, `CosineAnnealingLR`. `arguments` come before
+    those of the spec.
 
     Raises:
         ValueError: for a class that does not exist, or arguments that it does not take.
@@ -62,24 +72,37 @@ def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
     if isinstance(spec, str):
         spec = {"class_path": spec}
     if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
-        raise ValueError(f"{kind} must be a class path or have the keys class_path and init_args, got {spec!r}.")
+        raise ValueError(
+            f"{kind} must be a class path or have the keys class_path and init_args, got {spec!r}."
+        )
     found, options = find(kind, spec["class_path"]), dict(spec.get("init_args") or {})
     try:
         inspect.signature(found).bind(*arguments, **options)
     except TypeError as error:
         raise ValueError(
-            f"{kind} {spec['class_path']}: {error}; its arguments are {', '.join(inspect.signature(found).parameters)}."
+            f"{kind} {spec['class_path']}: {error}; its arguments are "
+            f"{', '.join(inspect.signature(found).parameters)}."
         ) from error
     rate = options.get("lr")
-    if kind == "optimizer" and rate is not None and not isinstance(rate, Tensor) and not _is_positive(rate):
-        raise ValueError(f"lr, the learning rate, must be a number above zero, such as 0.005, got {rate!r}.")
+    if (
+        kind == "optimizer"
+        and rate is not None
+        and not isinstance(rate, Tensor)
+        and not _is_positive(rate)
+    ):
+        raise ValueError(
+            f"lr, the learning rate, must be a number above zero, such as 0.005, got {rate!r}."
+        )
     try:
         return found(*arguments, **options)
     except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
-        if kind not in _SHORT or type(error) is RuntimeError:  # an error of the user's class, or too little memory
+        # an error of the user's class, or too little memory
+        if kind not in _SHORT or type(error) is RuntimeError:
             raise
         given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        raise ValueError(f"{kind} {spec['class_path']} cannot be made of {given}: {error}.") from error
+        raise ValueError(
+            f"{kind} {spec['class_path']} cannot be made of {given}: {error}."
+        ) from error
 
 
 def _is_positive(value: Any) -> bool:
@@ -102,13 +125,18 @@ def completed(spec: "str | Mapping[str, Any]", kind: str = "backbone", **known: 
 def qualified(kind: str, spec: Any) -> Any:
     """The spec with the full path of its class and all arguments in `init_args`, as jsonargparse writes and reads it.
 
-    On the command line `--model.optimizer.init_args.lr 0.1` arrives beside the `init_args` of the configuration.
+    On the command line `--model.optimizer.init_args.lr 0.1` arrives beside the `init_args` of the
+    configuration.
     """
     if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
         return spec
     path = spec["class_path"]
     options = as_mapping(spec.get("init_args"), f"init_args of {kind}", "{'lr': 0.01}")
-    beside = {name: value for name, value in spec.items() if name not in ("class_path", "init_args", *TIMING)}
+    beside = {
+        name: value
+        for name, value in spec.items()
+        if name not in ("class_path", "init_args", *TIMING)
+    }
     timing = {name: spec[name] for name in TIMING if name in spec}
     path = path if "." in path or kind not in _SHORT else f"{_SHORT[kind].__name__}.{path}"
     return {"class_path": path, "init_args": options | beside} | timing
@@ -117,16 +145,22 @@ def qualified(kind: str, spec: Any) -> Any:
 def fused(spec: Any, parameters: Sequence[nn.Parameter], scales_gradients: bool) -> Any:
     """The optimizer's spec with its fused implementation, where there is one and the spec asks for no other.
 
-    Parameters that are sharded are left alone, since not every optimizer has one for them; and gradients that are scaled
-    for half precision, which Lightning could not clip.
+    Parameters that are sharded are left alone, since not every optimizer has one for them; and
+    gradients that are scaled for half precision, which Lightning could not clip.
     """
     spec = {"class_path": spec} if isinstance(spec, str) else spec
-    if scales_gradients or not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
+    if (
+        scales_gradients
+        or not isinstance(spec, Mapping)
+        or not isinstance(spec.get("class_path"), str)
+    ):
         return spec
     options = dict(spec.get("init_args") or {})
     takes = inspect.signature(find("optimizer", spec["class_path"])).parameters
     chosen = {"fused", "foreach", "capturable", "differentiable"} & set(options)
-    fits = all(type(entry) is nn.Parameter and entry.device.type in ("cpu", "cuda") for entry in parameters)
+    fits = all(
+        type(entry) is nn.Parameter and entry.device.type in ("cpu", "cuda") for entry in parameters
+    )
     if "fused" not in takes or chosen or not fits:
         return spec
     return {**spec, "init_args": options | {"fused": True}}
@@ -141,7 +175,9 @@ def find(kind: str, path: str) -> Any:
     module_name, _, name = path.rpartition(".")
     module_name = _MOVED.get(module_name, module_name)
     if not module_name and kind not in _SHORT:
-        raise ValueError(f"{kind} {path!r} needs the path of its module, such as my_package.my_module.{path}.")
+        raise ValueError(
+            f"{kind} {path!r} needs the path of its module, such as my_package.my_module.{path}."
+        )
     try:
         module = importlib.import_module(module_name) if module_name else _SHORT[kind]
     except ImportError as error:

@@ -14,12 +14,14 @@ class PiecewiseLinearEncoding(nn.Module):
     """Numbers as coordinates along quantile bins, so that a network can bend anywhere in a column, not only about its mean.
 
     Bin t of a column runs from edge b_(t-1) to b_t; a number x becomes one coordinate for each bin,
-    clip((x - b_(t-1)) / (b_t - b_(t-1)), 0, 1): ones for the bins below it, zeros for those above, and its place within its
-    own (Gorishniy, Rubachev and Babenko 2022, "On Embeddings for Numerical Features in Tabular Deep Learning"; there the
-    outermost bins go on beyond their edges, here nothing does: keep the number itself beside its encoding for that).
+    clip((x - b_(t-1)) / (b_t - b_(t-1)), 0, 1): ones for the bins below it, zeros for those above,
+    and its place within its own (Gorishniy, Rubachev and Babenko 2022, "On Embeddings for Numerical
+    Features in Tabular Deep Learning"; there the outermost bins go on beyond their edges, here
+    nothing does: keep the number itself beside its encoding for that).
 
-    The edges are quantiles of the training rows, found by `fit`, or all values of a column that has few. They are buffers:
-    checkpoints keep them. Coordinates of bins that a column lacks (constant columns lack all of them) are zero.
+    The edges are quantiles of the training rows, found by `fit`, or all values of a column that has
+    few. They are buffers: checkpoints keep them. Coordinates of bins that a column lacks (constant
+    columns lack all of them) are zero.
 
     Args:
         in_features: number of columns.
@@ -58,11 +60,15 @@ class PiecewiseLinearEncoding(nn.Module):
             ValueError: for another shape, no rows, or NaN and infinity, with the columns.
         """
         if features.ndim != 2 or features.shape[1] != self.in_features or not len(features):
-            raise ValueError(f"features must have the shape (rows, {self.in_features}), got {tuple(features.shape)}.")
+            raise ValueError(
+                f"features must have the shape (rows, {self.in_features}), got "
+                f"{tuple(features.shape)}."
+            )
         bad = (~features.isfinite()).any(0).nonzero().flatten().tolist()
         if bad:
             raise ValueError(
-                f"features must be finite, got NaN or infinity in the columns {bad[:5]}. Impute them first."
+                f"features must be finite, got NaN or infinity in the columns {bad[:5]}. Impute "
+                "them first."
             )
         self.lower.zero_()
         self.rate.zero_()
@@ -81,7 +87,9 @@ class PiecewiseLinearEncoding(nn.Module):
         if weight is not None:
             levels = torch.linspace(0, 1, self.bins + 1, dtype=torch.float64, device=values.device)
             return weighted_quantiles(values, levels, weight).unique()
-        place = torch.linspace(0, len(values) - 1, self.bins + 1, dtype=torch.float64).round().long()
+        place = (
+            torch.linspace(0, len(values) - 1, self.bins + 1, dtype=torch.float64).round().long()
+        )
         return values.sort().values[place.to(values.device)].unique()
 
     def forward(self, features: Tensor) -> Tensor:

@@ -20,16 +20,21 @@ class Plan(NamedTuple):
 
 
 def plan(
-    rows: int, batch_size: int | None = None, steps: int | None = None, learning_rate: float | None = None
+    rows: int,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    learning_rate: float | None = None,
 ) -> Plan:
     """What the default recipe does with so many training rows; what is given stays.
 
     Args:
         rows: of training.
-        batch_size: a 64th of the rows, but at least 32 and at most 256, unless given; never more than there are.
+        batch_size: a 64th of the rows, but at least 32 and at most 256, unless given; never more
+            than there are.
         steps: 2,400, or 60 epochs where those are more, unless given.
-        learning_rate: 0.005 for batches of 32 rows, and in proportion to the square root of their size (Malladi et al. 2022,
-            "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms") up to 256, unless given.
+        learning_rate: 0.005 for batches of 32 rows, and in proportion to the square root of their
+            size (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient
+            Algorithms") up to 256, unless given.
 
     >>> plan(8192)
     Plan(batch_size=128, steps=3840, learning_rate=0.01)
@@ -43,7 +48,8 @@ def steps_of(trainer: Any, rows: int, batch_size: int) -> int:
     """How many steps a trainer will make at most: the default recipe's where it has no end of its own.
 
     Args:
-        trainer: Lightning's, or what has its `max_epochs`, `max_steps`, `limit_train_batches` and `accumulate_grad_batches`.
+        trainer: Lightning's, or what has its `max_epochs`, `max_steps`, `limit_train_batches` and
+            `accumulate_grad_batches`.
         rows: of training.
         batch_size: rows for one step.
     """
@@ -65,7 +71,8 @@ def steps_per_epoch(trainer: Any, rows: int, batch_size: int) -> int:
 class WarmupConstantDecay(LambdaLR):
     """The learning rate rises over the first steps, is constant, and falls in a straight line to zero over the last ones.
 
-    It is stepped after each step of the optimizer (in Lightning `interval="step"`), and stays at zero beyond `steps`.
+    It is stepped after each step of the optimizer (in Lightning `interval="step"`), and stays at
+    zero beyond `steps`.
 
     Args:
         optimizer: whose learning rates are the constant ones.
@@ -85,11 +92,14 @@ class WarmupConstantDecay(LambdaLR):
     [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
     """
 
-    def __init__(self, optimizer: Optimizer, steps: int, warmup: int | None = 50, decay: float = 0.4):
+    def __init__(
+        self, optimizer: Optimizer, steps: int, warmup: int | None = 50, decay: float = 0.4
+    ):
         warmup = steps // 5 if warmup is None else warmup
         if steps < 1 or warmup < 0 or not 0 <= decay <= 1:
             raise ValueError(
-                f"steps must be at least 1, warmup zero or more and decay a share between 0 and 1, got steps={steps}, "
+                "steps must be at least 1, warmup zero or more and decay a share between 0 and "
+                f"1, got steps={steps}, "
                 f"warmup={warmup}, decay={decay}."
             )
         self.steps, self.warmup, self.decay = steps, warmup, decay
@@ -97,5 +107,9 @@ class WarmupConstantDecay(LambdaLR):
 
     def _factor(self, step: int) -> float:
         rise = (step + 1) / self.warmup if self.warmup else 1.0
-        fall = (self.steps - step) / (self.decay * self.steps) if self.decay else float(step < self.steps)
+        fall = (
+            (self.steps - step) / (self.decay * self.steps)
+            if self.decay
+            else float(step < self.steps)
+        )
         return max(min(1.0, rise, fall), 0.0)

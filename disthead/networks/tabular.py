@@ -16,7 +16,13 @@ from disthead.head import DistributionHead, without_autocast
 from disthead.networks.backbone import build
 from disthead.networks.encoding import PiecewiseLinearEncoding
 
-__all__ = ["Dropout", "MemberHead", "MemberLinear", "TabularBackbone", "start_near_the_marginal_fit"]
+__all__ = [
+    "Dropout",
+    "MemberHead",
+    "MemberLinear",
+    "TabularBackbone",
+    "start_near_the_marginal_fit",
+]
 
 _MOST_DF = 8.0  # at the start
 
@@ -24,14 +30,22 @@ _MOST_DF = 8.0  # at the start
 class MemberLinear(nn.Module):
     """Linear layers of several networks side by side: member e computes x @ weight[e] + bias[e], all in one batched product.
 
-    Shapes: (N, in_features) or (members, N, in_features) -> (members, N, out_features). Each member starts by itself, as
-    `torch.nn.Linear` does, with draws from `generator`, or from torch's global one where none is given.
+    Shapes: (N, in_features) or (members, N, in_features) -> (members, N, out_features). Each member
+    starts by itself, as `torch.nn.Linear` does, with draws from `generator`, or from torch's global
+    one where none is given.
 
     >>> MemberLinear(8, 3, 5)(torch.zeros(4, 3)).shape
     torch.Size([8, 4, 5])
     """
 
-    def __init__(self, members: int, in_features: int, out_features: int, *, generator: torch.Generator | None = None):
+    def __init__(
+        self,
+        members: int,
+        in_features: int,
+        out_features: int,
+        *,
+        generator: torch.Generator | None = None,
+    ):
         super().__init__()
         if members < 1:
             raise ValueError(f"members must be at least 1, got {members}.")
@@ -41,10 +55,15 @@ class MemberLinear(nn.Module):
         self.bias = nn.Parameter(_uniform((members, 1, out_features), bound, generator))
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, features.expand(self.members, *features.shape[-2:]), self.weight)
+        return torch.baddbmm(
+            self.bias, features.expand(self.members, *features.shape[-2:]), self.weight
+        )
 
     def extra_repr(self) -> str:
-        return f"members={self.members}, in_features={self.in_features}, out_features={self.out_features}"
+        return (
+            f"members={self.members}, in_features={self.in_features}, "
+            f"out_features={self.out_features}"
+        )
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator | None) -> Tensor:
@@ -69,7 +88,10 @@ class Dropout(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         if self.generator is None or not self.training:
             return dropout(features, self.p, self.training)
-        kept = torch.rand(features.shape, generator=self.generator, device=self.generator.device) >= self.p
+        kept = (
+            torch.rand(features.shape, generator=self.generator, device=self.generator.device)
+            >= self.p
+        )
         return features * kept.to(features) / (1 - self.p)
 
     def extra_repr(self) -> str:
@@ -80,21 +102,26 @@ class TabularBackbone(nn.Module):
     """Rows of a table -> features: numbers beside their piecewise-linear encoding, then a multilayer perceptron.
 
     Args:
-        in_features: number of columns, standardised; categories come as indicators (0 and 1), whose first layer embeds them.
-        hidden_sizes: of the multilayer perceptron; its last is the number of features that come out.
+        in_features: number of columns, standardised; categories come as indicators (0 and 1), whose
+            first layer embeds them.
+        hidden_sizes: of the multilayer perceptron; its last is the number of features that come
+            out.
         activation: a module of `torch.nn` by name, or a class path.
         dropout: after each activation.
         bins: bins of the encoding, at most; 0 leaves it out.
         encoded: the columns to encode, by position; all of them unless given. Indicators need none.
-        members: this many networks at once, each with weights of its own; None is one, without that dimension.
-        generator: where the weights of several networks are drawn from; torch's global one unless given.
+        members: this many networks at once, each with weights of its own; None is one, without that
+            dimension.
+        generator: where the weights of several networks are drawn from; torch's global one unless
+            given.
 
-    Shapes: (N, in_features) -> (N, hidden_sizes[-1]); with members, (N, in_features) or (members, N, in_features)
-    -> (members, N, hidden_sizes[-1]).
+    Shapes: (N, in_features) -> (N, hidden_sizes[-1]); with members, (N, in_features) or (members,
+    N, in_features) -> (members, N, hidden_sizes[-1]).
 
-    The encoding is standardised too, coordinate by coordinate: inputs about zero and of one spread are learned from faster
-    (LeCun et al. 1998, "Efficient BackProp"). `fit` finds its bins, means and spreads in training rows; checkpoints keep
-    them. Before it every coordinate of the encoding is zero.
+    The encoding is standardised too, coordinate by coordinate: inputs about zero and of one spread
+    are learned from faster (LeCun et al. 1998, "Efficient BackProp"). `fit` finds its bins, means
+    and spreads in training rows; checkpoints keep them. Before it every coordinate of the encoding
+    is zero.
 
     >>> backbone = TabularBackbone(3, members=8).fit(torch.randn(100, 3))
     >>> backbone(torch.zeros(5, 3)).shape
@@ -121,7 +148,9 @@ class TabularBackbone(nn.Module):
         hidden_sizes = as_integers(hidden_sizes, "hidden_sizes")
         columns = list(range(in_features) if encoded is None else encoded) if bins else []
         if any(not 0 <= column < in_features for column in columns):
-            raise ValueError(f"encoded must be columns between 0 and {in_features - 1}, got {columns}.")
+            raise ValueError(
+                f"encoded must be columns between 0 and {in_features - 1}, got {columns}."
+            )
         self.in_features, self.members = in_features, members
         self.encoding = PiecewiseLinearEncoding(len(columns), bins) if columns else None
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.long), persistent=False)
@@ -131,10 +160,13 @@ class TabularBackbone(nn.Module):
         layers: list[nn.Module] = []
         for size in hidden_sizes:
             layer = (
-                nn.Linear(width, size) if members is None else MemberLinear(members, width, size, generator=generator)
+                nn.Linear(width, size)
+                if members is None
+                else MemberLinear(members, width, size, generator=generator)
             )
             with torch.no_grad():
-                layer.weight.mul_(math.sqrt(3))  # variance 1 / width (LeCun et al. 1998); PyTorch has a third of it
+                # variance 1 / width (LeCun et al. 1998); PyTorch has a third of it
+                layer.weight.mul_(math.sqrt(3))
             layers.append(layer)
             layers.append(build("activation", activation))
             if dropout:
@@ -158,7 +190,8 @@ class TabularBackbone(nn.Module):
                 mean = share @ coordinates
                 spread = (share @ (coordinates - mean).square()).sqrt()
             self.centre.copy_(mean)
-            # A bin holds its share of the rows; coordinates with less spread than that tell a few rows apart, and stay small.
+            # A bin holds its share of the rows; coordinates with less spread than that tell a few
+            # rows apart, and stay small.
             self.spread.copy_(spread.clamp(min=1 / self.encoding.bins))
         return self
 
@@ -189,7 +222,8 @@ class MemberHead(DistributionHead):
     torch.Size([8, 5])
     """
 
-    _layer = staticmethod(partial(nn.Linear, device="meta"))  # the members' own takes its place; this one draws nothing
+    # the members' own takes its place; this one draws nothing
+    _layer = staticmethod(partial(nn.Linear, device="meta"))
 
     def __init__(
         self,
@@ -202,17 +236,25 @@ class MemberHead(DistributionHead):
     ):
         super().__init__(family, in_features, **options)
         if self.feature_dim != -1:
-            raise ValueError(f"feature_dim must be -1 in a head of several members, got {self.feature_dim}.")
+            raise ValueError(
+                f"feature_dim must be -1 in a head of several members, got {self.feature_dim}."
+            )
         self.members = members
         if self.linear is not None:
             self.linear = MemberLinear(members, in_features, sum(self._sizes), generator=generator)  # type: ignore[assignment]
         self.shared = nn.ParameterDict(
-            {name: nn.Parameter(torch.zeros(members, 1, *self._raw_shape(name))) for name in self.shared}
+            {
+                name: nn.Parameter(torch.zeros(members, 1, *self._raw_shape(name)))
+                for name in self.shared
+            }
         )
 
-    def forward(self, features: Tensor, *, standardised: bool = False, **known: Tensor) -> Distribution:
+    def forward(
+        self, features: Tensor, *, standardised: bool = False, **known: Tensor
+    ) -> Distribution:
         """Features (members, N, in_features) -> batch_shape (members, N); `known` has shape (N,) or (members, N)."""
-        features = features.expand(self.members, *features.shape[-2:])  # of a backbone without layers
+        # of a backbone without layers
+        features = features.expand(self.members, *features.shape[-2:])
         if self._plain_formula is not None and not known:
             with without_autocast(features):
                 dist = self._plain_formula.from_raw(self._output(features))
@@ -231,13 +273,17 @@ class MemberHead(DistributionHead):
         assert self.linear is not None
         with without_autocast(features):
             dtype = torch.promote_types(features.dtype, self.linear.weight.dtype)
-            return torch.baddbmm(self.linear.bias.to(dtype), features.to(dtype), self.linear.weight.to(dtype))
+            return torch.baddbmm(
+                self.linear.bias.to(dtype), features.to(dtype), self.linear.weight.to(dtype)
+            )
 
     def _raw(self, features: Tensor) -> dict[str, Tensor]:
         raw, batch_shape = {}, features.shape[:-1]
         self._check_features(features)
         if self.predicted:
-            for name, part in zip(self.predicted, self._output(features).split(self._sizes, -1), strict=True):
+            for name, part in zip(
+                self.predicted, self._output(features).split(self._sizes, -1), strict=True
+            ):
                 raw[name] = part.reshape(batch_shape + self._raw_shape(name))
         for name, value in self.shared.items():
             raw[name] = value.expand(batch_shape + value.shape[2:])
@@ -248,10 +294,11 @@ class MemberHead(DistributionHead):
 def start_near_the_marginal_fit(head: DistributionHead, least_scale: float = 0.0) -> None:
     """Small weights for a head whose biases are the marginal fit, degrees of freedom of 8 at most, and no narrow peak.
 
-    Targets taken together are often light-tailed where those around their predictions are not, and from the 50 of such a
-    marginal fit the steps of training do not lead back. Nor do they from a scale near zero, the fit of targets most of which
-    are one value, where every network is wrong by many scales. The loc of targets whose logarithm is learned, which are not
-    standardised, starts within their scale.
+    Targets taken together are often light-tailed where those around their predictions are not, and
+    from the 50 of such a marginal fit the steps of training do not lead back. Nor do they from a
+    scale near zero, the fit of targets most of which are one value, where every network is wrong by
+    many scales. The loc of targets whose logarithm is learned, which are not standardised, starts
+    within their scale.
 
     Args:
         least_scale: at the start, in the unit of the targets.
@@ -266,4 +313,6 @@ def start_near_the_marginal_fit(head: DistributionHead, least_scale: float = 0.0
     if "df" in head.predicted:
         head.biases()["df"].clamp_(max=head.links["df"].inverse(torch.tensor(_MOST_DF)).item())
     if "scale" in head.predicted and least_scale > 0:
-        head.biases()["scale"].clamp_(min=head.links["scale"].inverse(torch.tensor(least_scale)).item())
+        head.biases()["scale"].clamp_(
+            min=head.links["scale"].inverse(torch.tensor(least_scale)).item()
+        )

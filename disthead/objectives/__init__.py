@@ -1,12 +1,12 @@
 """Objectives: what training minimises, functions of `(dist, y)` with one number for each row.
 
-Each takes a distribution of batch_shape (...,) and its targets, and returns shape (...,); smaller is
-better. Weights and means over rows are `disthead.losses.loss`. An objective without options is a
+Each takes a distribution of batch_shape (...,) and its targets, and returns shape (...,); smaller
+is better. Weights and means over rows are `disthead.losses.loss`. An objective without options is a
 function. One with options is a frozen dataclass, whose fields are the options and which is called
 with `(dist, y)`.
 
-Every file here holds objectives of one kind and names them in `__all__`. That is all: they are found
-by listing the folder.
+Every file here holds objectives of one kind and names them in `__all__`. That is all: they are
+found by listing the folder.
 
 >>> import torch, disthead as dh
 >>> dist = dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)
@@ -30,7 +30,9 @@ from disthead.families.family import Family
 
 __all__ = ["check_objective", "get_objective", "name_of", "names", "specification"]
 
-_FILES = [importlib.import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__)]
+_FILES = [
+    importlib.import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__)
+]
 _FOUND: dict[str, Any] = {name: getattr(file, name) for file in _FILES for name in file.__all__}
 
 
@@ -67,7 +69,9 @@ def get_objective(objective: "str | Mapping[str, Any] | Callable", **options: An
     if isinstance(objective, Mapping):
         if "name" not in objective:
             given = dict(objective)
-            raise ValueError(f'objective must have a name, such as {{"name": "crps"}}, got {given}.')
+            raise ValueError(
+                f'objective must have a name, such as {{"name": "crps"}}, got {given}.'
+            )
         options = {**objective, **options}
         objective = options.pop("name")
     if isinstance(objective, str):
@@ -112,7 +116,9 @@ def specification(objective: Callable) -> "str | dict[str, Any] | None":
     return None
 
 
-def check_objective(objective: Callable, family: Family, event_shape: tuple[int, ...] = (), members: int = 1) -> None:
+def check_objective(
+    objective: Callable, family: Family, event_shape: tuple[int, ...] = (), members: int = 1
+) -> None:
     """Refuse an objective by which a family cannot be trained, by a trial on two rows.
 
     Args:
@@ -141,7 +147,9 @@ it scores one number, and item indices have no distance; use log_prob(y). Try 'n
     )
 
 
-def _why_not(objective: Callable, family: Family, event_shape: tuple[int, ...], members: int) -> str | None:
+def _why_not(
+    objective: Callable, family: Family, event_shape: tuple[int, ...], members: int
+) -> str | None:
     """The reason why a family cannot be trained by an objective; None where it can."""
     outputs = event_shape[: len(event_shape) - family.event_dim]
     with torch.device("cpu"), torch.enable_grad():

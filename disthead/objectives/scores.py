@@ -14,9 +14,9 @@ def crps(dist: Distribution, y: Any) -> Tensor:
     """The continuous ranked probability score, the integral of (F(x) - 1{y <= x})^2, for each row.
 
     It is in the units of y; of several independent outputs it is the mean of theirs. The likelihood
-    punishes a surprise by its density, the crps by its distance, so that a few outliers move the fit
-    less. Every family of one number has it, in closed form or by quadrature; directions have the
-    score on the circle, in radians. Source: Gneiting and Raftery 2007.
+    punishes a surprise by its density, the crps by its distance, so that a few outliers move the
+    fit less. Every family of one number has it, in closed form or by quadrature; directions have
+    the score on the circle, in radians. Source: Gneiting and Raftery 2007.
 
     Args:
         dist: batch_shape (...,), one number or independent ones.

@@ -49,12 +49,27 @@ def prediction_band(
         lower, upper = (end[order].cpu().numpy() for end in dist.interval(level))
         shade = 0.18 + 0.22 * k / max(len(levels) - 1, 1)
         ax.fill_between(
-            position, lower, upper, color=color, alpha=shade, linewidth=0, label=f"{100 * level:g} % interval"
+            position,
+            lower,
+            upper,
+            color=color,
+            alpha=shade,
+            linewidth=0,
+            label=f"{100 * level:g} % interval",
         )
     ax.plot(position, dist.median[order].cpu().numpy(), color=color, linewidth=2, label="median")
     if y is not None:
         points = (x if x_of_y is None else x_of_y).cpu().numpy()
-        ax.scatter(points, y.cpu().numpy(), s=14, color="#333333", alpha=0.6, linewidth=0, zorder=3, label="observed")
+        ax.scatter(
+            points,
+            y.cpu().numpy(),
+            s=14,
+            color="#333333",
+            alpha=0.6,
+            linewidth=0,
+            zorder=3,
+            label="observed",
+        )
     return ax
 
 
@@ -87,13 +102,37 @@ def interval_chart(
     place = torch.arange(len(order)).numpy()
     for level, width, alpha in zip(sorted(levels), (5.0, 2.0), (0.45, 0.45), strict=True):
         lower, upper = (end[order].cpu().numpy() for end in dist.interval(level))
-        ax.vlines(place, lower, upper, color=BLUE, linewidth=width, alpha=alpha, label=f"{100 * level:g} % interval")
-    ax.plot(place, dist.median[order].cpu().numpy(), "_", color="white", markersize=5, markeredgewidth=1.5)
-    legend = ax.plot([], [], "_", color=BLUE, linestyle="-", linewidth=8, label="median")[0]  # white on blue, too
+        ax.vlines(
+            place,
+            lower,
+            upper,
+            color=BLUE,
+            linewidth=width,
+            alpha=alpha,
+            label=f"{100 * level:g} % interval",
+        )
+    ax.plot(
+        place,
+        dist.median[order].cpu().numpy(),
+        "_",
+        color="white",
+        markersize=5,
+        markeredgewidth=1.5,
+    )
+    # white on blue, too
+    legend = ax.plot([], [], "_", color=BLUE, linestyle="-", linewidth=8, label="median")[0]
     legend.set(markeredgecolor="white", markersize=5, markeredgewidth=1.5)
     observed = y[order].cpu().numpy()
     inside = (observed >= lower) & (observed <= upper)
-    ax.scatter(place[inside], observed[inside], s=14, color="black", zorder=3, linewidth=0, label="outcome inside")
+    ax.scatter(
+        place[inside],
+        observed[inside],
+        s=14,
+        color="black",
+        zorder=3,
+        linewidth=0,
+        label="outcome inside",
+    )
     if not inside.all():
         ax.scatter(
             place[~inside],

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disthead.diagnostics import CoverageCurve, EventFrequency, PITBand, Reliability, Worm, chance_limit
+from disthead.diagnostics import (
+    CoverageCurve,
+    EventFrequency,
+    PITBand,
+    Reliability,
+    Worm,
+    chance_limit,
+)
 from disthead.plots.style import BLUE, GREY, VERMILION, chance, frame, percent, ticks, with_unit
 from disthead.texts import shortened, shown
 
@@ -42,18 +49,33 @@ def pit_histogram(
     outside = (frequency < numbers.lower) | (frequency > numbers.upper)
     colors = [VERMILION if flag else BLUE for flag in outside]
     left = np.arange(bins) / bins
-    ax.bar(left, frequency * bins, width=1 / bins, align="edge", color=colors, edgecolor="white", linewidth=0.6)
-    ax.axhspan(numbers.lower * bins, numbers.upper * bins, color=GREY, alpha=0.35, linewidth=0, zorder=2)
+    ax.bar(
+        left,
+        frequency * bins,
+        width=1 / bins,
+        align="edge",
+        color=colors,
+        edgecolor="white",
+        linewidth=0.6,
+    )
+    ax.axhspan(
+        numbers.lower * bins, numbers.upper * bins, color=GREY, alpha=0.35, linewidth=0, zorder=2
+    )
     ax.axhline(1.0, color="black", linewidth=1, linestyle="--", zorder=3)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.22 * max(float(frequency.max()), numbers.upper) * bins)
     frame(ax, title, label, "density (1 = as predicted)")
-    key = [("inside", BLUE, 1.0), (f"chance, all bars ({100 * numbers.confidence:g} %)", GREY, 0.35)]
+    key = [
+        ("inside", BLUE, 1.0),
+        (f"chance, all bars ({100 * numbers.confidence:g} %)", GREY, 0.35),
+    ]
     _key(ax, [*key, ("outside", VERMILION, 1.0)] if outside.any() else key)
     return ax
 
 
-def coverage_curve(ax: "Axes", numbers: CoverageCurve, title: str = "Coverage of central intervals") -> "Axes":
+def coverage_curve(
+    ax: "Axes", numbers: CoverageCurve, title: str = "Coverage of central intervals"
+) -> "Axes":
     """Observed minus nominal coverage of the central intervals against their level, with the simultaneous band.
 
     Above zero the intervals hold too much (too wide), below zero too little (too narrow).
@@ -80,13 +102,19 @@ def coverage_curve(ax: "Axes", numbers: CoverageCurve, title: str = "Coverage of
     percent(ax.yaxis)
     frame(ax, title, "nominal level", "observed minus nominal")
     ax.text(0.02, 0.97, "too wide", transform=ax.transAxes, ha="left", va="top", color="#555555")
-    ax.text(0.02, 0.03, "too narrow", transform=ax.transAxes, ha="left", va="bottom", color="#555555")
+    ax.text(
+        0.02, 0.03, "too narrow", transform=ax.transAxes, ha="left", va="bottom", color="#555555"
+    )
     ax.legend(loc="upper right", frameon=False, fontsize="small")
     return ax
 
 
 def reliability_diagram(
-    ax: "Axes", numbers: Reliability, title: str = "Reliability", event: str = "the event", unit: str = ""
+    ax: "Axes",
+    numbers: Reliability,
+    title: str = "Reliability",
+    event: str = "the event",
+    unit: str = "",
 ) -> "Axes":
     """The CORP diagram: recalibrated against original forecasts, on the diagonal where calibrated, with the score's parts.
 
@@ -107,10 +135,15 @@ def reliability_diagram(
         label = f"chance, each forecast ({100 * numbers.confidence:g} %)"
         ax.fill_between(forecast, lower, upper, color=GREY, alpha=0.35, linewidth=0, label=label)
     ax.plot([low, high], [low, high], color="black", linewidth=1, linestyle="--")
-    ax.plot(forecast, fit, color=VERMILION, linewidth=2, label="what happened", marker=".", markersize=3)
+    ax.plot(
+        forecast, fit, color=VERMILION, linewidth=2, label="what happened", marker=".", markersize=3
+    )
     # A few extreme outcomes at either end of the fit would flatten the rest.
     bulk = np.repeat(fit, numbers.count.cpu().numpy().astype(int))
-    bottom, top = min(low, float(np.quantile(bulk, 0.01))), max(high, float(np.quantile(bulk, 0.99)))
+    bottom, top = (
+        min(low, float(np.quantile(bulk, 0.01))),
+        max(high, float(np.quantile(bulk, 0.99))),
+    )
     reach = top - bottom
     # How often each forecast was made, along the bottom.
     weights = numbers.count.cpu().double().numpy()
@@ -149,10 +182,13 @@ def reliability_diagram(
     return ax
 
 
-def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float | None = None) -> "Axes":
+def worm_plot(
+    ax: "Axes", numbers: Worm, title: str | None = None, reach: float | None = None
+) -> "Axes":
     """Deviation of the normal residuals from what a true distribution gives, with the band of chance.
 
-    High: outcomes larger than predicted. Rising: spread predicted too small. Bent: skewness. S-shaped: tails.
+    High: outcomes larger than predicted. Rising: spread predicted too small. Bent: skewness.
+    S-shaped: tails.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead.diagnostics import worm
@@ -161,7 +197,9 @@ def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float 
     >>> worm_plot(plt.figure().add_subplot(), worm(dist, torch.tensor([1.0, 0.0, 2.0]))).get_title(loc="left")
     'all rows (3 rows)'
     """
-    normal, deviation, half = (part.cpu().numpy() for part in (numbers.normal, numbers.deviation, numbers.half_width))
+    normal, deviation, half = (
+        part.cpu().numpy() for part in (numbers.normal, numbers.deviation, numbers.half_width)
+    )
     ax.fill_between(
         normal,
         -half,
@@ -175,7 +213,15 @@ def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float 
     out = np.abs(deviation) > half
     ax.scatter(normal[~out], deviation[~out], s=7, color=BLUE, linewidth=0, label="inside")
     if out.any():
-        ax.scatter(normal[out], deviation[out], s=9, color=VERMILION, linewidth=0, marker="s", label="outside")
+        ax.scatter(
+            normal[out],
+            deviation[out],
+            s=9,
+            color=VERMILION,
+            linewidth=0,
+            marker="s",
+            label="outside",
+        )
     reach = worm_reach([numbers]) if reach is None else reach
     ax.set_ylim(-reach, reach)
     frame(
@@ -184,8 +230,11 @@ def worm_plot(ax: "Axes", numbers: Worm, title: str | None = None, reach: float 
         "expected residual (stddev.)",
         "observed minus expected",
     )
-    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}  # inside is the worm
-    ax.legend(**place, frameon=False, fontsize="small", ncols=3, handletextpad=0.4, columnspacing=1.2)
+    # inside is the worm
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+    ax.legend(
+        **place, frameon=False, fontsize="small", ncols=3, handletextpad=0.4, columnspacing=1.2
+    )
     return ax
 
 
@@ -205,7 +254,8 @@ def coverage_by_group(
 ) -> "Axes":
     """Coverage of the intervals at one level by group, label -> (coverage, rows), with bars of chance.
 
-    The bars hold each group by itself with the probability `confidence`, or all of `looks` groups together.
+    The bars hold each group by itself with the probability `confidence`, or all of `looks` groups
+    together.
 
     >>> import matplotlib.pyplot as plt
     >>> ax = coverage_by_group(plt.figure().add_subplot(), {"poor": (0.8, 100), "rich": (0.9, 80)}, level=0.9)
@@ -220,10 +270,21 @@ def coverage_by_group(
     rows = np.array([coverage[label][1] for label in labels])
     _, label = chance(confidence, looks, "group")
     variance, largest = level * (1 - level), max(level, 1 - level)
-    half = np.array([chance_limit(variance / count, largest / count, confidence, looks) for count in rows])
+    half = np.array(
+        [chance_limit(variance / count, largest / count, confidence, looks) for count in rows]
+    )
     ax.axvline(level, color="black", linewidth=1, linestyle="--")
     lower, upper = np.maximum(level - half, 0), np.minimum(level + half, 1)
-    ax.barh(place, upper - lower, left=lower, height=0.62, color=GREY, alpha=0.35, linewidth=0, label=label)
+    ax.barh(
+        place,
+        upper - lower,
+        left=lower,
+        height=0.62,
+        color=GREY,
+        alpha=0.35,
+        linewidth=0,
+        label=label,
+    )
     out = np.abs(observed - level) > half
     ax.scatter(observed[~out], place[~out], color=BLUE, zorder=3)
     if out.any():
@@ -260,19 +321,28 @@ def frequency_by_group(
     ['poor: a 1 (100)']
     """
     _, label = chance(confidence, looks, "group")
-    reach = np.array([chance_limit(part.variance, part.largest, confidence, looks) for part in frequencies])
+    reach = np.array(
+        [chance_limit(part.variance, part.largest, confidence, looks) for part in frequencies]
+    )
     off = np.array([part.observed - part.predicted for part in frequencies])
     worst = np.argsort(-np.abs(off) / np.maximum(reach, 1e-300), kind="stable")[:shown]
     off, half = off[worst], reach[worst]
     place = np.arange(len(off))
     ax.axvline(0.0, color="black", linewidth=1, linestyle="--")
-    ax.barh(place, 2 * half, left=-half, height=0.62, color=GREY, alpha=0.35, linewidth=0, label=label)
+    ax.barh(
+        place, 2 * half, left=-half, height=0.62, color=GREY, alpha=0.35, linewidth=0, label=label
+    )
     out = np.abs(off) > half
     ax.scatter(off[~out], place[~out], color=BLUE, zorder=3)
     if out.any():
         ax.scatter(off[out], place[out], color=VERMILION, marker="s", zorder=3)
     chosen = [frequencies[k] for k in worst]
-    ticks(ax, "y", place, [(f"{shortened(k.label, 30)}: {k.event}", f" ({k.count:,.0f})") for k in chosen])
+    ticks(
+        ax,
+        "y",
+        place,
+        [(f"{shortened(k.label, 30)}: {k.event}", f" ({k.count:,.0f})") for k in chosen],
+    )
     ax.set_ylim(len(off) - 0.4, -0.6)
     percent(ax.xaxis)
     ax.use_sticky_edges = False  # a bar that ends at the frame would seem to go on
@@ -285,5 +355,7 @@ def frequency_by_group(
 def _key(ax: "Axes", entries: list[tuple[str, str, float]]) -> None:
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=color, alpha=alpha, linewidth=0, label=label) for label, color, alpha in entries]
+    handles = [
+        Patch(color=color, alpha=alpha, linewidth=0, label=label) for label, color, alpha in entries
+    ]
     ax.legend(handles=handles, loc="upper center", ncols=3, frameon=False, fontsize="small")

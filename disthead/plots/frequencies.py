@@ -26,9 +26,11 @@ def hanging_rootogram(
 ) -> "Axes":
     """Bars of the observed frequencies hung from the expected ones, both as square roots: they should end at zero.
 
-    The grey band holds each bar by itself with the probability `confidence`, or all of `looks` bars together.
+    The grey band holds each bar by itself with the probability `confidence`, or all of `looks` bars
+    together.
 
-    A bar that ends below zero is a count that occurred more often than predicted, above zero less often.
+    A bar that ends below zero is a count that occurred more often than predicted, above zero less
+    often.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead.diagnostics import Rootogram
@@ -47,9 +49,20 @@ def hanging_rootogram(
     out = np.abs(bottom) > half
     colors = [VERMILION if flag else BLUE for flag in out]
     ax.bar(place, observed, bottom=bottom, width=0.86 * size, color=colors, alpha=0.75, linewidth=0)
-    ax.fill_between(place, -half, half, color=GREY, alpha=0.45, linewidth=0, step="mid", label=label, zorder=2.5)
+    ax.fill_between(
+        place, -half, half, color=GREY, alpha=0.45, linewidth=0, step="mid", label=label, zorder=2.5
+    )
     ax.axhline(0.0, color="black", linewidth=1, linestyle="--", zorder=3)
-    ax.plot(place, root, color="black", marker="o", markersize=3.5, linewidth=1.2, label="expected", zorder=3)
+    ax.plot(
+        place,
+        root,
+        color="black",
+        marker="o",
+        markersize=3.5,
+        linewidth=1.2,
+        label="expected",
+        zorder=3,
+    )
     margin = 0.06 * float(root.max())
     ax.set_ylim(min(float(bottom.min()), float(-half.max())) - margin, 1.15 * float(root.max()))
     name = "count" if size == 1 else f"count, {size:g} to a bar"
@@ -59,7 +72,11 @@ def hanging_rootogram(
 
 
 def rose_plot(
-    ax: "PolarAxes", numbers: Rose, title: str = "Directions", confidence: float = 0.95, looks: int = 1
+    ax: "PolarAxes",
+    numbers: Rose,
+    title: str = "Directions",
+    confidence: float = 0.95,
+    looks: int = 1,
 ) -> "PolarAxes":
     """Observed directions by sector as petals whose area is their number, with the expected ones as an outline.
 
@@ -79,7 +96,9 @@ def rose_plot(
     from matplotlib.patches import Patch
 
     if ax.name != "polar":
-        raise ValueError(f"ax must be polar, made with projection='polar', got one of kind {ax.name!r}.")
+        raise ValueError(
+            f"ax must be polar, made with projection='polar', got one of kind {ax.name!r}."
+        )
     edges = numbers.edges.cpu().numpy()
     observed, expected = numbers.observed.cpu().numpy(), numbers.expected.cpu().numpy()
     z, label = chance(confidence, looks, "sector")
@@ -98,7 +117,8 @@ def rose_plot(
     )
     angle = np.concatenate([np.linspace(a, b, 12) for a, b in itertools.pairwise(edges)])
     low, middle, high = (
-        np.repeat(np.sqrt(np.maximum(part, 0)), 12) for part in (expected - half, expected, expected + half)
+        np.repeat(np.sqrt(np.maximum(part, 0)), 12)
+        for part in (expected - half, expected, expected + half)
     )
     ax.fill_between(angle, low, high, color=GREY, alpha=0.5, linewidth=0, label=label, zorder=2.5)
     ax.plot(angle, middle, color="black", linewidth=1.3, label="expected", zorder=3)
@@ -109,7 +129,9 @@ def rose_plot(
     ax.set_yticks(np.sqrt(rows), [f"{k:g}" for k in rows], fontsize="small")
     emptiest = int(np.maximum(observed, expected).argmin())
     ax.set_rlabel_position(float(np.degrees(edges[emptiest : emptiest + 2].mean())))
-    ax.set_xticks(np.arange(8) * np.pi / 4, ["0", "π/4", "π/2", "3π/4", "±π", "−3π/4", "−π/2", "−π/4"])
+    ax.set_xticks(
+        np.arange(8) * np.pi / 4, ["0", "π/4", "π/2", "3π/4", "±π", "−3π/4", "−π/2", "−π/4"]
+    )
     titled(ax, title)
     ax.set_xlabel("angle (radians); rings: rows in a sector")
     handles, _ = ax.get_legend_handles_labels()
@@ -117,7 +139,11 @@ def rose_plot(
     if out.any():
         petals.append(Patch(color=VERMILION, alpha=0.7, linewidth=0, label="beyond chance"))
     ax.legend(
-        handles=[*handles, *petals], loc="upper left", bbox_to_anchor=(1.02, 1.05), frameon=False, fontsize="small"
+        handles=[*handles, *petals],
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.05),
+        frameon=False,
+        fontsize="small",
     )
     return ax
 
@@ -142,7 +168,15 @@ def confusion_matrix(
         for i in range(classes):
             for j in range(classes):
                 color = "white" if share[i, j] > 0.55 else "black"
-                ax.text(j, i, f"{count[i, j]:,.0f}", ha="center", va="center", color=color, fontsize="small")
+                ax.text(
+                    j,
+                    i,
+                    f"{count[i, j]:,.0f}",
+                    ha="center",
+                    va="center",
+                    color=color,
+                    fontsize="small",
+                )
     step = max(1, classes // 20)
     place = np.arange(0, classes, step)
     turn = 45 if max(map(len, names)) > 4 else 0

@@ -53,12 +53,16 @@ def literal(text: object, weight: str = "normal") -> str:
     """
     known = _characters(weight)
     letters = shown(shortened(str(text), _LONGEST))
-    return "".join(letter if ord(letter) in known else shown(letter, all_of_it=True) for letter in letters)
+    return "".join(
+        letter if ord(letter) in known else shown(letter, all_of_it=True) for letter in letters
+    )
 
 
 def titled(ax: "Axes", title: str) -> None:
     """Set the title; its line breaks stay."""
-    lines = [part for line in str(title).split("\n") for part in _wrapped(line, _room(ax)[0], "bold")]
+    lines = [
+        part for line in str(title).split("\n") for part in _wrapped(line, _room(ax)[0], "bold")
+    ]
     ax.set_title("\n".join(lines[:4]), loc="left", fontweight="bold", fontsize="medium", **LITERAL)
 
 
@@ -72,7 +76,9 @@ def frame(ax: "Axes", title: str, xlabel: str, ylabel: str) -> "Axes":
     return ax
 
 
-def ticks(ax: "Axes", axis: str, place: Any, names: Iterable[tuple[object, str]], **properties: Any) -> None:
+def ticks(
+    ax: "Axes", axis: str, place: Any, names: Iterable[tuple[object, str]], **properties: Any
+) -> None:
     """Set a user's names as ticks of the axis x or y, each with an end such as a number of rows, which is never cut off."""
     room = 0.45 * _room(ax)[axis == "x"]
     labels = [_fitted(literal(name), room - _width(end)) + end for name, end in names]
@@ -99,7 +105,9 @@ def chance(confidence: float, looks: int = 1, what: str = "point") -> tuple[floa
     z = NormalDist().inv_cdf(1 - (1 - confidence) / (2 * looks))
     return (
         z,
-        f"chance, all {looks} {what}s ({100 * confidence:g} %)" if looks > 1 else f"chance ({100 * confidence:g} %)",
+        f"chance, all {looks} {what}s ({100 * confidence:g} %)"
+        if looks > 1
+        else f"chance ({100 * confidence:g} %)",
     )
 
 

@@ -23,7 +23,8 @@ def spread_skill(
 ) -> "Axes":
     """Root mean squared error against predicted standard deviation by bin, on the diagonal where honest.
 
-    The bars hold each bin by itself with the probability `confidence`, or all of `looks` bins together.
+    The bars hold each bin by itself with the probability `confidence`, or all of `looks` bins
+    together.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead import diagnostics
@@ -37,7 +38,14 @@ def spread_skill(
     top = 1.12 * max(float((error + bars).max()), float(spread.max()))
     bottom = min(float((error - bars).min()), float(spread.min()))
     bottom = 0.0 if bottom < 0.35 * top else 0.9 * bottom
-    ax.plot([bottom, top], [bottom, top], color="black", linewidth=1, linestyle="--", label="as predicted")
+    ax.plot(
+        [bottom, top],
+        [bottom, top],
+        color="black",
+        linewidth=1,
+        linestyle="--",
+        label="as predicted",
+    )
     ax.errorbar(
         spread,
         error,
@@ -52,7 +60,12 @@ def spread_skill(
     )
     ax.set_xlim(bottom, top)
     ax.set_ylim(bottom, top)
-    frame(ax, title, with_unit("predicted standard deviation", unit), with_unit("root mean squared error", unit))
+    frame(
+        ax,
+        title,
+        with_unit("predicted standard deviation", unit),
+        with_unit("root mean squared error", unit),
+    )
     ax.legend(loc="best", frameon=False, fontsize="small")
     return ax
 
@@ -73,7 +86,13 @@ def sparsification(
     """
     dropped = numbers.dropped.cpu().numpy()
     ax.axhline(numbers.random, color=GREY, linewidth=1.5, linestyle=":", label="any rows")
-    ax.plot(dropped, numbers.error.cpu().numpy(), color=BLUE, linewidth=2, label="those the model is least sure of")
+    ax.plot(
+        dropped,
+        numbers.error.cpu().numpy(),
+        color=BLUE,
+        linewidth=2,
+        label="those the model is least sure of",
+    )
     ax.plot(
         dropped,
         numbers.oracle.cpu().numpy(),

@@ -22,7 +22,8 @@ __all__ = [
 
 BAND = 0.99  # of the bands in pictures: the limit that verdicts have
 CHANCE = 0.01  # a difference that chance exceeds more often than this is not held against a model
-# Effects in units of the predicted spread, or as a relative width: negligible, slight, clear, and beyond.
+# Effects in units of the predicted spread, or as a relative width: negligible, slight, clear, and
+# beyond.
 SIZES = (0.03, 0.15, 0.5)
 
 
@@ -47,8 +48,9 @@ def size(effect: float) -> str:
 def z_of_sum(difference: float, variance: float, largest: float) -> float:
     """How many standard errors a sum (or mean) of bounded terms is from what was expected, cautious where few terms count.
 
-    sqrt(variance + largest |difference| / 3) in place of the standard error, after Bernstein's inequality: with few or rare
-    events a normal limit would call one event more than expected a fault.
+    sqrt(variance + largest |difference| / 3) in place of the standard error, after Bernstein's
+    inequality: with few or rare events a normal limit would call one event more than expected a
+    fault.
 
     Args:
         difference: of the sum from its expectation.
@@ -71,20 +73,27 @@ def gamma_tails(ratio: Tensor, variance: Tensor) -> Tensor:
     """
     shape = 1 / variance.clamp(min=1e-12)
     ratio = ratio.double().clamp(min=0)
-    lower, upper = torch.special.gammainc(shape, shape * ratio), torch.special.gammaincc(shape, shape * ratio)
+    lower, upper = (
+        torch.special.gammainc(shape, shape * ratio),
+        torch.special.gammaincc(shape, shape * ratio),
+    )
     return (2 * torch.minimum(lower, upper)).clamp(max=1)
 
 
 def effective_rows(weight: Tensor | None, rows: int) -> float:
     """How many rows of equal weight give means as exact as these: (sum w)^2 / sum w^2 (Kish 1965)."""
-    return float(rows) if weight is None else float(weight.double().sum().square() / weight.double().square().sum())
+    return (
+        float(rows)
+        if weight is None
+        else float(weight.double().sum().square() / weight.double().square().sum())
+    )
 
 
 class Clusters:
     """How much less is known from rows that come in clusters than from independent ones, batch after batch.
 
-    The variance of a weighted mean m from the sums of w (v - m) within clusters, beside that from the rows themselves. Source:
-    Liang and Zeger 1986.
+    The variance of a weighted mean m from the sums of w (v - m) within clusters, beside that from
+    the rows themselves. Source: Liang and Zeger 1986.
 
     >>> clusters = Clusters()
     >>> v = torch.randn(50, 1, generator=torch.Generator().manual_seed(0))
@@ -101,13 +110,20 @@ class Clusters:
     def add(self, values: Tensor, weight: Tensor | None, cluster: Tensor) -> None:
         """Rows of values (N, K) with the indices of their clusters (N,)."""
         values = values.detach().double().cpu()
-        w = torch.ones(len(values), 1, dtype=torch.float64) if weight is None else weight.double().cpu().unsqueeze(-1)
+        w = (
+            torch.ones(len(values), 1, dtype=torch.float64)
+            if weight is None
+            else weight.double().cpu().unsqueeze(-1)
+        )
         terms = torch.cat([w, w * values], 1)
         grown = self.own.new_zeros(max(len(self.own), int(cluster.max()) + 1), terms.shape[1])
         if len(self.own):
             grown[: len(self.own)] = self.own
         self.own = grown.index_add(0, cluster.cpu(), terms)
-        parts = [(w.square() * power).sum(0) for power in (torch.ones_like(values), values, values.square())]
+        parts = [
+            (w.square() * power).sum(0)
+            for power in (torch.ones_like(values), values, values.square())
+        ]
         self.squares = torch.stack(parts) + (self.squares if self.rows else 0)
         self.rows += len(values)
 
@@ -121,7 +137,9 @@ class Clusters:
         of_rows = (w2v2 - 2 * mean * w2v + mean.square() * w2).sum()
         if of_rows <= 0 or seen < 2 or self.rows < 2:
             return math.nan
-        return float(of_clusters.sum() * seen / (seen - 1) / (of_rows * self.rows / (self.rows - 1)))
+        return float(
+            of_clusters.sum() * seen / (seen - 1) / (of_rows * self.rows / (self.rows - 1))
+        )
 
     def design_effect(self) -> float:
         """`variance_ratio`, at least 1: clusters that seem to help do so by chance."""

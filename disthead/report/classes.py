@@ -18,7 +18,9 @@ from disthead.texts import distinct
 __all__ = ["CHECKS", "confidence"]
 
 _CLASSES = 10  # the most frequent ones are looked at one by one
-_MANY = 1000  # of more there is no confusion matrix, whose size is their square, and only the frequent ones are looked at by group
+# of more there is no confusion matrix, whose size is their square, and only the frequent ones are
+# looked at by group
+_MANY = 1000
 
 
 def _reliability(found: Findings, rows: Rows, generator: torch.Generator) -> None:
@@ -70,9 +72,13 @@ def _sure(found: Findings, rows: Rows, generator: torch.Generator) -> None:
 def confidence(found: Findings, rows: Rows, claimed: Tensor, right: Tensor, what: str) -> None:
     """Whether the most probable answer is right as often as was claimed."""
     hit = right.double()
-    whole = diagnostics.event_frequency("", "", claimed, hit, rows.weight, rows.design_effect(hit - claimed))
+    whole = diagnostics.event_frequency(
+        "", "", claimed, hit, rows.weight, rows.design_effect(hit - claimed)
+    )
     found.verdicts.append(
-        verdicts.confidence(whole.predicted, whole.observed, math.sqrt(whole.variance), what, whole.largest)
+        verdicts.confidence(
+            whole.predicted, whole.observed, math.sqrt(whole.variance), what, whole.largest
+        )
     )
 
 
@@ -82,7 +88,9 @@ def _majority(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     hit, of_majority = (rows.y == rows.probs.argmax(-1)).double(), (rows.y == majority).double()
     difference = _mean(rows, hit - of_majority)
     found.scores[f"Accuracy of always naming {name}"] = _mean(rows, of_majority)
-    found.verdicts.append(verdicts.majority(rows.mean(hit), rows.mean(of_majority), difference, name))
+    found.verdicts.append(
+        verdicts.majority(rows.mean(hit), rows.mean(of_majority), difference, name)
+    )
 
 
 def _areas(found: Findings, rows: Rows, generator: torch.Generator) -> None:
@@ -101,10 +109,13 @@ def _areas(found: Findings, rows: Rows, generator: torch.Generator) -> None:
 def _confusion(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     count = rows.probs.shape[-1]
     if count <= _MANY:
-        found.show(len(rows.y), confusion=diagnostics.confusion(rows.probs, rows.y.long(), rows.weight))
+        found.show(
+            len(rows.y), confusion=diagnostics.confusion(rows.probs, rows.y.long(), rows.weight)
+        )
         return
     reason = (
-        f"{count:,} classes are too many for a matrix, which has at most {_MANY:,}; calibration by group and by "
+        f"{count:,} classes are too many for a matrix, which has at most {_MANY:,}; calibration "
+        "by group and by "
         f"feature is that of the {len(_frequent(rows))} most frequent classes"
     )
     found.verdicts.append(not_examined("confusion of classes", reason))

@@ -17,11 +17,16 @@ from disthead.report.verdict import Verdict, not_examined
 __all__ = ["examine_events", "examine_intervals"]
 
 _WORMS = 8  # more are too small to be read
-_GIVE_GROUPS = "Give a label for each row: `evaluate(..., group=labels)`, or `disthead evaluate --group COLUMN`."
+_GIVE_GROUPS = (
+    "Give a label for each row: `evaluate(..., group=labels)`, or `disthead evaluate "
+    "--group COLUMN`."
+)
 _GIVE_FEATURES = "Give the columns to look along: `evaluate(..., features=data_frame)`."
 
 
-def examine_intervals(found: Findings, rows: Rows, u: Tensor, *, has_bias: bool = True, side: str = "above") -> None:
+def examine_intervals(
+    found: Findings, rows: Rows, u: Tensor, *, has_bias: bool = True, side: str = "above"
+) -> None:
     """Calibration and bias by group and by feature, from the PIT of the rows, shape (N,).
 
     Without a bias, u is the rank of a density, whose regions leave out the least ones.
@@ -40,7 +45,9 @@ def examine_intervals(found: Findings, rows: Rows, u: Tensor, *, has_bias: bool 
         found.verdicts.append(verdicts.by_group(held, level, "group", cells.left_out, "groups"))
         if has_bias:
             shares = rates(cells.index, above)
-            found.verdicts.append(verdicts.bias_by_group(shares, "group", cells.left_out, "groups", side))
+            found.verdicts.append(
+                verdicts.bias_by_group(shares, "group", cells.left_out, "groups", side)
+            )
 
     def features(by_feature: dict[str, Cells]) -> None:
         every, left_out = _all_ranges(by_feature)
@@ -51,7 +58,9 @@ def examine_intervals(found: Findings, rows: Rows, u: Tensor, *, has_bias: bool 
         found.show(len(rows.y), feature=FeatureCoverage(name, coverage))
         if has_bias:
             shares = rates(every, above)
-            found.verdicts.append(verdicts.bias_by_group(shares, "feature", left_out, "worms", side))
+            found.verdicts.append(
+                verdicts.bias_by_group(shares, "feature", left_out, "worms", side)
+            )
             distances = verdicts.distances(shares, 0.5)
             name = _worst_feature(by_feature, distances)
             _worms(found, rows, by_feature[name].index, distances)
@@ -59,7 +68,9 @@ def examine_intervals(found: Findings, rows: Rows, u: Tensor, *, has_bias: bool 
     _each(found, rows, ("calibration", "bias") if has_bias else ("calibration",), groups, features)
 
 
-def examine_events(found: Findings, rows: Rows, probs: Tensor, happened: Tensor, names: Sequence[str]) -> None:
+def examine_events(
+    found: Findings, rows: Rows, probs: Tensor, happened: Tensor, names: Sequence[str]
+) -> None:
     """Calibration by group and by feature of events: classes, the item that comes first.
 
     Args:
@@ -74,7 +85,12 @@ def examine_events(found: Findings, rows: Rows, probs: Tensor, happened: Tensor,
     def frequencies(index: Mapping[str, Tensor]) -> list[EventFrequency]:
         return [
             diagnostics.event_frequency(
-                label, name, probs[k, j], happened[k, j], None if rows.weight is None else rows.weight[k], effect
+                label,
+                name,
+                probs[k, j],
+                happened[k, j],
+                None if rows.weight is None else rows.weight[k],
+                effect,
             )
             for label, k in index.items()
             for j, name in enumerate(names)
@@ -83,13 +99,17 @@ def examine_events(found: Findings, rows: Rows, probs: Tensor, happened: Tensor,
     def groups(cells: Cells) -> None:
         numbers = frequencies(cells.index)
         found.show(len(rows.y), group_frequencies=numbers)
-        found.verdicts.append(verdicts.events_by_group(numbers, "group", cells.left_out, "group_frequencies"))
+        found.verdicts.append(
+            verdicts.events_by_group(numbers, "group", cells.left_out, "group_frequencies")
+        )
 
     def features(by_feature: dict[str, Cells]) -> None:
         every, left_out = _all_ranges(by_feature)
         numbers = frequencies(every)
         found.show(len(rows.y), feature_frequencies=numbers)
-        found.verdicts.append(verdicts.events_by_group(numbers, "feature", left_out, "feature_frequencies"))
+        found.verdicts.append(
+            verdicts.events_by_group(numbers, "feature", left_out, "feature_frequencies")
+        )
 
     _each(found, rows, ("calibration",), groups, features)
 
@@ -106,7 +126,9 @@ def _worst_feature(by_feature: Mapping[str, Cells], distances: Mapping[str, floa
     return next(name for name, cells in by_feature.items() if worst in cells.index)
 
 
-def _worms(found: Findings, rows: Rows, index: Mapping[str, Tensor], distances: Mapping[str, float]) -> None:
+def _worms(
+    found: Findings, rows: Rows, index: Mapping[str, Tensor], distances: Mapping[str, float]
+) -> None:
     """Worm plots of the ranges of one feature, of at most eight: those that are the furthest off."""
     furthest = sorted(index, key=lambda label: -abs(distances[label]))[:_WORMS]
     parts = {label: k for label, k in index.items() if label in furthest}
@@ -130,17 +152,25 @@ def _each(
     """Groups and features where there are some, or why they were not examined."""
     cells = rows.groups()
     if cells is None:
-        found.verdicts += [not_examined(f"{aspect} by group", "no group was given", _GIVE_GROUPS) for aspect in aspects]
+        found.verdicts += [
+            not_examined(f"{aspect} by group", "no group was given", _GIVE_GROUPS)
+            for aspect in aspects
+        ]
     elif len(cells.index) + cells.left_out == 1:
-        found.verdicts += [not_examined(f"{aspect} by group", "there is only one group") for aspect in aspects]
+        found.verdicts += [
+            not_examined(f"{aspect} by group", "there is only one group") for aspect in aspects
+        ]
     elif not cells.index:
-        found.verdicts += [_too_few(f"{aspect} by group", f"None of {cells.left_out} groups") for aspect in aspects]
+        found.verdicts += [
+            _too_few(f"{aspect} by group", f"None of {cells.left_out} groups") for aspect in aspects
+        ]
     else:
         of_groups(cells)
     ranges = rows.ranges()
     if ranges is None:
         found.verdicts += [
-            not_examined(f"{aspect} by feature", "no features were given", _GIVE_FEATURES) for aspect in aspects
+            not_examined(f"{aspect} by feature", "no features were given", _GIVE_FEATURES)
+            for aspect in aspects
         ]
         return
     ranges = {name: part for name, part in ranges.items() if len(part.index) + part.left_out > 1}

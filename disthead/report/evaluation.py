@@ -48,27 +48,34 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate predictions of any family: scores with standard errors, verdicts in sentences, and a report.
 
-    Scores, PIT and coverage use every row, in one pass and constant memory. What needs rows (reliability diagrams, groups,
-    features, spread against error) uses a random sample of at most `rows` of them, and a picture at most 5,000. Targets, weights,
-    groups and features may be tensors, arrays, columns of a table or lists.
+    Scores, PIT and coverage use every row, in one pass and constant memory. What needs rows
+    (reliability diagrams, groups, features, spread against error) uses a random sample of at most
+    `rows` of them, and a picture at most 5,000. Targets, weights, groups and features may be
+    tensors, arrays, columns of a table or lists.
 
-    `group` and `groups` are different things. `group=` asks a question: is the forecast calibrated within each label (sex,
-    region, machine)? `groups=`, scikit-learn's word, states a fact: rows with the same label (a patient, a panel, copies of one
-    row) are not independent, so that every standard error, band and verdict is made from whole clusters.
+    `group` and `groups` are different things. `group=` asks a question: is the forecast calibrated
+    within each label (sex, region, machine)? `groups=`, scikit-learn's word, states a fact: rows
+    with the same label (a patient, a panel, copies of one row) are not independent, so that every
+    standard error, band and verdict is made from whole clusters.
 
     Args:
-        dist: a distribution with targets `y`; or an iterable of batches `(dist, y)` or `Batch`, then without `y`.
+        dist: a distribution with targets `y`; or an iterable of batches `(dist, y)` or `Batch`,
+            then without `y`.
         y: targets of shape batch_shape + event_shape; of classes also their names, with `classes`.
-        weight: what each row counts, in everything; a row of weight 0 is not there, whatever its target.
-        features: a data frame, name -> values (N,), or a matrix (N, F): calibration is examined along each of them.
+        weight: what each row counts, in everything; a row of weight 0 is not there, whatever its
+            target.
+        features: a data frame, name -> values (N,), or a matrix (N, F): calibration is examined
+            along each of them.
         group: a label for each row: calibration is examined within each of them.
-        groups: a label for each row: rows that share one belong together, and standard errors are those of clusters.
-        baseline: another distribution of the same targets to compare with, such as the marginal fit or an older model;
-            batch_shape () serves all rows.
+        groups: a label for each row: rows that share one belong together, and standard errors are
+            those of clusters.
+        baseline: another distribution of the same targets to compare with, such as the marginal fit
+            or an older model; batch_shape () serves all rows.
         out: a folder for report.html, metrics.json and the pictures; needs matplotlib.
         title: of the report.
-        about: what else its head says, by name, such as `{"checkpoint": "best.ckpt"}`; the date stands there anyway.
-            The next steps name this checkpoint, and advise no `"recalibration"` that stands here.
+        about: what else its head says, by name, such as `{"checkpoint": "best.ckpt"}`; the date
+            stands there anyway. The next steps name this checkpoint, and advise no
+            `"recalibration"` that stands here.
         outputs: names of several outputs.
         classes: names of the classes in their order, as `classes_` of a classifier.
         ignore_index: a class index that marks rows that are not there.
@@ -76,11 +83,12 @@ def evaluate(
         level: of the intervals that verdicts are about.
         baseline_name: what to call it.
         rows: size of the sample.
-        seed: of the sample and of everything that is simulated; the global random state is left alone.
+        seed: of the sample and of everything that is simulated; the global random state is left
+            alone.
 
     Raises:
-        ValueError: for shapes that do not fit, weights that are negative, infinite or NaN, no rows, or a folder that cannot
-            be written.
+        ValueError: for shapes that do not fit, weights that are negative, infinite or NaN, no rows,
+            or a folder that cannot be written.
         OSError: for a full disk; what was in the folder before is unchanged.
         TargetError: for targets that are NaN, infinite or outside the support.
 
@@ -93,20 +101,27 @@ def evaluate(
     """
     if isinstance(dist, Distribution):
         if y is None:
-            raise ValueError("y, the targets, must be given with a distribution; an iterable of batches holds its own.")
+            raise ValueError(
+                "y, the targets, must be given with a distribution; an iterable of "
+                "batches holds its own."
+            )
         batches: Iterator[Batch] = iter([Batch(dist, y, features, group, baseline, weight, groups)])
     else:
         given = {"y": y, "features": features, "group": group, "weight": weight, "groups": groups}
         wrong = [name for name, value in given.items() if value is not None]
         if wrong:
-            raise ValueError(f"{', '.join(wrong)} belong into the batches: Batch(dist, y, {wrong[-1]}=...).")
+            raise ValueError(
+                f"{', '.join(wrong)} belong into the batches: Batch(dist, y, {wrong[-1]}=...)."
+            )
         batches = (_batch(item, baseline) for item in dist)
     check_level(level)
     if out is not None:
         check_folder(out, "the report")
     total = dist.batch_shape.numel() if isinstance(dist, Distribution) else None
     with Progress("evaluating", total) as progress:
-        stream = Stream(level, tuple(outputs), tuple(classes), unit, ignore_index, rows, seed, progress)
+        stream = Stream(
+            level, tuple(outputs), tuple(classes), unit, ignore_index, rows, seed, progress
+        )
         for batch in batches:
             stream.update(batch)
         progress.begin("examining a sample of the rows")
@@ -158,4 +173,8 @@ def _pictures_in(folder: Path) -> set[str]:
         names = json.loads((folder / "metrics.json").read_text("utf-8"))["pictures"]
     except (OSError, ValueError, KeyError, TypeError):
         return set()
-    return {name for name in names if isinstance(name, str) and name == Path(name).name and name.endswith(".png")}
+    return {
+        name
+        for name in names
+        if isinstance(name, str) and name == Path(name).name and name.endswith(".png")
+    }

@@ -50,11 +50,17 @@ def _words(dist: Distribution, y: Tensor) -> list[str]:
     values = y.tolist()
     if dist.kind in CLASSES:
         p = dist.log_prob(y).exp().tolist()
-        return [f"y = {value:g}, predicted with {own:.2g}" for value, own in zip(values, p, strict=True)]
+        return [
+            f"y = {value:g}, predicted with {own:.2g}" for value, own in zip(values, p, strict=True)
+        ]
     distance = ((y - dist.mean).abs() / dist.stddev).tolist()
     if dist.kind == "direction":
-        distance = (torch.atan2((y - dist.mean).sin(), (y - dist.mean).cos()).abs() / dist.stddev).tolist()
+        distance = (
+            torch.atan2((y - dist.mean).sin(), (y - dist.mean).cos()).abs() / dist.stddev
+        ).tolist()
     return [
-        f"y = {value:.4g}, {z:.3g} predicted spreads from the mean" if z < float("inf") else f"y = {value:.4g}"
+        f"y = {value:.4g}, {z:.3g} predicted spreads from the mean"
+        if z < float("inf")
+        else f"y = {value:.4g}"
         for value, z in zip(values, distance, strict=True)
     ]

@@ -60,7 +60,9 @@ def quantile(figure: "Figure", numbers: Any, found: Findings) -> None:
 
 def counts(figure: "Figure", numbers: Any, found: Findings) -> None:
     looks = len(numbers.first)
-    plots.hanging_rootogram(figure.add_subplot(), numbers, unit=found.unit, confidence=BAND, looks=looks)
+    plots.hanging_rootogram(
+        figure.add_subplot(), numbers, unit=found.unit, confidence=BAND, looks=looks
+    )
 
 
 def directions(figure: "Figure", numbers: Any, found: Findings) -> None:
@@ -131,7 +133,9 @@ def _share_labels(figure: "Figure", axes: Sequence["Axes"], columns: int) -> Non
     """Labels at the left and below only, and one legend for all panels."""
     handles: dict[Any, Any] = {}
     for place, ax in enumerate(axes):
-        handles |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+        handles |= {
+            label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
         if (own := ax.get_legend()) is not None:
             own.remove()
         if place + columns < len(axes):

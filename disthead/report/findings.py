@@ -28,7 +28,8 @@ def families_of(dist: Distribution) -> frozenset[str]:
     """
     names = set()
     for cls in type(dist).__mro__:
-        words = re.findall("[A-Z][a-z0-9]*", cls.__name__)  # DiscreteMixture is of the family mixture
+        # DiscreteMixture is of the family mixture
+        words = re.findall("[A-Z][a-z0-9]*", cls.__name__)
         names |= {"_".join(words).lower(), words[-1].lower()} if words else set()
     for part in ("base", "components"):
         inner = getattr(dist, part, None)
@@ -114,8 +115,10 @@ class Check:
     """A row of the table of checks that need rows.
 
     Attributes:
-        aspects: what its verdicts are about; `{quantile:g}` stands for the upper end of the intervals in percent.
-        examine: adds verdicts, scores and numbers to the findings, from the sampled rows; draws come from the generator.
+        aspects: what its verdicts are about; `{quantile:g}` stands for the upper end of the
+            intervals in percent.
+        examine: adds verdicts, scores and numbers to the findings, from the sampled rows; draws
+            come from the generator.
         kinds: of targets that it is for.
     """
 

@@ -49,7 +49,9 @@ def aligned(batch: Batch, classes: Sequence[Any], ignore_index: int | None) -> A
     """
     dist = batch.dist
     if ignore_index is not None and dist.kind not in CLASSES:
-        raise ValueError(f"ignore_index leaves out rows of one class each, and the distribution is {dist!r}.")
+        raise ValueError(
+            f"ignore_index leaves out rows of one class each, and the distribution is {dist!r}."
+        )
     weight = as_weight(batch.weight, dist.batch_shape, may_be_empty=True)
     dist = _with_labels(dist, batch.y, classes)
     y = check_target(dist, batch.y, weight=weight, ignore_index=ignore_index)
@@ -57,7 +59,8 @@ def aligned(batch: Batch, classes: Sequence[Any], ignore_index: int | None) -> A
     if baseline is not None:
         if baseline.event_shape != dist.event_shape:
             raise ValueError(
-                f"baseline must have the event shape {tuple(dist.event_shape)} of the distribution, "
+                f"baseline must have the event shape {tuple(dist.event_shape)} of the "
+                "distribution, "
                 f"got {tuple(baseline.event_shape)}."
             )
         if baseline.batch_shape != dist.batch_shape:
@@ -83,14 +86,19 @@ def _with_labels(dist: Distribution, y: Any, classes: Sequence[Any]) -> Distribu
 
     Texts have to be among the names.
     """
-    if each_output(dist).kind not in CLASSES or isinstance(y, Tensor) or dist.class_labels is not None:
+    if (
+        each_output(dist).kind not in CLASSES
+        or isinstance(y, Tensor)
+        or dist.class_labels is not None
+    ):
         return dist
     names = [name.item() if hasattr(name, "item") else name for name in classes]
     values = np.asarray(y, dtype=object).reshape(-1)
     texts = [value for value in values if isinstance(value, str)]
     if texts and not names:
         raise TypeError(
-            f"y must hold class indices, got texts such as {texts[0]!r}. Name the classes in their order as the "
+            f"y must hold class indices, got texts such as {texts[0]!r}. Name the classes in "
+            "their order as the "
             "classifier knows them: evaluate(..., classes=classifier.classes_)."
         )
     return dist.with_class_labels(names or None)
@@ -123,13 +131,19 @@ def feature_columns(features: Any, rows: int) -> dict[str, Tensor | list]:
             raise ValueError(f"features must have one value per row, {rows}, got {len(table)}.")
         table = table.reshape(rows, -1)
         several = table.shape[1] > 1 or name is None
-        columns = {f"feature {k}" if several else str(name): table[:, k] for k in range(table.shape[1])}
+        columns = {
+            f"feature {k}" if several else str(name): table[:, k] for k in range(table.shape[1])
+        }
     found: dict[str, Tensor | list] = {}
     for name, column in columns.items():
         numbers = _numbers(column, name)
-        values = row_labels(column, len(column), f"the feature {name!r}") if numbers is None else numbers
+        values = (
+            row_labels(column, len(column), f"the feature {name!r}") if numbers is None else numbers
+        )
         if len(values) != rows:
-            raise ValueError(f"features must have one value per row, {rows}, got {len(values)} for {name!r}.")
+            raise ValueError(
+                f"features must have one value per row, {rows}, got {len(values)} for {name!r}."
+            )
         found[name] = values
     return found
 
@@ -138,7 +152,9 @@ def times(features: Any) -> dict[str, np.dtype]:
     """Which columns of a data frame or a mapping are dates or durations."""
     if not (isinstance(features, Mapping) or hasattr(features, "columns")):
         return {}
-    return {str(name): _nanoseconds(features[name]) for name in features if _is_time(features[name])}
+    return {
+        str(name): _nanoseconds(features[name]) for name in features if _is_time(features[name])
+    }
 
 
 def _nanoseconds(column: Any) -> np.dtype:

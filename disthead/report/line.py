@@ -19,7 +19,9 @@ from disthead.report.wording import plural
 __all__ = ["CHECKS"]
 
 _DRAWN = 2**16  # numbers, for the moments of squared errors
-_NO_VARIANCE = "Rely on the intervals, the shape and the reliability of quantiles, which need no variance."
+_NO_VARIANCE = (
+    "Rely on the intervals, the shape and the reliability of quantiles, which need no variance."
+)
 _PREDICT_SCALE = (
     "If some rows are harder to predict than others, predict the scale from the features, "
     "without `fixed=` or `shared=`."
@@ -30,7 +32,9 @@ _FAR = 5.0  # predicted spreads: squared errors count as no more, unless they ar
 def _error(found: Findings, difference: Tensor) -> Tensor:
     """The way from the mean; of directions, around the circle."""
     difference = difference.double()
-    return torch.atan2(difference.sin(), difference.cos()) if found.kind == "direction" else difference
+    return (
+        torch.atan2(difference.sin(), difference.cos()) if found.kind == "direction" else difference
+    )
 
 
 def _honest_spread(found: Findings, rows: Rows, generator: torch.Generator) -> None:
@@ -45,8 +49,9 @@ def _honest_spread(found: Findings, rows: Rows, generator: torch.Generator) -> N
     dist, mean, stddev = rows.dist, rows.dist.mean.double(), rows.dist.stddev.double()
     error = _error(found, rows.y - mean)
     far = (_FAR * stddev).square()
-    # Mean and variance of the squared error if the forecasts are true, by draws. What is beyond five spreads counts as five,
-    # in the draws and in the rows: a squared error of a heavy tail has no variance.
+    # Mean and variance of the squared error if the forecasts are true, by draws. What is beyond
+    # five spreads counts as five, in the draws and in the rows: a squared error of a heavy tail has
+    # no variance.
     draws = max(8, _DRAWN // len(error))
     total, square = torch.zeros_like(error), torch.zeros_like(error)
     for _ in range(-(-draws // 64)):
@@ -60,7 +65,8 @@ def _honest_spread(found: Findings, rows: Rows, generator: torch.Generator) -> N
     if outliers and outliers.total:
         outside = tail_log_prob(dist, rows.y) < limit(outliers.count)
     squared = torch.where(outside, error.square(), error.square().minimum(far))
-    bins = max(1, min(10, int(rows.count()) // 50))  # fewer rows do not show how far their mean square strays
+    # fewer rows do not show how far their mean square strays
+    bins = max(1, min(10, int(rows.count()) // 50))
 
     def numbers(k: Tensor | slice) -> diagnostics.SpreadSkill:
         w = None if rows.weight is None else rows.weight[k]
@@ -83,7 +89,10 @@ def _informative(found: Findings, rows: Rows, generator: torch.Generator) -> Non
         found.verdicts.append(not_examined("does the spread inform?", reason, _NO_VARIANCE))
         return
     if float(stddev.max() - stddev.min()) <= 1e-6 * float(stddev.max()):
-        reason = f"the predicted spread is {float(stddev[0]):.4g} in every row, so that there is nothing to sort by"
+        reason = (
+            f"the predicted spread is {float(stddev[0]):.4g} in every row, so that there is "
+            "nothing to sort by"
+        )
         remedy = _PREDICT_SCALE if found.kind in ("continuous", "mixed") else ""
         found.verdicts.append(not_examined("does the spread inform?", reason, remedy))
         return
@@ -112,11 +121,15 @@ def _few_rows(found: Findings, rows: Rows, generator: torch.Generator) -> None:
 def _exceedance(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     threshold = _threshold(rows)
     if threshold is None:
-        found.verdicts.append(not_examined("reliability of a probability", "all outcomes are equal"))
+        found.verdicts.append(
+            not_examined("reliability of a probability", "all outcomes are equal")
+        )
         return
     some = rows.some(CORP_ROWS, generator)
     at = torch.full(some.dist.batch_shape, threshold, dtype=torch.float64)
-    effect = some.design_effect((some.y > threshold).double() - some.dist.log_survival(at).double().exp())
+    effect = some.design_effect(
+        (some.y > threshold).double() - some.dist.log_survival(at).double().exp()
+    )
     numbers = diagnostics.exceedance_reliability(
         some.dist,
         some.y,
@@ -149,7 +162,14 @@ def _quantile(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     at = torch.full(some.dist.batch_shape, q, dtype=torch.float64)
     effect = some.design_effect((some.y <= some.dist.icdf(at)).double() - q)
     numbers = diagnostics.quantile_reliability(
-        some.dist, some.y, q, 120, generator, confidence=BAND, weight=some.weight, design_effect=effect
+        some.dist,
+        some.y,
+        q,
+        120,
+        generator,
+        confidence=BAND,
+        weight=some.weight,
+        design_effect=effect,
     )
     found.show(len(some.y), quantile=numbers)
     what = f"the {100 * q:g} % quantile"
@@ -177,11 +197,17 @@ def _conditional(found: Findings, rows: Rows, generator: torch.Generator) -> Non
         columns = {name: rows.features[:, k] for k, name in enumerate(rows.names)}
         found.show(len(rows.y), features=columns)
     is_direction = found.kind == "direction"
-    u = circular_pit(rows.dist, rows.y) if is_direction else rows.dist.pit(rows.y, generator=generator).double()
+    u = (
+        circular_pit(rows.dist, rows.y)
+        if is_direction
+        else rows.dist.pit(rows.y, generator=generator).double()
+    )
     examine_intervals(found, rows, u, side="anticlockwise of" if is_direction else "above")
 
 
-_BY = tuple(f"{what} by {name}" for name in ("group", "feature") for what in ("calibration", "bias"))
+_BY = tuple(
+    f"{what} by {name}" for name in ("group", "feature") for what in ("calibration", "bias")
+)
 # A circle has neither an end to exceed nor a first and a last row.
 CHECKS = (
     Check(("error against spread",), _honest_spread, LINE),

@@ -19,7 +19,8 @@ class FeatureCoverage(NamedTuple):
 
     Attributes:
         name: of the feature.
-        coverage: range of its values -> (share of the outcomes inside the intervals, independent rows).
+        coverage: range of its values -> (share of the outcomes inside the intervals, independent
+            rows).
     """
 
     name: str

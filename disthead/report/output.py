@@ -38,7 +38,13 @@ class Output:
     """Collects what is said about one output, batch after batch."""
 
     def __init__(
-        self, name: str, kind: str, unit: str, level: float, has_baseline: bool, classes: tuple[str, ...] = ()
+        self,
+        name: str,
+        kind: str,
+        unit: str,
+        level: float,
+        has_baseline: bool,
+        classes: tuple[str, ...] = (),
     ):
         self.name, self.kind, self.unit, self.level, self.classes = name, kind, unit, level, classes
         self.rows = 0
@@ -103,16 +109,26 @@ class Output:
             difference = values - self.metrics[label].score(baseline, y)
             self._mean(f"difference {label}", self.differences[label], difference, weight, cluster)
 
-    def _mean(self, label: str, mean: RowMean, values: Tensor, weight: Tensor | None, cluster: Tensor | None) -> None:
+    def _mean(
+        self,
+        label: str,
+        mean: RowMean,
+        values: Tensor,
+        weight: Tensor | None,
+        cluster: Tensor | None,
+    ) -> None:
         mean.update(values, weight)
         self._of_clusters(label, values, weight, cluster)
 
-    def _pit(self, dist: Distribution, y: Tensor, weight: Tensor | None, cluster: Tensor | None) -> None:
+    def _pit(
+        self, dist: Distribution, y: Tensor, weight: Tensor | None, cluster: Tensor | None
+    ) -> None:
         assert self.pit is not None
         self.pit.update(dist, y, weight)
         if cluster is not None:
             below, upto = (end.reshape(-1, 1) for end in self.pit.last)
-            # The share of each row's jump that is below the levels, whose mean is the level if the forecast is true.
+            # The share of each row's jump that is below the levels, whose mean is the level if the
+            # forecast is true.
             inside = ((QUARTERS - below) / (upto - below).clamp(min=1e-12)).clamp(0, 1)
             self._of_clusters("PIT", inside - QUARTERS, weight, cluster)
 
@@ -126,7 +142,9 @@ class Output:
             dist, y, number = dist[near], y[near], number[near.cpu()]
         self.extremes.update(dist, y, number)
 
-    def _of_clusters(self, label: str, values: Tensor, weight: Tensor | None, cluster: Tensor | None) -> None:
+    def _of_clusters(
+        self, label: str, values: Tensor, weight: Tensor | None, cluster: Tensor | None
+    ) -> None:
         if cluster is not None:
             finite = torch.where(values.isfinite(), values, 0.0).reshape(len(values), -1)
             self.clusters.setdefault(label, Clusters()).add(finite, weight, cluster)
@@ -155,7 +173,10 @@ class Output:
                 found.verdicts.append(Verdict("repeated values", "note", sentence))
         nll = found.scores.get(LOG_SCORE)
         if nll and not nll.value < torch.inf:
-            sentence = "Outcomes occurred that the model holds to be impossible: its log score is infinite."
+            sentence = (
+                "Outcomes occurred that the model holds to be impossible: its log score is "
+                "infinite."
+            )
             found.verdicts.append(Verdict("impossible outcomes", "poor", sentence))
         if self.extremes is not None:
             found.examine(("outliers",), self._outliers)
@@ -185,7 +206,9 @@ class Output:
 
     def _comparisons(self, found: Findings, baseline_name: str) -> None:
         if not self.has_baseline:
-            found.verdicts.append(not_examined("against a baseline", "no baseline was given", _GIVE_BASELINE))
+            found.verdicts.append(
+                not_examined("against a baseline", "no baseline was given", _GIVE_BASELINE)
+            )
             return
         for label, paired in self.differences.items():
             if label in self.unanswered:
@@ -197,7 +220,9 @@ class Output:
             own = self.means[label].compute().double()
             share = None if label == LOG_SCORE else float(1 - own / (own - paired.compute()))
             found.verdicts.append(
-                verdicts.comparison(_lower(label), difference, share, baseline_name, found.scores[label].value)
+                verdicts.comparison(
+                    _lower(label), difference, share, baseline_name, found.scores[label].value
+                )
             )
 
     def _outliers(self, found: Findings) -> None:
@@ -205,14 +230,20 @@ class Output:
             raise NotImplementedError(self.unanswered["outliers"])
         assert self.extremes is not None
         if self.extremes.possible >= limit(self.rows):
-            found.verdicts.append(not_examined("outliers", "no outcome is so improbable that it would be one"))
+            found.verdicts.append(
+                not_examined("outliers", "no outcome is so improbable that it would be one")
+            )
             return
         outliers = self.extremes.outliers(self.rows)
         found.show(self.rows, outliers=outliers)
         found.verdicts.append(verdicts.outliers(outliers))
 
     def _aspects(self) -> list[str]:
-        return [*(f"{100 * level:g} % intervals" for level in sorted({0.5, self.level})), "bias", "shape"]
+        return [
+            *(f"{100 * level:g} % intervals" for level in sorted({0.5, self.level})),
+            "bias",
+            "shape",
+        ]
 
     def _calibration(self, found: Findings) -> None:
         if "PIT" in self.unanswered:
@@ -234,7 +265,9 @@ class Output:
         above = 1 - float(pit.cumulative()[1000])
         found.verdicts.append(verdicts.bias(above, count, self.kind == "direction"))
         found.verdicts.append(
-            verdicts.shape(uniformity.ks_statistic, uniformity.ks_p_value, uniformity.dispersion, count)
+            verdicts.shape(
+                uniformity.ks_statistic, uniformity.ks_p_value, uniformity.dispersion, count
+            )
         )
 
 

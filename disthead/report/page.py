@@ -59,10 +59,13 @@ addEventListener("beforeprint", () => document.querySelectorAll("details").forEa
 
 def _head(evaluation: Evaluation) -> str:
     facts = {"rows": f"{evaluation.rows:,}"} | dict(evaluation.about)
-    about = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in facts.items())
+    about = "".join(
+        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in facts.items()
+    )
     counts = {status: sum(v.status == status for v in evaluation.verdicts) for status in STATUS}
     tiles = "".join(
-        f'<li class="{_class(status)}">{_mark(status)}<b>{count}</b> {_text(STATUS[status][1])}</li>'
+        f'<li class="{_class(status)}">{_mark(status)}<b>{count}</b> '
+        f"{_text(STATUS[status][1])}</li>"
         for status, count in counts.items()
         if count
     )
@@ -74,19 +77,29 @@ def _head(evaluation: Evaluation) -> str:
 
 def _output(name: str, verdicts: Sequence[Verdict], scores: dict, drawn: Sequence[Drawn]) -> str:
     faults = {verdict.picture for verdict in verdicts if verdict.status in _NEEDS_A_LOOK}
-    overview = next((one for one in drawn if one.picture.is_overview and one.picture.key not in faults), None)
+    overview = next(
+        (one for one in drawn if one.picture.is_overview and one.picture.key not in faults), None
+    )
     cards = _cards(verdicts, [one for one in drawn if one is not overview])
     loud = [card for card in cards if card[0] in _NEEDS_A_LOOK]
     quiet = [card for card in cards if card[0] == "good"]
     rest = [card for card in cards if card[0] == "note"]
     missed = [card for card in cards if card[0] == "not examined"]
-    parts = [f"<h2>{_text(name)}</h2>" if name else "", '<section class="overview">', _scores(scores)]
+    parts = [
+        f"<h2>{_text(name)}</h2>" if name else "",
+        '<section class="overview">',
+        _scores(scores),
+    ]
     parts += ["" if overview is None else _figure(overview, is_wide=True), "</section>"]
     if loud:
         parts += ["<h3>What needs a look</h3>", _grid(loud)]
     elif verdicts:
         parts.append('<p class="calm">Nothing of what was examined needs a look.</p>')
-    parts += [_folded("No fault found", quiet), _folded("For information", rest), _folded("Not examined", missed)]
+    parts += [
+        _folded("No fault found", quiet),
+        _folded("For information", rest),
+        _folded("Not examined", missed),
+    ]
     return "\n".join(filter(None, parts))
 
 
@@ -100,7 +113,9 @@ def _cards(verdicts: Sequence[Verdict], drawn: Sequence[Drawn]) -> list[Card]:
         mine = sorted((v for v in verdicts if v.picture == one.picture.key), key=_rank)
         cards.append((mine[0].status if mine else "note", one, mine))
     keys = {one.picture.key for one in drawn}
-    cards += [(verdict.status, None, [verdict]) for verdict in verdicts if verdict.picture not in keys]
+    cards += [
+        (verdict.status, None, [verdict]) for verdict in verdicts if verdict.picture not in keys
+    ]
     return sorted(cards, key=lambda card: (_ORDER.index(card[0]), card[1] is None))
 
 
@@ -116,14 +131,18 @@ def _folded(title: str, cards: Sequence[Card]) -> str:
     if not cards:
         return ""
     count = sum(max(1, len(verdicts)) for _, _, verdicts in cards)
-    return f"<details><summary>{_text(title)} <span>({count})</span></summary>{_grid(cards)}</details>"
+    return (
+        f"<details><summary>{_text(title)} <span>({count})</span></summary>{_grid(cards)}</details>"
+    )
 
 
 def _card(card: Card) -> str:
     status, picture, verdicts = card
     wide = " wide" if picture is not None and picture.picture.is_wide else ""
     sentences = "".join(map(_verdict, verdicts))
-    remedies = dict.fromkeys(verdict.remedy for verdict in verdicts if verdict.remedy and verdict.status != "good")
+    remedies = dict.fromkeys(
+        verdict.remedy for verdict in verdicts if verdict.remedy and verdict.status != "good"
+    )
     steps = "".join(f'<p class="next"><b>Next:</b> {_marked(remedy)}</p>' for remedy in remedies)
     figure = "" if picture is None else _figure(picture)
     return f'<article class="card {_class(status)}{wide}">{sentences}{steps}{figure}</article>'
@@ -140,9 +159,13 @@ def _scores(scores: dict) -> str:
     if not scores:
         return ""
     rows = "".join(
-        f'<tr><td>{_text(label)}</td><td class="number">{_text(score)}</td></tr>' for label, score in scores.items()
+        f'<tr><td>{_text(label)}</td><td class="number">{_text(score)}</td></tr>'
+        for label, score in scores.items()
     )
-    return f'<div class="card"><table><caption>Scores, mean ± standard error</caption>{rows}</table></div>'
+    return (
+        '<div class="card"><table><caption>Scores, mean ± standard '
+        f"error</caption>{rows}</table></div>"
+    )
 
 
 def _figure(picture: Drawn, is_wide: bool = False) -> str:

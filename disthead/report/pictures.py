@@ -20,7 +20,8 @@ class Picture:
     """A row of the table of pictures.
 
     Attributes:
-        key: of its file and of the verdicts that it shows, and the field of `Numbers` it is made of.
+        key: of its file and of the verdicts that it shows, and the field of `Numbers` it is made
+            of.
         caption: what a reader should look for.
         draw: puts it into a figure of matplotlib, from these numbers and all findings.
         kinds: of targets that it is for.
@@ -87,7 +88,8 @@ _LINES, _PANELS = (7.0, 3.0), (9.0, 6.0)
 PICTURES = (
     Picture(
         "rows",
-        "Each bar is one row: what was predicted, and what happened. As many points should lie on the bars as their "
+        "Each bar is one row: what was predicted, and what happened. As many points should lie on "
+        "the bars as their "
         "levels say.",
         figures.rows,
         ORDERED,
@@ -96,37 +98,43 @@ PICTURES = (
     ),
     Picture(
         "pit",
-        "Flat if calibrated. A U shape means a spread predicted too small, a hump one too large, a slope a bias.",
+        "Flat if calibrated. A U shape means a spread predicted too small, a hump one too large, "
+        "a slope a bias.",
         figures.pit,
         LINE,
     ),
     Picture(
         "joint",
-        "All outputs together. Flat if calibrated; high on the left: outcomes in improbable places too often.",
+        "All outputs together. Flat if calibrated; high on the left: outcomes in improbable "
+        "places too often.",
         figures.joint,
         ("vector",),
     ),
     Picture(
         "coverage",
-        "How much more or less the intervals held than they promised. Inside the grey band is what chance does.",
+        "How much more or less the intervals held than they promised. Inside the grey band is "
+        "what chance does.",
         figures.coverage,
         LINE,
     ),
     Picture(
         "exceedance",
-        "If 30 % was predicted it should happen in 30 % of the rows: on the diagonal, up to the grey band.",
+        "If 30 % was predicted it should happen in 30 % of the rows: on the diagonal, up to the "
+        "grey band.",
         figures.reliability,
         ORDERED,
     ),
     Picture(
         "reliability",
-        "What was predicted with 30 % should happen in 30 % of the cases: on the diagonal, up to the grey band.",
+        "What was predicted with 30 % should happen in 30 % of the cases: on the diagonal, up to "
+        "the grey band.",
         figures.reliability,
         EVENTS,
     ),
     Picture(
         "quantile",
-        "The level that outcomes stay below as often as promised, against the one predicted: on the diagonal if right.",
+        "The level that outcomes stay below as often as promised, against the one predicted: on "
+        "the diagonal if right.",
         figures.quantile,
         ("continuous", "mixed"),
     ),
@@ -178,7 +186,8 @@ PICTURES = (
     ),
     Picture(
         "worm",
-        "Points in the band around zero are as predicted. A slope is a wrong spread, a bend a skewness, an S wrong tails.",
+        "Points in the band around zero are as predicted. A slope is a wrong spread, a bend a "
+        "skewness, an S wrong tails.",
         figures.worm,
         LINE,
     ),
@@ -205,14 +214,16 @@ PICTURES = (
     ),
     Picture(
         "group_frequencies",
-        "Does every class happen in every group as often as predicted? The grey bar is what chance does.",
+        "Does every class happen in every group as often as predicted? The grey bar is what "
+        "chance does.",
         figures.frequency_by,
         EVENTS,
         size=_LINES,
     ),
     Picture(
         "feature_frequencies",
-        "Does every class happen along every feature as often as predicted? The grey bar is what chance does.",
+        "Does every class happen along every feature as often as predicted? The grey bar is what "
+        "chance does.",
         figures.frequency_by,
         EVENTS,
         size=_LINES,

@@ -42,13 +42,17 @@ def _surprise(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     expected, square = torch.zeros(2, len(some.y), dtype=torch.float64)
     for one in draw(some.dist, _DRAWS, generator):
         # As far as the row's own ranking goes.
-        nll = -some.dist.log_prob(torch.where(some.y < 0, -1, one[..., : some.y.shape[-1]])).double()
+        nll = -some.dist.log_prob(
+            torch.where(some.y < 0, -1, one[..., : some.y.shape[-1]])
+        ).double()
         expected, square = expected + nll / _DRAWS, square + nll.square() / _DRAWS
     variance = (square - expected.square()).clamp(min=0) * (1 + 1 / _DRAWS)
     own = -some.dist.log_prob(some.y).double()
     effect = some.design_effect(torch.where(own.isfinite(), own - expected, 0.0))
     error = float((some.w.square() * variance).sum().sqrt() / some.w.sum()) * effect**0.5
-    found.verdicts.append(verdicts.surprise(some.mean(own), some.mean(expected), error, some.count() / effect))
+    found.verdicts.append(
+        verdicts.surprise(some.mean(own), some.mean(expected), error, some.count() / effect)
+    )
 
 
 def _conditional(found: Findings, rows: Rows, generator: torch.Generator) -> None:

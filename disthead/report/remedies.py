@@ -22,8 +22,8 @@ def with_remedy(verdict: Verdict, found: Findings, about: About) -> Verdict:
     Args:
         verdict: which keeps the step that it has.
         found: about its output.
-        about: what is known of the model: "checkpoint", the file that commands name, and "recalibration", the class of
-            `disthead.calibration` that its forecasts went through.
+        about: what is known of the model: "checkpoint", the file that commands name, and
+            "recalibration", the class of `disthead.calibration` that its forecasts went through.
     """
     if verdict.remedy or verdict.status in ("good", "note", "not examined"):
         return verdict
@@ -48,7 +48,8 @@ def _by_feature(found: Findings, about: About) -> str:
 
 def _against(found: Findings, about: About) -> str:
     return (
-        "The features do not help on these rows: look for a shift between them and the rows that the model was trained on, "
+        "The features do not help on these rows: look for a shift between them and the rows that "
+        "the model was trained on, "
         "and train on more rows."
     )
 
@@ -61,7 +62,8 @@ def _impossible(found: Findings, about: About) -> str:
 
 def _uninformative(found: Findings, about: About) -> str:
     return (
-        "Look for a feature that is coded the other way round on these rows, and train for longer, on more rows: "
+        "Look for a feature that is coded the other way round on these rows, and train for "
+        "longer, on more rows: "
         "recalibration keeps the order of the spreads."
     )
 
@@ -78,9 +80,13 @@ def _dependence(found: Findings, about: About) -> str:
     if "multivariate_normal" in found.families:
         return "The family learns dependence already: train for longer, and on more rows."
     if "low_rank_normal" in found.families:
-        return "Give the dependence more freedom: a larger `rank=`, or the family `multivariate_normal`."
+        return (
+            "Give the dependence more freedom: a larger `rank=`, or the family "
+            "`multivariate_normal`."
+        )
     return (
-        "Use a family that learns dependence: `DistributionHead('multivariate_normal', in_features, event_shape=(D,))`."
+        "Use a family that learns dependence: `DistributionHead('multivariate_normal', "
+        "in_features, event_shape=(D,))`."
     )
 
 
@@ -90,7 +96,8 @@ def _together(found: Findings, about: About) -> str:
 
 def _sureness(found: Findings, about: About) -> str:
     step = (
-        "Regularise (weight decay, early stopping) if the model is too sure, train for longer if it is not sure enough"
+        "Regularise (weight decay, early stopping) if the model is too sure, train for longer if "
+        "it is not sure enough"
     )
     if found.is_ensemble:
         return f"{step}."
@@ -99,8 +106,12 @@ def _sureness(found: Findings, about: About) -> str:
 
 def _shape(found: Findings, about: About) -> str:
     """None of the families that are in use, and none of heavier tails where the spread is too large."""
-    others = _SKEWED.get(found.kind, {}) | ({} if found.is_too_wide else _HEAVIER.get(found.kind, {}))
-    named = [f"`{name}` {purpose}" for name, purpose in others.items() if name not in found.families]
+    others = _SKEWED.get(found.kind, {}) | (
+        {} if found.is_too_wide else _HEAVIER.get(found.kind, {})
+    )
+    named = [
+        f"`{name}` {purpose}" for name, purpose in others.items() if name not in found.families
+    ]
     family = f" Or try another family: {enumerated(named)}." if named else ""
     return _quantiles(found, about) + family
 
@@ -116,10 +127,17 @@ def _each_class(found: Findings, about: About) -> str:
 def _outliers(found: Findings, about: About) -> str:
     look = "Look at these rows first: a wrong record or a missed feature. If they are right,"
     if found.kind == "ranking":
-        return f"{look} the model is too sure: regularise it{'' if found.is_ensemble else ', or average several'}."
+        return (
+            f"{look} the model is too sure: regularise "
+            f"it{'' if found.is_ensemble else ', or average several'}."
+        )
     if found.kind in CLASSES:
         return f"{look} the model is too sure. {_recalibrate(found, about)}"
-    heavier = [] if found.is_too_wide else [name for name in _HEAVIER.get(found.kind, {}) if name not in found.families]
+    heavier = (
+        []
+        if found.is_too_wide
+        else [name for name in _HEAVIER.get(found.kind, {}) if name not in found.families]
+    )
     if not heavier:
         return f"{look} train on more rows of their kind."
     more = "more spread" if found.kind == "count" else "heavier tails"
@@ -147,7 +165,9 @@ _REMEDIES: dict[str, Callable[[Findings, About], str]] = {
 }
 # The recalibrations of each kind, those that change more behind those that change less.
 _METHODS = {
-    **dict.fromkeys(("continuous", "mixed", "count"), ("ScaleCalibration", "QuantileRecalibration")),
+    **dict.fromkeys(
+        ("continuous", "mixed", "count"), ("ScaleCalibration", "QuantileRecalibration")
+    ),
     **dict.fromkeys(("direction", "vector"), ("ScaleCalibration",)),
     **dict.fromkeys(("classes", "ordinal"), ("TemperatureScaling", "VectorScaling")),
     "binary": ("BetaCalibration", "IsotonicCalibration"),
@@ -159,7 +179,10 @@ _HEAVIER = {
     "direction": {"mixture": "with component='von_mises'"},
 }
 _SKEWED = {
-    "continuous": {"log_normal": "for skewness of positive targets", "gamma": "for the same, with a lighter tail"}
+    "continuous": {
+        "log_normal": "for skewness of positive targets",
+        "gamma": "for the same, with a lighter tail",
+    }
 }
 
 
@@ -173,12 +196,16 @@ def _recalibrate(found: Findings, about: About, wanted: str = "") -> str:
         left = methods[methods.index(done) + 1 :] if done in methods else ()
         if not left:
             return (
-                "The forecasts are recalibrated already: recalibrate the model anew on rows like these, or train it on "
+                "The forecasts are recalibrated already: recalibrate the model anew on rows like "
+                "these, or train it on "
                 "more rows, or with other features."
             )
         method = left[-1]
     checkpoint = about.get("checkpoint", "")
-    command = f"disthead recalibrate --ckpt {quoted(checkpoint) if checkpoint else 'FILE'} --method {method}"
+    command = (
+        f"disthead recalibrate --ckpt {quoted(checkpoint) if checkpoint else 'FILE'} "
+        f"--method {method}"
+    )
     return (
         f"Recalibrate on rows that the model has not seen: `{command}`, or in Python "
         f"`from disthead.calibration import {method}; {method}().fit(dist, y)`."

@@ -20,7 +20,8 @@ class Evaluation:
     Attributes:
         title: of the report.
         rows: how many were evaluated.
-        outputs: names of the outputs, ("",) where there is one; "" is all of them together where there are several.
+        outputs: names of the outputs, ("",) where there is one; "" is all of them together where
+            there are several.
         scores: output -> name -> `Score`, a mean with its standard error.
         verdicts: a sentence for each aspect of each output.
         numbers: output -> `Numbers`, what the pictures show: `numbers[output].pit`, or `["pit"]`.
@@ -73,7 +74,9 @@ class Evaluation:
     def __str__(self) -> str:
         lines = [f"{self.title}: {self.rows:,} rows. {self.summary}"]
         for verdict in self.verdicts:
-            subject = [verdict.output] * bool(verdict.output) + [verdict.aspect] * (verdict.status == "not examined")
+            subject = [verdict.output] * bool(verdict.output) + [verdict.aspect] * (
+                verdict.status == "not examined"
+            )
             lines.append("  " + ": ".join([*subject, verdict.sentence]))
             if verdict.remedy and verdict.status in ("fair", "poor"):
                 lines.append(f"    Next: {verdict.remedy}")
@@ -81,7 +84,11 @@ class Evaluation:
 
 
 def _plain(score: Score) -> dict:
-    return {"value": _finite(score.value), "standard_error": _finite(score.standard_error), "unit": score.unit}
+    return {
+        "value": _finite(score.value),
+        "standard_error": _finite(score.standard_error),
+        "unit": score.unit,
+    }
 
 
 def _finite(value: float) -> float | None:
@@ -91,7 +98,10 @@ def _finite(value: float) -> float | None:
 def _coverage(curve: CoverageCurve | None) -> dict | None:
     if curve is None:
         return None
-    return {f"{level:g}": rate for level, rate in zip(curve.level.tolist(), curve.coverage.tolist(), strict=True)}
+    return {
+        f"{level:g}": rate
+        for level, rate in zip(curve.level.tolist(), curve.coverage.tolist(), strict=True)
+    }
 
 
 def _pit(numbers: Numbers) -> dict | None:

@@ -52,7 +52,8 @@ class Rows:
         number: of each row among those that were given, (N,).
         group: index of the label in `labels`, (N,), None where no group was given.
         labels: of the groups.
-        features: columns (N, F), None where none were given; texts as the index of their value in `levels`.
+        features: columns (N, F), None where none were given; texts as the index of their value in
+            `levels`.
         names: of the features.
         levels: name -> the different texts of a feature.
         times: name -> dtype of the features that are dates or durations, kept as numbers.
@@ -78,7 +79,9 @@ class Rows:
 
     def take(self, index: Tensor) -> "Rows":
         columns = (self.weight, self.cluster, self.group, self.features)
-        weight, cluster, group, features = (None if column is None else column[index] for column in columns)
+        weight, cluster, group, features = (
+            None if column is None else column[index] for column in columns
+        )
         return replace(
             self,
             dist=self.dist[index],
@@ -135,7 +138,12 @@ class Rows:
     def groups(self) -> Cells | None:
         if self.group is None:
             return None
-        return Cells.of({self.labels[k]: (self.group == k).nonzero().squeeze(-1) for k in self.group.unique().tolist()})
+        return Cells.of(
+            {
+                self.labels[k]: (self.group == k).nonzero().squeeze(-1)
+                for k in self.group.unique().tolist()
+            }
+        )
 
     def ranges(self) -> dict[str, Cells] | None:
         """For each feature, the ranges of its values: four with as many rows each, or one for each text."""
@@ -146,13 +154,20 @@ class Rows:
             values = self.features[:, column]
             texts = (self.levels or {}).get(name)
             if texts is None:
-                parts[name] = feature_bins(values, BINS, name, _writer((self.times or {}).get(name)))
+                parts[name] = feature_bins(
+                    values, BINS, name, _writer((self.times or {}).get(name))
+                )
             else:
                 codes = values.unique().tolist()
-                parts[name] = [(f"{name} {texts[int(k)]}", (values == k).nonzero().squeeze(-1)) for k in codes]
+                parts[name] = [
+                    (f"{name} {texts[int(k)]}", (values == k).nonzero().squeeze(-1)) for k in codes
+                ]
         # Ranges that are written alike, as are 10000.1 and 10000.2, stay apart.
         labels = iter(distinct(label for ranges in parts.values() for label, _ in ranges))
-        return {name: Cells.of({next(labels): rows for _, rows in ranges}) for name, ranges in parts.items()}
+        return {
+            name: Cells.of({next(labels): rows for _, rows in ranges})
+            for name, ranges in parts.items()
+        }
 
 
 def _writer(time: np.dtype | None) -> Callable[[float], str] | None:

@@ -69,10 +69,14 @@ class Stream:
         if batch.features is not None:
             columns["features"] = self._features(batch.features, total)[there]
         if batch.group is not None:
-            columns["group"] = _codes(row_labels(batch.group, total, "group"), self.group_labels)[there]
+            columns["group"] = _codes(row_labels(batch.group, total, "group"), self.group_labels)[
+                there
+            ]
         cluster = None
         if batch.groups is not None:
-            cluster = columns["cluster"] = _codes(row_labels(batch.groups, total, "groups"), self.cluster_labels)[there]
+            cluster = columns["cluster"] = _codes(
+                row_labels(batch.groups, total, "groups"), self.cluster_labels
+            )[there]
         self._check_columns(frozenset(columns))
         if not len(y):
             return
@@ -83,7 +87,10 @@ class Stream:
         for start in range(0, len(y), _ROWS):  # so that memory does not grow with the batch
             some = slice(start, start + _ROWS)
             baseline = None if rows.baseline is None else rows.baseline[some]
-            own = [None if column is None else column[some] for column in (weight, cluster, columns["number"])]
+            own = [
+                None if column is None else column[some]
+                for column in (weight, cluster, columns["number"])
+            ]
             for part, own_dist, own_y, own_baseline in self._outputs(dist[some], y[some], baseline):
                 part.update(own_dist, own_y, *own, own_baseline)
             if self.progress is not None:
@@ -92,8 +99,13 @@ class Stream:
 
     def _check_columns(self, columns: frozenset[str]) -> None:
         if self.columns is not None and columns != self.columns:
-            names = sorted("groups" if name == "cluster" else name for name in columns ^ self.columns)
-            raise ValueError(f"{', '.join(names)} must be given with every batch or with none, got them with some.")
+            names = sorted(
+                "groups" if name == "cluster" else name for name in columns ^ self.columns
+            )
+            raise ValueError(
+                f"{', '.join(names)} must be given with every batch or with none, "
+                "got them with some."
+            )
         self.columns = columns
 
     def _start(self, dist: Distribution, has_baseline: bool) -> None:
@@ -112,9 +124,13 @@ class Stream:
             return
         for name, one in zip(names, marginals, strict=True):
             own_unit = "rad" if one.kind == "direction" and not self.unit else self.unit
-            self.parts.append(Output(name, one.kind, own_unit, self.level, has_baseline, _names(self.classes)))
+            self.parts.append(
+                Output(name, one.kind, own_unit, self.level, has_baseline, _names(self.classes))
+            )
 
-    def _outputs(self, dist: Distribution, y: Tensor, baseline: Distribution | None) -> Iterator[tuple]:
+    def _outputs(
+        self, dist: Distribution, y: Tensor, baseline: Distribution | None
+    ) -> Iterator[tuple]:
         yield self.parts[0], dist, y, baseline
         for index, part in enumerate(self.parts[1:]):
             other = None if baseline is None else _marginal(baseline, index)
@@ -126,7 +142,8 @@ class Stream:
         self.times |= times(features)
         if self.feature_names and tuple(columns) != self.feature_names:
             raise ValueError(
-                f"features must be the same in every batch, {', '.join(self.feature_names)}, got {', '.join(columns)}."
+                f"features must be the same in every batch, {', '.join(self.feature_names)}, got "
+                f"{', '.join(columns)}."
             )
         is_first, self.feature_names = not self.feature_names, tuple(columns)
         found = []
@@ -135,7 +152,9 @@ class Stream:
                 found.append(values)
                 continue
             if not is_first and name not in self.levels:
-                raise ValueError(f"the feature {name!r} must be numbers or texts in all batches, got both.")
+                raise ValueError(
+                    f"the feature {name!r} must be numbers or texts in all batches, got both."
+                )
             labels = values.tolist() if isinstance(values, Tensor) else values
             found.append(_codes(labels, self.levels.setdefault(name, {})).double())
         return torch.stack(found, -1)
@@ -143,11 +162,13 @@ class Stream:
     def findings(self, baseline_name: str) -> list[Findings]:
         if not self.seen:
             raise ValueError(
-                f"evaluate needs at least one row, got {'none' if not self.given else 'only rows of weight 0'}."
+                "evaluate needs at least one row, got "
+                f"{'none' if not self.given else 'only rows of weight 0'}."
             )
         if self.cluster_labels and len(self.cluster_labels) < 2:
             raise ValueError(
-                "groups must hold at least two different labels: one cluster does not show how clusters differ."
+                "groups must hold at least two different labels: one cluster does not show how "
+                "clusters differ."
             )
         generator = torch.Generator().manual_seed(self.seed)
         columns = {name: self.sample.column(name) for name in self.columns or ()}

@@ -17,7 +17,9 @@ __all__ = ["CHECKS"]
 
 def _dependence(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     if rows.dist.event_shape.numel() == 1:
-        found.verdicts.append(not_examined("dependence between outputs", "there is only one output"))
+        found.verdicts.append(
+            not_examined("dependence between outputs", "there is only one output")
+        )
         return
     observed = diagnostics.error_correlation(rows.dist, rows.y, generator, rows.weight)
     predicted = diagnostics.predicted_correlation(rows.dist, generator, rows.weight)
@@ -25,8 +27,12 @@ def _dependence(found: Findings, rows: Rows, generator: torch.Generator) -> None
     if rows.cluster is not None:
         residual = normal_residuals(rows.dist, rows.y, generator)
         first, second = torch.triu_indices(residual.shape[1], residual.shape[1], 1)
-        effect = rows.design_effect(residual[:, first] * residual[:, second] - predicted[first, second])
-    found.verdicts.append(verdicts.dependence(observed, predicted, rows.count() / effect, found.outputs))
+        effect = rows.design_effect(
+            residual[:, first] * residual[:, second] - predicted[first, second]
+        )
+    found.verdicts.append(
+        verdicts.dependence(observed, predicted, rows.count() / effect, found.outputs)
+    )
 
 
 def _joint(found: Findings, rows: Rows, generator: torch.Generator) -> None:
@@ -46,5 +52,7 @@ def _joint(found: Findings, rows: Rows, generator: torch.Generator) -> None:
 _VECTOR = ("vector",)
 CHECKS = (
     Check(("dependence between outputs",), _dependence, _VECTOR),
-    Check(("all outputs together", "calibration by group", "calibration by feature"), _joint, _VECTOR),
+    Check(
+        ("all outputs together", "calibration by group", "calibration by feature"), _joint, _VECTOR
+    ),
 )

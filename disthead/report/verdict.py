@@ -22,7 +22,10 @@ class Score:
         if not math.isfinite(self.standard_error) or self.standard_error <= 0:
             return f"{self.value:.4g}{self.unit and ' ' + self.unit}"
         digits = max(0, 1 - math.floor(math.log10(self.standard_error)))
-        return f"{self.value:.{digits}f} ± {self.standard_error:.{digits}f}{self.unit and ' ' + self.unit}"
+        return (
+            f"{self.value:.{digits}f} ± "
+            f"{self.standard_error:.{digits}f}{self.unit and ' ' + self.unit}"
+        )
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,16 @@ class Verdict:
 
     Attributes:
         aspect: what it is about.
-        status: "good" (no fault found), "fair" (a slight fault), "poor" (a clear one), "unclear" (too few rows to tell),
-            "not examined" (the check could not run, or was not asked for) or "note" (for information).
+        status: "good" (no fault found), "fair" (a slight fault), "poor" (a clear one), "unclear"
+            (too few rows to tell), "not examined" (the check could not run, or was not asked for)
+            or "note" (for information).
         sentence: the verdict in words, with the figures; of what was not examined, the reason.
-        output: which output it is about, "" where there is one, or where it is about all of them together.
+        output: which output it is about, "" where there is one, or where it is about all of them
+            together.
         picture: the key of the picture that shows it, "" where none does.
         remedy: the next step, with the command or call, "" where nothing needs to be done.
-        looks: how many places were looked at (groups, bins, pairs): the limit of chance allows for all of them.
+        looks: how many places were looked at (groups, bins, pairs): the limit of chance allows for
+            all of them.
     """
 
     aspect: str
@@ -97,8 +103,12 @@ def _counted(status: str, found: Sequence[Verdict]) -> str:
     if status != "not examined":
         return f"{len(found)} {_COUNTED[status]}"
     reasons = dict.fromkeys(verdict.sentence.removeprefix(_PREFIX).rstrip(".") for verdict in found)
-    return f"{len(found)} {'was' if len(found) == 1 else 'were'} not examined ({'; '.join(reasons)})"
+    return (
+        f"{len(found)} {'was' if len(found) == 1 else 'were'} not examined ({'; '.join(reasons)})"
+    )
 
 
 def _names(verdicts: Sequence[Verdict]) -> str:
-    return ", ".join(verdict.aspect + (f" ({verdict.output})" if verdict.output else "") for verdict in verdicts)
+    return ", ".join(
+        verdict.aspect + (f" ({verdict.output})" if verdict.output else "") for verdict in verdicts
+    )

@@ -1,7 +1,14 @@
 """Special functions with gradients in all arguments: pure tensor functions that know no family."""
 
 from .incomplete_beta import betainc, betaincc, betaincinv, log_betainc, log_betaincc
-from .incomplete_gamma import gammainc, gammaincc, gammainccinv, gammaincinv, log_gammainc, log_gammaincc
+from .incomplete_gamma import (
+    gammainc,
+    gammaincc,
+    gammainccinv,
+    gammaincinv,
+    log_gammainc,
+    log_gammaincc,
+)
 from .inverse import bracketed_inverse, bracketed_newton, implicit, integer_inverse
 from .normal import log_ndtr, log_ndtr_difference, ndtri_exp
 from .quadrature import gauss_legendre, gauss_legendre_antiderivative, integrate, tanh_sinh

@@ -16,7 +16,14 @@ def run(
     *tensors: Tensor,
 ) -> bool: ...
 def choose(
-    exchange: object, start: int, stop: int, logits: Tensor, index: Tensor, value: Tensor, /, *slopes: Tensor
+    exchange: object,
+    start: int,
+    stop: int,
+    logits: Tensor,
+    index: Tensor,
+    value: Tensor,
+    /,
+    *slopes: Tensor,
 ) -> bool: ...
 def is_compiled(steps: bytes, /) -> bool: ...
 def multiply_rows(exchange: object, tensor: Tensor, factors: Tensor, /) -> bool: ...

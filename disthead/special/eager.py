@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch._C import _are_functorch_transforms_active, _get_dispatch_mode, _get_tracing_state, _TorchDispatchModeKey
+from torch._C import (
+    _are_functorch_transforms_active,
+    _get_dispatch_mode,
+    _get_tracing_state,
+    _TorchDispatchModeKey,
+)
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
@@ -48,7 +53,8 @@ def materialise(values: Tensor) -> Tensor:
 def is_tracing() -> bool:
     """Whether operations are traced or transformed: by a compiler, torch.func, a trace or forward-mode differentiation.
 
-    Then a function must be made of torch's own operations, and none may depend on the numbers in tensors.
+    Then a function must be made of torch's own operations, and none may depend on the numbers in
+    tensors.
     """
     return (
         is_compiling()
@@ -62,14 +68,17 @@ def is_tracing() -> bool:
 def are_concrete(*values: Tensor) -> bool:
     """Whether a function may look at the numbers and do what they ask for: they are on the host, and nothing is traced.
 
-    Gradients may still be recorded: what is done to the numbers then has to be made of differentiable operations.
+    Gradients may still be recorded: what is done to the numbers then has to be made of
+    differentiable operations.
     """
     return not is_tracing() and all(map(is_on_host, values))
 
 
 def are_plain_numbers(*values: Tensor) -> bool:
     """Whether nothing but the numbers is asked for: they are concrete, and no gradient is recorded."""
-    return are_concrete(*values) and not (torch.is_grad_enabled() and any(value.requires_grad for value in values))
+    return are_concrete(*values) and not (
+        torch.is_grad_enabled() and any(value.requires_grad for value in values)
+    )
 
 
 def extent(values: Tensor) -> tuple[float, float]:

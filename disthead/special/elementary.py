@@ -49,7 +49,11 @@ def sigmoids(x: Array) -> tuple[Array, Array]:
 
 
 def clamp(x: Array, lower: float, upper: float) -> Array:
-    return torch.clamp(x, lower, upper) if isinstance(x, Tensor) else np.minimum(np.maximum(x, lower), upper)
+    return (
+        torch.clamp(x, lower, upper)
+        if isinstance(x, Tensor)
+        else np.minimum(np.maximum(x, lower), upper)
+    )
 
 
 def counting(x: Array) -> Array:

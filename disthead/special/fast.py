@@ -1,8 +1,9 @@
 """Building blocks of the one-pass log-likelihoods of heads (`likelihood/fused.py`): quick, and as exact as single precision.
 
-Each is a short run of vectorised operations, on torch tensors or NumPy arrays. Relative errors are below 1e-11 in double
-precision, and below 1e-6 in single precision for parameters between 1e-6 and 32, which is where they are called in that precision.
-The rational functions were fitted to mpmath at 40 digits or more by iterated linear least squares (Sanathanan and Koerner 1963);
+Each is a short run of vectorised operations, on torch tensors or NumPy arrays. Relative errors are
+below 1e-11 in double precision, and below 1e-6 in single precision for parameters between 1e-6 and
+32, which is where they are called in that precision. The rational functions were fitted to mpmath
+at 40 digits or more by iterated linear least squares (Sanathanan and Koerner 1963);
 `tests/special/test_fast.py` holds them to it.
 """
 
@@ -47,7 +48,8 @@ class Positive:
     Args:
         value: the parameter.
         slope: the derivative of its logarithm.
-        log: the logarithm, where it is known; otherwise it is taken when it is asked for, which not every formula does.
+        log: the logarithm, where it is known; otherwise it is taken when it is asked for, which not
+            every formula does.
     """
 
     def __init__(self, value: Array, slope: Array | float, log: Array | None = None):
@@ -120,8 +122,8 @@ def direction(raw: Array) -> Direction:
 def gamma_remainder(x: Array) -> Array:
     """log Gamma(1 + x) - (w log w - w + log(2 pi) / 2) with w = x + 1/2, for x >= 0.
 
-    It is what is left once w log w - w has joined that against which it cancels; unlike the error of Stirling's formula it is
-    smooth down to x = 0.
+    It is what is left once w log w - w has joined that against which it cancels; unlike the error
+    of Stirling's formula it is smooth down to x = 0.
     """
     return _rational(x, _GAMMA if is_double(x) else _GAMMA_SINGLE)
 
@@ -140,8 +142,8 @@ def gamma_half_step(x: Array) -> tuple[Array, Array]:
 def von_mises_terms(k: Array) -> tuple[Array, Array]:
     """log(2 pi I0(k)) - k and 1 - I1(k) / I0(k) for k >= 0: the normaliser of a von Mises density and minus its derivative.
 
-    log(2 pi I0(k)) - s + log(s) / 2 is smooth in 1 / s for s = sqrt(k^2 + 2.4^2), down to k = 0 and up to infinity, since the zeros
-    of I0 lie on the imaginary axis beyond 2.4 i.
+    log(2 pi I0(k)) - s + log(s) / 2 is smooth in 1 / s for s = sqrt(k^2 + 2.4^2), down to k = 0 and
+    up to infinity, since the zeros of I0 lie on the imaginary axis beyond 2.4 i.
     """
     s = sqrt(k * k + _BESSEL_BRANCH**2)
     x = _BESSEL_BRANCH / s
@@ -176,7 +178,13 @@ _GAMMA_SINGLE = (
     [1.4365711803780448, 3.5837345187043734, 3.2518377950942923, 1.0],
 )  # 2e-8
 _DIGAMMA = (
-    [0.07449541448507938, 0.32113590747378706, 0.5695009358337707, 0.45215565872312896, 0.11593151565841245],
+    [
+        0.07449541448507938,
+        0.32113590747378706,
+        0.5695009358337707,
+        0.45215565872312896,
+        0.11593151565841245,
+    ],
     [
         1.787891861130509,
         9.495090659914014,
@@ -192,8 +200,21 @@ _DIGAMMA_SINGLE = (
     [2.3854313977361117, 5.110746590596114, 3.917450204729086, 1.0],
 )  # 7e-7, enough for a gradient
 _HALF_STEP = (
-    [0.008893333695926191, 0.052326039618298154, 0.12517970110151988, 0.1436833216105295, 0.06830988618379068],
-    [0.28458646297076273, 1.74558732133127, 4.464279140982963, 5.825521749004998, 3.822886198799914, 1.0],
+    [
+        0.008893333695926191,
+        0.052326039618298154,
+        0.12517970110151988,
+        0.1436833216105295,
+        0.06830988618379068,
+    ],
+    [
+        0.28458646297076273,
+        1.74558732133127,
+        4.464279140982963,
+        5.825521749004998,
+        3.822886198799914,
+        1.0,
+    ],
 )  # 4e-12
 _HALF_STEP_SINGLE = (
     [0.03736131382300594, 0.09008998188527516, 0.06830988618379068],

@@ -1,8 +1,9 @@
 """The incomplete beta function of concrete numbers, by SciPy where that is exact, and its first derivatives.
 
-SciPy's function takes a thirtieth of the time of `incomplete_beta_operations`. The derivatives by the shapes are sums over the
-nodes of the quadrature there: where its variable u stands for the point t, log(t / x) is the derivative of the integrand's logarithm
-by a, and log((1 - t) / (1 - x)) that by b.
+SciPy's function takes a thirtieth of the time of `incomplete_beta_operations`. The derivatives by
+the shapes are sums over the nodes of the quadrature there: where its variable u stands for the
+point t, log(t / x) is the derivative of the integrand's logarithm by a, and log((1 - t) / (1 - x))
+that by b.
 """
 
 import math
@@ -11,13 +12,21 @@ import torch
 
 from .digamma import digamma_error
 from .eager import by_scipy, extent
-from .incomplete_beta_operations import from_the_left, log_tails, pair_inverse, quick_cumulant, sides, truncation
+from .incomplete_beta_operations import (
+    from_the_left,
+    log_tails,
+    pair_inverse,
+    quick_cumulant,
+    sides,
+    truncation,
+)
 from .incomplete_gamma import endpoint_rule
 from .numeric import in_chunks, mend
 from .quadrature import gauss_legendre
 from .stirling import normalize_pair
 
-NUDGE = 1 + 2.0**-52  # a factor that moves a number by a unit in its last place or two, out of SciPy's special cases
+# a factor that moves a number by a unit in its last place or two, out of SciPy's special cases
+NUDGE = 1 + 2.0**-52
 
 
 def tail_by_scipy(a, b, x, y, upper, logarithm):
@@ -34,9 +43,12 @@ def tail_by_scipy(a, b, x, y, upper, logarithm):
     left = b * x <= a * y
     first, second, point = torch.where(left, a, b), torch.where(left, b, a), torch.where(left, x, y)
     known = by_scipy("betainc", first, second, point)
-    if steep:  # there the digits count that 1 - x has and x has not, which SciPy does not get to know
+    # there the digits count that 1 - x has and x has not, which SciPy does not get to know
+    if steep:
         rows = (second.reciprocal().add_(1).mul_(first) > 100).logical_and_(point > 0.5)
-        known = mend(known, rows, _with_complement, known, first, second, point, torch.where(left, y, x))
+        known = mend(
+            known, rows, _with_complement, known, first, second, point, torch.where(left, y, x)
+        )
     asked = ~left if upper else left
     if not extent(known)[1] <= 0.9:  # of two tails the smaller one has the digits
         most = known > 0.9
@@ -83,7 +95,8 @@ def _slow_complement(a, b, x):
 
 def tail_slopes(a, b, x, y):
     """Whether the quadrature integrates the upper tail, and the derivatives of that tail's logarithm: by a, by b, and the size of
-    that by logit(x), each of shape (rows,) and exact to ten digits except where `without_slopes` says so.
+    that by logit(x), each of shape (rows,) and exact to ten digits except where `without_slopes`
+    says so.
     """
     swap, small = sides(a, b, x, y)
     a, b, x, y = from_the_left(~swap, a, b, x, y)
@@ -108,7 +121,9 @@ def _integral_slopes(a, b, x, y, total, lacking, lacking_all):
     straight = torch.where(left, -a, b) * end
     whole, u, grown = in_chunks(_integral_sums, 40, p, sign * end, straight, total)
     u, grown = u * end / whole, grown / whole
-    by_a = torch.log(total * x / a) + digamma_error(a) - lacking_all - torch.where(left, u, 0) - grown
+    by_a = (
+        torch.log(total * x / a) + digamma_error(a) - lacking_all - torch.where(left, u, 0) - grown
+    )
     by_b = torch.log(total * y / b) + lacking - lacking_all + torch.where(left, 0, u) - grown
     return by_a, by_b, 1 / (end * whole)
 
@@ -116,15 +131,24 @@ def _integral_slopes(a, b, x, y, total, lacking, lacking_all):
 def _integral_sums(p, end, straight, total):
     """Of the integrand on (0, 1), of u times it, and of log(1 + p (e^w - 1)) times it."""
     nodes, weights = gauss_legendre(40, p)
-    growth = (end.unsqueeze(-1) * nodes).exp_().mul_(p.unsqueeze(-1)).add_(1 - p.unsqueeze(-1)).log_()
-    integrand = (straight.unsqueeze(-1) * nodes).addcmul_(growth, total.unsqueeze(-1), value=-1).exp_()
+    growth = (
+        (end.unsqueeze(-1) * nodes).exp_().mul_(p.unsqueeze(-1)).add_(1 - p.unsqueeze(-1)).log_()
+    )
+    integrand = (
+        (straight.unsqueeze(-1) * nodes).addcmul_(growth, total.unsqueeze(-1), value=-1).exp_()
+    )
     return integrand @ weights, integrand @ (weights * nodes), growth.mul_(integrand) @ weights
 
 
 def _series_slopes(a, b, x, y, total, lacking, lacking_all):
     correction, by_power, by_exponent = in_chunks(_series_sums, 24, a, b, x)
     whole = 1 + a * correction
-    by_a = torch.log(x * (total / (1 + a))) + digamma_error(1 + a) - lacking_all + (correction + a * by_power) / whole
+    by_a = (
+        torch.log(x * (total / (1 + a)))
+        + digamma_error(1 + a)
+        - lacking_all
+        + (correction + a * by_power) / whole
+    )
     by_b = torch.log1p(a / b) + lacking - lacking_all + a * by_exponent / whole
     return by_a, by_b, a * torch.exp(b * torch.log1p(-x)) / whole
 
@@ -167,12 +191,19 @@ def slopes_of_tail(result, a, b, x, y, upper, logarithm):
 
 def quantile_by_scipy(a, b, p, q):
     """The x with I_x(a, b) = p = 1 - q, of concrete numbers: SciPy's, but in deep tails, where that is wrong."""
-    # For whole-numbered shapes SciPy sums series that lose digits (2e-11 at 2 and 1e6): shapes next to them avoid these.
+    # For whole-numbered shapes SciPy sums series that lose digits (2e-11 at 2 and 1e6): shapes next
+    # to them avoid these.
     x = by_scipy("betaincinv", a * NUDGE, b * NUDGE, p)
     x = mend(x, q < 1e-3, _slow_complement_inverse, a, b, q)
     x = torch.where((p <= 0) | (x < 1e-300), 0, torch.where(q <= 0, 1, x))
     return mend(
-        x, ~(torch.minimum(p, q) > 1e-15) & ~(p <= 0) & ~(q <= 0), lambda *rows: pair_inverse(*rows)[0], a, b, p, q
+        x,
+        ~(torch.minimum(p, q) > 1e-15) & ~(p <= 0) & ~(q <= 0),
+        lambda *rows: pair_inverse(*rows)[0],
+        a,
+        b,
+        p,
+        q,
     )
 
 

@@ -1,27 +1,45 @@
 """The logarithms of the regularised incomplete beta function and its complement, and its inverse, in plain operations.
 
-With p the smaller of x and 1 - x, the tail on the side of x away from the mode is the integrand at x times an integral
-along u = |logit t - logit x|,
+With p the smaller of x and 1 - x, the tail on the side of x away from the mode is the integrand at
+x times an integral along u = |logit t - logit x|,
 
-    I_x(a, b) = x^a (1 - x)^b / B(a, b) * integral_0^inf exp(-[m u + (a + b) K(u)]) du,   m = a (1 - x) - b x >= 0,
-    K(u) = log(1 + p (e^w - 1)) - p w,   w = -u if p = x, else u,
+    I_x(a, b) = x^a (1 - x)^b / B(a, b) * integral_0^inf exp(-[m u + (a + b) K(u)]) du,   m = a (1 -
+    x) - b x >= 0, K(u) = log(1 + p (e^w - 1)) - p w,   w = -u if p = x, else u,
 
-where K, the cumulant function of a centred Bernoulli variable, is convex. Fixed Gauss-Legendre nodes up to the point
-where the bracket reaches 40 take it to rounding as long as a >= 1 or the integrand is at its steep part. The rest,
-a < 1 and x (a + b) of order 1, is
+where K, the cumulant function of a centred Bernoulli variable, is convex. Fixed Gauss-Legendre
+nodes up to the point where the bracket reaches 40 take it to rounding as long as a >= 1 or the
+integrand is at its steep part. The rest, a < 1 and x (a + b) of order 1, is
 
     I_x(a, b) = x^a / (a B(a, b)) * [1 + a integral_0^1 s^(a - 1) ((1 - x s)^(b - 1) - 1) ds].
 
-The other tail follows from I_x(a, b) = 1 - I_(1-x)(b, a). Everything is made of differentiable operations.
+The other tail follows from I_x(a, b) = 1 - I_(1-x)(b, a). Everything is made of differentiable
+operations.
 """
 
 import torch
 
-from .incomplete_gamma import DEPTH, FULL, NONE, STEPS, endpoint_rule, log1mexp, log_hazard, truncation_point
+from .incomplete_gamma import (
+    DEPTH,
+    FULL,
+    NONE,
+    STEPS,
+    endpoint_rule,
+    log1mexp,
+    log_hazard,
+    truncation_point,
+)
 from .inverse import Root, log_concave_root
 from .operators import elementwise_operator, opaque_when_compiled
 from .quadrature import gauss_legendre
-from .stirling import beta_log_kernel, expm1mx, lgamma, lgamma1p, log1pmx, log_gamma_ratio, normalize_pair
+from .stirling import (
+    beta_log_kernel,
+    expm1mx,
+    lgamma,
+    lgamma1p,
+    log1pmx,
+    log_gamma_ratio,
+    normalize_pair,
+)
 
 
 def _cumulant(p, w):
@@ -56,7 +74,12 @@ def sides(a, b, x, y):
 
 def from_the_left(left, a, b, x, y):
     """The arguments of the lower tail, or of the upper one as the lower tail of what is left."""
-    return torch.where(left, a, b), torch.where(left, b, a), torch.where(left, x, y), torch.where(left, y, x)
+    return (
+        torch.where(left, a, b),
+        torch.where(left, b, a),
+        torch.where(left, x, y),
+        torch.where(left, y, x),
+    )
 
 
 def truncation(a, b, x, y, p, sign, depth, cumulant):
@@ -78,7 +101,10 @@ def _log_tail_integral(a, b, x, y, count, cumulant):
     end = truncation(a, b, x, y, p, sign, DEPTH[count], cumulant).unsqueeze(-1)
     nodes, weights = gauss_legendre(count, x)
     u = end * nodes
-    bracket = slope.unsqueeze(-1) * u + total.unsqueeze(-1) * cumulant(p.unsqueeze(-1), sign.unsqueeze(-1) * u)[0]
+    bracket = (
+        slope.unsqueeze(-1) * u
+        + total.unsqueeze(-1) * cumulant(p.unsqueeze(-1), sign.unsqueeze(-1) * u)[0]
+    )
     return torch.log((end * weights * torch.exp(-bracket)).sum(-1))
 
 
@@ -95,7 +121,8 @@ def _log_a_beta(a, b):
     ordered = a <= b
     a1, b1 = torch.where(ordered, a, 0.5), torch.where(ordered, b, 1)
     a2, b2 = torch.where(ordered, 1, a), torch.where(ordered, 0.5, b)
-    # b < a: lgamma(1 + a) + [lgamma(1 + b) - lgamma(a + b) - log b], each bracket of order one or large
+    # b < a: lgamma(1 + a) + [lgamma(1 + b) - lgamma(a + b) - log b], each bracket of order one or
+    # large
     swapped = lgamma1p(a2) + lgamma(b2) - lgamma(a2) - log_gamma_ratio(a2, b2)
     return torch.where(ordered, lgamma1p(a1) - log_gamma_ratio(b1, a1), swapped)
 
@@ -113,7 +140,8 @@ def _log_tails(a, b, x, y):
 def _tails(a, b, x, y, count, constants=None):
     """`_log_tails` with `count` nodes.
 
-    Quicker, to twelve digits, given `constants`: the logarithms of x^a y^b / B(a, b), of a B(a, b) and of b B(a, b).
+    Quicker, to twelve digits, given `constants`: the logarithms of x^a y^b / B(a, b), of a B(a, b)
+    and of b B(a, b).
     """
     empty, full = x <= 0, y <= 0
     x, y = torch.where(empty | full, 0.5, x), torch.where(empty | full, 0.5, y)
@@ -164,7 +192,8 @@ def _logit_inverse(a, b, log_p):
         log_tail = _tails(a, b, x, y, count, (log_kernel, log_a_beta, log_b_beta))[0]
         return log_tail, log_kernel, tilt
 
-    # Chernoff's bound on the tail, whose logarithm is that fall, gives a start on the far side of the root
+    # Chernoff's bound on the tail, whose logarithm is that fall, gives a start on the far side of
+    # the root
     narrow = torch.log1p(-log_p / b + torch.sqrt(-2 * log_p / b)) - log_p / a
     limit = torch.clamp(torch.where(left, torch.inf, narrow), max=690)
     distance = truncation_point(descent, torch.zeros_like(a), a * (b / total), -log_p, limit)
@@ -199,5 +228,6 @@ def pair_inverse(a, b, p, q):
     logit = torch.where(upper, -logit, logit)
     x, y = torch.sigmoid(logit), torch.sigmoid(-logit)
     return tuple(
-        torch.where(zero, 0, torch.where(one, 1, part)) for part, zero, one in ((x, empty, full), (y, full, empty))
+        torch.where(zero, 0, torch.where(one, 1, part))
+        for part, zero, one in ((x, empty, full), (y, full, empty))
     )

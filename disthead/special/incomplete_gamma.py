@@ -5,18 +5,20 @@ Both tails are the integrand at x times an integral along u = |log(t / x)|,
     Q(a, x) = x^a e^-x / Gamma(a) * integral_0^inf exp(-[(x - a) u + x (e^u - 1 - u)]) du,
     P(a, x) = x^a e^-x / Gamma(a) * integral_0^inf exp(-[(a - x) u + x (e^-u - 1 + u)]) du,
 
-where the bracket grows from 0, convexly, on the side of x away from the mode. 48 Gauss-Legendre nodes up to the
-point where it reaches 38 take either to rounding, for every a and x >= 1 or so; 12 nodes up to 12 do for the first
-steps of an inverse. What is left, a and x below 1, is
+where the bracket grows from 0, convexly, on the side of x away from the mode. 48 Gauss-Legendre
+nodes up to the point where it reaches 38 take either to rounding, for every a and x >= 1 or so; 12
+nodes up to 12 do for the first steps of an inverse. What is left, a and x below 1, is
 Kummer's integral (DLMF 8.2.7),
 
     P(a, x) = x^a / Gamma(1 + a) * [1 + a integral_0^1 s^(a - 1) (e^(-x s) - 1) ds].
 
-The tail that is not integrated is the complement of the other. All of this is differentiable operations: gradients
-are exact derivatives of the quadrature, and log-space results do not underflow.
+The tail that is not integrated is the complement of the other. All of this is differentiable
+operations: gradients are exact derivatives of the quadrature, and log-space results do not
+underflow.
 
-Concrete numbers (`Numeric`) come from SciPy, whose tails are exact to 1e-12 of their own size except for the rows replaced here.
-Their first derivatives are the quadrature above with the derivative of its integrand, in chunks that stay in the cache.
+Concrete numbers (`Numeric`) come from SciPy, whose tails are exact to 1e-12 of their own size
+except for the rows replaced here. Their first derivatives are the quadrature above with the
+derivative of its integrand, in chunks that stay in the cache.
 """
 
 import math
@@ -42,10 +44,14 @@ def log1mexp(x):
     """log(1 - e^x) for x < 0."""
     if are_plain_numbers(x):
         probability = by_numpy("expm1", x.clone()).neg_()
-        return mend(probability.log_(), x.detach().numpy() < -5, lambda x: torch.log1p(-torch.exp(x)), x)
+        return mend(
+            probability.log_(), x.detach().numpy() < -5, lambda x: torch.log1p(-torch.exp(x)), x
+        )
     near = x > -0.6931471805599453
     return torch.where(
-        near, torch.log(-torch.expm1(torch.where(near, x, -1))), torch.log1p(-torch.exp(torch.where(near, -1, x)))
+        near,
+        torch.log(-torch.expm1(torch.where(near, x, -1))),
+        torch.log1p(-torch.exp(torch.where(near, -1, x))),
     )
 
 
@@ -53,11 +59,13 @@ def log1mexp(x):
 def truncation_point(exponent, slope, curvature, depth, limit=None):
     """The u where a convex exponent(u) ~ slope u + curvature u^2 / 2 + ... reaches `depth`.
 
-    By Newton's method on log against log. `limit` bounds the first guess where u may be so large that the
-    exponent overflows.
+    By Newton's method on log against log. `limit` bounds the first guess where u may be so large
+    that the exponent overflows.
     """
     limit = torch.full_like(slope, torch.inf) if limit is None else limit
-    u = torch.minimum(2 * depth / (slope + torch.hypot(slope, torch.sqrt(2 * depth * curvature))), limit)
+    u = torch.minimum(
+        2 * depth / (slope + torch.hypot(slope, torch.sqrt(2 * depth * curvature))), limit
+    )
     for _ in range(3):
         value, derivative = exponent(u)
         u = torch.minimum(u * torch.exp(torch.log(depth / value) * value / (u * derivative)), limit)
@@ -134,7 +142,8 @@ def _tails(a, x, count, log_kernel=None):
     return lower, torch.where(full, -torch.inf, torch.where(empty, 0, upper))
 
 
-# SciPy sums at most 2,000 terms, which are too few outside of 4.5 standard deviations of a great shape.
+# SciPy sums at most 2,000 terms, which are too few outside of 4.5 standard deviations of a great
+# shape.
 _GREAT, _FAR = 1e5, 4.5
 _UNDERFLOW = 1e-290
 
@@ -207,7 +216,8 @@ def _lower_slopes(a, x, log_tail, is_lower):
     edge = (x == 0) | torch.isinf(x)
     x = torch.where(edge, 1, x)
     upper, quotient, by_a = _integrated_tail(a, x)
-    factor = torch.where(upper == is_lower, -torch.expm1(-log_tail), 1)  # minus the other tail over this one
+    # minus the other tail over this one
+    factor = torch.where(upper == is_lower, -torch.expm1(-log_tail), 1)
     factor = torch.where(edge, 0, factor)
     return factor * by_a, torch.abs(factor) / (x * quotient)
 
@@ -265,8 +275,9 @@ def _small_integrals(a, x):
 def log_gammainc(a, x):
     """Logarithm of the regularised lower incomplete gamma function P(a, x) = integral_0^x t^(a - 1) e^-t dt / Gamma(a).
 
-    a > 0 and x >= 0 broadcast. Measured against mpmath (a from 1e-30 to 1e6, x from 1e-300 to 1e5): relative error of
-    the logarithm 3e-13 (1e-11 of those between -1e-100 and 0), of its gradients 1e-9, absolute error of the probability 5e-15.
+    a > 0 and x >= 0 broadcast. Measured against mpmath (a from 1e-30 to 1e6, x from 1e-300 to 1e5):
+    relative error of the logarithm 3e-13 (1e-11 of those between -1e-100 and 0), of its gradients
+    1e-9, absolute error of the probability 5e-15.
 
     >>> log_gammainc(torch.tensor(10.0), torch.tensor(1e-30)).item()    # far below the smallest float32
     -705.8799438476562
@@ -324,7 +335,8 @@ def _inverse(a, log_p, upper):
         lower, other = _tails(a, x, count, log_kernel)
         return torch.where(upper, other, lower), log_kernel, tilt
 
-    # Chernoff's bound on the tail, whose logarithm is that fall, gives a start on the far side of the root
+    # Chernoff's bound on the tail, whose logarithm is that fall, gives a start on the far side of
+    # the root
     limit = torch.where(upper, torch.log1p(-log_p / a + torch.sqrt(-2 * log_p / a)), torch.inf)
     start = peak - truncation_point(descent, torch.zeros_like(a), a, -log_p, limit)
     return torch.exp(sign * log_concave_root(tail, log_p, start, STEPS))
@@ -340,7 +352,9 @@ class _Inverse(Root):
         sign = torch.where(upper > 0, -1.0, 1.0).to(x.dtype)
         lower_tail, upper_tail = _log_tails(a, safe)
         tail = torch.where(upper > 0, upper_tail, lower_tail)
-        slope = sign * torch.exp(torch.where(lost, 0, _log_kernel(a, safe) - torch.log(safe) - tail))
+        slope = sign * torch.exp(
+            torch.where(lost, 0, _log_kernel(a, safe) - torch.log(safe) - tail)
+        )
         return torch.where(lost, 0, tail - log_p), slope
 
 
@@ -361,10 +375,18 @@ class _Quantile(Numeric):
     @staticmethod
     def numbers(a, p, q):
         by_upper = p > (0.5 + 50 * a).clamp(max=0.999)  # where p has been rounded by more than q
-        x = mend(by_scipy("gammaincinv", a, p), by_upper, lambda a, q: by_scipy("gammainccinv", a, q), a, q)
+        x = mend(
+            by_scipy("gammaincinv", a, p),
+            by_upper,
+            lambda a, q: by_scipy("gammainccinv", a, q),
+            a,
+            q,
+        )
         x = mend(x, x < 1e-100, _Quantile.next_to_zero, a, p, q)
         tail = torch.minimum(p, q)
-        lost = ((tail < _UNDERFLOW) & (x > 1e-100)) | ((a > _GREAT) & (tail < 1e-5)) | torch.isnan(x)
+        lost = (
+            ((tail < _UNDERFLOW) & (x > 1e-100)) | ((a > _GREAT) & (tail < 1e-5)) | torch.isnan(x)
+        )
         return mend(x, lost, _Quantile.operations, a, p, q)
 
     @staticmethod
@@ -399,8 +421,9 @@ def _quantile(a, p, q):
 def gammaincinv(a, p, q=None):
     """The x with gammainc(a, x) = p: the quantile of the gamma distribution with concentration a and rate 1.
 
-    a > 0 and 0 <= p <= 1 broadcast; q = 1 - p may be given, which holds the digits where p is near 1. Gradients by the
-    implicit function theorem. The round trip gammainc(a, x) holds to 3e-13 absolute and 3e-11 relative; a quantile below
+    a > 0 and 0 <= p <= 1 broadcast; q = 1 - p may be given, which holds the digits where p is near
+    1. Gradients by the implicit function theorem. The round trip gammainc(a, x) holds to 3e-13
+       absolute and 3e-11 relative; a quantile below
     1e-300 is returned as 0.
 
     >>> round(gammaincinv(torch.tensor(1.0, dtype=torch.float64), 0.5).item(), 12)    # log 2

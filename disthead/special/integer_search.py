@@ -7,7 +7,9 @@ from torch import Tensor
 
 from .plain import ndtri
 
-_FREE = 4  # steps that follow the slope; later ones halve the bracket where the last two steps have not halved it
+# steps that follow the slope; later ones halve the bracket where the last two steps have not halved
+# it
+_FREE = 4
 
 
 @torch.no_grad()
@@ -21,9 +23,10 @@ def integer_search(
 ) -> Tensor:
     """The least integer k in [lower, upper] with probability(k) >= target; `upper` where there is none below it.
 
-    On the probit scale a cdf is close to a straight line: each step goes to where the line through the last two points reaches
-    the target, the first one along a line of the slope 1 / `spread`. Where the steps make little progress the bracket is halved,
-    geometrically while its ends differ by a factor of more than four. Rows that have converged are not evaluated again.
+    On the probit scale a cdf is close to a straight line: each step goes to where the line through
+    the last two points reaches the target, the first one along a line of the slope 1 / `spread`.
+    Where the steps make little progress the bracket is halved, geometrically while its ends differ
+    by a factor of more than four. Rows that have converged are not evaluated again.
 
     Args:
         probability: the cdf at integers k (n,) of the rows with the given indices (n,).
@@ -58,11 +61,18 @@ def integer_search(
         first, last = _next(below, 1), _next(upper, -1)
         slope = (k - before) / (height - before_height)
         spread = torch.where((slope > 0) & (slope < torch.inf), slope, spread)
-        # Repeated steps to one side grow by at least a factor of four, since a flat stretch has no slope.
-        stride = torch.where(enough, torch.minimum(4 * stride, last - upper), torch.maximum(4 * stride, first - below))
+        # Repeated steps to one side grow by at least a factor of four, since a flat stretch has no
+        # slope.
+        stride = torch.where(
+            enough,
+            torch.minimum(4 * stride, last - upper),
+            torch.maximum(4 * stride, first - below),
+        )
         straight = (spread * (goal - height)).ceil()
         before, before_height = k, height
-        k = k + torch.where(enough, torch.minimum(straight, stride), torch.maximum(straight, stride))
+        k = k + torch.where(
+            enough, torch.minimum(straight, stride), torch.maximum(straight, stride)
+        )
         has_upper = has_upper | enough
         width = torch.where(has_upper, upper - below, torch.inf)
         step += 1
@@ -74,15 +84,42 @@ def integer_search(
         if not is_open.all():
             found[rows] = upper
             remaining = is_open.nonzero().squeeze(-1)
-            state = (rows, goal, target, below, upper, k, before, before_height, spread, stride, has_upper, once, twice)
-            rows, goal, target, below, upper, k, before, before_height, spread, stride, has_upper, once, twice = (
-                part[remaining] for part in state
+            state = (
+                rows,
+                goal,
+                target,
+                below,
+                upper,
+                k,
+                before,
+                before_height,
+                spread,
+                stride,
+                has_upper,
+                once,
+                twice,
             )
+            (
+                rows,
+                goal,
+                target,
+                below,
+                upper,
+                k,
+                before,
+                before_height,
+                spread,
+                stride,
+                has_upper,
+                once,
+                twice,
+            ) = (part[remaining] for part in state)
     return found
 
 
 def _probit(probability: Tensor) -> Tensor:
-    return ndtri(probability.clamp(max=1)).clamp(-38.5, 8.3)  # beyond these, double precision has only 0 and 1
+    # beyond these, double precision has only 0 and 1
+    return ndtri(probability.clamp(max=1)).clamp(-38.5, 8.3)
 
 
 def _next(k: Tensor, direction: int) -> Tensor:
@@ -95,4 +132,6 @@ def _middle(below: Tensor, upper: Tensor) -> Tensor:
     """The middle of the bracket, in the logarithm where its ends differ by a factor of more than about four."""
     half = below + ((upper - below) / 2).floor()
     far = (below >= -1) & (upper > 4 * (below + 4))
-    return torch.where(far, ((below + 2).clamp(min=1).sqrt() * (upper + 2).clamp(min=1).sqrt()).floor() - 2, half)
+    return torch.where(
+        far, ((below + 2).clamp(min=1).sqrt() * (upper + 2).clamp(min=1).sqrt()).floor() - 2, half
+    )

@@ -30,7 +30,8 @@ class _Refused(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         raise RuntimeError(
-            "second derivatives through this quantile or sample are not available, only first ones; "
+            "second derivatives through this quantile or sample are not available, only first "
+            "ones; "
             "those of gamma, beta, student_t and of closed forms are."
         )
 
@@ -60,9 +61,10 @@ class _Once(torch.autograd.Function):
 def implicit(value, residual, slope):
     """Attach to `value`, the root v of residual(v, parameters) = 0, its gradient in the parameters.
 
-    The value does not change. `residual` is evaluated at the detached value with the parameters attached, and
-    `slope` is its derivative in v: dv = -d residual / slope. All broadcast. A second derivative, which `slope` as a
-    constant cannot give, raises RuntimeError; `Root` has derivatives of every order.
+    The value does not change. `residual` is evaluated at the detached value with the parameters
+    attached, and `slope` is its derivative in v: dv = -d residual / slope. All broadcast. A second
+    derivative, which `slope` as a constant cannot give, raises RuntimeError; `Root` has derivatives
+    of every order.
 
     >>> q = torch.tensor(9.0, requires_grad=True)
     >>> root = torch.tensor(3.0)
@@ -70,7 +72,8 @@ def implicit(value, residual, slope):
     >>> round(q.grad.item(), 6)
     0.166667
     """
-    # A slope that underflowed makes the gradient as large as it can be; the value stays what it is, not 0 / 0.
+    # A slope that underflowed makes the gradient as large as it can be; the value stays what it is,
+    # not 0 / 0.
     steep = torch.where(slope == 0, torch.finfo(slope.dtype).tiny, slope).detach()
     residual = _Once.apply(residual)
     return value.detach() + (residual.detach() - residual) / steep
@@ -79,8 +82,9 @@ def implicit(value, residual, slope):
 class Root(Elementwise):
     """The root v of equation(v, arguments) = 0, differentiable in the arguments to any order.
 
-    Subclasses give `solve(*arguments)`, without gradient, and `equation(v, *arguments)`, differentiable, with its
-    derivative in v. The work of the gradient, dv = -d equation / derivative, is done when the gradient is asked for.
+    Subclasses give `solve(*arguments)`, without gradient, and `equation(v, *arguments)`,
+    differentiable, with its derivative in v. The work of the gradient, dv = -d equation /
+    derivative, is done when the gradient is asked for.
     """
 
     solve: Callable[..., torch.Tensor]
@@ -115,7 +119,9 @@ def repeat(steps, body, state):
 
     counter = torch.zeros((), dtype=torch.int64)
     result = while_loop(
-        lambda count, *_: count < steps, lambda count, *state: (count + 1, *body(*state)), (counter, *state)
+        lambda count, *_: count < steps,
+        lambda count, *state: (count + 1, *body(*state)),
+        (counter, *state),
     )
     return result[1:]
 
@@ -140,16 +146,22 @@ def halfway(lower, upper):
 def bracketed_inverse(function, target, lower, upper, steps=80):
     """The x in [lower, upper] where the increasing `function` reaches `target`, element by element, in float64.
 
-    `function` takes and returns a float64 tensor of the broadcast shape of target, lower and upper; the limits may be
-    infinite. The first 24 steps bisect the exponent of x, the rest x itself, so roots of every magnitude
-    are found to rounding. At a jump it is the upper side: function(x) >= target. No gradient (see `implicit`).
+    `function` takes and returns a float64 tensor of the broadcast shape of target, lower and upper;
+    the limits may be infinite. The first 24 steps bisect the exponent of x, the rest x itself, so
+    roots of every magnitude are found to rounding. At a jump it is the upper side: function(x) >=
+    target. No gradient (see `implicit`).
 
     >>> bracketed_inverse(lambda x: x**3, torch.tensor([8.0, -27.0]), -torch.inf, torch.inf).tolist()
     [2.0, -3.0]
     """
     target = target.to(torch.float64)
-    lower, upper = (torch.as_tensor(limit, dtype=torch.float64, device=target.device) for limit in (lower, upper))
-    target, lower, upper = (part.contiguous() for part in torch.broadcast_tensors(target, lower, upper))
+    lower, upper = (
+        torch.as_tensor(limit, dtype=torch.float64, device=target.device)
+        for limit in (lower, upper)
+    )
+    target, lower, upper = (
+        part.contiguous() for part in torch.broadcast_tensors(target, lower, upper)
+    )
     lower, upper = lower.clamp(min=-_MAX), upper.clamp(max=_MAX)
 
     def split(lower, upper, middle):
@@ -158,7 +170,9 @@ def bracketed_inverse(function, target, lower, upper, steps=80):
 
     def by_magnitude(lower, upper):
         return split(
-            lower, upper, torch.minimum(torch.maximum(_unrank((_rank(lower) + _rank(upper)) / 2), lower), upper)
+            lower,
+            upper,
+            torch.minimum(torch.maximum(_unrank((_rank(lower) + _rank(upper)) / 2), lower), upper),
         )
 
     def by_half(lower, upper):
@@ -172,10 +186,11 @@ def bracketed_inverse(function, target, lower, upper, steps=80):
 def bracketed_newton(function, lower, upper, steps=32):
     """The root in [lower, upper] of an increasing function, by Newton's steps where they stay inside.
 
-    `function` gives its value and its slope, in float64 and of the shape of the limits. Where a step of Newton leaves
-    the bracket or is more than twice as long as the last one, the bracket is halved instead: the exponent of x while
-    the limits differ by more than a factor of four, then x itself. The best x met is returned; at a jump it is the
-    upper side. No gradient (see `implicit`).
+    `function` gives its value and its slope, in float64 and of the shape of the limits. Where a
+    step of Newton leaves the bracket or is more than twice as long as the last one, the bracket is
+    halved instead: the exponent of x while the limits differ by more than a factor of four, then x
+    itself. The best x met is returned; at a jump it is the upper side. No gradient (see
+    `implicit`).
 
     >>> bracketed_newton(lambda x: (x**3 - 8, 3 * x**2), torch.tensor(0.0).double(), torch.tensor(9.0).double()).item()
     2.0
@@ -189,7 +204,12 @@ def bracketed_newton(function, lower, upper, steps=32):
         best, least = torch.where(better, x, best), torch.where(better, torch.abs(value), least)
         middle = halfway(lower, upper)
         newton = x - value / slope
-        follow = (newton != x) & (newton >= lower) & (newton <= upper) & (torch.abs(newton - x) <= 2 * torch.abs(step))
+        follow = (
+            (newton != x)
+            & (newton >= lower)
+            & (newton <= upper)
+            & (torch.abs(newton - x) <= 2 * torch.abs(step))
+        )
         following = torch.where(follow, newton, middle)
         return lower, upper, following, following - x, best, least
 
@@ -203,21 +223,26 @@ def bracketed_newton(function, lower, upper, steps=32):
 def integer_inverse(function, target, lower=0, upper=2**53, steps=54):
     """The smallest integer k in [lower, upper] with function(k) >= target: the quantile of a discrete distribution.
 
-    `function` is increasing and takes and returns float64 tensors. Bisection of the integers, exact for `steps` >= log2
-    of the width.
+    `function` is increasing and takes and returns float64 tensors. Bisection of the integers, exact
+    for `steps` >= log2 of the width.
 
     >>> integer_inverse(lambda k: 1 - 0.5 ** (k + 1), torch.tensor([0.5, 0.51, 0.99])).tolist()
     [0.0, 1.0, 6.0]
     """
     target = target.to(torch.float64)
-    lower, upper = (torch.as_tensor(limit, dtype=torch.float64, device=target.device) for limit in (lower, upper))
+    lower, upper = (
+        torch.as_tensor(limit, dtype=torch.float64, device=target.device)
+        for limit in (lower, upper)
+    )
     target, lower, upper = torch.broadcast_tensors(target, lower, upper)
 
     def body(below, upper):
         middle = below + torch.floor((upper - below) / 2)
         short = function(torch.maximum(middle, below + 1)) < target
         middle = torch.maximum(middle, below + 1)
-        return torch.where(short, middle, below), torch.where(short, upper, torch.minimum(middle, upper))
+        return torch.where(short, middle, below), torch.where(
+            short, upper, torch.minimum(middle, upper)
+        )
 
     return repeat(steps, body, (lower - 1, upper.contiguous()))[1]
 
@@ -225,7 +250,8 @@ def integer_inverse(function, target, lower=0, upper=2**53, steps=54):
 def newton_from_left(step, start):
     """The root that `step`, one of Newton's for an increasing and concave function, leads to from a start below it.
 
-    No step goes too far. Where numbers may be looked at, there are no more of them than the rows at hand need.
+    No step goes too far. Where numbers may be looked at, there are no more of them than the rows at
+    hand need.
 
     >>> newton_from_left(lambda x: x - x * (x.log() - 2), torch.tensor(1.0).double()).log().item()
     2.0
@@ -243,10 +269,11 @@ def newton_from_left(step, start):
 def log_concave_root(tail, log_target, start, accuracies):
     """The v where the logarithm of a log-concave distribution function is `log_target`, by Halley's method.
 
-    tail(v, accuracy) gives that logarithm, the logarithm of the density in v and the derivative of the latter. The
-    logarithm is increasing and concave, so that Newton's steps come from the left without overshooting; Halley's
-    correction, bounded by a factor of two, lengthens them. One step for each of `accuracies`: an error e shrinks to the
-    order of e^3, so all but the last may be coarse.
+    tail(v, accuracy) gives that logarithm, the logarithm of the density in v and the derivative of
+    the latter. The logarithm is increasing and concave, so that Newton's steps come from the left
+    without overshooting; Halley's correction, bounded by a factor of two, lengthens them. One step
+    for each of `accuracies`: an error e shrinks to the order of e^3, so all but the last may be
+    coarse.
     """
 
     def halley(v, accuracy):

@@ -78,7 +78,9 @@ def ndtri_of_tails(below, above):
     11.464025
     """
     if are_plain_numbers(below, above):
-        return mend(ndtri(below), below.detach().numpy() > 0.999, lambda above: -ndtri(above), above)
+        return mend(
+            ndtri(below), below.detach().numpy() > 0.999, lambda above: -ndtri(above), above
+        )
     left = below <= above
     z = ndtri(torch.where(left, below, above))
     return torch.where(left, z, -z)
@@ -88,8 +90,8 @@ def ndtri_of_tails(below, above):
 def log_ndtr_difference(lower, upper):
     """log(ndtr(upper) - ndtr(lower)) for lower < upper: the log probability of an interval.
 
-    Nothing cancels, in either tail or for narrow intervals: relative error below 1e-13. lower and upper broadcast and
-    may be infinite; -inf where the interval is empty.
+    Nothing cancels, in either tail or for narrow intervals: relative error below 1e-13. lower and
+    upper broadcast and may be infinite; -inf where the interval is empty.
 
     >>> round(log_ndtr_difference(torch.tensor(40.0, dtype=torch.float64), 41.0).item(), 9)
     -804.608442014
@@ -102,13 +104,20 @@ def log_ndtr_difference(lower, upper):
     wide = ~(narrow | empty)
     below = _LogNdtr.apply(torch.where(wide & ~open_left, lower, -1))
     above = torch.where(open_right, 0, _LogNdtr.apply(torch.where(wide & ~open_right, upper, 1)))
-    far = torch.where(open_left, above, above + log1mexp(torch.where(wide & ~open_left, below - above, -1)))
-    return torch.where(empty, -torch.inf, torch.where(narrow, _log_narrow(lower, upper, narrow & ~empty), far))
+    far = torch.where(
+        open_left, above, above + log1mexp(torch.where(wide & ~open_left, below - above, -1))
+    )
+    return torch.where(
+        empty, -torch.inf, torch.where(narrow, _log_narrow(lower, upper, narrow & ~empty), far)
+    )
 
 
 def _log_narrow(lower, upper, narrow):
     """The same by quadrature of the density relative to its value at `lower`, where two logarithms would cancel."""
-    start, width = torch.where(narrow, lower, 0), torch.where(narrow, upper - torch.where(narrow, lower, 0), 1)
+    start, width = (
+        torch.where(narrow, lower, 0),
+        torch.where(narrow, upper - torch.where(narrow, lower, 0), 1),
+    )
     nodes, weights = gauss_legendre(24, width)
     step = width.unsqueeze(-1) * nodes
     relative = (weights * torch.exp(-step * (start.unsqueeze(-1) + step / 2))).sum(-1)

@@ -1,8 +1,9 @@
 """Functions with two implementations: one for concrete numbers, and one of differentiable operations for everything else.
 
-For concrete numbers (`eager.are_concrete`) SciPy may give the value, only the rows that need another formula are computed by it
-(`mend`), and intermediate results stay in the cache (`in_chunks`). Graphs, functional transforms, other devices and second
-derivatives take torch's operations.
+For concrete numbers (`eager.are_concrete`) SciPy may give the value, only the rows that need
+another formula are computed by it (`mend`), and intermediate results stay in the cache
+(`in_chunks`). Graphs, functional transforms, other devices and second derivatives take torch's
+operations.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,11 +25,14 @@ class Numeric(Elementwise):
 
     Subclasses give, for float64 arguments of one shape,
 
-    - `operations(*arguments)`: the function in torch's operations, as often differentiable as they are;
+    - `operations(*arguments)`: the function in torch's operations, as often differentiable as they
+      are;
     - `numbers(*arguments)`: the same values, without a gradient;
-    - `slopes(output, *arguments)`: its derivatives by each argument (None for none); all of shape (rows,).
+    - `slopes(output, *arguments)`: its derivatives by each argument (None for none); all of shape
+      (rows,).
 
-    The first derivatives of concrete numbers are the slopes; higher ones, and those that are traced, are those of the operations.
+    The first derivatives of concrete numbers are the slopes; higher ones, and those that are
+    traced, are those of the operations.
     """
 
     operations: Callable[..., Tensor]
@@ -58,10 +62,14 @@ class Numeric(Elementwise):
         if torch.is_grad_enabled() or is_tracing():
             return torch.func.vjp(cls.operations, *arguments)[1](grad)
         slopes = cls.slopes(*(part.reshape(-1) for part in (output, *arguments)))
-        return tuple(None if slope is None else grad * slope.reshape(grad.shape) for slope in slopes)
+        return tuple(
+            None if slope is None else grad * slope.reshape(grad.shape) for slope in slopes
+        )
 
     @classmethod
-    def with_operations(cls, slopes: Sequence[Tensor], rows: Tensor, *arguments: Tensor) -> list[Tensor]:
+    def with_operations(
+        cls, slopes: Sequence[Tensor], rows: Tensor, *arguments: Tensor
+    ) -> list[Tensor]:
         """The slopes, at `rows` (a mask) replaced by the derivatives of the operations."""
         index = rows.nonzero()[:, 0]
         if not len(index):
@@ -72,19 +80,26 @@ class Numeric(Elementwise):
 
 
 def mend(
-    answer: Tensor, rows: Tensor | np.ndarray | np.bool_, function: Callable[..., Tensor], *arguments: Tensor
+    answer: Tensor,
+    rows: Tensor | np.ndarray | np.bool_,
+    function: Callable[..., Tensor],
+    *arguments: Tensor,
 ) -> Tensor:
     """The answer, with the values of `function` in its place at `rows` (a mask), for which alone that is computed.
 
-    The arguments, plain numbers, broadcast with the answer; `function` takes their chosen entries, each of shape (chosen,). Use
-    the result: a contiguous answer is changed in place, another one is copied.
+    The arguments, plain numbers, broadcast with the answer; `function` takes their chosen entries,
+    each of shape (chosen,). Use the result: a contiguous answer is changed in place, another one is
+    copied.
     """
     chosen_rows = np.flatnonzero(
         rows.numpy() if isinstance(rows, Tensor) else rows
     )  # in less than half of torch's time
     if len(chosen_rows):
         index = torch.from_numpy(chosen_rows)
-        chosen = (argument.expand(answer.shape).reshape(-1).index_select(0, index) for argument in arguments)
+        chosen = (
+            argument.expand(answer.shape).reshape(-1).index_select(0, index)
+            for argument in arguments
+        )
         answer = answer.contiguous()
         answer.view(-1).index_copy_(0, index, function(*chosen))
     return answer
@@ -96,7 +111,9 @@ def by_rows(function: Callable[..., tuple[Tensor, ...]], *arguments: Tensor) -> 
     return in_chunks(function, 8, *arguments) if is_plain else function(*arguments)
 
 
-def in_chunks(function: Callable[..., tuple[Tensor, ...]], nodes: int, *arguments: Tensor) -> tuple[Tensor, ...]:
+def in_chunks(
+    function: Callable[..., tuple[Tensor, ...]], nodes: int, *arguments: Tensor
+) -> tuple[Tensor, ...]:
     """The results of an elementwise `function`, computed for so many elements at a time that its work stays in the cache.
 
     Args:

@@ -8,17 +8,22 @@ import torch
 def _register(name, function, arguments, results):
     """A torch.library operator over tensors of one shape; elementwise, so vmap only adds a dimension in front."""
     schema = f"({', '.join(f'Tensor {argument}' for argument in arguments)}) -> {results}"
-    operator = torch.library.custom_op(f"disthead::{name}", function, mutates_args=(), schema=schema)
+    operator = torch.library.custom_op(
+        f"disthead::{name}", function, mutates_args=(), schema=schema
+    )
 
     def fake(*args):
         empty = [
-            torch.empty_like(args[0], memory_format=torch.contiguous_format) for _ in range(results.count("Tensor"))
+            torch.empty_like(args[0], memory_format=torch.contiguous_format)
+            for _ in range(results.count("Tensor"))
         ]
         return tuple(empty) if len(empty) > 1 else empty[0]
 
     def vmap(info, in_dims, *args):
         batched = [
-            arg.unsqueeze(0).expand(info.batch_size, *arg.shape) if dim is None else arg.movedim(dim, 0)
+            arg.unsqueeze(0).expand(info.batch_size, *arg.shape)
+            if dim is None
+            else arg.movedim(dim, 0)
             for arg, dim in zip(args, in_dims, strict=True)
         ]
         outputs = operator(*batched)
@@ -36,7 +41,8 @@ def _tensors(count):
 def elementwise_operator(name):
     """Make of `function`, from tensors of one shape to one tensor of it, an opaque operator without gradient.
 
-    Eagerly and in an exported program, which other runtimes may read, it stays what it is: plain operations.
+    Eagerly and in an exported program, which other runtimes may read, it stays what it is: plain
+    operations.
     """
 
     def decorate(function):
@@ -44,10 +50,13 @@ def elementwise_operator(name):
         operator = _register(name, plain, inspect.signature(function).parameters, "Tensor")
 
         def call(*args):
-            # The first call of an operator imports the compiler, for two seconds; eagerly the function itself does.
+            # The first call of an operator imports the compiler, for two seconds; eagerly the
+            # function itself does.
             followed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
             opaque = followed and not torch.compiler.is_exporting()
-            return (operator if opaque else plain)(*(arg.detach() for arg in torch.broadcast_tensors(*args)))
+            return (operator if opaque else plain)(
+                *(arg.detach() for arg in torch.broadcast_tensors(*args))
+            )
 
         return call
 
@@ -65,16 +74,25 @@ def opaque_when_compiled(name, outputs=1):
 
         def forward(*args):
             result = function(*args)
-            return result.contiguous() if outputs == 1 else tuple(part.contiguous() for part in result)
+            return (
+                result.contiguous() if outputs == 1 else tuple(part.contiguous() for part in result)
+            )
 
         def pullback(*args):
             inputs, grads = args[: len(arguments)], args[len(arguments) :]
             result = torch.func.vjp(function, *inputs)[1](grads[0] if outputs == 1 else grads)
-            return result[0].contiguous() if len(result) == 1 else tuple(part.contiguous() for part in result)
+            return (
+                result[0].contiguous()
+                if len(result) == 1
+                else tuple(part.contiguous() for part in result)
+            )
 
         operator = _register(name, forward, arguments, _tensors(outputs))
         gradient = _register(
-            f"{name}_gradient", pullback, [*arguments, *("first", "second")[:outputs]], _tensors(len(arguments))
+            f"{name}_gradient",
+            pullback,
+            [*arguments, *("first", "second")[:outputs]],
+            _tensors(len(arguments)),
         )
 
         def setup_context(ctx, inputs, output):

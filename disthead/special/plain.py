@@ -10,7 +10,8 @@ from torch import Tensor
 
 from .precision import horner
 
-# Numerator and denominator of M. J. Wichura (1988), Algorithm AS 241, PPND16: the centre, the tails, the far tails.
+# Numerator and denominator of M. J. Wichura (1988), Algorithm AS 241, PPND16: the centre, the
+# tails, the far tails.
 _CENTRE = (
     [
         3.3871328727963666080e0,
@@ -80,8 +81,9 @@ _FAR_TAIL = (
 
 # The series of erf(x) / x in x^2: terms that are left out are below 1e-18 for x <= 1.
 _ERF = [2 / math.sqrt(math.pi) * (-1) ** k / (math.factorial(k) * (2 * k + 1)) for k in range(19)]
-# (1 + 2x) erfcx(x) as a polynomial in 1 - 8 / (x + 4), which maps x >= 0 to [-1, 1]: the first 25 terms of its Chebyshev
-# series, from mpmath, in powers. The relative error of erfcx in double precision is at most 7e-16, 1e-16 on average.
+# (1 + 2x) erfcx(x) as a polynomial in 1 - 8 / (x + 4), which maps x >= 0 to [-1, 1]: the first 25
+# terms of its Chebyshev series, from mpmath, in powers. The relative error of erfcx in double
+# precision is at most 7e-16, 1e-16 on average.
 _ERFCX = [
     1.2329951186255526,
     -0.1396211168405623,
@@ -124,7 +126,9 @@ def _ndtri(p: Tensor) -> Tensor:
     tail = torch.where(central | ~inside, 0.05, torch.minimum(p, 1 - p))
     root = torch.sqrt(-torch.log(tail))
     size = torch.where(root <= 5, _ratio(root - 1.6, _TAIL), _ratio(root - 5, _FAR_TAIL))
-    z = torch.where(central, centre * _ratio(0.425**2 - centre * centre, _CENTRE), torch.sign(distance) * size)
+    z = torch.where(
+        central, centre * _ratio(0.425**2 - centre * centre, _CENTRE), torch.sign(distance) * size
+    )
     edge = torch.where(p == 0, -torch.inf, torch.where(p == 1, torch.inf, torch.nan))
     return torch.where(inside, z, edge.to(p.dtype))
 
@@ -155,7 +159,9 @@ def _erfc(x: Tensor) -> Tensor:
 def _erf(x: Tensor) -> Tensor:
     near = torch.abs(x) < 1
     inner = torch.where(near, x, 0.0)
-    return torch.where(near, inner * horner(inner * inner, _ERF), torch.sign(x) * (1 - _erfc(torch.abs(x))))
+    return torch.where(
+        near, inner * horner(inner * inner, _ERF), torch.sign(x) * (1 - _erfc(torch.abs(x)))
+    )
 
 
 def _softplus(x: Tensor) -> Tensor:
@@ -213,4 +219,8 @@ def softplus(x: Tensor, threshold: float = 20.0) -> Tensor:
     >>> round(softplus(torch.tensor(0.0, dtype=torch.float64)).item(), 9)    # log 2
     0.693147181
     """
-    return _softplus(x) if torch.compiler.is_exporting() else torch.nn.functional.softplus(x, threshold=threshold)
+    return (
+        _softplus(x)
+        if torch.compiler.is_exporting()
+        else torch.nn.functional.softplus(x, threshold=threshold)
+    )

@@ -8,8 +8,8 @@ import torch
 def in_float64(function):
     """Run `function` on float64 copies of its tensor arguments; return their promoted dtype, at least float32.
 
-    Numbers may stand in for tensors as long as one argument is a tensor; `None` passes through. On a device without
-    float64 (mps) the work is done in float32.
+    Numbers may stand in for tensors as long as one argument is a tensor; `None` passes through. On
+    a device without float64 (mps) the work is done in float32.
     """
 
     @functools.wraps(function)
@@ -26,10 +26,18 @@ def in_float64(function):
         def convert(arg):
             if arg is None:
                 return None
-            return arg.to(inside) if isinstance(arg, torch.Tensor) else torch.full((), arg, dtype=inside, device=device)
+            return (
+                arg.to(inside)
+                if isinstance(arg, torch.Tensor)
+                else torch.full((), arg, dtype=inside, device=device)
+            )
 
         result = function(*map(convert, args))
-        return tuple(part.to(outside) for part in result) if isinstance(result, tuple) else result.to(outside)
+        return (
+            tuple(part.to(outside) for part in result)
+            if isinstance(result, tuple)
+            else result.to(outside)
+        )
 
     # torch.compile counts recompilations by code object: each function has its own
     wrapped.__code__ = wrapped.__code__.replace(co_name=function.__name__)  # type: ignore[attr-defined]

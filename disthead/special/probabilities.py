@@ -5,7 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["divergence", "entropy_term", "expected", "log_complement", "log_odds", "log_probability", "log_sum_exp"]
+__all__ = [
+    "divergence",
+    "entropy_term",
+    "expected",
+    "log_complement",
+    "log_odds",
+    "log_probability",
+    "log_sum_exp",
+]
 
 
 def log_probability(p: Tensor) -> Tensor:

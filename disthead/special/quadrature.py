@@ -9,14 +9,19 @@ import torch
 
 def _legendre_rule(count):
     """Nodes and weights on (0, 1) by Newton's method on the Legendre recurrence."""
-    # NumPy: at this size its operations cost a tenth of torch's, and importing the library pays for them.
+    # NumPy: at this size its operations cost a tenth of torch's, and importing the library pays for
+    # them.
     x = np.cos(math.pi * (np.arange(count) + 0.75) / (count + 0.5))
-    # Last in extended precision, where the machine has it, so that nodes and weights round correctly.
+    # Last in extended precision, where the machine has it, so that nodes and weights round
+    # correctly.
     for precision in (np.float64, np.float64, np.float64, np.longdouble, np.longdouble):
         x = x.astype(precision)
         previous, current = np.ones_like(x), x
         for degree in range(2, count + 1):
-            previous, current = current, ((2 * degree - 1) * x * current - (degree - 1) * previous) / degree
+            previous, current = (
+                current,
+                ((2 * degree - 1) * x * current - (degree - 1) * previous) / degree,
+            )
         slope = count * (x * current - previous) / (x * x - 1)
         x = x - current / slope
     weight = 2 / ((1 - x * x) * slope * slope)
@@ -48,8 +53,8 @@ def _like(tensor, reference):
 def gauss_legendre(count, like):
     """Nodes and weights of the Gauss-Legendre rule on (0, 1), each of shape (count,), on the device of `like`.
 
-    `count` is one of 6, 12, 24, 28, 40, 48, 64, 96, 128; the rule is exact for polynomials of degree 2 count - 1. Nodes are
-    accurate to 1e-16.
+    `count` is one of 6, 12, 24, 28, 40, 48, 64, 96, 128; the rule is exact for polynomials of
+    degree 2 count - 1. Nodes are accurate to 1e-16.
 
     >>> nodes, weights = gauss_legendre(12, torch.tensor(0.0, dtype=torch.float64))
     >>> round(float((weights * nodes**3).sum()), 14)
@@ -62,8 +67,8 @@ def gauss_legendre(count, like):
 def gauss_legendre_antiderivative(count, like):
     """Weights (count, count) that take values at the nodes of `gauss_legendre` to their integrals from 0 to each node.
 
-    The polynomial through the values is integrated: sum_j a_ij f(x_j) = integral of f from 0 to x_i, exact for degrees below
-    `count`.
+    The polynomial through the values is integrated: sum_j a_ij f(x_j) = integral of f from 0 to
+    x_i, exact for degrees below `count`.
 
     >>> nodes, _ = gauss_legendre(12, torch.tensor(0.0, dtype=torch.float64))
     >>> bool(torch.allclose(gauss_legendre_antiderivative(12, nodes) @ nodes**2, nodes**3 / 3, atol=1e-15))
@@ -86,8 +91,9 @@ def _antiderivative(count):
 def tanh_sinh(count, like):
     """Nodes t, complements 1 - t and weights of the double-exponential rule on (0, 1), each of shape (count,).
 
-    t = sigmoid(pi sinh s) at equidistant s: algebraic and logarithmic singularities at either end do no harm, and 1 - t
-    keeps all its digits near 1. `count` is one of 41, 81, 161. Source: Takahasi and Mori (1974).
+    t = sigmoid(pi sinh s) at equidistant s: algebraic and logarithmic singularities at either end
+    do no harm, and 1 - t keeps all its digits near 1. `count` is one of 41, 81, 161. Source:
+    Takahasi and Mori (1974).
 
     >>> t, complement, weights = tanh_sinh(81, torch.tensor(0.0, dtype=torch.float64))
     >>> round(float((weights * (t * complement) ** -0.5).sum()), 7) == round(math.pi, 7)
@@ -99,9 +105,9 @@ def tanh_sinh(count, like):
 def integrate(function, lower, upper, nodes=64):
     """Integral of `function` from `lower` to `upper` by Gauss-Legendre, element by element.
 
-    `lower` and `upper` broadcast to a batch shape; `function` gets points of shape (nodes, *batch) and returns values
-    of that shape, so parameters of the batch shape broadcast inside it. Differentiable in the limits and in everything
-    `function` closes over.
+    `lower` and `upper` broadcast to a batch shape; `function` gets points of shape (nodes, *batch)
+    and returns values of that shape, so parameters of the batch shape broadcast inside it.
+    Differentiable in the limits and in everything `function` closes over.
 
     >>> upper = torch.tensor([1.0, 2.0], dtype=torch.float64)
     >>> [round(value, 12) for value in integrate(torch.exp, torch.zeros_like(upper), upper).tolist()]  # e - 1, e^2 - 1

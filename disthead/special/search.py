@@ -14,8 +14,9 @@ __all__ = ["estimated_roots", "highest", "highest_of_each", "interpolated_roots"
 
 Array = np.ndarray[Any, Any]
 Terms = list[tuple[Array, Array]]
-# How far a root by interpolation is trusted, from how much its last term changes it: at least this part of the change by the term
-# before, since a term may be nothing by chance; at most this part of the bracket, since values say little where a function is flat.
+# How far a root by interpolation is trusted, from how much its last term changes it: at least this
+# part of the change by the term before, since a term may be nothing by chance; at most this part of
+# the bracket, since values say little where a function is flat.
 _SMOOTH = 1e-3
 _CERTAIN = 1e-4
 _FLAT = 1e-13  # up to a value of no more than this above the root a function may be flat
@@ -34,18 +35,19 @@ def interpolated_roots(
 ) -> Array:
     """The roots of increasing functions, one for each element, to within the rounding of their values.
 
-    Each step is inverse interpolation through three known points with their slopes, or halves the bracket where that makes no
-    progress. Elements that have converged are not evaluated again.
+    Each step is inverse interpolation through three known points with their slopes, or halves the
+    bracket where that makes no progress. Elements that have converged are not evaluated again.
 
     Args:
-        function: the values at x (n,) of the functions with the given indices (n,), which are in order, and their rates
-            dx / dvalue.
-        known: (13, elements): three points, the nearest to the root first, each x, value and rate; x and value of a point below
-            the root, and of one above. Values may be infinite, and points that are not known nan.
+        function: the values at x (n,) of the functions with the given indices (n,), which are in
+            order, and their rates dx / dvalue.
+        known: (13, elements): three points, the nearest to the root first, each x, value and rate;
+            x and value of a point below the root, and of one above. Values may be infinite, and
+            points that are not known nan.
         rounding: a value of at most this size counts as 0, (elements,).
         trusted: the value up to which a root is returned without an evaluation there.
-        reach: how far from a point on one side the functions are smooth for sure, (elements,): there a root is trusted that has
-            no point on its other side.
+        reach: how far from a point on one side the functions are smooth for sure, (elements,):
+            there a root is trusted that has no point on its other side.
         steps: the greatest number of evaluations of one element; the default leaves room for jumps.
 
     Returns:
@@ -55,7 +57,9 @@ def interpolated_roots(
     >>> interpolated_roots(lambda x, element: (x**3 - 8, 1 / (3 * x**2)), known, np.array([1e-15])).round(12).tolist()
     [2.0]
     """
-    state = np.concatenate([known, rounding[None], (np.zeros_like(rounding) if reach is None else reach)[None]])
+    state = np.concatenate(
+        [known, rounding[None], (np.zeros_like(rounding) if reach is None else reach)[None]]
+    )
     root, done = _following(state, trusted, None)
     element, y = np.arange(len(root)), root.copy()
     was_slow, halvings = np.zeros(len(root), bool), np.zeros(len(root), int)
@@ -64,7 +68,9 @@ def interpolated_roots(
         if not len(remaining):
             break
         if len(remaining) < len(done):
-            element, y, was_slow, halvings = (part[remaining] for part in (element, y, was_slow, halvings))
+            element, y, was_slow, halvings = (
+                part[remaining] for part in (element, y, was_slow, halvings)
+            )
             state = np.take(state, remaining, 1)
         reached, rate = function(y, element)
         distance = np.abs(reached)
@@ -73,7 +79,9 @@ def interpolated_roots(
         halve = slow & was_slow
         was_slow = slow
         halvings += halve
-        y_after, done = _following(state, trusted, (halve, halvings > _HALVINGS) if halve.any() else None)
+        y_after, done = _following(
+            state, trusted, (halve, halvings > _HALVINGS) if halve.any() else None
+        )
         at_root = distance <= state[13]
         if slow.any():
             just_below = slow & (-state[10] <= _NOISE * state[13])
@@ -104,11 +112,14 @@ def estimated_roots(known: Array) -> Array:
         return _following(known.reshape(13, -1), 0.0, None)[0].reshape(known.shape[1:])
 
 
-def _following(state: Array, trusted: float, halve: tuple[Array, Array] | None) -> tuple[Array, Array]:
+def _following(
+    state: Array, trusted: float, halve: tuple[Array, Array] | None
+) -> tuple[Array, Array]:
     """The next points between the points below the roots and those above, and whether they are the roots already.
 
     Args:
-        halve: where the bracket is halved without interpolation, and where it is halved in the exponent (`halfway`).
+        halve: where the bracket is halved without interpolation, and where it is halved in the
+            exponent (`halfway`).
     """
     lower, upper, at_upper = state[9], state[11], state[12]
     y, change, is_sure = _inverse_interpolation(state[:9], lower, upper)
@@ -126,7 +137,9 @@ def _following(state: Array, trusted: float, halve: tuple[Array, Array] | None) 
         low, high = lower[outside], upper[outside]
         middle = low / 2 + high / 2
         if halve is not None and halve[1].any():
-            middle = np.where(halve[1][outside], halfway(*map(torch.from_numpy, (low, high))).numpy(), middle)
+            middle = np.where(
+                halve[1][outside], halfway(*map(torch.from_numpy, (low, high))).numpy(), middle
+            )
         between = (middle > low) & (middle < high)
         y[outside] = np.where(between, middle, high)
         found[outside] = ~between
@@ -137,12 +150,15 @@ def _inverse_interpolation(points: Array, lower: Array, upper: Array) -> tuple[A
     """The x at the value 0 of polynomials in the value, how much their last terms change it, and whether they are of second degree
     or higher; x is nan where it is not between the limits.
 
-    Through the three points, two or one, with their rates; where that of the nearest one is not known through three points or two.
+    Through the three points, two or one, with their rates; where that of the nearest one is not
+    known through three points or two.
     """
     answers = _highest_inside(*_with_rates(points), lower, upper)
     lacking = np.flatnonzero(~np.isfinite(points[2]))
     if len(lacking):
-        instead = _highest_inside(*_without_rates(points[:, lacking]), lower[lacking], upper[lacking])
+        instead = _highest_inside(
+            *_without_rates(points[:, lacking]), lower[lacking], upper[lacking]
+        )
         for answer, other in zip(answers, instead, strict=True):
             answer[lacking] = other
     return answers
@@ -167,12 +183,19 @@ def _with_rates(points: Array) -> tuple[Array, Terms]:
 
 
 def _without_rates(points: Array) -> tuple[Array, Terms]:
-    (x1, x2, x3), (v1, v2, v3) = points[0::3], np.where(np.isinf(points[1::3]), np.nan, points[1::3])
+    (x1, x2, x3), (v1, v2, v3) = (
+        points[0::3],
+        np.where(np.isinf(points[1::3]), np.nan, points[1::3]),
+    )
     slopes = (x2 - x1) / (v2 - v1), (x3 - x2) / (v3 - v2)
-    return x1 - v1 * slopes[0], [(np.zeros_like(v1), v1 * v2 * ((slopes[1] - slopes[0]) / (v3 - v1)))]
+    return x1 - v1 * slopes[0], [
+        (np.zeros_like(v1), v1 * v2 * ((slopes[1] - slopes[0]) / (v3 - v1)))
+    ]
 
 
-def _highest_inside(y: Array, terms: Terms, lower: Array, upper: Array) -> tuple[Array, Array, Array]:
+def _highest_inside(
+    y: Array, terms: Terms, lower: Array, upper: Array
+) -> tuple[Array, Array, Array]:
     """The sum with as many terms as lead between the limits, the change by its last term, and whether there are any."""
     best = np.where((y > lower) & (y < upper), y, np.nan)
     change, is_sure = np.full_like(y, np.inf), np.zeros(len(y), bool)
@@ -185,12 +208,13 @@ def _highest_inside(y: Array, terms: Terms, lower: Array, upper: Array) -> tuple
     return best, change, is_sure
 
 
-# Peaks by the method of Brent (1973): a step to the vertex of the parabola through the three highest points that are known, or a
-# golden section where that step does not converge quickly.
+# Peaks by the method of Brent (1973): a step to the vertex of the parabola through the three
+# highest points that are known, or a golden section where that step does not converge quickly.
 
 _GOLDEN_REST = (3 - math.sqrt(5)) / 2
 _CLIMBS = 40
-_NEAR = 1e-6  # of the distance of the outer points: nearer ones have the same height within rounding
+# of the distance of the outer points: nearer ones have the same height within rounding
+_NEAR = 1e-6
 
 
 class _Climb(NamedTuple):
@@ -222,22 +246,32 @@ class _Climb(NamedTuple):
         """How far from the highest point that of the parabola is."""
         to_second = (self.x - self.second) * (self.height - self.third_height)
         to_third = (self.x - self.third) * (self.height - self.second_height)
-        return -0.5 * ((self.x - self.second) * to_second - (self.x - self.third) * to_third) / (to_second - to_third)
+        return (
+            -0.5
+            * ((self.x - self.second) * to_second - (self.x - self.third) * to_third)
+            / (to_second - to_third)
+        )
 
     def following(self) -> tuple[Tensor, Tensor, Tensor]:
         """Where to look next, and the last two steps."""
         vertex = self.vertex()
         ahead, from_middle = self.x + vertex, self.x < 0.5 * (self.left + self.right)
-        follow = (ahead > self.left) & (ahead < self.right) & (vertex.abs() < 0.5 * self.before.abs())
+        follow = (
+            (ahead > self.left) & (ahead < self.right) & (vertex.abs() < 0.5 * self.before.abs())
+        )
         longer = torch.where(from_middle, self.right, self.left) - self.x
         step = torch.where(follow, vertex, _GOLDEN_REST * longer)
-        step = torch.where(step.abs() < self.near, torch.where(from_middle, self.near, -self.near), step)
+        step = torch.where(
+            step.abs() < self.near, torch.where(from_middle, self.near, -self.near), step
+        )
         return self.x + step, step, self.step
 
     def after(self, y: Tensor, height: Tensor, step: Tensor, before: Tensor) -> "_Climb":
         higher, forward = height >= self.height, step > 0
         left = torch.where(higher & forward, self.x, torch.where(higher | forward, self.left, y))
-        right = torch.where(higher & ~forward, self.x, torch.where(higher | ~forward, self.right, y))
+        right = torch.where(
+            higher & ~forward, self.x, torch.where(higher | ~forward, self.right, y)
+        )
         is_second = ~higher & (height >= self.second_height)
         is_third = ~higher & ~is_second & (height >= self.third_height)
         moves = higher | is_second
@@ -249,7 +283,9 @@ class _Climb(NamedTuple):
             torch.where(moves, self.second, torch.where(is_third, y, self.third)),
             torch.where(higher, height, self.height),
             torch.where(higher, self.height, torch.where(is_second, height, self.second_height)),
-            torch.where(moves, self.second_height, torch.where(is_third, height, self.third_height)),
+            torch.where(
+                moves, self.second_height, torch.where(is_third, height, self.third_height)
+            ),
             step,
             before,
             self.near,
@@ -266,7 +302,8 @@ def highest(function: Callable[[Tensor], Tensor], points: Tensor, heights: Tenso
 
     Args:
         function: elementwise, of x of shape (...).
-        points, heights: x in order and the function's values, (3, ...), of which the middle one is highest.
+        points, heights: x in order and the function's values, (3, ...), of which the middle one is
+            highest.
 
     >>> points = torch.tensor([0.0, 1.0, 5.0], dtype=torch.float64)
     >>> round(highest(lambda x: -((x - 2) ** 2), points, -((points - 2) ** 2)).item(), 6)
@@ -288,12 +325,15 @@ def highest_of_each(
     Args:
         function: the values at x (n,) of the functions with the given indices (n,).
         points, heights: as for `highest`, (3, elements).
-        group: the number of each element's group, from 0 on, (elements,); of a group only the highest peak is wanted.
+        group: the number of each element's group, from 0 on, (elements,); of a group only the
+            highest peak is wanted.
     """
     climb = _Climb.begun(points, heights)
     found = climb.x.clone()
     flat = (climb.height - torch.minimum(heights[0], heights[2])).clamp(max=1.0)
-    best = torch.full((int(group.max()) + 1 if group.numel() else 0,), -math.inf, dtype=points.dtype)
+    best = torch.full(
+        (int(group.max()) + 1 if group.numel() else 0,), -math.inf, dtype=points.dtype
+    )
     best = best.scatter_reduce(0, group, climb.height, "amax")
     hopeful = ~(climb.height + flat < best[group])
     element = torch.arange(len(found))

@@ -1,8 +1,8 @@
 """Log-gamma differences without cancellation: the pieces of Loader's saddle-point form of the classical densities.
 
-Source: C. Loader (2000), Fast and accurate computation of binomial probabilities. There a log mass is written as minus
-deviances, which vanish where the observation meets the mean, minus Stirling errors, which vanish for large arguments;
-huge terms never meet.
+Source: C. Loader (2000), Fast and accurate computation of binomial probabilities. There a log mass
+is written as minus deviances, which vanish where the observation meets the mean, minus Stirling
+errors, which vanish for large arguments; huge terms never meet.
 """
 
 import math
@@ -32,7 +32,8 @@ _STIRLING = [
     -174611 / 125400,
 ]
 _ZETA = [
-    float(torch.special.zeta(torch.tensor(float(k), dtype=torch.float64), 2.0)) * (-1) ** k / k for k in range(2, 30)
+    float(torch.special.zeta(torch.tensor(float(k), dtype=torch.float64), 2.0)) * (-1) ** k / k
+    for k in range(2, 30)
 ]
 _EULER = 0.5772156649015329
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -47,7 +48,9 @@ class _Log1pmx(Elementwise):
         y = small / (2 + small)
         series = y * (2 * y * y * horner(y * y, _ATANH) - small)
         far = torch.where(near, 1, x)
-        return torch.where(near, series, torch.where(torch.isinf(far), -torch.abs(far), torch.log1p(far) - far))
+        return torch.where(
+            near, series, torch.where(torch.isinf(far), -torch.abs(far), torch.log1p(far) - far)
+        )
 
     @staticmethod
     def backward(ctx, grad):
@@ -149,7 +152,9 @@ def _log_ratio(x, mean):
     ratio = x / torch.where(near, 1, mean)
     moderate = (ratio > 1e-200) & (ratio < 1e200)
     plain = torch.log(torch.where(moderate, ratio, 1))
-    split = torch.log(torch.where(moderate | near, 1, x)) - torch.log(torch.where(moderate | near, 1, mean))
+    split = torch.log(torch.where(moderate | near, 1, x)) - torch.log(
+        torch.where(moderate | near, 1, mean)
+    )
     return torch.where(near, close, torch.where(moderate, plain, split))
 
 
@@ -157,9 +162,9 @@ def _log_ratio(x, mean):
 def log1pmx(x):
     """log(1 + x) - x without cancellation near zero.
 
-    Elementwise on x >= -1 (-inf at -1). Relative error below 5e-16 (200 points from 1e-300 to 1e300 and up to -1 +
-    1e-16), gradient -x / (1 + x). With y = x / (2 + x) it is y (2 y^2 (1/3 + y^2/5 + ...) - x), the series of the
-    inverse hyperbolic tangent.
+    Elementwise on x >= -1 (-inf at -1). Relative error below 5e-16 (200 points from 1e-300 to 1e300
+    and up to -1 + 1e-16), gradient -x / (1 + x). With y = x / (2 + x) it is y (2 y^2 (1/3 + y^2/5 +
+    ...) - x), the series of the inverse hyperbolic tangent.
 
     >>> log1pmx(torch.tensor(1e-10, dtype=torch.float64)).item()
     -4.999999999666667e-21
@@ -181,8 +186,8 @@ def expm1mx(x):
 def deviance(x, mean):
     """Half the Poisson deviance, x log(x / mean) - x + mean >= 0, without cancellation where x is close to the mean.
 
-    x >= 0 and mean >= 0 broadcast; x = 0 gives the mean. Gradients log(x / mean) and 1 - x / mean. This is `bd0` of
-    Loader (2000), computed as -x log1pmx((mean - x) / x).
+    x >= 0 and mean >= 0 broadcast; x = 0 gives the mean. Gradients log(x / mean) and 1 - x / mean.
+    This is `bd0` of Loader (2000), computed as -x log1pmx((mean - x) / x).
 
     >>> deviance(torch.tensor(1e6 + 1, dtype=torch.float64), 1e6).item()
     4.999998333334167e-07
@@ -260,9 +265,12 @@ def _stirling_error(x):
     large = x >= _LARGE
     inner = torch.where(large, 1, x)
     total = _first_stirling_step(inner)
-    for shift, terms in enumerate((18, 12, 10, 9, 8, 8, 7, 7, 7), 1):  # what is left out is below 1e-17
+    # what is left out is below 1e-17
+    for shift, terms in enumerate((18, 12, 10, 9, 8, 8, 7, 7, 7), 1):
         total = total + _stirling_step(inner + shift, terms)
-    return torch.where(large, _stirling_series(torch.where(large, x, _LARGE)), total + _stirling_series(inner + 10))
+    return torch.where(
+        large, _stirling_series(torch.where(large, x, _LARGE)), total + _stirling_series(inner + 10)
+    )
 
 
 @opaque_when_compiled("poisson_log_mass")
@@ -270,17 +278,21 @@ def _poisson_log_mass(x, rate):
     large = x >= _LARGE
     big, small = torch.where(large, x, _LARGE), torch.where(large, 1, x)
     big_rate = torch.where(large, rate, _LARGE)
-    saddle = -_deviance(big, big_rate) - _stirling_series(big) - 0.5 * torch.log(big) - _HALF_LOG_TWO_PI
-    return torch.where(large, saddle, _safe_xlogy(small, torch.where(large, 1, rate)) - rate - lgamma1p(small))
+    saddle = (
+        -_deviance(big, big_rate) - _stirling_series(big) - 0.5 * torch.log(big) - _HALF_LOG_TWO_PI
+    )
+    return torch.where(
+        large, saddle, _safe_xlogy(small, torch.where(large, 1, rate)) - rate - lgamma1p(small)
+    )
 
 
 @in_float64
 def stirling_error(x):
     """What Stirling's formula leaves out: lgamma(x) - [(x - 1/2) log x - x + log(2 pi) / 2], about 1 / (12 x).
 
-    Elementwise on x > 0. Accurate relative to its own size, which falls to 0: 2e-15 from 1e-300 to 1e300, as are its
-    first two derivatives. Stirling's series from 10 on, below that nine steps of the recurrence x -> x + 1 written
-    without cancellation.
+    Elementwise on x > 0. Accurate relative to its own size, which falls to 0: 2e-15 from 1e-300 to
+    1e300, as are its first two derivatives. Stirling's series from 10 on, below that nine steps of
+    the recurrence x -> x + 1 written without cancellation.
 
     >>> round(stirling_error(torch.tensor(1.0, dtype=torch.float64)).item(), 14)    # 1 - log(2 pi) / 2
     0.08106146679533
@@ -292,8 +304,8 @@ def stirling_error(x):
 def log_gamma_ratio(x, step):
     """lgamma(x + step) - lgamma(x) for 0 <= step <= x, accurate relative to `step` however small it is.
 
-    x > 0 and step broadcast. It is the integral of digamma, step * integral_0^1 digamma(x + step u) du, by 12 Gauss-
-    Legendre nodes.
+    x > 0 and step broadcast. It is the integral of digamma, step * integral_0^1 digamma(x + step u)
+    du, by 12 Gauss- Legendre nodes.
 
     >>> round(log_gamma_ratio(torch.tensor(3.0, dtype=torch.float64), 2.0).item(), 12)  # log(4!) - log(2!)
     2.484906649788
@@ -319,7 +331,8 @@ def poisson_log_mass(x, rate):
     """Logarithm of rate^x exp(-rate) / Gamma(x + 1), the Poisson mass carried to real x >= 0; the gamma density is made
     of it too.
 
-    x >= 0 and rate >= 0 broadcast; the density of Gamma(a, rate) at y is a / y times the mass of x = a at rate * y.
+    x >= 0 and rate >= 0 broadcast; the density of Gamma(a, rate) at y is a / y times the mass of x
+    = a at rate * y.
 
     >>> round(poisson_log_mass(torch.tensor(1e6, dtype=torch.float64), 1e6).item(), 12)
     -7.82669389552
@@ -331,8 +344,8 @@ def poisson_log_mass(x, rate):
 def binomial_log_mass(x, n, p, q):
     """Logarithm of the binomial mass Gamma(n + 1) / (Gamma(x + 1) Gamma(n - x + 1)) p^x q^(n - x) for real 0 <= x <= n.
 
-    All four broadcast. p + q = 1: pass both so that no digit of the smaller is lost; the gradient reaches the smaller
-    of the two.
+    All four broadcast. p + q = 1: pass both so that no digit of the smaller is lost; the gradient
+    reaches the smaller of the two.
 
     >>> round(binomial_log_mass(torch.tensor(3.0), 4.0, 0.5, 0.5).exp().item(), 6)
     0.25
@@ -357,7 +370,8 @@ def negative_binomial_log_mass(x, count, p, q):
 def beta_log_kernel(a, b, x, complement):
     """Logarithm of x^a (1 - x)^b / B(a, b), the factor in front of every expansion of the incomplete beta function.
 
-    a, b > 0 and 0 <= x <= 1 with complement = 1 - x; all broadcast. The beta density is this over x (1 - x).
+    a, b > 0 and 0 <= x <= 1 with complement = 1 - x; all broadcast. The beta density is this over x
+    (1 - x).
 
     >>> round(beta_log_kernel(torch.tensor(1e6, dtype=torch.float64), 1e6, 0.5, 0.5).item() + math.log(4), 10)
     7.0285373916

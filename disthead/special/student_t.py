@@ -1,7 +1,7 @@
 """Student's t distribution function, its logarithm, density and quantile, by the incomplete beta function.
 
-The tail beyond |z| is I_x(df / 2, 1/2) / 2 with x = df / (df + z^2) and 1 - x = z^2 / (df + z^2), both formed without
-cancellation.
+The tail beyond |z| is I_x(df / 2, 1/2) / 2 with x = df / (df + z^2) and 1 - x = z^2 / (df + z^2),
+both formed without cancellation.
 """
 
 import math
@@ -41,8 +41,8 @@ def _log_cdf(df, z):
     df1, z1 = torch.where(normal, 1, df), torch.where(plain, z, 1)
     tail = log_tails(df1 / 2, torch.full_like(df1, 0.5), *_pair(df1, z1))[0] - math.log(2)
     result = torch.where(z1 < 0, tail, torch.log1p(-torch.exp(torch.where(z1 < 0, -1, tail))))
-    # at the centre the distribution function is 1/2 + density(0) z to rounding, where the square of z would lose the
-    # gradient
+    # at the centre the distribution function is 1/2 + density(0) z to rounding, where the square of
+    # z would lose the gradient
     z2 = torch.where(central, z, 0)
     middle = torch.log1p(2 * torch.exp(_log_density(df1, torch.zeros_like(z2))) * z2) - math.log(2)
     result = torch.where(central, middle, result)
@@ -102,14 +102,17 @@ class _Cdf(Numeric):
         tail = torch.where(below, result, 1 - result)
         tail = mend(tail, ~below & (tail < 1e-3), _outside, df, z)
         part, by_df, by_size, _, rows = _tail_slopes(df, z, tail)
-        return cls.with_operations((part * torch.where(below, by_df, -by_df), part * by_size), rows, df, z)
+        return cls.with_operations(
+            (part * torch.where(below, by_df, -by_df), part * by_size), rows, df, z
+        )
 
 
 def _tail_slopes(df, z, tail):
     """The derivatives by df and -|z| of the tail beyond |z|, for its probability `tail`, all of shape (rows,).
 
-    Around the centre they come from the probability between 0 and |z|, elsewhere from the tail's own. Returns that probability,
-    the derivatives divided by it, whether it is the one around the centre, and a mask of the rows in which they are inexact.
+    Around the centre they come from the probability between 0 and |z|, elsewhere from the tail's
+    own. Returns that probability, the derivatives divided by it, whether it is the one around the
+    centre, and a mask of the rows in which they are inexact.
     """
     size = torch.clamp(torch.abs(z), min=1e-12)
     x, y = _pair(df, size)
@@ -160,9 +163,14 @@ def _log_density(df, z):
     root = torch.sqrt(df1)
     size = torch.abs(z) / root
     outer = torch.clamp(size, min=1)
-    spread = torch.log1p((size / outer / outer) ** 2) + 2 * torch.log(outer)  # log(1 + size^2), which does not overflow
-    student = -log_beta(df1 / 2, torch.full_like(df1, 0.5)) - torch.log(root) - (df1 + 1) / 2 * spread
-    return torch.where(normal, -0.5 * torch.where(normal, z, 0) ** 2 - 0.5 * math.log(2 * math.pi), student)
+    # log(1 + size^2), which does not overflow
+    spread = torch.log1p((size / outer / outer) ** 2) + 2 * torch.log(outer)
+    student = (
+        -log_beta(df1 / 2, torch.full_like(df1, 0.5)) - torch.log(root) - (df1 + 1) / 2 * spread
+    )
+    return torch.where(
+        normal, -0.5 * torch.where(normal, z, 0) ** 2 - 0.5 * math.log(2 * math.pi), student
+    )
 
 
 @in_float64
@@ -257,7 +265,8 @@ class _Quantile(Numeric):
 def student_t_icdf(df, p):
     """Quantile of Student's t: the z with student_t_cdf(df, z) = p, odd about p = 1/2.
 
-    df > 0 and 0 <= p <= 1 (-inf and inf at the ends) broadcast. Gradients by the implicit function theorem.
+    df > 0 and 0 <= p <= 1 (-inf and inf at the ends) broadcast. Gradients by the implicit function
+    theorem.
 
     >>> round(student_t_icdf(torch.tensor(1.0, dtype=torch.float64), 0.75).item(), 12)
     1.0

@@ -1,13 +1,15 @@
 """The von Mises distribution's normaliser, mean resultant length, distribution function and quantile.
 
-Angles are measured from the location and lie in [-pi, pi]. The tail from |angle| to pi is, relative to its integrand at
+Angles are measured from the location and lie in [-pi, pi]. The tail from |angle| to pi is, relative
+to its integrand at
 |angle|,
 
     integral_|angle|^pi exp(-2 k sin((t - |angle|) / 2) sin((t + |angle|) / 2)) dt,
 
-by fixed Gauss-Legendre nodes up to pi or to where the exponent reaches 34: no series in k, no normal approximation.
-Concrete numbers (`Numeric`) and their first derivatives come from the same nodes, in chunks that stay in the cache, or from a Fourier
-series where that is short; their quantiles by Halley's method on the rows that have not converged yet.
+by fixed Gauss-Legendre nodes up to pi or to where the exponent reaches 34: no series in k, no
+normal approximation. Concrete numbers (`Numeric`) and their first derivatives come from the same
+nodes, in chunks that stay in the cache, or from a Fourier series where that is short; their
+quantiles by Halley's method on the rows that have not converged yet.
 """
 
 import functools
@@ -27,14 +29,16 @@ _LARGE = 30.0
 _DEPTH = 34.0  # e^-34 of the integrand is left out
 _NODES = 28
 _TERMS = 24  # of the Fourier series
-_BRANCH = 2.4  # the size of the smallest zeros of I0, on the imaginary axis, which limit a Chebyshev series
+# the size of the smallest zeros of I0, on the imaginary axis, which limit a Chebyshev series
+_BRANCH = 2.4
 
 
 def _ratio_coefficients(count):
     """r(k) = sum c_n k^-n for large k, from the Riccati equation r' = 1 - r / k - r^2 that the Bessel ratio solves."""
     c = [1.0]
     for n in range(1, count):
-        # the coefficient of k^-n: (n - 1) * -c[n-1] on the left, -c[n-1] - sum c[i] c[n-i] on the right
+        # the coefficient of k^-n: (n - 1) * -c[n-1] on the left, -c[n-1] - sum c[i] c[n-i] on the
+        # right
         c.append(((n - 2) * c[n - 1] - sum(c[i] * c[n - i] for i in range(1, n))) / 2)
     return c
 
@@ -72,21 +76,28 @@ class _SmallRatio(Elementwise):
 def _ratio_minus_one(k):
     large = k > _LARGE
     inverse = 1 / torch.where(large, k, _LARGE)
-    return torch.where(large, inverse * horner(inverse, _RATIO[1:]), _SmallRatio.apply(torch.where(large, 1, k)) - 1)
+    return torch.where(
+        large,
+        inverse * horner(inverse, _RATIO[1:]),
+        _SmallRatio.apply(torch.where(large, 1, k)) - 1,
+    )
 
 
 @in_float64
 def bessel_ratio(concentration):
     """I1(k) / I0(k), the mean resultant length of a von Mises distribution with concentration k >= 0, elementwise.
 
-    Accurate, as are its derivatives, for every k: asymptotic series above 30, where 1 - r / k - r^2 would cancel.
+    Accurate, as are its derivatives, for every k: asymptotic series above 30, where 1 - r / k - r^2
+    would cancel.
 
     >>> round(bessel_ratio(torch.tensor(1e6, dtype=torch.float64)).item(), 12)
     0.9999995
     """
     large = concentration > _LARGE
     small = _SmallRatio.apply(torch.where(large, 1, concentration))
-    return torch.where(large, 1 + _ratio_minus_one(torch.where(large, concentration, _LARGE)), small)
+    return torch.where(
+        large, 1 + _ratio_minus_one(torch.where(large, concentration, _LARGE)), small
+    )
 
 
 @in_float64
@@ -103,7 +114,8 @@ def bessel_ratio_complement(concentration):
 def von_mises_log_normalizer(concentration):
     """log(2 pi I0(k)) - k, so that the log density of the angle t is -2 k sin^2(t / 2) minus this.
 
-    k >= 0, elementwise; the gradient I1(k) / I0(k) - 1 is finite and accurate for tiny and for huge k.
+    k >= 0, elementwise; the gradient I1(k) / I0(k) - 1 is finite and accurate for tiny and for huge
+    k.
 
     >>> round(von_mises_log_normalizer(torch.tensor(0.0, dtype=torch.float64)).exp().item(), 12)    # 2 pi
     6.28318530718
@@ -126,7 +138,9 @@ def _tail_width(k, distance):
     # where the exponent reaches 34: the squared cosine of half the angle has fallen by 17 / k
     height = torch.sin(rest / 2) ** 2 - _DEPTH / 2 / k
     open_end = ~(height > 0)
-    return torch.where(open_end, rest, rest - 2 * torch.asin(torch.sqrt(torch.where(open_end, 0.5, height))))
+    return torch.where(
+        open_end, rest, rest - 2 * torch.asin(torch.sqrt(torch.where(open_end, 0.5, height)))
+    )
 
 
 def _tail_rule(k, distance):
@@ -138,7 +152,9 @@ def _tail_rule(k, distance):
     nodes, weights = gauss_legendre(_NODES, k)
     width = (rest * fraction).unsqueeze(-1)
     step = width * nodes
-    exponent = 2 * k.unsqueeze(-1) * torch.sin(step / 2) * torch.sin(distance.unsqueeze(-1) + step / 2)
+    exponent = (
+        2 * k.unsqueeze(-1) * torch.sin(step / 2) * torch.sin(distance.unsqueeze(-1) + step / 2)
+    )
     return step, width * weights * torch.exp(-exponent)
 
 
@@ -152,7 +168,8 @@ def _log_tail(k, distance):
 def _tail_and_moments(k, distance, moments):
     """The tail over the density at `distance`, of concrete numbers, and means over the tail.
 
-    `moments` says of what: 0 of the step beyond `distance`, 1 of twice the squared sine of half the angle.
+    `moments` says of what: 0 of the step beyond `distance`, 1 of twice the squared sine of half the
+    angle.
     """
     nodes, weights = (part.unsqueeze(-1) for part in gauss_legendre(_NODES, k))
     rules = torch.cat([weights, weights * nodes], 1).T
@@ -196,7 +213,8 @@ def _tail_by_series(k, distance):
     for n in range(_TERMS, 0, -1):
         ratio.add_(over, alpha=n).reciprocal_()  # I_n over I_(n - 1)
         total.add_(sine, alpha=sign / n).mul_(ratio)
-        last.addcmul_(two_cosines, sine, value=-sign * last_sign)  # sin((n - 1) t) = 2 cos(t) sin(n t) - sin((n + 1) t)
+        # sin((n - 1) t) = 2 cos(t) sin(n t) - sin((n + 1) t)
+        last.addcmul_(two_cosines, sine, value=-sign * last_sign)
         sine, last, sign, last_sign = last, sine, -last_sign, sign
     return 0.5 - (distance / 2 + total * side) / math.pi
 
@@ -233,7 +251,11 @@ def von_mises_mean_distance(concentration):
     >>> round(von_mises_mean_distance(torch.tensor(0.0, dtype=torch.float64)).item(), 12)    # uniform: pi / 2
     1.570796326795
     """
-    return _mean_distance_number(concentration) if are_plain_numbers(concentration) else _mean_distance(concentration)
+    return (
+        _mean_distance_number(concentration)
+        if are_plain_numbers(concentration)
+        else _mean_distance(concentration)
+    )
 
 
 def _mean_distance(k):
@@ -241,10 +263,16 @@ def _mean_distance(k):
     with torch.no_grad():
         # where the exponent 4 k sin^2(t / 4) reaches 40
         height = _DEPTH / 4 / k.detach()
-        end = torch.where(height < 0.5, 4 * torch.asin(torch.sqrt(torch.clamp(height, max=0.5))), math.pi)
+        end = torch.where(
+            height < 0.5, 4 * torch.asin(torch.sqrt(torch.clamp(height, max=0.5))), math.pi
+        )
     nodes, weights = gauss_legendre(96, k)
     t = end * nodes
-    log_density = _LogI0e.apply(2 * k * torch.cos(t / 2)) - 4 * k * torch.sin(t / 4) ** 2 - 2 * _LogI0e.apply(k)
+    log_density = (
+        _LogI0e.apply(2 * k * torch.cos(t / 2))
+        - 4 * k * torch.sin(t / 4) ** 2
+        - 2 * _LogI0e.apply(k)
+    )
     return (end * weights * t * torch.exp(log_density)).sum(-1) / math.pi
 
 
@@ -283,7 +311,9 @@ class _LogCdf(Numeric):
     def numbers(k, angle):
         distance = torch.abs(angle)
         tail = _tail_by_series(k, distance)
-        tail = mend(torch.log(tail), _needs_quadrature(k, tail), _log_tail_by_quadrature, k, distance)
+        tail = mend(
+            torch.log(tail), _needs_quadrature(k, tail), _log_tail_by_quadrature, k, distance
+        )
         return mend(tail, angle > 0, lambda tail: torch.log1p(-torch.exp(tail)), tail)
 
     @staticmethod
@@ -335,17 +365,27 @@ def _tail_inverse(k, log_p):
     def steps(distance):
         value = _log_tail(k, distance)
         scale = torch.exp(value - _log_density(k, distance))
-        # Newton's steps on the logarithm of the tail, right inside, and on the tail itself, right near pi
-        return value, distance + (value - log_p) * scale, distance - torch.expm1(log_p - value) * scale
+        # Newton's steps on the logarithm of the tail, right inside, and on the tail itself, right
+        # near pi
+        return (
+            value,
+            distance + (value - log_p) * scale,
+            distance - torch.expm1(log_p - value) * scale,
+        )
 
     for _ in range(24):
         value, by_log, by_tail = steps(distance)
-        lower, upper = torch.where(value > log_p, distance, lower), torch.where(value > log_p, upper, distance)
+        lower, upper = (
+            torch.where(value > log_p, distance, lower),
+            torch.where(value > log_p, upper, distance),
+        )
         fallback = torch.where((by_tail > lower) & (by_tail < upper), by_tail, (lower + upper) / 2)
         distance = torch.where((by_log > lower) & (by_log < upper), by_log, fallback)
     for _ in range(2):
         by_log = steps(distance)[1]
-        distance = torch.where(torch.isfinite(by_log), torch.minimum(torch.maximum(by_log, lower), upper), distance)
+        distance = torch.where(
+            torch.isfinite(by_log), torch.minimum(torch.maximum(by_log, lower), upper), distance
+        )
     return distance
 
 
@@ -367,7 +407,9 @@ class _Distance(Numeric):
         shape, k, tail = k.shape, k.reshape(-1), tail.reshape(-1)
         # the normal approximation of G. W. Hill (1976), or that no direction is preferred
         sine = -torch.special.ndtri(tail) * torch.special.i0e(k) * math.sqrt(math.pi / 2)
-        distance = torch.where(k < 1, math.pi * (1 - 2 * tail), 2 * torch.asin(torch.clamp(sine, max=0.99)))
+        distance = torch.where(
+            k < 1, math.pi * (1 - 2 * tail), 2 * torch.asin(torch.clamp(sine, max=0.99))
+        )
         rows, found, log_tail = torch.arange(len(k)), distance.clone(), torch.log(tail)
         lower, upper = torch.zeros_like(k), torch.full_like(k, math.pi)
         for _ in range(60):
@@ -379,12 +421,19 @@ class _Distance(Numeric):
             bend = 1 + newton * (1 / quotient - k * torch.sin(distance)) / 2
             step = newton / torch.clamp(bend, 0.5, 2)
             after = distance + step
-            continues = ~(torch.abs(step) <= 1e-5 * quotient)  # the third power of that is below rounding
+            # the third power of that is below rounding
+            continues = ~(torch.abs(step) <= 1e-5 * quotient)
             # Newton's step on the tail itself is right near pi, where it ends
             for other in (distance - torch.expm1(-excess) * quotient, (lower + upper) / 2):
-                after = torch.where(continues & ~((after >= lower) & (after <= upper)), other, after)
+                after = torch.where(
+                    continues & ~((after >= lower) & (after <= upper)), other, after
+                )
             found[rows] = after
-            remaining = (continues & (after < math.pi) & (upper - lower > 3e-16 * upper)).nonzero().squeeze(-1)
+            remaining = (
+                (continues & (after < math.pi) & (upper - lower > 3e-16 * upper))
+                .nonzero()
+                .squeeze(-1)
+            )
             if len(remaining) == 0:
                 break
             rows, k, log_tail, distance = (part[remaining] for part in (rows, k, log_tail, after))
@@ -402,7 +451,8 @@ def von_mises_icdf(concentration, p):
     """Quantile of the von Mises distribution: the angle in [-pi, pi] from the location with
     von_mises_cdf(concentration, angle) = p.
 
-    concentration k >= 0 and 0 <= p <= 1 broadcast. Gradients by the implicit function theorem, first order.
+    concentration k >= 0 and 0 <= p <= 1 broadcast. Gradients by the implicit function theorem,
+    first order.
 
     >>> round(von_mises_icdf(torch.tensor(0.0, dtype=torch.float64), 0.75).item(), 12)    # uniform: pi / 2
     1.570796326795

@@ -30,10 +30,11 @@ _OBJECTIVE = "val/objective"
 class AverageWeights(WeightAveraging):
     """The exponential moving average of the weights is what validation sees, checkpoints hold and training leaves behind.
 
-    average <- d average + (1 - d) weights after each step, where d grows to `decay` as (1 + t) / (10 + t) with the step t, so that
-    the first steps are soon forgotten (Polyak and Juditsky 1992). It is Lightning's own weight averaging, which wants all
-    weights before training is set up; this one waits until a `DistributionModule` has seen the table. Checkpoints hold the
-    weights where training stands, too, so that it can go on from there.
+    average <- d average + (1 - d) weights after each step, where d grows to `decay` as (1 + t) /
+    (10 + t) with the step t, so that the first steps are soon forgotten (Polyak and Juditsky 1992).
+    It is Lightning's own weight averaging, which wants all weights before training is set up; this
+    one waits until a `DistributionModule` has seen the table. Checkpoints hold the weights where
+    training stands, too, so that it can go on from there.
 
     Args:
         decay: d after many steps; 0.99 averages about the last hundred.
@@ -50,14 +51,20 @@ class AverageWeights(WeightAveraging):
         super().__init__(use_buffers=False)
         self.decay, self.count = decay, 0
 
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+    def setup(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
+    ) -> None:
         pass  # the weights do not exist yet
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         if self._average_model is None:
             super().setup(trainer, pl_module, "fit")
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         assert self._average_model is not None
         average = self._average_model.to(pl_module.device).module
         self.count = int(self._average_model.n_averaged)  # once, so that no step has to wait for it
@@ -65,7 +72,12 @@ class AverageWeights(WeightAveraging):
         self._buffers = list(average.buffers()), list(pl_module.buffers())
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         self.after_step(trainer, pl_module)
 
@@ -85,24 +97,32 @@ class AverageWeights(WeightAveraging):
         self._latest_update_step = step
 
     def on_load_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        checkpoint: dict[str, Any],
     ) -> None:
         if trainer.state.fn == "fit":
             super().setup(trainer, pl_module, "fit")
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
-    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+    def teardown(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
+    ) -> None:
         self._average_model, self._latest_update_step = None, 0  # of this training only
 
 
 class EarlyStopping(LightningEarlyStopping):
     """Lightning's early stopping, which without a `patience` waits as long as the default recipe does.
 
-    Training then ends once as many steps as the best validation took, and at least 800, have brought nothing better.
+    Training then ends once as many steps as the best validation took, and at least 800, have
+    brought nothing better.
 
     Args:
-        monitor: what is validated; "val/objective" is what the model is trained by, `val/nll` or such as `val/crps`.
-        patience: validations without anything better after which training ends; None counts steps as above.
+        monitor: what is validated; "val/objective" is what the model is trained by, `val/nll` or
+            such as `val/crps`.
+        patience: validations without anything better after which training ends; None counts steps
+            as above.
         options: as for Lightning's own.
 
     >>> EarlyStopping().monitor
@@ -113,22 +133,34 @@ class EarlyStopping(LightningEarlyStopping):
         super().__init__(monitor, patience=0 if patience is None else patience, **options)
         self.counts_steps, self.best_step = patience is None, 0
 
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+    def setup(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
+    ) -> None:
         self.monitor = _watched(self.monitor, pl_module) or self.monitor
         super().setup(trainer, pl_module, stage)
 
     def _run_early_stopping_check(self, trainer: lightning.Trainer) -> None:
-        if self.monitor not in trainer.callback_metrics and self.strict and not trainer.fast_dev_run:
+        if (
+            self.monitor not in trainer.callback_metrics
+            and self.strict
+            and not trainer.fast_dev_run
+        ):
             known = sorted(trainer.callback_metrics)
-            if self.monitor.startswith("val/") and not any(name.startswith("val/") for name in known):
+            if self.monitor.startswith("val/") and not any(
+                name.startswith("val/") for name in known
+            ):
                 if trainer.enable_validation and any(trainer.num_val_batches):
                     raise ValueError(
-                        f"early stopping monitors {self.monitor}, and training ended after {trainer.global_step} steps, before the "
-                        "first validation: give a larger max_steps (--trainer.max_steps), or a smaller val_check_interval "
-                        f"(--trainer.val_check_interval, in batches), or monitor one of {', '.join(known)}."
+                        f"early stopping monitors {self.monitor}, and training ended after "
+                        f"{trainer.global_step} steps, before the "
+                        "first validation: give a larger max_steps (--trainer.max_steps), or a "
+                        "smaller val_check_interval "
+                        "(--trainer.val_check_interval, in batches), or monitor one of "
+                        f"{', '.join(known)}."
                     )
                 raise ValueError(
-                    f"early stopping monitors {self.monitor}, and no rows are validated: hold rows out by val_size, give "
+                    f"early stopping monitors {self.monitor}, and no rows are validated: hold "
+                    "rows out by val_size, give "
                     f"val_path, or monitor one of {', '.join(known)}."
                 )
             raise unknown_name("metric to monitor", self.monitor, known)
@@ -143,27 +175,32 @@ class EarlyStopping(LightningEarlyStopping):
         return super().state_dict() | {"best_step": self.best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict | {"patience": self.patience})  # what is given now counts
+        # what is given now counts
+        super().load_state_dict(state_dict | {"patience": self.patience})
         self.best_step = state_dict.get("best_step", 0)
 
 
 class BestAndLastCheckpoint(ModelCheckpoint):
     """Lightning's callback for checkpoints, which keeps the best state of a training, and the last one in last.ckpt.
 
-    last.ckpt is a file of its own, to go on from. It is written at the end of an epoch, at most every five seconds, and at
-    the end of training; in one process also where an error or a signal ends it.
+    last.ckpt is a file of its own, to go on from. It is written at the end of an epoch, at most
+    every five seconds, and at the end of training; in one process also where an error or a signal
+    ends it.
 
-    A training that goes on keeps the best checkpoint so far, and copies it into its folder if that is another one. The score of
-    the best checkpoint is read from its own file, which may be later than the one that the training goes on from.
+    A training that goes on keeps the best checkpoint so far, and copies it into its folder if that
+    is another one. The score of the best checkpoint is read from its own file, which may be later
+    than the one that the training goes on from.
 
     Args:
         dirpath: the folder; `checkpoints` in the log folder of the training unless given.
         filename: as for Lightning's own.
-        monitor: as for Lightning's own; "val/objective" is what the model is trained by, `val/nll` or such as `val/crps`.
+        monitor: as for Lightning's own; "val/objective" is what the model is trained by, `val/nll`
+            or such as `val/crps`.
         save_last: whether there is a last.ckpt.
-        save_on_exception: whether last.ckpt is also written after an error in one of several processes, which then waits for
-            the others.
-        enable_version_counter: whether a file of that name is left alone, and the checkpoint gets another name.
+        save_on_exception: whether last.ckpt is also written after an error in one of several
+            processes, which then waits for the others.
+        enable_version_counter: whether a file of that name is left alone, and the checkpoint gets
+            another name.
         options: as for Lightning's own.
 
     >>> BestAndLastCheckpoint("runs").monitor
@@ -180,7 +217,8 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         enable_version_counter: bool = True,
         **options: Any,
     ):
-        # Lightning's own save_last writes only together with the best checkpoint, and after an error over it
+        # Lightning's own save_last writes only together with the best checkpoint, and after an
+        # error over it
         options |= {"save_last": False, "enable_version_counter": enable_version_counter}
         super().__init__(dirpath, filename, monitor, **options)
         self.keeps_last, self.counts_versions = bool(save_last), enable_version_counter
@@ -189,38 +227,58 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         self._last_step: int | None = None
         self._last_time = -math.inf
 
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+    def setup(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
+    ) -> None:
         self.monitor = _watched(self.monitor, pl_module)
         super().setup(trainer, pl_module, stage)
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         super().on_train_start(trainer, pl_module)
         self._last_step, self._last_time = trainer.global_step, -math.inf  # nothing is new yet
         self._take_over(trainer)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         if not self.last_model_path:  # first, so that best.ckpt is never there without last.ckpt
             self._save_last(trainer)
-            self._last_step, self._last_time = -1, -math.inf  # to be written again, once the best one is known
+            # to be written again, once the best one is known
+            self._last_step, self._last_time = -1, -math.inf
         super().on_train_epoch_end(trainer, pl_module)
         if _is_over(trainer) or self._is_due(trainer):
             self._save_last(trainer)
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         super().on_validation_end(trainer, pl_module)
         is_within = not trainer.is_last_batch  # an epoch, which may take hours
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and is_within and self._is_due(trainer):
+        if (
+            trainer.state.fn == "fit"
+            and not trainer.sanity_checking
+            and is_within
+            and self._is_due(trainer)
+        ):
             self._save_last(trainer)
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         super().on_train_end(trainer, pl_module)
         self._save_last(trainer)
 
     def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        exception: BaseException,
     ) -> None:
         waits = trainer.world_size > 1 and not self.waits_for_all
-        # in validation the weights may be those of an average; weights that are not finite are not saved
+        # in validation the weights may be those of an average; weights that are not finite are not
+        # saved
         if waits or not trainer.training or isinstance(exception, (DiskFull, NonFiniteLoss)):
             return
         try:
@@ -234,7 +292,11 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         return trainer.strategy.broadcast(is_due) if trainer.world_size > 1 else is_due
 
     def _save_last(self, trainer: lightning.Trainer) -> None:
-        if not self.keeps_last or trainer.fast_dev_run or self._last_step in (None, trainer.global_step):
+        if (
+            not self.keeps_last
+            or trainer.fast_dev_run
+            or self._last_step in (None, trainer.global_step)
+        ):
             return
         self.last_model_path = self._free(self.CHECKPOINT_NAME_LAST, trainer, self.last_model_path)
         trainer.save_checkpoint(self.last_model_path, self.save_weights_only)
@@ -252,7 +314,10 @@ class BestAndLastCheckpoint(ModelCheckpoint):
             super().load_state_dict(state_dict)
 
     def on_load_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        checkpoint: dict[str, Any],
     ) -> None:
         self.resumed_step = checkpoint["global_step"]
         state = self._state_in(checkpoint)
@@ -262,13 +327,22 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         self._remember(trainer.strategy.broadcast(found))
         if trainer.is_global_zero and state["best_model_path"] and not found:
             warnings.warn(
-                f"{state['best_model_path']}, the best checkpoint of the earlier training, is missing or cannot be read: the "
+                f"{state['best_model_path']}, the best checkpoint of the earlier training, is "
+                "missing or cannot be read: the "
                 "best one is chosen from now on.",
                 stacklevel=2,
             )
         resumed, folder = local(trainer.ckpt_path), local(self.dirpath)
-        if resumed is not None and folder is not None and resumed.parent.resolve() == folder.resolve():
-            name = resumed.name if resumed.stem.startswith(self.CHECKPOINT_NAME_LAST) else state["last_model_path"]
+        if (
+            resumed is not None
+            and folder is not None
+            and resumed.parent.resolve() == folder.resolve()
+        ):
+            name = (
+                resumed.name
+                if resumed.stem.startswith(self.CHECKPOINT_NAME_LAST)
+                else state["last_model_path"]
+            )
             self.last_model_path = os.path.join(folder, Path(name).name) if name else ""
 
     def _state_in(self, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
@@ -288,20 +362,30 @@ class BestAndLastCheckpoint(ModelCheckpoint):
                 if own is not None:
                     found[str(place)] = own
                     break
-        if len(found) < len(state["best_k_models"]):  # a better one has taken the place of one of them
-            scores = {str(path): self._score_in(path, checkpoint) for path in sorted(beside.glob("*.ckpt"))}
+        # a better one has taken the place of one of them
+        if len(found) < len(state["best_k_models"]):
+            scores = {
+                str(path): self._score_in(path, checkpoint)
+                for path in sorted(beside.glob("*.ckpt"))
+            }
             found |= {path: own for path, own in scores.items() if own is not None}
         return found
 
-    def _score_in(self, path: Path, resumed: dict[str, Any], score: Tensor | None = None) -> Tensor | None:
+    def _score_in(
+        self, path: Path, resumed: dict[str, Any], score: Tensor | None = None
+    ) -> Tensor | None:
         """The score of the checkpoint in a file, if it is the one that is given, or comes later in the same training; else None."""
         try:
             checkpoint = read_checkpoint(path)
         except ValueError:
             return None
         state = self._state_in(checkpoint) or {}
-        own = {Path(name).name: value for name, value in state.get("best_k_models", {}).items()}.get(path.name)
-        is_same = comparable(checkpoint["hyper_parameters"]) == comparable(resumed["hyper_parameters"])
+        own = {
+            Path(name).name: value for name, value in state.get("best_k_models", {}).items()
+        }.get(path.name)
+        is_same = comparable(checkpoint["hyper_parameters"]) == comparable(
+            resumed["hyper_parameters"]
+        )
         is_later = is_same and checkpoint["global_step"] > resumed["global_step"]
         is_it = own is not None and (is_later or (score is not None and float(own) == float(score)))
         return own if is_it else None

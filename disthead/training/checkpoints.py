@@ -22,7 +22,13 @@ from disthead.training.processes import process
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["TRAINED", "evaluate_checkpoint", "recalibrate_checkpoint", "run_evaluate", "run_recalibrate"]
+__all__ = [
+    "TRAINED",
+    "evaluate_checkpoint",
+    "recalibrate_checkpoint",
+    "run_evaluate",
+    "run_recalibrate",
+]
 
 TRAINED = "as in training"  # the column of the weights, or of the groups
 
@@ -45,12 +51,16 @@ def evaluate_checkpoint(
         checkpoint: of a `DistributionModule`.
         out: folder of the report; None writes none.
         path: a table, of which all rows are used; else the `part` of the training table.
-        part: "test", "val" or "train"; of "train", which the model has learned from, the title says so.
+        part: "test", "val" or "train"; of "train", which the model has learned from, the title says
+            so.
         group: a column whose values are groups, in each of which calibration is examined.
-        groups: a column whose equal values mark rows that belong together, such as those of one patient: standard errors
-            are clustered by them. The `groups` that training had unless given; None says that all rows are independent.
-        weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
-        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
+        groups: a column whose equal values mark rows that belong together, such as those of one
+            patient: standard errors are clustered by them. The `groups` that training had unless
+            given; None says that all rows are independent.
+        weight: the column of the weights of the rows; the one that training had unless given; None
+            counts each row once.
+        trust: names of packages, modules or classes of your own which the checkpoint may use
+            (SECURITY.md).
         options: of `disthead.evaluate`, such as `unit` and `level`.
     """
     level = options.get("level", 0.9)
@@ -73,8 +83,16 @@ def evaluate_checkpoint(
         "classes": tuple(next(iter((columns.get("classes") or {}).values()), ())),
         "baseline_name": "the fit without features",
         "about": {"checkpoint": f"{checkpoint}", "table": f"{path or data.hparams['path']}"}
-        | ({} if is_new else {"part": "train, which the model has learned from" if is_seen else part})
-        | ({} if module.recalibration is None else {"recalibration": type(module.recalibration).__name__}),
+        | (
+            {}
+            if is_new
+            else {"part": "train, which the model has learned from" if is_seen else part}
+        )
+        | (
+            {}
+            if module.recalibration is None
+            else {"recalibration": type(module.recalibration).__name__}
+        ),
     } | options
     if columns.get("unit") == "degrees":
         options["unit"] = options.get("unit") or "radians"  # of the model, in which all scores are
@@ -99,7 +117,11 @@ def _batches(
             yield Batch(
                 module.predictive(batch["features"], **known),
                 y,
-                {name: batch["features"][:, k].double() + origin for name, (k, origin) in numbers.items()} or None,
+                {
+                    name: batch["features"][:, k].double() + origin
+                    for name, (k, origin) in numbers.items()
+                }
+                or None,
                 None if group is None else frame[group].iloc[rows].tolist(),
                 module.marginal(len(y), **known) if module.has_baseline else None,
                 batch.get("weight"),
@@ -140,11 +162,13 @@ def recalibrate_checkpoint(
         method: a class of `disthead.calibration`.
         path: a table, of which all rows are used; else the `part` of the training table.
         part: "val" (early stopping has seen it, weights have not), or "test".
-        groups: a column whose equal values mark rows that belong together, for the conformal recalibrations; the `groups`
-            that training had unless given.
-        weight: the column of the weights of the rows; the one that training had unless given; None counts each row once.
+        groups: a column whose equal values mark rows that belong together, for the conformal
+            recalibrations; the `groups` that training had unless given.
+        weight: the column of the weights of the rows; the one that training had unless given; None
+            counts each row once.
         overwrite: whether a file that is there may be written over.
-        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
+        trust: names of packages, modules or classes of your own which the checkpoint may use
+            (SECURITY.md).
         options: of the method, such as `levels`.
 
     Raises:
@@ -152,23 +176,30 @@ def recalibrate_checkpoint(
     """
     from disthead import calibration
 
-    methods = {name: getattr(calibration, name) for name in calibration.__all__ if name[0].isupper()}
+    methods = {
+        name: getattr(calibration, name) for name in calibration.__all__ if name[0].isupper()
+    }
     del methods["Recalibration"]
     recalibration = pick("recalibration", method, methods)(**options)
     _check_new(out, checkpoint, overwrite)
     if part not in ("val", "test"):
         raise ValueError(
-            f"part must be val or test, got {part!r}: a recalibration learned from the rows of training would trust the model "
+            f"part must be val or test, got {part!r}: a recalibration learned from the rows of "
+            "training would trust the model "
             "as much as it trusts itself."
         )
     module, data, part = _load(checkpoint, path, part, weight, trust)
     if "groups" not in inspect.signature(recalibration.fit).parameters:
         if groups not in (TRAINED, None):
-            raise ValueError(f"{method} does not ask which rows belong together: leave out groups, {groups!r}.")
+            raise ValueError(
+                f"{method} does not ask which rows belong together: leave out groups, {groups!r}."
+            )
         groups = None
     rows, groups = data.part(part), _groups_column(data, part, groups)
     labels = None if groups is None else data.frame(part)[groups].tolist()
-    module.recalibrate(recalibration, rows.features, rows.y, weight=rows.weight, groups=labels, **rows.known)
+    module.recalibrate(
+        recalibration, rows.features, rows.y, weight=rows.weight, groups=labels, **rows.known
+    )
     contents = read_checkpoint(checkpoint)
     module.on_save_checkpoint(contents)
     contents["state_dict"] = module.state_dict()
@@ -184,8 +215,12 @@ def _check_new(out: str, checkpoint: str, overwrite: bool) -> None:
     if path.suffix != ".ckpt":
         raise ValueError(f"--out must end in .ckpt, the ending of checkpoints, got {out!r}.")
     if path.exists() and not overwrite:
-        what = "the checkpoint that is recalibrated" if path.samefile(checkpoint) else "there already"
-        raise ValueError(f"--out {out} is {what}: choose another name, or write over it with --overwrite.")
+        what = (
+            "the checkpoint that is recalibrated" if path.samefile(checkpoint) else "there already"
+        )
+        raise ValueError(
+            f"--out {out} is {what}: choose another name, or write over it with --overwrite."
+        )
 
 
 def _load(
@@ -200,8 +235,13 @@ def _load(
         part = "test" if part == "train" and is_new else part
         options[f"{part}_path" if is_new else "path"] = path
     data = TabularDataModule.load_from_checkpoint(checkpoint, **options)
-    if not options and all(data.hparams[name] is None for name in ("path", "dataset", f"{part}_path")):
-        raise ValueError("this model was trained on rows that are in no file: give a table of your own (--data.path).")
+    if not options and all(
+        data.hparams[name] is None for name in ("path", "dataset", f"{part}_path")
+    ):
+        raise ValueError(
+            "this model was trained on rows that are in no file: give a table of "
+            "your own (--data.path)."
+        )
     if module.columns is not None:
         data.columns = Columns.from_state(module.columns)
         if weight != TRAINED:
@@ -222,10 +262,13 @@ def _groups_column(data: TabularDataModule, part: str, groups: str | None) -> st
     return groups
 
 
-def _check_column(data: TabularDataModule, part: str, name: str | None, option: str, otherwise: str) -> None:
+def _check_column(
+    data: TabularDataModule, part: str, name: str | None, option: str, otherwise: str
+) -> None:
     if name is not None and name not in (known := data.column_names(part)):
         raise DataError(
-            f"{unknown_name(f'column of the {option}', name, known)} Name another with --{option}, or give --no-{option} to "
+            f"{unknown_name(f'column of the {option}', name, known)} Name another with "
+            f"--{option}, or give --no-{option} to "
             f"{otherwise}."
         )
 
@@ -310,6 +353,7 @@ def run_recalibrate(arguments: Sequence[str]) -> None:
         overwrite=given.overwrite,
     )
     print(
-        f"recalibrated by {type(module.recalibration).__name__} on the rows of {given.path or given.part!r}: {shown(given.out)}"
+        f"recalibrated by {type(module.recalibration).__name__} on the rows of "
+        f"{given.path or given.part!r}: {shown(given.out)}"
     )
     print(f"next: disthead evaluate --ckpt {quoted(given.out)}")

@@ -37,7 +37,13 @@ from disthead.texts import quoted, shown
 from disthead.training.callbacks import BestAndLastCheckpoint, EarlyStopping
 from disthead.training.data import PREDICTED, TabularDataModule
 from disthead.training.module import DistributionModule, read_checkpoint
-from disthead.training.options import check_agreement, check_config, check_processes, check_validation, in_options
+from disthead.training.options import (
+    check_agreement,
+    check_config,
+    check_processes,
+    check_validation,
+    in_options,
+)
 from disthead.training.processes import claim_log_dir, process
 from disthead.training.saved import comparable
 from disthead.training.saving import MetricsLogger, local
@@ -58,7 +64,8 @@ _NAMES = {
 _MOST = 300  # letters of a value in an error
 _PART = {"validate": "val", "test": "test", "predict": "predict"}
 
-# Lightning's advice for the machine at hand, and what newer versions of its dependencies say about it.
+# Lightning's advice for the machine at hand, and what newer versions of its dependencies say about
+# it.
 _NOISE = [
     ("LightningCLI's args parameter", UserWarning),
     (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),
@@ -75,9 +82,9 @@ _TIPS = re.compile(
 def run(arguments: Sequence[str]) -> None:
     """`fit`, `validate`, `test` or `predict`, with the arguments of the command line.
 
-    Training without a configuration, or with one that says nothing of the model, is the default recipe,
-    `configs/regression.yaml`. Validation, test and prediction take model and data from the checkpoint; `--data.path` with a
-    new table evaluates all of its rows.
+    Training without a configuration, or with one that says nothing of the model, is the default
+    recipe, `configs/regression.yaml`. Validation, test and prediction take model and data from the
+    checkpoint; `--data.path` with a new table evaluates all of its rows.
     """
     check_not_empty(arguments)
     command, given = arguments[0], _spelled_out(arguments[1:])
@@ -87,8 +94,12 @@ def run(arguments: Sequence[str]) -> None:
         for message, category in _NOISE:
             warnings.filterwarnings("ignore", message, category)
         if command in _PART:  # callbacks of training have nothing to do any more
-            warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks", UserWarning)
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch\.cli")
+            warnings.filterwarnings(
+                "ignore", "Be aware that when using `ckpt_path`, callbacks", UserWarning
+            )
+        warnings.filterwarnings(
+            "ignore", category=DeprecationWarning, module=r"lightning\.pytorch\.cli"
+        )
         logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
         logger.addFilter(_is_no_tip)
         try:
@@ -99,16 +110,22 @@ def run(arguments: Sequence[str]) -> None:
             elif command == "fit" and not any("model" in contents for contents in configurations):
                 defaults = _recipe()
                 for name in ("backbone", "optimizer", "scheduler"):
-                    if _value(given, f"--model.{name}") is not None:  # another class has other arguments
+                    # another class has other arguments
+                    if _value(given, f"--model.{name}") is not None:
                         del defaults["model"][name]
             file = Path(folder, "defaults.yaml")
             with writing(file) as unfinished:
                 unfinished.write_text(yaml.safe_dump(defaults, sort_keys=False))
             sizes = [name for name in _SIZES if _value(given, f"--model.{name}") is not None]
-            twice = [name for name in sizes if _value(given, f"--model.backbone.init_args.{name}") is not None]
+            twice = [
+                name
+                for name in sizes
+                if _value(given, f"--model.backbone.init_args.{name}") is not None
+            ]
             if twice:
                 raise ValueError(
-                    f"--model.{twice[0]} has no effect beside --model.backbone.init_args.{twice[0]}: give one."
+                    f"--model.{twice[0]} has no effect beside "
+                    f"--model.backbone.init_args.{twice[0]}: give one."
                 )
             _cli_of(command, sizes)([command, *given], [str(file)] if defaults else [])
         except Exception as error:
@@ -134,9 +151,12 @@ def _of_options(error: Exception) -> str | None:
         return in_options(str(error))
     if isinstance(error, ValueError) and module.startswith("jsonargparse."):
         return _readable_type_error(str(error))
-    if isinstance(error, (ArithmeticError, LookupError, TypeError, ValueError)) and module.startswith("torch.optim."):
+    if isinstance(
+        error, (ArithmeticError, LookupError, TypeError, ValueError)
+    ) and module.startswith("torch.optim."):
         return (
-            f"the arguments of --model.optimizer or --model.scheduler cannot be used: {' '.join(str(error).split())}."
+            "the arguments of --model.optimizer or --model.scheduler cannot be used: "
+            f"{' '.join(str(error).split())}."
         )
     return None
 
@@ -171,10 +191,15 @@ def _spelled_out(arguments: Sequence[str]) -> list[str]:
 def _class_first(option: str, given: list[str]) -> list[str]:
     """The arguments, in which the class that an option names is a mapping before its own arguments.
 
-    jsonargparse would forget a class that is given by its name alone once an argument of it follows, or the argument.
+    jsonargparse would forget a class that is given by its name alone once an argument of it
+    follows, or the argument.
     """
     named = _value(given, option)
-    if named is None or named.lstrip().startswith("{") or not any(entry.startswith(f"{option}.") for entry in given):
+    if (
+        named is None
+        or named.lstrip().startswith("{")
+        or not any(entry.startswith(f"{option}.") for entry in given)
+    ):
         return given
     others, rest = [], list(given)
     while rest:
@@ -189,15 +214,21 @@ def _class_first(option: str, given: list[str]) -> list[str]:
 def _configurations(given: Sequence[str]) -> list[Mapping[str, Any]]:
     """What the configurations among the arguments hold."""
     found = []
-    for path in (argument.removeprefix("--config=") for argument in given if argument.startswith("--config=")):
+    for path in (
+        argument.removeprefix("--config=") for argument in given if argument.startswith("--config=")
+    ):
         try:
             text = Path(path).read_text("utf-8")
             check_keys(text, path, Path(path).parent)
             contents = yaml.safe_load(text)
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a configuration in YAML: {' '.join(str(error).split())}.") from error
+            raise ValueError(
+                f"{path} is not a configuration in YAML: {' '.join(str(error).split())}."
+            ) from error
         if not isinstance(contents, Mapping):
-            raise ValueError(f"{path} is not a configuration: it has no keys such as model, data and trainer.")
+            raise ValueError(
+                f"{path} is not a configuration: it has no keys such as model, data and trainer."
+            )
         found.append(contents)
     return found
 
@@ -243,7 +274,11 @@ def _from_checkpoint(path: str, command: str, given: list[str]) -> list[str]:
     """The arguments, in which --data.path of another table than that of the training becomes the path of the part in use."""
     data = read_checkpoint(path).get("datamodule_hyper_parameters", {})
     table = _value(given, "--data.path")
-    if table is not None and _value(given, "--config") is None and not _same_file(table, data.get("path")):
+    if (
+        table is not None
+        and _value(given, "--config") is None
+        and not _same_file(table, data.get("path"))
+    ):
         new = f"--data.{_PART[command]}_path"
         return [re.sub(r"^--data\.path(?==|$)", new, argument) for argument in given]
     return given
@@ -265,18 +300,25 @@ class _Parser(LightningArgumentParser):
             return super().parse_args(*arguments, **options)
         except (AttributeError, KeyError, RecursionError, TypeError, yaml.YAMLError) as error:
             raise ValueError(
-                f"an option has a value of another kind than it takes ({_short(str(error))}): look at those that are written "
+                f"an option has a value of another kind than it takes ({_short(str(error))}): "
+                "look at those that are written "
                 "with brackets or braces."
             ) from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        unknown = re.search(r"nrecognized arguments: (\S+)|does not accept option '([\w.]+)'", message)
+        unknown = re.search(
+            r"nrecognized arguments: (\S+)|does not accept option '([\w.]+)'", message
+        )
         if unknown and unknown[1] and not unknown[1].startswith("-"):
-            raise ValueError(f"unknown argument {unknown[1]!r}; a table is given as --data.path {unknown[1]}.") from ex
+            raise ValueError(
+                f"unknown argument {unknown[1]!r}; a table is given as --data.path {unknown[1]}."
+            ) from ex
         if unknown:
             name = unknown[1].partition("=")[0] if unknown[1] else f"--{unknown[2]}"
             hint = nearest(name, self._known_options())
-            raise ValueError(f"unknown option {name!r}{hint} All of them: {self._command} --help-all") from ex
+            raise ValueError(
+                f"unknown option {name!r}{hint} All of them: {self._command} --help-all"
+            ) from ex
         raise ValueError(_readable_type_error(message)) from ex
 
     @property
@@ -288,7 +330,11 @@ class _Parser(LightningArgumentParser):
         return " ".join([self.prog.replace(" [options]", ""), *self._subcommands])
 
     def _known_options(self) -> list[str]:
-        names = {name for parser in (self, *self._subcommands.values()) for name in parser._option_string_actions}
+        names = {
+            name
+            for parser in (self, *self._subcommands.values())
+            for name in parser._option_string_actions
+        }
         return sorted(name for name in names if not name.endswith("+"))
 
 
@@ -315,10 +361,15 @@ def _readable_type_error(message: str) -> str:
     if missing:
         options = " and ".join(f"--{key[1]}.{name}" for name in missing[1].split(", "))
         return f"--{key[1]} {got} needs {options}."
-    expected = re.findall(r"Expected an? (?!path|dot import)(.*?)(?:\. Got value.*)?$", message, re.MULTILINE)
+    expected = re.findall(
+        r"Expected an? (?!path|dot import)(.*?)(?:\. Got value.*)?$", message, re.MULTILINE
+    )
     if not expected:
         return _short(message)
-    kinds = [re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.Literal", r"\1", kind).strip() for kind in expected]
+    kinds = [
+        re.sub(r"<class '(?:\w+\.)*(\w+)'>|typing\.Literal", r"\1", kind).strip()
+        for kind in expected
+    ]
     kinds = [_KINDS.get(kind, re.sub(r"[\[\]']| but got .*", "", kind)) for kind in kinds]
     if "Expected a dot import path" in message:
         kinds.insert(0, "the path of a class")
@@ -345,18 +396,26 @@ class _SaveOptions(SaveConfigCallback):
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options | {"save_to_log_dir": False})
         self.config = self.config.clone()
-        self.config.pop("overwrite", None)  # a word about this call alone, which no other command would understand
+        # a word about this call alone, which no other command would understand
+        self.config.pop("overwrite", None)
         self.folder = ""
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        self.folder = trainer.log_dir or ""  # all processes have to ask for it, since it is broadcast
+        # all processes have to ask for it, since it is broadcast
+        self.folder = trainer.log_dir or ""
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
         folder = local(self.folder)
         if folder is None:
             path = f"{self.folder}/{self.config_filename}"
-            self.parser.save(self.config, path, skip_none=False, overwrite=self.overwrite, multifile=self.multifile)
+            self.parser.save(
+                self.config,
+                path,
+                skip_none=False,
+                overwrite=self.overwrite,
+                multifile=self.multifile,
+            )
             return
         folder.mkdir(parents=True, exist_ok=True)
         with writing(folder / self.config_filename) as unfinished:
@@ -373,25 +432,51 @@ class _CLI(LightningCLI):
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults({"early_stopping.patience": 20})
 
-    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "fit":
-            parser.add_argument("--overwrite", action="store_true", help="write over checkpoints in the same folder")
-        help = "packages, modules or classes of your own that the checkpoint may use, such as my_package"
+            parser.add_argument(
+                "--overwrite", action="store_true", help="write over checkpoints in the same folder"
+            )
+        help = (
+            "packages, modules or classes of your own that the checkpoint may use, such as "
+            "my_package"
+        )
         parser.add_argument("--trust", type=str | list[str] | None, default=None, help=help)
         if subcommand == "predict":
             help = "a .csv or .parquet file; or a folder, for Parquet files larger than memory"
             parser.add_argument("--out", type=str, default="predictions.csv", help=help)
-            parser.add_argument("--overwrite", action="store_true", help="write over a file that is there")
-            parser.add_argument("--quantiles", type=str | list[float] | None, default=None, help="such as 0.1,0.5,0.9")
-            parser.add_argument("--level", type=float | None, default=None, help="of the central interval, such as 0.9")
+            parser.add_argument(
+                "--overwrite", action="store_true", help="write over a file that is there"
+            )
+            parser.add_argument(
+                "--quantiles",
+                type=str | list[float] | None,
+                default=None,
+                help="such as 0.1,0.5,0.9",
+            )
+            parser.add_argument(
+                "--level",
+                type=float | None,
+                default=None,
+                help="of the central interval, such as 0.9",
+            )
             parser.add_argument("--samples", type=int, default=0, help="draws for each row")
             parser.add_argument("--seed", type=int, default=0, help="of the draws")
             help = "columns of the table that are copied into the predictions, such as name,date"
-            parser.add_argument("--id_columns", type=str | list[str] | None, default=None, help=help)
-            help = "how many of the most probable classes are written; unless given, all of up to 100, else 10"
+            parser.add_argument(
+                "--id_columns", type=str | list[str] | None, default=None, help=help
+            )
+            help = (
+                "how many of the most probable classes are written; unless given, all of up to "
+                "100, else 10"
+            )
             parser.add_argument("--top_k", type=int | None, default=None, help=help)
-            help = "put an apostrophe before texts of a CSV file that spreadsheets take for formulas"
+            help = (
+                "put an apostrophe before texts of a CSV file that spreadsheets take for formulas"
+            )
             parser.add_argument("--escape_formulas", action="store_true", help=help)
         return parser
 
@@ -408,17 +493,26 @@ class _CLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list) -> Any:
         if config.get("logger") in (None, True):
             folder = config.get("default_root_dir") or "."
-            config["logger"] = MetricsLogger(folder, name="lightning_logs") if self.subcommand == "fit" else False
+            config["logger"] = (
+                MetricsLogger(folder, name="lightning_logs") if self.subcommand == "fit" else False
+            )
         try:
             trainer = super()._instantiate_trainer(config, [*callbacks, StopBetweenSteps()])
-        except (TypeError, AttributeError, RuntimeError) as error:  # such as values that Lightning checks late
+        except (
+            TypeError,
+            AttributeError,
+            RuntimeError,
+        ) as error:  # such as values that Lightning checks late
             raise ValueError(f"--trainer: {in_options(str(error))}") from error
         except (MisconfigurationException, ModuleNotFoundError) as error:
             accelerator = config.get("accelerator")
-            if accelerator in _ACCELERATORS and re.search(r"backend found|not available|torch_xla", str(error)):
+            if accelerator in _ACCELERATORS and re.search(
+                r"backend found|not available|torch_xla", str(error)
+            ):
                 reason = " ".join(str(error).split()).rstrip(".!")
                 raise ValueError(
-                    f"--trainer.accelerator {accelerator}: {reason}. Try --trainer.accelerator cpu, or leave it out, which "
+                    f"--trainer.accelerator {accelerator}: {reason}. Try --trainer.accelerator "
+                    "cpu, or leave it out, which "
                     "takes the best that there is."
                 ) from error
             raise
@@ -434,11 +528,14 @@ class _CLI(LightningCLI):
             if self.subcommand != "fit":
                 check_agreement(self.given, read_checkpoint(config.ckpt_path), config.ckpt_path)
         if self.subcommand != "fit" and config.ckpt_path is None:
-            raise ValueError(f"disthead {self.subcommand} needs --ckpt, the checkpoint of a trained model.")
+            raise ValueError(
+                f"disthead {self.subcommand} needs --ckpt, the checkpoint of a trained model."
+            )
         if self.subcommand == "fit":
             if config.data.path is None and config.data.dataset is None:
                 raise ValueError(
-                    "disthead fit needs --data.path, a table, and --data.target, the column to be predicted."
+                    "disthead fit needs --data.path, a table, and --data.target, the column to be "
+                    "predicted."
                 )
             config.model.backbone = _with_sizes(config.model, self.sizes)
             writes_over = config.overwrite or _resumes_in(config, config.checkpoint.dirpath)
@@ -447,22 +544,34 @@ class _CLI(LightningCLI):
     def instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         if self.subcommand != "fit":
-            given = {name: self.given[name].as_dict() if name in self.given else {} for name in ("model", "data")}
+            given = {
+                name: self.given[name].as_dict() if name in self.given else {}
+                for name in ("model", "data")
+            }
             # null stands for what `fit` has found, and the checkpoint has
             options = {
                 section: {name: value for name, value in of.items() if value is not None}
                 for section, of in given.items()
             }
-            model = DistributionModule.load_from_checkpoint(config.ckpt_path, trust=config.trust, **options["model"])
+            model = DistributionModule.load_from_checkpoint(
+                config.ckpt_path, trust=config.trust, **options["model"]
+            )
             data = TabularDataModule.load_from_checkpoint(config.ckpt_path, **options["data"])
-            if all(data.hparams[name] is None for name in ("path", "dataset", f"{_PART[self.subcommand]}_path")):
-                raise ValueError("this model was trained on rows that are in no file: give --data.path, a table.")
+            if all(
+                data.hparams[name] is None
+                for name in ("path", "dataset", f"{_PART[self.subcommand]}_path")
+            ):
+                raise ValueError(
+                    "this model was trained on rows that are in no file: give --data.path, a table."
+                )
             super().instantiate_classes()
             self.model, self.datamodule = model, data
             return
-        DistributionModule(**config.model.as_dict())  # what is wrong with the options is found before any data are read
+        # what is wrong with the options is found before any data are read
+        DistributionModule(**config.model.as_dict())
         data = TabularDataModule(**config.data.as_dict())
-        data.find_columns()  # what is wrong with the table is found before there is a folder of the training
+        # what is wrong with the table is found before there is a folder of the training
+        data.find_columns()
         _plan(config, data.count("train"))
         check_validation(config, data.has("val"))
         data.hparams["batch_size"] = data.hparams_initial["batch_size"] = config.data.batch_size
@@ -487,21 +596,35 @@ class _CLI(LightningCLI):
                 _remove_empty(made)
             number = signal_of(error)
             if number is not None:
-                raise Stopped(number, self._how_to_go_on() if self.trainer.is_global_zero else "") from error
+                raise Stopped(
+                    number, self._how_to_go_on() if self.trainer.is_global_zero else ""
+                ) from error
             if isinstance(error, RuntimeError) and "in loading state_dict" in str(error):
                 raise ValueError(
-                    f"--ckpt {options.get('ckpt_path')} holds another model than this training has: give the options of "
-                    "the training that wrote it, and the checkpoint from before the recalibration if it was recalibrated."
+                    f"--ckpt {options.get('ckpt_path')} holds another model than this training "
+                    "has: give the options of "
+                    "the training that wrote it, and the checkpoint from before the recalibration "
+                    "if it was recalibrated."
                 ) from error
             full = disk_full(log_dir, error) if isinstance(error, Exception) else None
             if full is not None:
                 best = self._checkpoints.best_model_path
-                kept = f" The best checkpoint so far is {best}." if best and Path(best).is_file() else ""
+                kept = (
+                    f" The best checkpoint so far is {best}."
+                    if best and Path(best).is_file()
+                    else ""
+                )
                 raise type(full)(full.errno, f"{full}{kept}") from error
             raise
-        if self.trainer.global_step == self._checkpoints.resumed_step and self.trainer.is_global_zero:
+        if (
+            self.trainer.global_step == self._checkpoints.resumed_step
+            and self.trainer.is_global_zero
+        ):
             _remove_empty(made)
-            print(f"nothing was left to train: {shown(options['ckpt_path'])} has all of {_length(self.trainer)}.")
+            print(
+                f"nothing was left to train: {shown(options['ckpt_path'])} has all of "
+                f"{_length(self.trainer)}."
+            )
 
     def validate(self, **options: Any) -> None:
         self.trainer.validate(**options | {"ckpt_path": None})  # the model is loaded
@@ -511,14 +634,24 @@ class _CLI(LightningCLI):
 
     @property
     def _checkpoints(self) -> BestAndLastCheckpoint:
-        return next(each for each in self.trainer.checkpoint_callbacks if isinstance(each, BestAndLastCheckpoint))
+        return next(
+            each
+            for each in self.trainer.checkpoint_callbacks
+            if isinstance(each, BestAndLastCheckpoint)
+        )
 
     def _how_to_go_on(self) -> str:
-        paths = [getattr(callback, "last_model_path", "") for callback in self.trainer.checkpoint_callbacks]
+        paths = [
+            getattr(callback, "last_model_path", "")
+            for callback in self.trainer.checkpoint_callbacks
+        ]
         found = [path for path in paths if path and Path(path).is_file()]
         if not found:
             return "There is no checkpoint of it to go on from."
-        return f"What it has learned is in {shown(found[0])}. To go on, give the same command with --ckpt {quoted(found[0])}"
+        return (
+            f"What it has learned is in {shown(found[0])}. To go on, give the same command "
+            f"with --ckpt {quoted(found[0])}"
+        )
 
     @rank_zero_only
     def after_fit(self) -> None:
@@ -528,16 +661,22 @@ class _CLI(LightningCLI):
         score = float(best.best_model_score)
         if not math.isfinite(score):
             raise ValueError(
-                f"the best {best.monitor} of this training is {score}: it has learned nothing that can be used. Look for "
+                f"the best {best.monitor} of this training is {score}: it has learned nothing "
+                "that can be used. Look for "
                 "extreme values in the target and in the features of the rows that are held out."
             )
         if f"{best.monitor}_marginal" in self.trainer.callback_metrics:
             baseline = float(self.trainer.callback_metrics[f"{best.monitor}_marginal"])
-        beside = "" if baseline is None else f", without features {baseline:.4f} ({best.monitor}_marginal)"
+        beside = (
+            ""
+            if baseline is None
+            else f", without features {baseline:.4f} ({best.monitor}_marginal)"
+        )
         print(f"best {best.monitor} {score:.4f}{beside}: {shown(best.best_model_path)}")
         if baseline is not None and score >= baseline:
             warnings.warn(
-                f"the model is no better than the one without features: {best.monitor} {score:.4f}, "
+                f"the model is no better than the one without features: {best.monitor} "
+                f"{score:.4f}, "
                 f"{best.monitor}_marginal {baseline:.4f}. "
                 "Train for longer, or look for features that tell something of the target.",
                 stacklevel=2,
@@ -549,10 +688,16 @@ class _CLI(LightningCLI):
         import pandas  # noqa: F401  # so that a missing package is an error before any row is predicted
 
         config = self.config[self.subcommand]
-        out, source = config.out, self.datamodule.hparams.predict_path or self.datamodule.hparams.path
+        out, source = (
+            config.out,
+            self.datamodule.hparams.predict_path or self.datamodule.hparams.path,
+        )
         tables = [self.datamodule.hparams[name] for name in ("path", "val_path", "test_path")]
-        tables.append(read_checkpoint(config.ckpt_path).get("datamodule_hyper_parameters", {}).get("path"))
-        overwrite = config.overwrite or (process()[0] > 0 and not is_folder(out))  # the first process decides
+        tables.append(
+            read_checkpoint(config.ckpt_path).get("datamodule_hyper_parameters", {}).get("path")
+        )
+        # the first process decides
+        overwrite = config.overwrite or (process()[0] > 0 and not is_folder(out))
         check_out(out, source, config.escape_formulas, tables, overwrite)
         wanted = {
             "quantiles": _numbers("--quantiles", config.quantiles),
@@ -561,12 +706,14 @@ class _CLI(LightningCLI):
             "seed": config.seed,
             "top_k": config.top_k,
         }
-        check_options(wanted["quantiles"], config.level, config.samples, config.top_k)  # before any row is predicted
+        # before any row is predicted
+        check_options(wanted["quantiles"], config.level, config.samples, config.top_k)
         names = _listed(config.id_columns)
         launcher = self.trainer.strategy.launcher
         if launcher is not None and not hasattr(launcher, "cluster_environment"):
             raise ValueError(
-                f"--trainer.strategy {config.trainer.strategy}: processes that are spawned or forked cannot share predictions "
+                f"--trainer.strategy {config.trainer.strategy}: processes that are spawned or "
+                "forked cannot share predictions "
                 "out. Try --trainer.strategy ddp, or --trainer.devices 1."
             )
         if is_folder(out):
@@ -578,8 +725,12 @@ class _CLI(LightningCLI):
         wanted |= {name: columns[key] for name, key in _NAMES.items() if key in columns}
         # Not by the batches of training, which may be small.
         asked = data.hparams.batch_size if "batch_size" in self.given.get("data", {}) else PREDICTED
-        data.hparams["batch_size"] = min(self.model.predicted_at_once(config.samples), asked or PREDICTED)
-        file = PredictionFile(out, wanted, self._identity(source, names) if names else None, config.escape_formulas)
+        data.hparams["batch_size"] = min(
+            self.model.predicted_at_once(config.samples), asked or PREDICTED
+        )
+        file = PredictionFile(
+            out, wanted, self._identity(source, names) if names else None, config.escape_formulas
+        )
         self.trainer.callbacks.append(file)
         options |= {"return_predictions": False, "ckpt_path": None}  # the model is loaded
         if not self.trainer.is_global_zero:
@@ -587,7 +738,10 @@ class _CLI(LightningCLI):
             return None
         with file.written():
             self.trainer.predict(**options)
-        print(f"{file.rows} predictions in {shown(out)}" + f", with {file.left_out}" * bool(file.left_out))
+        print(
+            f"{file.rows} predictions in {shown(out)}"
+            + f", with {file.left_out}" * bool(file.left_out)
+        )
         return None
 
     def _identity(self, source: Any, names: list[str]) -> Callable[[list[int]], Mapping[str, Any]]:
@@ -596,7 +750,9 @@ class _CLI(LightningCLI):
         if not data.streams("predict"):
             for name in names:
                 pick("column", name, dict.fromkeys(data.column_names("predict")))
-        if isinstance(source, str) and (data.streams("predict") or source.lower().endswith((".parquet", ".pq"))):
+        if isinstance(source, str) and (
+            data.streams("predict") or source.lower().endswith((".parquet", ".pq"))
+        ):
             return RowNames(find_files(source), names).at
         if source is None:
             data.columns = Columns.from_state(self.model.columns)
@@ -606,7 +762,9 @@ class _CLI(LightningCLI):
     def _predict_files(self, source: Any, out: str, **options: Any) -> None:
         """Predict row group by row group, without Lightning: nothing is kept in memory, and parts that are there stay."""
         trainer, launcher = self.trainer, self.trainer.strategy.launcher
-        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer.world_size > 1 else process()
+        rank, world_size = (
+            (trainer.global_rank, trainer.world_size) if trainer.world_size > 1 else process()
+        )
 
         def run() -> None:
             written = predict_files(
@@ -619,13 +777,16 @@ class _CLI(LightningCLI):
                 trust=self.config[self.subcommand].trust,
                 **options,
             )
-            others = f" by process {rank} of {world_size}, the others write the rest" * (world_size > 1)
+            others = f" by process {rank} of {world_size}, the others write the rest" * (
+                world_size > 1
+            )
             print(f"{written} part{'s' * (written != 1)} written to {shown(out)}{others}")
 
         if launcher is None:
             return run()
         try:
-            launcher.launch(run, trainer=trainer)  # starts the other processes, unless torchrun or SLURM did
+            # starts the other processes, unless torchrun or SLURM did
+            launcher.launch(run, trainer=trainer)
             statuses = [child.wait() for child in launcher.procs]
         except BaseException:
             launcher.kill(signal.SIGTERM)
@@ -640,10 +801,14 @@ def _with_sizes(model: Any, named: Sequence[str]) -> Any:
     """The backbone's spec, with those sizes, activation and dropout that the command line names as options of the model."""
     if model.backbone is None:
         return None
-    spec, defaults = qualified("backbone", model.backbone), inspect.signature(DistributionModule).parameters
+    spec, defaults = (
+        qualified("backbone", model.backbone),
+        inspect.signature(DistributionModule).parameters,
+    )
     if isinstance(spec, dict) and "class_path" not in spec:
         raise ValueError(
-            f"the backbone has arguments, {', '.join(spec)}, and no class: give --model.backbone, such as my_package.my_module.MyNet."
+            f"the backbone has arguments, {', '.join(spec)}, and no class: give --model.backbone, "
+            "such as my_package.my_module.MyNet."
         )
     if isinstance(spec, dict):
         kept = {key: value for key, value in spec["init_args"].items() if key not in named}
@@ -651,7 +816,10 @@ def _with_sizes(model: Any, named: Sequence[str]) -> Any:
     taken = spec["init_args"] if isinstance(spec, dict) else {}
     for name in _SIZES:
         is_lost = name in named and name not in taken
-        if is_lost or comparable(model[name]) not in (comparable(defaults[name].default), comparable(taken.get(name))):
+        if is_lost or comparable(model[name]) not in (
+            comparable(defaults[name].default),
+            comparable(taken.get(name)),
+        ):
             raise ValueError(
                 f"--model.{name} {model[name]} has no effect beside the backbone {spec}"
                 + (f": give --model.backbone.init_args.{name}." if name in taken else ".")
@@ -667,7 +835,9 @@ def _plan(config: Any, rows: int) -> None:
     steps = steps_of(trainer, rows, batch_size)
     if trainer.max_epochs is None:
         has_steps = trainer.max_steps != -1
-        trainer.max_epochs = -1 if has_steps else math.ceil(steps / steps_per_epoch(trainer, rows, batch_size))
+        trainer.max_epochs = (
+            -1 if has_steps else math.ceil(steps / steps_per_epoch(trainer, rows, batch_size))
+        )
     for kind, name, value in (("optimizer", "lr", learning_rate), ("scheduler", "steps", steps)):
         model[kind] = qualified(kind, model[kind])
         given = model[kind].get("init_args", {}) if isinstance(model[kind], dict) else {}
@@ -681,8 +851,10 @@ def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
     found = sorted(folder.glob("*.ckpt"))
     if found and not config.overwrite and not _resumes_in(config, folder):
         raise ValueError(
-            f"{folder} holds the checkpoints of another training, such as {found[0].name}: choose another "
-            f"--checkpoint.dirpath, go on from it with --ckpt {quoted(found[-1])}, or write over it with --overwrite."
+            f"{folder} holds the checkpoints of another training, such as {found[0].name}: choose "
+            "another "
+            f"--checkpoint.dirpath, go on from it with --ckpt {quoted(found[-1])}, or write over "
+            "it with --overwrite."
         )
     if local(log_dir) is not None:
         check_folder(log_dir, "the folder of the training", "--trainer.default_root_dir")
@@ -690,7 +862,10 @@ def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
         check_folder(folder, "the folder of the checkpoints", "--checkpoint.dirpath")
     written = log_dir / "config.yaml"
     if any(Path(str(path)).resolve() == written.resolve() for path in config.config or ()):
-        raise ValueError(f"the configuration of this run would be written over {written}: rename that file first.")
+        raise ValueError(
+            f"the configuration of this run would be written over {written}: rename "
+            "that file first."
+        )
 
 
 @contextlib.contextmanager
@@ -698,15 +873,34 @@ def _resuming(path: "str | None") -> Iterator[None]:
     """A block in which errors of Lightning that reads the state of a training name the checkpoint."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-        reads = any(name.endswith((".checkpoint_connector", ".migration.utils")) for name in modules)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        modules = [
+            frame.f_globals.get("__name__", "")
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+        ]
+        reads = any(
+            name.endswith((".checkpoint_connector", ".migration.utils")) for name in modules
+        )
         is_clear = isinstance(error, ValueError) and modules[-1].startswith("disthead.")
-        if path is None or is_clear or "in loading state_dict" in str(error) or not (reads or modules[-1] == __name__):
+        if (
+            path is None
+            or is_clear
+            or "in loading state_dict" in str(error)
+            or not (reads or modules[-1] == __name__)
+        ):
             raise
         raise ValueError(
-            f"--ckpt {path}: the state of its training cannot be read: {' '.join(str(error).split())} "
-            f"({type(error).__name__}). It was changed after training: go on from another checkpoint."
+            f"--ckpt {path}: the state of its training cannot be read: "
+            f"{' '.join(str(error).split())} "
+            f"({type(error).__name__}). It was changed after training: go on from another "
+            "checkpoint."
         ) from error
 
 
@@ -726,23 +920,30 @@ def _check_resumable(contents: Mapping[str, Any], trainer: Any, path: str) -> No
     With fewer epochs than a training has had already, Lightning would do nothing, in silence.
     """
     if contents.get("loops") is None:
-        raise ValueError(f"--ckpt {path} holds the model alone, without the state of its training, which cannot go on.")
+        raise ValueError(
+            f"--ckpt {path} holds the model alone, without the state of its "
+            "training, which cannot go on."
+        )
     for name, kind in _STATE.items():
         if not isinstance(contents.get(name), kind):
             found = f"is {contents[name]!r:.60}" if name in contents else "is missing"
             raise ValueError(
-                f"--ckpt {path}: {name}, of the state of its training, {found}, and should be a {kind.__name__.lower()}: go on from "
+                f"--ckpt {path}: {name}, of the state of its training, {found}, and should be a "
+                f"{kind.__name__.lower()}: go on from "
                 "another checkpoint."
             )
     if not isinstance(contents.get("callbacks", {}), Mapping):
-        raise ValueError(f"--ckpt {path}: callbacks, of the state of its training, should be a mapping.")
+        raise ValueError(
+            f"--ckpt {path}: callbacks, of the state of its training, should be a mapping."
+        )
     if trainer.max_epochs in (None, -1):
         return
     loops = contents["loops"]
     epochs = loops["fit_loop"]["epoch_progress"]["current"]["processed"]
     if trainer.max_epochs < epochs:
         raise ValueError(
-            f"--trainer.max_epochs must be at least {epochs + 1} to go on from {path}, which has had {epochs} epochs, got "
+            f"--trainer.max_epochs must be at least {epochs + 1} to go on from {path}, which has "
+            f"had {epochs} epochs, got "
             f"{trainer.max_epochs}."
         )
 
@@ -750,7 +951,11 @@ def _check_resumable(contents: Mapping[str, Any], trainer: Any, path: str) -> No
 def _length(trainer: Any) -> str:
     """How long a training is, in the words of its options."""
     steps = f"its {trainer.max_steps} steps (--trainer.max_steps)"
-    return steps if trainer.max_steps != -1 else f"its {trainer.max_epochs} epochs (--trainer.max_epochs)"
+    return (
+        steps
+        if trainer.max_steps != -1
+        else f"its {trainer.max_epochs} epochs (--trainer.max_epochs)"
+    )
 
 
 def _resumes_in(config: Any, folder: "str | Path | None") -> bool:
@@ -774,7 +979,11 @@ def _listed(value: "str | Sequence | None") -> list[str]:
     """The entries of a list that is written `a,b` or `[a, b]`."""
     if value is None:
         return []
-    entries = value.strip().removeprefix("[").removesuffix("]").split(",") if isinstance(value, str) else value
+    entries = (
+        value.strip().removeprefix("[").removesuffix("]").split(",")
+        if isinstance(value, str)
+        else value
+    )
     return [str(entry).strip() for entry in entries if str(entry).strip()]
 
 
@@ -784,7 +993,9 @@ def _numbers(name: str, value: "str | Sequence | None") -> list[float] | None:
     try:
         return [float(entry) for entry in _listed(value)]
     except ValueError as error:
-        raise ValueError(f"{name} must be numbers between 0 and 1, such as 0.1,0.5,0.9, got {value!r}.") from error
+        raise ValueError(
+            f"{name} must be numbers between 0 and 1, such as 0.1,0.5,0.9, got {value!r}."
+        ) from error
 
 
 def _cli_of(command: str, sizes: Sequence[str] = ()) -> Any:

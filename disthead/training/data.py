@@ -49,37 +49,45 @@ PREDICTED = 16_384  # rows at once of predictions that are written
 class TabularDataModule(lightning.LightningDataModule):
     """Tables for Lightning: reads, checks, splits and batches them.
 
-    Numbers stay in the user's units; the model standardises them. Columns of text become one indicator per category that
-    occurs in the training rows, dates become days since the first of them, missing numbers the training median with an
-    indicator, as in the estimators (docs/tables.md); targets of text become class indices. A missing target is refused. What
-    is wrong with a table is said with the column, the row (counted from 0, without the header) and the value; what is done
-    to columns is said in one warning each.
+    Numbers stay in the user's units; the model standardises them. Columns of text become one
+    indicator per category that occurs in the training rows, dates become days since the first of
+    them, missing numbers the training median with an indicator, as in the estimators
+    (docs/tables.md); targets of text become class indices. A missing target is refused. What is
+    wrong with a table is said with the column, the row (counted from 0, without the header) and the
+    value; what is done to columns is said in one warning each.
 
-    A folder of Parquet files, or a pattern such as `rows/*.parquet`, is streamed: training reads it row group by row
-    group, in memory that does not grow with the rows (docs/big_data.md).
+    A folder of Parquet files, or a pattern such as `rows/*.parquet`, is streamed: training reads it
+    row group by row group, in memory that does not grow with the rows (docs/big_data.md).
 
     Args:
-        path: a CSV or Parquet file, a data frame, a mapping of columns, or a pair of arrays (features, y), whose
-            columns are called x0, x1 ... and y (or y0, y1 ...); or a folder or a pattern of Parquet files.
-        dataset: where no path is given, a data set that ships with scikit-learn or statsmodels, or a generated
-            one: `sklearn.diabetes`, `statsmodels.engel`, `generated.direction`.
-        target: name of the target column, or several names. A ranking is several columns of item indices, best first.
+        path: a CSV or Parquet file, a data frame, a mapping of columns, or a pair of arrays
+            (features, y), whose columns are called x0, x1 ... and y (or y0, y1 ...); or a folder or
+            a pattern of Parquet files.
+        dataset: where no path is given, a data set that ships with scikit-learn or statsmodels, or
+            a generated one: `sklearn.diabetes`, `statsmodels.engel`, `generated.direction`.
+        target: name of the target column, or several names. A ranking is several columns of item
+            indices, best first.
         features: names of the feature columns; all other columns unless given.
         categorical: columns of numbers that are categories.
-        known: quantities that the family takes per row, with their columns: `{"exposure": "months"}`.
-        weight: column of the weights of the rows; a row of weight 0 is not there, except in predictions.
-        val_size, test_size: the part of the rows (below 1) or their number, drawn at random with `split_seed`. Of a
-            stream, row groups are counted and drawn, not rows.
+        known: quantities that the family takes per row, with their columns:
+            `{"exposure": "months"}`.
+        weight: column of the weights of the rows; a row of weight 0 is not there, except in
+            predictions.
+        val_size, test_size: the part of the rows (below 1) or their number, drawn at random with
+            `split_seed`. Of a stream, row groups are counted and drawn, not rows.
         split_seed: seed of the split and of the order of the rows in training.
-        groups: column of what rows belong to, such as a person, a site or a panel: the rows of a group are all in one part of
-            the random split. It is no feature. Without it rows with equal features are in one part, with a warning where one
-            row in a hundred repeats another.
-        split_column: a column with "train", "val" or "test" in each row, in place of a random split.
+        groups: column of what rows belong to, such as a person, a site or a panel: the rows of a
+            group are all in one part of the random split. It is no feature. Without it rows with
+            equal features are in one part, with a warning where one row in a hundred repeats
+            another.
+        split_column: a column with "train", "val" or "test" in each row, in place of a random
+            split.
         val_path, test_path, predict_path: separate tables, of which all rows are used.
-        batch_size: rows for one step, over all processes together; None leaves their number to the default recipe.
+        batch_size: rows for one step, over all processes together; None leaves their number to the
+            default recipe.
         buffer_size: rows of a stream that each process holds and shuffles together, at least.
-        unit: "degrees" where the targets are angles in degrees; the model and its scores are in radians, the predictions
-            that are written are in degrees, between -180 and 180.
+        unit: "degrees" where the targets are angles in degrees; the model and its scores are in
+            radians, the predictions that are written are in degrees, between -180 and 180.
 
     Prediction takes `predict_path`, or else all rows of the table, in their order.
 
@@ -116,12 +124,22 @@ class TabularDataModule(lightning.LightningDataModule):
         for name, size in {"batch_size": batch_size, "buffer_size": buffer_size}.items():
             if size is not None:
                 as_integer(size, name)
-        for name, names in {"target": target, "features": features, "categorical": categorical}.items():
+        for name, names in {
+            "target": target,
+            "features": features,
+            "categorical": categorical,
+        }.items():
             _check_names(name, names)
-        for name, column in {"weight": weight, "groups": groups, "split_column": split_column}.items():
+        for name, column in {
+            "weight": weight,
+            "groups": groups,
+            "split_column": split_column,
+        }.items():
             check_type(column, name, Hashable, "the name of a column")
         as_mapping(known, "known", "{'total_count': 'trials'}")
-        check_type(dataset, "dataset", (str, type(None)), "the name of a data set, such as 'diabetes'")
+        check_type(
+            dataset, "dataset", (str, type(None)), "the name of a data set, such as 'diabetes'"
+        )
         if as_integer(split_seed, "split_seed", 1 - _SEEDS) >= _SEEDS:
             raise ValueError(f"split_seed must be an integer below {_SEEDS}, got {split_seed}.")
         self._set_hparams({name: _plain(value) for name, value in given.items()})
@@ -153,9 +171,12 @@ class TabularDataModule(lightning.LightningDataModule):
             options: in place of the checkpoint's, such as `test_path`.
 
         Raises:
-            ValueError: for a missing or corrupt file, or tables in it that are not files or folders of this machine.
+            ValueError: for a missing or corrupt file, or tables in it that are not files or folders
+                of this machine.
         """
-        theirs = own_options(cls, read_checkpoint(checkpoint_path).get("datamodule_hyper_parameters", {}))
+        theirs = own_options(
+            cls, read_checkpoint(checkpoint_path).get("datamodule_hyper_parameters", {})
+        )
         theirs = {name: value for name, value in theirs.items() if name not in options}
         check_classes(theirs, checkpoint_path)
         check_sources(theirs, checkpoint_path)
@@ -185,14 +206,20 @@ class TabularDataModule(lightning.LightningDataModule):
                 "known": self.hparams.known,
                 "weight": self.hparams.weight,
                 "unit": self.hparams.unit,
-                "ignore": [name for name in (self.hparams.split_column, self.hparams.groups) if name],
+                "ignore": [
+                    name for name in (self.hparams.split_column, self.hparams.groups) if name
+                ],
             }
             if self.streams("train"):
                 seed = self.hparams.split_seed
-                self.columns = scan_columns(self._groups("main"), self.row_groups("train"), seed, **roles)
+                self.columns = scan_columns(
+                    self._groups("main"), self.row_groups("train"), seed, **roles
+                )
             else:
                 with self._named("main"):
-                    self.columns = find_columns(self._frame("main"), self._split["train"].numpy(), **roles)
+                    self.columns = find_columns(
+                        self._frame("main"), self._split["train"].numpy(), **roles
+                    )
         return self.columns
 
     def streams(self, name: str) -> bool:
@@ -263,7 +290,9 @@ class TabularDataModule(lightning.LightningDataModule):
     def summary(self, name: str) -> Summary:
         """The moments of a part, and a sample of its rows: all of them, or 100,000 of a stream, drawn with `split_seed`."""
         if name not in self._summaries:
-            self._summaries[name] = self._summarise(name) if self.streams(name) else Summary.of(self.part(name))
+            self._summaries[name] = (
+                self._summarise(name) if self.streams(name) else Summary.of(self.part(name))
+            )
         return self._summaries[name]
 
     def _summarise(self, name: str, check: Callable[[Encoded], None] | None = None) -> Summary:
@@ -286,7 +315,10 @@ class TabularDataModule(lightning.LightningDataModule):
         return self._batches("predict")
 
     def _batches(self, name: str, seed: int | None = None) -> Batches | StreamedBatches:
-        trainer, size = self.trainer, self.batch_size if name == "train" else self.hparams.batch_size or _MEASURED
+        trainer, size = (
+            self.trainer,
+            self.batch_size if name == "train" else self.hparams.batch_size or _MEASURED,
+        )
         options: dict[str, Any] = {"seed": seed}
         if name in ("val", "test"):
             size = max(size, _MEASURED)
@@ -297,7 +329,9 @@ class TabularDataModule(lightning.LightningDataModule):
                 "rank": trainer.global_rank,
                 "world_size": trainer.world_size,
                 "epoch": lambda: trainer.current_epoch,
-                "steps": getattr(trainer.lightning_module, "steps_at_once", 1) if name == "train" else 1,
+                "steps": getattr(trainer.lightning_module, "steps_at_once", 1)
+                if name == "train"
+                else 1,
                 "device": trainer.strategy.root_device,
             }
         if not self.streams(name):
@@ -310,7 +344,9 @@ class TabularDataModule(lightning.LightningDataModule):
             "buffer_size": self.hparams.buffer_size if seed is not None else 1,
         }
         if name == "predict":  # the rows of other parts were read before
-            options["check"] = getattr(getattr(trainer, "lightning_module", None), "check_known", None)
+            options["check"] = getattr(
+                getattr(trainer, "lightning_module", None), "check_known", None
+            )
         return StreamedBatches(self.row_groups(name), columns, size, **options)
 
     def _source(self, name: str) -> str:
@@ -321,14 +357,17 @@ class TabularDataModule(lightning.LightningDataModule):
         if self.streams(name):
             source = self._sources[self._source(name)]
             raise DataError(
-                f"the rows of {source} are streamed and never in memory all at once, which this needs. Give one file."
+                f"the rows of {source} are streamed and never in memory all at once, which this "
+                "needs. Give one file."
             )
 
     def _split_of(self, name: str) -> Tensor:
         if not self._split:
             self._split = self._split_rows()
         if not len(self._split[name]):
-            raise DataError(f"there are no rows for {name}: raise {name}_size, or give {name}_path.")
+            raise DataError(
+                f"there are no rows for {name}: raise {name}_size, or give {name}_path."
+            )
         return self._split[name]
 
     def _present(self, name: str, table: Encoded, rows: Tensor) -> Tensor:
@@ -338,7 +377,8 @@ class TabularDataModule(lightning.LightningDataModule):
         present = rows[table.weight[rows] > 0]
         if not len(present):
             raise DataError(
-                f"weights must be above zero in some row, column {self.hparams.weight!r} has zero in all {len(rows)} rows "
+                f"weights must be above zero in some row, column {self.hparams.weight!r} has zero "
+                f"in all {len(rows)} rows "
                 f"for {name}: no row is there."
             )
         return present
@@ -360,7 +400,10 @@ class TabularDataModule(lightning.LightningDataModule):
             if given is not None:
                 self._frames[source] = read_table(given)
             elif dataset is None:
-                raise DataError("no data: give `path` (a CSV or Parquet file, a data frame, arrays) or `dataset`.")
+                raise DataError(
+                    "no data: give `path` (a CSV or Parquet file, a data frame, "
+                    "arrays) or `dataset`."
+                )
             else:
                 self._frames[source] = read_table(load_dataset(dataset))
         return self._frames[source]
@@ -371,7 +414,9 @@ class TabularDataModule(lightning.LightningDataModule):
         if key not in self._encoded:
             columns, unseen = self.columns or self.find_columns(), Unseen()
             with self._named(source):
-                self._encoded[key] = columns.encode(self._frame(source), needs_target=part != "predict", unseen=unseen)
+                self._encoded[key] = columns.encode(
+                    self._frame(source), needs_target=part != "predict", unseen=unseen
+                )
             if unseen and source not in self._told:
                 self._told.add(source)
                 warnings.warn(unseen.message(), UserWarning, stacklevel=2)
@@ -392,33 +437,49 @@ class TabularDataModule(lightning.LightningDataModule):
         """Numbers of the rows of each part; of a stream, numbers of its row groups."""
         if self.streams("train"):
             if self.hparams.split_column is not None:
-                raise DataError("a stream has no split_column: give val_path and test_path, or val_size and test_size.")
+                raise DataError(
+                    "a stream has no split_column: give val_path and test_path, or "
+                    "val_size and test_size."
+                )
             if self.hparams.groups is not None:
-                raise DataError("a stream is split by row groups and has no groups: give val_path and test_path.")
+                raise DataError(
+                    "a stream is split by row groups and has no groups: give val_path "
+                    "and test_path."
+                )
             count, unit = len(self._groups("main")), "row groups"
         elif self.hparams.split_column is not None:
             return split_by_column(self._frame("main"), self.hparams.split_column)
         else:
             count, unit = len(self._frame("main")), "rows"
-        shares = {name: 0 if self._sources[name] is not None else self.hparams[f"{name}_size"] for name in PARTS[1:3]}
-        groups = None if unit == "row groups" or not any(shares.values()) else self._groups_of_rows()
+        shares = {
+            name: 0 if self._sources[name] is not None else self.hparams[f"{name}_size"]
+            for name in PARTS[1:3]
+        }
+        groups = (
+            None if unit == "row groups" or not any(shares.values()) else self._groups_of_rows()
+        )
         return split_at_random(count, unit, shares, self.hparams.split_seed, groups)
 
     def _groups_of_rows(self) -> Tensor:
         """The rows of the table that stay together in a random split have one number."""
         frame, given = self._frame("main"), self.hparams
         if given.groups is not None:
-            values = pick("column", given.groups, {column: frame[column] for column in frame.columns})
+            values = pick(
+                "column", given.groups, {column: frame[column] for column in frame.columns}
+            )
             missing = values.isna().to_numpy()
             if missing.any():
                 raise DataError(
-                    f"the column of the groups {given.groups!r} must have no missing values, got one at row {missing.argmax()}."
+                    f"the column of the groups {given.groups!r} must have no missing values, got "
+                    f"one at row {missing.argmax()}."
                 )
             return numbered(_row_hash(values.to_frame()))
         others = {*self.target, *(given.known or {}).values(), given.weight}
         features = given.features or [column for column in frame.columns if column not in others]
         row = numbered(_row_hash(frame[[column for column in features if column in frame.columns]]))
-        copy = numbered(_row_hash(frame.drop(columns=[given.weight] if given.weight in frame.columns else [])))
+        copy = numbered(
+            _row_hash(frame.drop(columns=[given.weight] if given.weight in frame.columns else []))
+        )
         groups = equal_rows(row, copy, _LEAST_GROUPS)
         warn_of_copies(groups, copy, "give their column as `groups`")
         return groups
@@ -429,7 +490,9 @@ def _row_hash(frame: "DataFrame") -> Tensor:
     from pandas.util import hash_pandas_object
 
     try:
-        return torch.from_numpy(hash_pandas_object(frame, index=False).to_numpy(copy=True).view(np.int64))
+        return torch.from_numpy(
+            hash_pandas_object(frame, index=False).to_numpy(copy=True).view(np.int64)
+        )
     except TypeError:  # lists and the like, which reading the columns refuses
         return torch.arange(len(frame))
 
@@ -441,12 +504,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return (
-        value if isinstance(value, (str, int, float, bool, list, dict, type(None))) and not _has_arrays(value) else None
+        value
+        if isinstance(value, (str, int, float, bool, list, dict, type(None)))
+        and not _has_arrays(value)
+        else None
     )
 
 
 def _has_arrays(value: Any) -> bool:
-    entries = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    entries = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    )
     return any(not isinstance(entry, (str, int, float, bool, type(None))) for entry in entries)
 
 

@@ -24,24 +24,30 @@ __all__ = ["ROWS", "first_rows", "say_that_it_cannot", "summary_of"]
 ROWS = 10_000  # or all where there are fewer
 
 
-def first_rows(trainer: lightning.Trainer, module: lightning.LightningModule, event_dims: int) -> Summary | None:
+def first_rows(
+    trainer: lightning.Trainer, module: lightning.LightningModule, event_dims: int
+) -> Summary | None:
     """The first rows of the training loader, 10,000 or as many as there are; None, with a warning, where it reads only once.
 
-    The loader is read once more than it is trained on, without a trace: the global random state and the generators of
-    loader and sampler are put back. Of several processes the first one reads, and all get its rows.
+    The loader is read once more than it is trained on, without a trace: the global random state and
+    the generators of loader and sampler are put back. Of several processes the first one reads, and
+    all get its rows.
 
     Args:
         event_dims: the dimensions of one target.
 
     Raises:
-        ValueError: for batches and weights that cannot be, and where the weight of all these rows is 0.
+        ValueError: for batches and weights that cannot be, and where the weight of all these rows
+            is 0.
     """
     found: Any = None
     if trainer.global_rank == 0:
         try:
             batches = _read(trainer, module)
             found = summary_of(batches, event_dims) if batches else None
-        except Exception as error:  # to be raised in all processes, none of which may wait for the others
+        except (
+            Exception
+        ) as error:  # to be raised in all processes, none of which may wait for the others
             found = error
     if trainer.world_size > 1:
         found = trainer.strategy.broadcast(found)
@@ -66,7 +72,9 @@ def _read(trainer: lightning.Trainer, module: Any) -> list[Batch]:
             if number >= _limit(trainer, loader):
                 break
             batch = module._on_before_batch_transfer(batch)
-            batches.append(Batch.of(module._apply_batch_transfer_handler(batch, torch.device("cpu"))))
+            batches.append(
+                Batch.of(module._apply_batch_transfer_handler(batch, torch.device("cpu")))
+            )
             rows += len(batches[-1].y if batches[-1].y is not None else ())
             if rows >= ROWS:
                 break
@@ -77,8 +85,10 @@ def _read(trainer: lightning.Trainer, module: Any) -> list[Batch]:
 def say_that_it_cannot(reason: str) -> None:
     """Warn that a model starts as it is, and say what to do."""
     warnings.warn(
-        f"the start of training cannot come from its loader, since {reason}. Inputs and targets are not standardised, and the "
-        "head starts anywhere. Call module.start(features, y) with some rows before fit, or give a loader that can be read.",
+        f"the start of training cannot come from its loader, since {reason}. Inputs and targets "
+        "are not standardised, and the "
+        "head starts anywhere. Call module.start(features, y) with some rows before fit, or give "
+        "a loader that can be read.",
         stacklevel=2,
     )
 
@@ -95,8 +105,14 @@ def _limit(trainer: lightning.Trainer, loader: CombinedLoader) -> float:
 @contextmanager
 def _kept_generators(loader: CombinedLoader) -> Iterator[None]:
     """Afterwards the generators of loaders and samplers are where they were before."""
-    holders = [holder for one in loader.flattened for holder in (one, getattr(one, "sampler", None))]
-    generators = [one for holder in holders if isinstance(one := getattr(holder, "generator", None), torch.Generator)]
+    holders = [
+        holder for one in loader.flattened for holder in (one, getattr(one, "sampler", None))
+    ]
+    generators = [
+        one
+        for holder in holders
+        if isinstance(one := getattr(holder, "generator", None), torch.Generator)
+    ]
     states = [generator.get_state() for generator in generators]
     try:
         yield
@@ -119,20 +135,26 @@ def summary_of(batches: Sequence[Batch], event_dims: int) -> Summary:
     assert targets.y is not None
     if not len(targets.y):
         raise ValueError(
-            f"weights must be above zero in some row, got zero in the first {count} rows of training: none is there to "
+            f"weights must be above zero in some row, got zero in the first {count} rows of "
+            "training: none is there to "
             "start from."
         )
     features = None
     if all(
-        isinstance(one.features, Tensor) and one.features.ndim == 2 and one.features.is_floating_point()
+        isinstance(one.features, Tensor)
+        and one.features.ndim == 2
+        and one.features.is_floating_point()
         for one in batches
     ):
         features = Moments()
         for batch in batches:
             features.add(
-                batch.features.detach(), batch.weight if batch.weight is None or batch.weight.ndim == 1 else None
+                batch.features.detach(),
+                batch.weight if batch.weight is None or batch.weight.ndim == 1 else None,
             )
-        targets = targets._replace(features=torch.cat([batch.features.detach() for batch in batches]))
+        targets = targets._replace(
+            features=torch.cat([batch.features.detach() for batch in batches])
+        )
     return Summary(features, Moments().add(targets.y, targets.weight), Part(targets, slice(None)))
 
 

@@ -29,7 +29,8 @@ __all__ = ["DistributionModel"]
 class DistributionModel(lightning.LightningModule):
     """Features in, a distribution in the user's own units out; built from `hparams`, which hold plain data.
 
-    It is complete once the columns of a table, or the number of features, are known. `DistributionModule` trains it.
+    It is complete once the columns of a table, or the number of features, are known.
+    `DistributionModule` trains it.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,9 @@ class DistributionModel(lightning.LightningModule):
         self._given_backbone: Any = None
         self._objective: Callable | None = None
 
-    def forward(self, features: Tensor, *, standardised: bool = False, **known: Tensor) -> Distribution:
+    def forward(
+        self, features: Tensor, *, standardised: bool = False, **known: Tensor
+    ) -> Distribution:
         """Features (N, in_features) -> the distribution of the target, in the user's units; of an ensemble the mixture.
 
         With `standardised` it is that of the standardised target.
@@ -54,13 +57,18 @@ class DistributionModel(lightning.LightningModule):
         """How many, in an ensemble."""
         return self.hparams.ensemble if self.hparams.ensemble > 1 else None
 
-    def _by_member(self, features: Tensor, *, standardised: bool = False, **known: Tensor) -> Distribution:
+    def _by_member(
+        self, features: Tensor, *, standardised: bool = False, **known: Tensor
+    ) -> Distribution:
         """With batch_shape (members, N) in an ensemble."""
         if self.head is None:
             raise RuntimeError(
-                "the model does not know its inputs yet: call fit with a TabularDataModule, or give in_features."
+                "the model does not know its inputs yet: call fit with a TabularDataModule, or "
+                "give in_features."
             )
-        return self.head(self.backbone(self._standardised(features)), standardised=standardised, **known)
+        return self.head(
+            self.backbone(self._standardised(features)), standardised=standardised, **known
+        )
 
     def _standardised(self, features: Any) -> Any:
         if "feature_loc" not in self._buffers:
@@ -97,7 +105,9 @@ class DistributionModel(lightning.LightningModule):
         options = {} if groups is None else {"groups": groups}
         self.eval()
         try:
-            self.recalibration = recalibration.fit(self(features, **known), y, weight, **options).to(self.device)
+            self.recalibration = recalibration.fit(
+                self(features, **known), y, weight, **options
+            ).to(self.device)
         finally:
             self.train(training)
         return self.recalibration
@@ -170,14 +180,16 @@ class DistributionModel(lightning.LightningModule):
             width, targets = len(found.feature_names), len(found.target)
             if in_features not in (None, width):
                 raise DataError(
-                    f"in_features is {in_features}, the table has {width} features after encoding: leave in_features out, or "
+                    f"in_features is {in_features}, the table has {width} features after "
+                    "encoding: leave in_features out, or "
                     f"give {width}."
                 )
             in_features = width
             own_shape = (targets,) if targets > 1 else ()
             if event_shape not in ((), own_shape):
                 raise DataError(
-                    f"event_shape must be {own_shape} for a table with {targets} target{'s' * (targets > 1)}, got "
+                    f"event_shape must be {own_shape} for a table with {targets} "
+                    f"target{'s' * (targets > 1)}, got "
                     f"{event_shape}: leave it out, or name other targets."
                 )
             event_shape = own_shape
@@ -191,7 +203,9 @@ class DistributionModel(lightning.LightningModule):
         if self._members is None:
             self.head = DistributionHead(hparams.family, width, shared=hparams.shared, **options)
         else:
-            self.head = MemberHead(hparams.family, width, members=self._members, shared=hparams.shared, **options)
+            self.head = MemberHead(
+                hparams.family, width, members=self._members, shared=hparams.shared, **options
+            )
         self.head.min_scale = hparams.spread_floor
         self._check_objective(self.head.family, event_shape)
         if columns is not None:
@@ -205,7 +219,9 @@ class DistributionModel(lightning.LightningModule):
         head, hparams = self.head, self.hparams
         assert head is not None
         options = {"event_shape": head.event_shape, "links": hparams.links, "fixed": hparams.fixed}
-        self.baseline = DistributionHead(head.family, 1, shared="all", **options).requires_grad_(False)
+        self.baseline = DistributionHead(head.family, 1, shared="all", **options).requires_grad_(
+            False
+        )
         self.baseline.min_scale = 0.0
         self.has_baseline = True
 
@@ -216,10 +232,16 @@ class DistributionModel(lightning.LightningModule):
         if given is not None:
             made = build("backbone", completed(given, in_features=in_features, members=members))
             if not isinstance(made, nn.Module):
-                raise ValueError(f"backbone must be an nn.Module, {given!r} makes a {type(made).__name__}.")
+                raise ValueError(
+                    f"backbone must be an nn.Module, {given!r} makes a {type(made).__name__}."
+                )
             return self._with_members(made)
         if members is not None:
-            options = {"activation": self.hparams.activation, "dropout": self.hparams.dropout, "members": members}
+            options = {
+                "activation": self.hparams.activation,
+                "dropout": self.hparams.dropout,
+                "members": members,
+            }
             return TabularBackbone(in_features, self.hparams.hidden_sizes, bins=0, **options)
         return multilayer_perceptron(
             in_features, self.hparams.hidden_sizes, self.hparams.activation, self.hparams.dropout
@@ -230,7 +252,8 @@ class DistributionModel(lightning.LightningModule):
         if members != theirs and not (members is None and theirs == 1):
             raise ValueError(
                 f"ensemble={self.hparams.ensemble} needs a backbone with as many members, such as "
-                f"TabularBackbone(..., members={members}); {type(backbone).__name__} has {theirs or 'no members'}."
+                f"TabularBackbone(..., members={members}); {type(backbone).__name__} has "
+                f"{theirs or 'no members'}."
             )
         return backbone
 
@@ -257,7 +280,9 @@ class DistributionModel(lightning.LightningModule):
         assert self.head is not None
         self._has_started = True
         sample = train.sample
-        weight, features, y, *values = present(sample.weight, sample.features, sample.y, *sample.known.values())
+        weight, features, y, *values = present(
+            sample.weight, sample.features, sample.y, *sample.known.values()
+        )
         check_share(sample.weight, sample.rows if isinstance(sample.rows, Tensor) else None)
         check_relative_spread(self.head.family, y, weight, "the target")
         known = dict(zip(sample.known, values, strict=True))
@@ -288,6 +313,8 @@ class DistributionModel(lightning.LightningModule):
             feature_loc = state_dict.get(prefix + "feature_loc")
             if feature_loc is not None and "feature_loc" not in self._buffers:
                 self._add_feature_statistics(len(feature_loc))
-            if not self.has_baseline and any(name.startswith(prefix + "baseline.") for name in state_dict):
+            if not self.has_baseline and any(
+                name.startswith(prefix + "baseline.") for name in state_dict
+            ):
                 self._add_baseline()
         super()._load_from_state_dict(state_dict, prefix, *others)

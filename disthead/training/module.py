@@ -45,7 +45,13 @@ from disthead.training.saved import (
     rebuilding,
 )
 from disthead.training.saving import AtomicCheckpointIO
-from disthead.training.steps import BareSteps, RowMeans, StepLosses, count_steps, takes_several_steps
+from disthead.training.steps import (
+    BareSteps,
+    RowMeans,
+    StepLosses,
+    count_steps,
+    takes_several_steps,
+)
 from disthead.training.trust import GIVEN, check_callbacks, check_classes
 from disthead.weights import check_share, present
 
@@ -62,52 +68,58 @@ _STEPS = 64  # at once, where nothing forbids it; and until losses that are not 
 class DistributionModule(DistributionModel):
     """Features in, a distribution in the user's own units out, trained by its likelihood unless told otherwise.
 
-    With a `TabularDataModule` everything is set up when `fit` starts: the number of inputs, the statistics that
-    standardise inputs and real-valued targets (with the exact change of variable, so that the loss, too, is in the user's
-    units), the marginal fit where the head starts, and the baseline `nll_marginal` that it has to beat. All of this is
-    in the checkpoint.
+    With a `TabularDataModule` everything is set up when `fit` starts: the number of inputs, the
+    statistics that standardise inputs and real-valued targets (with the exact change of variable,
+    so that the loss, too, is in the user's units), the marginal fit where the head starts, and the
+    baseline `nll_marginal` that it has to beat. All of this is in the checkpoint.
 
-    With data loaders of your own give `in_features`. Batches are (features, y), (features, y, weight) or mappings with the keys
-    "features", "y", "weight" and "known" ({"exposure": ...}). Statistics and start then come from the first 10,000 rows
-    of the training loader, which is read once more for it, without a trace; in several processes from those of the first one.
-    Inputs are standardised where they are a plain tensor (N, in_features) of floating numbers, and otherwise left alone, as
-    are images, sequences and nested inputs of a backbone of your own. Weights (N,) count rows, weights (N, T) the steps of sequences (a
-    mask); what has the weight 0 is not there, whatever its target is.
+    With data loaders of your own give `in_features`. Batches are (features, y), (features, y,
+    weight) or mappings with the keys "features", "y", "weight" and "known" ({"exposure": ...}).
+    Statistics and start then come from the first 10,000 rows of the training loader, which is read
+    once more for it, without a trace; in several processes from those of the first one. Inputs are
+    standardised where they are a plain tensor (N, in_features) of floating numbers, and otherwise
+    left alone, as are images, sequences and nested inputs of a backbone of your own. Weights (N,)
+    count rows, weights (N, T) the steps of sequences (a mask); what has the weight 0 is not there,
+    whatever its target is.
 
-    Logs `nll`, `nll_marginal` and `coverage_90` (of ordered targets, by the central interval) or `accuracy` (of classes)
-    for `val/` and `test/`, and `train/nll`: means over rows, in nats.
+    Logs `nll`, `nll_marginal` and `coverage_90` (of ordered targets, by the central interval) or
+    `accuracy` (of classes) for `val/` and `test/`, and `train/nll`: means over rows, in nats.
 
     Trained by another objective, such as "crps", it logs that as well, `val/crps`,
-    `val/crps_marginal` and `train/crps` in place of `train/nll`, in the user's units; early stopping
-    and the best checkpoint watch `val/crps` unless told otherwise. What is minimised is the
-    objective of the standardised target, so that neither the units nor the sizes of several targets
-    matter. The start is the fit of maximum likelihood whatever the objective.
+    `val/crps_marginal` and `train/crps` in place of `train/nll`, in the user's units; early
+    stopping and the best checkpoint watch `val/crps` unless told otherwise. What is minimised is
+    the objective of the standardised target, so that neither the units nor the sizes of several
+    targets matter. The start is the fit of maximum likelihood whatever the objective.
 
     Args:
         family: name of the family (`disthead families`).
-        family_options: what the family takes, such as `{"num_classes": 3}`. The number of classes may be left out
-            where targets are given as text.
+        family_options: what the family takes, such as `{"num_classes": 3}`. The number of classes
+            may be left out where targets are given as text.
         event_shape: shape of one target; taken from the target columns unless given.
         links, fixed, shared: as for `DistributionHead`. Fixed values are in the user's units.
-        hidden_sizes, activation, dropout: the default backbone, a multilayer perceptron; no sizes make the model linear.
-        backbone: another backbone, a class path or `{"class_path": ..., "init_args": {...}}`, so that checkpoints can
-            rebuild it; or an `nn.Module`, which has to be given again to load a checkpoint.
+        hidden_sizes, activation, dropout: the default backbone, a multilayer perceptron; no sizes
+            make the model linear.
+        backbone: another backbone, a class path or `{"class_path": ..., "init_args": {...}}`, so
+            that checkpoints can rebuild it; or an `nn.Module`, which has to be given again to load
+            a checkpoint.
         in_features: number of features; taken from the table unless given.
-        backbone_features: size of what the backbone puts out; found by a trial on zeros unless given.
+        backbone_features: size of what the backbone puts out; found by a trial on zeros unless
+            given.
         standardise: whether inputs and real-valued targets are standardised.
-        spread_floor: the least `scale` of a standardised target (for vectors: the least diagonal of `scale_tril`, or root of
-            `cov_diag`), in standard deviations of the training targets, so that no spread collapses onto a single row;
-            0 switches it off (docs/edges.md).
-        ensemble: so many networks, trained at once by batched products, whose exact mixture is the prediction
-            (docs/ensembles.md). Each learns by its own likelihood, without the rows whose number in the table, modulo
-            `ensemble`, is its own. A backbone of your own needs `members`, as `TabularBackbone` has.
+        spread_floor: the least `scale` of a standardised target (for vectors: the least diagonal of
+            `scale_tril`, or root of `cov_diag`), in standard deviations of the training targets, so
+            that no spread collapses onto a single row; 0 switches it off (docs/edges.md).
+        ensemble: so many networks, trained at once by batched products, whose exact mixture is the
+            prediction (docs/ensembles.md). Each learns by its own likelihood, without the rows
+            whose number in the table, modulo `ensemble`, is its own. A backbone of your own needs
+            `members`, as `TabularBackbone` has.
         objective: what training minimises: a name (`disthead.objectives.names()`), a name with
             options, `{"name": ..., ...}`, or a function of (dist, y) that returns one number per
             row, which has to be given again to go on training from a checkpoint. One that the
             family cannot be trained by is refused at once.
         optimizer, scheduler: class path or class_path and init_args, such as
-            `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`. A scheduler may also have `interval` ("epoch", "step"),
-            `frequency` and `monitor`.
+            `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`. A scheduler may also
+            have `interval` ("epoch", "step"), `frequency` and `monitor`.
         columns: what the columns of the table are; found by `fit`, and read from checkpoints.
 
     >>> module = DistributionModule("normal", in_features=3, hidden_sizes=[8])
@@ -138,7 +150,9 @@ class DistributionModule(DistributionModel):
         columns: dict[str, Any] | None = None,
     ):
         super().__init__()
-        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        given = {
+            name: value for name, value in locals().items() if name not in ("self", "__class__")
+        }
         options = {name: plain(value) for name, value in given.items()}
         for kind in ("backbone", "optimizer", "scheduler"):
             options[kind] = qualified(kind, options[kind])
@@ -154,11 +168,15 @@ class DistributionModule(DistributionModel):
                 f"this model was trained with a backbone {backbone}. Give it again: "
                 "DistributionModule.load_from_checkpoint(path, backbone=...)."
             )
-        self._given_backbone = backbone if isinstance(backbone, nn.Module) else self.hparams["backbone"]
+        self._given_backbone = (
+            backbone if isinstance(backbone, nn.Module) else self.hparams["backbone"]
+        )
         check_type(standardise, "standardise", bool, "True or False")
         for name in ("hidden_sizes", "event_shape"):
             as_integers(given[name], name)
-        as_number(dropout, "dropout", "a probability, 0 or more and below 1", lambda share: 0 <= share < 1)
+        as_number(
+            dropout, "dropout", "a probability, 0 or more and below 1", lambda share: 0 <= share < 1
+        )
         self._check_family()
         for name in ("in_features", "backbone_features"):
             if self.hparams[name] is not None:
@@ -169,7 +187,8 @@ class DistributionModule(DistributionModel):
         self._collapsed = CollapsedRows(spread_floor)
         self._means = {part: RowMeans() for part in PARTS[:3]}
         self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS)
-        # For each batch of validation: the first row whose loss is not finite (-1 for none), and how many such rows there are.
+        # For each batch of validation: the first row whose loss is not finite (-1 for none), and
+        # how many such rows there are.
         self._infinite: list[Tensor] = []
         self._random_state: Tensor | None = None
         self._resumes_within_epoch, self._made, self.steps_at_once = False, 0, 1
@@ -186,7 +205,9 @@ class DistributionModule(DistributionModel):
     def predicted_at_once(self, samples: int = 0) -> int:
         """How many rows may be predicted at once, with `samples` draws of each, so that memory grows with neither."""
         assert self.head is not None
-        return max(1, _NUMBERS // max(self._outputs_per_row, samples * math.prod(self.head.event_shape)))
+        return max(
+            1, _NUMBERS // max(self._outputs_per_row, samples * math.prod(self.head.event_shape))
+        )
 
     @property
     def _outputs_per_row(self) -> int:
@@ -216,7 +237,8 @@ class DistributionModule(DistributionModel):
         if not isinstance(data, TabularDataModule):
             if self.head is None:
                 raise ValueError(
-                    "without a TabularDataModule the model needs in_features, the number of features, or a backbone and "
+                    "without a TabularDataModule the model needs in_features, the number of "
+                    "features, or a backbone and "
                     "backbone_features, the number of features that it puts out."
                 )
             if stage == "fit" and not self._has_started and self.trainer.ckpt_path is None:
@@ -225,7 +247,8 @@ class DistributionModule(DistributionModel):
         if self.columns is None:
             if stage != "fit":
                 raise ValueError(
-                    f"{getattr(stage, 'value', stage)} needs a trained model: call fit first, or load a checkpoint."
+                    f"{getattr(stage, 'value', stage)} needs a trained model: call fit first, or "
+                    "load a checkpoint."
                 )
             columns = data.find_columns().state
             self._build(columns)
@@ -242,16 +265,20 @@ class DistributionModule(DistributionModel):
         except ValueError as error:
             if not is_overridden("training_step", self, DistributionModule):
                 raise
-            say_that_it_cannot(f"its batches are for the training_step of {type(self).__name__}: {error}")
+            say_that_it_cannot(
+                f"its batches are for the training_step of {type(self).__name__}: {error}"
+            )
             return
         if train is not None:
             self._prepare(train)
 
-    def start(self, features: Any, y: Any, weight: Any = None, **known: Any) -> "DistributionModule":
+    def start(
+        self, features: Any, y: Any, weight: Any = None, **known: Any
+    ) -> "DistributionModule":
         """Take the statistics that standardise inputs and targets, and the start of the head, from these rows.
 
-        `fit` does it by itself with the first rows of the training loader; call it where that is not possible, or in a
-        training loop of your own.
+        `fit` does it by itself with the first rows of the training loader; call it where that is
+        not possible, or in a training loop of your own.
 
         Args:
             features: (N, in_features), or whatever the backbone takes, which is then left alone.
@@ -265,11 +292,17 @@ class DistributionModule(DistributionModel):
         (tensor(300000.), tensor([2.]))
         """
         if self.head is None:
-            raise ValueError("the model needs in_features, the number of features, before it can start.")
-        features = features if isinstance(features, (Mapping, tuple)) else as_tensor(features, "features")
+            raise ValueError(
+                "the model needs in_features, the number of features, before it can start."
+            )
+        features = (
+            features if isinstance(features, (Mapping, tuple)) else as_tensor(features, "features")
+        )
         weight = None if weight is None else as_tensor(weight, "weight")
         given = {name: as_tensor(values, name) for name, values in known.items()}
-        self._prepare(summary_of([Batch(features, as_tensor(y), weight, given)], len(self.head.event_shape)))
+        self._prepare(
+            summary_of([Batch(features, as_tensor(y), weight, given)], len(self.head.event_shape))
+        )
         return self
 
     def _prepare(self, train: Summary) -> None:
@@ -278,13 +311,17 @@ class DistributionModule(DistributionModel):
         if self.hparams.standardise:
             dtype = next(self.head.parameters()).dtype
             if train.features is not None:
-                check_precision(train.features.spread, train.features.level, dtype, "the table of features")
+                check_precision(
+                    train.features.spread, train.features.level, dtype, "the table of features"
+                )
                 self._add_feature_statistics(train.features.mean.numel())
             if self._can_standardise_target:
                 check_precision(train.y.spread, train.y.level, dtype, "the target")
         if not self.has_baseline:
             self._add_baseline()
-        weight, y, *values = present(train.sample.weight, train.sample.y, *train.sample.known.values())
+        weight, y, *values = present(
+            train.sample.weight, train.sample.y, *train.sample.known.values()
+        )
         names, count = ["the target"], y[0].numel()
         if count > 1:
             names = [f"the target's column {column}" for column in range(count)]
@@ -305,7 +342,8 @@ class DistributionModule(DistributionModel):
             )
         if self.columns.get("unit") == "degrees" and family.kind != "direction":
             raise DataError(
-                f"targets in degrees are for families of directions, such as von_mises; {family.name} is none."
+                "targets in degrees are for families of directions, such as von_mises; "
+                f"{family.name} is none."
             )
         if stage == "predict" and self.columns["known"] and not data.streams("predict"):
             self.check_known(data.part("predict").table)
@@ -325,21 +363,32 @@ class DistributionModule(DistributionModel):
         assert self.columns is not None
         streams = data.streams(part)
         found = data.summary(part).sample if streams else data.part(part)
-        weight, y, rows, *known = present(found.weight, found.y, torch.as_tensor(found.rows), *found.known.values())
-        names = [f"column {name!r}" for name in (*self.columns["target"], *self.columns["known"].values())]
+        weight, y, rows, *known = present(
+            found.weight, found.y, torch.as_tensor(found.rows), *found.known.values()
+        )
+        names = [
+            f"column {name!r}"
+            for name in (*self.columns["target"], *self.columns["known"].values())
+        ]
         numbers = None if streams else rows
         kind = {"train": "training", "val": "validation"}.get(part, part)
         if part != "train":  # that of training is refused as it starts
-            check_share(weight, numbers, f"the mean over the {kind} rows would be that of a single row")
+            check_share(
+                weight, numbers, f"the mean over the {kind} rows would be that of a single row"
+            )
         targets = len(self.columns["target"])
         quantities = dict(zip(names[targets:], known, strict=True))
-        warn_of_dominant_rows(self.head.family, y, weight, quantities, names[:targets], numbers, kind)
+        warn_of_dominant_rows(
+            self.head.family, y, weight, quantities, names[:targets], numbers, kind
+        )
 
     def _check_rows(self, table: Encoded) -> None:
         assert self.head is not None
         assert self.columns is not None
         assert table.y is not None
-        self.head.family.check_target(table.y, "column " + ", ".join(map(repr, self.columns["target"])))
+        self.head.family.check_target(
+            table.y, "column " + ", ".join(map(repr, self.columns["target"]))
+        )
         self.check_known(table)
 
     def check_known(self, table: Encoded) -> None:
@@ -351,7 +400,9 @@ class DistributionModule(DistributionModel):
     def _check_density(self, targets: Tensor) -> None:
         """Warn where the targets would fool a density."""
         assert self.columns is not None
-        for name, y in zip(self.columns["target"], targets.reshape(len(targets), -1).unbind(1), strict=True):
+        for name, y in zip(
+            self.columns["target"], targets.reshape(len(targets), -1).unbind(1), strict=True
+        ):
             for message in check_continuous_target(y).messages:
                 warnings.warn(f"target {name!r}: {message}", TargetWarning, stacklevel=2)
 
@@ -366,27 +417,38 @@ class DistributionModule(DistributionModel):
         part, state = data.part("train"), Columns.from_state(self.columns)
         names, columns = list(state.feature_names), [part.features.double()]
         if part.y.is_floating_point():
-            names, columns = names + state.target, [*columns, part.y.double().reshape(len(part.y), -1)]
+            names, columns = (
+                names + state.target,
+                [*columns, part.y.double().reshape(len(part.y), -1)],
+            )
         numbers, table_rows = torch.cat(columns, 1), part.rows
         loc, scale = mean_and_std(numbers)
         distance = torch.where(scale > 0, (numbers - loc).abs() / scale, 0.0)
         if rows is not None:
-            distance = torch.where(torch.isin(table_rows, torch.tensor(rows)).unsqueeze(1), distance, -1.0)
+            distance = torch.where(
+                torch.isin(table_rows, torch.tensor(rows)).unsqueeze(1), distance, -1.0
+            )
         place, column = divmod(int(distance.argmax()), numbers.shape[1])
         return (
-            f"The most extreme number {'there' if rows is not None else 'of training'} is {numbers[place, column]:g} in column "
-            f"{names[column]!r} at row {int(table_rows[place])}, {distance[place, column]:.3g} standard deviations from the mean."
+            f"The most extreme number {'there' if rows is not None else 'of training'} is "
+            f"{numbers[place, column]:g} in column "
+            f"{names[column]!r} at row {int(table_rows[place])}, {distance[place, column]:.3g} "
+            "standard deviations from the mean."
         )
 
     def on_fit_start(self) -> None:
         several = takes_several_steps(self.trainer, self, DistributionModule)
-        within, self._resumes_within_epoch = self._resumes_within_epoch and self.trainer.ckpt_path is not None, False
+        within, self._resumes_within_epoch = (
+            self._resumes_within_epoch and self.trainer.ckpt_path is not None,
+            False,
+        )
         if several and not within and isinstance(self.trainer.datamodule, TabularDataModule):
             self.steps_at_once, self.automatic_optimization = _STEPS, False
 
     def on_train_start(self) -> None:
         self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS)
-        self.steps_at_once = 1  # Lightning has its loader; those that others ask for give single batches
+        # Lightning has its loader; those that others ask for give single batches
+        self.steps_at_once = 1
         if self.trainer.ckpt_path is None:
             self._means["train"].sums.clear()
         state, self._random_state = self._random_state, None
@@ -410,12 +472,20 @@ class DistributionModule(DistributionModel):
         trainer, optimizer = self.trainer, self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         bare = BareSteps(optimizer.optimizer)
-        schedulers = [config.scheduler for config in trainer.lr_scheduler_configs if config.interval == "step"]
-        watching: list[Any] = [callback for callback in trainer.callbacks if hasattr(callback, "after_step")]
+        schedulers = [
+            config.scheduler for config in trainer.lr_scheduler_configs if config.interval == "step"
+        ]
+        watching: list[Any] = [
+            callback for callback in trainer.callbacks if hasattr(callback, "after_step")
+        ]
         with bare.used_by(trainer.strategy):
             for made, batch in enumerate(steps.batches(self.device), start=1):
                 if bare.needs_closure:
-                    optimizer.step(functools.partial(self._gradient, batch, optimizer.optimizer, bare.zero_grad))
+                    optimizer.step(
+                        functools.partial(
+                            self._gradient, batch, optimizer.optimizer, bare.zero_grad
+                        )
+                    )
                 else:  # a step that fails before its gradient is none
                     self._gradient(batch, optimizer.optimizer, bare.zero_grad)
                     optimizer.step()
@@ -439,16 +509,27 @@ class DistributionModule(DistributionModel):
                 metric = self.trainer.callback_metrics.get(config.monitor)
                 if metric is None and config.strict:
                     raise unknown_name(
-                        "metric that the scheduler monitors", config.monitor, self.trainer.callback_metrics
+                        "metric that the scheduler monitors",
+                        config.monitor,
+                        self.trainer.callback_metrics,
                     )
                 if metric is None:
-                    warn(f"the scheduler monitors {config.monitor}, which is not there: the learning rate stays.")
+                    warn(
+                        f"the scheduler monitors {config.monitor}, which is not there: the "
+                        "learning rate stays."
+                    )
                     continue
             self.lr_scheduler_step(config.scheduler, metric)
 
-    def _gradient(self, batch: Batch, optimizer: torch.optim.Optimizer, zero_grad: Callable[[], None]) -> Tensor:
+    def _gradient(
+        self, batch: Batch, optimizer: torch.optim.Optimizer, zero_grad: Callable[[], None]
+    ) -> Tensor:
         values, weight = self._values(batch)
-        share = values.new_full(values.shape, 1 / values.numel()) if weight is None else weight * (1 / batch.total)
+        share = (
+            values.new_full(values.shape, 1 / values.numel())
+            if weight is None
+            else weight * (1 / batch.total)
+        )
         zero_grad()
         values.backward(share)  # the gradient of `_loss`, which needs no operations to find it
         if self.trainer.gradient_clip_val:
@@ -468,13 +549,18 @@ class DistributionModule(DistributionModel):
             weight, y = batch.weight, batch.y.expand(self._members, *batch.y.shape)
         if standardised:
             with torch.no_grad():
-                logged = self._of_rows(dist.affine(self.target_loc, self.target_scale), y, batch.rows)
+                logged = self._of_rows(
+                    dist.affine(self.target_loc, self.target_scale), y, batch.rows
+                )
             y = ((y - self.target_loc) / self.target_scale).to(dist.dtype)
         values = self._of_rows(dist, y, batch.rows)
         self._losses.add(
-            logged if standardised else values, weight, batch.rows if batch.rows is not None else batch.positions
+            logged if standardised else values,
+            weight,
+            batch.rows if batch.rows is not None else batch.positions,
         )
-        return values if self._members is None else values * self._members, weight  # each learns as if it were alone
+        # each learns as if it were alone
+        return values if self._members is None else values * self._members, weight
 
     @property
     def _is_standardised_objective(self) -> bool:
@@ -495,7 +581,9 @@ class DistributionModule(DistributionModel):
         if rows is None:
             return values.mean(0)
         members = torch.arange(self._members, device=values.device).unsqueeze(-1)
-        return torch.where(rows % self._members == members, 0.0, values).sum(0) / (self._members - 1)
+        return torch.where(rows % self._members == members, 0.0, values).sum(0) / (
+            self._members - 1
+        )
 
     def _loss(self, batch: Batch) -> Tensor:
         """What these rows add to the mean objective over the batch."""
@@ -506,17 +594,24 @@ class DistributionModule(DistributionModel):
             return self._nothing()
         values, weight = self._values(batch)
         if batch.total is None:
-            return reduce(values, weight) if weight is None else (values * weight).sum() / weight_of(weight)
+            return (
+                reduce(values, weight)
+                if weight is None
+                else (values * weight).sum() / weight_of(weight)
+            )
         if processes == 1 and weight is None:
             return reduce(values)
         weighted = values if weight is None else values * weight
-        # Lightning's ddp averages gradients over processes, whose shares of the batch may differ in size.
+        # Lightning's ddp averages gradients over processes, whose shares of the batch may differ in
+        # size.
         return weighted.sum() * processes / batch.total
 
     def _nothing(self) -> Tensor:
         """A loss of zero, whose gradient is zero for all parameters: no row of the batch is there, so nothing is computed."""
         learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return sum((0.0 * parameter.sum() for parameter in learned), torch.zeros((), device=self.device))
+        return sum(
+            (0.0 * parameter.sum() for parameter in learned), torch.zeros((), device=self.device)
+        )
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_index: int) -> None:
         if self._losses.is_due:
@@ -537,7 +632,9 @@ class DistributionModule(DistributionModel):
             if self._members is not None:  # count them member by member
                 dist = dist.components
             dims = len(dist.batch_shape)
-            self._collapsed.add(dist.map(lambda parameter: parameter.flatten(0, dims - 1)), self.target_scale)
+            self._collapsed.add(
+                dist.map(lambda parameter: parameter.flatten(0, dims - 1)), self.target_scale
+            )
 
     def on_validation_epoch_end(self) -> None:
         self._refuse_infinite("validation")
@@ -593,7 +690,9 @@ class DistributionModule(DistributionModel):
         bad = bad.reshape(len(values), -1).any(-1) if bad.ndim else bad.reshape(1)
         rows = batch.rows if batch.rows is not None else batch.positions
         rows = (
-            torch.arange(len(bad), device=bad.device) if rows is None or len(rows) != len(bad) else rows.to(bad.device)
+            torch.arange(len(bad), device=bad.device)
+            if rows is None or len(rows) != len(bad)
+            else rows.to(bad.device)
         )
         first = torch.where(bad.any(), rows[bad.to(torch.uint8).argmax()], -1)
         self._infinite.append(torch.stack([first, bad.sum()]))
@@ -616,19 +715,28 @@ class DistributionModule(DistributionModel):
                 )
                 + f" in epoch {self.current_epoch}" * fits
                 + f", at row {found[0][0]}: "
-                + ("no weights can be chosen by it" if fits else "there is no mean of it over the rows")
-                + ". Look for extreme values in the features and the target of that row; or try a family with heavier tails."
+                + (
+                    "no weights can be chosen by it"
+                    if fits
+                    else "there is no mean of it over the rows"
+                )
+                + ". Look for extreme values in the features and the target of that row; or try a "
+                "family with heavier tails."
             )
 
     def _log(self, part: str) -> None:
-        found = {f"{part}/{name}": mean for name, mean in self._means[part].take(self.trainer).items()}
+        found = {
+            f"{part}/{name}": mean for name, mean in self._means[part].take(self.trainer).items()
+        }
         for name, mean in found.items():
             options: dict[str, Any] = {"logger": False} if self._counts_steps else {}
             options["prog_bar"] = name == f"{part}/{self.objective_name}"
             # the same number on every process
             super().log(name, mean, sync_dist=self.trainer.world_size > 1, **options)
         if self._counts_steps and found and not self.trainer.sanity_checking:
-            numbers = {name: mean.item() for name, mean in found.items()} | {"epoch": self.current_epoch}
+            numbers = {name: mean.item() for name, mean in found.items()} | {
+                "epoch": self.current_epoch
+            }
             for logger in self.loggers:
                 logger.log_metrics(numbers, self.global_step - 1)
                 logger.save()
@@ -655,7 +763,8 @@ class DistributionModule(DistributionModel):
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, TabularDataModule):
             raise ValueError(
-                f"{missing[0]}=None is planned for the rows of a TabularDataModule: give the {kind} a number."
+                f"{missing[0]}=None is planned for the rows of a TabularDataModule: give the "
+                f"{kind} a number."
             )
         rows, size = data.count("train"), data.batch_size
         values = {"lr": plan(rows, size).learning_rate, "steps": steps_of(self.trainer, rows, size)}
@@ -663,14 +772,23 @@ class DistributionModule(DistributionModel):
 
     def configure_optimizers(self) -> Any:
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        scales = getattr(getattr(self._attached, "precision_plugin", None), "scaler", None) is not None
-        optimizer = build("optimizer", fused(self._planned("optimizer"), parameters, scales), parameters)
+        scales = (
+            getattr(getattr(self._attached, "precision_plugin", None), "scaler", None) is not None
+        )
+        optimizer = build(
+            "optimizer", fused(self._planned("optimizer"), parameters, scales), parameters
+        )
         spec = self._planned("scheduler")
         if spec is None:
             return optimizer
         spec = dict(spec) if isinstance(spec, Mapping) else spec
-        timing = {name: spec.pop(name) for name in TIMING if isinstance(spec, dict) and name in spec}
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": build("scheduler", spec, optimizer)} | timing}
+        timing = {
+            name: spec.pop(name) for name in TIMING if isinstance(spec, dict) and name in spec
+        }
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": build("scheduler", spec, optimizer)} | timing,
+        }
 
     @property
     def _attached(self) -> Any:
@@ -692,7 +810,10 @@ class DistributionModule(DistributionModel):
 
     def _count_batches(self, loop: dict[str, Any]) -> None:
         """Let the saved epoch continue after the last step that was made: an exception may come between a batch and its step."""
-        loaders, progress = loop["state_dict"].get("combined_loader", []), loop["epoch_loop.batch_progress"]
+        loaders, progress = (
+            loop["state_dict"].get("combined_loader", []),
+            loop["epoch_loop.batch_progress"],
+        )
         if len(loaders) != 1 or "position" not in loaders[0]:
             return
         done = progress["current"]["processed"] if self.automatic_optimization else self._made
@@ -707,18 +828,26 @@ class DistributionModule(DistributionModel):
         for name in _IDENTITY:
             if name in theirs and comparable(theirs[name]) != comparable(self.hparams[name]):
                 raise ValueError(
-                    f"{source} is of another model: {name} is {theirs[name]!r} there and {self.hparams[name]!r} here."
+                    f"{source} is of another model: {name} is {theirs[name]!r} there and "
+                    f"{self.hparams[name]!r} here."
                 )
         check_callbacks(checkpoint.get("callbacks"))
         self._random_state = checkpoint.get("random_state")
         sums = checkpoint.get("train_sums", {})
-        check_type(sums, f"train_sums of {source}", Mapping, "a mapping; take another copy of the checkpoint")
+        check_type(
+            sums,
+            f"train_sums of {source}",
+            Mapping,
+            "a mapping; take another copy of the checkpoint",
+        )
         self._means["train"].sums = dict(sums)
         loop = checkpoint.get("loops", {}).get("fit_loop", {})
         if loop and self._attached is not None:
             count_steps(loop, checkpoint["global_step"])
         progress = loop.get("epoch_loop.batch_progress")
-        self._resumes_within_epoch = bool(progress and progress["current"]["ready"] and not progress["is_last_batch"])
+        self._resumes_within_epoch = bool(
+            progress and progress["current"]["ready"] and not progress["is_last_batch"]
+        )
         config = checkpoint.get("recalibration")
         self.recalibration = None if config is None else rebuild(config)
         check_weights(checkpoint.get("state_dict", {}), self.state_dict(), source)
@@ -743,40 +872,51 @@ class DistributionModule(DistributionModel):
             hparams_file: not taken; give other options by name.
             strict: whether the weights must be exactly those of this model; True unless given.
             weights_only: False is not taken, since torch would then run code that a file may hold.
-            trust: names of packages, modules or classes of your own which the checkpoint may use beside those of torch.nn,
-                torch.optim and disthead: a backbone of your own needs it.
-            options: in place of the checkpoint's, such as `backbone`, which is then whatever you give.
+            trust: names of packages, modules or classes of your own which the checkpoint may use
+                beside those of torch.nn, torch.optim and disthead: a backbone of your own needs it.
+            options: in place of the checkpoint's, such as `backbone`, which is then whatever you
+                give.
 
         Raises:
-            ValueError: for a missing or corrupt file, one of another model, or one that names a class which is not trusted;
-                the message says which.
+            ValueError: for a missing or corrupt file, one of another model, or one that names a
+                class which is not trusted; the message says which.
         """
         if weights_only is False:
             raise ValueError(
-                "weights_only=False would run code that a checkpoint may hold; those of a DistributionModule are plain data and "
+                "weights_only=False would run code that a checkpoint may hold; those of a "
+                "DistributionModule are plain data and "
                 "tensors, which are read without it: leave it out."
             )
         if hparams_file is not None:
             raise ValueError(
-                f"hparams_file {hparams_file} is not read, since checkpoints hold their options: give others by name, such as "
+                f"hparams_file {hparams_file} is not read, since checkpoints hold their options: "
+                "give others by name, such as "
                 "load_from_checkpoint(path, spread_floor=0)."
             )
         checkpoint = read_checkpoint(checkpoint_path)
         theirs = own_options(cls, checkpoint["hyper_parameters"])
         if "family" in options and options["family"] != theirs["family"]:
-            raise ValueError(f"{checkpoint_path} is a checkpoint of {theirs['family']}, not of {options['family']}.")
+            raise ValueError(
+                f"{checkpoint_path} is a checkpoint of {theirs['family']}, not of "
+                f"{options['family']}."
+            )
         theirs = {name: value for name, value in theirs.items() if name not in options}
         check_classes(theirs, checkpoint_path, trust)
         with rebuilding(checkpoint_path):
             if cls is DistributionModule and _is_of_torch((theirs | options).get("backbone")):
-                check_sizes(lambda: cls(**theirs | options), checkpoint["state_dict"], checkpoint_path)
+                check_sizes(
+                    lambda: cls(**theirs | options), checkpoint["state_dict"], checkpoint_path
+                )
             module = cls(**theirs | options)
             module.configure_model()
             module.on_load_checkpoint(checkpoint)
             strict = module.strict_loading if strict is None else strict
             missing, unexpected = module.load_state_dict(checkpoint["state_dict"], strict=strict)
         if missing or unexpected:
-            warn(f"{checkpoint_path} does not fit this model: missing {missing}, unexpected {unexpected}.")
+            warn(
+                f"{checkpoint_path} does not fit this model: missing {missing}, unexpected "
+                f"{unexpected}."
+            )
         return module.to(map_location or "cpu")
 
 
@@ -792,7 +932,9 @@ def _resolved(objective: Any) -> tuple[Callable | None, str, Any]:
     if plain_data is None:
         if name in _LOGGED:
             reason = f"{name} is logged already"
-            raise ValueError(f"an objective of your own needs a name of its own, {reason}: rename it.")
+            raise ValueError(
+                f"an objective of your own needs a name of its own, {reason}: rename it."
+            )
         plain_data = f"{GIVEN}{found.__module__}.{name}"
     return found, name, plain_data
 
@@ -800,7 +942,9 @@ def _resolved(objective: Any) -> tuple[Callable | None, str, Any]:
 def _is_of_torch(backbone: Any) -> bool:
     """Whether the backbone is of torch or disthead, and so does nothing but take memory when it is made."""
     path = backbone.get("class_path") if isinstance(backbone, Mapping) else backbone
-    return backbone is None or (isinstance(path, str) and path.startswith(("torch.nn.", "disthead.")))
+    return backbone is None or (
+        isinstance(path, str) and path.startswith(("torch.nn.", "disthead."))
+    )
 
 
 def _hits(dist: Distribution, y: Tensor) -> dict[str, Tensor]:

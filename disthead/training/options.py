@@ -75,24 +75,62 @@ def _is_filename(value: str) -> bool:
 
 
 _PART = "a number of batches, 1 or more, or a share of them, above 0.0 and at most 1.0"
-_ALL = "1.0, since all rows of the table are predicted: give a table with fewer rows to predict fewer"
+_ALL = (
+    "1.0, since all rows of the table are predicted: give a table with fewer rows to predict fewer"
+)
 _RULES = [
-    _Rule("trainer.max_epochs", lambda value: value == -1 or value >= 1, "1 or more, or -1 for no end", "fit"),
-    _Rule("trainer.max_steps", lambda value: value == -1 or value >= 1, "1 or more, or -1 for no end", "fit"),
+    _Rule(
+        "trainer.max_epochs",
+        lambda value: value == -1 or value >= 1,
+        "1 or more, or -1 for no end",
+        "fit",
+    ),
+    _Rule(
+        "trainer.max_steps",
+        lambda value: value == -1 or value >= 1,
+        "1 or more, or -1 for no end",
+        "fit",
+    ),
     _Rule("trainer.min_epochs", _at_least(0), "0 or more", "fit"),
     _Rule("trainer.min_steps", _at_least(0), "0 or more", "fit"),
-    _Rule("trainer.max_time", _is_time, "a time above zero, days:hours:minutes:seconds such as 00:01:30:00", "fit"),
+    _Rule(
+        "trainer.max_time",
+        _is_time,
+        "a time above zero, days:hours:minutes:seconds such as 00:01:30:00",
+        "fit",
+    ),
     _Rule("trainer.limit_train_batches", _is_part, _PART, "fit"),
-    _Rule("trainer.limit_val_batches", lambda value: value == 0 or _is_part(value), f"0 for none, {_PART}", "fit"),
+    _Rule(
+        "trainer.limit_val_batches",
+        lambda value: value == 0 or _is_part(value),
+        f"0 for none, {_PART}",
+        "fit",
+    ),
     _Rule("trainer.limit_val_batches", _is_part, _PART, "validate"),
     _Rule("trainer.limit_test_batches", _is_part, _PART, "test"),
-    _Rule("trainer.limit_predict_batches", lambda value: value == 1.0 and isinstance(value, float), _ALL, "predict"),
-    _Rule("trainer.fast_dev_run", lambda value: not value, f"false, {_ALL.partition(', ')[2]}", "predict"),
-    _Rule("trainer.overfit_batches", lambda value: value == 0 or _is_part(value), f"0 for all, {_PART}", "fit"),
+    _Rule(
+        "trainer.limit_predict_batches",
+        lambda value: value == 1.0 and isinstance(value, float),
+        _ALL,
+        "predict",
+    ),
+    _Rule(
+        "trainer.fast_dev_run",
+        lambda value: not value,
+        f"false, {_ALL.partition(', ')[2]}",
+        "predict",
+    ),
+    _Rule(
+        "trainer.overfit_batches",
+        lambda value: value == 0 or _is_part(value),
+        f"0 for all, {_PART}",
+        "fit",
+    ),
     _Rule(
         "trainer.val_check_interval",
         lambda value: isinstance(value, (int, float)) and _is_part(value),
-        "a number of training batches, 1 or more, or a share of an epoch, above 0.0 and at most 1.0",
+        "a number of training batches, 1 or more, or a share of an epoch, above 0.0 and at most "
+        "1.0",
         "fit",
     ),
     _Rule("trainer.check_val_every_n_epoch", _at_least(1), "1 or more", "fit"),
@@ -101,20 +139,53 @@ _RULES = [
     _Rule("trainer.log_every_n_steps", _at_least(0), "0 for never, or more", "fit"),
     _Rule("trainer.num_sanity_val_steps", _at_least(-1), "0 or more, or -1 for all", "fit"),
     _Rule("trainer.fast_dev_run", _at_least(0), "true, false, or a number of batches"),
-    _Rule("trainer.enable_checkpointing", bool, "true, since the result of a training is its checkpoints", "fit"),
-    _Rule("trainer.barebones", lambda value: not value, "false, since a training logs and writes checkpoints", "fit"),
-    _Rule("trainer.devices", _is_devices, "a number of devices, 1 or more, a list of their numbers, or auto"),
-    _Rule("trainer.strategy", _is_strategy, "one whose processes are commands of their own, such as ddp"),
+    _Rule(
+        "trainer.enable_checkpointing",
+        bool,
+        "true, since the result of a training is its checkpoints",
+        "fit",
+    ),
+    _Rule(
+        "trainer.barebones",
+        lambda value: not value,
+        "false, since a training logs and writes checkpoints",
+        "fit",
+    ),
+    _Rule(
+        "trainer.devices",
+        _is_devices,
+        "a number of devices, 1 or more, a list of their numbers, or auto",
+    ),
+    _Rule(
+        "trainer.strategy",
+        _is_strategy,
+        "one whose processes are commands of their own, such as ddp",
+    ),
     _Rule("trainer.num_nodes", _at_least(1), "1 or more"),
     _Rule("seed_everything", lambda value: 0 <= value < 2**32, "a number from 0 to 4294967295"),
-    _Rule("ckpt_path", lambda value: value not in ("best", "registry"), "the path of a checkpoint", "fit"),
+    _Rule(
+        "ckpt_path",
+        lambda value: value not in ("best", "registry"),
+        "the path of a checkpoint",
+        "fit",
+    ),
     _Rule("early_stopping.patience", _at_least(0), "0 or more, or null", "fit"),
     _Rule("early_stopping.mode", ("min", "max").__contains__, "min or max", "fit"),
     _Rule("checkpoint.mode", ("min", "max").__contains__, "min or max", "fit"),
-    _Rule("checkpoint.save_top_k", lambda value: value == -1 or value >= 1, "1 or more, or -1 for all", "fit"),
+    _Rule(
+        "checkpoint.save_top_k",
+        lambda value: value == -1 or value >= 1,
+        "1 or more, or -1 for all",
+        "fit",
+    ),
     _Rule("checkpoint.every_n_epochs", _at_least(1), "1 or more", "fit"),
     _Rule("checkpoint.every_n_train_steps", _at_least(0), "0 or more", "fit"),
-    _Rule("checkpoint.filename", _is_filename, "a name, in which braces hold metrics, such as {epoch}", "fit"),
+    _Rule(
+        "checkpoint.filename",
+        _is_filename,
+        "a name, in which braces hold metrics, such as {epoch}",
+        "fit",
+    ),
 ]
 # which mode, by the end of a metric's name
 _BETTER = {"objective": "min", "accuracy": "max"} | {
@@ -140,7 +211,10 @@ def check_config(command: str, config: Any) -> None:
         better = _BETTER.get(monitor.rpartition("/")[2], mode)
         if mode != better:
             kept = "the best checkpoint" if callback == "checkpoint" else "better"
-            raise ValueError(f"--{callback}.mode {mode} would take the worst {monitor} for {kept}: give {better}.")
+            raise ValueError(
+                f"--{callback}.mode {mode} would take the worst {monitor} for "
+                f"{kept}: give {better}."
+            )
 
 
 _DECIDED = {  # options of the data that a model has learned with
@@ -153,14 +227,18 @@ def check_agreement(given: Mapping[str, Any], checkpoint: Mapping[str, Any], pat
     """Refuse options of the model and its data that are others than those in its checkpoint, which decides them.
 
     Args:
-        given: the options that were given, without defaults: `model` and `data`, each a mapping or a namespace.
+        given: the options that were given, without defaults: `model` and `data`, each a mapping or
+            a namespace.
         checkpoint: its contents.
         path: of the checkpoint.
 
     Raises:
         ValueError: with the option, and what the checkpoint has.
     """
-    model, data = checkpoint["hyper_parameters"], dict(checkpoint.get("datamodule_hyper_parameters", {}))
+    model, data = (
+        checkpoint["hyper_parameters"],
+        dict(checkpoint.get("datamodule_hyper_parameters", {})),
+    )
     columns = model.get("columns")
     if isinstance(columns, Mapping) and data.get("features") is None:  # all other columns
         data["features"] = [column["name"] for column in columns["features"]]
@@ -172,8 +250,10 @@ def check_agreement(given: Mapping[str, Any], checkpoint: Mapping[str, Any], pat
                 continue
             for option, mine, theirs in _contradictions(f"--{section}.{name}", value, saved[name]):
                 raise ValueError(
-                    f"{option} {shown(_shown(mine))} contradicts {path}, which decides it: there it is "
-                    f"{'not given' if theirs is None else shown(_shown(theirs))}. Leave it out, or train another model with it "
+                    f"{option} {shown(_shown(mine))} contradicts {path}, which decides it: there "
+                    "it is "
+                    f"{'not given' if theirs is None else shown(_shown(theirs))}. Leave it out, "
+                    "or train another model with it "
                     "(disthead fit)."
                 )
 
@@ -216,18 +296,26 @@ def check_validation(config: Any, has_rows: bool) -> None:
     other = f"or --checkpoint.monitor {trained} --early_stopping.monitor {trained}"
     if not has_rows:
         raise ValueError(
-            "no rows are held out, by which to stop and to choose the best checkpoint: give --data.val_size, such as 0.2, "
+            "no rows are held out, by which to stop and to choose the best checkpoint: give "
+            "--data.val_size, such as 0.2, "
             f"or --data.val_path; {other}."
         )
     if trainer.limit_val_batches == 0:
         raise ValueError(
-            "--trainer.limit_val_batches 0 leaves no rows by which to stop and to choose the best checkpoint: leave it out, "
+            "--trainer.limit_val_batches 0 leaves no rows by which to stop and to choose the best "
+            "checkpoint: leave it out, "
             f"{other}."
         )
     interval = trainer.check_val_every_n_epoch
-    if interval is not None and epochs is not None and 0 < epochs < interval and not trainer.fast_dev_run:
+    if (
+        interval is not None
+        and epochs is not None
+        and 0 < epochs < interval
+        and not trainer.fast_dev_run
+    ):
         raise ValueError(
-            f"--trainer.check_val_every_n_epoch must be at most --trainer.max_epochs, {epochs}, so that a validation says "
+            f"--trainer.check_val_every_n_epoch must be at most --trainer.max_epochs, {epochs}, "
+            "so that a validation says "
             f"which checkpoint is best, got {interval}; {other}."
         )
 
@@ -241,7 +329,8 @@ def check_processes(trainer: lightning.Trainer) -> None:
     most = max(_FEW, os.cpu_count() or 1)
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
         raise ValueError(
-            f"--trainer.devices is the number of processes, at most {most} on the {os.cpu_count()} cores of this machine, got "
+            f"--trainer.devices is the number of processes, at most {most} on the "
+            f"{os.cpu_count()} cores of this machine, got "
             f"{trainer.num_devices}."
         )
 
@@ -249,19 +338,25 @@ def check_processes(trainer: lightning.Trainer) -> None:
 def in_options(message: str) -> str:
     """A message of Lightning, which is for programs, in the words of the command line."""
     message = re.sub(r" ?HINT: Did you call `.*", "", " ".join(message.split()))
-    metric = re.match(r"`ModelCheckpoint\(monitor='(.*?)'\)` could not find .*? metrics: \[(.*)\]\.?$", message)
+    metric = re.match(
+        r"`ModelCheckpoint\(monitor='(.*?)'\)` could not find .*? metrics: \[(.*)\]\.?$", message
+    )
     if metric:
         names = ", ".join(re.findall(r"'(\w+/\w+)'", metric[2]))
         return f"--checkpoint.monitor must be a metric of this training, {names}, got {metric[1]}."
     message = re.sub(r"`?\.fit\(ckpt_path=\"?(\w+)\"?\)`? is set", r"--ckpt \1 is given", message)
-    message = re.sub(r"Please pass an exact checkpoint path to `.*", "Give the path of a checkpoint.", message)
+    message = re.sub(
+        r"Please pass an exact checkpoint path to `.*", "Give the path of a checkpoint.", message
+    )
     message = re.sub(r"`?Trainer\((\w+)='?(.*?)'?\)`?", r"--trainer.\1 \2", message)
     trainer = inspect.signature(lightning.Trainer).parameters
     message = message.replace("=None`", "=null`")
     return re.sub(
         r"`(\w+)(?:=(.*?))?`",
         lambda found: (
-            f"--trainer.{found[1]}{' ' * bool(found[2])}{found[2] or ''}" if found[1] in trainer else found[0]
+            f"--trainer.{found[1]}{' ' * bool(found[2])}{found[2] or ''}"
+            if found[1] in trainer
+            else found[0]
         ),
         message,
     )

@@ -24,17 +24,21 @@ __all__ = ["Predictor"]
 class Predictor:
     """A trained model as a function of a batch of rows, for engines that run functions over a cluster.
 
-    What is pickled is the path of the checkpoint and the options: each worker loads the model once, at its first batch.
-    All workers must see the checkpoint under that path. A pickle is code: open none that a stranger made.
+    What is pickled is the path of the checkpoint and the options: each worker loads the model once,
+    at its first batch. All workers must see the checkpoint under that path. A pickle is code: open
+    none that a stranger made.
 
     Args:
         checkpoint: of a `DistributionModule` that was trained on a table.
         device: where the model runs.
-        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
-        options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples`, `seed` and `top_k`.
+        trust: names of packages, modules or classes of your own which the checkpoint may use
+            (SECURITY.md).
+        options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples`,
+            `seed` and `top_k`.
 
     Raises:
-        ValueError: for a missing or corrupt checkpoint, or a model that does not know the columns of its table.
+        ValueError: for a missing or corrupt checkpoint, or a model that does not know the columns
+            of its table.
         DataError: by a call, for rows that the model cannot use.
     """
 
@@ -48,7 +52,11 @@ class Predictor:
     ):
         self.trust = trusted_names(trust)
         check_classes(read_checkpoint(checkpoint)["hyper_parameters"], checkpoint, self.trust)
-        self.checkpoint, self.device, self.options = str(Path(checkpoint).resolve()), torch.device(device), options
+        self.checkpoint, self.device, self.options = (
+            str(Path(checkpoint).resolve()),
+            torch.device(device),
+            options,
+        )
         self._module: DistributionModule | None = None
         self._columns: Columns | None = None
         self._unseen = Unseen()  # so that each value is warned of once
@@ -60,9 +68,14 @@ class Predictor:
     def module(self) -> DistributionModule:
         """The model, loaded when it is first needed."""
         if self._module is None:
-            module = DistributionModule.load_from_checkpoint(self.checkpoint, trust=self.trust).eval()
+            module = DistributionModule.load_from_checkpoint(
+                self.checkpoint, trust=self.trust
+            ).eval()
             if module.columns is None:
-                raise ValueError(f"{self.checkpoint} does not know the columns of its table: train it on a table.")
+                raise ValueError(
+                    f"{self.checkpoint} does not know the columns of its table: "
+                    "train it on a table."
+                )
             self._module = module.to(self.device)
         return self._module
 
@@ -79,10 +92,13 @@ class Predictor:
         return self.module.predicted_at_once(self.options.get("samples", 0))
 
     @torch.no_grad()
-    def __call__(self, batch: "Mapping[str, np.ndarray] | DataFrame", place: object = None) -> dict[str, np.ndarray]:
+    def __call__(
+        self, batch: "Mapping[str, np.ndarray] | DataFrame", place: object = None
+    ) -> dict[str, np.ndarray]:
         """Predictions for the rows of a data frame, or of a mapping of columns.
 
-        Samples depend on `seed` and on `place`, where the rows are in their table; without it, on the features of the batch.
+        Samples depend on `seed` and on `place`, where the rows are in their table; without it, on
+        the features of the batch.
         """
         columns, known_unseen = self.columns, len(self._unseen)
         rows = columns.encode(read_table(batch), needs_target=False, unseen=self._unseen)
@@ -93,15 +109,23 @@ class Predictor:
             place = rows.features.numpy().tobytes() if self.options.get("samples") else b""
         size = self.rows_at_once
         starts = range(0, max(1, len(rows.features)), size)
-        found = [self._predict(rows.at(slice(k, k + size)), (place, k) if k else place, k) for k in starts]
+        found = [
+            self._predict(rows.at(slice(k, k + size)), (place, k) if k else place, k)
+            for k in starts
+        ]
         return (
-            found[0] if len(found) == 1 else {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+            found[0]
+            if len(found) == 1
+            else {name: np.concatenate([part[name] for part in found]) for name in found[0]}
         )
 
     def _predict(self, rows: Encoded, place: object, start: int) -> dict[str, np.ndarray]:
         known = {name: values.to(self.device) for name, values in rows.known.items()}
         dist = self.module.predictive(rows.features.to(self.device), **known)
-        options = {"unit": self.columns.unit, "rows": range(start, start + len(rows.features))} | self.options
+        options = {
+            "unit": self.columns.unit,
+            "rows": range(start, start + len(rows.features)),
+        } | self.options
         if options.get("samples"):
             options["seed"] = seed_of(options.get("seed", 0), place)
         return predictions(dist, self.columns.target, self.columns.classes, **options)

@@ -35,7 +35,11 @@ def claim_log_dir(trainer: Trainer) -> list[Path]:
         if folder is None:
             return []
         made = [each for each in (folder, *folder.parents) if not each.exists()]
-        if not (isinstance(logger, MetricsLogger) and isinstance(logger.version, int) and trainer.is_global_zero):
+        if not (
+            isinstance(logger, MetricsLogger)
+            and isinstance(logger.version, int)
+            and trainer.is_global_zero
+        ):
             return made
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -44,11 +44,19 @@ def _opened(path: Any) -> Iterator[IO[bytes]]:
     torch.save writes the CRC32 of each part of a checkpoint, and torch.load does not compare it.
 
     Raises:
-        ValueError: for a missing or damaged file, with the part that is damaged, and for one that changes while it is read.
+        ValueError: for a missing or damaged file, with the part that is damaged, and for one that
+            changes while it is read.
     """
     if Path(path).is_dir():
-        inside = next(iter([*sorted(Path(path).rglob("best.ckpt")), *sorted(Path(path).rglob("*.ckpt"))]), None)
-        hint = "it holds no checkpoint" if inside is None else f"give a checkpoint in it, such as {inside}"
+        inside = next(
+            iter([*sorted(Path(path).rglob("best.ckpt")), *sorted(Path(path).rglob("*.ckpt"))]),
+            None,
+        )
+        hint = (
+            "it holds no checkpoint"
+            if inside is None
+            else f"give a checkpoint in it, such as {inside}"
+        )
         raise ValueError(f"{path} is a folder, not a checkpoint: {hint}.")
     if not Path(path).is_file():
         raise ValueError(f"no such checkpoint: {path}.")
@@ -62,7 +70,8 @@ def check_checkpoint(path: Any) -> None:
     """Refuse a checkpoint that is not what was written, by its checksums.
 
     Raises:
-        ValueError: for a missing or damaged file, with the part that is damaged, and for one that changes while it is read.
+        ValueError: for a missing or damaged file, with the part that is damaged, and for one that
+            changes while it is read.
     """
     with _opened(path):
         pass
@@ -72,7 +81,8 @@ def read_checkpoint(path: Any) -> dict[str, Any]:
     """The contents of a checkpoint of a `DistributionModule`.
 
     Raises:
-        ValueError: for a missing or damaged file, with the part that is damaged, or one that something else wrote.
+        ValueError: for a missing or damaged file, with the part that is damaged, or one that
+            something else wrote.
     """
     with _opened(path) as file:
         return _contents(file, path)
@@ -87,18 +97,27 @@ def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
     try:
         contents = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its unpickler and the archive raise
-        code = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        code = (
+            re.search(r"GLOBAL ([\w.]+)", str(error))
+            if isinstance(error, pickle.UnpicklingError)
+            else None
+        )
         if code:
             raise ValueError(
-                f"{path} is not loaded: besides plain data and tensors it holds {code[1]}, which would run as code, perhaps a "
+                f"{path} is not loaded: besides plain data and tensors it holds {code[1]}, which "
+                "would run as code, perhaps a "
                 "stranger's."
             ) from error
-        raise ValueError(f"{path} is not a checkpoint, or it is corrupt: {first_line(error)}") from error
+        raise ValueError(
+            f"{path} is not a checkpoint, or it is corrupt: {first_line(error)}"
+        ) from error
     options = contents.get("hyper_parameters") if isinstance(contents, dict) else None
     if not isinstance(options, Mapping) or not isinstance(options.get("family"), str):
         raise ValueError(f"{path} is not a checkpoint of a DistributionModule.")
     if not isinstance(contents.get("datamodule_hyper_parameters", {}), Mapping):
-        raise ValueError(f"{path}: datamodule_hyper_parameters, the options of the data, must be a mapping.")
+        raise ValueError(
+            f"{path}: datamodule_hyper_parameters, the options of the data, must be a mapping."
+        )
     state = contents.get("state_dict")
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise ValueError(f"{path} is a checkpoint without state_dict, the weights of its model.")
@@ -114,10 +133,19 @@ def rebuilding(path: Any) -> Iterator[None]:
         if str(path) in str(error):
             raise
         raise ValueError(f"{path}: {error}") from error
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+    ) as error:
         raise ValueError(
-            f"{path}: the options and weights in it are not those of one model: {' '.join(str(error).split())} "
-            f"({type(error).__name__}). It was changed after training, or a later version of disthead wrote it."
+            f"{path}: the options and weights in it are not those of one model: "
+            f"{' '.join(str(error).split())} "
+            f"({type(error).__name__}). It was changed after training, or a later version of "
+            "disthead wrote it."
         ) from error
 
 
@@ -136,12 +164,15 @@ def check_sizes(make: Callable[[], nn.Module], state: Mapping[str, Any], path: A
     for name, shape in shapes_of(make).items():
         if shape.numel() > held + _FURTHER:
             raise ValueError(
-                f"{path}: by its options the weights {name!r} have the shape {list(shape)}, and all of its weights are {held:,} "
+                f"{path}: by its options the weights {name!r} have the shape {list(shape)}, and "
+                f"all of its weights are {held:,} "
                 "numbers. It was changed after training."
             )
 
 
-def check_weights(state: Mapping[str, Any], own: Mapping[str, Any], path: Any, remedy: str = _REMEDY) -> None:
+def check_weights(
+    state: Mapping[str, Any], own: Mapping[str, Any], path: Any, remedy: str = _REMEDY
+) -> None:
     """Refuse weights that are NaN or infinite, or of a kind that a model cannot take without changing them.
 
     Args:
@@ -160,7 +191,8 @@ def check_weights(state: Mapping[str, Any], own: Mapping[str, Any], path: Any, r
         is_float = mine.is_floating_point() and value.is_floating_point()
         if not is_float and value.dtype != mine.dtype:
             raise ValueError(
-                f"{path}: the weights {name!r} are {value.dtype}, and those of the model {mine.dtype}, which cannot hold them "
+                f"{path}: the weights {name!r} are {value.dtype}, and those of the model "
+                f"{mine.dtype}, which cannot hold them "
                 f"unchanged. {remedy}"
             )
         bad = ~value.isfinite()
@@ -168,7 +200,8 @@ def check_weights(state: Mapping[str, Any], own: Mapping[str, Any], path: Any, r
             bad &= mine.isfinite().to(bad.device)  # an option may be infinite, such as a bound
         if bad.any():
             raise ValueError(
-                f"{path}: {int(bad.sum())} of the {bad.numel()} numbers of the weights {name!r} are NaN or infinite, with which "
+                f"{path}: {int(bad.sum())} of the {bad.numel()} numbers of the weights {name!r} "
+                "are NaN or infinite, with which "
                 f"nothing can be predicted. {remedy}"
             )
 
@@ -195,30 +228,43 @@ def _check_parts(file: IO[bytes], path: Any) -> None:
             size = file.seek(0, 2)
             file.seek(max(size - _END_OF_ARCHIVE, 0))
             if not damaged and (archive.comment or file.read(4) != b"PK\x05\x06"):
-                raise zipfile.BadZipFile(f"{len(archive.comment) or 'several'} bytes follow its end")
+                raise zipfile.BadZipFile(
+                    f"{len(archive.comment) or 'several'} bytes follow its end"
+                )
             if not damaged and (not parts or min(starts)):
                 raise zipfile.BadZipFile("its first part is not at its start")
             if len(set(names)) < len(names):
                 raise zipfile.BadZipFile("two parts have one name")
             if damaged:
-                computed = None if damaged[0].filename.endswith("/data.pkl") else _crc_of(archive, damaged[0])
-    except Exception as error:  # zipfile raises much more than BadZipFile for headers that cannot be
+                computed = (
+                    None
+                    if damaged[0].filename.endswith("/data.pkl")
+                    else _crc_of(archive, damaged[0])
+                )
+    except (
+        Exception
+    ) as error:  # zipfile raises much more than BadZipFile for headers that cannot be
         raise ValueError(
-            f"{path} is not a checkpoint, or it is corrupt: {first_line(error)} (as an archive that torch.save writes). {_REMEDY}"
+            f"{path} is not a checkpoint, or it is corrupt: {first_line(error)} (as an archive "
+            f"that torch.save writes). {_REMEDY}"
         ) from error
     if damaged:
         part = damaged[0].filename.partition("/")[2]
         weights = _names_of(file, computed) if computed is not None else ()
         what = f"{part}, {weights[0]!r}," if weights else part
         others = f" ({len(damaged)} parts are damaged)" if len(damaged) > 1 else ""
-        raise ValueError(f"{path} is damaged: {what} is not what was written, by its CRC32{others}. {_REMEDY}")
+        raise ValueError(
+            f"{path} is damaged: {what} is not what was written, by its CRC32{others}. {_REMEDY}"
+        )
 
 
 def _is_whole(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
-    if part.is_dir() or part.external_attr & _FOLDER:  # of which torch reads nothing, and leaves memory as it is
+    # of which torch reads nothing, and leaves memory as it is
+    if part.is_dir() or part.external_attr & _FOLDER:
         return False
     try:
-        with archive.open(part) as opened:  # compares the name with that in the directory, and the CRC32 at its end
+        # compares the name with that in the directory, and the CRC32 at its end
+        with archive.open(part) as opened:
             size = sum(len(piece) for piece in iter(lambda: opened.read(_PIECE), b""))
     except Exception:  # a header may name any compression, and its library raises errors of its own
         return False
@@ -263,7 +309,11 @@ def own_options(cls: type, saved: Mapping[str, Any]) -> dict[str, Any]:
     known = inspect.signature(cls).parameters.values()
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known)
     names = {parameter.name for parameter in known}
-    return {name: value for name, value in saved.items() if name in names or (takes_any and not name.startswith("_"))}
+    return {
+        name: value
+        for name, value in saved.items()
+        if name in names or (takes_any and not name.startswith("_"))
+    }
 
 
 def comparable(value: Any) -> Any:

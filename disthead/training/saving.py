@@ -27,15 +27,18 @@ def local(path: Any) -> Path | None:
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's plugin that writes checkpoints, with local files that are whole or not there (`disthead.files.writing`).
 
-    A `DistributionModule` puts it in the place of Lightning's default, which writes into the system's temporary folder and
-    moves the file from there: onto another disk that is a copy, and an error halfway destroys the old checkpoint.
-    Damaged checkpoints are refused when they are read. Remote files are left to Lightning.
+    A `DistributionModule` puts it in the place of Lightning's default, which writes into the
+    system's temporary folder and moves the file from there: onto another disk that is a copy, and
+    an error halfway destroys the old checkpoint. Damaged checkpoints are refused when they are
+    read. Remote files are left to Lightning.
 
     >>> import lightning
     >>> trainer = lightning.Trainer(plugins=[AtomicCheckpointIO()], logger=False, accelerator="cpu")
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
         file = local(path)
         if file is None or storage_options is not None:
             super().save_checkpoint(checkpoint, path, storage_options)
@@ -65,7 +68,9 @@ class MetricsLogger(CSVLogger):
             super().log_hyperparams(params)
             return
         writer = self.experiment
-        writer.hparams.update(vars(params) if isinstance(params, argparse.Namespace) else params or {})
+        writer.hparams.update(
+            vars(params) if isinstance(params, argparse.Namespace) else params or {}
+        )
         with writing(Path(writer.log_dir, writer.NAME_HPARAMS_FILE)) as unfinished:
             save_hparams_to_yaml(unfinished, writer.hparams)
 
@@ -75,7 +80,10 @@ class MetricsLogger(CSVLogger):
             super().save()
             return
         writer = self.experiment
-        path, names = Path(writer.metrics_file_path), sorted({*writer.metrics_keys}.union(*writer.metrics))
+        path, names = (
+            Path(writer.metrics_file_path),
+            sorted({*writer.metrics_keys}.union(*writer.metrics)),
+        )
         if not writer.metrics:
             return
         if names == writer.metrics_keys and path.is_file():
@@ -86,7 +94,10 @@ class MetricsLogger(CSVLogger):
             if path.is_file():
                 with open(path, encoding="utf-8", newline="") as file:
                     before = list(csv.DictReader(file))
-            with writing(path) as unfinished, open(unfinished, "w", encoding="utf-8", newline="") as file:
+            with (
+                writing(path) as unfinished,
+                open(unfinished, "w", encoding="utf-8", newline="") as file,
+            ):
                 rows = csv.DictWriter(file, names)
                 rows.writeheader()
                 rows.writerows([*before, *writer.metrics])
@@ -94,5 +105,6 @@ class MetricsLogger(CSVLogger):
         writer.metrics = []
 
     def finalize(self, status: str) -> None:
-        with suppress(*([OSError] if status == "failed" else [])):  # a second error would hide why training has failed
+        # a second error would hide why training has failed
+        with suppress(*([OSError] if status == "failed" else [])):
             super().finalize(status)

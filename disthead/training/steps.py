@@ -30,7 +30,11 @@ _STEP_HOOKS = (
     "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward",
     "on_before_optimizer_step", "on_train_batch_end",
 )  # fmt: skip
-_TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+_TRANSFER_HOOKS = (
+    "on_before_batch_transfer",
+    "transfer_batch_to_device",
+    "on_after_batch_transfer",
+)
 _OWN_STEP_HOOKS = (
     *_STEP_HOOKS, *_TRANSFER_HOOKS, "training_step", "backward", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step",
 )  # fmt: skip
@@ -45,28 +49,40 @@ class RowMeans:
     @torch.no_grad()
     def add(self, name: str, values: Tensor, weight: Tensor | None = None) -> None:
         """Rows of values (N, ...), with weights (N,) or (N, ...); what has no weight counts for nothing, also where it is infinite."""
-        values = values.detach().double() if values.device.type != "mps" else values.detach().float()
+        values = (
+            values.detach().double() if values.device.type != "mps" else values.detach().float()
+        )
         if weight is None:
             sums = torch.stack([values.sum(), values.new_full((), values.numel())])
         else:
-            weight = weight.to(values).reshape(weight.shape + (1,) * (values.ndim - weight.ndim)).expand_as(values)
-            sums = torch.stack([(torch.where(weight > 0, values, 0.0) * weight).sum(), weight.sum()])
+            weight = (
+                weight.to(values)
+                .reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
+                .expand_as(values)
+            )
+            sums = torch.stack(
+                [(torch.where(weight > 0, values, 0.0) * weight).sum(), weight.sum()]
+            )
         self.sums[name] = sums + self.sums[name].to(sums) if name in self.sums else sums
 
     def take(self, trainer: lightning.Trainer) -> dict[str, Tensor]:
         """The means over all processes, and a new start.
 
         Raises:
-            ValueError: where the weight of all rows is zero; not in the few batches before training that only try it.
+            ValueError: where the weight of all rows is zero; not in the few batches before training
+                that only try it.
         """
         sums, self.sums = self.sums, {}
         if trainer.world_size > 1:
-            sums = {name: trainer.strategy.reduce(pair, reduce_op="sum") for name, pair in sums.items()}
+            sums = {
+                name: trainer.strategy.reduce(pair, reduce_op="sum") for name, pair in sums.items()
+            }
         if sums and not float(torch.stack([pair[1] for pair in sums.values()]).amax()):
             if trainer.sanity_checking:
                 return {}
             raise ValueError(
-                f"weights must be above zero in some row, got zero in all rows of epoch {trainer.current_epoch}: none is there "
+                "weights must be above zero in some row, got zero in all rows of epoch "
+                f"{trainer.current_epoch}: none is there "
                 "to learn from or to measure."
             )
         return {name: (total / weight).float() for name, (total, weight) in sums.items()}
@@ -109,7 +125,8 @@ class StepLosses:
         """Add them up.
 
         Raises:
-            NonFiniteLoss: where one of them is NaN or infinite, every time until training starts anew.
+            NonFiniteLoss: where one of them is NaN or infinite, every time until training starts
+                anew.
         """
         if not self.steps:
             return
@@ -117,7 +134,9 @@ class StepLosses:
         if weight is not None:
             values = torch.where(weight > 0, values, 0.0)
         if not bool(values.isfinite().all()):
-            place, _, rows = next(step for step in self.steps if not bool(values[step[0]].isfinite().all()))
+            place, _, rows = next(
+                step for step in self.steps if not bool(values[step[0]].isfinite().all())
+            )
             raise _non_finite(module, values[place], rows)
         self.means.add(self.name, values, weight)
         self.steps.clear()
@@ -133,21 +152,31 @@ class StepLosses:
         )
 
 
-def _non_finite(module: lightning.LightningModule, values: Tensor, rows: Tensor | None) -> NonFiniteLoss:
+def _non_finite(
+    module: lightning.LightningModule, values: Tensor, rows: Tensor | None
+) -> NonFiniteLoss:
     bad = ~values.isfinite()
     rows = torch.arange(len(values)) if rows is None else rows
     offending = rows.to(bad.device)[bad.reshape(len(values), -1).any(-1)].tolist()
     shown = ", ".join(map(str, offending[:10])) + (" ..." if len(offending) > 10 else "")
-    best = [getattr(callback, "best_model_path", "") for callback in module.trainer.checkpoint_callbacks]
+    best = [
+        getattr(callback, "best_model_path", "") for callback in module.trainer.checkpoint_callbacks
+    ]
     kept = next(filter(None, best), "")
     is_all = len(offending) == len(values)
-    extreme = module.most_extreme(None if is_all else offending) if hasattr(module, "most_extreme") else ""
+    extreme = (
+        module.most_extreme(None if is_all else offending)
+        if hasattr(module, "most_extreme")
+        else ""
+    )
     cause = (
-        f"These are all rows of the batch, so the weights of the network have become too large. {extreme or 'Look for extreme values.'} "
+        "These are all rows of the batch, so the weights of the network have become too large. "
+        f"{extreme or 'Look for extreme values.'} "
         "If the data are right, lower the learning rate, or set trainer.gradient_clip_val."
         if is_all
         else f"{extreme or 'Look at these rows for extreme values.'} If the data are wrong, "
-        "correct them; if they are right, try a family with heavier tails, or lower the learning rate."
+        "correct them; if they are right, try a family with heavier tails, or lower the learning "
+        "rate."
     )
     return NonFiniteLoss(
         f"the loss became NaN or infinite in epoch {module.current_epoch}, at rows {shown} "
@@ -156,11 +185,13 @@ def _non_finite(module: lightning.LightningModule, values: Tensor, rows: Tensor 
     )
 
 
-def takes_several_steps(trainer: lightning.Trainer, module: lightning.LightningModule, own: type) -> bool:
+def takes_several_steps(
+    trainer: lightning.Trainer, module: lightning.LightningModule, own: type
+) -> bool:
     """Whether nothing can tell several steps in one call of Lightning from one step in each.
 
-    That is so on one device in full precision, where the trainer counts no batches and no callback, and no subclass of
-    `own`, takes part in single steps.
+    That is so on one device in full precision, where the trainer counts no batches and no callback,
+    and no subclass of `own`, takes part in single steps.
     """
     counts_batches = (
         trainer.max_steps != -1
@@ -214,7 +245,9 @@ class BareSteps(Precision):
         closure = inspect.signature(type(optimizer).step).parameters.get("closure")
         self.needs_closure = closure is not None and closure.default is closure.empty
 
-    def optimizer_step(self, optimizer: Any, model: Any, closure: Callable[[], Any], **options: Any) -> Any:
+    def optimizer_step(
+        self, optimizer: Any, model: Any, closure: Callable[[], Any], **options: Any
+    ) -> Any:
         return self.step(closure) if self.needs_closure else self.step()
 
     @contextlib.contextmanager
@@ -231,13 +264,24 @@ def _bare_calls(optimizer: torch.optim.Optimizer) -> tuple[Callable[..., Any], C
     """`step` and `zero_grad` of an optimizer, without hooks and records where nobody uses them."""
     kind, step = type(optimizer), optimizer.step
     used = (
-        any((optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks, *_HOOKS_OF_ALL))
+        any(
+            (
+                optimizer._optimizer_step_pre_hooks,
+                optimizer._optimizer_step_post_hooks,
+                *_HOOKS_OF_ALL,
+            )
+        )
         or optimizer.defaults.get("differentiable")
         or torch.autograd._profiler_enabled()
     )
-    # a scheduler, which puts itself around the step, wants to see one, to know that it does not come first itself
-    has_seen = getattr(step, "__wrapped__", None) is kind.step and getattr(optimizer, "_opt_called", False)
-    is_torchs = kind.__module__.startswith("torch.optim.") and ("step" not in vars(optimizer) or has_seen)
+    # a scheduler, which puts itself around the step, wants to see one, to know that it does not
+    # come first itself
+    has_seen = getattr(step, "__wrapped__", None) is kind.step and getattr(
+        optimizer, "_opt_called", False
+    )
+    is_torchs = kind.__module__.startswith("torch.optim.") and (
+        "step" not in vars(optimizer) or has_seen
+    )
     if used or not is_torchs:
         return step, optimizer.zero_grad
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

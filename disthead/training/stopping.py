@@ -26,13 +26,17 @@ def signal_of(error: BaseException) -> int | None:
 class StopBetweenSteps(Callback):
     """SIGTERM ends a training after a step, in a state to go on from; validation, tests and predictions end at once.
 
-    Lightning's own handler does so where training is in one process, and where SLURM puts a job into its queue again. Several
-    processes end at once, since they might wait for one that has ended already.
+    Lightning's own handler does so where training is in one process, and where SLURM puts a job
+    into its queue again. Several processes end at once, since they might wait for one that has
+    ended already.
     """
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         if is_ours(signal.SIGTERM) and (trainer.world_size == 1 or SLURMEnvironment.detect()):
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning sets its own handler only where there is none
+            # Lightning sets its own handler only where there is none
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _end_at_once(self, trainer: lightning.Trainer) -> None:
         """Replace Lightning's handler where there are several processes, which would wait for each other."""
@@ -48,17 +52,27 @@ class StopBetweenSteps(Callback):
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, stop)
 
-    def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_sanity_check_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         self._end_at_once(trainer)
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         self._end_at_once(trainer)
 
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         self._end_at_once(trainer)
 
-    def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_test_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         self._end_at_once(trainer)
 
-    def on_predict_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_predict_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         self._end_at_once(trainer)

@@ -1,7 +1,7 @@
 """Which classes a loaded file may name: those of torch.nn, torch.optim, disthead, and of the packages that the caller trusts.
 
-A checkpoint's options name classes. Those of a stranger could name `os.system`, or a module that runs code when it is
-imported; so each is looked at before anything is imported or called.
+A checkpoint's options name classes. Those of a stranger could name `os.system`, or a module that
+runs code when it is imported; so each is looked at before anything is imported or called.
 """
 
 import os
@@ -11,10 +11,18 @@ from typing import Any
 
 from disthead.networks.backbone import KINDS, find, is_subclass
 
-__all__ = ["GIVEN", "check_callbacks", "check_classes", "check_sources", "class_paths", "trusted_names"]
+__all__ = [
+    "GIVEN",
+    "check_callbacks",
+    "check_classes",
+    "check_sources",
+    "class_paths",
+    "trusted_names",
+]
 
 GIVEN = (
-    "given as an object: "  # how a checkpoint describes a backbone that no class path named, and that it cannot rebuild
+    # how a checkpoint describes a backbone that no class path named, and that it cannot rebuild
+    "given as an object: "
 )
 _ALWAYS = ("torch.nn", "torch.optim", "disthead")
 _DEPTH = 64  # of lists and mappings within each other
@@ -32,12 +40,17 @@ def trusted_names(trust: "str | Iterable[str] | None") -> tuple[str, ...]:
     """
     if trust is None:
         return ()
-    given = trust.strip().removeprefix("[").removesuffix("]").split(",") if isinstance(trust, str) else list(trust)
+    given = (
+        trust.strip().removeprefix("[").removesuffix("]").split(",")
+        if isinstance(trust, str)
+        else list(trust)
+    )
     names = tuple(name.strip() if isinstance(name, str) else name for name in given)
     for name in names:
         if not isinstance(name, str) or not _is_path(name):
             raise ValueError(
-                f"trust must be names of packages, modules or classes, such as my_package or my_package.nets.Net, got {name!r}."
+                "trust must be names of packages, modules or classes, such as my_package or "
+                f"my_package.nets.Net, got {name!r}."
             )
     return names
 
@@ -45,9 +58,10 @@ def trusted_names(trust: "str | Iterable[str] | None") -> tuple[str, ...]:
 def check_classes(options: Any, source: object, trust: "str | Iterable[str] | None" = ()) -> None:
     """Refuse options, read from a file, that name a class which the file may not use.
 
-    A class is allowed if it is a subclass of what is wanted, such as `torch.nn.Module` for a backbone, and both the path that
-    names it and the module that defines it are in torch.nn, torch.optim, disthead, or in what is trusted. This holds for
-    class paths within `init_args` too. Nothing is imported that is not allowed.
+    A class is allowed if it is a subclass of what is wanted, such as `torch.nn.Module` for a
+    backbone, and both the path that names it and the module that defines it are in torch.nn,
+    torch.optim, disthead, or in what is trusted. This holds for class paths within `init_args` too.
+    Nothing is imported that is not allowed.
 
     Args:
         options: plain data.
@@ -64,28 +78,43 @@ def check_classes(options: Any, source: object, trust: "str | Iterable[str] | No
         if depth > _DEPTH:
             raise ValueError(f"{source}: {where[:60]}... is nested more than {_DEPTH} levels deep.")
         if callable(value):
-            raise ValueError(f"{source}: {where} must be plain data, got {value!r}, which can be called.")
+            raise ValueError(
+                f"{source}: {where} must be plain data, got {value!r}, which can be called."
+            )
         kind = where.rpartition(".")[2]
         if isinstance(value, Mapping):
             if "class_path" in value:
                 _check_specification(kind, value, where, source, allowed)
-            waiting += [(f"{where}.{name}".removeprefix("."), entry, depth + 1) for name, entry in value.items()]
+            waiting += [
+                (f"{where}.{name}".removeprefix("."), entry, depth + 1)
+                for name, entry in value.items()
+            ]
         elif isinstance(value, (list, tuple)):
             waiting += [(f"{where}[{k}]", entry, depth + 1) for k, entry in enumerate(value)]
-        elif kind in KINDS and isinstance(value, str) and "." in value and not value.startswith(GIVEN):
+        elif (
+            kind in KINDS
+            and isinstance(value, str)
+            and "." in value
+            and not value.startswith(GIVEN)
+        ):
             _check_class(kind, value, where, source, allowed)
 
 
-def _check_specification(kind: str, spec: Mapping, where: str, source: object, allowed: Sequence[str]) -> None:
+def _check_specification(
+    kind: str, spec: Mapping, where: str, source: object, allowed: Sequence[str]
+) -> None:
     path, arguments = spec["class_path"], spec.get("init_args")
     if isinstance(path, str) and (kind not in KINDS or "." in path):
         _check_class(kind, path, where, source, allowed)
     elif kind in KINDS and not isinstance(path, str):  # elsewhere it may be the name of a column
         raise ValueError(
-            f"{source}: {where}.class_path must be the path of a class, such as torch.nn.Linear, got {path!r}."
+            f"{source}: {where}.class_path must be the path of a class, such as torch.nn.Linear, "
+            f"got {path!r}."
         )
     if kind in KINDS and not isinstance(arguments, (Mapping, type(None))):
-        raise ValueError(f"{source}: {where}.init_args must be a mapping of arguments, got {arguments!r}.")
+        raise ValueError(
+            f"{source}: {where}.init_args must be a mapping of arguments, got {arguments!r}."
+        )
 
 
 def _check_class(kind: str, path: str, where: str, source: object, allowed: Sequence[str]) -> None:
@@ -100,8 +129,10 @@ def _check_class(kind: str, path: str, where: str, source: object, allowed: Sequ
     wanted = [KINDS[kind]] if kind in KINDS else list(dict.fromkeys(KINDS.values()))
     if not is_subclass(found, *wanted):
         raise ValueError(
-            f"{named}, which is not a subclass of {' or '.join(cls.__name__ for cls in wanted)}, and so is not loaded. In Python it "
-            f"can be given again: DistributionModule.load_from_checkpoint(path, {where.partition('.')[0]}=...)."
+            f"{named}, which is not a subclass of {' or '.join(cls.__name__ for cls in wanted)}, "
+            "and so is not loaded. In Python it "
+            "can be given again: DistributionModule.load_from_checkpoint(path, "
+            f"{where.partition('.')[0]}=...)."
         )
     if path not in allowed:
         defined = f"{found.__module__}.{found.__qualname__}"
@@ -111,8 +142,10 @@ def _check_class(kind: str, path: str, where: str, source: object, allowed: Sequ
 def _check_allowed(path: str, named: str, allowed: Sequence[str]) -> None:
     if not any(path == name or path.startswith(f"{name}.") for name in allowed):
         raise ValueError(
-            f"{named}. A file that is loaded may use classes of torch.nn, torch.optim and disthead alone, since any other would "
-            f"be code that runs. If you know the file and that code, say so: trust=({path!r},), or --trust {path} on the command "
+            f"{named}. A file that is loaded may use classes of torch.nn, torch.optim and "
+            "disthead alone, since any other would "
+            f"be code that runs. If you know the file and that code, say so: trust=({path!r},), "
+            f"or --trust {path} on the command "
             "line; the name of its package does, too."
         )
 
@@ -120,7 +153,10 @@ def _check_allowed(path: str, named: str, allowed: Sequence[str]) -> None:
 def _is_path(name: str) -> bool:
     """Whether this is a name such as `package.module.Class`, without names that Python reserves."""
     parts = name.split(".")
-    return all(part.isidentifier() and not (part.startswith("__") and part.endswith("__")) for part in parts)
+    return all(
+        part.isidentifier() and not (part.startswith("__") and part.endswith("__"))
+        for part in parts
+    )
 
 
 def class_paths(options: Any) -> list[str]:
@@ -128,7 +164,11 @@ def class_paths(options: Any) -> list[str]:
     if isinstance(options, Mapping):
         own = [options["class_path"]] if isinstance(options.get("class_path"), str) else []
         return own + [path for entry in options.values() for path in class_paths(entry)]
-    return [path for entry in options for path in class_paths(entry)] if isinstance(options, (list, tuple)) else []
+    return (
+        [path for entry in options for path in class_paths(entry)]
+        if isinstance(options, (list, tuple))
+        else []
+    )
 
 
 def check_sources(options: Mapping[str, Any], source: object) -> None:
@@ -141,10 +181,15 @@ def check_sources(options: Mapping[str, Any], source: object) -> None:
         table = options.get(name)
         if table is None:
             continue
-        is_local = isinstance(table, str) and "://" not in table and not table.startswith(("//", "\\\\"))
-        if not is_local or (os.path.exists(table) and not (os.path.isfile(table) or os.path.isdir(table))):
+        is_local = (
+            isinstance(table, str) and "://" not in table and not table.startswith(("//", "\\\\"))
+        )
+        if not is_local or (
+            os.path.exists(table) and not (os.path.isfile(table) or os.path.isdir(table))
+        ):
             raise ValueError(
-                f"{source} names the table {table!r} ({name}), which is not a file or folder of this machine: give a table of your "
+                f"{source} names the table {table!r} ({name}), which is not a file or folder of "
+                "this machine: give a table of your "
                 "own, --data.path on the command line."
             )
 
@@ -159,10 +204,15 @@ def check_callbacks(states: Any) -> None:
         if not isinstance(state, Mapping):
             continue
         several, folder = state.get("best_k_models"), f"{state.get('dirpath')}/"
-        paths = [value for name, value in state.items() if str(name).endswith("_path") and isinstance(value, str)]
+        paths = [
+            value
+            for name, value in state.items()
+            if str(name).endswith("_path") and isinstance(value, str)
+        ]
         for path in [*paths, *(map(str, several) if isinstance(several, Mapping) else ())]:
             if ".." in Path(path).parts or ("://" in path and not path.startswith(folder)):
                 raise ValueError(
-                    f"the checkpoint names {path!r} as a checkpoint of its training, which may be removed for a better one: it must be "
+                    f"the checkpoint names {path!r} as a checkpoint of its training, which may be "
+                    "removed for a better one: it must be "
                     "a file in the folder of the checkpoints. Go on from another checkpoint."
                 )

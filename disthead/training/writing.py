@@ -23,7 +23,14 @@ from disthead.prediction import TableWriter, ending_of, left_out, predictions, s
 from disthead.progress import Progress
 from disthead.training.predictor import Predictor
 
-__all__ = ["PredictionFile", "RowNames", "check_id_columns", "check_out", "is_folder", "predict_files"]
+__all__ = [
+    "PredictionFile",
+    "RowNames",
+    "check_id_columns",
+    "check_out",
+    "is_folder",
+    "predict_files",
+]
 
 _PARQUET = (".parquet", ".pq")
 _ROW = "row of the table"  # a column of the shares of several processes: the numbers of their rows
@@ -44,37 +51,50 @@ def predict_files(
 ) -> int:
     """Write the predictions for Parquet files into a folder of Parquet files, in memory that does not grow with the rows.
 
-    Each row group with rows becomes one file, `part-<file>-<row group>.parquet`, in their order when sorted by name. It
-    has its name only once it is complete, so after a crash the folder holds whole parts, and the same call again
-    makes those that are missing, and, with a warning, those that were truncated.
-    A folder, not one file: a Parquet file cannot be read before its end is written.
+    Each row group with rows becomes one file, `part-<file>-<row group>.parquet`, in their order
+    when sorted by name. It has its name only once it is complete, so after a crash the folder holds
+    whole parts, and the same call again makes those that are missing, and, with a warning, those
+    that were truncated. A folder, not one file: a Parquet file cannot be read before its end is
+    written.
 
     Args:
         checkpoint: of a `DistributionModule` that was trained on a table.
-        path: a folder, a pattern such as `rows/*.parquet` (`**` for folders within), a file, or a list of files.
+        path: a folder, a pattern such as `rows/*.parquet` (`**` for folders within), a file, or a
+            list of files.
         out: the folder to write to.
-        batch_size: rows at once; fewer where a row has many classes or draws, so that memory does not grow with them.
+        batch_size: rows at once; fewer where a row has many classes or draws, so that memory does
+            not grow with them.
         device: where the model runs.
         rank, world_size: this process and their number, where several share the row groups.
         id_columns: columns that are copied into the predictions, to say which row is which.
-        trust: names of packages, modules or classes of your own which the checkpoint may use (SECURITY.md).
-        options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples`, `seed` and `top_k`.
+        trust: names of packages, modules or classes of your own which the checkpoint may use
+            (SECURITY.md).
+        options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples`,
+            `seed` and `top_k`.
 
     Returns:
         The number of parts that this call wrote.
 
     Raises:
-        DataError: for rows or files that cannot be used, with file and row group; or a folder that holds other predictions.
+        DataError: for rows or files that cannot be used, with file and row group; or a folder that
+            holds other predictions.
         OSError: where the folder cannot be written, such as on a full disk.
     """
     if batch_size < 1 or not 0 <= rank < world_size:
         raise ValueError(
-            f"batch_size must be 1 or more and rank in 0 ... world_size - 1, got batch_size={batch_size}, "
+            "batch_size must be 1 or more and rank in 0 ... world_size - 1, got "
+            f"batch_size={batch_size}, "
             f"rank={rank}, world_size={world_size}."
         )
-    predictor, files, folder = Predictor(checkpoint, device=device, trust=trust, **options), find_files(path), Path(out)
+    predictor, files, folder = (
+        Predictor(checkpoint, device=device, trust=trust, **options),
+        find_files(path),
+        Path(out),
+    )
     names = RowNames(files, id_columns)
-    groups = find_row_groups(files, list(dict.fromkeys([*predictor.columns.used(needs_target=False), *names.columns])))
+    groups = find_row_groups(
+        files, list(dict.fromkeys([*predictor.columns.used(needs_target=False), *names.columns]))
+    )
     check_folder(folder, "the parts of the predictions")
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +108,9 @@ def predict_files(
                 if _is_there(part, group.rows):
                     progress.advance(group.rows)
                     continue
-                _write(predictor, group, part, min(batch_size, predictor.rows_at_once), names, progress)
+                _write(
+                    predictor, group, part, min(batch_size, predictor.rows_at_once), names, progress
+                )
                 written += 1
     except BaseException:
         if not written:
@@ -102,9 +124,12 @@ def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], ids: 
     with open(predictor.checkpoint, "rb") as model:
         digest = hashlib.file_digest(model, "sha256").hexdigest()
     rows = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    run = json.dumps({"model": digest, "files": rows, "options": repr(predictor.options), "ids": ids})
+    run = json.dumps(
+        {"model": digest, "files": rows, "options": repr(predictor.options), "ids": ids}
+    )
     note = folder / "_source.json"
-    has_parts = any(folder.glob("part-*.parquet"))  # before the note is looked for: others write it before their parts
+    # before the note is looked for: others write it before their parts
+    has_parts = any(folder.glob("part-*.parquet"))
     if not note.exists():
         if has_parts:
             raise DataError(f"{folder} holds parts of unknown origin: choose an empty folder.")
@@ -113,7 +138,8 @@ def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], ids: 
             unfinished.write_text(run, "utf-8")
     if note.read_text("utf-8") != run:
         raise DataError(
-            f"{folder} holds predictions of another model, other files or other options: choose an empty folder."
+            f"{folder} holds predictions of another model, other files or other options: choose "
+            "an empty folder."
         )
 
 
@@ -142,22 +168,34 @@ def _remove_if_empty(made: Sequence[Path]) -> None:
 
 
 def _write(
-    predictor: Predictor, group: RowGroup, part: Path, batch_size: int, names: "RowNames", progress: Progress
+    predictor: Predictor,
+    group: RowGroup,
+    part: Path,
+    batch_size: int,
+    names: "RowNames",
+    progress: Progress,
 ) -> None:
     """Write the predictions for a row group into a part, which has its name once it is complete."""
     columns, identity = predictor.columns.used(needs_target=False), names.of_group(group)
     try:
-        with writing(part) as unfinished, TableWriter(unfinished, ".parquet", rows_together=batch_size) as table:
+        with (
+            writing(part) as unfinished,
+            TableWriter(unfinished, ".parquet", rows_together=batch_size) as table,
+        ):
             for start, rows in read_rows(group, columns, batch_size):
                 with located(group, start):
                     predicted = predictor(rows, place=(group.file, group.number, start))
                 check_id_columns(identity, predicted)
-                table.write({name: values[start : start + len(rows)] for name, values in identity.items()} | predicted)
+                table.write(
+                    {name: values[start : start + len(rows)] for name, values in identity.items()}
+                    | predicted
+                )
                 progress.advance(len(rows))
     except OSError as error:
         raise OSError(
             error.errno,
-            f"cannot write the predictions for {group}: {os.strerror(error.errno or errno.EIO)}: {error.strerror or error}. "
+            f"cannot write the predictions for {group}: {os.strerror(error.errno or errno.EIO)}: "
+            f"{error.strerror or error}. "
             "Parts that are there are complete; the same call again continues after them",
         ) from error
 
@@ -187,7 +225,10 @@ class RowNames:
         """
         if not self.columns:
             return {}
-        with damage_located(group.path, group.number, self.columns), opened_parquet(group.path) as opened:
+        with (
+            damage_located(group.path, group.number, self.columns),
+            opened_parquet(group.path) as opened,
+        ):
             rows = opened.read_row_group(group.number, columns=self.columns)
             return {name: rows[name].cast(kind) for name, kind in self._types.items()}
 
@@ -197,13 +238,20 @@ class RowNames:
 
         pieces, start = [], 0
         while start < len(rows):
-            place = next(k for k, group in enumerate(self.groups) if rows[start] < group.start + group.rows)
+            place = next(
+                k for k, group in enumerate(self.groups) if rows[start] < group.start + group.rows
+            )
             group = self.groups[place]
             if place != self._place:
                 self._place, self._held = place, self.of_group(group)
-            end = next((k for k in range(start, len(rows)) if rows[k] >= group.start + group.rows), len(rows))
+            end = next(
+                (k for k in range(start, len(rows)) if rows[k] >= group.start + group.rows),
+                len(rows),
+            )
             chosen = [row - group.start for row in rows[start:end]]
-            pieces.append(arrow.table({name: values.take(chosen) for name, values in self._held.items()}))
+            pieces.append(
+                arrow.table({name: values.take(chosen) for name, values in self._held.items()})
+            )
             start = end
         table = arrow.concat_tables(pieces)
         return {name: table[name] for name in self.columns}
@@ -219,7 +267,10 @@ def _common_types(files: Sequence[Path], columns: Sequence[str]) -> dict[str, An
     schemas = []
     for file in files:
         fields = [parquet.read_schema(file).field(name) for name in columns]
-        values = [field.type.value_type if arrow.types.is_dictionary(field.type) else field.type for field in fields]
+        values = [
+            field.type.value_type if arrow.types.is_dictionary(field.type) else field.type
+            for field in fields
+        ]
         schemas.append(arrow.schema(list(zip(columns, values, strict=True))))
     common = arrow.unify_schemas(schemas, promote_options="permissive")
     return dict(zip(common.names, common.types, strict=True))
@@ -228,13 +279,16 @@ def _common_types(files: Sequence[Path], columns: Sequence[str]) -> dict[str, An
 class PredictionFile(Callback):
     """Writes what `Trainer.predict` predicts into one .csv or .parquet file, batch by batch, in the order of the table.
 
-    Several processes write their shares into a folder beside the file, which all of them must see; the first one joins them.
+    Several processes write their shares into a folder beside the file, which all of them must see;
+    the first one joins them.
 
     Args:
         out: the file.
         options: of `disthead.prediction.predictions`.
-        identity: gives the columns that are copied into the predictions, for the numbers of some rows in their table.
-        escape_formulas: of a CSV file, whether an apostrophe is put before texts that spreadsheets take for formulas.
+        identity: gives the columns that are copied into the predictions, for the numbers of some
+            rows in their table.
+        escape_formulas: of a CSV file, whether an apostrophe is put before texts that spreadsheets
+            take for formulas.
     """
 
     def __init__(
@@ -258,7 +312,8 @@ class PredictionFile(Callback):
 
         Raises:
             ValueError: where no rows were predicted.
-            OSError: for a full disk, in this process or another one; a file that was there before is unchanged.
+            OSError: for a full disk, in this process or another one; a file that was there before
+                is unchanged.
         """
         with writing(self.out) as self.unfinished:
             try:
@@ -299,7 +354,9 @@ class PredictionFile(Callback):
             self._table.write(columns)
             self.rows += len(rows)
 
-    def _columns(self, dist: Distribution, rows: list[int], batch: int, trainer: Trainer) -> dict[str, Any]:
+    def _columns(
+        self, dist: Distribution, rows: list[int], batch: int, trainer: Trainer
+    ) -> dict[str, Any]:
         place = batch if trainer.world_size == 1 else (batch, trainer.global_rank)
         options = self.options | {"seed": seed_of(self.options.get("seed", 0), place), "rows": rows}
         predicted = predictions(dist, **options)
@@ -332,7 +389,9 @@ class PredictionFile(Callback):
         if trainer.is_global_zero:  # the others need not wait
             self._join(states.tolist())
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
         table, self._table = self._table, None
         if table is not None:
             table.__exit__(type(exception), exception, exception.__traceback__)
@@ -346,7 +405,8 @@ class PredictionFile(Callback):
                 number = number or errno.ENOENT
                 raise OSError(
                     number,
-                    f"process {rank} of {len(states)} cannot write {share}: {os.strerror(number)}. The folder of --out must be "
+                    f"process {rank} of {len(states)} cannot write {share}: "
+                    f"{os.strerror(number)}. The folder of --out must be "
                     "one that all processes see",
                 )
         shares = [_share(self._folder, rank) for rank, (rows, _) in enumerate(states) if rows]
@@ -379,7 +439,8 @@ def _in_order(shares: Sequence[Path]) -> Iterator[Any]:
         yield arrow.concat_tables(ready).sort_by(_ROW)
         rest = [piece.slice(len(taken)) for piece, taken in zip(held, ready, strict=True)]
         kept = [
-            (reader, piece if len(piece) else next(reader, None)) for reader, piece in zip(readers, rest, strict=True)
+            (reader, piece if len(piece) else next(reader, None))
+            for reader, piece in zip(readers, rest, strict=True)
         ]
         readers = [reader for reader, piece in kept if piece is not None]
         held = [piece for _, piece in kept if piece is not None]
@@ -407,37 +468,48 @@ def check_out(
         overwrite: whether another file that is there may be written over.
 
     Raises:
-        ValueError: for one of these tables, a file that is there unless `overwrite`, another ending or a folder that does
-            not exist.
+        ValueError: for one of these tables, a file that is there unless `overwrite`, another ending
+            or a folder that does not exist.
     """
     path = Path(out)
     if is_folder(out):
         if overwrite:
             raise ValueError(
-                f"--overwrite is for one file: parts that are whole stay in the folder --out {out}, and others are made."
+                "--overwrite is for one file: parts that are whole stay in the folder --out "
+                f"{out}, and others are made."
             )
-        other = next((file for file in _files(source) if file.is_file() and not _may_be_parquet(file)), None)
+        other = next(
+            (file for file in _files(source) if file.is_file() and not _may_be_parquet(file)), None
+        )
         if other is not None:
             raise ValueError(
-                f"--out {out} is a folder, for which --data.path must be Parquet, got {other}: give the name of a file, such "
+                f"--out {out} is a folder, for which --data.path must be Parquet, got {other}: "
+                "give the name of a file, such "
                 f"as --out {path.name or 'predictions'}.csv."
             )
         if escape_formulas:
             raise ValueError(
-                f"--escape_formulas is for CSV files: texts in the Parquet files in {out} are never formulas."
+                f"--escape_formulas is for CSV files: texts in the Parquet files in {out} are "
+                "never formulas."
             )
         return check_folder(path, "the parts of the predictions", "--out")
     if not out.endswith((".csv", ".parquet", ".pq")):
         raise ValueError(f"--out must end in .csv or .parquet, or be a folder, got {out!r}.")
     ending_of(out, escape_formulas)
-    for what, files in {"predicted": _files(source), "the model was trained with": map(Path, _texts(tables))}.items():
+    for what, files in {
+        "predicted": _files(source),
+        "the model was trained with": map(Path, _texts(tables)),
+    }.items():
         if any(_is_same(path, file) for file in files):
             which = f"the table that is {what}" if what == "predicted" else f"a table that {what}"
-            raise ValueError(f"--out {out} is {which}, which it would write over: choose another name.")
+            raise ValueError(
+                f"--out {out} is {which}, which it would write over: choose another name."
+            )
     check_file(path, "the file of the predictions", "--out")
     if path.exists() and not overwrite:
         raise ValueError(
-            f"--out {out} is there already: choose another name with --out, or write over it with --overwrite."
+            f"--out {out} is there already: choose another name with --out, or write over it with "
+            "--overwrite."
         )
     return None
 
@@ -448,7 +520,9 @@ def _texts(tables: Iterable[Any]) -> list[str]:
 
 def _files(source: Any) -> list[Path]:
     """A table, or several."""
-    return [Path(entry) for entry in _texts(source if isinstance(source, (list, tuple)) else [source])]
+    return [
+        Path(entry) for entry in _texts(source if isinstance(source, (list, tuple)) else [source])
+    ]
 
 
 def _may_be_parquet(file: Path) -> bool:
@@ -471,5 +545,6 @@ def check_id_columns(ids: Iterable[str], predicted: Iterable[str]) -> None:
     taken = sorted(set(ids) & {*predicted, _ROW})
     if taken:
         raise ValueError(
-            f"column {taken[0]!r} cannot be copied into the predictions, which have a column of that name."
+            f"column {taken[0]!r} cannot be copied into the predictions, which have a column of "
+            "that name."
         )

@@ -7,7 +7,12 @@ from scipy.optimize import minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from disthead.calibration import BetaCalibration, IsotonicCalibration, TemperatureScaling, VectorScaling
+from disthead.calibration import (
+    BetaCalibration,
+    IsotonicCalibration,
+    TemperatureScaling,
+    VectorScaling,
+)
 from disthead.families import Bernoulli, Categorical, PlackettLuce
 
 
@@ -38,13 +43,17 @@ def test_temperature_is_scipys_optimum(classes):
     assert found == pytest.approx(2.5, rel=0.1)
 
 
-def test_temperature_leaves_the_best_class_and_mends_two_outcomes_and_rankings(classes, outcomes, generator):
+def test_temperature_leaves_the_best_class_and_mends_two_outcomes_and_rankings(
+    classes, outcomes, generator
+):
     dist, y = classes
     r = TemperatureScaling().fit(dist, y)
     assert (r(dist).mode == dist.mode).all()
     torch.testing.assert_close(r(dist).logits, dist.logits / r.temperature)
     two, hits = outcomes
-    assert TemperatureScaling().fit(two, hits)(two).log_prob(hits).mean() > two.log_prob(hits).mean()
+    assert (
+        TemperatureScaling().fit(two, hits)(two).log_prob(hits).mean() > two.log_prob(hits).mean()
+    )
     torch.manual_seed(1)
     right = torch.randn(2000, 5, generator=generator, dtype=torch.float64)
     orders = PlackettLuce(right).sample()
@@ -69,7 +78,9 @@ def test_vector_scaling_is_a_logistic_regression_with_a_diagonal_matrix(classes)
     r = VectorScaling().fit(dist, y)
     residual = r(dist).probs - torch.nn.functional.one_hot(y, 4)
     torch.testing.assert_close(residual.mean(0), torch.zeros(4).double(), rtol=0, atol=1e-6)
-    torch.testing.assert_close((residual * dist.logits).mean(0), torch.zeros(4).double(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        (residual * dist.logits).mean(0), torch.zeros(4).double(), rtol=0, atol=1e-6
+    )
     assert r(dist).log_prob(y).mean() >= TemperatureScaling().fit(dist, y)(dist).log_prob(y).mean()
 
 
@@ -90,7 +101,8 @@ def test_beta_calibration_is_a_logistic_regression_on_both_logarithms(outcomes):
 
 def test_beta_calibration_never_falls(generator):
     logits = 2 * torch.randn(2000, generator=generator, dtype=torch.float64)
-    wrong_way = torch.bernoulli((logits.abs() - 1).sigmoid(), generator=generator)  # high at both ends
+    # high at both ends
+    wrong_way = torch.bernoulli((logits.abs() - 1).sigmoid(), generator=generator)
     r = BetaCalibration().fit(Bernoulli(logits=logits), wrong_way)
     a, b, _ = r.coefficients.tolist()
     assert a >= 0
@@ -121,7 +133,9 @@ def test_isotonic_calibration_of_several_outputs_and_batches(outcomes):
     torch.testing.assert_close(alone(cube).probs.flatten(), alone(dist).probs)
 
 
-@pytest.mark.parametrize("recalibration", [BetaCalibration, IsotonicCalibration, VectorScaling, TemperatureScaling])
+@pytest.mark.parametrize(
+    "recalibration", [BetaCalibration, IsotonicCalibration, VectorScaling, TemperatureScaling]
+)
 def test_numbers_are_refused(recalibration):
     from disthead.families import Normal
 

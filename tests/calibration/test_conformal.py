@@ -13,7 +13,9 @@ SETS = 4000
 
 
 def wrong_model(rows: int, generator: torch.Generator):
-    """SETS calibration sets side by side as outputs, in each `rows` targets and one fresh one, and a model wrong in shape and spread."""
+    """SETS calibration sets side by side as outputs, in each `rows` targets and one fresh one, and
+    a model wrong in shape and spread.
+    """
     shape = (rows + 1, SETS)
     x = torch.rand(shape, generator=generator, dtype=torch.float64)
     y = x + (0.2 + x) * torch.randn(shape, generator=generator, dtype=torch.float64).exp()
@@ -25,7 +27,11 @@ def wrong_model(rows: int, generator: torch.Generator):
 @pytest.mark.parametrize("level", [0.5, 0.9])
 @pytest.mark.parametrize(
     "make",
-    [ConformalQuantiles, lambda level: ConformalQuantiles(level, normalised=True), lambda level: ConformalPredictive()],
+    [
+        ConformalQuantiles,
+        lambda level: ConformalQuantiles(level, normalised=True),
+        lambda level: ConformalPredictive(),
+    ],
     ids=["quantiles", "normalised", "predictive"],
 )
 def test_coverage_over_many_small_sets(make, level, rows, generator):
@@ -59,7 +65,9 @@ def test_every_group_is_covered(generator):
     inside = (lower <= y[half:]) & (y[half:] <= upper)
     for label in range(3):
         of_group = group[half:] == label
-        assert abs(inside[of_group].double().mean().item() - 0.9) < 4 * math.sqrt(0.09 * 2 / of_group.sum().item())
+        assert abs(inside[of_group].double().mean().item() - 0.9) < 4 * math.sqrt(
+            0.09 * 2 / of_group.sum().item()
+        )
     with pytest.raises(ValueError, match="3 groups"):
         r(model)
     with pytest.raises(ValueError, match="below 3"):
@@ -68,12 +76,16 @@ def test_every_group_is_covered(generator):
 
 def test_the_interval_is_that_of_the_formula_and_the_quantiles_agree_with_it(generator):
     y = 2 * torch.randn(99, generator=generator, dtype=torch.float64)
-    model = Normal(torch.zeros(99).double(), torch.rand(99, generator=generator, dtype=torch.float64) + 0.5)
+    model = Normal(
+        torch.zeros(99).double(), torch.rand(99, generator=generator, dtype=torch.float64) + 0.5
+    )
     dist = ConformalQuantiles([0.5, 0.9]).fit(model, y)(model)
     for level in (0.5, 0.9):
         lower, upper = model.interval(level)
         excess = torch.maximum(lower - y, y - upper).sort().values[math.ceil(100 * level) - 1]
-        torch.testing.assert_close(dist.interval(level), (lower - excess, upper + excess), rtol=1e-7, atol=1e-7)
+        torch.testing.assert_close(
+            dist.interval(level), (lower - excess, upper + excess), rtol=1e-7, atol=1e-7
+        )
         tail = torch.full((99,), (1 - level) / 2, dtype=torch.float64)
         torch.testing.assert_close(dist.icdf(tail), lower - excess, rtol=1e-7, atol=1e-7)
         torch.testing.assert_close(dist.cdf(upper + excess), 1 - tail)
@@ -97,7 +109,10 @@ def test_intervals_stay_inside_the_support(generator):
     model = Gamma(torch.full((100,), 2.0).double(), 1.0)
     torch.manual_seed(1)
     y = 5 * model.sample()
-    for dist in (ConformalQuantiles(0.9).fit(model, y)(model), ConformalPredictive().fit(model, y)(model)):
+    for dist in (
+        ConformalQuantiles(0.9).fit(model, y)(model),
+        ConformalPredictive().fit(model, y)(model),
+    ):
         lower, upper = dist.interval(0.9)
         assert (lower >= 0).all()
         assert ((lower <= y) & (y <= upper)).double().mean() >= 0.9
@@ -161,7 +176,9 @@ def test_too_few_rows_say_how_many_are_needed():
 
 
 def weighted_quantile(values, weight, level):
-    """The least value up to which there is `level` of the probability, with the mass of a new row at infinity."""
+    """The least value up to which there is `level` of the probability, with the mass of a new row
+    at infinity.
+    """
     new = weight.square().sum() / weight.sum()
     order = values.argsort()
     share = weight[order].cumsum(0) / (weight.sum() + new)
@@ -170,7 +187,9 @@ def weighted_quantile(values, weight, level):
 
 def test_with_weights_the_offset_is_the_weighted_quantile_of_tibshirani(generator):
     y = 2 * torch.randn(80, generator=generator, dtype=torch.float64)
-    model = Normal(torch.zeros(80).double(), torch.rand(80, generator=generator, dtype=torch.float64) + 0.5)
+    model = Normal(
+        torch.zeros(80).double(), torch.rand(80, generator=generator, dtype=torch.float64) + 0.5
+    )
     weight = torch.rand(80, generator=generator, dtype=torch.float64)
     r = ConformalQuantiles([0.5, 0.8]).fit(model, y, weight)
     for place, level in enumerate((0.5, 0.8)):
@@ -180,10 +199,14 @@ def test_with_weights_the_offset_is_the_weighted_quantile_of_tibshirani(generato
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: ConformalQuantiles(0.8), lambda: ConformalPredictive()], ids=["quantiles", "predictive"]
+    "make",
+    [lambda: ConformalQuantiles(0.8), lambda: ConformalPredictive()],
+    ids=["quantiles", "predictive"],
 )
 def test_weighted_coverage_holds_for_new_rows_drawn_by_the_weights(make, generator):
-    """Errors grow with x; held-out x are uniform, those of new rows have the density 2 x, which is the weight."""
+    """Errors grow with x; held-out x are uniform, those of new rows have the density 2 x, which is
+    the weight.
+    """
     rows, sets, level = 60, 150, 0.8
     covered = {"weighted": 0, "plain": 0}
     for _ in range(sets):
@@ -193,17 +216,23 @@ def test_weighted_coverage_holds_for_new_rows_drawn_by_the_weights(make, generat
         model = Normal(torch.zeros(rows).double(), 0.3)
         for name, weight in (("weighted", 2 * x), ("plain", None)):
             r = make().fit(model, x.pow(2) * noise[:rows], weight)
-            covered[name] += r(model[:1]).interval(level).contains(fresh_x.pow(2) * noise[rows:]).item()
+            covered[name] += (
+                r(model[:1]).interval(level).contains(fresh_x.pow(2) * noise[rows:]).item()
+            )
     error = 4 * math.sqrt(level * (1 - level) / sets)
     assert level - error < covered["weighted"] / sets < level + 2 / rows + error
     assert covered["plain"] < covered["weighted"]
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: ConformalQuantiles(0.8), lambda: ConformalPredictive()], ids=["quantiles", "predictive"]
+    "make",
+    [lambda: ConformalQuantiles(0.8), lambda: ConformalPredictive()],
+    ids=["quantiles", "predictive"],
 )
 def test_rows_of_one_panel_count_once_together(make, generator):
-    """Copies of a row in its own group change nothing: neither its weight nor how many rows there are."""
+    """Copies of a row in its own group change nothing: neither its weight nor how many rows there
+    are.
+    """
     y = torch.randn(19, generator=generator, dtype=torch.float64)
     copies = torch.arange(19).repeat_interleave(torch.arange(19) % 4 + 1)
     model = Normal(torch.zeros(len(copies)).double(), 0.5)
@@ -223,13 +252,17 @@ def test_a_row_of_a_new_group_is_covered_and_independent_rows_are_not_believed(g
     sets, persons, size, level = 150, 10, 20, 0.8
     for _ in range(sets):
         own = torch.randn(persons + 1, 1, generator=generator, dtype=torch.float64)
-        y = (own + 0.1 * torch.randn(persons + 1, size, generator=generator, dtype=torch.float64)).flatten()
+        y = (
+            own + 0.1 * torch.randn(persons + 1, size, generator=generator, dtype=torch.float64)
+        ).flatten()
         model = Normal(torch.zeros(len(y)).double(), 0.3)
         held_out = persons * size
         labels = torch.arange(persons).repeat_interleave(size)
         for name, groups in (("groups", labels), ("rows", None)):
             r = ConformalQuantiles(level).fit(model[:held_out], y[:held_out], groups=groups)
-            covered[name] += r(model[:1]).interval(level).contains(y[held_out : held_out + 1]).item()
+            covered[name] += (
+                r(model[:1]).interval(level).contains(y[held_out : held_out + 1]).item()
+            )
     error = 4 * math.sqrt(level * (1 - level) / sets)
     assert level - error < covered["groups"] / sets < level + 1 / (persons + 1) + error
     assert covered["rows"] < covered["groups"]
@@ -266,7 +299,12 @@ def test_group_is_taken_from_arrays_and_lists(generator):
 
 
 def test_levels_are_numbers_of_any_kind():
-    for level in (np.float64(0.8), torch.tensor(0.8, dtype=torch.float64), np.array([0.5, 0.8]), (0.8, 0.5)):
+    for level in (
+        np.float64(0.8),
+        torch.tensor(0.8, dtype=torch.float64),
+        np.array([0.5, 0.8]),
+        (0.8, 0.5),
+    ):
         r = ConformalQuantiles(level)
         assert r._levels[-1] == 0.8
         assert rebuild(r.config)._levels == r._levels

@@ -1,4 +1,6 @@
-"""Moments, entropy and CRPS of recalibrated distributions beside sums over very many points, and with how much work."""
+"""Moments, entropy and CRPS of recalibrated distributions beside sums over very many points, and
+with how much work.
+"""
 
 import math
 
@@ -27,28 +29,41 @@ BASES = {
 def by_brute_force(dist):
     """Equal steps on the probit scale: points, and the probability of each."""
     x = torch.linspace(-8.5, 8.5, 8001, dtype=torch.float64).unsqueeze(-1)
-    return dist._quantile_of_probit(x), torch.exp(-0.5 * x.square()) * (17 / 8000 / math.sqrt(2 * math.pi))
+    return dist._quantile_of_probit(x), torch.exp(-0.5 * x.square()) * (
+        17 / 8000 / math.sqrt(2 * math.pi)
+    )
 
 
 @pytest.mark.parametrize("name", BASES)
-@pytest.mark.parametrize("warps", [(BEND,), (STRETCH, BEND), (STRETCH,)], ids=["bend", "both", "stretch"])
+@pytest.mark.parametrize(
+    "warps", [(BEND,), (STRETCH, BEND), (STRETCH,)], ids=["bend", "both", "stretch"]
+)
 def test_moments_entropy_and_crps_are_those_of_many_points(name, warps):
     dist = recalibrated(BASES[name], *warps)
     y, mass = by_brute_force(dist)
     mean = (mass * y).sum(0)
     torch.testing.assert_close(dist.mean, mean, rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(dist.variance, (mass * (y - mean).square()).sum(0), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        dist.variance, (mass * (y - mean).square()).sum(0), rtol=1e-5, atol=0
+    )
     entropy = -(mass * dist.log_prob(dist._inside(y))).sum(0)
     torch.testing.assert_close(dist.entropy(), entropy, rtol=1e-5, atol=1e-5)
     share = (mass.cumsum(0) - 0.5 * mass) * y
     half_difference = (2 * mass * share).sum(0) - mean  # E|Y - Y'| / 2 = E[Y (2 F(Y) - 1)]
     targets = torch.stack(
-        [dist.median, dist.icdf(double(0.99)), dist.icdf(double(1e-3)), dist.icdf(double(1 - 1e-12)) + 1]
+        [
+            dist.median,
+            dist.icdf(double(0.99)),
+            dist.icdf(double(1e-3)),
+            dist.icdf(double(1 - 1e-12)) + 1,
+        ]
     )
     for target in targets:
         expected = (mass * (y - target).abs()).sum(0) - half_difference
         torch.testing.assert_close(dist.crps(target), expected, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(dist.crps(targets), torch.stack([dist.crps(target) for target in targets]))
+    torch.testing.assert_close(
+        dist.crps(targets), torch.stack([dist.crps(target) for target in targets])
+    )
 
 
 def test_a_moment_that_the_base_does_not_have_is_none_of_the_recalibrated_one_either():
@@ -64,7 +79,9 @@ def test_heavy_tails_keep_their_moments():
         dist = recalibrated(base, straight)
         torch.testing.assert_close(dist.mean, base.mean, rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(dist.variance, base.variance, rtol=1e-3, atol=0)
-        torch.testing.assert_close(dist.crps(double(3.0, -2.0)), base.crps(double(3.0, -2.0)), rtol=1e-6, atol=0)
+        torch.testing.assert_close(
+            dist.crps(double(3.0, -2.0)), base.crps(double(3.0, -2.0)), rtol=1e-6, atol=0
+        )
 
 
 class Counted(Gamma):
@@ -89,9 +106,15 @@ class Counted(Gamma):
 @pytest.mark.parametrize("question", ["mean", "variance", "crps"])
 def test_an_integral_takes_few_quantiles_of_the_base(question):
     rows = 700
-    dist = recalibrated(Counted(torch.linspace(0.5, 9, rows, dtype=torch.float64), 1.0), STRETCH, BEND)
+    dist = recalibrated(
+        Counted(torch.linspace(0.5, 9, rows, dtype=torch.float64), 1.0), STRETCH, BEND
+    )
     Counted.quantiles = Counted.tails = 0
-    _ = dist.crps(torch.ones(rows, dtype=torch.float64)) if question == "crps" else getattr(dist, question)
+    _ = (
+        dist.crps(torch.ones(rows, dtype=torch.float64))
+        if question == "crps"
+        else getattr(dist, question)
+    )
     assert Counted.quantiles == 15 * rows
     assert Counted.tails <= 120 * rows
 
@@ -99,11 +122,15 @@ def test_an_integral_takes_few_quantiles_of_the_base(question):
 def test_gradients_of_moments_and_crps_are_those_of_differences():
     def answers(concentration):
         dist = recalibrated(Gamma(concentration, 2.0), STRETCH, BEND)
-        return torch.stack([dist.mean, dist.variance, dist.crps(torch.ones_like(concentration)), dist.entropy()])
+        return torch.stack(
+            [dist.mean, dist.variance, dist.crps(torch.ones_like(concentration)), dist.entropy()]
+        )
 
     at, step = double(3.0)[0], 1e-4
     slope = torch.autograd.functional.jacobian(answers, at)
-    torch.testing.assert_close(slope, (answers(at + step) - answers(at - step)) / (2 * step), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(
+        slope, (answers(at + step) - answers(at - step)) / (2 * step), rtol=1e-5, atol=1e-7
+    )
 
 
 def test_counts_of_no_rows_have_no_answers():

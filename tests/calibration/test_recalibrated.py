@@ -1,4 +1,6 @@
-"""A recalibrated distribution answers every question as its own density does, integrated by brute force."""
+"""A recalibrated distribution answers every question as its own density does, integrated by brute
+force.
+"""
 
 import pytest
 import scipy.stats as st
@@ -32,17 +34,25 @@ class TestContinuousSurface:
     def grid(self, dist):
         """Points from tail to tail, at equal steps on the probit scale."""
         z = torch.linspace(-7.5, 7.5, 1501, dtype=torch.float64).unsqueeze(-1)
-        return dist._quantile(torch.special.ndtr(z).expand(-1, 2), torch.special.ndtr(-z).expand(-1, 2))
+        return dist._quantile(
+            torch.special.ndtr(z).expand(-1, 2), torch.special.ndtr(-z).expand(-1, 2)
+        )
 
     def test_density_is_the_slope_of_the_cdf(self, dist):
-        y = dist.icdf(torch.tensor([[0.01], [0.2], [0.5], [0.9], [0.999]]).double()).detach().requires_grad_()
+        y = (
+            dist.icdf(torch.tensor([[0.01], [0.2], [0.5], [0.9], [0.999]]).double())
+            .detach()
+            .requires_grad_()
+        )
         (slope,) = torch.autograd.grad(dist.cdf(y).sum(), y)
         torch.testing.assert_close(slope, dist.log_prob(y).exp().detach(), rtol=1e-7, atol=0)
 
     def test_density_integrates_to_the_cdf_and_to_the_moments(self, dist):
         y = self.grid(dist)
         density = dist.log_prob(y).exp()
-        torch.testing.assert_close(torch.trapezoid(density, y, dim=0), torch.ones(2).double(), rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            torch.trapezoid(density, y, dim=0), torch.ones(2).double(), rtol=0, atol=1e-4
+        )
         mean = torch.trapezoid(density * y, y, dim=0)
         torch.testing.assert_close(dist.mean, mean, rtol=1e-4, atol=1e-4)
         variance = torch.trapezoid(density * (y - mean).square(), y, dim=0)
@@ -56,7 +66,9 @@ class TestContinuousSurface:
         t = torch.cat([self.grid(dist), y.unsqueeze(0)]).sort(0).values
         below, above = dist.cdf(t).square(), dist.log_survival(t).exp().square()
         piece = torch.where(t[1:] <= y, below[1:] + below[:-1], above[1:] + above[:-1])
-        torch.testing.assert_close(dist.crps(y), (0.5 * piece * t.diff(dim=0)).sum(0), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            dist.crps(y), (0.5 * piece * t.diff(dim=0)).sum(0), rtol=1e-4, atol=1e-6
+        )
 
     def test_quantiles_invert_the_cdf_in_both_tails(self, dist):
         q = torch.tensor([[1e-12], [1e-3], [0.3], [0.5], [0.999]]).double().expand(5, 2)
@@ -66,9 +78,13 @@ class TestContinuousSurface:
         total = dist.log_cdf(y).exp() + dist.log_survival(y).exp()
         torch.testing.assert_close(total, torch.ones_like(total))
         lower, upper = dist.interval(0.8)
-        torch.testing.assert_close(dist.cdf(upper) - dist.cdf(lower), torch.full((2,), 0.8).double())
+        torch.testing.assert_close(
+            dist.cdf(upper) - dist.cdf(lower), torch.full((2,), 0.8).double()
+        )
         short = dist.highest_density(0.8)
-        torch.testing.assert_close(dist.cdf(short[1]) - dist.cdf(short[0]), torch.full((2,), 0.8).double())
+        torch.testing.assert_close(
+            dist.cdf(short[1]) - dist.cdf(short[0]), torch.full((2,), 0.8).double()
+        )
         assert (short[1] - short[0] <= upper - lower + 1e-9).all()
 
     def test_mode_is_the_highest_point(self, dist):
@@ -82,7 +98,9 @@ class TestContinuousSurface:
         u = dist.cdf(dist.sample((400,)))
         for output in range(2):
             assert st.kstest(u[:, output].numpy(), "uniform").pvalue > 1e-3
-        name = next(name for name in ("concentration", "concentration1", "loc") if hasattr(dist.base, name))
+        name = next(
+            name for name in ("concentration", "concentration1", "loc") if hasattr(dist.base, name)
+        )
         learned = getattr(dist.base, name).detach().clone().requires_grad_()
         moved = dist.map(lambda part: learned if part is getattr(dist.base, name) else part)
         (gradient,) = torch.autograd.grad(moved.rsample().sum(), learned)
@@ -98,7 +116,10 @@ class TestContinuousSurface:
 def test_counts_have_masses_that_sum_to_their_cdf():
     torch.manual_seed(0)
     rate = torch.tensor([0.3, 4.0, 60.0], dtype=torch.float64)
-    truth, model = NegativeBinomial(rate.expand(500, 3), torch.zeros(1).double()), Poisson(rate.expand(500, 3))
+    truth, model = (
+        NegativeBinomial(rate.expand(500, 3), torch.zeros(1).double()),
+        Poisson(rate.expand(500, 3)),
+    )
     r = QuantileRecalibration().fit(model.to_event(1), truth.sample())
     dist = r(Poisson(rate).to_event(1)).base
     k = torch.arange(2000, dtype=torch.float64).unsqueeze(-1).expand(-1, 3)
@@ -107,7 +128,9 @@ def test_counts_have_masses_that_sum_to_their_cdf():
     torch.testing.assert_close(mass.sum(0), torch.ones(3).double())
     mean = (mass * k).sum(0)
     torch.testing.assert_close(dist.mean, mean, rtol=1e-8, atol=0)
-    torch.testing.assert_close(dist.variance, (mass * (k - mean).square()).sum(0), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        dist.variance, (mass * (k - mean).square()).sum(0), rtol=1e-6, atol=0
+    )
     torch.testing.assert_close(dist.mode, mass.argmax(0).double())
     torch.testing.assert_close(dist.entropy(), -torch.xlogy(mass, mass).sum(0), rtol=1e-6, atol=0)
     y = torch.tensor([1.0, 3.0, 70.0]).double()
@@ -121,7 +144,9 @@ def test_counts_have_masses_that_sum_to_their_cdf():
 
 
 def test_the_far_tail_of_a_model_that_is_much_too_narrow():
-    """Quantiles whose probability under the model underflows, against those of the wide normal that results."""
+    """Quantiles whose probability under the model underflows, against those of the wide normal that
+    results.
+    """
     torch.manual_seed(0)
     gamma = Gamma(400.0, torch.ones(300).double())
     y = Gamma(4.0, 0.01 * torch.ones(300).double()).sample()

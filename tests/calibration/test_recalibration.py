@@ -1,4 +1,6 @@
-"""What all recalibrations have in common: they are saved, rebuilt, refuse what they cannot do, and do not touch the model."""
+"""What all recalibrations have in common: they are saved, rebuilt, refuse what they cannot do, and
+do not touch the model.
+"""
 
 import pickle
 
@@ -60,7 +62,9 @@ class TestEveryOne:
         other_size = rebuild(r.config).fit(dist[:50], y[:50])
         other_size.load_state_dict(loaded["state"])
         torch.testing.assert_close(answer(other_size(dist)), answer(r(dist)), rtol=0, atol=0)
-        torch.testing.assert_close(answer(pickle.loads(pickle.dumps(r))(dist)), answer(r(dist)), rtol=0, atol=0)
+        torch.testing.assert_close(
+            answer(pickle.loads(pickle.dumps(r))(dist)), answer(r(dist)), rtol=0, atol=0
+        )
 
     def test_inside_another_module(self, recalibration):
         _, dist, y = example(recalibration)
@@ -137,7 +141,13 @@ def test_single_precision_is_kept():
     y = model.sample()
     for recalibration in NUMBERS[:3]:
         dist = rebuild(recalibration.config).fit(model, y)(model)
-        assert dist.dtype == dist.log_prob(y).dtype == dist.mean.dtype == dist.median.dtype == torch.float32
+        assert (
+            dist.dtype
+            == dist.log_prob(y).dtype
+            == dist.mean.dtype
+            == dist.median.dtype
+            == torch.float32
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -1,4 +1,6 @@
-"""What a row counts in every recalibration, and what is taken and refused: over all recalibrations times what they are for."""
+"""What a row counts in every recalibration, and what is taken and refused: over all recalibrations
+times what they are for.
+"""
 
 import math
 
@@ -17,7 +19,15 @@ from disthead.calibration import (
     VectorScaling,
 )
 from disthead.errors import TargetError
-from disthead.families import Bernoulli, Categorical, Normal, PlackettLuce, Poisson, StudentT, VonMises
+from disthead.families import (
+    Bernoulli,
+    Categorical,
+    Normal,
+    PlackettLuce,
+    Poisson,
+    StudentT,
+    VonMises,
+)
 from disthead.families.circular_mixture import CircularMixture
 from tests.cases import EVERYTHING, NAMED, REPEATS, Case
 
@@ -33,7 +43,15 @@ RECALIBRATIONS = {
     "beta": BetaCalibration,
     "isotonic": IsotonicCalibration,
 }
-QUICK = ("normal", "gamma", "poisson", "independent normals", "von_mises", "affine gamma", "multivariate_normal")
+QUICK = (
+    "normal",
+    "gamma",
+    "poisson",
+    "independent normals",
+    "von_mises",
+    "affine gamma",
+    "multivariate_normal",
+)
 QUICK_CLASSES = ("bernoulli", "categorical", "plackett_luce", "independent classes")
 
 
@@ -51,7 +69,9 @@ def pairs(*names: str, only: tuple[str, ...] | None = None) -> list:
     for name in names or RECALIBRATIONS:
         for case in EVERYTHING:
             if takes(name, case) and (only is None or case.name in only):
-                slow = case.name in REPEATS or (name == "quantile" and case.name not in ("normal", "poisson"))
+                slow = case.name in REPEATS or (
+                    name == "quantile" and case.name not in ("normal", "poisson")
+                )
                 marks = pytest.mark.slow if slow else ()
                 found.append(pytest.param(name, case, marks=marks, id=f"{name}-{case.name}"))
     return found
@@ -74,7 +94,9 @@ def weights(rows: int = ROWS) -> torch.Tensor:
 def same(r, other, dist, y, **close):
     """Whether two recalibrations say the same."""
     if isinstance(r, (ConformalQuantiles, ConformalPredictive)):
-        torch.testing.assert_close(tuple(r(dist).interval(0.8)), tuple(other(dist).interval(0.8)), **close)
+        torch.testing.assert_close(
+            tuple(r(dist).interval(0.8)), tuple(other(dist).interval(0.8)), **close
+        )
     else:
         torch.testing.assert_close(r(dist).log_prob(y), other(dist).log_prob(y), **close)
 
@@ -97,7 +119,8 @@ def test_a_row_of_weight_0_is_not_there_whatever_its_target_is(name, case):
 
 @pytest.mark.parametrize(
     "name, case",
-    pairs("scale", only=QUICK) + pairs("temperature", "vector", "beta", "isotonic", only=QUICK_CLASSES),
+    pairs("scale", only=QUICK)
+    + pairs("temperature", "vector", "beta", "isotonic", only=QUICK_CLASSES),
 )
 def test_weight_2_is_the_row_twice(name, case):
     dist, y = example(case)
@@ -110,7 +133,9 @@ def test_weight_2_is_the_row_twice(name, case):
         same(r, unweighted, dist, y, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", [case for case in EVERYTHING if case.name in ("normal", "poisson")], ids=str)
+@pytest.mark.parametrize(
+    "case", [case for case in EVERYTHING if case.name in ("normal", "poisson")], ids=str
+)
 def test_weight_2_is_the_row_twice_but_for_the_prior_of_quantile_recalibration(case, monkeypatch):
     monkeypatch.setattr(QuantileRecalibration, "_roughness", 1e3)
     dist, y = example(case)
@@ -119,7 +144,9 @@ def test_weight_2_is_the_row_twice_but_for_the_prior_of_quantile_recalibration(c
     same(r, QuantileRecalibration().fit(dist[twice], y[twice]), dist, y, rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize("name, case", pairs(only=("normal", "poisson", "bernoulli", "categorical")))
+@pytest.mark.parametrize(
+    "name, case", pairs(only=("normal", "poisson", "bernoulli", "categorical"))
+)
 def test_only_the_ratios_of_weights_matter(name, case):
     dist, y = example(case)
     for factor in (1e-3, 7.0):
@@ -129,26 +156,39 @@ def test_only_the_ratios_of_weights_matter(name, case):
     same(equal, RECALIBRATIONS[name]().fit(dist, y), dist, y, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name, case", pairs(only=("normal", "bernoulli", "categorical", "plackett_luce")))
+@pytest.mark.parametrize(
+    "name, case", pairs(only=("normal", "bernoulli", "categorical", "plackett_luce"))
+)
 def test_arrays_columns_and_lists_are_taken_where_a_tensor_is(name, case):
     dist, y = example(case)
     r = RECALIBRATIONS[name]().fit(dist, y, weights())
-    columns = [(y.numpy(), weights().numpy()), (y.tolist(), weights().tolist()), (y, weights().long())]
+    columns = [
+        (y.numpy(), weights().numpy()),
+        (y.tolist(), weights().tolist()),
+        (y, weights().long()),
+    ]
     if y.ndim == 1:
-        columns.append((pd.Series(y.numpy(), index=range(5, 5 + ROWS)), pd.Series(weights().numpy())))
+        columns.append(
+            (pd.Series(y.numpy(), index=range(5, 5 + ROWS)), pd.Series(weights().numpy()))
+        )
     for values, weight in columns:
         other = RECALIBRATIONS[name]().fit(dist, values, weight)
-        tolerance = 0 if not isinstance(values, list) else 1e-5  # lists come in the precision of the distribution
+        # lists come in the precision of the distribution
+        tolerance = 0 if not isinstance(values, list) else 1e-5
         same(r, other, dist, y, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("name, case", pairs(only=("normal", "gamma", "poisson", "bernoulli", "categorical")))
+@pytest.mark.parametrize(
+    "name, case", pairs(only=("normal", "gamma", "poisson", "bernoulli", "categorical"))
+)
 def test_weights_that_cannot_be_are_refused_with_their_rows(name, case):
     dist, y = example(case)
     for wrong in (-1.0, math.nan, math.inf):
         weight = weights()
         weight[3] = wrong
-        with pytest.raises(ValueError, match=r"weight must be finite and zero or more, got .* at row 3"):
+        with pytest.raises(
+            ValueError, match=r"weight must be finite and zero or more, got .* at row 3"
+        ):
             RECALIBRATIONS[name]().fit(dist, y, weight)
     with pytest.raises(ValueError, match="zero in all 40 rows"):
         RECALIBRATIONS[name]().fit(dist, y, torch.zeros(ROWS))
@@ -171,10 +211,20 @@ def test_targets_that_cannot_be_are_refused_with_their_rows_before_anything_is_c
 @pytest.mark.parametrize(
     "recalibration, dist, y, message",
     [
-        (TemperatureScaling, Bernoulli(logits=torch.zeros(3)), [-1, 1, 1], r"-1 at row 0\. Try \(y \+ 1\) / 2"),
+        (
+            TemperatureScaling,
+            Bernoulli(logits=torch.zeros(3)),
+            [-1, 1, 1],
+            r"-1 at row 0\. Try \(y \+ 1\) / 2",
+        ),
         (BetaCalibration, Bernoulli(logits=torch.zeros(3)), [1, 2, 1], "2 at row 1.*try y - 1"),
         (VectorScaling, Categorical(logits=torch.zeros(3, 3)), [1, 2, 3], "3 at row 2.*try y - 1"),
-        (TemperatureScaling, Categorical(logits=torch.zeros(3, 3)), [0, -100, 1], "-100 at row 1.*weight 0"),
+        (
+            TemperatureScaling,
+            Categorical(logits=torch.zeros(3, 3)),
+            [0, -100, 1],
+            "-100 at row 1.*weight 0",
+        ),
         (ScaleCalibration, Poisson(torch.ones(3)), [0.0, 1.5, 2.0], "1.5 at row 1"),
     ],
 )
@@ -198,12 +248,18 @@ def test_an_ignored_index_of_one_output_leaves_the_others(name):
     logits = torch.randn(ROWS, 2, generator=generator, dtype=torch.float64)
     y = torch.bernoulli((0.5 * logits).sigmoid(), generator=generator)
     ignored = torch.stack([weights() == 0, weights() == 2], 1)
-    r = RECALIBRATIONS[name]().fit(Bernoulli(logits=logits).to_event(1), torch.where(ignored, -1, y), ignore_index=-1)
+    r = RECALIBRATIONS[name]().fit(
+        Bernoulli(logits=logits).to_event(1), torch.where(ignored, -1, y), ignore_index=-1
+    )
     for output in range(2):
         there = ~ignored[:, output]
-        alone = RECALIBRATIONS[name]().fit(Bernoulli(logits=logits[there, output]), y[there, output])
+        alone = RECALIBRATIONS[name]().fit(
+            Bernoulli(logits=logits[there, output]), y[there, output]
+        )
         together = r(Bernoulli(logits=logits).to_event(1)).base.logits[:, output]
-        torch.testing.assert_close(together, alone(Bernoulli(logits=logits[:, output])).logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            together, alone(Bernoulli(logits=logits[:, output])).logits, rtol=1e-4, atol=1e-4
+        )
 
 
 def test_rows_are_named_as_they_came():
@@ -213,16 +269,22 @@ def test_rows_are_named_as_they_came():
         ScaleCalibration().fit(dist, [torch.nan, 1.0, 2.0, 3.0], [0, 1, 1, 1])
     with pytest.raises(ValueError, match="nan at row 1, column 1"):
         ScaleCalibration().fit(
-            Normal(torch.tensor([[0.0, 0.0], [0.0, torch.nan]]), 1.0), [[torch.nan, 1.0], [2.0, 3.0]], [[0, 1], [1, 1]]
+            Normal(torch.tensor([[0.0, 0.0], [0.0, torch.nan]]), 1.0),
+            [[torch.nan, 1.0], [2.0, 3.0]],
+            [[0, 1], [1, 1]],
         )
 
 
 def test_labels_of_classes_stay_with_what_is_recalibrated():
     generator = torch.Generator().manual_seed(0)
-    dist = Categorical(logits=torch.randn(ROWS, 2, generator=generator)).with_class_labels(["cat", "dog"])
+    dist = Categorical(logits=torch.randn(ROWS, 2, generator=generator)).with_class_labels(
+        ["cat", "dog"]
+    )
     y = dist.sample(generator=generator)
     r = TemperatureScaling().fit(dist, [["cat", "dog"][k] for k in y])
-    torch.testing.assert_close(r(dist).log_prob([["cat", "dog"][k] for k in y]), r(dist).log_prob(y))
+    torch.testing.assert_close(
+        r(dist).log_prob([["cat", "dog"][k] for k in y]), r(dist).log_prob(y)
+    )
 
 
 def test_a_fit_that_failed_leaves_nothing_learned():
@@ -240,7 +302,10 @@ class TestTargetsThatTeachNothing:
             (Normal(torch.arange(4.0), 1.0), torch.arange(4.0)),
             (StudentT(1.0, torch.arange(4.0), 1.0), torch.tensor([0.0, 1.0, 2.0, 5.0])),
             (Poisson(torch.full((4,), 3.5)), torch.full((4,), 3.0)),
-            (Normal(torch.zeros(4, 3), 1.0).to_event(1), torch.tensor([[0.0, 1.0, 1.0]]).expand(4, 3)),
+            (
+                Normal(torch.zeros(4, 3), 1.0).to_event(1),
+                torch.tensor([[0.0, 1.0, 1.0]]).expand(4, 3),
+            ),
         ],
     )
     def test_a_scale_that_would_fall_to_0_is_refused_with_the_rows(self, dist, y):
@@ -279,7 +344,9 @@ class TestTargetsThatTeachNothing:
             TemperatureScaling().fit(certain, [0, 1, 1])
         TemperatureScaling().fit(certain, [0, 1, 1], weight=[1, 0, 1])
         with pytest.raises(ValueError, match=r"standard deviation that is finite.*inf at row 0"):
-            ConformalQuantiles(0.5, normalised=True).fit(StudentT(1.5, torch.zeros(9), 1.0), torch.arange(9.0))
+            ConformalQuantiles(0.5, normalised=True).fit(
+                StudentT(1.5, torch.zeros(9), 1.0), torch.arange(9.0)
+            )
 
 
 def test_mixtures_of_directions_get_other_concentrations(generator):
@@ -289,5 +356,6 @@ def test_mixtures_of_directions_get_other_concentrations(generator):
     r = ScaleCalibration().fit(too_sure, y)
     assert r.scale.item() == pytest.approx(2, rel=0.05)
     torch.testing.assert_close(
-        r(too_sure).components.concentration, torch.full((4000, 2), 16 / r.scale.item() ** 2).double()
+        r(too_sure).components.concentration,
+        torch.full((4000, 2), 16 / r.scale.item() ** 2).double(),
     )

@@ -1,4 +1,6 @@
-"""Scale and quantile recalibration mend what is wrong, leave alone what is right, and answer as distributions."""
+"""Scale and quantile recalibration mend what is wrong, leave alone what is right, and answer as
+distributions.
+"""
 
 import math
 
@@ -40,7 +42,9 @@ def pairs(name: str):
     if name == "log_normal":
         return LogNormal(loc, 0.8), LogNormal(loc, 0.4)
     if name == "mixture":
-        truth = Mixture(torch.zeros(N, 2).double(), Normal(torch.stack([loc - 1, loc + 1], -1), 0.6))
+        truth = Mixture(
+            torch.zeros(N, 2).double(), Normal(torch.stack([loc - 1, loc + 1], -1), 0.6)
+        )
         return truth, truth.affine(0.5 * truth.mean, loc.new_tensor(0.5))
     if name == "affine":
         units = loc.new_tensor(2.0), loc.new_tensor(3.0)
@@ -55,7 +59,9 @@ def score(dist, y):
 
 
 @pytest.mark.parametrize("recalibration", [ScaleCalibration, QuantileRecalibration])
-@pytest.mark.parametrize("name", ["normal", "student_t", "gamma", "log_normal", "mixture", "affine", "poisson"])
+@pytest.mark.parametrize(
+    "name", ["normal", "student_t", "gamma", "log_normal", "mixture", "affine", "poisson"]
+)
 def test_a_model_with_half_the_spread_becomes_honest(name, recalibration):
     truth, model = pairs(name)
     held_out, fresh = truth.sample(), truth.sample()
@@ -99,7 +105,10 @@ def test_quantile_recalibration_mends_shift_and_skew():
     assert score(mended, y[4000:]) < -truth.mean().item() + 0.02
     only_spread = ScaleCalibration().fit(model[:4000], y[:4000])(model[4000:])
     assert score(only_spread, y[4000:]) > score(mended, y[4000:]) + 0.2
-    assert np.abs(np.sort(mended.cdf(y[4000:]).numpy()) - (np.arange(16000) + 0.5) / 16000).max() < 0.03
+    assert (
+        np.abs(np.sort(mended.cdf(y[4000:]).numpy()) - (np.arange(16000) + 0.5) / 16000).max()
+        < 0.03
+    )
 
 
 def test_the_scale_of_a_normal_is_the_root_mean_square_residual():
@@ -116,7 +125,8 @@ def test_the_scale_of_a_normal_is_the_root_mean_square_residual():
 
 
 @pytest.mark.parametrize(
-    "dist", [StudentT(3.0, 0.0, 1.0), Laplace(0.0, 1.0), MultivariateNormal(torch.zeros(2), torch.eye(2))]
+    "dist",
+    [StudentT(3.0, 0.0, 1.0), Laplace(0.0, 1.0), MultivariateNormal(torch.zeros(2), torch.eye(2))],
 )
 def test_location_scale_families_stay_what_they_are(dist):
     torch.manual_seed(0)
@@ -150,7 +160,10 @@ def test_several_outputs_have_a_map_each_and_any_batch_shape():
             alone = recalibration().fit(model[..., output], y[..., output])
             together = mended.marginals[:, :, output]
             torch.testing.assert_close(
-                together.log_prob(y[..., output]), alone(model[..., output]).log_prob(y[..., output]), rtol=0, atol=1e-3
+                together.log_prob(y[..., output]),
+                alone(model[..., output]).log_prob(y[..., output]),
+                rtol=0,
+                atol=1e-3,
             )
 
 
@@ -167,8 +180,12 @@ def test_targets_at_the_end_of_the_support_have_no_shape(generator):
     dist = get_family("exponential").distribution(rate=torch.ones(200))
     y = torch.empty(200).exponential_(generator=generator)
     y[::5] = 0.0
-    with pytest.raises(TargetError, match=r"end of the support.*40 of 200 values: 0 at row 0, 0 at row 5"):
+    with pytest.raises(
+        TargetError, match=r"end of the support.*40 of 200 values: 0 at row 0, 0 at row 5"
+    ):
         QuantileRecalibration().fit(dist, y)
     weight = (y > 0).float()
-    found, want = (QuantileRecalibration().fit(*rows) for rows in ((dist, y, weight), (dist[y > 0], y[y > 0])))
+    found, want = (
+        QuantileRecalibration().fit(*rows) for rows in ((dist, y, weight), (dist[y > 0], y[y > 0]))
+    )
     assert torch.equal(found.offset, want.offset)

@@ -1,4 +1,6 @@
-"""Moments and CRPS of many recalibrated distributions by polynomials in their shape, beside the answers row by row."""
+"""Moments and CRPS of many recalibrated distributions by polynomials in their shape, beside the
+answers row by row.
+"""
 
 import pytest
 import torch
@@ -8,7 +10,16 @@ from disthead.calibration.integrals import mean_and_variance, scores
 from disthead.calibration.recalibrated import RecalibratedContinuous, recalibrated
 from disthead.calibration.shapes import Shapes
 from disthead.calibration.warp import Bend, Steps, Stretch, StretchAboutMean, place_of_mean
-from disthead.families import Beta, Exponential, Gamma, Laplace, LogNormal, Normal, StudentT, Weibull
+from disthead.families import (
+    Beta,
+    Exponential,
+    Gamma,
+    Laplace,
+    LogNormal,
+    Normal,
+    StudentT,
+    Weibull,
+)
 from tests.calibration.test_integrals import by_brute_force
 
 ROWS = 120
@@ -20,12 +31,17 @@ def double(*values: float) -> Tensor:
 
 BEND = Bend(double(0.3)[0], double(0.4, 0.1, -0.3, 0.2, 0.5, -0.2, 0.3))
 NEAR = torch.linspace(-0.5, 2.5, ROWS, dtype=torch.float64)
-PLACE, UNIT = torch.linspace(-3, 5, ROWS, dtype=torch.float64), torch.linspace(0.01, 40, ROWS, dtype=torch.float64)
+PLACE, UNIT = (
+    torch.linspace(-3, 5, ROWS, dtype=torch.float64),
+    torch.linspace(0.01, 40, ROWS, dtype=torch.float64),
+)
 BASES = {
     "gamma": Gamma(NEAR.exp(), UNIT),
     "gamma of all sizes": Gamma(torch.logspace(-1.5, 8, 8 * ROWS, dtype=torch.float64), 2.0),
     "student_t": StudentT(2.5 + NEAR.exp(), PLACE, UNIT),
-    "student_t of all tails": StudentT(torch.linspace(1.02, 9, 4 * ROWS, dtype=torch.float64), 0.0, 2.0),
+    "student_t of all tails": StudentT(
+        torch.linspace(1.02, 9, 4 * ROWS, dtype=torch.float64), 0.0, 2.0
+    ),
     "weibull": Weibull(UNIT, NEAR.exp()),
     "log_normal": LogNormal(PLACE, (NEAR - 2).exp()),
     "normal": Normal(PLACE, UNIT),
@@ -73,20 +89,27 @@ def test_many_rows_have_the_answers_of_each(name, maps):
 
 
 def test_small_shapes_keep_their_moments():
-    """Where nearly all of the probability lies next to 0, and rules between quantiles are off by 1e-4."""
+    """Where nearly all of the probability lies next to 0, and rules between quantiles are off by
+    1e-4.
+    """
     dist = recalibrated(Gamma(torch.logspace(-3, -1, 200, dtype=torch.float64), 2.0), BEND)
     y, mass = by_brute_force(dist)
     mean = (mass * y).sum(0)
     torch.testing.assert_close(dist.mean, mean, rtol=1e-8, atol=0)
-    torch.testing.assert_close(dist.variance, (mass * (y - mean).square()).sum(0), rtol=1e-8, atol=0)
+    torch.testing.assert_close(
+        dist.variance, (mass * (y - mean).square()).sum(0), rtol=1e-8, atol=0
+    )
 
 
 def test_rows_without_the_units_of_others_are_answered_by_themselves():
     base = Gamma(NEAR.exp(), UNIT.clone())
     base.rate[5], base.concentration[6], base.log_concentration[6] = torch.nan, torch.nan, torch.nan
-    base.concentration[7], base.log_concentration[7] = 1e5, double(1e5).log()[0]  # far from all others
+    # far from all others
+    base.concentration[7], base.log_concentration[7] = 1e5, double(1e5).log()[0]
     dist = recalibrated(base, BEND)
-    torch.testing.assert_close(dist.crps(UNIT), scores(dist, UNIT), rtol=5e-6, atol=0.0, equal_nan=True)
+    torch.testing.assert_close(
+        dist.crps(UNIT), scores(dist, UNIT), rtol=5e-6, atol=0.0, equal_nan=True
+    )
     assert dist.mean.isnan().nonzero().flatten().tolist() == [5, 6]
     assert dist.mean[7].item() == pytest.approx(mean_and_variance(dist)[0, 7].item(), rel=1e-12)
 
@@ -108,7 +131,9 @@ def test_rows_that_differ_in_more_than_a_shape_are_answered_one_by_one(dist):
 
 
 def test_many_rows_take_the_quantiles_of_few(monkeypatch):
-    """Twelve shapes for each factor of e that the shapes span, at twelve levels of each of 14 pieces."""
+    """Twelve shapes for each factor of e that the shapes span, at twelve levels of each of 14
+    pieces.
+    """
     rows, numbers = 5000, {"quantiles": 0, "tails": 0}
 
     def counted(name, method):
@@ -119,7 +144,11 @@ def test_many_rows_take_the_quantiles_of_few(monkeypatch):
 
         return answer
 
-    for method, name in (("_inverse", "quantiles"), ("log_cdf", "tails"), ("log_survival", "tails")):
+    for method, name in (
+        ("_inverse", "quantiles"),
+        ("log_cdf", "tails"),
+        ("log_survival", "tails"),
+    ):
         monkeypatch.setattr(Gamma, method, counted(name, getattr(Gamma, method)))
     dist = recalibrated(Gamma(torch.linspace(0.5, 9, rows, dtype=torch.float64), 1.0), BEND)
     for question in (

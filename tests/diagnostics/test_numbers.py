@@ -45,7 +45,9 @@ def test_rootogram_expects_the_mass_of_each_count():
 
 def test_rootogram_of_large_counts_shares_bars_and_loses_no_row():
     y = torch.poisson(torch.full((500,), 300.0), generator=generator())
-    result = diagnostics.rootogram(dh.get_family("poisson").distribution(rate=torch.full((500,), 300.0)), y, bars=10)
+    result = diagnostics.rootogram(
+        dh.get_family("poisson").distribution(rate=torch.full((500,), 300.0)), y, bars=10
+    )
     assert len(result.first) <= 10
     assert float(result.observed.sum()) == 500
     z = (result.observed.sqrt() - result.expected.sqrt()) / result.standard_error
@@ -87,7 +89,9 @@ def test_worm_rises_where_the_spread_is_too_small(scale):
 def test_worm_band_holds_each_point_as_often_as_it_says():
     dist = normal(torch.zeros(200, dtype=torch.float64), 1.0)
     outside = [
-        diagnostics.worm(dist, torch.randn(200, generator=generator(seed), dtype=torch.float64)).outside
+        diagnostics.worm(
+            dist, torch.randn(200, generator=generator(seed), dtype=torch.float64)
+        ).outside
         for seed in range(300)
     ]
     assert abs(np.mean(outside) - 0.05) < 0.015
@@ -95,7 +99,9 @@ def test_worm_band_holds_each_point_as_often_as_it_says():
 
 def test_worms_split_the_rows_by_feature():
     feature = torch.tensor([0.0, 0.0, 0.0, 1.0, 2.0, 3.0])
-    parts = diagnostics.worms(normal(torch.zeros(6), 1.0), torch.zeros(6), feature, bins=2, name="x")
+    parts = diagnostics.worms(
+        normal(torch.zeros(6), 1.0), torch.zeros(6), feature, bins=2, name="x"
+    )
     assert sum(len(part.normal) for part in parts) == 6
 
 
@@ -112,7 +118,10 @@ def test_sparsification_of_perfect_constant_and_reversed_orders():
 
 def test_gain_of_a_random_order_strays_by_its_standard_error():
     error = torch.rand(100, generator=generator())
-    results = [diagnostics.sparsification(error, torch.rand(100, generator=generator(k))) for k in range(1, 600)]
+    results = [
+        diagnostics.sparsification(error, torch.rand(100, generator=generator(k)))
+        for k in range(1, 600)
+    ]
     gains = np.array([result.gain for result in results])
     assert abs(gains.mean()) < 4 * gains.std() / len(gains) ** 0.5
     assert gains.std() == pytest.approx(results[0].standard_error, rel=0.1)
@@ -130,8 +139,12 @@ def test_error_matches_spread_bin_by_bin_where_the_spread_is_true():
 
 def test_sharpness_is_the_width_of_the_intervals():
     scale = torch.tensor([1.0, 2.0, 4.0])
-    result = diagnostics.sharpness(normal(torch.zeros(3), scale), torch.linspace(-1, 1, 101), level=0.8)
-    np.testing.assert_allclose(result.width, 2 * scipy.stats.norm.ppf(0.9) * scale.double(), rtol=1e-6)
+    result = diagnostics.sharpness(
+        normal(torch.zeros(3), scale), torch.linspace(-1, 1, 101), level=0.8
+    )
+    np.testing.assert_allclose(
+        result.width, 2 * scipy.stats.norm.ppf(0.9) * scale.double(), rtol=1e-6
+    )
     assert result.marginal == pytest.approx(1.6, rel=1e-6)
 
 
@@ -151,8 +164,12 @@ CASES = {
         .affine(torch.arange(float(n)), torch.ones(n))
     ),
     "independent": lambda n: normal(torch.arange(2.0 * n).reshape(n, 2), 1.0).to_event(1),
-    "categorical": lambda n: dh.get_family("categorical", num_classes=3).distribution(logits=torch.rand(n, 3)),
-    "from a head": lambda n: dh.get_family("gamma").from_raw(torch.randn(n, 2, generator=generator())),
+    "categorical": lambda n: dh.get_family("categorical", num_classes=3).distribution(
+        logits=torch.rand(n, 3)
+    ),
+    "from a head": lambda n: dh.get_family("gamma").from_raw(
+        torch.randn(n, 2, generator=generator())
+    ),
 }
 
 

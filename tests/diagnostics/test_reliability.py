@@ -25,7 +25,9 @@ def generator(seed: int = 0) -> torch.Generator:
 def test_isotonic_mean_is_that_of_sklearn(rows):
     y = torch.randn(rows, generator=generator(rows), dtype=torch.float64)
     weight = torch.rand(rows, generator=generator(1), dtype=torch.float64) + 0.1
-    expected = IsotonicRegression().fit_transform(np.arange(rows), y.numpy(), sample_weight=weight.numpy())
+    expected = IsotonicRegression().fit_transform(
+        np.arange(rows), y.numpy(), sample_weight=weight.numpy()
+    )
     np.testing.assert_allclose(isotonic_mean(y, weight).numpy(), expected, atol=1e-12)
 
 
@@ -130,7 +132,9 @@ def test_band_holds_the_fit_of_a_true_forecast_and_not_that_of_a_false_one():
     outcome = torch.bernoulli(forecast, generator=generator(1))
     for values, least, most in ((forecast, 0.7, 1.0), (forecast**4, 0.0, 0.6)):
         result = reliability(values, outcome, resamples=100)
-        inside = (result.recalibrated >= result.lower - 1e-12) & (result.recalibrated <= result.upper + 1e-12)
+        inside = (result.recalibrated >= result.lower - 1e-12) & (
+            result.recalibrated <= result.upper + 1e-12
+        )
         assert least <= float(inside.double().mean()) <= most
     assert (result.lower <= result.upper).all()
 
@@ -139,7 +143,9 @@ def test_exceedances_are_the_probabilities_of_the_distribution():
     y = torch.tensor([0.0, 3.0, 5.0])
     dist = dh.get_family("poisson").distribution(rate=torch.tensor([1.0, 2.0, 6.0]))
     result = exceedance_reliability(dist, y, 2.0, resamples=0)
-    torch.testing.assert_close(result.forecast, 1 - dist.cdf(torch.full((3,), 2.0)).double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        result.forecast, 1 - dist.cdf(torch.full((3,), 2.0)).double(), atol=1e-6, rtol=0
+    )
     assert result.recalibrated.tolist() == [0.0, 1.0, 1.0]
 
 

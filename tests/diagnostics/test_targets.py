@@ -8,7 +8,9 @@ from disthead.diagnostics.targets import check_continuous_target
 
 
 def test_grades_are_few_values(generator):
-    grades = 3 + torch.multinomial(torch.tensor([0.01, 0.03, 0.43, 0.4, 0.12, 0.01]), 1600, True, generator=generator)
+    grades = 3 + torch.multinomial(
+        torch.tensor([0.01, 0.03, 0.43, 0.4, 0.12, 0.01]), 1600, True, generator=generator
+    )
     [message] = check_continuous_target(grades.float()).messages
     assert "only 6 different values (3, 4, 5, 6, 7, 8) in 1600 rows" in message
     for name in ("categorical", "poisson", "negative_binomial"):
@@ -18,7 +20,9 @@ def test_grades_are_few_values(generator):
 
 @pytest.mark.parametrize("place", ["edge", "inside"])
 def test_an_atom_is_found_with_its_count(place, generator):
-    """House prices in thousands, cut off at 50 or heaped at 25; an otherwise ordinary rounding to one digit."""
+    """House prices in thousands, cut off at 50 or heaped at 25; an otherwise ordinary rounding to
+    one digit.
+    """
     y = (22 + 8 * torch.randn(500, generator=generator)).mul(10).round().div(10)
     y = y.clamp(max=49.9)
     value = 50.0 if place == "edge" else 25.04
@@ -64,7 +68,9 @@ def test_messages_are_read_after_what_the_target_has(generator):
     grades = torch.arange(600) % 6
     messages = [check_continuous_target(y).messages[0] for y in (rain, copies, grades)]
     for message, words in zip(
-        messages, ("0, the smallest value, in ", "only 200 different values in 1000 rows", "only 6 "), strict=True
+        messages,
+        ("0, the smallest value, in ", "only 200 different values in 1000 rows", "only 6 "),
+        strict=True,
     ):
         assert message.startswith(words)
 
@@ -75,7 +81,9 @@ def test_few_rows_say_nothing():
 
 
 def test_only_families_that_exist_are_named(generator):
-    words = set(" ".join(check_continuous_target(torch.arange(600) % 6).messages).replace(".", "").split())
+    words = set(
+        " ".join(check_continuous_target(torch.arange(600) % 6).messages).replace(".", "").split()
+    )
     assert {"ordinal", "categorical"} & words <= set(dh.families())
 
 

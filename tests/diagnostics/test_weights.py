@@ -1,4 +1,6 @@
-"""Weights in diagnostics: whole ones are repeated rows. Clusters: what chance does grows by their design effect."""
+"""Weights in diagnostics: whole ones are repeated rows. Clusters: what chance does grows by their
+design effect.
+"""
 
 import pytest
 import torch
@@ -32,15 +34,27 @@ def test_reliability_of_whole_weights_is_that_of_repeated_rows(level):
 def test_frequencies_of_whole_weights_are_those_of_repeated_rows():
     family = dh.get_family
     poisson, y = family("poisson").distribution(rate=4 * X), (5 * X).round()
-    von_mises, angle = family("von_mises").distribution(loc=6 * X - 3, concentration=2.0), (Y / 2).clamp(-3, 3)
+    von_mises, angle = (
+        family("von_mises").distribution(loc=6 * X - 3, concentration=2.0),
+        (Y / 2).clamp(-3, 3),
+    )
     probs, label = torch.rand(ROWS, 3, generator=generator(3)).softmax(-1), torch.arange(ROWS) % 3
     for own, repeated in (
-        (diagnostics.rootogram(poisson, y, weight=WEIGHT), diagnostics.rootogram(poisson[REPEAT], y[REPEAT])),
-        (diagnostics.rose(von_mises, angle, weight=WEIGHT), diagnostics.rose(von_mises[REPEAT], angle[REPEAT])),
+        (
+            diagnostics.rootogram(poisson, y, weight=WEIGHT),
+            diagnostics.rootogram(poisson[REPEAT], y[REPEAT]),
+        ),
+        (
+            diagnostics.rose(von_mises, angle, weight=WEIGHT),
+            diagnostics.rose(von_mises[REPEAT], angle[REPEAT]),
+        ),
     ):
         torch.testing.assert_close(own.observed, repeated.observed)
         torch.testing.assert_close(own.expected, repeated.expected)
-    own, repeated = diagnostics.confusion(probs, label, WEIGHT), diagnostics.confusion(probs[REPEAT], label[REPEAT])
+    own, repeated = (
+        diagnostics.confusion(probs, label, WEIGHT),
+        diagnostics.confusion(probs[REPEAT], label[REPEAT]),
+    )
     torch.testing.assert_close(own.count, repeated.count)
     torch.testing.assert_close(own.expected, repeated.expected)
 
@@ -49,7 +63,8 @@ def test_spreads_of_whole_weights_are_those_of_repeated_rows():
     own = diagnostics.sparsification(Y.abs(), X, weight=WEIGHT)
     repeated = diagnostics.sparsification(Y.abs()[REPEAT], X[REPEAT])
     assert own.random == pytest.approx(repeated.random)
-    assert own.gain == pytest.approx(repeated.gain, abs=0.05)  # the area between the steps of repeated rows is left out
+    # the area between the steps of repeated rows is left out
+    assert own.gain == pytest.approx(repeated.gain, abs=0.05)
     one = diagnostics.spread_skill(Y, 1 + X, bins=1, weight=WEIGHT)
     other = diagnostics.spread_skill(Y[REPEAT], 1 + X[REPEAT], bins=1)
     torch.testing.assert_close(one.error, other.error)

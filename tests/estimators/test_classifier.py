@@ -49,7 +49,11 @@ def test_its_distribution_takes_the_classes_as_fit_does(family, labels, ensemble
     X = np.random.default_rng(0).normal(size=(120, 2))
     place = torch.arange(120) % len(labels)
     y = np.array(labels)[place]
-    dist = DistributionClassifier(family, ensemble=ensemble, max_steps=5, random_state=0).fit(X, y).predict_dist(X)
+    dist = (
+        DistributionClassifier(family, ensemble=ensemble, max_steps=5, random_state=0)
+        .fit(X, y)
+        .predict_dist(X)
+    )
     recalibration = TemperatureScaling().fit(dist, y)
     assert recalibration.temperature == TemperatureScaling().fit(dist, place).temperature
     for one in (dist, recalibration(dist), dist.expand((120,))):
@@ -124,7 +128,10 @@ class TestBadTargets:
             (np.linspace(0, 1, 60), "continuous.* DistributionRegressor"),
             (np.full(60, "a"), "got one class: "),
             (np.array([np.nan] + [0, 1] * 29 + [1]), "Input y contains NaN"),
-            (np.array([None] + ["a", "b"] * 29 + ["a"], dtype=object), "missing values: 1 of 60, row 0"),
+            (
+                np.array([None] + ["a", "b"] * 29 + ["a"], dtype=object),
+                "missing values: 1 of 60, row 0",
+            ),
             (np.zeros((60, 2)), "should be a 1d array"),
         ],
     )

@@ -22,7 +22,8 @@ SMALL = {"hidden_sizes": (16,), "max_steps": 100, "random_state": 0}
 
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": (
-        "Rows are held out and batches drawn by chance: a row of weight 2 is not two rows, one of which may be held out."
+        "Rows are held out and batches drawn by chance: a row of weight 2 is not two rows, one of "
+        "which may be held out."
     ),
 }
 
@@ -31,7 +32,10 @@ EXPECTED_FAILURES = {
 @pytest.mark.filterwarnings("ignore::disthead.diagnostics.targets.TargetWarning")
 @pytest.mark.filterwarnings("ignore:A column-vector y was passed")
 @parametrize_with_checks(
-    [DistributionRegressor(hidden_sizes=(16,), max_steps=60), DistributionClassifier(hidden_sizes=(16,), max_steps=60)],
+    [
+        DistributionRegressor(hidden_sizes=(16,), max_steps=60),
+        DistributionClassifier(hidden_sizes=(16,), max_steps=60),
+    ],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )
 def test_scikit_learns_checks(estimator, check):
@@ -56,7 +60,9 @@ def test_pipeline_cross_validation_and_grid_search():
     pipeline = make_pipeline(StandardScaler(), DistributionRegressor(**SMALL))
     scores = cross_val_score(pipeline, X, y, cv=2)
     assert np.isfinite(scores).all()
-    search = GridSearchCV(DistributionRegressor(**SMALL), {"family": ["normal", "laplace"]}, cv=2).fit(X, y)
+    search = GridSearchCV(
+        DistributionRegressor(**SMALL), {"family": ["normal", "laplace"]}, cv=2
+    ).fit(X, y)
     assert search.best_score_ == max(search.cv_results_["mean_test_score"])
     assert search.predict(X).shape == (80,)
 
@@ -77,11 +83,15 @@ def test_pickles_and_copies_predict_the_same():
         assert np.array_equal(other.predict(X), model.predict(X))
 
 
-@pytest.mark.parametrize("random_state", [3, lambda: np.random.RandomState(3), lambda: np.random.default_rng(3)])
+@pytest.mark.parametrize(
+    "random_state", [3, lambda: np.random.RandomState(3), lambda: np.random.default_rng(3)]
+)
 def test_random_state_makes_results_repeat(random_state):
     X, y = table()
     make = random_state if callable(random_state) else lambda: random_state
-    first, second = (DistributionRegressor(**SMALL | {"random_state": make()}).fit(X, y) for _ in range(2))
+    first, second = (
+        DistributionRegressor(**SMALL | {"random_state": make()}).fit(X, y) for _ in range(2)
+    )
     assert np.array_equal(first.predict(X), second.predict(X))
     other = DistributionRegressor(**SMALL | {"random_state": 4}).fit(X, y)
     assert not np.array_equal(first.predict(X), other.predict(X))
@@ -93,7 +103,9 @@ def test_without_random_state_torch_draws_the_seed():
     with torch.random.fork_rng():
         for seed in (0, 0, 1):
             torch.manual_seed(seed)
-            predictions.append(DistributionRegressor(**SMALL | {"random_state": None}).fit(X, y).predict(X))
+            predictions.append(
+                DistributionRegressor(**SMALL | {"random_state": None}).fit(X, y).predict(X)
+            )
     assert np.array_equal(predictions[0], predictions[1])
     assert not np.array_equal(predictions[0], predictions[2])
 
@@ -130,7 +142,9 @@ print(model.fit(X, X[:, 0]).predict(X).shape)
 
 
 def test_works_where_scikit_learn_is_not_installed():
-    run = subprocess.run([sys.executable, "-c", WITHOUT_SCIKIT_LEARN], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SCIKIT_LEARN], capture_output=True, text=True, check=True
+    )
     assert run.stdout.splitlines() == [
         "DistributionRegressor(family='normal', max_steps=20, random_state=0)",
         "2",

@@ -14,11 +14,15 @@ from tests.estimators.test_regressor import table
 @pytest.mark.parametrize("case", [case for case in ONE_EACH if case.kind != "binary"], ids=str)
 @pytest.mark.parametrize("ensemble", [1, 2])
 def test_every_family_learns_and_predicts(case, ensemble, monkeypatch):
-    """Better than the marginal fit on the training rows; a part of the rows at a time is the same as all at once."""
+    """Better than the marginal fit on the training rows; a part of the rows at a time is the same
+    as all at once.
+    """
     family, options = case.family, case.options
     X, y = table()
     y = case.targets(y)
-    model = DistributionRegressor(family, options, ensemble, hidden_sizes=(16,), max_steps=60, random_state=0).fit(X, y)
+    model = DistributionRegressor(
+        family, options, ensemble, hidden_sizes=(16,), max_steps=60, random_state=0
+    ).fit(X, y)
     baseline = dh.marginal(family, torch.from_numpy(y), **options)
     assert model.score(X, y) > baseline.log_prob(torch.from_numpy(y)).mean()
     whole = model.predict_dist(X)

@@ -52,8 +52,12 @@ PAIRS = [(family, kind, make) for family, kind, make in PAIRS if (family, kind) 
 
 @pytest.mark.filterwarnings("ignore:y has 1000000 at row 5. so far from all others")
 @pytest.mark.parametrize("ensemble", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("family, kind, make", PAIRS, ids=[f"{family} {kind}" for family, kind, _ in PAIRS])
-def test_medians_and_likelihoods_are_finite_and_medians_are_near_the_targets(family, kind, make, ensemble):
+@pytest.mark.parametrize(
+    "family, kind, make", PAIRS, ids=[f"{family} {kind}" for family, kind, _ in PAIRS]
+)
+def test_medians_and_likelihoods_are_finite_and_medians_are_near_the_targets(
+    family, kind, make, ensemble
+):
     X, y = table()
     y = make(X, y)
     model = DistributionRegressor(family, ensemble=ensemble, **SMALL).fit(X, y)
@@ -91,7 +95,9 @@ def test_constant_targets_are_predicted_within_a_millionth(value):
 def test_an_outlier_does_not_squeeze_the_others_together(family):
     X, y = table(150)
     wild = np.where(np.arange(150) == 5, 1e6, y)
-    model = DistributionRegressor(family, hidden_sizes=(16,), max_steps=400, random_state=0).fit(X, wild)
+    model = DistributionRegressor(family, hidden_sizes=(16,), max_steps=400, random_state=0).fit(
+        X, wild
+    )
     assert np.median(np.abs(model.predict(X, kind="median") - y)) < 0.2
 
 
@@ -152,6 +158,9 @@ class TestNonFiniteLosses:
         weight = torch.ones(60)
         weight[1] = 0  # rows are those of the table all the same
         with pytest.raises(
-            NonFiniteLoss, match=r"NaN or infinite at step .*1 of 60 values: 1000 at row 3.*heavier tails"
+            NonFiniteLoss,
+            match=r"NaN or infinite at step .*1 of 60 values: 1000 at row 3.*heavier tails",
         ):
-            fit_tabular(X, y, family="student_t", weight=weight, hidden_sizes=(4,), ensemble=2, max_steps=60)
+            fit_tabular(
+                X, y, family="student_t", weight=weight, hidden_sizes=(4,), ensemble=2, max_steps=60
+            )

@@ -1,4 +1,6 @@
-"""save and load: safetensors and plain JSON, nothing to unpickle; repositories of a hub by a stand-in for it."""
+"""save and load: safetensors and plain JSON, nothing to unpickle; repositories of a hub by a
+stand-in for it.
+"""
 
 import contextlib
 import json
@@ -27,7 +29,9 @@ SMALL = {"hidden_sizes": (16,), "max_steps": 50, "random_state": 0}
 
 def frame(rows=60):
     generator = np.random.default_rng(0)
-    data = pd.DataFrame({"size": generator.normal(size=rows), "city": generator.choice(["Århus", "Rome"], rows)})
+    data = pd.DataFrame(
+        {"size": generator.normal(size=rows), "city": generator.choice(["Århus", "Rome"], rows)}
+    )
     data.loc[1, "size"] = np.nan
     return data, generator.normal(size=rows) + (data["city"] == "Rome")
 
@@ -65,7 +69,9 @@ def test_what_is_loaded_predicts_the_same(tmp_path, family, options, ensemble, t
         again.predict(X[["size"]])
 
 
-@pytest.mark.parametrize("labels", [[0, 1], ["no", "yes"], [True, False], np.array(["a", "b"], dtype=object)])
+@pytest.mark.parametrize(
+    "labels", [[0, 1], ["no", "yes"], [True, False], np.array(["a", "b"], dtype=object)]
+)
 def test_classes_are_kept_with_their_type(tmp_path, labels):
     X, y = numbers()
     y = np.asarray(labels)[(y > 0).astype(int)]
@@ -124,7 +130,9 @@ class TestBadFolders:
             DistributionRegressor.load(folder)
 
     def test_the_other_estimator(self, folder):
-        with pytest.raises(ValueError, match=r"holds a DistributionRegressor: use DistributionRegressor\.load"):
+        with pytest.raises(
+            ValueError, match=r"holds a DistributionRegressor: use DistributionRegressor\.load"
+        ):
             DistributionClassifier.load(folder)
 
     def test_of_another_library(self, folder):
@@ -183,7 +191,9 @@ class TestDamage:
         """A folder without digests."""
         return Path(shutil.copytree(OLD / "regressor_of_version_0_1", tmp_path / "old"))
 
-    @pytest.mark.parametrize("name", ["members.backbone.layers.0.weight", "feature_loc", "recalibration.scale"])
+    @pytest.mark.parametrize(
+        "name", ["members.backbone.layers.0.weight", "feature_loc", "recalibration.scale"]
+    )
     def test_a_changed_tensor_is_named(self, folder, name):
         contents = bytearray((folder / "model.safetensors").read_bytes())
         start = int.from_bytes(contents[:8], "little")
@@ -191,7 +201,8 @@ class TestDamage:
         contents[8 + start + header[name]["data_offsets"][1] - 1] ^= 1
         (folder / "model.safetensors").write_bytes(contents)
         with pytest.raises(
-            ValueError, match=rf"model\.safetensors is damaged: the tensor '{name}' is not what was written"
+            ValueError,
+            match=rf"model\.safetensors is damaged: the tensor '{name}' is not what was written",
         ):
             DistributionRegressor.load(folder)
 
@@ -212,7 +223,9 @@ class TestDamage:
     def test_a_changed_entry_is_named(self, folder, entry, value):
         changed(folder, entry, value)
         shown = entry.replace(".0.", "[0].").replace(".1.", "[1].")
-        with pytest.raises(ValueError, match=r"config\.json is damaged, or was changed: entry") as caught:
+        with pytest.raises(
+            ValueError, match=r"config\.json is damaged, or was changed: entry"
+        ) as caught:
             DistributionRegressor.load(folder)
         assert shown in str(caught.value)
 
@@ -242,13 +255,19 @@ class TestDamage:
         from safetensors.torch import load_file, save_file
 
         save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
-        with pytest.raises(ValueError, match=r"model\.safetensors is not what was written beside config\.json"):
+        with pytest.raises(
+            ValueError, match=r"model\.safetensors is not what was written beside config\.json"
+        ):
             DistributionRegressor.load(folder)
 
     @pytest.mark.parametrize(
         "entry, value, message",
         [
-            ("parameters.hidden_sizes", [10**9], r"members\.backbone\.layers\.0\.weight' has the shape"),
+            (
+                "parameters.hidden_sizes",
+                [10**9],
+                r"members\.backbone\.layers\.0\.weight' has the shape",
+            ),
             ("parameters.hidden_sizes", [4, 10**12], "layers"),
             ("parameters.hidden_sizes", [10**30], r"entry parameters\.hidden_sizes"),
             (
@@ -277,10 +296,22 @@ class TestDamage:
             ("table.columns.1.categories", [1], r"entry table\.columns\[1\]\.categories"),
             ("table.named", "yes", r"entry table\.named must be true or false"),
             ("recalibration.name", "Scale", "unknown recalibration 'Scale'"),
-            ("recalibration.arguments", {"x": 1}, r"entry recalibration\.arguments of ScaleCalibration"),
+            (
+                "recalibration.arguments",
+                {"x": 1},
+                r"entry recalibration\.arguments of ScaleCalibration",
+            ),
             ("recalibration.fitted_on", None, r"entry recalibration\.fitted_on"),
-            ("recalibration.fitted_on", {"family": "Gamma"}, r"entry recalibration\.fitted_on\.event_shape is missing"),
-            ("recalibration.fitted_on", {"family": "Gamma", "event_shape": []}, "was fitted on Gamma, got Normal"),
+            (
+                "recalibration.fitted_on",
+                {"family": "Gamma"},
+                r"entry recalibration\.fitted_on\.event_shape is missing",
+            ),
+            (
+                "recalibration.fitted_on",
+                {"family": "Gamma", "event_shape": []},
+                "was fitted on Gamma, got Normal",
+            ),
             ("classes", {"values": [1], "dtype": "x"}, "classes"),
             ("report", "none", "entry report must be a list"),
             ("estimator", None, "entry estimator must be a text"),
@@ -295,7 +326,9 @@ class TestDamage:
 
     @pytest.mark.parametrize("k", range(60))
     @pytest.mark.parametrize("kind", [DistributionRegressor, DistributionClassifier])
-    def test_any_entry_of_a_folder_without_digests_is_read_or_refused_with_the_file(self, tmp_path, kind, k):
+    def test_any_entry_of_a_folder_without_digests_is_read_or_refused_with_the_file(
+        self, tmp_path, kind, k
+    ):
         name = kind.__name__.removeprefix("Distribution").lower()
         folder = Path(shutil.copytree(OLD / f"{name}_of_version_0_1", tmp_path / "old"))
         config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -314,7 +347,9 @@ class TestSavingOverAnotherModel:
     @pytest.fixture
     def models(self):
         X, y = numbers()
-        return [DistributionRegressor(**SMALL | {"random_state": seed}).fit(X, y) for seed in (0, 1)]
+        return [
+            DistributionRegressor(**SMALL | {"random_state": seed}).fit(X, y) for seed in (0, 1)
+        ]
 
     @pytest.mark.parametrize("is_old", [False, True])
     def test_killed_at_any_replacement(self, tmp_path, monkeypatch, models, is_old):
@@ -335,7 +370,9 @@ class TestSavingOverAnotherModel:
                 predicted = DistributionRegressor.load(folder).predict(X)
             found.append(np.array_equal(predicted, after))
             assert found[-1] or np.array_equal(predicted, before)
-            assert [str(warning.message) for warning in caught] == [] or "interrupted" in str(caught[0].message)
+            assert [str(warning.message) for warning in caught] == [] or "interrupted" in str(
+                caught[0].message
+            )
         assert found == sorted(found)
         assert found[0] is False
         assert found[-1] is True
@@ -350,7 +387,9 @@ class TestSavingOverAnotherModel:
         with pytest.warns(UserWarning, match="a save that was interrupted leaves"):
             again = DistributionRegressor.load(folder)
         assert np.array_equal(again.predict(X), models[0].predict(X))
-        with pytest.raises(ValueError, match=r"does not fit config\.json: it holds a DistributionRegressor"):
+        with pytest.raises(
+            ValueError, match=r"does not fit config\.json: it holds a DistributionRegressor"
+        ):
             DistributionClassifier.load(folder)
 
     def test_saving_again_mends_it(self, tmp_path, models, recwarn):
@@ -359,7 +398,10 @@ class TestSavingOverAnotherModel:
             model.save(tmp_path)
         assert np.array_equal(DistributionRegressor.load(tmp_path).predict(X), models[1].predict(X))
         assert not recwarn.list
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "config.json",
+            "model.safetensors",
+        ]
 
 
 def kill_at(patch, count):
@@ -380,7 +422,9 @@ def as_format_1(folder):
 
     save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    config = {name: value for name, value in config.items() if not name.endswith("sha256")} | {"format": 1}
+    config = {name: value for name, value in config.items() if not name.endswith("sha256")} | {
+        "format": 1
+    }
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
 
 
@@ -437,10 +481,15 @@ def test_weights_that_are_no_numbers_are_refused_though_their_digest_fits(tmp_pa
     model = DistributionRegressor(**SMALL).fit(X, y)
     with torch.no_grad():
         model.model_.state_dict()[name].view(-1)[0] = value
-    with pytest.raises(ValueError, match=f"1 of the .* of the weights '{name}' are NaN or infinite.* It is not saved"):
+    with pytest.raises(
+        ValueError,
+        match=f"1 of the .* of the weights '{name}' are NaN or infinite.* It is not saved",
+    ):
         model.save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
     with mock.patch("disthead.estimators.folder.check_weights"):  # as another program writes it
         folder = model.save(tmp_path / "model")
-    with pytest.raises(ValueError, match=f"1 of the .* of the weights '{name}' are NaN or infinite"):
+    with pytest.raises(
+        ValueError, match=f"1 of the .* of the weights '{name}' are NaN or infinite"
+    ):
         DistributionRegressor.load(folder)

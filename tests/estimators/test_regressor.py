@@ -1,4 +1,6 @@
-"""What `DistributionRegressor` predicts, against the distribution's own answers and against formulas."""
+"""What `DistributionRegressor` predicts, against the distribution's own answers and against
+formulas.
+"""
 
 import numpy as np
 import pytest
@@ -41,22 +43,30 @@ class TestAnswers:
 
     @pytest.mark.parametrize("kind", ["mean", "median", "mode"])
     def test_predict(self, model, rows, kind):
-        assert np.array_equal(model.predict(rows, kind=kind), getattr(model.predict_dist(rows), kind).numpy())
+        assert np.array_equal(
+            model.predict(rows, kind=kind), getattr(model.predict_dist(rows), kind).numpy()
+        )
 
     def test_predict_at_a_cost_is_the_quantile(self, model, rows):
         """Three to one for too low to too high: the quantile 3 / (3 + 1)."""
-        assert np.allclose(model.predict(rows, cost=(3, 1)), model.predict_quantiles(rows, 0.75), rtol=1e-12)
+        assert np.allclose(
+            model.predict(rows, cost=(3, 1)), model.predict_quantiles(rows, 0.75), rtol=1e-12
+        )
 
     def test_quantiles_are_where_the_cdf_has_their_level(self, model, rows):
         levels = [0.1, 0.5, 0.95]
         quantiles = model.predict_quantiles(rows, levels)
         assert quantiles.shape == (7, 3)
-        assert np.allclose(model.predict_dist(rows)[:, None].cdf(torch.from_numpy(quantiles)), levels, atol=1e-9)
+        assert np.allclose(
+            model.predict_dist(rows)[:, None].cdf(torch.from_numpy(quantiles)), levels, atol=1e-9
+        )
 
     def test_interval_holds_its_probability(self, model, rows):
         lower, upper = map(torch.from_numpy, model.predict_interval(rows, level=0.8))
         dist = model.predict_dist(rows)
-        assert torch.allclose(dist.cdf(upper) - dist.cdf(lower), torch.tensor(0.8, dtype=torch.float64), atol=1e-9)
+        assert torch.allclose(
+            dist.cdf(upper) - dist.cdf(lower), torch.tensor(0.8, dtype=torch.float64), atol=1e-9
+        )
         assert torch.allclose(dist.cdf(lower), torch.tensor(0.1, dtype=torch.float64), atol=1e-9)
 
     def test_variance(self, model, rows):
@@ -68,7 +78,9 @@ class TestAnswers:
         log_prob = model.predict_dist(X).log_prob(torch.from_numpy(y)).numpy()
         assert model.score(X, y) == pytest.approx(log_prob.mean(), rel=1e-12)
         weight = np.arange(50.0)
-        assert model.score(X, y, sample_weight=weight) == pytest.approx(np.average(log_prob, weights=weight), rel=1e-12)
+        assert model.score(X, y, sample_weight=weight) == pytest.approx(
+            np.average(log_prob, weights=weight), rel=1e-12
+        )
 
     def test_samples_have_the_mean_and_repeat(self, model, rows):
         draws = model.sample(rows, 4000, random_state=0)
@@ -107,7 +119,9 @@ class TestSeveralTargets:
             .predict_dist(X)
         )
         covariance = dist.covariance
-        assert (covariance[:, 0, 1] / (covariance[:, 0, 0] * covariance[:, 1, 1]).sqrt()).mean() > 0.5
+        assert (
+            covariance[:, 0, 1] / (covariance[:, 0, 0] * covariance[:, 1, 1]).sqrt()
+        ).mean() > 0.5
 
     def test_another_number_of_targets_is_refused(self, data):
         X, Y = data
@@ -122,7 +136,9 @@ class TestWeights:
     def test_a_row_without_weight_is_as_if_it_were_not_there(self):
         X, y = table()
         wrong = np.where(np.arange(120) < 40, y + 1000, y)
-        weighted = DistributionRegressor(**SMALL).fit(X, wrong, sample_weight=(np.arange(120) >= 40).astype(float))
+        weighted = DistributionRegressor(**SMALL).fit(
+            X, wrong, sample_weight=(np.arange(120) >= 40).astype(float)
+        )
         without = DistributionRegressor(**SMALL).fit(X[40:], y[40:])
         assert np.array_equal(weighted.predict(X), without.predict(X))
 
@@ -146,7 +162,10 @@ class TestWeights:
 class TestBadTargets:
     def test_outside_the_support_with_rows_values_and_families_that_fit(self):
         X, y = table()
-        with pytest.raises(TargetError, match=r"support of gamma .* at row .* Families that take such targets: normal"):
+        with pytest.raises(
+            TargetError,
+            match=r"support of gamma .* at row .* Families that take such targets: normal",
+        ):
             DistributionRegressor("gamma").fit(X, y)
 
     def test_missing(self):
@@ -156,7 +175,9 @@ class TestBadTargets:
             DistributionRegressor().fit(X, y)
 
     def test_text(self):
-        with pytest.raises(ValueError, match=r"'a' at row 0\. For classes use DistributionClassifier"):
+        with pytest.raises(
+            ValueError, match=r"'a' at row 0\. For classes use DistributionClassifier"
+        ):
             DistributionRegressor().fit([[1.0], [2.0]], ["a", "b"])
 
     def test_classes(self):
@@ -177,7 +198,9 @@ class TestBadTargets:
     @pytest.mark.filterwarnings("ignore::disthead.diagnostics.targets.TargetWarning")
     def test_a_constant_target_is_learned(self):
         X, _ = table()
-        assert np.allclose(DistributionRegressor(**SMALL).fit(X, np.full(120, 7.0)).predict(X), 7, atol=0.1)
+        assert np.allclose(
+            DistributionRegressor(**SMALL).fit(X, np.full(120, 7.0)).predict(X), 7, atol=0.1
+        )
 
 
 class TestTargetsThatFoolADensity:
@@ -185,7 +208,9 @@ class TestTargetsThatFoolADensity:
 
     def test_few_values(self):
         X, _ = table(300)
-        with pytest.warns(TargetWarning, match=r"y has only 5 different values \(3, 4, 5, 6, 7\) in 300 rows"):
+        with pytest.warns(
+            TargetWarning, match=r"y has only 5 different values \(3, 4, 5, 6, 7\) in 300 rows"
+        ):
             DistributionRegressor(**SMALL).fit(X, 3 + np.arange(300) % 5)
 
     def test_families_of_counts_have_none_to_be_fooled(self):
@@ -197,7 +222,10 @@ class TestBadQuestions:
     @pytest.mark.parametrize(
         "ask, message",
         [
-            (lambda model, X: model.predict(X, kind="average"), "'mean', 'median' or 'mode', got 'average'"),
+            (
+                lambda model, X: model.predict(X, kind="average"),
+                "'mean', 'median' or 'mode', got 'average'",
+            ),
             (lambda model, X: model.predict_quantiles(X, [0.5, 1.0]), "between 0 and 1"),
             (lambda model, X: model.predict_interval(X, level=90), "between 0 and 1, got 90"),
             (lambda model, X: model.predict(X, cost=(1, -1)), "positive numbers"),
@@ -216,7 +244,9 @@ class TestBadQuestions:
 
 def test_a_network_without_layers_is_a_linear_model():
     X, y = table()
-    assert DistributionRegressor(**SMALL | {"hidden_sizes": ()}).fit(X, y).predict(X).shape == (120,)
+    assert DistributionRegressor(**SMALL | {"hidden_sizes": ()}).fit(X, y).predict(X).shape == (
+        120,
+    )
 
 
 def test_verbose_shows_progress_and_the_report(capsys):
@@ -241,7 +271,9 @@ def test_intervals_of_directions_cross_the_seam_and_say_what_they_hold():
     generator = np.random.default_rng(0)
     X = generator.normal(size=(300, 2))
     y = np.angle(np.exp(1j * generator.normal(np.pi, 0.3, size=300)))  # around the seam
-    model = DistributionRegressor("von_mises", hidden_sizes=(8,), max_steps=40, random_state=0).fit(X, y)
+    model = DistributionRegressor("von_mises", hidden_sizes=(8,), max_steps=40, random_state=0).fit(
+        X, y
+    )
     interval = model.predict_interval(X, level=0.9)
     lower, upper = interval
     assert (lower > upper).mean() > 0.9

@@ -57,19 +57,30 @@ class TestEncoding:
 
     def test_numbers_alone_are_encoded_bin_by_bin(self):
         encoder = TableEncoder.fit(Table.read(frame()))
-        assert [encoder.feature_names[position] for position in encoder.numeric] == ["age", "member", "children"]
+        assert [encoder.feature_names[position] for position in encoder.numeric] == [
+            "age",
+            "member",
+            "children",
+        ]
 
     def test_the_same_table_in_other_clothes(self):
         """A list, an array, a tensor and a frame of the same numbers are the same table."""
         values = [[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]]
-        tables = [values, np.array(values, dtype=np.float32), np.array(values, dtype=object), torch.tensor(values)]
+        tables = [
+            values,
+            np.array(values, dtype=np.float32),
+            np.array(values, dtype=object),
+            torch.tensor(values),
+        ]
         tables += [pd.DataFrame(values), pd.DataFrame(values, columns=["a", "b"], dtype="Int64")]
         expected = np.array(values)
         for table in map(Table.read, tables):
             assert np.array_equal(TableEncoder.fit(table).encode(table), expected)
 
     def test_an_array_of_objects_is_a_table_of_numbers_and_texts(self):
-        encoder = TableEncoder.fit(Table.read(np.array([[1, "x"], [2, None], [None, "y"]], dtype=object)))
+        encoder = TableEncoder.fit(
+            Table.read(np.array([[1, "x"], [2, None], [None, "y"]], dtype=object))
+        )
         assert encoder.feature_names == ["x0", "x0 is missing", "x1=x", "x1=y", "x1 is missing"]
 
     def test_state_is_plain_data_and_all_of_it(self):
@@ -83,7 +94,9 @@ class TestEncoding:
         _, model = fitted
         report = "\n".join(model.report_)
         assert "age: missing numbers are read as the median" in report
-        assert "city: text, 4 indicators, one of them for missing ('Lima', 'Oslo', 'Rome')" in report
+        assert (
+            "city: text, 4 indicators, one of them for missing ('Lima', 'Oslo', 'Rome')" in report
+        )
         assert "member" not in report
 
     def test_a_frame_is_its_numbers(self):
@@ -99,7 +112,9 @@ class TestEncoding:
     def test_constant_columns_are_harmless(self):
         X = np.random.default_rng(0).normal(size=(60, 1))
         model = DistributionRegressor(**SMALL).fit(np.hstack([X, np.full((60, 1), 1e6)]), X[:, 0])
-        same, other = (model.predict(np.hstack([X, np.full((60, 1), value)])) for value in (1e6, -3.0))
+        same, other = (
+            model.predict(np.hstack([X, np.full((60, 1), value)])) for value in (1e6, -3.0)
+        )
         assert np.isfinite(same).all()
         assert np.array_equal(same, other)
 
@@ -107,7 +122,9 @@ class TestEncoding:
         """A target that is told by a text alone."""
         city = np.random.default_rng(0).choice(["Oslo", "Rome"], 200)
         y = np.where(city == "Rome", 10.0, 0.0) + np.random.default_rng(1).normal(size=200)
-        model = DistributionRegressor(**SMALL | {"max_steps": 150}).fit(pd.DataFrame({"city": city}), y)
+        model = DistributionRegressor(**SMALL | {"max_steps": 150}).fit(
+            pd.DataFrame({"city": city}), y
+        )
         rome, oslo = model.predict(pd.DataFrame({"city": ["Rome", "Oslo"]}))
         assert rome == pytest.approx(10, abs=1)
         assert oslo == pytest.approx(0, abs=1)
@@ -120,7 +137,9 @@ class TestNewRows:
         with pytest.warns(UserWarning, match="'city': 5 rows with 'Paris', which set no indicator"):
             model.predict(new)
         features = model.encoder_.encode(Table.read(new))
-        cities = [k for k, name in enumerate(model.encoder_.feature_names) if name.startswith("city")]
+        cities = [
+            k for k, name in enumerate(model.encoder_.feature_names) if name.startswith("city")
+        ]
         assert not features[:, cities].any()
 
     def test_missing_numbers_where_none_were_missing(self, fitted):
@@ -138,18 +157,23 @@ class TestNewRows:
     def test_missing_and_new_columns_are_named_with_their_likes(self, fitted):
         data, model = fitted
         with pytest.raises(
-            ValueError, match=r"(?s)unseen at fit time:\n- Age.*is like the missing 'age'.*missing:\n- age"
+            ValueError,
+            match=r"(?s)unseen at fit time:\n- Age.*is like the missing 'age'.*missing:\n- age",
         ):
             model.predict(data.rename(columns={"age": "Age"}))
         with pytest.raises(ValueError, match="same order as they were in fit"):
             model.predict(data[data.columns[::-1]])
         with (
-            pytest.raises(ValueError, match="X has 4 features, but DistributionRegressor is expecting 5"),
+            pytest.raises(
+                ValueError, match="X has 4 features, but DistributionRegressor is expecting 5"
+            ),
             pytest.warns(),
         ):
             model.predict(data.iloc[:, :4].to_numpy())
 
-    @pytest.mark.parametrize("column, value, was", [("age", "old", "numbers"), ("city", 3.0, "texts")])
+    @pytest.mark.parametrize(
+        "column, value, was", [("age", "old", "numbers"), ("city", 3.0, "texts")]
+    )
     def test_a_column_of_another_kind(self, fitted, column, value, was):
         data, model = fitted
         with pytest.raises(ValueError, match=f"column '{column}' held {was} at fit"):
@@ -164,8 +188,14 @@ class TestBadTables:
     @pytest.mark.parametrize(
         "X, message",
         [
-            (lambda: with_column(empty=np.nan, gone=None), "all values are missing in 'empty', 'gone': leave them out"),
-            (lambda: with_column(name=[f"row {k}" for k in range(60)]), "'name' has 60 different texts in 60 rows"),
+            (
+                lambda: with_column(empty=np.nan, gone=None),
+                "all values are missing in 'empty', 'gone': leave them out",
+            ),
+            (
+                lambda: with_column(name=[f"row {k}" for k in range(60)]),
+                "'name' has 60 different texts in 60 rows",
+            ),
             (
                 lambda: with_column(mix=[1.0] * 59 + ["?"]),
                 r"'mix' must hold numbers, got text in 1 of 60 rows: '\?' at row 59",
@@ -190,7 +220,10 @@ class TestBadTables:
         "X, message",
         [
             (lambda: sparse.csr_array(np.eye(60)), "sparse"),
-            (lambda: np.array([[{}]] * 60, dtype=object), "string or a number, got dict in column 'x0' at row 0"),
+            (
+                lambda: np.array([[{}]] * 60, dtype=object),
+                "string or a number, got dict in column 'x0' at row 0",
+            ),
             (lambda: pd.DataFrame([[1.0, 2.0]] * 60, columns=["a", 1]), "all texts or all numbers"),
         ],
     )
@@ -200,7 +233,9 @@ class TestBadTables:
 
 
 class Polars:
-    """What of a polars frame is asked for: names, columns, length. (polars itself is not among the test's packages.)"""
+    """What of a polars frame is asked for: names, columns, length. (polars itself is not among the
+    test's packages.)
+    """
 
     def __init__(self, columns):
         self.data, self.columns = columns, list(columns)
@@ -213,6 +248,8 @@ class Polars:
 
 
 def test_any_frame_that_gives_columns_by_name_is_read():
-    data = Polars({"a": np.array([1.0, np.nan, 3.0]), "b": np.array(["x", None, "y"], dtype=object)})
+    data = Polars(
+        {"a": np.array([1.0, np.nan, 3.0]), "b": np.array(["x", None, "y"], dtype=object)}
+    )
     encoder = TableEncoder.fit(Table.read(data))
     assert encoder.feature_names == ["a", "a is missing", "b=x", "b=y", "b is missing"]

@@ -1,4 +1,6 @@
-"""What a row counts for the estimators: weights everywhere, 0 means not there; rows that belong together are held out together."""
+"""What a row counts for the estimators: weights everywhere, 0 means not there; rows that belong
+together are held out together.
+"""
 
 import threading
 
@@ -30,7 +32,12 @@ def test_a_row_of_weight_0_is_not_there_for_the_recipe(case):
     x, y = torch.randn(60, 2, generator=generator).double(), targets(case, 60)
     weight = torch.tensor([0.0, 1.0, 3.0]).repeat(20)
     there = weight > 0
-    options = {"family": case.family, "family_options": case.options, "hidden_sizes": (4,), "max_steps": 4}
+    options = {
+        "family": case.family,
+        "family_options": case.options,
+        "hidden_sizes": (4,),
+        "max_steps": 4,
+    }
     absurd_x, absurd_y = x.clone(), y.clone()
     absurd_x[~there] = torch.nan
     absurd_y[~there] = torch.nan if y.is_floating_point() else -100
@@ -53,12 +60,17 @@ def test_a_row_of_weight_0_is_not_there_for_fit_and_score(model):
     weighted = model(**SMALL).fit(absurd_X, absurd_y, sample_weight=weight)
     without = model(**SMALL).fit(X[there], y[there], sample_weight=weight[there])
     assert np.array_equal(weighted.predict(X), without.predict(X))
-    assert weighted.score(absurd_X, absurd_y, sample_weight=weight) == without.score(X[there], y[there], weight[there])
+    assert weighted.score(absurd_X, absurd_y, sample_weight=weight) == without.score(
+        X[there], y[there], weight[there]
+    )
 
 
 def test_equal_weights_are_no_weights():
     X, y = table()
-    models = [DistributionRegressor(**SMALL).fit(X, y, weight) for weight in (None, np.ones(120), np.full(120, 0.25))]
+    models = [
+        DistributionRegressor(**SMALL).fit(X, y, weight)
+        for weight in (None, np.ones(120), np.full(120, 0.25))
+    ]
     assert all(np.array_equal(models[0].predict(X), model.predict(X)) for model in models)
 
 
@@ -75,12 +87,16 @@ def test_row_numbers_in_errors_are_those_of_the_table():
         )
 
 
-@pytest.mark.parametrize("wrong, message", [(-1.0, "-1 at row 3"), (np.nan, "nan at row 3"), (np.inf, "inf at row 3")])
+@pytest.mark.parametrize(
+    "wrong, message", [(-1.0, "-1 at row 3"), (np.nan, "nan at row 3"), (np.inf, "inf at row 3")]
+)
 def test_weights_that_cannot_be_are_named(wrong, message):
     X, y = table()
     weight = np.where(np.arange(120) == 3, wrong, 1.0)
     model = DistributionRegressor(**SMALL)
-    with pytest.raises(ValueError, match=f"sample_weight must be finite and zero or more, got .*{message}"):
+    with pytest.raises(
+        ValueError, match=f"sample_weight must be finite and zero or more, got .*{message}"
+    ):
         model.fit(X, y, sample_weight=weight)
     with pytest.raises(ValueError, match="zero in all 120 rows"):
         model.fit(X, y, sample_weight=np.zeros(120))
@@ -88,10 +104,16 @@ def test_weights_that_cannot_be_are_named(wrong, message):
 
 def test_a_row_of_weight_2_counts_as_two_rows_in_all_statistics():
     generator = torch.Generator().manual_seed(0)
-    x, y = torch.randn(60, 2, generator=generator).double(), torch.randn(60, generator=generator).double()
+    x, y = (
+        torch.randn(60, 2, generator=generator).double(),
+        torch.randn(60, generator=generator).double(),
+    )
     weight = 1.0 + torch.arange(60) % 2
     twice = torch.arange(60).repeat_interleave(weight.long())
-    weighted, repeated = tabular_model(x, y, weight=weight), tabular_model(x[twice], y[twice], weight=torch.ones(90))
+    weighted, repeated = (
+        tabular_model(x, y, weight=weight),
+        tabular_model(x[twice], y[twice], weight=torch.ones(90)),
+    )
     weighted.members.backbone.fit(weighted.standardise(x), weight)
     repeated.members.backbone.fit(repeated.standardise(x[twice]), torch.ones(90))
     for (name, first), second in zip(weighted.named_buffers(), repeated.buffers(), strict=True):
@@ -100,7 +122,9 @@ def test_a_row_of_weight_2_counts_as_two_rows_in_all_statistics():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_factor_for_the_scale_is_of_the_weights(seed):
-    """Weight 9 on the half with the standard deviation 0.2, which x1 names, and 1 on that with 2: a factor of 1 is right."""
+    """Weight 9 on the half with the standard deviation 0.2, which x1 names, and 1 on that with 2: a
+    factor of 1 is right.
+    """
     generator = np.random.default_rng(seed)
 
     def made(count):
@@ -110,7 +134,9 @@ def test_the_factor_for_the_scale_is_of_the_weights(seed):
         return X, X[:, 0] + scale * generator.normal(size=count), np.where(scale < 1, 9.0, 1.0)
 
     X, y, weight = made(400)
-    model = DistributionRegressor("normal", hidden_sizes=(16,), max_steps=500, random_state=seed).fit(X, y, weight)
+    model = DistributionRegressor(
+        "normal", hidden_sizes=(16,), max_steps=500, random_state=seed
+    ).fit(X, y, weight)
     assert 0.7 < model.model_.recalibration.scale < 1.5
 
 
@@ -124,7 +150,9 @@ class TestCopies:
         new_X, new_y = table(500, seed=1)
         options = {"hidden_sizes": (32,), "max_steps": 800, "random_state": 0}
         once = DistributionRegressor(**options).fit(X, y).score(new_X, new_y)
-        with pytest.warns(RepeatedRowsWarning, match=f"{150 * (times - 1)} of {150 * times} rows .* give `groups`"):
+        with pytest.warns(
+            RepeatedRowsWarning, match=f"{150 * (times - 1)} of {150 * times} rows .* give `groups`"
+        ):
             model = DistributionRegressor(**options).fit(np.tile(X, (times, 1)), np.tile(y, times))
         assert model.score(new_X, new_y) > once - 0.3
 
@@ -160,20 +188,30 @@ class TestCopies:
         generator = np.random.default_rng(0)
         X = generator.integers(0, 3, size=(400, 1)).astype(float)
         y = X[:, 0] + 0.3 * generator.normal(size=400)
-        model = DistributionRegressor("normal", hidden_sizes=(16,), max_steps=300, random_state=0).fit(X, y)
+        model = DistributionRegressor(
+            "normal", hidden_sizes=(16,), max_steps=300, random_state=0
+        ).fit(X, y)
         assert np.allclose(model.predict([[0.0], [1.0], [2.0]]), [0, 1, 2], atol=0.2)
 
 
 class TestGroups:
     def panel(self, seed=0):
-        """30 persons with a level each that no feature tells, five rows of each, whose features name the person."""
+        """30 persons with a level each that no feature tells, five rows of each, whose features
+        name the person.
+        """
         generator = np.random.default_rng(seed)
         person = np.repeat(np.arange(30), 5)
         X = generator.normal(size=(30, 3))[person] + 1e-3 * generator.normal(size=(150, 3))
-        return X, X[:, 0] + generator.normal(size=30)[person] + 0.05 * generator.normal(size=150), person
+        return (
+            X,
+            X[:, 0] + generator.normal(size=30)[person] + 0.05 * generator.normal(size=150),
+            person,
+        )
 
     def test_persons_are_held_out_whole(self):
-        """Without groups the rows held out are foretold by the others of their person, and the spread is far too small."""
+        """Without groups the rows held out are foretold by the others of their person, and the
+        spread is far too small.
+        """
         X, y, person = self.panel()
         new_X, new_y, _ = self.panel(seed=1)
         options = {"hidden_sizes": (32,), "max_steps": 600, "random_state": 0}
@@ -186,7 +224,12 @@ class TestGroups:
         X, y, person = self.panel()
         models = [
             DistributionRegressor(**SMALL, ensemble=ensemble).fit(X, y, groups=groups)
-            for groups in (person, (7 - person).tolist(), torch.as_tensor(person), [f"p{number}" for number in person])
+            for groups in (
+                person,
+                (7 - person).tolist(),
+                torch.as_tensor(person),
+                [f"p{number}" for number in person],
+            )
         ]
         assert all(np.array_equal(models[0].predict(X), model.predict(X)) for model in models)
 
@@ -196,7 +239,10 @@ class TestGroups:
             (np.zeros(150), "be two or more, got 0"),
             (np.zeros(149), r"have one value for each row, shape \(150,\), got \(149,\)"),
             (np.zeros((150, 2)), r"have one value .* got \(150, 2\)"),
-            (np.where(np.arange(150) == 9, np.nan, 1.0), "not be missing, got 1 rows without one, the first at row 9"),
+            (
+                np.where(np.arange(150) == 9, np.nan, 1.0),
+                "not be missing, got 1 rows without one, the first at row 9",
+            ),
         ],
     )
     def test_groups_that_cannot_be_are_named(self, groups, message):
@@ -224,7 +270,9 @@ class TestGenerator:
                 patch.setattr(torch.random, name, refuse)
             patch.setattr(torch, "manual_seed", refuse)
             for ensemble in (1, 2):
-                DistributionRegressor(**SMALL, ensemble=ensemble).fit(X, y).sample(X, 3, random_state=1)
+                DistributionRegressor(**SMALL, ensemble=ensemble).fit(X, y).sample(
+                    X, 3, random_state=1
+                )
         assert torch.equal(torch.get_rng_state(), state)
 
     def test_four_threads_fit_and_draw_as_one_does(self):
@@ -235,7 +283,11 @@ class TestGenerator:
 
         def work(place):
             model = DistributionRegressor(**SMALL).fit(X, y)
-            found[place] = model.predict(X), model.sample(X, 20, random_state=5), expected.sample(X, 20, random_state=5)
+            found[place] = (
+                model.predict(X),
+                model.sample(X, 20, random_state=5),
+                expected.sample(X, 20, random_state=5),
+            )
 
         threads = [threading.Thread(target=work, args=(place,)) for place in range(4)]
         for thread in threads:

@@ -14,7 +14,10 @@ from tests.metrics.tester import dist_of
 
 # the family, its options, and how many independent outputs
 KINDS = [
-    *((family, {}, None) for family in ("normal", "student_t", "gamma", "von_mises", "poisson", "bernoulli")),
+    *(
+        (family, {}, None)
+        for family in ("normal", "student_t", "gamma", "von_mises", "poisson", "bernoulli")
+    ),
     ("categorical", {"num_classes": 3}, None),
     ("mixture", {"component": "von_mises"}, None),
     ("plackett_luce", {"event_shape": (4,)}, None),
@@ -41,7 +44,11 @@ class Forecast(L.LightningModule):
 
 
 def validated(module, raw, y, times=1):
-    options = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    options = {
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     trainer = L.Trainer(accelerator="cpu", logger=False, **options)
     for _ in range(times):
         trainer.validate(module, DataLoader(TensorDataset(raw, y), batch_size=16), verbose=False)
@@ -57,7 +64,8 @@ def test_every_number_is_logged_by_name_in_a_lightning_module(family, options, o
     torch.manual_seed(0)
     y = dist.sample()
     metrics = m.default_metrics(family, outputs, **options)
-    logged = validated(Forecast(made, metrics, outputs), raw, y, times=2)  # what the first time counted is forgotten
+    # what the first time counted is forgotten
+    logged = validated(Forecast(made, metrics, outputs), raw, y, times=2)
     whole = m.default_metrics(family, outputs, **options)
     whole.update(dist, y)
     want = whole.compute()
@@ -85,7 +93,10 @@ def test_the_numbers_have_the_names_and_values_of_their_metrics():
         "mae": m.MeanAbsoluteError()(dist, y),
     }
     want |= {"rmse": m.RootMeanSquaredError()(dist, y), "sharpness_0.9": m.Sharpness(0.9)(dist, y)}
-    want |= {"pit_ks": torch.tensor(uniformity.ks_statistic), "pit_mean": torch.tensor(uniformity.mean)}
+    want |= {
+        "pit_ks": torch.tensor(uniformity.ks_statistic),
+        "pit_mean": torch.tensor(uniformity.mean),
+    }
     want |= {"pit_dispersion": torch.tensor(uniformity.dispersion), "spread_skill": spread.ratio()}
     assert set(found) == set(want)
     for name, value in want.items():
@@ -110,7 +121,8 @@ def test_outputs_have_numbers_of_their_own():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: m.default_metrics("normal"), lambda: m.default_metrics("normal", num_outputs=2)]
+    "make",
+    [lambda: m.default_metrics("normal"), lambda: m.default_metrics("normal", num_outputs=2)],
 )
 def test_weights_resets_copies_and_values_of_batches(make):
     dist, y = dist_of("normal", outputs=2) if "crps_0" in make() else dist_of("normal")
@@ -129,7 +141,10 @@ def test_weights_resets_copies_and_values_of_batches(make):
     for copy in (metrics, pickle.loads(pickle.dumps(metrics)), metrics.clone()):
         assert_same(copy.compute(), want.compute())
     prefixed = metrics.clone(prefix="val/")
-    assert_same({name.removeprefix("val/"): value for name, value in prefixed.compute().items()}, want.compute())
+    assert_same(
+        {name.removeprefix("val/"): value for name, value in prefixed.compute().items()},
+        want.compute(),
+    )
     torch.testing.assert_close(prefixed["val/nll"].compute(), metrics["nll"].compute())
 
 
@@ -144,7 +159,9 @@ def test_numbers_in_a_collection_of_others_count_their_rows_once():
     dist, y = dist_of("normal", outputs=2)
     inner = m.default_metrics("normal", num_outputs=2)
     names = [name for name in inner if "." not in name]
-    together = torchmetrics.MetricCollection({f"mine_{name}": inner[name] for name in names} | {"own": m.CRPS()})
+    together = torchmetrics.MetricCollection(
+        {f"mine_{name}": inner[name] for name in names} | {"own": m.CRPS()}
+    )
     for _ in range(2):
         together.update(dist, y)
     found = together.compute()

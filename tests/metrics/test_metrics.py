@@ -1,4 +1,6 @@
-"""Metrics: the same alone, in batches and in two processes; right by other libraries, the formula and simulation."""
+"""Metrics: the same alone, in batches and in two processes; right by other libraries, the formula
+and simulation.
+"""
 
 import math
 import pickle
@@ -30,7 +32,9 @@ def normal(loc, scale) -> dh.Distribution:
 @every_metric
 def test_batches_give_what_all_rows_give(name):
     batches = [slice(0, 7), slice(7, 7), slice(7, 8), slice(8, ROWS)]
-    torch.testing.assert_close(answers(run(name, batches)), answers(run(name, WHOLE)), equal_nan=True)
+    torch.testing.assert_close(
+        answers(run(name, batches)), answers(run(name, WHOLE)), equal_nan=True
+    )
 
 
 @every_metric
@@ -47,7 +51,9 @@ def test_survives_reset_and_pickling(name):
 def test_two_processes_give_what_one_gives(tmp_path):
     half, rest = slice(0, ROWS // 2), [slice(ROWS // 2, 45), slice(45, ROWS)]
     splits = {"both have rows": [[half], rest], "one has none": [[], [half, *rest]]}
-    torch.multiprocessing.start_processes(process, (str(tmp_path), splits), nprocs=2, start_method="spawn")
+    torch.multiprocessing.start_processes(
+        process, (str(tmp_path), splits), nprocs=2, start_method="spawn"
+    )
     for rank in range(2):
         results = torch.load(tmp_path / str(rank))
         for split, name in results:
@@ -63,8 +69,14 @@ def test_two_processes_give_what_one_gives(tmp_path):
 @pytest.mark.parametrize(
     "metrics, family",
     [
-        ([m.CRPS(), m.NegativeLogLikelihood(), m.RootMeanSquaredError(), m.PinballLoss(0.9)], "normal"),
-        ([m.CalibrationError(), m.CalibrationError("classwise", num_classes=2), m.Accuracy()], "bernoulli"),
+        (
+            [m.CRPS(), m.NegativeLogLikelihood(), m.RootMeanSquaredError(), m.PinballLoss(0.9)],
+            "normal",
+        ),
+        (
+            [m.CalibrationError(), m.CalibrationError("classwise", num_classes=2), m.Accuracy()],
+            "bernoulli",
+        ),
         ([m.PITHistogram(), m.PITHistogram(randomised=True), m.Coverage()], "poisson"),
         ([m.Grouped(m.CRPS(), bins=[0.0]), m.Grouped(m.MeanAbsoluteError(), bins=[0.0])], "normal"),
     ],
@@ -74,7 +86,9 @@ def test_a_collection_does_not_merge_metrics_whose_first_batch_agrees(metrics, f
     """torchmetrics merges metrics with equal states after the first batch, here one without rows."""
     dist, y = dist_of(family)
     grouping = [y] if isinstance(metrics[0], m.Grouped) else []
-    together = torchmetrics.MetricCollection({str(place): metric.clone() for place, metric in enumerate(metrics)})
+    together = torchmetrics.MetricCollection(
+        {str(place): metric.clone() for place, metric in enumerate(metrics)}
+    )
     for rows in (slice(0, 0), slice(0, ROWS)):
         together.update(dist[rows], y[rows], *(part[rows] for part in grouping))
     for place, metric in enumerate(metrics):
@@ -101,7 +115,8 @@ def test_energy_score_in_batches_averages_out_the_error_of_its_samples():
     exact, few = m.EnergyScore(samples=4000)(dist, y), m.EnergyScore(samples=16)
     for row in range(400):
         few.update(dist[row : row + 1], y[row : row + 1])
-    # one row by 16 samples is wrong by about 0.25; the same samples for all 400 rows would leave most of that
+    # one row by 16 samples is wrong by about 0.25; the same samples for all 400 rows would leave
+    # most of that
     assert float(few.compute()) == pytest.approx(float(exact), abs=0.05)
 
 
@@ -142,8 +157,12 @@ def test_class_scores_agree_with_scikit_learn_and_torchmetrics(generator):
     top = sk.top_k_accuracy_score(y.numpy(), dist.probs.numpy(), k=2)
     assert float(m.TopKHitRate(2)(dist, y)) == pytest.approx(top, rel=1e-6)
     for norm, name in ((1, "l1"), (2, "l2"), ("max", "max")):
-        theirs = torchmetrics.classification.MulticlassCalibrationError(4, n_bins=15, norm=name)(dist.probs, y)
-        assert float(m.CalibrationError(norm=norm)(dist, y)) == pytest.approx(float(theirs), abs=1e-6)
+        theirs = torchmetrics.classification.MulticlassCalibrationError(4, n_bins=15, norm=name)(
+            dist.probs, y
+        )
+        assert float(m.CalibrationError(norm=norm)(dist, y)) == pytest.approx(
+            float(theirs), abs=1e-6
+        )
     reached = dist.probs.cumsum(-1)[:, :-1].numpy()
     happened = y.numpy()[:, None] <= np.arange(3)
     assert float(m.RankedProbabilityScore()(dist, y)) == pytest.approx(
@@ -162,7 +181,9 @@ def test_kendall_tau_is_scipys_for_full_orders(generator):
 
 
 def test_kendall_tau_of_a_partial_order_counts_the_pairs_it_decides():
-    dist = dh.get_family("plackett_luce", event_shape=(4,)).distribution(logits=torch.tensor([[3.0, 2.0, 1.0, 0.0]]))
+    dist = dh.get_family("plackett_luce", event_shape=(4,)).distribution(
+        logits=torch.tensor([[3.0, 2.0, 1.0, 0.0]])
+    )
     # 1 before all, the rest tied: right about items 2 and 3, wrong about item 0
     assert float(m.KendallTau()(dist, torch.tensor([[1, -1, -1, -1]]))) == pytest.approx(1 / 3)
 
@@ -186,7 +207,9 @@ def test_standard_errors_are_those_of_the_mean(generator):
     rmse = m.RootMeanSquaredError()
     rmse.update(dist, y)
     square = (y - dist.mean).square().double().numpy()
-    assert float(rmse.standard_error()) == pytest.approx(st.sem(square) / (2 * square.mean() ** 0.5), rel=1e-4)
+    assert float(rmse.standard_error()) == pytest.approx(
+        st.sem(square) / (2 * square.mean() ** 0.5), rel=1e-4
+    )
 
 
 def test_weights_count_rows_as_often():
@@ -203,7 +226,10 @@ def test_weights_count_rows_as_often():
 
 def test_a_paired_difference_is_far_more_certain_than_the_two_means(generator):
     loc = 10 * torch.randn(500, generator=generator)
-    y = loc + torch.randn(500, generator=generator) * torch.rand(500, generator=generator).exp() ** 2
+    y = (
+        loc
+        + torch.randn(500, generator=generator) * torch.rand(500, generator=generator).exp() ** 2
+    )
     good, worse = normal(loc, 2.0), normal(loc + 0.2, 2.0)
     difference, alone = m.PairedDifference(m.CRPS()), m.CRPS()
     difference.update(good, worse, y)
@@ -307,7 +333,9 @@ def test_the_histogram_of_counts_is_that_of_czado_and_others():
     edges = torch.linspace(0, 1, 11, dtype=torch.float64)
     below, upto = (part.double().unsqueeze(-1) for part in dist.cdf_limits(y))
     cumulative = ((edges - below) / (upto - below)).clamp(0, 1).mean(0)
-    torch.testing.assert_close(m.PITHistogram(10)(dist, y).double(), cumulative.diff(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        m.PITHistogram(10)(dist, y).double(), cumulative.diff(), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_coverage_counts_rows_inside_the_interval():
@@ -316,7 +344,9 @@ def test_coverage_counts_rows_inside_the_interval():
     found = m.Coverage(levels)(dist, y)
     for level, share in zip(levels, found, strict=True):
         lower, upper = dist.interval(level)
-        assert float(share) == pytest.approx(float(((lower <= y) & (y <= upper)).float().mean()), abs=1e-6)
+        assert float(share) == pytest.approx(
+            float(((lower <= y) & (y <= upper)).float().mean()), abs=1e-6
+        )
 
 
 def test_ten_calibrated_outputs_read_as_calibrated(generator):
@@ -362,7 +392,12 @@ def test_true_distribution_has_the_best_expected_score(generator):
         normal(torch.ones(20_000), 2.7),
         normal(torch.full((20_000,), 1.3), 2.0),
     ):
-        for metric in (m.CRPS(), m.NegativeLogLikelihood(), m.PinballLoss(0.8), m.IntervalScore(0.8)):
+        for metric in (
+            m.CRPS(),
+            m.NegativeLogLikelihood(),
+            m.PinballLoss(0.8),
+            m.IntervalScore(0.8),
+        ):
             difference = m.PairedDifference(metric)
             difference.update(other, truth, y)
             assert difference.compute() > -2 * difference.standard_error()
@@ -386,7 +421,9 @@ def test_calibration_error_of_calibrated_classes_is_within_its_band_and_of_sharp
     sharpened = dh.get_family("categorical", num_classes=3).distribution(logits=2 * dist.logits)
     for kind in ("top", "classwise"):
         for adaptive in (False, True):
-            right, wrong = (m.CalibrationError(kind, adaptive=adaptive, num_classes=3) for _ in range(2))
+            right, wrong = (
+                m.CalibrationError(kind, adaptive=adaptive, num_classes=3) for _ in range(2)
+            )
             right.update(dist, y)
             wrong.update(sharpened, y)
             assert right.compute() < right.band(0.999, 200)
@@ -446,7 +483,10 @@ def test_default_metrics_of_every_family_answer(family):
 
 
 def test_histogram_and_coverage_share_one_state():
-    collection, (dist, y) = torchmetrics.MetricCollection([m.PITHistogram(), m.Coverage()]), dist_of("normal")
+    collection, (dist, y) = (
+        torchmetrics.MetricCollection([m.PITHistogram(), m.Coverage()]),
+        dist_of("normal"),
+    )
     collection.update(dist, y)
     collection.update(dist, y)
     assert list(collection.compute_groups.values()) == [["PITHistogram", "Coverage"]]
@@ -460,12 +500,24 @@ def test_histogram_and_coverage_share_one_state():
         (lambda: m.PITHistogram(bins=7), "bins must divide 2000"),
         (lambda: m.CRPS(2)(*dist_of("normal", outputs=3)), "num_outputs=2, the distribution has 3"),
         (lambda: m.CRPS().update(standard(5), torch.zeros(5, 1)), r"Try y.squeeze\(-1\)"),
-        (lambda: m.PITHistogram().update(standard(5), torch.zeros(1)), r"shape \(5,\) of the distribution, got \(1,\)"),
+        (
+            lambda: m.PITHistogram().update(standard(5), torch.zeros(1)),
+            r"shape \(5,\) of the distribution, got \(1,\)",
+        ),
         (lambda: m.SpreadSkill().update(standard(5), torch.zeros(5, 5)), r"got \(5, 5\)"),
         (lambda: m.CRPS().update(standard(5), torch.zeros(5), torch.ones(1)), "one value per row"),
-        (lambda: m.CRPS().update(standard(2), torch.zeros(2), torch.tensor([1.0, -1.0])), "-1 at row 1"),
-        (lambda: m.PITHistogram().update(standard(2), torch.tensor([0.0, math.nan])), "nan at row 1"),
-        (lambda: m.CalibrationError("classwise", num_classes=3).plot(), "one curve shows one class"),
+        (
+            lambda: m.CRPS().update(standard(2), torch.zeros(2), torch.tensor([1.0, -1.0])),
+            "-1 at row 1",
+        ),
+        (
+            lambda: m.PITHistogram().update(standard(2), torch.tensor([0.0, math.nan])),
+            "nan at row 1",
+        ),
+        (
+            lambda: m.CalibrationError("classwise", num_classes=3).plot(),
+            "one curve shows one class",
+        ),
         (lambda: m.CalibrationError("classwise"), "needs num_classes"),
         (lambda: m.CalibrationError(debiased=True), "debiased takes norm=2"),
         (lambda: m.MeanAbsoluteError("average"), "point must be"),
@@ -495,7 +547,14 @@ def test_what_mathematics_does_not_offer_is_refused_with_a_reason(metric, family
 
 
 @pytest.mark.parametrize(
-    "metric", [m.CRPS(), m.PITHistogram(), m.Coverage([0.5, 0.9]), m.SpreadSkill(), m.Grouped(m.CRPS(), bins=[0.0])]
+    "metric",
+    [
+        m.CRPS(),
+        m.PITHistogram(),
+        m.Coverage([0.5, 0.9]),
+        m.SpreadSkill(),
+        m.Grouped(m.CRPS(), bins=[0.0]),
+    ],
 )
 def test_pictures_are_drawn(metric):
     import matplotlib.pyplot as plt

@@ -1,4 +1,6 @@
-"""Which rows a metric counts, over all families: weight 0 is absence, arrays are tensors, wrong targets and weights are refused."""
+"""Which rows a metric counts, over all families: weight 0 is absence, arrays are tensors, wrong
+targets and weights are refused.
+"""
 
 import functools
 import math
@@ -98,7 +100,9 @@ def _offered(name_of_case: str) -> list[str]:
             found.append(name)
     for name, error in refusals.items():
         assert len(str(error).split()) > 4, name
-        assert isinstance(error, NotImplementedError) or (name == "classwise" and "num_classes" in str(error)), error
+        assert isinstance(error, NotImplementedError) or (
+            name == "classwise" and "num_classes" in str(error)
+        ), error
     assert "nll" in found
     return found
 
@@ -128,11 +132,15 @@ def _without_rows_of_weight_zero(name_of_case: str) -> dict[str, torch.Tensor]:
 
 @every_case
 def test_a_row_of_weight_zero_is_not_there(case):
-    """Its target is missing or outside the support, its group unknown, and its parameters are not a number."""
+    """Its target is missing or outside the support, its group unknown, and its parameters are not a
+    number.
+    """
     (_, y), (raw, kept) = drawn(case), (raws(case), KEPT)
     raw[2] = math.nan
     y[2], y[5] = math.nan, -100.0
-    groups = [group if there else "nobody" for group, there in zip(GROUPS, kept.tolist(), strict=True)]
+    groups = [
+        group if there else "nobody" for group, there in zip(GROUPS, kept.tolist(), strict=True)
+    ]
     for name, want in _without_rows_of_weight_zero(case.name).items():
         found = answers(updated(name, case.from_raw(raw), y, WEIGHT, groups))
         assert torch.equal(found.nan_to_num(-7.0), want), name
@@ -172,7 +180,9 @@ def test_weights_that_are_none_are_refused_with_their_rows(case):
         weight = torch.ones(ROWS)
         weight[4] = value
         for name in offered(case):
-            with pytest.raises(ValueError, match=r"weight must be finite and zero or more, got .* at row 4"):
+            with pytest.raises(
+                ValueError, match=r"weight must be finite and zero or more, got .* at row 4"
+            ):
                 updated(name, dist, y, weight)
             with pytest.raises(ValueError, match=r"one value per row, shape \(7,\), got \(3,\)"):
                 updated(name, dist, y, weight[:3])
@@ -185,10 +195,14 @@ def test_a_batch_of_weight_zero_is_a_batch_without_rows(name):
     arguments = (GROUPS,) if isinstance(metric, m.Grouped) else ()
     metric.update(dist, torch.full_like(y, math.nan), *arguments, weight=[0] * ROWS)
     metric.update(dist, y, *arguments)
-    torch.testing.assert_close(answers(metric), answers(updated(name, dist, y)), rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(
+        answers(metric), answers(updated(name, dist, y)), rtol=0, atol=0, equal_nan=True
+    )
 
 
-@pytest.mark.parametrize("name", ["nll", "crps", "pinball", "rmse", "pit", "coverage", "spread-skill"])
+@pytest.mark.parametrize(
+    "name", ["nll", "crps", "pinball", "rmse", "pit", "coverage", "spread-skill"]
+)
 def test_a_mask_of_sequences_counts_the_steps_that_are_there(name):
     loc, y = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
     mask = torch.tensor([[1, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0]])
@@ -204,7 +218,11 @@ def test_groups_of_sequences_are_those_of_steps_or_of_whole_sequences():
     dist = dh.get_family("normal").distribution(loc=loc, scale=0.7)
     weight = torch.tensor([[1.0, 2.0], [0.0, 1.0], [3.0, 0.0]])
     crps = dist.crps(y)
-    for groups in (["a", "b", "a"], [["a", "a"], ["b", "b"], ["a", "a"]], np.array([["a"] * 2, ["b"] * 2, ["a"] * 2])):
+    for groups in (
+        ["a", "b", "a"],
+        [["a", "a"], ["b", "b"], ["a", "a"]],
+        np.array([["a"] * 2, ["b"] * 2, ["a"] * 2]),
+    ):
         by_group = m.Grouped(m.CRPS(), groups=np.array(["a", "b"]))
         by_group.update(dist, y, groups, weight)
         found = by_group.compute()
@@ -236,7 +254,10 @@ def test_two_forecasts_are_compared_on_the_rows_that_are_there():
 
 def test_the_second_forecast_must_be_able_to_produce_the_targets_too():
     normal, gamma = (dh.get_family(name).distribution for name in ("normal", "gamma"))
-    first, second = normal(loc=torch.zeros(2), scale=1.0), gamma(concentration=torch.ones(2), rate=1.0)
+    first, second = (
+        normal(loc=torch.zeros(2), scale=1.0),
+        gamma(concentration=torch.ones(2), rate=1.0),
+    )
     with pytest.raises(TargetError, match="-1 at row 1"):
         m.PairedDifference(m.CRPS()).update(first, second, [1.0, -1.0])
 
@@ -255,31 +276,43 @@ def test_whole_weights_count_rows_as_often(name):
     if name == "calibration error":  # how much chance adds depends on how many rows there are
         return _debiased_by_effective_rows()
     found = updated(name, dist, y, weight).compute()
-    want = updated(name, dist[often], y[often], None, [GROUPS[row] for row in often.tolist()]).compute()
+    want = updated(
+        name, dist[often], y[often], None, [GROUPS[row] for row in often.tolist()]
+    ).compute()
     if name == "spread-skill":
         found, want = ([one["spread"], one["error"]] for one in (found, want))
     torch.testing.assert_close(flat(found), flat(want))
 
 
 def _debiased_by_effective_rows():
-    """Weights that are all the same say nothing; rows beside which another counts little are worth little."""
+    """Weights that are all the same say nothing; rows beside which another counts little are worth
+    little.
+    """
     dist = dh.get_family("bernoulli").distribution(probs=torch.full((40,), 0.6))
     y = (torch.arange(40) % 4 > 0).double()
     error = functools.partial(m.CalibrationError, norm=2, debiased=True)
     torch.testing.assert_close(error()(dist, y, torch.full((40,), 3.0)), error()(dist, y))
     weight = torch.where(torch.arange(40) < 20, 1.0, 1e-9)
-    torch.testing.assert_close(error()(dist, y, weight), error()(dist[:20], y[:20]), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        error()(dist, y, weight), error()(dist[:20], y[:20]), rtol=1e-5, atol=0
+    )
 
 
 @pytest.mark.parametrize("name", ["crps", "rmse", "coverage", "spread-skill"])
 def test_standard_errors_are_those_of_the_rows_that_the_weights_are_worth(name):
-    """Equal weights say nothing, and rows of hardly any weight count for none: their number must not make a mean look sure."""
+    """Equal weights say nothing, and rows of hardly any weight count for none: their number must
+    not make a mean look sure.
+    """
     dist, y = drawn(NAMED["normal"], 400)
 
     def error(rows_left, weight=None):
         metric = m.SpreadSkill(1) if name == "spread-skill" else METRICS[name]()
         metric.update(dist[rows_left], y[rows_left], weight)
-        return metric.compute()["standard_error"] if name == "spread-skill" else metric.standard_error()
+        return (
+            metric.compute()["standard_error"]
+            if name == "spread-skill"
+            else metric.standard_error()
+        )
 
     everything = slice(None)
     torch.testing.assert_close(error(everything, torch.full((400,), 0.2)), error(everything))
@@ -294,7 +327,9 @@ def test_uniformity_of_weighted_rows_is_that_of_as_many_as_they_are_worth():
     pit, want = updated("pit", dist, y, weight), updated("pit", dist[:100], y[:100])
     assert pit.count() == 400
     assert pit.effective_count() == pytest.approx(100)
-    torch.testing.assert_close(flat(pit.uniformity()), flat(want.uniformity()), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        flat(pit.uniformity()), flat(want.uniformity()), rtol=1e-6, atol=1e-6
+    )
 
 
 # Classes
@@ -336,7 +371,9 @@ def test_an_ignored_index_in_groups_and_comparisons():
     score = m.NegativeLogLikelihood(ignore_index=-1)
     difference = m.PairedDifference(score)
     difference.update(dist, other, y)
-    torch.testing.assert_close(difference.compute(), (other.log_prob(y) - dist.log_prob(y))[kept].mean())
+    torch.testing.assert_close(
+        difference.compute(), (other.log_prob(y) - dist.log_prob(y))[kept].mean()
+    )
     by_group = m.Grouped(score, groups=["a", "b"])
     by_group.update(dist, y, ["a", "b", "a", "a"])
     assert list(by_group.compute()) == ["a"]  # the row of the other one is not there
@@ -362,10 +399,18 @@ def test_an_ignored_index_is_of_classes_one_for_each_row():
             [-1, 1, 1],
             r"-1 at row 0\. Try \(y \+ 1\) / 2",
         ),
-        (dh.get_family("categorical", num_classes=3).from_raw(torch.zeros(3, 3)), [1, 2, 3], r"3 at row 2.*try y - 1"),
+        (
+            dh.get_family("categorical", num_classes=3).from_raw(torch.zeros(3, 3)),
+            [1, 2, 3],
+            r"3 at row 2.*try y - 1",
+        ),
         (dh.get_family("poisson").distribution(rate=torch.ones(3)), [0, 1.5, 1], r"1\.5 at row 1"),
         (dh.get_family("poisson").distribution(rate=torch.ones(3)), [0, -2, 1], r"-2 at row 1"),
-        (dh.get_family("plackett_luce", event_shape=(3,)).from_raw(torch.zeros(2, 3)), [[0, 1, 2], [2, 1, 2]], "row 1"),
+        (
+            dh.get_family("plackett_luce", event_shape=(3,)).from_raw(torch.zeros(2, 3)),
+            [[0, 1, 2], [2, 1, 2]],
+            "row 1",
+        ),
         (
             dh.get_family("von_mises").distribution(loc=torch.zeros(3), concentration=1.0),
             [0.0, 90.0, 1.0],
@@ -382,7 +427,11 @@ def test_labels_counts_orders_and_degrees_are_named(dist, y, message):
 def test_soft_labels_of_classes_count_as_so_much_of_a_hit():
     probs = torch.tensor([[0.1, 0.7, 0.2], [0.3, 0.3, 0.4]])
     dist = dh.get_family("categorical", num_classes=3).distribution(probs=probs)
-    for metric in (m.CalibrationError(), m.CalibrationError("classwise", num_classes=3), m.BrierScore()):
+    for metric in (
+        m.CalibrationError(),
+        m.CalibrationError("classwise", num_classes=3),
+        m.BrierScore(),
+    ):
         assert float(metric(dist, probs)) == pytest.approx(0, abs=1e-6)
 
 
@@ -406,7 +455,9 @@ def test_groups_are_texts_numbers_and_columns():
         torch.testing.assert_close(second.double(), want[1], rtol=1e-6, atol=0)
     by_age = m.Grouped(m.CRPS(), bins=pd.Series([18, 65]))
     by_age.update(dist, y, pd.Series([17, 30, 64, 70]))
-    torch.testing.assert_close(by_age.compute()["18 to 65"].double(), want[[1, 2]].mean(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        by_age.compute()["18 to 65"].double(), want[[1, 2]].mean(), rtol=1e-6, atol=0
+    )
     with pytest.raises(ValueError, match="nan at row 2"):
         by_age.update(dist, y, [17, 30, math.nan, 70])
     with pytest.raises(TargetError, match="nan at row 3"):  # of all rows, not of its group
@@ -421,7 +472,9 @@ def test_missing_parameters_are_named_by_their_row_among_all_rows():
         with pytest.raises(TargetError, match="3 at row 3"):
             metric.update(dist, y, weight)
     with pytest.raises(TargetError, match="3 at row 3"):
-        m.Grouped(m.PITHistogram(), groups=["a", "b"]).update(dist, y, ["a", "a", "b", "b", "b"], weight)
+        m.Grouped(m.PITHistogram(), groups=["a", "b"]).update(
+            dist, y, ["a", "a", "b", "b", "b"], weight
+        )
 
 
 # Directions
@@ -458,7 +511,9 @@ def test_metrics_of_directions_do_not_change_where_everything_turns(case):
         rotated, target = turned(dist, angle), WRITTEN[written](wrapped(y + angle))
         for name in want:
             found = answers(updated(name, rotated, target))
-            torch.testing.assert_close(found, want[name], rtol=1e-6, atol=1e-6, equal_nan=True, msg=f"{name}, {angle}")
+            torch.testing.assert_close(
+                found, want[name], rtol=1e-6, atol=1e-6, equal_nan=True, msg=f"{name}, {angle}"
+            )
 
     holds()
 
@@ -478,14 +533,22 @@ def test_a_sharp_direction_is_narrow_wherever_it_points(loc):
     """Widths that are rounded below zero must not become a whole turn."""
     dist = VonMises(torch.full((3,), loc), 1e13)
     y = wrapped(torch.full((3,), loc, dtype=torch.float64)).float()
-    for metric in (m.Sharpness(), m.IntervalScore(), m.PinballLoss([0.05, 0.95]), m.MeanAbsoluteError()):
+    for metric in (
+        m.Sharpness(),
+        m.IntervalScore(),
+        m.PinballLoss([0.05, 0.95]),
+        m.MeanAbsoluteError(),
+    ):
         assert (metric(dist, y).abs() < 1e-5).all(), metric
 
 
 def test_pinball_losses_of_directions_add_up_to_the_crps_of_the_angle_from_the_median():
     """Twice the mean over all levels, by the formula of the CRPS of numbers on the opened circle."""
     concentration, angle = 3.0, 1.2
-    dist, y = VonMises(torch.tensor([2.5]), concentration), torch.tensor([2.5 + angle - 2 * math.pi])
+    dist, y = (
+        VonMises(torch.tensor([2.5]), concentration),
+        torch.tensor([2.5 + angle - 2 * math.pi]),
+    )
     levels = (torch.arange(50) + 0.5) / 50
     mean = 2 * m.PinballLoss(levels.tolist())(dist, y).double().mean()
     x = torch.linspace(-math.pi, math.pi, 20_001, dtype=torch.float64)
@@ -516,13 +579,19 @@ def test_rankings_of_an_ensemble_are_scored_by_what_its_members_say_together():
     logits = torch.tensor([[[2.0, 1.0, 0.0], [0.0, 3.0, -1.0]], [[1.0, 0.0, 2.0], [1.0, 0.0, 2.0]]])
     dist = RankingEnsemble(PlackettLuce(logits))
     y = torch.tensor([[1, 0, 2], [2, 0, 1]])
-    assert float(m.TopKHitRate(1)(dist, y)) == float((dist.top1.argmax(-1) == y[:, 0]).float().mean())
-    right = (dist.pairwise > 0.5)[torch.arange(2)[:, None], y[:, [0, 0, 1]], y[:, [1, 2, 2]]].double()
+    assert float(m.TopKHitRate(1)(dist, y)) == float(
+        (dist.top1.argmax(-1) == y[:, 0]).float().mean()
+    )
+    right = (dist.pairwise > 0.5)[
+        torch.arange(2)[:, None], y[:, [0, 0, 1]], y[:, [1, 2, 2]]
+    ].double()
     assert float(m.KendallTau()(dist, y)) == pytest.approx(float((2 * right - 1).mean()))
 
 
 def test_accuracy_of_a_partial_ranking_looks_at_the_places_that_it_names():
-    dist = dh.get_family("plackett_luce", event_shape=(3,)).from_raw(torch.tensor([[3.0, 2.0, 1.0]]).expand(2, 3))
+    dist = dh.get_family("plackett_luce", event_shape=(3,)).from_raw(
+        torch.tensor([[3.0, 2.0, 1.0]]).expand(2, 3)
+    )
     assert float(m.Accuracy()(dist, torch.tensor([[0, -1, -1], [1, 0, -1]]))) == 0.5
     assert float(m.Accuracy()(dist, torch.tensor([[0, 1], [1, -1]]))) == 0.5
 

@@ -12,7 +12,9 @@ ROWS = 60
 
 
 def dist_of(family: str, rows: int = ROWS, outputs: int | None = None, **options):
-    """Distributions of a family with different parameters, and targets that they could have produced."""
+    """Distributions of a family with different parameters, and targets that they could have
+    produced.
+    """
     made = dh.get_family(family, **options)
     generator = torch.Generator().manual_seed(1)
     raw = torch.randn(rows, *((outputs,) if outputs else ()), made.width(), generator=generator)
@@ -32,7 +34,11 @@ METRICS = {
     "ranked probability": (m.RankedProbabilityScore, "categorical", {"num_classes": 4}),
     "ranked probability of counts": (m.RankedProbabilityScore, "poisson", {}),
     "pinball": (lambda: m.PinballLoss([0.1, 0.5, 0.9]), "laplace", {}),
-    "pinball of outputs": (lambda: m.PinballLoss([0.1, 0.9], num_outputs=2), "normal", {"outputs": 2}),
+    "pinball of outputs": (
+        lambda: m.PinballLoss([0.1, 0.9], num_outputs=2),
+        "normal",
+        {"outputs": 2},
+    ),
     "interval": (m.IntervalScore, "normal", {}),
     "interval of directions": (m.IntervalScore, "von_mises", {}),
     "sharpness": (m.Sharpness, "student_t", {}),
@@ -45,10 +51,16 @@ METRICS = {
     "pit of counts": (lambda: m.PITHistogram(10), "poisson", {}),
     "pit of outputs": (lambda: m.PITHistogram(num_outputs=2), "normal", {"outputs": 2}),
     "coverage": (m.Coverage, "exponential", {}),
-    "coverage pooled": (lambda: m.Coverage([0.123, 0.9]), "multivariate_normal", {"event_shape": (2,)}),
+    "coverage pooled": (
+        lambda: m.Coverage([0.123, 0.9]),
+        "multivariate_normal",
+        {"event_shape": (2,)},
+    ),
     "calibration error": (m.CalibrationError, "categorical", {"num_classes": 3}),
     "classwise": (
-        lambda: m.CalibrationError("classwise", num_classes=3, adaptive=True, norm=2, debiased=True),
+        lambda: m.CalibrationError(
+            "classwise", num_classes=3, adaptive=True, norm=2, debiased=True
+        ),
         "categorical",
         {"num_classes": 3},
     ),
@@ -62,8 +74,16 @@ METRICS = {
     "groups": (lambda: ByRow(m.Grouped(m.CRPS(), groups=[0, 1, 2, "nobody"])), "normal", {}),
     "weights of coverage": (lambda: Weighted(m.Coverage([0.5, 0.9])), "gamma", {}),
     "default numbers": (lambda: m.default_metrics("normal"), "normal", {}),
-    "default numbers of outputs": (lambda: m.default_metrics("normal", 2)["coverage_0.9_1"], "normal", {"outputs": 2}),
-    "groups of coverage": (lambda: ByRow(m.Grouped(m.Coverage([0.5, 0.9]), bins=[0.5])), "gamma", {}),
+    "default numbers of outputs": (
+        lambda: m.default_metrics("normal", 2)["coverage_0.9_1"],
+        "normal",
+        {"outputs": 2},
+    ),
+    "groups of coverage": (
+        lambda: ByRow(m.Grouped(m.Coverage([0.5, 0.9]), bins=[0.5])),
+        "gamma",
+        {},
+    ),
 }
 
 
@@ -93,7 +113,9 @@ class ByRow(Asked):
     """Groups by the value of y, so that some batches and some processes lack groups."""
 
     def update(self, dist, y):
-        self.metric.update(dist, y, y if self.metric.edges is not None else (y.abs().clamp(max=2.5)).long())
+        self.metric.update(
+            dist, y, y if self.metric.edges is not None else (y.abs().clamp(max=2.5)).long()
+        )
 
 
 def marginal(family: str) -> dh.Distribution:
@@ -113,7 +135,11 @@ def run(name: str, batches: list[slice]):
 def answers(metric) -> torch.Tensor:
     """All that a metric has to say, as one tensor: its value, its standard error and its tests."""
     parts = [metric.compute()]
-    parts += [getattr(metric, name)() for name in ("standard_error", "uniformity", "curve") if _has(metric, name)]
+    parts += [
+        getattr(metric, name)()
+        for name in ("standard_error", "uniformity", "curve")
+        if _has(metric, name)
+    ]
     return torch.cat([flat(part) for part in parts])
 
 
@@ -132,16 +158,26 @@ def flat(result) -> torch.Tensor:
     if isinstance(result, dict):
         result = list(result.values())
     if isinstance(result, (list, tuple)):
-        return torch.cat([flat(part) for part in result]) if result else torch.zeros(0, dtype=torch.float64)
+        return (
+            torch.cat([flat(part) for part in result])
+            if result
+            else torch.zeros(0, dtype=torch.float64)
+        )
     return torch.as_tensor(result, dtype=torch.float64).reshape(-1)
 
 
 def process(rank: int, path: str, splits: dict[str, list[list[slice]]]) -> None:
-    """One of two processes: every metric over its own batches, then the answers of all, which each writes down."""
+    """One of two processes: every metric over its own batches, then the answers of all, which each
+    writes down.
+    """
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{path}/start", rank=rank, world_size=2)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{path}/start", rank=rank, world_size=2
+    )
     results = {
-        (split, name): answers(run(name, batches_of[rank])) for split, batches_of in splits.items() for name in METRICS
+        (split, name): answers(run(name, batches_of[rank]))
+        for split, batches_of in splits.items()
+        for name in METRICS
     }
     torch.save(results, f"{path}/{rank}")
     distributed.destroy_process_group()

@@ -1,6 +1,7 @@
 """Every attack with all of its trials; writes the table into docs/reliability.md.
 
-python -m tests.reliability [NAME ...]      only attacks whose name holds one of these; then nothing is written
+python -m tests.reliability [NAME ...]      only attacks whose name holds one of these; then nothing
+is written
 """
 
 import sys
@@ -16,7 +17,10 @@ START, END = "<!-- table: python -m tests.reliability -->", "<!-- end of the tab
 
 def main() -> None:
     names = sys.argv[1:]
-    rows = ["| attack | tried | clear error | harmless | silent | traceback |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| attack | tried | clear error | harmless | silent | traceback |",
+        "|---|---|---|---|---|---|",
+    ]
     for attack in attacks():
         if names and not any(name in attack.name for name in names):
             continue
@@ -25,7 +29,12 @@ def main() -> None:
             outcomes, defects = count(attack, range(attack.trials), Path(folder))
         cells = [attack.name, str(attack.trials), *(str(outcomes[outcome]) for outcome in Outcome)]
         rows.append(f"| {' | '.join(cells)} |")
-        print(rows[-1], f"({time.perf_counter() - start:.0f} s)", f"defects: {defects}" * bool(defects), flush=True)
+        print(
+            rows[-1],
+            f"({time.perf_counter() - start:.0f} s)",
+            f"defects: {defects}" * bool(defects),
+            flush=True,
+        )
     if not names:
         before, _, rest = PAGE.read_text("utf-8").partition(START)
         _, _, after = rest.partition(END)

@@ -1,4 +1,6 @@
-"""Odd invocations, mistakes in Python, and signals: an exit status that a scheduler can trust, and one clear line."""
+"""Odd invocations, mistakes in Python, and signals: an exit status that a scheduler can trust, and
+one clear line.
+"""
 
 import contextlib
 import functools
@@ -26,7 +28,11 @@ from disthead.training.saved import read_checkpoint
 
 from .attack import Attack, Outcome, run_command, said_by_command, said_by_error
 
-QUIET = ("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
+QUIET = (
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+)
 TABLE = ("--data.path=table.csv", "--data.target=y")
 SHORT = ("--trainer.max_epochs=2", "--model.hidden_sizes=[4]")
 LOGGERS = "lightning.pytorch.loggers"
@@ -123,18 +129,32 @@ TRAININGS = [
     ("--model.fixed={scale: nan}", "scale"),
     ("--model.activation=Nonsense", "Nonsense"),
     ("--model.backbone=nonsense", "nonsense"),
-    ("--model.backbone={class_path: torch.nn.Linear, init_args: {in_features: 7, out_features: 3}}", "backbone"),
-    ("--model.backbone={class_path: torch.nn.Linear, init_args: {in_features: 1, out_features: 3}}", ""),
+    (
+        "--model.backbone={class_path: torch.nn.Linear, init_args: {in_features: 7, out_features: "
+        "3}}",
+        "backbone",
+    ),
+    (
+        "--model.backbone={class_path: torch.nn.Linear, init_args: {in_features: 1, out_features: "
+        "3}}",
+        "",
+    ),
     ("--model.optimizer=nonsense", "nonsense"),
     ("--model.optimizer=torch.optim.Nonsense", "Nonsense"),
     ("--model.optimizer={class_path: torch.optim.SGD, init_args: {lr: 0.01}}", ""),
     ("--model.optimizer={class_path: 3}", "optimizer"),
-    *((f"--model.optimizer.init_args.lr={rate}", "learning rate") for rate in (0, -1, "nan", ".nan", ".inf", "fast")),
+    *(
+        (f"--model.optimizer.init_args.lr={rate}", "learning rate")
+        for rate in (0, -1, "nan", ".nan", ".inf", "fast")
+    ),
     ("--model.optimizer.init_args.weight_decay=-1", "weight_decay"),
     ("--model.optimizer.init_args.nonsense=3", "nonsense"),
     ("--model.scheduler=StepLR", "step_size"),
     ("--model.scheduler={class_path: StepLR, init_args: {step_size: 0}}", "--model.scheduler"),
-    ("--model.scheduler={class_path: StepLR, init_args: {step_size: 2}, interval: minute}", "interval"),
+    (
+        "--model.scheduler={class_path: StepLR, init_args: {step_size: 2}, interval: minute}",
+        "interval",
+    ),
     ("--model.scheduler={class_path: ReduceLROnPlateau}", "monitor"),
     ("--early_stopping.mode=sideways", "--early_stopping.mode"),
     ("--early_stopping.mode=max", "--early_stopping.mode"),
@@ -191,11 +211,15 @@ INVOCATIONS = [(f"fit {options}", name) for options, name in TRAININGS] + COMMAN
 
 @functools.cache
 def _trained() -> Path:
-    """A folder with a table, and the checkpoints of a model that has learned from it for two epochs."""
+    """A folder with a table, and the checkpoints of a model that has learned from it for two
+    epochs.
+    """
     folder = Path(tempfile.mkdtemp(prefix="disthead-invocations-"))
     random = np.random.default_rng(0)
     x = random.normal(size=200)
-    pd.DataFrame({"x": x, "y": 2 * x + random.normal(size=200)}).to_csv(folder / "table.csv", index=False)
+    pd.DataFrame({"x": x, "y": 2 * x + random.normal(size=200)}).to_csv(
+        folder / "table.csv", index=False
+    )
     with contextlib.chdir(folder), warnings.catch_warnings():
         warnings.simplefilter("default")
         status, printed = run_command("fit", *TABLE, *SHORT, *QUIET, "--checkpoint.dirpath=model")
@@ -219,10 +243,17 @@ def _beside_a_model(folder: Path) -> Iterator[None]:
 def _invocation(number: int, folder: Path) -> Outcome:
     line, name = INVOCATIONS[number]
     command, *options = re.split(r" (?=--)", line)
-    short = [option for option in SHORT if "--model.backbone=" not in line or "hidden_sizes" not in option]
+    short = [
+        option
+        for option in SHORT
+        if "--model.backbone=" not in line or "hidden_sizes" not in option
+    ]
     given = (*TABLE, *short, *QUIET) if command == "fit" else ()
     if command in ("validate", "test", "predict", "evaluate", "recalibrate"):
-        given = ("--ckpt=model/best.ckpt", *(QUIET if command in ("validate", "test", "predict") else ()))
+        given = (
+            "--ckpt=model/best.ckpt",
+            *(QUIET if command in ("validate", "test", "predict") else ()),
+        )
     with _beside_a_model(folder):
         status, printed = run_command(*command.split(), *given, *options)
         if name:
@@ -235,12 +266,16 @@ def _invocation(number: int, folder: Path) -> Outcome:
 def _are_finite(folder: Path, printed: str) -> bool:
     """Whether all numbers that a command has printed or written are finite."""
     tables = [pd.read_csv(path).select_dtypes("number") for path in folder.glob("predictions.csv")]
-    return not re.search(r"\b(nan|inf)\b", printed) and all(np.isfinite(table).all(axis=None) for table in tables)
+    return not re.search(r"\b(nan|inf)\b", printed) and all(
+        np.isfinite(table).all(axis=None) for table in tables
+    )
 
 
 def _module(**options: Any) -> Callable[[], Any]:
     def make() -> None:
-        DistributionModule(**{"family": "normal", "in_features": 2} | options).configure_optimizers()
+        DistributionModule(
+            **{"family": "normal", "in_features": 2} | options
+        ).configure_optimizers()
 
     return make
 
@@ -272,7 +307,8 @@ def _data(**options: Any) -> Callable[[], Any]:
             callbacks=[EarlyStopping("val/nll")],
         )
         trainer.fit(
-            DistributionModule("normal", hidden_sizes=[4]), TabularDataModule(table, **{"target": "y"} | options)
+            DistributionModule("normal", hidden_sizes=[4]),
+            TabularDataModule(table, **{"target": "y"} | options),
         )
 
     return make
@@ -306,14 +342,24 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     *((_module(fixed=values), "fixed") for values in (3, ["scale"])),
     *((_module(links=links), "links") for links in (["exp"], "exp", 3)),
     *((_module(family_options=options), "family_options") for options in (3, ["a"], "a")),
-    *((_module(scheduler=spec), "scheduler") for spec in (3, ["StepLR"], {"class_path": "StepLR", "init_args": 3})),
-    *((_module(optimizer=spec), "optimizer") for spec in (3, {"class_path": "AdamW", "init_args": 3})),
+    *(
+        (_module(scheduler=spec), "scheduler")
+        for spec in (3, ["StepLR"], {"class_path": "StepLR", "init_args": 3})
+    ),
+    *(
+        (_module(optimizer=spec), "optimizer")
+        for spec in (3, {"class_path": "AdamW", "init_args": 3})
+    ),
     *((_module(standardise=choice), "standardise") for choice in ("no", None, 0)),
     (_module(family=["normal"]), "family"),
     *((_data(known=columns), "known") for columns in (3, "x1", ["x1"], {3: "x1"})),
     *((_data(**{role: ["x0"]}), role) for role in ("weight", "groups", "split_column")),
     *((_data(target=names), "target") for names in (3, None, {"y": 1})),
-    *((_data(**{role: names}), role) for role in ("features", "categorical") for names in (3, "x0", {"x0": 1})),
+    *(
+        (_data(**{role: names}), role)
+        for role in ("features", "categorical")
+        for names in (3, "x0", {"x0": 1})
+    ),
     *((_data(unit=unit), "unit") for unit in (3, ["degrees"])),
     *((lambda source=source: _find(path=source), "path") for source in (3, [3])),
     *((lambda source=source: _find(dataset=source), "data set") for source in (3, ["diabetes"])),
@@ -330,7 +376,10 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     *((_estimator(random_state=seed), "random_state") for seed in (-1, 2**70, "a")),
     (_estimator(family="nonsense"), "nonsense"),
     *((_estimator(family=family), "family") for family in (3, None, ["normal"])),
-    *((_estimator(family_options=options), "family_options") for options in (3, ["a"], "a", {3: 1})),
+    *(
+        (_estimator(family_options=options), "family_options")
+        for options in (3, ["a"], "a", {3: 1})
+    ),
     *((_estimator(verbose=number), "verbose") for number in ("a", None, [1])),
     *((lambda path=path: DistributionRegressor.load(path), "folder_path") for path in (3, None)),
     (_estimator(DistributionClassifier), "classes"),
@@ -355,9 +404,16 @@ def _paths(*names: str) -> list[str]:
 # What a command calls, in which a signal reaches it; at the first call, or a later one.
 MOMENTS = {
     "fit": [
-        *_paths("data.TabularDataModule.find_columns", "module.DistributionModule.setup", "data.Batches.__iter__"),
+        *_paths(
+            "data.TabularDataModule.find_columns",
+            "module.DistributionModule.setup",
+            "data.Batches.__iter__",
+        ),
         *_paths("module.DistributionModule._values", "module.DistributionModule._values"),
-        *_paths("module.DistributionModule.validation_step", "module.DistributionModule.on_save_checkpoint"),
+        *_paths(
+            "module.DistributionModule.validation_step",
+            "module.DistributionModule.on_save_checkpoint",
+        ),
         *_paths("module.DistributionModule.on_train_epoch_end"),
         "torch.serialization._save",
     ],
@@ -365,17 +421,29 @@ MOMENTS = {
         *_paths("module.DistributionModule.predict_step", "module.DistributionModule.setup"),
         "disthead.prediction.predictions",
     ],
-    "test": _paths("module.DistributionModule.test_step", "module.DistributionModule.on_test_epoch_end"),
+    "test": _paths(
+        "module.DistributionModule.test_step", "module.DistributionModule.on_test_epoch_end"
+    ),
     "evaluate": ["disthead.report.evaluate", "disthead.training.checkpoints._load"],
-    "recalibrate": ["disthead.training.model.DistributionModel.recalibrate", "torch.serialization._save"],
+    "recalibrate": [
+        "disthead.training.model.DistributionModel.recalibrate",
+        "torch.serialization._save",
+    ],
 }
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-STOPS = [(command, moment, number) for command, moments in MOMENTS.items() for moment in moments for number in SIGNALS]
+STOPS = [
+    (command, moment, number)
+    for command, moments in MOMENTS.items()
+    for moment in moments
+    for number in SIGNALS
+]
 OUTPUTS = {"predict": "p.csv", "evaluate": "report", "recalibrate": "r.ckpt"}
 
 
 def _stop(number: int, folder: Path) -> Outcome:
-    """The signal comes while the command works: its status says so, and its files are whole or not there."""
+    """The signal comes while the command works: its status says so, and its files are whole or not
+    there.
+    """
     command, moment, which = STOPS[number]
     later = int(np.random.default_rng(number).integers(0, 3))  # calls that go well
     with _beside_a_model(folder), _sent_within(moment, which, later) as sent:
@@ -383,7 +451,13 @@ def _stop(number: int, folder: Path) -> Outcome:
         if command in ("fit", "predict", "test"):
             given += QUIET
         if command == "fit":  # without an end
-            given = (*TABLE, *QUIET, "--model.hidden_sizes=[4]", "--trainer.max_epochs=1000", "--checkpoint.dirpath=c")
+            given = (
+                *TABLE,
+                *QUIET,
+                "--model.hidden_sizes=[4]",
+                "--trainer.max_epochs=1000",
+                "--checkpoint.dirpath=c",
+            )
         if command in OUTPUTS:
             given += (f"--out={OUTPUTS[command]}",)
         status, printed = run_command(command, *given)
@@ -404,7 +478,9 @@ def _stop(number: int, folder: Path) -> Outcome:
 
 @contextlib.contextmanager
 def _sent_within(path: str, number: int, later: int) -> Iterator[list[int]]:
-    """Send a signal to this process within a call of a function, after as many that go well; a list that is empty until then."""
+    """Send a signal to this process within a call of a function, after as many that go well; a list
+    that is empty until then.
+    """
     sent: list[int] = []
     owner, _, name = path.rpartition(".")
     target = pkgutil.resolve_name(owner)
@@ -418,7 +494,9 @@ def _sent_within(path: str, number: int, later: int) -> Iterator[list[int]]:
             os.kill(os.getpid(), number)
         return original(*arguments, **options)
 
-    given = signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    given = signal.signal(
+        number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    )
     try:  # whatever started this process may ignore some, as nohup does
         with mock.patch.object(target, name, call):
             yield sent

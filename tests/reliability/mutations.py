@@ -1,4 +1,6 @@
-"""Damaged files: each is read as what was written, or refused with its name; never as other numbers."""
+"""Damaged files: each is read as what was written, or refused with its name; never as other
+numbers.
+"""
 
 import bz2
 import contextlib
@@ -69,7 +71,9 @@ _OTHERS: tuple[Any, ...] = (
 
 
 def mutate_entries(config: dict[str, Any], generator: np.random.Generator) -> dict[str, Any]:
-    """Plain data in which one entry is deleted, renamed, added, or of another type or value; never the same as they were."""
+    """Plain data in which one entry is deleted, renamed, added, or of another type or value; never
+    the same as they were.
+    """
     while True:
         changed = json.loads(json.dumps(config))
         holder, key = _places(changed)[int(generator.integers(len(_places(changed))))]
@@ -93,12 +97,20 @@ def mutate_entries(config: dict[str, Any], generator: np.random.Generator) -> di
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    entries = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     return [place for key, inner in entries for place in ((value, key), *_places(inner))]
 
 
 def _outcome(path: Path, same: Callable[[], bool], *names: str) -> Outcome:
-    """What reading came to: whether the numbers are the same, or an error that names the file, and `names`."""
+    """What reading came to: whether the numbers are the same, or an error that names the file, and
+    `names`.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -111,8 +123,14 @@ def _outcome(path: Path, same: Callable[[], bool], *names: str) -> Outcome:
 def _frame() -> pd.DataFrame:
     generator = np.random.default_rng(0)
     x = generator.normal(size=(200, 2))
-    columns = {"x": x[:, 0], "z": x[:, 1].round(3), "city": generator.choice(["Lima", "Oslo", "Århus"], 200)}
-    frame = pd.DataFrame(columns | {"n": generator.integers(5, size=200), "y": x[:, 0] + generator.normal(size=200)})
+    columns = {
+        "x": x[:, 0],
+        "z": x[:, 1].round(3),
+        "city": generator.choice(["Lima", "Oslo", "Århus"], 200),
+    }
+    frame = pd.DataFrame(
+        columns | {"n": generator.integers(5, size=200), "y": x[:, 0] + generator.normal(size=200)}
+    )
     frame.loc[3, "z"] = np.nan
     return frame
 
@@ -171,7 +189,12 @@ def mutate_contents(contents: dict[str, Any], generator: np.random.Generator) ->
     elif kind == 1 and isinstance(holder, dict):
         holder[f"{key}s"] = holder.pop(key)
     elif kind < 4 and isinstance(value, torch.Tensor):
-        others = (value.reshape(1, -1), value.reshape(-1)[:-1], torch.cat([value.reshape(-1)] * 2), value.double())
+        others = (
+            value.reshape(1, -1),
+            value.reshape(-1)[:-1],
+            torch.cat([value.reshape(-1)] * 2),
+            value.double(),
+        )
         others += (value.int(), value != 0, value.to(torch.complex64), value.tolist())
         holder[key] = others[int(generator.integers(len(others)))]
     elif kind == 2 and isinstance(value, (dict, list)) and value:
@@ -182,7 +205,9 @@ def mutate_contents(contents: dict[str, Any], generator: np.random.Generator) ->
 
 
 def _try_entries(k: int, folder: Path) -> Outcome:
-    """Parts that a prediction does not need may be anything there; training further needs all of them."""
+    """Parts that a prediction does not need may be anything there; training further needs all of
+    them.
+    """
     contents, means = _checkpoint()
     path, generator = folder / "model.ckpt", np.random.default_rng(k)
     changed = torch.load(BytesIO(contents), weights_only=True)
@@ -198,9 +223,18 @@ def _try_entries(k: int, folder: Path) -> Outcome:
 def _trained_further(path: Path) -> Outcome:
     """A fit that goes on from a checkpoint ends well, or with an error that names it."""
     table = str(_folder() / "table.csv")
-    options = ["--data.path", table, "--data.target=y", "--model.family=student_t", "--model.hidden_sizes=[8]"]
+    options = [
+        "--data.path",
+        table,
+        "--data.target=y",
+        "--model.family=student_t",
+        "--model.hidden_sizes=[8]",
+    ]
     options += ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--trainer.logger=false"]
-    options += ["--trainer.enable_progress_bar=false", f"--checkpoint.dirpath={path.parent / 'further'}"]
+    options += [
+        "--trainer.enable_progress_bar=false",
+        f"--checkpoint.dirpath={path.parent / 'further'}",
+    ]
     with contextlib.chdir(path.parent):  # where fit writes its config.yaml
         status, printed = run_command("fit", *options, "--ckpt", str(path))
     return said_by_command(status, printed, path.name) if status else Outcome.HARMLESS
@@ -213,7 +247,11 @@ def _by_command(path: Path, out: Path, means: np.ndarray) -> Outcome:
     )
     if status:
         return said_by_command(status, printed, path.name)
-    return Outcome.HARMLESS if np.allclose(pd.read_csv(out)["mean"], means, rtol=1e-6) else Outcome.SILENT
+    return (
+        Outcome.HARMLESS
+        if np.allclose(pd.read_csv(out)["mean"], means, rtol=1e-6)
+        else Outcome.SILENT
+    )
 
 
 # Folders of models.
@@ -234,7 +272,9 @@ def _try_folder(k: int, folder: Path, name: str) -> Outcome:
     generator, contents = np.random.default_rng(k), (source / name).read_bytes()
     is_entry = name == "config.json" and k % 2 == 1
     if is_entry:
-        text = json.dumps(mutate_entries(json.loads(contents), generator), indent=2, ensure_ascii=False)
+        text = json.dumps(
+            mutate_entries(json.loads(contents), generator), indent=2, ensure_ascii=False
+        )
         (copy / name).write_text(text, "utf-8")
     else:
         (copy / name).write_bytes(mutate(contents, generator))
@@ -261,7 +301,9 @@ def _try_parquet(k: int, folder: Path) -> Outcome:
     path.write_bytes(mutate(_parquet(), np.random.default_rng(k)))
 
     def by_row_groups() -> bool:
-        pieces = [piece for group in find_row_groups([path]) for _, piece in read_rows(group, None, 50)]
+        pieces = [
+            piece for group in find_row_groups([path]) for _, piece in read_rows(group, None, 50)
+        ]
         return pd.concat(pieces, ignore_index=True).equals(_frame())
 
     return _outcome(path, by_row_groups if k % 2 else lambda: read_table(path).equals(_frame()))
@@ -276,7 +318,8 @@ def _compressed() -> dict[str, bytes]:
         opened.writestr("rows.csv", text)
     return {
         "gz": gzip.compress(text, mtime=0),
-        "bz2": bz2.compress(text[:half]) + bz2.compress(text[half:]),  # as parallel programs write it
+        # as parallel programs write it
+        "bz2": bz2.compress(text[:half]) + bz2.compress(text[half:]),
         "xz": lzma.compress(text[:half]) + lzma.compress(text[half:]),
         "zip": archive.getvalue(),
     }
@@ -292,8 +335,18 @@ def _try_compressed(k: int, folder: Path) -> Outcome:
 ATTACKS = [
     Attack("checkpoint, damaged", 300, 30, _try_checkpoint),
     Attack("checkpoint, entries dropped or replaced", 300, 20, _try_entries),
-    Attack("model.safetensors, damaged", 300, 40, functools.partial(_try_folder, name="model.safetensors")),
-    Attack("config.json, damaged or changed", 300, 40, functools.partial(_try_folder, name="config.json")),
+    Attack(
+        "model.safetensors, damaged",
+        300,
+        40,
+        functools.partial(_try_folder, name="model.safetensors"),
+    ),
+    Attack(
+        "config.json, damaged or changed",
+        300,
+        40,
+        functools.partial(_try_folder, name="config.json"),
+    ),
     Attack("Parquet with page checksums, damaged", 300, 60, _try_parquet),
     Attack("compressed CSV, damaged", 300, 60, _try_compressed),
 ]

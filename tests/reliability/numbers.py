@@ -1,4 +1,6 @@
-"""One bad number in a table: a clear error that names it, a warning that names it, or predictions and scores that it does not spoil."""
+"""One bad number in a table: a clear error that names it, a warning that names it, or predictions
+and scores that it does not spoil.
+"""
 
 import contextlib
 import io
@@ -61,7 +63,11 @@ class Trial:
     @classmethod
     def draw(cls, number: int) -> "Trial":
         source = random.Random(number)
-        family, kind, part = source.choice(list(FAMILIES)), source.choice(KINDS), source.choice(PARTS)
+        family, kind, part = (
+            source.choice(list(FAMILIES)),
+            source.choice(KINDS),
+            source.choice(PARTS),
+        )
         if kind == "exposure" and family != COUNTS[0]:
             kind = "feature"
         way = source.choice(WAYS if kind != "exposure" else WAYS[1:])
@@ -73,7 +79,9 @@ class Trial:
         return {"feature": "x1", "target": "y", "weight": "w", "exposure": "e"}[self.kind]
 
     def frame(self) -> pd.DataFrame:
-        """Rows of which the first 30 are for training, with the number in its place; everywhere: times ordinary numbers."""
+        """Rows of which the first 30 are for training, with the number in its place; everywhere:
+        times ordinary numbers.
+        """
         source = np.random.default_rng(0)
         x = source.normal(size=(ROWS, 2))
         if self.family in REAL:
@@ -82,12 +90,16 @@ class Trial:
             y = source.poisson(np.exp(1 + 0.3 * x[:, 0])).astype(float)
         else:
             y = np.exp(0.5 * x[:, 0] + 0.3 * source.normal(size=ROWS))
-        frame = pd.DataFrame({"x0": x[:, 0], "x1": x[:, 1], "y": y, "part": ["train"] * 30 + ["val"] * 10})
+        frame = pd.DataFrame(
+            {"x0": x[:, 0], "x1": x[:, 1], "y": y, "part": ["train"] * 30 + ["val"] * 10}
+        )
         if self.kind in ("weight", "exposure"):
             frame[self.column] = source.uniform(0.5, 2, ROWS)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.part == "everywhere":
-                frame[self.column] = self.value * (frame[self.column] if self.value not in (0, -1) else 1.0)
+                frame[self.column] = self.value * (
+                    frame[self.column] if self.value not in (0, -1) else 1.0
+                )
                 if self.family in COUNTS and self.kind == "target" and math.isfinite(self.value):
                     frame[self.column] = frame[self.column].round()
             else:
@@ -99,7 +111,9 @@ def attack(number: int, folder: Path) -> Outcome:
     trial = Trial.draw(number)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        outcome = {"estimator": by_estimator, "module": by_module, "command": by_command}[trial.way](trial, folder)
+        outcome = {"estimator": by_estimator, "module": by_module, "command": by_command}[
+            trial.way
+        ](trial, folder)
     said = " ".join(str(warning.message) for warning in caught)
     is_named = repr(trial.column) in said or f"{trial.column} has" in said
     return Outcome.HARMLESS if outcome is Outcome.SILENT and is_named else outcome
@@ -148,7 +162,12 @@ def by_module(trial: Trial, folder: Path) -> Outcome:
 def by_command(trial: Trial, folder: Path) -> Outcome:
     table = folder / "table.csv"
     trial.frame().to_csv(table, index=False)
-    options = [f"--model.family={trial.family}", f"--data.path={table}", "--data.target=y", "--data.split_column=part"]
+    options = [
+        f"--model.family={trial.family}",
+        f"--data.path={table}",
+        "--data.target=y",
+        "--data.split_column=part",
+    ]
     for name, value in FAMILIES[trial.family].items():
         options.append(f"--model.family_options.{name}={value}")
     options += [
@@ -162,12 +181,20 @@ def by_command(trial: Trial, folder: Path) -> Outcome:
         "--trainer.enable_model_summary=false",
         "--model.hidden_sizes=[16]",
     ]
-    options += [f"--trainer.default_root_dir={folder}", "--data.weight=w" * (trial.kind == "weight")]
+    options += [
+        f"--trainer.default_root_dir={folder}",
+        "--data.weight=w" * (trial.kind == "weight"),
+    ]
     options += ["--data.known.exposure=e"] * (trial.kind == "exposure")
     status, printed = run_command("fit", *filter(None, options))
     if status:
         return said_by_command(status, printed, trial.column, *_place(printed))
-    numbers = [word for line in printed.splitlines() if "best" in line and "val/nll" in line for word in line.split()]
+    numbers = [
+        word
+        for line in printed.splitlines()
+        if "best" in line and "val/nll" in line
+        for word in line.split()
+    ]
     scores = [float(word.strip(",.;:")) for word in numbers if _is_number(word.strip(",.;:"))]
     if f"{trial.column!r}" in printed:
         return Outcome.HARMLESS
@@ -188,17 +215,24 @@ def _is_number(word: str) -> bool:
 
 
 def unconditional(trial: Trial, y: Any, weight: Any) -> float:
-    target, w = torch.as_tensor(y.to_numpy(float)), None if weight is None else torch.as_tensor(weight.to_numpy(float))
+    target, w = (
+        torch.as_tensor(y.to_numpy(float)),
+        None if weight is None else torch.as_tensor(weight.to_numpy(float)),
+    )
     dist = marginal(trial.family, target, weight=w, **FAMILIES[trial.family])
     values = -dist.log_prob(target)
     return float(values.mean() if w is None else (values * w).sum() / w.sum())
 
 
 def judged(dist: Any, nll: float, baseline: float) -> Outcome:
-    """Harmless are predictions that are finite, with a score at most a nat worse than without features."""
+    """Harmless are predictions that are finite, with a score at most a nat worse than without
+    features.
+    """
     parameters = [getattr(dist, name) for name in ("median",)] if hasattr(dist, "median") else []
     finite = all(bool(values.isfinite().all()) for values in parameters)
-    return Outcome.HARMLESS if finite and math.isfinite(nll) and nll < baseline + 1 else Outcome.SILENT
+    return (
+        Outcome.HARMLESS if finite and math.isfinite(nll) and nll < baseline + 1 else Outcome.SILENT
+    )
 
 
 ATTACKS = [Attack("one bad number in a table", 240, 6, attack)]

@@ -1,4 +1,6 @@
-"""Attacks on what predict, recalibrate and evaluate write: full disks, a death at each step of writing, several processes."""
+"""Attacks on what predict, recalibrate and evaluate write: full disks, a death at each step of
+writing, several processes.
+"""
 
 import functools
 import io
@@ -27,19 +29,33 @@ from .attack import Attack, Outcome, no_file_larger_than, run_command, said_by_c
 ATTACKS: list[Attack] = []
 
 _QUIET = ("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false")
-_COMMANDS = ("predict to CSV", "predict to Parquet", "predict to a folder", "recalibrate", "evaluate")
+_COMMANDS = (
+    "predict to CSV",
+    "predict to Parquet",
+    "predict to a folder",
+    "recalibrate",
+    "evaluate",
+)
 _OLD = "what was there before"
 
 
 @functools.cache
 def _place() -> Path:
-    """A folder with model.ckpt, table.csv and table.parquet of 300 rows in row groups of 100, made once for all trials."""
+    """A folder with model.ckpt, table.csv and table.parquet of 300 rows in row groups of 100, made
+    once for all trials.
+    """
     import lightning
 
     folder = Path(tempfile.mkdtemp(prefix="outputs"))
     random = np.random.default_rng(0)
     x = random.normal(size=300)
-    frame = pd.DataFrame({"x": x, "y": 2 * x + random.normal(size=300), "name": [f"row {k}, =1+1" for k in range(300)]})
+    frame = pd.DataFrame(
+        {
+            "x": x,
+            "y": 2 * x + random.normal(size=300),
+            "name": [f"row {k}, =1+1" for k in range(300)],
+        }
+    )
     frame.to_csv(folder / "table.csv", index=False)
     frame.to_parquet(folder / "table.parquet", row_group_size=100, index=False)
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -59,12 +75,20 @@ def _place() -> Path:
 
 
 def _arguments(command: str, out: Path, seed: int = 0) -> list[str]:
-    """A command that writes to `out`; `seed` is of its draws, so that two of them write different things."""
+    """A command that writes to `out`; `seed` is of its draws, so that two of them write different
+    things.
+    """
     place = _place()
     model = f"--ckpt={place / 'model.ckpt'}"
     if command.startswith("predict"):
         table = place / ("table.csv" if command == "predict to CSV" else "table.parquet")
-        options = [f"--data.path={table}", "--samples=20", f"--seed={seed}", "--id-columns=name", *_QUIET]
+        options = [
+            f"--data.path={table}",
+            "--samples=20",
+            f"--seed={seed}",
+            "--id-columns=name",
+            *_QUIET,
+        ]
         options += ["--overwrite"] * bool(out.suffix)  # of the file that is there
         return ["predict", model, f"--out={out}", *options]
     if command == "recalibrate":
@@ -74,7 +98,11 @@ def _arguments(command: str, out: Path, seed: int = 0) -> list[str]:
 
 
 def _out(command: str, folder: Path) -> Path:
-    endings = {"predict to CSV": "p.csv", "predict to Parquet": "p.parquet", "recalibrate": "m.ckpt"}
+    endings = {
+        "predict to CSV": "p.csv",
+        "predict to Parquet": "p.parquet",
+        "recalibrate": "m.ckpt",
+    }
     return folder / endings.get(command, "out")
 
 
@@ -91,7 +119,10 @@ def _contents(command: str, out: Path) -> Any:
             assert len({line.count(",") for line in lines[1:]}) == 1
         else:
             files = [out] if out.is_file() else sorted(out.glob("part-*.parquet"))
-            pieces = [parquet.read_table(file, page_checksum_verification=True).to_pandas() for file in files]
+            pieces = [
+                parquet.read_table(file, page_checksum_verification=True).to_pandas()
+                for file in files
+            ]
             assert all(len(piece) == 100 for piece in pieces) or out.is_file()
             frame = pd.concat(pieces) if pieces else pd.DataFrame()
         return frame.to_csv(index=False)
@@ -106,7 +137,8 @@ def _contents(command: str, out: Path) -> Any:
     assert all((out / name).read_bytes()[-8:] == b"IEND\xaeB`\x82" for name in pictures)
     page = (out / "report.html").read_text()
     aspects = [verdict["aspect"] for verdict in metrics["outputs"][""]["verdicts"]]
-    assert all(str(aspect)[1:] in page for aspect in aspects)  # the page and the figures are of one evaluation
+    # the page and the figures are of one evaluation
+    assert all(str(aspect)[1:] in page for aspect in aspects)
     return json.dumps(metrics["outputs"], sort_keys=True)
 
 
@@ -129,7 +161,9 @@ def _whole_and_size(command: str, seed: int = 0) -> tuple[Any, int]:
         status, printed = _run(command, out, seed)
         assert status == 0, printed
         files = [out] if out.is_file() else list(out.iterdir())
-        return _contents(command, out), sum(-(-file.stat().st_size // 4096) * 4096 for file in files)
+        return _contents(command, out), sum(
+            -(-file.stat().st_size // 4096) * 4096 for file in files
+        )
 
 
 def _whole(command: str, seed: int = 0) -> Any:
@@ -140,12 +174,17 @@ def _whole(command: str, seed: int = 0) -> Any:
 def _goes_on(command: str, out: Path) -> bool:
     """Whether the same command then does what it should, and nothing unfinished is left beside it."""
     status, _ = _run(command, out)
-    beside = [*out.parent.glob(".*unfinished*"), *(out.glob(".*unfinished*") if out.is_dir() else ())]
+    beside = [
+        *out.parent.glob(".*unfinished*"),
+        *(out.glob(".*unfinished*") if out.is_dir() else ()),
+    ]
     return status == 0 and _contents(command, out) == _whole(command) and not beside
 
 
 def _has_old(command: str, out: Path, number: int) -> bool:
-    """In every second trial there is something in the place, which a folder of predictions never is."""
+    """In every second trial there is something in the place, which a folder of predictions never
+    is.
+    """
     if number % 2 or command in ("predict to a folder", "evaluate"):
         return False
     out.write_text(_OLD)
@@ -153,14 +192,22 @@ def _has_old(command: str, out: Path, number: int) -> bool:
 
 
 def _is_part_of(command: str, found: Any, whole: Any) -> bool:
-    """Whether a folder of parts holds some of the rows, each part whole; of another place, all or nothing."""
+    """Whether a folder of parts holds some of the rows, each part whole; of another place, all or
+    nothing.
+    """
     if found is None or found == whole:
         return True
-    return command == "predict to a folder" and set(found.split("\n")) <= {*whole.split("\n"), '""', ""}
+    return command == "predict to a folder" and set(found.split("\n")) <= {
+        *whole.split("\n"),
+        '""',
+        "",
+    }
 
 
 def _after_a_failure(command: str, out: Path, had_old: bool, failed: Outcome) -> Outcome:
-    """The outcome of a trial that failed, by what is there: the old file or nothing half, and the same command goes on."""
+    """The outcome of a trial that failed, by what is there: the old file or nothing half, and the
+    same command goes on.
+    """
     try:
         found = _contents(command, out)
     except Exception:
@@ -186,7 +233,9 @@ def _one_thread() -> None:
 
 
 def _full_disk(number: int, folder: Path) -> Outcome:
-    """A disk, or where none can be mounted a limit of the size of files, that is too small by a random part."""
+    """A disk, or where none can be mounted a limit of the size of files, that is too small by a
+    random part.
+    """
     command = _COMMANDS[number % len(_COMMANDS)]
     random = np.random.default_rng(number)
     whole = _whole(command)
@@ -225,7 +274,9 @@ def _with_limited_files(size: int, command: str, out: Path, log: Path) -> tuple[
 
 
 def _death(number: int, folder: Path) -> Outcome:
-    """A process that ends, as by kill -9, at a random one of its calls that write, bring to the disk, rename or remove."""
+    """A process that ends, as by kill -9, at a random one of its calls that write, bring to the
+    disk, rename or remove.
+    """
     command = _COMMANDS[number % len(_COMMANDS)]
     step = number // len(_COMMANDS) * (2 if command == "evaluate" else 1)  # which has twice as many
     out = _out(command, folder)

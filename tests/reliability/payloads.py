@@ -1,4 +1,6 @@
-"""Checkpoints and folders of a stranger, made to run code when they are opened: nothing runs, and the error says what is wrong."""
+"""Checkpoints and folders of a stranger, made to run code when they are opened: nothing runs, and
+the error says what is wrong.
+"""
 
 import copy
 import functools
@@ -24,8 +26,17 @@ from disthead.training.saved import read_checkpoint
 
 from .attack import Attack, Outcome, run_command, said_by_command, said_by_error
 
-QUIET = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--trainer.logger=false"]
-FIT = ["--data.target=y", "--model.backbone.init_args.hidden_sizes=[4]", "--trainer.enable_model_summary=false", *QUIET]
+QUIET = [
+    "--trainer.enable_progress_bar=false",
+    "--trainer.accelerator=cpu",
+    "--trainer.logger=false",
+]
+FIT = [
+    "--data.target=y",
+    "--model.backbone.init_args.hidden_sizes=[4]",
+    "--trainer.enable_model_summary=false",
+    *QUIET,
+]
 NAME = "stranger.ckpt"
 
 Contents = dict[str, Any]
@@ -42,7 +53,9 @@ class Runs:
 
 
 class Stranger:
-    """A folder with what an attack may use: a module that leaves a mark when it is imported, and a command that does."""
+    """A folder with what an attack may use: a module that leaves a mark when it is imported, and a
+    command that does.
+    """
 
     def __init__(self, number: int, folder: Path):
         self.folder, self.mark, self.keep = folder, folder / "PWNED", folder / "mine" / "thesis.txt"
@@ -62,7 +75,11 @@ class Stranger:
 
     @property
     def has_run(self) -> bool:
-        return self.mark.exists() or not self.keep.exists() or any(module in sys.modules for module in self.modules)
+        return (
+            self.mark.exists()
+            or not self.keep.exists()
+            or any(module in sys.modules for module in self.modules)
+        )
 
     @contextmanager
     def on_path(self):
@@ -98,7 +115,9 @@ def data(**values: Callable[[Stranger], Any] | Any) -> Callable[[Contents, Stran
 
     def put(contents: Contents, stranger: Stranger) -> None:
         found = contents["datamodule_hyper_parameters"]
-        found |= {name: value(stranger) if callable(value) else value for name, value in values.items()}
+        found |= {
+            name: value(stranger) if callable(value) else value for name, value in values.items()
+        }
 
     return put
 
@@ -116,11 +135,17 @@ def at(*path: Any, value: Callable[[Stranger], Any]) -> Callable[[Contents, Stra
 
 
 def spec(path: str, **arguments: Any) -> Callable[[Stranger], dict[str, Any]]:
-    """The options that name a class, in which {command}, {module}, {mark} and {pickle} are the stranger's."""
+    """The options that name a class, in which {command}, {module}, {mark} and {pickle} are the
+    stranger's.
+    """
 
     def fill(value: Any, stranger: Stranger) -> Any:
         if isinstance(value, str):
-            pairs = {"{command}": stranger.command, "{module}": stranger.module, "{mark}": str(stranger.mark)}
+            pairs = {
+                "{command}": stranger.command,
+                "{module}": stranger.module,
+                "{mark}": str(stranger.mark),
+            }
             return functools.reduce(lambda text, pair: text.replace(*pair), pairs.items(), value)
         if isinstance(value, dict):
             return {key: fill(entry, stranger) for key, entry in value.items()}
@@ -145,10 +170,16 @@ PAYLOADS: dict[str, Callable[[Contents, Stranger], None]] = {
     "import by a function": options(backbone=spec("importlib.import_module", name="{module}")),
     "__import__": options(backbone=spec("builtins.__import__", name="{module}")),
     "a path alone": options(backbone="os.getcwd"),
-    "a module that runs when imported": options(backbone=spec(IMPORT.replace("{module}", "stranger.Net"))),
-    "a module of the stranger": options(backbone=lambda s: {"class_path": f"{s.module}.Net", "init_args": {}}),
+    "a module that runs when imported": options(
+        backbone=spec(IMPORT.replace("{module}", "stranger.Net"))
+    ),
+    "a module of the stranger": options(
+        backbone=lambda s: {"class_path": f"{s.module}.Net", "init_args": {}}
+    ),
     "a module of the stranger by its path alone": options(backbone=text(IMPORT)),
-    "a module whose name begins as one that is trusted": options(backbone=lambda s: f"{s.modules[1]}.Net"),
+    "a module whose name begins as one that is trusted": options(
+        backbone=lambda s: f"{s.modules[1]}.Net"
+    ),
     "a folder of options": options(backbone="backbone.yaml"),
     "nested in Sequential": options(backbone=spec("torch.nn.Sequential", args=[SYSTEM])),
     "nested deep": options(backbone=spec("torch.nn.Sequential", a={"b": [{"c": [[SYSTEM]]}]})),
@@ -157,35 +188,56 @@ PAYLOADS: dict[str, Callable[[Contents, Stranger], None]] = {
         backbone=spec("disthead.networks.tabular.TabularBackbone", in_features=2, activation=IMPORT)
     ),
     "in a trusted class's own backbone": options(
-        backbone=spec("disthead.training.DistributionModule", in_features=2, backbone=IMPORT, backbone_features=2)
+        backbone=spec(
+            "disthead.training.DistributionModule",
+            in_features=2,
+            backbone=IMPORT,
+            backbone_features=2,
+        )
     ),
     "in a trusted class's optimizer": options(
-        backbone=spec("disthead.training.module.DistributionModule", in_features=2, optimizer=IMPORT)
+        backbone=spec(
+            "disthead.training.module.DistributionModule", in_features=2, optimizer=IMPORT
+        )
     ),
     "activation": options(backbone=None, activation=spec("os.system", command="{command}")),
     "activation by its path alone": options(backbone=None, activation=text(IMPORT)),
     "optimizer": options(optimizer=spec("os.system", command="{command}")),
     "optimizer of the stranger": options(optimizer=lambda s: f"{s.module}.Adam"),
     "scheduler": options(scheduler=spec("subprocess.run", args=["touch", "{mark}"])),
-    "a module as the optimizer": options(optimizer=spec("torch.nn.Linear", in_features=2, out_features=2)),
+    "a module as the optimizer": options(
+        optimizer=spec("torch.nn.Linear", in_features=2, out_features=2)
+    ),
     "torch.load": options(backbone=spec("torch.load", f="pickle.pt", weights_only=False)),
-    "torch.hub": options(backbone=spec("torch.hub.load", repo_or_dir=".", model="a", source="local")),
+    "torch.hub": options(
+        backbone=spec("torch.hub.load", repo_or_dir=".", model="a", source="local")
+    ),
     "through the modules that a module imports": options(
         backbone=spec("torch.nn.modules.module.os.system", command="{command}")
     ),
-    "through a package of torch": options(backbone=spec("torch.nn.utils.parametrize.copyreg.pickle", ob_type=1)),
-    "through names of Python's own": options(backbone=spec("torch.nn.Module.__init__.__globals__", key=1)),
+    "through a package of torch": options(
+        backbone=spec("torch.nn.utils.parametrize.copyreg.pickle", ob_type=1)
+    ),
+    "through names of Python's own": options(
+        backbone=spec("torch.nn.Module.__init__.__globals__", key=1)
+    ),
     "through a class to all classes": options(backbone="torch.nn.Module.__subclasses__"),
     "a function of torch": options(backbone=spec("torch.nn.functional.relu", input=1)),
     "a class that is no module": options(backbone=spec("torch.nn.Parameter", data=None)),
-    "a class that a trusted module imports": options(backbone=spec("torch.nn.modules.module.OrderedDict")),
+    "a class that a trusted module imports": options(
+        backbone=spec("torch.nn.modules.module.OrderedDict")
+    ),
     "a module of torch that is none of torch.nn": options(backbone=spec("torch.jit.ScriptModule")),
     "a module of another package": options(backbone=spec("lightning.LightningModule")),
-    "another package's class through a trusted module": options(backbone=spec("disthead.metrics.mean.Metric")),
+    "another package's class through a trusted module": options(
+        backbone=spec("disthead.metrics.mean.Metric")
+    ),
     "spaces about the path": options(backbone=" os.system "),
     "a path in other letters": options(backbone=spec("\uff4f\uff53.system", command="{command}")),
     "a path that is a list": options(backbone={"class_path": ["os", "system"], "init_args": {}}),
-    "arguments that are a text": options(backbone={"class_path": "torch.nn.Linear", "init_args": "os.system"}),
+    "arguments that are a text": options(
+        backbone={"class_path": "torch.nn.Linear", "init_args": "os.system"}
+    ),
     "in columns": at("hyper_parameters", "columns", "features", value=lambda s: [system(s)]),
     "as columns": options(columns=system),
     "in columns as a text": at("hyper_parameters", "columns", "weight", value=text(YAML)),
@@ -194,7 +246,9 @@ PAYLOADS: dict[str, Callable[[Contents, Stranger], None]] = {
     "in the family's options": options(family_options=lambda s: {"base": system(s)}),
     "the family": options(family="os.system"),
     "sizes": options(hidden_sizes=lambda s: [system(s)]),
-    "a class in place of data": options(backbone={"class_path": "torch.nn.Linear", "init_args": {"bias": OrderedDict}}),
+    "a class in place of data": options(
+        backbone={"class_path": "torch.nn.Linear", "init_args": {"bias": OrderedDict}}
+    ),
     "lists within lists within lists": options(
         links=lambda s: functools.reduce(lambda inner, _: [inner], range(100), [])
     ),
@@ -206,16 +260,25 @@ PAYLOADS: dict[str, Callable[[Contents, Stranger], None]] = {
     "the data set": data(path=None, dataset="os.system"),
     "the data set of a package": data(path=None, dataset="sklearn.fetch_openml"),
     "known quantities": data(known=system),
-    "a recalibration": at("recalibration", value=lambda s: {"name": "os.system", "arguments": {"command": s.command}}),
+    "a recalibration": at(
+        "recalibration", value=lambda s: {"name": "os.system", "arguments": {"command": s.command}}
+    ),
     "arguments of a recalibration": at(
-        "recalibration", value=lambda s: {"name": "ScaleCalibration", "arguments": {"levels": system(s)}}
+        "recalibration",
+        value=lambda s: {"name": "ScaleCalibration", "arguments": {"levels": system(s)}},
     ),
     "a pickle among the options": options(backbone=lambda s: Runs(s.command)),
-    "a pickle of the optimizer's state": at("optimizer_states", value=lambda s: [{"state": Runs(s.command)}]),
-    "a pickle among the weights": at("state_dict", "head.linear.bias", value=lambda s: Runs(s.command)),
+    "a pickle of the optimizer's state": at(
+        "optimizer_states", value=lambda s: [{"state": Runs(s.command)}]
+    ),
+    "a pickle among the weights": at(
+        "state_dict", "head.linear.bias", value=lambda s: Runs(s.command)
+    ),
     "a pickle of a callback": at("callbacks", "EarlyStopping", value=lambda s: Runs(s.command)),
     "a pickle beside everything": at("more", value=lambda s: Runs(s.command)),
-    "Lightning's own keys": options(_instantiator=text("{module}.Net"), _class_path=text("{module}.Net")),
+    "Lightning's own keys": options(
+        _instantiator=text("{module}.Net"), _class_path=text("{module}.Net")
+    ),
     "Lightning's keys of before": at("hparams", value=lambda s: {"backbone": system(s)}),
     "Lightning's first keys": at("module_arguments", value=lambda s: {"backbone": system(s)}),
     "the type of the options": at("hparams_type", value=lambda s: OrderedDict),
@@ -229,7 +292,9 @@ PAYLOADS: dict[str, Callable[[Contents, Stranger], None]] = {
         },
     ),
     "a remote file to be removed": at(
-        "callbacks", "ModelCheckpoint{}", value=lambda s: {"dirpath": "", "last_model_path": f"file://{s.keep}"}
+        "callbacks",
+        "ModelCheckpoint{}",
+        value=lambda s: {"dirpath": "", "last_model_path": f"file://{s.keep}"},
     ),
 }
 _HARMLESS = {  # what nothing reads
@@ -276,7 +341,9 @@ def sabotaged(number: int, folder: Path) -> tuple[str, Stranger]:
 
 
 def outcome(name: str, stranger: Stranger, opened: Callable[[], Outcome]) -> Outcome:
-    """Of opening it, with a defect where anything ran, or where a payload is taken that something reads."""
+    """Of opening it, with a defect where anything ran, or where a payload is taken that something
+    reads.
+    """
     with stranger.on_path(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = opened()
@@ -287,7 +354,10 @@ def load(number: int, folder: Path) -> Outcome:
     name, stranger = sabotaged(number, folder)
 
     def opened() -> Outcome:
-        for open_it in (DistributionModule.load_from_checkpoint, lambda path: Predictor(path).module):
+        for open_it in (
+            DistributionModule.load_from_checkpoint,
+            lambda path: Predictor(path).module,
+        ):
             try:
                 module = open_it(folder / NAME)
             except Exception as error:
@@ -321,7 +391,9 @@ def command(number: int, folder: Path) -> Outcome:
     def opened() -> Outcome:
         status, printed = run_command(way, "--ckpt", NAME, *WAYS[way])
         if status == 0:
-            return Outcome.HARMLESS if name in _HARMLESS | {"the table of a part"} else Outcome.SILENT
+            return (
+                Outcome.HARMLESS if name in _HARMLESS | {"the table of a part"} else Outcome.SILENT
+            )
         return said_by_command(status, printed)
 
     return outcome(name, stranger, opened)
@@ -361,7 +433,10 @@ ENTRIES: list[tuple[str, Callable[[Stranger], Any]]] = [
     ("classes", lambda s: {"values": [system(s)], "dtype": "object"}),
     ("members", system),
     ("recalibration", lambda s: {"name": f"{s.module}.Net", "arguments": {}, "fitted_on": {}}),
-    ("recalibration", lambda s: {"name": "ScaleCalibration", "arguments": system(s), "fitted_on": {}}),
+    (
+        "recalibration",
+        lambda s: {"name": "ScaleCalibration", "arguments": system(s), "fitted_on": {}},
+    ),
     ("class_path", lambda s: f"{s.module}.Net"),
     ("format", system),
 ]
@@ -376,7 +451,9 @@ def estimator() -> tuple[tempfile.TemporaryDirectory, Path]:
 
 
 def folder_of_an_estimator(number: int, folder: Path) -> Outcome:
-    """config.json is changed, and in the format of before, which has no digests, as a stranger would leave it."""
+    """config.json is changed, and in the format of before, which has no digests, as a stranger
+    would leave it.
+    """
     (path, value), stranger = ENTRIES[number], Stranger(number, folder)
     place = folder / "model"
     place.mkdir()

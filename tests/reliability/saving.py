@@ -1,4 +1,6 @@
-"""Attacks on what a training writes: kills at any moment and at each call of the system, and disks that are full."""
+"""Attacks on what a training writes: kills at any moment and at each call of the system, and disks
+that are full.
+"""
 
 import functools
 import os
@@ -26,7 +28,11 @@ from .attack import Attack, Outcome, no_file_larger_than, run_command, said_by_c
 
 __all__ = ["ATTACKS"]
 
-QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu"]
+QUIET = [
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+    "--trainer.accelerator=cpu",
+]
 RUN = "checkpoints"
 
 
@@ -45,7 +51,9 @@ def write_table(folder: Path) -> None:
     x = torch.randn(300, 2, generator=generator)
     y = x[:, 0] + torch.randn(300, generator=generator)
     rows = torch.column_stack([x, y]).tolist()
-    (folder / "table.csv").write_text("x,z,y\n" + "".join(f"{','.join(map(str, row))}\n" for row in rows))
+    (folder / "table.csv").write_text(
+        "x,z,y\n" + "".join(f"{','.join(map(str, row))}\n" for row in rows)
+    )
 
 
 @functools.cache
@@ -61,7 +69,9 @@ def trained() -> Path:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether the best and the last checkpoint are files of their own that can be read to the last byte."""
+    """Whether the best and the last checkpoint are files of their own that can be read to the last
+    byte.
+    """
     for name in ("best.ckpt", "last.ckpt"):
         path = folder / RUN / name
         try:
@@ -110,14 +120,21 @@ def killed_training(k: int, folder: Path) -> Outcome:
     patience = time.monotonic() + 120
     while time.monotonic() < patience:  # until the first one has been written
         with suppress(OSError):
-            if any(path.stat().st_mtime_ns != before.get(path.name) for path in folder.glob(f"{RUN}/*.ckpt")):
+            if any(
+                path.stat().st_mtime_ns != before.get(path.name)
+                for path in folder.glob(f"{RUN}/*.ckpt")
+            ):
                 break
         time.sleep(0.001)
     time.sleep(delay)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     if not (folder / RUN / "best.ckpt").exists():  # killed before there was a best one
-        return Outcome.HARMLESS if not before and read_checkpoint(folder / RUN / "last.ckpt") else Outcome.SILENT
+        return (
+            Outcome.HARMLESS
+            if not before and read_checkpoint(folder / RUN / "last.ckpt")
+            else Outcome.SILENT
+        )
     if not is_whole(folder):
         return Outcome.SILENT
     with warnings.catch_warnings():
@@ -126,7 +143,9 @@ def killed_training(k: int, folder: Path) -> Outcome:
         status, _ = fit(folder, epochs + 2)  # goes on, and clears up
     left = sorted(os.listdir(folder / RUN))
     return (
-        Outcome.HARMLESS if status == 0 and is_whole(folder) and left == ["best.ckpt", "last.ckpt"] else Outcome.SILENT
+        Outcome.HARMLESS
+        if status == 0 and is_whole(folder) and left == ["best.ckpt", "last.ckpt"]
+        else Outcome.SILENT
     )
 
 
@@ -150,8 +169,13 @@ KILLS = 60
 
 
 def killed_replacement(k: int, folder: Path) -> Outcome:
-    """kill -9 before one of the calls that replace a checkpoint by another one: trials are spread over all of them."""
-    path, (old, new) = folder / "best.ckpt", (trained() / RUN / name for name in ("best.ckpt", "last.ckpt"))
+    """kill -9 before one of the calls that replace a checkpoint by another one: trials are spread
+    over all of them.
+    """
+    path, (old, new) = (
+        folder / "best.ckpt",
+        (trained() / RUN / name for name in ("best.ckpt", "last.ckpt")),
+    )
     shutil.copy(old, path)
     contents = torch.load(new, weights_only=True)
     AtomicCheckpointIO().save_checkpoint(contents, folder / "new.ckpt")
@@ -196,14 +220,26 @@ OLD, NEW = b"old" * 1000, b"new" * 150_000
 
 @functools.cache
 def system_calls() -> list[tuple[str, int]]:
-    """The calls of the system that a replacement makes: their name, and which of this name in the life of the process."""
+    """The calls of the system that a replacement makes: their name, and which of this name in the
+    life of the process.
+    """
     if shutil.which("strace") is None:
         return []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "file")
         path.write_bytes(OLD)
         log = Path(folder, "log")
-        command = ["strace", "-o", str(log), sys.executable, "-S", "-c", SCRIPT, files.__file__, str(path)]
+        command = [
+            "strace",
+            "-o",
+            str(log),
+            sys.executable,
+            "-S",
+            "-c",
+            SCRIPT,
+            files.__file__,
+            str(path),
+        ]
         if subprocess.run(command, capture_output=True).returncode != 0:
             return []  # not allowed here
         lines = log.read_text().splitlines()
@@ -243,7 +279,10 @@ def disk(folder: Path, size: int) -> Iterator[bool]:
     """A disk of so many bytes at the folder; False where mounting is not allowed."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    mounted = shutil.which("mount") is not None and subprocess.run(command, capture_output=True).returncode == 0
+    mounted = (
+        shutil.which("mount") is not None
+        and subprocess.run(command, capture_output=True).returncode == 0
+    )
     try:
         yield mounted
     finally:
@@ -252,7 +291,9 @@ def disk(folder: Path, size: int) -> Iterator[bool]:
 
 
 def full_disk(k: int, folder: Path) -> Outcome:
-    """A training, new or going on, on a disk that has room for its files, or for some of them, or for parts of one."""
+    """A training, new or going on, on a disk that has room for its files, or for some of them, or
+    for parts of one.
+    """
     draw, place = random.Random(k), folder / "disk"
     size = (trained() / RUN / "best.ckpt").stat().st_size
     goes_on = k % 2 == 1
@@ -270,7 +311,11 @@ def full_disk(k: int, folder: Path) -> Outcome:
             else:
                 with no_file_larger_than(int(min(room, size - 1))):
                     status, printed = fit(place, 6)
-        hidden = [path for path in place.rglob(".*") if path.name.endswith((".unfinished", ".unfinished.d"))]
+        hidden = [
+            path
+            for path in place.rglob(".*")
+            if path.name.endswith((".unfinished", ".unfinished.d"))
+        ]
         there = {path.name for path in place.glob(f"{RUN}/*")}
         if hidden or (before and not is_whole(place)):
             return Outcome.SILENT
@@ -287,4 +332,11 @@ ATTACKS = [
     Attack("full disk in a training", 24, 2, full_disk),
 ]
 if system_calls():
-    ATTACKS.append(Attack("kill -9 at each system call of a replacement", len(system_calls()), 3, killed_system_call))
+    ATTACKS.append(
+        Attack(
+            "kill -9 at each system call of a replacement",
+            len(system_calls()),
+            3,
+            killed_system_call,
+        )
+    )

@@ -1,4 +1,6 @@
-"""Every attack comes to a clear error or to no harm: a sample of the trials here, all of them in the slow tests."""
+"""Every attack comes to a clear error or to no harm: a sample of the trials here, all of them in
+the slow tests.
+"""
 
 import pytest
 

@@ -29,7 +29,9 @@ def check_values(function, oracle, grid, tolerance, relative=True):
 
 
 def check_gradients(function, oracle, grid, tolerance, floor=0.0):
-    """First derivatives in every argument against central differences of the oracle with 30 spare digits."""
+    """First derivatives in every argument against central differences of the oracle with 30 spare
+    digits.
+    """
     arguments = columns(grid)
     gradients = torch.autograd.grad(function(*arguments).sum(), arguments)
     for i, row in enumerate(grid):
@@ -48,7 +50,9 @@ def check_gradients(function, oracle, grid, tolerance, floor=0.0):
 
 
 def log_gammainc_pair(a, x):
-    """(log P, log Q) by the power series below a + 1 and Legendre's continued fraction, evaluated backwards, above."""
+    """(log P, log Q) by the power series below a + 1 and Legendre's continued fraction, evaluated
+    backwards, above.
+    """
     if x < a + 1:
         total = term = mp.mpf(1)
         k = 0
@@ -82,12 +86,22 @@ def log_betainc_pair(a, b, x):
 
 
 def betainc_by_quadrature(a, b, x):
-    """I_x(a, b) for a >= 1 and shapes too large for the series, integrated in pieces of the width of the peak."""
+    """I_x(a, b) for a >= 1 and shapes too large for the series, integrated in pieces of the width
+    of the peak.
+    """
     mean = a / (a + b)
     spread = mp.sqrt(mean * (1 - mean) / (a + b + 1))
-    knots = {mp.mpf(0), x} | {max(x - q * spread, mp.mpf(0)) for q in (0.5, 1, 2, 4, 7, 10, 15, 25, 40)}
+    knots = {mp.mpf(0), x} | {
+        max(x - q * spread, mp.mpf(0)) for q in (0.5, 1, 2, 4, 7, 10, 15, 25, 40)
+    }
     shape = lambda t: mp.exp((a - 1) * mp.log(t / x) + (b - 1) * mp.log((1 - t) / (1 - x)))  # noqa: E731
-    log_density = (a - 1) * mp.log(x) + (b - 1) * mp.log1p(-x) - mp.loggamma(a) - mp.loggamma(b) + mp.loggamma(a + b)
+    log_density = (
+        (a - 1) * mp.log(x)
+        + (b - 1) * mp.log1p(-x)
+        - mp.loggamma(a)
+        - mp.loggamma(b)
+        + mp.loggamma(a + b)
+    )
     return mp.quad(lambda t: shape(t) if t > 0 else mp.mpf(0), sorted(knots)) * mp.exp(log_density)
 
 

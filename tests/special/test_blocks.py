@@ -7,7 +7,9 @@ import torch
 
 from disthead.special.blocks import AVAILABLE, choose, multiply_rows
 
-pytestmark = pytest.mark.skipif(not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler")
+pytestmark = pytest.mark.skipif(
+    not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler"
+)
 
 
 def test_the_library_was_built():
@@ -31,7 +33,10 @@ def test_rows_times_their_factors(columns, dtype):
 
 
 def test_rows_and_factors_that_do_not_fit():
-    table, factors = torch.ones(5, 2, dtype=torch.float64), torch.full((5,), 2.0, dtype=torch.float64)
+    table, factors = (
+        torch.ones(5, 2, dtype=torch.float64),
+        torch.full((5,), 2.0, dtype=torch.float64),
+    )
     for rows, others in (
         (table, factors.float()),
         (table, factors[:4]),

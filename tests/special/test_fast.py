@@ -16,7 +16,9 @@ def half(x):
 
 
 def gamma_remainder(x):
-    return mpmath.loggamma(1 + x) - (half(x) * mpmath.log(half(x)) - half(x) + mpmath.log(2 * mpmath.pi) / 2)
+    return mpmath.loggamma(1 + x) - (
+        half(x) * mpmath.log(half(x)) - half(x) + mpmath.log(2 * mpmath.pi) / 2
+    )
 
 
 def half_step(x):
@@ -32,7 +34,9 @@ def truths(function, points):
         return torch.tensor([float(function(mpmath.mpf(x))) for x in points], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("dtype, error, slope_error", [(torch.float32, 1e-7, 1e-6), (torch.float64, 1e-12, 2e-11)])
+@pytest.mark.parametrize(
+    "dtype, error, slope_error", [(torch.float32, 1e-7, 1e-6), (torch.float64, 1e-12, 2e-11)]
+)
 def test_remainders_of_the_gamma_function(dtype, error, slope_error):
     x = torch.tensor(X + MORE, dtype=dtype)
     exact = truths(gamma_remainder, x.tolist())
@@ -46,7 +50,9 @@ def test_half_step(dtype, error):
     x = torch.tensor(X + MORE[:2], dtype=dtype)
     value, slope = fast.gamma_half_step(x)
     assert (value.double() / truths(half_step, x.tolist()) - 1).abs().max() < error
-    by_digamma = truths(lambda v: 2 * half_step(v) * (mpmath.digamma(1 + v) - mpmath.digamma(half(v))), x.tolist())
+    by_digamma = truths(
+        lambda v: 2 * half_step(v) * (mpmath.digamma(1 + v) - mpmath.digamma(half(v))), x.tolist()
+    )
     assert (slope.double() / by_digamma - 1).abs().max() < 30 * error
 
 
@@ -65,7 +71,9 @@ def test_von_mises_terms(dtype, error):
 
 @pytest.mark.parametrize("dtype, error", [(torch.float32, 5e-7), (torch.float64, 1e-15)])
 def test_direction_is_that_of_atan2(dtype, error):
-    raw = torch.tensor([[1.0, -2.0, 0.0, 1e-3, -5e3, 1e-6], [0.0, 3.0, -1.5, -1e-3, 1e3, 2e3]], dtype=dtype)
+    raw = torch.tensor(
+        [[1.0, -2.0, 0.0, 1e-3, -5e3, 1e-6], [0.0, 3.0, -1.5, -1e-3, 1e3, 2e3]], dtype=dtype
+    )
     found = fast.direction(raw)
     angle = torch.atan2(raw[1].double(), raw[0].double())
     assert (found.cosine - angle.cos()).abs().max() < error
@@ -87,8 +95,15 @@ def test_a_logarithm_is_taken_when_it_is_asked_for():
 def test_softplus_in_both_precisions():
     raw = torch.linspace(-13, 15, 57)
     with mpmath.workdps(40):
-        value = torch.tensor([float(mpmath.log1p(mpmath.exp(x))) for x in raw.tolist()], dtype=torch.float64)
-        slope = torch.tensor([float(1 / (1 + mpmath.exp(-x))) for x in raw.tolist()], dtype=torch.float64) / value
+        value = torch.tensor(
+            [float(mpmath.log1p(mpmath.exp(x))) for x in raw.tolist()], dtype=torch.float64
+        )
+        slope = (
+            torch.tensor(
+                [float(1 / (1 + mpmath.exp(-x))) for x in raw.tolist()], dtype=torch.float64
+            )
+            / value
+        )
     for given, error in ((raw, 1e-6), (raw.double(), 1e-11)):
         answer = fast.softplus(given)
         assert (answer.value.double() / value - 1).abs().max() < error
@@ -105,7 +120,10 @@ FUNCTIONS = {
     "von_mises_terms": fast.von_mises_terms,
     "softplus": lambda x: (fast.softplus(x).value, fast.softplus(x).slope, fast.softplus(x).log),
     "exponential": lambda x: (fast.exponential(x).value, fast.exponential(x).log),
-    "direction": lambda x: (*(of_vectors := fast.direction(x.reshape(2, -1))), of_vectors.by_raw(x[: x.shape[0] // 2])),
+    "direction": lambda x: (
+        *(of_vectors := fast.direction(x.reshape(2, -1))),
+        of_vectors.by_raw(x[: x.shape[0] // 2]),
+    ),
     "log_sum_exp": lambda x: elementary.log_sum_exp(x.reshape(4, -1)),
     "softmax": lambda x: elementary.softmax(x.reshape(4, -1)),
     "sigmoids": lambda x: elementary.sigmoids(x - 1),

@@ -47,7 +47,9 @@ def test_logarithms(i):
 @pytest.mark.parametrize("i", [0, 1])
 def test_probabilities(i):
     function = (special.betainc, special.betaincc)[i]
-    check_values(function, lambda a, b, x: mp.exp(log_betainc_pair(a, b, x)[i]), GRID, 1e-14, relative=False)
+    check_values(
+        function, lambda a, b, x: mp.exp(log_betainc_pair(a, b, x)[i]), GRID, 1e-14, relative=False
+    )
 
 
 def test_large_shapes():
@@ -56,17 +58,23 @@ def test_large_shapes():
     with mp.workdps(30):
         check_values(special.betainc, betainc_by_quadrature, grid, 1e-13, relative=False)
     a, b, x = columns(grid)
-    assert all(part.isfinite().all() for part in torch.autograd.grad(special.betainc(a, b, x).sum(), (a, b, x)))
+    assert all(
+        part.isfinite().all()
+        for part in torch.autograd.grad(special.betainc(a, b, x).sum(), (a, b, x))
+    )
 
 
 def test_complement_keeps_the_digits():
     value = special.log_betaincc(torch.tensor(3.0).double(), 2.0, 1.0, 1e-60)
-    assert math.isclose(value.item(), math.log(6) + 2 * math.log(1e-60), rel_tol=1e-14)  # 6 (1 - x)^2 to leading order
+    # 6 (1 - x)^2 to leading order
+    assert math.isclose(value.item(), math.log(6) + 2 * math.log(1e-60), rel_tol=1e-14)
 
 
 def test_symmetry_and_ends():
     a, b, x = columns([(0.3, 7.0, 0.2), (1e-30, 1e6, 0.7), (50.0, 0.01, 0.99), (3.0, 3.0, 0.5)])
-    assert torch.allclose(special.log_betainc(a, b, x, 1 - x), special.log_betaincc(b, a, 1 - x, x), rtol=1e-14)
+    assert torch.allclose(
+        special.log_betainc(a, b, x, 1 - x), special.log_betaincc(b, a, 1 - x, x), rtol=1e-14
+    )
     assert special.betainc(a, b, 0.0).tolist() == [0] * 4
     assert special.betainc(a, b, 1.0).tolist() == [1] * 4
 
@@ -86,6 +94,8 @@ def test_inverse():
     assert found.sum() > 200
     assert ((special.betainc(a, b, x, y) - p).abs() <= 1e-10 * p)[found].all()
     assert torch.allclose(x + y, torch.ones_like(x), rtol=1e-15)
-    assert torch.autograd.gradcheck(special.betaincinv, columns([(0.3, 2.0, 0.2), (2.0, 3.0, 0.9), (30.0, 20.0, 0.5)]))
+    assert torch.autograd.gradcheck(
+        special.betaincinv, columns([(0.3, 2.0, 0.2), (2.0, 3.0, 0.9), (30.0, 20.0, 0.5)])
+    )
     assert special.betaincinv(a, b, 0.0).unique().tolist() == [0]
     assert special.betaincinv(a, b, 1.0).unique().tolist() == [1]

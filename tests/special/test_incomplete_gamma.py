@@ -12,7 +12,12 @@ from .oracles import check_gradients, check_values, columns, log_gammainc_pair
 SHAPES = [1e-30, 1e-5, 0.03, 0.5, 0.999, 1, 1.5, 10, 300, 3000]
 POINTS = [1e-300, 1e-10, 1e-3, 0.3, 0.999, 1, 1.7, 8, 100, 1e4]
 GRID = [(a, x) for a in SHAPES for x in POINTS]
-GRID += [(a, a * (1 + z / math.sqrt(a))) for a in SHAPES if a >= 1 for z in (-0.9, -0.1, 0, 1e-3, 0.5, 2, 6)]
+GRID += [
+    (a, a * (1 + z / math.sqrt(a)))
+    for a in SHAPES
+    if a >= 1
+    for z in (-0.9, -0.1, 0, 1e-3, 0.5, 2, 6)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -38,17 +43,27 @@ def test_logarithms(i):
 @pytest.mark.parametrize("i", [0, 1])
 def test_probabilities(i):
     function = (special.gammainc, special.gammaincc)[i]
-    check_values(function, lambda a, x: mp.exp(log_gammainc_pair(a, x)[i]), GRID, 6e-15, relative=False)
+    check_values(
+        function, lambda a, x: mp.exp(log_gammainc_pair(a, x)[i]), GRID, 6e-15, relative=False
+    )
 
 
 @pytest.mark.slow
 def test_large_shapes():
     grid = [(a, a * (1 + z / math.sqrt(a))) for a in (1e5, 1e6) for z in (-6, -1, 0, 0.1, 1, 6)]
-    check_values(special.gammainc, lambda a, x: mp.exp(log_gammainc_pair(a, x)[0]), grid, 1e-14, relative=False)
+    check_values(
+        special.gammainc,
+        lambda a, x: mp.exp(log_gammainc_pair(a, x)[0]),
+        grid,
+        1e-14,
+        relative=False,
+    )
 
 
 def test_far_below_underflow():
-    assert math.isclose(special.log_gammaincc(torch.tensor(1.0).double(), 1e5).item(), -1e5, rel_tol=1e-15)
+    assert math.isclose(
+        special.log_gammaincc(torch.tensor(1.0).double(), 1e5).item(), -1e5, rel_tol=1e-15
+    )
     assert math.isclose(
         special.log_gammainc(torch.tensor(1e3).double(), 1e-50).item(),
         float(log_gammainc_pair(mp.mpf(1000), mp.mpf(1e-50))[0]),
@@ -75,7 +90,10 @@ def test_inverse_round_trip():
     a = 10 ** (torch.rand(300, generator=generator, dtype=torch.float64) * 8 - 2)
     p = torch.rand(300, generator=generator, dtype=torch.float64)
     p[:100] = 10 ** (-200 * p[:100])
-    for inverse, function in ((special.gammaincinv, special.gammainc), (special.gammainccinv, special.gammaincc)):
+    for inverse, function in (
+        (special.gammaincinv, special.gammainc),
+        (special.gammainccinv, special.gammaincc),
+    ):
         x = inverse(a, p)
         back = function(a, x)
         found = x > 0  # some quantiles lie below the smallest number
@@ -90,16 +108,44 @@ def test_inverse_ends_and_gradients():
     assert special.gammaincinv(a, 1.0).tolist() == [torch.inf] * 4
     x = special.gammaincinv(a, p)
     assert all(part.isfinite().all() for part in torch.autograd.grad(x.sum(), (a, p)))
-    assert torch.autograd.gradcheck(special.gammaincinv, columns([(0.3, 0.2), (2.0, 0.9), (30.0, 0.5)]))
-    assert torch.autograd.gradcheck(special.gammainccinv, columns([(0.3, 0.2), (2.0, 0.9), (30.0, 0.5)]))
+    assert torch.autograd.gradcheck(
+        special.gammaincinv, columns([(0.3, 0.2), (2.0, 0.9), (30.0, 0.5)])
+    )
+    assert torch.autograd.gradcheck(
+        special.gammainccinv, columns([(0.3, 0.2), (2.0, 0.9), (30.0, 0.5)])
+    )
 
 
 def borders():
     """Shapes and points on both sides of every border between algorithms."""
-    small = [1e-30, 1e-10, 0.99e-5, 1e-5, 1e-3, 0.03, 0.3, 0.5, 0.999, 1, 1.1, 2, 5, 19, 21, 99, 101, 199, 201]
+    small = [
+        1e-30,
+        1e-10,
+        0.99e-5,
+        1e-5,
+        1e-3,
+        0.03,
+        0.3,
+        0.5,
+        0.999,
+        1,
+        1.1,
+        2,
+        5,
+        19,
+        21,
+        99,
+        101,
+        199,
+        201,
+    ]
     shapes = torch.tensor([*small, 1e3, 1e4, 0.99e5, 1.01e5, 1e6, 1e8, 1e12], dtype=torch.float64)
-    steps = torch.tensor([-100, -10, -4.6, -4.4, -2, -0.5, -1e-3, 0, 0.1, 1, 4.4, 4.6, 10, 100], dtype=torch.float64)
-    points = torch.tensor([1e-300, 1e-10, 1e-3, 0.3, 0.499, 0.501, 0.999, 1, 1.099, 1.101, 2, 700, 1e4]).double()
+    steps = torch.tensor(
+        [-100, -10, -4.6, -4.4, -2, -0.5, -1e-3, 0, 0.1, 1, 4.4, 4.6, 10, 100], dtype=torch.float64
+    )
+    points = torch.tensor(
+        [1e-300, 1e-10, 1e-3, 0.3, 0.499, 0.501, 0.999, 1, 1.099, 1.101, 2, 700, 1e4]
+    ).double()
     near = shapes.unsqueeze(-1) + shapes.sqrt().unsqueeze(-1) * steps
     a = torch.cat([shapes.repeat_interleave(len(steps)), shapes.repeat_interleave(len(points))])
     x = torch.cat([near.reshape(-1), points.repeat(len(shapes))])
@@ -130,7 +176,9 @@ def test_gradients_are_those_of_the_operations_that_vmap_follows(name):
 
 
 def test_few_rows_are_computed_twice(monkeypatch):
-    """SciPy's functions for the other tail cost twice the time: they are asked where the digits need them."""
+    """SciPy's functions for the other tail cost twice the time: they are asked where the digits
+    need them.
+    """
     rows, by_scipy = {}, incomplete_gamma.by_scipy
 
     def counting(name, *given):
@@ -154,12 +202,28 @@ def test_few_rows_are_computed_twice(monkeypatch):
 def test_quantiles_and_their_gradients_are_those_of_the_operations_that_vmap_follows(name):
     function = getattr(special, name)
     shapes = borders()[0].unique()
-    tails = [1e-300, 1e-292, 1e-100, 1e-12, 0.9e-5, 1.1e-5, 0.9e-3, 1.1e-3, 0.1, 0.499, 0.501, 0.9, 0.999]
+    tails = [
+        1e-300,
+        1e-292,
+        1e-100,
+        1e-12,
+        0.9e-5,
+        1.1e-5,
+        0.9e-3,
+        1.1e-3,
+        0.1,
+        0.499,
+        0.501,
+        0.9,
+        0.999,
+    ]
     a, tail = torch.meshgrid(shapes, torch.tensor(tails, dtype=torch.float64), indexing="ij")
     a, tail = (part.reshape(-1).clone().requires_grad_() for part in (a, tail))
     x = function(a, tail)
     quick = torch.autograd.grad(x.sum(), (a, tail))
-    slopes, operations = torch.func.vmap(torch.func.grad_and_value(function, (0, 1)))(a.detach(), tail.detach())
+    slopes, operations = torch.func.vmap(torch.func.grad_and_value(function, (0, 1)))(
+        a.detach(), tail.detach()
+    )
     assert ((x - operations).abs() <= 1e-11 * operations).all()
     for one, other in zip(quick, slopes, strict=True):
         assert ((one - other).abs() <= 5e-9 * sizes(other, 1e-290)).all()

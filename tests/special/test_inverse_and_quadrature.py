@@ -15,7 +15,10 @@ def test_bracketed_inverse_over_all_magnitudes():
 def test_bracketed_inverse_in_a_finite_bracket():
     target = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
     assert torch.allclose(
-        special.bracketed_inverse(lambda x: x**2, target, 0.0, 1.0), target.sqrt(), rtol=1e-15, atol=1e-15
+        special.bracketed_inverse(lambda x: x**2, target, 0.0, 1.0),
+        target.sqrt(),
+        rtol=1e-15,
+        atol=1e-15,
     )
 
 
@@ -41,7 +44,9 @@ def test_rules_integrate():
     for count in (12, 24, 40, 48, 64, 96, 128):
         nodes, weights = special.gauss_legendre(count, like)
         powers = torch.arange(0, 2 * count, dtype=torch.float64)
-        assert torch.allclose((weights * nodes ** powers[:, None]).sum(-1), 1 / (powers + 1), rtol=1e-13)
+        assert torch.allclose(
+            (weights * nodes ** powers[:, None]).sum(-1), 1 / (powers + 1), rtol=1e-13
+        )
     t, complement, weights = special.tanh_sinh(81, like)
     assert abs((weights * -torch.log(t)).sum().item() - 1) < 1e-13
     assert (
@@ -62,16 +67,22 @@ def test_integrate_differentiates_in_limits_and_parameters():
 def test_bracketed_newton_over_all_magnitudes_and_flat_parts():
     root = torch.tensor([1e-250, 1e-9, 0.5, 3e7], dtype=torch.float64)
     found = special.bracketed_newton(
-        lambda x: (torch.log(x / root), 1 / x), torch.full_like(root, 1e-300), torch.full_like(root, 1e9)
+        lambda x: (torch.log(x / root), 1 / x),
+        torch.full_like(root, 1e-300),
+        torch.full_like(root, 1e9),
     )
     assert torch.allclose(found, root, rtol=1e-14, atol=0)
 
     def two_steps(x):  # rises at 0 and at 1, flat between
         z = torch.stack([x, x - 1]) / 1e-3
-        return torch.special.ndtr(z).mean(0) - target, torch.exp(-0.5 * z * z).mean(0) / math.sqrt(2 * math.pi) / 1e-3
+        return torch.special.ndtr(z).mean(0) - target, torch.exp(-0.5 * z * z).mean(0) / math.sqrt(
+            2 * math.pi
+        ) / 1e-3
 
     target = torch.tensor([1e-3, 0.49, 0.51, 0.999], dtype=torch.float64)
-    found = special.bracketed_newton(two_steps, torch.full_like(target, -2.0), torch.full_like(target, 3.0))
+    found = special.bracketed_newton(
+        two_steps, torch.full_like(target, -2.0), torch.full_like(target, 3.0)
+    )
     assert (two_steps(found)[0].abs() < 1e-14).all()
 
 

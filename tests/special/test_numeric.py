@@ -1,4 +1,6 @@
-"""Numbers by SciPy and derivatives by hand, beside the differentiable operations that they stand for."""
+"""Numbers by SciPy and derivatives by hand, beside the differentiable operations that they stand
+for.
+"""
 
 import math
 
@@ -44,13 +46,17 @@ def shapes_and_points(uniform, normal):
 def degrees_and_points(uniform, normal):
     df = either(10 ** uniform(-3, 6), uniform(0.5, 12).round())
     z = torch.where(uniform(0, 1) < 0.7, 5 * normal(), torch.sign(normal()) * 10 ** uniform(-14, 9))
-    z[:8] = torch.tensor([0.0, -0.0, 1e-12, -1e-12, 1e-3, -1e-3, math.inf, -math.inf], dtype=torch.float64)
+    z[:8] = torch.tensor(
+        [0.0, -0.0, 1e-12, -1e-12, 1e-3, -1e-3, math.inf, -math.inf], dtype=torch.float64
+    )
     return df, z
 
 
 def probabilities(uniform):
     p = either(uniform(0, 1), 10 ** uniform(-200, 0))
-    p[:12] = 0.5 - torch.tensor([0.0, 1e-15, -1e-15, 1e-12, 1e-9, -1e-9, 1e-6, 1e-4, -1e-4, 1e-2, 0.499, 0.4990001])
+    p[:12] = 0.5 - torch.tensor(
+        [0.0, 1e-15, -1e-15, 1e-12, 1e-9, -1e-9, 1e-6, 1e-4, -1e-4, 1e-2, 0.499, 0.4990001]
+    )
     return p
 
 
@@ -100,23 +106,30 @@ def test_quantiles_of_student_t(numbers):
     z, *_ = by_numbers(special.student_t_icdf, df, p)
     want, *_ = by_operations(special.student_t_icdf, df, p)
     far = want.abs() > 1e140  # what lies beyond cannot be written by the operations
-    rounding = 1e-15 / special.student_t_log_density(df, torch.zeros_like(df)).exp()  # of p next to 1/2
+    # of p next to 1/2
+    rounding = 1e-15 / special.student_t_log_density(df, torch.zeros_like(df)).exp()
     assert ((z - want).abs() <= 1e-12 * want.abs() + rounding)[~far].all()
     agree(special.student_t_icdf, df[~far & (p != 0.5)], p[~far & (p != 0.5)], tolerance=math.inf)
 
 
 def test_where_scipy_alone_is_wrong():
-    """Next to the centre at df = 1 (3e-9), 4 and 6 (3e-8); far from it at few degrees; at whole shapes; and where 1 - x has no digits."""
+    """Next to the centre at df = 1 (3e-9), 4 and 6 (3e-8); far from it at few degrees; at whole
+    shapes; and where 1 - x has no digits.
+    """
     double = {"dtype": torch.float64}
     with mp.workdps(40):
         z = torch.tensor([-1e-8, -1e-6, 1e-5], **double)
         cauchy = [float(mp.atan(value) / mp.pi + mp.mpf(1) / 2) for value in z.tolist()]
-        assert torch.allclose(special.student_t_cdf(torch.ones(3, **double), z), torch.tensor(cauchy, **double), 1e-15)
+        assert torch.allclose(
+            special.student_t_cdf(torch.ones(3, **double), z), torch.tensor(cauchy, **double), 1e-15
+        )
         q = torch.tensor([0.5 - 1e-5, 0.5 - 1e-9], **double)
         for df in (4.0, 6.0):
             height = mp.gamma((df + 1) / 2) / mp.gamma(df / 2) / mp.sqrt(df * mp.pi)
             for value, got in zip(
-                q.tolist(), special.student_t_icdf(torch.tensor(df, **double), q).tolist(), strict=True
+                q.tolist(),
+                special.student_t_icdf(torch.tensor(df, **double), q).tolist(),
+                strict=True,
             ):
                 w = (mp.mpf(value) - 0.5) / height
                 assert abs(got - (w + (df + 1) / (6 * df) * w**3)) < 1e-15
@@ -135,7 +148,10 @@ def test_where_scipy_alone_is_wrong():
 def test_distributions_answer_the_same_with_and_without_a_gradient(question, dtype):
     generator = torch.Generator().manual_seed(0)
     first, second, target = torch.rand(3, 50, generator=generator, dtype=dtype) * 0.98 + 0.01
-    for kind, parameters in ((StudentT, (8 * first, second - 0.5, first + second)), (Beta, (5 * first, 9 * second))):
+    for kind, parameters in (
+        (StudentT, (8 * first, second - 0.5, first + second)),
+        (Beta, (5 * first, 9 * second)),
+    ):
         leaves = [parameter.clone().requires_grad_() for parameter in parameters]
         got = getattr(kind(*leaves), question)(target)
         assert got.requires_grad
@@ -144,7 +160,10 @@ def test_distributions_answer_the_same_with_and_without_a_gradient(question, dty
 
 def test_second_derivatives():
     generator = torch.Generator().manual_seed(0)
-    a, b, x = (torch.rand(4, generator=generator, dtype=torch.float64).add(0.2).requires_grad_() for _ in range(3))
+    a, b, x = (
+        torch.rand(4, generator=generator, dtype=torch.float64).add(0.2).requires_grad_()
+        for _ in range(3)
+    )
     x = (0.7 * x).detach().requires_grad_()
     assert torch.autograd.gradgradcheck(special.betainc, (a, 5 * b, x))
     assert torch.autograd.gradgradcheck(special.student_t_cdf, (3 * a, 4 * b - 2))
@@ -156,15 +175,26 @@ def test_one_gradient_of_one_argument_and_batches_of_gradients():
     z = torch.tensor([-1.0, 0.3, 5.0], dtype=torch.float64)
     (alone,) = torch.autograd.grad(special.student_t_cdf(df, z).sum(), df)
     values = special.student_t_cdf(df, z)
-    (several,) = torch.autograd.grad(values, df, torch.eye(3, dtype=torch.float64), is_grads_batched=True)
+    (several,) = torch.autograd.grad(
+        values, df, torch.eye(3, dtype=torch.float64), is_grads_batched=True
+    )
     torch.testing.assert_close(several, alone.diag(), rtol=1e-9, atol=1e-15)
 
 
 def test_tensors_of_every_form():
-    df, z = torch.tensor([[1.0], [3.0]], dtype=torch.float64), torch.linspace(-2, 2, 8, dtype=torch.float64)[::2]
+    df, z = (
+        torch.tensor([[1.0], [3.0]], dtype=torch.float64),
+        torch.linspace(-2, 2, 8, dtype=torch.float64)[::2],
+    )
     assert special.student_t_cdf(df, z).shape == (2, 4)
-    assert torch.equal(special.student_t_cdf(df.expand(2, 4), z), special.student_t_cdf(df, z.contiguous()))
-    for function, inputs in ((special.student_t_icdf, 2), (special.betainc, 3), (special.betaincinv, 3)):
+    assert torch.equal(
+        special.student_t_cdf(df.expand(2, 4), z), special.student_t_cdf(df, z.contiguous())
+    )
+    for function, inputs in (
+        (special.student_t_icdf, 2),
+        (special.betainc, 3),
+        (special.betaincinv, 3),
+    ):
         empty = [torch.zeros(0, 3, dtype=torch.float64, requires_grad=True)] * inputs
         assert function(*empty).shape == (0, 3)
         function(*empty).sum().backward()
@@ -197,7 +227,9 @@ def test_a_batch_takes_one_call_of_scipy(question, monkeypatch):
         monkeypatch.setattr(module, "by_scipy", counting(module.by_scipy))
     monkeypatch.setattr(incomplete_beta_operations, "_tails", refuse)
     generator = torch.Generator().manual_seed(0)
-    first, second, target = torch.rand(3, 1000, generator=generator, dtype=torch.float64) * 0.98 + 0.01
+    first, second, target = (
+        torch.rand(3, 1000, generator=generator, dtype=torch.float64) * 0.98 + 0.01
+    )
     for dist in (StudentT(2 + 8 * first, 0.0, 0.1 + second), Beta(1 + 5 * first, 1 + 9 * second)):
         rows.clear()
         getattr(dist, question)(target)

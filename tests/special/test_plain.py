@@ -7,7 +7,10 @@ import torch
 from disthead.special import digamma, plain, stirling
 
 POSITIVE = torch.cat(
-    [torch.logspace(-300, 300, 601, dtype=torch.float64), torch.linspace(0.01, 30, 3001, dtype=torch.float64)]
+    [
+        torch.logspace(-300, 300, 601, dtype=torch.float64),
+        torch.linspace(0.01, 30, 3001, dtype=torch.float64),
+    ]
 )
 
 
@@ -16,7 +19,9 @@ def same(ours: torch.Tensor, theirs: torch.Tensor, absolute: float = 0.0) -> Non
 
 
 def test_normal_quantiles_are_those_of_torch_up_to_the_smallest_probabilities():
-    p = torch.cat([torch.logspace(-300, -0.4, 2000, dtype=torch.float64), torch.linspace(0.001, 0.999, 1997)]).double()
+    p = torch.cat(
+        [torch.logspace(-300, -0.4, 2000, dtype=torch.float64), torch.linspace(0.001, 0.999, 1997)]
+    ).double()
     same(plain._ndtri(p), torch.special.ndtri(p), 1e-15)
     same(plain._ndtri(1 - p), torch.special.ndtri(1 - p), 1e-15)
 
@@ -39,19 +44,28 @@ def test_digamma_is_that_of_torch(monkeypatch):
 def test_softplus_is_that_of_torch(dtype):
     x = torch.linspace(-80, 80, 3201, dtype=dtype)
     rtol = 1e-13 if dtype == torch.float64 else 1e-6
-    torch.testing.assert_close(plain._softplus(x), torch.nn.functional.softplus(x, threshold=50), rtol=rtol, atol=0)
+    torch.testing.assert_close(
+        plain._softplus(x), torch.nn.functional.softplus(x, threshold=50), rtol=rtol, atol=0
+    )
 
 
 def truths(function, x: torch.Tensor) -> torch.Tensor:
     with mpmath.workdps(40):
-        return torch.tensor([float(function(mpmath.mpf(point))) for point in x.tolist()], dtype=torch.float64)
+        return torch.tensor(
+            [float(function(mpmath.mpf(point))) for point in x.tolist()], dtype=torch.float64
+        )
 
 
 def both_signs(x: torch.Tensor) -> torch.Tensor:
     return torch.cat([-x, x])
 
 
-SIZES = torch.cat([torch.logspace(-300, 0, 61, dtype=torch.float64), torch.linspace(0.01, 6, 301, dtype=torch.float64)])
+SIZES = torch.cat(
+    [
+        torch.logspace(-300, 0, 61, dtype=torch.float64),
+        torch.linspace(0.01, 6, 301, dtype=torch.float64),
+    ]
+)
 NAMES = ("erf", "erfc", "erfcx")
 
 
@@ -76,10 +90,20 @@ def test_the_scaled_complement_is_exact_relative_to_itself_for_any_size():
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_error_functions_are_those_of_torch_in_either_precision_to_infinity(name, dtype):
-    x = torch.cat([torch.linspace(-9, 9, 1801), torch.tensor([0.0, 1e30, -1e30, torch.inf, -torch.inf, torch.nan])])
-    ours, theirs = getattr(plain, f"_{name}")(x.to(dtype)), getattr(torch.special, name)(x.to(dtype))
+    x = torch.cat(
+        [
+            torch.linspace(-9, 9, 1801),
+            torch.tensor([0.0, 1e30, -1e30, torch.inf, -torch.inf, torch.nan]),
+        ]
+    )
+    ours, theirs = (
+        getattr(plain, f"_{name}")(x.to(dtype)),
+        getattr(torch.special, name)(x.to(dtype)),
+    )
     rtol = 1e-13 if dtype == torch.float64 else 3e-5  # that of torch's own in single precision
-    torch.testing.assert_close(ours, theirs, rtol=rtol, atol=torch.finfo(dtype).tiny, equal_nan=True)
+    torch.testing.assert_close(
+        ours, theirs, rtol=rtol, atol=torch.finfo(dtype).tiny, equal_nan=True
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

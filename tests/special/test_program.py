@@ -10,13 +10,17 @@ from disthead.likelihood.program import Program
 from disthead.likelihood.recording import NotRecorded, Recorder
 from disthead.special.blocks import AVAILABLE
 
-pytestmark = pytest.mark.skipif(not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler")
+pytestmark = pytest.mark.skipif(
+    not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler"
+)
 PRECISIONS = [np.float32, np.float64]
 in_both_precisions = pytest.mark.parametrize("dtype", PRECISIONS)
 
 
 def program_of(formula, dtype, *columns: int | None) -> Program:
-    """The program of a formula of arrays with so many columns, and of one number where that is None."""
+    """The program of a formula of arrays with so many columns, and of one number where that is
+    None.
+    """
     recorder = Recorder(dtype)
     arrays = [recorder.array(index, count) for index, count in enumerate(columns)]
     return Program.of(recorder, formula(*arrays).stored(len(columns)))
@@ -34,12 +38,19 @@ def run(program: Program, *arrays: np.ndarray) -> bool:
     return program.run(*map(torch.from_numpy, arrays))
 
 
-def numbers(dtype, rows: int, least: float = -3.0, greatest: float = 3.0, seed: int = 0) -> np.ndarray:
+def numbers(
+    dtype, rows: int, least: float = -3.0, greatest: float = 3.0, seed: int = 0
+) -> np.ndarray:
     return np.random.default_rng(seed).uniform(least, greatest, rows).astype(dtype)
 
 
 def units_in_last_place(ours: np.ndarray, exact: np.ndarray) -> float:
-    return float((np.abs(ours.astype(np.longdouble) - exact) / np.spacing(np.abs(exact).astype(ours.dtype))).max())
+    return float(
+        (
+            np.abs(ours.astype(np.longdouble) - exact)
+            / np.spacing(np.abs(exact).astype(ours.dtype))
+        ).max()
+    )
 
 
 FUNCTIONS = {
@@ -47,7 +58,10 @@ FUNCTIONS = {
     "exp, small": (np.exp, lambda dtype: numbers(dtype, 20_000, -1e-3, 1e-3)),
     "log": (np.log, lambda dtype: np.exp(numbers(dtype, 20_000, -80.0, 80.0))),
     "log, near one": (np.log, lambda dtype: numbers(dtype, 20_000, 0.9, 1.1)),
-    "log, subnormal": (np.log, lambda dtype: np.finfo(dtype).tiny * numbers(dtype, 20_000, 0.001, 1.0)),
+    "log, subnormal": (
+        np.log,
+        lambda dtype: np.finfo(dtype).tiny * numbers(dtype, 20_000, 0.001, 1.0),
+    ),
     "log1p": (np.log1p, lambda dtype: np.exp(numbers(dtype, 20_000, -80.0, 80.0))),
     "log1p, below zero": (np.log1p, lambda dtype: numbers(dtype, 20_000, -0.999, 0.0)),
     "sqrt": (np.sqrt, lambda dtype: np.exp(numbers(dtype, 20_000, -80.0, 80.0))),
@@ -67,7 +81,9 @@ def test_functions_round_in_the_last_place_or_two(name, dtype):
 @pytest.mark.parametrize("size", [1.0, 100.0, 1e6])
 def test_sine_and_cosine_up_to_a_million(function, size, dtype):
     x = numbers(dtype, 20_000, -size, size)
-    error = np.abs(ran(function, dtype, x).astype(np.longdouble) - function(x.astype(np.longdouble))).max()
+    error = np.abs(
+        ran(function, dtype, x).astype(np.longdouble) - function(x.astype(np.longdouble))
+    ).max()
     assert error < 1.5 * np.finfo(dtype).eps
 
 
@@ -132,7 +148,9 @@ def test_operations(index, dtype):
     x[::7], x[1::7] = y[::7], 0.25
     formula = FORMULAS[index]
     exact = formula(*(part.astype(np.longdouble) for part in (x, y, z)))
-    np.testing.assert_allclose(ran(formula, dtype, x, y, z), exact.astype(dtype), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        ran(formula, dtype, x, y, z), exact.astype(dtype), rtol=1e-5, atol=1e-5
+    )
 
 
 @in_both_precisions
@@ -144,15 +162,21 @@ def test_formulas_at_random(seed, dtype):
     def formula(*arrays):
         choice, values = np.random.default_rng(seed), list(arrays)
         for _ in range(60):
-            x, y = (values[choice.integers(max(0, len(values) - 20), len(values))] for _ in range(2))
+            x, y = (
+                values[choice.integers(max(0, len(values) - 20), len(values))] for _ in range(2)
+            )
             values.append(
-                [x + y, x - y, 0.5 * x * y, x / (1 + y * y), np.maximum(x, y), 0.1 * x - 1][choice.integers(6)]
+                [x + y, x - y, 0.5 * x * y, x / (1 + y * y), np.maximum(x, y), 0.1 * x - 1][
+                    choice.integers(6)
+                ]
             )
             values[-1] = values[-1] / (1 + abs(values[-1]))
         return sum(values[-10:])
 
     exact = formula(*(part.astype(np.longdouble) for part in given))
-    np.testing.assert_allclose(ran(formula, dtype, *given), exact.astype(dtype), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        ran(formula, dtype, *given), exact.astype(dtype), rtol=1e-4, atol=1e-4
+    )
 
 
 @in_both_precisions
@@ -184,7 +208,11 @@ def test_columns_slices_and_integers(dtype):
     table = numbers(np.float32, 999).reshape(333, 3)
     counts = np.arange(333)
     program = program_of(lambda x, n, scale: (x * n) / scale, dtype, 3, None, None)
-    for result in (np.empty((333, 3), np.float32), np.empty((3, 333), np.float64).T, np.empty((333, 6), dtype)[:, ::2]):
+    for result in (
+        np.empty((333, 3), np.float32),
+        np.empty((3, 333), np.float64).T,
+        np.empty((333, 6), dtype)[:, ::2],
+    ):
         assert run(program, table, counts, np.array(4.0), result)
         np.testing.assert_allclose(result, table * counts[:, None] / 4, rtol=1e-6)
     half = np.empty((111, 3), dtype)
@@ -214,7 +242,15 @@ class Masked(torch.Tensor):
 
 def test_tensors_that_are_not_known():
     program, result = program_of(lambda x: x + 1, np.float64, None), torch.empty(3)
-    for dtype in (torch.float16, torch.bfloat16, torch.int32, torch.uint8, torch.uint64, torch.bool, torch.complex64):
+    for dtype in (
+        torch.float16,
+        torch.bfloat16,
+        torch.int32,
+        torch.uint8,
+        torch.uint64,
+        torch.bool,
+        torch.complex64,
+    ):
         assert not program.run(torch.ones(3, dtype=dtype), result)
     others = [
         torch.ones(3, device="meta"),
@@ -276,7 +312,23 @@ def test_limits(dtype):
         (-np.inf, np.inf),
     ):
         program = with_limits(lambda recorder, x, ends=(least, greatest): recorder.check(x, *ends))
-        for number in (-0.0, 0.0, 0.5, 2.0, -2.0, -1.0, -3.0, -0.5, 0.49, 2.01, -2.01, 1e-40, -1e-40, 1e30, -1e30):
+        for number in (
+            -0.0,
+            0.0,
+            0.5,
+            2.0,
+            -2.0,
+            -1.0,
+            -3.0,
+            -0.5,
+            0.49,
+            2.01,
+            -2.01,
+            1e-40,
+            -1e-40,
+            1e30,
+            -1e30,
+        ):
             assert passes(program, number, min(greatest, 2.0)) == (least <= number <= greatest), (
                 least,
                 number,
@@ -289,7 +341,9 @@ def test_limits(dtype):
     assert passes(bounded, np.nextafter(dtype(1), dtype(0)))
     for outside in (1.0, -1e-9, np.nan, np.inf):
         assert not passes(bounded, outside)
-    positive = with_limits(lambda recorder, x: recorder.check(x + 1, np.nextafter(1.0, 2.0), np.inf))
+    positive = with_limits(
+        lambda recorder, x: recorder.check(x + 1, np.nextafter(1.0, 2.0), np.inf)
+    )
     assert not passes(positive, 0.0)  # and so do all others
     whole = with_limits(lambda recorder, x: recorder.check_whole(x))
     assert passes(whole, 1e5)

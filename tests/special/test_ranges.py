@@ -92,7 +92,8 @@ def test_ranges_that_can_be_told():
         (np.maximum(x, 1.0), (1.0, 2.0)),
         (np.where(x == y, x, y), (-2.0, 5.0)),
         (1e-30 * (y + 1) * 1e-20, (0.0, 1e-37)),  # underflow
-        ((y + 1) / (4e37 * (y + 1)), (0.0, 1.5e-37)),  # a product with a reciprocal, which underflows
+        # a product with a reciprocal, which underflows
+        ((y + 1) / (4e37 * (y + 1)), (0.0, 1.5e-37)),
         (np.exp(-43.6 * abs(x)), (0.0, 1.0)),  # which in C is 0 below -87
     ]
     infinite = [
@@ -130,7 +131,9 @@ def test_ranges_that_can_be_told():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_range_that_begins_below_the_normal_numbers_begins_at_zero(dtype):
-    """Which is what they are where they are flushed to zero: their logarithms and quotients have to be looked at."""
+    """Which is what they are where they are flushed to zero: their logarithms and quotients have to
+    be looked at.
+    """
     recorder, ranges = Recorder(dtype), Ranges(dtype)
     x = recorder.array(0)
     results = [np.log(x), 1 / x, 1e-300 / x]
@@ -139,4 +142,6 @@ def test_a_range_that_begins_below_the_normal_numbers_begins_at_zero(dtype):
         if value is x.items.item():
             ranges.narrow(value, float(np.nextafter(dtype(0), dtype(1))), 1.0)
     for result in results:
-        assert not ranges.is_within(result.items.item(), -float(np.finfo(dtype).max), float(np.finfo(dtype).max))
+        assert not ranges.is_within(
+            result.items.item(), -float(np.finfo(dtype).max), float(np.finfo(dtype).max)
+        )

@@ -1,4 +1,6 @@
-"""Roots by the implicit function theorem: derivatives of every order, and none that are silently wrong."""
+"""Roots by the implicit function theorem: derivatives of every order, and none that are silently
+wrong.
+"""
 
 import pytest
 import torch
@@ -15,7 +17,9 @@ INVERSES = {
 
 @pytest.mark.parametrize("name", INVERSES)
 def test_first_and_second_derivatives(name):
-    arguments = [torch.tensor(column, dtype=torch.float64, requires_grad=True) for column in INVERSES[name]]
+    arguments = [
+        torch.tensor(column, dtype=torch.float64, requires_grad=True) for column in INVERSES[name]
+    ]
     assert torch.autograd.gradcheck(getattr(special, name), arguments, fast_mode=True)
     assert torch.autograd.gradgradcheck(getattr(special, name), arguments, fast_mode=True)
 

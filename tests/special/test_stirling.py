@@ -49,7 +49,12 @@ def test_log1pmx():
     grid = [(sign * x,) for sign in (1, -1) for x in SIZES if x > 1e-160 and sign * x > -1]
     with mp.workdps(110):
         check_values(special.log1pmx, lambda x: mp.log1p(x) - x, grid, 1e-15)
-    check_gradients(special.log1pmx, lambda x: mp.log1p(x) - x, [row for row in grid if abs(row[0]) > 1e-9], 1e-14)
+    check_gradients(
+        special.log1pmx,
+        lambda x: mp.log1p(x) - x,
+        [row for row in grid if abs(row[0]) > 1e-9],
+        1e-14,
+    )
 
 
 def test_expm1mx():
@@ -63,7 +68,9 @@ def test_deviance():
     grid = [*itertools.product(sizes, repeat=2), (1e-48, 1.0001e-48)]
     oracle = lambda x, mean: x * mp.log(x / mean) - x + mean  # noqa: E731
     check_values(special.deviance, oracle, grid, 1e-15)
-    check_gradients(special.deviance, oracle, [row for row in grid if min(row) > 1e-40], 1e-12, 1e-16)
+    check_gradients(
+        special.deviance, oracle, [row for row in grid if min(row) > 1e-40], 1e-12, 1e-16
+    )
 
 
 def test_deviance_of_nothing_is_the_mean():
@@ -85,7 +92,12 @@ def test_stirling_error_and_two_derivatives():
     grid = [(x,) for x in SIZES]
     check_values(special.stirling_error, oracle, grid, 3e-15)
     check_gradients(special.stirling_error, oracle, grid, 1e-14)
-    check_gradients(slope, lambda x: mp.psi(0, x) - mp.log(x) + 1 / (2 * x), [(x,) for x in SIZES if x > 1e-100], 1e-13)
+    check_gradients(
+        slope,
+        lambda x: mp.psi(0, x) - mp.log(x) + 1 / (2 * x),
+        [(x,) for x in SIZES if x > 1e-100],
+        1e-13,
+    )
 
 
 def test_log_beta():
@@ -96,14 +108,22 @@ def test_log_beta():
 
 
 def test_log_gamma_ratio_is_relative_to_the_step():
-    grid = [(x, step) for x, step in itertools.product(COUNTS, repeat=2) if step <= x and (x, step) != (1, 1)]
-    check_values(special.log_gamma_ratio, lambda x, step: mp.loggamma(x + step) - mp.loggamma(x), grid, 1e-14)
+    grid = [
+        (x, step)
+        for x, step in itertools.product(COUNTS, repeat=2)
+        if step <= x and (x, step) != (1, 1)
+    ]
+    check_values(
+        special.log_gamma_ratio, lambda x, step: mp.loggamma(x + step) - mp.loggamma(x), grid, 1e-14
+    )
 
 
 def test_poisson_log_mass():
     oracle = lambda x, rate: x * mp.log(rate) - rate - mp.loggamma(x + 1)  # noqa: E731
     grid = [
-        *itertools.product([1e-30, 1e-5, 0.1, 1, 9.9, 10, 100, 1e6], [1e-48, 1e-5, 1, 9.9, 10, 100, 1e6, 1e6 + 700])
+        *itertools.product(
+            [1e-30, 1e-5, 0.1, 1, 9.9, 10, 100, 1e6], [1e-48, 1e-5, 1, 9.9, 10, 100, 1e6, 1e6 + 700]
+        )
     ]
     check_values(special.poisson_log_mass, oracle, grid, 1e-15)
     check_gradients(special.poisson_log_mass, oracle, grid, 1e-12, 1e-15)
@@ -114,17 +134,24 @@ def test_beta_log_kernel():
     oracle = lambda a, b, x: a * mp.log(x) + b * mp.log1p(-x) + log_gamma_fraction(a + b, a, b)  # noqa: E731
     check_values(lambda a, b, x: special.beta_log_kernel(a, b, x, 1 - x), oracle, grid, 1e-12)
     few = [*itertools.product([1e-3, 1, 11, 1e6], [0.5, 9.5, 1e4], [1e-6, 0.3, 0.9])]
-    check_gradients(lambda a, b, x: special.beta_log_kernel(a, b, x, 1 - x), oracle, few, 1e-9, 1e-12)
+    check_gradients(
+        lambda a, b, x: special.beta_log_kernel(a, b, x, 1 - x), oracle, few, 1e-9, 1e-12
+    )
 
 
 def test_negative_binomial_log_mass():
     grid = [*itertools.product(COUNTS, COUNTS, CHANCES)]
     oracle = lambda x, r, p: r * mp.log(p) + x * mp.log1p(-p) + log_gamma_fraction(x + r, r, x + 1)  # noqa: E731
-    check_values(lambda x, r, p: special.negative_binomial_log_mass(x, r, p, 1 - p), oracle, grid, 1e-13)
+    check_values(
+        lambda x, r, p: special.negative_binomial_log_mass(x, r, p, 1 - p), oracle, grid, 1e-13
+    )
 
 
 def test_masses_at_their_edges():
-    zero, one = torch.zeros((), dtype=torch.float64, requires_grad=True), torch.ones((), dtype=torch.float64)
+    zero, one = (
+        torch.zeros((), dtype=torch.float64, requires_grad=True),
+        torch.ones((), dtype=torch.float64),
+    )
     assert special.poisson_log_mass(0 * one, zero).item() == 0
     assert special.binomial_log_mass(0 * one, 5 * one, zero, 1 - zero).item() == 0
     assert special.binomial_log_mass(5 * one, 5 * one, one, 0 * one).item() == 0

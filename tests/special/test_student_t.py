@@ -10,7 +10,10 @@ from .oracles import check_gradients, check_values, columns, log_betainc_pair
 
 DFS = [0.01, 0.5, 1, 3, 30.0, 300]
 GRID = [
-    (df, z) for df in DFS for z in (-1e30, -1e5, -30, -3, -1, -0.1, -1e-6, 1e-6, 0.5, 2, 10) if abs(z) < 1e5 or df < 10
+    (df, z)
+    for df in DFS
+    for z in (-1e30, -1e5, -30, -3, -1, -0.1, -1e-6, 1e-6, 0.5, 2, 10)
+    if abs(z) < 1e5 or df < 10
 ]
 
 
@@ -23,7 +26,9 @@ def digits():
 def log_cdf(df, z):
     x = df / (df + z * z)
     log_outside, log_inside = (
-        log_betainc_pair(df / 2, mp.mpf(1) / 2, x) if x > 0.5 else log_betainc_pair(mp.mpf(1) / 2, df / 2, 1 - x)[::-1]
+        log_betainc_pair(df / 2, mp.mpf(1) / 2, x)
+        if x > 0.5
+        else log_betainc_pair(mp.mpf(1) / 2, df / 2, 1 - x)[::-1]
     )
     return log_outside - mp.log(2) if z < 0 else mp.log((1 + mp.exp(log_inside)) / 2)
 
@@ -55,7 +60,10 @@ def test_centre_and_limits():
     assert special.student_t_cdf(df, torch.inf).tolist() == [1] * 4
     z = torch.linspace(-8, 8, 33, dtype=torch.float64)
     assert torch.allclose(
-        special.student_t_cdf(torch.tensor(1e14).double(), z), torch.special.ndtr(z), rtol=0, atol=1e-13
+        special.student_t_cdf(torch.tensor(1e14).double(), z),
+        torch.special.ndtr(z),
+        rtol=0,
+        atol=1e-13,
     )
 
 
@@ -67,10 +75,14 @@ def test_icdf():
     found = z.isfinite()
     assert found.sum() > 190
     assert ((special.student_t_cdf(df, z) - p).abs() < 1e-13)[found].all()
-    assert torch.autograd.gradcheck(special.student_t_icdf, columns([(0.7, 0.2), (1.0, 0.5), (4.0, 0.9), (1e3, 0.1)]))
+    assert torch.autograd.gradcheck(
+        special.student_t_icdf, columns([(0.7, 0.2), (1.0, 0.5), (4.0, 0.9), (1e3, 0.1)])
+    )
     assert special.student_t_icdf(df[:1], 0.0).item() == -torch.inf
     assert math.isclose(
-        special.student_t_icdf(torch.tensor(torch.inf).double(), 0.975).item(), 1.959963984540054, rel_tol=1e-14
+        special.student_t_icdf(torch.tensor(torch.inf).double(), 0.975).item(),
+        1.959963984540054,
+        rel_tol=1e-14,
     )
 
 

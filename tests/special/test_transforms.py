@@ -1,4 +1,6 @@
-"""Every function under torch.compile(fullgraph=True), torch.export, vmap and func.grad, and its doctest."""
+"""Every function under torch.compile(fullgraph=True), torch.export, vmap and func.grad, and its
+doctest.
+"""
 
 import warnings
 
@@ -12,7 +14,12 @@ CASES = {
     "deviance": [(0.5, 2.0, 3.0), (1.0, 2.0, 3.1)],
     "log_beta": [(0.1, 3.0, 50.0), (2.0, 3.0, 4.0)],
     "poisson_log_mass": [(0.0, 3.0, 50.0), (1.0, 2.0, 40.0)],
-    "negative_binomial_log_mass": [(0.5, 3.0, 50.0), (1.0, 2.0, 40.0), (0.3, 0.4, 0.5), (0.7, 0.6, 0.5)],
+    "negative_binomial_log_mass": [
+        (0.5, 3.0, 50.0),
+        (1.0, 2.0, 40.0),
+        (0.3, 0.4, 0.5),
+        (0.7, 0.6, 0.5),
+    ],
     "log_gammainc": [(0.3, 2.0, 50.0), (0.2, 3.0, 40.0)],
     "gammaincinv": [(0.3, 2.0, 50.0), (0.2, 0.5, 0.9)],
     "betainc": [(0.3, 2.0, 50.0), (0.4, 3.0, 70.0), (0.2, 0.3, 0.4)],
@@ -40,7 +47,8 @@ def with_gradients(function, inputs):
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
 )
 def test_compile(name):
     function, inputs = getattr(special, name), arguments(name)
@@ -64,7 +72,8 @@ def test_vmap_and_func_grad(name):
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
 )
 def test_export(name):
     class Module(torch.nn.Module):
@@ -81,7 +90,9 @@ def test_export(name):
 @pytest.mark.slow
 def test_generic_inverse_compiles_to_a_loop():
     def quantile(q, scale):
-        return special.bracketed_inverse(lambda x: torch.special.ndtr(x / scale), q, -torch.inf, torch.inf)
+        return special.bracketed_inverse(
+            lambda x: torch.special.ndtr(x / scale), q, -torch.inf, torch.inf
+        )
 
     q, scale = torch.tensor([0.1, 0.5, 0.9]).double(), torch.tensor([1.0, 2.0, 1e-200]).double()
     with warnings.catch_warnings():

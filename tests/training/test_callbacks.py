@@ -24,7 +24,9 @@ class Recorder(Callback):
 
 
 def weights_of(module):
-    return torch.cat([parameter.detach().flatten() for parameter in module.head.parameters()]).clone()
+    return torch.cat(
+        [parameter.detach().flatten() for parameter in module.head.parameters()]
+    ).clone()
 
 
 @pytest.fixture
@@ -59,7 +61,9 @@ def test_it_is_the_recursion_and_what_validation_sees(fit, tmp_path):
 @pytest.mark.filterwarnings("ignore:Checkpoint directory")
 def test_checkpoints_hold_the_average_and_training_goes_on_from_the_weights(fit, tmp_path):
     module, whole, path = fit(tmp_path / "whole", 4)
-    assert torch.equal(weights_of(DistributionModule.load_from_checkpoint(path)), weights_of(module))
+    assert torch.equal(
+        weights_of(DistributionModule.load_from_checkpoint(path)), weights_of(module)
+    )
     _, first, path = fit(tmp_path / "parts", 2)
     again, rest, _ = fit(tmp_path / "parts", 4, resume=path)
     for one, other in zip(whole.steps, first.steps + rest.steps, strict=True):
@@ -75,7 +79,9 @@ class Watches(AverageWeights):
 
 
 @pytest.mark.parametrize("interval", ["step", "epoch"])
-def test_several_steps_at_once_give_the_averages_of_single_steps(trainer, frame, tmp_path, interval):
+def test_several_steps_at_once_give_the_averages_of_single_steps(
+    trainer, frame, tmp_path, interval
+):
     saved = {}
     scheduler = {"class_path": "ExponentialLR", "init_args": {"gamma": 0.99}, "interval": interval}
     for kind in (AverageWeights, Watches):
@@ -84,10 +90,14 @@ def test_several_steps_at_once_give_the_averages_of_single_steps(trainer, frame,
         checkpoint = ModelCheckpoint(tmp_path / kind.__name__, monitor="val/nll")
         run = trainer(3, callbacks=[kind(0.9), checkpoint], enable_checkpointing=True)
         run.fit(module, TabularDataModule(frame, target="y", batch_size=16))
-        saved[kind] = torch.load(checkpoint.best_model_path, weights_only=True) | {"left": module.state_dict()}
+        saved[kind] = torch.load(checkpoint.best_model_path, weights_only=True) | {
+            "left": module.state_dict()
+        }
         assert len(run.train_dataloader) == {AverageWeights: 1, Watches: 8}[kind]
     several, single = saved.values()
-    assert several["averaging_state"] == single["averaging_state"] == {"n_averaged": torch.tensor(24)}
+    assert (
+        several["averaging_state"] == single["averaging_state"] == {"n_averaged": torch.tensor(24)}
+    )
     for part in ("state_dict", "current_model_state", "left"):
         torch.testing.assert_close(several[part], single[part], rtol=0, atol=0)
 

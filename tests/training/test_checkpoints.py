@@ -21,7 +21,11 @@ def table(tmp_path_factory):
     generator = np.random.default_rng(0)
     x = generator.uniform(-1, 1, 2000)
     path = tmp_path_factory.mktemp("table") / "line.csv"
-    columns = {"x": x, "y": 3 * x + generator.normal(size=2000), "site": generator.choice(["north", "south"], 2000)}
+    columns = {
+        "x": x,
+        "y": 3 * x + generator.normal(size=2000),
+        "site": generator.choice(["north", "south"], 2000),
+    }
     pd.DataFrame(columns).to_csv(path, index=False)
     return str(path)
 
@@ -33,7 +37,10 @@ def overconfident(table, tmp_path_factory):
 
     data = TabularDataModule(table, target="y", features=["x"], batch_size=500)
     module = DistributionModule(
-        "normal", hidden_sizes=[], fixed={"scale": 0.5}, optimizer={"class_path": "Adam", "init_args": {"lr": 0.1}}
+        "normal",
+        hidden_sizes=[],
+        fixed={"scale": 0.5},
+        optimizer={"class_path": "Adam", "init_args": {"lr": 0.1}},
     )
     trainer = lightning.Trainer(
         max_epochs=40, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -49,8 +56,12 @@ def coverage(found, level="0.9"):
     return found.to_dict()["outputs"][""]["coverage"][level]
 
 
-@pytest.mark.parametrize("method", ["ScaleCalibration", "QuantileRecalibration", "ConformalQuantiles"])
-def test_a_recalibrated_checkpoint_covers_what_it_says_and_predicts_it(overconfident, tmp_path, method):
+@pytest.mark.parametrize(
+    "method", ["ScaleCalibration", "QuantileRecalibration", "ConformalQuantiles"]
+)
+def test_a_recalibrated_checkpoint_covers_what_it_says_and_predicts_it(
+    overconfident, tmp_path, method
+):
     assert coverage(evaluate_checkpoint(overconfident)) < 0.65
     path = str(tmp_path / "recalibrated.ckpt")
     recalibrate_checkpoint(overconfident, path, method)
@@ -62,7 +73,9 @@ def test_a_recalibrated_checkpoint_covers_what_it_says_and_predicts_it(overconfi
     assert coverage(evaluate_checkpoint(path)) == pytest.approx(0.9, abs=0.05)
 
 
-@pytest.mark.parametrize("recalibration", [ScaleCalibration(), QuantileRecalibration(), ConformalQuantiles([0.5, 0.9])])
+@pytest.mark.parametrize(
+    "recalibration", [ScaleCalibration(), QuantileRecalibration(), ConformalQuantiles([0.5, 0.9])]
+)
 def test_checkpoints_keep_the_recalibration(recalibration, tmp_path, generator):
     import lightning
 
@@ -70,11 +83,15 @@ def test_checkpoints_keep_the_recalibration(recalibration, tmp_path, generator):
     x = torch.randn(400, 1, generator=generator)
     y = torch.randn(400, generator=generator)
     module.recalibrate(recalibration, x, y)
-    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    trainer = lightning.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False
+    )
     trainer.strategy.connect(module)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     loaded = DistributionModule.load_from_checkpoint(tmp_path / "model.ckpt")
-    for mine, theirs in zip(module.predictive(x).interval(0.9), loaded.predictive(x).interval(0.9), strict=True):
+    for mine, theirs in zip(
+        module.predictive(x).interval(0.9), loaded.predictive(x).interval(0.9), strict=True
+    ):
         torch.testing.assert_close(mine, theirs)
     plain = DistributionModule("normal", in_features=1, hidden_sizes=[])
     trainer.strategy.connect(plain)
@@ -90,16 +107,29 @@ def test_commands_evaluate_and_recalibrate(overconfident, table, tmp_path, monke
     assert "written: before/report.html" in printed
     assert main(["recalibrate", "--ckpt_path", overconfident, "--out", "honest.ckpt"]) == 0
     (tmp_path / "fresh.csv").write_bytes(Path(table).read_bytes())
-    assert main(["evaluate", "--ckpt", "honest.ckpt", "--data.path", "fresh.csv", "--out", "after"]) == 0
+    assert (
+        main(["evaluate", "--ckpt", "honest.ckpt", "--data.path", "fresh.csv", "--out", "after"])
+        == 0
+    )
     assert "2,000 rows" in capsys.readouterr().out
     after = json.loads((tmp_path / "after" / "metrics.json").read_text())
     assert after["outputs"][""]["coverage"]["0.9"] == pytest.approx(0.9, abs=0.02)
     page = (tmp_path / "before" / "report.html").read_text()
     assert "north" in page
-    for name, value in {"checkpoint": overconfident, "table": table, "part": "test", "rows": "400"}.items():
+    for name, value in {
+        "checkpoint": overconfident,
+        "table": table,
+        "part": "test",
+        "rows": "400",
+    }.items():
         assert f"<dt>{name}</dt><dd>{value}</dd>" in page
-    assert main(["test", "--ckpt_path", "honest.ckpt", "--trainer.enable_progress_bar", "false"]) == 0
-    assert main(["predict", "--ckpt_path", "honest.ckpt", "--trainer.enable_progress_bar", "false"]) == 0
+    assert (
+        main(["test", "--ckpt_path", "honest.ckpt", "--trainer.enable_progress_bar", "false"]) == 0
+    )
+    assert (
+        main(["predict", "--ckpt_path", "honest.ckpt", "--trainer.enable_progress_bar", "false"])
+        == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,9 +137,15 @@ def test_commands_evaluate_and_recalibrate(overconfident, table, tmp_path, monke
     [
         (["evaluate"], "--ckpt_path/--ckpt"),
         (["evaluate", "--ckpt", "none.ckpt"], "no such checkpoint: none.ckpt"),
-        (["recalibrate", "--ckpt", "{}", "--method", "ScaleCalibraton"], "did you mean 'ScaleCalibration'"),
+        (
+            ["recalibrate", "--ckpt", "{}", "--method", "ScaleCalibraton"],
+            "did you mean 'ScaleCalibration'",
+        ),
         (["evaluate", "--ckpt", "{}", "--group", "sites"], "did you mean 'site'"),
-        (["recalibrate", "--ckpt", "{}", "--part", "train"], "part must be val or test, got 'train'"),
+        (
+            ["recalibrate", "--ckpt", "{}", "--part", "train"],
+            "part must be val or test, got 'train'",
+        ),
         (["evaluate", "--ckpt", "{}", "--part", "tset"], "did you mean 'test'"),
         (["evaluate", "--ckpt", "{}", "--data.path", "gone.csv"], "gone.csv"),
         (["recalibrate", "--ckpt", "{}", "--method", "TemperatureScaling"], "TemperatureScaling"),
@@ -123,7 +159,9 @@ def test_mistakes_are_named(overconfident, arguments, message, tmp_path, monkeyp
 
 @pytest.fixture(scope="module")
 def weighted(tmp_path_factory):
-    """A checkpoint that was trained with the weights w of a table, whose rows without weight have another noise."""
+    """A checkpoint that was trained with the weights w of a table, whose rows without weight have
+    another noise.
+    """
     import lightning
     import pandas as pd
 
@@ -133,7 +171,9 @@ def weighted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weighted")
     columns = {"x": x, "y": 3 * x + noise, "w": counts, "one": 1.0, "patient": np.arange(1200) // 4}
     pd.DataFrame(columns).to_csv(folder / "rows.csv", index=False)
-    data = TabularDataModule(str(folder / "rows.csv"), target="y", features=["x"], weight="w", batch_size=500)
+    data = TabularDataModule(
+        str(folder / "rows.csv"), target="y", features=["x"], weight="w", batch_size=500
+    )
     module = DistributionModule("normal", hidden_sizes=[], fixed={"scale": 0.5})
     trainer = lightning.Trainer(
         max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -149,16 +189,22 @@ def written_out(weighted, tmp_path) -> str:
     import pandas as pd
 
     frame = pd.read_csv(weighted / "rows.csv")
-    frame.loc[frame.index.repeat(frame["w"])].assign(w=1.0).to_csv(tmp_path / "rows.csv", index=False)
+    frame.loc[frame.index.repeat(frame["w"])].assign(w=1.0).to_csv(
+        tmp_path / "rows.csv", index=False
+    )
     return str(tmp_path / "rows.csv")
 
 
 def test_recalibration_takes_the_weights_of_the_table_unless_told_otherwise(weighted, tmp_path):
-    """A weight is a number of copies; without weights the rows that are not there would make the spread much too large."""
+    """A weight is a number of copies; without weights the rows that are not there would make the
+    spread much too large.
+    """
     model, out = str(weighted / "model.ckpt"), str(tmp_path / "new.ckpt")
 
     def scale(path, **options):
-        found = recalibrate_checkpoint(model, out, "ScaleCalibration", path, overwrite=True, **options)
+        found = recalibrate_checkpoint(
+            model, out, "ScaleCalibration", path, overwrite=True, **options
+        )
         return found.recalibration.scale.item()
 
     rows, copies = str(weighted / "rows.csv"), written_out(weighted, tmp_path)
@@ -175,7 +221,11 @@ def test_evaluation_takes_the_weights_of_the_table_unless_told_otherwise(weighte
     other.write_text((weighted / "rows.csv").read_text())
 
     def nll(path, **options):
-        return evaluate_checkpoint(model, path=path, **options).scores[""]["Negative log-likelihood"].value
+        return (
+            evaluate_checkpoint(model, path=path, **options)
+            .scores[""]["Negative log-likelihood"]
+            .value
+        )
 
     assert nll(str(other)) == pytest.approx(nll(copies), rel=1e-5)
     assert nll(str(other), weight=None) == nll(str(other), weight="one") > 3 * nll(copies)
@@ -212,7 +262,11 @@ def test_the_groups_of_the_training_are_those_of_the_evaluation(weighted, tmp_pa
 
     by_patient = error(weighted / "model.ckpt", groups="patient")
     assert error(tmp_path / "grouped.ckpt") == by_patient
-    assert error(tmp_path / "grouped.ckpt", groups=None) == error(weighted / "model.ckpt") != by_patient
+    assert (
+        error(tmp_path / "grouped.ckpt", groups=None)
+        == error(weighted / "model.ckpt")
+        != by_patient
+    )
 
 
 def test_a_table_without_the_weights_of_the_training_says_so(weighted, tmp_path, capsys):
@@ -234,7 +288,18 @@ def test_a_table_without_the_weights_of_the_training_says_so(weighted, tmp_path,
     assert main([*command, "--no-weight"]) == 0
     assert main([*command, "--no-weight", "--overwrite", "--groups=patient"]) == 2
     assert "ScaleCalibration does not ask which rows belong together" in capsys.readouterr().err
-    assert main([*command, "--no-weight", "--overwrite", "--groups=patient", "--method=ConformalQuantiles"]) == 0
+    assert (
+        main(
+            [
+                *command,
+                "--no-weight",
+                "--overwrite",
+                "--groups=patient",
+                "--method=ConformalQuantiles",
+            ]
+        )
+        == 0
+    )
 
 
 @pytest.mark.filterwarnings("ignore:column 'y' has 1e.25 at row 1")
@@ -265,16 +330,31 @@ def test_a_training_does_not_go_on_from_a_state_with_entries_dropped_or_replaced
     contents = torch.load(overconfident, weights_only=True)
     contents.pop(entry)
     torch.save(contents if value is None else contents | {entry: value}, "changed.ckpt")
-    training = ["--data.path", table, "--data.target=y", "--data.features=[x]", "--trainer.max_epochs=60"]
-    model = ["--model.family=normal", "--model.hidden_sizes=[]", "--model.fixed={scale: 0.5}", "--model.optimizer=Adam"]
+    training = [
+        "--data.path",
+        table,
+        "--data.target=y",
+        "--data.features=[x]",
+        "--trainer.max_epochs=60",
+    ]
+    model = [
+        "--model.family=normal",
+        "--model.hidden_sizes=[]",
+        "--model.fixed={scale: 0.5}",
+        "--model.optimizer=Adam",
+    ]
     assert main(["fit", *training, *model, "--ckpt", "changed.ckpt"]) == 2
     said = capsys.readouterr().err
     assert "changed.ckpt" in said
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("entry", ["global_step", "pytorch-lightning_version", "loops", "epoch", "optimizer_states"])
-def test_a_model_is_tested_without_the_state_of_its_training(overconfident, tmp_path, monkeypatch, capsys, entry):
+@pytest.mark.parametrize(
+    "entry", ["global_step", "pytorch-lightning_version", "loops", "epoch", "optimizer_states"]
+)
+def test_a_model_is_tested_without_the_state_of_its_training(
+    overconfident, tmp_path, monkeypatch, capsys, entry
+):
     monkeypatch.chdir(tmp_path)
     Path("rows.csv").write_text("x,y\n0.1,0.2\n0.3,1.1\n")
     contents = torch.load(overconfident, weights_only=True)

@@ -1,4 +1,6 @@
-"""Damaged checkpoints and Parquet files are refused with the file and the part; what has no checksum changes no number."""
+"""Damaged checkpoints and Parquet files are refused with the file and the part; what has no
+checksum changes no number.
+"""
 
 import os
 import re
@@ -49,8 +51,12 @@ def is_data(contents: bytes) -> np.ndarray:
     marked = np.zeros(len(contents), dtype=bool)
     for part in zipfile.ZipFile(Path(OLD)).infolist():
         start = part.header_offset
-        name, extra = (int.from_bytes(contents[start + k : start + k + 2], "little") for k in (26, 28))
-        marked[start + 30 + name + min(extra, 4) : start + 30 + name + extra + part.file_size] = True
+        name, extra = (
+            int.from_bytes(contents[start + k : start + k + 2], "little") for k in (26, 28)
+        )
+        marked[start + 30 + name + min(extra, 4) : start + 30 + name + extra + part.file_size] = (
+            True
+        )
     return marked
 
 
@@ -70,12 +76,16 @@ def test_each_part_that_is_damaged_is_named_with_its_weights(checkpoint, tmp_pat
     damaged, named = tmp_path / "damaged.ckpt", set()
     for part in zipfile.ZipFile(checkpoint).infolist():
         start = part.header_offset
-        name, extra = (int.from_bytes(contents[start + k : start + k + 2], "little") for k in (26, 28))
+        name, extra = (
+            int.from_bytes(contents[start + k : start + k + 2], "little") for k in (26, 28)
+        )
         changed = bytearray(contents)
         changed[start + 30 + name + extra + part.file_size // 2] ^= 1
         damaged.write_bytes(changed)
         short = part.filename.partition("/")[2]
-        with pytest.raises(ValueError, match=rf"damaged\.ckpt is damaged: {re.escape(short)}") as caught:
+        with pytest.raises(
+            ValueError, match=rf"damaged\.ckpt is damaged: {re.escape(short)}"
+        ) as caught:
             read_checkpoint(damaged)
         named |= {name for name in state if f"{short}, {name!r}," in str(caught.value)}
     assert len(named) > len(state) / 2  # others share their bytes
@@ -86,7 +96,9 @@ def test_a_bit_that_no_checksum_covers_changes_no_number(tmp_path, step):
     contents, damaged = OLD.read_bytes(), tmp_path / "damaged.ckpt"
     module = DistributionModule.load_from_checkpoint(OLD)
     weights = module.state_dict()
-    bits = [(place, bit) for place in np.flatnonzero(~is_data(contents)).tolist() for bit in range(8)]
+    bits = [
+        (place, bit) for place in np.flatnonzero(~is_data(contents)).tolist() for bit in range(8)
+    ]
     refused = 0
     for place, bit in bits[::step]:
         changed = bytearray(contents)
@@ -96,11 +108,15 @@ def test_a_bit_that_no_checksum_covers_changes_no_number(tmp_path, step):
         refused += found is None
         for name, value in weights.items() if found else ():
             loaded = found["state_dict"].get(name)
-            assert loaded is None or not isinstance(value, torch.Tensor) or torch.equal(loaded, value)
+            assert (
+                loaded is None or not isinstance(value, torch.Tensor) or torch.equal(loaded, value)
+            )
     assert refused > len(bits[::step]) / 3
 
 
-@pytest.mark.parametrize("change", [lambda c: c + b"\0", lambda c: b"x" + c, lambda c: c + c, lambda c: c[:-1]])
+@pytest.mark.parametrize(
+    "change", [lambda c: c + b"\0", lambda c: b"x" + c, lambda c: c + c, lambda c: c[:-1]]
+)
 def test_what_stands_before_or_after_the_archive_is_refused(checkpoint, tmp_path, change):
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes(change(checkpoint.read_bytes()))
@@ -112,7 +128,9 @@ def flip_weights(path: Path) -> Path:
     """Damage the last weights of a checkpoint, which torch loads nevertheless."""
     contents = bytearray(path.read_bytes())
     part = [part for part in zipfile.ZipFile(path).infolist() if "/data/" in part.filename][-1]
-    name, extra = (int.from_bytes(contents[part.header_offset + k :][:2], "little") for k in (26, 28))
+    name, extra = (
+        int.from_bytes(contents[part.header_offset + k :][:2], "little") for k in (26, 28)
+    )
     contents[part.header_offset + 30 + name + extra + part.file_size - 1] ^= 1
     path.write_bytes(contents)
     torch.load(path, weights_only=True)
@@ -133,13 +151,21 @@ def test_lightning_refuses_a_damaged_checkpoint(frame, trainer, tmp_path):
         Predictor(damaged)
 
 
-@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict", "evaluate", "recalibrate"])
-def test_commands_refuse_a_damaged_checkpoint_in_one_line(checkpoint, tmp_path, monkeypatch, command):
+@pytest.mark.parametrize(
+    "command", ["fit", "validate", "test", "predict", "evaluate", "recalibrate"]
+)
+def test_commands_refuse_a_damaged_checkpoint_in_one_line(
+    checkpoint, tmp_path, monkeypatch, command
+):
     monkeypatch.chdir(tmp_path)
     Path("model.ckpt").write_bytes(checkpoint.read_bytes())
     flip_weights(Path("model.ckpt"))
     table = ["--data.path", str(DATA / "table.csv")]
-    more = {"fit": ["--data.target", "y"], "recalibrate": ["--out", "new.ckpt"], "predict": ["--out", "new.csv"]}
+    more = {
+        "fit": ["--data.target", "y"],
+        "recalibrate": ["--out", "new.ckpt"],
+        "predict": ["--out", "new.csv"],
+    }
     status, printed = run_command(command, "--ckpt", "model.ckpt", *table, *more.get(command, []))
     assert status == 2
     assert re.search(r"^disthead: error: model\.ckpt is damaged: data/\d+", printed, re.MULTILINE)
@@ -182,7 +208,9 @@ def test_options_and_weights_that_do_not_fit_are_refused_with_the_file(checkpoin
 @pytest.mark.parametrize("k", range(30))
 def test_any_option_that_was_changed_is_read_or_refused_with_the_file(tmp_path, k):
     def change(contents):
-        contents["hyper_parameters"] = mutate_entries(contents["hyper_parameters"], np.random.default_rng(k))
+        contents["hyper_parameters"] = mutate_entries(
+            contents["hyper_parameters"], np.random.default_rng(k)
+        )
 
     path = rewritten(OLD, tmp_path, change)
     read_or_refused(DistributionModule.load_from_checkpoint, path)
@@ -190,10 +218,13 @@ def test_any_option_that_was_changed_is_read_or_refused_with_the_file(tmp_path, 
 
 def test_fixed_values_do_not_stand_in_the_way(tmp_path):
     module = DistributionModule("normal", in_features=2, hidden_sizes=[4], fixed={"scale": 2.0})
-    torch.save({"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}, tmp_path / "model.ckpt")
-    assert DistributionModule.load_from_checkpoint(tmp_path / "model.ckpt")(features()).stddev.unique().tolist() == [
-        2.0
-    ]
+    torch.save(
+        {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)},
+        tmp_path / "model.ckpt",
+    )
+    assert DistributionModule.load_from_checkpoint(tmp_path / "model.ckpt")(
+        features()
+    ).stddev.unique().tolist() == [2.0]
 
 
 def test_a_checkpoint_of_the_first_version_is_whole():
@@ -249,16 +280,24 @@ def test_a_table_that_changes_while_pandas_reads_it_is_refused(tmp_path, monkeyp
 
 def write_rows(path: Path, **options) -> pd.DataFrame:
     generator = np.random.default_rng(0)
-    frame = pd.DataFrame({"x": generator.normal(size=90), "city": generator.choice(["Lima", "Oslo"], 90)})
+    frame = pd.DataFrame(
+        {"x": generator.normal(size=90), "city": generator.choice(["Lima", "Oslo"], 90)}
+    )
     frame.to_parquet(path, index=False, row_group_size=30, **options)
     return frame
 
 
 def flip_page(path: Path, group: int, column: int) -> None:
-    """Change the last byte of a column of a row group, which without checksums is another number or another text."""
+    """Change the last byte of a column of a row group, which without checksums is another number or
+    another text.
+    """
     contents = bytearray(path.read_bytes())
     chunk = parquet.ParquetFile(path).metadata.row_group(group).column(column)
-    start = chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset
+    start = (
+        chunk.data_page_offset
+        if chunk.dictionary_page_offset is None
+        else chunk.dictionary_page_offset
+    )
     contents[start + chunk.total_compressed_size - 1] ^= 1
     path.write_bytes(contents)
 
@@ -295,7 +334,9 @@ def test_a_truncated_parquet_file_is_named(tmp_path, keep):
     write_rows(path)
     path.write_bytes(path.read_bytes()[:keep])
     for read in (read_table, lambda path: find_row_groups([path])):
-        with pytest.raises(DataError, match=r"rows\.parquet is (not a readable Parquet file|empty)"):
+        with pytest.raises(
+            DataError, match=r"rows\.parquet is (not a readable Parquet file|empty)"
+        ):
             read(path)
 
 
@@ -320,6 +361,8 @@ def test_weights_that_no_model_has_are_refused_with_their_name(checkpoint, tmp_p
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_of_another_precision_are_loaded(checkpoint, tmp_path, dtype):
     contents = torch.load(checkpoint, weights_only=True)
-    contents["state_dict"] = {name: value.to(dtype) for name, value in contents["state_dict"].items()}
+    contents["state_dict"] = {
+        name: value.to(dtype) for name, value in contents["state_dict"].items()
+    }
     torch.save(contents, tmp_path / "other.ckpt")
     assert torch.allclose(means(tmp_path / "other.ckpt"), means(checkpoint), rtol=0.2, atol=0.2)

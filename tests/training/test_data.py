@@ -17,7 +17,11 @@ def test_every_source_gives_the_same_tensors(frame, tmp_path):
     frame.to_csv(tmp_path / "t.tsv", index=False, sep="\t")
     frame.to_csv(tmp_path / "t.csv.gz", index=False)
     frame.to_parquet(tmp_path / "t.parquet")
-    sources = [frame, dict(frame), *(tmp_path / name for name in ("t.csv", "t.tsv", "t.csv.gz", "t.parquet"))]
+    sources = [
+        frame,
+        dict(frame),
+        *(tmp_path / name for name in ("t.csv", "t.tsv", "t.csv.gz", "t.parquet")),
+    ]
     parts = [TabularDataModule(source, target="y").part("train") for source in sources]
     for part in parts[1:]:
         torch.testing.assert_close(part.features, parts[0].features)
@@ -25,7 +29,10 @@ def test_every_source_gives_the_same_tensors(frame, tmp_path):
 
 
 def test_arrays_and_several_targets():
-    x, y = np.random.default_rng(0).normal(size=(50, 3)), np.random.default_rng(1).normal(size=(50, 2))
+    x, y = (
+        np.random.default_rng(0).normal(size=(50, 3)),
+        np.random.default_rng(1).normal(size=(50, 2)),
+    )
     data = TabularDataModule.from_arrays(x, y, val_size=0, test_size=10)
     part = data.part("train")
     assert part.features.shape == (40, 3)
@@ -43,24 +50,31 @@ def test_categories_become_indicators(frame):
 
 def test_splits_are_disjoint_complete_and_seeded(frame):
     rows = {
-        name: set(TabularDataModule(frame, target="y").part(name).rows.tolist()) for name in ("train", "val", "test")
+        name: set(TabularDataModule(frame, target="y").part(name).rows.tolist())
+        for name in ("train", "val", "test")
     }
     assert set().union(*rows.values()) == set(range(200))
     assert [len(rows[name]) for name in ("train", "val", "test")] == [120, 40, 40]
     assert rows["test"] == set(TabularDataModule(frame, target="y").part("test").rows.tolist())
-    assert rows["test"] != set(TabularDataModule(frame, target="y", split_seed=1).part("test").rows.tolist())
+    assert rows["test"] != set(
+        TabularDataModule(frame, target="y", split_seed=1).part("test").rows.tolist()
+    )
 
 
 def test_split_column_and_separate_tables(frame):
     part_of_row = np.resize(["train", "train", "val", "test"], 200)
-    data = TabularDataModule(frame.assign(part=part_of_row), target="y", split_column="part", predict_path=frame[:7])
+    data = TabularDataModule(
+        frame.assign(part=part_of_row), target="y", split_column="part", predict_path=frame[:7]
+    )
     assert data.part("val").rows.tolist() == np.flatnonzero(part_of_row == "val").tolist()
     assert "part" not in data.find_columns().features
     assert len(data.part("predict").features) == 7
 
 
 def test_a_numeric_column_may_be_categorical(frame):
-    data = TabularDataModule(frame.assign(grade=np.arange(200) % 3), target="y", categorical=["grade"])
+    data = TabularDataModule(
+        frame.assign(grade=np.arange(200) % 3), target="y", categorical=["grade"]
+    )
     assert data.find_columns().feature_names[-3:] == ["grade=0", "grade=1", "grade=2"]
 
 
@@ -69,7 +83,10 @@ def test_batches_cover_the_rows_once_and_ranks_share_them():
     whole = list(Batches(table, torch.arange(23), 5, seed=3))
     assert sorted(torch.cat([batch["rows"] for batch in whole]).tolist()) == list(range(23))
     assert {len(batch["rows"]) for batch in whole} == {4, 5}
-    shards = [list(Batches(table, torch.arange(23), 5, seed=3, rank=rank, world_size=6)) for rank in range(6)]
+    shards = [
+        list(Batches(table, torch.arange(23), 5, seed=3, rank=rank, world_size=6))
+        for rank in range(6)
+    ]
     for position, batch in enumerate(whole):
         rows = torch.cat([shard[position]["rows"] for shard in shards])
         assert sorted(rows.tolist()) == sorted(batch["rows"].tolist())
@@ -99,7 +116,11 @@ def spoil(column: str, row: int, value) -> object:
 BAD_TABLES = {
     "infinite feature": (spoil("x", 3, np.inf), {}, r"column 'x' has 1 .*infinite .* row 3"),
     "missing target": (spoil("y", 5, np.nan), {}, r"column 'y' .* row 5"),
-    "missing class": (spoil("colour", 8, None), {"target": "colour"}, r"column 'colour' has 1 missing .* row 8"),
+    "missing class": (
+        spoil("colour", 8, None),
+        {"target": "colour"},
+        r"column 'colour' has 1 missing .* row 8",
+    ),
     "text in numbers": (
         spoil("x", 9, "n/a"),
         {},
@@ -107,20 +128,40 @@ BAD_TABLES = {
     ),
     "empty": (lambda f: f.assign(c=np.nan), {}, r"column 'c' is empty"),
     "constant target": (lambda f: f.assign(y=2.0), {}, r"column 'y' is constant"),
-    "identifier": (lambda f: f.assign(name=[f"row {k}" for k in range(200)]), {}, r"'name' has .* name the rows"),
+    "identifier": (
+        lambda f: f.assign(name=[f"row {k}" for k in range(200)]),
+        {},
+        r"'name' has .* name the rows",
+    ),
     "too few rows": (lambda f: f[:2], {}, r"2 rows are too few"),
-    "no validation rows": (lambda f: f[:3], {"val_size": 0.1, "test_size": 1}, r"3 rows are too few"),
+    "no validation rows": (
+        lambda f: f[:3],
+        {"val_size": 0.1, "test_size": 1},
+        r"3 rows are too few",
+    ),
     "unknown target": (lambda f: f, {"target": "yy"}, r"unknown column 'yy'; did you mean 'y'"),
-    "unknown feature": (lambda f: f, {"features": ["x", "color"]}, r"unknown column 'color'; did you mean 'colour'"),
+    "unknown feature": (
+        lambda f: f,
+        {"features": ["x", "color"]},
+        r"unknown column 'color'; did you mean 'colour'",
+    ),
     "target as feature": (lambda f: f, {"features": ["x", "y"]}, r"'y' cannot be both"),
-    "target of dates": (lambda f: f.assign(y=pd.date_range("2020", periods=200)), {}, r"column 'y' holds dates"),
+    "target of dates": (
+        lambda f: f.assign(y=pd.date_range("2020", periods=200)),
+        {},
+        r"column 'y' holds dates",
+    ),
     "negative weight": (
         lambda f: f.assign(w=-1.0 + f.index),
         {"weight": "w"},
         r"weights must be .* 'w' has -1 at row 0",
     ),
     "split words": (lambda f: f.assign(s="learn"), {"split_column": "s"}, r"got 'learn' at row 0"),
-    "single precision": (lambda f: f.assign(y=1e12 + f["x"]), {}, r"column 'y' varies by .* single precision"),
+    "single precision": (
+        lambda f: f.assign(y=1e12 + f["x"]),
+        {},
+        r"column 'y' varies by .* single precision",
+    ),
     "size": (lambda f: f, {"val_size": -1}, r"val_size must be"),
 }
 
@@ -159,7 +200,9 @@ def test_a_bad_file_is_named(tmp_path, name):
 def test_an_unknown_category_is_named_and_sets_no_indicator(frame):
     data = TabularDataModule(frame, target="y", predict_path=spoil("colour", 4, "mauve")(frame))
     data.find_columns()
-    with pytest.warns(UserWarning, match="not seen column 'colour': 1 rows with 'mauve', which set no indicator"):
+    with pytest.warns(
+        UserWarning, match="not seen column 'colour': 1 rows with 'mauve', which set no indicator"
+    ):
         part = data.part("predict")
     assert part.features[4, 2:].tolist() == [0, 0, 0]
 
@@ -172,7 +215,13 @@ def test_unknown_data_sets_have_neighbours():
 
 
 BAD_TARGETS = {
-    "support": (lambda f: f, "beta", {}, TargetError, r"column 'y' must be in the support of beta .* at row 0"),
+    "support": (
+        lambda f: f,
+        "beta",
+        {},
+        TargetError,
+        r"column 'y' must be in the support of beta .* at row 0",
+    ),
     "class index": (
         lambda f: f.assign(y=np.arange(200) % 4),
         "categorical",
@@ -180,7 +229,13 @@ BAD_TARGETS = {
         TargetError,
         r"3 at row 3",
     ),
-    "classes for numbers": (lambda f: f, "normal", {}, DataError, r"'colour' holds classes .*normal takes numbers"),
+    "classes for numbers": (
+        lambda f: f,
+        "normal",
+        {},
+        DataError,
+        r"'colour' holds classes .*normal takes numbers",
+    ),
 }
 
 
@@ -193,18 +248,24 @@ def test_targets_outside_the_support_name_the_row_of_the_table(frame, trainer, n
 
 
 @pytest.mark.parametrize("length", [0.0, -1.0])
-def test_exposures_that_are_not_positive_name_the_column_and_the_row(frame, trainer, tmp_path, length):
+def test_exposures_that_are_not_positive_name_the_column_and_the_row(
+    frame, trainer, tmp_path, length
+):
     table = frame.assign(y=np.arange(200) % 4, months=1.0 + np.arange(200) % 3)
     module, known = DistributionModule("poisson"), {"exposure": "months"}
     message = rf"exposure \(column 'months'\) of poisson must be positive, got 1 of 200 values: {length:.0f} at row 7"
     wrong = spoil("months", 7, length)(table)
     with pytest.raises(ValueError, match=message):
-        trainer().fit(DistributionModule("poisson"), TabularDataModule(wrong, target="y", known=known))
+        trainer().fit(
+            DistributionModule("poisson"), TabularDataModule(wrong, target="y", known=known)
+        )
     fitting = trainer()
     fitting.fit(module, TabularDataModule(table, target="y", known=known))
     fitting.save_checkpoint(tmp_path / "model.ckpt")
     with pytest.raises(ValueError, match=message):
-        trainer().predict(module, TabularDataModule(table, target="y", known=known, predict_path=wrong))
+        trainer().predict(
+            module, TabularDataModule(table, target="y", known=known, predict_path=wrong)
+        )
     with pytest.raises(ValueError, match=message):
         Predictor(tmp_path / "model.ckpt")(wrong)
 
@@ -217,14 +278,18 @@ def test_the_user_says_that_texts_that_hardly_recur_are_categories(frame, tmp_pa
         if is_file:  # a folder is read row group by row group
             (tmp_path / "rows").mkdir(exist_ok=True)
             frame.to_parquet(tmp_path / "rows" / "0.parquet", row_group_size=50)
-        data = TabularDataModule(tmp_path / "rows" if is_file else frame, val_size=0, test_size=0, **options)
+        data = TabularDataModule(
+            tmp_path / "rows" if is_file else frame, val_size=0, test_size=0, **options
+        )
         data.find_columns()
         return data.columns
 
     frame = frame.assign(name=[f"name {k % 150:03d}" for k in range(len(frame))])
     names = [f"name {k:03d}" for k in range(150)]
     assert columns(frame, target="y", categorical=["name"]).features["name"].categories == names
-    assert columns(frame.astype({"name": "category"}), target="y").features["name"].categories == names
+    assert (
+        columns(frame.astype({"name": "category"}), target="y").features["name"].categories == names
+    )
     assert columns(frame, target="name").classes["name"] == names
     with pytest.raises(ValueError, match=r"'name' has 150 .* name the rows, .*`categorical`"):
         columns(frame, target="y")

@@ -19,7 +19,9 @@ from disthead.training.predictor import Predictor
 def winds() -> pd.DataFrame:
     """Directions about 350 degrees, that is on both sides of north, and their speed."""
     generator = np.random.default_rng(0)
-    return pd.DataFrame({"speed": generator.gamma(2, size=200), "direction": generator.normal(350, 15, 200) % 360})
+    return pd.DataFrame(
+        {"speed": generator.gamma(2, size=200), "direction": generator.normal(350, 15, 200) % 360}
+    )
 
 
 def test_the_model_sees_radians_between_minus_pi_and_pi(winds):
@@ -53,9 +55,16 @@ def test_answers_in_degrees_are_those_in_radians_in_another_unit():
 
 
 def test_degrees_are_for_directions_alone(winds, trainer):
-    with pytest.raises(DataError, match="degrees are for families of directions, such as von_mises; normal is none"):
-        trainer().fit(DistributionModule("normal"), TabularDataModule(winds, target="direction", unit="degrees"))
-    with pytest.raises(ValueError, match="unknown unit of the target 'degree'; did you mean 'degrees'"):
+    with pytest.raises(
+        DataError, match="degrees are for families of directions, such as von_mises; normal is none"
+    ):
+        trainer().fit(
+            DistributionModule("normal"),
+            TabularDataModule(winds, target="direction", unit="degrees"),
+        )
+    with pytest.raises(
+        ValueError, match="unknown unit of the target 'degree'; did you mean 'degrees'"
+    ):
         TabularDataModule(winds, target="direction", unit="degree")
 
 
@@ -67,7 +76,9 @@ def test_the_command_line_takes_degrees_and_missing_values(winds, tmp_path, monk
     quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
     data = ["--data.path=winds.csv", "--data.target=direction", "--data.unit=degrees"]
     with pytest.warns(UserWarning, match="values are missing in 'speed'"):
-        assert main(["fit", *data, "--model.family=von_mises", "--trainer.max_epochs=2", *quiet]) == 0
+        assert (
+            main(["fit", *data, "--model.family=von_mises", "--trainer.max_epochs=2", *quiet]) == 0
+        )
     [checkpoint] = tmp_path.rglob("best.ckpt")
     assert main(["predict", f"--ckpt_path={checkpoint}", "--out=p.csv", *quiet]) == 0
     capsys.readouterr()

@@ -1,4 +1,6 @@
-"""`DistributionModule(ensemble=...)`: members trained at once, each by its own likelihood; the exact mixture predicts."""
+"""`DistributionModule(ensemble=...)`: members trained at once, each by its own likelihood; the
+exact mixture predicts.
+"""
 
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from disthead.training import DistributionModule, TabularDataModule
 CONFIGS = sorted(Path(__file__).parents[2].joinpath("configs").glob("*.yaml"))
 
 
-# The counts of health care are of persons in several years, some of whom have the same features in each.
+# The counts of health care are of persons in several years, some of whom have the same features in
+# each.
 @pytest.mark.filterwarnings("ignore::disthead.data.split.RepeatedRowsWarning")
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_as_an_ensemble(config, trainer):
@@ -28,7 +31,9 @@ def test_every_configuration_as_an_ensemble(config, trainer):
     [dist] = fit.predict(module, data)[:1]
     assert dist.batch_shape == (len(dist.sample()),)
     part = data.part("test")
-    whole = module.eval()(part.features[:5], **{name: value[:5] for name, value in part.known.items()})
+    whole = module.eval()(
+        part.features[:5], **{name: value[:5] for name, value in part.known.items()}
+    )
     assert (whole.mutual_information > 0).all()  # members start, and learn, differently
 
 
@@ -62,11 +67,18 @@ def test_a_checkpoint_gives_the_same_mixture(trainer, frame, tmp_path):
     expected = module.predictive(part.features).log_prob(part.y)
     assert torch.equal(again.predictive(part.features).log_prob(part.y), expected)
     with pytest.raises(ValueError, match="ensemble"):
-        fit.fit(DistributionModule("student_t", hidden_sizes=[8], ensemble=2), data, ckpt_path=tmp_path / "a.ckpt")
+        fit.fit(
+            DistributionModule("student_t", hidden_sizes=[8], ensemble=2),
+            data,
+            ckpt_path=tmp_path / "a.ckpt",
+        )
 
 
 def test_the_backbone_of_the_recipe_finds_its_bins(trainer, frame):
-    backbone = {"class_path": "disthead.networks.tabular.TabularBackbone", "init_args": {"hidden_sizes": [8]}}
+    backbone = {
+        "class_path": "disthead.networks.tabular.TabularBackbone",
+        "init_args": {"hidden_sizes": [8]},
+    }
     for ensemble in (1, 3):
         module = DistributionModule("normal", backbone=backbone, ensemble=ensemble)
         trainer(1).fit(module, TabularDataModule(frame, target="y"))

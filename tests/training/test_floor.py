@@ -12,7 +12,10 @@ def fit(tmp_path, y, family="normal", **options):
     x = np.linspace(-1, 1, len(y))[:, None]
     data = TabularDataModule.from_arrays(x, y, batch_size=32)
     module = DistributionModule(
-        family, hidden_sizes=[], optimizer={"class_path": "Adam", "init_args": {"lr": 0.05}}, **options
+        family,
+        hidden_sizes=[],
+        optimizer={"class_path": "Adam", "init_args": {"lr": 0.05}},
+        **options,
     )
     trainer = lightning.Trainer(
         max_epochs=60, accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
@@ -27,7 +30,9 @@ def noiseless():
 
 
 def test_noiseless_targets_warn_once_and_stay_above_the_floor(tmp_path):
-    with pytest.warns(UserWarning, match="come down to its floor, 0.05 standard deviations") as caught:
+    with pytest.warns(
+        UserWarning, match="come down to its floor, 0.05 standard deviations"
+    ) as caught:
         module = fit(tmp_path, noiseless(), spread_floor=0.05)
     assert len([warning for warning in caught if "floor" in str(warning.message)]) == 1
     with torch.no_grad():
@@ -35,13 +40,17 @@ def test_noiseless_targets_warn_once_and_stay_above_the_floor(tmp_path):
     assert bool((scale >= 0.05 * module.target_scale).all())
 
 
-@pytest.mark.parametrize("options", [{}, {"family_options": {"rank": 1}}], ids=["scale_tril", "cov_diag"])
+@pytest.mark.parametrize(
+    "options", [{}, {"family_options": {"rank": 1}}], ids=["scale_tril", "cov_diag"]
+)
 def test_vectors_stay_above_the_floor_in_every_direction(tmp_path, options):
     y = np.stack([noiseless(), 100 * noiseless()], 1)
     with pytest.warns(UserWarning, match="come down to its floor"):
         module = fit(tmp_path, y, "multivariate_normal", spread_floor=0.05, **options)
     with torch.no_grad():
-        standardised = module(torch.linspace(-1, 1, 50)[:, None]).covariance / module.target_scale**2
+        standardised = (
+            module(torch.linspace(-1, 1, 50)[:, None]).covariance / module.target_scale**2
+        )
     assert bool((standardised.diagonal(dim1=-2, dim2=-1) >= 0.05**2).all())
 
 

@@ -1,4 +1,6 @@
-"""Training without waste: several steps in one call of Lightning are the steps, and nothing waits for the device."""
+"""Training without waste: several steps in one call of Lightning are the steps, and nothing waits
+for the device.
+"""
 
 import math
 import re
@@ -10,7 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -49,14 +56,24 @@ class CountsWaits(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def train(trainer, frame, *, callbacks=(), epochs=3, ckpt_path=None, data=None, options=None, **model):
+def train(
+    trainer, frame, *, callbacks=(), epochs=3, ckpt_path=None, data=None, options=None, **model
+):
     torch.manual_seed(0)
     module = DistributionModule(**SMALL | model)
     data = data or {}
-    run = trainer(epochs, **{"callbacks": list(callbacks), "enable_checkpointing": False} | (options or {}))
+    run = trainer(
+        epochs, **{"callbacks": list(callbacks), "enable_checkpointing": False} | (options or {})
+    )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Checkpoint directory|Be aware that when using `ckpt_path`, callbacks")
-        run.fit(module, TabularDataModule(frame, **{"target": "y", "batch_size": 10} | data), ckpt_path=ckpt_path)
+        warnings.filterwarnings(
+            "ignore", "Checkpoint directory|Be aware that when using `ckpt_path`, callbacks"
+        )
+        run.fit(
+            module,
+            TabularDataModule(frame, **{"target": "y", "batch_size": 10} | data),
+            ckpt_path=ckpt_path,
+        )
     return module, run
 
 
@@ -70,17 +87,25 @@ def numbers(run):
 
 
 STEPWISE = {"class_path": "CosineAnnealingLR", "init_args": {"T_max": 40}, "interval": "step"}
-PLATEAU = {"class_path": "ReduceLROnPlateau", "init_args": {"patience": 0, "factor": 0.5}, "monitor": "val/nll"}
+PLATEAU = {
+    "class_path": "ReduceLROnPlateau",
+    "init_args": {"patience": 0, "factor": 0.5},
+    "monitor": "val/nll",
+}
 MODES = {
     "plain": {},
     "dropout": {"dropout": 0.3},
     "weights": {"data": {"weight": "w"}},
     "known": {"family": "poisson", "data": {"target": "n", "known": {"exposure": "w"}}},
     "schedule by step": {"scheduler": STEPWISE},
-    "schedule by epoch": {"scheduler": {"class_path": "ExponentialLR", "init_args": {"gamma": 0.5}}},
+    "schedule by epoch": {
+        "scheduler": {"class_path": "ExponentialLR", "init_args": {"gamma": 0.5}}
+    },
     "plateau": {"scheduler": PLATEAU},
     "clipped": {"options": {"gradient_clip_val": 0.01}},
-    "clipped by value": {"options": {"gradient_clip_val": 0.001, "gradient_clip_algorithm": "value"}},
+    "clipped by value": {
+        "options": {"gradient_clip_val": 0.001, "gradient_clip_algorithm": "value"}
+    },
     "LBFGS": {"optimizer": {"class_path": "LBFGS", "init_args": {"lr": 0.1, "max_iter": 3}}},
     "SGD": {"optimizer": {"class_path": "SGD", "init_args": {"lr": 0.1, "momentum": 0.9}}},
     "no validation": {"data": {"val_size": 0}},
@@ -107,7 +132,11 @@ def test_several_steps_are_the_steps_one_by_one(table, trainer, name):
 def test_train_nll_is_the_mean_over_the_rows_of_the_epoch(table, trainer):
     """With a learning rate of zero it is the nll of the training rows."""
     module, run = train(
-        trainer, table, optimizer={"class_path": "SGD", "init_args": {"lr": 1e-30}}, data={"weight": "w"}, epochs=1
+        trainer,
+        table,
+        optimizer={"class_path": "SGD", "init_args": {"lr": 1e-30}},
+        data={"weight": "w"},
+        epochs=1,
     )
     data = TabularDataModule(table, target="y", weight="w")
     part = data.part("train")
@@ -184,15 +213,26 @@ def test_what_others_log_has_the_step_too(table, trainer, tmp_path):
 def test_a_monitor_of_learning_rates_logs_the_steps(table, trainer, tmp_path, interval):
     frames = []
     for callbacks in ([], [OneByOne()]):
-        logger, monitor = CSVLogger(tmp_path, name=str(len(callbacks))), LearningRateMonitor(interval)
+        logger, monitor = (
+            CSVLogger(tmp_path, name=str(len(callbacks))),
+            LearningRateMonitor(interval),
+        )
         scheduler = STEPWISE if interval == "step" else MODES["schedule by epoch"]["scheduler"]
-        train(trainer, table, callbacks=[monitor, *callbacks], options={"logger": logger}, scheduler=scheduler)
+        train(
+            trainer,
+            table,
+            callbacks=[monitor, *callbacks],
+            options={"logger": logger},
+            scheduler=scheduler,
+        )
         frames.append(pd.read_csv(f"{logger.log_dir}/metrics.csv"))
     pd.testing.assert_frame_equal(*frames)
 
 
 def test_a_module_is_trained_again_by_a_trainer_that_makes_single_steps(table, trainer):
-    """Lightning refuses clipping and accumulation where a module makes its own steps, and looks before `fit` begins."""
+    """Lightning refuses clipping and accumulation where a module makes its own steps, and looks
+    before `fit` begins.
+    """
     module, _ = train(trainer, table, epochs=1)
     data = TabularDataModule(table, target="y", batch_size=10)
     run = trainer(2, accumulate_grad_batches=3, gradient_clip_val=1.0)
@@ -220,7 +260,8 @@ def test_a_loader_that_is_made_anew_gives_single_steps(table, trainer):
 
 def test_a_metric_that_a_scheduler_misses_is_named(table, trainer):
     with pytest.raises(
-        ValueError, match=r"unknown metric that the scheduler monitors 'val/nil'; did you mean 'val/nll'"
+        ValueError,
+        match=r"unknown metric that the scheduler monitors 'val/nil'; did you mean 'val/nll'",
     ):
         train(trainer, table, scheduler=PLATEAU | {"monitor": "val/nil"})
 
@@ -228,18 +269,28 @@ def test_a_metric_that_a_scheduler_misses_is_named(table, trainer):
 def test_no_counter_of_lightnings_loops_is_touched():
     """Their names may change with any version."""
     for path in Path(disthead.training.__file__).parent.glob("*.py"):
-        assert not re.search(r"fit_loop\.\w*loop|optim_progress\.|_batches_that_stepped", path.read_text()), path
+        assert not re.search(
+            r"fit_loop\.\w*loop|optim_progress\.|_batches_that_stepped", path.read_text()
+        ), path
 
 
 def test_learning_rates_of_single_steps_can_be_watched(table, trainer, tmp_path):
     logger = CSVLogger(tmp_path)
-    train(trainer, table, callbacks=[LearningRateMonitor("step")], options={"logger": logger}, scheduler=STEPWISE)
+    train(
+        trainer,
+        table,
+        callbacks=[LearningRateMonitor("step")],
+        options={"logger": logger},
+        scheduler=STEPWISE,
+    )
     assert pd.read_csv(f"{logger.log_dir}/metrics.csv")["lr-AdamW"].nunique() == 36
 
 
 @pytest.mark.parametrize("first, second", [(True, False), (False, True), (True, True)])
 def test_a_run_is_resumed_in_either_way(table, trainer, tmp_path, first, second):
-    """`True` is one by one: from an epoch's end it does not matter which way the checkpoint came about."""
+    """`True` is one by one: from an epoch's end it does not matter which way the checkpoint came
+    about.
+    """
     one_by_one = {True: [OneByOne()], False: []}
     whole, whole_run = train(trainer, table, epochs=4, dropout=0.2, scheduler=STEPWISE)
     saved = ModelCheckpoint(dirpath=tmp_path, filename="{epoch}", save_top_k=-1)
@@ -282,7 +333,9 @@ def test_an_exception_among_several_steps_leaves_a_checkpoint_that_goes_on_where
             options={"enable_checkpointing": True},
         )  # fmt: skip
     [path] = tmp_path.glob("*.ckpt")
-    again, run = train(trainer, table, backbone=Stops(math.inf), backbone_features=4, ckpt_path=path)
+    again, run = train(
+        trainer, table, backbone=Stops(math.inf), backbone_features=4, ckpt_path=path
+    )
     assert run.global_step == whole_run.global_step == 36
     assert_same(whole, again)
     assert numbers(run) == pytest.approx(numbers(whole_run), rel=1e-6)
@@ -295,7 +348,9 @@ class Breaks(nn.Module):
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory", "ignore:Numbers that lie far")
 @pytest.mark.parametrize("callbacks", [[], [OneByOne()]], ids=["several", "one by one"])
-def test_a_loss_that_is_not_finite_names_its_rows_and_spares_the_checkpoint(table, trainer, tmp_path, callbacks):
+def test_a_loss_that_is_not_finite_names_its_rows_and_spares_the_checkpoint(
+    table, trainer, tmp_path, callbacks
+):
     part = np.array(["train"] * 160 + ["val"] * 40)
     table = table[["x", "z", "colour", "y"]].assign(part=part)
     data = {"split_column": "part"}
@@ -307,7 +362,10 @@ def test_a_loss_that_is_not_finite_names_its_rows_and_spares_the_checkpoint(tabl
     run = trainer(4, callbacks=[saved, EarlyStopping("val/nll"), *callbacks])
     broken = TabularDataModule(table, target="y", batch_size=10, **data)
     first = next(
-        row for batch in Batches(*broken.part("train"), 10, seed=0) for row in batch["rows"].tolist() if row in (37, 90)
+        row
+        for batch in Batches(*broken.part("train"), 10, seed=0)
+        for row in batch["rows"].tolist()
+        if row in (37, 90)
     )
     message = rf"in epoch 0, at rows .*{first}.* \([12] of 10 in the batch\)"
     with pytest.raises(NonFiniteLoss, match=message):
@@ -332,7 +390,14 @@ def test_training_steps_wait_for_nothing(table, trainer, monkeypatch):
 
     monkeypatch.setattr(DistributionModule, "_several_steps", counted)
     options = {"gradient_clip_val": 1.0, "enable_checkpointing": True}
-    train(trainer, table, callbacks=[AverageWeights()], data={"weight": "w"}, options=options, scheduler=STEPWISE)
+    train(
+        trainer,
+        table,
+        callbacks=[AverageWeights()],
+        data={"weight": "w"},
+        options=options,
+        scheduler=STEPWISE,
+    )
     assert not waits.found
     with waits:
         assert torch.ones(1).item() == 1  # the counter counts
@@ -353,7 +418,9 @@ def test_no_family_waits_in_a_loss(case):
 
 
 def test_the_batches_of_several_steps_are_the_batches():
-    table = Encoded(torch.randn(103, 2), torch.randn(103), torch.rand(103), {"n": torch.arange(103)})
+    table = Encoded(
+        torch.randn(103, 2), torch.randn(103), torch.rand(103), {"n": torch.arange(103)}
+    )
     index = torch.arange(100)
     single = list(Batches(table, index, 9, seed=3))
     several = Batches(table, index, 9, seed=3, steps=5)
@@ -371,7 +438,9 @@ def test_the_batches_of_several_steps_are_the_batches():
 
 def test_rows_of_several_steps_are_gathered_when_they_are_asked_for(monkeypatch):
     gathered, gather = [], Batches._rows
-    monkeypatch.setattr(Batches, "_rows", lambda self, rows: gathered.append(len(rows)) or gather(self, rows))
+    monkeypatch.setattr(
+        Batches, "_rows", lambda self, rows: gathered.append(len(rows)) or gather(self, rows)
+    )
     table = Encoded(torch.randn(30_000, 2), torch.randn(30_000), None, {})
     [steps] = Batches(table, torch.arange(30_000), 2000, steps=64)
     batches = steps.batches()
@@ -458,7 +527,9 @@ def test_hooks_of_optimizers_see_each_step(table, trainer, of_all):
 
     def make(parameters):
         optimizer = torch.optim.AdamW(parameters)
-        register = register_optimizer_step_post_hook if of_all else optimizer.register_step_post_hook
+        register = (
+            register_optimizer_step_post_hook if of_all else optimizer.register_step_post_hook
+        )
         handles.append(register(lambda *arguments: seen.append(1)))
         return optimizer
 
@@ -473,4 +544,6 @@ def test_a_profiler_sees_each_step(table, trainer):
     with torch.profiler.profile() as profile:
         train(trainer, table, epochs=1)
     counts = {event.key: event.count for event in profile.key_averages()}
-    assert counts["Optimizer.step#AdamW.step"] == counts["Optimizer.zero_grad#AdamW.zero_grad"] == 12
+    assert (
+        counts["Optimizer.step#AdamW.step"] == counts["Optimizer.zero_grad#AdamW.zero_grad"] == 12
+    )

@@ -28,7 +28,9 @@ def fit(trainer, data, *, epochs=2, callbacks=None, ckpt_path=None, **model):
 
 
 def checkpoints(folder, **options):
-    return ModelCheckpoint(dirpath=folder, monitor="val/nll", filename="{epoch}-{step}", save_top_k=-1, **options)
+    return ModelCheckpoint(
+        dirpath=folder, monitor="val/nll", filename="{epoch}-{step}", save_top_k=-1, **options
+    )
 
 
 def test_the_loss_is_in_the_units_of_the_target(frame, trainer):
@@ -42,7 +44,9 @@ def test_the_loss_is_in_the_units_of_the_target(frame, trainer):
     assert logged["test/nll"] == pytest.approx(-own.mean().item(), rel=1e-5)
     train = frame["y"].to_numpy()[data.part("train").rows]
     marginal = torch.distributions.Normal(train.mean(), train.std())
-    assert logged["test/nll_marginal"] == pytest.approx(-marginal.log_prob(part.y.double()).mean().item(), rel=1e-4)
+    assert logged["test/nll_marginal"] == pytest.approx(
+        -marginal.log_prob(part.y.double()).mean().item(), rel=1e-4
+    )
     assert 0.6 < logged["test/coverage_90"] <= 1
 
 
@@ -50,15 +54,21 @@ def test_training_starts_at_the_marginal_fit(frame, trainer):
     module = fit(trainer, TabularDataModule(frame, target="y"), epochs=0)
     dist, marginal = module(torch.zeros(1, 5)), module.marginal(1)
     assert not dist.loc.isnan()
-    torch.testing.assert_close(module.head.linear.bias, torch.stack(list(module.baseline.shared.values())))
+    torch.testing.assert_close(
+        module.head.linear.bias, torch.stack(list(module.baseline.shared.values()))
+    )
     assert marginal.loc.item() == pytest.approx(100, abs=20)
 
 
 def test_units_do_not_matter(frame, trainer):
-    """With inputs and targets in other units the model is the same one, and its nll differs by the logarithm of the unit."""
+    """With inputs and targets in other units the model is the same one, and its nll differs by the
+    logarithm of the unit.
+    """
     scores = []
     for unit in (1.0, 1e4):
-        data = TabularDataModule(frame.assign(x=frame["x"] / unit, y=7 + unit * frame["y"]), target="y")
+        data = TabularDataModule(
+            frame.assign(x=frame["x"] / unit, y=7 + unit * frame["y"]), target="y"
+        )
         module = fit(trainer, data)
         scores.append(trainer().test(module, data, verbose=False)[0]["test/nll"] - math.log(unit))
     assert scores[0] == pytest.approx(scores[1], abs=2e-3)
@@ -73,7 +83,9 @@ def test_fixed_values_are_in_the_units_of_the_target(frame, trainer):
 
 def test_constant_inputs_become_zero(frame, trainer):
     part = np.resize(["train", "val"], 200)
-    data = TabularDataModule(frame.assign(c=(part == "val").astype(float), part=part), target="y", split_column="part")
+    data = TabularDataModule(
+        frame.assign(c=(part == "val").astype(float), part=part), target="y", split_column="part"
+    )
     module = fit(trainer, data)
     features = data.part("val").features[:1]
     other = features.clone()
@@ -86,20 +98,42 @@ def test_constant_inputs_become_zero(frame, trainer):
     [
         ("categorical", {}, "sklearn.iris", "target", "accuracy"),
         ("bernoulli", {}, "sklearn.breast_cancer", "target", "accuracy"),
-        ("multivariate_normal", {}, "sklearn.linnerud", ["Weight", "Waist", "Pulse"], "coverage_90"),
-        ("laplace", {"shared": ["scale"]}, "sklearn.linnerud", ["Weight", "Waist", "Pulse"], "coverage_90"),
+        (
+            "multivariate_normal",
+            {},
+            "sklearn.linnerud",
+            ["Weight", "Waist", "Pulse"],
+            "coverage_90",
+        ),
+        (
+            "laplace",
+            {"shared": ["scale"]},
+            "sklearn.linnerud",
+            ["Weight", "Waist", "Pulse"],
+            "coverage_90",
+        ),
         ("student_t", {"fixed": {"df": 4.0}}, "statsmodels.stackloss", "STACKLOSS", "coverage_90"),
-        ("plackett_luce", {}, "generated.ranking", ["first", "second", "third", "fourth"], "nll_marginal"),
+        (
+            "plackett_luce",
+            {},
+            "generated.ranking",
+            ["first", "second", "third", "fourth"],
+            "nll_marginal",
+        ),
         ("von_mises", {}, "generated.direction", "heading", "coverage_90"),
     ],
 )
-def test_checkpoints_rebuild_the_model_from_plain_data(trainer, tmp_path, family, options, dataset, target, logged):
+def test_checkpoints_rebuild_the_model_from_plain_data(
+    trainer, tmp_path, family, options, dataset, target, logged
+):
     data = TabularDataModule(dataset=dataset, target=target)
     saved = checkpoints(tmp_path)
     module = fit(trainer, data, family=family, callbacks=[saved], **options)
     torch.load(saved.best_model_path, weights_only=True)
     loaded = DistributionModule.load_from_checkpoint(saved.best_model_path)
-    best = trainer().test(loaded, TabularDataModule(dataset=dataset, target=target), verbose=False)[0]
+    best = trainer().test(loaded, TabularDataModule(dataset=dataset, target=target), verbose=False)[
+        0
+    ]
     assert best[f"test/{logged}"] == best[f"test/{logged}"]
     last = checkpoints(tmp_path / "last")
     run = trainer(2, callbacks=[last])
@@ -133,16 +167,22 @@ def test_a_backbone_given_as_an_object_is_asked_for_again(frame, trainer, tmp_pa
     saved = checkpoints(tmp_path)
     data = TabularDataModule(frame, target="y")
     fit(trainer, data, backbone=Net(5, 6), callbacks=[saved])
-    with pytest.raises(ValueError, match=r"trained with a backbone given as an object: .*Net\. Give it again"):
+    with pytest.raises(
+        ValueError, match=r"trained with a backbone given as an object: .*Net\. Give it again"
+    ):
         DistributionModule.load_from_checkpoint(saved.best_model_path)
     loaded = DistributionModule.load_from_checkpoint(saved.best_model_path, backbone=Net(5, 6))
-    expected = torch.load(saved.best_model_path, weights_only=True)["state_dict"]["backbone.layers.0.weight"]
+    expected = torch.load(saved.best_model_path, weights_only=True)["state_dict"][
+        "backbone.layers.0.weight"
+    ]
     torch.testing.assert_close(loaded.backbone.layers[0].weight.data, expected)
 
 
 def test_loaders_of_ones_own(trainer):
     x, y = torch.randn(64, 3), torch.randn(64)
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y, torch.ones(64)), batch_size=16)
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(x, y, torch.ones(64)), batch_size=16
+    )
     module = DistributionModule("normal", in_features=3, **SMALL)
     trainer(1).fit(module, loader, loader)
     [result] = trainer().test(module, loader, verbose=False)
@@ -151,18 +191,31 @@ def test_loaders_of_ones_own(trainer):
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory")
 @pytest.mark.parametrize(
-    "stop", [{"every_n_epochs": 1}, {"every_n_train_steps": 3}], ids=["between epochs", "within an epoch"]
+    "stop",
+    [{"every_n_epochs": 1}, {"every_n_train_steps": 3}],
+    ids=["between epochs", "within an epoch"],
 )
 def test_resuming_gives_the_weights_of_an_uninterrupted_run(frame, trainer, tmp_path, stop):
-    model = {"dropout": 0.3, "scheduler": {"class_path": "CosineAnnealingLR", "init_args": {"T_max": 4}}}
+    model = {
+        "dropout": 0.3,
+        "scheduler": {"class_path": "CosineAnnealingLR", "init_args": {"T_max": 4}},
+    }
     whole = fit(trainer, TabularDataModule(frame, target="y", batch_size=32), epochs=4, **model)
     saved = ModelCheckpoint(dirpath=tmp_path, filename="{step}", save_top_k=-1, **stop)
-    fit(trainer, TabularDataModule(frame, target="y", batch_size=32), epochs=4, callbacks=[saved], **model)
+    fit(
+        trainer,
+        TabularDataModule(frame, target="y", batch_size=32),
+        epochs=4,
+        callbacks=[saved],
+        **model,
+    )
     killed = sorted(tmp_path.glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)[1]
     torch.manual_seed(99)
     resumed = DistributionModule(**SMALL | model)
     again = ModelCheckpoint(dirpath=tmp_path, filename="again {step}", save_top_k=-1, **stop)
-    trainer(4, callbacks=[again]).fit(resumed, TabularDataModule(frame, target="y", batch_size=32), ckpt_path=killed)
+    trainer(4, callbacks=[again]).fit(
+        resumed, TabularDataModule(frame, target="y", batch_size=32), ckpt_path=killed
+    )
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0, msg=name)
 
@@ -203,10 +256,14 @@ def test_a_loss_that_is_not_finite_stops_training_and_names_the_rows(frame, trai
 
     saved = checkpoints(tmp_path)
     part = np.array(["train"] * 160 + ["val"] * 40)
-    data = TabularDataModule(frame.assign(part=part), target="y", split_column="part", batch_size=32)
+    data = TabularDataModule(
+        frame.assign(part=part), target="y", split_column="part", batch_size=32
+    )
     module = fit(trainer, data, backbone=Breaks(), callbacks=[saved])
     frame.loc[37, "x"] = 12.0
-    data = TabularDataModule(frame.assign(part=part), target="y", split_column="part", batch_size=32)
+    data = TabularDataModule(
+        frame.assign(part=part), target="y", split_column="part", batch_size=32
+    )
     with pytest.raises(NonFiniteLoss, match=r"at rows 37 \(1 of 32 in the batch\)"):
         trainer(4).fit(module, data)
     assert DistributionModule.load_from_checkpoint(saved.best_model_path, backbone=Breaks())
@@ -266,13 +323,17 @@ def test_row_mean_of_uneven_batches_and_none():
 
 
 def test_the_fitted_spread_is_the_true_one(trainer):
-    """Heteroscedastic recovery: within 5 % of the known standard deviation for 90 % of the rows, and on average."""
+    """Heteroscedastic recovery: within 5 % of the known standard deviation for 90 % of the rows,
+    and on average.
+    """
     frame = load_dataset("generated.heteroscedastic")
     data = TabularDataModule(frame, target="y", features=["x"], batch_size=500, test_size=0)
     torch.manual_seed(0)
     schedule = {"class_path": "CosineAnnealingLR", "init_args": {"T_max": 120}}
     optimizer = {"class_path": "AdamW", "init_args": {"lr": 0.02}}
-    module = DistributionModule("normal", hidden_sizes=[16], optimizer=optimizer, scheduler=schedule)
+    module = DistributionModule(
+        "normal", hidden_sizes=[16], optimizer=optimizer, scheduler=schedule
+    )
     with warnings.catch_warnings():
         trainer(120).fit(module, data)
     bulk = torch.linspace(-1.6, 1.6, 200).unsqueeze(-1)
@@ -291,7 +352,10 @@ def test_whole_numbers_of_numpy_are_whole_numbers(trainer, tmp_path):
         ensemble=np.int64(2),
     )
     data = TabularDataModule.from_arrays(
-        np.random.default_rng(0).normal(size=(60, 2)), labels, batch_size=np.int64(20), val_size=np.int64(10)
+        np.random.default_rng(0).normal(size=(60, 2)),
+        labels,
+        batch_size=np.int64(20),
+        val_size=np.int64(10),
     )
     run = trainer(1)
     run.fit(module, data)
@@ -309,10 +373,15 @@ def test_a_row_of_weight_0_is_not_in_the_table(frame, trainer):
     weighted.loc[absent, "y"] = np.resize([1e9, np.nan, np.inf], absent.sum())
     found = []
     for table in (weighted, weighted[~absent].reset_index(drop=True)):
-        data = TabularDataModule(table, target="y", weight="w", split_column="part", batch_size=1000)
+        data = TabularDataModule(
+            table, target="y", weight="w", split_column="part", batch_size=1000
+        )
         module = fit(trainer, data)
         numbers = trainer().test(module, data, verbose=False)[0]
-        numbers["loc"], numbers["weights"] = module.target_loc.item(), module.head.linear.weight.detach().sum().item()
+        numbers["loc"], numbers["weights"] = (
+            module.target_loc.item(),
+            module.head.linear.weight.detach().sum().item(),
+        )
         found.append(numbers)
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
@@ -339,19 +408,30 @@ def test_a_row_of_weight_0_is_not_in_a_stream(frame, trainer, tmp_path):
         (tmp_path / name).mkdir()
         rows.to_parquet(tmp_path / name / "0.parquet", index=False, row_group_size=50)
         data = TabularDataModule(
-            tmp_path / name, target="y", weight="w", val_path=tmp_path / name, test_size=0, batch_size=1000
+            tmp_path / name,
+            target="y",
+            weight="w",
+            val_path=tmp_path / name,
+            test_size=0,
+            batch_size=1000,
         )
         module = fit(trainer, data, epochs=1)
         [numbers] = trainer().validate(module, data, verbose=False)
-        found.append(numbers | {"loc": module.target_loc.item(), "scale": module.target_scale.item()})
+        found.append(
+            numbers | {"loc": module.target_loc.item(), "scale": module.target_scale.item()}
+        )
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
 def test_weights_count_rows_of_the_statistics(frame, trainer):
     weight = np.arange(200) % 3
     part = np.resize(["train", "train", "val"], 200)
-    weighted = TabularDataModule(frame.assign(w=weight, part=part), target="y", weight="w", split_column="part")
-    repeated = frame.assign(part=part).iloc[np.repeat(np.arange(200), weight)].reset_index(drop=True)
+    weighted = TabularDataModule(
+        frame.assign(w=weight, part=part), target="y", weight="w", split_column="part"
+    )
+    repeated = (
+        frame.assign(part=part).iloc[np.repeat(np.arange(200), weight)].reset_index(drop=True)
+    )
     one = fit(trainer, weighted, epochs=0)
     other = fit(trainer, TabularDataModule(repeated, target="y", split_column="part"), epochs=0)
     for name in ("target_loc", "target_scale", "feature_loc", "feature_rate"):
@@ -377,4 +457,6 @@ def test_checkpoints_that_had_their_units_in_the_module_are_read(frame, trainer,
     features = data.part("test").features
     with torch.no_grad():
         torch.testing.assert_close(again(features).loc, module(features).loc, rtol=0, atol=0)
-        torch.testing.assert_close(again.marginal(3).scale, module.marginal(3).scale, rtol=0, atol=0)
+        torch.testing.assert_close(
+            again.marginal(3).scale, module.marginal(3).scale, rtol=0, atol=0
+        )

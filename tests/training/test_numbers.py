@@ -1,4 +1,6 @@
-"""Numbers out of range in tables: refused with column and row, or named and kept from spoiling the training of the others."""
+"""Numbers out of range in tables: refused with column and row, or named and kept from spoiling the
+training of the others.
+"""
 
 import math
 import warnings
@@ -28,7 +30,9 @@ def frame(**changes: object) -> pd.DataFrame:
     source = np.random.default_rng(0)
     x = source.normal(size=(ROWS, 2))
     y = x[:, 0] + 0.5 * source.normal(size=ROWS)
-    made = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y, "w": 1.0, "e": source.uniform(1, 2, ROWS)})
+    made = pd.DataFrame(
+        {"a": x[:, 0], "b": x[:, 1], "y": y, "w": 1.0, "e": source.uniform(1, 2, ROWS)}
+    )
     for name, change in changes.items():
         if isinstance(change, tuple):
             made.loc[change[0], name] = change[1]
@@ -38,10 +42,14 @@ def frame(**changes: object) -> pd.DataFrame:
     return made
 
 
-def fit(table: pd.DataFrame, family: str = "normal", epochs: int = 2, **options: object) -> dict[str, float]:
+def fit(
+    table: pd.DataFrame, family: str = "normal", epochs: int = 2, **options: object
+) -> dict[str, float]:
     torch.manual_seed(0)
     roles = {name: options.pop(name) for name in ("weight", "known") if name in options}
-    data = TabularDataModule(table, target="y", features=["a", "b"], split_column="part", batch_size=16, **roles)
+    data = TabularDataModule(
+        table, target="y", features=["a", "b"], split_column="part", batch_size=16, **roles
+    )
     trainer = Trainer(max_epochs=epochs, **QUIET)
     trainer.fit(DistributionModule(family, hidden_sizes=[16], **options), data)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -65,7 +73,8 @@ def test_a_feature_that_single_precision_does_not_tell_apart_is_refused(factor):
     table = frame()
     table["b"] *= factor
     with pytest.raises(
-        DataError, match=r"column 'b' holds numbers that single precision.*does not tell apart.*at row 0"
+        DataError,
+        match=r"column 'b' holds numbers that single precision.*does not tell apart.*at row 0",
     ):
         fit(table)
 
@@ -80,7 +89,11 @@ def test_a_feature_far_from_those_of_training_is_named_and_costs_little(value):
 @pytest.mark.parametrize("family", ["student_t", "mixture"])
 @pytest.mark.parametrize("outlier", [1e5, 1e6, 1e20])
 def test_a_robust_family_learns_the_other_rows_beside_an_outlier(family, outlier):
-    options = {} if family == "student_t" else {"family_options": {"component": "student_t", "num_components": 2}}
+    options = (
+        {}
+        if family == "student_t"
+        else {"family_options": {"component": "student_t", "num_components": 2}}
+    )
     clean = fit(frame(), family, epochs=10, **options)
     spoilt = fit(frame(y=(3, outlier)), family, epochs=10, **options)
     assert spoilt["val/nll"] < clean["val/nll"] + 0.5
@@ -108,7 +121,9 @@ def test_a_number_that_is_worth_all_others_is_named_in_streams_and_own_loaders(t
     data = TabularDataModule(
         str(tmp_path / "train*.parquet"), val_size=0, test_size=0, target="y", features=["a", "b"], batch_size=16
     )  # fmt: skip
-    with pytest.warns(UserWarning, match=r"column 'y' has 1e\+20 in the training rows: so far from all others"):
+    with pytest.warns(
+        UserWarning, match=r"column 'y' has 1e\+20 in the training rows: so far from all others"
+    ):
         Trainer(max_epochs=1, **QUIET).fit(DistributionModule("normal", hidden_sizes=[8]), data)
     y = torch.randn(60)
     y[5] = 1e20
@@ -117,7 +132,10 @@ def test_a_number_that_is_worth_all_others_is_named_in_streams_and_own_loaders(t
 
 
 def test_one_row_of_validation_does_not_have_all_the_weight():
-    with pytest.raises(ValueError, match="at row 50: the mean over the validation rows would be that of a single row"):
+    with pytest.raises(
+        ValueError,
+        match="at row 50: the mean over the validation rows would be that of a single row",
+    ):
         fit(frame(w=(50, 1e20)), weight="w")
 
 
@@ -148,7 +166,9 @@ def test_a_family_that_learns_logarithms_refuses_targets_that_vary_little():
 
 @pytest.mark.parametrize("family", ["log_normal", "weibull"])
 @pytest.mark.parametrize("spread", [3e-3, 1e-2])
-@pytest.mark.parametrize("options", [{}, {"shared": ["scale"]}, {"fixed": {"scale": 1e-2}}, {"ensemble": 2}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"shared": ["scale"]}, {"fixed": {"scale": 1e-2}}, {"ensemble": 2}], ids=str
+)
 def test_a_family_that_learns_logarithms_starts_within_a_small_spread(family, spread, options):
     table = frame()
     table["y"] = 37 * (1 + spread * table["y"])
@@ -161,7 +181,11 @@ def test_a_family_that_learns_logarithms_starts_within_a_small_spread(family, sp
 def test_counts_that_single_precision_does_not_hold_stay_in_double_precision():
     table = frame()
     table["y"] = 2.0**24 + 1 + 2 * (2000 * table["y"]).round()
-    y = TabularDataModule(table, target="y", features=["a", "b"], split_column="part").part("train").y
+    y = (
+        TabularDataModule(table, target="y", features=["a", "b"], split_column="part")
+        .part("train")
+        .y
+    )
     assert y.tolist() == table["y"].tolist()[:45]
     assert (
         fit(table, "poisson")["val/nll"] < math.log(4096 * math.sqrt(2 * math.pi)) + 1.5
@@ -183,9 +207,12 @@ class Overflowing(torch.nn.Module):
 @quiet
 def test_a_loss_that_is_not_finite_names_the_extreme_column_before_the_learning_rate():
     module = DistributionModule("normal", backbone=Overflowing(4.0), backbone_features=2)
-    data = TabularDataModule(frame(b=(3, 40.0)), target="y", features=["a", "b"], split_column="part", batch_size=16)
+    data = TabularDataModule(
+        frame(b=(3, 40.0)), target="y", features=["a", "b"], split_column="part", batch_size=16
+    )
     with pytest.raises(
-        NonFiniteLoss, match=r"at rows 3 .*most extreme number there is 40 in column 'b' at row 3.*learning rate"
+        NonFiniteLoss,
+        match=r"at rows 3 .*most extreme number there is 40 in column 'b' at row 3.*learning rate",
     ):
         Trainer(max_epochs=1, **QUIET).fit(module, data)
 
@@ -195,8 +222,12 @@ def test_a_validation_that_is_not_finite_names_its_row():
     module = DistributionModule("normal", backbone=Overflowing(2.7), backbone_features=2)
     table = frame(b=(50, 3.5))
     table.loc[:44, "b"] = table["b"].clip(-2, 2)
-    data = TabularDataModule(table, target="y", features=["a", "b"], split_column="part", batch_size=16)
-    with pytest.raises(NonFiniteLoss, match=r"1 validation row is zero or not a number in epoch 0, at row 50"):
+    data = TabularDataModule(
+        table, target="y", features=["a", "b"], split_column="part", batch_size=16
+    )
+    with pytest.raises(
+        NonFiniteLoss, match=r"1 validation row is zero or not a number in epoch 0, at row 50"
+    ):
         Trainer(max_epochs=1, **QUIET).fit(module, data)
 
 
@@ -212,9 +243,15 @@ def test_a_model_of_version_0_1_has_no_limits():
 @pytest.mark.parametrize("loader", ["complex", "booleans", "empty"])
 @quiet
 def test_own_loaders_are_named_what_is_wrong_with_their_targets(loader):
-    y = {"complex": torch.randn(8, dtype=torch.complex64), "booleans": torch.ones(8).bool(), "empty": torch.zeros(0)}[
-        loader
-    ]
+    y = {
+        "complex": torch.randn(8, dtype=torch.complex64),
+        "booleans": torch.ones(8).bool(),
+        "empty": torch.zeros(0),
+    }[loader]
     batches = DataLoader([(torch.randn(len(y), 2), y)] * 3, batch_size=None)
-    with pytest.raises(ValueError, match={"complex": "complex", "booleans": "truth values", "empty": "row"}[loader]):
-        Trainer(max_epochs=1, **QUIET).fit(DistributionModule("normal", in_features=2, hidden_sizes=[8]), batches)
+    with pytest.raises(
+        ValueError, match={"complex": "complex", "booleans": "truth values", "empty": "row"}[loader]
+    ):
+        Trainer(max_epochs=1, **QUIET).fit(
+            DistributionModule("normal", in_features=2, hidden_sizes=[8]), batches
+        )

@@ -1,4 +1,6 @@
-"""Training by another objective than the likelihood, in every path, and what is logged, watched and saved."""
+"""Training by another objective than the likelihood, in every path, and what is logged, watched and
+saved.
+"""
 
 import json
 import warnings
@@ -44,7 +46,9 @@ def fitted(trainer, frame, *, epochs=12, callbacks=(), target="y", ckpt_path=Non
     torch.manual_seed(0)
     module, run = DistributionModule(**SMALL | model), trainer(epochs, callbacks=list(callbacks))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Checkpoint directory|Be aware that when using `ckpt_path`, callbacks")
+        warnings.filterwarnings(
+            "ignore", "Checkpoint directory|Be aware that when using `ckpt_path`, callbacks"
+        )
         run.fit(module, TabularDataModule(frame, target=target, batch_size=20), ckpt_path=ckpt_path)
     return module.eval(), run
 
@@ -64,7 +68,9 @@ def mean_crps(dist, y):
     ],
 )
 def test_the_crps_trains(trainer, family, options):
-    """It gets well below the fit without features, and about as far as the likelihood does in as many steps."""
+    """It gets well below the fit without features, and about as far as the likelihood does in as
+    many steps.
+    """
     frame = table(family)
     module, run = fitted(trainer, frame, family=family, family_options=options, objective="crps")
     numbers = {name: float(value) for name, value in run.callback_metrics.items()}
@@ -72,7 +78,9 @@ def test_the_crps_trains(trainer, family, options):
     assert numbers["val/nll"] < numbers["val/nll_marginal"]
     part = TabularDataModule(frame, target="y", batch_size=20).part("val")
     with torch.no_grad():
-        assert numbers["val/crps"] == pytest.approx(mean_crps(module(part.features), part.y), rel=1e-4)
+        assert numbers["val/crps"] == pytest.approx(
+            mean_crps(module(part.features), part.y), rel=1e-4
+        )
     _, by_likelihood = fitted(trainer, frame, family=family, family_options=options)
     with torch.no_grad():
         other = mean_crps(by_likelihood.lightning_module.eval()(part.features), part.y)
@@ -84,18 +92,28 @@ def test_what_is_logged_and_what_is_watched(trainer, tmp_path):
     _, run = fitted(trainer, table("normal"), epochs=3, callbacks=watch, objective="crps")
     expected = {
         "train/crps",
-        *(f"val/{name}" for name in ("nll", "nll_marginal", "crps", "crps_marginal", "coverage_90")),
+        *(
+            f"val/{name}"
+            for name in ("nll", "nll_marginal", "crps", "crps_marginal", "coverage_90")
+        ),
     }
     assert set(run.callback_metrics) == expected
     assert [callback.monitor for callback in watch] == ["val/crps", "val/crps"]
-    assert float(watch[1].best_model_score) == pytest.approx(float(run.callback_metrics["val/crps"]), rel=0.5)
+    assert float(watch[1].best_model_score) == pytest.approx(
+        float(run.callback_metrics["val/crps"]), rel=0.5
+    )
 
 
 def test_the_likelihood_is_watched_unless_told_otherwise(trainer, tmp_path):
     watch = [EarlyStopping(patience=50), BestAndLastCheckpoint(tmp_path, monitor="train/nll")]
     _, run = fitted(trainer, table("normal"), epochs=1, callbacks=watch)
     assert [callback.monitor for callback in watch] == ["val/nll", "train/nll"]
-    assert set(run.callback_metrics) == {"train/nll", "val/nll", "val/nll_marginal", "val/coverage_90"}
+    assert set(run.callback_metrics) == {
+        "train/nll",
+        "val/nll",
+        "val/nll_marginal",
+        "val/coverage_90",
+    }
 
 
 def test_train_crps_is_in_the_units_of_the_target(trainer):
@@ -112,7 +130,9 @@ def test_train_crps_is_in_the_units_of_the_target(trainer):
 @pytest.mark.parametrize("options", [{}, {"ensemble": 3}], ids=["one", "ensemble"])
 def test_several_steps_are_the_steps_one_by_one(trainer, options):
     fast, fast_run = fitted(trainer, table("normal"), epochs=2, objective="crps", **options)
-    slow, slow_run = fitted(trainer, table("normal"), epochs=2, objective="crps", callbacks=[OneByOne()], **options)
+    slow, slow_run = fitted(
+        trainer, table("normal"), epochs=2, objective="crps", callbacks=[OneByOne()], **options
+    )
     assert len(fast_run.train_dataloader) < len(slow_run.train_dataloader)
     for name, value in slow.state_dict().items():
         torch.testing.assert_close(fast.state_dict()[name], value, rtol=1e-6, atol=1e-6)
@@ -153,7 +173,8 @@ def test_the_start_is_the_fit_of_maximum_likelihood():
 
 def test_a_family_without_the_score_is_refused_before_any_data_are_read():
     with pytest.raises(
-        ValueError, match=r"'crps' cannot train the family plackett_luce: .* use log_prob\(y\)\. Try 'nll'"
+        ValueError,
+        match=r"'crps' cannot train the family plackett_luce: .* use log_prob\(y\)\. Try 'nll'",
     ):
         DistributionModule("plackett_luce", event_shape=[4], objective="crps")
     with pytest.raises(ValueError, match="a circle with several peaks"):
@@ -165,7 +186,9 @@ def test_a_family_without_the_score_is_refused_before_any_data_are_read():
 def test_vectors_are_refused_once_their_size_is_known(trainer):
     frame = table("normal").assign(w=0.0)
     frame["w"] = frame["x"] + frame["y"]
-    with pytest.raises(ValueError, match=r"cannot train the family multivariate_normal: .*energy_score"):
+    with pytest.raises(
+        ValueError, match=r"cannot train the family multivariate_normal: .*energy_score"
+    ):
         fitted(trainer, frame, family="multivariate_normal", objective="crps", target=["y", "w"])
 
 
@@ -178,7 +201,10 @@ def test_checkpoints_hold_the_objective_as_plain_data(trainer, tmp_path):
     run.save_checkpoint(tmp_path / "one.ckpt")
     again = DistributionModule.load_from_checkpoint(tmp_path / "one.ckpt")
     assert again.hparams.objective == again.objective_name == "crps"
-    assert torch.load(tmp_path / "one.ckpt", weights_only=True)["hyper_parameters"]["objective"] == "crps"
+    assert (
+        torch.load(tmp_path / "one.ckpt", weights_only=True)["hyper_parameters"]["objective"]
+        == "crps"
+    )
 
 
 def test_a_function_of_ones_own_has_to_be_given_again(trainer, tmp_path):
@@ -192,7 +218,8 @@ def test_a_function_of_ones_own_has_to_be_given_again(trainer, tmp_path):
     [measured] = trainer(1).validate(module, data, verbose=False)
     assert set(measured) == {"val/nll", "val/nll_marginal", "val/coverage_90"}
     with pytest.raises(
-        ValueError, match=r"trained by an objective given as an object: .*absolute_error. Give it again"
+        ValueError,
+        match=r"trained by an objective given as an object: .*absolute_error. Give it again",
     ):
         trainer(1).fit(module, data)
     again = DistributionModule.load_from_checkpoint(path, objective=absolute_error)
@@ -211,7 +238,9 @@ def test_a_score_that_is_infinite_in_validation_is_refused(trainer):
     def infinite(dist, y):
         return torch.where(torch.is_grad_enabled() | (y < y.mean()), dist.crps(y), torch.inf)
 
-    with pytest.raises(NonFiniteLoss, match=r"the infinite of \d+ validation rows is infinite or not a number"):
+    with pytest.raises(
+        NonFiniteLoss, match=r"the infinite of \d+ validation rows is infinite or not a number"
+    ):
         fitted(trainer, table("normal"), epochs=1, objective=infinite, standardise=False)
 
 
@@ -221,11 +250,15 @@ def test_a_score_that_is_infinite_in_validation_is_refused(trainer):
 @pytest.mark.parametrize("ensemble", [1, 3])
 def test_the_recipe_judges_by_its_objective(ensemble):
     frame = table("normal", 120)
-    features, y = torch.tensor(frame[["x", "z"]].to_numpy()).float(), torch.tensor(frame["y"].to_numpy())
+    features, y = (
+        torch.tensor(frame[["x", "z"]].to_numpy()).float(),
+        torch.tensor(frame["y"].to_numpy()),
+    )
     options = {"family": "normal", "ensemble": ensemble, "hidden_sizes": (8,), "max_steps": 200}
     model, course = fit_tabular(features, y, objective="crps", **options)
     assert course.objective == "crps"
-    assert ((course.loss > 0) & (course.loss < 0.5) | course.loss.isnan()).all()  # in standard deviations
+    # in standard deviations
+    assert ((course.loss > 0) & (course.loss < 0.5) | course.loss.isnan()).all()
     dist = model(features)
     baseline = dh.marginal("normal", y).expand(y.shape)
     assert mean_crps(dist, y.to(dist.dtype)) < 0.5 * mean_crps(baseline, y)
@@ -237,7 +270,9 @@ def test_a_regressor_trained_by_the_crps(tmp_path):
     sklearn = pytest.importorskip("sklearn.base")
     frame = table("normal", 120)
     X, y = frame[["x", "z"]], frame["y"]
-    model = DistributionRegressor("normal", hidden_sizes=(8,), max_steps=100, random_state=0, objective="crps")
+    model = DistributionRegressor(
+        "normal", hidden_sizes=(8,), max_steps=100, random_state=0, objective="crps"
+    )
     assert sklearn.clone(model).get_params()["objective"] == "crps"
     model.fit(X, y)
     assert any("by the crps of rows held out" in line for line in model.report_)
@@ -246,17 +281,27 @@ def test_a_regressor_trained_by_the_crps(tmp_path):
     again = DistributionRegressor.load(model.save(tmp_path / "model"))
     assert again.objective == "crps"
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
-    assert json.loads((tmp_path / "model" / "config.json").read_text())["parameters"]["objective"] == "crps"
+    assert (
+        json.loads((tmp_path / "model" / "config.json").read_text())["parameters"]["objective"]
+        == "crps"
+    )
 
 
 def test_estimators_refuse_what_cannot_be(tmp_path):
     X, y = np.arange(40.0)[:, None], np.arange(40.0)
-    with pytest.raises(ValueError, match=r"'crps' cannot train the family categorical: .*classes are unordered"):
+    with pytest.raises(
+        ValueError, match=r"'crps' cannot train the family categorical: .*classes are unordered"
+    ):
         DistributionClassifier(max_steps=5, objective="crps").fit(X, y > 20)
     with pytest.raises(ValueError, match="unknown objective 'crp'; did you mean 'crps'"):
         DistributionRegressor(objective="crp").fit(X, y)
-    model = DistributionRegressor("normal", max_steps=5, hidden_sizes=(4,), objective=absolute_error).fit(X, y)
-    with pytest.raises(ValueError, match="objective must be plain data to be saved, got the function absolute_error"):
+    model = DistributionRegressor(
+        "normal", max_steps=5, hidden_sizes=(4,), objective=absolute_error
+    ).fit(X, y)
+    with pytest.raises(
+        ValueError,
+        match="objective must be plain data to be saved, got the function absolute_error",
+    ):
         model.save(tmp_path / "model")
 
 
@@ -270,7 +315,8 @@ def run(arguments: str) -> int:
 
 
 FIT = (
-    "fit --data.path table.csv --data.target y --model.family normal --model.hidden_sizes [8] --data.batch_size 50 "
+    "fit --data.path table.csv --data.target y --model.family normal --model.hidden_sizes [8] "
+    "--data.batch_size 50 "
     "--trainer.max_epochs 2 --trainer.accelerator cpu --trainer.enable_progress_bar false"
 )
 
@@ -292,7 +338,10 @@ def test_the_command_line_watches_the_objective(tmp_path, monkeypatch, capsys):
 def test_the_command_line_refuses_the_worst_checkpoint_for_the_best(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     table("normal").to_csv("table.csv", index=False)
-    assert run(f"{FIT} --model.objective crps --checkpoint.monitor val/crps --checkpoint.mode max") != 0
+    assert (
+        run(f"{FIT} --model.objective crps --checkpoint.monitor val/crps --checkpoint.mode max")
+        != 0
+    )
     assert "would take the worst val/crps" in capsys.readouterr().err
     assert run(f"{FIT} --model.objective crps --checkpoint.mode max") != 0
     assert "would take the worst val/objective" in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""Checkpoints and folders that version 0.1 wrote go on loading, and predict the numbers that they predicted then.
+"""Checkpoints and folders that version 0.1 wrote go on loading, and predict the numbers that they
+predicted then.
 
 `tests/data` was written by 0.1, before estimators and tables had one encoding of columns.
 """
@@ -29,7 +30,9 @@ def expected(name: str) -> np.ndarray:
 def test_a_folder_of_a_regressor():
     model = DistributionRegressor.load(DATA / "regressor_of_version_0_1")
     rows = pd.read_csv(DATA / "table_with_missing_values.csv").drop(columns="y")
-    np.testing.assert_allclose(model.predict(rows), expected("regressor_of_version_0_1/expected.json"), rtol=1e-5)
+    np.testing.assert_allclose(
+        model.predict(rows), expected("regressor_of_version_0_1/expected.json"), rtol=1e-5
+    )
     with pytest.warns(UserWarning, match="1 rows with 'Paris', which set no indicator"):
         assert np.isfinite(model.predict(rows[:1].assign(city="Paris"))).all()
 
@@ -38,7 +41,9 @@ def test_a_folder_of_a_classifier():
     model = DistributionClassifier.load(DATA / "classifier_of_version_0_1")
     rows = pd.read_csv(DATA / "table_with_missing_values.csv").drop(columns="y")
     np.testing.assert_allclose(
-        model.predict_proba(rows)[:, 0], expected("classifier_of_version_0_1/expected.json"), rtol=1e-5
+        model.predict_proba(rows)[:, 0],
+        expected("classifier_of_version_0_1/expected.json"),
+        rtol=1e-5,
     )
 
 
@@ -52,7 +57,9 @@ def test_a_checkpoint():
 
 
 def test_a_checkpoint_refuses_the_missing_numbers_that_nothing_stands_for():
-    """It has no median of its training rows; texts that it has not seen set no indicator, as they do in new ones."""
+    """It has no median of its training rows; texts that it has not seen set no indicator, as they
+    do in new ones.
+    """
     rows = pd.read_csv(DATA / "table.csv").drop(columns="y")
     predict = Predictor(CHECKPOINT)
     with pytest.raises(ValueError, match=r"column 'age' has 1 missing .* row 2"):
@@ -68,8 +75,16 @@ def test_a_recalibrated_ensemble_predicts_the_same_table(tmp_path, monkeypatch):
     """Its backbone and its scheduler are named by the modules in which they were."""
     monkeypatch.chdir(tmp_path)
     table = DATA / "table_with_missing_values.csv"
-    command = ["predict", "--ckpt", str(DATA / "ensemble_of_version_0_1.checkpoint"), "--data.path", str(table)]
-    assert main([*command, "--out", "predictions.csv", "--trainer.enable_progress_bar", "false"]) == 0
+    command = [
+        "predict",
+        "--ckpt",
+        str(DATA / "ensemble_of_version_0_1.checkpoint"),
+        "--data.path",
+        str(table),
+    ]
+    assert (
+        main([*command, "--out", "predictions.csv", "--trainer.enable_progress_bar", "false"]) == 0
+    )
     found, known = pd.read_csv("predictions.csv"), pd.read_csv(DATA / "ensemble_of_version_0_1.csv")
     pd.testing.assert_frame_equal(found, known, check_dtype=False, rtol=1e-5)
 
@@ -80,7 +95,13 @@ def test_a_recalibrated_ensemble_predicts_the_same_table(tmp_path, monkeypatch):
 def test_a_configuration_trains(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(DATA / "table_with_missing_values.csv", "t.csv")
-    command = ["fit", "--config", str(DATA / "ensemble_of_version_0_1.yaml"), "--trainer.max_epochs", "1"]
+    command = [
+        "fit",
+        "--config",
+        str(DATA / "ensemble_of_version_0_1.yaml"),
+        "--trainer.max_epochs",
+        "1",
+    ]
     assert main([*command, "--trainer.enable_progress_bar", "false"]) == 0
     assert list(tmp_path.rglob("best.ckpt"))
 
@@ -90,4 +111,6 @@ def test_a_folder_of_an_ensemble():
     model = DistributionRegressor.load(folder)
     rows = pd.read_csv(DATA / "table_with_missing_values.csv").drop(columns="y")
     found = np.array([model.predict(rows), *model.predict_interval(rows, 0.9)])
-    np.testing.assert_allclose(found, np.array(json.loads((folder / "expected.json").read_text())), rtol=1e-5)
+    np.testing.assert_allclose(
+        found, np.array(json.loads((folder / "expected.json").read_text())), rtol=1e-5
+    )

@@ -1,4 +1,6 @@
-"""Loaders of one's own: statistics and start come from their first rows, and a row of weight 0 is not there."""
+"""Loaders of one's own: statistics and start come from their first rows, and a row of weight 0 is
+not there.
+"""
 
 import math
 import os
@@ -20,10 +22,16 @@ from disthead.training import DistributionModule, NonFiniteLoss
 from disthead.training import first_rows as first_rows_module
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`"),
+    pytest.mark.filterwarnings(
+        "ignore:You defined a `validation_step` but have no `val_dataloader`"
+    ),
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
 ]
-MODEL = {"in_features": 2, "hidden_sizes": [8], "optimizer": {"class_path": "Adam", "init_args": {"lr": 0.01}}}
+MODEL = {
+    "in_features": 2,
+    "hidden_sizes": [8],
+    "optimizer": {"class_path": "Adam", "init_args": {"lr": 0.01}},
+}
 
 
 @pytest.fixture
@@ -48,9 +56,13 @@ def fit(trainer, train, val=None, *, epochs=1, family="normal", options=None, **
 
 def check_statistics(module, features, y):
     torch.testing.assert_close(module.target_loc, y.float().mean(0), rtol=1e-5, atol=0)
-    torch.testing.assert_close(module.target_scale, y.float().std(0, correction=0), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        module.target_scale, y.float().std(0, correction=0), rtol=1e-5, atol=0
+    )
     torch.testing.assert_close(module.feature_loc, features.float().mean(0), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(1 / module.feature_rate, features.float().std(0, correction=0), rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        1 / module.feature_rate, features.float().std(0, correction=0), rtol=1e-4, atol=0
+    )
 
 
 def test_large_targets_are_learned_in_their_units(rows, trainer):
@@ -83,7 +95,12 @@ class Mappings(torch.utils.data.Dataset):
         return len(self.y)
 
     def __getitem__(self, row):
-        return {"features": self.features[row], "y": self.y[row], "weight": torch.ones(()), "rows": row}
+        return {
+            "features": self.features[row],
+            "y": self.y[row],
+            "weight": torch.ones(()),
+            "rows": row,
+        }
 
 
 class OwnData(lightning.LightningDataModule):
@@ -103,7 +120,9 @@ LOADERS = {
     "double precision": lambda x, y: loader(x.double(), y.double()),
     "stream": lambda x, y: DataLoader(Stream(x, y), batch_size=50),
     "mappings": lambda x, y: DataLoader(Mappings(x, y), batch_size=50),
-    "a list of batches behind one's own class": lambda x, y: Again([(x[:200], y[:200]), (x[200:], y[200:])]),
+    "a list of batches behind one's own class": lambda x, y: Again(
+        [(x[:200], y[:200]), (x[200:], y[200:])]
+    ),
     "data module": OwnData,
 }
 
@@ -141,7 +160,9 @@ def test_a_start_takes_arrays_weights_and_known_quantities(rows):
     y[100:] = np.nan
     module = DistributionModule("normal", **MODEL).start(features, y, weight)
     check_statistics(module, torch.from_numpy(features[:100]), torch.from_numpy(y[:100]))
-    counts = DistributionModule("poisson", **MODEL).start(features, [2.0] * 300, exposure=[4.0] * 300)
+    counts = DistributionModule("poisson", **MODEL).start(
+        features, [2.0] * 300, exposure=[4.0] * 300
+    )
     torch.testing.assert_close(counts.marginal(1, exposure=torch.ones(1)).rate, torch.tensor([0.5]))
 
 
@@ -172,7 +193,9 @@ def test_no_batches_are_no_start(rows, trainer):
 
 
 def test_reading_leaves_no_trace_in_the_order_of_training(rows, trainer):
-    """The batches are those that come without a start, from the global generator and from one's own."""
+    """The batches are those that come without a start, from the global generator and from one's
+    own.
+    """
     seen = {}
     for standardise in (True, False):
         for own in (True, False):
@@ -188,7 +211,9 @@ def test_reading_leaves_no_trace_in_the_order_of_training(rows, trainer):
                 module._has_started = True
             torch.manual_seed(2)
             generator = torch.Generator().manual_seed(3) if own else None
-            trainer(2).fit(module, loader(rows[0] / 100, rows[1] / 1e5, shuffle=True, generator=generator))
+            trainer(2).fit(
+                module, loader(rows[0] / 100, rows[1] / 1e5, shuffle=True, generator=generator)
+            )
     for own in (True, False):
         for one, other in zip(seen[True, own], seen[False, own], strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=0)
@@ -216,9 +241,14 @@ def test_counts_and_classes_keep_their_units_and_start_at_their_marginal_fit(row
     torch.testing.assert_close(module.marginal(1).rate, y.mean()[None], rtol=1e-4, atol=0)
     classes = (rows[1] > 1e5).long()
     module, _ = fit(
-        trainer, loader(rows[0], classes), family="categorical", family_options={"num_classes": classes.max() + 1}
+        trainer,
+        loader(rows[0], classes),
+        family="categorical",
+        family_options={"num_classes": classes.max() + 1},
     )
-    torch.testing.assert_close(module.marginal(1).probs[0, 1], classes.float().mean(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        module.marginal(1).probs[0, 1], classes.float().mean(), rtol=1e-3, atol=0
+    )
 
 
 @pytest.mark.parametrize("family, shape", [("normal", (2,)), ("multivariate_normal", (2,))])
@@ -272,7 +302,9 @@ def test_sequences_have_a_mask(trainer, generator):
     mask[:2] = False
     padded = torch.where(mask, y, math.nan)
     module, run = fit(
-        trainer, loader(features, padded, mask, batch_size=8), loader(features, padded, mask, batch_size=8)
+        trainer,
+        loader(features, padded, mask, batch_size=8),
+        loader(features, padded, mask, batch_size=8),
     )
     torch.testing.assert_close(module.target_loc, y[mask].mean(), rtol=1e-5, atol=0)
     with torch.no_grad():
@@ -357,7 +389,9 @@ def test_batches_of_another_form_are_explained():
     x = torch.zeros(3, 2)
     with pytest.raises(ValueError, match=r"got 4 parts\. Nest several features"):
         Batch.of((x, x, x, x))
-    with pytest.raises(ValueError, match="unknown entry of a batch 'feature'; did you mean 'features'"):
+    with pytest.raises(
+        ValueError, match="unknown entry of a batch 'feature'; did you mean 'features'"
+    ):
         Batch.of({"feature": x})
     with pytest.raises(ValueError, match="must have features"):
         Batch.of({"y": x})
@@ -365,10 +399,14 @@ def test_batches_of_another_form_are_explained():
 
 
 def test_arrays_and_lists_of_a_batch_become_tensors():
-    batch = Batch.of((torch.zeros(3, 2), np.array([1.0, np.nan, 3.0]), [True, False, True])).present()
+    batch = Batch.of(
+        (torch.zeros(3, 2), np.array([1.0, np.nan, 3.0]), [True, False, True])
+    ).present()
     torch.testing.assert_close(batch.y, torch.tensor([1.0, 3.0], dtype=torch.float64))
     assert batch.positions.tolist() == [0, 2]
-    counts = Batch.of({"features": torch.zeros(2, 2), "y": [1, 2], "known": {"exposure": [1.0, 2.0]}})
+    counts = Batch.of(
+        {"features": torch.zeros(2, 2), "y": [1, 2], "known": {"exposure": [1.0, 2.0]}}
+    )
     assert counts.known["exposure"].tolist() == [1.0, 2.0]
 
 
@@ -401,9 +439,14 @@ torch.save(module.state_dict() | {"nll": trainer.callback_metrics["val/nll"]}, f
 @pytest.mark.parametrize("kind", ["right", "absent", "wrong"])
 def test_two_processes_have_the_statistics_of_the_first(tmp_path, kind):
     (tmp_path / "train.py").write_text(TWO_PROCESSES)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "train.py", str(tmp_path), kind]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
+    )
     if kind == "wrong":
         assert done.returncode != 0
         assert "weight must be finite and zero or more" in done.stderr
@@ -421,13 +464,18 @@ def test_two_processes_have_the_statistics_of_the_first(tmp_path, kind):
 
 def spoil(family, y):
     """A target that the family cannot have produced."""
-    return torch.where(torch.arange(len(y)) % 3 == 0, -7 if not y.is_floating_point() else math.nan, y)
+    return torch.where(
+        torch.arange(len(y)) % 3 == 0, -7 if not y.is_floating_point() else math.nan, y
+    )
 
 
 @pytest.mark.parametrize(
-    "family, options", [("normal", {}), ("gamma", {}), ("poisson", {}), ("categorical", {"num_classes": 3})]
+    "family, options",
+    [("normal", {}), ("gamma", {}), ("poisson", {}), ("categorical", {"num_classes": 3})],
 )
-def test_a_row_of_weight_0_is_not_there_in_training_validation_and_tests(rows, trainer, family, options):
+def test_a_row_of_weight_0_is_not_there_in_training_validation_and_tests(
+    rows, trainer, family, options
+):
     """The model, and every number that is logged, are those of a loader without these rows."""
     features = rows[0].clone()
     y = {
@@ -446,13 +494,20 @@ def test_a_row_of_weight_0_is_not_there_in_training_validation_and_tests(rows, t
         module, run = fit(trainer, data, data, epochs=2, family=family, family_options=options)
         numbers = dict(run.callback_metrics) | trainer().test(module, data, verbose=False)[0]
         found.append({name: float(value) for name, value in numbers.items()})
-        found[-1] |= {"weights": sum(float(p.detach().double().square().sum()) for p in module.parameters())}
+        found[-1] |= {
+            "weights": sum(float(p.detach().double().square().sum()) for p in module.parameters())
+        }
     assert found[0] == pytest.approx(found[1], rel=1e-4)
     assert all(map(math.isfinite, found[0].values()))
 
 
 def test_a_batch_that_is_not_there_costs_nothing_and_has_no_gradient(rows, trainer):
-    module, _ = fit(trainer, loader(*rows), backbone=nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4)), hidden_sizes=[])
+    module, _ = fit(
+        trainer,
+        loader(*rows),
+        backbone=nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4)),
+        hidden_sizes=[],
+    )
     batch = (torch.full((5, 2), math.nan), torch.full((5,), math.nan), torch.zeros(5))
     state = {name: value.clone() for name, value in module.state_dict().items()}
     module.zero_grad()
@@ -484,12 +539,15 @@ def test_exposures_of_rows_that_are_not_there_may_be_missing(rows, trainer):
 
 
 @pytest.mark.parametrize(
-    "value, message", [(-1.0, r"-1 at row 3"), (math.nan, r"nan at row 3"), (math.inf, r"inf at row 3")]
+    "value, message",
+    [(-1.0, r"-1 at row 3"), (math.nan, r"nan at row 3"), (math.inf, r"inf at row 3")],
 )
 def test_weights_that_cannot_be_are_refused_with_their_rows(rows, trainer, value, message):
     weight = torch.ones(300)
     weight[3] = value
-    with pytest.raises(ValueError, match=f"weight must be finite and zero or more, got 1 of 50 values: {message}"):
+    with pytest.raises(
+        ValueError, match=f"weight must be finite and zero or more, got 1 of 50 values: {message}"
+    ):
         fit(trainer, loader(*rows, weight))
     good = loader(*rows, torch.ones(300))
     with pytest.raises(ValueError, match=message):
@@ -497,7 +555,9 @@ def test_weights_that_cannot_be_are_refused_with_their_rows(rows, trainer, value
 
 
 def test_weights_of_another_shape_are_refused(rows, trainer):
-    with pytest.raises(ValueError, match=r"weight must have one value per row, shape \(50,\), got \(50, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"weight must have one value per row, shape \(50,\), got \(50, 1\)"
+    ):
         fit(trainer, loader(*rows, torch.ones(300, 1)))
 
 

@@ -1,4 +1,6 @@
-"""bf16-mixed trains to the likelihood of single precision: the backbone rounds, head and loss do not."""
+"""bf16-mixed trains to the likelihood of single precision: the backbone rounds, head and loss do
+not.
+"""
 
 import copy
 
@@ -13,14 +15,17 @@ from tests.cases import CIRCULAR, CIRCULAR_MIXTURES, CLASSES, CONTINUOUS, COUNTS
 
 SCALAR = CONTINUOUS + MIXTURES + CIRCULAR + CIRCULAR_MIXTURES + COUNTS + CLASSES
 SAMPLE = ("normal", "gamma", "poisson", "categorical")
-ROWS, STEPS, RATE = 4096, 100, 0.02  # of a few hundred rows, the fit of a mixture depends on the last bits of its start
+# of a few hundred rows, the fit of a mixture depends on the last bits of its start
+ROWS, STEPS, RATE = 4096, 100, 0.02
 
 
 def table(case: Case) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows whose raw parameters are linear in their features."""
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(ROWS, 2, generator=generator)
-    weight = torch.nn.functional.normalize(torch.randn(2, len(case.raw), generator=generator), dim=0)
+    weight = torch.nn.functional.normalize(
+        torch.randn(2, len(case.raw), generator=generator), dim=0
+    )
     torch.manual_seed(0)
     return features, case.from_raw(torch.tensor(case.raw) + 0.6 * features @ weight).sample()
 
@@ -45,10 +50,15 @@ def trained(net: nn.Module, features: torch.Tensor, y: torch.Tensor, bf16: bool)
 
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(case, id=case.name, marks=() if case.name in SAMPLE else pytest.mark.slow) for case in SCALAR],
+    [
+        pytest.param(case, id=case.name, marks=() if case.name in SAMPLE else pytest.mark.slow)
+        for case in SCALAR
+    ],
 )
 def test_bf16_trains_to_the_likelihood_of_single_precision(case):
-    """Up to a hundredth of what the features are worth, the gap to the marginal fit, or 0.0005 nats."""
+    """Up to a hundredth of what the features are worth, the gap to the marginal fit, or 0.0005
+    nats.
+    """
     features, y = table(case)
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(2, 8), case.head(8))
@@ -57,7 +67,9 @@ def test_bf16_trains_to_the_likelihood_of_single_precision(case):
     single, half = (trained(copy.deepcopy(net), features, y, bf16) for bf16 in (False, True))
     gap = marginal - single
     assert gap > 0.002, "the fit learns something"
-    assert abs(half - single) <= max(0.01 * gap, 0.0005), f"{single} nats in float32, {half} in bf16, gap {gap}"
+    assert abs(half - single) <= max(0.01 * gap, 0.0005), (
+        f"{single} nats in float32, {half} in bf16, gap {gap}"
+    )
 
 
 def test_lightning_trains_in_bf16_mixed(trainer):

@@ -1,4 +1,6 @@
-"""What predict, evaluate and recalibrate write: of many classes, with texts of any kind, from several processes, on full disks."""
+"""What predict, evaluate and recalibrate write: of many classes, with texts of any kind, from
+several processes, on full disks.
+"""
 
 import csv
 import errno
@@ -30,7 +32,22 @@ from disthead.training.writing import predict_files
 
 ROOT = Path(__file__).parents[2]
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
-TEXTS = ["plain", "a,b", 'a "b"', "a\nb", "a\rb", "\r\n", "=1+1", "'", "", "ä€", " a ", "a\tb", "-5", "NA"]
+TEXTS = [
+    "plain",
+    "a,b",
+    'a "b"',
+    "a\nb",
+    "a\rb",
+    "\r\n",
+    "=1+1",
+    "'",
+    "",
+    "ä€",
+    " a ",
+    "a\tb",
+    "-5",
+    "NA",
+]
 
 
 def categorical(rows: int, classes: int, seed: int = 0):
@@ -59,7 +76,14 @@ def test_of_many_classes_the_mode_its_probability_and_the_ten_most_probable_are_
 def test_any_number_of_classes_can_be_asked_for_and_a_number_that_is_large_enough_gives_all_by_name():
     dist, names = categorical(3, 5), {"wine": ["a", "b", "c", "d", "e"]}
     few = predictions(dist, ["wine"], names, top_k=2)
-    assert list(few) == ["mode", "mode_probability", "top_1", "top_1_probability", "top_2", "top_2_probability"]
+    assert list(few) == [
+        "mode",
+        "mode_probability",
+        "top_1",
+        "top_1_probability",
+        "top_2",
+        "top_2_probability",
+    ]
     assert few["top_2"].tolist() == [names["wine"][k] for k in dist.probs.topk(2).indices[:, 1]]
     for enough in (None, 5, 1000):
         every = predictions(dist, ["wine"], names, top_k=enough)
@@ -163,7 +187,9 @@ def test_formulas_are_escaped_where_that_is_asked_for_and_numbers_are_none(tmp_p
         with open(tmp_path / name, newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
         assert header == ["'=head" if escaped else "=head", "x"]
-        assert [row[0] for row in rows] == [f"'{cell}" if escaped else cell for cell in cells[:7]] + cells[7:]
+        assert [row[0] for row in rows] == [
+            f"'{cell}" if escaped else cell for cell in cells[:7]
+        ] + cells[7:]
         assert [float(row[1]) for row in rows] == columns["x"].tolist()
     with pytest.raises(ValueError, match="escape_formulas is for CSV files"):
         write_predictions(columns, tmp_path / "p.parquet", escape_formulas=True)
@@ -174,7 +200,9 @@ def test_formulas_are_escaped_where_that_is_asked_for_and_numbers_are_none(tmp_p
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
 def test_a_table_written_in_pieces_is_that_written_at_once(ending, tmp_path):
-    frame = pd.DataFrame({"a": np.arange(100) / 7, "b": [f"row {k}" for k in range(100)], "c": np.arange(100)})
+    frame = pd.DataFrame(
+        {"a": np.arange(100) / 7, "b": [f"row {k}" for k in range(100)], "c": np.arange(100)}
+    )
     write_predictions(frame, tmp_path / f"whole{ending}")
     with TableWriter(tmp_path / "pieces", ending, rows_together=25) as table:
         for start in range(0, 100, 10):
@@ -202,7 +230,8 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_beside_it(name, tmp_path, m
     monkeypatch.setattr(parquet.ParquetWriter, "write_table", full)
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
     with pytest.raises(
-        OSError, match=rf"{name}.* no space left on its disk: folder .*; what was there before is unchanged"
+        OSError,
+        match=rf"{name}.* no space left on its disk: folder .*; what was there before is unchanged",
     ):
         write_predictions({"a": np.arange(3)}, tmp_path / name)
     assert (tmp_path / name).read_text() == "old"
@@ -211,11 +240,15 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_beside_it(name, tmp_path, m
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    """model.ckpt of y, of which x is the feature, in a table of 300 rows, as CSV and as two Parquet files with row groups."""
+    """model.ckpt of y, of which x is the feature, in a table of 300 rows, as CSV and as two Parquet
+    files with row groups.
+    """
     folder = tmp_path_factory.mktemp("trained")
     random = np.random.default_rng(0)
     x = random.normal(size=300)
-    frame = pd.DataFrame({"x": x, "y": 2 * x + random.normal(size=300), "name": [TEXTS[k % 14] for k in range(300)]})
+    frame = pd.DataFrame(
+        {"x": x, "y": 2 * x + random.normal(size=300), "name": [TEXTS[k % 14] for k in range(300)]}
+    )
     write_predictions(frame, folder / "table.csv")  # to_csv would end a row at a carriage return
     (folder / "rows").mkdir()
     number = [None if k % 7 == 0 else 2**60 + k for k in range(300)]
@@ -223,7 +256,11 @@ def trained(tmp_path_factory) -> Path:
         rows = slice(150 * k, 150 * k + 150)
         table = arrow.Table.from_pandas(frame[rows], preserve_index=False)
         numbers = arrow.array(number[rows], arrow.int64()) if k else arrow.array([None] * 150)
-        parquet.write_table(table.append_column("number", numbers), folder / "rows" / f"{k}.parquet", row_group_size=40)
+        parquet.write_table(
+            table.append_column("number", numbers),
+            folder / "rows" / f"{k}.parquet",
+            row_group_size=40,
+        )
     trainer = lightning.Trainer(
         max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,
@@ -244,20 +281,28 @@ def place(trained, tmp_path, monkeypatch) -> Path:
 
 
 def test_parameters_and_quantiles_that_are_no_numbers_are_named_with_column_and_row():
-    normal = dh.get_family("normal").from_raw(torch.tensor([[0.0, 0.0], [torch.nan, 0.0], [torch.inf, 0.0]]))
-    with pytest.raises(ValueError, match=r"column 'loc' of the predictions is nan at row 1 \(2 of 3 values\)"):
+    normal = dh.get_family("normal").from_raw(
+        torch.tensor([[0.0, 0.0], [torch.nan, 0.0], [torch.inf, 0.0]])
+    )
+    with pytest.raises(
+        ValueError, match=r"column 'loc' of the predictions is nan at row 1 \(2 of 3 values\)"
+    ):
         predictions(normal)
     with pytest.raises(ValueError, match="is nan at row 70 "):
         predictions(normal, rows=[60, 70, 80])
     classes = dh.get_family("categorical", num_classes=3).from_raw(
         torch.tensor([[0.0, 0.0, 0.0], [0.0, torch.nan, 0.0]])
     )
-    with pytest.raises(ValueError, match="column 'probability_0' of the predictions is nan at row 1 "):
+    with pytest.raises(
+        ValueError, match="column 'probability_0' of the predictions is nan at row 1 "
+    ):
         predictions(classes)
 
 
 def test_a_moment_that_a_distribution_does_not_have_is_written():
-    columns = predictions(dh.get_family("student_t").distribution(df=0.5, loc=torch.zeros(2), scale=1.0))
+    columns = predictions(
+        dh.get_family("student_t").distribution(df=0.5, loc=torch.zeros(2), scale=1.0)
+    )
     assert np.isnan(columns["mean"]).all()
     assert not np.isfinite(columns["stddev"]).any()
 
@@ -272,7 +317,9 @@ def test_predictions_that_are_no_numbers_are_not_written(place, out, row, monkey
 
     monkeypatch.setattr(DistributionModule, "predictive", predictive)
     source = "table.csv" if out == "p.csv" else "rows"
-    assert main(["predict", "--ckpt=model.ckpt", f"--data.path={source}", f"--out={out}", *QUIET]) == 2
+    assert (
+        main(["predict", "--ckpt=model.ckpt", f"--data.path={source}", f"--out={out}", *QUIET]) == 2
+    )
     printed = capsys.readouterr().err
     assert "column 'loc' of the predictions is nan at row" in printed
     assert row in printed
@@ -281,39 +328,82 @@ def test_predictions_that_are_no_numbers_are_not_written(place, out, row, monkey
 
 @pytest.mark.parametrize("out", ["p.parquet", "parts"])
 def test_numbers_that_are_names_stay_whole_beside_missing_ones_in_any_file(place, out):
-    """Whole numbers beyond 2^53 are no floats, and a file without a value has the type of the others."""
+    """Whole numbers beyond 2^53 are no floats, and a file without a value has the type of the
+    others.
+    """
     assert (
-        main(["predict", "--ckpt=model.ckpt", "--data.path=rows", "--id-columns=number,name", f"--out={out}", *QUIET])
+        main(
+            [
+                "predict",
+                "--ckpt=model.ckpt",
+                "--data.path=rows",
+                "--id-columns=number,name",
+                f"--out={out}",
+                *QUIET,
+            ]
+        )
         == 0
     )
     found = parquet.read_table(out)
     expected = arrow.concat_tables(
-        [parquet.read_table(file) for file in sorted(Path("rows").iterdir())], promote_options="default"
+        [parquet.read_table(file) for file in sorted(Path("rows").iterdir())],
+        promote_options="default",
     )
     assert found["number"].to_pylist() == expected["number"].to_pylist()
     assert found["name"].to_pylist() == expected["name"].to_pylist()
-    assert main(["predict", "--ckpt=model.ckpt", "--data.path=rows", "--id-columns=number", "--out=p.csv", *QUIET]) == 0
+    assert (
+        main(
+            [
+                "predict",
+                "--ckpt=model.ckpt",
+                "--data.path=rows",
+                "--id-columns=number",
+                "--out=p.csv",
+                *QUIET,
+            ]
+        )
+        == 0
+    )
     shown = ["" if number is None else str(number) for number in expected["number"].to_pylist()]
     assert pd.read_csv("p.csv", dtype=str, keep_default_na=False)["number"].tolist() == shown
 
 
 def test_the_command_says_what_it_leaves_out_and_escapes_formulas(place, capsys, trainer):
-    frame = pd.DataFrame({"x": np.linspace(-1, 1, 40), "y": np.arange(40) % 3, "name": ["=1+1"] * 40})
+    frame = pd.DataFrame(
+        {"x": np.linspace(-1, 1, 40), "y": np.arange(40) % 3, "name": ["=1+1"] * 40}
+    )
     frame.to_csv("classes.csv", index=False)
     run = trainer(1)
     data = TabularDataModule("classes.csv", target="y", features=["x"])
     run.fit(DistributionModule("categorical", {"num_classes": 150}, hidden_sizes=[2]), data)
     run.save_checkpoint("classes.ckpt")
-    command = ["predict", "--ckpt=classes.ckpt", "--data.path=classes.csv", "--id-columns=name", "--out=p.csv", *QUIET]
+    command = [
+        "predict",
+        "--ckpt=classes.ckpt",
+        "--data.path=classes.csv",
+        "--id-columns=name",
+        "--out=p.csv",
+        *QUIET,
+    ]
     assert main([*command, "--escape_formulas"]) == 0
-    assert "the 10 most probable of 150 classes in each row (--top_k 150 writes all)" in capsys.readouterr().out
+    assert (
+        "the 10 most probable of 150 classes in each row (--top_k 150 writes all)"
+        in capsys.readouterr().out
+    )
     frame = pd.read_csv("p.csv")
     assert frame.shape == (40, 23)
     assert set(frame["name"]) == {"'=1+1"}
     assert main([*command, "--top_k=150", "--overwrite"]) == 0
     assert pd.read_csv("p.csv").shape == (40, 152)
     pd.DataFrame({"x": [0.0], "name": ["=1+1"]}).to_parquet("new.parquet")
-    folder = ["predict", "--ckpt=classes.ckpt", "--data.path=new.parquet", "--id-columns=name", "--out=parts", *QUIET]
+    folder = [
+        "predict",
+        "--ckpt=classes.ckpt",
+        "--data.path=new.parquet",
+        "--id-columns=name",
+        "--out=parts",
+        *QUIET,
+    ]
     assert main([*folder, "--escape_formulas"]) == 2
     assert "--escape_formulas is for CSV files" in capsys.readouterr().err
     assert main([*command, "--top_k=0", "--overwrite"]) == 2
@@ -336,13 +426,23 @@ def test_shares_are_joined_in_the_order_of_the_table(shared, processes, tmp_path
                 piece = share[start : start + 5]
                 table.write({"value": piece * 3, writing._ROW: piece})
     pieces = list(writing._in_order([tmp_path / f"{rank}.parquet" for rank in range(processes)]))
-    assert [value for piece in pieces for value in piece["value"].to_pylist()] == (rows * 3).tolist()
+    assert [value for piece in pieces for value in piece["value"].to_pylist()] == (
+        rows * 3
+    ).tolist()
     assert max(map(len, pieces)) < 50 or processes == 1
 
 
 def two_processes(*arguments: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "disthead", *arguments, *QUIET, "--trainer.devices=2", "--trainer.strategy=ddp"]
+    command = [
+        sys.executable,
+        "-m",
+        "disthead",
+        *arguments,
+        *QUIET,
+        "--trainer.devices=2",
+        "--trainer.strategy=ddp",
+    ]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
 
 
@@ -372,13 +472,21 @@ def test_two_processes_on_a_full_disk_say_so_once_and_leave_the_old_file(place, 
     """The folder of the shares cannot be made, as on a full disk."""
     Path("sitecustomize.py").write_text(
         "import pathlib, errno\nmkdir = pathlib.Path.mkdir\n"
-        "def full(self, *a, **k):\n    if self.name.endswith('.unfinished.d'): raise OSError(errno.ENOSPC, 'full')\n"
+        "def full(self, *a, **k):\n    if self.name.endswith('.unfinished.d'): raise "
+        "OSError(errno.ENOSPC, 'full')\n"
         "    return mkdir(self, *a, **k)\npathlib.Path.mkdir = full\n"
     )
     monkeypatch.syspath_prepend(str(place))
     Path("p.csv").write_text("old")
     environment = os.environ | {"PYTHONPATH": f"{place}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
-    command = ["predict", "--ckpt=model.ckpt", "--data.path=table.csv", "--out=p.csv", "--overwrite", *QUIET]
+    command = [
+        "predict",
+        "--ckpt=model.ckpt",
+        "--data.path=table.csv",
+        "--out=p.csv",
+        "--overwrite",
+        *QUIET,
+    ]
     run = subprocess.run(
         [sys.executable, "-m", "disthead", *command, "--trainer.devices=2", "--trainer.strategy=ddp"],
         env=environment, capture_output=True, text=True, timeout=500,
@@ -411,11 +519,20 @@ def test_processes_that_cannot_share_predictions_out_are_refused(place, capsys, 
 
 
 @pytest.mark.parametrize("launcher", ["torchrun", "SLURM"])
-@pytest.mark.parametrize("command, out", [("evaluate", "report"), ("recalibrate", "r.ckpt"), ("predict", "p.csv")])
-def test_only_the_first_of_several_processes_does_what_needs_one(place, monkeypatch, capsys, launcher, command, out):
+@pytest.mark.parametrize(
+    "command, out", [("evaluate", "report"), ("recalibrate", "r.ckpt"), ("predict", "p.csv")]
+)
+def test_only_the_first_of_several_processes_does_what_needs_one(
+    place, monkeypatch, capsys, launcher, command, out
+):
     variables = {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "1"}
     if launcher == "SLURM":
-        variables = {"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "job", "SLURM_NTASKS_PER_NODE": "1"}
+        variables = {
+            "SLURM_PROCID": "1",
+            "SLURM_NTASKS": "2",
+            "SLURM_JOB_NAME": "job",
+            "SLURM_NTASKS_PER_NODE": "1",
+        }
         variables |= {"SLURM_LOCALID": "0", "SLURM_NODEID": "1"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -428,14 +545,18 @@ def test_only_the_first_of_several_processes_does_what_needs_one(place, monkeypa
 
 def test_trainings_that_start_at_once_take_versions_of_their_own(tmp_path):
     def started() -> lightning.Trainer:
-        trainer = lightning.Trainer(logger=MetricsLogger(tmp_path, "runs"), accelerator="cpu", barebones=False)
+        trainer = lightning.Trainer(
+            logger=MetricsLogger(tmp_path, "runs"), accelerator="cpu", barebones=False
+        )
         assert trainer.log_dir  # by which a version is chosen
         return trainer
 
     trainers = [started() for _ in range(3)]
     assert len({trainer.log_dir for trainer in trainers}) == 1
     made = [claim_log_dir(trainer) for trainer in trainers]
-    assert {trainer.log_dir for trainer in trainers} == {f"{tmp_path}/runs/version_{k}" for k in range(3)}
+    assert {trainer.log_dir for trainer in trainers} == {
+        f"{tmp_path}/runs/version_{k}" for k in range(3)
+    }
     assert [folders[0] for folders in made] == [Path(trainer.log_dir) for trainer in trainers]
     assert made[0][1] == tmp_path / "runs"
 
@@ -504,25 +625,46 @@ def test_a_path_that_is_no_text_stands_in_the_report_as_it_is_shown(tmp_path):
     dist = dh.get_family("normal").distribution(loc=torch.zeros(100), scale=1.0)
     y = torch.randn(100, generator=torch.Generator().manual_seed(0))
     evaluate(dist, y, out=tmp_path / "out", about={"checkpoint": os.fsdecode(b"m\xff.ckpt")})
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["about"]["checkpoint"] == os.fsdecode(
-        b"m\xff.ckpt"
-    )
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["about"][
+        "checkpoint"
+    ] == os.fsdecode(b"m\xff.ckpt")
 
 
 # Numbers.
 
 
-def test_numbers_are_written_alike_with_and_without_texts_beside_them_and_are_read_as_they_were(tmp_path):
-    numbers = [0.1, 1e-5, 3.0, np.nan, np.inf, -np.inf, -0.0, 1.7976931348623157e308, 5e-324, 123456789.125]
+def test_numbers_are_written_alike_with_and_without_texts_beside_them_and_are_read_as_they_were(
+    tmp_path,
+):
+    numbers = [
+        0.1,
+        1e-5,
+        3.0,
+        np.nan,
+        np.inf,
+        -np.inf,
+        -0.0,
+        1.7976931348623157e308,
+        5e-324,
+        123456789.125,
+    ]
     columns = {
         "double": np.array(numbers),
-        "single": np.array([0.1, 1e-5, 3.0, np.nan, np.inf, -np.inf, -0.0, 3.4028235e38, 1e-45, 123456789], np.float32),
+        "single": np.array(
+            [0.1, 1e-5, 3.0, np.nan, np.inf, -np.inf, -0.0, 3.4028235e38, 1e-45, 123456789],
+            np.float32,
+        ),
         "whole": np.arange(10) - 2**62,
     }
-    texts = {"text": np.array(["a", "b,c", 'd"', "e"] * 2 + ["f", "g"], dtype=object), "truth": np.arange(10) > 4}
+    texts = {
+        "text": np.array(["a", "b,c", 'd"', "e"] * 2 + ["f", "g"], dtype=object),
+        "truth": np.arange(10) > 4,
+    }
     write_predictions(columns, tmp_path / "numbers.csv")
     write_predictions(columns | texts, tmp_path / "texts.csv")
-    both = [(tmp_path / f"{name}.csv").read_text("utf-8").splitlines() for name in ("numbers", "texts")]
+    both = [
+        (tmp_path / f"{name}.csv").read_text("utf-8").splitlines() for name in ("numbers", "texts")
+    ]
     lines, beside = (list(csv.reader(text)) for text in both)
     assert lines == [line[:3] for line in beside]
     for name, written in zip(columns, zip(*lines[1:], strict=True), strict=True):

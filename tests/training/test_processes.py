@@ -39,7 +39,11 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
     for devices in (1, 2):
         path = tmp_path / f"{devices}.json"
         command = [sys.executable, str(script), str(path), str(devices)]
-        subprocess.run(command, check=True, cwd=tmp_path, env=environment, capture_output=True, timeout=200)
+        subprocess.run(
+            command, check=True, cwd=tmp_path, env=environment, capture_output=True, timeout=200
+        )
         numbers.append(json.loads(path.read_text()))
     assert numbers[0] == pytest.approx(numbers[1], rel=1e-5)
-    assert {"train/nll", "val/nll", "test/nll", "test/nll_marginal", "test/coverage_90"} <= set(numbers[0])
+    assert {"train/nll", "val/nll", "test/nll", "test/nll_marginal", "test/coverage_90"} <= set(
+        numbers[0]
+    )

@@ -57,13 +57,29 @@ def test_ray_workers_predict_what_one_process_predicts(frame, trainer, tmp_path)
     rows.mkdir()
     for k in range(4):
         piece = frame.assign(row=range(200)).iloc[50 * k : 50 * k + 50]
-        parquet.write_table(arrow.Table.from_pandas(piece, preserve_index=False), rows / f"{k}.parquet")
+        parquet.write_table(
+            arrow.Table.from_pandas(piece, preserve_index=False), rows / f"{k}.parquet"
+        )
     root = str(Path(__file__).parents[2])
-    environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = os.environ | {
+        "PYTHONPATH": root,
+        "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
     script = tmp_path / "predict.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, "-W", "ignore", str(script), str(checkpoint), str(rows), str(tmp_path / "out.parquet")]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=150)
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        str(script),
+        str(checkpoint),
+        str(rows),
+        str(tmp_path / "out.parquet"),
+    ]
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=150
+    )
     assert done.returncode == 0, done.stderr
     found = pd.read_parquet(tmp_path / "out.parquet").sort_values("row", ignore_index=True)
     assert found["worker"].nunique() == 2

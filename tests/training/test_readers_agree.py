@@ -1,4 +1,6 @@
-"""A table gives the same features whoever reads it: an estimator, a data module in memory, and a stream of Parquet files."""
+"""A table gives the same features whoever reads it: an estimator, a data module in memory, and a
+stream of Parquet files.
+"""
 
 import datetime
 from decimal import Decimal
@@ -18,7 +20,9 @@ from disthead.training import DataError, TabularDataModule
 ROWS = 60
 NUMBERS = np.random.default_rng(0).normal(size=ROWS).round(3)
 WHOLE = np.random.default_rng(1).integers(0, 4, ROWS)
-DAYS = pd.Timestamp("2020-03-01") + pd.to_timedelta(np.random.default_rng(2).integers(0, 1000, ROWS), "D")
+DAYS = pd.Timestamp("2020-03-01") + pd.to_timedelta(
+    np.random.default_rng(2).integers(0, 1000, ROWS), "D"
+)
 CITIES = np.random.default_rng(3).choice(["Oslo", "Rome", "Lima"], ROWS)
 
 
@@ -104,7 +108,11 @@ def write(frame: pd.DataFrame, folder) -> object:
 
 def as_frames(folder) -> list[pd.DataFrame]:
     """What a stream reads of a folder."""
-    return [rows for group in find_row_groups(find_files(folder)) for _, rows in read_rows(group, None, 7)]
+    return [
+        rows
+        for group in find_row_groups(find_files(folder))
+        for _, rows in read_rows(group, None, 7)
+    ]
 
 
 def of_estimator(frame, new) -> pd.DataFrame:
@@ -116,7 +124,10 @@ def of_estimator(frame, new) -> pd.DataFrame:
 
 def of_module(data, new) -> pd.DataFrame:
     columns = Columns.from_state(data.find_columns().state)
-    return pd.DataFrame(columns.encode_exactly(new, needs_target=False).features.numpy(), columns=columns.feature_names)
+    return pd.DataFrame(
+        columns.encode_exactly(new, needs_target=False).features.numpy(),
+        columns=columns.feature_names,
+    )
 
 
 def read_all(frame, new, tmp_path) -> list[pd.DataFrame]:
@@ -131,7 +142,9 @@ def read_all(frame, new, tmp_path) -> list[pd.DataFrame]:
     ]
 
 
-@pytest.mark.filterwarnings("ignore:.*(values are missing|tells nothing|written as texts|has not seen):UserWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*(values are missing|tells nothing|written as texts|has not seen):UserWarning"
+)
 @pytest.mark.parametrize("name", COLUMNS)
 def test_the_same_features(name, tmp_path):
     frame = frame_of(name)
@@ -142,7 +155,9 @@ def test_the_same_features(name, tmp_path):
         assert set(other.columns) == set(first.columns)
 
 
-@pytest.mark.filterwarnings("ignore:.*(values are missing|tells nothing|written as texts|has not seen):UserWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*(values are missing|tells nothing|written as texts|has not seen):UserWarning"
+)
 @pytest.mark.parametrize("name", COLUMNS)
 def test_a_single_row_has_the_features_that_it_has_among_others(name, tmp_path):
     frame = frame_of(name)
@@ -178,7 +193,9 @@ def fitted_by(way, frame, tmp_path):
     columns = TabularDataModule(source, **OPTIONS).find_columns()
 
     def encode_rows(new) -> pd.DataFrame:
-        data = TabularDataModule(new if way == "memory" else write(new, tmp_path / "new"), **OPTIONS)
+        data = TabularDataModule(
+            new if way == "memory" else write(new, tmp_path / "new"), **OPTIONS
+        )
         data.columns = columns
         batches = list(data.predict_dataloader())
         features = np.concatenate([batch["features"].numpy() for batch in batches])
@@ -193,10 +210,14 @@ def plain(rows=ROWS) -> pd.DataFrame:
 
 @pytest.mark.parametrize("way", WAYS)
 class TestNewRows:
-    def test_a_category_that_training_has_not_seen_sets_no_indicator_and_is_said_once(self, way, tmp_path):
+    def test_a_category_that_training_has_not_seen_sets_no_indicator_and_is_said_once(
+        self, way, tmp_path
+    ):
         encode = fitted_by(way, plain(), tmp_path)
         new = plain().drop(columns="y").assign(city="Paris")
-        with pytest.warns(UserWarning, match="'city': 60 rows with 'Paris', which set no indicator") as said:
+        with pytest.warns(
+            UserWarning, match="'city': 60 rows with 'Paris', which set no indicator"
+        ) as said:
             features = encode(new)
         assert len(said) == 1
         assert not features.filter(like="city=").to_numpy().any()
@@ -211,10 +232,15 @@ class TestNewRows:
         with pytest.warns(UserWarning, match="'x': 6 missing numbers, read as the median") as said:
             features = encode(new)
         assert len(said) == 1
-        for part in ("'city': 6 rows with missing", "'day': 6 missing numbers, read as the median 20"):
+        for part in (
+            "'city': 6 rows with missing",
+            "'day': 6 missing numbers, read as the median 20",
+        ):
             assert part in str(said[0].message)
         assert features["x"][7] == pytest.approx(np.median(NUMBERS))
-        assert features["day"][7] == pytest.approx(np.median((DAYS - DAYS.min()) / pd.Timedelta("1D")))
+        assert features["day"][7] == pytest.approx(
+            np.median((DAYS - DAYS.min()) / pd.Timedelta("1D"))
+        )
         assert not features.filter(like="city=").loc[7].any()
 
     def test_one_row_and_rows_that_are_nearly_equal_are_no_fault(self, way, tmp_path):
@@ -228,11 +254,15 @@ class TestNewRows:
     def test_values_of_another_kind_are_refused_with_column_row_and_value(self, way, tmp_path):
         encode = fitted_by(way, plain(), tmp_path)
         new = plain().drop(columns="y")
-        with pytest.raises(ValueError, match=r"column 'x' held numbers at fit, got texts \(.*'old' at row 0"):
+        with pytest.raises(
+            ValueError, match=r"column 'x' held numbers at fit, got texts \(.*'old' at row 0"
+        ):
             encode(new.assign(x=["old"] * ROWS))
         (tmp_path / "again").mkdir()
         encode = fitted_by(way, plain(), tmp_path / "again")
-        with pytest.raises(ValueError, match=r"column 'city' held texts at fit, got numbers, such as 3 at row 0"):
+        with pytest.raises(
+            ValueError, match=r"column 'city' held texts at fit, got numbers, such as 3 at row 0"
+        ):
             encode(new.assign(city=3.0))
 
     def test_one_value_of_another_kind_is_named_and_no_value_that_is_right(self, way, tmp_path):
@@ -240,7 +270,9 @@ class TestNewRows:
         new = plain().drop(columns="y")
         mistyped = new["x"].astype(str)
         mistyped[3] = "12o.5"
-        with pytest.raises(ValueError, match=r"got texts \(.* 1 of \d+ rows: '12o.5' at row 3") as refused:
+        with pytest.raises(
+            ValueError, match=r"got texts \(.* 1 of \d+ rows: '12o.5' at row 3"
+        ) as refused:
             encode(new.assign(x=mistyped))
         assert "at row 0" not in str(refused.value)  # which is right
 
@@ -261,14 +293,18 @@ class TestNewRows:
         ({"gone": [np.nan] * ROWS, "lost": [None] * ROWS}, "'gone', 'lost'"),
         ({"x": [np.inf, *NUMBERS[1:]]}, r"column 'x' has 1 infinite .*, the first at row 0: inf"),
         ({"a": [*(str(v) for v in NUMBERS[:-1]), "?"]}, r"column 'a' must hold numbers, got text in 1 of 60 rows: '\?' at "),
-        ({"a": [*DAYS.strftime("%Y-%m-%d")[:-1], "never"]}, "column 'a' must hold dates, got text in 1 of 60 rows: 'never'"),
+        ({"a": [*DAYS.strftime("%Y-%m-%d")[:-1], "never"]}, "column 'a' must hold dates, got text "
+                                                            "in 1 of 60 rows: 'never'"),
         ({"a": [f"{1e5 * abs(v):,.2f}" for v in NUMBERS]}, r"column 'a' holds numbers with commas, .* at .*row 0.*thousands="),
         ({"a": [f"{v:.3f}".replace(".", ",") for v in NUMBERS]}, r"column 'a' holds numbers with commas, .*decimal=','"),
         ({"a": [f"{v:.3f}%" for v in NUMBERS]}, r"column 'a' holds numbers with .*signs, such as .*%' at .*row 0"),
-        ({"a": [f"row {k}" for k in range(ROWS)]}, "column 'a' has 60 different texts in 60 rows: it seems to name the rows"),
+        ({"a": [f"row {k}" for k in range(ROWS)]}, "column 'a' has 60 different texts in 60 rows: "
+                                                   "it seems to name the rows"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_column_is_said_with_column_row_and_value(way, columns, message, tmp_path):
+def test_what_is_wrong_with_a_column_is_said_with_column_row_and_value(
+    way, columns, message, tmp_path
+):
     with pytest.raises(ValueError, match=message):
         fitted_by(way, plain().assign(**columns), tmp_path)
 
@@ -277,14 +313,19 @@ def test_what_is_wrong_with_a_column_is_said_with_column_row_and_value(way, colu
 @pytest.mark.parametrize(
     "index",
     [
-        pytest.param({"Unnamed: 0": np.random.default_rng(0).permutation(ROWS)}, id="written by to_csv, rows mixed"),
+        pytest.param(
+            {"Unnamed: 0": np.random.default_rng(0).permutation(ROWS)},
+            id="written by to_csv, rows mixed",
+        ),
         pytest.param({"Unnamed: 0": [f"car {k}" for k in range(ROWS)]}, id="names written by R"),
         pytest.param({"id": np.arange(1, ROWS + 1)}, id="rows counted from one"),
     ],
 )
 def test_an_index_is_named_and_not_learned(way, index, tmp_path):
     [name] = index
-    with pytest.warns(UserWarning, match=f"column '{name}' is left out, since it numbers or names the rows"):
+    with pytest.warns(
+        UserWarning, match=f"column '{name}' is left out, since it numbers or names the rows"
+    ):
         encode = fitted_by(way, pd.DataFrame(index).join(plain()), tmp_path)
     features = encode(pd.DataFrame(index).join(plain()).drop(columns="y")[5:7])
     assert not [feature for feature in features if feature.startswith(name)]
@@ -292,7 +333,9 @@ def test_an_index_is_named_and_not_learned(way, index, tmp_path):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_whole_numbers_with_gaps_numbers_with_a_point_and_a_lonely_column_are_no_index(way, tmp_path):
+def test_whole_numbers_with_gaps_numbers_with_a_point_and_a_lonely_column_are_no_index(
+    way, tmp_path
+):
     frame = plain().assign(year=2 * np.arange(ROWS), time=np.arange(ROWS) * 1.0)
     features = fitted_by(way, frame, tmp_path)(frame.drop(columns="y"))
     assert {"year", "time"} <= set(features)
@@ -307,11 +350,15 @@ def test_columns_may_come_in_another_order_and_others_may_come_with_them(way, tm
     new = plain().drop(columns="y")
     (tmp_path / "again").mkdir()
     expected = fitted_by("memory", plain(), tmp_path / "again")(new)
-    pd.testing.assert_frame_equal(encode(new.assign(extra="?")[["extra", "day", "city", "x"]]), expected)
+    pd.testing.assert_frame_equal(
+        encode(new.assign(extra="?")[["extra", "day", "city", "x"]]), expected
+    )
 
 
 def test_numbered_columns_of_a_frame_in_another_order_are_refused_by_an_estimator():
-    """Scikit-learn looks at names that are texts alone, and would take one column for the other in silence."""
+    """Scikit-learn looks at names that are texts alone, and would take one column for the other in
+    silence.
+    """
     X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)))
     encoder = TableEncoder.fit(Table.read(X))
     assert encoder.feature_names == ["0", "1"]
@@ -321,12 +368,17 @@ def test_numbered_columns_of_a_frame_in_another_order_are_refused_by_an_estimato
 
 
 def test_a_list_of_mixed_rows_is_a_table_of_numbers_and_texts():
-    rows = [[1.5, "red", True, datetime.date(2020, 1, 1)], [2.5, "blue", False, datetime.date(2020, 1, 3)]] * 2
+    rows = [
+        [1.5, "red", True, datetime.date(2020, 1, 1)],
+        [2.5, "blue", False, datetime.date(2020, 1, 3)],
+    ] * 2
     encoder = TableEncoder.fit(Table.read(rows))
     assert encoder.feature_names == ["x0", "x1=blue", "x1=red", "x2", "x3"]
     assert encoder.encode(Table.read(rows[:2])).tolist() == [[1.5, 0, 1, 1, 0], [2.5, 1, 0, 0, 2]]
     data = TabularDataModule.from_arrays(rows * 3, np.arange(12.0), val_size=0, test_size=0)
-    np.testing.assert_array_equal(data.part("train").features[:2], encoder.encode(Table.read(rows[:2])))
+    np.testing.assert_array_equal(
+        data.part("train").features[:2], encoder.encode(Table.read(rows[:2]))
+    )
     assert data.columns.feature_names == encoder.feature_names
     with pytest.raises(ValueError, match="as many values as the first one, 2, got 1 at row 1"):
         Table.read([[1, "a"], [2]])
@@ -334,8 +386,12 @@ def test_a_list_of_mixed_rows_is_a_table_of_numbers_and_texts():
 
 @pytest.mark.parametrize("way", ["memory", "stream"])
 def test_missing_values_are_said_once_for_all_columns(way, tmp_path):
-    frame = plain().assign(x=holes(NUMBERS, np.nan), city=holes(CITIES), day=pd.Series(holes(DAYS, pd.NaT)))
-    with pytest.warns(UserWarning, match="values are missing in 'x', 'city', 'day': .* median") as said:
+    frame = plain().assign(
+        x=holes(NUMBERS, np.nan), city=holes(CITIES), day=pd.Series(holes(DAYS, pd.NaT))
+    )
+    with pytest.warns(
+        UserWarning, match="values are missing in 'x', 'city', 'day': .* median"
+    ) as said:
         fitted_by(way, frame, tmp_path)
     assert len(said) == 1
 
@@ -350,15 +406,26 @@ def test_numbers_that_are_declared_categories_are_categories(way, tmp_path):
     declared = frame.assign(grade=frame["grade"].astype("category"))
     encoder = TableEncoder.fit(Table.read(declared.drop(columns="y")))
     assert columns.feature_names == encoder.feature_names
-    assert columns.feature_names[-5:] == ["grade=0", "grade=1", "grade=2", "grade=3", "grade is missing"]
+    assert columns.feature_names[-5:] == [
+        "grade=0",
+        "grade=1",
+        "grade=2",
+        "grade=3",
+        "grade is missing",
+    ]
     np.testing.assert_array_equal(
-        columns.encode_exactly(frame, needs_target=False).features, encoder.encode(Table.read(frame.drop(columns="y")))
+        columns.encode_exactly(frame, needs_target=False).features,
+        encoder.encode(Table.read(frame.drop(columns="y"))),
     )
 
 
 def test_the_median_and_the_first_date_are_those_of_the_training_rows():
     frame = pd.DataFrame(
-        {"x": [1.0, 2.0, np.nan, 2.5], "day": pd.date_range("2020-01-05", periods=4)[::-1], "y": range(4)}
+        {
+            "x": [1.0, 2.0, np.nan, 2.5],
+            "day": pd.date_range("2020-01-05", periods=4)[::-1],
+            "y": range(4),
+        }
     )
     frame["part"] = ["train", "train", "train", "val"]
     with pytest.warns(UserWarning, match="values are missing in 'x'"):
@@ -376,8 +443,14 @@ def test_the_median_and_the_first_date_are_those_of_the_training_rows():
         (pd.array(holes(WHOLE.tolist(), pd.NA), dtype="Int64"), r"6 .*row 7"),
         (pd.Series(holes([Decimal(str(v)) for v in NUMBERS]), dtype=object), r"6 .*row 7"),
         (DAYS, r"holds dates, such as 20.* at row 0; .* number"),
-        (pd.Series(holes(DAYS, pd.NaT)), r"holds dates, .*6 missing values \(NaT\), the first at row 7"),
-        (pd.Series(holes([day.date() for day in DAYS]), dtype=object), r"holds dates, .*6 missing .* row 7"),
+        (
+            pd.Series(holes(DAYS, pd.NaT)),
+            r"holds dates, .*6 missing values \(NaT\), the first at row 7",
+        ),
+        (
+            pd.Series(holes([day.date() for day in DAYS]), dtype=object),
+            r"holds dates, .*6 missing .* row 7",
+        ),
         (DURATIONS, r"holds durations, such as .* at row 0"),
         ([*NUMBERS[:-1], np.inf], r"row 59"),
     ],
@@ -399,7 +472,9 @@ def test_missing_classes_are_refused_with_rows(missing, tmp_path):
         DistributionClassifier().fit(frame[["x"]], frame["y"])
     with pytest.raises(DataError, match=r"column 'y' has 6 missing .* row 7"):
         TabularDataModule(frame, **OPTIONS).part("train")
-    with pytest.raises(DataError, match=r"0\.parquet, row group 0, .*column 'y' has .* missing .* row 7"):
+    with pytest.raises(
+        DataError, match=r"0\.parquet, row group 0, .*column 'y' has .* missing .* row 7"
+    ):
         TabularDataModule(write(frame, tmp_path / "rows"), **OPTIONS).summary("train")
 
 
@@ -417,14 +492,18 @@ def test_targets_of_any_type_of_numbers_are_the_numbers(target, tmp_path):
     frame = pd.DataFrame({"x": NUMBERS, "y": target})
     expected = np.array([float(value) for value in target])
     np.testing.assert_allclose(DistributionRegressor()._targets(frame["y"], is_fit=True), expected)
-    np.testing.assert_allclose(TabularDataModule(frame, **OPTIONS).part("train").y, expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        TabularDataModule(frame, **OPTIONS).part("train").y, expected, rtol=1e-6
+    )
     streamed = TabularDataModule(write(frame, tmp_path / "rows"), **OPTIONS).summary("train").sample
     np.testing.assert_allclose(streamed.y, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("way", ["memory", "stream"])
 def test_a_row_of_weight_0_is_not_there(way, tmp_path):
-    """Its target may be missing, and its values are neither categories nor medians of the training rows."""
+    """Its target may be missing, and its values are neither categories nor medians of the training
+    rows.
+    """
     frame = plain().assign(w=1.0)
     frame.loc[[7, 33], "w"] = 0.0
     frame.loc[7, ["y", "city"]] = [np.nan, "Atlantis"]

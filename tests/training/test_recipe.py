@@ -12,7 +12,12 @@ from disthead.families.mixture import Mixture
 from disthead.networks.averaging import WeightAverage
 from disthead.networks.encoding import PiecewiseLinearEncoding
 from disthead.networks.schedule import WarmupConstantDecay
-from disthead.networks.tabular import MemberHead, MemberLinear, TabularBackbone, start_near_the_marginal_fit
+from disthead.networks.tabular import (
+    MemberHead,
+    MemberLinear,
+    TabularBackbone,
+    start_near_the_marginal_fit,
+)
 from disthead.recipe import Members, fit_tabular, train
 
 
@@ -38,7 +43,8 @@ class TestEncoding:
         edges = torch.cat([lower, lower[-1:] + 1 / rate[-1:]])
         new = torch.linspace(-5, 5, 41)
         expected = [
-            [float(np.interp(x, edges[[t, t + 1]].numpy(), [0.0, 1.0])) for t in range(8)] for x in new.tolist()
+            [float(np.interp(x, edges[[t, t + 1]].numpy(), [0.0, 1.0])) for t in range(8)]
+            for x in new.tolist()
         ]
         assert torch.allclose(encoding(new.unsqueeze(1)), torch.tensor(expected), atol=1e-5)
 
@@ -52,7 +58,12 @@ class TestEncoding:
     def test_few_values_keep_a_level_each_and_a_constant_gives_zeros(self):
         x = torch.tensor([[1.0, 7.0], [2.0, 7.0], [5.0, 7.0], [1.0, 7.0]])
         coordinates = PiecewiseLinearEncoding(2, bins=4).fit(x)(x)
-        assert coordinates[:, :4].tolist() == [[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]
+        assert coordinates[:, :4].tolist() == [
+            [0, 0, 0, 0],
+            [1, 0, 0, 0],
+            [1, 1, 0, 0],
+            [0, 0, 0, 0],
+        ]
         assert coordinates[:, 4:].eq(0).all()
 
     def test_checkpoints_keep_the_bins(self):
@@ -101,7 +112,9 @@ class TestMembers:
         backbone = TabularBackbone(3, (8,), members=4).fit(torch.randn(50, 3))
         members = Members(backbone, MemberHead("student_t", 8, members=4))
         x, y = torch.randn(6, 3), torch.randn(6)
-        assert torch.allclose(members.only(-1)(x).log_prob(y)[0], members(x).log_prob(y.expand(4, 6))[3], atol=1e-6)
+        assert torch.allclose(
+            members.only(-1)(x).log_prob(y)[0], members(x).log_prob(y.expand(4, 6))[3], atol=1e-6
+        )
 
     @pytest.mark.parametrize(
         "family, options, y",
@@ -198,7 +211,9 @@ class TestAverageAndSchedule:
 
 class TestStart:
     def test_degrees_of_freedom_start_where_they_can_be_learned(self):
-        """The marginal fit's own where tails are heavy; not the 50 of targets that are light-tailed when taken together."""
+        """The marginal fit's own where tails are heavy; not the 50 of targets that are light-tailed
+        when taken together.
+        """
         heavy, light = torch.distributions.StudentT(3.0).sample((2000,)), torch.rand(2000)
         for y in (heavy, light):
             head, marginal = MemberHead("student_t", 4, members=2), dh.marginal("student_t", y)
@@ -231,7 +246,9 @@ class TestTraining:
 
         def weights(y):
             torch.manual_seed(0)
-            members = Members(TabularBackbone(2, (8,), members=2).fit(x), MemberHead("normal", 8, members=2))
+            members = Members(
+                TabularBackbone(2, (8,), members=2).fit(x), MemberHead("normal", 8, members=2)
+            )
             # checked only at the end, so that the two stop at the same step
             options = {"max_steps": 30, "check_every": 30}
             train(members, x, y, held_out, generator=torch.Generator().manual_seed(0), **options)
@@ -251,10 +268,20 @@ class TestTraining:
 
         def trained(y):
             torch.manual_seed(0)
-            members = Members(TabularBackbone(2, (8,), members=2).fit(x), MemberHead("normal", 8, members=2))
+            members = Members(
+                TabularBackbone(2, (8,), members=2).fit(x), MemberHead("normal", 8, members=2)
+            )
             held_out = torch.zeros(2, 64, dtype=torch.bool)
             held_out[0, 5:20] = True
-            train(members, x, y, held_out, weight=weight, max_steps=40, generator=torch.Generator().manual_seed(0))
+            train(
+                members,
+                x,
+                y,
+                held_out,
+                weight=weight,
+                max_steps=40,
+                generator=torch.Generator().manual_seed(0),
+            )
             return members.head.linear.weight.detach()
 
         assert torch.equal(trained(y), trained(absurd))
@@ -264,16 +291,22 @@ class TestTraining:
         held_out = torch.zeros(3, 200, dtype=torch.bool)
         for member in range(3):
             held_out[member, member * 20 : member * 20 + 15 + member] = True  # of different sizes
-        members = Members(TabularBackbone(2, (16,), members=3).fit(x), MemberHead("normal", 16, members=3))
+        members = Members(
+            TabularBackbone(2, (16,), members=3).fit(x), MemberHead("normal", 16, members=3)
+        )
         course = train(members, x, y, held_out, max_steps=200)
         with torch.no_grad():
             losses = -members(x).log_prob(y.expand(3, 200))
         for member in range(3):
-            assert losses[member][held_out[member]].mean().item() == pytest.approx(course.loss[member].item(), abs=1e-4)
+            assert losses[member][held_out[member]].mean().item() == pytest.approx(
+                course.loss[member].item(), abs=1e-4
+            )
 
     @pytest.mark.parametrize("rows, size, rate", [(40, 32, 5e-3), (4096, 64, 5e-3 * 2**0.5)])
     def test_batches_and_learning_rates_grow_with_the_table(self, rows, size, rate, monkeypatch):
-        """The rate in proportion to the square root of the batch; reached after the first fifth of the steps."""
+        """The rate in proportion to the square root of the batch; reached after the first fifth of
+        the steps.
+        """
         seen, step = [], torch.optim.AdamW.step
 
         def noted(optimizer, closure=None):
@@ -347,7 +380,9 @@ class TestFit:
 
     def test_the_same_seed_gives_the_same_model(self):
         x, y, _ = table(60)
-        first, second, other = (fit_tabular(x, y, max_steps=50, seed=seed)[0](x).loc for seed in (1, 1, 2))
+        first, second, other = (
+            fit_tabular(x, y, max_steps=50, seed=seed)[0](x).loc for seed in (1, 1, 2)
+        )
         assert torch.equal(first, second)
         assert not torch.equal(first, other)
 

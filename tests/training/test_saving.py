@@ -1,4 +1,6 @@
-"""What a training writes: the best checkpoint and the last one, whole or not there, whatever ends it; and how it goes on."""
+"""What a training writes: the best checkpoint and the last one, whole or not there, whatever ends
+it; and how it goes on.
+"""
 
 import math
 import os
@@ -26,7 +28,11 @@ from disthead.training.steps import RowMeans
 from tests.reliability.attack import no_file_larger_than
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false", "--trainer.accelerator=cpu"]
+QUIET = [
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+    "--trainer.accelerator=cpu",
+]
 FIT = ["fit", "--data.path=table.csv", "--data.target=y", *QUIET]
 
 
@@ -39,20 +45,28 @@ class Scored(DistributionModule):
 
     def on_validation_epoch_end(self):
         super().on_validation_epoch_end()
-        self.log("score", float(self.scores[self.current_epoch]) if not self.trainer.sanity_checking else 0.0)
+        self.log(
+            "score",
+            float(self.scores[self.current_epoch]) if not self.trainer.sanity_checking else 0.0,
+        )
 
 
 @pytest.fixture
 def train(trainer, frame):
-    """A function that trains with given scores of the epochs, and returns the callback of its checkpoints."""
+    """A function that trains with given scores of the epochs, and returns the callback of its
+    checkpoints.
+    """
 
     def run(folder, scores, *others, resume=None, trainer_options=None, **options):
         lightning.seed_everything(0, verbose=False)
         saved = BestAndLastCheckpoint(folder, monitor="score", **options)
         module = Scored(scores, family="normal", hidden_sizes=[])
-        trainer(len(scores), callbacks=[*others, saved], enable_checkpointing=True, **trainer_options or {}).fit(
-            module, TabularDataModule(frame, target="y", batch_size=16), ckpt_path=resume
-        )
+        trainer(
+            len(scores),
+            callbacks=[*others, saved],
+            enable_checkpointing=True,
+            **trainer_options or {},
+        ).fit(module, TabularDataModule(frame, target="y", batch_size=16), ckpt_path=resume)
         return saved
 
     return run
@@ -77,7 +91,10 @@ def test_any_trainer_of_a_module_writes_whole_checkpoints(trainer, frame, tmp_pa
     path = tmp_path / "folder" / "model.ckpt"
     run.save_checkpoint(path)
     before = path.read_bytes()
-    with pytest.raises(DiskFull, match=r"model\.ckpt is too large .* unchanged"), no_file_larger_than(len(before) // 2):
+    with (
+        pytest.raises(DiskFull, match=r"model\.ckpt is too large .* unchanged"),
+        no_file_larger_than(len(before) // 2),
+    ):
         run.save_checkpoint(path)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == ["model.ckpt"]
@@ -159,7 +176,9 @@ def test_nothing_is_written_where_it_is_not_wanted(train, tmp_path):
     assert os.listdir(tmp_path / "run") == ["best.ckpt"]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("power cut"), KeyboardInterrupt(), OSError("a file of the data")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("power cut"), KeyboardInterrupt(), OSError("a file of the data")]
+)
 def test_an_error_or_a_signal_leaves_the_state_where_it_came(train, tmp_path, error):
     with pytest.raises((type(error), SystemExit)):
         train(tmp_path / "run", [3, 1, 2, 2], Watches(tmp_path / "run", error, "training"))
@@ -182,13 +201,16 @@ def test_the_signal_that_ends_a_process_leaves_the_state_where_it_came(train, tm
     assert read_checkpoint(tmp_path / "run" / "last.ckpt")["global_step"] == 2 * 8 + 4
 
 
-def test_a_validation_within_an_epoch_leaves_a_checkpoint_that_goes_on_there(train, tmp_path, monkeypatch):
+def test_a_validation_within_an_epoch_leaves_a_checkpoint_that_goes_on_there(
+    train, tmp_path, monkeypatch
+):
     monkeypatch.setattr(callbacks, "_INTERVAL", 0)
 
     class Breaks(Callback):
         def on_train_batch_start(self, trainer, module, batch, batch_index):
             if trainer.current_epoch == 1 and batch_index == 6:
-                monkeypatch.setattr(trainer, "save_checkpoint", lambda *given: 1 / 0)  # as if it was killed
+                # as if it was killed
+                monkeypatch.setattr(trainer, "save_checkpoint", lambda *given: 1 / 0)
                 raise RuntimeError("power cut")
 
     options, error = {"val_check_interval": 0.5}, pytest.raises(RuntimeError, match="power cut")
@@ -197,13 +219,19 @@ def test_a_validation_within_an_epoch_leaves_a_checkpoint_that_goes_on_there(tra
         train(tmp_path / "run", [3, 1, 2], AverageWeights(0.9), Breaks(), trainer_options=options)
     assert read_checkpoint(tmp_path / "run" / "last.ckpt")["global_step"] == 8 + 4
     again = train(
-        tmp_path / "run", [3, 1, 2], AverageWeights(0.9), resume=tmp_path / "run" / "last.ckpt", trainer_options=options
+        tmp_path / "run",
+        [3, 1, 2],
+        AverageWeights(0.9),
+        resume=tmp_path / "run" / "last.ckpt",
+        trainer_options=options,
     )
     torch.testing.assert_close(weights(again.last_model_path), weights(whole.last_model_path))
 
 
 def test_what_is_not_whole_is_not_saved_after_an_error(train, tmp_path):
-    """In validation weights may be averages; a loss that is not finite has spoiled them; a full disk is full."""
+    """In validation weights may be averages; a loss that is not finite has spoiled them; a full
+    disk is full.
+    """
     for error, at in (
         (RuntimeError("in validation"), "validation"), (NonFiniteLoss("nan"), "training"), (DiskFull(28, "full"), "training"),
     ):  # fmt: skip
@@ -213,16 +241,24 @@ def test_what_is_not_whole_is_not_saved_after_an_error(train, tmp_path):
         assert epochs(folder / "last.ckpt") == 1
 
 
-def test_an_error_that_hinders_saving_leaves_the_last_checkpoint_and_says_so(train, tmp_path, monkeypatch):
+def test_an_error_that_hinders_saving_leaves_the_last_checkpoint_and_says_so(
+    train, tmp_path, monkeypatch
+):
     class Breaks(Watches):
         def on_exception(self, trainer, module, exception):
             monkeypatch.setattr(trainer, "save_checkpoint", lambda *given: 1 / 0)
 
     with (
         pytest.raises(RuntimeError, match="power cut"),
-        pytest.warns(UserWarning, match="last.ckpt was not written, and stays as it was: division by zero"),
+        pytest.warns(
+            UserWarning, match="last.ckpt was not written, and stays as it was: division by zero"
+        ),
     ):
-        train(tmp_path / "run", [3, 1, 2], Breaks(tmp_path / "run", RuntimeError("power cut"), "training"))
+        train(
+            tmp_path / "run",
+            [3, 1, 2],
+            Breaks(tmp_path / "run", RuntimeError("power cut"), "training"),
+        )
     assert epochs(tmp_path / "run" / "last.ckpt") == 1
 
 
@@ -240,13 +276,18 @@ def test_training_goes_on_from_the_last_checkpoint_as_if_it_had_not_ended(train,
     """Also with averaged weights, which take the place of the others at the end of training."""
     whole = train(tmp_path / "whole", [5, 4, 3, 2], AverageWeights(0.9))
     first = train(tmp_path / "parts", [5, 4], AverageWeights(0.9))
-    again = train(tmp_path / "parts", [5, 4, 3, 2], AverageWeights(0.9), resume=first.last_model_path)
+    again = train(
+        tmp_path / "parts", [5, 4, 3, 2], AverageWeights(0.9), resume=first.last_model_path
+    )
     for one, other in zip(
-        (whole.best_model_path, whole.last_model_path), (again.best_model_path, again.last_model_path), strict=True
+        (whole.best_model_path, whole.last_model_path),
+        (again.best_model_path, again.last_model_path),
+        strict=True,
     ):
         torch.testing.assert_close(weights(one), weights(other))
         torch.testing.assert_close(
-            read_checkpoint(one)["current_model_state"], read_checkpoint(other)["current_model_state"]
+            read_checkpoint(one)["current_model_state"],
+            read_checkpoint(other)["current_model_state"],
         )
 
 
@@ -294,12 +335,22 @@ def test_a_best_checkpoint_that_is_later_than_the_last_one_is_remembered(train, 
 def test_several_best_checkpoints_are_remembered(train, tmp_path):
     train(tmp_path / "run", [3, 1, 2, 5], filename="{epoch}", save_top_k=3)
     saved = train(
-        tmp_path / "new", [9] * 4 + [2.5, 8], filename="{epoch}", save_top_k=3, resume=tmp_path / "run" / "last.ckpt"
+        tmp_path / "new",
+        [9] * 4 + [2.5, 8],
+        filename="{epoch}",
+        save_top_k=3,
+        resume=tmp_path / "run" / "last.ckpt",
     )
     found = {Path(path).name: float(score) for path, score in saved.best_k_models.items()}
     assert found == {"epoch=1.ckpt": 1, "epoch=2.ckpt": 2, "epoch=4.ckpt": 2.5}
     assert sorted(os.listdir(tmp_path / "new")) == [*sorted(found), "last.ckpt"]
-    saved = train(tmp_path / "one", [9] * 7, filename="{epoch}", save_top_k=1, resume=tmp_path / "new" / "last.ckpt")
+    saved = train(
+        tmp_path / "one",
+        [9] * 7,
+        filename="{epoch}",
+        save_top_k=1,
+        resume=tmp_path / "new" / "last.ckpt",
+    )
     assert sorted(os.listdir(tmp_path / "one")) == ["epoch=1.ckpt", "last.ckpt"]
 
 
@@ -308,7 +359,9 @@ def test_a_best_checkpoint_of_before_that_is_no_more_is_missed_aloud(train, tmp_
     best = tmp_path / "run" / "best.ckpt"
     train(tmp_path / "run", [1, 2])
     best.write_bytes(best.read_bytes()[:1000]) if damage == "torn" else best.unlink()
-    with pytest.warns(UserWarning, match="best checkpoint of the earlier training, is missing or cannot be read"):
+    with pytest.warns(
+        UserWarning, match="best checkpoint of the earlier training, is missing or cannot be read"
+    ):
         saved = train(tmp_path / "run", [1, 2, 3], resume=tmp_path / "run" / "last.ckpt")
     assert float(saved.best_model_score) == 3
     assert epochs(saved.best_model_path) == 3
@@ -325,11 +378,14 @@ def test_a_last_checkpoint_of_old_that_is_a_link_to_the_best_one_is_replaced(tra
     assert epochs(folder / "last.ckpt") == 3
 
 
-def test_the_best_of_a_training_by_lightnings_own_callback_is_remembered(train, trainer, frame, tmp_path):
+def test_the_best_of_a_training_by_lightnings_own_callback_is_remembered(
+    train, trainer, frame, tmp_path
+):
     """As version 0.1 used it."""
     before = ModelCheckpoint(tmp_path / "run", "best", "score", save_last="link")
     trainer(2, callbacks=[before], enable_checkpointing=True).fit(
-        Scored([1, 2], family="normal", hidden_sizes=[]), TabularDataModule(frame, target="y", batch_size=16)
+        Scored([1, 2], family="normal", hidden_sizes=[]),
+        TabularDataModule(frame, target="y", batch_size=16),
     )
     with pytest.warns(UserWarning, match="callbacks used to create the checkpoint"):
         saved = train(tmp_path / "new", [1, 2, 3], resume=tmp_path / "run" / "last.ckpt")
@@ -391,12 +447,16 @@ def test_fit_after_its_last_epoch_says_so(table, capsys):
     last = "lightning_logs/version_0/checkpoints/last.ckpt"
     assert main([*FIT, "--trainer.max_epochs=3", "--ckpt", last]) == 0
     printed = capsys.readouterr().out
-    assert f"nothing was left to train: {last} has all of its 3 epochs (--trainer.max_epochs)." in printed
+    assert (
+        f"nothing was left to train: {last} has all of its 3 epochs (--trainer.max_epochs)."
+        in printed
+    )
     score, path = best_of(printed)
     assert (score, os.path.abspath(path)) == (before[0], os.path.abspath(before[1]))
     assert main([*FIT, "--trainer.max_epochs=2", "--ckpt", last]) == 2
-    assert f"--trainer.max_epochs must be at least 4 to go on from {last}, which has had 3 epochs, got 2." in (
-        capsys.readouterr().err
+    assert (
+        f"--trainer.max_epochs must be at least 4 to go on from {last}, which has had 3 epochs, "
+        "got 2." in (capsys.readouterr().err)
     )
     assert main([*FIT, "--trainer.max_epochs=0"]) == 2
     assert "--trainer.max_epochs must be 1 or more" in capsys.readouterr().err
@@ -409,7 +469,10 @@ def test_fit_with_checkpoints_of_ones_own_beside(table, capsys):
             {
                 "trainer": {
                     "callbacks": [
-                        {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint", "init_args": {"dirpath": "mine"}},
+                        {
+                            "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+                            "init_args": {"dirpath": "mine"},
+                        },
                         {
                             "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
                             "init_args": {"dirpath": "top", "monitor": "val/nll", "save_top_k": 2},
@@ -426,27 +489,49 @@ def test_fit_with_checkpoints_of_ones_own_beside(table, capsys):
     assert len(os.listdir("mine")) == 1
     assert len(os.listdir("top")) == 2
     for count, folder in enumerate(("lightning_logs/version_0/checkpoints", "mine"), start=3):
-        resumed = str(next(path for path in Path(folder).glob("*.ckpt") if path.name != "best.ckpt"))
+        resumed = str(
+            next(path for path in Path(folder).glob("*.ckpt") if path.name != "best.ckpt")
+        )
         assert main([*command, f"--trainer.max_epochs={count}", "--ckpt", resumed]) == 0
         assert best_of(capsys.readouterr().out)[0] <= score
 
 
 def test_fit_takes_the_options_that_version_0_1_wrote(table):
-    assert main([*FIT, "--trainer.max_epochs=1", "--checkpoint.save_last=link", "--checkpoint.dirpath=run"]) == 0
+    assert (
+        main(
+            [
+                *FIT,
+                "--trainer.max_epochs=1",
+                "--checkpoint.save_last=link",
+                "--checkpoint.dirpath=run",
+            ]
+        )
+        == 0
+    )
     assert not Path("run/last.ckpt").is_symlink()
     written = Path("lightning_logs/version_0/config.yaml")
     assert main(["fit", "--config", str(written), "--overwrite"]) == 0
-    one, two = (yaml.safe_load(Path(f"lightning_logs/version_{k}/config.yaml").read_text()) for k in range(2))
+    one, two = (
+        yaml.safe_load(Path(f"lightning_logs/version_{k}/config.yaml").read_text())
+        for k in range(2)
+    )
     assert not {"overwrite"} & {*one, *two}  # which validate, test and predict would not understand
-    assert two["checkpoint"].pop("enable_version_counter") is not one["checkpoint"].pop("enable_version_counter")
+    assert two["checkpoint"].pop("enable_version_counter") is not one["checkpoint"].pop(
+        "enable_version_counter"
+    )
     assert one == two
 
 
 def test_fit_refuses_places_that_cannot_be_written_before_training(table, capsys, monkeypatch):
-    monkeypatch.setattr(lightning.Trainer, "_fit_impl", lambda *given, **options: pytest.fail("training has begun"))
+    monkeypatch.setattr(
+        lightning.Trainer, "_fit_impl", lambda *given, **options: pytest.fail("training has begun")
+    )
     Path("file").touch()
     assert main([*FIT, "--checkpoint.dirpath=file"]) == 2
-    assert "file is a file, so the folder of the checkpoints cannot be written there" in capsys.readouterr().err
+    assert (
+        "file is a file, so the folder of the checkpoints cannot be written there"
+        in capsys.readouterr().err
+    )
     assert main([*FIT, "--trainer.default_root_dir=file/logs"]) == 2
     assert "--trainer.default_root_dir" in capsys.readouterr().err
     assert sorted(os.listdir(".")) == ["file", "table.csv"]
@@ -461,11 +546,17 @@ def test_a_full_disk_ends_fit_with_one_line_and_spares_what_is_there(table, caps
     command = [*FIT, "--trainer.max_epochs=5", "--ckpt=run/last.ckpt", "--checkpoint.dirpath=run"]
     with no_file_larger_than(int(share * size)):
         assert main(command) == 2
-    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("disthead: ")]
+    [line] = [
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("disthead: ")
+    ]
     assert "is too large for this disk or this user: folder " in line
     assert ("unchanged" if share == 0.5 else "nothing is left of it") in line
     assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
-    assert sorted(os.listdir("lightning_logs")) == ["version_0", "version_1"] if share == 0.5 else ["version_0"]
+    assert (
+        sorted(os.listdir("lightning_logs")) == ["version_0", "version_1"]
+        if share == 0.5
+        else ["version_0"]
+    )
     assert main(command) == 0
 
 
@@ -474,7 +565,12 @@ def test_a_full_disk_ends_fit_with_one_line_and_spares_what_is_there(table, caps
     [
         (math.inf, 2, "the best val/nll of this training is inf"),
         (math.nan, 2, "the best val/nll of this training is inf"),  # Lightning's word for it
-        (50.0, 0, "the model is no better than the one without features: val/nll 50.0000, val/nll_marginal"),
+        (
+            50.0,
+            0,
+            "the model is no better than the one without features: val/nll 50.0000, "
+            "val/nll_marginal",
+        ),
     ],
 )
 def test_a_score_that_is_not_finite_is_an_error_and_a_poor_one_a_warning(
@@ -502,7 +598,10 @@ def test_lines_of_the_log_are_whole(tmp_path):
     log = MetricsLogger(tmp_path, name="run", version=0, flush_logs_every_n_steps=10_000)
     path = tmp_path / "run" / "version_0" / "metrics.csv"
     log.log_hyperparams({"family": "normal", "sizes": [1, 2]})
-    assert yaml.safe_load((path.parent / "hparams.yaml").read_text()) == {"family": "normal", "sizes": [1, 2]}
+    assert yaml.safe_load((path.parent / "hparams.yaml").read_text()) == {
+        "family": "normal",
+        "sizes": [1, 2],
+    }
     log.log_metrics({"b": 1.0}, step=0)
     log.save()
     log.log_metrics({"a": torch.tensor(2.0), "b": 3.0}, step=1)
@@ -511,7 +610,10 @@ def test_lines_of_the_log_are_whole(tmp_path):
     assert pd.read_csv(path).to_dict("list")["b"] == [1.0, 3.0]
     for k in range(1000):
         log.log_metrics({"b": float(k)}, step=k + 2)
-    with pytest.raises(DiskFull, match=r"metrics\.csv is too large .* unchanged"), no_file_larger_than(1000):
+    with (
+        pytest.raises(DiskFull, match=r"metrics\.csv is too large .* unchanged"),
+        no_file_larger_than(1000),
+    ):
         log.save()
     assert path.read_bytes() == before
     with no_file_larger_than(1000):

@@ -42,7 +42,9 @@ class TestRowNumbers:
 
 class TestEqualRows:
     def groups(self, x, y, least=30):
-        return equal_rows(row_numbers(x), row_numbers(torch.cat([x, y.reshape(len(y), -1)], 1)), least)
+        return equal_rows(
+            row_numbers(x), row_numbers(torch.cat([x, y.reshape(len(y), -1)], 1)), least
+        )
 
     def test_rows_without_copies_are_groups_of_their_own(self):
         x = torch.randn(40, 2, generator=generator())
@@ -69,7 +71,9 @@ class TestEqualRows:
         for least, warns in ((197, True), (198, False)):
             row = numbered(torch.arange(200).clamp(max=least))
             context = (
-                pytest.warns(RepeatedRowsWarning, match="2 of 200 rows repeat") if warns else contextlib.nullcontext()
+                pytest.warns(RepeatedRowsWarning, match="2 of 200 rows repeat")
+                if warns
+                else contextlib.nullcontext()
             )
             with context:
                 warn_of_copies(row, row, "give `groups`")
@@ -103,7 +107,9 @@ class TestFolds:
         assert torch.equal(draw_folds(groups, [20], generator()) == 0, groups == 1)
 
     def test_the_seed_decides(self):
-        first, same, other = (draw_folds(torch.arange(50), [10], generator(seed)) for seed in (0, 0, 1))
+        first, same, other = (
+            draw_folds(torch.arange(50), [10], generator(seed)) for seed in (0, 0, 1)
+        )
         assert torch.equal(first, same)
         assert not torch.equal(first, other)
 
@@ -115,7 +121,9 @@ class TestRandomSplit:
             split_at_random(100, "rows", {"val": 0.2, "test": 0.2}, 0, groups)
 
     def test_a_column_keeps_its_groups_in_one_part(self):
-        frame = pd.DataFrame({"x": range(200), "y": range(200), "person": [f"p{row % 40}" for row in range(200)]})
+        frame = pd.DataFrame(
+            {"x": range(200), "y": range(200), "person": [f"p{row % 40}" for row in range(200)]}
+        )
         data = TabularDataModule(frame, target="y", groups="person")
         persons = [set(data.frame(part)["person"]) for part in ("train", "val", "test")]
         assert sum(map(len, persons)) == len(set.union(*persons)) == 40
@@ -123,18 +131,27 @@ class TestRandomSplit:
 
     def test_a_group_that_is_missing_or_unknown_is_named(self):
         frame = pd.DataFrame(
-            {"x": range(50), "y": range(50), "person": [None if row == 7 else "p" for row in range(50)]}
+            {
+                "x": range(50),
+                "y": range(50),
+                "person": [None if row == 7 else "p" for row in range(50)],
+            }
         )
         with pytest.raises(
-            DataError, match="column of the groups 'person' must have no missing values, got one at row 7"
+            DataError,
+            match="column of the groups 'person' must have no missing values, got one at row 7",
         ):
             TabularDataModule(frame, target="y", groups="person").part("train")
         with pytest.raises(ValueError, match="did you mean 'person'"):
             TabularDataModule(frame, target="y", groups="persn").part("train")
 
     def test_copies_of_a_row_are_in_one_part(self):
-        frame = pd.DataFrame({"x": [row % 100 for row in range(300)], "y": [row % 100 for row in range(300)]})
+        frame = pd.DataFrame(
+            {"x": [row % 100 for row in range(300)], "y": [row % 100 for row in range(300)]}
+        )
         data = TabularDataModule(frame, target="y")
-        with pytest.warns(RepeatedRowsWarning, match=r"200 of 300 rows .* give their column as `groups`"):
+        with pytest.warns(
+            RepeatedRowsWarning, match=r"200 of 300 rows .* give their column as `groups`"
+        ):
             parts = [set(data.frame(part)["x"]) for part in ("train", "val", "test")]
         assert sum(map(len, parts)) == 100

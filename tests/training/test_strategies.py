@@ -1,4 +1,6 @@
-"""Two processes on this machine, by ddp and by sharding (FSDP2): the loss, gradients and weights of one process."""
+"""Two processes on this machine, by ddp and by sharding (FSDP2): the loss, gradients and weights of
+one process.
+"""
 
 import json
 import os
@@ -14,20 +16,33 @@ import disthead as dh
 from disthead.training import DistributionModule
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-FIT = ["--data.dataset", "sklearn.diabetes", "--data.batch_size", "100", "--trainer.accelerator", "cpu"]
+FIT = [
+    "--data.dataset",
+    "sklearn.diabetes",
+    "--data.batch_size",
+    "100",
+    "--trainer.accelerator",
+    "cpu",
+]
 FIT += ["--model.optimizer", '{"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05}}']
 FIT += ["--trainer.max_epochs", "2", "--trainer.enable_progress_bar", "false"]
 
 
 def run(*command: str, folder: Path, check: bool = True) -> subprocess.CompletedProcess:
     done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+        [sys.executable, *command],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert not check or done.returncode == 0, done.stderr[-2000:]
     return done
 
 
-# A model by hand, without Lightning: gradients of the sharded model, put together again, are those of the whole one.
+# A model by hand, without Lightning: gradients of the sharded model, put together again, are those
+# of the whole one.
 
 
 class Loss(nn.Module):
@@ -45,7 +60,9 @@ def losses() -> dict[str, Loss]:
     torch.manual_seed(0)
     return {
         "deep": Loss(nn.Linear(3, 8), nn.SiLU(), dh.DistributionHead("gamma", 8)),
-        "classes": Loss(nn.Linear(3, 8), nn.SiLU(), dh.DistributionHead("categorical", 8, num_classes=5)),
+        "classes": Loss(
+            nn.Linear(3, 8), nn.SiLU(), dh.DistributionHead("categorical", 8, num_classes=5)
+        ),
         "linear": Loss(dh.DistributionHead("normal", 3)),
     }
 
@@ -59,8 +76,13 @@ def rows(name: str) -> tuple[torch.Tensor, torch.Tensor]:
 def gradients(loss: Loss, features: torch.Tensor, y: torch.Tensor) -> dict[str, list]:
     value = loss(features, y)
     value.backward()
-    whole = {"loss": value.detach()} | {name: parameter.grad for name, parameter in loss.named_parameters()}
-    return {name: (v.full_tensor() if hasattr(v, "full_tensor") else v).tolist() for name, v in whole.items()}
+    whole = {"loss": value.detach()} | {
+        name: parameter.grad for name, parameter in loss.named_parameters()
+    }
+    return {
+        name: (v.full_tensor() if hasattr(v, "full_tensor") else v).tolist()
+        for name, v in whole.items()
+    }
 
 
 def one_of_two(rank: int, folder: str) -> None:
@@ -84,10 +106,13 @@ def one_of_two(rank: int, folder: str) -> None:
 
 def test_a_sharded_head_has_the_loss_and_gradients_of_one_process(tmp_path):
     code = (
-        "import sys; from tests.training.test_strategies import one_of_two; one_of_two(int(sys.argv[1]), sys.argv[2])"
+        "import sys; from tests.training.test_strategies import one_of_two; "
+        "one_of_two(int(sys.argv[1]), sys.argv[2])"
     )
     command = [sys.executable, "-c", code]
-    processes = [subprocess.Popen([*command, str(rank), str(tmp_path)], env=ENVIRONMENT) for rank in (0, 1)]
+    processes = [
+        subprocess.Popen([*command, str(rank), str(tmp_path)], env=ENVIRONMENT) for rank in (0, 1)
+    ]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     for name, loss in losses().items():
@@ -132,8 +157,12 @@ trainer.save_checkpoint(path)
 
 
 def same_model(one: DistributionModule, other: DistributionModule) -> None:
-    for (name, value), found in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
-        torch.testing.assert_close(found, value, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+    for (name, value), found in zip(
+        one.state_dict().items(), other.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(
+            found, value, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 @pytest.mark.slow
@@ -142,17 +171,29 @@ def test_lightning_shards_and_saves_a_checkpoint_that_loads_anywhere(tmp_path):
     (tmp_path / "train.py").write_text(SHARDED)
     for devices in ("1", "2"):
         run("train.py", f"{devices}.ckpt", devices, folder=tmp_path)
-    one, two = (DistributionModule.load_from_checkpoint(tmp_path / f"{devices}.ckpt") for devices in "12")
+    one, two = (
+        DistributionModule.load_from_checkpoint(tmp_path / f"{devices}.ckpt") for devices in "12"
+    )
     same_model(one, two)
 
 
 @pytest.mark.slow
 def test_the_command_fits_with_ddp_what_it_fits_alone(tmp_path):
     for devices, strategy in (("1", "auto"), ("2", "ddp")):
-        options = ["--trainer.devices", devices, "--trainer.strategy", strategy, "--checkpoint.dirpath", devices]
+        options = [
+            "--trainer.devices",
+            devices,
+            "--trainer.strategy",
+            strategy,
+            "--checkpoint.dirpath",
+            devices,
+        ]
         done = run("-m", "disthead", "fit", *FIT, *options, folder=tmp_path)
         assert done.stdout.count("best val/nll") == 1, "the process of rank 0 alone speaks"
-    one, two = (DistributionModule.load_from_checkpoint(tmp_path / devices / "last.ckpt") for devices in "12")
+    one, two = (
+        DistributionModule.load_from_checkpoint(tmp_path / devices / "last.ckpt")
+        for devices in "12"
+    )
     same_model(one, two)
 
 

@@ -1,4 +1,6 @@
-"""Tables larger than memory: the rows, the statistics and the results of the table in memory, read row group by row group."""
+"""Tables larger than memory: the rows, the statistics and the results of the table in memory, read
+row group by row group.
+"""
 
 import json
 import os
@@ -35,7 +37,9 @@ def write(frame: pd.DataFrame, folder: Path, rows: int = 70, row_group_size: int
 def both(frame, tmp_path, **options):
     """The data module of the files and that of the table, all rows for training."""
     options = {"target": "y", "val_size": 0, "test_size": 0} | options
-    return TabularDataModule(write(frame, tmp_path / "rows"), **options), TabularDataModule(frame, **options)
+    return TabularDataModule(write(frame, tmp_path / "rows"), **options), TabularDataModule(
+        frame, **options
+    )
 
 
 @pytest.fixture
@@ -43,7 +47,9 @@ def table(frame) -> pd.DataFrame:
     return frame.assign(w=np.linspace(0.5, 2, 200), months=np.roll(np.arange(1, 201), 7))
 
 
-def batches_of(files: TabularDataModule, batch_size=9, buffer_size=50, seed=0, **options) -> StreamedBatches:
+def batches_of(
+    files: TabularDataModule, batch_size=9, buffer_size=50, seed=0, **options
+) -> StreamedBatches:
     columns = files.find_columns()
     options |= {"buffer_size": buffer_size, "seed": seed}
     return StreamedBatches(files.row_groups("train"), columns, batch_size, **options)
@@ -53,7 +59,9 @@ def batches_of(files: TabularDataModule, batch_size=9, buffer_size=50, seed=0, *
 def reads(monkeypatch) -> list:
     """The row groups that batches are read from."""
     found, read = [], stream.read_rows
-    monkeypatch.setattr(stream, "read_rows", lambda group, *rest: found.append(group) or read(group, *rest))
+    monkeypatch.setattr(
+        stream, "read_rows", lambda group, *rest: found.append(group) or read(group, *rest)
+    )
     return found
 
 
@@ -74,7 +82,9 @@ def test_every_row_comes_once_and_all_processes_take_the_same_steps(
     expected = list(Batches(whole, torch.arange(200), batch_size))
     assert {len(shard) for shard in shards} == {len(expected)}
     batches = [batch for shard in shards for batch in shard]
-    assert torch.cat([batch["rows"] for batch in batches]).sort().values.tolist() == list(range(200))
+    assert torch.cat([batch["rows"] for batch in batches]).sort().values.tolist() == list(
+        range(200)
+    )
     for batch in batches:
         own = whole.at(batch["rows"])
         assert torch.equal(batch["features"], own.features)
@@ -87,7 +97,9 @@ def test_every_row_comes_once_and_all_processes_take_the_same_steps(
 
 def test_without_a_shuffle_the_rows_come_in_their_order(table, tmp_path):
     files, _ = both(table, tmp_path)
-    assert torch.cat([batch["rows"] for batch in batches_of(files, seed=None)]).tolist() == list(range(200))
+    assert torch.cat([batch["rows"] for batch in batches_of(files, seed=None)]).tolist() == list(
+        range(200)
+    )
 
 
 def test_the_weight_of_a_batch_is_that_over_all_processes(table, tmp_path):
@@ -141,7 +153,9 @@ def test_an_epoch_goes_on_after_any_batch(table, tmp_path, rank, world_size, ste
             next(iterator)
         again = batches_of(files, steps=steps, **options)
         again.load_state_dict(first.state_dict())
-        rest = [batch.rows if steps > 1 else batch["rows"] for given in again for batch in single(given)]
+        rest = [
+            batch.rows if steps > 1 else batch["rows"] for given in again for batch in single(given)
+        ]
         assert [rows.tolist() for rows in rest] == whole[stop:]
 
 
@@ -172,7 +186,9 @@ def test_the_batches_of_several_steps_are_the_batches(table, tmp_path, steps):
     files, _ = both(table, tmp_path, weight="w")
     expected, chunks = list(batches_of(files)), list(batches_of(files, steps=steps))
     assert len(chunks) == len(batches_of(files, steps=steps)) == -(-23 // steps)
-    for batch, other in zip((b for chunk in chunks for b in chunk.batches()), expected, strict=True):
+    for batch, other in zip(
+        (b for chunk in chunks for b in chunk.batches()), expected, strict=True
+    ):
         assert torch.equal(batch.rows, other["rows"])
         torch.testing.assert_close(batch.total, other["total"])
 
@@ -191,7 +207,10 @@ def test_moments_of_pieces_are_those_of_the_whole_where_the_mean_is_large(genera
     assert not Moments().add(torch.full((7, 2), 0.1)).add(torch.full((3, 2), 0.1)).spread.any()
 
 
-BINNED = {"class_path": "disthead.networks.tabular.TabularBackbone", "init_args": {"hidden_sizes": [4], "members": 3}}
+BINNED = {
+    "class_path": "disthead.networks.tabular.TabularBackbone",
+    "init_args": {"hidden_sizes": [4], "members": 3},
+}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +222,9 @@ BINNED = {"class_path": "disthead.networks.tabular.TabularBackbone", "init_args"
         ("months", "poisson", {"backbone": BINNED, "ensemble": 3}),
     ],
 )
-def test_a_stream_and_a_table_start_the_same_model(table, trainer, tmp_path, target, family, options):
+def test_a_stream_and_a_table_start_the_same_model(
+    table, trainer, tmp_path, target, family, options
+):
     models, states = [], []
     for data in both(table.assign(flag=np.arange(200) % 3 == 0), tmp_path, target=target):
         torch.manual_seed(0)
@@ -215,11 +236,15 @@ def test_a_stream_and_a_table_start_the_same_model(table, trainer, tmp_path, tar
         torch.testing.assert_close(models[0].state_dict()[name], value, msg=name)
 
 
-def test_the_sample_is_drawn_from_all_rows_whatever_the_row_groups_are(table, tmp_path, monkeypatch):
+def test_the_sample_is_drawn_from_all_rows_whatever_the_row_groups_are(
+    table, tmp_path, monkeypatch
+):
     monkeypatch.setattr(scan, "_SAMPLE", 60)
     samples = []
     for size in (20, 33):
-        files = TabularDataModule(write(table, tmp_path / str(size), 70, size), target="y", val_size=0, test_size=0)
+        files = TabularDataModule(
+            write(table, tmp_path / str(size), 70, size), target="y", val_size=0, test_size=0
+        )
         samples.append(files.summary("train").sample.features)
         assert files.summary("train").features.rows == 200
     assert torch.equal(*samples)
@@ -232,7 +257,9 @@ def test_the_sample_is_drawn_from_all_rows_whatever_the_row_groups_are(table, tm
 def test_categories_are_those_of_the_training_rows_and_classes_those_of_all(frame, tmp_path):
     frame["grade"] = "common"
     frame.loc[:9, "grade"] = "rare"
-    files = TabularDataModule(write(frame, tmp_path / "rows", 50, 10), target="colour", val_size=1, test_size=0)
+    files = TabularDataModule(
+        write(frame, tmp_path / "rows", 50, 10), target="colour", val_size=1, test_size=0
+    )
     [held_out] = files.row_groups("val")
     assert files.find_columns().classes == {"colour": ["blue", "green", "red"]}
     assert ("grade=rare" in files.columns.feature_names) == (held_out.start != 0)
@@ -261,7 +288,9 @@ def test_streaming_reaches_the_likelihood_of_the_table(line, trainer, tmp_path):
         (write(train, tmp_path / "train", 700, 30), write(val, tmp_path / "val", 200, 90)),
     ):
         torch.manual_seed(0)
-        data = TabularDataModule(path, val_path=val_path, target="y", test_size=0, batch_size=50, buffer_size=500)
+        data = TabularDataModule(
+            path, val_path=val_path, target="y", test_size=0, batch_size=50, buffer_size=500
+        )
         run = trainer(15)
         run.fit(DistributionModule(**SMALL), data)
         found.append({name: float(value) for name, value in run.callback_metrics.items()})
@@ -285,7 +314,9 @@ class Stops(Callback):
 def train(trainer, folder, *, callbacks=(), ckpt_path=None, batch_size=50):
     torch.manual_seed(0)
     module = DistributionModule(**SMALL, dropout=0.2)
-    data = TabularDataModule(folder, target="y", batch_size=batch_size, buffer_size=400, val_size=0.1, test_size=0)
+    data = TabularDataModule(
+        folder, target="y", batch_size=batch_size, buffer_size=400, val_size=0.1, test_size=0
+    )
     options = {"callbacks": list(callbacks)} if callbacks else {}
     trainer(3, **options).fit(module, data, ckpt_path=ckpt_path)
     return module
@@ -293,7 +324,9 @@ def train(trainer, folder, *, callbacks=(), ckpt_path=None, batch_size=50):
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks")
 @pytest.mark.parametrize("at", [3, 60, 108])
-def test_a_corrupt_row_group_is_named_and_training_goes_on_once_it_is_repaired(line, trainer, tmp_path, at):
+def test_a_corrupt_row_group_is_named_and_training_goes_on_once_it_is_repaired(
+    line, trainer, tmp_path, at
+):
     folder = write(line, tmp_path / "rows", 700, 150)
     whole = train(trainer, folder)
     sound = {file: file.read_bytes() for file in folder.iterdir()}
@@ -326,14 +359,18 @@ def test_after_several_steps_at_once_training_goes_on_as_well(line, trainer, tmp
             raise DataError(f"{group} is gone")
         return read(group, *rest)
 
-    saved, read = ModelCheckpoint(dirpath=tmp_path / "saved", filename="cut", save_on_exception=True), stream.read_rows
+    saved, read = (
+        ModelCheckpoint(dirpath=tmp_path / "saved", filename="cut", save_on_exception=True),
+        stream.read_rows,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "read_rows", breaks)
         with pytest.raises(DataError, match="is gone"):
             train(trainer, folder, callbacks=[saved], batch_size=10)
     [path] = (tmp_path / "saved").glob("*.ckpt")
     steps = torch.load(path, weights_only=True)["global_step"]
-    assert steps % 275 in (64, 128, 192, 256)  # in the middle of an epoch of 275, which come 64 at once
+    # in the middle of an epoch of 275, which come 64 at once
+    assert steps % 275 in (64, 128, 192, 256)
     again = train(trainer, folder, ckpt_path=path, batch_size=10)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0, msg=name)
@@ -347,7 +384,9 @@ def spoil_row_group(file: Path, number: int) -> None:
     file.write_bytes(contents)
 
 
-def test_the_command_line_trains_tests_and_predicts_a_pattern_of_files(frame, tmp_path, monkeypatch, capsys):
+def test_the_command_line_trains_tests_and_predicts_a_pattern_of_files(
+    frame, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     rows = write(frame, tmp_path / "rows")
     command = ["fit", f"--data.path={rows}/*.parquet", "--data.target=y", "--trainer.max_epochs=2"]
@@ -371,7 +410,9 @@ def second(change):
 
     def apply(frame, folder):
         write(frame, folder)
-        change(frame.iloc[70:140].copy()).to_parquet(folder / "1.parquet", index=False, row_group_size=20)
+        change(frame.iloc[70:140].copy()).to_parquet(
+            folder / "1.parquet", index=False, row_group_size=20
+        )
 
     return apply
 
@@ -434,12 +475,16 @@ BAD_FILES = {
 def test_what_is_wrong_with_a_file_is_said_with_its_row_group(frame, trainer, tmp_path, name):
     make, options, message = BAD_FILES[name]
     make(frame, tmp_path / "rows")
-    data = TabularDataModule(tmp_path / "rows", **{"target": "y", "val_size": 0, "test_size": 0} | options)
+    data = TabularDataModule(
+        tmp_path / "rows", **{"target": "y", "val_size": 0, "test_size": 0} | options
+    )
     with pytest.raises(DataError, match=message):
         trainer(1).fit(DistributionModule(**SMALL), data)
 
 
-def test_targets_outside_the_support_and_unknown_categories_are_found_before_training(frame, trainer, tmp_path):
+def test_targets_outside_the_support_and_unknown_categories_are_found_before_training(
+    frame, trainer, tmp_path
+):
     frame["y"] = frame["y"].rank() + 1
     frame.loc[115, "y"] = 0.0
     data, _ = both(frame, tmp_path)
@@ -448,12 +493,17 @@ def test_targets_outside_the_support_and_unknown_categories_are_found_before_tra
     counts = write(frame.assign(y=np.arange(200) % 4, x=frame["y"]), tmp_path / "counts")
     data = TabularDataModule(counts, target="y", val_size=0, test_size=0, known={"exposure": "x"})
     with pytest.raises(
-        ValueError, match=r"1\.parquet, row group 2, .*exposure \(column 'x'\) of poisson .* 0 at row 5"
+        ValueError,
+        match=r"1\.parquet, row group 2, .*exposure \(column 'x'\) of poisson .* 0 at row 5",
     ):
         trainer(1).fit(DistributionModule("poisson"), data)
-    val = write(frame.assign(colour=["mauve" if k == 45 else "red" for k in range(200)]), tmp_path / "val")
+    val = write(
+        frame.assign(colour=["mauve" if k == 45 else "red" for k in range(200)]), tmp_path / "val"
+    )
     data = TabularDataModule(write(frame, tmp_path / "sound"), target="y", val_path=val)
-    with pytest.warns(UserWarning, match="not seen column 'colour': 1 rows with 'mauve', which set no indicator"):
+    with pytest.warns(
+        UserWarning, match="not seen column 'colour': 1 rows with 'mauve', which set no indicator"
+    ):
         trainer(1).fit(DistributionModule("normal"), data)
 
 
@@ -476,14 +526,19 @@ def test_files_without_targets_are_predicted(frame, trainer, tmp_path):
     module, run = DistributionModule(**SMALL), trainer(1)
     run.fit(module, data)
     bare = write(frame.drop(columns="y"), tmp_path / "bare")
-    found = [dist.mean for dist in run.predict(module, TabularDataModule(bare, target="y", batch_size=90))]
+    found = [
+        dist.mean
+        for dist in run.predict(module, TabularDataModule(bare, target="y", batch_size=90))
+    ]
     expected = module.predictive(TabularDataModule(frame, target="y").part("predict").features).mean
     torch.testing.assert_close(torch.cat(found), expected)
 
 
 def test_an_index_that_pandas_wrote_is_no_feature(frame, tmp_path):
     (tmp_path / "rows").mkdir()
-    frame.sample(frac=1, random_state=0).to_parquet(tmp_path / "rows" / "0.parquet", row_group_size=50)
+    frame.sample(frac=1, random_state=0).to_parquet(
+        tmp_path / "rows" / "0.parquet", row_group_size=50
+    )
     data = TabularDataModule(tmp_path / "rows", target="y", val_size=0, test_size=0)
     assert list(data.find_columns().features) == ["x", "z", "colour"]
 
@@ -514,7 +569,9 @@ if trainer.is_global_zero:
 
 @pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(table, tmp_path):
-    """Exactly, where a batch holds all rows, whose order does not matter then; else in the number of steps."""
+    """Exactly, where a batch holds all rows, whose order does not matter then; else in the number
+    of steps.
+    """
     rows = write(table, tmp_path / "rows")
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
@@ -524,7 +581,9 @@ def test_two_processes_give_the_numbers_of_one(table, tmp_path):
     for devices, batch_size in ((1, 1000), (2, 1000), (2, 7)):
         path = tmp_path / "numbers.json"
         command = [sys.executable, str(script), str(path), str(rows), str(devices), str(batch_size)]
-        subprocess.run(command, check=True, cwd=tmp_path, env=environment, capture_output=True, timeout=200)
+        subprocess.run(
+            command, check=True, cwd=tmp_path, env=environment, capture_output=True, timeout=200
+        )
         numbers[devices, batch_size] = json.loads(path.read_text())
     assert numbers[2, 1000] == pytest.approx(numbers[1, 1000], rel=1e-5)
     assert {"train/nll", "val/nll", "test/nll"} <= set(numbers[1, 1000])
@@ -539,5 +598,7 @@ def test_exposures_that_are_not_positive_are_found_as_files_are_predicted(table,
     run.fit(module, files)
     table.loc[115, "months"] = 0
     wrong = write(table.drop(columns="y"), tmp_path / "wrong")
-    with pytest.raises(ValueError, match=r"1\.parquet, row group 2, .*\(column 'months'\) of poisson .* 0 at row 5"):
+    with pytest.raises(
+        ValueError, match=r"1\.parquet, row group 2, .*\(column 'months'\) of poisson .* 0 at row 5"
+    ):
         run.predict(module, TabularDataModule(wrong, target="y", known={"exposure": "months"}))

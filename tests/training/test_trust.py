@@ -1,4 +1,6 @@
-"""A checkpoint may use classes of torch.nn, torch.optim and disthead, and those of packages that the caller trusts."""
+"""A checkpoint may use classes of torch.nn, torch.optim and disthead, and those of packages that
+the caller trusts.
+"""
 
 import inspect
 import pickle
@@ -37,7 +39,11 @@ class Plain:
 def make(in_features):
     return Net(in_features)
 """
-QUIET = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--trainer.logger=false"]
+QUIET = [
+    "--trainer.enable_progress_bar=false",
+    "--trainer.accelerator=cpu",
+    "--trainer.logger=false",
+]
 
 
 @pytest.fixture
@@ -58,7 +64,9 @@ def package(tmp_path, monkeypatch):
 def checkpoint(package, trainer, tmp_path):
     """Of a model whose backbone is the user's own, and whose process has ended."""
     x = np.random.default_rng(0).normal(size=(60, 2))
-    pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": x[:, 0] + x[:, 1]}).to_parquet(tmp_path / "table.parquet")
+    pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": x[:, 0] + x[:, 1]}).to_parquet(
+        tmp_path / "table.parquet"
+    )
     module = DistributionModule("normal", backbone=f"{package}.nets.Net")
     own = trainer(epochs=1)
     own.fit(module, datamodule=TabularDataModule(str(tmp_path / "table.parquet"), target="y"))
@@ -70,18 +78,23 @@ def checkpoint(package, trainer, tmp_path):
 
 def refuses(package):
     return pytest.raises(
-        ValueError, match=rf"own\.ckpt names the class '{package}\.nets\.Net'.*trust=.*--trust {package}"
+        ValueError,
+        match=rf"own\.ckpt names the class '{package}\.nets\.Net'.*trust=.*--trust {package}",
     )
 
 
-def test_a_class_of_ones_own_needs_trust_in_every_way_to_open_a_checkpoint(checkpoint, package, tmp_path):
+def test_a_class_of_ones_own_needs_trust_in_every_way_to_open_a_checkpoint(
+    checkpoint, package, tmp_path
+):
     table, out = str(tmp_path / "table.parquet"), tmp_path / "out"
     ways = {
         "module": lambda **trust: DistributionModule.load_from_checkpoint(checkpoint, **trust),
         "predictor": lambda **trust: Predictor(checkpoint, **trust).module,
         "files": lambda **trust: predict_files(checkpoint, table, out, **trust),
         "evaluate": lambda **trust: evaluate_checkpoint(str(checkpoint), **trust),
-        "recalibrate": lambda **trust: recalibrate_checkpoint(str(checkpoint), str(tmp_path / "new.ckpt"), **trust),
+        "recalibrate": lambda **trust: recalibrate_checkpoint(
+            str(checkpoint), str(tmp_path / "new.ckpt"), **trust
+        ),
     }
     for way in ways.values():
         with refuses(package):
@@ -94,7 +107,8 @@ def test_a_class_of_ones_own_needs_trust_in_every_way_to_open_a_checkpoint(check
 
 
 @pytest.mark.parametrize(
-    "trust", ["own_packag", "own_package.net", "own_package.nets.Ne", "nets", "own_package.nets.Other"]
+    "trust",
+    ["own_packag", "own_package.net", "own_package.nets.Ne", "nets", "own_package.nets.Other"],
 )
 def test_trust_in_something_else_is_none(checkpoint, package, trust):
     with refuses(package):
@@ -120,9 +134,20 @@ def test_commands_take_trust(checkpoint, package, capsys):
 
 def test_training_goes_on_with_a_class_of_the_configuration(checkpoint, package, capsys, tmp_path):
     """It is the caller's; only what the caller has not named needs trust."""
-    fit = ["fit", "--data.path=table.parquet", "--data.target=y", "--trainer.max_epochs=2", *QUIET, "--ckpt=own.ckpt"]
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"model": {"backbone": {"class_path": f"{package}.nets.Net"}}}))
-    assert main([*fit, "--config=own.yaml", "--trainer.enable_model_summary=false"]) == 0, capsys.readouterr().err
+    fit = [
+        "fit",
+        "--data.path=table.parquet",
+        "--data.target=y",
+        "--trainer.max_epochs=2",
+        *QUIET,
+        "--ckpt=own.ckpt",
+    ]
+    (tmp_path / "own.yaml").write_text(
+        yaml.safe_dump({"model": {"backbone": {"class_path": f"{package}.nets.Net"}}})
+    )
+    assert main([*fit, "--config=own.yaml", "--trainer.enable_model_summary=false"]) == 0, (
+        capsys.readouterr().err
+    )
     assert main(fit) == 2
     assert f"names the class '{package}.nets.Net'" in capsys.readouterr().err
 
@@ -136,7 +161,10 @@ def test_training_in_python_goes_on_without_trust(checkpoint, package, trainer, 
 def test_an_argument_of_the_callers_own_needs_no_trust(checkpoint, package):
     loaded = DistributionModule.load_from_checkpoint(checkpoint, backbone=f"{package}.nets.Net")
     assert type(loaded.backbone).__name__ == "Net"
-    assert DistributionModule("normal", backbone=f"{package}.nets.make", in_features=2).head is not None
+    assert (
+        DistributionModule("normal", backbone=f"{package}.nets.make", in_features=2).head
+        is not None
+    )
 
 
 PATHS = {
@@ -163,7 +191,9 @@ def test_a_class_is_where_it_is_defined_not_where_it_is_imported(package):
     check_classes({"backbone": "own_package.nets.Linear"}, "own.ckpt", trust)  # torch.nn's own
     with pytest.raises(ValueError, match=r"names the class 'own_package\.Net'"):
         check_classes({"backbone": "own_package.Net"}, "own.ckpt", trust)
-    with pytest.raises(ValueError, match=r"'disthead\.metrics\.mean\.Metric'.*which is 'torchmetrics"):
+    with pytest.raises(
+        ValueError, match=r"'disthead\.metrics\.mean\.Metric'.*which is 'torchmetrics"
+    ):
         check_classes({"backbone": "disthead.metrics.mean.Metric"}, "own.ckpt")
 
 
@@ -175,20 +205,41 @@ def test_classes_of_torch_and_disthead_need_no_trust():
         },
         "activation": "SiLU",
         "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.1}},
-        "scheduler": {"class_path": "disthead.networks.schedule.WarmupConstantDecay", "init_args": {"steps": 3}},
+        "scheduler": {
+            "class_path": "disthead.networks.schedule.WarmupConstantDecay",
+            "init_args": {"steps": 3},
+        },
     }
     check_classes(options, "a.ckpt")
-    for path in ("torch.nn.TransformerEncoderLayer", "disthead.networks.tabular.TabularBackbone", "torch.nn.Flatten"):
-        check_classes({"backbone": {"class_path": path, "init_args": {"activation": "relu"}}}, "a.ckpt")
-    for path in ("ReduceLROnPlateau", "torch.optim.lr_scheduler.OneCycleLR", "torch.optim.swa_utils.SWALR"):
+    for path in (
+        "torch.nn.TransformerEncoderLayer",
+        "disthead.networks.tabular.TabularBackbone",
+        "torch.nn.Flatten",
+    ):
+        check_classes(
+            {"backbone": {"class_path": path, "init_args": {"activation": "relu"}}}, "a.ckpt"
+        )
+    for path in (
+        "ReduceLROnPlateau",
+        "torch.optim.lr_scheduler.OneCycleLR",
+        "torch.optim.swa_utils.SWALR",
+    ):
         check_classes({"scheduler": path}, "a.ckpt")
 
 
 def test_names_of_columns_are_no_classes():
     check_classes(
-        {"columns": {"classes": {"class_path": ["os.system", "b"]}, "features": [{"name": "class_path"}]}}, "a.ckpt"
+        {
+            "columns": {
+                "classes": {"class_path": ["os.system", "b"]},
+                "features": [{"name": "class_path"}],
+            }
+        },
+        "a.ckpt",
     )
-    check_classes({"family": "normal", "columns": {"target": ["os.system"], "weight": "os.system"}}, "a.ckpt")
+    check_classes(
+        {"family": "normal", "columns": {"target": ["os.system"], "weight": "os.system"}}, "a.ckpt"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "my package", "*", "a..b", "os.", 3, None, "__main__"])
@@ -197,7 +248,9 @@ def test_trust_is_names(name):
         trusted_names([name])
 
 
-def test_options_of_lightnings_loading_that_would_run_code_are_refused(checkpoint, package, tmp_path):
+def test_options_of_lightnings_loading_that_would_run_code_are_refused(
+    checkpoint, package, tmp_path
+):
     load = DistributionModule.load_from_checkpoint
     with pytest.raises(ValueError, match="weights_only=False would run code"):
         load(checkpoint, weights_only=False, trust=package)
@@ -221,7 +274,9 @@ def test_weights_may_be_missing_or_left_over_if_the_caller_says_so(checkpoint, p
     torch.save(contents, "less.ckpt")
     with pytest.raises(ValueError, match=r"less\.ckpt.*backbone\.layer\.bias"):
         DistributionModule.load_from_checkpoint("less.ckpt", trust=package)
-    with pytest.warns(UserWarning, match=r"missing \['backbone.layer.bias'\], unexpected \['more'\]"):
+    with pytest.warns(
+        UserWarning, match=r"missing \['backbone.layer.bias'\], unexpected \['more'\]"
+    ):
         DistributionModule.load_from_checkpoint("less.ckpt", trust=package, strict=False)
 
 
@@ -249,7 +304,9 @@ def test_tables_of_a_checkpoint_are_files_of_this_machine(tmp_path):
         "/dev/zero",
         {},
     ):
-        with pytest.raises(ValueError, match=r"a\.ckpt names the table .* not a file or folder of this machine"):
+        with pytest.raises(
+            ValueError, match=r"a\.ckpt names the table .* not a file or folder of this machine"
+        ):
             check_sources({"val_path": table}, "a.ckpt")
 
 
@@ -262,7 +319,13 @@ def test_the_data_of_a_training_are_those_of_its_checkpoint(checkpoint, tmp_path
 def test_checkpoints_of_before_are_in_their_folder():
     for paths in ({"/a/b/best.ckpt": 1.0}, {"s3://bucket/runs/best.ckpt": 1.0}, {}):
         check_callbacks(
-            {"ModelCheckpoint": {"dirpath": "s3://bucket/runs", "best_k_models": paths, "last_model_path": ""}}
+            {
+                "ModelCheckpoint": {
+                    "dirpath": "s3://bucket/runs",
+                    "best_k_models": paths,
+                    "last_model_path": "",
+                }
+            }
         )
     for state in (
         {"best_k_models": {"/a/b/../c": 1.0}},

@@ -48,12 +48,16 @@ def test_files_get_the_predictions_of_the_table_in_its_order(checkpoint, files, 
 
 
 def test_several_processes_share_the_row_groups(checkpoint, files, frame, tmp_path):
-    counts = [predict_files(checkpoint, files, tmp_path / "out", rank=k, world_size=4) for k in range(4)]
+    counts = [
+        predict_files(checkpoint, files, tmp_path / "out", rank=k, world_size=4) for k in range(4)
+    ]
     assert counts == [2, 2, 1, 1]
     close(pd.read_parquet(tmp_path / "out"), Predictor(checkpoint)(frame))
 
 
-def test_a_full_disk_leaves_whole_parts_and_the_next_run_goes_on(checkpoint, files, frame, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_whole_parts_and_the_next_run_goes_on(
+    checkpoint, files, frame, tmp_path, monkeypatch
+):
     write, calls = parquet.ParquetWriter.write_table, []
 
     def full(self, table):
@@ -92,7 +96,10 @@ def test_a_corrupt_row_group_is_named_and_the_parts_before_it_stay(checkpoint, f
             r"column 'z' is .*string in .*1\.parquet, but double in",
         ),
         (lambda frame: frame.drop(columns="z"), r"1\.parquet has no column 'z'"),
-        (lambda frame: frame.assign(z=np.inf), r"1\.parquet, row group 0, .*'z' has 100 infinite .* row 0"),
+        (
+            lambda frame: frame.assign(z=np.inf),
+            r"1\.parquet, row group 0, .*'z' has 100 infinite .* row 0",
+        ),
     ],
 )
 def test_files_that_differ_are_named(checkpoint, files, frame, tmp_path, change, message):
@@ -101,9 +108,15 @@ def test_files_that_differ_are_named(checkpoint, files, frame, tmp_path, change,
         predict_files(checkpoint, files, tmp_path / "out")
 
 
-def test_a_category_that_training_has_not_seen_is_said_once_for_all_row_groups(checkpoint, files, frame, tmp_path):
-    frame.iloc[100:].assign(colour="mauve").to_parquet(files / "1.parquet", index=False, row_group_size=20)
-    with pytest.warns(UserWarning, match="'colour': 20 rows with 'mauve', which set no indicator") as said:
+def test_a_category_that_training_has_not_seen_is_said_once_for_all_row_groups(
+    checkpoint, files, frame, tmp_path
+):
+    frame.iloc[100:].assign(colour="mauve").to_parquet(
+        files / "1.parquet", index=False, row_group_size=20
+    )
+    with pytest.warns(
+        UserWarning, match="'colour': 20 rows with 'mauve', which set no indicator"
+    ) as said:
         predict_files(checkpoint, files, tmp_path / "out")
     assert len(said) == 1
     assert len(pd.read_parquet(tmp_path / "out")) == len(frame)
@@ -116,7 +129,9 @@ def test_predictions_that_fail_at_once_leave_no_folder(checkpoint, files, frame,
     assert not (tmp_path / "new").exists()
 
 
-def test_columns_of_the_table_and_draws_come_with_the_predictions(checkpoint, files, frame, tmp_path):
+def test_columns_of_the_table_and_draws_come_with_the_predictions(
+    checkpoint, files, frame, tmp_path
+):
     options = {"id_columns": ["colour"], "samples": 2, "seed": 3}
     assert predict_files(checkpoint, files, tmp_path / "out", **options) == 6
     found = pd.read_parquet(tmp_path / "out")
@@ -133,7 +148,12 @@ def test_columns_of_the_table_and_draws_come_with_the_predictions(checkpoint, fi
 
 
 def test_a_stream_can_be_predicted_into_one_file(checkpoint, files, frame, tmp_path, capsys):
-    command = ["predict", f"--ckpt={checkpoint}", f"--data.path={files}", f"--out={tmp_path / 'p.parquet'}"]
+    command = [
+        "predict",
+        f"--ckpt={checkpoint}",
+        f"--data.path={files}",
+        f"--out={tmp_path / 'p.parquet'}",
+    ]
     quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
     assert main([*command, "--id-columns=colour", *quiet]) == 0
     found = pd.read_parquet(tmp_path / "p.parquet")
@@ -173,7 +193,12 @@ def test_a_predictor_pickles_small_and_its_copy_predicts_the_same(checkpoint, fr
 def test_the_command_line_writes_into_a_folder_and_several_processes_share_it(
     checkpoint, files, frame, tmp_path, monkeypatch, capsys
 ):
-    command = ["predict", f"--ckpt_path={checkpoint}", f"--data.path={files}", f"--out={tmp_path / 'out'}"]
+    command = [
+        "predict",
+        f"--ckpt_path={checkpoint}",
+        f"--data.path={files}",
+        f"--out={tmp_path / 'out'}",
+    ]
     for rank in ("1", "0"):
         for name, value in {"RANK": rank, "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "1"}.items():
             monkeypatch.setenv(name, value)
@@ -182,7 +207,9 @@ def test_the_command_line_writes_into_a_folder_and_several_processes_share_it(
     close(pd.read_parquet(tmp_path / "out"), Predictor(checkpoint)(frame))
 
 
-def test_row_groups_without_rows_have_no_part_and_are_not_looked_at_again(checkpoint, files, frame, tmp_path):
+def test_row_groups_without_rows_have_no_part_and_are_not_looked_at_again(
+    checkpoint, files, frame, tmp_path
+):
     schema = parquet.read_schema(files / "0.parquet")
     with parquet.ParquetWriter(files / "0.parquet", schema) as writer:
         for rows in (frame[:30], frame[:0], frame[30:100]):
@@ -194,7 +221,9 @@ def test_row_groups_without_rows_have_no_part_and_are_not_looked_at_again(checkp
 
 
 def test_rows_that_are_nearly_the_same_are_predicted_all_the_same(checkpoint, frame):
-    """Whether a column varies too little is a question to the training rows, not to the rows of a batch."""
+    """Whether a column varies too little is a question to the training rows, not to the rows of a
+    batch.
+    """
     end = frame["z"].max()
     near = pd.concat([frame[:1]] * 2, ignore_index=True).assign(z=[end, end + 1e-7 * abs(end)])
     assert len(Predictor(checkpoint)(near)["mean"]) == 2
@@ -215,11 +244,16 @@ predict_files(*sys.argv[1:], batch_size=25)
 """
 
 
-def test_a_process_that_dies_leaves_whole_parts_and_the_next_run_goes_on(checkpoint, files, frame, tmp_path):
+def test_a_process_that_dies_leaves_whole_parts_and_the_next_run_goes_on(
+    checkpoint, files, frame, tmp_path
+):
     """In the third row group, whose part has no name yet."""
     script = tmp_path / "dies.py"
     script.write_text(DYING)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, str(script), checkpoint, str(files), str(tmp_path / "out")]
     assert subprocess.run(command, cwd=tmp_path, env=environment, timeout=100).returncode == 9
     assert len(list((tmp_path / "out").glob(".part*"))) == 1
@@ -229,7 +263,9 @@ def test_a_process_that_dies_leaves_whole_parts_and_the_next_run_goes_on(checkpo
     assert not list((tmp_path / "out").glob(".part*"))
 
 
-def test_runs_that_begin_at_once_with_other_options_do_not_mix(checkpoint, files, tmp_path, monkeypatch):
+def test_runs_that_begin_at_once_with_other_options_do_not_mix(
+    checkpoint, files, tmp_path, monkeypatch
+):
     """The second run begins after the first has found no note, and before it has written its own."""
     write = writing.writing
 

@@ -11,7 +11,9 @@ __all__ = ["comparison"]
 _NATS, _SHARE = 0.05, 0.05  # differences that matter: of log scores, and as a share of other scores
 
 
-def comparison(name: str, difference: Score, skill: float | None, baseline: str, score: float = math.nan) -> Verdict:
+def comparison(
+    name: str, difference: Score, skill: float | None, baseline: str, score: float = math.nan
+) -> Verdict:
     """Whether the model scores better than the other on the same rows: the paired difference by its standard error.
 
     Args:
@@ -21,21 +23,41 @@ def comparison(name: str, difference: Score, skill: float | None, baseline: str,
         baseline: what the other one is called.
         score: the model's.
     """
-    amount = f"{abs(difference.value):.3g} ± {difference.standard_error:.2g}{difference.unit and ' ' + difference.unit}"
-    part = f", {whole_percent(abs(skill))} of its score" if skill is not None and math.isfinite(skill) else ""
+    amount = (
+        f"{abs(difference.value):.3g} ± "
+        f"{difference.standard_error:.2g}{difference.unit and ' ' + difference.unit}"
+    )
+    part = (
+        f", {whole_percent(abs(skill))} of its score"
+        if skill is not None and math.isfinite(skill)
+        else ""
+    )
     aspect = f"against {baseline} by {name}"
     if not math.isfinite(difference.value):
-        sentence = f"By {name} the model and {baseline} cannot be compared: one of the two is infinite."
+        sentence = (
+            f"By {name} the model and {baseline} cannot be compared: one of the two is infinite."
+        )
         return Verdict(aspect, "unclear", sentence)
     hidden = critical() * difference.standard_error
     matters = _NATS if difference.unit == "nats" else _SHARE * abs(score - difference.value)
     if abs(difference.value) <= hidden and hidden > matters:
-        sentence = f"By {name} the model and {baseline} differ by {amount} a row: these rows are too few to tell which is better."
+        sentence = (
+            f"By {name} the model and {baseline} differ by {amount} a row: these rows are "
+            "too few to tell which is better."
+        )
         return Verdict(aspect, "unclear", sentence)
     if abs(difference.value) <= hidden:
         return Verdict(
-            aspect, "fair", f"By {name} the model and {baseline} differ by {amount} a row: no more than chance."
+            aspect,
+            "fair",
+            f"By {name} the model and {baseline} differ by {amount} a row: no more than chance.",
         )
     if difference.value < 0:
-        return Verdict(aspect, "good", f"By {name} the model is better than {baseline} by {amount} a row{part}.")
-    return Verdict(aspect, "poor", f"By {name} the model is worse than {baseline} by {amount} a row{part}.")
+        return Verdict(
+            aspect,
+            "good",
+            f"By {name} the model is better than {baseline} by {amount} a row{part}.",
+        )
+    return Verdict(
+        aspect, "poor", f"By {name} the model is worse than {baseline} by {amount} a row{part}."
+    )

@@ -22,12 +22,17 @@ def distances(shares: Mapping[str, tuple[float, float]], expected: float) -> dic
     """
     variance, largest = expected * (1 - expected), max(expected, 1 - expected)
     return {
-        label: z_of_sum(share - expected, variance / rows, largest / rows) for label, (share, rows) in shares.items()
+        label: z_of_sum(share - expected, variance / rows, largest / rows)
+        for label, (share, rows) in shares.items()
     }
 
 
 def by_group(
-    coverages: Mapping[str, tuple[float, float]], level: float, name: str, left_out: int = 0, picture: str = ""
+    coverages: Mapping[str, tuple[float, float]],
+    level: float,
+    name: str,
+    left_out: int = 0,
+    picture: str = "",
 ) -> Verdict:
     """Whether the intervals hold what they promise in every group.
 
@@ -54,11 +59,17 @@ def by_group(
     least = min(rows for _, rows in coverages.values())
     hidden = detectable(level * (1 - level) / least, max(level, 1 - level) / least, looks)
     is_hidden = hidden >= level or math.log(widening(level, level - hidden, least)) > SIZES[2]
-    return _nothing(aspect, seen, least, f"below {whole_percent(hidden)}", is_hidden, left_out, picture, looks)
+    return _nothing(
+        aspect, seen, least, f"below {whole_percent(hidden)}", is_hidden, left_out, picture, looks
+    )
 
 
 def bias_by_group(
-    shares: Mapping[str, tuple[float, float]], name: str, left_out: int = 0, picture: str = "", side: str = "above"
+    shares: Mapping[str, tuple[float, float]],
+    name: str,
+    left_out: int = 0,
+    picture: str = "",
+    side: str = "above",
 ) -> Verdict:
     """Whether outcomes lie above the predicted median as often as below in every group; arguments as of `by_group`."""
     aspect, looks = f"bias by {name}", len(shares)
@@ -75,17 +86,31 @@ def bias_by_group(
         kind = "low" if share > 0.5 else "high"
         if side != "above":
             kind = "far clockwise" if share > 0.5 else "far anticlockwise"
-        sentence = f"{seen}: predictions are {by} too {kind} there, by about {abs(shift):.2f} of the predicted spread."
-        return Verdict(aspect, _fault(by), sentence + _left_out(left_out), picture=picture, looks=looks)
+        sentence = (
+            f"{seen}: predictions are {by} too {kind} there, by about {abs(shift):.2f} of "
+            "the predicted spread."
+        )
+        return Verdict(
+            aspect, _fault(by), sentence + _left_out(left_out), picture=picture, looks=looks
+        )
     least = min(rows for _, rows in shares.values())
     hidden = detectable(0.25 / least, 0.5 / least, looks)
     shift = ndtri(0.5 + min(hidden, 0.499))
     return _nothing(
-        aspect, seen, least, f"below {shift:.2f} of the predicted spread", shift > SIZES[2], left_out, picture, looks
+        aspect,
+        seen,
+        least,
+        f"below {shift:.2f} of the predicted spread",
+        shift > SIZES[2],
+        left_out,
+        picture,
+        looks,
     )
 
 
-def events_by_group(frequencies: Sequence[EventFrequency], name: str, left_out: int = 0, picture: str = "") -> Verdict:
+def events_by_group(
+    frequencies: Sequence[EventFrequency], name: str, left_out: int = 0, picture: str = ""
+) -> Verdict:
     """Whether events (classes, the first place) happen in every group as often as predicted there."""
     aspect, looks = f"calibration by {name}", len(frequencies)
     groups = len({part.label for part in frequencies})
@@ -97,7 +122,8 @@ def events_by_group(frequencies: Sequence[EventFrequency], name: str, left_out: 
     difference = worst.observed - worst.predicted
     error = math.sqrt(worst.variance)
     seen = (
-        f"{_worst(groups, name, worst.label, looks // groups)}: {worst.event} was predicted with {percent(worst.predicted, error)} and "
+        f"{_worst(groups, name, worst.label, looks // groups)}: {worst.event} was predicted with "
+        f"{percent(worst.predicted, error)} and "
         f"happened in {percent(worst.observed, error)} of {worst.count:,.0f} rows"
     )
     if abs(z(worst)) > critical(looks) and abs(difference) >= POINTS[0]:
@@ -108,17 +134,36 @@ def events_by_group(frequencies: Sequence[EventFrequency], name: str, left_out: 
     hidden = max(detectable(part.variance, part.largest, looks) for part in frequencies)
     least = min(part.count for part in frequencies)
     return _nothing(
-        aspect, seen, least, f"below {100 * hidden:.0f} percentage points", hidden > POINTS[2], left_out, picture, looks
+        aspect,
+        seen,
+        least,
+        f"below {100 * hidden:.0f} percentage points",
+        hidden > POINTS[2],
+        left_out,
+        picture,
+        looks,
     )
 
 
 def _nothing(
-    aspect: str, seen: str, least: float, hidden: str, is_hidden: bool, left_out: int, picture: str, looks: int
+    aspect: str,
+    seen: str,
+    least: float,
+    hidden: str,
+    is_hidden: bool,
+    left_out: int,
+    picture: str,
+    looks: int,
 ) -> Verdict:
     """No fault: because there is none, or because the smallest group cannot show one."""
     if is_hidden:
-        sentence = f"{seen}, which chance explains; but {least:,.0f} rows of the smallest hide differences {hidden}."
-        return Verdict(aspect, "unclear", sentence + _left_out(left_out), picture=picture, looks=looks)
+        sentence = (
+            f"{seen}, which chance explains; but {least:,.0f} rows of the smallest hide "
+            f"differences {hidden}."
+        )
+        return Verdict(
+            aspect, "unclear", sentence + _left_out(left_out), picture=picture, looks=looks
+        )
     sentence = f"{seen}, which chance explains.{_left_out(left_out)}"
     return Verdict(aspect, "good", sentence, picture=picture, looks=looks)
 
@@ -134,7 +179,10 @@ def _worst(count: int, name: str, worst: str, events: int = 1) -> str:
             f", for each of {events} events" if events > 1 else ""
         )
     each = f" and {events} events in each" if events > 1 else ""
-    return f"Of {count} {'groups' if name == 'group' else 'ranges of features'}{each}, {worst} is the worst"
+    return (
+        f"Of {count} {'groups' if name == 'group' else 'ranges of features'}{each}, {worst} is "
+        "the worst"
+    )
 
 
 def _left_out(count: int) -> str:

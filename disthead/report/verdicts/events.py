@@ -8,10 +8,11 @@ from disthead.report.wording import percent, standard_error, whole_percent
 
 __all__ = ["POINTS", "classes", "confidence", "majority", "probabilities"]
 
-# Differences of frequencies: below the first they do not matter, up to the second they are slight; chance that hides more
-# than the third leaves a verdict open.
+# Differences of frequencies: below the first they do not matter, up to the second they are slight;
+# chance that hides more than the third leaves a verdict open.
 POINTS = (0.005, 0.03, 0.2)
-# Of the uncertainty, the share that is miscalibration: negligible, slight, and what chance may hide.
+# Of the uncertainty, the share that is miscalibration: negligible, slight, and what chance may
+# hide.
 _SHARES = (0.01, 0.05, 0.1)
 _FEW = 30  # rows, with which nothing is said of probabilities
 
@@ -40,7 +41,9 @@ def classes(numbers: "dict[str, Reliability]", p_value: float, left_out: int = 0
     return _reliability("reliability of each class", seen, part, p_value, "classes", len(numbers))
 
 
-def confidence(claimed: float, right: float, error: float, what: str, largest: float = 0.0) -> Verdict:
+def confidence(
+    claimed: float, right: float, error: float, what: str, largest: float = 0.0
+) -> Verdict:
     """Whether the most probable answer is right as often as the model says, in percentage points.
 
     Args:
@@ -50,16 +53,25 @@ def confidence(claimed: float, right: float, error: float, what: str, largest: f
         largest: how far one row can move the difference.
     """
     difference = claimed - right
-    claim = f"{percent(claimed, error)} was claimed (standard error of the difference {standard_error(error)})"
+    claim = (
+        f"{percent(claimed, error)} was claimed (standard error of the difference "
+        f"{standard_error(error)})"
+    )
     seen = f"{what} was right in {percent(right, error)} of the rows, {claim}"
     is_chance = abs(z_of_sum(difference, error**2, largest)) <= critical()
     if is_chance and critical() * error > POINTS[2] / 2:
         sentence = (
-            f"{seen}: no more than chance, but these rows hide differences below {whole_percent(critical() * error)}."
+            f"{seen}: no more than chance, but these rows hide differences below "
+            f"{whole_percent(critical() * error)}."
         )
         return Verdict("confidence", "unclear", sentence, picture="reliability")
     if is_chance or abs(difference) < POINTS[0]:
-        return Verdict("confidence", "good", f"{seen}: neither over- nor underconfident.", picture="reliability")
+        return Verdict(
+            "confidence",
+            "good",
+            f"{seen}: neither over- nor underconfident.",
+            picture="reliability",
+        )
     kind = "overconfident" if difference > 0 else "underconfident"
     if abs(difference) < POINTS[1]:
         return Verdict("confidence", "fair", f"{seen}: slightly {kind}.", picture="reliability")
@@ -70,39 +82,56 @@ def majority(accuracy: float, of_majority: float, difference: Score, name: str) 
     """Whether the most probable class is right more often than always naming the most frequent one."""
     aspect = "against the majority"
     seen = (
-        f"The most probable class is right in {percent(accuracy, difference.standard_error)} of the rows; always naming "
-        f"{name}, the most frequent one, is right in {percent(of_majority, difference.standard_error)}"
+        f"The most probable class is right in {percent(accuracy, difference.standard_error)} of "
+        "the rows; always naming "
+        f"{name}, the most frequent one, is right in "
+        f"{percent(of_majority, difference.standard_error)}"
     )
     if difference.value > critical() * difference.standard_error and difference.value > 0:
         return Verdict(aspect, "good", f"{seen}: the model knows more.", picture="confusion")
     if difference.value < -critical() * difference.standard_error and difference.value < -POINTS[0]:
-        return Verdict(aspect, "poor", f"{seen}: the model is worse than no model.", picture="confusion")
+        return Verdict(
+            aspect, "poor", f"{seen}: the model is worse than no model.", picture="confusion"
+        )
     if critical() * difference.standard_error > POINTS[2]:
         return Verdict(
-            aspect, "unclear", f"{seen}: these rows are too few to tell which is better.", picture="confusion"
+            aspect,
+            "unclear",
+            f"{seen}: these rows are too few to tell which is better.",
+            picture="confusion",
         )
     return Verdict(
         aspect,
         "note",
-        f"{seen}: no more than chance apart. Where one class is always the most probable, probabilities may still inform: "
+        f"{seen}: no more than chance apart. Where one class is always the most probable, "
+        "probabilities may still inform: "
         "see the log score against a baseline and the AUC.",
         picture="confusion",
     )
 
 
-def _reliability(aspect: str, seen: str, numbers: Reliability, p_value: float, picture: str, looks: int) -> Verdict:
+def _reliability(
+    aspect: str, seen: str, numbers: Reliability, p_value: float, picture: str, looks: int
+) -> Verdict:
     seen = f"{seen} ({say_p(p_value)}); a constant forecast has {numbers.uncertainty:.4g}"
     share = _share(numbers)
     if p_value >= CHANCE:
         if numbers.chance > _SHARES[2] * _scale(numbers) or int(numbers.count.sum()) < _FEW:
-            sentence = f"{seen}: no more than chance, but these rows hide a miscalibration below {numbers.chance:.2g}."
+            sentence = (
+                f"{seen}: no more than chance, but these rows hide a miscalibration below "
+                f"{numbers.chance:.2g}."
+            )
             return Verdict(aspect, "unclear", sentence, picture=picture, looks=looks)
-        return Verdict(aspect, "good", f"{seen}: no more than chance.", picture=picture, looks=looks)
+        return Verdict(
+            aspect, "good", f"{seen}: no more than chance.", picture=picture, looks=looks
+        )
     if share < _SHARES[0]:
         sentence = f"{seen}: more than chance, but too little to matter."
         return Verdict(aspect, "good", sentence, picture=picture, looks=looks)
     if share < _SHARES[1]:
-        return Verdict(aspect, "fair", f"{seen}: slightly miscalibrated.", picture=picture, looks=looks)
+        return Verdict(
+            aspect, "fair", f"{seen}: slightly miscalibrated.", picture=picture, looks=looks
+        )
     return Verdict(aspect, "poor", f"{seen}: clearly miscalibrated.", picture=picture, looks=looks)
 
 
@@ -117,4 +146,7 @@ def _scale(numbers: Reliability) -> float:
 
 def _miscalibration(numbers: Reliability, what: str) -> str:
     name = "Brier score" if numbers.level is None else "pinball loss"
-    return f"Of the {name} {numbers.score:.4g} of {what}, {numbers.miscalibration:.2g} is miscalibration"
+    return (
+        f"Of the {name} {numbers.score:.4g} of {what}, {numbers.miscalibration:.2g} is "
+        "miscalibration"
+    )

@@ -13,7 +13,8 @@ __all__ = ["bias", "coverage", "rate_error", "shape", "widening"]
 def coverage(level: float, observed: float, count: float) -> Verdict:
     """Whether the central intervals of one level hold what they promise.
 
-    Chance: the binomial standard error at the level. Effect: how much wider the intervals have to be, for a normal shape.
+    Chance: the binomial standard error at the level. Effect: how much wider the intervals have to
+    be, for a normal shape.
 
     Args:
         level: promised.
@@ -23,13 +24,21 @@ def coverage(level: float, observed: float, count: float) -> Verdict:
     aspect = f"{100 * level:g} % intervals"
     variance, largest = level * (1 - level) / count, max(level, 1 - level) / count
     error = rate_error(observed, count)
-    seen = f"The {percent(level)} intervals held {percent(observed, error)} of the outcomes (standard error {standard_error(error)})"
+    seen = (
+        f"The {percent(level)} intervals held {percent(observed, error)} of the outcomes "
+        f"(standard error {standard_error(error)})"
+    )
     factor = widening(level, observed, count)
     if abs(z_of_sum(observed - level, variance, largest)) > critical():
         kind = "narrow" if observed < level else "wide"
         by = size(abs(math.log(factor)))
         if not by:
-            return Verdict(aspect, "good", f"{seen}: too {kind} by a hair, which does not matter.", picture="coverage")
+            return Verdict(
+                aspect,
+                "good",
+                f"{seen}: too {kind} by a hair, which does not matter.",
+                picture="coverage",
+            )
         change = f"{whole_percent(abs(factor - 1))} {'wider' if factor > 1 else 'narrower'}"
         return Verdict(
             aspect,
@@ -42,7 +51,8 @@ def coverage(level: float, observed: float, count: float) -> Verdict:
         return Verdict(
             aspect,
             "unclear",
-            f"{seen}: in agreement with {percent(level)}, but {count:,.0f} rows would not show a difference below "
+            f"{seen}: in agreement with {percent(level)}, but {count:,.0f} rows would not show a "
+            "difference below "
             f"{percent(hidden)}.",
             picture="coverage",
         )
@@ -53,7 +63,10 @@ def bias(above: float, count: float, is_circular: bool = False) -> Verdict:
     """Whether outcomes lie above the predicted median as often as below; effect in units of the predicted spread."""
     error = rate_error(above, count)
     side = "anticlockwise of" if is_circular else "above"
-    seen = f"{percent(above, error)} of the outcomes were {side} the predicted median (standard error {standard_error(error)})"
+    seen = (
+        f"{percent(above, error)} of the outcomes were {side} the predicted median (standard "
+        f"error {standard_error(error)})"
+    )
     shift = ndtri(min(max(above, 0.5 / count), 1 - 0.5 / count))
     if abs(z_of_sum(above - 0.5, 0.25 / count, 0.5 / count)) > critical():
         kind = "low" if above > 0.5 else "high"
@@ -65,12 +78,16 @@ def bias(above: float, count: float, is_circular: bool = False) -> Verdict:
         return Verdict(
             "bias",
             "fair" if by == "slightly" else "poor",
-            f"{seen}: predictions are {by} too {kind}, by about {abs(shift):.2f} of the predicted spread.",
+            f"{seen}: predictions are {by} too {kind}, by about {abs(shift):.2f} of the predicted "
+            "spread.",
             picture="pit",
         )
     hidden = detectable(0.25 / count, 0.5 / count)
     if hidden >= 0.5 or ndtri(0.5 + hidden) > SIZES[1]:
-        only = f"{count:,.0f} rows show only a bias above {ndtri(0.5 + min(hidden, 0.49)):.2f} of the predicted spread"
+        only = (
+            f"{count:,.0f} rows show only a bias above {ndtri(0.5 + min(hidden, 0.49)):.2f} of "
+            "the predicted spread"
+        )
         return Verdict("bias", "unclear", f"{seen}: no sign of a bias, but {only}.", picture="pit")
     return Verdict("bias", "good", f"{seen}: no bias.", picture="pit")
 
@@ -78,7 +95,8 @@ def bias(above: float, count: float, is_circular: bool = False) -> Verdict:
 def shape(distance: float, p_value: float, dispersion: float, count: float) -> Verdict:
     """Whether the PIT is uniform: Kolmogorov and Smirnov's distance is the largest error of any predicted probability."""
     seen = (
-        f"Predicted probabilities are off by at most {percent(distance)} (PIT histogram, {say_p(p_value)}, "
+        f"Predicted probabilities are off by at most {percent(distance)} (PIT histogram, "
+        f"{say_p(p_value)}, "
         f"dispersion {dispersion:.2f} where 1 is right)"
     )
     by = size(2 * distance)
@@ -86,12 +104,15 @@ def shape(distance: float, p_value: float, dispersion: float, count: float) -> V
         hidden = 1.63 / math.sqrt(count)  # the distance that has a p-value of 0.01
         if size(2 * hidden) in ("clearly", "far"):
             sentence = (
-                f"{seen}: no more than chance, but {count:,.0f} rows hide errors up to {whole_percent(min(hidden, 1))}."
+                f"{seen}: no more than chance, but {count:,.0f} rows hide errors up to "
+                f"{whole_percent(min(hidden, 1))}."
             )
             return Verdict("shape", "unclear", sentence, picture="pit")
         return Verdict("shape", "good", f"{seen}: no more than chance.", picture="pit")
     if not by:
-        return Verdict("shape", "good", f"{seen}: more than chance, but too little to matter.", picture="pit")
+        return Verdict(
+            "shape", "good", f"{seen}: more than chance, but too little to matter.", picture="pit"
+        )
     if dispersion > 1.05:
         cause = "too many outcomes are surprises at both ends, the spread is too small"
     elif dispersion < 0.95:

@@ -18,16 +18,24 @@ def outliers(numbers: Outliers) -> Verdict:
     if not numbers.rows:
         log_p = numbers.least
         seen = (
-            f"The outcome furthest out of {plural(numbers.count, 'row')} has the tail probability {_probability(log_p)}"
+            f"The outcome furthest out of {plural(numbers.count, 'row')} has the tail probability "
+            f"{_probability(log_p)}"
         )
-        sentence = f"{seen}: an outcome as far out, or farther, is no more than chance in so many rows."
+        sentence = (
+            f"{seen}: an outcome as far out, or farther, is no more than chance in so many rows."
+        )
         if numbers.count < 20:
             sentence = f"{seen}: no outlier, but so few rows seldom have one."
             return Verdict("outliers", "unclear", sentence, picture=picture, looks=numbers.count)
         return Verdict("outliers", "good", sentence, picture=picture, looks=numbers.count)
-    status: Status = "poor" if numbers.least < math.log(_GROSS / numbers.count) or len(numbers.rows) > 1 else "fair"
+    status: Status = (
+        "poor"
+        if numbers.least < math.log(_GROSS / numbers.count) or len(numbers.rows) > 1
+        else "fair"
+    )
     sentence = (
-        f"{named(numbers)}: an outcome as far out as the worst, or farther, has the probability {_probability(numbers.least)}, and there "
+        f"{named(numbers)}: an outcome as far out as the worst, or farther, has the probability "
+        f"{_probability(numbers.least)}, and there "
         f"are {numbers.count:,} rows (the limit is {CHANCE / numbers.count:.1g})."
     )
     return Verdict("outliers", status, sentence, picture=picture, looks=numbers.count)

@@ -11,13 +11,16 @@ from disthead.report.wording import percent, whole_percent
 __all__ = ["honest_spread", "informative", "sharp"]
 
 
-def informative(numbers: Sparsification, design_effect: float = 1.0, error: str = "mean absolute error") -> Verdict:
+def informative(
+    numbers: Sparsification, design_effect: float = 1.0, error: str = "mean absolute error"
+) -> Verdict:
     """Whether rows of large predicted spread have large errors: the gain against a random order, by its rank test."""
     aspect = "does the spread inform?"
     half = int((numbers.dropped <= 0.5).sum()) - 1
     left, best = float(numbers.error[half]), float(numbers.oracle[half])
     seen = (
-        f"Without the half of the rows that the model is least sure of, the {error} goes from {numbers.random:.4g} to "
+        f"Without the half of the rows that the model is least sure of, the {error} goes from "
+        f"{numbers.random:.4g} to "
         f"{left:.4g} (the best possible is {best:.4g})"
     )
     chance = critical() * numbers.standard_error * design_effect**0.5
@@ -33,7 +36,8 @@ def informative(numbers: Sparsification, design_effect: float = 1.0, error: str 
     return Verdict(
         aspect,
         "note",
-        f"{seen}: the predicted spread says little about the size of the errors. That is right if all rows are equally "
+        f"{seen}: the predicted spread says little about the size of the errors. That is right if "
+        "all rows are equally "
         "hard to predict.",
         picture="sparsification",
     )
@@ -56,13 +60,20 @@ def honest_spread(
         rest: the numbers without outliers, where there are some.
     """
     aspect, looks = "error against spread", len(numbers.error)
-    seen = _ratios(numbers) + (f" ({left_out:,} rows of infinite predicted variance are left out)" if left_out else "")
+    seen = _ratios(numbers) + (
+        f" ({left_out:,} rows of infinite predicted variance are left out)" if left_out else ""
+    )
     by, off = _faults(numbers, design_effect)
     if by and outliers and rest is not None and not _faults(rest, design_effect)[0]:
         verb = "makes" if outliers.total == 1 else "make"
-        sentence = f"{seen}. {named(outliers)} {verb} it {_overall(numbers):.2f} over all; without, it is {_overall(rest):.2f}."
+        sentence = (
+            f"{seen}. {named(outliers)} {verb} it {_overall(numbers):.2f} over all; "
+            f"without, it is {_overall(rest):.2f}."
+        )
         remedy = "See the verdict on outliers: without these rows errors are as large as predicted."
-        return Verdict(aspect, _fault(by), sentence, picture="spread_skill", remedy=remedy, looks=looks)
+        return Verdict(
+            aspect, _fault(by), sentence, picture="spread_skill", remedy=remedy, looks=looks
+        )
     if by:
         count = f"in {off} of {looks} parts of the rows" if looks > 1 else "overall"
         sentence = f"{seen}: {by} off from what was predicted, {count}."
@@ -72,7 +83,8 @@ def honest_spread(
     if whole > SIZES[1] or parts > SIZES[2]:
         hidden = whole if whole > SIZES[1] else parts
         sentence = (
-            f"{seen}: no more than chance, but {float(numbers.count.sum()):,.0f} rows hide differences below "
+            f"{seen}: no more than chance, but {float(numbers.count.sum()):,.0f} rows hide "
+            "differences below "
             f"{whole_percent(hidden)}{'' if whole > SIZES[1] else ' in a part of the rows'}."
         )
         return Verdict(aspect, "unclear", sentence, picture="spread_skill", looks=looks)
@@ -85,7 +97,10 @@ def _ratios(numbers: SpreadSkill) -> str:
     low, high = float(ratio[0]), float(ratio[-1])
     if len(ratio) == 1:
         return f"Errors are {high:.2f} times the predicted spread"
-    return f"Where the predicted spread is smallest errors are {low:.2f} times it, where largest {high:.2f} times"
+    return (
+        f"Where the predicted spread is smallest errors are {low:.2f} times it, where largest "
+        f"{high:.2f} times"
+    )
 
 
 def _variance(numbers: SpreadSkill, design_effect: float) -> Tensor:
@@ -97,7 +112,9 @@ def _detectable(numbers: SpreadSkill, design_effect: float) -> tuple[float, floa
     """The least relative differences that are more than chance: of all rows together, and of the part that shows least."""
     variance, share = _variance(numbers, design_effect), numbers.count * numbers.spread.square()
     of_all = (share / share.sum().clamp(min=1e-300)).square() @ variance
-    return critical() * float(of_all) ** 0.5 / 2, critical(len(variance)) * float(variance.max()) ** 0.5 / 2
+    return critical() * float(of_all) ** 0.5 / 2, critical(len(variance)) * float(
+        variance.max()
+    ) ** 0.5 / 2
 
 
 def _faults(numbers: SpreadSkill, design_effect: float) -> tuple[str, int]:
@@ -112,15 +129,19 @@ def sharp(numbers: Sharpness, unit: str = "") -> Verdict:
     return Verdict(
         "sharpness",
         "note",
-        f"The {percent(numbers.level)} intervals are {numbers.mean:.4g}{unit and ' ' + unit} wide on average, "
-        f"{whole_percent(numbers.relative)} of the width that holds {percent(numbers.level)} of all outcomes.",
+        f"The {percent(numbers.level)} intervals are {numbers.mean:.4g}{unit and ' ' + unit} wide "
+        "on average, "
+        f"{whole_percent(numbers.relative)} of the width that holds {percent(numbers.level)} of "
+        "all outcomes.",
         picture="sharpness",
     )
 
 
 def _overall(numbers: SpreadSkill) -> float:
     """Root mean squared error of all rows over their root mean squared spread."""
-    error, spread = ((numbers.count * part.square()).sum() for part in (numbers.error, numbers.spread))
+    error, spread = (
+        (numbers.count * part.square()).sum() for part in (numbers.error, numbers.spread)
+    )
     return float((error / spread).sqrt())
 
 

@@ -18,18 +18,20 @@ __all__ = ["dependence", "surprise", "together"]
 def dependence(observed: Tensor, predicted: Tensor, count: float, names: Sequence[str]) -> Verdict:
     """Whether outputs go together as predicted: correlations of their normal residuals against those of the forecast.
 
-    The observed ones stray by 1 / sqrt(count) in Fisher's transform; the limit of chance allows for looking at all pairs.
+    The observed ones stray by 1 / sqrt(count) in Fisher's transform; the limit of chance allows for
+    looking at all pairs.
     """
     aspect = "dependence between outputs"
     rows, columns = torch.triu_indices(len(observed), len(observed), 1)
     seen, expected = observed[rows, columns].nan_to_num(), predicted[rows, columns].nan_to_num()
-    z = (seen.clamp(-0.999999, 0.999999).atanh() - expected.clamp(-0.999999, 0.999999).atanh()) * math.sqrt(
-        max(count - 3, 0)
-    )
+    z = (
+        seen.clamp(-0.999999, 0.999999).atanh() - expected.clamp(-0.999999, 0.999999).atanh()
+    ) * math.sqrt(max(count - 3, 0))
     looks, worst = len(z), int(z.abs().argmax())
     pair = f"{names[int(rows[worst])]} and {names[int(columns[worst])]}"
     sentence = (
-        f"The errors of {pair} have a correlation of {float(seen[worst]):.2f} where the model predicts "
+        f"The errors of {pair} have a correlation of {float(seen[worst]):.2f} where the model "
+        "predicts "
         f"{float(expected[worst]):.2f}"
     )
     if looks > 1:
@@ -40,7 +42,10 @@ def dependence(observed: Tensor, predicted: Tensor, count: float, names: Sequenc
         return Verdict(aspect, status, f"{sentence}: {by} different.", looks=looks)
     hidden = critical(looks) / math.sqrt(max(count - 3, 1))
     if hidden > SIZES[2] / 2:
-        text = f"{sentence}: no more than chance, but {count:,.0f} rows hide differences below {min(hidden, 1):.2f}."
+        text = (
+            f"{sentence}: no more than chance, but {count:,.0f} rows hide differences below "
+            f"{min(hidden, 1):.2f}."
+        )
         return Verdict(aspect, "unclear", text, looks=looks)
     return Verdict(aspect, "good", f"{sentence}: no more than chance.", looks=looks)
 
@@ -50,7 +55,8 @@ def together(numbers: Uniformity, count: float, p_value: float | None = None) ->
     aspect = "all outputs together"
     p = numbers.ks_p_value if p_value is None else p_value
     seen = (
-        f"Probabilities of regions of highest density are off by at most {percent(numbers.ks_statistic)} (density ranks of "
+        "Probabilities of regions of highest density are off by at most "
+        f"{percent(numbers.ks_statistic)} (density ranks of "
         f"all outputs together, {say_p(p)})"
     )
     by = size(2 * numbers.ks_statistic)
@@ -58,12 +64,15 @@ def together(numbers: Uniformity, count: float, p_value: float | None = None) ->
         hidden = 1.63 / math.sqrt(count)
         if size(2 * hidden) in ("clearly", "far"):
             text = (
-                f"{seen}: no more than chance, but {count:,.0f} rows hide errors up to {whole_percent(min(hidden, 1))}."
+                f"{seen}: no more than chance, but {count:,.0f} rows hide errors up to "
+                f"{whole_percent(min(hidden, 1))}."
             )
             return Verdict(aspect, "unclear", text, picture="joint")
         return Verdict(aspect, "good", f"{seen}: no more than chance.", picture="joint")
     if not by:
-        return Verdict(aspect, "good", f"{seen}: more than chance, but too little to matter.", picture="joint")
+        return Verdict(
+            aspect, "good", f"{seen}: more than chance, but too little to matter.", picture="joint"
+        )
     cause = "too many" if numbers.mean < 0.5 else "too few"
     text = f"{seen}: {by} off; {cause} outcomes are where all outputs together are improbable."
     return Verdict(aspect, "fair" if by == "slightly" else "poor", text, picture="joint")
@@ -79,7 +88,8 @@ def surprise(observed: float, expected: float, error: float, count: float) -> Ve
     """
     aspect = "surprise"
     seen = (
-        f"The mean log score is {observed:.4g} nats where the forecasts expect {expected:.4g} of their own draws (standard "
+        f"The mean log score is {observed:.4g} nats where the forecasts expect {expected:.4g} of "
+        "their own draws (standard "
         f"error {error:.2g})"
     )
     difference = observed - expected
@@ -90,7 +100,8 @@ def surprise(observed: float, expected: float, error: float, count: float) -> Ve
         return Verdict(aspect, status, f"{seen}: the model is {kind}.")
     if critical() * error > 0.15 * max(expected, 1e-12):
         text = (
-            f"{seen}: no more than chance, but {count:,.0f} rows hide differences below {critical() * error:.2g} nats."
+            f"{seen}: no more than chance, but {count:,.0f} rows hide differences below "
+            f"{critical() * error:.2g} nats."
         )
         return Verdict(aspect, "unclear", text)
     return Verdict(aspect, "good", f"{seen}: as improbable as expected, up to chance.")
