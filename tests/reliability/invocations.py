@@ -426,7 +426,7 @@ MOMENTS = {
     ),
     "evaluate": ["disthead.report.evaluate", "disthead.training.checkpoints._load"],
     "recalibrate": [
-        "disthead.training.model.DistributionModel.recalibrate",
+        "disthead.networks.predictive_model.PredictiveModel.recalibrate",
         "torch.serialization._save",
     ],
 }
