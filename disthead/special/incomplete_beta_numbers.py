@@ -237,5 +237,5 @@ def slopes_of_quantile(x, a, b, p, q):
     is_end = (x <= 0) | (y <= 0)  # 0 or 1, or too close to them for double precision
     by_q = torch.where(p > q, -by_p, 0)
     slopes = factor * by_a, factor * by_b, torch.where(p > q, 0, by_p), by_q
-    slopes = [torch.where(is_end, 0, slope) for slope in slopes]
-    return slopes, without_slopes(a, b, x, y) & ~is_end
+    inexact = without_slopes(a, b, x, y) & ~is_end
+    return [torch.where(is_end, 0, slope) for slope in slopes], inexact

@@ -253,11 +253,12 @@ class _PeakSearch(NamedTuple):
         (left, x, right), (left_height, height, right_height) = points, heights
         is_left = left_height >= right_height
         nearer, farther = torch.where(is_left, left, right), torch.where(is_left, right, left)
-        lower = torch.minimum(left_height, right_height), torch.maximum(left_height, right_height)
+        second_height = torch.maximum(left_height, right_height)
+        third_height = torch.minimum(left_height, right_height)
         width = right - left
-        heights = height, lower[1], lower[0]
         least_step = _LEAST_STEP * width + torch.finfo(x.dtype).eps * x.abs()
-        return cls(left, right, x, nearer, farther, *heights, width, width, least_step)
+        places = left, right, x, nearer, farther
+        return cls(*places, height, second_height, third_height, width, width, least_step)
 
     def vertex(self) -> Tensor:
         """The distance from the highest point to the vertex of the parabola."""
