@@ -15,8 +15,8 @@ def digamma_error(x):
 
     It is about 1 / (2 x) for large x. Together with `stirling_error` it expresses the entropies and
     divergences of gamma and beta distributions. Computed by the asymptotic series (DLMF 5.11.2) for
-    x >= 10, and by the recurrence from x to x + 1 (DLMF 5.5.2) below. Raises TypeError if x is not
-    a tensor.
+    x >= 10, below by the recurrence from x to x + 1 (DLMF 5.5.2), or by `torch.digamma` for
+    concrete numbers. Raises TypeError if x is not a tensor.
 
     >>> round(digamma_error(torch.tensor(1.0, dtype=torch.float64)).item(), 13)  # Euler's constant
     0.5772156649015

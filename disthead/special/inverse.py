@@ -65,9 +65,9 @@ def implicit(value, residual, slope):
 
     The numbers of `value` do not change. `residual` is the residual at the detached value as a
     function of the parameters, and `slope` its derivative in v, so that dv = -d residual / slope.
-    The three tensors broadcast. Raises RuntimeError when a second derivative is computed, since
-    `slope` is a constant; `Root` has derivatives of every order. Source: the implicit function
-    theorem, as in Figurnov, Mohamed and Mnih (2018).
+    The three tensors broadcast. There are no second derivatives, since `slope` is a constant:
+    differentiating through the incoming gradient raises RuntimeError. `Root` has derivatives of
+    every order. Source: the implicit function theorem, as in Figurnov, Mohamed and Mnih (2018).
 
     >>> q = torch.tensor(9.0, requires_grad=True)
     >>> root = torch.tensor(3.0)

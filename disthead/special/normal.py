@@ -143,8 +143,8 @@ def ndtri_exp(log_p):
     """The standard normal quantile of exp(log_p), elementwise: the z with log_ndtr(z) = log_p < 0.
 
     It serves probabilities that underflow, by Newton's method on the logarithm. log_p = -inf and
-    log_p >= 0 give -inf and inf. The first derivative follows from the implicit function theorem; a
-    second one raises RuntimeError. Raises TypeError if log_p is not a tensor.
+    log_p >= 0 give -inf and inf. The first derivative follows from the implicit function theorem;
+    there is no second one (see `implicit`). Raises TypeError if log_p is not a tensor.
 
     >>> round(ndtri_exp(log_ndtr(torch.tensor(-100.0, dtype=torch.float64))).item(), 9)
     -100.0

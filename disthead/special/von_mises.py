@@ -472,9 +472,8 @@ def von_mises_icdf(concentration, p):
     """Quantile of the von Mises distribution: the angle with von_mises_cdf(k, angle) = p.
 
     The angle is in [-pi, pi], in radians from the location. The concentration k >= 0 and
-    0 <= p <= 1 broadcast. The first derivatives follow from the implicit function theorem. Raises
-    TypeError if neither argument is a tensor, and RuntimeError when a second derivative is computed
-    by torch's operations.
+    0 <= p <= 1 broadcast. The first derivatives follow from the implicit function theorem; there
+    are no second ones (see `implicit`). Raises TypeError if neither argument is a tensor.
 
     >>> angle = von_mises_icdf(torch.tensor(0.0, dtype=torch.float64), 0.75)
     >>> round(angle.item(), 12)  # of the uniform distribution: pi / 2
