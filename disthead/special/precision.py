@@ -42,7 +42,8 @@ def in_float64(function):
         )
 
     # torch.compile counts recompilations by code object: each function has its own
-    wrapped.__code__ = wrapped.__code__.replace(co_name=function.__name__)  # type: ignore[attr-defined]
+    code = wrapped.__code__.replace(co_name=function.__name__)  # type: ignore[attr-defined]
+    wrapped.__code__ = code  # type: ignore[attr-defined]
     return wrapped
 
 

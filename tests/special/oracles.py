@@ -82,13 +82,16 @@ def log_betainc_pair(a, b, x):
 
 
 def betainc_by_quadrature(a, b, x):
-    """I_x(a, b) for a >= 1 and shapes too large for the series, in intervals as wide as its peak."""
+    """I_x(a, b) for a >= 1 and shapes too large for the series."""
     mean = a / (a + b)
     std = mp.sqrt(mean * (1 - mean) / (a + b + 1))
     knots = {mp.mpf(0), x} | {
         max(x - q * std, mp.mpf(0)) for q in (0.5, 1, 2, 4, 7, 10, 15, 25, 40)
     }
-    shape = lambda t: mp.exp((a - 1) * mp.log(t / x) + (b - 1) * mp.log((1 - t) / (1 - x)))  # noqa: E731
+
+    def relative_density(t):
+        return mp.exp((a - 1) * mp.log(t / x) + (b - 1) * mp.log((1 - t) / (1 - x)))
+
     log_density = (
         (a - 1) * mp.log(x)
         + (b - 1) * mp.log1p(-x)
@@ -96,7 +99,8 @@ def betainc_by_quadrature(a, b, x):
         - mp.loggamma(b)
         + mp.loggamma(a + b)
     )
-    return mp.quad(lambda t: shape(t) if t > 0 else mp.mpf(0), sorted(knots)) * mp.exp(log_density)
+    integral = mp.quad(lambda t: relative_density(t) if t > 0 else mp.mpf(0), sorted(knots))
+    return integral * mp.exp(log_density)
 
 
 def _complement(log_p):
