@@ -36,6 +36,7 @@ from disthead.errors import NonFiniteLoss, unknown_name, warn
 from disthead.families.family import Family, get_family, takes_classes, takes_vectors
 from disthead.losses import reduce
 from disthead.networks.backbone import TIMING, build, fused, qualified
+from disthead.networks.model_folder import is_model_folder
 from disthead.networks.predictive_model import PredictiveModel
 from disthead.networks.schedule import plan, steps_of
 from disthead.objectives import check_objective, get_objective, name_of, specification
@@ -905,7 +906,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         """The trained model, with everything it needs to predict; a stranger's checkpoint runs no code (SECURITY.md).
 
         Args:
-            checkpoint_path: a file on this machine.
+            checkpoint_path: a file on this machine, or a folder that an estimator saved, whose
+                model stays in double precision.
             map_location: the device of the model; the CPU unless given.
             hparams_file: not taken; give other options by name.
             strict: whether the weights must be exactly those of this model; True unless given.
@@ -946,7 +948,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                     lambda: cls(**theirs | options), checkpoint["state_dict"], checkpoint_path
                 )
             module = cls(**theirs | options)
-            if _is_double(checkpoint["state_dict"]):
+            if is_model_folder(checkpoint_path):  # estimators predict in double precision
                 module.double()
             module.configure_model()
             module.on_load_checkpoint(checkpoint)
@@ -977,13 +979,6 @@ def _resolved(objective: Any) -> tuple[Callable | None, str, Any]:
             )
         plain_data = f"{GIVEN}{found.__module__}.{name}"
     return found, name, plain_data
-
-
-def _is_double(state: Mapping[str, Any]) -> bool:
-    """Whether the weights of the head are in double precision, as those of estimators are."""
-    own = ("head.linear.", "head.shared.")
-    weights = (value for name, value in state.items() if name.startswith(own))
-    return any(isinstance(value, Tensor) and value.dtype == torch.float64 for value in weights)
 
 
 def _is_of_torch(backbone: Any) -> bool:
