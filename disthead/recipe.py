@@ -279,7 +279,7 @@ def tabular_model(
     members: int = 1,
     hidden_sizes: Sequence[int] = (128, 128),
     bins: int = 16,
-    spread_floor: float = 1e-4,
+    min_scale: float = 1e-4,
     encoded: Sequence[int] | None = None,
     weight: Tensor | None = None,
     generator: torch.Generator | None = None,
@@ -296,14 +296,14 @@ def tabular_model(
         members: how many networks.
         weight: one per row, above zero.
         generator: where the weights are drawn from; torch's global one unless given.
-        family, family_options, hidden_sizes, bins, spread_floor, encoded: as for `fit_tabular`.
+        family, family_options, hidden_sizes, bins, min_scale, encoded: as for `fit_tabular`.
     """
     event_shape = tuple(y.shape[1:])
     chosen = _family(family, family_options, event_shape)
     own: dict[str, Any] = {"members": members, "generator": generator}
     backbone = TabularBackbone(features.shape[1], hidden_sizes, bins=bins, encoded=encoded, **own)
     head = MemberHead(chosen, backbone.out_features, event_shape=event_shape, **own)
-    head.min_scale = spread_floor
+    head.min_scale = min_scale
     model = PredictiveModel(backbone, head)
     loc, std = mean_and_std(features, weight)
     model.take_feature_statistics(loc, torch.where(std > 0, 1 / std, 0.0))
@@ -324,7 +324,7 @@ def tabular_model(
                 "encoded": None if encoded is None else list(encoded),
             },
         },
-        "spread_floor": spread_floor,
+        "min_scale": min_scale,
         "ensemble": members,
     }
     return model.to(features.device)
@@ -345,7 +345,7 @@ def fit_tabular(
     ensemble: int = 1,
     hidden_sizes: Sequence[int] = (128, 128),
     bins: int = 16,
-    spread_floor: float = 1e-4,
+    min_scale: float = 1e-4,
     encoded: Sequence[int] | None = None,
     weight: Tensor | None = None,
     groups: Tensor | None = None,
@@ -374,7 +374,7 @@ def fit_tabular(
             corrects the spread.
         ensemble: how many networks predict.
         hidden_sizes, bins, encoded: as for `TabularBackbone`.
-        spread_floor: the least scale of a standardised target, so that no spread collapses onto a
+        min_scale: the least scale of a standardised target, so that no scale collapses onto a
             single row.
         weight: one per row, zero or more: in all statistics, the start, the loss, the likelihood of
             rows held out and the factor for the spread. A row with the weight 0 is not there,
@@ -394,6 +394,9 @@ def fit_tabular(
         ValueError: for features that are not finite, for weights and groups that cannot be, and for
             an objective that the family cannot be trained by.
     """
+    if "spread_floor" in options:
+        warn("spread_floor is called min_scale now.", DeprecationWarning)
+        min_scale = options.pop("spread_floor")
     objective = get_objective(objective)
     ensemble, hidden_sizes = (
         as_integer(ensemble, "ensemble"),
@@ -429,7 +432,7 @@ def fit_tabular(
         members=len(held_out),
         hidden_sizes=hidden_sizes,
         bins=bins,
-        spread_floor=spread_floor,
+        min_scale=min_scale,
         encoded=encoded,
         weight=weight,
         generator=torch.Generator().manual_seed(seed),

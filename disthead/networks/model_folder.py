@@ -174,7 +174,7 @@ _MODEL = {
     "backbone": Kind(
         "a mapping, a text or null", lambda value: value is None or isinstance(value, (dict, str))
     ),
-    "spread_floor": NUMBER,
+    "min_scale": NUMBER,
     "ensemble": COUNT,
     "columns": MAPPING,  # `Columns.from_state` looks at its entries
     "links?": _ANYTHING,
@@ -244,7 +244,7 @@ def _upgraded(
                 "encoded": numeric(features),
             },
         },
-        "spread_floor": 1e-4,
+        "min_scale": 1e-4,
         "ensemble": config["members"],
         "columns": columns.state,
     }

@@ -37,7 +37,7 @@ _OPTIONS: dict[str, Any] = {
     "in_features": None,
     "backbone_features": None,
     "standardise": True,
-    "spread_floor": 1e-4,
+    "min_scale": 1e-4,
     "ensemble": 1,
     "columns": None,
 }
@@ -322,7 +322,7 @@ class PredictiveModel(nn.Module):
         else:
             family_options["members"] = self._wanted_members
             self.head = MemberHead(options["family"], width, **family_options)
-        self.head.min_scale = options["spread_floor"]
+        self.head.min_scale = options["min_scale"]
         if columns is not None:
             self.add_baseline()
 

@@ -117,7 +117,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         backbone_features: size of what the backbone puts out; found by a trial on zeros unless
             given.
         standardise: whether inputs and real-valued targets are standardised.
-        spread_floor: the least `scale` of a standardised target (for vectors: the least diagonal of
+        min_scale: the least `scale` of a standardised target (for vectors: the least diagonal of
             `scale_tril`, or root of `cov_diag`), in standard deviations of the training targets, so
             that no spread collapses onto a single row; 0 switches it off (docs/edges.md).
         ensemble: so many networks, trained at once by batched products, whose exact mixture is the
@@ -132,6 +132,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`. A scheduler may also
             have `interval` ("epoch", "step"), `frequency` and `monitor`.
         columns: what the columns of the table are; found by `fit`, and read from checkpoints.
+        spread_floor: the former name of `min_scale`.
 
     >>> module = DistributionModule("normal", in_features=3, hidden_sizes=[8])
     >>> module(torch.zeros(5, 3)).batch_shape
@@ -153,16 +154,22 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         in_features: int | None = None,
         backbone_features: int | None = None,
         standardise: bool = True,
-        spread_floor: float = 1e-4,
+        min_scale: float = 1e-4,
         ensemble: int = 1,
         objective: str | dict[str, Any] | Callable[..., Any] = "nll",
         optimizer: str | dict[str, Any] = "AdamW",
         scheduler: str | dict[str, Any] | None = None,
         columns: dict[str, Any] | None = None,
+        spread_floor: float | None = None,
     ):
         super().__init__()
+        if spread_floor is not None:
+            warn("spread_floor is called min_scale now.", DeprecationWarning)
+            min_scale, spread_floor = spread_floor, None
         given = {
-            name: value for name, value in locals().items() if name not in ("self", "__class__")
+            name: value
+            for name, value in locals().items()
+            if name not in ("self", "__class__", "spread_floor")
         }
         options = {name: plain(value) for name, value in given.items()}
         for kind in ("backbone", "optimizer", "scheduler"):
@@ -192,8 +199,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                 as_integer(self.hparams[name], name)
         self.hparams["ensemble"] = as_integer(ensemble, "ensemble")
         wanted = "0 (off) or a small positive number such as 1e-4"
-        as_number(spread_floor, "spread_floor", wanted, lambda least: 0 <= least < 1)
-        self._collapsed = CollapsedRows(spread_floor)
+        as_number(min_scale, "min_scale", wanted, lambda least: 0 <= least < 1)
+        self._collapsed = CollapsedRows(min_scale)
         self._means = {part: RowMeans() for part in PARTS[:3]}
         self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS)
         # For each batch of validation: the first row whose loss is not finite (-1 for none), and
@@ -931,7 +938,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             raise ValueError(
                 f"hparams_file {hparams_file} is not read, since checkpoints hold their options: "
                 "give others by name, such as "
-                "load_from_checkpoint(path, spread_floor=0)."
+                "load_from_checkpoint(path, min_scale=0)."
             )
         checkpoint = read_checkpoint(checkpoint_path)
         theirs = own_options(cls, checkpoint["hyper_parameters"])

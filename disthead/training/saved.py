@@ -136,10 +136,18 @@ def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
         raise ValueError(
             f"{path}: datamodule_hyper_parameters, the options of the data, must be a mapping."
         )
+    contents["hyper_parameters"] = _by_present_names(options)
     state = contents.get("state_dict")
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise ValueError(f"{path} is a checkpoint without state_dict, the weights of its model.")
     return contents
+
+
+def _by_present_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a model, of which version 0.1 called one otherwise."""
+    options = dict(options)
+    min_scale = options.pop("spread_floor", None)
+    return options if min_scale is None else {"min_scale": min_scale} | options
 
 
 @contextmanager
