@@ -190,8 +190,7 @@ class VectorScaling(ClassRecalibration):
             empty = sorted({int(index[-1]) for index in (~seen).nonzero()})
             raise ValueError(
                 "VectorScaling needs rows of every class, none has class "
-                f"{', '.join(map(str, empty))}. "
-                "Try TemperatureScaling."
+                f"{', '.join(map(str, empty))}. Try TemperatureScaling."
             )
 
         def mapped(factor: Tensor, shift: Tensor) -> Tensor:

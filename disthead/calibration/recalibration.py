@@ -154,8 +154,7 @@ class Recalibration(nn.Module, ABC):
             if not buffer.isfinite().all():
                 raise ValueError(
                     f"{type(self).__name__} found no finite {name}: {buffer.tolist()}. Try more "
-                    "rows, or rows that "
-                    "are not all predicted perfectly."
+                    "rows, or rows that are not all predicted perfectly."
                 )
         if self._maximises_likelihood:
             self._check_result(base, y, where)
@@ -171,8 +170,7 @@ class Recalibration(nn.Module, ABC):
             learned = {name: value.tolist() for name, value in self.named_buffers()}
             raise ValueError(
                 f"{type(self).__name__} found {learned}, by which log_prob is NaN for y in "
-                f"{where(bad, y)}. Try more "
-                "rows, or another family."
+                f"{where(bad, y)}. Try more rows, or another family."
             )
 
     @staticmethod

@@ -233,8 +233,7 @@ class QuantileRecalibration(Recalibration):
         if dist.kind in ("vector", "direction"):
             raise ValueError(
                 "QuantileRecalibration is for ordered numbers, one cdf for each output, got "
-                f"{dist!r}. "
-                "Try ScaleCalibration."
+                f"{dist!r}. Try ScaleCalibration."
             )
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
@@ -289,6 +288,5 @@ def _refuse_classes(recalibration: Recalibration, dist: Distribution) -> None:
     if dist.kind in (*CLASSES, "ranking"):
         raise ValueError(
             f"{type(recalibration).__name__} is for numbers, whose spread can be wrong, got "
-            f"{dist!r}. "
-            "Try TemperatureScaling for classes and rankings."
+            f"{dist!r}. Try TemperatureScaling for classes and rankings."
         )

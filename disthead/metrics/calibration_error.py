@@ -100,9 +100,8 @@ class CalibrationError(OfRows):
         dist = rows.dist
         if each_output(dist).kind not in CLASSES:
             raise NotImplementedError(
-                f"{type(dist).__name__} has no probabilities of classes; Coverage and "
-                "PITHistogram say "
-                "whether numbers are calibrated."
+                f"{type(dist).__name__} has no probabilities of classes; Coverage and PITHistogram "
+                "say whether numbers are calibrated."
             )
         if not rows.count:
             return
@@ -125,7 +124,7 @@ class CalibrationError(OfRows):
         self.sums = sums.reshape_as(self.sums)
 
     def _happened(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The probabilities to be compared, and whether their events happened, each (..., events)."""
+        """The probabilities to compare, and whether their events happened, each (..., events)."""
         probs = class_probs(dist)
         if each_output(dist).kind == "binary":
             y = y.to(probs.dtype)

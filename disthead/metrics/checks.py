@@ -111,8 +111,8 @@ def rows_that_count(
     if ignore_index is not None and dist.kind == "vector":
         raise ValueError(
             "ignore_index leaves out rows of one class each, the distribution has several, of "
-            "shape "
-            f"{tuple(dist.event_shape)}. Try update(dist.marginals, y), where each class is a row."
+            f"shape {tuple(dist.event_shape)}. Try update(dist.marginals, y), where each class is "
+            "a row."
         )
     if each_output(dist).kind == "direction":
         y = _within_a_turn(as_tensor(y, dtype=dist.dtype, device=dist.device))

@@ -13,7 +13,7 @@ __all__ = ["PairedDifference", "Skill"]
 
 
 class PairedDifference(RowMean):
-    """The mean difference of a score between two forecasts of the same rows, with its standard error.
+    """The mean difference of a score between two forecasts of the same rows.
 
     The difference is negative where the first forecast has the lower score. What is difficult about
     a row cancels, so that the standard error is far below those of the two means. One forecast is

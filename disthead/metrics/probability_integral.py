@@ -300,7 +300,7 @@ class Coverage(_PIT):
         return (share * (1 - share) / self._effective_count()).sqrt().float()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Draws observed against nominal coverage with a simultaneous band; returns (figure, ax)."""
+        """Draws observed against nominal coverage with a band; returns (figure, ax)."""
         import matplotlib.pyplot as plt
 
         from disthead import plots
@@ -369,7 +369,7 @@ def _uniformity(cumulative: Tensor, rows: float) -> Uniformity:
 
 
 def _kolmogorov_tail(distance: float, rows: float) -> float:
-    """P(sup |B| > x) of a Brownian bridge, with the correction of Stephens 1970 for finite samples."""
+    """P(sup |B| > x) of a Brownian bridge, with Stephens' correction of 1970 for finite samples."""
     root = math.sqrt(rows)
     x = (root + 0.12 + 0.11 / root) * distance if rows else math.nan
     if not x > 0.2:

@@ -271,7 +271,7 @@ class MeanAbsoluteError(Score):
 
 
 class RootMeanSquaredError(Score):
-    """The root of the mean of (y - point)^2, in the units of y; of directions, of the squared angle.
+    """The root of the mean of (y - point)^2, in the units of y; of directions, of squared angles.
 
     Its standard error is that of the mean square divided by twice the root.
 
@@ -314,9 +314,9 @@ class Accuracy(Score):
             return ((dist.mode[..., : y.shape[-1]] == y) | (y < 0)).all(-1).float()
         if kind not in ("count", *CLASSES):
             raise NotImplementedError(
-                f"{type(dist).__name__} is continuous: no single value has a probability. "
-                "Coverage counts targets inside "
-                "intervals, MeanAbsoluteError measures how far off a point is."
+                f"{type(dist).__name__} is continuous: no single value has a probability. Coverage "
+                "counts targets inside intervals, MeanAbsoluteError measures how far off a point "
+                "is."
             )
         return (dist.mode == y).float()
 
@@ -406,7 +406,7 @@ def _first_places(dist: Distribution) -> Tensor:
 
 
 def error_of(dist: Distribution, y: Tensor, point: Point) -> Tensor:
-    """The error y - point of shape batch_shape + event_shape; of directions, the angle between them.
+    """The error y - point, batch_shape + event_shape; of directions, the angle between them.
 
     Raises:
         NotImplementedError: for classes and rankings, which have no distances.
@@ -415,8 +415,7 @@ def error_of(dist: Distribution, y: Tensor, point: Point) -> Tensor:
     if kind in _UNORDERED:
         raise NotImplementedError(
             f"{type(dist).__name__} is of items or classes, between which there is no distance. "
-            "Accuracy counts hits, "
-            "NegativeLogLikelihood scores probabilities."
+            "Accuracy counts hits, NegativeLogLikelihood scores probabilities."
         )
     error = y - getattr(dist, point)
     return _turn(error) if kind == "direction" else error

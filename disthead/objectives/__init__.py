@@ -79,8 +79,8 @@ def get_objective(objective: "str | Mapping[str, Any] | Callable", **options: An
         objective = pick("objective", objective, _OBJECTIVES)
     if not callable(objective):
         raise ValueError(
-            f"objective must be a name ({', '.join(_OBJECTIVES)}), a mapping with a name and options, "
-            f"or a function of (dist, y), got {objective!r}."
+            f"objective must be a name ({', '.join(_OBJECTIVES)}), a mapping with a name and "
+            f"options, or a function of (dist, y), got {objective!r}."
         )
     if isinstance(objective, type) and dataclasses.is_dataclass(objective):
         known = {field.name: field for field in dataclasses.fields(objective)}
