@@ -73,7 +73,7 @@ def test_each_output_has_its_temperature(generator):
 
 
 def test_vector_scaling_is_a_logistic_regression_with_a_diagonal_matrix(classes):
-    """At the optimum the residuals of each class are uncorrelated with its logit and sum to zero."""
+    """At the optimum the residuals of a class are uncorrelated with its logit and sum to zero."""
     dist, y = classes
     r = VectorScaling().fit(dist, y)
     residual = r(dist).probs - torch.nn.functional.one_hot(y, 4)

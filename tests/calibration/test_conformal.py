@@ -247,7 +247,7 @@ def test_rows_of_one_panel_count_once_together(make, generator):
 
 
 def test_a_row_of_a_new_group_is_covered_and_independent_rows_are_not_believed(generator):
-    """30 persons with 20 rows each, whose errors share the person's: 600 rows tell as much as 30."""
+    """30 persons have 20 rows each with a common error: 600 rows tell as much as 30."""
     covered = {"groups": 0, "rows": 0}
     sets, persons, size, level = 150, 10, 20, 0.8
     for _ in range(sets):

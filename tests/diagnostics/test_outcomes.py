@@ -1,4 +1,4 @@
-"""Directions, outliers, discrimination and dependence against scipy, scikit-learn and simulation."""
+"""Directions, outliers, discrimination, dependence against scipy, scikit-learn and simulation."""
 
 import math
 

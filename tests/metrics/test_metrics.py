@@ -83,7 +83,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
     ids=["scores", "classes", "pit", "groups"],
 )
 def test_a_collection_does_not_merge_metrics_whose_first_batch_agrees(metrics, family):
-    """torchmetrics merges metrics with equal states after the first batch, here one without rows."""
+    """Torchmetrics merges metrics with equal states after the first batch, here an empty one."""
     dist, y = dist_of(family)
     grouping = [y] if isinstance(metrics[0], m.Grouped) else []
     together = torchmetrics.MetricCollection(

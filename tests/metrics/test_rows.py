@@ -543,7 +543,7 @@ def test_a_sharp_direction_is_narrow_wherever_it_points(loc):
 
 
 def test_pinball_losses_of_directions_add_up_to_the_crps_of_the_angle_from_the_median():
-    """Twice the mean over all levels, by the formula of the CRPS of numbers on the opened circle."""
+    """Twice the mean over all levels is the CRPS of numbers on the opened circle."""
     concentration, angle = 3.0, 1.2
     dist, y = (
         VonMises(torch.tensor([2.5]), concentration),
