@@ -366,7 +366,8 @@ class KendallTau(Score):
         """The score of each row; see `Score.score`."""
         if each_output(dist).kind != "ranking":
             raise NotImplementedError(
-                f"{type(dist).__name__} is no distribution of orders, which Kendall's tau compares."
+                f"{type(dist).__name__} is no distribution of rankings, which Kendall's tau "
+                "compares."
             )
         size = dist.num_items
         places = torch.arange(y.shape[-1], device=y.device).expand(y.shape)

@@ -239,8 +239,8 @@ def test_rows_of_one_panel_count_once_together(make, generator):
     names = [f"person {number}" for number in copies.tolist()]
     once = make().fit(model[:19], y)(model).interval(0.8)
     for labels in (copies, copies.numpy(), names, copies.double()):
-        together = make().fit(model, y[copies], groups=labels)(model).interval(0.8)
-        torch.testing.assert_close(tuple(together), tuple(once))
+        joint = make().fit(model, y[copies], groups=labels)(model).interval(0.8)
+        torch.testing.assert_close(tuple(joint), tuple(once))
     weight = torch.where(copies % 2 == 0, 3.0, 1.0)
     shared = make().fit(model, y[copies], weight, groups=names)(model).interval(0.8)
     torch.testing.assert_close(tuple(shared), tuple(once))
@@ -293,9 +293,11 @@ def test_group_is_taken_from_arrays_and_lists(generator):
     y = (group + 1) * torch.randn(n, generator=generator, dtype=torch.float64)
     model = Normal(torch.zeros(n).double(), 1.0)
     expected = ConformalQuantiles(0.8).fit(model, y, group=group)(model, group=group).interval(0.8)
-    for given in (group.numpy(), group.tolist(), group.to(torch.uint8)):
-        found = ConformalQuantiles(0.8).fit(model, y, group=given)(model, group=given).interval(0.8)
-        torch.testing.assert_close(tuple(found), tuple(expected), rtol=0, atol=0)
+    for inputs in (group.numpy(), group.tolist(), group.to(torch.uint8)):
+        result = (
+            ConformalQuantiles(0.8).fit(model, y, group=inputs)(model, group=inputs).interval(0.8)
+        )
+        torch.testing.assert_close(tuple(result), tuple(expected), rtol=0, atol=0)
 
 
 def test_levels_are_numbers_of_any_kind():
