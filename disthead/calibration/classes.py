@@ -59,9 +59,9 @@ class ClassRecalibration(Recalibration):
     ) -> list[Tensor]:
         """The arguments of `logits` with the highest likelihood, near `starts`.
 
-        Where all classes are separated, the likelihood has no maximum: it rises as the logits grow.
-        There one more row counts, in which all classes have equal probabilities (in a ranking, all
-        items are equally probable as the first).
+        Where every row is predicted right, the likelihood has no maximum: it rises as the logits
+        grow. There one more row counts, in which all classes have equal probabilities (in a
+        ranking, all items are equally probable as the first).
         """
 
         def losses(of_logits: Tensor) -> Tensor:
@@ -75,9 +75,10 @@ class ClassRecalibration(Recalibration):
         share = torch.where(runs_away, 1 / effective_rows(weight, len(y)), 0.0)
 
         def loss(*arguments: Tensor) -> Tensor:
-            scaled = logits(*arguments)
+            candidate = logits(*arguments)
             return (
-                losses(scaled) + share * mean_over_rows(_loss_of_all_alike(dist, scaled), weight)
+                losses(candidate)
+                + share * mean_over_rows(_loss_of_uniform_labels(dist, candidate), weight)
             ).sum()
 
         return minimise(loss, *starts)
@@ -91,8 +92,8 @@ _RECALIBRATED: dict[Kind, Any] = {
 }
 
 
-def _loss_of_all_alike(dist: Distribution, logits: Tensor) -> Tensor:
-    """The cross-entropy of equal probabilities."""
+def _loss_of_uniform_labels(dist: Distribution, logits: Tensor) -> Tensor:
+    """The cross-entropy of targets with equal probabilities."""
     if dist.kind == "binary":
         return softplus(logits) - 0.5 * logits
     return logits.logsumexp(-1) - logits.mean(-1)

@@ -54,9 +54,9 @@ class ConformalQuantiles(Recalibration):
       of a new group.
 
     With weights w, Q is the smallest E_i up to which there is `level` of the probability when the
-    held-out rows have w_i and a new row, with an infinite E, has sum w^2 / sum w, what a row drawn
-    by these weights weighs on average (Tibshirani et al. 2019 with that weight). So sum w^2 / sum w
-    stands for one row, and (sum w)^2 / sum w^2 for their number.
+    held-out rows have the masses w_i and a new row, with an infinite E, has the mass sum w^2 / sum
+    w, the average of a row drawn by these weights (Tibshirani et al. 2019 with that weight). The
+    number of rows becomes the effective number (sum w)^2 / sum w^2.
 
     Source: Romano, Patterson and Candes 2019; Lei et al. 2018 for the normalised ones; Tibshirani,
     Barber, Candes and Ramdas 2019 for weights; Lee, Barber and Willett 2023 for groups
