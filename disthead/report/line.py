@@ -214,7 +214,7 @@ def _conditional(findings: Findings, rows: Rows, generator: torch.Generator) -> 
 _BY = tuple(
     f"{what} by {name}" for name in ("group", "feature") for what in ("calibration", "bias")
 )
-# Directions have no order: no value is exceeded, and rows have none to be shown in.
+# Directions have no order: none exceeds another, and their forecasts are no bars on a line.
 CHECKS = (
     Check(("error against spread",), _error_against_spread, LINE),
     Check(("does the spread inform?",), _informative, LINE),

@@ -117,8 +117,8 @@ def _cards(verdicts: Sequence[Verdict], drawn: Sequence[Drawn]) -> list[Card]:
     """A card for each picture with its verdicts, and for each other verdict, the worst first."""
     cards: list[Card] = []
     for one in drawn:
-        shown_by = sorted((v for v in verdicts if v.picture == one.picture.key), key=_rank)
-        cards.append((shown_by[0].status if shown_by else "note", one, shown_by))
+        own_verdicts = sorted((v for v in verdicts if v.picture == one.picture.key), key=_rank)
+        cards.append((own_verdicts[0].status if own_verdicts else "note", one, own_verdicts))
     keys = {one.picture.key for one in drawn}
     cards += [
         (verdict.status, None, [verdict]) for verdict in verdicts if verdict.picture not in keys
