@@ -153,7 +153,7 @@ def test_bars_of_chance_end_inside_the_frame(shares):
 
 
 def test_no_legend_covers_a_point():
-    """Whether the spread is right, too small, too large or reversed, and wherever a worm goes."""
+    """Whether the spread is right, too small, too large or upside down; and wherever a worm goes."""
     spread = torch.linspace(0.2, 1.0, 1000, dtype=torch.float64)
     for error in (spread, 2 * spread, spread / 2, 1.2 - spread):
         figure = plt.figure(figsize=(5.6, 4.2), layout="constrained")

@@ -161,8 +161,8 @@ class LaplaceFamily(Family):
         "smooth bulk poorly."
     )
     remedy = (
-        "student_t when outliers are extreme, normal when the bulk is smooth and the tails are "
-        "light."
+        "student_t when outliers are extreme, normal when the bulk is smooth and the tails "
+        "are light."
     )
 
     def make(self, **parameters: Tensor) -> Laplace:

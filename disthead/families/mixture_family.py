@@ -46,17 +46,18 @@ class MixtureFamily(Family):
     use = "multimodal regression"
     loss = "log-sum-exp of the components, of Gaussians for normal ones"
     noise = (
-        "Each observation comes from one of several sources, which the features alone do not tell "
-        "apart."
+        "Each observation comes from one of several sources, which the features alone do not "
+        "tell apart."
     )
     density = "p(y) = sum_k weight_k p_k(y), weight = softmax(logits)"
     breaks = (
         "A component can shrink onto a single point, with a likelihood without bound. The "
-        "likelihood has several optima, and components that start equal stay equal."
+        "likelihood has several optima,"
+        " and components that start equal stay equal."
     )
     remedy = (
-        "Fewer components, a shared or floored scale, initialize(y) before training; one component "
-        "if the data have one peak."
+        "Fewer components, a shared or floored scale, initialize(y) before training; one "
+        "component if the data have one peak."
     )
 
     def __init__(
