@@ -84,8 +84,9 @@ def fit(x: Tensor, y: Tensor, batch: int, epochs: int, family: str = "normal") -
             EarlyStopping(monitor="val/nll", patience=epochs),
         ]
         trainer = lightning.Trainer(
-            max_epochs=epochs, accelerator="cpu", devices=1, callbacks=callbacks, default_root_dir=folder,
-            logger=CSVLogger(folder), enable_model_summary=False, enable_progress_bar=False,
+            max_epochs=epochs, accelerator="cpu", devices=1, callbacks=callbacks,
+            default_root_dir=folder, logger=CSVLogger(folder),
+            enable_model_summary=False, enable_progress_bar=False,
         )  # fmt: skip
         start = time.process_time()
         trainer.fit(module, data)

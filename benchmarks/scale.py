@@ -81,7 +81,8 @@ PARTS = {
     ),
     "normals": Part(
         "multivariate normal of dimension 64", "multivariate_normal", {"event_shape": (64,)}, 1024,
-        "torch.distributions", _of(lambda raw: _multivariate_normal(td, raw)), lambda rows: torch.randn(rows, 64),
+        "torch.distributions", _of(lambda raw: _multivariate_normal(td, raw)),
+        lambda rows: torch.randn(rows, 64),
     ),
     "low_rank": Part(
         "normal of dimension 10,000 and rank 5", "multivariate_normal",

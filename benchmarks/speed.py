@@ -177,7 +177,7 @@ def _logsumexp_less_gather(raw: Tensor, y: Tensor) -> Tensor:
 
 
 def _gluonts(name: str) -> Callable[[Tensor], td.Distribution] | None:
-    """Raw outputs -> distribution by GluonTS's own links, where it is installed and has the family."""
+    """Raw outputs to a distribution by GluonTS's links, if it is installed and has the family."""
     try:
         from gluonts.torch import distributions as gluonts
     except ImportError:

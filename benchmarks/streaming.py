@@ -60,8 +60,8 @@ def fit(path: Path, checkpoint: Path) -> None:
     optimizer = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.003}}
     module = DistributionModule("normal", hidden_sizes=[50], optimizer=optimizer)
     trainer = lightning.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False, default_root_dir=checkpoint.parent,
+        max_epochs=1, accelerator="cpu", logger=False, default_root_dir=checkpoint.parent,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
     trainer.fit(module, data)
     trainer.save_checkpoint(checkpoint)
@@ -77,7 +77,7 @@ def measure(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def report(task: str, folder: Path) -> tuple[float, float]:
-    """Memory and seconds of a task, "fit" or "predict"; for a process that has done nothing else."""
+    """Memory and seconds of a task, "fit" or "predict", for a process that does nothing else."""
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")

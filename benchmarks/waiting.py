@@ -128,7 +128,7 @@ def command(scale: float, folder: Path) -> None:
 
 
 def _runner(folder: Path) -> Callable[..., float]:
-    """A function that runs the command line in that folder, and returns the seconds of its process."""
+    """A function that runs the command line in that folder and returns the process's seconds."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
 
     def run(*arguments: str) -> float:

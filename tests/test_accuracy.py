@@ -48,7 +48,7 @@ def truths(case: Truth, question: str, size: int, unit: float = 0.0) -> torch.Te
 
 
 def allowance(case: Truth, question: str, size: int, dtype: torch.dtype) -> torch.Tensor:
-    """What two units in the last place of the rounded parameter change, nothing for most families."""
+    """The change by two units in the last place of the rounded parameter, 0 for most families."""
     truth = truths(case, question, size)
     if case.rounded is None or dtype == torch.float32:
         return torch.zeros_like(truth)
@@ -166,7 +166,7 @@ def test_crps(case, dtype):
 
 
 def test_truths_are_independent_of_their_own_algorithms():
-    """The continued fractions of the truths agree with mpmath's own functions where those converge."""
+    """The continued fractions of the truths agree with mpmath's functions where those converge."""
     import mpmath as mp
 
     from tests.truth import beta_cdf, gamma_cdf

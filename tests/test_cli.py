@@ -266,8 +266,8 @@ def trained(tmp_path_factory) -> Path:
     data = TabularDataModule(str(folder / "table.csv"), target="y", features=["x"], weight="w")
     module = DistributionModule("normal", hidden_sizes=[4])
     trainer = lightning.Trainer(
-        max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False,
+        max_epochs=3, accelerator="cpu", logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, data)
     trainer.save_checkpoint(folder / "model.ckpt")
@@ -719,7 +719,10 @@ def test_advice_names_commands_and_options_that_exist(monkeypatch):
             ), f"{path}: {option}"
 
 
-NO_FAMILIES = r"ordinal|hurdle|censored|truncated|tweedie|zero[ _-]inflated famil|(?<!negative )(?<!negative_)binomial(?! deviance)"
+NO_FAMILIES = (
+    r"ordinal|hurdle|censored|truncated|tweedie|zero[ _-]inflated famil|"
+    r"(?<!negative )(?<!negative_)binomial(?! deviance)"
+)
 
 
 @pytest.mark.parametrize("name", families())
@@ -911,7 +914,7 @@ def test_a_training_that_ends_before_its_first_validation_is_told_so(visits, cap
 
 @pytest.fixture(scope="module")
 def trained_folder(tmp_path_factory) -> tuple[Path, str]:
-    """A folder with my.csv, and the path in it of a checkpoint of counts that were trained on it."""
+    """A folder with my.csv, and the path of a checkpoint in it, of counts trained on it."""
     folder = tmp_path_factory.mktemp("trained")
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"age": random.normal(size=90), "visits": random.poisson(2, 90)})

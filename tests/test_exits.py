@@ -91,20 +91,31 @@ def test_commands_run_in_a_thread_too(capsys):
 @pytest.mark.parametrize(
     "error, words",
     [
-        (MemoryError("Unable to allocate 7.28 TiB for an array"), ["out of memory: 7.28 TiB", "--data.batch_size"]),
+        (MemoryError("Unable to allocate 7.28 TiB for an array"),
+            ["out of memory: 7.28 TiB", "--data.batch_size"]),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate "
-                      "memory: you tried to "
-                      "allocate 68000000000 bytes."), ["out of memory: 68.0 GB", "--model.hidden_sizes"]),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."), ["out of memory: 20.00 GiB"]),
-        (RuntimeError("Found no NVIDIA driver on your system."), ["--trainer.accelerator cpu"]),
-        (RuntimeError("The server socket has failed: EADDRINUSE, address already in use"), ["MASTER_PORT"]),
-        (OSError(errno.EADDRINUSE, "Address already in use"), ["MASTER_PORT"]),
-        (PermissionError(errno.EACCES, "Permission denied", "my.csv"), ["my.csv: permission denied", "permissions"]),
-        (IsADirectoryError(errno.EISDIR, "Is a directory", "rows"), ["rows: is a directory", "name of a file"]),
-        (OSError(errno.EIO, "Input/output error"), ["Input/output error."]),
-        (ModuleNotFoundError("No module named 'pandas'", name="pandas"), ["pip install 'disthead[data]'"]),
-        (ModuleNotFoundError("No module named 'comet'", name="comet.sub"), ["pip install comet"]),
-        (ValueError("several\n lines of an error.."), ["error: several lines of an error.\n"]),
+                      "memory: you tried to allocate 68000000000 bytes."),
+            ["out of memory: 68.0 GB", "--model.hidden_sizes"]),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+            ["out of memory: 20.00 GiB"]),
+        (RuntimeError("Found no NVIDIA driver on your system."),
+            ["--trainer.accelerator cpu"]),
+        (RuntimeError("The server socket has failed: EADDRINUSE, address already in use"),
+            ["MASTER_PORT"]),
+        (OSError(errno.EADDRINUSE, "Address already in use"),
+            ["MASTER_PORT"]),
+        (PermissionError(errno.EACCES, "Permission denied", "my.csv"),
+            ["my.csv: permission denied", "permissions"]),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "rows"),
+            ["rows: is a directory", "name of a file"]),
+        (OSError(errno.EIO, "Input/output error"),
+            ["Input/output error."]),
+        (ModuleNotFoundError("No module named 'pandas'", name="pandas"),
+            ["pip install 'disthead[data]'"]),
+        (ModuleNotFoundError("No module named 'comet'", name="comet.sub"),
+            ["pip install comet"]),
+        (ValueError("several\n lines of an error.."),
+            ["error: several lines of an error.\n"]),
     ],
 )  # fmt: skip
 def test_errors_that_a_user_can_mend_are_one_line_with_a_remedy(error, words, monkeypatch, capsys):
@@ -118,9 +129,17 @@ def test_errors_that_a_user_can_mend_are_one_line_with_a_remedy(error, words, mo
 
 
 @pytest.mark.parametrize(
-    "error", [KeyError("loc"), AttributeError("no x"), RuntimeError("shape mismatch"), TypeError("no"), AssertionError(),
-              ModuleNotFoundError("No module named 'disthead.x'", name="disthead.x"), ZeroDivisionError()],
-)  # fmt: skip
+    "error",
+    [
+        KeyError("loc"),
+        AttributeError("no x"),
+        RuntimeError("shape mismatch"),
+        TypeError("no"),
+        AssertionError(),
+        ModuleNotFoundError("No module named 'disthead.x'", name="disthead.x"),
+        ZeroDivisionError(),
+    ],
+)
 def test_an_error_of_the_program_keeps_its_traceback_and_asks_for_a_report(error, monkeypatch):
     with pytest.raises(type(error)) as caught:
         ends(monkeypatch, error)
@@ -140,7 +159,10 @@ def test_a_message_of_a_library_that_gives_up_is_printed(monkeypatch, capsys):
     [
         ("`max_epochs` must be positive.", "--trainer.max_epochs must be positive."),
         ("`Trainer(devices='0')` value is not valid.", "--trainer.devices 0 value is not valid."),
-        ('`.fit(ckpt_path="hpc")` is set but no HPC checkpoint was found.', "--ckpt hpc is given but no HPC checkpoint was found."),
+        (
+            '`.fit(ckpt_path="hpc")` is set but no HPC checkpoint was found.',
+            "--ckpt hpc is given but no HPC checkpoint was found.",
+        ),
         ("set `check_val_every_n_epoch=None`.", "set --trainer.check_val_every_n_epoch null."),
         (
             "`ModelCheckpoint(monitor='nl')` could not find the monitored key in the returned "
@@ -302,7 +324,8 @@ def test_output_that_nobody_reads_or_that_has_no_room_is_no_success(folder):
 
     def status(line: str) -> tuple[int, str]:
         done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", line], cwd=folder, capture_output=True, text=True, timeout=200,
+            ["bash", "-o", "pipefail", "-c", line], cwd=folder, timeout=200,
+            capture_output=True, text=True,
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         return done.returncode, done.stderr

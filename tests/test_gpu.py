@@ -155,7 +155,7 @@ def model(case: Case) -> nn.Sequential:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_small_model_is_one_graph(case, compiler):
-    """Under reduce-overhead, which replays a CUDA graph; the numbers are those without compilation."""
+    """Reduce-overhead, which replays a CUDA graph, gives the numbers without compilation."""
     from torch._dynamo.utils import counters
 
     net, (_, y) = model(case), example(case, 256)

@@ -61,7 +61,7 @@ def test_import_loads_no_heavy_module():
 
 
 def test_import_takes_little_longer_than_that_of_torch():
-    """1.3 times as long is the aim; a shared machine gets some slack. Times are the processes' own."""
+    """The aim is 1.3 times as long; a shared machine gets some slack. Times are of processes."""
     code = (
         "import time; import torch; first = time.process_time(); import disthead; "
         "disthead.DistributionRegressor; "

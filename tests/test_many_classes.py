@@ -1,4 +1,4 @@
-"""Categorical heads of very many classes: the loss of Linear + cross_entropy, without its logits."""
+"""Categorical heads of many classes: the loss of Linear + cross_entropy, without its logits."""
 
 import gc
 import math

@@ -152,7 +152,7 @@ class Tempered:
 @pytest.fixture
 def tempered(monkeypatch):
     """An objective with an option, as a file of the folder would have it."""
-    monkeypatch.setitem(dh.objectives._FOUND, "tempered", Tempered)
+    monkeypatch.setitem(dh.objectives._OBJECTIVES, "tempered", Tempered)
 
 
 def test_options_are_plain_data(tempered):

@@ -12,7 +12,8 @@ SIZES = torch.tensor([1e-30, 1e-10, 0.1, 0.5, 1.0, 3.0, 50.0, 1e4, 1e8], dtype=t
 PLACES = torch.tensor([-300.0, -1.0, 0.0, 0.3, 5.0, 500.0], dtype=torch.float64)
 ANGLES = torch.tensor([-3.0, 0.0, 1.0], dtype=torch.float64)
 TARGETS = torch.tensor(
-    [-math.inf, -3, -0.0, 0, 1e-300, 1e-10, 0.01, 0.3, 0.5, 0.999, 1, 1.0001, 2, 5, 40, 1e3, 1e8, 1e300, math.inf, math.nan],
+    [-math.inf, -3, -0.0, 0, 1e-300, 1e-10, 0.01, 0.3, 0.5, 0.999,
+     1, 1.0001, 2, 5, 40, 1e3, 1e8, 1e300, math.inf, math.nan],
     dtype=torch.float64,
 )  # fmt: skip
 LEVELS = torch.tensor(

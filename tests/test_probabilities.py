@@ -74,23 +74,35 @@ SMOOTH = [
     (categorical, [0.0, 0.5, 0.5], at("brier", 1)),
     (categorical, [0.0, 0.5, 0.5], of("probs")),
     (categorical, [0.0, 0.5, 0.5], lambda dist: dist.expected_cost(torch.eye(3))),
-    (categorical, [0.0, 0.5, 0.5], lambda dist: dist.log_prob_and_sum(torch.tensor(1), dist.logits.new_tensor([0.0, 1, 1]))[1]),
-    (categorical, [0.0, 0.5, 0.5], lambda dist: ensemble(dist.expand((2,))).log_prob(torch.tensor(1))),
-    (categorical, [0.0, 0.5, 0.5], lambda dist: dist.expand((2,)).to_event(1).log_prob(torch.tensor([1, 2]))),
-    (categorical, [0.0, 0.5, 0.5], lambda dist: kl_divergence(categorical(torch.tensor([0.0, 0.3, 0.7])), dist)),
-    *((bernoulli, p, at(question, p)) for p in (0.0, 1.0) for question in ("log_prob", "cdf", "crps", "brier")),
+    (categorical, [0.0, 0.5, 0.5],
+        lambda dist: dist.log_prob_and_sum(
+            torch.tensor(1), dist.logits.new_tensor([0.0, 1, 1]))[1]),
+    (categorical, [0.0, 0.5, 0.5],
+        lambda dist: ensemble(dist.expand((2,))).log_prob(torch.tensor(1))),
+    (categorical, [0.0, 0.5, 0.5],
+        lambda dist: dist.expand((2,)).to_event(1).log_prob(torch.tensor([1, 2]))),
+    (categorical, [0.0, 0.5, 0.5],
+        lambda dist: kl_divergence(categorical(torch.tensor([0.0, 0.3, 0.7])), dist)),
+    *((bernoulli, p, at(question, p))
+        for p in (0.0, 1.0) for question in ("log_prob", "cdf", "crps", "brier")),
     *((bernoulli, p, of(question)) for p in (0.0, 1.0) for question in ("mean", "variance")),
-    *((bernoulli, p, lambda dist: ensemble(dist.expand((2,))).log_prob(dist.mode)) for p in (0.0, 1.0)),
+    *((bernoulli, p, lambda dist: ensemble(dist.expand((2,))).log_prob(dist.mode))
+        for p in (0.0, 1.0)),
     *((negative_binomial, 0.0, at(question, 0.0)) for question in OF_COUNTS),
     *((negative_binomial, 0.0, at(question, 3.0)) for question in ("cdf", "crps")),
     *((negative_binomial, 0.0, of(question)) for question in ("mean", "variance")),
-    *((make, w, at(question, 1.0)) for make in (normals, poissons) for w in (HALVES, ONE) for question in OF_COUNTS),
+    *((make, w, at(question, 1.0))
+        for make in (normals, poissons) for w in (HALVES, ONE) for question in OF_COUNTS),
     *((make, HALVES, at(question, 3.0)) for make in (normals, poissons) for question in OF_COUNTS),
-    *((normals, [0.0, 0.5, 0.5], of(question)) for question in ("mean", "variance", "aleatoric", "epistemic", "expected_entropy")),
+    *((normals, [0.0, 0.5, 0.5], of(question))
+        for question in ("mean", "variance", "aleatoric", "epistemic", "expected_entropy")),
     (normals, [0.0, 0.5, 0.5], lambda dist: dist.icdf(torch.tensor(0.3))),
-    *((ranking, [0.0, 0.2, 0.3, 0.5], at("log_prob", y)) for y in ([1, 2, 3, 0], [3, 2, 1, 0], [1, -1], [2, 3, 1, -1])),
-    *((ranking, [0.0, 0.2, 0.3, 0.5], of(question)) for question in ("top1", "pairwise", "expected_rank")),
-    (ranking, [0.0, 0.2, 0.3, 0.5], lambda dist: ensemble(dist.expand((2,))).log_prob(torch.tensor([1, 2, 3, 0]))),
+    *((ranking, [0.0, 0.2, 0.3, 0.5], at("log_prob", y))
+        for y in ([1, 2, 3, 0], [3, 2, 1, 0], [1, -1], [2, 3, 1, -1])),
+    *((ranking, [0.0, 0.2, 0.3, 0.5], of(question))
+        for question in ("top1", "pairwise", "expected_rank")),
+    (ranking, [0.0, 0.2, 0.3, 0.5],
+        lambda dist: ensemble(dist.expand((2,))).log_prob(torch.tensor([1, 2, 3, 0]))),
 ]  # fmt: skip
 
 

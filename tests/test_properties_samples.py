@@ -50,7 +50,7 @@ def close_to_its_mean(terms, expected, errors: float = 4.0) -> None:
 
 
 def pit_of_a_sample(case) -> tuple[torch.Tensor, torch.Tensor]:
-    """The limits of the cdf at a sample, between which the pit is uniform and the same each time."""
+    """The pit is uniform between the limits of the cdf at a sample, and the same each time."""
     torch.manual_seed(5)
     dist = case.dist()
     y = dist.sample((10_000,))

@@ -37,20 +37,28 @@ def exact(outcomes: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
     )
 
 
+CLASSES = dh.get_family("categorical", num_classes=3)
+
+
 @pytest.mark.parametrize(
     "dist",
     [
         dh.get_family("bernoulli").distribution(probs=[0.1, 0.5, 0.9]),
         dh.get_family("bernoulli").from_raw(torch.tensor([[-1.0], [0.3], [2.0]])),
-        dh.get_family("categorical", num_classes=3).distribution(probs=[[0.2, 0.3, 0.5], [0, 0.5, 0.5], [1, 0, 0]]),
-        dh.get_family("categorical", num_classes=3).from_raw(torch.tensor([[0.1, 0.2, -1.0]])).expand((3,)),
+        CLASSES.distribution(probs=[[0.2, 0.3, 0.5], [0, 0.5, 0.5], [1, 0, 0]]),
+        CLASSES.from_raw(torch.tensor([[0.1, 0.2, -1.0]])).expand((3,)),
         dh.get_family("mixture", component="bernoulli").distribution(
             probs=[0.2, 0.8], component_probs=torch.tensor([[0.1, 0.9], [0.4, 0.5], [0.0, 1.0]])
         ),
         ensemble(dh.get_family("bernoulli").distribution(probs=[[0.1, 0.5, 0.9], [0.3, 0.1, 0.8]])),
-        ensemble(dh.get_family("categorical", num_classes=3).from_raw(torch.tensor([[[0.1, 0.2, -1.0]], [[0, 0, 1]]]))).expand((3,)),
+        ensemble(
+            CLASSES.from_raw(torch.tensor([[[0.1, 0.2, -1.0]], [[0, 0, 1]]]))
+        ).expand((3,)),
     ],
-    ids=["bernoulli", "bernoulli of a head", "categorical", "expanded", "mixture", "ensemble", "ensemble of classes"],
+    ids=[
+        "bernoulli", "bernoulli of a head", "categorical", "expanded", "mixture", "ensemble",
+        "ensemble of classes",
+    ],
 )  # fmt: skip
 def test_an_enumerated_site_is_summed_out_exactly(dist):
     def model():

@@ -318,9 +318,9 @@ def test_errors_say_what_is_wrong():
 
 def test_log_scores_of_grades_carry_a_warning(true):
     grades = Y.round().clamp(-2, 5)
-    found = evaluate(TRUE, grades)
+    result = evaluate(TRUE, grades)
     [sentence] = [
-        verdict.sentence for verdict in found.verdicts if verdict.aspect == "repeated values"
+        verdict.sentence for verdict in result.verdicts if verdict.aspect == "repeated values"
     ]
     assert "only 8 different values" in sentence
     assert "categorical" in sentence

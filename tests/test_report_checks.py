@@ -103,21 +103,21 @@ def test_what_could_not_run_reads_not_examined_with_the_reason(question, monkeyp
 
 
 def test_the_summary_counts_all_checks():
-    found = [
+    verdicts = [
         Verdict("bias", "good", "..."),
         Verdict("shape", "unclear", "..."),
         Verdict("sharpness", "note", "..."),
         not_examined("calibration by group", "no group was given"),
         not_examined("bias by group", "no group was given"),
     ]
-    assert summary(found) == (
+    assert summary(verdicts) == (
         "No fault was found. 4 checks: 1 found nothing, 1 could not tell, 2 were not examined (no "
         "group was given)."
     )
     poor = Verdict("spread", "poor", "...", output="wind")
-    assert summary([*found, poor]).startswith("A clear fault: spread (wind). 5 checks: ")
-    # nothing was found because nothing could be
-    assert not summary(found[1:]).startswith("No fault")
+    assert summary([*verdicts, poor]).startswith("A clear fault: spread (wind). 5 checks: ")
+    # no check could find a fault
+    assert not summary(verdicts[1:]).startswith("No fault")
 
 
 def false_alarms(cases, count: int, repeats: int) -> tuple[int, int]:
@@ -304,9 +304,9 @@ def test_a_planted_fault_is_found_where_it_is_and_ends_in_the_next_step(fault):
     dist, y, aspect = PLANTED[fault]
     count = len(y)
     result = evaluate(dist, y, features={"x": X[:count]}, group=LATE[:count].tolist())
-    found = verdict(result, aspect)
-    assert found.status in FAULTS, str(result)
-    assert found.remedy
+    actual = verdict(result, aspect)
+    assert actual.status in FAULTS, str(result)
+    assert actual.remedy
     assert result.summary.startswith(
         ("A clear fault", "Clear faults", "No clear fault; slight ones")
     )
@@ -412,9 +412,9 @@ def test_groups_left_out_are_counted():
     y = torch.randn(300, generator=generator())
     group = ["many"] * 200 + ["some"] * 60 + ["few"] * 20 + ["one"] * 20
     result = evaluate(NORMAL(loc=torch.zeros(300), scale=1.0), y, group=group)
-    found = verdict(result, "calibration by group")
-    assert "2 others had too few rows to be looked at." in found.sentence
-    assert found.looks == 2
+    actual = verdict(result, "calibration by group")
+    assert "2 others had too few rows to be looked at." in actual.sentence
+    assert actual.looks == 2
     small = evaluate(NORMAL(loc=torch.zeros(300), scale=1.0), y, group=torch.arange(300) // 10)
     assert verdict(small, "calibration by group").status == "unclear"
     assert "None of 30 groups has 30 rows" in verdict(small, "calibration by group").sentence
@@ -429,16 +429,16 @@ def test_pictures_have_the_limits_of_the_sentences():
     from disthead.plots import coverage_by_group
     from disthead.report import verdicts
 
-    told = []
+    outcomes = []
     for held in torch.linspace(0.80, 0.96, 33).tolist():
         rates = {"a": (held, 400.0), "b": (0.9, 400.0), "c": (0.9, 400.0)}
         ax = coverage_by_group(Figure().add_subplot(), rates, 0.9, confidence=0.99, looks=3)
         outside = len(ax.collections) > 1  # points beyond their bars are drawn apart
         assert outside == (verdicts.by_group(rates, 0.9, "group").status in FAULTS)
         assert "all 3 groups (99 %)" in ax.get_xlabel()
-        told.append(outside)
-    assert any(told)
-    assert not all(told)
+        outcomes.append(outside)
+    assert any(outcomes)
+    assert not all(outcomes)
 
 
 def test_few_rows_leave_every_verdict_open():
@@ -453,8 +453,8 @@ def test_few_rows_leave_every_verdict_open():
     ):
         case = NAMED[name]
         result = evaluate(*predictions(case, 10))
-        told = {v.aspect: v.status for v in result.verdicts if v.status == "good"}
-        assert not told, (name, told)
+        good = {v.aspect: v.status for v in result.verdicts if v.status == "good"}
+        assert not good, (name, good)
     result = evaluate(*predictions(CLASSES[0], 10))
     assert all(v.status != "good" for v in result.verdicts)
 
@@ -465,19 +465,19 @@ def test_errors_as_large_as_predicted_are_no_tick_where_the_rows_could_not_show_
     rows.
     """
     y = torch.randn(count, generator=generator(3), dtype=torch.float64)
-    found = verdict(
+    result = verdict(
         evaluate(NORMAL(loc=torch.zeros(count), scale=float(y.square().mean().sqrt())), y),
         "error against",
     )
-    assert found.status == status
-    assert ("hide differences below" in found.sentence) == (status == "unclear")
+    assert result.status == status
+    assert ("hide differences below" in result.sentence) == (status == "unclear")
 
 
 def test_a_predicted_spread_that_is_the_same_in_every_row_sorts_nothing():
     y = torch.randn(80, generator=generator())
-    found = verdict(evaluate(NORMAL(loc=torch.zeros(80), scale=1.5), y), "does the spread inform?")
-    assert found.status == "not examined"
-    assert found.sentence == (
+    result = verdict(evaluate(NORMAL(loc=torch.zeros(80), scale=1.5), y), "does the spread inform?")
+    assert result.status == "not examined"
+    assert result.sentence == (
         "Not examined: the predicted spread is 1.5 in every row, so that there is nothing to sort "
         "by."
     )

@@ -162,20 +162,21 @@ def test_clustered_standard_errors_are_those_of_the_formula():
 
 
 def test_panels_that_share_their_errors_are_not_called_miscalibrated():
-    """A shared error moves all rows of a panel together: of independent rows such a coverage would
-    be a fault.
-    """
+    """A shared error moves all rows of a panel. Of independent rows such a coverage is a fault."""
     wrong = naive = 0
     for seed in range(6):
         shared = torch.randn(20, generator=generator(seed)).repeat_interleave(20)
         y = 0.8 * shared + 0.6 * torch.randn(400, generator=generator(100 + seed))
         dist, panel = family("normal")(loc=torch.zeros(400), scale=1.0), torch.arange(400) // 20
         aspects = ("bias", "shape", "90 % intervals")
-        for result, told in ((evaluate(dist, y, groups=panel), True), (evaluate(dist, y), False)):
+        for result, has_groups in (
+            (evaluate(dist, y, groups=panel), True),
+            (evaluate(dist, y), False),
+        ):
             faults = sum(
                 v.status in ("fair", "poor") for v in result.verdicts if v.aspect in aspects
             )
-            wrong, naive = wrong + faults * told, naive + faults * (not told)
+            wrong, naive = wrong + faults * has_groups, naive + faults * (not has_groups)
     assert naive >= 5
     assert wrong <= 1
 

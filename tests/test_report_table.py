@@ -87,9 +87,11 @@ def test_worm_plots_have_a_legend():
         for text in plots.worm_plot(Figure().add_subplot(), worm).get_legend().get_texts()
     ]
     assert labels == ["chance, each point (95 %)", "inside", "outside"]
-    found = Findings("", "continuous", "", numbers=Numbers(worms=[worm] * 3))
+    findings = Findings("", "continuous", "", numbers=Numbers(worms=[worm] * 3))
     figure = Figure(figsize=(9, 6), layout="constrained")
-    next(picture for picture in PICTURES if picture.key == "worms").draw(figure, [worm] * 3, found)
+    next(picture for picture in PICTURES if picture.key == "worms").draw(
+        figure, [worm] * 3, findings
+    )
     assert [text.get_text() for text in figure.legends[0].get_texts()] == labels
     assert len(figure.axes) == 3
 
@@ -143,7 +145,10 @@ def test_a_family_that_learns_dependence_is_not_advised_to_become_itself():
 
 
 def test_a_spread_that_differs_by_row_is_not_advised_to_be_predicted():
-    for scale, told in ((torch.full((ROWS,), 0.4), True), (0.2 + torch.rand(ROWS) / 4, False)):
+    for scale, is_constant in (
+        (torch.full((ROWS,), 0.4), True),
+        (0.2 + torch.rand(ROWS) / 4, False),
+    ):
         result = evaluate(family("normal")(loc=torch.zeros(ROWS), scale=scale), normal(0))
         remedy = next(v.remedy for v in result.verdicts if v.aspect == "error against spread")
-        assert ("without" in remedy or "not by `fixed=`" in remedy) == told
+        assert ("without" in remedy or "not by `fixed=`" in remedy) == is_constant

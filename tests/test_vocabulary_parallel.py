@@ -38,7 +38,8 @@ def check(loss):
         x.grad = None
         value = loss(head(x))
         value.backward()
-        grads = [p.grad.full_tensor() if hasattr(p.grad, "full_tensor") else p.grad for p in head.parameters()]
+        grads = [p.grad for p in head.parameters()]
+        grads = [g.full_tensor() if hasattr(g, "full_tensor") else g for g in grads]
         results.append([value, x.grad, *grads])
     torch.testing.assert_close(results[0], results[1])
 

@@ -1,4 +1,4 @@
-"""Recalibration: what a model says about its own errors, corrected on rows that it was not trained on."""
+"""Recalibration: maps of predicted distributions, learned on rows held out of training."""
 
 from disthead.calibration.binary import BetaCalibration, IsotonicCalibration
 from disthead.calibration.classes import TemperatureScaling, VectorScaling

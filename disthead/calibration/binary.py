@@ -1,4 +1,4 @@
-"""`IsotonicCalibration` and `BetaCalibration`: the probability of one of two outcomes."""
+"""`IsotonicCalibration` and `BetaCalibration`, recalibrations of the probability of an event."""
 
 import torch
 from torch import Tensor
@@ -14,11 +14,19 @@ __all__ = ["BetaCalibration", "IsotonicCalibration"]
 
 
 class BetaCalibration(ClassRecalibration):
-    """Log odds a log(p) - b log(1 - p) + c with a, b >= 0, by maximum likelihood: three numbers, for two outcomes.
+    """Beta calibration of the probability p of an event, by maximum likelihood.
 
-    It mends probabilities that are too sure or too unsure, also on one side alone, and leaves right
-    ones alone (a = b = 1, c = 0). `coefficients` has shape outputs + (3,). Source: Kull, Silva
-    Filho and Flach 2017.
+    The log odds become a log(p) - b log(1 - p) + c with a, b >= 0. The map corrects probabilities
+    that are too close to 0 or 1 or too far from them, also on one side alone. It leaves calibrated
+    ones alone (a = b = 1, c = 0).
+
+    After `fit`, `coefficients` holds a, b and c, shape event_shape + (3,).
+
+    Source: Kull, Silva Filho and Flach 2017.
+
+    Raises:
+        ValueError: by `fit`, where all targets are of one outcome, and for a distribution other
+            than `Bernoulli`; see also `Recalibration.fit`.
 
     >>> import torch
     >>> y = (torch.arange(100) % 5 > 0).float()
@@ -50,18 +58,18 @@ class BetaCalibration(ClassRecalibration):
             )
             return coefficients * used
 
-        # Where a slope wants to be negative it is zero, and the other is fitted again.
+        # A slope whose best value is negative is set to zero, and the other one is fitted again.
         used = torch.ones_like(start)
-        found = fit(used)
+        coefficients = fit(used)
         for _ in range(2):
-            negative = found < 0
+            negative = coefficients < 0
             negative[..., 2] = False
             if not negative.any():
                 break
-            worst = negative & (found == found[..., :2].amin(-1, keepdim=True))
+            worst = negative & (coefficients == coefficients[..., :2].amin(-1, keepdim=True))
             used = torch.where(worst, 0.0, used)
-            found = fit(used)
-        self.coefficients = found
+            coefficients = fit(used)
+        self.coefficients = coefficients
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
         return Bernoulli(logits=_beta_odds(dist.logits, self.coefficients.to(dist.logits.dtype)))
@@ -73,13 +81,21 @@ def _beta_odds(logits: Tensor, coefficients: Tensor) -> Tensor:
 
 
 class IsotonicCalibration(ClassRecalibration):
-    """The frequency of 1 as a function of the predicted probability that never falls, by pooling adjacent violators.
+    """Isotonic regression of binary targets on the predicted probability.
 
-    Straight between the rows that it was fitted to, constant beyond. It may answer exactly 0 or 1,
-    where a surprise has infinite loss; `BetaCalibration` never does. Source: Zadrozny and Elkan
-    2002.
+    The frequency of 1 is a non-decreasing function of the predicted probability, found by pooling
+    adjacent violators. It is linear between the rows that it was fitted to, and constant beyond
+    them. It may give exactly 0 or 1, where the other outcome has infinite loss; `BetaCalibration`
+    never does.
 
-    After `fit`, `predicted` and `observed` hold the corners of the function, shape outputs + (N,).
+    After `fit`, `predicted` and `observed` hold the corners of the function, shape event_shape +
+    (N,) for N rows.
+
+    Source: Zadrozny and Elkan 2002.
+
+    Raises:
+        ValueError: by `fit`, for a distribution other than `Bernoulli`; see also
+            `Recalibration.fit`.
     """
 
     predicted: Tensor
@@ -95,13 +111,11 @@ class IsotonicCalibration(ClassRecalibration):
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
         p = _finite_logits(dist).sigmoid()
         weight = torch.ones_like(p) if weight is None else weight
-        # An output that does not count in its row takes the place of one that does, whatever that
-        # is.
+        # An output of weight 0 takes the probability of any one that counts.
         some = p.gather(0, weight.argmax(0, keepdim=True))
         predicted, order = torch.where(weight > 0, p, some).movedim(0, -1).sort(-1)
         hits, weight = (part.movedim(0, -1).gather(-1, order) for part in (y, weight))
-        # Rows with one prediction are one row with their mean; its copies keep the shape
-        # rectangular.
+        # Rows with equal predictions become copies of their mean, which keep the shape.
         group = (torch.diff(predicted, prepend=predicted[..., :1]) > 0).cumsum(-1)
 
         def of_group(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`TemperatureScaling` and `VectorScaling`: how sure a classifier is, by maximum likelihood."""
+"""`TemperatureScaling` and `VectorScaling`, recalibrations of the logits of a classifier."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -23,19 +23,29 @@ __all__ = ["ClassRecalibration", "TemperatureScaling", "VectorScaling"]
 
 
 class ClassRecalibration(Recalibration):
-    """A recalibration of logits. Targets may be soft labels, class probabilities in place of a class."""
+    """A recalibration of logits, the base class of those for classes and rankings.
+
+    Targets may be soft labels, which are class probabilities in place of a class.
+    """
 
     _takes_soft_labels = True
 
     def fit(
         self, dist: Distribution, y: Any, weight: Any = None, ignore_index: int | None = None
     ) -> Self:
-        """As `Recalibration.fit`, for class indices, soft labels or rankings.
+        """Learns from class indices, soft labels or rankings, as `Recalibration.fit` does.
 
         Args:
-            dist, y, weight: as there.
-            ignore_index: a class index that stands for no class, such as -100; such targets are not
-                there.
+            dist: predicted distributions of the rows, of any batch_shape.
+            y: observed class indices of shape batch_shape + event_shape, soft labels of shape
+                batch_shape + (K,), or rankings.
+            weight: as for `Recalibration.fit`.
+            ignore_index: a class index that stands for no class, such as -100. Such targets are
+                left out.
+
+        Raises:
+            TargetError: as `Recalibration.fit`, and where a logit is infinite.
+            ValueError: as `Recalibration.fit`.
         """
         return self._fit(dist, y, weight, ignore_index=ignore_index)
 
@@ -49,25 +59,26 @@ class ClassRecalibration(Recalibration):
     ) -> list[Tensor]:
         """The arguments of `logits` with the highest likelihood, near `starts`.
 
-        Where every row is told right the likelihood has no maximum: it rises as the logits grow.
-        There one more row counts, in which all classes are as probable (of rankings, all items as
-        the first).
+        Where every row is predicted right, the likelihood has no maximum: it rises as the logits
+        grow. There one more row counts, in which all classes have equal probabilities (in a
+        ranking, all items are equally probable as the first).
         """
 
         def losses(of_logits: Tensor) -> Tensor:
             return -mean_over_rows(_with_logits(dist, of_logits).log_prob(y), weight)
 
-        found = minimise(lambda *arguments: losses(logits(*arguments)).sum(), *starts)
+        result = minimise(lambda *arguments: losses(logits(*arguments)).sum(), *starts)
         with torch.no_grad():
-            runs_away = losses(10 * logits(*found)) <= losses(logits(*found))
+            runs_away = losses(10 * logits(*result)) <= losses(logits(*result))
         if not runs_away.any():
-            return found
+            return result
         share = torch.where(runs_away, 1 / effective_rows(weight, len(y)), 0.0)
 
         def loss(*arguments: Tensor) -> Tensor:
-            made = logits(*arguments)
+            candidate = logits(*arguments)
             return (
-                losses(made) + share * mean_over_rows(_loss_of_all_alike(dist, made), weight)
+                losses(candidate)
+                + share * mean_over_rows(_loss_of_uniform_labels(dist, candidate), weight)
             ).sum()
 
         return minimise(loss, *starts)
@@ -81,18 +92,25 @@ _RECALIBRATED: dict[Kind, Any] = {
 }
 
 
-def _loss_of_all_alike(dist: Distribution, logits: Tensor) -> Tensor:
-    """The cross-entropy of equal probabilities."""
+def _loss_of_uniform_labels(dist: Distribution, logits: Tensor) -> Tensor:
+    """The cross-entropy of targets with equal probabilities."""
     if dist.kind == "binary":
         return softplus(logits) - 0.5 * logits
     return logits.logsumexp(-1) - logits.mean(-1)
 
 
 class TemperatureScaling(ClassRecalibration):
-    """Logits divided by one number, the temperature, by maximum likelihood: for classes, two outcomes and rankings.
+    """Logits divided by one number, the temperature, which is learned by maximum likelihood.
 
-    The most probable class stays. `temperature` has shape (), or event_shape for several outputs;
-    above 1 the model was too sure. Source: Guo, Pleiss, Sun and Weinberger 2017.
+    For classes, binary targets and rankings. The most probable class stays. A temperature above 1
+    says that the model was overconfident.
+
+    After `fit`, `temperature` has shape (), or event_shape for several outputs.
+
+    Source: Guo, Pleiss, Sun and Weinberger 2017.
+
+    Raises:
+        ValueError: by `fit`, for a distribution without logits; see also `Recalibration.fit`.
 
     >>> import torch
     >>> y = (torch.arange(100) % 5 > 0).float()  # four of five
@@ -118,8 +136,8 @@ class TemperatureScaling(ClassRecalibration):
             return _divided(dist, logits, log_temperature.exp())
 
         start = torch.zeros(outputs, dtype=torch.float64, device=logits.device)
-        (found,) = self._most_probable(dist, y, weight, divided, start)
-        self.temperature = found.exp()
+        (log_temperature,) = self._most_probable(dist, y, weight, divided, start)
+        self.temperature = log_temperature.exp()
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
         return _with_logits(
@@ -137,12 +155,16 @@ def _with_logits(dist: Distribution, logits: Tensor) -> Distribution:
 
 
 class VectorScaling(ClassRecalibration):
-    """A factor and a shift for the logit of each class, by maximum likelihood: 2 K numbers, for many held-out rows.
+    """A factor and a shift for the logit of each class, learned by maximum likelihood.
+
+    The K classes have 2 K numbers, which need many held-out rows. After `fit`, `factor` and `shift`
+    have shape event_shape + (K,), or event_shape for binary targets.
 
     Source: Guo, Pleiss, Sun and Weinberger 2017.
 
     Raises:
-        ValueError: by `fit`, for a class without rows, whose shift would run away.
+        ValueError: by `fit`, for a class without rows, whose shift has no finite maximum; see also
+            `Recalibration.fit`.
     """
 
     factor: Tensor
@@ -169,8 +191,7 @@ class VectorScaling(ClassRecalibration):
             empty = sorted({int(index[-1]) for index in (~seen).nonzero()})
             raise ValueError(
                 "VectorScaling needs rows of every class, none has class "
-                f"{', '.join(map(str, empty))}. "
-                "Try TemperatureScaling."
+                f"{', '.join(map(str, empty))}. Try TemperatureScaling."
             )
 
         def mapped(factor: Tensor, shift: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`ConformalQuantiles`: intervals whose coverage holds for any model, by the errors of held-out rows."""
+"""`ConformalQuantiles`: intervals whose coverage holds for any model, by conformal prediction."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ import torch
 from torch import Size, Tensor
 
 from disthead.arrays import as_tensor
+from disthead.calibration.monotone_maps import PiecewiseLinearMap, probit
 from disthead.calibration.recalibrated import recalibrated
 from disthead.calibration.recalibration import Recalibration
-from disthead.calibration.warp import Steps, probit
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution
 from disthead.distributions.discrete import Discrete
@@ -19,15 +19,15 @@ from disthead.errors import locate
 from disthead.groups import as_groups
 from disthead.special.plain import ndtri
 
-__all__ = ["CLOSE", "FAR", "ConformalQuantiles", "check_ordered", "masses"]
+__all__ = ["MASS_TOLERANCE", "SUPPORT_END_PROBIT", "ConformalQuantiles", "check_ordered", "masses"]
 
-FAR = 1e3  # on the probit scale: as good as the end of the support
-CLOSE = 1e-9  # in rows: the rounding of a level times the rows decides nothing
-_GAP = 1e-9  # between points that would coincide
+SUPPORT_END_PROBIT = 1e3  # stands for an infinite one
+MASS_TOLERANCE = 1e-9  # in rows; covers the rounding of a level times the rows
+_SMALLEST_GAP = 1e-9  # between points that would coincide
 
 
 class ConformalQuantiles(Recalibration):
-    """Central intervals widened, or narrowed, by what held-out rows ask for: conformalised quantile regression.
+    """Conformalised quantile regression: central intervals corrected by errors of held-out rows.
 
     With E_i = max(lower_i - y_i, y_i - upper_i) over n held-out rows, the interval is
     [lower - Q, upper + Q], Q the ceil((n + 1) level)-th smallest E_i. On exchangeable rows it
@@ -35,26 +35,28 @@ class ConformalQuantiles(Recalibration):
     counts, whose intervals end at integers).
 
     `r(dist)` is a distribution whose `interval(level)` is that interval; between the levels its cdf
-    is the model's, bent to pass through their ends on the probit scale. Intervals stay inside the
-    support and inside those of higher levels.
+    is the model's, mapped on the probit scale so that it passes through their ends. Intervals stay
+    inside the support and inside those of higher levels.
 
     Args:
-        level: the probability that the interval holds, or several.
-        normalised: E in units of the predicted standard deviation, so that the correction grows
-            with it (locally weighted).
+        level: the probability that the interval covers the target, between 0 and 1, or several.
+        normalised: whether E is in units of the predicted standard deviation, so that the
+            correction grows with it (locally weighted); else E is in the units of y.
 
-    `fit` takes, besides weights, two words that mean different things:
+    After `fit`, `offsets` holds Q, shape (groups, levels) + event_shape.
 
-    - `group=g`, integers from 0 for each row: a Q for each of these few groups, which
-      `r(dist, group=g)` needs too; coverage then holds in every group (Mondrian).
+    `fit` takes, besides weights, two arguments that mean different things:
+
+    - `group=g`, integers from 0 for each row: a Q for each of these few groups, which `r(dist,
+      group=g)` takes too; coverage then holds in every group (Mondrian).
     - `groups=g`, a label for each row: rows of one panel, person or site, which are not independent
       of each other. Each group then counts once, shared by its rows, and coverage holds for a row
       of a new group.
 
     With weights w, Q is the smallest E_i up to which there is `level` of the probability when the
-    held-out rows have w_i and a new row, with an infinite E, has sum w^2 / sum w, what a row drawn
-    by these weights weighs on average (Tibshirani et al. 2019 with that weight). So sum w^2 / sum w
-    stands for one row, and (sum w)^2 / sum w^2 for their number.
+    held-out rows have the masses w_i and a new row, with an infinite E, has the mass sum w^2 / sum
+    w, the average of a row drawn by these weights (Tibshirani et al. 2019 with that weight). The
+    number of rows becomes the effective number (sum w)^2 / sum w^2.
 
     Source: Romano, Patterson and Candes 2019; Lei et al. 2018 for the normalised ones; Tibshirani,
     Barber, Candes and Ramdas 2019 for weights; Lee, Barber and Willett 2023 for groups
@@ -91,7 +93,20 @@ class ConformalQuantiles(Recalibration):
     def fit(
         self, dist: Distribution, y: Any, weight: Any = None, group: Any = None, groups: Any = None
     ) -> Self:
-        """As `Recalibration.fit`, with a `group` to cover or `groups` that belong together for each row, of shape batch_shape."""
+        """Learns from held-out rows, as `Recalibration.fit` does, with groups of rows.
+
+        Args:
+            dist: predicted distributions of the rows, of any batch_shape.
+            y: observed targets, of shape batch_shape + event_shape.
+            weight: as for `Recalibration.fit`.
+            group: an integer from 0 for each row, of shape batch_shape; coverage holds in each.
+            groups: a label for each row, of shape batch_shape; rows of one label are not
+                independent of each other.
+
+        Raises:
+            TargetError: as `Recalibration.fit`.
+            ValueError: as `Recalibration.fit`, and for too few rows or groups.
+        """
         weight = self._weight(dist, weight)
         group = None if group is None else _as_group(group, dist.batch_shape, weight)
         return self._fit(
@@ -99,6 +114,16 @@ class ConformalQuantiles(Recalibration):
         )
 
     def forward(self, dist: Distribution, group: Any = None) -> Distribution:
+        """The recalibrated distribution, of the same batch_shape and event_shape.
+
+        Args:
+            dist: the predicted distribution, of any batch_shape.
+            group: the group of each row, of shape batch_shape, if `fit` had several.
+
+        Raises:
+            ValueError: before `fit`, for another family or event_shape than at `fit`, and for a
+                `group` that is missing or unknown.
+        """
         return self._forward(dist, group=group)
 
     @torch.no_grad()
@@ -111,39 +136,42 @@ class ConformalQuantiles(Recalibration):
         groups: Tensor | None = None,
     ) -> None:
         dist = dist._in_double()
-        unit = _finite_stddev(dist) if self.normalised else 1.0
+        std = _finite_stddev(dist) if self.normalised else 1.0
         excess = []
         for level in self._levels:
             lower, upper = dist.interval(level)
-            excess.append(torch.maximum(lower - y, y - upper) / unit)
+            excess.append(torch.maximum(lower - y, y - upper) / std)
         group = torch.zeros(len(y), dtype=torch.long, device=y.device) if group is None else group
         offsets = []
         for label in range(int(group.max()) + 1):
             rows = group == label
-            mine, panels = (None if part is None else part[rows] for part in (weight, groups))
-            mass, new = masses(mine, panels, int(rows.sum()))
+            row_weights, row_groups = (
+                None if part is None else part[rows] for part in (weight, groups)
+            )
+            mass, new = masses(row_weights, row_groups, int(rows.sum()))
             where = f" in group {label}" if group.any() else ""
             unit_name = "rows" if groups is None else "groups"
             for level, values in zip(self._levels, excess, strict=True):
                 _check_enough(level, mass, new, unit_name, where)
                 offsets.append(
-                    _quantile(values[rows], mass, level * (mass.sum() + new) - CLOSE * new)
+                    _quantile(values[rows], mass, level * (mass.sum() + new) - MASS_TOLERANCE * new)
                 )
         # (groups, levels, *outputs)
         self.offsets = torch.stack(offsets).unflatten(0, (-1, len(self._levels)))
 
     @property
     def num_groups(self) -> int:
+        """The number of groups at `fit`; 1 without `group`."""
         return len(self.offsets)
 
     def _recalibrate(self, dist: Distribution, group: Any = None) -> Distribution:
-        wide, offsets = dist._in_double(), self._of_group(dist, group)
-        unit = _finite_stddev(wide) if self.normalised else 1.0
+        exact, offsets = dist._in_double(), self._of_group(dist, group)
+        std = _finite_stddev(exact) if self.normalised else 1.0
         lower_ends: list[Tensor] = []
         upper_ends: list[Tensor] = []
         for level, offset in zip(self._levels, offsets, strict=True):
-            lower, upper = wide.interval(level)
-            lower, upper = lower - offset * unit, upper + offset * unit
+            lower, upper = exact.interval(level)
+            lower, upper = lower - offset * std, upper + offset * std
             middle = 0.5 * (lower + upper)
             # where Q < 0 left nothing
             lower, upper = torch.minimum(lower, middle), torch.maximum(upper, middle)
@@ -156,14 +184,14 @@ class ConformalQuantiles(Recalibration):
             upper_ends.append(upper)
         lower, upper = torch.stack(lower_ends[::-1], -1), torch.stack(upper_ends, -1)
         z = torch.cat([_probit_of_ends(dist, lower, False), _probit_of_ends(dist, upper, True)], -1)
-        z = z.clamp(-FAR, FAR).cummax(-1).values + _GAP * torch.arange(
-            z.shape[-1], dtype=z.dtype, device=z.device
-        )
+        z = z.clamp(-SUPPORT_END_PROBIT, SUPPORT_END_PROBIT).cummax(
+            -1
+        ).values + _SMALLEST_GAP * torch.arange(z.shape[-1], dtype=z.dtype, device=z.device)
         tails = torch.tensor(
             [(1 - level) / 2 for level in self._levels], dtype=z.dtype, device=z.device
         )
         x = ndtri(tails)
-        return recalibrated(dist, Steps(z, torch.cat([x.flip(0), -x])))
+        return recalibrated(dist, PiecewiseLinearMap(z, torch.cat([x.flip(0), -x])))
 
     def _of_group(self, dist: Distribution, group: Any) -> Tensor:
         """The offset of each row for each level, (levels, ...)."""
@@ -202,14 +230,15 @@ def _as_group(group: Any, shape: Size, weight: Tensor | None = None) -> Tensor:
 
 
 def masses(weight: Tensor | None, groups: Tensor | None, rows: int) -> tuple[Tensor, Tensor]:
-    """What each held-out row weighs, (rows,), and what a new one does, which may be anywhere.
+    """The mass of each held-out row, shape (rows,), and of a new row, shape ().
 
-    A new row weighs what one drawn by the weights does on average, sum w^2 / sum w. Each group
-    weighs 1, shared by its rows.
+    A new row has the average mass of one drawn by the weights, sum w^2 / sum w. A group has mass 1,
+    shared by its rows.
 
     Args:
         weight: (rows, *outputs), equal in all outputs.
-        groups: (rows,), numbers from 0, each of one row or more.
+        groups: (rows,), integers from 0, each of one row or more.
+        rows: the number of held-out rows.
     """
     device = next((part.device for part in (weight, groups) if part is not None), None)
     mass = (
@@ -225,7 +254,7 @@ def masses(weight: Tensor | None, groups: Tensor | None, rows: int) -> tuple[Ten
 
 def _check_enough(level: float, mass: Tensor, new: Tensor, unit: str, where: str) -> None:
     least, count = math.ceil(1 / (1 - level) - 1e-9) - 1, (mass.sum() / new).item()
-    if count * (1 - level) < level - CLOSE:
+    if count * (1 - level) < level - MASS_TOLERANCE:
         by_weight = (
             ""
             if unit == "groups" or bool((mass == new).all())
@@ -238,7 +267,7 @@ def _check_enough(level: float, mass: Tensor, new: Tensor, unit: str, where: str
 
 
 def _quantile(values: Tensor, mass: Tensor, threshold: Tensor) -> Tensor:
-    """The least of the values (rows, *outputs) up to which there is that much mass (rows,)."""
+    """The smallest of the values (rows, *outputs) up to which the mass (rows,) adds up to that."""
     values, order = values.sort(0)
     reached = mass[order].cumsum(0) >= threshold
     return values.gather(0, reached.to(torch.uint8).argmax(0, keepdim=True)).squeeze(0)
@@ -256,7 +285,7 @@ def _finite_stddev(dist: Distribution) -> Tensor:
 
 
 def _probit_of_ends(dist: Distribution, ends: Tensor, is_upper: bool) -> Tensor:
-    """Where interval ends, of shape (..., levels), lie on the probit scale of a distribution of shape (...)."""
+    """The probits of interval ends, of shape (..., levels), of a distribution of shape (...)."""
     while isinstance(dist, Affine):
         ends = (ends - dist.loc.double().unsqueeze(-1)) / dist.scale.double().unsqueeze(-1)
         dist = dist.base
@@ -272,6 +301,11 @@ def _probit_of_ends(dist: Distribution, ends: Tensor, is_upper: bool) -> Tensor:
 
 
 def check_ordered(recalibration: Recalibration, dist: Distribution) -> None:
+    """Checks that the targets of `dist` are ordered numbers, which have quantiles.
+
+    Raises:
+        ValueError: for classes, rankings, directions and vectors.
+    """
     base = dist
     while isinstance(base, Affine):
         base = base.base

@@ -1,4 +1,4 @@
-"""Integrals over a recalibrated distribution, piece by piece between quantiles of its base."""
+"""Integrals over a recalibrated distribution, panel by panel between quantiles of its base."""
 
 import functools
 from collections.abc import Callable
@@ -8,34 +8,36 @@ import torch
 from torch import Tensor
 
 from disthead.calibration.mapped import MappedContinuous
-from disthead.calibration.warp import KNOTS, probit_of_tail
+from disthead.calibration.monotone_maps import KNOTS, probit_of_tail
 from disthead.distributions.base import HALF_LOG_TWO_PI
 from disthead.special import gauss_legendre
 from disthead.special.eager import is_tracing
 from disthead.special.plain import ndtr
 
-__all__ = ["Pieces", "cuts_with_tails", "entropy", "expectation", "mean_and_variance", "scores"]
+__all__ = ["Panels", "cuts_with_tails", "entropy", "expectation", "mean_and_variance", "scores"]
 
-_NODES = 6  # on each piece
-_ROWS = 512
-_LAST = 8.5  # on the probit scale: next to nothing is beyond
-_TAIL = (0.25, 0.6, 1.0)  # of the way from the outermost knot to there
-_FAR_TAIL = (13.0, 20.0, 37.0)  # where the tails of heavy distributions still count
-_HEAVY = 8.0  # times as far from the middle as a piece before: light tails grow by a factor of two
+_NODES = 6  # of the rule on each panel
+_CHUNK_ROWS = 512
+_OUTERMOST_PROBIT = 8.5  # next to no probability is beyond
+_TAIL_SHARES = (0.25, 0.6, 1.0)  # of the way from the outermost knot to the outermost probit
+_HEAVY_TAIL_PROBITS = (13.0, 20.0, 37.0)  # where the tails of heavy distributions still count
+_HEAVY_RATIO = 8.0  # of the last two distances from the middle; light tails have 2
 _TINY = 1e-300
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """The line cut at quantiles, between which everything about a recalibrated distribution is smooth.
+class Panels:
+    """Panels of quadrature between quantiles, in which a recalibrated distribution is smooth.
 
-    A rule of Gauss and Legendre goes over each piece: in the logarithm of the distance to the end
-    of the support, since the density may be a power of it, the log-odds where it has two, or the
-    logarithm of the distance to the middle where it has none.
+    A Gauss-Legendre rule goes over each panel. Its variable is the logarithm of the distance to the
+    end of the support, since the density may be a power of that distance. It is the log-odds where
+    the support has two ends, and the logarithm of the distance to the middle where it has none.
 
     Attributes:
-        points: where it is cut, increasing, (pieces + 1, ...); `middle` says which of them is the
-            middle of the distribution.
+        points: ends of the panels, increasing, shape (panels + 1, ...), in the units of y.
+        middle: the index of the point in the middle of the distribution.
+        lower: the lower end of the support, shape (...).
+        upper: the upper end of the support, shape (...).
     """
 
     points: Tensor
@@ -45,14 +47,15 @@ class Pieces:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, dist: MappedContinuous) -> "Pieces":
+    def of(cls, dist: MappedContinuous) -> "Panels":
+        """The panels of a distribution, which reach further out where its tails are heavy."""
         x = _cuts(dist)
         points, middle = dist._quantile_of_probit(x), len(x) // 2
         if is_tracing() or _are_heavy(points, middle):
             far = _far_tails(x)
             low, high = dist._quantile_of_probit(far).tensor_split(2)
             points, middle = torch.cat([low, points, high]), middle + len(low)
-        # Rounding, and tails that begin beyond the far ones, must not turn a piece around.
+        # Rounding, and tails that begin beyond the far ones, must not turn a panel around.
         points = torch.cat(
             [
                 points[: middle + 1].flip(0).cummin(0).values.flip(0),
@@ -62,14 +65,17 @@ class Pieces:
         return cls(points.clamp(-1 / _TINY, 1 / _TINY), middle, *dist.support_limits())
 
     def rule(self) -> tuple[Tensor, Tensor]:
-        """Nodes and weights (nodes, pieces, ...)."""
+        """Nodes and weights of all panels, each of shape (nodes, panels, ...)."""
         start, end = self.points[:-1], self.points[1:]
         return self.within(start, end, start, end)
 
     def within(
         self, start: Tensor, end: Tensor, left: Tensor, right: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Nodes and weights (nodes, ...) from `left` to `right`, which lie in the piece from `start` to `end`."""
+        """Nodes and weights of the interval from `left` to `right`, each of shape (nodes, ...).
+
+        The interval lies in the panel from `start` to `end`.
+        """
         lower, upper = self.lower, self.upper
         bounded = lower.isfinite() & upper.isfinite()
         anchor = torch.where(
@@ -94,29 +100,35 @@ class Pieces:
         return y, weights * torch.where(logarithmic, slope * (last - first).abs(), right - left)
 
 
-def few_rows_at_once(answer: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """An answer for a distribution, and targets of its shape, in pieces of rows whose nodes stay in the cache."""
+def in_row_chunks(answer: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function of a distribution and targets, computed in chunks of rows.
+
+    The nodes of a chunk stay in the processor's cache.
+    """
 
     @functools.wraps(answer)
     def answered(dist: MappedContinuous, *targets: Tensor) -> Tensor:
         shape = dist.batch_shape
         if (
             len(shape) != 1
-            or shape[0] <= _ROWS
+            or shape[0] <= _CHUNK_ROWS
             or is_tracing()
             or any(y.shape != shape for y in targets)
         ):
             return answer(dist, *targets)
-        pieces = [slice(start, start + _ROWS) for start in range(0, shape[0], _ROWS)]
+        chunks = [slice(start, start + _CHUNK_ROWS) for start in range(0, shape[0], _CHUNK_ROWS)]
         return torch.cat(
-            [answer(dist[piece], *(y[piece] for y in targets)) for piece in pieces], -1
+            [answer(dist[chunk], *(y[chunk] for y in targets)) for chunk in chunks], -1
         )
 
     return answered
 
 
 def expectation(dist: MappedContinuous, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """E[function(Y)], over the quantiles at the nodes of the probit scale; `function` takes points of shape (nodes, ...)."""
+    """E[function(Y)], of shape batch_shape, by quadrature on the probit scale.
+
+    `function` takes values of shape (nodes, *batch_shape).
+    """
     x = _cuts(dist)
     start, width = x[:-1], x.diff(dim=0)
     t, weights = (part.reshape((-1,) + (1,) * x.ndim) for part in gauss_legendre(_NODES, x))
@@ -125,39 +137,47 @@ def expectation(dist: MappedContinuous, function: Callable[[Tensor], Tensor]) ->
     return (weights * function(dist._inside(dist._quantile_of_probit(nodes)))).sum(0)
 
 
-@few_rows_at_once
+@in_row_chunks
 def entropy(dist: MappedContinuous) -> Tensor:
-    """E[-log p(Y)] in nats."""
+    """The differential entropy E[-log p(Y)] in nats, of shape batch_shape."""
     return expectation(dist, lambda y: -dist.log_prob(y))
 
 
-@few_rows_at_once
+@in_row_chunks
 def mean_and_variance(dist: MappedContinuous) -> Tensor:
-    """Both of them, (2, ...), from the integrals of both tails, and of the tails times the distance to the middle."""
-    pieces = Pieces.of(dist)
-    y, weights = pieces.rule()
-    middle = pieces.points[pieces.middle]
-    below, above = _probabilities(dist, y, pieces.middle)
-    beyond = torch.cat([below[:, : pieces.middle], above[:, pieces.middle :]], 1) * weights
-    excess = beyond[:, pieces.middle :].sum((0, 1)) - beyond[:, : pieces.middle].sum((0, 1))
+    """The mean and the variance, of shape (2, *batch_shape).
+
+    Both come from integrals of the tail probabilities: the mean from the tails themselves, the
+    variance from the tails times the distance to the middle.
+    """
+    panels = Panels.of(dist)
+    y, weights = panels.rule()
+    middle = panels.points[panels.middle]
+    below, above = _probabilities(dist, y, panels.middle)
+    beyond = torch.cat([below[:, : panels.middle], above[:, panels.middle :]], 1) * weights
+    excess = beyond[:, panels.middle :].sum((0, 1)) - beyond[:, : panels.middle].sum((0, 1))
     square = 2 * (beyond * (y - middle).abs()).sum((0, 1))
     return torch.stack([middle + excess, (square - excess.square()).clamp(min=0)])
 
 
-@few_rows_at_once
+@in_row_chunks
 def scores(dist: MappedContinuous, y: Tensor) -> Tensor:
-    """The integral of (cdf(t) - 1{t >= y})^2 dt: of whole pieces on either side of y, and of both parts of the piece around it."""
-    pieces = Pieces.of(dist)
-    nodes, weights = pieces.rule()
-    below, above = _probabilities(dist, nodes, pieces.middle)
-    none = torch.zeros_like(pieces.points[:1])
+    """The continuous ranked probability score: the integral of (cdf(t) - 1{t >= y})^2 dt.
+
+    In the units of y, of the shape to which y and batch_shape broadcast. It is the sum over whole
+    panels on either side of y and over both parts of the panel around y.
+    """
+    panels = Panels.of(dist)
+    nodes, weights = panels.rule()
+    below, above = _probabilities(dist, nodes, panels.middle)
+    none = torch.zeros_like(panels.points[:1])
     left = torch.cat([none, (weights * below.square()).sum(0).cumsum(0)])
     right = torch.cat([(weights * above.square()).sum(0).flip(0).cumsum(0).flip(0), none])
 
-    shape = torch.broadcast_shapes(y.shape, pieces.points.shape[1:])
-    y, extra = y.expand(shape), len(shape) - (pieces.points.ndim - 1)
+    shape = torch.broadcast_shapes(y.shape, panels.points.shape[1:])
+    y, extra = y.expand(shape), len(shape) - (panels.points.ndim - 1)
     points, left, right = (
-        part.reshape(-1, *(1,) * extra, *part.shape[1:]) for part in (pieces.points, left, right)
+        part.reshape(-1, *(1,) * extra, *part.shape[1:]) for part in (panels.points, left, right)
     )
     place = (points[1:-1] <= y).sum(0, keepdim=True)
 
@@ -166,19 +186,19 @@ def scores(dist: MappedContinuous, y: Tensor) -> Tensor:
 
     within = torch.minimum(torch.maximum(y, points[0]), points[-1])
     start, end = at(points, place), at(points, place + 1)
-    nodes, weights = pieces.within(
+    nodes, weights = panels.within(
         start, end, torch.stack([start, within]), torch.stack([within, end])
     )
-    is_left = place.squeeze(0) < pieces.middle
+    is_left = place.squeeze(0) < panels.middle
     log_tail = torch.where(is_left, dist.base.log_cdf(nodes), dist.base.log_survival(nodes))
     z = probit_of_tail(log_tail)
-    x = dist._warped(torch.where(is_left, z, -z))
+    x = dist._apply_maps(torch.where(is_left, z, -z))
     before, after = (weights * torch.stack([ndtr(x[:, 0]), ndtr(-x[:, 1])], 1).square()).sum(0)
     return at(left, place) + before + after + at(right, place + 1) + (y - within).abs()
 
 
 def _probabilities(dist: MappedContinuous, y: Tensor, middle: int) -> tuple[Tensor, Tensor]:
-    """P(Y <= y) and P(Y > y) at nodes (nodes, pieces, ...), by the smaller one of the base's."""
+    """P(Y <= y) and P(Y > y) at nodes (nodes, panels, ...), by the smaller one of the base's."""
     z = torch.cat(
         [
             probit_of_tail(dist.base.log_cdf(y[:, :middle])),
@@ -186,33 +206,36 @@ def _probabilities(dist: MappedContinuous, y: Tensor, middle: int) -> tuple[Tens
         ],
         1,
     )
-    x = dist._warped(z)
+    x = dist._apply_maps(z)
     return ndtr(x), ndtr(-x)
 
 
 @torch.no_grad()
 def _cuts(dist: MappedContinuous) -> Tensor:
-    """Where the map of the probit scale is not smooth, and points of the tails, on the scale of `dist`; (points, ...), an odd number."""
+    """The probits of `dist` at which its map is not smooth, and points in the tails.
+
+    Of shape (points, ...), an odd number of points.
+    """
     number = dist._constant(0.0)
     column = (-1,) + (1,) * number.ndim
     x = torch.tensor(KNOTS, dtype=number.dtype, device=number.device).reshape(column)
-    for place, warp in enumerate(dist._compact):
-        own = warp.knots()
+    for place, h in enumerate(dist._compact):
+        own = h.knots()
         if own is not None:
             x = own.reshape(column)
             for later in dist._compact[place:]:
                 x = later(x)
     below: list[Tensor] = []
     above: list[Tensor] = []
-    for share in _TAIL:
-        below.insert(0, x[:1] + share * (torch.clamp(x[:1] - 1, max=-_LAST) - x[:1]))
-        above.append(x[-1:] + share * (torch.clamp(x[-1:] + 1, min=_LAST) - x[-1:]))
+    for share in _TAIL_SHARES:
+        below.insert(0, x[:1] + share * (torch.clamp(x[:1] - 1, max=-_OUTERMOST_PROBIT) - x[:1]))
+        above.append(x[-1:] + share * (torch.clamp(x[-1:] + 1, min=_OUTERMOST_PROBIT) - x[-1:]))
     return torch.cat([*below, x, *above])
 
 
 @torch.no_grad()
 def cuts_with_tails(dist: MappedContinuous) -> Tensor:
-    """As `_cuts`, with the far tails of heavy distributions."""
+    """The probits at which panels end, (points, ...), with the far tails of heavy distributions."""
     x = _cuts(dist)
     if not _are_heavy(dist._quantile_of_probit(x), len(x) // 2):
         return x
@@ -221,16 +244,16 @@ def cuts_with_tails(dist: MappedContinuous) -> Tensor:
 
 
 def _far_tails(x: Tensor) -> Tensor:
-    far = torch.tensor(_FAR_TAIL, dtype=x.dtype, device=x.device).reshape(
+    far = torch.tensor(_HEAVY_TAIL_PROBITS, dtype=x.dtype, device=x.device).reshape(
         (-1,) + (1,) * (x.ndim - 1)
     )
     return torch.cat([-far.flip(0), far])
 
 
 def _are_heavy(points: Tensor, middle: int) -> bool:
-    """Whether a distribution reaches so much further in its last piece that what lies beyond counts."""
+    """Whether the last panel is so much longer than the others that what lies beyond counts."""
     ratios = [
         (points[end] - points[middle]) / (points[before] - points[middle])
         for end, before in ((0, 1), (-1, -2))
     ]
-    return bool((torch.stack(ratios) > _HEAVY).any())
+    return bool((torch.stack(ratios) > _HEAVY_RATIO).any())

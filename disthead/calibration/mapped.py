@@ -1,4 +1,7 @@
-"""Distributions whose probabilities are mapped by increasing functions of the probit scale: what does not need an integral."""
+"""Distributions whose probabilities are mapped by increasing functions of the probit scale.
+
+Here is what needs no integral: density, cdf and quantiles. `recalibrated.py` has the rest.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +9,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.calibration.warp import Warp, probit
+from disthead.calibration.monotone_maps import MonotoneMap, probit
 from disthead.distributions.base import Distribution, Wrapper
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
@@ -19,76 +22,85 @@ FARTHEST_PROBIT = 37.0  # beyond, the normal cdf nears the smallest number in do
 
 
 class Recalibrated(Wrapper):
-    """What continuous distributions and counts have in common once their probabilities are mapped.
+    """A distribution of one number whose cdf F was replaced by Phi(h(Phi^-1(F))).
 
-    Where the density of the base is f, the recalibrated one is f(y) h'(z) phi(h(z)) / phi(z) with z
-    = Phi^-1(F(y)), and its quantile is F^-1(Phi(h^-1(Phi^-1(q)))). The support stays. `parameters`
-    are those of the base.
+    The base for continuous distributions and for counts. h is the composition of all `maps`. Where
+    the density of the base is f, the recalibrated one is f(y) h'(z) phi(h(z)) / phi(z) with z =
+    Phi^-1(F(y)), and its quantile is F^-1(Phi(h^-1(Phi^-1(q)))). The support and the shapes stay.
+    `parameters` are those of the base.
 
     Args:
         base: a `Continuous` or `Discrete` distribution.
-        warps: increasing maps of the probit scale, applied in this order.
+        maps: increasing maps of the probit scale, applied in this order.
     """
 
     arg_constraints = {}
 
-    def __init__(self, base: Distribution, warps: Sequence[Warp]):
+    def __init__(self, base: Distribution, maps: Sequence[MonotoneMap]):
         self.base = base
-        self.warps = tuple(warp.expand(base.batch_shape) for warp in warps)
-        self._compact = tuple(warp.compact() for warp in self.warps)
+        self.maps = tuple(h.expand(base.batch_shape) for h in maps)
+        self._compact = tuple(h.compact() for h in self.maps)
         Distribution.__init__(self, base.batch_shape, validate_args=False)
 
     @property
     def support(self) -> constraints.Constraint:
+        """The support of the base."""
         return self.base.support  # type: ignore[return-value]  # torch's may be None
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest value of the base, each of shape batch_shape."""
         return self.base.support_limits()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base!r})"
 
     def map(self, function: Callable[[Tensor], Tensor]):
-        return type(self)(self.base.map(function), [warp.map(function) for warp in self.warps])
+        """The distribution whose parameters and maps are `function` of these tensors."""
+        return type(self)(self.base.map(function), [h.map(function) for h in self.maps])
 
     def expand(self, batch_shape, _instance=None):
+        """The same distribution with a batch_shape to which its own broadcasts."""
         return type(self)(
-            self.base.expand(batch_shape), [warp.expand(Size(batch_shape)) for warp in self.warps]
+            self.base.expand(batch_shape), [h.expand(Size(batch_shape)) for h in self.maps]
         )
 
     def _in_double(self):
         base = self.base._in_double()
-        return type(self)(base, [warp.map(lambda part: part.to(base.dtype)) for warp in self.warps])
+        return type(self)(base, [h.map(lambda part: part.to(base.dtype)) for h in self.maps])
 
-    def _warped(self, z: Tensor) -> Tensor:
-        for warp in self._compact:
-            z = warp(z)
+    def _apply_maps(self, z: Tensor) -> Tensor:
+        for h in self._compact:
+            z = h(z)
         return z
 
-    def _unwarped(self, x: Tensor) -> Tensor:
-        for warp in reversed(self._compact):
-            x = warp.inverse(x)
+    def _invert_maps(self, x: Tensor) -> Tensor:
+        for h in reversed(self._compact):
+            x = h.inverse(x)
         return x
 
     def _log_slope(self, z: Tensor) -> Tensor:
         total = torch.zeros_like(z)
-        for warp in self._compact:
-            total, z = total + warp.log_slope(z), warp(z)
+        for h in self._compact:
+            total, z = total + h.log_slope(z), h(z)
         return total
 
     def _base_probit(self, below: Tensor, above: Tensor) -> Tensor:
-        """Where on the probit scale of the base the probability `below` = 1 - `above` of this distribution lies."""
+        """The probit of the base at which this distribution's cdf is `below` = 1 - `above`."""
         left = below <= above
         x = ndtri(torch.where(left, below, above))
-        return self._unwarped(torch.where(left, x, -x))
+        return self._invert_maps(torch.where(left, x, -x))
 
     def _peak(
-        self, log_density: Callable[[Tensor], Tensor], lower: Tensor, upper: Tensor, rounds: int
+        self,
+        log_density: Callable[[Tensor], Tensor],
+        lower: Tensor,
+        upper: Tensor,
+        refinements: int,
     ) -> Tensor:
-        """Where the density is highest between the ends: by a grid, and smaller ones that close in on its best point."""
+        """The highest point of the density between the ends, by finer and finer grids."""
         least, most = lower, upper
         best = self.base.mode.to(lower.dtype)
-        for points in (65, *(9,) * rounds):
+        for points in (65, *(9,) * refinements):
             share = torch.linspace(0, 1, points, dtype=lower.dtype, device=lower.device)
             share = share.reshape((-1,) + (1,) * lower.ndim)
             grid = torch.cat([self._on_lattice(least + share * (most - least)), best.unsqueeze(0)])
@@ -103,24 +115,27 @@ class Recalibrated(Wrapper):
 
 
 class MappedContinuous(Recalibrated, Continuous):  # type: ignore[override]
-    """The density, the cdf and the quantiles of a continuous distribution whose probabilities were mapped."""
+    """A continuous distribution with mapped probabilities: its density, cdf and quantiles."""
 
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
-        """log f(y) + log h'(z) + (z^2 - h(z)^2) / 2; on an end of the support, where z is infinite, that of the number next to it."""
+        """The log-density log f(y) + log h'(z) + (z^2 - h(z)^2) / 2, with z = Phi^-1(F(y)).
+
+        At an end of the support, where z is infinite, it is that of the number next to it.
+        """
         lower, upper = self.support_limits()
         y = torch.where((y == lower) | (y == upper), self._inside(y), y)
         base, z = self.base.log_prob(y), self._z(y)
         inside = z.isfinite()
         z = torch.where(inside, z, 0.0)
-        x = self._warped(z)
+        x = self._apply_maps(z)
         return torch.where(inside, base + self._log_slope(z) + 0.5 * (z - x) * (z + x), base)
 
     def _of_base(self, base: Continuous) -> "Continuous | None":
-        """The same maps of other distributions, where that says what they are."""
+        """The same maps of other distributions; None where the maps of other rows are not known."""
         dist, maps = base, []
-        for warp in self.warps:
-            of_base = warp.of(dist)
+        for h in self.maps:
+            of_base = h.of(dist)
             if of_base is None:
                 return None
             maps.append(of_base)
@@ -132,11 +147,13 @@ class MappedContinuous(Recalibrated, Continuous):  # type: ignore[override]
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
-        return log_ndtr(self._warped(self._z(y)))
+        """The log-probability of values up to y, log Phi(h(z))."""
+        return log_ndtr(self._apply_maps(self._z(y)))
 
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
-        return log_ndtr(-self._warped(self._z(y)))
+        """The log-probability of values above y, log Phi(-h(z))."""
+        return log_ndtr(-self._apply_maps(self._z(y)))
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         z = self._base_probit(below, above)
@@ -159,7 +176,10 @@ class MappedContinuous(Recalibrated, Continuous):  # type: ignore[override]
             )
 
     def _quantile_of_probit(self, x: Tensor) -> Tensor:
-        """The y with P(Y <= y) = Phi(x), for x of shape (..., *batch); about 0 or 1 of the base count as 1e-300 of it."""
-        z = self._unwarped(x).clamp(-FARTHEST_PROBIT, FARTHEST_PROBIT)
+        """The y with P(Y <= y) = Phi(x), for x of shape (..., *batch).
+
+        Probabilities of the base stay about 1e-300 away from 0 and 1.
+        """
+        z = self._invert_maps(x).clamp(-FARTHEST_PROBIT, FARTHEST_PROBIT)
         z = z.expand(torch.broadcast_shapes(z.shape, self.batch_shape))
         return self.base._inverse(ndtr(z), ndtr(-z))

@@ -7,14 +7,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from disthead.calibration.conformal import CLOSE, FAR, check_ordered, masses
+from disthead.calibration.conformal import MASS_TOLERANCE, SUPPORT_END_PROBIT, check_ordered, masses
+from disthead.calibration.monotone_maps import RankMap, at_index, count_at_most, probit
 from disthead.calibration.recalibrated import (
     Recalibrated,
     RecalibratedContinuous,
     RecalibratedDiscrete,
 )
 from disthead.calibration.recalibration import Recalibration
-from disthead.calibration.warp import Ranks, at_index, count_at_most, probit
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution
 from disthead.distributions.discrete import Discrete
@@ -27,20 +27,32 @@ __all__ = ["ConformalPredictive"]
 
 
 class ConformalPredictive(Recalibration):
-    """A predictive distribution whose probabilities are ranks: right at every level, whatever the model.
+    """A conformal predictive distribution, whose intervals cover at every level for any model.
 
     Between neighbours of the n sorted transforms F_i(y_i) of held-out rows lies the probability 1 /
-    (n + 1), as it must for a new row that is exchangeable with them; `r(dist)` carries that through
+    (n + 1), as it does for a new row that is exchangeable with them; `r(dist)` carries that through
     the model's quantiles. The interval of any level covers with a probability from `level` to level
-    + 1 / (n + 1) (above for counts). Inside a gap the probability is spread evenly on the probit
-    scale; there is no density, since the gaps' widths are chance. Transforms of counts are
-    randomised, with `seed`.
+    + 1 / (n + 1) (above for counts). Inside a gap the probability is uniform on the probit scale.
+    There is no density, since the widths of the gaps are random. Transforms of counts are
+    randomised.
+
+    Args:
+        seed: of the random numbers for counts.
+
+    After `fit`, `ranks` has shape event_shape + (n,), in probits, and `masses` has shape
+    event_shape + (n + 1,), the last one being that of a new row.
 
     `fit` takes weights, and `groups`, a label for each row: rows of one panel, person or site,
-    which are not independent. What held-out rows and a new one weigh is as for
+    which are not independent. The masses of held-out rows and of a new one are those of
     `ConformalQuantiles`: with weights C_k up to the k-th rank and v of a new row, out of T = C_n +
     v, at least C_k / T lies up to it and at most (C_(k-1) + v) / T below. Intervals keep to these
     bounds; the cdf lies in their middle, which for equal weights is both.
+
+    Raises:
+        ValueError: by `fit`, for classes, rankings, directions and vectors, and see
+            `Recalibration.fit`; by `interval`, for a level that takes more rows than there were.
+        NotImplementedError: by `log_prob`, `entropy`, `mode` and `highest_density` of continuous
+            distributions, which need a density.
 
     Source: Vovk, Shen, Manokhin and Xie 2017; Chernozhukov, Wuthrich and Zhu 2021; Tibshirani,
     Barber, Candes and Ramdas 2019 for weights; Lee, Barber and Willett 2023 for groups.
@@ -67,7 +79,19 @@ class ConformalPredictive(Recalibration):
         check_ordered(self, dist)
 
     def fit(self, dist: Distribution, y: Any, weight: Any = None, groups: Any = None) -> Self:
-        """As `Recalibration.fit`, with `groups` of rows that belong together, a label for each row."""
+        """Learns from held-out rows, as `Recalibration.fit` does, with groups of rows.
+
+        Args:
+            dist: predicted distributions of the rows, of any batch_shape.
+            y: observed targets, of shape batch_shape + event_shape.
+            weight: as for `Recalibration.fit`.
+            groups: a label for each row, of shape batch_shape; rows of one label are not
+                independent of each other.
+
+        Raises:
+            TargetError: as `Recalibration.fit`.
+            ValueError: as `Recalibration.fit`.
+        """
         weight = self._weight(dist, weight)
         return self._fit(dist, y, weight, groups=as_groups(groups, dist.batch_shape, weight=weight))
 
@@ -85,11 +109,13 @@ class ConformalPredictive(Recalibration):
             ).to(y.device)
             below = torch.logaddexp(below + v.log(), dist.log_cdf(y - 1) + (1 - v).log())
             above = torch.logaddexp(above + v.log(), dist.log_survival(y - 1) + (1 - v).log())
-        ranks, order = probit(below, above).clamp(-FAR, FAR).sort(0)
+        ranks, order = probit(below, above).clamp(-SUPPORT_END_PROBIT, SUPPORT_END_PROBIT).sort(0)
         mass, new = masses(weight, groups, len(y))
-        each = torch.cat([mass[order], new.expand(1, *order.shape[1:])])  # the new row's is last
+        all_masses = torch.cat(
+            [mass[order], new.expand(1, *order.shape[1:])]
+        )  # the new row's is last
         # (*outputs, n) and (*outputs, n + 1)
-        self.ranks, self.masses = ranks.movedim(0, -1), each.movedim(0, -1)
+        self.ranks, self.masses = ranks.movedim(0, -1), all_masses.movedim(0, -1)
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
         if isinstance(dist, Affine):
@@ -102,7 +128,7 @@ class ConformalPredictive(Recalibration):
         x = torch.where(share < 0.5, ndtri(share), -ndtri(upper))
         kind = _ConformalDiscrete if isinstance(dist, Discrete) else _ConformalContinuous
         return kind(
-            dist, [Ranks(ranks, x, (through - mass + new) / total, through / total, new / total)]
+            dist, [RankMap(ranks, x, (through - mass + new) / total, through / total, new / total)]
         )
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments) -> None:
@@ -116,32 +142,34 @@ class ConformalPredictive(Recalibration):
 
 class _Ranked(Recalibrated):
     def interval(self, level: float) -> Interval | Arc:
-        """The shortest interval between ranks that is sure to hold `level`, with no more than half of the rest below it.
+        """The shortest interval between ranks that surely covers with probability `level`.
+
+        At most half of the remaining probability is below it.
 
         Raises:
             ValueError: for a level that takes more rows than there were at `fit`.
         """
         check_level(level)
-        ranks: Ranks = self.warps[0]  # type: ignore[assignment]
+        ranks: RankMap = self.maps[0]  # type: ignore[assignment]
         new = ranks.new.squeeze(-1)
-        close = CLOSE * new
-        first = count_at_most(ranks.below, (1 - level) / 2 + close) - 1
+        tolerance = MASS_TOLERANCE * new
+        first = count_at_most(ranks.below, (1 - level) / 2 + tolerance) - 1
         if (first < 0).any():
             need, count = math.ceil(2 / (1 - level) - 1e-9) - 1, (1 / new - 1).min().item()
             raise ValueError(
                 f"an interval of level {level:g} needs at least {need} rows at fit, there were "
                 f"{count:.4g}."
             )
-        last = count_at_most(ranks.through, at_index(ranks.below, first) + level - close)
+        last = count_at_most(ranks.through, at_index(ranks.below, first) + level - tolerance)
         return Interval(self._at(at_index(ranks.x, first)), self._at(at_index(ranks.x, last)))
 
     def _at(self, x: Tensor) -> Tensor:
-        """Where the probability is Phi(x)."""
+        """The value whose cdf is Phi(x)."""
         raise NotImplementedError
 
 
 class _ConformalContinuous(_Ranked, RecalibratedContinuous):  # type: ignore[override]
-    """A continuous distribution with the ranks of held-out rows for its probabilities; see `ConformalPredictive`."""
+    """A continuous distribution whose probabilities are ranks; see `ConformalPredictive`."""
 
     def _at(self, x: Tensor) -> Tensor:
         return self._in_double()._quantile(ndtr(x), ndtr(-x)).to(self.dtype)
@@ -168,7 +196,7 @@ class _ConformalContinuous(_Ranked, RecalibratedContinuous):  # type: ignore[ove
 
 
 class _ConformalDiscrete(_Ranked, RecalibratedDiscrete):
-    """Counts with the ranks of held-out rows for their probabilities; see `ConformalPredictive`."""
+    """A distribution of counts whose probabilities are ranks; see `ConformalPredictive`."""
 
     def _at(self, x: Tensor) -> Tensor:
         return self.icdf(ndtr(x))

@@ -1,4 +1,4 @@
-"""`Recalibrated`: a distribution whose cdf F is replaced by Phi(h(Phi^-1(F))), with every answer that follows."""
+"""Distributions whose cdf F is replaced by Phi(h(Phi^-1(F))), with their moments and scores."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,8 +7,8 @@ from torch import Size, Tensor
 
 from disthead.calibration.integrals import entropy, expectation, mean_and_variance, scores
 from disthead.calibration.mapped import FARTHEST_PROBIT, MappedContinuous, Recalibrated
+from disthead.calibration.monotone_maps import MonotoneMap, probit
 from disthead.calibration.shapes import Shapes
-from disthead.calibration.warp import Warp, probit
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution
 from disthead.distributions.continuous import Continuous
@@ -21,20 +21,22 @@ from disthead.special.plain import ndtr, ndtri
 __all__ = ["Recalibrated", "RecalibratedContinuous", "RecalibratedDiscrete", "recalibrated"]
 
 
-def recalibrated(dist: Distribution, *warps: Warp) -> Distribution:
-    """The distribution with cdf Phi(h(Phi^-1(F(y)))), F the cdf of `dist` and h the warps one after the other.
+def recalibrated(dist: Distribution, *maps: MonotoneMap) -> Distribution:
+    """The distribution with cdf Phi(h(Phi^-1(F(y)))), F being the cdf of `dist`.
+
+    h is the composition of `maps`, the first one applied first. The shapes stay.
 
     Raises:
         ValueError: unless `dist` is of one ordered number.
     """
     if isinstance(dist, Affine):  # an increasing map of probabilities knows no units
-        return Affine(recalibrated(dist.base, *warps), dist.loc, dist.scale)
+        return Affine(recalibrated(dist.base, *maps), dist.loc, dist.scale)
     if isinstance(dist, Recalibrated):
-        return type(dist)(dist.base, (*dist.warps, *warps))
+        return type(dist)(dist.base, (*dist.maps, *maps))
     if isinstance(dist, Continuous):
-        return RecalibratedContinuous(dist, warps)
+        return RecalibratedContinuous(dist, maps)
     if isinstance(dist, Discrete):
-        return RecalibratedDiscrete(dist, warps)
+        return RecalibratedDiscrete(dist, maps)
     raise ValueError(f"dist must be a distribution of one ordered number, got {dist!r}.")
 
 
@@ -44,12 +46,16 @@ class RecalibratedContinuous(MappedContinuous):
     @property
     @in_double
     def mean(self) -> Tensor:
-        """By quadrature; infinite or nan where that of the base is, since the tails keep their shape."""
+        """The mean, by quadrature.
+
+        Infinite or NaN where the mean of the base is, since the tails keep their shape.
+        """
         return self._as_of_base(self._mean_and_variance()[0], self.base.mean)
 
     @property
     @in_double
     def variance(self) -> Tensor:
+        """The variance, by quadrature; infinite or NaN where the variance of the base is."""
         return self._as_of_base(self._mean_and_variance()[1], self.base.variance)
 
     def _mean_and_variance(self) -> Tensor:
@@ -66,13 +72,13 @@ class RecalibratedContinuous(MappedContinuous):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y."""
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt."""
         shapes = Shapes.of(self) if y.shape == self.batch_shape and self._is_plain(y) else None
         return scores(self, y) if shapes is None else shapes.scores(scores, y)
 
     @in_double
     def entropy(self) -> Tensor:
-        """E[-log p(Y)] in nats, by quadrature over the quantiles."""
+        """The differential entropy E[-log p(Y)] in nats, by quadrature over the quantiles."""
         return entropy(self)
 
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -82,13 +88,16 @@ class RecalibratedContinuous(MappedContinuous):
     @in_double
     @torch.no_grad()
     def mode(self) -> Tensor:
-        """The highest point of the density, to about 1e-8 of the spread; the end of the support where it is unbounded."""
+        """The highest point of the density, to about 1e-8 of the distribution's width.
+
+        It is an end of the support where the density is unbounded there.
+        """
         tail = self._constant(1e-4)
         lower, upper = self._quantile(tail, 1 - tail), self._quantile(1 - tail, tail)
         first, last = self.support_limits()
         lower = torch.where(first.isfinite(), first, lower)
         return self._peak(
-            self.log_prob, lower, torch.where(last.isfinite(), last, upper), rounds=11
+            self.log_prob, lower, torch.where(last.isfinite(), last, upper), refinements=11
         )
 
 
@@ -98,8 +107,8 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
     kind = "count"
     has_rsample = False
 
-    def __init__(self, base: Distribution, warps: Sequence[Warp]):
-        super().__init__(base, warps)
+    def __init__(self, base: Distribution, maps: Sequence[MonotoneMap]):
+        super().__init__(base, maps)
         self._search_steps = base._search_steps
 
     def _on_lattice(self, y: Tensor) -> Tensor:
@@ -110,7 +119,7 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
         lower, upper = self.support_limits()
         inside = (k >= lower) & (k < upper)
         safe = torch.where(inside, k, lower)
-        z = self._warped(probit(self.base._log_cdf(safe), self.base._log_survival(safe)))
+        z = self._apply_maps(probit(self.base._log_cdf(safe), self.base._log_survival(safe)))
         return torch.where(inside, z, torch.where(k < lower, -torch.inf, torch.inf).to(z.dtype))
 
     def _log_mass(self, x: Tensor) -> Tensor:
@@ -131,11 +140,11 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
 
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         z = self._base_probit(below, above).clamp(-FARTHEST_PROBIT, FARTHEST_PROBIT)
-        start, spread = self.base._start(ndtr(z), ndtr(-z))
-        return start, spread * torch.exp(-self._log_slope(z))
+        start, std = self.base._start(ndtr(z), ndtr(-z))
+        return start, std * torch.exp(-self._log_slope(z))
 
     def _ends_of_bulk(self) -> tuple[Tensor, Tensor]:
-        """On the probit scale of the base, where next to no probability of this distribution is left."""
+        """The probits of the base beyond which this distribution has next to no probability."""
         ends = torch.tensor([OUTSIDE, 1 - OUTSIDE], dtype=self.dtype, device=self.device)
         # of which the maps that all rows share are computed once
         ends = ends.reshape(2, *(1,) * len(self.batch_shape))
@@ -153,7 +162,10 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
         return first, last
 
     def _masses(self, first: Tensor, width: int) -> Tensor:
-        """From the masses of the base, whose sums from either end are the probabilities to be mapped."""
+        """The masses, from those of the base.
+
+        Their sums from either end are the probabilities that are mapped.
+        """
         ends = self._ends_of_bulk()
         if any((end.abs() >= FARTHEST_PROBIT).any() for end in ends):
             # probabilities of the base underflow where those of this one count
@@ -171,7 +183,7 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
         above = torch.cat([masses, beyond[:, None]], 1).flip(1).cumsum(1).flip(1)
         left = below <= above
         z = ndtri(torch.where(left, below, above))
-        x = self.map(lambda part: part.unsqueeze(1))._warped(torch.where(left, z, -z))
+        x = self.map(lambda part: part.unsqueeze(1))._apply_maps(torch.where(left, z, -z))
         return torch.where(x[:, 1:] < 0, ndtr(x).diff(dim=1), -ndtr(-x).diff(dim=1))
 
     # E[g(Y)] is the sum of P(Y > k) (g(k + 1) - g(k)): half the work of a sum over masses, where
@@ -180,6 +192,7 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
     @property
     @in_double
     def mean(self) -> Tensor:
+        """The mean, in counts."""
         if self._is_plain():
             return self._by_tables(
                 lambda rows, masses, first: first + _moments(masses)[0],
@@ -194,6 +207,7 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
     @property
     @in_double
     def variance(self) -> Tensor:
+        """The variance, in squared counts."""
         if self._is_plain():
             return self._by_tables(
                 lambda rows, masses, first: _moments(masses)[1],
@@ -234,10 +248,11 @@ class RecalibratedDiscrete(Recalibrated, Discrete):
 
     def _mode_by_grids(self) -> Tensor:
         tail = self._constant(1e-4)
-        return self._peak(self._log_mass, self.icdf(tail), self.icdf(1 - tail), rounds=26)
+        return self._peak(self._log_mass, self.icdf(tail), self.icdf(1 - tail), refinements=26)
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        """Quantiles of uniform numbers, of shape sample_shape + batch_shape."""
         uniform = torch.rand(
             self._extended_shape(sample_shape),
             generator=generator,

@@ -1,4 +1,4 @@
-"""`Recalibration`: learned on held-out rows, then distribution in, honest distribution out."""
+"""`Recalibration`: a map of predicted distributions, learned on held-out rows."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -21,11 +21,11 @@ __all__ = ["NothingLearned", "Recalibration", "effective_rows", "mean_over_rows"
 
 
 class NothingLearned(Exception):
-    """Rows from which a map cannot be learned: the reason, and which rows it lies in.
+    """Raised by a recalibration that cannot learn from its rows, with the reason and the rows.
 
     Args:
-        reason: what is said before the rows, after the name of the recalibration.
-        bad: marks them, of the shape of the targets or of their first dimensions.
+        reason: the part of the message between the name of the recalibration and the rows.
+        bad: a mask of the rows, of the shape of the targets or of their first dimensions.
         remedy: what to try.
     """
 
@@ -35,15 +35,16 @@ class NothingLearned(Exception):
 
 
 class Recalibration(nn.Module, ABC):
-    """A map from distributions to distributions, learned on held-out rows: `fit(dist, y)`, then `recalibrated = r(dist)`.
+    """A map from distributions to distributions, learned on held-out rows.
 
-    What was learned are buffers and a name, so that `state_dict` holds all of it, and loading
-    accepts buffers of any size. `config`, plain data, rebuilds the object; so both fit into a
-    checkpoint that loads with `weights_only=True`. Several independent outputs have a map each.
-    Gradients flow through `r(dist)` into the model, but never from `fit`.
+    `r.fit(dist, y)` learns it, `r(dist)` is the recalibrated distribution. What was learned are
+    buffers and a name, so that `state_dict` holds all of it, and loading accepts buffers of any
+    size. `config`, plain data, rebuilds the object; so both fit into a checkpoint that loads with
+    `weights_only=True`. Several independent outputs have a map each. Gradients flow through
+    `r(dist)` into the model, but never from `fit`.
 
     Subclasses keep their constructor's arguments under the same names, call `_learned` for each
-    buffer, and give `_learn` and `_recalibrate`.
+    buffer, and define `_learn` and `_recalibrate`.
     """
 
     least_rows = 2
@@ -55,17 +56,16 @@ class Recalibration(nn.Module, ABC):
         self._fitted_on: dict[str, Any] = {}
 
     def fit(self, dist: Distribution, y: Any, weight: Any = None) -> Self:
-        """Learn from rows that the model was not trained on.
+        """Learns the map from rows that the model was not trained on, and returns itself.
 
         Args:
-            dist: what the model says about them, of any batch_shape.
-            y: what was observed, of shape batch_shape + event_shape: a tensor, an array, a column
-                of a table or a list.
-            weight: what each row counts, of shape batch_shape, zero or more; only their ratios
-                matter. A row of weight 0 is not there, whatever its target is. A row of weight 2
-                counts as if it were written twice, but where the number of rows itself says how
-                sure one can be: there the effective number (sum w)^2 / sum w^2 stands for it (Kish
-                1965), which weights alone never raise.
+            dist: predicted distributions of the rows, of any batch_shape.
+            y: observed targets, of shape batch_shape + event_shape: a tensor, an array, a column of
+                a table or a list.
+            weight: the weight of each row, of shape batch_shape, zero or more; only their ratios
+                matter. A row of weight 0 is left out, whatever its target is. A row of weight 2
+                counts as two equal rows. Where the number of rows matters for the uncertainty, it
+                is the effective number (sum w)^2 / sum w^2 (Kish 1965).
 
         Raises:
             TargetError: for targets that are missing, infinite, outside the support, or to which
@@ -90,9 +90,9 @@ class Recalibration(nn.Module, ABC):
         weight: Any = None,
         *,
         ignore_index: Any = None,
-        **known: Tensor | None,
+        **row_values: Tensor | None,
     ) -> Self:
-        """`fit`; `known` are further tensors of shape batch_shape."""
+        """As `fit`; `row_values` are further tensors of shape batch_shape."""
         self._check_kind(each_output(dist))
         # Validation may run in inference mode, from whose tensors nothing can be learned unless
         # they are copied.
@@ -114,7 +114,7 @@ class Recalibration(nn.Module, ABC):
             kind, shape, dist, y = _kind(dist), dist.batch_shape, dist.map(rows), rows(y)
             parts = {
                 name: None if part is None else rows(part).to(y.device)
-                for name, part in known.items()
+                for name, part in row_values.items()
             }
             weight = None if weight is None else rows(weight)
             row = torch.arange(len(y), device=y.device)
@@ -132,13 +132,13 @@ class Recalibration(nn.Module, ABC):
             base = each_output(dist)
 
             def where(bad: Tensor, values: Tensor) -> str:
-                """`locate` by the rows as they came, before any were left out."""
-                spread = [
+                """As `locate`, by the rows that `fit` was called with, before any were left out."""
+                all_rows = [
                     part.new_zeros(shape.numel(), *part.shape[1:]).index_copy(0, row, part)
                     for part in (bad, values)
                 ]
-                marked, told = (part.reshape(*shape, *part.shape[1:]) for part in spread)
-                return locate(marked, told)
+                mask, named = (part.reshape(*shape, *part.shape[1:]) for part in all_rows)
+                return locate(mask, named)
 
             _check_probability(dist, y, where)
             weight = _of_outputs(weight, base, None if ignore_index is None else ignored[row])
@@ -154,8 +154,7 @@ class Recalibration(nn.Module, ABC):
             if not buffer.isfinite().all():
                 raise ValueError(
                     f"{type(self).__name__} found no finite {name}: {buffer.tolist()}. Try more "
-                    "rows, or rows that "
-                    "are not all predicted perfectly."
+                    "rows, or rows that are not all predicted perfectly."
                 )
         if self._maximises_likelihood:
             self._check_result(base, y, where)
@@ -171,13 +170,12 @@ class Recalibration(nn.Module, ABC):
             learned = {name: value.tolist() for name, value in self.named_buffers()}
             raise ValueError(
                 f"{type(self).__name__} found {learned}, by which log_prob is NaN for y in "
-                f"{where(bad, y)}. Try more "
-                "rows, or another family."
+                f"{where(bad, y)}. Try more rows, or another family."
             )
 
     @staticmethod
     def _weight(dist: Distribution, weight: Any) -> Tensor | None:
-        """What the rows count, looked at on every device: `fit` is no step of training."""
+        """The weights, checked on every device: `fit` is not a step of training."""
         checked = (
             None
             if weight is None
@@ -185,18 +183,18 @@ class Recalibration(nn.Module, ABC):
         )
         return None if checked is None else checked.to(dist.device, torch.float64)
 
-    def _forward(self, dist: Distribution, **known: Tensor | None) -> Distribution:
+    def _forward(self, dist: Distribution, **row_values: Tensor | None) -> Distribution:
         if not self._fitted_on:
             raise ValueError(
                 f"{type(self).__name__} has learned nothing yet: call fit(dist, y) on held-out "
                 "rows first."
             )
-        given = _kind(dist)
-        if given != self._fitted_on:
+        kind = _kind(dist)
+        if kind != self._fitted_on:
             raise ValueError(
-                f"{type(self).__name__} was fitted on {_say(self._fitted_on)}, got {_say(given)}."
+                f"{type(self).__name__} was fitted on {_say(self._fitted_on)}, got {_say(kind)}."
             )
-        recalibrated = self._recalibrate(each_output(dist), **known)
+        recalibrated = self._recalibrate(each_output(dist), **row_values)
         if isinstance(dist, Independent):
             recalibrated = Independent(recalibrated, dist.count)
         recalibrated.class_labels = dist.class_labels
@@ -204,33 +202,43 @@ class Recalibration(nn.Module, ABC):
 
     @property
     def is_fitted(self) -> bool:
+        """Whether `fit` has succeeded, or a fitted state was loaded."""
         return bool(self._fitted_on)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The class and its arguments as plain data, for `rebuild`."""
+        """The class and its arguments as plain data, from which `rebuild` makes the object."""
         arguments = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
         return {"name": type(self).__name__, "arguments": arguments}
 
     @abstractmethod
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
-        """Set the buffers, from a distribution with batch_shape (rows, *outputs) and weights of that shape, or none."""
+        """Sets the buffers.
+
+        `dist` has batch_shape (rows, *outputs), and `weight`, if any, has that shape.
+        """
 
     @abstractmethod
     def _recalibrate(self, dist: Distribution) -> Distribution:
         """The recalibrated distribution for one of batch_shape (..., *outputs)."""
 
     def _check_kind(self, dist: Distribution) -> None:
-        """Refuse a kind of distribution that this map is not for."""
+        """Raises ValueError for a kind of distribution that this map is not for."""
 
     def _learned(self, *names: str) -> None:
         for name in names:
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
 
     def get_extra_state(self) -> dict[str, Any]:
+        """The family and event_shape at `fit`, for `state_dict`; empty before `fit`."""
         return self._fitted_on
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `get_extra_state` returned.
+
+        Raises:
+            ValueError: for entries other than those.
+        """
         if state != {}:  # before `fit`
             check_entries(
                 state, {"family": TEXT, "event_shape": list_of(COUNT)}, "recalibration.fitted_on"
@@ -248,7 +256,7 @@ class Recalibration(nn.Module, ABC):
 
 
 def rebuild(config: Mapping[str, Any]) -> Recalibration:
-    """The recalibration, not fitted, of that `config`; its `state_dict` brings what was learned.
+    """The recalibration with this `config`, not fitted; `load_state_dict` restores its buffers.
 
     Raises:
         ValueError: for an unknown name, with the nearest names, and for arguments that it does not
@@ -261,21 +269,21 @@ def rebuild(config: Mapping[str, Any]) -> Recalibration:
     check_entries(
         config, {"name": TEXT, "arguments": MAPPING, "fitted_on?": MAPPING}, "recalibration"
     )
-    found = pick("recalibration", config["name"], _classes())
+    recalibration = pick("recalibration", config["name"], _classes())
     try:
-        return found(**config["arguments"])
+        return recalibration(**config["arguments"])
     except TypeError as error:
         raise ValueError(f"entry recalibration.arguments of {config['name']}: {error}.") from error
 
 
 def _classes() -> dict[str, type[Recalibration]]:
-    found: dict[str, type[Recalibration]] = {}
-    waiting: list[type[Recalibration]] = [Recalibration]
-    while waiting:
-        children = waiting.pop().__subclasses__()
-        found |= {child.__name__: child for child in children if not inspect.isabstract(child)}
-        waiting += children
-    return found
+    classes: dict[str, type[Recalibration]] = {}
+    parents: list[type[Recalibration]] = [Recalibration]
+    while parents:
+        children = parents.pop().__subclasses__()
+        classes |= {child.__name__: child for child in children if not inspect.isabstract(child)}
+        parents += children
+    return classes
 
 
 def _kind(dist: Distribution) -> dict[str, Any]:
@@ -292,7 +300,7 @@ def _say(kind: Mapping[str, Any]) -> str:
 
 
 def _of_outputs(weight: Tensor | None, dist: Distribution, ignored: Tensor | None) -> Tensor | None:
-    """The weight of each output in each row, of shape dist.batch_shape; None where all count the same."""
+    """The weight of each output in each row, of dist's batch_shape; None where all are equal."""
     if weight is not None:
         weight = weight.reshape(weight.shape + (1,) * (len(dist.batch_shape) - 1)).expand(
             dist.batch_shape
@@ -307,19 +315,22 @@ def _of_outputs(weight: Tensor | None, dist: Distribution, ignored: Tensor | Non
 
 
 def mean_over_rows(values: Tensor, weight: Tensor | None) -> Tensor:
-    """The weighted mean over the first dimension, weights of the same shape."""
+    """The mean over the first dimension, with weights of the shape of `values`, if any."""
     return values.mean(0) if weight is None else (weight * values).sum(0) / weight.sum(0)
 
 
 def effective_rows(weight: Tensor | None, rows: int) -> float | Tensor:
-    """(sum w)^2 / sum w^2 over the first dimension: how many rows of equal weights tell as much (Kish 1965)."""
+    """The effective number of rows, (sum w)^2 / sum w^2 over the first dimension.
+
+    It is `rows` without weights. Source: Kish 1965.
+    """
     return rows if weight is None else weight.sum(0).square() / weight.square().sum(0)
 
 
 def _check_probability(
     dist: Distribution, y: Tensor, where: Callable[[Tensor, Tensor], str]
 ) -> None:
-    """Refuse parameters that are not finite, and targets to which the distribution gives no finite log-probability."""
+    """Raises for parameters that are not finite, and for targets whose log-probability is not."""
     log_prob = dist.log_prob(y).detach()
     if log_prob.isnan().any():
         raise ValueError(

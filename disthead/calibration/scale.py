@@ -1,4 +1,4 @@
-"""`ScaleCalibration` and `QuantileRecalibration`: the spread, and then the shape, by maximum likelihood."""
+"""`ScaleCalibration` and `QuantileRecalibration`, recalibrations of distributions of numbers."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,14 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from disthead.calibration.monotone_maps import (
+    KNOTS,
+    AffineMap,
+    AffineMapAboutMean,
+    LogSlopeSpline,
+    place_of_mean,
+    probit,
+)
 from disthead.calibration.recalibrated import recalibrated
 from disthead.calibration.recalibration import (
     NothingLearned,
@@ -13,7 +21,6 @@ from disthead.calibration.recalibration import (
     effective_rows,
     mean_over_rows,
 )
-from disthead.calibration.warp import KNOTS, Bend, Stretch, StretchAboutMean, place_of_mean, probit
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.continuous import Continuous
@@ -28,20 +35,29 @@ __all__ = ["QuantileRecalibration", "ScaleCalibration"]
 
 
 class ScaleCalibration(Recalibration):
-    """One number: `scale` times the spread, by maximum likelihood on held-out rows.
+    """Distributions widened or narrowed by one number, which is learned by maximum likelihood.
 
-    - On the whole line (normal, student_t, laplace, mixtures of these, multivariate_normal):
-      Y becomes median + scale (Y - median), a distribution of the same family, each coordinate of a
-      vector with a scale of its own.
-    - On part of the line and for counts, where that would leave the support, the same on the probit
-      scale: the cdf F becomes Phi((Phi^-1(F) - c) / scale + scale c). It agrees with the above for
-      a normal distribution and keeps the support. It keeps the median with c = 0 and, nearly, the
-      mean with c = Phi^-1(F(mean)), whichever of the two the rows find more probable.
-    - Directions, and each component of a mixture of them: the concentration is divided by scale^2.
+    The standard deviation becomes `scale` times what it was, or nearly so:
+
+    - On the whole line (normal, student_t, laplace, mixtures of these, multivariate_normal), Y
+      becomes median + scale (Y - median), of the same family. Each coordinate of a vector has a
+      scale of its own.
+    - On part of the line and for counts, where that would leave the support, the map acts on the
+      probit scale: the cdf F becomes Phi((Phi^-1(F) - c) / scale + scale c). It agrees with the
+      above for a normal distribution and keeps the support. It keeps the median with c = 0 and,
+      nearly, the mean with c = Phi^-1(F(mean)), whichever of the two the rows find more probable.
+    - For directions, the concentration of each component is divided by scale^2.
 
     After `fit`, `scale` and `keeps_mean` have shape (), or event_shape for several outputs. For
-    counts with a mean below about 20 and twice its variance or more, one number is not enough: the
-    negative_binomial family, or `QuantileRecalibration`, also gets the skew right.
+    counts with a mean below about 20 whose variance is twice the predicted one or more, one number
+    is not enough: the negative_binomial family and `QuantileRecalibration` also correct the skew.
+
+    Source: Laves, Ihler, Fast, Kahrs and Ortmaier 2020, for normal distributions.
+
+    Raises:
+        TargetError: by `fit`, where the likelihood has no maximum, as where all predictions are
+            exact; see also `Recalibration.fit`.
+        ValueError: by `fit`, for classes and rankings.
 
     >>> from disthead.families import Normal
     >>> y = torch.randn(1000, generator=torch.Generator().manual_seed(0))
@@ -88,7 +104,10 @@ class ScaleCalibration(Recalibration):
 
     @staticmethod
     def _start(dist: Distribution, y: Tensor, weight: Tensor | None) -> Tensor:
-        """The exact answer for a normal distribution and on the probit scale: the root mean square of Phi^-1(F(y))."""
+        """The logarithm of the root mean square of Phi^-1(F(y)).
+
+        That is the maximum for a normal distribution and on the probit scale.
+        """
         if isinstance(dist, (Vector, Discrete, CircularMixture)):
             return torch.zeros(y.shape[1:], dtype=torch.float64, device=y.device)
         z = probit(dist.log_cdf(y), dist.log_survival(y)).clamp(-1e3, 1e3)
@@ -102,7 +121,7 @@ class ScaleCalibration(Recalibration):
 def _check_maximum(
     log_prob: Callable[[Tensor], Tensor], scale: Tensor, weight: Tensor | None
 ) -> None:
-    """Refuse a scale where the likelihood has no maximum: it falls to 0, or grows, for ever."""
+    """Raises where the likelihood has no maximum, so that the scale goes to 0 or to infinity."""
     for factor, suspicious in ((0.1, ~(scale > 0.1)), (10.0, scale > 10)):
         for place in suspicious.nonzero().tolist():
             further = scale.clone()
@@ -132,7 +151,7 @@ def _on_whole_line(dist: Distribution) -> bool:
 
 
 def _centre(dist: Distribution) -> Tensor:
-    """What stays where it is: the median on the whole line, elsewhere the mean, by its place on the probit scale."""
+    """The point that stays: the median on the whole line, elsewhere the probit of the mean."""
     if _on_whole_line(dist):
         return dist.median
     exact = dist._in_double() if isinstance(dist, (Continuous, Discrete)) else dist
@@ -167,22 +186,30 @@ def _scaled(
         return dist.affine(centre.to(dist.dtype) * (1 - scale), scale)
     scale, centre = scale.double(), centre * keeps_mean
     if not isinstance(dist, Continuous):
-        return recalibrated(dist, Stretch(scale, centre))
+        return recalibrated(dist, AffineMap(scale, centre))
     share = torch.as_tensor(keeps_mean, dtype=scale.dtype, device=scale.device)
-    return recalibrated(dist, StretchAboutMean(scale, centre, share))
+    return recalibrated(dist, AffineMapAboutMean(scale, centre, share))
 
 
 class QuantileRecalibration(Recalibration):
-    """The whole shape: a smooth increasing map of the probabilities, learned on held-out rows, with a density.
+    """The cdf of a distribution mapped by a smooth increasing function, with a density.
 
-    First the spread, by `ScaleCalibration`. Then the cdf F becomes Phi(h(Phi^-1(F))), where h has a
-    shift and a slope whose logarithm is linear between nine knots and zero outside them: nine
-    numbers for each output, by maximum likelihood with a weak prior for a constant slope,
-    log-slopes of neighbouring knots differing by about 1/2. Shift, skew, light and heavy tails are
-    mended; the tails beyond three standard deviations keep the model's shape.
+    `ScaleCalibration` comes first. Then the cdf F becomes Phi(h(Phi^-1(F))), where h has a shift
+    and a slope whose logarithm is linear between nine knots and zero outside them. These are nine
+    numbers for each output, learned by maximum likelihood with a weak prior for a constant slope:
+    the log-slopes of neighbouring knots differ by a normal number with standard deviation 1/2. The
+    map corrects the location, the skew, and light and heavy tails; the tails beyond three standard
+    deviations keep the model's shape.
 
-    Quantile recalibration is due to Kuleshov, Fenner and Ermon 2018; a density needs more than
-    their isotonic map.
+    After `fit`, `offset` has shape () and `log_slopes` shape (7,), after event_shape if there are
+    several outputs, and `spread` is the fitted `ScaleCalibration`.
+
+    Source: Kuleshov, Fenner and Ermon 2018, whose map is isotonic and therefore has no density.
+
+    Raises:
+        TargetError: by `fit`, for targets at the end of the support or all at one quantile of
+            `dist`; see also `Recalibration.fit`.
+        ValueError: by `fit`, for classes, rankings, directions and vectors.
 
     >>> from disthead.families import Normal
     >>> y = 1 + torch.randn(1000, generator=torch.Generator().manual_seed(0))
@@ -206,8 +233,7 @@ class QuantileRecalibration(Recalibration):
         if dist.kind in ("vector", "direction"):
             raise ValueError(
                 "QuantileRecalibration is for ordered numbers, one cdf for each output, got "
-                f"{dist!r}. "
-                "Try ScaleCalibration."
+                f"{dist!r}. Try ScaleCalibration."
             )
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
@@ -235,11 +261,11 @@ class QuantileRecalibration(Recalibration):
                 )
 
         def loss(offset: Tensor, log_slopes: Tensor) -> Tensor:
-            bend = Bend(offset, log_slopes)
+            spline = LogSlopeSpline(offset, log_slopes)
             if isinstance(scaled, Discrete):
-                log_density = log_ndtr_difference(bend(below), bend(through))
+                log_density = log_ndtr_difference(spline(below), spline(through))
             else:
-                log_density = bend.log_slope(z) - 0.5 * bend(z).square()
+                log_density = spline.log_slope(z) - 0.5 * spline(z).square()
             steps = torch.diff(torch.nn.functional.pad(log_slopes, (1, 1)))
             prior = (
                 0.5 * (steps / self._roughness).square().sum(-1) / effective_rows(weight, len(y))
@@ -253,7 +279,8 @@ class QuantileRecalibration(Recalibration):
 
     def _recalibrate(self, dist: Distribution) -> Distribution:
         return recalibrated(
-            self.spread._recalibrate(dist), Bend(self.offset.double(), self.log_slopes.double())
+            self.spread._recalibrate(dist),
+            LogSlopeSpline(self.offset.double(), self.log_slopes.double()),
         )
 
 
@@ -261,6 +288,5 @@ def _refuse_classes(recalibration: Recalibration, dist: Distribution) -> None:
     if dist.kind in (*CLASSES, "ranking"):
         raise ValueError(
             f"{type(recalibration).__name__} is for numbers, whose spread can be wrong, got "
-            f"{dist!r}. "
-            "Try TemperatureScaling for classes and rankings."
+            f"{dist!r}. Try TemperatureScaling for classes and rankings."
         )

@@ -1,4 +1,6 @@
-"""Answers of many recalibrated distributions that differ in one shape: computed at few shapes, and interpolated to all rows.
+"""Moments and scores of many recalibrated distributions that differ in one shape parameter.
+
+They are computed at few shapes, and interpolated to all rows.
 
 The maps are shared by all rows, and Y = loc + scale Z, the distribution of Z depending on one
 shape. So the moments of Z are smooth functions of that shape, and its score is one of the shape and
@@ -24,27 +26,28 @@ from disthead.special.quadrature import gauss_legendre_antiderivative
 
 __all__ = ["Shapes"]
 
-_SPAN = 1.0  # of the logarithm of the shape, for one polynomial
+_SPAN = 1.0  # width of the logarithm of the shape that one polynomial serves
 _NODES = 12  # of a polynomial, in either direction
-_FEWEST = 2 * _NODES  # rows of a polynomial, to be worth its nodes
-# the error of a polynomial beside its values, and about that of the answers one by one
-_CONVERGED = 1e-6
+_LEAST_ROWS = 2 * _NODES  # that are worth the nodes of a polynomial
+_RELATIVE_ERROR = 1e-6  # of a polynomial, and about that of the rule for single rows
 _TINY = 1e-300
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """The answers at the nodes, as coefficients of polynomials.
+    """Moments and scores at the nodes, as coefficients of polynomials.
 
     Attributes:
         dist: the distributions of all rows.
-        index: which of the spans each row belongs to; any, where it `is_alone`.
-        place: where in it, between -1 and 1.
-        loc, scale: the units of each row.
-        cuts: the points of the probit scale between which the score is smooth, increasing.
-        moments: mean, variance and half the mean difference of Z, (3, spans, nodes).
-        score: of Z, (spans, pieces, nodes of the shape, nodes of the piece); nan where it has not
-            converged, like moments.
+        is_alone: whether no polynomial serves the row, shape (rows,).
+        index: the span to which each row belongs, shape (rows,); any, where it `is_alone`.
+        place: the position in the span, between -1 and 1, shape (rows,).
+        loc: the location of each row, in the units of y, shape (rows,).
+        scale: the scale of each row, in the units of y, shape (rows,).
+        cuts: the probits between which the score is smooth, increasing, shape (pieces + 1,).
+        moments: mean, variance and half the mean difference of Z, shape (3, spans, nodes).
+        score: the score of Z, shape (spans, pieces, nodes of the shape, nodes of the piece). It and
+            the moments are NaN where they have not converged.
     """
 
     dist: MappedContinuous
@@ -59,8 +62,8 @@ class Shapes:
 
     @classmethod
     def of(cls, dist: MappedContinuous) -> "Shapes | None":
-        """For plain numbers of one dimension; None where rows are too few, or differ in more than a shape."""
-        if len(dist.batch_shape) != 1 or dist.batch_shape[0] < _FEWEST or not dist._is_plain():
+        """For plain numbers of one dimension; None for few rows, or rows that differ in more."""
+        if len(dist.batch_shape) != 1 or dist.batch_shape[0] < _LEAST_ROWS or not dist._is_plain():
             return None
         standard = dist.base._standard()
         if standard is None:
@@ -70,7 +73,7 @@ class Shapes:
             standard.scale + standard.loc.abs() + position.abs() < torch.inf
         )
         span, index, rows = position[usable].floor().unique(return_inverse=True, return_counts=True)
-        enough = rows >= _FEWEST
+        enough = rows >= _LEAST_ROWS
         if not enough.any():
             return None
         t, _ = gauss_legendre(_NODES, span)
@@ -101,13 +104,18 @@ class Shapes:
         )
 
     def mean_and_variance(self, direct: Callable[..., Tensor]) -> Tensor:
+        """Mean and variance, (2, rows); `direct(dist)` gives those of rows without a polynomial."""
         mean, variance, _ = self._moments(self.index, self.place)
         return self._mended(
             torch.stack([self.loc + self.scale * mean, self.scale.square() * variance]), direct
         )
 
     def scores(self, direct: Callable[..., Tensor], y: Tensor) -> Tensor:
-        x, pieces = self.dist._warped(self.dist._z(y)), len(self.cuts) - 1
+        """The continuous ranked probability score of y, in the units of y, shape (rows,).
+
+        `direct(dist, y)` gives those of rows without a polynomial.
+        """
+        x, pieces = self.dist._apply_maps(self.dist._z(y)), len(self.cuts) - 1
         piece = torch.bucketize(x, self.cuts) - 1
         is_far = (piece < 0) | (piece >= pieces)
         piece = piece.clamp(0, pieces - 1)
@@ -122,13 +130,13 @@ class Shapes:
             return ((_powers(place) * along.squeeze(2)).sum(1),)
 
         place_of_target = ((x - middle) / half).masked_fill_(is_far, 0.0)
-        (found,) = in_chunks(
+        (values,) = in_chunks(
             score, _NODES**2, self.index * pieces + piece, self.place, place_of_target
         )
-        found = mend(
-            self.scale * found, is_far, self._far, self.index, self.place, self.loc, self.scale, y
+        values = mend(
+            self.scale * values, is_far, self._far, self.index, self.place, self.loc, self.scale, y
         )
-        return self._mended(found, direct, y)
+        return self._mended(values, direct, y)
 
     def _far(self, index: Tensor, place: Tensor, loc: Tensor, scale: Tensor, y: Tensor) -> Tensor:
         """The scores of targets beyond all cuts."""
@@ -141,20 +149,20 @@ class Shapes:
 
         return in_chunks(moments, 3 * _NODES, index, place)
 
-    def _mended(self, found: Tensor, direct: Callable[..., Tensor], *targets: Tensor) -> Tensor:
-        """The answers, those that were not found in the direct way."""
+    def _mended(self, values: Tensor, direct: Callable[..., Tensor], *targets: Tensor) -> Tensor:
+        """The values, with `direct` ones where there is no polynomial or it has not converged."""
         rows = (
-            (self.is_alone | found.isnan().reshape(-1, len(self.index)).any(0))
+            (self.is_alone | values.isnan().reshape(-1, len(self.index)).any(0))
             .nonzero()
             .squeeze(-1)
         )
         if len(rows):
-            found[..., rows] = direct(self.dist[rows], *(y[rows] for y in targets))
-        return found
+            values[..., rows] = direct(self.dist[rows], *(y[rows] for y in targets))
+        return values
 
 
 def _at_nodes(nodes: MappedContinuous, cuts: Tensor) -> tuple[Tensor, Tensor]:
-    """`moments` and `score` of `Shapes`."""
+    """The `moments` and the `score` of `Shapes`."""
     t, weight = gauss_legendre(_NODES, cuts)
     width = cuts.diff()[:, None]
     x = cuts[:-1, None] + width * t  # (pieces, nodes)
@@ -190,7 +198,7 @@ def _at_nodes(nodes: MappedContinuous, cuts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _has_converged(values: Tensor, size: Tensor, dim: int, other: int | None = None) -> Tensor:
-    """Whether the polynomial through the values at the nodes, along `dim`, is as good as its function beside `size`.
+    """Whether the error of the polynomial through the values, along `dim`, is small beside `size`.
 
     Its error is estimated from how fast the coefficients of Legendre's polynomials fall at the end.
     """
@@ -198,16 +206,15 @@ def _has_converged(values: Tensor, size: Tensor, dim: int, other: int | None = N
     to_coefficients = torch.from_numpy(
         np.polynomial.legendre.legvander(nodes.numpy(), _NODES - 1)
     ).inverse()
-    coefficients = torch.tensordot(
-        values, to_coefficients[-4:], ([dim], [1])
-    ).abs()  # the last ones, in the last dimension
+    # the last coefficients, in the last dimension
+    coefficients = torch.tensordot(values, to_coefficients[-4:], ([dim], [1])).abs()
     before, last = coefficients.unflatten(-1, (2, 2)).sum(-1).unbind(-1)
     error = last * (last / before.clamp(min=_TINY)).clamp(max=1)
-    return (error if other is None else error.amax(-1)) <= _CONVERGED * size
+    return (error if other is None else error.amax(-1)) <= _RELATIVE_ERROR * size
 
 
 def _powers(x: Tensor) -> Tensor:
-    """1, x, x^2, ... (rows, nodes) of x (rows,)."""
+    """The powers 1, x, x^2, ... of x (rows,), shape (rows, nodes)."""
     return torch.cat([torch.ones_like(x)[:, None], x[:, None].expand(-1, _NODES - 1)], 1).cumprod_(
         1
     )

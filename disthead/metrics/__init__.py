@@ -1,4 +1,7 @@
-"""Is a distribution sharp, and is it honest? torchmetrics on (dist, y), in one pass and over any number of processes."""
+"""Metrics of `(dist, y)`: scores, calibration and sharpness of predicted distributions.
+
+They are metrics of torchmetrics, which take batches in one pass, over any number of processes.
+"""
 
 from .calibration_error import CalibrationError
 from .comparison import PairedDifference, Skill

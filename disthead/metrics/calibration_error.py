@@ -1,4 +1,4 @@
-"""`CalibrationError`: how far class probabilities are from the frequencies of what happened."""
+"""`CalibrationError`: the distance between class probabilities and observed frequencies."""
 
 import math
 from typing import Any, Literal
@@ -15,27 +15,34 @@ __all__ = ["CalibrationError"]
 
 
 class CalibrationError(OfRows):
-    """The distance between confidence and accuracy over bins of confidence, of `bernoulli` and `categorical`.
+    """The distance between confidence and accuracy over bins of confidence, for classes.
 
-    (sum_b share_b |confidence_b - accuracy_b|^norm)^(1 / norm), the expected calibration error for
-    norm 1 (Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017). A histogram of confidences is
-    kept, so memory does not grow.
+    It is (sum_b share_b |confidence_b - accuracy_b|^norm)^(1 / norm), the expected calibration
+    error for norm 1. `compute()` gives a tensor of shape (), NaN before any row. The metric keeps a
+    histogram of confidences, so that its memory does not grow.
+
+    Source: Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017.
 
     Args:
-        kind: "top": the confidence is the probability of the most probable class, and it is a hit
-            if it happens; "classwise": the probability of each class, and whether it happens,
-            averaged over classes (Kull et al. 2019), of an event the probability of 1.
-        bins: of equal width, or of equal numbers of rows.
+        kind: "top" compares the probability of the most probable class with how often that class is
+            the target; "classwise" does so for the probability of each class, and averages over
+            classes (Kull et al. 2019). Of binary targets it takes the probability of 1.
+        bins: the number of bins, of equal width unless `adaptive`.
         norm: 1, 2, or "max" for the largest distance.
-        adaptive: bins of equal weight, without weights of equal numbers of rows (Nguyen and
+        adaptive: bins of equal weight, or of equal numbers of rows without weights (Nguyen and
             O'Connor 2015), to a thousandth of confidence.
-        debiased: of norm 2, less what chance adds in bins of finitely many rows (Kumar, Liang and
+        debiased: norm 2 less the bias from the finite number of rows in each bin (Kumar, Liang and
             Ma 2019).
-        num_classes: for "classwise", how many classes there are; 2 for an event.
+        num_classes: for "classwise", the number of classes; 2 for binary targets.
         ignore_index: the target of rows that do not count, such as -100.
 
-    Several outputs are pooled. A target may be a soft label, a probability for each class (of an
-    event, of 1), which is so much of a hit.
+    Several outputs are pooled. A target may be a soft label, a probability for each class (of 1 for
+    binary targets), which counts as that fraction of a hit.
+
+    Raises:
+        ValueError: for options that do not go together, and by `update` for another number of
+            classes; see also `OfRows.update`.
+        NotImplementedError: by `update`, for distributions without class probabilities.
 
     >>> from disthead import get_family
     >>> dist = get_family("bernoulli").distribution(probs=torch.full((4,), 0.75))
@@ -93,9 +100,8 @@ class CalibrationError(OfRows):
         dist = rows.dist
         if each_output(dist).kind not in CLASSES:
             raise NotImplementedError(
-                f"{type(dist).__name__} has no probabilities of classes; Coverage and "
-                "PITHistogram say "
-                "whether numbers are calibrated."
+                f"{type(dist).__name__} has no probabilities of classes; Coverage and PITHistogram "
+                "say whether numbers are calibrated."
             )
         if not rows.count:
             return
@@ -118,7 +124,7 @@ class CalibrationError(OfRows):
         self.sums = sums.reshape_as(self.sums)
 
     def _happened(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The probabilities in question, and whether what they are of happened, of shape (..., how many)."""
+        """The probabilities to compare, and whether their events happened, each (..., events)."""
         probs = class_probs(dist)
         if each_output(dist).kind == "binary":
             y = y.to(probs.dtype)
@@ -135,11 +141,18 @@ class CalibrationError(OfRows):
         return both
 
     def compute(self) -> Tensor:
+        """The calibration error, of shape ()."""
         return self._error(self.sums).mean().float()
 
     @over_processes
     def curve(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean confidence, accuracy and rows of each bin that has any, for "top" or an event: a reliability diagram."""
+        """Mean confidence, accuracy and number of rows of each bin that has any, each (bins,).
+
+        These are the points of a reliability diagram, for "top" or binary targets.
+
+        Raises:
+            ValueError: for "classwise" with more than one curve.
+        """
         if len(self.sums) > 1:
             raise ValueError(
                 f"one curve shows one class, classwise there are {len(self.sums)}. Try kind='top'."
@@ -156,10 +169,16 @@ class CalibrationError(OfRows):
     def band(
         self, level: float = 0.95, resamples: int = 1000, generator: torch.Generator | None = None
     ) -> float:
-        """The error that a calibrated forecast with these confidences stays below with probability `level`.
+        """The error that a calibrated forecast with these confidences exceeds with 1 - `level`.
 
-        By resampling: hits are drawn as often as the confidences say (Bröcker and Smith 2007), in
-        cells of 0.001 of confidence, of which each counts as many rows as its weights are worth.
+        It is found by resampling: hits are drawn with the confidences as probabilities (Bröcker and
+        Smith 2007), in cells of 0.001 of confidence. A cell counts with its effective number of
+        rows.
+
+        Args:
+            level: a probability.
+            resamples: the number of draws.
+            generator: of the draws; one with seed 0 by default.
         """
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         rows, weight, confidence, _, squares = self.sums.cpu().unbind(-1)
@@ -203,7 +222,10 @@ class CalibrationError(OfRows):
         return (share * square).sum(-1).clamp(min=0).sqrt()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Accuracy against confidence, with the number of rows as the size of the points; returns (figure, ax)."""
+        """Draws accuracy against confidence and returns (figure, ax).
+
+        The size of a point is the number of its rows.
+        """
         import matplotlib.pyplot as plt
 
         ax = plt.figure(figsize=(4, 4)).add_subplot() if ax is None else ax
@@ -215,5 +237,5 @@ class CalibrationError(OfRows):
 
 
 def _effective(weight: Tensor, squares: Tensor) -> Tensor:
-    """How many rows of equal weight would tell as much (Kish 1965), by the sums of weights and of their squares."""
+    """The effective number of rows (Kish 1965), from the sums of weights and of their squares."""
     return torch.where(squares > 0, weight.square() / torch.where(squares > 0, squares, 1.0), 0.0)

@@ -1,4 +1,4 @@
-"""What `update` accepts, and the rows that are left of it: one target for each distribution, one weight for each row."""
+"""Checks of the rows that `update` of a metric takes, and the choice of those that count."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,56 +18,57 @@ from disthead.weights import as_weight, present
 
 __all__ = ["Rows", "chunks", "rows_that_count", "weight_of_rows"]
 
-_NUMBERS = 2**20  # sampled at once
-_TURNS = 2.0  # angles so many turns from 0 are directions; those beyond are taken for degrees
+_CHUNK_SAMPLES = 2**20  # numbers that are sampled in one chunk
+_MOST_TURNS = 2.0  # angles farther from 0 are probably degrees, and are refused
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Forecasts with their targets: the rows that are there, those with a weight above zero.
+    """Forecasts and targets of the rows of an update that count, those with a weight above zero.
 
     Attributes:
-        dist: batch_shape (...,).
+        dist: the forecasts, batch_shape (...,).
         y: targets, batch_shape + event_shape.
-        weight: of shape (...,), above zero, or None where every row counts the same.
-        others: more forecasts of the same targets.
-        given: the targets of all rows that there were, for messages.
-        places: which of these rows are left, of their batch's shape; None for all of them.
+        weight: of shape (...,), above zero, or None where every row is_kept the same.
+        others: further forecasts of the same targets.
+        all_targets: the targets of all rows of the update, for messages.
+        places: a mask of the rows that count, of the shape of the update's batch; None for all.
     """
 
     dist: Distribution
     y: Tensor
     weight: Tensor | None
     others: tuple[Distribution, ...]
-    given: Tensor
+    all_targets: Tensor
     places: Tensor | None
 
     @property
     def count(self) -> int:
+        """The number of rows."""
         return self.dist.batch_shape.numel()
 
     def of(self, chosen: Tensor) -> "Rows":
-        """Those that a boolean tensor of the batch's shape marks."""
+        """The rows for which `chosen`, a boolean tensor of shape (...,), is true."""
         places = chosen
         if self.places is not None:
             places = torch.zeros_like(self.places)
             places[self.places] = chosen
         weight = None if self.weight is None else self.weight[chosen]
         others = tuple(other[chosen] for other in self.others)
-        return Rows(self.dist[chosen], self.y[chosen], weight, others, self.given, places)
+        return Rows(self.dist[chosen], self.y[chosen], weight, others, self.all_targets, places)
 
     def weights_like(self, values: Tensor) -> Tensor:
-        """The weights of rows for values of shape (..., *anything), in double precision."""
+        """The weights expanded to values of shape (..., *anything), in double precision."""
         if self.weight is None:
             return torch.ones_like(values, dtype=torch.float64)
         weight = self.weight.detach().to(values.device, torch.float64)
         return weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim)).expand_as(values)
 
     def refuse_nan(self, values: Tensor, what: str) -> None:
-        """Refuse NaN in values of shape (..., *anything): it has no place in a histogram.
+        """Refuses NaN in values of shape (..., *anything), for which a histogram has no bin.
 
         Raises:
-            TargetError: naming the rows.
+            TargetError: for NaN, with the rows.
         """
         bad = values.isnan()
         if not bool(bad.any()):
@@ -81,7 +82,7 @@ class Rows:
             everywhere[self.places] = bad
             bad = everywhere
         raise TargetError(
-            f"{what} must be a number, got NaN for y in {locate(bad, self.given)}. Look for "
+            f"{what} must be a number, got NaN for y in {locate(bad, self.all_targets)}. Look for "
             "missing parameters."
         )
 
@@ -95,11 +96,11 @@ def rows_that_count(
     soft_labels: bool = False,
     ignore_index: int | None = None,
 ) -> Rows:
-    """The rows of an update that are there, after a check of their targets.
+    """The rows of an update that count, after a check of their targets.
 
     Rows with the weight 0 or the target `ignore_index` are left out before anything is computed.
-    Rankings may be shorter than the number of items; class probabilities pass where a score takes
-    `soft_labels`. Directions may be given in [0, 2 pi) as well as in (-pi, pi].
+    Rankings may be shorter than the number of items. Class probabilities are targets if
+    `soft_labels` is true. Directions may be all_targets in [0, 2 pi) as well as in (-pi, pi].
 
     Raises:
         ValueError: for other shapes ((N, 1) targets against N distributions would score N x N
@@ -110,17 +111,17 @@ def rows_that_count(
     if ignore_index is not None and dist.kind == "vector":
         raise ValueError(
             "ignore_index leaves out rows of one class each, the distribution has several, of "
-            "shape "
-            f"{tuple(dist.event_shape)}. Try update(dist.marginals, y), where each class is a row."
+            f"shape {tuple(dist.event_shape)}. Try update(dist.marginals, y), where each class is "
+            "a row."
         )
     if each_output(dist).kind == "direction":
         y = _within_a_turn(as_tensor(y, dtype=dist.dtype, device=dist.device))
     for one in (dist, *others):
         y = check_target(one, y, weight=weight, soft_labels=soft_labels, ignore_index=ignore_index)
     if ignore_index is not None:
-        counts = y != ignore_index
-        if not bool(counts.all()):
-            weight = counts.to(dist.dtype) if weight is None else torch.where(counts, weight, 0.0)
+        is_kept = y != ignore_index
+        if not bool(is_kept.all()):
+            weight = is_kept.to(dist.dtype) if weight is None else torch.where(is_kept, weight, 0.0)
     left, kept_dist, kept_y, *kept = present(weight, dist, y, *others)
     places = None if left is weight else weight > 0
     return Rows(kept_dist, kept_y, left, tuple(kept), y, places)
@@ -129,17 +130,23 @@ def rows_that_count(
 def weight_of_rows(
     weight: Any, shape: tuple[int, ...], device: torch.device | None = None
 ) -> Tensor | None:
-    """The weights of rows, all of which may be zero: a process may have rows of which none is there."""
+    """The checked weights of rows, of that shape, or None without weights.
+
+    All of them may be zero, since no row of a process may count.
+
+    Raises:
+        ValueError: for another shape, and weights that are negative, NaN or infinite.
+    """
     if weight is None:
         return None
-    # On the CPU, where their values are looked at.
-    given = as_weight(as_tensor(weight, "weight").cpu(), shape, may_be_empty=True)
-    return given if given is None or device is None else given.to(device)
+    # on the CPU, where values can be checked
+    checked = as_weight(as_tensor(weight, "weight").cpu(), shape, may_be_empty=True)
+    return checked if checked is None or device is None else checked.to(device)
 
 
 def _within_a_turn(y: Tensor) -> Tensor:
     """Directions in (-pi, pi]; angles of many turns stay as they are, to be refused."""
-    far = (y.abs() > math.pi) & (y.abs() <= 2 * math.pi * _TURNS)
+    far = (y.abs() > math.pi) & (y.abs() <= 2 * math.pi * _MOST_TURNS)
     if not bool(far.any()):
         return y
     y = y if y.is_floating_point() else y.double()
@@ -147,12 +154,12 @@ def _within_a_turn(y: Tensor) -> Tensor:
 
 
 def chunks(dist: Distribution, y: Tensor, samples: int) -> Iterator[tuple[Distribution, Tensor]]:
-    """The rows in parts of which `samples` samples each do not take much memory."""
+    """The rows in chunks, small enough for `samples` samples of each row in memory."""
     if not dist.batch_shape:
         yield dist, y
         return
     rows = dist.batch_shape[0]
-    size = max(1, _NUMBERS // max(1, samples * (y.numel() // max(rows, 1))))
+    size = max(1, _CHUNK_SAMPLES // max(1, samples * (y.numel() // max(rows, 1))))
     for start in range(0, max(rows, 1), size):
         part = slice(start, start + size)
         yield (dist, y) if size >= rows else (dist[part], y[part])

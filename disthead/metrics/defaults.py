@@ -1,4 +1,4 @@
-"""`default_metrics`: what makes sense for a family, as single numbers."""
+"""`default_metrics`: the metrics that make sense for a family, as single numbers."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,35 +34,40 @@ _POINT = "·"  # stands for the decimal point in names of modules, which must no
 def default_metrics(
     family: "str | Family", num_outputs: int | None = None, **options: Any
 ) -> MetricCollection:
-    """The metrics that answer "is it sharp, and is it honest?" for a family, as one collection `update(dist, y)`.
+    """The metrics of scores, sharpness and calibration that make sense for a family.
 
-    Each of them is a single number, so that `compute()` gives a flat dictionary, and a
-    LightningModule logs the collection as it is: `self.log_dict(metrics)`. `coverage_0.9` is the
-    share of outcomes in the central 90 % interval, `pit_ks` the Kolmogorov-Smirnov distance of the
-    PIT from the uniform distribution, `pit_mean` and `pit_dispersion` are 1/2 and 1 if calibrated
-    (see `Uniformity`), `spread_skill` is the predicted spread over the error, 1 if honest.
+    They are one collection with `update(dist, y)`. Each of them is a single number, so that
+    `compute()` gives a flat dictionary, and a LightningModule logs the collection as it is:
+    `self.log_dict(metrics)`. `coverage_0.9` is the share of targets in the central 90 % interval,
+    `pit_ks` the Kolmogorov-Smirnov distance of the PIT from the uniform distribution, `pit_mean`
+    and `pit_dispersion` are 1/2 and 1 if calibrated (see `Uniformity`), `spread_skill` is the
+    predicted standard deviation over the root mean squared error, 1 if calibrated.
 
     Args:
         family: a name or a `Family`.
-        num_outputs: of several independent outputs, how many: each has its own numbers, `crps_0`,
-            `crps_1` ..., and all of them together a log score, an energy score and a joint PIT.
+        num_outputs: the number of independent outputs, if there are several. Each has its own
+            numbers, `crps_0`, `crps_1` ...; a log score, an energy score and a joint PIT are of all
+            outputs.
         options: of the family, such as `num_classes`.
+
+    Raises:
+        ValueError: for an unknown family, and for options that it does not take.
 
     >>> sorted(default_metrics("bernoulli"))
     ['accuracy', 'brier', 'calibration_error', 'nll']
     >>> sorted(default_metrics("normal"))[:4]
     ['coverage_0.5', 'coverage_0.8', 'coverage_0.9', 'coverage_0.95']
     """
-    made = (
+    declared = (
         get_family(family, **options)
         if not isinstance(family, str) or options
         else _example(family)
     )
-    if made.kind == "vector" and num_outputs is None:
-        num_outputs = made.event_shape[0]
-    proposed = {"nll": NegativeLogLikelihood()} | _METRICS[made.kind](num_outputs)
+    if declared.kind == "vector" and num_outputs is None:
+        num_outputs = declared.event_shape[0]
+    proposed = {"nll": NegativeLogLikelihood()} | _METRICS[declared.kind](num_outputs)
     metrics = {
-        name: metric for name, metric in proposed.items() if _answers(made, metric, num_outputs)
+        name: metric for name, metric in proposed.items() if _answers(declared, metric, num_outputs)
     }
     numbers: dict[str, Metric | MetricCollection] = {}
     for name, metric in metrics.items():
@@ -74,8 +79,7 @@ def default_metrics(
                 numbers[f"{name}_{output}"] = _Number(metric, output)
         else:
             numbers[name] = metric
-    # torchmetrics merges metrics whose sums of a first batch are equal, which would be a
-    # coincidence.
+    # torchmetrics would merge metrics whose sums of a first batch happen to be equal.
     named = {name.replace(".", _POINT): metric for name, metric in numbers.items()}
     return _Numbers(named, compute_groups=False)
 
@@ -125,7 +129,7 @@ _METRICS: dict[Kind, Callable[[int | None], dict[str, Metric]]] = {
 
 
 def _answers(family: Family, metric: Metric, num_outputs: int | None) -> bool:
-    """Whether distributions of the family answer what the metric asks, by asking."""
+    """Whether the metric is defined for distributions of the family, found by a trial."""
     outputs = (num_outputs,) if num_outputs and not family.event_dim else ()
     dist = family.from_raw(torch.zeros(2, *outputs, family.width())).to_event(len(outputs))
     try:
@@ -153,7 +157,7 @@ class _Numbers(MetricCollection):
 
 
 class _Calibration(Coverage):
-    """Coverage of several levels, and how far the PIT is from uniform, by name; of each output where there are several."""
+    """Coverage of several levels and the uniformity of the PIT, by name and for each output."""
 
     def __init__(self, levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95), **options: Any):
         super().__init__(levels, **options)
@@ -173,13 +177,15 @@ class _Calibration(Coverage):
 
     def compute(self) -> dict[str, Tensor]:  # type: ignore[override]
         coverage = super().compute().reshape(-1, len(self.levels))
-        found = self._uniformities()
-        shape = coverage.new_tensor([[one.ks_statistic, one.mean, one.dispersion] for one in found])
+        uniformities = self._uniformities()
+        shape = coverage.new_tensor(
+            [[one.ks_statistic, one.mean, one.dispersion] for one in uniformities]
+        )
         return dict(zip(self.names, torch.cat([coverage, shape], -1).flatten(), strict=True))
 
 
 class _SpreadSkillRatio(SpreadSkill):
-    """The spread over the error of all rows."""
+    """The ratio of spread and error over all rows."""
 
     def compute(self) -> Tensor:  # type: ignore[override]
         return self._ratio()
@@ -188,12 +194,12 @@ class _SpreadSkillRatio(SpreadSkill):
 class _Number(Metric):
     """One of the numbers of a metric as a metric of its own, since loggers take single numbers.
 
-    It keeps nothing itself. All numbers of a metric get the same rows: the first one that gets them
-    hands them on.
+    It keeps no states. All numbers of a metric are updated with the same rows: the first one that
+    is updated passes them to the metric.
 
     Args:
-        metric: which has several numbers, as a tensor or a dictionary.
-        key: the number's place or name.
+        metric: a metric of several numbers, a tensor or a dictionary.
+        key: the index or the name of the number.
     """
 
     full_state_update = False

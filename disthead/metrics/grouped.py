@@ -1,4 +1,4 @@
-"""`Grouped`: a metric within groups of rows, which shows whether calibration holds in each of them."""
+"""`Grouped`: a metric within groups of rows, such as calibration in each of them."""
 
 import itertools
 from collections.abc import Sequence
@@ -19,17 +19,21 @@ __all__ = ["Grouped"]
 
 
 class Grouped(Metric):
-    """A metric for each group of rows: by a column of labels, or by bins of a feature.
+    """A metric for each group of rows, by a column of labels or by bins of a feature.
 
-    `compute()` gives a dictionary label -> value; groups without rows are left out.
+    `compute()` gives a dictionary from labels to values, without groups that have no rows.
 
     Args:
         metric: any metric whose `update` takes (dist, y) and whose states are tensors of fixed
             size.
-        groups: the labels that rows can have: texts, numbers or truth values, as a list, an array
+        groups: the labels that rows can have, texts, numbers or truth values, as a list, an array
             or a column of a table.
-        bins: in place of groups, inner edges of the bins of a feature, rising: [0, 10] makes "< 0",
-            "0 to 10" and ">= 10".
+        bins: instead of groups, the inner edges of the bins of a feature, increasing: [0, 10] makes
+            "< 0", "0 to 10" and ">= 10".
+
+    Raises:
+        ValueError: without groups and without bins, with both, for labels that repeat, and for
+            metrics that keep all rows.
 
     >>> from disthead import get_family
     >>> from disthead.metrics import CRPS
@@ -73,8 +77,8 @@ class Grouped(Metric):
             if len(set(self.labels)) != len(self.labels):
                 raise ValueError(f"groups must be different labels, each once, got {self.labels}.")
         self._places = {label: place for place, label in enumerate(self.labels)}
-        # The metric keeps nothing: its states, one for each group, are stacked here, where
-        # processes add them up.
+        # The states of the metric, one for each group, are stacked here, where processes add them
+        # up.
         self.metric = metric.clone()
         self.metric._to_sync = False
         for name, default in metric._defaults.items():
@@ -93,11 +97,19 @@ class Grouped(Metric):
     def update(
         self, dist: Distribution, y: Any, group: Any, weight: Any = None, *arguments: Any
     ) -> None:
-        """Add rows; `group` holds a label for each, or the feature's value: a list, an array, a tensor or a column of a table.
+        """Adds rows with their groups.
 
-        Where rows have two dimensions (N, T), as steps of sequences, a group may be that of each
-        step, (N, T), or of each sequence, (N,). Further arguments of the metric's own `update` go
-        by row, too.
+        Args:
+            dist: a distribution of batch_shape (N,), or (N, T) for steps of sequences.
+            y: targets, of shape batch_shape + event_shape.
+            group: the label or the feature of each row: a list, an array, a tensor or a column of a
+                table, of shape (N,) or (N, T).
+            weight: of shape batch_shape; rows of weight 0 are left out.
+            *arguments: further arguments of the metric's `update`, one entry for each row.
+
+        Raises:
+            TargetError: for targets that the distribution cannot have produced.
+            ValueError: for unknown labels, features that are NaN, and other shapes.
         """
         if isinstance(self.metric, OfRows):
             rows = self.metric.rows_that_count(dist, y, weight)
@@ -111,17 +123,17 @@ class Grouped(Metric):
             if isinstance(metric, OfRows) and not arguments:
                 metric._add_rows(some)  # they have been checked
             else:
-                given = (
+                by_row = (
                     arguments
                     if rows.places is None
                     else [argument[rows.places] for argument in arguments]
                 )
-                given = [argument[place == k] for argument in given]
+                by_row = [argument[place == k] for argument in by_row]
                 metric.update(
                     some.dist,
                     some.y,
-                    *([some.weight] if given or some.weight is not None else []),
-                    *given,
+                    *([some.weight] if by_row or some.weight is not None else []),
+                    *by_row,
                 )
             for name in metric._defaults:
                 stacked = getattr(self, f"group_{name}").clone()
@@ -135,7 +147,7 @@ class Grouped(Metric):
         return self.metric
 
     def _place(self, group: Any, shape: tuple[int, ...], places: Tensor | None) -> Tensor:
-        """The group of each row that is there, as its place among the labels."""
+        """The group of each row that counts, as its index among the labels."""
         values = _objects(group, len(shape)) if self.edges is None else _numbers(group)
         if values.shape not in (shape, shape[:1]):
             raise ValueError(
@@ -155,25 +167,34 @@ class Grouped(Metric):
             values = values[places.cpu().numpy()]
         for label in set(values.flat):
             if label not in self._places:
-                pick("group", str(label), {str(known): None for known in self.labels})
+                pick("group", str(label), {str(label): None for label in self.labels})
                 raise ValueError(
                     f"the group {label!r} is a {type(label).__name__}, the groups "
                     f"are {self.labels}."
                 )
-        found = [self._places[label] for label in values.flat]
-        return torch.tensor(found, dtype=torch.long).reshape(values.shape)
+        indices = [self._places[label] for label in values.flat]
+        return torch.tensor(indices, dtype=torch.long).reshape(values.shape)
 
     def compute(self) -> dict[Any, Any]:
-        # The class's own compute: that of the object caches, and asks for an update first.
+        """The value of the metric in each group that has rows, by label."""
+        # the class's own compute, since that of the object caches and warns without an update
         return {label: type(self.metric).compute(self._of(k)) for k, label in self._seen()}
 
     @over_processes
     def standard_error(self) -> dict[Any, Tensor]:
-        """Of each group's value, where the metric has one."""
+        """The standard error of each group's value, by label, where the metric has one."""
         return {label: self._of(k).standard_error() for k, label in self._seen()}
 
     def worst(self, target: float | None = None) -> Any:
-        """The label of the group with the largest value, or of the one farthest from `target`, such as a nominal coverage."""
+        """The label of the group with the largest value.
+
+        Args:
+            target: the ideal value, such as a nominal coverage, from which the farthest value is
+                the worst.
+
+        Raises:
+            ValueError: before any row.
+        """
         values = {
             label: torch.as_tensor(value).double().mean() for label, value in self.compute().items()
         }
@@ -190,7 +211,10 @@ class Grouped(Metric):
         return [(k, label) for k, label in enumerate(self.labels) if self.rows[k] > 0]
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """One point for each group, with a bar of two standard errors to each side where there is one; returns (figure, ax)."""
+        """Draws one point for each group and returns (figure, ax).
+
+        A bar shows two standard errors to each side where the metric has one.
+        """
         import matplotlib.pyplot as plt
 
         ax = (
@@ -219,7 +243,7 @@ def _labels(labels: Any) -> list[Any]:
 
 
 def _objects(labels: Any, dims: int) -> np.ndarray:
-    """Labels as Python's own texts and numbers, whatever holds them, in an array of so many dimensions or those they have."""
+    """Labels as Python's own texts and numbers, in an array of `dims` dimensions or their own."""
     if isinstance(labels, Tensor):
         labels = labels.cpu().numpy()
     values = labels.tolist() if hasattr(labels, "tolist") else list(labels)

@@ -1,4 +1,4 @@
-"""`RowMean` and `Score`: means over rows with their standard errors, in one pass and over any number of processes."""
+"""`RowMean` and `Score`: means over rows with their standard errors."""
 
 from typing import Any
 
@@ -17,12 +17,11 @@ __all__ = ["RowMean", "Score"]
 class RowMean(Metric):
     """The weighted mean of values over rows, with its standard error.
 
-    sum w v / sum w, right for batches of any size, none among them, and over processes, of which
-    some may have seen nothing. Sums are kept in double precision; `compute()` before any row is
-    nan.
+    The mean is sum w v / sum w, for batches of any size, empty ones among them, and over any number
+    of processes. Sums are in double precision. Before any row, `compute()` is NaN.
 
     Args:
-        shape: of one row's value: () gives a number, (D,) a mean for each of D columns.
+        shape: the shape of one row's value: () gives a number, (D,) a mean for each of D columns.
 
     >>> mean = RowMean()
     >>> mean.update(torch.tensor([1.0, 2.0, 6.0]))
@@ -43,7 +42,15 @@ class RowMean(Metric):
         keep_apart(self)
 
     def update(self, values: Any, weight: Any = None) -> None:
-        """Add rows of values (N, *shape) with weights (N,), 1 unless given. A row with the weight 0 is not there."""
+        """Adds rows of values.
+
+        Args:
+            values: of shape (N, *shape).
+            weight: of shape (N,), 1 by default; rows of weight 0 are left out.
+
+        Raises:
+            ValueError: for weights of another shape, or that are negative, NaN or infinite.
+        """
         values = as_tensor(values, "values")
         self._add(
             values,
@@ -59,7 +66,7 @@ class RowMean(Metric):
             parts = [rows, rows, total, rows, total, values.square().sum(0)]
         else:
             w = weight.detach().to(values).reshape(-1, *(1,) * len(self.shape)).expand_as(values)
-            # a row without weight is not there, whatever its value
+            # rows of weight 0 are left out, whatever their value
             some, v = w > 0, torch.where(w > 0, values, 0.0)
             parts = [
                 part.sum(0) for part in (some.to(w), w, w * v, w * w, w * w * v, (w * v).square())
@@ -67,11 +74,12 @@ class RowMean(Metric):
         self.sums = self.sums + torch.stack(parts)
 
     def compute(self) -> Tensor:
+        """The mean, of the metric's shape."""
         return self._mean().float()
 
     @over_processes
     def standard_error(self) -> Tensor:
-        """Of the mean, from the spread of the rows; nan for fewer than two of them."""
+        """The standard error of the mean, of the metric's shape; NaN for fewer than two rows."""
         return self._standard_error().float()
 
     def _mean(self) -> Tensor:
@@ -80,11 +88,11 @@ class RowMean(Metric):
     def _standard_error(self) -> Tensor:
         rows, total, _, w2, w2v, w2v2 = self.sums
         mean = self._mean()
-        spread = (w2v2 - 2 * mean * w2v + mean.square() * w2).clamp(min=0)
-        return (spread * rows / (rows - 1)).sqrt() / total
+        squares = (w2v2 - 2 * mean * w2v + mean.square() * w2).clamp(min=0)
+        return (squares * rows / (rows - 1)).sqrt() / total
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """The mean as a point with a bar of two standard errors to each side; returns (figure, ax)."""
+        """Draws the mean with a bar of two standard errors to each side; returns (figure, ax)."""
         import matplotlib.pyplot as plt
 
         ax = plt.figure(figsize=(3, 3)).add_subplot() if ax is None else ax
@@ -107,12 +115,12 @@ class RowMean(Metric):
 
 
 class Score(OfRows, RowMean):  # type: ignore[misc]  # update takes forecasts in place of values
-    """The mean of a score over rows: subclasses say what one row scores.
+    """The mean of a score over rows; subclasses define the score of a row.
 
     Args:
-        num_outputs: None gives one number, of several outputs the mean over them; D gives each of D
-            outputs its own.
-        each: shape of what one output scores, () for a number.
+        num_outputs: None gives one number, the mean over outputs if there are several; D gives one
+            for each of D outputs.
+        each: the shape of the score of one output, () for a number.
         ignore_index: of classes, the target of rows that do not count, such as -100.
     """
 
@@ -128,14 +136,18 @@ class Score(OfRows, RowMean):  # type: ignore[misc]  # update takes forecasts in
         self.num_outputs, self.each, self.ignore_index = num_outputs, each, ignore_index
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        """What each row scores, shape (N,), or (N, *event_shape) where every output has its own."""
+        """The score of each row, shape (N,), or (N, *event_shape) for one of each output."""
         raise NotImplementedError(f"{type(self).__name__} must define score.")
 
     def _add_rows(self, rows: Rows) -> None:
         self._add(self.scores(rows.dist, rows.y), rows.weight)
 
     def scores(self, dist: Distribution, y: Tensor) -> Tensor:
-        """The scores of the rows, (N, *shape), of targets that have been checked."""
+        """The scores of rows whose targets have been checked, shape (N, *shape).
+
+        Raises:
+            ValueError: for another number of outputs than `num_outputs`.
+        """
         rows = dist.batch_shape.numel()
         if not rows:
             return torch.zeros(0, *self.shape, dtype=self.sums.dtype, device=self.sums.device)

@@ -1,7 +1,7 @@
-"""`PITHistogram` and `Coverage`: is y spread over the quantiles of its distributions as it should be?
+"""`PITHistogram` and `Coverage`, metrics of the probability integral transform (PIT).
 
-Both keep the same state, a fine histogram of the probability integral transform (PIT), so that a
-`MetricCollection` that holds both updates one.
+Both keep the same state, a fine histogram of the PIT, so that a `MetricCollection` that holds both
+updates one.
 """
 
 import math
@@ -30,10 +30,11 @@ class Uniformity:
     """How far PIT values are from the uniform distribution of a calibrated forecast.
 
     Attributes:
-        ks_statistic, ks_p_value: Kolmogorov-Smirnov: the largest distance of the distribution
-            functions.
-        cvm_statistic, cvm_p_value: Cramer-von Mises: n times their mean squared distance.
-        mean: 1/2 if calibrated; more where outcomes lie above what is forecast.
+        ks_statistic: the largest distance of the distribution functions (Kolmogorov-Smirnov).
+        ks_p_value: the probability of a larger one for a calibrated forecast (Stephens 1970).
+        cvm_statistic: n times the mean squared distance (Cramer-von Mises).
+        cvm_p_value: the probability of a larger one (Anderson and Darling 1952).
+        mean: 1/2 if calibrated; more where targets tend to lie above the forecasts.
         dispersion: 12 times the variance, 1 if calibrated; more where forecasts are too narrow,
             less where too wide.
     """
@@ -49,18 +50,18 @@ class Uniformity:
 class _PIT(OfRows):
     """The fine histogram of the PIT.
 
-    Of counts, y spreads its unit of mass evenly over the jump from F(y - 1) to F(y) (Czado,
-    Gneiting and Held 2009).
+    Of counts, the unit of mass of y is uniform over the jump from F(y - 1) to F(y) (Czado, Gneiting
+    and Held 2009).
 
     Args:
         num_outputs: None pools the outputs of a vector; D keeps a histogram for each of D outputs.
-        randomised: for counts, one uniform number in the jump in place of all of it, as p-values
-            need.
-        joint: the PIT of whole vectors: P(p(Y) <= p(y)), by samples, of the density as a pre-rank
-            (Gneiting and Held's calibration of regions of highest density), in place of that of
-            their outputs.
-        samples: for the joint PIT.
-        seed: of all that is random.
+        randomised: for counts, one uniform number in the jump instead of a uniform mass over it, as
+            p-values need.
+        joint: the PIT of whole vectors, P(p(Y) <= p(y)) by samples, instead of that of their
+            outputs. The density is the pre-rank; uniform values mean that regions of highest
+            density are calibrated.
+        samples: the number of samples for the joint PIT.
+        seed: of all random numbers.
     """
 
     full_state_update = False
@@ -87,13 +88,13 @@ class _PIT(OfRows):
         self.samples, self.seed, self._updates = samples, seed, 0
         shape = (_FINE,) if num_outputs is None else (num_outputs, _FINE)
         self.add_state("fine", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
-        # how many, and the sum of their squared weights
+        # the number of rows, and the sum of their squared weights
         self.add_state("rows", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("squares", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        # Never changes. A MetricCollection merges metrics with equal states: those of equal
-        # options, and no others.
-        asked = torch.tensor([randomised, joint, samples, seed], dtype=torch.float64)
-        self.add_state("asked", asked, dist_reduce_fx="max")
+        # A MetricCollection merges metrics with equal states. This state never changes, so that
+        # only metrics of equal options are merged.
+        configuration = torch.tensor([randomised, joint, samples, seed], dtype=torch.float64)
+        self.add_state("configuration", configuration, dist_reduce_fx="max")
 
     def _add_rows(self, rows: Rows) -> None:
         count, outputs = rows.count, self.num_outputs or 1
@@ -124,12 +125,13 @@ class _PIT(OfRows):
         w = w / (columns if self.num_outputs is None else 1)
         place = torch.arange(columns, device=below.device) * (self.num_outputs is not None)
         place = place.expand_as(below).reshape(-1)
-        counts = _spread(below.reshape(-1), upto.reshape(-1), w.reshape(-1), place, outputs)
+        counts = _histogram_of_jumps(
+            below.reshape(-1), upto.reshape(-1), w.reshape(-1), place, outputs
+        )
         self.fine = self.fine + counts.reshape(self.fine.shape)
 
     def _jump(self, dist: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
-        # Not the seed itself: targets simulated with that same seed would be among the numbers
-        # drawn here.
+        # Not the seed itself, with which targets may have been simulated.
         generator = torch.Generator().manual_seed(
             zlib.crc32(f"pit {self.seed} {self._updates}".encode())
         )
@@ -145,8 +147,8 @@ class _PIT(OfRows):
             u = torch.rand(below.shape, generator=generator, dtype=torch.float64).to(below.device)
             value = below + u * (upto - below)
             return value, value
-        each = dist.marginals if dist.event_shape else dist
-        below, upto = each.cdf_limits(y)
+        outputs = dist.marginals if dist.event_shape else dist
+        below, upto = outputs.cdf_limits(y)
         if self.randomised and bool((below < upto).any()):
             self._updates += 1
             u = torch.rand(below.shape, generator=generator, dtype=torch.float64).to(below.device)
@@ -155,12 +157,15 @@ class _PIT(OfRows):
 
     @over_processes
     def count(self) -> float:
-        """How many rows there were."""
+        """The number of rows."""
         return float(self.rows)
 
     @over_processes
     def effective_count(self) -> float:
-        """How many rows of equal weight would tell as much: (sum of weights)^2 / sum of squared weights (Kish 1965)."""
+        """The effective number of rows, (sum w)^2 / sum w^2 for weights w.
+
+        Source: Kish 1965.
+        """
         return float(self._effective_count())
 
     def _effective_count(self) -> Tensor:
@@ -168,19 +173,19 @@ class _PIT(OfRows):
         return torch.where(self.squares > 0, weight.square() / self.squares, 0.0)
 
     def cumulative(self) -> Tensor:
-        """The distribution function of the PIT at 0, 1/2000 ... 1, shape (2001,), or one for each output."""
+        """The cdf of the PIT at 0, 1/2000 ... 1, shape (2001,) or (num_outputs, 2001)."""
         total = self.fine.cumsum(-1) / self.fine.sum(-1, keepdim=True)
         return torch.cat([torch.zeros_like(total[..., :1]), total], -1)
 
     @over_processes
     def uniformity(self) -> "Uniformity | list[Uniformity]":
-        """Distance from uniform, of each output where there are several.
+        """The distance of the PIT from the uniform distribution, one for each of `num_outputs`.
 
-        p-values hold for independent rows, of continuous or randomised PIT values, asymptotically
-        (Stephens 1970); of rows with weights, for their `effective_count()`.
+        The p-values hold for many independent rows with continuous or randomised PIT values
+        (Stephens 1970). Rows with weights count with their `effective_count()`.
         """
-        found = self._uniformities()
-        return found[0] if self.num_outputs is None else found
+        uniformities = self._uniformities()
+        return uniformities[0] if self.num_outputs is None else uniformities
 
     def _uniformities(self) -> list[Uniformity]:
         rows = float(self._effective_count())
@@ -188,16 +193,23 @@ class _PIT(OfRows):
 
 
 class PITHistogram(_PIT):
-    """The histogram of the PIT F(y): flat if calibrated, a U where forecasts are too narrow, a hump where too wide.
+    """The histogram of the probability integral transform (PIT) F(y).
 
+    It is flat for calibrated forecasts, a U where they are too narrow and a hump where too wide.
     `compute()` gives the share of each bin, shape (bins,), or (num_outputs, bins); they sum to one.
-    Sources: Dawid 1984; Gneiting, Balabdaoui and Raftery 2007.
+    Of counts, the mass of y is uniform over the jump of the cdf (Czado, Gneiting and Held 2009).
+
+    Source: Dawid 1984; Gneiting, Balabdaoui and Raftery 2007.
 
     Args:
-        bins: how many, a divisor of 2000.
-        num_outputs, randomised, joint, samples, seed: None pools outputs, D keeps each; counts by
-            one random number; the PIT of whole vectors by the density as a pre-rank, from so many
-            samples.
+        bins: the number of bins, a divisor of 2000.
+        **options: `num_outputs` keeps a histogram for each of so many outputs, where None pools
+            them; `randomised` draws one uniform number in the jump of a count; `joint` takes the
+            PIT of whole vectors, from `samples` samples; `seed` of all random numbers.
+
+    Raises:
+        ValueError: for other numbers of bins, and `joint` with `num_outputs`; see also
+            `OfRows.update`.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(4), scale=1.0)
@@ -213,11 +225,12 @@ class PITHistogram(_PIT):
         self.bins = bins
 
     def compute(self) -> Tensor:
+        """The share of rows in each bin, (bins,) or (num_outputs, bins)."""
         share = self.fine.reshape(*self.fine.shape[:-1], self.bins, -1).sum(-1)
         return (share / share.sum(-1, keepdim=True)).float()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Bars with the band in which a calibrated forecast stays; returns (figure, ax)."""
+        """Draws the histogram with the band of a calibrated forecast; returns (figure, ax)."""
         import matplotlib.pyplot as plt
 
         from disthead.diagnostics import pit_band
@@ -234,17 +247,21 @@ class PITHistogram(_PIT):
 
 
 class Coverage(_PIT):
-    """The share of outcomes that central intervals of each level hold: the level itself, if calibrated.
+    """The share of targets inside the central intervals of each level.
 
-    `compute()` gives one number per level, shape (levels,), or (num_outputs, levels), from the PIT,
-    in one pass for any number of levels; exact where a level is a multiple of 0.001, else linear
-    between those. Of counts, whose intervals cannot hold any level exactly, the expected share of a
-    randomised interval.
+    For a calibrated forecast it is the level itself. `compute()` gives a tensor of shape (levels,),
+    or (num_outputs, levels), from the PIT: exact where a level is a multiple of 0.001, else linear
+    between those. Of counts, whose intervals cannot have any probability, it is the expected share
+    of a randomised interval.
 
     Args:
         levels: probabilities of the intervals.
-        num_outputs, randomised, joint, samples, seed: as for `PITHistogram`; jointly, regions of
-            highest density.
+        **options: as for `PITHistogram`; with `joint`, regions of highest density take the place of
+            intervals.
+
+    Raises:
+        ValueError: for levels outside (0, 1), and `joint` with `num_outputs`; see also
+            `OfRows.update`.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(4), scale=1.0)
@@ -260,8 +277,9 @@ class Coverage(_PIT):
         self.levels = [float(level) for level in levels]
 
     def compute(self) -> Tensor:
+        """The share of targets inside the intervals, (levels,) or (num_outputs, levels)."""
         level = torch.tensor(self.levels, dtype=self.fine.dtype, device=self.fine.device)
-        if self.joint:  # regions of highest density leave out the lowest densities alone
+        if self.joint:  # regions of highest density leave out only the lowest densities
             return (1 - self._at(1 - level)).float()
         return (self._at((1 + level) / 2) - self._at((1 - level) / 2)).float()
 
@@ -274,12 +292,15 @@ class Coverage(_PIT):
 
     @over_processes
     def standard_error(self) -> Tensor:
-        """Of independent rows: sqrt(c (1 - c) / rows), of rows with weights by their `effective_count()`."""
+        """The standard error sqrt(c (1 - c) / rows) of each coverage c, for independent rows.
+
+        Rows with weights count with their `effective_count()`.
+        """
         share = Coverage.compute(self)
         return (share * (1 - share) / self._effective_count()).sqrt().float()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Observed against nominal coverage with a simultaneous band; returns (figure, ax)."""
+        """Draws observed against nominal coverage with a band; returns (figure, ax)."""
         import matplotlib.pyplot as plt
 
         from disthead import plots
@@ -294,14 +315,16 @@ class Coverage(_PIT):
         )
 
 
-def _spread(below: Tensor, upto: Tensor, weight: Tensor, place: Tensor, outputs: int) -> Tensor:
-    """Histograms (outputs, _FINE) of weights, each spread evenly over [below, upto]."""
+def _histogram_of_jumps(
+    below: Tensor, upto: Tensor, weight: Tensor, place: Tensor, outputs: int
+) -> Tensor:
+    """Histograms (outputs, _FINE) of weights, each uniform over its interval [below, upto]."""
     below, upto = below.clamp(0, 1), upto.clamp(0, 1)
     first = (below * _FINE).long().clamp(max=_FINE - 1)
     last = (upto * _FINE).long().clamp(max=_FINE - 1)
-    # What lies in a bin of its own goes there; the rest is a slope, summed twice: the mass below
-    # edge e is sum of w (e - below) / (upto - below) while inside the jump, and w after it.
-    # a jump that narrow would cost digits as a slope
+    # A jump inside one bin is added to that bin, and so is a very narrow one, whose slope would
+    # lose digits. The others are slopes, summed twice: the mass below an edge e is the sum of
+    # w (e - below) / (upto - below) while e is inside the jump, and w after it.
     inside = (first == last) | (upto - below < 1e-6)
     size = outputs * _FINE
     counts = torch.zeros(size, dtype=below.dtype, device=below.device)
@@ -320,7 +343,10 @@ def _spread(below: Tensor, upto: Tensor, weight: Tensor, place: Tensor, outputs:
 def _pre_rank(
     dist: Distribution, y: Tensor, samples: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """The limits of the rank of log p(y) among those of samples, as shares: y is one of samples + 1 exchangeable draws."""
+    """The limits of the rank of log p(y) among those of samples, as shares.
+
+    y is one of samples + 1 exchangeable draws.
+    """
     with torch.no_grad():
         own = dist.log_prob(y)
         others = dist.log_prob(draw(dist, samples, generator))
@@ -343,7 +369,7 @@ def _uniformity(cumulative: Tensor, rows: float) -> Uniformity:
 
 
 def _kolmogorov_tail(distance: float, rows: float) -> float:
-    """P(sup |B| > x) of a Brownian bridge, with the correction of Stephens 1970 for finite samples."""
+    """P(sup |B| > x) of a Brownian bridge, with Stephens' correction of 1970 for finite samples."""
     root = math.sqrt(rows)
     x = (root + 0.12 + 0.11 / root) * distance if rows else math.nan
     if not x > 0.2:

@@ -1,4 +1,8 @@
-"""Proper scores and errors, as means over rows."""
+"""Proper scores and errors, as means over rows.
+
+Each `score` returns the score of each row, shape (N,), or (N, *event_shape) where outputs have one
+each; `Score` has what they share.
+"""
 
 import math
 import zlib
@@ -32,13 +36,17 @@ __all__ = [
 ]
 
 Point = Literal["mean", "median", "mode"]
-_NAMED = ("classes", "ordinal", "ranking")  # kinds whose numbers are names of classes or items
+_UNORDERED = (
+    "classes",
+    "ordinal",
+    "ranking",
+)  # kinds whose numbers are classes or items, without distances
 
 
 class NegativeLogLikelihood(Score):
-    """The mean of -log p(y), in nats; several outputs count together, as their joint density does.
+    """The mean of -log p(y), in nats; of several outputs, that of their joint density.
 
-    With `num_outputs`, each output's own, from its marginal distribution. Source: Good 1952.
+    With `num_outputs` it is that of each output, by its marginal distribution. Source: Good 1952.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
@@ -49,14 +57,16 @@ class NegativeLogLikelihood(Score):
     takes_soft_labels = True
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        """The score of each row; see `Score.score`."""
         own = dist.marginals if self.num_outputs is not None and dist.event_shape else dist
         return -own.log_prob(y)
 
 
 class CRPS(Score):
-    """The mean continuous ranked probability score, the integral of (F(x) - 1{y <= x})^2, in the units of y.
+    """The mean continuous ranked probability score, the integral of (F(x) - 1{y <= x})^2.
 
-    The mean absolute error of a forecast without spread. Source: Gneiting and Raftery 2007.
+    It is in the units of y, and the mean absolute error where forecasts are points. Source:
+    Gneiting and Raftery 2007.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
@@ -65,16 +75,20 @@ class CRPS(Score):
     """
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        return _each(dist).crps(y)
+        """The score of each row; see `Score.score`."""
+        return _outputs(dist).crps(y)
 
 
 class EnergyScore(Score):
-    """The mean energy score E|Y - y| - E|Y - Y'| / 2 of whole vectors, in the units of y; of one number it is the CRPS.
+    """The mean energy score E|Y - y| - E|Y - Y'| / 2 of whole vectors, in the units of y.
+
+    Of single numbers it is the CRPS.
 
     Args:
-        samples: from which it is estimated; see `disthead.distributions.vector.energy_score`.
-        seed: of the samples. The same targets get the same samples, so that two forecasts of them
-            differ by less chance.
+        samples: the number of samples by which it is estimated; see
+            `disthead.distributions.vector.energy_score`.
+        seed: of the samples. Equal targets have equal samples, so that the difference of two
+            forecasts is less random.
 
     Source: Gneiting and Raftery 2007.
     """
@@ -84,57 +98,62 @@ class EnergyScore(Score):
         self.samples, self.seed = samples, seed
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        """The score of each row; see `Score.score`."""
         if not dist.event_shape:
             return dist.crps(y)
-        found = []
+        scores = []
         for part, target in chunks(dist, y, self.samples):
-            # One seed for all batches would repeat one and the same error, which no number of rows
-            # averages out.
-            mark = zlib.crc32(
+            # One seed for all batches would repeat the same error, which would not average out.
+            seed = zlib.crc32(
                 target.detach().cpu().contiguous().numpy().tobytes(), self.seed % 2**32
             )
-            found.append(
-                part.energy_score(target, self.samples, torch.Generator().manual_seed(mark))
+            scores.append(
+                part.energy_score(target, self.samples, torch.Generator().manual_seed(seed))
             )
-        return torch.cat(found) if len(found) > 1 else found[0]
+        return torch.cat(scores) if len(scores) > 1 else scores[0]
 
 
 class BrierScore(Score):
-    """The mean squared error of probabilities, (y - p)^2 for an event, sum_k (p_k - 1{y = k})^2 for classes.
+    """The mean squared error of probabilities.
 
-    Source: Brier 1950.
+    It is (y - p)^2 for binary targets, and sum_k (p_k - 1{y = k})^2 for classes. Source: Brier
+    1950.
     """
 
     takes_soft_labels = True
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        """The score of each row; see `Score.score`."""
         return dist.brier(y)
 
 
 class RankedProbabilityScore(Score):
-    """sum_k (P(Y <= k) - 1{y <= k})^2 over classes in their order, or over counts, where it is the CRPS.
+    """The mean of sum_k (P(Y <= k) - 1{y <= k})^2 over ordered classes, or over counts.
 
-    Source: Epstein 1969, in the form without a division by the number of classes.
+    Of counts it is the CRPS. Source: Epstein 1969, in the form without a division by the number of
+    classes.
 
     >>> from disthead import get_family
-    >>> dist = get_family("categorical", num_classes=3).distribution(probs=torch.tensor([[0.2, 0.5, 0.3]]))
+    >>> family = get_family("categorical", num_classes=3)
+    >>> dist = family.distribution(probs=torch.tensor([[0.2, 0.5, 0.3]]))
     >>> RankedProbabilityScore()(dist, torch.tensor([0]))
     tensor(0.7300)
     """
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        """The score of each row; see `Score.score`."""
         if each_output(dist).kind not in ("classes", "ordinal"):
-            return _each(dist).crps(y)
+            return _outputs(dist).crps(y)
         reached = dist.probs.cumsum(-1)[..., :-1]
         happened = y.unsqueeze(-1) <= torch.arange(reached.shape[-1], device=y.device)
         return (reached - happened.to(reached.dtype)).square().sum(-1)
 
 
 class PinballLoss(Score):
-    """The mean pinball loss of quantiles, max(q (y - x), (q - 1) (y - x)) for the quantile x of level q, in the units of y.
+    """The mean pinball loss of quantiles, in the units of y.
 
-    Of directions, y and x are angles from the median, in (-pi, pi]: where the circle is cut open
-    the quantiles begin.
+    It is max(q (y - x), (q - 1) (y - x)) for the quantile x of level q. Of directions, y and x are
+    angles from the median, in (-pi, pi].
 
     Args:
         levels: one level gives a number, several give one number each.
@@ -157,12 +176,13 @@ class PinballLoss(Score):
         self.levels = several
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        each, losses = _each(dist), []
-        median = each.median if each.kind == "direction" else None
+        """The score of each row; see `Score.score`."""
+        outputs, losses = _outputs(dist), []
+        median = outputs.median if outputs.kind == "direction" else None
         y = y if median is None else _turn(y - median)
-        asked = quantiles(each, torch.tensor(self.levels, dtype=torch.float64))
-        for level, quantile in zip(self.levels, asked, strict=True):
-            # on the side of the median that the level says, also next to its opposite
+        values = quantiles(outputs, torch.tensor(self.levels, dtype=torch.float64))
+        for level, quantile in zip(self.levels, values, strict=True):
+            # on the side of the median that belongs to the level, also near the point opposite
             if median is not None:
                 quantile = _turn(quantile - median).abs() * (1 if level > 0.5 else -1)
             miss = y - quantile
@@ -171,10 +191,10 @@ class PinballLoss(Score):
 
 
 class IntervalScore(Score):
-    """The mean interval (Winkler) score: width of the central interval, and 2 / (1 - level) for each unit that y is outside.
+    """The mean interval (Winkler) score of the central interval, in the units of y.
 
-    In the units of y; of directions, the length of the arc and the way from it. Source: Winkler
-    1972.
+    It is the width of the interval plus 2 / (1 - level) times the distance of y from it. Of
+    directions, the width is the length of the arc. Source: Winkler 1972.
 
     Args:
         level: probability of the interval.
@@ -186,25 +206,27 @@ class IntervalScore(Score):
         self.level = level
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        each = _each(dist)
-        if each.kind == "direction":
-            width = _width(each, self.level)
-            outside = (_turn(y - each.median).abs() - width / 2).clamp(min=0)
+        """The score of each row; see `Score.score`."""
+        outputs = _outputs(dist)
+        if outputs.kind == "direction":
+            width = _width(outputs, self.level)
+            outside = (_turn(y - outputs.median).abs() - width / 2).clamp(min=0)
         else:
-            lower, upper = each.interval(self.level)
+            lower, upper = outputs.interval(self.level)
             width, outside = upper - lower, (lower - y).clamp(min=0) + (y - upper).clamp(min=0)
         return width + 2 / (1 - self.level) * outside
 
 
 class Sharpness(Score):
-    """The mean width of the central interval, in the units of y: small is good, as long as coverage is right.
+    """The mean width of the central interval, in the units of y.
 
-    Of directions, the length of the arc. Targets are looked at only to see whether they fit.
+    A small width is good if the coverage is right. Of directions it is the length of the arc. The
+    value does not depend on targets, which are checked only.
 
     Args:
         level: probability of the interval.
-        relative_to: a distribution of all rows, such as the marginal fit, with batch_shape ();
-            widths are then shares of its interval's width.
+        relative_to: a distribution for all rows, with batch_shape (), such as the unconditional
+            model (no features); widths are then divided by the width of its interval.
 
     Source: Gneiting, Balabdaoui and Raftery 2007.
     """
@@ -225,17 +247,18 @@ class Sharpness(Score):
         self.level, self.relative_to = level, relative_to
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
-        width = _width(_each(dist), self.level)
+        """The score of each row; see `Score.score`."""
+        width = _width(_outputs(dist), self.level)
         if self.relative_to is None:
             return width
-        return width / _width(_each(self.relative_to), self.level).to(width.device)
+        return width / _width(_outputs(self.relative_to), self.level).to(width.device)
 
 
 class MeanAbsoluteError(Score):
     """The mean of |y - point|, in the units of y; of directions, the angle between them.
 
     Args:
-        point: "median", which it is proper for, "mean" or "mode".
+        point: "median", for which the error is proper, "mean" or "mode".
     """
 
     def __init__(self, point: Point = "median", num_outputs: int | None = None, **options: Any):
@@ -243,16 +266,17 @@ class MeanAbsoluteError(Score):
         self.point = _checked(point)
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        """The score of each row; see `Score.score`."""
         return error_of(dist, y, self.point).abs()
 
 
 class RootMeanSquaredError(Score):
-    """The root of the mean of (y - point)^2, in the units of y; of directions, of the squared angle.
+    """The root of the mean of (y - point)^2, in the units of y; of directions, of squared angles.
 
-    Its standard error is that of the mean square over twice the root.
+    Its standard error is that of the mean square divided by twice the root.
 
     Args:
-        point: "mean", which it is proper for, "median" or "mode".
+        point: "mean", for which the error is proper, "median" or "mode".
     """
 
     def __init__(self, point: Point = "mean", num_outputs: int | None = None, **options: Any):
@@ -260,40 +284,52 @@ class RootMeanSquaredError(Score):
         self.point = _checked(point)
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        """The score of each row; see `Score.score`."""
         return error_of(dist, y, self.point).square()
 
     def compute(self) -> Tensor:
+        """The root of the mean square, of the metric's shape."""
         return self._mean().sqrt().float()
 
     @over_processes
     def standard_error(self) -> Tensor:
+        """The standard error of the root, by the delta method; NaN for fewer than two rows."""
         return (self._standard_error() / (2 * self._mean().sqrt())).float()
 
 
 class Accuracy(Score):
-    """The share of rows whose most probable value is the target, of classes and counts.
+    """The share of rows whose most probable value is the target, for classes and counts.
 
-    Of rankings, the share whose most probable order is the target in all places that it names.
+    Of rankings, it is the share of rows whose most probable ranking agrees with the target in all
+    ranks of the target.
+
+    Raises:
+        NotImplementedError: by `update`, for continuous distributions.
     """
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        """The score of each row; see `Score.score`."""
         kind = each_output(dist).kind
         if kind == "ranking":
             return ((dist.mode[..., : y.shape[-1]] == y) | (y < 0)).all(-1).float()
         if kind not in ("count", *CLASSES):
             raise NotImplementedError(
-                f"{type(dist).__name__} is continuous: no single value has a probability. "
-                "Coverage counts targets inside "
-                "intervals, MeanAbsoluteError measures how far off a point is."
+                f"{type(dist).__name__} is continuous: no single value has a probability. Coverage "
+                "counts targets inside intervals, MeanAbsoluteError measures how far off a point "
+                "is."
             )
         return (dist.mode == y).float()
 
 
 class TopKHitRate(Score):
-    """The share of rows whose true class, or best item of the order, is among the k most probable ones.
+    """The share of rows whose class, or best item of a ranking, is among the k most probable.
 
     Args:
-        k: how many.
+        k: the number of classes or items.
+
+    Raises:
+        ValueError: for k below 1.
+        NotImplementedError: by `update`, for distributions other than of classes and rankings.
     """
 
     def __init__(self, k: int = 5, **options: Any):
@@ -303,33 +339,39 @@ class TopKHitRate(Score):
         self.k = k
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        """The score of each row; see `Score.score`."""
         kind = each_output(dist).kind
-        if kind not in _NAMED:
+        if kind not in _UNORDERED:
             raise NotImplementedError(f"{type(dist).__name__} has no items or classes to rank.")
         likely, target = (_first_places(dist), y[..., 0]) if kind == "ranking" else (dist.logits, y)
-        found = likely.topk(min(self.k, likely.shape[-1]), -1).indices
-        return (found == target.long().unsqueeze(-1)).any(-1).float()
+        predicted = likely.topk(min(self.k, likely.shape[-1]), -1).indices
+        return (predicted == target.long().unsqueeze(-1)).any(-1).float()
 
 
 class KendallTau(Score):
-    """The mean of Kendall's tau between the predicted order and the true one, over the pairs that the true one decides.
+    """The mean of Kendall's tau between the predicted and the true ranking, from -1 to 1.
 
-    Of two items the one is predicted first that more probably is. From -1, all pairs the wrong way
-    round, to 1. Items after the end (-1) of a partial order are below the named ones and tied among
-    each other. Source: Kendall 1938.
+    It is over the pairs of items that the true ranking decides. Of two items, the one that is more
+    probably better is predicted first. Items after the end (-1) of a partial ranking are below the
+    others and tied with each other. Source: Kendall 1938.
+
+    Raises:
+        NotImplementedError: by `update`, for distributions other than of rankings.
     """
 
     def __init__(self, **options: Any):
         super().__init__(None, **options)
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
+        """The score of each row; see `Score.score`."""
         if each_output(dist).kind != "ranking":
             raise NotImplementedError(
-                f"{type(dist).__name__} is no distribution of orders, which Kendall's tau compares."
+                f"{type(dist).__name__} is no distribution of rankings, which Kendall's tau "
+                "compares."
             )
         size = dist.num_items
         places = torch.arange(y.shape[-1], device=y.device).expand(y.shape)
-        # One more column takes the padding away.
+        # one more column, for the padding
         rank = torch.full((*y.shape[:-1], size + 1), size, device=y.device)
         rank = rank.scatter(-1, torch.where(y < 0, size, y).long(), places)[..., :size]
         before = torch.sign(rank.unsqueeze(-1) - rank.unsqueeze(-2))
@@ -337,7 +379,7 @@ class KendallTau(Score):
         return (before * guess).sum((-2, -1)).float() / before.abs().sum((-2, -1))
 
 
-def _each(dist: Distribution) -> Distribution:
+def _outputs(dist: Distribution) -> Distribution:
     """The distribution of each single number."""
     return dist.marginals if dist.event_shape else dist
 
@@ -347,17 +389,17 @@ def _turn(angle: Tensor) -> Tensor:
     return (angle + math.pi) % (2 * math.pi) - math.pi
 
 
-def _width(each: Distribution, level: float) -> Tensor:
-    """Of the central interval; of directions the length of the arc, by way of its middle, so that no rounding adds a turn."""
-    lower, upper = each.interval(level)
-    if each.kind != "direction":
+def _width(outputs: Distribution, level: float) -> Tensor:
+    """The width of the central interval; of directions, the length of the arc."""
+    lower, upper = outputs.interval(level)
+    if outputs.kind != "direction":
         return upper - lower
-    middle = each.median
+    middle = outputs.median  # both halves are below a turn, so that no rounding adds one
     return _turn(middle - lower).abs() + _turn(upper - middle).abs()
 
 
 def _first_places(dist: Distribution) -> Tensor:
-    """How probable it is for each item to come first, on some rising scale."""
+    """The probability of each item to be the best, on some increasing scale."""
     try:
         return dist.logits
     except NotImplementedError:  # several models, whose scores cannot be averaged
@@ -365,13 +407,16 @@ def _first_places(dist: Distribution) -> Tensor:
 
 
 def error_of(dist: Distribution, y: Tensor, point: Point) -> Tensor:
-    """y less a point of its distribution; of directions the angle between them."""
+    """The error y - point, batch_shape + event_shape; of directions, the angle between them.
+
+    Raises:
+        NotImplementedError: for classes and rankings, which have no distances.
+    """
     kind = each_output(dist).kind
-    if kind in _NAMED:
+    if kind in _UNORDERED:
         raise NotImplementedError(
             f"{type(dist).__name__} is of items or classes, between which there is no distance. "
-            "Accuracy counts hits, "
-            "NegativeLogLikelihood scores probabilities."
+            "Accuracy counts hits, NegativeLogLikelihood scores probabilities."
         )
     error = y - getattr(dist, point)
     return _turn(error) if kind == "direction" else error

@@ -1,4 +1,4 @@
-"""`SpreadSkill`: is the error as large as the spread that was predicted?"""
+"""`SpreadSkill`: the error of the mean beside the predicted standard deviation."""
 
 from typing import Any
 
@@ -11,20 +11,26 @@ from disthead.metrics.state import OfRows, keep_apart, over_processes
 
 __all__ = ["SpreadSkill"]
 
-_PER_OCTAVE, _OCTAVES = 16, 64  # spreads from 2^-64 to 2^64, told apart by 4 %
+_PER_OCTAVE, _OCTAVES = 16, 64  # standard deviations from 2^-64 to 2^64, in steps of 4 %
 
 
 class SpreadSkill(OfRows):
-    """Root mean squared error of the mean against the predicted standard deviation, in bins of about equal numbers of rows.
+    """The root mean squared error of the mean beside the predicted standard deviation, in bins.
 
-    `compute()` gives a dictionary: spread, error, standard_error and count of each bin. Spread and
-    error agree in every bin of an honest forecast. Of directions, whose distances are bounded, both
-    are chords of the unit circle: the error is 2 sin(angle / 2), the spread sqrt(2 (1 - R)) with
-    the mean resultant length R. Source: Fortin et al. 2014, and earlier.
+    Bins are of the predicted standard deviation, the spread, and have about equal weight.
+    `compute()` gives a dictionary with the spread, error, standard_error and count of each bin,
+    each of shape (bins,), the first three in the units of y. Spread and error agree in every bin of
+    a calibrated forecast. Of directions, both are chords of the unit circle: the error is 2
+    sin(angle / 2), the spread sqrt(2 (1 - R)) with the mean resultant length R.
+
+    Source: Fortin et al. 2014.
 
     Args:
-        bins: how many at most, of about equal weight; rows whose spreads differ by less than 4 %
-            stay together.
+        bins: the largest number of bins; rows whose spreads differ by less than 4 % are not
+            separated.
+
+    Raises:
+        ValueError: for fewer than one bin; see also `OfRows.update`.
     """
 
     full_state_update = False
@@ -65,6 +71,7 @@ class SpreadSkill(OfRows):
         )
 
     def compute(self) -> dict[str, Tensor]:
+        """The spread, error, standard_error and count of each bin, each of shape (bins,)."""
         sums = self.sums[self.sums[:, 0] > 0]
         share = (sums[:, 1].cumsum(0) - sums[:, 1] / 2) / sums[:, 1].sum()
         bin_ = (share * self.bins).long().clamp(max=self.bins - 1)
@@ -85,7 +92,10 @@ class SpreadSkill(OfRows):
 
     @over_processes
     def ratio(self) -> Tensor:
-        """The spread over the error of all rows together: 1 if honest, more where forecasts are too wide, less where too narrow."""
+        """The root mean variance over the root mean squared error of all rows, of shape ().
+
+        It is 1 for a calibrated forecast, more where forecasts are too wide, less where too narrow.
+        """
         return self._ratio()
 
     def _ratio(self) -> Tensor:
@@ -93,7 +103,7 @@ class SpreadSkill(OfRows):
         return (variance / square).sqrt().float()
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
-        """Error against spread with the line on which they agree; returns (figure, ax)."""
+        """Draws error against spread with the line on which they agree; returns (figure, ax)."""
         import matplotlib.pyplot as plt
 
         from disthead import diagnostics, plots
@@ -105,7 +115,7 @@ class SpreadSkill(OfRows):
 
 
 def _squares(rows: Rows) -> tuple[Tensor, Tensor]:
-    """The squared error of the mean, and what it is expected to be, in double precision."""
+    """The squared error of the mean and its expectation, in double precision."""
     from disthead.metrics.scores import error_of
 
     error = error_of(rows.dist, rows.y, "mean").detach().double()

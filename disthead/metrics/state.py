@@ -1,4 +1,4 @@
-"""What all metrics need: rows that were checked, and states that are kept apart in a collection and read over all processes."""
+"""The base of metrics of rows, and helpers for states in collections and over processes."""
 
 import functools
 import math
@@ -15,17 +15,20 @@ __all__ = ["OfRows", "keep_apart", "over_processes"]
 
 
 class OfRows(Metric):
-    """A metric of forecasts and their targets, row by row."""
+    """A metric of forecasts and their targets, the base of those that take rows."""
 
     takes_soft_labels = False
     ignore_index: int | None = None
 
     def update(self, dist: Distribution, y: Any, weight: Any = None) -> None:
-        """Add rows: a distribution of batch_shape (N,), targets y (N, *event_shape), weights (N,).
+        """Adds rows of forecasts and their targets.
 
-        Targets and weights are tensors, arrays, columns of a table or lists. A row with the weight
-        0 is not there: neither its target nor its forecast is looked at. All weights of a batch may
-        be zero, which is then a batch without rows.
+        Args:
+            dist: a distribution of batch_shape (N,).
+            y: targets, of shape (N, *event_shape): a tensor, an array, a column of a table or a
+                list.
+            weight: of shape (N,). Rows of weight 0 are left out: neither their targets nor their
+                forecasts matter. All weights of a batch may be zero.
 
         Raises:
             TargetError: for targets that the distribution cannot have produced, naming rows and
@@ -38,7 +41,10 @@ class OfRows(Metric):
     def rows_that_count(
         self, dist: Distribution, y: Any, weight: Any = None, others: Sequence[Distribution] = ()
     ) -> Rows:
-        """The rows of an update that are there, checked; `others` are further forecasts of the same targets."""
+        """The rows of an update that count, checked.
+
+        `others` are further forecasts of the same targets. Raises as `update`.
+        """
         return rows_that_count(
             dist,
             y,
@@ -49,28 +55,30 @@ class OfRows(Metric):
         )
 
     def _add_rows(self, rows: Rows) -> None:
-        """Add rows that have been checked, all of them with a weight above zero."""
+        """Adds rows that have been checked, all of them with a weight above zero."""
         raise NotImplementedError(f"{type(self).__name__} must say what it does with rows.")
 
 
 def keep_apart(metric: Metric) -> None:
-    """Give the metric a state that equals no other.
+    """Gives the metric a state that equals no other.
 
-    A `MetricCollection` takes metrics whose states are equal after a first batch for one and the
-    same, and updates only one of them from then on. A first batch without rows, or one in which
-    every guess is right, would merge any two scores.
+    A `MetricCollection` merges metrics whose states are equal after a first batch, and updates only
+    one of them from then on. A first batch without rows, or one in which all predictions are right,
+    would merge any two scores.
     """
     metric.add_state("apart", torch.tensor(math.nan), dist_reduce_fx="sum")
 
 
 def over_processes(method: Callable) -> Callable:
-    """A method that reads the states as `compute` does: those of all processes together."""
+    """The method, with the states of all processes together, as `compute` sees them."""
 
     @functools.wraps(method)
     def answer(self, *arguments, **options):
-        together = self._to_sync and not self._is_synced
+        should_sync = self._to_sync and not self._is_synced
         with self.sync_context(
-            dist_sync_fn=self.dist_sync_fn, process_group=self.process_group, should_sync=together
+            dist_sync_fn=self.dist_sync_fn,
+            process_group=self.process_group,
+            should_sync=should_sync,
         ):
             return method(self, *arguments, **options)
 

@@ -1,12 +1,12 @@
-"""Objectives: what training minimises, functions of `(dist, y)` with one number for each row.
+"""Objectives, the functions of `(dist, y)` that training minimises, with one number for each row.
 
 Each takes a distribution of batch_shape (...,) and its targets, and returns shape (...,); smaller
 is better. Weights and means over rows are `disthead.losses.loss`. An objective without options is a
 function. One with options is a frozen dataclass, whose fields are the options and which is called
 with `(dist, y)`.
 
-Every file here holds objectives of one kind and names them in `__all__`. That is all: they are
-found by listing the folder.
+Every file here holds objectives of one kind and names them in `__all__`. The folder is listed to
+find them.
 
 >>> import torch, disthead as dh
 >>> dist = dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)
@@ -33,19 +33,21 @@ __all__ = ["check_objective", "get_objective", "name_of", "names", "specificatio
 _FILES = [
     importlib.import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__)
 ]
-_FOUND: dict[str, Any] = {name: getattr(file, name) for file in _FILES for name in file.__all__}
+_OBJECTIVES: dict[str, Any] = {
+    name: getattr(file, name) for file in _FILES for name in file.__all__
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FOUND:
-        return _FOUND[name]
-    known = ", ".join(_FOUND)
+    if name in _OBJECTIVES:
+        return _OBJECTIVES[name]
+    known = ", ".join(_OBJECTIVES)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; objectives: {known}")
 
 
 def names() -> list[str]:
-    """The names by which objectives are chosen."""
-    return list(_FOUND)
+    """The names of all objectives."""
+    return list(_OBJECTIVES)
 
 
 def get_objective(objective: "str | Mapping[str, Any] | Callable", **options: Any) -> Callable:
@@ -53,8 +55,8 @@ def get_objective(objective: "str | Mapping[str, Any] | Callable", **options: An
 
     Args:
         objective: a name; a name with options as plain data, `{"name": ..., option: value}`; or a
-            function of your own of `(dist, y)`, which is returned as it is.
-        options: of the objective, by name.
+            function of `(dist, y)`, which is returned as it is.
+        **options: of the objective, by name.
 
     Raises:
         ValueError: for names and options that do not exist, with the nearest that do, and for
@@ -68,18 +70,17 @@ def get_objective(objective: "str | Mapping[str, Any] | Callable", **options: An
     """
     if isinstance(objective, Mapping):
         if "name" not in objective:
-            given = dict(objective)
             raise ValueError(
-                f'objective must have a name, such as {{"name": "crps"}}, got {given}.'
+                f'objective must have a name, such as {{"name": "crps"}}, got {dict(objective)}.'
             )
         options = {**objective, **options}
         objective = options.pop("name")
     if isinstance(objective, str):
-        objective = pick("objective", objective, _FOUND)
+        objective = pick("objective", objective, _OBJECTIVES)
     if not callable(objective):
         raise ValueError(
-            f"objective must be a name ({', '.join(_FOUND)}), a mapping with a name and options, "
-            f"or a function of (dist, y), got {objective!r}."
+            f"objective must be a name ({', '.join(_OBJECTIVES)}), a mapping with a name and "
+            f"options, or a function of (dist, y), got {objective!r}."
         )
     if isinstance(objective, type) and dataclasses.is_dataclass(objective):
         known = {field.name: field for field in dataclasses.fields(objective)}
@@ -93,25 +94,25 @@ def get_objective(objective: "str | Mapping[str, Any] | Callable", **options: An
 
 
 def name_of(objective: Callable) -> str:
-    """The name of an objective; of a function of your own its own, or "objective" without one."""
-    for name, found in _FOUND.items():
-        if objective is found or (isinstance(found, type) and isinstance(objective, found)):
+    """The name of an objective; of another function, its own, or "objective" without one."""
+    for name, known in _OBJECTIVES.items():
+        if objective is known or (isinstance(known, type) and isinstance(objective, known)):
             return name
     own = getattr(objective, "__name__", type(objective).__name__)
     return own if own.isidentifier() else "objective"
 
 
 def specification(objective: Callable) -> "str | dict[str, Any] | None":
-    """The plain data for which `get_objective` returns this one; None for a function of your own.
+    """The plain data for which `get_objective` returns this objective; None for other functions.
 
     >>> specification(get_objective({"name": "crps"}))
     'crps'
     """
     name = name_of(objective)
-    found = _FOUND.get(name)
-    if objective is found:
+    known = _OBJECTIVES.get(name)
+    if objective is known:
         return name
-    if isinstance(found, type) and isinstance(objective, found):
+    if isinstance(known, type) and isinstance(objective, known):
         return {"name": name, **dataclasses.asdict(objective)}  # type: ignore[call-overload]
     return None
 
@@ -119,11 +120,13 @@ def specification(objective: Callable) -> "str | dict[str, Any] | None":
 def check_objective(
     objective: Callable, family: Family, event_shape: tuple[int, ...] = (), members: int = 1
 ) -> None:
-    """Refuse an objective by which a family cannot be trained, by a trial on two rows.
+    """Refuses an objective by which a family cannot be trained, after a trial on two rows.
 
     Args:
-        event_shape: of one target.
-        members: of an ensemble, whose mixture must have the score, too.
+        objective: a function of `(dist, y)`.
+        family: the family to be trained.
+        event_shape: the shape of one target.
+        members: the number of members of an ensemble, whose mixture must have the score, too.
 
     Raises:
         ValueError: where the family has no such score, or one without a gradient, with the reason
@@ -139,11 +142,11 @@ it scores one number, and item indices have no distance; use log_prob(y). Try 'n
     reason = _why_not(objective, family, event_shape, members)
     if reason is None:
         return
-    others = [found for found in _FOUND.values() if not isinstance(found, type)]
-    could = [each for each in others if _why_not(each, family, event_shape, members) is None]
+    others = [other for other in _OBJECTIVES.values() if not isinstance(other, type)]
+    suited = [other for other in others if _why_not(other, family, event_shape, members) is None]
     raise ValueError(
         f"objective {name_of(objective)!r} cannot train the family {family.name}: "
-        f"{reason.rstrip('.')}. Try {' or '.join(repr(name_of(each)) for each in could)}."
+        f"{reason.rstrip('.')}. Try {' or '.join(repr(name_of(other)) for other in suited)}."
     )
 
 

@@ -11,17 +11,18 @@ __all__ = ["nll"]
 
 
 def nll(dist: Distribution, y: Any) -> Tensor:
-    """The negative log-likelihood -log p(y) of each row, in nats; of several outputs the joint one.
+    """The negative log-likelihood -log p(y) of each row, in nats.
 
-    `disthead.nll` is its mean over rows. It is strictly proper, and local: only the density at y
-    counts. Source: Good 1952.
+    Of several outputs it is that of the joint density. `disthead.nll` is its mean over rows. The
+    score is strictly proper and local: it depends on the density at y alone. Source: Good 1952.
 
     Args:
-        dist: batch_shape (...,), any event_shape.
+        dist: a distribution of batch_shape (...,) and any event_shape.
         y: targets, batch_shape + event_shape, or class probabilities.
 
     Raises:
-        TargetError, ValueError: as `disthead.nll`.
+        TargetError: as `disthead.nll`.
+        ValueError: as `disthead.nll`.
 
     >>> import torch, disthead as dh
     >>> dist = dh.get_family("poisson").distribution(rate=torch.tensor([1.0, 2.0]))

@@ -1,4 +1,4 @@
-"""Proper scores as objectives: the least expected score is that of the true distribution."""
+"""Proper scores as objectives, which have their least expectation at the true distribution."""
 
 from typing import Any
 
@@ -13,20 +13,22 @@ __all__ = ["crps"]
 def crps(dist: Distribution, y: Any) -> Tensor:
     """The continuous ranked probability score, the integral of (F(x) - 1{y <= x})^2, for each row.
 
-    It is in the units of y; of several independent outputs it is the mean of theirs. The likelihood
-    punishes a surprise by its density, the crps by its distance, so that a few outliers move the
-    fit less. Every family of one number has it, in closed form or by quadrature; directions have
-    the score on the circle, in radians. Source: Gneiting and Raftery 2007.
+    It is in the units of y, and the mean over outputs if there are several independent ones. It
+    grows with the distance of an outlier only linearly, so that a few outliers move the fit less
+    than by the likelihood of a normal distribution. Every family of one number has it, in closed
+    form or by quadrature; directions have the score on the circle, in radians. Source: Gneiting and
+    Raftery 2007.
 
     Args:
-        dist: batch_shape (...,), one number or independent ones.
+        dist: a distribution of batch_shape (...,), of one number or of independent ones.
         y: targets, batch_shape + event_shape.
 
     Raises:
-        NotImplementedError: where there is no such score: of classes, rankings, vectors with a
-            joint density, and mixtures on a circle. It is infinite for student_t with a df of 1/2
-            or less.
-        TargetError, ValueError: as `disthead.nll`.
+        NotImplementedError: where there is no such score, that is for classes, rankings, vectors
+            with a joint density, and mixtures on a circle. It is infinite for student_t with a df
+            of 1/2 or less.
+        TargetError: as `disthead.nll`.
+        ValueError: as `disthead.nll`.
 
     >>> import torch, disthead as dh
     >>> dist = dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)

@@ -1,4 +1,4 @@
-"""The evaluation of predictions: `evaluate(dist, y, out="folder")` says how good they are, to anybody."""
+"""The evaluation of predictions, `evaluate(dist, y, out="folder")`, as numbers and as a report."""
 
 from .evaluation import evaluate
 from .inputs import Batch

@@ -1,4 +1,8 @@
-"""When a difference is more than chance: limits that allow for all looks, and what weights and clusters leave of the rows."""
+"""Whether a difference is more than chance.
+
+Limits of standard errors that allow for several comparisons, and effective numbers of rows with
+weights and clusters.
+"""
 
 import math
 
@@ -20,25 +24,29 @@ __all__ = [
     "z_of_sum",
 ]
 
-BAND = 0.99  # of the bands in pictures: the limit that verdicts have
-CHANCE = 0.01  # a difference that chance exceeds more often than this is not held against a model
-# Effects in units of the predicted spread, or as a relative width: negligible, slight, clear, and
-# beyond.
+BAND = 0.99  # the probability of the bands in pictures, which agrees with the limit of verdicts
+CHANCE = 0.01  # the significance level: more probable differences are no faults
+# Bounds of negligible, slight and clear effects, in predicted standard deviations or as a share of
+# a width.
 SIZES = (0.03, 0.15, 0.5)
 
 
 def ndtri(q: float) -> float:
-    """The normal quantile."""
+    """The quantile of level q of the standard normal distribution."""
     return float(torch.special.ndtri(torch.tensor(q, dtype=torch.float64)))
 
 
 def critical(looks: int = 1) -> float:
-    """The number of standard errors that the largest of `looks` differences exceeds by chance at most once in a hundred."""
+    """The number of standard errors that counts as more than chance.
+
+    The largest of `looks` differences exceeds it by chance with a probability of at most `CHANCE`,
+    by Bonferroni's inequality.
+    """
     return ndtri(1 - CHANCE / (2 * looks))
 
 
 def size(effect: float) -> str:
-    """ "" for a negligible effect, else an adverb."""
+    """The adverb for the size of an effect: "slightly", "clearly" or "far"; "" if negligible."""
     negligible, slight, clear = SIZES
     if effect < negligible:
         return ""
@@ -46,30 +54,35 @@ def size(effect: float) -> str:
 
 
 def z_of_sum(difference: float, variance: float, largest: float) -> float:
-    """How many standard errors a sum (or mean) of bounded terms is from what was expected, cautious where few terms count.
+    """The distance of a sum (or mean) of bounded terms from its expectation, in standard errors.
 
-    sqrt(variance + largest |difference| / 3) in place of the standard error, after Bernstein's
-    inequality: with few or rare events a normal limit would call one event more than expected a
-    fault.
+    After Bernstein's inequality, sqrt(variance + largest |difference| / 3) takes the place of the
+    standard error. By a normal limit, one event more than expected would be a fault where events
+    are few or rare.
 
     Args:
         difference: of the sum from its expectation.
-        variance: of the sum, as the forecast knows it.
-        largest: how far one term can be from its expectation.
+        variance: of the sum, according to the forecast.
+        largest: the largest possible distance of one term from its expectation.
     """
     error = math.sqrt(variance + largest * abs(difference) / 3)
     return difference / error if error > 0 else 0.0
 
 
 def detectable(variance: float, largest: float, looks: int = 1) -> float:
-    """The least difference that `z_of_sum` finds to be more than chance."""
+    """The smallest difference that is more than chance by `z_of_sum`; see there."""
     return chance_limit(variance, largest, 1 - CHANCE, looks)
 
 
 def gamma_tails(ratio: Tensor, variance: Tensor) -> Tensor:
-    """Twice the smaller tail probability of `ratio` under the gamma distribution of mean 1 with that variance.
+    """Twice the smaller tail probability of `ratio`, under the gamma distribution with mean 1.
 
-    Mean squares of normal errors have this distribution exactly, other sums of squares nearly.
+    Mean squares of normal errors, divided by their expectation, have this distribution exactly,
+    other mean squares nearly.
+
+    Args:
+        ratio: of a mean square and its expectation, shape (...).
+        variance: of the ratio, shape (...).
     """
     shape = 1 / variance.clamp(min=1e-12)
     ratio = ratio.double().clamp(min=0)
@@ -81,7 +94,7 @@ def gamma_tails(ratio: Tensor, variance: Tensor) -> Tensor:
 
 
 def effective_rows(weight: Tensor | None, rows: int) -> float:
-    """How many rows of equal weight give means as exact as these: (sum w)^2 / sum w^2 (Kish 1965)."""
+    """The effective number of rows, (sum w)^2 / sum w^2 (Kish 1965); `rows` without weights."""
     return (
         float(rows)
         if weight is None
@@ -90,10 +103,10 @@ def effective_rows(weight: Tensor | None, rows: int) -> float:
 
 
 class Clusters:
-    """How much less is known from rows that come in clusters than from independent ones, batch after batch.
+    """The design effect of rows that come in clusters, from one batch after another.
 
-    The variance of a weighted mean m from the sums of w (v - m) within clusters, beside that from
-    the rows themselves. Source: Liang and Zeger 1986.
+    It is the variance of a weighted mean m from the sums of w (v - m) within clusters, divided by
+    that from single rows. Source: Liang and Zeger 1986.
 
     >>> clusters = Clusters()
     >>> v = torch.randn(50, 1, generator=torch.Generator().manual_seed(0))
@@ -108,7 +121,7 @@ class Clusters:
         self.rows = 0
 
     def add(self, values: Tensor, weight: Tensor | None, cluster: Tensor) -> None:
-        """Rows of values (N, K) with the indices of their clusters (N,)."""
+        """Adds rows of values (N, K), with weights (N,) and the indices of their clusters (N,)."""
         values = values.detach().double().cpu()
         w = (
             torch.ones(len(values), 1, dtype=torch.float64)
@@ -128,7 +141,10 @@ class Clusters:
         self.rows += len(values)
 
     def variance_ratio(self) -> float:
-        """The variance of the means with clusters over that of independent rows, all columns together."""
+        """The variance of means with clusters over that of independent rows, summed over columns.
+
+        NaN for fewer than two clusters or rows, and for values that do not vary.
+        """
         total = self.own.sum(0)
         mean = total[1:] / total[0]
         seen = int((self.own[:, 0] > 0).sum())
@@ -142,6 +158,6 @@ class Clusters:
         )
 
     def design_effect(self) -> float:
-        """`variance_ratio`, at least 1: clusters that seem to help do so by chance."""
+        """The `variance_ratio`, but at least 1, since smaller ratios are chance."""
         ratio = self.variance_ratio()
         return max(1.0, ratio) if math.isfinite(ratio) else 1.0

@@ -1,4 +1,4 @@
-"""The table of all checks of sampled rows, each with the kinds of target that it is for."""
+"""The table of all checks of sampled rows, each with its kinds of target."""
 
 import torch
 
@@ -11,8 +11,8 @@ __all__ = ["CHECKS", "examine"]
 CHECKS = (*line.CHECKS, *classes.CHECKS, *rankings.CHECKS, *vectors.CHECKS)
 
 
-def examine(found: Findings, rows: Rows, generator: torch.Generator) -> None:
-    """Make the checks of this kind of target, and add what they found."""
+def examine(findings: Findings, rows: Rows, generator: torch.Generator) -> None:
+    """Makes the checks for this kind of target, which add verdicts, scores and numbers."""
     for check in CHECKS:
-        if found.kind in check.kinds:
-            check(found, rows, generator)
+        if findings.kind in check.kinds:
+            check(findings, rows, generator)

@@ -1,4 +1,4 @@
-"""Calibration within groups and along features, of intervals and of events."""
+"""Calibration of intervals and of events, within groups and along features."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,12 +11,12 @@ from disthead.report import verdicts
 from disthead.report.chance import BAND
 from disthead.report.findings import Findings
 from disthead.report.numbers import FeatureCoverage
-from disthead.report.rows import LEAST, PICTURED, Cells, Rows
+from disthead.report.rows import LEAST_ROWS, PICTURED, Cells, Rows
 from disthead.report.verdict import Verdict, not_examined
 
 __all__ = ["examine_events", "examine_intervals"]
 
-_WORMS = 8  # more are too small to be read
+_MOST_WORMS = 8  # more plots would be too small to be read
 _GIVE_GROUPS = (
     "Give a label for each row: `evaluate(..., group=labels)`, or `disthead evaluate "
     "--group COLUMN`."
@@ -25,13 +25,19 @@ _GIVE_FEATURES = "Give the columns to look along: `evaluate(..., features=data_f
 
 
 def examine_intervals(
-    found: Findings, rows: Rows, u: Tensor, *, has_bias: bool = True, side: str = "above"
+    findings: Findings, rows: Rows, u: Tensor, *, has_bias: bool = True, side: str = "above"
 ) -> None:
-    """Calibration and bias by group and by feature, from the PIT of the rows, shape (N,).
+    """Examines the calibration and the bias of intervals by group and by feature.
 
-    Without a bias, u is the rank of a density, whose regions leave out the least ones.
+    Args:
+        findings: to which verdicts and numbers are added.
+        rows: the sampled rows.
+        u: the PIT of the rows, shape (N,); without a bias, the rank of their density, whose regions
+            of highest density leave out the lowest ranks.
+        has_bias: whether there is a median, above which or below which targets can lie.
+        side: the side of larger values, in words.
     """
-    level = found.level
+    level = findings.level
     inside = ((2 * u - 1).abs() <= level).double() if has_bias else (u >= 1 - level).double()
     above = (u > 0.5).double()
     effect = rows.design_effect(torch.stack([inside - level, above - 0.5], -1))
@@ -40,45 +46,51 @@ def examine_intervals(
         return {label: (rows.mean(values, k), rows.count(k) / effect) for label, k in index.items()}
 
     def groups(cells: Cells) -> None:
-        held = rates(cells.index, inside)
-        found.show(len(rows.y), groups=held)
-        found.verdicts.append(verdicts.by_group(held, level, "group", cells.left_out, "groups"))
+        coverages = rates(cells.index, inside)
+        findings.show(len(rows.y), groups=coverages)
+        findings.verdicts.append(
+            verdicts.by_group(coverages, level, "group", cells.left_out, "groups")
+        )
         if has_bias:
             shares = rates(cells.index, above)
-            found.verdicts.append(
+            findings.verdicts.append(
                 verdicts.bias_by_group(shares, "group", cells.left_out, "groups", side)
             )
 
     def features(by_feature: dict[str, Cells]) -> None:
         every, left_out = _all_ranges(by_feature)
-        held = rates(every, inside)
-        found.verdicts.append(verdicts.by_group(held, level, "feature", left_out, "feature"))
-        name = _worst_feature(by_feature, verdicts.distances(held, level))
-        coverage = {label: held[label] for label in by_feature[name].index}
-        found.show(len(rows.y), feature=FeatureCoverage(name, coverage))
+        coverages = rates(every, inside)
+        findings.verdicts.append(
+            verdicts.by_group(coverages, level, "feature", left_out, "feature")
+        )
+        name = _worst_feature(by_feature, verdicts.distances(coverages, level))
+        coverage = {label: coverages[label] for label in by_feature[name].index}
+        findings.show(len(rows.y), feature=FeatureCoverage(name, coverage))
         if has_bias:
             shares = rates(every, above)
-            found.verdicts.append(
+            findings.verdicts.append(
                 verdicts.bias_by_group(shares, "feature", left_out, "worms", side)
             )
             distances = verdicts.distances(shares, 0.5)
             name = _worst_feature(by_feature, distances)
-            _worms(found, rows, by_feature[name].index, distances)
+            _worms(findings, rows, by_feature[name].index, distances)
 
-    _each(found, rows, ("calibration", "bias") if has_bias else ("calibration",), groups, features)
+    _by_group_and_feature(
+        findings, rows, ("calibration", "bias") if has_bias else ("calibration",), groups, features
+    )
 
 
 def examine_events(
-    found: Findings, rows: Rows, probs: Tensor, happened: Tensor, names: Sequence[str]
+    findings: Findings, rows: Rows, probs: Tensor, happened: Tensor, names: Sequence[str]
 ) -> None:
-    """Calibration by group and by feature of events: classes, the item that comes first.
+    """Examines the calibration of events by group and by feature: classes, or the best item.
 
     Args:
-        found: where verdicts go.
-        rows: that were sampled.
-        probs: of each event, shape (N, K).
-        happened: 0 or 1, shape (N, K).
-        names: of the events.
+        findings: to which verdicts and numbers are added.
+        rows: the sampled rows.
+        probs: the probability of each event, shape (N, K).
+        happened: 0 or 1 for each event, shape (N, K).
+        names: the names of the K events.
     """
     effect = rows.design_effect(happened.double() - probs.double())
 
@@ -98,24 +110,24 @@ def examine_events(
 
     def groups(cells: Cells) -> None:
         numbers = frequencies(cells.index)
-        found.show(len(rows.y), group_frequencies=numbers)
-        found.verdicts.append(
+        findings.show(len(rows.y), group_frequencies=numbers)
+        findings.verdicts.append(
             verdicts.events_by_group(numbers, "group", cells.left_out, "group_frequencies")
         )
 
     def features(by_feature: dict[str, Cells]) -> None:
         every, left_out = _all_ranges(by_feature)
         numbers = frequencies(every)
-        found.show(len(rows.y), feature_frequencies=numbers)
-        found.verdicts.append(
+        findings.show(len(rows.y), feature_frequencies=numbers)
+        findings.verdicts.append(
             verdicts.events_by_group(numbers, "feature", left_out, "feature_frequencies")
         )
 
-    _each(found, rows, ("calibration",), groups, features)
+    _by_group_and_feature(findings, rows, ("calibration",), groups, features)
 
 
 def _all_ranges(by_feature: Mapping[str, Cells]) -> tuple[dict[str, Tensor], int]:
-    """The rows of the ranges of all features, and how many ranges have too few."""
+    """The rows of the ranges of all features, and the number of ranges with too few rows."""
     every = {label: k for cells in by_feature.values() for label, k in cells.index.items()}
     return every, sum(cells.left_out for cells in by_feature.values())
 
@@ -127,10 +139,10 @@ def _worst_feature(by_feature: Mapping[str, Cells], distances: Mapping[str, floa
 
 
 def _worms(
-    found: Findings, rows: Rows, index: Mapping[str, Tensor], distances: Mapping[str, float]
+    findings: Findings, rows: Rows, index: Mapping[str, Tensor], distances: Mapping[str, float]
 ) -> None:
-    """Worm plots of the ranges of one feature, of at most eight: those that are the furthest off."""
-    furthest = sorted(index, key=lambda label: -abs(distances[label]))[:_WORMS]
+    """Worm plots of the ranges of one feature, of the eight that are furthest off."""
+    furthest = sorted(index, key=lambda label: -abs(distances[label]))[:_MOST_WORMS]
     parts = {label: k for label, k in index.items() if label in furthest}
     shown = {label: rows.pictured(k, PICTURED // len(parts)) for label, k in parts.items()}
     w = rows.weight
@@ -139,36 +151,36 @@ def _worms(
         for label, k in shown.items()
     ]
     cut = sum(len(k) - len(shown[label]) for label, k in parts.items())
-    found.show(len(rows.y) - cut, worms=worms)
+    findings.show(len(rows.y) - cut, worms=worms)
 
 
-def _each(
-    found: Findings,
+def _by_group_and_feature(
+    findings: Findings,
     rows: Rows,
     aspects: Sequence[str],
     of_groups: Callable[[Cells], None],
     of_features: Callable[[dict[str, Cells]], None],
 ) -> None:
-    """Groups and features where there are some, or why they were not examined."""
+    """Examines groups and features, or says why they are not examined."""
     cells = rows.groups()
     if cells is None:
-        found.verdicts += [
+        findings.verdicts += [
             not_examined(f"{aspect} by group", "no group was given", _GIVE_GROUPS)
             for aspect in aspects
         ]
     elif len(cells.index) + cells.left_out == 1:
-        found.verdicts += [
+        findings.verdicts += [
             not_examined(f"{aspect} by group", "there is only one group") for aspect in aspects
         ]
     elif not cells.index:
-        found.verdicts += [
+        findings.verdicts += [
             _too_few(f"{aspect} by group", f"None of {cells.left_out} groups") for aspect in aspects
         ]
     else:
         of_groups(cells)
     ranges = rows.ranges()
     if ranges is None:
-        found.verdicts += [
+        findings.verdicts += [
             not_examined(f"{aspect} by feature", "no features were given", _GIVE_FEATURES)
             for aspect in aspects
         ]
@@ -176,13 +188,13 @@ def _each(
     ranges = {name: part for name, part in ranges.items() if len(part.index) + part.left_out > 1}
     if not ranges:
         reason = "each feature has the same value, or one range of values, in all rows"
-        found.verdicts += [not_examined(f"{aspect} by feature", reason) for aspect in aspects]
+        findings.verdicts += [not_examined(f"{aspect} by feature", reason) for aspect in aspects]
     elif not any(part.index for part in ranges.values()):
         few = f"None of {sum(part.left_out for part in ranges.values())} ranges of features"
-        found.verdicts += [_too_few(f"{aspect} by feature", few) for aspect in aspects]
+        findings.verdicts += [_too_few(f"{aspect} by feature", few) for aspect in aspects]
     else:
         of_features(ranges)
 
 
 def _too_few(aspect: str, none: str) -> Verdict:
-    return Verdict(aspect, "unclear", f"{none} has {LEAST} rows: too few to tell.")
+    return Verdict(aspect, "unclear", f"{none} has {LEAST_ROWS} rows: too few to tell.")

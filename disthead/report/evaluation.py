@@ -1,4 +1,4 @@
-"""`evaluate`: how good a distribution's predictions are, in numbers, in sentences and in pictures."""
+"""`evaluate`: the quality of predicted distributions, in numbers, sentences and pictures."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,45 +46,48 @@ def evaluate(
     rows: int = 20_000,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluate predictions of any family: scores with standard errors, verdicts in sentences, and a report.
+    """Evaluates predicted distributions of any family.
+
+    The result has scores with standard errors and verdicts in sentences, and may be written as a
+    report.
 
     Scores, PIT and coverage use every row, in one pass and constant memory. What needs rows
     (reliability diagrams, groups, features, spread against error) uses a random sample of at most
     `rows` of them, and a picture at most 5,000. Targets, weights, groups and features may be
     tensors, arrays, columns of a table or lists.
 
-    `group` and `groups` are different things. `group=` asks a question: is the forecast calibrated
-    within each label (sex, region, machine)? `groups=`, scikit-learn's word, states a fact: rows
-    with the same label (a patient, a panel, copies of one row) are not independent, so that every
-    standard error, band and verdict is made from whole clusters.
+    `group` and `groups` are different things. `group` examines whether the forecast is calibrated
+    within each label (sex, region, machine). `groups`, scikit-learn's word, says that rows with the
+    same label (a patient, a panel, copies of one row) are not independent. Every standard error,
+    band and verdict then comes from whole clusters.
 
     Args:
         dist: a distribution with targets `y`; or an iterable of batches `(dist, y)` or `Batch`,
             then without `y`.
         y: targets of shape batch_shape + event_shape; of classes also their names, with `classes`.
-        weight: what each row counts, in everything; a row of weight 0 is not there, whatever its
-            target.
-        features: a data frame, name -> values (N,), or a matrix (N, F): calibration is examined
-            along each of them.
-        group: a label for each row: calibration is examined within each of them.
-        groups: a label for each row: rows that share one belong together, and standard errors are
-            those of clusters.
-        baseline: another distribution of the same targets to compare with, such as the marginal fit
-            or an older model; batch_shape () serves all rows.
+        weight: the weight of each row, in everything; rows of weight 0 are left out, whatever their
+            targets.
+        features: a data frame, a mapping from names to values (N,), or a matrix (N, F); calibration
+            is examined along each of them.
+        group: a label for each row; calibration is examined within each of them.
+        groups: a label for each row; rows that share one are a cluster, and standard errors allow
+            for clusters.
+        baseline: another distribution of the same targets to compare with, such as the
+            unconditional model (no features) or an older model; with batch_shape () it serves all
+            rows.
         out: a folder for report.html, metrics.json and the pictures; needs matplotlib.
         title: of the report.
-        about: what else its head says, by name, such as `{"checkpoint": "best.ckpt"}`; the date
-            stands there anyway. The next steps name this checkpoint, and advise no
-            `"recalibration"` that stands here.
+        about: further entries of its head by name, such as `{"checkpoint": "best.ckpt"}`, beside
+            the date. The next steps name this checkpoint, and advise other methods than this
+            `"recalibration"`.
         outputs: names of several outputs.
         classes: names of the classes in their order, as `classes_` of a classifier.
-        ignore_index: a class index that marks rows that are not there.
+        ignore_index: a class index, such as -100, whose rows are left out.
         unit: of y, for labels.
-        level: of the intervals that verdicts are about.
-        baseline_name: what to call it.
-        rows: size of the sample.
-        seed: of the sample and of everything that is simulated; the global random state is left
-            alone.
+        level: the probability of the intervals that verdicts are about.
+        baseline_name: the name of the baseline in sentences.
+        rows: the size of the sample.
+        seed: of the sample and of all simulations; the global random state does not change.
 
     Raises:
         ValueError: for shapes that do not fit, weights that are negative, infinite or NaN, no rows,
@@ -96,7 +99,8 @@ def evaluate(
     >>> y = torch.randn(4000, generator=torch.Generator().manual_seed(0))
     >>> dist = get_family("normal").distribution(loc=torch.zeros(4000), scale=1.0)
     >>> result = evaluate(dist, y)
-    >>> print(next(verdict.sentence for verdict in result.verdicts if verdict.aspect == "50 % intervals"))
+    >>> sentences = {verdict.aspect: verdict.sentence for verdict in result.verdicts}
+    >>> print(sentences["50 % intervals"])
     The 50 % intervals held 50.5 % of the outcomes (standard error 0.8 %): as promised.
     """
     if isinstance(dist, Distribution):
@@ -107,8 +111,14 @@ def evaluate(
             )
         batches: Iterator[Batch] = iter([Batch(dist, y, features, group, baseline, weight, groups)])
     else:
-        given = {"y": y, "features": features, "group": group, "weight": weight, "groups": groups}
-        wrong = [name for name, value in given.items() if value is not None]
+        arguments = {
+            "y": y,
+            "features": features,
+            "group": group,
+            "weight": weight,
+            "groups": groups,
+        }
+        wrong = [name for name, value in arguments.items() if value is not None]
         if wrong:
             raise ValueError(
                 f"{', '.join(wrong)} belong into the batches: Batch(dist, y, {wrong[-1]}=...)."
@@ -125,21 +135,23 @@ def evaluate(
         for batch in batches:
             stream.update(batch)
         progress.begin("examining a sample of the rows")
-        found = stream.findings(baseline_name)
-        known = {name: str(value) for name, value in (about or {}).items()}
+        findings = stream.findings(baseline_name)
+        facts = {name: str(value) for name, value in (about or {}).items()}
         evaluation = Evaluation(
             title,
             stream.seen,
-            tuple(part.name for part in found),
-            {part.name: part.scores for part in found},
-            tuple(with_remedy(verdict, part, known) for part in found for verdict in part.verdicts),
-            {part.name: part.numbers for part in found},
-            {part.name: part.unanswered for part in found},
-            {"date": f"{date.today()}"} | known,
+            tuple(part.name for part in findings),
+            {part.name: part.scores for part in findings},
+            tuple(
+                with_remedy(verdict, part, facts) for part in findings for verdict in part.verdicts
+            ),
+            {part.name: part.numbers for part in findings},
+            {part.name: part.unanswered for part in findings},
+            {"date": f"{date.today()}"} | facts,
         )
         if out is not None:
             progress.begin("drawing the pictures")
-            _write(evaluation, found, Path(out))
+            _write(evaluation, findings, Path(out))
     return evaluation
 
 
@@ -148,8 +160,8 @@ def _batch(item: "tuple | Batch", baseline: Distribution | None) -> Batch:
     return batch if batch.baseline is not None else batch._replace(baseline=baseline)
 
 
-def _write(evaluation: Evaluation, found: list[Findings], folder: Path) -> None:
-    pictures = {part.name: drawn(part) for part in found}
+def _write(evaluation: Evaluation, findings: list[Findings], folder: Path) -> None:
+    pictures = {part.name: drawn(part) for part in findings}
     every = [picture for own in pictures.values() for picture in own]
     names = file_names([picture.name for picture in every])
     files = {f"{name}.png": picture for name, picture in zip(names, every, strict=True)}
@@ -157,7 +169,7 @@ def _write(evaluation: Evaluation, found: list[Findings], folder: Path) -> None:
     # A path may hold bytes that are not text; they are written as they are shown.
     options: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}
     before = _pictures_in(folder)
-    with writing_folder(folder) as unfinished:  # only a full disk can still fail here
+    with writing_folder(folder) as unfinished:  # from here on only a full disk is an error
         for name, picture in files.items():
             (unfinished / name).write_bytes(picture.png)
         (unfinished / "report.html").write_text(page(evaluation, pictures), **options)
@@ -168,7 +180,7 @@ def _write(evaluation: Evaluation, found: list[Findings], folder: Path) -> None:
 
 
 def _pictures_in(folder: Path) -> set[str]:
-    """The pictures that a report has written into a folder."""
+    """The pictures of the report that a folder holds."""
     try:
         names = json.loads((folder / "metrics.json").read_text("utf-8"))["pictures"]
     except (OSError, ValueError, KeyError, TypeError):

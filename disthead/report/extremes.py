@@ -1,4 +1,4 @@
-"""The least probable outcomes of a stream, with their rows."""
+"""The least probable targets of a stream, with their rows."""
 
 import math
 
@@ -9,38 +9,48 @@ from disthead.diagnostics.outliers import Outliers, least_tail_log_prob, tail_lo
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.report.chance import CHANCE
 
-__all__ = ["KEPT", "Extremes", "limit"]
+__all__ = ["KEPT_ROWS", "Extremes", "limit"]
 
-KEPT = 20  # rows
+KEPT_ROWS = 20
 
 
 def limit(rows: int) -> float:
-    """The log-probability below which an outcome of so many rows is an outlier: chance makes one in a hundred such tables."""
+    """The log of the tail probability below which a target is an outlier, among so many rows.
+
+    By chance there is one in a table of so many rows with a probability of at most `CHANCE`.
+    """
     return float(torch.tensor(CHANCE / rows, dtype=torch.float64).log())
 
 
 class Extremes:
-    """Keeps the least probable outcomes of all batches."""
+    """The least probable targets of all batches.
+
+    Attributes:
+        kept: log of the tail probability, number and description of the least probable rows.
+        possible: log of the smallest tail probability that any target could have had.
+    """
 
     def __init__(self) -> None:
-        self.kept: list[tuple[float, int, str]] = []  # log-probability, row, words
-        self.possible = math.inf  # the least log-probability that any outcome could have had
+        self.kept: list[tuple[float, int, str]] = []
+        self.possible = math.inf
 
     def update(self, dist: Distribution, y: Tensor, number: Tensor) -> None:
+        """Adds the rows of a batch; `number` has their numbers, shape (N,)."""
         log_p = tail_log_prob(dist, y).cpu()
         self.possible = min(self.possible, least_tail_log_prob(dist))
-        least = log_p.argsort(stable=True)[:KEPT]
+        least = log_p.argsort(stable=True)[:KEPT_ROWS]
         words = _words(dist[least.to(dist.device)], y[least.to(y.device)])
-        found = zip(log_p[least].tolist(), number[least].tolist(), words, strict=True)
-        self.kept = sorted([*self.kept, *found])[:KEPT]
+        added = zip(log_p[least].tolist(), number[least].tolist(), words, strict=True)
+        self.kept = sorted([*self.kept, *added])[:KEPT_ROWS]
 
     def outliers(self, rows: int) -> Outliers:
+        """The outliers among so many rows, by `limit`."""
         beyond = tuple((row, words) for log_p, row, words in self.kept if log_p < limit(rows))
         return Outliers(beyond, len(beyond), self.kept[0][0], rows)
 
 
 def _words(dist: Distribution, y: Tensor) -> list[str]:
-    """What is remarkable about each outcome."""
+    """A description of each target beside its forecast."""
     if dist.kind == "ranking":
         first = dist.top1.gather(-1, y[..., :1].long()).squeeze(-1)
         return [

@@ -1,4 +1,7 @@
-"""How each picture of a report is drawn: its numbers, and all findings, into a figure of matplotlib."""
+"""The functions that draw the pictures of a report.
+
+Each draws numbers, with all findings for labels, into a figure of matplotlib.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,86 +17,104 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def pit(figure: "Figure", numbers: Any, found: Findings) -> None:
+def pit(figure: "Figure", numbers: Any, findings: Findings) -> None:
+    """The histogram of the PIT."""
     plots.pit_histogram(figure.add_subplot(), numbers)
 
 
-def coverage(figure: "Figure", numbers: Any, found: Findings) -> None:
+def coverage(figure: "Figure", numbers: Any, findings: Findings) -> None:
+    """Observed against nominal coverage."""
     plots.coverage_curve(figure.add_subplot(), numbers)
 
 
-def sharpness(figure: "Figure", numbers: Any, found: Findings) -> None:
-    plots.sharpness(figure.add_subplot(), numbers, unit=found.unit)
+def sharpness(figure: "Figure", numbers: Any, findings: Findings) -> None:
+    """The widths of intervals."""
+    plots.sharpness(figure.add_subplot(), numbers, unit=findings.unit)
 
 
-def sparsification(figure: "Figure", numbers: Any, found: Findings) -> None:
+def sparsification(figure: "Figure", numbers: Any, findings: Findings) -> None:
+    """The error without the rows of largest predicted standard deviation."""
     plots.sparsification(figure.add_subplot(), numbers)
 
 
-def worm(figure: "Figure", numbers: Any, found: Findings) -> None:
+def worm(figure: "Figure", numbers: Any, findings: Findings) -> None:
+    """The worm plot of all rows."""
     plots.worm_plot(figure.add_subplot(), numbers, "Worm plot")
 
 
-def confusion(figure: "Figure", numbers: Any, found: Findings) -> None:
-    plots.confusion_matrix(figure.add_subplot(), numbers, found.classes or None)
+def confusion(figure: "Figure", numbers: Any, findings: Findings) -> None:
+    """The confusion matrix."""
+    plots.confusion_matrix(figure.add_subplot(), numbers, findings.classes or None)
 
 
-def rows(figure: "Figure", numbers: tuple, found: Findings) -> None:
+def rows(figure: "Figure", numbers: tuple, findings: Findings) -> None:
+    """Forecasts and targets of a few rows."""
     dist, y = numbers
-    levels = (min(0.5, found.level), found.level if found.level > 0.5 else 0.9)
-    plots.interval_chart(figure.add_subplot(), dist, y, levels, unit=found.unit)
+    levels = (min(0.5, findings.level), findings.level if findings.level > 0.5 else 0.9)
+    plots.interval_chart(figure.add_subplot(), dist, y, levels, unit=findings.unit)
 
 
-def reliability(figure: "Figure", numbers: Any, found: Findings) -> None:
-    event = "first place" if found.kind == "ranking" else "the predicted class"
-    if found.kind == "binary":
-        event = found.classes[1] if len(found.classes) > 1 else "a 1"
-    if found.kind in ORDERED:
-        event = f"more than {found.numbers.threshold:.4g}{found.unit and ' ' + found.unit}"
+def reliability(figure: "Figure", numbers: Any, findings: Findings) -> None:
+    """The reliability diagram of a probability."""
+    event = "first place" if findings.kind == "ranking" else "the predicted class"
+    if findings.kind == "binary":
+        event = findings.classes[1] if len(findings.classes) > 1 else "a 1"
+    if findings.kind in ORDERED:
+        event = f"more than {findings.numbers.threshold:.4g}{findings.unit and ' ' + findings.unit}"
     plots.reliability_diagram(figure.add_subplot(), numbers, "Reliability of a probability", event)
 
 
-def quantile(figure: "Figure", numbers: Any, found: Findings) -> None:
+def quantile(figure: "Figure", numbers: Any, findings: Findings) -> None:
+    """The reliability diagram of a quantile."""
     title = "Reliability of a quantile"
-    plots.reliability_diagram(figure.add_subplot(), numbers, title, unit=found.unit)
+    plots.reliability_diagram(figure.add_subplot(), numbers, title, unit=findings.unit)
 
 
-def counts(figure: "Figure", numbers: Any, found: Findings) -> None:
+def counts(figure: "Figure", numbers: Any, findings: Findings) -> None:
+    """The hanging rootogram of counts."""
     looks = len(numbers.first)
     plots.hanging_rootogram(
-        figure.add_subplot(), numbers, unit=found.unit, confidence=BAND, looks=looks
+        figure.add_subplot(), numbers, unit=findings.unit, confidence=BAND, looks=looks
     )
 
 
-def directions(figure: "Figure", numbers: Any, found: Findings) -> None:
+def directions(figure: "Figure", numbers: Any, findings: Findings) -> None:
+    """The rose plot of directions."""
     ax: Any = figure.add_subplot(projection="polar")
     plots.rose_plot(ax, numbers, confidence=BAND, looks=len(numbers.observed))
 
 
-def spread(figure: "Figure", numbers: Any, found: Findings) -> None:
+def spread(figure: "Figure", numbers: Any, findings: Findings) -> None:
+    """The error of the mean against the predicted standard deviation."""
     looks = len(numbers.error)
-    plots.spread_skill(figure.add_subplot(), numbers, unit=found.unit, confidence=BAND, looks=looks)
+    plots.spread_skill(
+        figure.add_subplot(), numbers, unit=findings.unit, confidence=BAND, looks=looks
+    )
 
 
-def joint(figure: "Figure", numbers: Any, found: Findings) -> None:
+def joint(figure: "Figure", numbers: Any, findings: Findings) -> None:
+    """The histogram of the density ranks of whole vectors."""
     label = "predicted probability of a less probable outcome"
     plots.pit_histogram(figure.add_subplot(), numbers, "All outputs together", label)
 
 
-def coverage_by_group(figure: "Figure", numbers: Mapping[str, Any], found: Findings) -> None:
+def coverage_by_group(figure: "Figure", numbers: Mapping[str, Any], findings: Findings) -> None:
+    """The coverage of intervals in each group."""
     ax = _lines(figure, len(numbers))
-    plots.coverage_by_group(ax, numbers, found.level, confidence=BAND, looks=len(numbers))
+    plots.coverage_by_group(ax, numbers, findings.level, confidence=BAND, looks=len(numbers))
 
 
-def coverage_by_range(figure: "Figure", numbers: FeatureCoverage, found: Findings) -> None:
+def coverage_by_range(figure: "Figure", numbers: FeatureCoverage, findings: Findings) -> None:
+    """The coverage of intervals along one feature."""
     ax, title = _lines(figure, len(numbers.coverage)), f"Coverage by {shown(numbers.name)}"
-    # The limit of chance is that of the verdict, which looked at the ranges of all features.
-    looks = next(verdict.looks for verdict in found.verdicts if verdict.picture == "feature")
-    plots.coverage_by_group(ax, numbers.coverage, found.level, title, BAND, looks)
+    # The limit of chance is that of the verdict, which is about the ranges of all features.
+    looks = next(verdict.looks for verdict in findings.verdicts if verdict.picture == "feature")
+    plots.coverage_by_group(ax, numbers.coverage, findings.level, title, BAND, looks)
 
 
-def frequency_by(figure: "Figure", numbers: Sequence, found: Findings) -> None:
-    name = "group" if numbers is found.numbers.group_frequencies else "feature"
+def frequency_by(figure: "Figure", numbers: Sequence, findings: Findings) -> None:
+    """Observed and predicted frequencies of events by group or by feature."""
+    name = "group" if numbers is findings.numbers.group_frequencies else "feature"
     ax = _lines(figure, len(numbers))
     plots.frequency_by_group(ax, numbers, f"Frequency by {name}", BAND, len(numbers))
 
@@ -104,7 +125,8 @@ def _lines(figure: "Figure", count: int) -> "Axes":
     return figure.add_subplot()
 
 
-def classes(figure: "Figure", numbers: Mapping[str, Any], found: Findings) -> None:
+def classes(figure: "Figure", numbers: Mapping[str, Any], findings: Findings) -> None:
+    """A reliability diagram for each class."""
     axes = _panels(figure, len(numbers), 3)
     for ax, (name, part) in zip(axes, numbers.items(), strict=True):
         plots.reliability_diagram(ax, part, shown(name))
@@ -112,7 +134,8 @@ def classes(figure: "Figure", numbers: Mapping[str, Any], found: Findings) -> No
     _share_labels(figure, axes, 3)
 
 
-def worms(figure: "Figure", numbers: Sequence, found: Findings) -> None:
+def worms(figure: "Figure", numbers: Sequence, findings: Findings) -> None:
+    """A worm plot for each range of one feature."""
     axes, reach = _panels(figure, len(numbers), 2), plots.worm_reach(numbers)
     for ax, part in zip(axes, numbers, strict=True):
         plots.worm_plot(ax, part, reach=reach)

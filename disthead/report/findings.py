@@ -1,4 +1,4 @@
-"""What is found out about one output: its kind, its scores, verdicts and the numbers that pictures show."""
+"""The findings about one output: scores, verdicts, and the numbers that pictures show."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -15,15 +15,16 @@ from disthead.report.verdict import Score, Verdict, not_examined
 __all__ = ["EVENTS", "LINE", "ORDERED", "Check", "Findings", "families_of"]
 
 ORDERED = ("continuous", "count", "mixed")  # numbers on a line
-LINE = (*ORDERED, "direction")  # what has a PIT
-EVENTS = (*CLASSES, "ranking")  # what has events with probabilities
+LINE = (*ORDERED, "direction")  # kinds with a PIT
+EVENTS = (*CLASSES, "ranking")  # kinds whose events have probabilities
 
 
 def families_of(dist: Distribution) -> frozenset[str]:
-    """Names of the families that it is of, with those of what it is made of.
+    """Names of the families of a distribution, with those of its base and its components.
 
     >>> from disthead import get_family
-    >>> sorted(families_of(get_family("student_t").distribution(df=3.0, loc=0.0, scale=1.0)) & {"student_t", "mixture"})
+    >>> dist = get_family("student_t").distribution(df=3.0, loc=0.0, scale=1.0)
+    >>> sorted(families_of(dist) & {"student_t", "mixture"})
     ['student_t']
     """
     names = set()
@@ -37,28 +38,28 @@ def families_of(dist: Distribution) -> frozenset[str]:
             names |= families_of(inner)
     weights = getattr(dist, "logits", None) if "mixture" in names else None
     if weights is not None and bool((weights == weights[..., :1]).all()):
-        names.add("ensemble")  # of equal weights in every row
+        names.add("ensemble")  # equal weights in every row
     return frozenset(names)
 
 
 @dataclass
 class Findings:
-    """The figures, verdicts and numbers of one output.
+    """The scores, verdicts and numbers of one output.
 
     Attributes:
-        name: of the output, "" for all of them together and where there is one.
+        name: of the output; "" for whole vectors, and where there is one output.
         kind: of its target, `Distribution.kind`.
         unit: of the target.
-        level: of the intervals that verdicts are about.
+        level: the probability of the intervals that verdicts are about.
         classes: names of the classes.
-        outputs: names of the parts of a vector.
-        families: names of the families that the forecasts are of.
-        scores: name -> mean with its standard error.
+        outputs: names of the coordinates of a vector.
+        families: names of the families of the forecasts.
+        scores: means with their standard errors, by name.
         verdicts: one for every check, whether it was made or not.
-        numbers: what the pictures show.
-        unanswered: question -> why the distribution has no answer to it.
+        numbers: the numbers that pictures show.
+        unanswered: by method, the reason why the distribution does not have it.
         rows: the number of rows.
-        counted: of how many rows each of the numbers is made.
+        counted: by field of `numbers`, the number of rows that it is from.
     """
 
     name: str
@@ -77,12 +78,13 @@ class Findings:
 
     @property
     def is_too_wide(self) -> bool:
-        """Whether too many outcomes are near the middle of their forecasts: heavier tails would be no remedy."""
+        """Whether forecasts are too wide, so that heavier tails would be no remedy."""
         uniformity = self.numbers.uniformity
         return uniformity is not None and uniformity.dispersion < 0.95
 
     @property
     def is_ensemble(self) -> bool:
+        """Whether forecasts are mixtures of equal weights."""
         return "ensemble" in self.families
 
     @property
@@ -94,12 +96,15 @@ class Findings:
         return float(width.max() - width.min()) <= 1e-6 * float(width.max())
 
     def show(self, count: int, **numbers: Any) -> None:
-        """Add fields of `Numbers` that are made of so many rows."""
+        """Sets fields of `numbers`, which are from `count` rows."""
         self.numbers = replace(self.numbers, **numbers)
         self.counted |= dict.fromkeys(numbers, count)
 
     def examine(self, aspects: Sequence[str], check: Callable[..., None], *arguments: Any) -> None:
-        """Make a check that gives verdicts on these aspects; where the distribution has no answer, say that and why."""
+        """Calls `check(self, *arguments)`, which gives verdicts on these aspects.
+
+        If the distribution lacks a method, the aspects are not examined, for this reason.
+        """
         before = len(self.verdicts)
         try:
             check(self, *arguments)
@@ -115,17 +120,18 @@ class Check:
     """A row of the table of checks that need rows.
 
     Attributes:
-        aspects: what its verdicts are about; `{quantile:g}` stands for the upper end of the
+        aspects: the aspects of its verdicts; `{quantile:g}` stands for the upper end of the
             intervals in percent.
-        examine: adds verdicts, scores and numbers to the findings, from the sampled rows; draws
-            come from the generator.
-        kinds: of targets that it is for.
+        examine: the function that adds verdicts, scores and numbers of sampled rows to the
+            findings, with random numbers from the generator.
+        kinds: the kinds of target that it is for.
     """
 
     aspects: tuple[str, ...]
     examine: Callable[[Findings, Rows, torch.Generator], None]
     kinds: tuple[str, ...]
 
-    def __call__(self, found: Findings, rows: Rows, generator: torch.Generator) -> None:
-        aspects = [aspect.format(quantile=50 + 50 * found.level) for aspect in self.aspects]
-        found.examine(aspects, self.examine, rows, generator)
+    def __call__(self, findings: Findings, rows: Rows, generator: torch.Generator) -> None:
+        """Makes the check."""
+        aspects = [aspect.format(quantile=50 + 50 * findings.level) for aspect in self.aspects]
+        findings.examine(aspects, self.examine, rows, generator)

@@ -1,4 +1,4 @@
-"""What comes into an evaluation: rows of targets, weights, groups and features, checked and aligned."""
+"""The inputs of an evaluation: targets, weights, groups and features, checked and aligned."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ __all__ = ["Aligned", "Batch", "aligned", "feature_columns", "row_labels", "time
 
 
 class Batch(NamedTuple):
-    """Some rows of a stream: a distribution, its targets, and what else is known of them; see `evaluate`."""
+    """Some rows of a stream: a distribution and its targets, with arguments as of `evaluate`."""
 
     dist: Distribution
     y: Any
@@ -31,17 +31,27 @@ class Batch(NamedTuple):
 
 
 class Aligned(NamedTuple):
-    """The rows of a batch that are there, as one dimension."""
+    """The rows of a batch that count, as one dimension.
+
+    Attributes:
+        dist: the forecasts, batch_shape (N,).
+        y: targets, shape (N, *event_shape).
+        weight: shape (N,), or None without weights.
+        baseline: other forecasts, batch_shape (N,), or None.
+        is_there: a mask of the rows that count, among all rows of the batch.
+    """
 
     dist: Distribution
     y: Tensor
     weight: Tensor | None
     baseline: Distribution | None
-    is_there: Tensor  # of the rows that were given, which are there
+    is_there: Tensor
 
 
 def aligned(batch: Batch, classes: Sequence[Any], ignore_index: int | None) -> Aligned:
-    """The rows of a batch as one dimension, checked; rows of weight 0, and those of the class to ignore, are not there.
+    """The rows of a batch as one dimension, checked.
+
+    Rows of weight 0, and those of the class `ignore_index`, are left out.
 
     Raises:
         ValueError: for shapes that do not fit.
@@ -60,8 +70,7 @@ def aligned(batch: Batch, classes: Sequence[Any], ignore_index: int | None) -> A
         if baseline.event_shape != dist.event_shape:
             raise ValueError(
                 f"baseline must have the event shape {tuple(dist.event_shape)} of the "
-                "distribution, "
-                f"got {tuple(baseline.event_shape)}."
+                f"distribution, got {tuple(baseline.event_shape)}."
             )
         if baseline.batch_shape != dist.batch_shape:
             baseline = baseline.expand(dist.batch_shape)
@@ -84,7 +93,7 @@ def aligned(batch: Batch, classes: Sequence[Any], ignore_index: int | None) -> A
 def _with_labels(dist: Distribution, y: Any, classes: Sequence[Any]) -> Distribution:
     """The distribution with the labels of its classes, where they have any.
 
-    Texts have to be among the names.
+    Texts must be among the names.
     """
     if (
         each_output(dist).kind not in CLASSES
@@ -97,15 +106,18 @@ def _with_labels(dist: Distribution, y: Any, classes: Sequence[Any]) -> Distribu
     texts = [value for value in values if isinstance(value, str)]
     if texts and not names:
         raise TypeError(
-            f"y must hold class indices, got texts such as {texts[0]!r}. Name the classes in "
-            "their order as the "
-            "classifier knows them: evaluate(..., classes=classifier.classes_)."
+            f"y must hold class indices, got texts such as {texts[0]!r}. Name the classes in their "
+            "order as the classifier knows them: evaluate(..., classes=classifier.classes_)."
         )
     return dist.with_class_labels(names or None)
 
 
 def row_labels(values: Any, rows: int, name: str) -> list:
-    """A label for each row, from a column, a list or a tensor; missing ones are the label "missing"."""
+    """A label for each row, from a column, a list or a tensor; "missing" for missing ones.
+
+    Raises:
+        ValueError: for another number of labels than rows.
+    """
     if isinstance(values, Tensor):
         labels = values.reshape(-1).tolist()
     else:
@@ -121,7 +133,13 @@ def row_labels(values: Any, rows: int, name: str) -> list:
 
 
 def feature_columns(features: Any, rows: int) -> dict[str, Tensor | list]:
-    """Columns by name, numbers as tensors in double precision and texts as lists, from a data frame, a mapping or a matrix."""
+    """Columns by name, from a data frame, a mapping or a matrix.
+
+    Numbers are tensors (rows,) in double precision, texts are lists.
+
+    Raises:
+        ValueError: for columns with another number of values than rows.
+    """
     if isinstance(features, Mapping) or hasattr(features, "columns"):
         columns = {str(name): features[name] for name in features}
     else:
@@ -134,7 +152,7 @@ def feature_columns(features: Any, rows: int) -> dict[str, Tensor | list]:
         columns = {
             f"feature {k}" if several else str(name): table[:, k] for k in range(table.shape[1])
         }
-    found: dict[str, Tensor | list] = {}
+    by_name: dict[str, Tensor | list] = {}
     for name, column in columns.items():
         numbers = _numbers(column, name)
         values = (
@@ -144,12 +162,12 @@ def feature_columns(features: Any, rows: int) -> dict[str, Tensor | list]:
             raise ValueError(
                 f"features must have one value per row, {rows}, got {len(values)} for {name!r}."
             )
-        found[name] = values
-    return found
+        by_name[name] = values
+    return by_name
 
 
 def times(features: Any) -> dict[str, np.dtype]:
-    """Which columns of a data frame or a mapping are dates or durations."""
+    """The dtypes of the columns of a data frame or a mapping that are dates or durations."""
     if not (isinstance(features, Mapping) or hasattr(features, "columns")):
         return {}
     return {

@@ -1,4 +1,4 @@
-"""`Numbers`: what the pictures of one output show, each field frozen and typed."""
+"""`Numbers`: the numbers that the pictures of one output show."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -19,8 +19,8 @@ class FeatureCoverage(NamedTuple):
 
     Attributes:
         name: of the feature.
-        coverage: range of its values -> (share of the outcomes inside the intervals, independent
-            rows).
+        coverage: for each range of its values, (share of targets inside the intervals, number of
+            independent rows).
     """
 
     name: str
@@ -29,23 +29,24 @@ class FeatureCoverage(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Numbers(Mapping[str, Any]):
-    """The numbers of one output; None is what this output does not have.
+    """The numbers of one output; a field is None where the output does not have it.
 
-    As a mapping it holds those that are there, by name: `numbers["pit"]`, `"pit" in numbers`.
+    As a mapping it holds the other fields, by name: `numbers["pit"]`, `"pit" in numbers`.
 
     Attributes:
-        pit, joint: histograms of the PIT, and of the ranks of the joint density of all outputs.
+        pit: the histogram of the PIT.
+        joint: the histogram of the ranks of the joint density of all outputs.
         coverage: of central intervals, by level.
         uniformity: distances of the PIT from a uniform distribution.
-        outliers: rows whose outcome is next to impossible.
-        rows: a few forecasts and their outcomes.
+        outliers: rows whose target is next to impossible.
+        rows: a few forecasts and their targets.
         exceedance: reliability of the probability to exceed `threshold`.
         quantile: reliability of the upper quantile of the intervals.
-        reliability: of a probability: of the event, of the predicted class, of the first place.
-        classes: name of the class -> reliability of its probability.
-        groups: label -> (share of the outcomes inside the intervals, independent rows).
+        reliability: of a probability: of the event, of the predicted class, or of the best item.
+        classes: the reliability of each class's probability, by its name.
+        groups: for each label, (share of targets inside the intervals, number of independent rows).
         worms: worm plots of the ranges of one feature.
-        features: name -> values of the sampled rows, shape (N,).
+        features: values of the sampled rows, shape (N,), by name.
     """
 
     pit: diagnostics.PITBand | None = None
@@ -74,10 +75,10 @@ class Numbers(Mapping[str, Any]):
     features: dict[str, Tensor] | None = None
 
     def __getitem__(self, name: str) -> Any:
-        found = vars(self).get(name)
-        if found is None:
+        value = vars(self).get(name)
+        if value is None:
             raise KeyError(name)
-        return found
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return (part.name for part in fields(self) if getattr(self, part.name) is not None)

@@ -1,4 +1,4 @@
-"""One output of a stream: means of scores, the PIT and the outliers of all rows, batch after batch."""
+"""One output of a stream: means of scores, the PIT and outliers of all rows, in one pass."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from disthead.metrics import Score as ScoreMetric
 from disthead.report import verdicts
 from disthead.report.chance import BAND, Clusters
 from disthead.report.checks import examine
-from disthead.report.extremes import KEPT, Extremes, limit
+from disthead.report.extremes import KEPT_ROWS, Extremes, limit
 from disthead.report.findings import LINE, Findings, families_of
 from disthead.report.pictures import PICTURES
 from disthead.report.pit import PIT
@@ -35,7 +35,16 @@ _GIVE_BASELINE = (
 
 
 class Output:
-    """Collects what is said about one output, batch after batch."""
+    """The statistics of one output, which are updated with one batch after another.
+
+    Args:
+        name: of the output; "" for whole vectors, and where there is one output.
+        kind: of its target, `Distribution.kind`.
+        unit: of the target.
+        level: the probability of the intervals that verdicts are about.
+        has_baseline: whether `update` gets a baseline.
+        classes: names of the classes.
+    """
 
     def __init__(
         self,
@@ -48,15 +57,15 @@ class Output:
     ):
         self.name, self.kind, self.unit, self.level, self.classes = name, kind, unit, level, classes
         self.rows = 0
-        self.outputs: tuple[str, ...] = ()  # names of the parts of a vector
-        self.no_marginals = ""  # why it has none
+        self.outputs: tuple[str, ...] = ()  # names of the coordinates of a vector
+        self.no_marginals = ""  # the reason if a vector has none
         self.unanswered: dict[str, str] = {}
         self.means: dict[str, RowMean] = {}
-        self.metrics: dict[str, ScoreMetric] = {}  # what one row scores
+        self.metrics: dict[str, ScoreMetric] = {}  # the score of one row
         self.units: dict[str, str] = {}
-        for label, (make, units, kinds) in SCORES.items():
+        for label, (metric, units, kinds) in SCORES.items():
             if kind in kinds:
-                self.metrics[label], self.means[label] = make(), RowMean()
+                self.metrics[label], self.means[label] = metric(), RowMean()
                 self.units[label] = unit if units == "y" else units
         self.pit = PIT() if kind in LINE else None
         self.extremes = None if kind == "vector" else Extremes()
@@ -76,17 +85,20 @@ class Output:
         number: Tensor,
         baseline: Distribution | None,
     ) -> None:
+        """Adds the rows of a batch, with their clusters and numbers, each (N,)."""
         self.rows += len(y)
         for label in self.metrics:
-            self._ask(label, self._score_rows, label, dist, y, weight, cluster, baseline)
+            self._unless_unanswered(
+                label, self._score_rows, label, dist, y, weight, cluster, baseline
+            )
         if self.pit is not None:
-            self._ask("PIT", self._pit, dist, y, weight, cluster)
+            self._unless_unanswered("PIT", self._pit, dist, y, weight, cluster)
         if self.extremes is not None:
-            self._ask("outliers", self._extremes, dist, y, number)
+            self._unless_unanswered("outliers", self._extremes, dist, y, number)
         if self.confidence is not None:
-            self._ask("calibration error", self.confidence.update, dist, y, weight)
+            self._unless_unanswered("calibration error", self.confidence.update, dist, y, weight)
 
-    def _ask(self, label: str, update: Callable, *arguments: Any) -> None:
+    def _unless_unanswered(self, label: str, update: Callable, *arguments: Any) -> None:
         if label in self.unanswered:
             return
         try:
@@ -127,18 +139,18 @@ class Output:
         self.pit.update(dist, y, weight)
         if cluster is not None:
             below, upto = (end.reshape(-1, 1) for end in self.pit.last)
-            # The share of each row's jump that is below the levels, whose mean is the level if the
-            # forecast is true.
+            # If the forecast is true, the share of each row's jump below a level has the level as
+            # its mean.
             inside = ((QUARTERS - below) / (upto - below).clamp(min=1e-12)).clamp(0, 1)
             self._of_clusters("PIT", inside - QUARTERS, weight, cluster)
 
     def _extremes(self, dist: Distribution, y: Tensor, number: Tensor) -> None:
         assert self.extremes is not None
         if self.pit is not None and "PIT" not in self.unanswered:
-            # Exact tails only of rows near either end, which the PIT has just told.
+            # Exact tails only of rows near either end, by the PIT that was just computed.
             below, upto = (end.reshape(-1) for end in self.pit.last)
             tail = torch.minimum(upto, 1 - below)
-            near = tail.argsort(stable=True)[: max(KEPT, int((tail < 1e-6).sum()))]
+            near = tail.argsort(stable=True)[: max(KEPT_ROWS, int((tail < 1e-6).sum()))]
             dist, y, number = dist[near], y[near], number[near.cpu()]
         self.extremes.update(dist, y, number)
 
@@ -151,8 +163,8 @@ class Output:
 
     @torch.no_grad()
     def findings(self, rows: Rows, baseline_name: str, generator: torch.Generator) -> Findings:
-        """Everything, with a sample of the rows for what needs rows."""
-        found = Findings(
+        """All findings, with a sample of the rows for those that need rows."""
+        findings = Findings(
             self.name,
             self.kind,
             self.unit,
@@ -165,35 +177,35 @@ class Output:
         )
         for label, mean in self.means.items():
             if label not in self.unanswered:
-                found.scores[label] = self._score(label, label, mean)
-        self._comparisons(found, baseline_name)
+                findings.scores[label] = self._score(label, label, mean)
+        self._comparisons(findings, baseline_name)
         if self.kind in ("continuous", "mixed"):
             for message in diagnostics.check_continuous_target(rows.y).messages:
                 sentence = f"Log scores of densities say little about this target: it has {message}"
-                found.verdicts.append(Verdict("repeated values", "note", sentence))
-        nll = found.scores.get(LOG_SCORE)
+                findings.verdicts.append(Verdict("repeated values", "note", sentence))
+        nll = findings.scores.get(LOG_SCORE)
         if nll and not nll.value < torch.inf:
             sentence = (
                 "Outcomes occurred that the model holds to be impossible: its log score is "
                 "infinite."
             )
-            found.verdicts.append(Verdict("impossible outcomes", "poor", sentence))
+            findings.verdicts.append(Verdict("impossible outcomes", "poor", sentence))
         if self.extremes is not None:
-            found.examine(("outliers",), self._outliers)
+            findings.examine(("outliers",), self._outliers)
         if self.pit is not None:
-            found.examine(self._aspects(), self._calibration)
+            findings.examine(self._aspects(), self._calibration)
         if self.confidence is not None and "calibration error" not in self.unanswered:
-            found.scores["Calibration error of the predicted class (debiased)"] = Score(
+            findings.scores["Calibration error of the predicted class (debiased)"] = Score(
                 float(self.confidence.compute()), torch.nan
             )
-        examine(found, rows, generator)
+        examine(findings, rows, generator)
         if self.no_marginals:
-            found.verdicts.append(not_examined("each output by itself", self.no_marginals))
-        drawn = {picture.key for picture in PICTURES if picture.is_of(found)}
-        for place, verdict in enumerate(found.verdicts):
+            findings.verdicts.append(not_examined("each output by itself", self.no_marginals))
+        drawn = {picture.key for picture in PICTURES if picture.is_of(findings)}
+        for place, verdict in enumerate(findings.verdicts):
             picture = verdict.picture if verdict.picture in drawn else ""
-            found.verdicts[place] = replace(verdict, output=self.name, picture=picture)
-        return found
+            findings.verdicts[place] = replace(verdict, output=self.name, picture=picture)
+        return findings
 
     def _score(self, label: str, key: str, mean: RowMean) -> Score:
         value, error = float(mean.compute()), float(mean.standard_error())
@@ -204,39 +216,39 @@ class Output:
             error = error / (2 * value) if value else 0.0
         return Score(value, error, self.units[label])
 
-    def _comparisons(self, found: Findings, baseline_name: str) -> None:
+    def _comparisons(self, findings: Findings, baseline_name: str) -> None:
         if not self.has_baseline:
-            found.verdicts.append(
+            findings.verdicts.append(
                 not_examined("against a baseline", "no baseline was given", _GIVE_BASELINE)
             )
             return
         for label, paired in self.differences.items():
             if label in self.unanswered:
                 aspect = f"against {baseline_name} by {_lower(label)}"
-                found.verdicts.append(not_examined(aspect, self.unanswered[label]))
+                findings.verdicts.append(not_examined(aspect, self.unanswered[label]))
                 continue
             difference = self._score(label, f"difference {label}", paired)
-            found.scores[f"{label} minus that of {baseline_name}"] = difference
+            findings.scores[f"{label} minus that of {baseline_name}"] = difference
             own = self.means[label].compute().double()
             share = None if label == LOG_SCORE else float(1 - own / (own - paired.compute()))
-            found.verdicts.append(
+            findings.verdicts.append(
                 verdicts.comparison(
-                    _lower(label), difference, share, baseline_name, found.scores[label].value
+                    _lower(label), difference, share, baseline_name, findings.scores[label].value
                 )
             )
 
-    def _outliers(self, found: Findings) -> None:
+    def _outliers(self, findings: Findings) -> None:
         if "outliers" in self.unanswered:
             raise NotImplementedError(self.unanswered["outliers"])
         assert self.extremes is not None
         if self.extremes.possible >= limit(self.rows):
-            found.verdicts.append(
+            findings.verdicts.append(
                 not_examined("outliers", "no outcome is so improbable that it would be one")
             )
             return
         outliers = self.extremes.outliers(self.rows)
-        found.show(self.rows, outliers=outliers)
-        found.verdicts.append(verdicts.outliers(outliers))
+        findings.show(self.rows, outliers=outliers)
+        findings.verdicts.append(verdicts.outliers(outliers))
 
     def _aspects(self) -> list[str]:
         return [
@@ -245,7 +257,7 @@ class Output:
             "shape",
         ]
 
-    def _calibration(self, found: Findings) -> None:
+    def _calibration(self, findings: Findings) -> None:
         if "PIT" in self.unanswered:
             raise NotImplementedError(self.unanswered["PIT"])
         assert self.pit is not None
@@ -253,7 +265,7 @@ class Output:
         pit.design_effect = clusters.design_effect() if clusters else 1.0
         count, uniformity = pit.effective_count(), pit.uniformity()
         assert isinstance(uniformity, Uniformity)
-        found.show(
+        findings.show(
             self.rows,
             pit=diagnostics.pit_band(pit.compute(), count, BAND),
             coverage=diagnostics.coverage_curve(LEVELS, pit.coverage(LEVELS), count, BAND),
@@ -261,10 +273,10 @@ class Output:
         )
         for level in sorted({0.5, self.level}):
             observed = float(pit.coverage(torch.tensor([level], dtype=torch.float64)))
-            found.verdicts.append(verdicts.coverage(level, observed, count))
+            findings.verdicts.append(verdicts.coverage(level, observed, count))
         above = 1 - float(pit.cumulative()[1000])
-        found.verdicts.append(verdicts.bias(above, count, self.kind == "direction"))
-        found.verdicts.append(
+        findings.verdicts.append(verdicts.bias(above, count, self.kind == "direction"))
+        findings.verdicts.append(
             verdicts.shape(
                 uniformity.ks_statistic, uniformity.ks_p_value, uniformity.dispersion, count
             )

@@ -1,4 +1,4 @@
-"""The report as one HTML file, with nothing outside it: each sentence beside the picture that shows it, worst first."""
+"""The report as one HTML file without external parts, with each sentence beside its picture."""
 
 import base64
 import re
@@ -13,7 +13,7 @@ from disthead.texts import shown
 
 __all__ = ["page"]
 
-# Worst first: the sign, and what it says.
+# the sign and the meaning of each status, the worst first
 STATUS: dict[Status, tuple[str, str]] = {
     "poor": ("✗", "a clear fault"),
     "fair": ("~", "a slight fault"),
@@ -23,16 +23,21 @@ STATUS: dict[Status, tuple[str, str]] = {
     "not examined": ("–", "not examined"),
 }
 _ORDER = list(STATUS)
-_NEEDS_A_LOOK = ("poor", "fair", "unclear")
+_ATTENTION = ("poor", "fair", "unclear")
 
 
 def _text(text: object) -> str:
-    """A text for the page, or for an attribute in it, without markup."""
+    """A text for the page or for an attribute, with markup escaped."""
     return escape(shown(text))
 
 
 def page(evaluation: Evaluation, drawn: dict[str, list[Drawn]]) -> str:
-    """The whole report: an overview, what needs a look, and, folded away, the rest."""
+    """The report as HTML: an overview, faults and doubts, and the rest folded away.
+
+    Args:
+        evaluation: the result of `evaluate`.
+        drawn: the pictures of each output.
+    """
     body = [_head(evaluation)]
     for name in evaluation.outputs:
         verdicts = [verdict for verdict in evaluation.verdicts if verdict.output == name]
@@ -51,9 +56,11 @@ def page(evaluation: Evaluation, drawn: dict[str, list[Drawn]]) -> str:
     )
 
 
-# What is folded away would be missing on paper.
+# Printed pages show what is folded away.
 _PRINT = """<script>
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(part => part.open = true));
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details").forEach(part => part.open = true);
+});
 </script>"""
 
 
@@ -76,29 +83,29 @@ def _head(evaluation: Evaluation) -> str:
 
 
 def _output(name: str, verdicts: Sequence[Verdict], scores: dict, drawn: Sequence[Drawn]) -> str:
-    faults = {verdict.picture for verdict in verdicts if verdict.status in _NEEDS_A_LOOK}
+    faults = {verdict.picture for verdict in verdicts if verdict.status in _ATTENTION}
     overview = next(
         (one for one in drawn if one.picture.is_overview and one.picture.key not in faults), None
     )
     cards = _cards(verdicts, [one for one in drawn if one is not overview])
-    loud = [card for card in cards if card[0] in _NEEDS_A_LOOK]
-    quiet = [card for card in cards if card[0] == "good"]
-    rest = [card for card in cards if card[0] == "note"]
-    missed = [card for card in cards if card[0] == "not examined"]
+    attention = [card for card in cards if card[0] in _ATTENTION]
+    good = [card for card in cards if card[0] == "good"]
+    notes = [card for card in cards if card[0] == "note"]
+    not_examined = [card for card in cards if card[0] == "not examined"]
     parts = [
         f"<h2>{_text(name)}</h2>" if name else "",
         '<section class="overview">',
         _scores(scores),
     ]
     parts += ["" if overview is None else _figure(overview, is_wide=True), "</section>"]
-    if loud:
-        parts += ["<h3>What needs a look</h3>", _grid(loud)]
+    if attention:
+        parts += ["<h3>What needs a look</h3>", _grid(attention)]
     elif verdicts:
         parts.append('<p class="calm">Nothing of what was examined needs a look.</p>')
     parts += [
-        _folded("No fault found", quiet),
-        _folded("For information", rest),
-        _folded("Not examined", missed),
+        _folded("No fault found", good),
+        _folded("For information", notes),
+        _folded("Not examined", not_examined),
     ]
     return "\n".join(filter(None, parts))
 
@@ -107,11 +114,11 @@ Card = tuple[Status, Drawn | None, list[Verdict]]
 
 
 def _cards(verdicts: Sequence[Verdict], drawn: Sequence[Drawn]) -> list[Card]:
-    """Each picture with the verdicts that it shows, and each verdict without one by itself, worst first."""
+    """A card for each picture with its verdicts, and for each other verdict, the worst first."""
     cards: list[Card] = []
     for one in drawn:
-        mine = sorted((v for v in verdicts if v.picture == one.picture.key), key=_rank)
-        cards.append((mine[0].status if mine else "note", one, mine))
+        own_verdicts = sorted((v for v in verdicts if v.picture == one.picture.key), key=_rank)
+        cards.append((own_verdicts[0].status if own_verdicts else "note", one, own_verdicts))
     keys = {one.picture.key for one in drawn}
     cards += [
         (verdict.status, None, [verdict]) for verdict in verdicts if verdict.picture not in keys
@@ -183,7 +190,7 @@ def _mark(status: Status) -> str:
 
 
 def _marked(text: str) -> str:
-    """The text with what stands between backticks as code."""
+    """The text, with the parts between backticks as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
 
 
@@ -192,7 +199,7 @@ def _class(status: Status) -> str:
 
 
 def _headed(aspect: str) -> str:
-    """The aspect as the head of its sentence, which ends in one mark."""
+    """The aspect as the head of its sentence, with one punctuation mark at its end."""
     return _first_upper(aspect) + "." * (not aspect.endswith("?"))
 
 

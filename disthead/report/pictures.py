@@ -1,4 +1,4 @@
-"""The pictures of a report: one row each, with what a reader should look for."""
+"""The table of the pictures of a report, with captions that say how to read them."""
 
 import io
 from collections.abc import Callable
@@ -20,14 +20,14 @@ class Picture:
     """A row of the table of pictures.
 
     Attributes:
-        key: of its file and of the verdicts that it shows, and the field of `Numbers` it is made
-            of.
-        caption: what a reader should look for.
-        draw: puts it into a figure of matplotlib, from these numbers and all findings.
-        kinds: of targets that it is for.
+        key: the name of its file, the `picture` of its verdicts, and the field of `Numbers` that it
+            shows.
+        caption: how to read it.
+        draw: the function that draws these numbers, with all findings, into a figure of matplotlib.
+        kinds: the kinds of target that it is for.
         size: width and height in inches.
         is_overview: whether it may open the page; the first one that was drawn does.
-        field: of `Numbers`, where that has another name than the key.
+        field: the field of `Numbers`, where that has another name than the key.
     """
 
     key: str
@@ -40,16 +40,24 @@ class Picture:
 
     @property
     def is_wide(self) -> bool:
+        """Whether it takes the whole width of the page."""
         return self.size[0] >= _LINES[0]
 
-    def is_of(self, found: Findings) -> bool:
-        """Whether it is for this kind of target, and there are numbers to show."""
-        return found.kind in self.kinds and (self.field or self.key) in found.numbers
+    def is_of(self, findings: Findings) -> bool:
+        """Whether it is for this kind of target and there are numbers for it."""
+        return findings.kind in self.kinds and (self.field or self.key) in findings.numbers
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture as a PNG, with the name of its file and a sentence on how to read it."""
+    """A picture that was drawn.
+
+    Attributes:
+        picture: the row of the table.
+        name: of its file, without the ending.
+        caption: how to read it, and the number of rows if they are a sample.
+        png: the image as the bytes of a PNG file.
+    """
 
     picture: Picture
     name: str
@@ -57,18 +65,18 @@ class Drawn:
     png: bytes
 
 
-def drawn(found: Findings) -> list[Drawn]:
-    """Every picture for which there are numbers."""
-    return [_drawn(picture, found) for picture in PICTURES if picture.is_of(found)]
+def drawn(findings: Findings) -> list[Drawn]:
+    """All pictures for which there are numbers."""
+    return [_drawn(picture, findings) for picture in PICTURES if picture.is_of(findings)]
 
 
-def _drawn(picture: Picture, found: Findings) -> Drawn:
+def _drawn(picture: Picture, findings: Findings) -> Drawn:
     field = picture.field or picture.key
-    count = found.counted[field]
-    sample = f" Of {count:,} of the {found.rows:,} rows, drawn at random."
-    png = _png(lambda figure: picture.draw(figure, found.numbers[field], found), picture.size)
-    name = f"{found.name}_{picture.key}" if found.name else picture.key
-    return Drawn(picture, name, picture.caption + sample * (count < found.rows), png)
+    count = findings.counted[field]
+    sample = f" Of {count:,} of the {findings.rows:,} rows, drawn at random."
+    png = _png(lambda figure: picture.draw(figure, findings.numbers[field], findings), picture.size)
+    name = f"{findings.name}_{picture.key}" if findings.name else picture.key
+    return Drawn(picture, name, picture.caption + sample * (count < findings.rows), png)
 
 
 def _png(draw: Callable, size: tuple[float, float]) -> bytes:
@@ -89,8 +97,7 @@ PICTURES = (
     Picture(
         "rows",
         "Each bar is one row: what was predicted, and what happened. As many points should lie on "
-        "the bars as their "
-        "levels say.",
+        "the bars as their levels say.",
         figures.rows,
         ORDERED,
         size=(9.0, 4.2),

@@ -1,4 +1,4 @@
-"""The PIT of a stream: of one number, of directions of any kind, and of whole vectors."""
+"""The PIT of a stream of numbers, directions or whole vectors."""
 
 import torch
 from torch import Tensor
@@ -11,11 +11,11 @@ __all__ = ["PIT"]
 
 
 class PIT(PITHistogram):
-    """The histogram of the PIT, of directions of any kind too, that remembers the last batch.
+    """The histogram of the PIT, also of all directions, which keeps the PIT of the last batch.
 
     Attributes:
-        last: where the jump of each row of the last batch begins and ends.
-        design_effect: of clusters, by which fewer rows would tell as much.
+        last: where the jump of each row of the last batch begins and ends, each (N,).
+        design_effect: of clusters, by which the effective number of rows is divided.
     """
 
     last: tuple[Tensor, Tensor]
@@ -33,7 +33,10 @@ class PIT(PITHistogram):
         return super()._effective_count() / self.design_effect
 
     def coverage(self, levels: Tensor) -> Tensor:
-        """Shares of the central intervals, exact for levels that are multiples of 0.001, else linear between those."""
+        """The share of targets inside the central intervals of these levels, of their shape.
+
+        Exact for levels that are multiples of 0.001, else linear between those.
+        """
         cumulative = self.cumulative().cpu()
         return _between(cumulative, 1000 * (1 + levels)) - _between(cumulative, 1000 * (1 - levels))
 

@@ -1,4 +1,4 @@
-"""The next step after a verdict: recalibrate, another family, more rows; nothing that was done already."""
+"""The next step after a verdict, such as a recalibration, another family or more rows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,16 +14,16 @@ __all__ = ["with_remedy"]
 About = Mapping[str, str]
 
 
-def with_remedy(verdict: Verdict, found: Findings, about: About) -> Verdict:
-    """The verdict with its next step; without one where nothing needs to be done.
+def with_remedy(verdict: Verdict, findings: Findings, about: About) -> Verdict:
+    """The verdict with its next step, if it needs one.
 
-    Commands and calls stand between backticks.
+    Commands and calls are between backticks.
 
     Args:
-        verdict: which keeps the step that it has.
-        found: about its output.
-        about: what is known of the model: "checkpoint", the file that commands name, and
-            "recalibration", the class of `disthead.calibration` that its forecasts went through.
+        verdict: a verdict; if it has a next step, it keeps that.
+        findings: those about its output.
+        about: entries about the model: "checkpoint", the file that commands name, and
+            "recalibration", the class of `disthead.calibration` that was applied already.
     """
     if verdict.remedy or verdict.status in ("good", "note", "not examined"):
         return verdict
@@ -31,55 +31,53 @@ def with_remedy(verdict: Verdict, found: Findings, about: About) -> Verdict:
         return replace(verdict, remedy="Evaluate on more rows.")
     for beginning, remedy in _REMEDIES.items():
         if verdict.aspect.startswith(beginning):
-            return replace(verdict, remedy=remedy(found, about))
-    return replace(verdict, remedy=_recalibrate(found, about))
+            return replace(verdict, remedy=remedy(findings, about))
+    return replace(verdict, remedy=_recalibrate(findings, about))
 
 
-def _by_group(found: Findings, about: About) -> str:
-    return _by_feature(found, about).replace("this column", "the group", 1)
+def _by_group(findings: Findings, about: About) -> str:
+    return _by_feature(findings, about).replace("this column", "the group", 1)
 
 
-def _by_feature(found: Findings, about: About) -> str:
+def _by_feature(findings: Findings, about: About) -> str:
     return (
         "Let the model see this column, or use it better (a wider or deeper network, more epochs); "
         "recalibration mends only what is wrong for all rows."
     )
 
 
-def _against(found: Findings, about: About) -> str:
+def _against(findings: Findings, about: About) -> str:
     return (
         "The features do not help on these rows: look for a shift between them and the rows that "
-        "the model was trained on, "
-        "and train on more rows."
+        "the model was trained on, and train on more rows."
     )
 
 
-def _impossible(found: Findings, about: About) -> str:
-    if found.kind in CLASSES or found.kind == "ranking":
+def _impossible(findings: Findings, about: About) -> str:
+    if findings.kind in CLASSES or findings.kind == "ranking":
         return "Predict no probability of exactly zero: give `logits` in place of `probs`."
     return "Use a family whose support holds every outcome."
 
 
-def _uninformative(found: Findings, about: About) -> str:
+def _uninformative(findings: Findings, about: About) -> str:
     return (
-        "Look for a feature that is coded the other way round on these rows, and train for "
-        "longer, on more rows: "
-        "recalibration keeps the order of the spreads."
+        "Look for a feature that is coded the other way round on these rows, and train for longer, "
+        "on more rows: recalibration keeps the order of the spreads."
     )
 
 
-def _errors(found: Findings, about: About) -> str:
-    if found.has_one_spread:
+def _error_against_spread(findings: Findings, about: About) -> str:
+    if findings.has_one_spread:
         step = "Predict the scale from the features, not by `fixed=` or `shared=`"
     else:
         step = "Train for longer and on more rows, until the spread follows the features"
-    return f"{step}; or {_lower_first(_recalibrate(found, about))}"
+    return f"{step}; or {_lower_first(_recalibrate(findings, about))}"
 
 
-def _dependence(found: Findings, about: About) -> str:
-    if "multivariate_normal" in found.families:
+def _dependence(findings: Findings, about: About) -> str:
+    if "multivariate_normal" in findings.families:
         return "The family learns dependence already: train for longer, and on more rows."
-    if "low_rank_normal" in found.families:
+    if "low_rank_normal" in findings.families:
         return (
             "Give the dependence more freedom: a larger `rank=`, or the family "
             "`multivariate_normal`."
@@ -90,61 +88,63 @@ def _dependence(found: Findings, about: About) -> str:
     )
 
 
-def _together(found: Findings, about: About) -> str:
-    return f"Mend the outputs one by one first, then their dependence. {_dependence(found, about)}"
+def _joint(findings: Findings, about: About) -> str:
+    return (
+        f"Mend the outputs one by one first, then their dependence. {_dependence(findings, about)}"
+    )
 
 
-def _sureness(found: Findings, about: About) -> str:
+def _confidence(findings: Findings, about: About) -> str:
     step = (
         "Regularise (weight decay, early stopping) if the model is too sure, train for longer if "
         "it is not sure enough"
     )
-    if found.is_ensemble:
+    if findings.is_ensemble:
         return f"{step}."
     return f"{step}; or average several: `from disthead.families import ensemble`."
 
 
-def _shape(found: Findings, about: About) -> str:
-    """None of the families that are in use, and none of heavier tails where the spread is too large."""
-    others = _SKEWED.get(found.kind, {}) | (
-        {} if found.is_too_wide else _HEAVIER.get(found.kind, {})
+def _shape(findings: Findings, about: About) -> str:
+    """Recalibration, or other families; no heavier tails where forecasts are too wide."""
+    others = _SKEWED.get(findings.kind, {}) | (
+        {} if findings.is_too_wide else _HEAVIER.get(findings.kind, {})
     )
     named = [
-        f"`{name}` {purpose}" for name, purpose in others.items() if name not in found.families
+        f"`{name}` {purpose}" for name, purpose in others.items() if name not in findings.families
     ]
     family = f" Or try another family: {enumerated(named)}." if named else ""
-    return _quantiles(found, about) + family
+    return _quantiles(findings, about) + family
 
 
-def _quantiles(found: Findings, about: About) -> str:
-    return _recalibrate(found, about, "QuantileRecalibration")
+def _quantiles(findings: Findings, about: About) -> str:
+    return _recalibrate(findings, about, "QuantileRecalibration")
 
 
-def _each_class(found: Findings, about: About) -> str:
-    return _recalibrate(found, about, "VectorScaling")
+def _each_class(findings: Findings, about: About) -> str:
+    return _recalibrate(findings, about, "VectorScaling")
 
 
-def _outliers(found: Findings, about: About) -> str:
+def _outliers(findings: Findings, about: About) -> str:
     look = "Look at these rows first: a wrong record or a missed feature. If they are right,"
-    if found.kind == "ranking":
+    if findings.kind == "ranking":
         return (
             f"{look} the model is too sure: regularise "
-            f"it{'' if found.is_ensemble else ', or average several'}."
+            f"it{'' if findings.is_ensemble else ', or average several'}."
         )
-    if found.kind in CLASSES:
-        return f"{look} the model is too sure. {_recalibrate(found, about)}"
+    if findings.kind in CLASSES:
+        return f"{look} the model is too sure. {_recalibrate(findings, about)}"
     heavier = (
         []
-        if found.is_too_wide
-        else [name for name in _HEAVIER.get(found.kind, {}) if name not in found.families]
+        if findings.is_too_wide
+        else [name for name in _HEAVIER.get(findings.kind, {}) if name not in findings.families]
     )
     if not heavier:
         return f"{look} train on more rows of their kind."
-    more = "more spread" if found.kind == "count" else "heavier tails"
+    more = "more spread" if findings.kind == "count" else "heavier tails"
     return f"{look} try a family with {more}: {' or '.join(f'`{name}`' for name in heavier)}."
 
 
-# The beginning of an aspect -> its remedy, the first that fits; of all others it is to recalibrate.
+# Remedies by the beginning of an aspect; the first that fits counts. All others: `_recalibrate`.
 _REMEDIES: dict[str, Callable[[Findings, About], str]] = {
     "calibration by group": _by_group,
     "bias by group": _by_group,
@@ -154,16 +154,16 @@ _REMEDIES: dict[str, Callable[[Findings, About], str]] = {
     "outliers": _outliers,
     "impossible outcomes": _impossible,
     "does the spread inform?": _uninformative,
-    "error against spread": _errors,
+    "error against spread": _error_against_spread,
     "dependence between outputs": _dependence,
-    "all outputs together": _together,
-    "surprise": _sureness,
+    "all outputs together": _joint,
+    "surprise": _confidence,
     "shape": _shape,
     "bias": _quantiles,
     "reliability of each class": _each_class,
     "reliability of the": _quantiles,
 }
-# The recalibrations of each kind, those that change more behind those that change less.
+# The recalibrations for each kind, those that change more after those that change less.
 _METHODS = {
     **dict.fromkeys(
         ("continuous", "mixed", "count"), ("ScaleCalibration", "QuantileRecalibration")
@@ -172,7 +172,7 @@ _METHODS = {
     **dict.fromkeys(("classes", "ordinal"), ("TemperatureScaling", "VectorScaling")),
     "binary": ("BetaCalibration", "IsotonicCalibration"),
 }
-# Family -> what it has that others lack; those of heavier tails, or more spread, for each kind.
+# The purpose of families for each kind: heavier tails or more variance, and skewness.
 _HEAVIER = {
     "continuous": {"student_t": "for heavy tails", "mixture": "for several peaks or heavy tails"},
     "count": {"negative_binomial": "for more spread than a poisson has"},
@@ -186,21 +186,24 @@ _SKEWED = {
 }
 
 
-def _recalibrate(found: Findings, about: About, wanted: str = "") -> str:
-    """Advice to recalibrate: by the wanted method where there is one for this kind; of one that was done, by the next."""
-    methods, done = _METHODS.get(found.kind, ()), about.get("recalibration", "")
+def _recalibrate(findings: Findings, about: About, preferred: str = "") -> str:
+    """The advice to recalibrate.
+
+    It names the `preferred` method if that is for this kind, and a later one if the forecasts are
+    recalibrated already.
+    """
+    methods, done = _METHODS.get(findings.kind, ()), about.get("recalibration", "")
     if not methods:  # rankings
-        return _sureness(found, about)
-    method = wanted if wanted in methods else methods[0]
-    if done or "recalibrated" in found.families:
-        left = methods[methods.index(done) + 1 :] if done in methods else ()
-        if not left:
+        return _confidence(findings, about)
+    method = preferred if preferred in methods else methods[0]
+    if done or "recalibrated" in findings.families:
+        remaining = methods[methods.index(done) + 1 :] if done in methods else ()
+        if not remaining:
             return (
                 "The forecasts are recalibrated already: recalibrate the model anew on rows like "
-                "these, or train it on "
-                "more rows, or with other features."
+                "these, or train it on more rows, or with other features."
             )
-        method = left[-1]
+        method = remaining[-1]
     checkpoint = about.get("checkpoint", "")
     command = (
         f"disthead recalibrate --ckpt {quoted(checkpoint) if checkpoint else 'FILE'} "

@@ -1,4 +1,4 @@
-"""`Evaluation`: how good the predictions are, as numbers, verdicts and plain data."""
+"""`Evaluation`: the result of `evaluate`, as numbers, verdicts and plain data."""
 
 import math
 from dataclasses import dataclass, field
@@ -15,18 +15,18 @@ _WRITTEN = ("aspect", "status", "sentence", "remedy", "picture", "looks")  # of 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """The result of `evaluate`.
 
     Attributes:
         title: of the report.
-        rows: how many were evaluated.
-        outputs: names of the outputs, ("",) where there is one; "" is all of them together where
-            there are several.
-        scores: output -> name -> `Score`, a mean with its standard error.
+        rows: the number of rows that were evaluated.
+        outputs: names of the outputs, ("",) where there is one; where there are several, "" is that
+            of whole vectors.
+        scores: means with their standard errors, `scores[output][name]`.
         verdicts: a sentence for each aspect of each output.
-        numbers: output -> `Numbers`, what the pictures show: `numbers[output].pit`, or `["pit"]`.
-        unanswered: output -> question -> why the distribution has no answer to it.
-        about: what a reader has to know of where it comes from, by name: checkpoint, part, date ...
+        numbers: the numbers that pictures show, such as `numbers[output].pit`.
+        unanswered: reasons why distributions lack a method, `unanswered[output][name]`.
+        about: entries of the report's head by name: checkpoint, part, date ...
     """
 
     title: str
@@ -40,7 +40,7 @@ class Evaluation:
 
     @property
     def summary(self) -> str:
-        """The faults by name, and how many checks found none, could not tell, and were not made, with the reasons.
+        """The faults by name, and the numbers of checks by their results, in words.
 
         >>> poor, good = Verdict("bias", "poor", "..."), Verdict("shape", "good", "...")
         >>> Evaluation("", 9, ("",), {}, (poor, good), {}, {}).summary
@@ -49,7 +49,7 @@ class Evaluation:
         return summary(self.verdicts)
 
     def to_dict(self) -> dict:
-        """Plain numbers and strings, as written to metrics.json; what is not finite is None."""
+        """The evaluation as plain data, as in metrics.json, with None for infinity and NaN."""
         return {
             "title": self.title,
             "about": self.about,

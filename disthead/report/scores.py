@@ -1,4 +1,4 @@
-"""The scores of a report: what one row scores, for each kind of target."""
+"""The scores of a report for each kind of target."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ __all__ = ["COMPARED", "LOG_SCORE", "ROOT_SCORE", "SCORES"]
 LOG_SCORE = "Negative log-likelihood"
 ROOT_SCORE = "Root mean squared error of the mean"
 COMPARED = (LOG_SCORE, "CRPS", "Energy score", "Brier score")
-# label -> metric, unit ("y" for that of the target), the kinds of target it is for
+# for each label: the metric, its unit ("y" for that of the target), its kinds of target
 SCORES: dict[str, tuple[Callable[[], ScoreMetric], str, tuple[str, ...]]] = {
     LOG_SCORE: (NegativeLogLikelihood, "nats", (*LINE, *EVENTS, "vector")),
     "CRPS": (CRPS, "y", LINE),

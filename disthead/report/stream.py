@@ -1,4 +1,4 @@
-"""All outputs of a stream of batches: what is counted of every row, and a sample of the rows for what needs rows."""
+"""All outputs of a stream of batches, with statistics of every row and a sample of the rows."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -17,11 +17,22 @@ from disthead.texts import distinct
 
 __all__ = ["Stream"]
 
-_ROWS = 4096  # at once
+_CHUNK_ROWS = 4096
 
 
 class Stream:
-    """Collects batches; `findings` says what was found, output by output."""
+    """An evaluation that is updated with one batch after another.
+
+    Args:
+        level: the probability of the intervals that verdicts are about.
+        names: of several outputs.
+        classes: names of the classes.
+        unit: of the targets.
+        ignore_index: a class index whose rows are left out.
+        rows: the size of the sample.
+        seed: of the sample and of all simulations.
+        progress: which is advanced with the rows.
+    """
 
     def __init__(
         self,
@@ -35,11 +46,11 @@ class Stream:
         progress: Progress | None = None,
     ):
         self.level, self.classes, self.unit = level, classes, unit
-        self.names = tuple(distinct(["", *names])[1:])  # "" is all outputs together
+        self.names = tuple(distinct(["", *names])[1:])  # "" is the whole vector
         self.ignore_index, self.seed = ignore_index, seed
         self.parts: list[Output] = []
         self.largest = 0.0  # weight of the first batch
-        self.given = 0  # rows, those of weight 0 among them
+        self.total_rows = 0  # also those of weight 0
         self.group_labels: dict[Any, int] = {}
         self.cluster_labels: dict[Any, int] = {}
         self.levels: dict[str, dict[Any, int]] = {}
@@ -52,31 +63,37 @@ class Stream:
 
     @property
     def seen(self) -> int:
+        """The number of rows that count."""
         return self.sample.seen
 
     def update(self, batch: Batch) -> None:
+        """Adds the rows of a batch.
+
+        Raises:
+            ValueError: for shapes that do not fit, and for columns that other batches lack.
+            TargetError: for targets that the distribution cannot have produced.
+        """
         rows = aligned(batch, self.classes, self.ignore_index)
-        dist, y, weight, there = rows.dist, rows.y, rows.weight, rows.is_there
+        dist, y, weight, is_there = rows.dist, rows.y, rows.weight, rows.is_there
         if weight is not None and len(weight):
-            # Beside the largest of the first batch, so that squares neither underflow nor overflow.
+            # Relative to the largest of the first batch, so that squares neither underflow nor
+            # overflow.
             self.largest = self.largest or float(weight.max())
             weight = weight.double() / self.largest
-        total = len(there)
-        columns = {"y": y, "number": (self.given + torch.arange(total))[there]}
-        self.given += total
+        total = len(is_there)
+        columns = {"y": y, "number": (self.total_rows + torch.arange(total))[is_there]}
+        self.total_rows += total
         if weight is not None:
             columns["weight"] = weight
         if batch.features is not None:
-            columns["features"] = self._features(batch.features, total)[there]
+            columns["features"] = self._features(batch.features, total)[is_there]
         if batch.group is not None:
-            columns["group"] = _codes(row_labels(batch.group, total, "group"), self.group_labels)[
-                there
-            ]
+            labels = row_labels(batch.group, total, "group")
+            columns["group"] = _codes(labels, self.group_labels)[is_there]
         cluster = None
         if batch.groups is not None:
-            cluster = columns["cluster"] = _codes(
-                row_labels(batch.groups, total, "groups"), self.cluster_labels
-            )[there]
+            labels = row_labels(batch.groups, total, "groups")
+            cluster = columns["cluster"] = _codes(labels, self.cluster_labels)[is_there]
         self._check_columns(frozenset(columns))
         if not len(y):
             return
@@ -84,8 +101,8 @@ class Stream:
             if not self.classes and dist.class_labels is not None:
                 self.classes = tuple(dist.class_labels)
             self._start(dist, rows.baseline is not None)
-        for start in range(0, len(y), _ROWS):  # so that memory does not grow with the batch
-            some = slice(start, start + _ROWS)
+        for start in range(0, len(y), _CHUNK_ROWS):  # so that memory does not grow with the batch
+            some = slice(start, start + _CHUNK_ROWS)
             baseline = None if rows.baseline is None else rows.baseline[some]
             own = [
                 None if column is None else column[some]
@@ -137,7 +154,7 @@ class Stream:
             yield part, _marginal(dist, index), y.reshape(len(y), -1)[:, index], other
 
     def _features(self, features: Any, rows: int) -> Tensor:
-        """Numbers as they are, texts as the index of their value."""
+        """The features as columns (rows, F), texts as the index of their value."""
         columns = feature_columns(features, rows)
         self.times |= times(features)
         if self.feature_names and tuple(columns) != self.feature_names:
@@ -146,24 +163,29 @@ class Stream:
                 f"{', '.join(columns)}."
             )
         is_first, self.feature_names = not self.feature_names, tuple(columns)
-        found = []
+        encoded = []
         for name, values in columns.items():
             if isinstance(values, Tensor) and name not in self.levels:
-                found.append(values)
+                encoded.append(values)
                 continue
             if not is_first and name not in self.levels:
                 raise ValueError(
                     f"the feature {name!r} must be numbers or texts in all batches, got both."
                 )
             labels = values.tolist() if isinstance(values, Tensor) else values
-            found.append(_codes(labels, self.levels.setdefault(name, {})).double())
-        return torch.stack(found, -1)
+            encoded.append(_codes(labels, self.levels.setdefault(name, {})).double())
+        return torch.stack(encoded, -1)
 
     def findings(self, baseline_name: str) -> list[Findings]:
+        """The findings about each output, the whole vector first.
+
+        Raises:
+            ValueError: without rows, and for a single cluster.
+        """
         if not self.seen:
             raise ValueError(
                 "evaluate needs at least one row, got "
-                f"{'none' if not self.given else 'only rows of weight 0'}."
+                f"{'none' if not self.total_rows else 'only rows of weight 0'}."
             )
         if self.cluster_labels and len(self.cluster_labels) < 2:
             raise ValueError(
@@ -193,7 +215,7 @@ class Stream:
 
 
 def _names(labels: Iterable[Any]) -> tuple[str, ...]:
-    """The labels as texts, which may be written alike, as are 1 and "1"."""
+    """The labels as texts, which are made distinct, as for 1 and "1"."""
     return tuple(distinct(map(str, labels)))
 
 
@@ -202,6 +224,8 @@ def _codes(labels: Sequence[Any], known: dict[Any, int]) -> Tensor:
 
 
 def _marginal(dist: Distribution, index: int) -> Distribution:
-    each = dist.marginals
-    shape = each.batch_shape[1:]
-    return each[(slice(None), *(int(k) for k in torch.unravel_index(torch.tensor(index), shape)))]
+    marginals = dist.marginals
+    shape = marginals.batch_shape[1:]
+    return marginals[
+        (slice(None), *(int(k) for k in torch.unravel_index(torch.tensor(index), shape)))
+    ]

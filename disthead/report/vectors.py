@@ -1,4 +1,4 @@
-"""Checks of sampled rows of several outputs together; each by itself is examined as what it is."""
+"""Checks of sampled rows of whole vectors; their outputs are also examined one by one."""
 
 import torch
 
@@ -15,9 +15,9 @@ from disthead.report.verdict import not_examined
 __all__ = ["CHECKS"]
 
 
-def _dependence(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+def _dependence(findings: Findings, rows: Rows, generator: torch.Generator) -> None:
     if rows.dist.event_shape.numel() == 1:
-        found.verdicts.append(
+        findings.verdicts.append(
             not_examined("dependence between outputs", "there is only one output")
         )
         return
@@ -30,12 +30,12 @@ def _dependence(found: Findings, rows: Rows, generator: torch.Generator) -> None
         effect = rows.design_effect(
             residual[:, first] * residual[:, second] - predicted[first, second]
         )
-    found.verdicts.append(
-        verdicts.dependence(observed, predicted, rows.count() / effect, found.outputs)
+    findings.verdicts.append(
+        verdicts.dependence(observed, predicted, rows.count() / effect, findings.outputs)
     )
 
 
-def _joint(found: Findings, rows: Rows, generator: torch.Generator) -> None:
+def _joint(findings: Findings, rows: Rows, generator: torch.Generator) -> None:
     rows = rows.some(CORP_ROWS, generator)
     pit = PIT(joint=True)
     pit.update(rows.dist, rows.y, rows.weight)
@@ -44,9 +44,9 @@ def _joint(found: Findings, rows: Rows, generator: torch.Generator) -> None:
     effect = rows.design_effect((u.unsqueeze(-1) <= levels).double() - levels)
     pit.design_effect = effect
     count = pit.effective_count()
-    found.show(len(rows.y), joint=diagnostics.pit_band(pit.compute(), count, BAND))
-    found.verdicts.append(verdicts.together(pit.uniformity(), count))
-    examine_intervals(found, rows, u, has_bias=False)
+    findings.show(len(rows.y), joint=diagnostics.pit_band(pit.compute(), count, BAND))
+    findings.verdicts.append(verdicts.joint_density(pit.uniformity(), count))
+    examine_intervals(findings, rows, u, has_bias=False)
 
 
 _VECTOR = ("vector",)

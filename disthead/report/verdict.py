@@ -1,4 +1,4 @@
-"""What a report says: a score with its standard error, a verdict on one aspect, and one sentence on all of them."""
+"""The elements of a report: scores with standard errors, verdicts, and their summary."""
 
 import math
 from collections.abc import Sequence
@@ -30,20 +30,19 @@ class Score:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a person should know about one aspect of a forecast.
+    """The judgement of one aspect of a forecast, in a sentence.
 
     Attributes:
-        aspect: what it is about.
+        aspect: the name of the aspect.
         status: "good" (no fault found), "fair" (a slight fault), "poor" (a clear one), "unclear"
             (too few rows to tell), "not examined" (the check could not run, or was not asked for)
             or "note" (for information).
-        sentence: the verdict in words, with the figures; of what was not examined, the reason.
-        output: which output it is about, "" where there is one, or where it is about all of them
-            together.
-        picture: the key of the picture that shows it, "" where none does.
-        remedy: the next step, with the command or call, "" where nothing needs to be done.
-        looks: how many places were looked at (groups, bins, pairs): the limit of chance allows for
-            all of them.
+        sentence: the verdict in words, with figures, or the reason why it was not examined.
+        output: the name of the output; "" for whole vectors, and where there is one output.
+        picture: the key of the picture that shows it, or "".
+        remedy: the next step, with the command or call, or "".
+        looks: the number of comparisons (groups, bins, pairs), for all of which the limit of chance
+            allows.
     """
 
     aspect: str
@@ -56,7 +55,9 @@ class Verdict:
 
 
 def not_examined(aspect: str, reason: str, remedy: str = "") -> Verdict:
-    """The verdict on a check that was not made; the reason begins in lower case and ends without a full stop.
+    """The verdict on a check that was not made.
+
+    The reason begins in lower case and ends without a full stop.
 
     >>> not_examined("calibration by group", "no group was given").sentence
     'Not examined: no group was given.'
@@ -65,11 +66,12 @@ def not_examined(aspect: str, reason: str, remedy: str = "") -> Verdict:
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """The faults by name, and how many checks found none, could not tell, and were not made.
+    """The faults by name, and the numbers of checks by their results, in words.
 
     Notes are no checks.
 
-    >>> summary([Verdict("bias", "good", "..."), not_examined("calibration by group", "no group was given")])
+    >>> by_group = not_examined("calibration by group", "no group was given")
+    >>> summary([Verdict("bias", "good", "..."), by_group])
     'No fault was found. 2 checks: 1 found nothing, 1 was not examined (no group was given).'
     """
     checks = [verdict for verdict in verdicts if verdict.status != "note"]
@@ -83,7 +85,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
         head = "No fault was found."
     else:
         head = "Nothing can be said."
-    counts = [_counted(status, found) for status, found in by_status.items() if found]
+    counts = [_counted(status, group) for status, group in by_status.items() if group]
     if not counts:
         return f"{head} No check was made."
     return f"{head} {len(checks)} check{'s' * (len(checks) > 1)}: {', '.join(counts)}."
@@ -99,13 +101,14 @@ _COUNTED: dict[str, str] = {
 }
 
 
-def _counted(status: str, found: Sequence[Verdict]) -> str:
+def _counted(status: str, verdicts: Sequence[Verdict]) -> str:
+    count = len(verdicts)
     if status != "not examined":
-        return f"{len(found)} {_COUNTED[status]}"
-    reasons = dict.fromkeys(verdict.sentence.removeprefix(_PREFIX).rstrip(".") for verdict in found)
-    return (
-        f"{len(found)} {'was' if len(found) == 1 else 'were'} not examined ({'; '.join(reasons)})"
+        return f"{count} {_COUNTED[status]}"
+    reasons = dict.fromkeys(
+        verdict.sentence.removeprefix(_PREFIX).rstrip(".") for verdict in verdicts
     )
+    return f"{count} {'was' if count == 1 else 'were'} not examined ({'; '.join(reasons)})"
 
 
 def _names(verdicts: Sequence[Verdict]) -> str:

@@ -33,14 +33,14 @@ def outcomes(generator):
 
 def test_temperature_is_scipys_optimum(classes):
     dist, y = classes
-    found = TemperatureScaling().fit(dist, y).temperature.item()
+    result = TemperatureScaling().fit(dist, y).temperature.item()
 
     def loss(temperature):
         return -Categorical(logits=dist.logits / temperature).log_prob(y).mean().item()
 
     best = minimize_scalar(loss, bounds=(0.1, 10), method="bounded", options={"xatol": 1e-9}).x
-    assert found == pytest.approx(best, rel=1e-5)
-    assert found == pytest.approx(2.5, rel=0.1)
+    assert result == pytest.approx(best, rel=1e-5)
+    assert result == pytest.approx(2.5, rel=0.1)
 
 
 def test_temperature_leaves_the_best_class_and_mends_two_outcomes_and_rankings(
@@ -73,7 +73,7 @@ def test_each_output_has_its_temperature(generator):
 
 
 def test_vector_scaling_is_a_logistic_regression_with_a_diagonal_matrix(classes):
-    """At the optimum the residuals of each class are uncorrelated with its logit and sum to zero."""
+    """At the optimum the residuals of a class are uncorrelated with its logit and sum to zero."""
     dist, y = classes
     r = VectorScaling().fit(dist, y)
     residual = r(dist).probs - torch.nn.functional.one_hot(y, 4)

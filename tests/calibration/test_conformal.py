@@ -239,15 +239,15 @@ def test_rows_of_one_panel_count_once_together(make, generator):
     names = [f"person {number}" for number in copies.tolist()]
     once = make().fit(model[:19], y)(model).interval(0.8)
     for labels in (copies, copies.numpy(), names, copies.double()):
-        together = make().fit(model, y[copies], groups=labels)(model).interval(0.8)
-        torch.testing.assert_close(tuple(together), tuple(once))
+        joint = make().fit(model, y[copies], groups=labels)(model).interval(0.8)
+        torch.testing.assert_close(tuple(joint), tuple(once))
     weight = torch.where(copies % 2 == 0, 3.0, 1.0)
     shared = make().fit(model, y[copies], weight, groups=names)(model).interval(0.8)
     torch.testing.assert_close(tuple(shared), tuple(once))
 
 
 def test_a_row_of_a_new_group_is_covered_and_independent_rows_are_not_believed(generator):
-    """30 persons with 20 rows each, whose errors share the person's: 600 rows tell as much as 30."""
+    """30 persons have 20 rows each with a common error: 600 rows tell as much as 30."""
     covered = {"groups": 0, "rows": 0}
     sets, persons, size, level = 150, 10, 20, 0.8
     for _ in range(sets):
@@ -293,9 +293,11 @@ def test_group_is_taken_from_arrays_and_lists(generator):
     y = (group + 1) * torch.randn(n, generator=generator, dtype=torch.float64)
     model = Normal(torch.zeros(n).double(), 1.0)
     expected = ConformalQuantiles(0.8).fit(model, y, group=group)(model, group=group).interval(0.8)
-    for given in (group.numpy(), group.tolist(), group.to(torch.uint8)):
-        found = ConformalQuantiles(0.8).fit(model, y, group=given)(model, group=given).interval(0.8)
-        torch.testing.assert_close(tuple(found), tuple(expected), rtol=0, atol=0)
+    for inputs in (group.numpy(), group.tolist(), group.to(torch.uint8)):
+        result = (
+            ConformalQuantiles(0.8).fit(model, y, group=inputs)(model, group=inputs).interval(0.8)
+        )
+        torch.testing.assert_close(tuple(result), tuple(expected), rtol=0, atol=0)
 
 
 def test_levels_are_numbers_of_any_kind():

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from disthead.calibration.monotone_maps import AffineMap, LogSlopeSpline
 from disthead.calibration.recalibrated import recalibrated
-from disthead.calibration.warp import Bend, Stretch
 from disthead.families import Beta, Gamma, LogNormal, Normal, Poisson, StudentT
 
 
@@ -16,8 +16,10 @@ def double(*values):
     return torch.tensor(values, dtype=torch.float64)
 
 
-BEND = Bend(torch.tensor(0.3, dtype=torch.float64), double(0.4, 0.1, -0.3, 0.2, 0.5, -0.2, 0.3))
-STRETCH = Stretch(*double(1.3, 0.2))
+SPLINE = LogSlopeSpline(
+    torch.tensor(0.3, dtype=torch.float64), double(0.4, 0.1, -0.3, 0.2, 0.5, -0.2, 0.3)
+)
+AFFINE = AffineMap(*double(1.3, 0.2))
 BASES = {
     "gamma": Gamma(double(0.4, 3.0, 40.0), 2.0),
     "beta": Beta(double(0.6, 3.0, 2.0), double(0.7, 2.0, 0.5)),
@@ -36,10 +38,10 @@ def by_brute_force(dist):
 
 @pytest.mark.parametrize("name", BASES)
 @pytest.mark.parametrize(
-    "warps", [(BEND,), (STRETCH, BEND), (STRETCH,)], ids=["bend", "both", "stretch"]
+    "maps", [(SPLINE,), (AFFINE, SPLINE), (AFFINE,)], ids=["bend", "both", "stretch"]
 )
-def test_moments_entropy_and_crps_are_those_of_many_points(name, warps):
-    dist = recalibrated(BASES[name], *warps)
+def test_moments_entropy_and_crps_are_those_of_many_points(name, maps):
+    dist = recalibrated(BASES[name], *maps)
     y, mass = by_brute_force(dist)
     mean = (mass * y).sum(0)
     torch.testing.assert_close(dist.mean, mean, rtol=1e-6, atol=1e-7)
@@ -67,14 +69,14 @@ def test_moments_entropy_and_crps_are_those_of_many_points(name, warps):
 
 
 def test_a_moment_that_the_base_does_not_have_is_none_of_the_recalibrated_one_either():
-    dist = recalibrated(StudentT(double(0.9, 1.5, 3.0), 0.0, 1.0), BEND)
+    dist = recalibrated(StudentT(double(0.9, 1.5, 3.0), 0.0, 1.0), SPLINE)
     assert dist.mean.isnan().tolist() == [True, False, False]
     assert dist.variance.isfinite().tolist() == [False, False, True]
 
 
 def test_heavy_tails_keep_their_moments():
     """Without a bend the recalibrated distribution is the base."""
-    straight = Bend(torch.tensor(0.0).double(), torch.zeros(7, dtype=torch.float64))
+    straight = LogSlopeSpline(torch.tensor(0.0).double(), torch.zeros(7, dtype=torch.float64))
     for base in (StudentT(double(3.0, 5.0), 1.0, 2.0), LogNormal(double(0.0), double(1.5, 2.0))):
         dist = recalibrated(base, straight)
         torch.testing.assert_close(dist.mean, base.mean, rtol=1e-6, atol=1e-9)
@@ -107,7 +109,7 @@ class Counted(Gamma):
 def test_an_integral_takes_few_quantiles_of_the_base(question):
     rows = 700
     dist = recalibrated(
-        Counted(torch.linspace(0.5, 9, rows, dtype=torch.float64), 1.0), STRETCH, BEND
+        Counted(torch.linspace(0.5, 9, rows, dtype=torch.float64), 1.0), AFFINE, SPLINE
     )
     Counted.quantiles = Counted.tails = 0
     _ = (
@@ -121,7 +123,7 @@ def test_an_integral_takes_few_quantiles_of_the_base(question):
 
 def test_gradients_of_moments_and_crps_are_those_of_differences():
     def answers(concentration):
-        dist = recalibrated(Gamma(concentration, 2.0), STRETCH, BEND)
+        dist = recalibrated(Gamma(concentration, 2.0), AFFINE, SPLINE)
         return torch.stack(
             [dist.mean, dist.variance, dist.crps(torch.ones_like(concentration)), dist.entropy()]
         )
@@ -134,7 +136,7 @@ def test_gradients_of_moments_and_crps_are_those_of_differences():
 
 
 def test_counts_of_no_rows_have_no_answers():
-    dist = recalibrated(Poisson(torch.zeros(0, dtype=torch.float64)), BEND)
+    dist = recalibrated(Poisson(torch.zeros(0, dtype=torch.float64)), SPLINE)
     for answer in (
         dist.mean,
         dist.mode,

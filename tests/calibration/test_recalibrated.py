@@ -137,8 +137,8 @@ def test_counts_have_masses_that_sum_to_their_cdf():
     expected = (dist.cdf(k) - (k >= y).double()).square().sum(0)
     torch.testing.assert_close(dist.crps(y), expected, rtol=1e-6, atol=0)
     for q in (0.05, 0.5, 0.99):
-        found = dist.icdf(torch.full((3,), q).double())
-        torch.testing.assert_close(found, (dist.cdf(k) < q).sum(0).double())
+        result = dist.icdf(torch.full((3,), q).double())
+        torch.testing.assert_close(result, (dist.cdf(k) < q).sum(0).double())
     sample = dist.sample((4000,))
     torch.testing.assert_close(sample.mean(0), mean, rtol=0.1, atol=0)
 
@@ -161,7 +161,9 @@ def test_values_on_the_edge_of_the_support_and_beyond():
     torch.manual_seed(0)
     model = Exponential(torch.ones(500).double())
     y = Gamma(3.0, torch.full((500,), 3.0).double()).sample()
-    mended = QuantileRecalibration().fit(model, y)(model)
-    assert (mended.log_prob(torch.full((500,), -1.0).double()) == -torch.inf).all()
-    assert (mended.log_prob(torch.zeros(500).double()) < -100).all()  # narrower: no density at zero
-    assert (mended.cdf(torch.zeros(500).double()) == 0).all()
+    recalibrated_dist = QuantileRecalibration().fit(model, y)(model)
+    assert (recalibrated_dist.log_prob(torch.full((500,), -1.0).double()) == -torch.inf).all()
+    assert (
+        recalibrated_dist.log_prob(torch.zeros(500).double()) < -100
+    ).all()  # narrower: no density at zero
+    assert (recalibrated_dist.cdf(torch.zeros(500).double()) == 0).all()

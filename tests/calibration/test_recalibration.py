@@ -19,7 +19,7 @@ from disthead.calibration import (
     VectorScaling,
     rebuild,
 )
-from disthead.calibration.warp import probit_of_tail
+from disthead.calibration.monotone_maps import probit_of_tail
 from disthead.errors import TargetError
 from disthead.families import Bernoulli, Categorical, Gamma, Normal
 from disthead.special import ndtri_exp

@@ -65,7 +65,7 @@ def takes(name: str, case: Case) -> bool:
 
 
 def pairs(*names: str, only: tuple[str, ...] | None = None) -> list:
-    found = []
+    result = []
     for name in names or RECALIBRATIONS:
         for case in EVERYTHING:
             if takes(name, case) and (only is None or case.name in only):
@@ -73,8 +73,8 @@ def pairs(*names: str, only: tuple[str, ...] | None = None) -> list:
                     name == "quantile" and case.name not in ("normal", "poisson")
                 )
                 marks = pytest.mark.slow if slow else ()
-                found.append(pytest.param(name, case, marks=marks, id=f"{name}-{case.name}"))
-    return found
+                result.append(pytest.param(name, case, marks=marks, id=f"{name}-{case.name}"))
+    return result
 
 
 def example(case: Case, rows: int = ROWS):
@@ -256,9 +256,9 @@ def test_an_ignored_index_of_one_output_leaves_the_others(name):
         alone = RECALIBRATIONS[name]().fit(
             Bernoulli(logits=logits[there, output]), y[there, output]
         )
-        together = r(Bernoulli(logits=logits).to_event(1)).base.logits[:, output]
+        joint = r(Bernoulli(logits=logits).to_event(1)).base.logits[:, output]
         torch.testing.assert_close(
-            together, alone(Bernoulli(logits=logits[:, output])).logits, rtol=1e-4, atol=1e-4
+            joint, alone(Bernoulli(logits=logits[:, output])).logits, rtol=1e-4, atol=1e-4
         )
 
 

@@ -67,14 +67,14 @@ def test_a_model_with_half_the_spread_becomes_honest(name, recalibration):
     held_out, fresh = truth.sample(), truth.sample()
     first = 2000
     r = recalibration().fit(model[:first], held_out[:first])
-    mended = r(model)
+    recalibrated_dist = r(model)
     assert score(model, fresh) > score(truth, fresh) + 0.2
-    assert score(mended, fresh) < score(truth, fresh) + 0.01
+    assert score(recalibrated_dist, fresh) < score(truth, fresh) + 0.01
     if truth.support.is_discrete:
-        below, through = mended[:first].cdf_limits(fresh[:first])
+        below, through = recalibrated_dist[:first].cdf_limits(fresh[:first])
         u = below + torch.rand(first, dtype=below.dtype) * (through - below)
     else:
-        u = mended.cdf(fresh)
+        u = recalibrated_dist.cdf(fresh)
     for level in (0.5, 0.9):
         covered = ((u > (1 - level) / 2) & (u < (1 + level) / 2)).double().mean().item()
         # Sampling error of the rows that it was fitted on and of the fresh ones.
@@ -100,13 +100,15 @@ def test_quantile_recalibration_mends_shift_and_skew():
     y = x + noise.sample() - 1
     model = Normal(x, 1.0)
     r = QuantileRecalibration().fit(model[:4000], y[:4000])
-    mended = r(model[4000:])
+    recalibrated_dist = r(model[4000:])
     truth = noise[4000:].log_prob(y[4000:] - x[4000:] + 1)
-    assert score(mended, y[4000:]) < -truth.mean().item() + 0.02
+    assert score(recalibrated_dist, y[4000:]) < -truth.mean().item() + 0.02
     only_spread = ScaleCalibration().fit(model[:4000], y[:4000])(model[4000:])
-    assert score(only_spread, y[4000:]) > score(mended, y[4000:]) + 0.2
+    assert score(only_spread, y[4000:]) > score(recalibrated_dist, y[4000:]) + 0.2
     assert (
-        np.abs(np.sort(mended.cdf(y[4000:]).numpy()) - (np.arange(16000) + 0.5) / 16000).max()
+        np.abs(
+            np.sort(recalibrated_dist.cdf(y[4000:]).numpy()) - (np.arange(16000) + 0.5) / 16000
+        ).max()
         < 0.03
     )
 
@@ -118,10 +120,10 @@ def test_the_scale_of_a_normal_is_the_root_mean_square_residual():
     z = (y - model.loc) / model.scale
     r = ScaleCalibration().fit(model, y)
     torch.testing.assert_close(r.scale, z.square().mean().sqrt(), rtol=1e-6, atol=0)
-    mended = r(model)
-    assert isinstance(mended, Normal)
-    torch.testing.assert_close(mended.scale, r.scale * model.scale)
-    torch.testing.assert_close(mended.loc, model.loc)
+    recalibrated_dist = r(model)
+    assert isinstance(recalibrated_dist, Normal)
+    torch.testing.assert_close(recalibrated_dist.scale, r.scale * model.scale)
+    torch.testing.assert_close(recalibrated_dist.loc, model.loc)
 
 
 @pytest.mark.parametrize(
@@ -152,15 +154,15 @@ def test_several_outputs_have_a_map_each_and_any_batch_shape():
     y = truth.sample()
     for recalibration in (ScaleCalibration, QuantileRecalibration):
         r = recalibration().fit(Independent(model, 1), y)
-        mended = r(Independent(model, 1))
-        assert mended.batch_shape == (40, 50)
-        assert mended.event_shape == (3,)
-        assert mended.log_prob(y).shape == (40, 50)
+        recalibrated_dist = r(Independent(model, 1))
+        assert recalibrated_dist.batch_shape == (40, 50)
+        assert recalibrated_dist.event_shape == (3,)
+        assert recalibrated_dist.log_prob(y).shape == (40, 50)
         for output in range(3):
             alone = recalibration().fit(model[..., output], y[..., output])
-            together = mended.marginals[:, :, output]
+            joint = recalibrated_dist.marginals[:, :, output]
             torch.testing.assert_close(
-                together.log_prob(y[..., output]),
+                joint.log_prob(y[..., output]),
                 alone(model[..., output]).log_prob(y[..., output]),
                 rtol=0,
                 atol=1e-3,
@@ -185,7 +187,7 @@ def test_targets_at_the_end_of_the_support_have_no_shape(generator):
     ):
         QuantileRecalibration().fit(dist, y)
     weight = (y > 0).float()
-    found, want = (
+    result, expected = (
         QuantileRecalibration().fit(*rows) for rows in ((dist, y, weight), (dist[y > 0], y[y > 0]))
     )
-    assert torch.equal(found.offset, want.offset)
+    assert torch.equal(result.offset, expected.offset)

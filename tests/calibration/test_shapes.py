@@ -7,9 +7,15 @@ import torch
 from torch import Tensor
 
 from disthead.calibration.integrals import mean_and_variance, scores
+from disthead.calibration.monotone_maps import (
+    AffineMap,
+    AffineMapAboutMean,
+    LogSlopeSpline,
+    PiecewiseLinearMap,
+    place_of_mean,
+)
 from disthead.calibration.recalibrated import RecalibratedContinuous, recalibrated
 from disthead.calibration.shapes import Shapes
-from disthead.calibration.warp import Bend, Steps, Stretch, StretchAboutMean, place_of_mean
 from disthead.families import (
     Beta,
     Exponential,
@@ -29,7 +35,7 @@ def double(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-BEND = Bend(double(0.3)[0], double(0.4, 0.1, -0.3, 0.2, 0.5, -0.2, 0.3))
+SPLINE = LogSlopeSpline(double(0.3)[0], double(0.4, 0.1, -0.3, 0.2, 0.5, -0.2, 0.3))
 NEAR = torch.linspace(-0.5, 2.5, ROWS, dtype=torch.float64)
 PLACE, UNIT = (
     torch.linspace(-3, 5, ROWS, dtype=torch.float64),
@@ -52,12 +58,12 @@ BASES = {
 
 def about_mean(base) -> tuple:
     share = torch.ones((), dtype=torch.float64)
-    return StretchAboutMean(1.3 * share, place_of_mean(base), share), BEND
+    return AffineMapAboutMean(1.3 * share, place_of_mean(base), share), SPLINE
 
 
 def dist_of(name: str, maps: str = "bend") -> RecalibratedContinuous:
     base = BASES[name]
-    return recalibrated(base, *({"bend": (BEND,), "about mean": about_mean(base)}[maps]))
+    return recalibrated(base, *({"bend": (SPLINE,), "about mean": about_mean(base)}[maps]))
 
 
 def targets(dist: RecalibratedContinuous) -> Tensor:
@@ -92,7 +98,7 @@ def test_small_shapes_keep_their_moments():
     """Where nearly all of the probability lies next to 0, and rules between quantiles are off by
     1e-4.
     """
-    dist = recalibrated(Gamma(torch.logspace(-3, -1, 200, dtype=torch.float64), 2.0), BEND)
+    dist = recalibrated(Gamma(torch.logspace(-3, -1, 200, dtype=torch.float64), 2.0), SPLINE)
     y, mass = by_brute_force(dist)
     mean = (mass * y).sum(0)
     torch.testing.assert_close(dist.mean, mean, rtol=1e-8, atol=0)
@@ -106,7 +112,7 @@ def test_rows_without_the_units_of_others_are_answered_by_themselves():
     base.rate[5], base.concentration[6], base.log_concentration[6] = torch.nan, torch.nan, torch.nan
     # far from all others
     base.concentration[7], base.log_concentration[7] = 1e5, double(1e5).log()[0]
-    dist = recalibrated(base, BEND)
+    dist = recalibrated(base, SPLINE)
     torch.testing.assert_close(
         dist.crps(UNIT), scores(dist, UNIT), rtol=5e-6, atol=0.0, equal_nan=True
     )
@@ -117,11 +123,11 @@ def test_rows_without_the_units_of_others_are_answered_by_themselves():
 @pytest.mark.parametrize(
     "dist",
     [
-        recalibrated(Beta(UNIT, 2.0), BEND),
-        recalibrated(Gamma(UNIT, 2.0), Stretch(double(1.1)[0], PLACE)),
-        recalibrated(Gamma(UNIT, 2.0), Steps(double(-1.0, 1.0), double(-1.5, 0.5))),
-        recalibrated(Gamma(UNIT[:5], 2.0), BEND),
-        recalibrated(Gamma(UNIT.clone().requires_grad_(), 2.0), BEND),
+        recalibrated(Beta(UNIT, 2.0), SPLINE),
+        recalibrated(Gamma(UNIT, 2.0), AffineMap(double(1.1)[0], PLACE)),
+        recalibrated(Gamma(UNIT, 2.0), PiecewiseLinearMap(double(-1.0, 1.0), double(-1.5, 0.5))),
+        recalibrated(Gamma(UNIT[:5], 2.0), SPLINE),
+        recalibrated(Gamma(UNIT.clone().requires_grad_(), 2.0), SPLINE),
     ],
     ids=["two shapes", "maps of their own", "steps", "few rows", "gradients"],
 )
@@ -150,7 +156,7 @@ def test_many_rows_take_the_quantiles_of_few(monkeypatch):
         ("log_survival", "tails"),
     ):
         monkeypatch.setattr(Gamma, method, counted(name, getattr(Gamma, method)))
-    dist = recalibrated(Gamma(torch.linspace(0.5, 9, rows, dtype=torch.float64), 1.0), BEND)
+    dist = recalibrated(Gamma(torch.linspace(0.5, 9, rows, dtype=torch.float64), 1.0), SPLINE)
     for question in (
         lambda: dist.mean,
         lambda: dist.variance,

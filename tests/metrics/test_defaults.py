@@ -68,9 +68,9 @@ def test_every_number_is_logged_by_name_in_a_lightning_module(family, options, o
     logged = validated(Forecast(made, metrics, outputs), raw, y, times=2)
     whole = m.default_metrics(family, outputs, **options)
     whole.update(dist, y)
-    want = whole.compute()
-    assert set(logged) == set(want) == set(whole) == set(whole.keys())
-    for name, value in want.items():
+    expected = whole.compute()
+    assert set(logged) == set(expected) == set(whole) == set(whole.keys())
+    for name, value in expected.items():
         assert value.shape == (), name
         if "energy" not in name and "joint" not in name:  # by samples, other ones in other batches
             torch.testing.assert_close(logged[name], value, msg=name)
@@ -82,42 +82,48 @@ def test_the_numbers_have_the_names_and_values_of_their_metrics():
     metrics = m.default_metrics("normal")
     metrics.update(dist[:20], y[:20])
     metrics.update(dist[20:], y[20:])
-    found, pit, spread = metrics.compute(), m.PITHistogram(), m.SpreadSkill()
+    result, pit, spread = metrics.compute(), m.PITHistogram(), m.SpreadSkill()
     for metric in (pit, spread):
         metric.update(dist, y)
     uniformity = pit.uniformity()
-    want = {f"coverage_{level}": m.Coverage(level)(dist, y) for level in (0.5, 0.8, 0.9, 0.95)}
-    want |= {
+    reference = {f"coverage_{level}": m.Coverage(level)(dist, y) for level in (0.5, 0.8, 0.9, 0.95)}
+    reference |= {
         "nll": m.NegativeLogLikelihood()(dist, y),
         "crps": m.CRPS()(dist, y),
         "mae": m.MeanAbsoluteError()(dist, y),
     }
-    want |= {"rmse": m.RootMeanSquaredError()(dist, y), "sharpness_0.9": m.Sharpness(0.9)(dist, y)}
-    want |= {
+    reference |= {
+        "rmse": m.RootMeanSquaredError()(dist, y),
+        "sharpness_0.9": m.Sharpness(0.9)(dist, y),
+    }
+    reference |= {
         "pit_ks": torch.tensor(uniformity.ks_statistic),
         "pit_mean": torch.tensor(uniformity.mean),
     }
-    want |= {"pit_dispersion": torch.tensor(uniformity.dispersion), "spread_skill": spread.ratio()}
-    assert set(found) == set(want)
-    for name, value in want.items():
-        torch.testing.assert_close(found[name], value, msg=name)
+    reference |= {
+        "pit_dispersion": torch.tensor(uniformity.dispersion),
+        "spread_skill": spread.ratio(),
+    }
+    assert set(result) == set(reference)
+    for name, value in reference.items():
+        torch.testing.assert_close(result[name], value, msg=name)
         torch.testing.assert_close(metrics[name].compute(), value, msg=name)
     expected = (dist.variance.mean() / (y - dist.mean).square().mean()).sqrt()
-    torch.testing.assert_close(found["spread_skill"], expected)
+    torch.testing.assert_close(result["spread_skill"], expected)
 
 
 def test_outputs_have_numbers_of_their_own():
     dist, y = dist_of("normal", outputs=2)
     metrics = m.default_metrics("normal", num_outputs=2)
     metrics.update(dist, y)
-    found = metrics.compute()
+    result = metrics.compute()
     for name, metric in (("crps", m.CRPS(2)), ("rmse", m.RootMeanSquaredError(num_outputs=2))):
         for output, value in enumerate(metric(dist, y)):
-            torch.testing.assert_close(found[f"{name}_{output}"], value)
+            torch.testing.assert_close(result[f"{name}_{output}"], value)
     for output, value in enumerate(m.Coverage(0.9, num_outputs=2)(dist, y)):
-        torch.testing.assert_close(found[f"coverage_0.9_{output}"], value.squeeze(-1))
-    assert "energy_score" in found
-    assert "joint_pit_ks" in found
+        torch.testing.assert_close(result[f"coverage_0.9_{output}"], value.squeeze(-1))
+    assert "energy_score" in result
+    assert "joint_pit_ks" in result
 
 
 @pytest.mark.parametrize(
@@ -127,43 +133,43 @@ def test_outputs_have_numbers_of_their_own():
 def test_weights_resets_copies_and_values_of_batches(make):
     dist, y = dist_of("normal", outputs=2) if "crps_0" in make() else dist_of("normal")
     weight = torch.arange(len(y)) % 3
-    metrics, want = make(), make()
+    metrics, expected = make(), make()
     metrics.update(dist, y, weight=weight)
     kept = weight > 0
-    want.update(dist[kept], y[kept], weight=weight[kept])
-    assert_same(metrics.compute(), want.compute())
+    expected.update(dist[kept], y[kept], weight=weight[kept])
+    assert_same(metrics.compute(), expected.compute())
     metrics.reset()
-    want = make()
-    want.update(dist[:30], y[:30])
-    assert_same(metrics(dist[:30], y[:30]), want.compute())  # of the batch
+    expected = make()
+    expected.update(dist[:30], y[:30])
+    assert_same(metrics(dist[:30], y[:30]), expected.compute())  # of the batch
     metrics(dist[30:], y[30:])
-    want.update(dist[30:], y[30:])
+    expected.update(dist[30:], y[30:])
     for copy in (metrics, pickle.loads(pickle.dumps(metrics)), metrics.clone()):
-        assert_same(copy.compute(), want.compute())
+        assert_same(copy.compute(), expected.compute())
     prefixed = metrics.clone(prefix="val/")
     assert_same(
         {name.removeprefix("val/"): value for name, value in prefixed.compute().items()},
-        want.compute(),
+        expected.compute(),
     )
     torch.testing.assert_close(prefixed["val/nll"].compute(), metrics["nll"].compute())
 
 
-def assert_same(found, want):
-    assert set(found) == set(want)
-    for name, value in want.items():
+def assert_same(result, expected):
+    assert set(result) == set(expected)
+    for name, value in expected.items():
         if "joint" not in name:  # by samples, other ones after a reset
-            torch.testing.assert_close(found[name], value, msg=name)
+            torch.testing.assert_close(result[name], value, msg=name)
 
 
 def test_numbers_in_a_collection_of_others_count_their_rows_once():
     dist, y = dist_of("normal", outputs=2)
     inner = m.default_metrics("normal", num_outputs=2)
     names = [name for name in inner if "." not in name]
-    together = torchmetrics.MetricCollection(
+    collection = torchmetrics.MetricCollection(
         {f"mine_{name}": inner[name] for name in names} | {"own": m.CRPS()}
     )
     for _ in range(2):
-        together.update(dist, y)
-    found = together.compute()
-    torch.testing.assert_close(found["mine_crps_1"], m.CRPS(2)(dist, y)[1])
+        collection.update(dist, y)
+    result = collection.compute()
+    torch.testing.assert_close(result["mine_crps_1"], m.CRPS(2)(dist, y)[1])
     assert inner["pit_ks_0"].metric.count() == 2 * len(y)

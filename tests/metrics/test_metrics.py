@@ -40,12 +40,14 @@ def test_batches_give_what_all_rows_give(name):
 @every_metric
 def test_survives_reset_and_pickling(name):
     metric = run(name, WHOLE)
-    want = answers(metric)
-    torch.testing.assert_close(answers(pickle.loads(pickle.dumps(metric))), want, equal_nan=True)
+    expected = answers(metric)
+    torch.testing.assert_close(
+        answers(pickle.loads(pickle.dumps(metric))), expected, equal_nan=True
+    )
     metric.reset()
     dist, y = dist_of(METRICS[name][1], **METRICS[name][2])
     metric.update(dist, y)
-    torch.testing.assert_close(answers(metric), want, equal_nan=True)
+    torch.testing.assert_close(answers(metric), expected, equal_nan=True)
 
 
 def test_two_processes_give_what_one_gives(tmp_path):
@@ -83,17 +85,17 @@ def test_two_processes_give_what_one_gives(tmp_path):
     ids=["scores", "classes", "pit", "groups"],
 )
 def test_a_collection_does_not_merge_metrics_whose_first_batch_agrees(metrics, family):
-    """torchmetrics merges metrics with equal states after the first batch, here one without rows."""
+    """Torchmetrics merges metrics with equal states after the first batch, here an empty one."""
     dist, y = dist_of(family)
     grouping = [y] if isinstance(metrics[0], m.Grouped) else []
-    together = torchmetrics.MetricCollection(
+    collection = torchmetrics.MetricCollection(
         {str(place): metric.clone() for place, metric in enumerate(metrics)}
     )
     for rows in (slice(0, 0), slice(0, ROWS)):
-        together.update(dist[rows], y[rows], *(part[rows] for part in grouping))
+        collection.update(dist[rows], y[rows], *(part[rows] for part in grouping))
     for place, metric in enumerate(metrics):
         metric.update(dist, y, *grouping)
-        torch.testing.assert_close(flat(together[str(place)].compute()), flat(metric.compute()))
+        torch.testing.assert_close(flat(collection[str(place)].compute()), flat(metric.compute()))
 
 
 def test_forward_of_groups_keeps_the_batches_before():
@@ -143,8 +145,8 @@ def test_scores_agree_with_scoringrules(generator):
         (m.MeanAbsoluteError(), sk.mean_absolute_error(obs, mu)),
         (m.RootMeanSquaredError(), sk.root_mean_squared_error(obs, mu)),
     ]
-    for metric, want in pairs:
-        assert float(metric(dist, y)) == pytest.approx(want, rel=1e-6), type(metric).__name__
+    for metric, expected in pairs:
+        assert float(metric(dist, y)) == pytest.approx(expected, rel=1e-6), type(metric).__name__
 
 
 def test_class_scores_agree_with_scikit_learn_and_torchmetrics(generator):
@@ -172,12 +174,12 @@ def test_class_scores_agree_with_scikit_learn_and_torchmetrics(generator):
 
 def test_kendall_tau_is_scipys_for_full_orders(generator):
     dist, y = dist_of("plackett_luce", rows=30, event_shape=(5,))
-    want = []
+    expected = []
     for scores, order in zip(dist.logits.numpy(), y.numpy(), strict=True):
         place = np.empty(5)
         place[order] = np.arange(5)
-        want.append(st.kendalltau(-scores, place).statistic)
-    assert float(m.KendallTau()(dist, y)) == pytest.approx(np.mean(want), abs=1e-6)
+        expected.append(st.kendalltau(-scores, place).statistic)
+    assert float(m.KendallTau()(dist, y)) == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_kendall_tau_of_a_partial_order_counts_the_pairs_it_decides():
@@ -258,13 +260,13 @@ def test_skill_is_one_minus_the_ratio_with_the_error_of_resampling(generator):
 
 
 def uniformity_p_values(sets: int, draw) -> tuple[np.ndarray, np.ndarray]:
-    found = []
+    result = []
     for seed in range(sets):
         metric = m.PITHistogram(randomised=True, seed=seed)
         torch.manual_seed(seed)
         metric.update(*draw())
-        found.append(metric.uniformity())
-    return np.array([u.ks_p_value for u in found]), np.array([u.cvm_p_value for u in found])
+        result.append(metric.uniformity())
+    return np.array([u.ks_p_value for u in result]), np.array([u.cvm_p_value for u in result])
 
 
 def gammas():
@@ -289,14 +291,14 @@ def test_uniformity_statistics_are_scipys(generator):
     u = torch.rand(3000, generator=generator, dtype=torch.float64) ** 1.05
     metric = m.PITHistogram()
     metric.update(normal(torch.zeros_like(u), 1.0), torch.special.ndtri(u))
-    found = metric.uniformity()
+    result = metric.uniformity()
     ks, cvm = st.kstest(u, "uniform"), st.cramervonmises(u, "uniform")
-    assert found.ks_statistic == pytest.approx(ks.statistic, abs=1e-3)
-    assert found.ks_p_value == pytest.approx(ks.pvalue, abs=0.02)
-    assert found.cvm_statistic == pytest.approx(cvm.statistic, abs=0.02)
-    assert found.cvm_p_value == pytest.approx(cvm.pvalue, abs=0.02)
-    assert found.mean == pytest.approx(float(u.mean()), abs=1e-4)
-    assert found.dispersion == pytest.approx(12 * float(u.var()), abs=1e-2)
+    assert result.ks_statistic == pytest.approx(ks.statistic, abs=1e-3)
+    assert result.ks_p_value == pytest.approx(ks.pvalue, abs=0.02)
+    assert result.cvm_statistic == pytest.approx(cvm.statistic, abs=0.02)
+    assert result.cvm_p_value == pytest.approx(cvm.pvalue, abs=0.02)
+    assert result.mean == pytest.approx(float(u.mean()), abs=1e-4)
+    assert result.dispersion == pytest.approx(12 * float(u.var()), abs=1e-2)
 
 
 @pytest.mark.parametrize("x", [0.05, 0.1, 0.3, 0.46136, 1.0, 2.0])
@@ -315,17 +317,17 @@ def test_too_narrow_is_a_u_and_too_wide_a_hump(scale, shape, generator):
     pit, coverage = m.PITHistogram(10), m.Coverage([0.5, 0.9])
     for metric in (pit, coverage):
         metric.update(dist, y)
-    ends, middle, found = pit.compute()[[0, -1]], pit.compute()[4:6], pit.uniformity()
+    ends, middle, result = pit.compute()[[0, -1]], pit.compute()[4:6], pit.uniformity()
     exact = 2 * st.norm.cdf(scale * st.norm.ppf([0.75, 0.95])) - 1
     assert coverage.compute().numpy() == pytest.approx(exact, abs=4 * 0.5 / 20_000**0.5)
     if shape == "U":
         assert ends.min() > 1.5 * middle.max()
-        assert found.dispersion > 1.5
+        assert result.dispersion > 1.5
     else:
         assert ends.max() < 0.5 * middle.min()
-        assert found.dispersion < 0.6
-    assert found.ks_p_value < 1e-6
-    assert found.mean == pytest.approx(0.5, abs=0.01)
+        assert result.dispersion < 0.6
+    assert result.ks_p_value < 1e-6
+    assert result.mean == pytest.approx(0.5, abs=0.01)
 
 
 def test_the_histogram_of_counts_is_that_of_czado_and_others():
@@ -341,8 +343,8 @@ def test_the_histogram_of_counts_is_that_of_czado_and_others():
 def test_coverage_counts_rows_inside_the_interval():
     dist, y = dist_of("student_t", rows=500)
     levels = [0.05, 0.5, 0.683, 0.9, 0.99]
-    found = m.Coverage(levels)(dist, y)
-    for level, share in zip(levels, found, strict=True):
+    result = m.Coverage(levels)(dist, y)
+    for level, share in zip(levels, result, strict=True):
         lower, upper = dist.interval(level)
         assert float(share) == pytest.approx(
             float(((lower <= y) & (y <= upper)).float().mean()), abs=1e-6
@@ -409,11 +411,11 @@ def test_true_distribution_has_the_best_expected_score(generator):
 def test_honest_spread_agrees_with_the_error_in_every_bin(generator):
     scale = torch.rand(50_000, generator=generator).exp() ** 3
     y = scale * torch.randn(50_000, generator=generator)
-    found = m.SpreadSkill(bins=10)(normal(torch.zeros(50_000), scale), y)
-    assert len(found["spread"]) == 10
-    assert ((found["error"] - found["spread"]).abs() < 4 * found["standard_error"]).all()
-    assert found["count"].min() > 3000
-    assert found["count"].sum() == 50_000
+    result = m.SpreadSkill(bins=10)(normal(torch.zeros(50_000), scale), y)
+    assert len(result["spread"]) == 10
+    assert ((result["error"] - result["spread"]).abs() < 4 * result["standard_error"]).all()
+    assert result["count"].min() > 3000
+    assert result["count"].sum() == 50_000
 
 
 def test_calibration_error_of_calibrated_classes_is_within_its_band_and_of_sharpened_ones_is_not():
@@ -455,11 +457,11 @@ def test_groups_by_label_and_by_bins_of_a_feature():
     grouped = m.Grouped(m.CRPS(), groups=["a", "b", "nobody"])
     grouped.update(dist[:10], y[:10], labels[:10])
     grouped.update(dist[10:], y[10:], labels[10:])
-    found, score = grouped.compute(), dist.crps(y)
+    result, score = grouped.compute(), dist.crps(y)
     chosen = torch.tensor([label == "b" for label in labels])
-    assert set(found) == {"a", "b"}
-    torch.testing.assert_close(found["b"], score[chosen].mean())
-    assert grouped.worst() == max(found, key=lambda label: float(found[label]))
+    assert set(result) == {"a", "b"}
+    torch.testing.assert_close(result["b"], score[chosen].mean())
+    assert grouped.worst() == max(result, key=lambda label: float(result[label]))
     feature = torch.linspace(-1, 1, ROWS)
     binned = m.Grouped(m.CRPS(), bins=[-0.5, 0.5])
     binned.update(dist, y, feature)

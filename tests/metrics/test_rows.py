@@ -90,21 +90,21 @@ def offered(case: Case) -> list[str]:
 @functools.cache
 def _offered(name_of_case: str) -> list[str]:
     case = NAMED[name_of_case]
-    found, refusals = [], {}
+    names, refusals = [], {}
     for name in METRICS:
         try:
             updated(name, *drawn(case))
         except (NotImplementedError, ValueError) as error:
             refusals[name] = error
         else:
-            found.append(name)
+            names.append(name)
     for name, error in refusals.items():
         assert len(str(error).split()) > 4, name
         assert isinstance(error, NotImplementedError) or (
             name == "classwise" and "num_classes" in str(error)
         ), error
-    assert "nll" in found
-    return found
+    assert "nll" in names
+    return names
 
 
 def scored_by(name: str) -> Case:
@@ -141,9 +141,9 @@ def test_a_row_of_weight_zero_is_not_there(case):
     groups = [
         group if there else "nobody" for group, there in zip(GROUPS, kept.tolist(), strict=True)
     ]
-    for name, want in _without_rows_of_weight_zero(case.name).items():
-        found = answers(updated(name, case.from_raw(raw), y, WEIGHT, groups))
-        assert torch.equal(found.nan_to_num(-7.0), want), name
+    for name, expected in _without_rows_of_weight_zero(case.name).items():
+        result = answers(updated(name, case.from_raw(raw), y, WEIGHT, groups))
+        assert torch.equal(result.nan_to_num(-7.0), expected), name
 
 
 @every_case
@@ -154,10 +154,10 @@ def test_arrays_columns_and_lists_are_tensors(case):
         torch.Tensor.tolist,
         lambda values: pd.Series(values.numpy(), index=range(ROWS, 0, -1)),
     ]
-    for place, (name, want) in enumerate(_without_rows_of_weight_zero(case.name).items()):
+    for place, (name, expected) in enumerate(_without_rows_of_weight_zero(case.name).items()):
         take = takers[place % (3 if y.ndim == 1 else 2)]
-        found = answers(updated(name, dist, take(y), take(WEIGHT), np.array(GROUPS)))
-        assert torch.equal(found.nan_to_num(-7.0), want), name
+        result = answers(updated(name, dist, take(y), take(WEIGHT), np.array(GROUPS)))
+        assert torch.equal(result.nan_to_num(-7.0), expected), name
 
 
 @every_case
@@ -207,10 +207,12 @@ def test_a_mask_of_sequences_counts_the_steps_that_are_there(name):
     loc, y = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
     mask = torch.tensor([[1, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0]])
     dist = dh.get_family("normal").distribution(loc=loc, scale=0.7)
-    want = answers(updated(name, dist[mask > 0], y[mask > 0]))
+    expected = answers(updated(name, dist[mask > 0], y[mask > 0]))
     y[mask == 0] = math.nan
     for weight in (mask, mask.bool(), mask.numpy().astype(np.uint8), mask.tolist()):
-        torch.testing.assert_close(answers(updated(name, dist, y, weight)), want, equal_nan=True)
+        torch.testing.assert_close(
+            answers(updated(name, dist, y, weight)), expected, equal_nan=True
+        )
 
 
 def test_groups_of_sequences_are_those_of_steps_or_of_whole_sequences():
@@ -225,9 +227,9 @@ def test_groups_of_sequences_are_those_of_steps_or_of_whole_sequences():
     ):
         by_group = m.Grouped(m.CRPS(), groups=np.array(["a", "b"]))
         by_group.update(dist, y, groups, weight)
-        found = by_group.compute()
-        torch.testing.assert_close(found["a"], (crps[[0, 2]] * weight[[0, 2]]).sum() / 6)
-        torch.testing.assert_close(found["b"], crps[1, 1])
+        result = by_group.compute()
+        torch.testing.assert_close(result["a"], (crps[[0, 2]] * weight[[0, 2]]).sum() / 6)
+        torch.testing.assert_close(result["b"], crps[1, 1])
     with pytest.raises(ValueError, match=r"rows of shape \(3, 2\), got 2 rows"):
         by_group.update(dist, y, ["a", "b"])
 
@@ -239,13 +241,16 @@ def test_two_forecasts_are_compared_on_the_rows_that_are_there():
     first, second = normal(loc=torch.zeros(4), scale=1.0), normal(loc=torch.ones(4), scale=0.5)
     rows_left = torch.tensor([0, 2, 3])
     for make in (lambda: m.PairedDifference(m.CRPS()), lambda: m.Skill(m.CRPS())):
-        found, want = make(), make()
-        for metric, kept, counts in ((found, slice(None), weight), (want, rows_left, [1, 2, 1])):
+        result, expected = make(), make()
+        for metric, kept, counts in (
+            (result, slice(None), weight),
+            (expected, rows_left, [1, 2, 1]),
+        ):
             if isinstance(metric, m.Skill):
                 metric.update(first[kept], y[kept].numpy(), counts, reference=second[kept])
             else:
                 metric.update(first[kept], second[kept], y[kept].tolist(), np.array(counts))
-        torch.testing.assert_close(answers(found), answers(want), rtol=0, atol=0)
+        torch.testing.assert_close(answers(result), answers(expected), rtol=0, atol=0)
     with pytest.raises(TargetError, match="nan at row 1"):
         m.Skill(m.CRPS()).update(first, y, reference=second)
     with pytest.raises(TargetError, match="nan at row 1"):
@@ -275,13 +280,13 @@ def test_whole_weights_count_rows_as_often(name):
     often = torch.repeat_interleave(torch.arange(ROWS), weight)
     if name == "calibration error":  # how much chance adds depends on how many rows there are
         return _debiased_by_effective_rows()
-    found = updated(name, dist, y, weight).compute()
-    want = updated(
+    result = updated(name, dist, y, weight).compute()
+    expected = updated(
         name, dist[often], y[often], None, [GROUPS[row] for row in often.tolist()]
     ).compute()
     if name == "spread-skill":
-        found, want = ([one["spread"], one["error"]] for one in (found, want))
-    torch.testing.assert_close(flat(found), flat(want))
+        result, expected = ([one["spread"], one["error"]] for one in (result, expected))
+    torch.testing.assert_close(flat(result), flat(expected))
 
 
 def _debiased_by_effective_rows():
@@ -324,11 +329,11 @@ def test_standard_errors_are_those_of_the_rows_that_the_weights_are_worth(name):
 def test_uniformity_of_weighted_rows_is_that_of_as_many_as_they_are_worth():
     dist, y = drawn(NAMED["normal"], 400)
     weight = torch.where(torch.arange(400) < 100, 1.0, 1e-12)
-    pit, want = updated("pit", dist, y, weight), updated("pit", dist[:100], y[:100])
+    pit, expected = updated("pit", dist, y, weight), updated("pit", dist[:100], y[:100])
     assert pit.count() == 400
     assert pit.effective_count() == pytest.approx(100)
     torch.testing.assert_close(
-        flat(pit.uniformity()), flat(want.uniformity()), rtol=1e-6, atol=1e-6
+        flat(pit.uniformity()), flat(expected.uniformity()), rtol=1e-6, atol=1e-6
     )
 
 
@@ -437,7 +442,7 @@ def test_soft_labels_of_classes_count_as_so_much_of_a_hit():
 
 def test_groups_are_texts_numbers_and_columns():
     dist, y = drawn(EVERYTHING[0], 4)
-    want = dist.crps(y)
+    expected = dist.crps(y)
     for labels, groups in (
         (["x", "y"], pd.Series(["x", "y", "x", "x"], index=[9, 8, 7, 6])),
         (pd.Series(["x", "y"]), pd.Series(["x", "y", "x", "x"]).astype("category")),
@@ -451,12 +456,12 @@ def test_groups_are_texts_numbers_and_columns():
         by_group = m.Grouped(m.CRPS(), groups=labels)
         by_group.update(dist, y, groups)
         first, second = by_group.compute().values()
-        torch.testing.assert_close(first.double(), want[[0, 2, 3]].mean(), rtol=1e-6, atol=0)
-        torch.testing.assert_close(second.double(), want[1], rtol=1e-6, atol=0)
+        torch.testing.assert_close(first.double(), expected[[0, 2, 3]].mean(), rtol=1e-6, atol=0)
+        torch.testing.assert_close(second.double(), expected[1], rtol=1e-6, atol=0)
     by_age = m.Grouped(m.CRPS(), bins=pd.Series([18, 65]))
     by_age.update(dist, y, pd.Series([17, 30, 64, 70]))
     torch.testing.assert_close(
-        by_age.compute()["18 to 65"].double(), want[[1, 2]].mean(), rtol=1e-6, atol=0
+        by_age.compute()["18 to 65"].double(), expected[[1, 2]].mean(), rtol=1e-6, atol=0
     )
     with pytest.raises(ValueError, match="nan at row 2"):
         by_age.update(dist, y, [17, 30, math.nan, 70])
@@ -503,16 +508,16 @@ WRITTEN = {
 @pytest.mark.parametrize("case", DIRECTIONS, ids=str)
 def test_metrics_of_directions_do_not_change_where_everything_turns(case):
     dist, y = drawn(case)
-    want = {name: answers(updated(name, dist, y)) for name in offered(case)}
+    expected = {name: answers(updated(name, dist, y)) for name in offered(case)}
 
     @settings(max_examples=4)
     @given(angle=st.floats(-2 * math.pi, 2 * math.pi), written=st.sampled_from(list(WRITTEN)))
     def holds(angle, written):
         rotated, target = turned(dist, angle), WRITTEN[written](wrapped(y + angle))
-        for name in want:
-            found = answers(updated(name, rotated, target))
+        for name in expected:
+            result = answers(updated(name, rotated, target))
             torch.testing.assert_close(
-                found, want[name], rtol=1e-6, atol=1e-6, equal_nan=True, msg=f"{name}, {angle}"
+                result, expected[name], rtol=1e-6, atol=1e-6, equal_nan=True, msg=f"{name}, {angle}"
             )
 
     holds()
@@ -523,9 +528,9 @@ def test_every_way_to_write_a_direction_counts_the_same_in_single_precision():
     single = VonMises(dist.loc.float(), dist.concentration.float())
     for name in offered(DIRECTIONS[1]):
         groups = ["a", "b"] * 100
-        want = answers(updated(name, single, y.float(), None, groups))
-        found = answers(updated(name, single, (y % (2 * math.pi)).float(), None, groups))
-        torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-4, equal_nan=True, msg=name)
+        expected = answers(updated(name, single, y.float(), None, groups))
+        result = answers(updated(name, single, (y % (2 * math.pi)).float(), None, groups))
+        torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4, equal_nan=True, msg=name)
 
 
 @pytest.mark.parametrize("loc", [0.0, 3.1, math.pi, -math.pi])
@@ -543,7 +548,7 @@ def test_a_sharp_direction_is_narrow_wherever_it_points(loc):
 
 
 def test_pinball_losses_of_directions_add_up_to_the_crps_of_the_angle_from_the_median():
-    """Twice the mean over all levels, by the formula of the CRPS of numbers on the opened circle."""
+    """Twice the mean over all levels is the CRPS of numbers on the opened circle."""
     concentration, angle = 3.0, 1.2
     dist, y = (
         VonMises(torch.tensor([2.5]), concentration),
@@ -553,17 +558,17 @@ def test_pinball_losses_of_directions_add_up_to_the_crps_of_the_angle_from_the_m
     mean = 2 * m.PinballLoss(levels.tolist())(dist, y).double().mean()
     x = torch.linspace(-math.pi, math.pi, 20_001, dtype=torch.float64)
     cdf = torch.from_numpy(scipy.stats.vonmises(concentration).cdf(x.numpy()))
-    want = torch.trapezoid((cdf - (x >= angle).double()).square(), x)
-    assert float(mean) == pytest.approx(float(want), rel=3e-3)
+    expected = torch.trapezoid((cdf - (x >= angle).double()).square(), x)
+    assert float(mean) == pytest.approx(float(expected), rel=3e-3)
 
 
 @pytest.mark.parametrize("concentration", [0.2, 1.0, 30.0])
 def test_the_spread_of_honest_directions_agrees_with_their_error(concentration):
     dist = VonMises(torch.full((40_000,), 3.0), concentration)
     torch.manual_seed(0)
-    found = m.SpreadSkill(1)(dist, dist.sample())
-    assert abs(float(found["error"] - found["spread"])) < 4 * float(found["standard_error"])
-    assert float(found["spread"]) <= 2  # no chord of the circle is longer
+    result = m.SpreadSkill(1)(dist, dist.sample())
+    assert abs(float(result["error"] - result["spread"])) < 4 * float(result["standard_error"])
+    assert float(result["spread"]) <= 2  # no chord of the circle is longer
 
 
 def test_an_energy_score_of_directions_is_refused_since_no_straight_line_joins_them():

@@ -65,8 +65,10 @@ def mutate(contents: bytes, generator: np.random.Generator) -> bytes:
 
 
 _OTHERS: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2, 0.5, -3.5, 10**9, 10**30, float("nan"), float("inf"), "", "0", "normal", "NaN",
-    "laplace", [], [1], [None], [[1]], {}, {"a": 1}, {"class_path": "os.system"},
+    None, True, False,
+    0, -1, 1, 2, 0.5, -3.5, 10**9, 10**30, float("nan"), float("inf"),
+    "", "0", "normal", "NaN", "laplace",
+    [], [1], [None], [[1]], {}, {"a": 1}, {"class_path": "os.system"},
 )  # fmt: skip
 
 

@@ -39,8 +39,10 @@ BAD = {
     "negative": -1.0,
 }
 FAMILIES = {
-    "normal": {}, "student_t": {}, "laplace": {}, "mixture": {"component": "student_t", "num_components": 2},
-    "gamma": {}, "log_normal": {}, "weibull": {}, "poisson": {}, "negative_binomial": {}, "exponential": {},
+    "normal": {}, "student_t": {}, "laplace": {},
+    "mixture": {"component": "student_t", "num_components": 2},
+    "gamma": {}, "log_normal": {}, "weibull": {},
+    "poisson": {}, "negative_binomial": {}, "exponential": {},
 }  # fmt: skip
 COUNTS = ("poisson", "negative_binomial")  # the first takes an exposure
 REAL = ("normal", "student_t", "laplace", "mixture")
@@ -143,8 +145,8 @@ def by_module(trial: Trial, folder: Path) -> Outcome:
     module = DistributionModule(trial.family, FAMILIES[trial.family], hidden_sizes=[16])
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     trainer = lightning.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0,
+        max_epochs=1, accelerator="cpu", logger=False, num_sanity_val_steps=0,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     try:
         with contextlib.redirect_stderr(io.StringIO()):

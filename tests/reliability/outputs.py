@@ -144,7 +144,7 @@ def _contents(command: str, out: Path) -> Any:
 
 @functools.cache
 def _picture() -> bytes:
-    """A picture that stands for all of them, since drawing takes most of the time of an evaluation."""
+    """A picture that stands for all, since drawing takes most of the time of an evaluation."""
     return drawing._png(lambda figure: figure.add_subplot().plot([1, 2]), (5.6, 4.2))
 
 
@@ -172,7 +172,7 @@ def _whole(command: str, seed: int = 0) -> Any:
 
 
 def _goes_on(command: str, out: Path) -> bool:
-    """Whether the same command then does what it should, and nothing unfinished is left beside it."""
+    """Whether the same command then does what it should and leaves nothing unfinished beside it."""
     status, _ = _run(command, out)
     beside = [
         *out.parent.glob(".*unfinished*"),
@@ -217,7 +217,7 @@ def _after_a_failure(command: str, out: Path, had_old: bool, failed: Outcome) ->
 
 
 def _child(work: Callable[[], int]) -> int:
-    """The exit status of a function in a process of its own; -9 and such where a signal ended it."""
+    """The exit status of a function in a process of its own, negative if a signal ended it."""
     pid = os.fork()
     if not pid:
         status = 70

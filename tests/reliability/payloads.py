@@ -298,8 +298,8 @@ PAYLOADS: dict[str, Callable[[Contents, Stranger], None]] = {
     ),
 }
 _HARMLESS = {  # what nothing reads
-    "Lightning's own keys", "Lightning's keys of before", "Lightning's first keys", "the type of the options",
-    "the name of the options", "in columns as a text",
+    "Lightning's own keys", "Lightning's keys of before", "Lightning's first keys",
+    "the type of the options", "the name of the options", "in columns as a text",
 }  # fmt: skip
 _OF_DATA = {name for name in PAYLOADS if name.startswith(("the table", "the data set", "known"))}
 

@@ -41,8 +41,9 @@ def fit(folder: Path, epochs: int, *options: str) -> tuple[int, str]:
     last = folder / RUN / "last.ckpt"
     resumed = [f"--ckpt={last}"] if last.exists() else []
     return run_command(
-        "fit", f"--data.path={folder / 'table.csv'}", "--data.target=y", f"--trainer.max_epochs={epochs}",
-        f"--trainer.default_root_dir={folder}", f"--checkpoint.dirpath={folder / RUN}", *QUIET, *resumed, *options,
+        "fit", f"--data.path={folder / 'table.csv'}", "--data.target=y",
+        f"--trainer.max_epochs={epochs}", f"--trainer.default_root_dir={folder}",
+        f"--checkpoint.dirpath={folder / RUN}", *QUIET, *resumed, *options,
     )  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def forked(work: Callable[[], object]) -> int:
 
 
 def killed_training(k: int, folder: Path) -> Outcome:
-    """kill -9 some milliseconds after the first checkpoint is there, where all epochs write both."""
+    """Kills it some milliseconds after the first checkpoint, where all epochs write both."""
     draw = random.Random(k)
     write_table(folder)
     if k % 2:  # a training that goes on

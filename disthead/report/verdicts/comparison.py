@@ -1,4 +1,4 @@
-"""The verdict on a model beside another one, on the same rows."""
+"""The verdict on the comparison of a model with another one, on the same rows."""
 
 import math
 
@@ -8,20 +8,23 @@ from disthead.report.wording import whole_percent
 
 __all__ = ["comparison"]
 
-_NATS, _SHARE = 0.05, 0.05  # differences that matter: of log scores, and as a share of other scores
+_NATS, _SHARE = (
+    0.05,
+    0.05,
+)  # differences that matter: of log scores, and relative ones of other scores
 
 
 def comparison(
     name: str, difference: Score, skill: float | None, baseline: str, score: float = math.nan
 ) -> Verdict:
-    """Whether the model scores better than the other on the same rows: the paired difference by its standard error.
+    """Whether the model scores better than another one, by the paired difference of scores.
 
     Args:
         name: of the score.
-        difference: the model's score less the other one's.
-        skill: the share of the other one's score, where that has a meaning.
-        baseline: what the other one is called.
-        score: the model's.
+        difference: the mean score of the model minus that of the other one.
+        skill: the difference as a share of the other one's score, if that has a meaning.
+        baseline: the name of the other one.
+        score: the mean score of the model.
     """
     amount = (
         f"{abs(difference.value):.3g} ± "

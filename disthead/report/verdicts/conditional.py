@@ -1,4 +1,4 @@
-"""Verdicts on calibration within groups and along features; the limit of chance allows for looking at all of them."""
+"""Verdicts on calibration within groups and along features, with limits that allow for all."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ __all__ = ["bias_by_group", "by_group", "distances", "events_by_group"]
 
 
 def distances(shares: Mapping[str, tuple[float, float]], expected: float) -> dict[str, float]:
-    """How many standard errors the share of each label is from what was expected.
+    """The distance of each label's share from its expectation, in standard errors.
 
     Args:
-        shares: label -> (share, independent rows).
-        expected: the share that was predicted for all of them.
+        shares: by label, (share, number of independent rows).
+        expected: the share that was predicted for all labels.
     """
     variance, largest = expected * (1 - expected), max(expected, 1 - expected)
     return {
@@ -34,14 +34,14 @@ def by_group(
     left_out: int = 0,
     picture: str = "",
 ) -> Verdict:
-    """Whether the intervals hold what they promise in every group.
+    """Whether the intervals cover as often as they should in every group.
 
     Args:
-        coverages: label -> (share of the outcomes that were inside, independent rows).
-        level: promised.
+        coverages: by label, (share of targets inside, number of independent rows).
+        level: the nominal coverage.
         name: "group" or "feature".
-        left_out: how many groups had too few rows to be looked at.
-        picture: that shows it.
+        left_out: the number of groups with too few rows.
+        picture: the key of the picture that shows it.
     """
     aspect, looks = f"calibration by {name}", len(coverages)
     z = distances(coverages, level)
@@ -71,7 +71,15 @@ def bias_by_group(
     picture: str = "",
     side: str = "above",
 ) -> Verdict:
-    """Whether outcomes lie above the predicted median as often as below in every group; arguments as of `by_group`."""
+    """Whether targets lie above the predicted median as often as below in every group.
+
+    Args:
+        shares: by label, (share of targets above, number of independent rows).
+        name: "group" or "feature".
+        left_out: the number of groups with too few rows.
+        picture: the key of the picture that shows it.
+        side: the side of larger values, in words.
+    """
     aspect, looks = f"bias by {name}", len(shares)
     z = distances(shares, 0.5)
     worst = max(z, key=lambda label: abs(z[label]))
@@ -111,7 +119,14 @@ def bias_by_group(
 def events_by_group(
     frequencies: Sequence[EventFrequency], name: str, left_out: int = 0, picture: str = ""
 ) -> Verdict:
-    """Whether events (classes, the first place) happen in every group as often as predicted there."""
+    """Whether events (classes, the best item) happen in every group as often as predicted.
+
+    Args:
+        frequencies: of each event in each group.
+        name: "group" or "feature".
+        left_out: the number of groups with too few rows.
+        picture: the key of the picture that shows it.
+    """
     aspect, looks = f"calibration by {name}", len(frequencies)
     groups = len({part.label for part in frequencies})
 
@@ -123,8 +138,8 @@ def events_by_group(
     error = math.sqrt(worst.variance)
     seen = (
         f"{_worst(groups, name, worst.label, looks // groups)}: {worst.event} was predicted with "
-        f"{percent(worst.predicted, error)} and "
-        f"happened in {percent(worst.observed, error)} of {worst.count:,.0f} rows"
+        f"{percent(worst.predicted, error)} and happened in {percent(worst.observed, error)} of "
+        f"{worst.count:,.0f} rows"
     )
     if abs(z(worst)) > critical(looks) and abs(difference) >= POINTS[0]:
         by = "slightly" if abs(difference) < POINTS[1] else "clearly"
@@ -155,7 +170,7 @@ def _nothing(
     picture: str,
     looks: int,
 ) -> Verdict:
-    """No fault: because there is none, or because the smallest group cannot show one."""
+    """The verdict without a fault, "unclear" if the smallest group could hide one."""
     if is_hidden:
         sentence = (
             f"{seen}, which chance explains; but {least:,.0f} rows of the smallest hide "
@@ -173,14 +188,14 @@ def _fault(by: str) -> Status:
 
 
 def _worst(count: int, name: str, worst: str, events: int = 1) -> str:
-    """ "Of 3 groups, north is the worst"; of one, which it is."""
+    """The beginning of the sentence, such as "Of 3 groups, north is the worst"."""
     if count == 1:
         return f"Only {worst} has rows enough to be looked at" + (
             f", for each of {events} events" if events > 1 else ""
         )
-    each = f" and {events} events in each" if events > 1 else ""
+    in_each = f" and {events} events in each" if events > 1 else ""
     return (
-        f"Of {count} {'groups' if name == 'group' else 'ranges of features'}{each}, {worst} is "
+        f"Of {count} {'groups' if name == 'group' else 'ranges of features'}{in_each}, {worst} is "
         "the worst"
     )
 

@@ -1,4 +1,4 @@
-"""Verdicts on probabilities of events: reliability, confidence, and whether the model knows more than the majority."""
+"""Verdicts on probabilities of events: reliability, confidence, and accuracy."""
 
 from disthead.diagnostics import Reliability
 from disthead.report.chance import CHANCE, critical, z_of_sum
@@ -8,22 +8,23 @@ from disthead.report.wording import percent, standard_error, whole_percent
 
 __all__ = ["POINTS", "classes", "confidence", "majority", "probabilities"]
 
-# Differences of frequencies: below the first they do not matter, up to the second they are slight;
-# chance that hides more than the third leaves a verdict open.
+# Bounds of negligible and of slight differences of frequencies, and of what chance may hide.
 POINTS = (0.005, 0.03, 0.2)
-# Of the uncertainty, the share that is miscalibration: negligible, slight, and what chance may
-# hide.
+# The same bounds of the miscalibration as a share of the uncertainty.
 _SHARES = (0.01, 0.05, 0.1)
-_FEW = 30  # rows, with which nothing is said of probabilities
+_LEAST_ROWS = 30  # with fewer, no verdict is "good"
 
 
 def probabilities(numbers: Reliability, what: str, picture: str = "reliability") -> Verdict:
-    """Whether events happen as often as predicted: CORP's miscalibration by its p-value and beside the uncertainty.
+    """Whether events happen as often as predicted, by the miscalibration of the CORP approach.
+
+    The miscalibration counts by its p-value and relative to the uncertainty. Source: Dimitriadis,
+    Gneiting and Jordan 2021.
 
     Args:
         numbers: the reliability.
-        what: "the probability of a 1".
-        picture: that shows it.
+        what: the forecast in words, such as "the probability of a 1".
+        picture: the key of the picture that shows it.
     """
     aspect = f"reliability of {what}"
     seen = _miscalibration(numbers, what)
@@ -31,7 +32,13 @@ def probabilities(numbers: Reliability, what: str, picture: str = "reliability")
 
 
 def classes(numbers: "dict[str, Reliability]", p_value: float, left_out: int = 0) -> Verdict:
-    """Whether each class happens as often as predicted; the p-value is that of the worst, and allows for all of them."""
+    """Whether each class happens as often as predicted.
+
+    Args:
+        numbers: the reliability of each class, by its name.
+        p_value: of the worst class, which allows for the number of classes.
+        left_out: the number of rare classes that were not examined one by one.
+    """
     worst = max(numbers, key=lambda name: _share(numbers[name]))
     part = numbers[worst]
     others = f"; the {left_out} rarest classes were not looked at one by one" if left_out else ""
@@ -44,13 +51,14 @@ def classes(numbers: "dict[str, Reliability]", p_value: float, left_out: int = 0
 def confidence(
     claimed: float, right: float, error: float, what: str, largest: float = 0.0
 ) -> Verdict:
-    """Whether the most probable answer is right as often as the model says, in percentage points.
+    """Whether predictions are right as often as the model says.
 
     Args:
-        claimed, right: means over rows.
-        error: standard error of their difference, as the forecast knows it.
-        what: "The most probable class".
-        largest: how far one row can move the difference.
+        claimed: the mean probability of the predictions.
+        right: the share of rows where they are right.
+        error: the standard error of the difference, according to the forecast.
+        what: the prediction in words, such as "The most probable class".
+        largest: the largest possible contribution of one row to the difference.
     """
     difference = claimed - right
     claim = (
@@ -79,12 +87,18 @@ def confidence(
 
 
 def majority(accuracy: float, of_majority: float, difference: Score, name: str) -> Verdict:
-    """Whether the most probable class is right more often than always naming the most frequent one."""
+    """Whether the most probable class is right more often than the most frequent one.
+
+    Args:
+        accuracy: of the most probable class.
+        of_majority: the accuracy of always naming the most frequent class.
+        difference: of the two, with its standard error.
+        name: of the most frequent class.
+    """
     aspect = "against the majority"
     seen = (
         f"The most probable class is right in {percent(accuracy, difference.standard_error)} of "
-        "the rows; always naming "
-        f"{name}, the most frequent one, is right in "
+        f"the rows; always naming {name}, the most frequent one, is right in "
         f"{percent(of_majority, difference.standard_error)}"
     )
     if difference.value > critical() * difference.standard_error and difference.value > 0:
@@ -104,8 +118,7 @@ def majority(accuracy: float, of_majority: float, difference: Score, name: str) 
         aspect,
         "note",
         f"{seen}: no more than chance apart. Where one class is always the most probable, "
-        "probabilities may still inform: "
-        "see the log score against a baseline and the AUC.",
+        "probabilities may still inform: see the log score against a baseline and the AUC.",
         picture="confusion",
     )
 
@@ -116,7 +129,7 @@ def _reliability(
     seen = f"{seen} ({say_p(p_value)}); a constant forecast has {numbers.uncertainty:.4g}"
     share = _share(numbers)
     if p_value >= CHANCE:
-        if numbers.chance > _SHARES[2] * _scale(numbers) or int(numbers.count.sum()) < _FEW:
+        if numbers.chance > _SHARES[2] * _scale(numbers) or int(numbers.count.sum()) < _LEAST_ROWS:
             sentence = (
                 f"{seen}: no more than chance, but these rows hide a miscalibration below "
                 f"{numbers.chance:.2g}."
@@ -140,7 +153,7 @@ def _share(numbers: Reliability) -> float:
 
 
 def _scale(numbers: Reliability) -> float:
-    """What a miscalibration is large beside: the uncertainty, or the score where all outcomes are the same."""
+    """The unit of a miscalibration: the uncertainty, or the score where all targets are equal."""
     return numbers.uncertainty if numbers.uncertainty > 0 else numbers.score
 
 

@@ -1,4 +1,4 @@
-"""Verdicts on one number's forecasts as a whole: central intervals, the median, the shape."""
+"""Verdicts on forecasts of one number: central intervals, the median, the shape."""
 
 import math
 
@@ -11,15 +11,15 @@ __all__ = ["bias", "coverage", "rate_error", "shape", "widening"]
 
 
 def coverage(level: float, observed: float, count: float) -> Verdict:
-    """Whether the central intervals of one level hold what they promise.
+    """Whether the central intervals of one level cover as often as they should.
 
-    Chance: the binomial standard error at the level. Effect: how much wider the intervals have to
-    be, for a normal shape.
+    Chance is the binomial standard error at the level. The effect is the factor by which normal
+    intervals would have to be wider.
 
     Args:
-        level: promised.
-        observed: share of the outcomes that were inside.
-        count: of independent rows of equal weight.
+        level: the nominal coverage.
+        observed: the share of targets inside.
+        count: the effective number of rows.
     """
     aspect = f"{100 * level:g} % intervals"
     variance, largest = level * (1 - level) / count, max(level, 1 - level) / count
@@ -52,15 +52,22 @@ def coverage(level: float, observed: float, count: float) -> Verdict:
             aspect,
             "unclear",
             f"{seen}: in agreement with {percent(level)}, but {count:,.0f} rows would not show a "
-            "difference below "
-            f"{percent(hidden)}.",
+            f"difference below {percent(hidden)}.",
             picture="coverage",
         )
     return Verdict(aspect, "good", f"{seen}: as promised.", picture="coverage")
 
 
 def bias(above: float, count: float, is_circular: bool = False) -> Verdict:
-    """Whether outcomes lie above the predicted median as often as below; effect in units of the predicted spread."""
+    """Whether targets lie above the predicted median as often as below.
+
+    The effect is in units of the predicted standard deviation.
+
+    Args:
+        above: the share of targets above the median.
+        count: the effective number of rows.
+        is_circular: whether targets are directions.
+    """
     error = rate_error(above, count)
     side = "anticlockwise of" if is_circular else "above"
     seen = (
@@ -93,11 +100,17 @@ def bias(above: float, count: float, is_circular: bool = False) -> Verdict:
 
 
 def shape(distance: float, p_value: float, dispersion: float, count: float) -> Verdict:
-    """Whether the PIT is uniform: Kolmogorov and Smirnov's distance is the largest error of any predicted probability."""
+    """Whether the PIT is uniform.
+
+    Args:
+        distance: of Kolmogorov and Smirnov, the largest error of any predicted probability.
+        p_value: of the distance.
+        dispersion: 12 times the variance of the PIT.
+        count: the effective number of rows.
+    """
     seen = (
         f"Predicted probabilities are off by at most {percent(distance)} (PIT histogram, "
-        f"{say_p(p_value)}, "
-        f"dispersion {dispersion:.2f} where 1 is right)"
+        f"{say_p(p_value)}, dispersion {dispersion:.2f} where 1 is right)"
     )
     by = size(2 * distance)
     if p_value >= CHANCE:
@@ -124,11 +137,11 @@ def shape(distance: float, p_value: float, dispersion: float, count: float) -> V
 
 
 def rate_error(rate: float, count: float) -> float:
-    """The standard error of a share of `count` rows, never zero."""
+    """The standard error of a share of `count` rows, which is never zero."""
     return math.sqrt(max(rate * (1 - rate), 0.25 / count) / count)
 
 
 def widening(level: float, observed: float, count: float) -> float:
-    """The factor by which normal intervals that hold `observed` have to widen to hold `level`."""
+    """The factor by which normal intervals with coverage `observed` must widen to have `level`."""
     observed = min(max(observed, 0.5 / count), 1 - 0.5 / count)
     return ndtri((1 + level) / 2) / ndtri((1 + observed) / 2)

@@ -1,4 +1,4 @@
-"""The verdict on single rows whose outcome the forecast holds to be next to impossible."""
+"""The verdict on single rows whose target is next to impossible by the forecast."""
 
 import math
 
@@ -9,11 +9,11 @@ from disthead.report.wording import enumerated, plural
 
 __all__ = ["named", "outliers"]
 
-_GROSS = 1e-4  # so improbable is no outcome of so many rows by chance
+_CLEAR = 1e-4  # the probability of such a row in the table, below which the fault is clear
 
 
 def outliers(numbers: Outliers) -> Verdict:
-    """Whether some outcomes are further out than any of so many rows should be; a row's limit allows for all rows."""
+    """Whether some targets are further out than chance allows, with a limit for all rows."""
     picture = "worm"
     if not numbers.rows:
         log_p = numbers.least
@@ -30,19 +30,19 @@ def outliers(numbers: Outliers) -> Verdict:
         return Verdict("outliers", "good", sentence, picture=picture, looks=numbers.count)
     status: Status = (
         "poor"
-        if numbers.least < math.log(_GROSS / numbers.count) or len(numbers.rows) > 1
+        if numbers.least < math.log(_CLEAR / numbers.count) or len(numbers.rows) > 1
         else "fair"
     )
     sentence = (
         f"{named(numbers)}: an outcome as far out as the worst, or farther, has the probability "
-        f"{_probability(numbers.least)}, and there "
-        f"are {numbers.count:,} rows (the limit is {CHANCE / numbers.count:.1g})."
+        f"{_probability(numbers.least)}, and there are {numbers.count:,} rows (the limit is "
+        f"{CHANCE / numbers.count:.1g})."
     )
     return Verdict("outliers", status, sentence, picture=picture, looks=numbers.count)
 
 
 def named(numbers: Outliers, limit: int = 3) -> str:
-    """ "Row 17 (y = 60, 60 predicted spreads from the mean) and row 3 (...)"."""
+    """The rows in words, as in "Row 17 (y = 60, 60 predicted spreads from the mean) and 2 more"."""
     shown = [f"row {row} ({words})" for row, words in numbers.rows[:limit]]
     more = numbers.total - len(shown)
     if more > 0:

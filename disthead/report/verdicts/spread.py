@@ -1,4 +1,4 @@
-"""Verdicts on the predicted spread: is it as large as the errors, does it tell them apart, how wide are the intervals?"""
+"""Verdicts on the predicted standard deviation (the spread) and the widths of intervals."""
 
 from torch import Tensor
 
@@ -8,20 +8,26 @@ from disthead.report.verdict import Status, Verdict
 from disthead.report.verdicts.outliers import named
 from disthead.report.wording import percent, whole_percent
 
-__all__ = ["honest_spread", "informative", "sharp"]
+__all__ = ["error_against_spread", "informative", "sharp"]
 
 
 def informative(
     numbers: Sparsification, design_effect: float = 1.0, error: str = "mean absolute error"
 ) -> Verdict:
-    """Whether rows of large predicted spread have large errors: the gain against a random order, by its rank test."""
+    """Whether rows of large predicted standard deviation have large errors, by a rank test.
+
+    Args:
+        numbers: errors without the rows of largest predicted standard deviation, and their gain
+            over a random order.
+        design_effect: of clusters.
+        error: the name of the error.
+    """
     aspect = "does the spread inform?"
     half = int((numbers.dropped <= 0.5).sum()) - 1
     left, best = float(numbers.error[half]), float(numbers.oracle[half])
     seen = (
         f"Without the half of the rows that the model is least sure of, the {error} goes from "
-        f"{numbers.random:.4g} to "
-        f"{left:.4g} (the best possible is {best:.4g})"
+        f"{numbers.random:.4g} to {left:.4g} (the best possible is {best:.4g})"
     )
     chance = critical() * numbers.standard_error * design_effect**0.5
     if numbers.gain > chance and numbers.gain > 0.1:
@@ -37,27 +43,26 @@ def informative(
         aspect,
         "note",
         f"{seen}: the predicted spread says little about the size of the errors. That is right if "
-        "all rows are equally "
-        "hard to predict.",
+        "all rows are equally hard to predict.",
         picture="sparsification",
     )
 
 
-def honest_spread(
+def error_against_spread(
     numbers: SpreadSkill,
     design_effect: float = 1.0,
     left_out: int = 0,
     outliers: Outliers | None = None,
     rest: SpreadSkill | None = None,
 ) -> Verdict:
-    """Whether errors are as large as predicted for small and for large spreads: each bin against its standard error.
+    """Whether errors are as large as predicted, in each bin of the predicted standard deviation.
 
     Args:
-        numbers: by bins, with standard errors from the forecast.
+        numbers: errors and standard deviations by bins, with standard errors from the forecast.
         design_effect: of clusters.
-        left_out: how many rows have no finite variance.
-        outliers: which rows are.
-        rest: the numbers without outliers, where there are some.
+        left_out: the number of rows without a finite variance.
+        outliers: the rows that are outliers.
+        rest: the numbers without outliers, if there are some.
     """
     aspect, looks = "error against spread", len(numbers.error)
     seen = _ratios(numbers) + (
@@ -78,7 +83,7 @@ def honest_spread(
         count = f"in {off} of {looks} parts of the rows" if looks > 1 else "overall"
         sentence = f"{seen}: {by} off from what was predicted, {count}."
         return Verdict(aspect, _fault(by), sentence, picture="spread_skill", looks=looks)
-    # A difference of all rows together, and, as of groups, a larger one of a part.
+    # the bound for all rows, and a larger one for a part, as for groups
     whole, parts = _detectable(numbers, design_effect)
     if whole > SIZES[1] or parts > SIZES[2]:
         hidden = whole if whole > SIZES[1] else parts
@@ -104,12 +109,12 @@ def _ratios(numbers: SpreadSkill) -> str:
 
 
 def _variance(numbers: SpreadSkill, design_effect: float) -> Tensor:
-    """Of the squared ratio of error and spread: that of a bin's mean square over its expectation."""
+    """The variance of each bin's mean squared error over its expectation."""
     return (2 * numbers.standard_error / numbers.spread.clamp(min=1e-300)).square() * design_effect
 
 
 def _detectable(numbers: SpreadSkill, design_effect: float) -> tuple[float, float]:
-    """The least relative differences that are more than chance: of all rows together, and of the part that shows least."""
+    """The smallest relative differences that are more than chance, of all rows and of any bin."""
     variance, share = _variance(numbers, design_effect), numbers.count * numbers.spread.square()
     of_all = (share / share.sum().clamp(min=1e-300)).square() @ variance
     return critical() * float(of_all) ** 0.5 / 2, critical(len(variance)) * float(
@@ -118,31 +123,30 @@ def _detectable(numbers: SpreadSkill, design_effect: float) -> tuple[float, floa
 
 
 def _faults(numbers: SpreadSkill, design_effect: float) -> tuple[str, int]:
-    """How large the largest difference beyond chance is, "" where there is none that matters, and in how many bins."""
+    """The size in words of the largest difference beyond chance, and the number of such bins."""
     ratio = (numbers.error / numbers.spread.clamp(min=1e-300)).clamp(min=1e-12)
     off = gamma_tails(ratio.square(), _variance(numbers, design_effect)) < CHANCE / len(ratio)
     return size(float((ratio.log().abs() * off).max())), int(off.sum())
 
 
 def sharp(numbers: Sharpness, unit: str = "") -> Verdict:
-    """How wide the intervals are, beside one interval for all rows. No fault and no merit by itself."""
+    """The mean width of intervals relative to one interval for all rows, as a note."""
     return Verdict(
         "sharpness",
         "note",
         f"The {percent(numbers.level)} intervals are {numbers.mean:.4g}{unit and ' ' + unit} wide "
-        "on average, "
-        f"{whole_percent(numbers.relative)} of the width that holds {percent(numbers.level)} of "
-        "all outcomes.",
+        f"on average, {whole_percent(numbers.relative)} of the width that holds "
+        f"{percent(numbers.level)} of all outcomes.",
         picture="sharpness",
     )
 
 
 def _overall(numbers: SpreadSkill) -> float:
-    """Root mean squared error of all rows over their root mean squared spread."""
-    error, spread = (
+    """The root mean squared error over the root mean variance, of all rows."""
+    square, variance = (
         (numbers.count * part.square()).sum() for part in (numbers.error, numbers.spread)
     )
-    return float((error / spread).sqrt())
+    return float((square / variance).sqrt())
 
 
 def _fault(by: str) -> Status:

@@ -1,4 +1,4 @@
-"""Verdicts on several outputs together, and on outcomes that have no order: their dependence, their probability."""
+"""Verdicts on whole vectors and on rankings, by dependence and by probability."""
 
 import math
 from collections.abc import Sequence
@@ -12,14 +12,20 @@ from disthead.report.verdict import Status, Verdict
 from disthead.report.wording import p_value as say_p
 from disthead.report.wording import percent, plural, whole_percent
 
-__all__ = ["dependence", "surprise", "together"]
+__all__ = ["dependence", "joint_density", "surprise"]
 
 
 def dependence(observed: Tensor, predicted: Tensor, count: float, names: Sequence[str]) -> Verdict:
-    """Whether outputs go together as predicted: correlations of their normal residuals against those of the forecast.
+    """Whether outputs are dependent as predicted, by correlations of their normal residuals.
 
-    The observed ones stray by 1 / sqrt(count) in Fisher's transform; the limit of chance allows for
-    looking at all pairs.
+    The observed correlations have the standard error 1 / sqrt(count - 3) in Fisher's transform. The
+    limit of chance allows for all pairs.
+
+    Args:
+        observed: correlations of the residuals, shape (D, D).
+        predicted: those of the forecast, shape (D, D).
+        count: the effective number of rows.
+        names: of the D outputs.
     """
     aspect = "dependence between outputs"
     rows, columns = torch.triu_indices(len(observed), len(observed), 1)
@@ -31,8 +37,7 @@ def dependence(observed: Tensor, predicted: Tensor, count: float, names: Sequenc
     pair = f"{names[int(rows[worst])]} and {names[int(columns[worst])]}"
     sentence = (
         f"The errors of {pair} have a correlation of {float(seen[worst]):.2f} where the model "
-        "predicts "
-        f"{float(expected[worst]):.2f}"
+        f"predicts {float(expected[worst]):.2f}"
     )
     if looks > 1:
         sentence += f", the largest difference of {plural(looks, 'pair')}"
@@ -50,14 +55,19 @@ def dependence(observed: Tensor, predicted: Tensor, count: float, names: Sequenc
     return Verdict(aspect, "good", f"{sentence}: no more than chance.", looks=looks)
 
 
-def together(numbers: Uniformity, count: float, p_value: float | None = None) -> Verdict:
-    """Whether whole vectors are as probable as predicted: the ranks of their joint density are uniform."""
+def joint_density(numbers: Uniformity, count: float, p_value: float | None = None) -> Verdict:
+    """Whether whole vectors are as probable as predicted.
+
+    Args:
+        numbers: the uniformity of the ranks of their joint density.
+        count: the effective number of rows.
+        p_value: in place of that of Kolmogorov and Smirnov.
+    """
     aspect = "all outputs together"
     p = numbers.ks_p_value if p_value is None else p_value
     seen = (
         "Probabilities of regions of highest density are off by at most "
-        f"{percent(numbers.ks_statistic)} (density ranks of "
-        f"all outputs together, {say_p(p)})"
+        f"{percent(numbers.ks_statistic)} (density ranks of all outputs together, {say_p(p)})"
     )
     by = size(2 * numbers.ks_statistic)
     if p >= CHANCE:
@@ -79,18 +89,18 @@ def together(numbers: Uniformity, count: float, p_value: float | None = None) ->
 
 
 def surprise(observed: float, expected: float, error: float, count: float) -> Verdict:
-    """Whether outcomes are as improbable as the forecast expects its own draws to be: log score against entropy.
+    """Whether targets are as improbable as draws from the forecasts, by log score and entropy.
 
     Args:
-        observed, expected: mean -log p of the outcomes, and of draws from the forecasts, in nats.
-        error: standard error of the observed one if the forecasts are true.
-        count: of independent rows of equal weight.
+        observed: the mean -log p of the targets, in nats.
+        expected: the mean -log p of draws from the forecasts, in nats.
+        error: the standard error of the observed mean if the forecasts are true.
+        count: the effective number of rows.
     """
     aspect = "surprise"
     seen = (
         f"The mean log score is {observed:.4g} nats where the forecasts expect {expected:.4g} of "
-        "their own draws (standard "
-        f"error {error:.2g})"
+        f"their own draws (standard error {error:.2g})"
     )
     difference = observed - expected
     share = abs(difference) / max(expected, 1e-12)

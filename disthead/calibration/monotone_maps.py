@@ -1,4 +1,7 @@
-"""Increasing maps of the probit scale, by which a cdf F becomes Phi(h(Phi^-1(F))): one method of all recalibration."""
+"""Increasing maps h of the probit scale, by which a cdf F becomes Phi(h(Phi^-1(F))).
+
+All recalibrations of numbers are such maps; they differ in the form of h.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,12 +19,12 @@ from disthead.special.numeric import mend
 
 __all__ = [
     "KNOTS",
-    "Bend",
-    "Ranks",
-    "Steps",
-    "Stretch",
-    "StretchAboutMean",
-    "Warp",
+    "AffineMap",
+    "AffineMapAboutMean",
+    "LogSlopeSpline",
+    "MonotoneMap",
+    "PiecewiseLinearMap",
+    "RankMap",
     "at_index",
     "count_at_most",
     "place_of_mean",
@@ -29,21 +32,25 @@ __all__ = [
     "probit_of_tail",
 ]
 
-# of Bend; beyond 3 there is hardly data to learn from
+# The knots of `LogSlopeSpline`. Beyond 3 there is hardly data to learn from.
 KNOTS = (-3.0, -2.25, -1.5, -0.75, 0.0, 0.75, 1.5, 2.25, 3.0)
-_WIDTH = 0.75  # between neighbours
-_STRAIGHT = 1e-18  # a bend that is as good as none
+_KNOT_SPACING = 0.75
+_SMALLEST_RATE = 1e-18  # stands for a rate of zero, by which nothing can be divided
 
 
 @dataclass(frozen=True)
-class Warp(ABC):
-    """An increasing map h of the line. Its tensors have the batch in front, and behind it as many dimensions as `dims` says."""
+class MonotoneMap(ABC):
+    """An increasing map h of the real line, one for each element of a batch.
+
+    Its fields are tensors of shape (..., *own), where ... is the batch. `dims` says how many own
+    dimensions a field has; a field that is not in it has none.
+    """
 
     dims: ClassVar[dict[str, int]] = {}
 
     @abstractmethod
     def __call__(self, z: Tensor) -> Tensor:
-        """h(z)."""
+        """The value h(z), of the shape to which z and the batch broadcast."""
 
     @abstractmethod
     def inverse(self, x: Tensor) -> Tensor:
@@ -51,9 +58,10 @@ class Warp(ABC):
 
     @abstractmethod
     def log_slope(self, z: Tensor) -> Tensor:
-        """log h'(z)."""
+        """The logarithm of the derivative, log h'(z)."""
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The map whose fields are `function` of these."""
         return replace(
             self,
             **{
@@ -63,7 +71,10 @@ class Warp(ABC):
         )
 
     def _mapped(self, name: str, value: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """function(value), again as an expanded view if `value` was one: picking rows by an index has copied what they share."""
+        """function(value), again as an expanded view if `value` was one.
+
+        Picking rows by an index has copied what they share.
+        """
         new, dims = function(value), self.dims.get(name, 0)
         is_one = all(stride == 0 for stride in value.stride()[: value.ndim - dims])
         if (
@@ -78,7 +89,7 @@ class Warp(ABC):
         return first.expand(new.shape) if bool((new == first).all()) else new
 
     def expand(self, batch_shape: Size) -> Self:
-        """With tensors expanded to the batch: views, which take no memory."""
+        """The same map with its tensors expanded to the batch, as views that take no memory."""
         expanded = {}
         for part in fields(self):
             value = getattr(self, part.name)
@@ -88,79 +99,101 @@ class Warp(ABC):
         return replace(self, **expanded)
 
     def compact(self) -> Self:
-        """The same with dimensions of the batch that are expanded views narrowed to one entry, so that it is computed once."""
-        short = {}
+        """The same map, computed once for all elements of the batch that share its numbers.
+
+        Dimensions of the batch that are expanded views are narrowed to one entry.
+        """
+        narrowed = {}
         for part in fields(self):
             value = getattr(self, part.name)
             for dim in range(value.ndim - self.dims.get(part.name, 0)):
                 if value.stride(dim) == 0 and value.shape[dim]:
                     value = value.narrow(dim, 0, 1)
-            short[part.name] = value
-        return replace(self, **short)
+            narrowed[part.name] = value
+        return replace(self, **narrowed)
 
     def of(self, base: Distribution) -> Self | None:
-        """The same map for other distributions, of a batch of one dimension; None where it is not known, or not smooth between knots."""
+        """The same map for the distributions of another batch, which has one dimension.
+
+        None where the map differs between rows, or is not smooth between its knots.
+        """
         compact = self.compact()
         if any(getattr(compact, part.name).shape[:1] != (1,) for part in fields(self)):
             return None
         return compact.map(lambda part: part[0]).expand(base.batch_shape)
 
     def knots(self) -> Tensor | None:
-        """Points at which h is not smooth, (count,), which quadrature has to know; None where there are none, or very many."""
+        """The points at which h is not smooth, shape (count,), where quadrature has to be split.
+
+        None where there are none, or very many.
+        """
         return None
 
 
 @dataclass(frozen=True)
-class Stretch(Warp):
-    """h(z) = (z - centre) / scale + scale * centre: a normal distribution with `scale` times its spread where centre is 0.
+class AffineMap(MonotoneMap):
+    """The affine map h(z) = (z - centre) / scale + scale * centre.
+
+    With centre 0 it turns a normal distribution into one with `scale` times its standard deviation.
 
     The median stays where centre is 0. With centre = Phi^-1(F(mean)) the mean stays: exactly for a
     log-normal distribution, and for a gamma distribution as far as its cube root is normal (Wilson
     and Hilferty 1931).
+
+    Attributes:
+        scale: shape (...,), positive.
+        centre: on the probit scale, shape (...,).
     """
 
     scale: Tensor
     centre: Tensor
 
     def __call__(self, z: Tensor) -> Tensor:
+        """The value h(z)."""
         return (z - self.centre) / self.scale + self.scale * self.centre
 
     def inverse(self, x: Tensor) -> Tensor:
+        """The z with h(z) = x."""
         return (x - self.scale * self.centre) * self.scale + self.centre
 
     def log_slope(self, z: Tensor) -> Tensor:
+        """The logarithm of the derivative, log h'(z)."""
         return -self.scale.log() + torch.zeros_like(z)
 
 
 @dataclass(frozen=True)
-class StretchAboutMean(Stretch):
-    """A stretch about the place of the mean of a continuous distribution; or `share` of it, so that 0 keeps the median.
+class AffineMapAboutMean(AffineMap):
+    """An affine map whose centre is `share` times the probit of a continuous distribution's mean.
+
+    A share of 1 keeps the mean, a share of 0 keeps the median.
 
     Attributes:
-        share: of the place of the mean that `centre` is, shape (...,).
+        share: `centre` over the probit of the mean, shape (...,).
     """
 
     share: Tensor
 
     def of(self, base: Distribution) -> Self | None:
-        shared = Stretch.of(
-            replace(self, centre=self.scale), base
-        )  # the centre differs from one distribution to the next
+        """The same map for the distributions of another batch; see `MonotoneMap.of`."""
+        # the centre differs from one distribution to the next
+        shared = AffineMap.of(replace(self, centre=self.scale), base)
         return (
             None if shared is None else replace(shared, centre=place_of_mean(base) * shared.share)
         )
 
 
 @dataclass(frozen=True)
-class Bend(Warp):
-    """The h whose log-slope is linear between `KNOTS` and zero from the outermost ones on, with h(0) = offset.
+class LogSlopeSpline(MonotoneMap):
+    """The map h whose log-slope is a linear spline, with h(0) = offset.
 
-    Its density is continuous and positive, its inverse has a closed form, and the tails stay those
-    of the model: they are shifted, and no moment that was finite becomes infinite.
+    The logarithm of h' is linear between the `KNOTS`, and zero from the outermost ones on.
+
+    The recalibrated density is continuous and positive, and the inverse of h has a closed form. The
+    tails stay those of the model: they are shifted, and no moment that was finite becomes infinite.
 
     Attributes:
         offset: h(0), shape (...,).
-        log_slopes: at the inner knots, shape (..., len(KNOTS) - 2).
+        log_slopes: log h' at the inner knots, shape (..., len(KNOTS) - 2).
     """
 
     dims = {"log_slopes": 1}
@@ -168,43 +201,50 @@ class Bend(Warp):
     log_slopes: Tensor
 
     def __call__(self, z: Tensor) -> Tensor:
+        """The value h(z)."""
         if self._is_shared_by(z):
-            first, size, bend, height = self._pieces_at(self._piece(z))
-            part = by_numpy("expm1", bend.mul_(z - first)).mul_(size).add_(height)
+            first, size, rate, height = self._pieces_at(self._piece(z))
+            part = by_numpy("expm1", rate.mul_(z - first)).mul_(size).add_(height)
             return torch.where(z.isinf(), z, part)
-        first, low, bend, height = self._pieces(self._piece(z))
+        first, low, rate, height = self._pieces(self._piece(z))
         part = z - first
-        return height + low.exp() * part * _expm1_ratio(_risen(bend, part))
+        return height + low.exp() * part * _expm1_ratio(_increase(rate, part))
 
     def inverse(self, x: Tensor) -> Tensor:
+        """The z with h(z) = x."""
         if self._is_shared_by(x):
             piece = torch.zeros_like(x, dtype=torch.long)
             for knot in self._shared()[3][1:].tolist():
                 piece += x >= knot
-            first, size, bend, height = self._pieces_at(piece)
-            part = by_numpy("log1p", (x - height).div_(size)).div_(bend)
+            first, size, rate, height = self._pieces_at(piece)
+            part = by_numpy("log1p", (x - height).div_(size)).div_(rate)
             return torch.where(x.isinf(), x, part.add_(first))
         heights = self._heights()
         shape = torch.broadcast_shapes(x.shape, heights.shape[:-1])
-        first, low, bend, height = self._pieces(
+        first, low, rate, height = self._pieces(
             count_at_most(heights.expand(*shape, -1), x.expand(shape))
         )
         part = (x - height) * torch.exp(-low)
-        return first + part * _log1p_ratio(_risen(bend, part))
+        return first + part * _log1p_ratio(_increase(rate, part))
 
     def log_slope(self, z: Tensor) -> Tensor:
-        first, low, bend, _ = self._pieces(self._piece(z))
-        return low + _risen(bend, z - first)
+        """The logarithm of the derivative, log h'(z)."""
+        first, low, rate, _ = self._pieces(self._piece(z))
+        return low + _increase(rate, z - first)
 
     def knots(self) -> Tensor | None:
+        """The `KNOTS`."""
         return torch.tensor(KNOTS, dtype=self.offset.dtype, device=self.offset.device)
 
     def _is_shared_by(self, points: Tensor) -> bool:
-        """Whether one map is asked for the plain numbers of all points: its pieces are computed once."""
+        """Whether one map serves all points, so that its pieces are computed once."""
         return self.offset.numel() == 1 and are_plain_numbers(points, self.offset, self.log_slopes)
 
     def _shared(self) -> tuple[Tensor, ...]:
-        """Of a shared map, all pieces as `_pieces` gives them, with `size` for the log-slope: h = height + size expm1(bend (z - first))."""
+        """All pieces of a shared map: h = height + size expm1(rate (z - first)).
+
+        As `_pieces` gives them, with `size` in place of the log-slope.
+        """
         return _shared_pieces(*self.offset.flatten().tolist(), *self.log_slopes.flatten().tolist())
 
     def _pieces_at(self, piece: Tensor) -> list[Tensor]:
@@ -215,29 +255,34 @@ class Bend(Warp):
     def _piece(z: Tensor) -> Tensor:
         """How many knots are at most z."""
         return (
-            (torch.floor((z - KNOTS[0]) / _WIDTH) + 1).nan_to_num(0.0).clamp(0, len(KNOTS)).long()
+            (torch.floor((z - KNOTS[0]) / _KNOT_SPACING) + 1)
+            .nan_to_num(0.0)
+            .clamp(0, len(KNOTS))
+            .long()
         )
 
     def _pieces(self, piece: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The pieces with these numbers: the knot at which each begins, the log-slope there, its slope along the piece, and h there.
+        """First knots, log-slopes there, rates, and h at the first knots, of these pieces.
+
+        A rate is the derivative of the log-slope along a piece.
 
         The open piece on the left counts as beginning at the first knot.
         """
         low, heights = self._knot_slopes(), self._heights()
         flat = torch.zeros_like(low[..., :1])
-        bend = torch.cat([flat, low.diff(dim=-1) / _WIDTH, flat], -1)
+        rate = torch.cat([flat, low.diff(dim=-1) / _KNOT_SPACING, flat], -1)
         begin = (piece - 1).clamp(min=0)
-        low, bend, height = _entry(low, begin), _entry(bend, piece), _entry(heights, begin)
-        return KNOTS[0] + _WIDTH * begin, low, bend, height
+        low, rate, height = _entry(low, begin), _entry(rate, piece), _entry(heights, begin)
+        return KNOTS[0] + _KNOT_SPACING * begin, low, rate, height
 
     def _knot_slopes(self) -> Tensor:
         """The log-slopes at the knots, (..., len(KNOTS))."""
         return torch.nn.functional.pad(self.log_slopes, (1, 1))
 
     def _heights(self) -> Tensor:
-        """h at the knots, (..., len(KNOTS))."""
+        """The values of h at the knots, (..., len(KNOTS))."""
         slopes = self._knot_slopes()
-        rises = _WIDTH * slopes[..., :-1].exp() * _expm1_ratio(slopes.diff(dim=-1))
+        rises = _KNOT_SPACING * slopes[..., :-1].exp() * _expm1_ratio(slopes.diff(dim=-1))
         heights = torch.nn.functional.pad(rises.cumsum(-1), (1, 0))
         middle = KNOTS.index(0.0)
         return heights - heights[..., middle : middle + 1] + self.offset.unsqueeze(-1)
@@ -245,19 +290,22 @@ class Bend(Warp):
 
 @lru_cache
 def _shared_pieces(offset: float, *log_slopes: float) -> tuple[Tensor, ...]:
-    """`Bend._shared` of the map with these numbers: remembered, since it is asked for again and again."""
+    """`LogSlopeSpline._shared` of the map with these numbers, which is needed again and again."""
     numbers = torch.tensor([offset, *log_slopes], dtype=torch.float64)
-    first, low, bend, height = Bend(numbers[0], numbers[1:])._pieces(torch.arange(len(KNOTS) + 1))
-    bend = torch.where(bend.abs() < _STRAIGHT, _STRAIGHT, bend)
-    return first.double(), low.exp() / bend, bend, height
+    first, low, rate, height = LogSlopeSpline(numbers[0], numbers[1:])._pieces(
+        torch.arange(len(KNOTS) + 1)
+    )
+    rate = torch.where(rate.abs() < _SMALLEST_RATE, _SMALLEST_RATE, rate)
+    return first.double(), low.exp() / rate, rate, height
 
 
 @dataclass(frozen=True)
-class Steps(Warp):
-    """The h through the points (z, x), straight between them and with slope 1 beyond.
+class PiecewiseLinearMap(MonotoneMap):
+    """The piecewise linear map through the points (z, x), with slope 1 beyond them.
 
     Attributes:
-        z, x: increasing, shape (..., K).
+        z: abscissas, increasing, shape (..., K).
+        x: h(z), increasing, shape (..., K).
     """
 
     dims = {"z": 1, "x": 1}
@@ -265,26 +313,32 @@ class Steps(Warp):
     x: Tensor
 
     def __call__(self, z: Tensor) -> Tensor:
+        """The value h(z)."""
         return _interpolated(z, self.z, self.x)[0]
 
     def of(self, base: Distribution) -> None:
+        """None: the map is not smooth between its points."""
         return None
 
     def inverse(self, x: Tensor) -> Tensor:
+        """The z with h(z) = x."""
         return _interpolated(x, self.x, self.z)[0]
 
     def log_slope(self, z: Tensor) -> Tensor:
+        """The logarithm of the derivative, log h'(z)."""
         return _interpolated(z, self.z, self.x)[1].log()
 
 
 @dataclass(frozen=True)
-class Ranks(Steps):
-    """Steps through the ranks z of held-out rows, with what is sure of a new row that is exchangeable with them.
+class RankMap(PiecewiseLinearMap):
+    """The piecewise linear map through the ranks z of held-out rows, with bounds of probabilities.
+
+    The bounds hold for a new row that is exchangeable with the held-out ones.
 
     Attributes:
-        below: the most probability that lies below each rank, shape (..., K).
-        through: the least probability up to it.
-        new: the probability that the new row brings, shape (..., 1).
+        below: the largest probability that can lie below each rank, shape (..., K).
+        through: the smallest probability that can lie up to and including it, shape (..., K).
+        new: the probability of the new row itself, shape (..., 1).
     """
 
     dims = {"z": 1, "x": 1, "below": 1, "through": 1, "new": 1}
@@ -311,7 +365,7 @@ def _interpolated(values: Tensor, across: Tensor, up: Tensor) -> tuple[Tensor, T
 
 
 def at_index(knots: Tensor, index: Tensor) -> Tensor:
-    """The knots (..., K) at an index (...), the first or last one beyond their ends."""
+    """The knots (..., K) at an index (...); the first or the last one for an index beyond them."""
     return knots.gather(-1, index.clamp(0, knots.shape[-1] - 1).unsqueeze(-1)).squeeze(-1)
 
 
@@ -324,7 +378,7 @@ def _entry(row: Tensor, index: Tensor) -> Tensor:
 
 
 def count_at_most(knots: Tensor, values: Tensor) -> Tensor:
-    """How many of the increasing knots (..., K) are at most `values` (...)."""
+    """The number of the increasing knots (..., K) that are at most `values` (...)."""
     # By bisection and not torch.searchsorted, which would copy the knots to every row.
     low = torch.zeros(values.shape, dtype=torch.long, device=values.device)
     high = torch.full_like(low, knots.shape[-1])
@@ -335,9 +389,9 @@ def count_at_most(knots: Tensor, values: Tensor) -> Tensor:
     return low
 
 
-def _risen(bend: Tensor, part: Tensor) -> Tensor:
-    """bend * part; 0 where the part is infinite, as in an open piece, which does not bend."""
-    return bend * torch.where(part.isinf(), 0.0, part)
+def _increase(rate: Tensor, part: Tensor) -> Tensor:
+    """The increase of the log-slope; 0 in an open piece, where the part may be infinite."""
+    return rate * torch.where(part.isinf(), 0.0, part)
 
 
 def _expm1_ratio(r: Tensor) -> Tensor:
@@ -355,20 +409,23 @@ def _log1p_ratio(r: Tensor) -> Tensor:
 
 
 def place_of_mean(dist: Distribution) -> Tensor:
-    """Where on the probit scale the mean of a continuous distribution lies."""
+    """The probit of the mean of a continuous distribution, Phi^-1(F(mean)), of its batch_shape."""
     mean = dist.mean
     return probit(dist.log_cdf(mean), dist.log_survival(mean))
 
 
 def probit(log_below: Tensor, log_above: Tensor) -> Tensor:
-    """Phi^-1 of a probability, from its logarithm and that of its complement: the smaller one carries the digits."""
+    """Phi^-1 of a probability, from its logarithm and that of its complement.
+
+    The smaller one of the two carries the digits.
+    """
     left = log_below <= log_above
     z = probit_of_tail(torch.where(left, log_below, log_above))
     return torch.where(left, z, -z)
 
 
 def probit_of_tail(log_tail: Tensor) -> Tensor:
-    """Phi^-1 of a probability of at most about a half, from its logarithm."""
+    """Phi^-1 of a probability that is at most about 1/2, from its logarithm."""
     if not are_plain_numbers(log_tail):
         return ndtri_exp(log_tail)
     z = torch.special.ndtri(log_tail.double().exp()).to(log_tail.dtype)
