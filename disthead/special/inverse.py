@@ -18,12 +18,12 @@ REACH = 700.0  # bound of the logarithm of a root
 
 
 class _Refused(torch.autograd.Function):
-    """The identity, without a derivative."""
+    """The first of two tensors, without a derivative."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(grad):
+    def forward(grad, residual):
         return grad.clone()
 
     @staticmethod
@@ -31,7 +31,7 @@ class _Refused(torch.autograd.Function):
         pass
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, *grads):
         raise RuntimeError(
             "second derivatives through this quantile or sample are not available, only first "
             "ones; those of gamma, beta, student_t and of closed forms are."
@@ -41,7 +41,11 @@ class _Refused(torch.autograd.Function):
 
 
 class _Once(torch.autograd.Function):
-    """The identity, differentiable once."""
+    """The identity, differentiable once.
+
+    Its derivative depends on the residual too, so that a second derivative is refused on whichever
+    way it is asked for: by the incoming gradient, or by what the residual was computed from.
+    """
 
     generate_vmap_rule = True
 
@@ -51,11 +55,12 @@ class _Once(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        pass
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx, grad):
-        return _Refused.apply(grad)
+        return _Refused.apply(grad, *ctx.saved_tensors)
 
     jvp = backward
 
@@ -66,7 +71,7 @@ def implicit(value, residual, slope):
     The numbers of `value` do not change. `residual` is the residual at the detached value as a
     function of the parameters, and `slope` its derivative in v, so that dv = -d residual / slope.
     The three tensors broadcast. There are no second derivatives, since `slope` is a constant:
-    differentiating through the incoming gradient raises RuntimeError. `Root` has derivatives of
+    differentiating twice raises RuntimeError. `Root` has derivatives of
     every order. Source: the implicit function theorem, as in Figurnov, Mohamed and Mnih (2018).
 
     >>> q = torch.tensor(9.0, requires_grad=True)
