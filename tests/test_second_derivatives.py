@@ -74,7 +74,8 @@ def test_second_derivatives_are_right_or_refused(case, answer):
         try:
             second = _second(lambda x: function(case, x), x)
         except (RuntimeError, NotImplementedError) as error:
-            assert "second derivatives" in str(error) or "not implemented" in str(error), error
+            if "second derivatives" not in str(error) and "not implemented" not in str(error):
+                raise
             continue
         step = 1e-4 * max(1.0, abs(point))
         rise = _first(lambda x: function(case, x), x + step)
