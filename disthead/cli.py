@@ -144,13 +144,20 @@ def _run(arguments: list[str]) -> None:
 
 
 def show_families(arguments: Sequence[str]) -> None:
-    """Print the table of families, or with --surface which of them answers which question."""
+    """Print the table of families, or with --capabilities which of them supports which method."""
     parser = Parser("families")
-    parser.add_argument("--surface", action="store_true")
-    if parser.parse_args(arguments[1:]).surface:
-        from disthead.surface import matrix
+    parser.add_argument("--capabilities", action="store_true")
+    parser.add_argument("--surface", action="store_true")  # its name in version 0.1
+    options = parser.parse_args(arguments[1:])
+    if options.surface:
+        _say(
+            "disthead: warning: --surface is called --capabilities now; the former name goes with "
+            "the next version."
+        )
+    if options.capabilities or options.surface:
+        from disthead.capabilities import capabilities_table
 
-        print(matrix())
+        print(capabilities_table())
         return
     rows = [("family", "data type", "domain", "use", "parameters -> link", "loss")]
     for name in families():

@@ -644,7 +644,7 @@ def options_of(command: str, monkeypatch) -> set[str]:
         return {name for action in parser._actions for name in action.option_strings}
     if command in ("families", "explain", "init"):
         return (
-            {"--surface"}
+            {"--capabilities", "--surface"}
             if command == "families"
             else {"--out", "--overwrite"}
             if command == "init"
