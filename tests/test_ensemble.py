@@ -10,8 +10,8 @@ import torch
 from torch.distributions import kl_divergence
 
 import disthead as dh
-from disthead.families.ensembles import ensemble
 from disthead.capabilities import capabilities
+from disthead.families.ensembles import ensemble
 from tests.cases import (
     AFFINE_COUNTS,
     CASES,
