@@ -1,4 +1,4 @@
-"""What a target may be: one check for everything that takes a distribution and what was observed."""
+"""The check of targets, shared by all functions of a distribution and observed values."""
 
 import math
 import operator
@@ -30,20 +30,20 @@ def check_target(
 ) -> Tensor:
     """The targets as a tensor, after a check that the distribution can have produced them.
 
-    Args:
-        dist: batch_shape (...,) and any event_shape.
-        y: shape batch_shape + event_shape: a tensor, an array, a column of a table, a list or a
-            number. Rankings may be shorter than the number of items.
-        weight: of shape batch_shape, as `disthead.weights.as_weight` gives it. Rows of weight 0 are
-            not there: their targets are not looked at.
-        soft_labels: whether class probabilities are taken too, shape (..., K), or numbers from 0 to
-            1 for two outcomes.
-        ignore_index: a class index that stands for no class, such as -100: such targets are not
-            looked at.
-        name: what the targets are called in errors.
+    Truth values and bytes become int64, other targets keep their dtype. Inside a compiled or traced
+    function only the shape is checked.
 
-    Truth values and bytes come out as int64, everything else in the dtype that it has. Inside a
-    compiled or traced function only the shape is checked.
+    Args:
+        dist: a distribution with batch_shape (...,) and any event_shape.
+        y: targets of shape batch_shape + event_shape: a tensor, an array, a column of a table, a
+            list or a number. Rankings may be shorter than the number of items.
+        weight: of shape batch_shape, as `disthead.weights.as_weight` returns it. The targets of
+            rows of weight 0 are not checked.
+        soft_labels: whether class probabilities of shape (..., K), or numbers from 0 to 1 for two
+            outcomes, are accepted too.
+        ignore_index: a class index that stands for no class, such as -100; such targets are not
+            checked.
+        name: what the targets are called in errors.
 
     Raises:
         ValueError: for another shape.
@@ -77,8 +77,7 @@ def check_target(
         if bool(missing.any()):
             raise TargetError(
                 f"{name} must be finite, got NaN or infinity in {locate(missing, values)}. Drop "
-                "such rows or give them "
-                "the weight 0."
+                "such rows or give them the weight 0."
             )
     if is_probabilities:
         _check_probabilities(values, weight, name)
@@ -102,7 +101,7 @@ def check_target(
 
 
 def _holds_between(support: Any, least: float, most: float) -> bool:
-    """Whether it is an interval, the same one for all rows, that holds both numbers, and so all between them."""
+    """Whether the support is one interval for all rows that holds both numbers."""
     one = getattr(support, "base_constraint", support)
     if one is constraints.real:
         return True
@@ -118,10 +117,12 @@ def _holds_between(support: Any, least: float, most: float) -> bool:
 def check_target_shape(
     dist: Distribution, y: Tensor, *, soft_labels: bool = False, name: str = "y"
 ) -> bool:
-    """Whether targets are class probabilities, after a check of their shape: nothing is broadcast silently.
+    """Whether targets are class probabilities, after a check of their shape.
+
+    Nothing is broadcast silently.
 
     Args:
-        dist: batch_shape (...,) and any event_shape.
+        dist: a distribution with batch_shape (...,) and any event_shape.
         y: shape batch_shape + event_shape; rankings may be shorter than the number of items.
         soft_labels: whether class probabilities are taken too, shape batch_shape + event_shape +
             (K,).
@@ -171,8 +172,8 @@ def _check_ignore_index(dist: Distribution, ignore_index: Any, is_probabilities:
         )
     if is_probabilities:
         raise ValueError(
-            "ignore_index needs class indices, got class probabilities. Give such "
-            "rows the weight 0."
+            "ignore_index needs class indices, got class probabilities. Give such rows the weight "
+            "0."
         )
     try:
         return operator.index(ignore_index)
@@ -198,8 +199,8 @@ def _check_probabilities(y: Tensor, weight: Tensor | None, name: str) -> None:
     if bool(wrong.any()):
         raise TargetError(
             f"{name} must be class probabilities, zero or more, that sum to 1 over the last "
-            "dimension, got the sums "
-            f"{locate(wrong, total)}. Class indices have one dimension less."
+            f"dimension, got the sums {locate(wrong, total)}. Class indices have one dimension "
+            "less."
         )
 
 

@@ -339,8 +339,8 @@ class Levels:
                 )
                 raise DataError(
                     f"column {self.name!r} must hold {_PLURAL[kind]}, got text in {wrong} of "
-                    f"{total} rows: {self._places[bad[0]]}."
-                    f"{remedy} {TARGET_REMEDY if is_target else REMEDY}"
+                    f"{total} rows: {self._places[bad[0]]}.{remedy} "
+                    f"{TARGET_REMEDY if is_target else REMEDY}"
                 )
         separated = [
             level for level in levels if _is_separated(level) or (not few and _has_sign(level))
@@ -349,12 +349,10 @@ class Levels:
         if separated and sum(self.counts[level] for level in [*separated, *whole]) > 0.5 * total:
             raise DataError(
                 f"column {self.name!r} holds numbers with commas, separators of thousands or "
-                f"signs, such as {self._places[separated[0]]}. "
-                "Write them as numbers, with a decimal point and without separators, such as "
-                "1234.5 (in pandas: "
-                "read_csv(..., decimal=',') or thousands=','); or say that the column holds "
-                "categories (`categorical`, or the "
-                "type category of a data frame)."
+                f"signs, such as {self._places[separated[0]]}. Write them as numbers, with a "
+                "decimal point and without separators, such as 1234.5 (in pandas: read_csv(..., "
+                "decimal=',') or thousands=','); or say that the column holds categories "
+                "(`categorical`, or the type category of a data frame)."
             )
         return "category"
 
@@ -384,12 +382,10 @@ class Levels:
         if len(self.counts) > _FEW and len(self.counts) > 0.5 * rows:
             raise DataError(
                 f"column {self.name!r} has {len(self.counts)} different texts in {rows} rows: it "
-                "seems to name the rows, or to "
-                "hold numbers or dates in a form of their own, such as "
-                f"{min(self.counts, key=str)!r}. Leave it out, or turn it "
-                "into numbers, or into dates such as 2020-12-31; or say that the column holds "
-                "categories (`categorical`, or the "
-                "type category of a data frame)."
+                "seems to name the rows, or to hold numbers or dates in a form of their own, such "
+                f"as {min(self.counts, key=str)!r}. Leave it out, or turn it into numbers, or into "
+                "dates such as 2020-12-31; or say that the column holds categories (`categorical`, "
+                "or the type category of a data frame)."
             )
 
 
@@ -431,8 +427,8 @@ def check_finite(values: Values) -> None:
         first = int(infinite.argmax())
         raise DataError(
             f"column {values.name!r} has {int(infinite.sum())} infinite values in {len(values)} "
-            "rows, the first at row "
-            f"{values.row(first)}: {values.text(first)}. Make them missing (NaN) or finite numbers."
+            f"rows, the first at row {values.row(first)}: {values.text(first)}. Make them missing "
+            "(NaN) or finite numbers."
         )
 
 
@@ -457,8 +453,7 @@ def check_complete(values: Values) -> None:
     if said:
         raise DataError(
             f"column {values.name!r} has {', and '.join(said)}. Correct these values, or drop "
-            "their rows; nothing is dropped "
-            "silently."
+            "their rows; nothing is dropped silently."
         )
 
 
@@ -665,9 +660,8 @@ def index_warning(names: Sequence[str]) -> str:
 def text_warning(names: Sequence[str]) -> str:
     """What is said of numbers that are written as texts."""
     return (
-        f"numbers are written as texts in {listed(names)}, and are read as numbers. Where they "
-        "are names, say that the "
-        "column holds categories."
+        f"numbers are written as texts in {listed(names)}, and are read as numbers. Where they are "
+        "names, say that the column holds categories."
     )
 
 

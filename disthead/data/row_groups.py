@@ -94,8 +94,8 @@ def find_row_groups(files: Sequence[Path], names: Sequence[str] | None = None) -
             added = [name for name in schema.names if name not in types]
             if added:
                 raise DataError(
-                    f"{file} has a column {added[0]!r} that {files[0]} lacks. Say "
-                    "which `features` to use."
+                    f"{file} has a column {added[0]!r} that {files[0]} lacks. Say which `features` "
+                    "to use."
                 )
         for name in types if names is None else names:
             if name not in schema.names:

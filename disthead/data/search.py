@@ -71,8 +71,7 @@ class Roles(NamedTuple):
             if name not in names and name == "target" and list(target) == ["target"]:
                 raise DataError(
                     "no column is called 'target', the one to be predicted where --data.target "
-                    "(`target` in Python) was not "
-                    f"given. Columns: {', '.join(names)}."
+                    f"(`target` in Python) was not given. Columns: {', '.join(names)}."
                 )
             if name not in names:
                 raise DataError(str(unknown_name("column", name, list(names))))
@@ -201,8 +200,8 @@ class Search:
         if missing:
             _say(
                 f"values are missing in {listed(missing, 20)}: missing numbers are read as the "
-                "median of the training rows, "
-                "missing texts are a category of their own, and an indicator says where."
+                "median of the training rows, missing texts are a category of their own, and an "
+                "indicator says where."
             )
         constant = [
             f"{column.name!r} ({only})"

@@ -97,11 +97,10 @@ def warn_of_copies(groups: Tensor, copy: Tensor, remedy: str) -> None:
     copies = int((size - 1)[_different(groups, copy) == 1].sum())
     if copies >= 0.01 * rows:
         warn(
-            f"{copies} of {rows} rows repeat the features and the target of another row. Rows "
-            "with equal features are held "
-            "out together, since copies of a row in training would tell its target. If "
-            "oversampling made them, weights say the "
-            f"same in less time; if they belong to one person, site or panel, {remedy}.",
+            f"{copies} of {rows} rows repeat the features and the target of another row. Rows with "
+            "equal features are held out together, since copies of a row in training would tell "
+            "its target. If oversampling made them, weights say the same in less time; if they "
+            f"belong to one person, site or panel, {remedy}.",
             RepeatedRowsWarning,
         )
 
@@ -174,10 +173,9 @@ def split_at_random(
     train, least = count - sum(sizes.values()), _LEAST[unit]
     if train < least or any(not sizes[name] and share > 0 for name, share in shares.items()):
         raise DataError(
-            f"{count} {unit} are too few for this split: {train} for training ({least} or more "
-            "are needed), "
-            f"{sizes['val']} for validation, {sizes['test']} for test. Change val_size and "
-            f"test_size, or {_REMEDY[unit]}."
+            f"{count} {unit} are too few for this split: {train} for training ({least} or more are "
+            f"needed), {sizes['val']} for validation, {sizes['test']} for test. Change val_size "
+            f"and test_size, or {_REMEDY[unit]}."
         )
     groups = torch.arange(count) if groups is None else groups
     fold = draw_folds(groups, [sizes["test"], sizes["val"]], torch.Generator().manual_seed(seed))
@@ -216,8 +214,8 @@ def split_by_column(frame: "DataFrame", name: str) -> dict[str, Tensor]:
     if unknown.any():
         row = int(np.argmax(unknown))
         raise DataError(
-            f"the split column {name!r} must hold train, val or test, got "
-            f"{values[row]!r} at row {row}."
+            f"the split column {name!r} must hold train, val or test, got {values[row]!r} at row "
+            f"{row}."
         )
     split = {part: torch.from_numpy(np.flatnonzero(values == part)) for part in PARTS[:3]}
     if len(split["train"]) < 2:

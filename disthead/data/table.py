@@ -345,8 +345,7 @@ def _read_text(path: Path) -> "DataFrame":
     if layout["encoding"] == "cp1252":
         warnings.warn(
             f"{path} is not written in UTF-8; it is read as Windows-1252 (Latin-1). Check the "
-            "letters beyond ASCII, or write it "
-            "in UTF-8.",
+            "letters beyond ASCII, or write it in UTF-8.",
             UserWarning,
             stacklevel=2,
         )
@@ -407,9 +406,8 @@ def _has_decimal_commas(frame: "DataFrame", path: Path) -> bool:
         name, texts = found[0]
         raise DataError(
             f"{path}: column {name!r} holds {texts.iloc[0]!r} at row {texts.index[0]}, where the "
-            "comma may be a decimal one or "
-            "separate thousands. Write the numbers with a decimal point and without separators of "
-            "thousands."
+            "comma may be a decimal one or separate thousands. Write the numbers with a decimal "
+            "point and without separators of thousands."
         )
     return bool(found)
 

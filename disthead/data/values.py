@@ -461,9 +461,8 @@ def _of_several_kinds(values: list[Any], each: list[str], name: str) -> DataErro
     kind = each[row]
     return DataError(
         f"column {name!r} must hold {_PLURAL[most]}, got "
-        f"{'text' if kind == 'text' else _PLURAL[kind]} in {counts[kind]} "
-        f"of {len(values)} rows: {values[row]!r} at row {row}. Make these values missing (None), "
-        "or turn all of them into "
+        f"{'text' if kind == 'text' else _PLURAL[kind]} in {counts[kind]} of {len(values)} rows: "
+        f"{values[row]!r} at row {row}. Make these values missing (None), or turn all of them into "
         f"{'texts' if 'text' in (kind, most) else _PLURAL[most]}."
     )
 
@@ -473,8 +472,7 @@ def _of_several_kinds(values: list[Any], each: list[str], name: str) -> DataErro
 
 REMEDY = (
     "Make these values missing, or say that the column holds categories (`categorical`, or the "
-    "type category of a data "
-    "frame)."
+    "type category of a data frame)."
 )
 TARGET_REMEDY = "Correct these values, or drop their rows."  # which cannot be missing
 
@@ -489,8 +487,8 @@ def as_kind(values: Values, kind: str, remedy: str = REMEDY) -> Values:
     bad = np.array([number is None for number in found] + [False])[values._entries]
     if bad.any():
         raise DataError(
-            f"column {values.name!r} must hold {_PLURAL[kind]}, got text in "
-            f"{values.first(bad)}. {remedy}"
+            f"column {values.name!r} must hold {_PLURAL[kind]}, got text in {values.first(bad)}. "
+            f"{remedy}"
         )
     numbers = np.array([np.nan if number is None else number for number in found] + [np.nan])
     return replace(values, kind=kind, numbers=numbers[values._entries], codes=None, levels=())
@@ -512,9 +510,8 @@ def as_quantities(values: Values) -> Values:
         since = " - column.min()" if values.kind == "date" else ""
         raise DataError(
             f"column {values.name!r} holds {values.plural}, such as {values.text(shown)} at row "
-            f"{values.row(shown)}"
-            f"{also if missing.any() else ''}; a target or a known quantity must be a number. "
-            "Turn it into days or another "
-            f"unit: (column{since}) / pandas.Timedelta(days=1)."
+            f"{values.row(shown)}{also if missing.any() else ''}; a target or a known quantity "
+            f"must be a number. Turn it into days or another unit: (column{since}) / "
+            "pandas.Timedelta(days=1)."
         )
     return as_kind(values, "number", TARGET_REMEDY) if values.is_named else values

@@ -152,16 +152,14 @@ class EarlyStopping(LightningEarlyStopping):
                 if trainer.enable_validation and any(trainer.num_val_batches):
                     raise ValueError(
                         f"early stopping monitors {self.monitor}, and training ended after "
-                        f"{trainer.global_step} steps, before the "
-                        "first validation: give a larger max_steps (--trainer.max_steps), or a "
-                        "smaller val_check_interval "
+                        f"{trainer.global_step} steps, before the first validation: give a larger "
+                        "max_steps (--trainer.max_steps), or a smaller val_check_interval "
                         "(--trainer.val_check_interval, in batches), or monitor one of "
                         f"{', '.join(known)}."
                     )
                 raise ValueError(
-                    f"early stopping monitors {self.monitor}, and no rows are validated: hold "
-                    "rows out by val_size, give "
-                    f"val_path, or monitor one of {', '.join(known)}."
+                    f"early stopping monitors {self.monitor}, and no rows are validated: hold rows "
+                    f"out by val_size, give val_path, or monitor one of {', '.join(known)}."
                 )
             raise unknown_name("metric to monitor", self.monitor, known)
         if self.counts_steps:  # whether this validation is the last that may bring nothing better
@@ -328,8 +326,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         if trainer.is_global_zero and state["best_model_path"] and not found:
             warnings.warn(
                 f"{state['best_model_path']}, the best checkpoint of the earlier training, is "
-                "missing or cannot be read: the "
-                "best one is chosen from now on.",
+                "missing or cannot be read: the best one is chosen from now on.",
                 stacklevel=2,
             )
         resumed, folder = local(trainer.ckpt_path), local(self.dirpath)

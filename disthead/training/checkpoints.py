@@ -185,8 +185,7 @@ def recalibrate_checkpoint(
     if part not in ("val", "test"):
         raise ValueError(
             f"part must be val or test, got {part!r}: a recalibration learned from the rows of "
-            "training would trust the model "
-            "as much as it trusts itself."
+            "training would trust the model as much as it trusts itself."
         )
     module, data, part = _load(checkpoint, path, part, weight, trust)
     if "groups" not in inspect.signature(recalibration.fit).parameters:
@@ -239,8 +238,8 @@ def _load(
         data.hparams[name] is None for name in ("path", "dataset", f"{part}_path")
     ):
         raise ValueError(
-            "this model was trained on rows that are in no file: give a table of "
-            "your own (--data.path)."
+            "this model was trained on rows that are in no file: give a table of your own "
+            "(--data.path)."
         )
     if module.columns is not None:
         data.columns = Columns.from_state(module.columns)
@@ -267,9 +266,8 @@ def _check_column(
 ) -> None:
     if name is not None and name not in (known := data.column_names(part)):
         raise DataError(
-            f"{unknown_name(f'column of the {option}', name, known)} Name another with "
-            f"--{option}, or give --no-{option} to "
-            f"{otherwise}."
+            f"{unknown_name(f'column of the {option}', name, known)} Name another with --{option}, "
+            f"or give --no-{option} to {otherwise}."
         )
 
 

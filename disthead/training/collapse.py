@@ -42,9 +42,7 @@ class CollapsedRows:
         warnings.warn(
             f"the predicted scale of {count} validation rows has come down to its floor, "
             f"{self.floor:g} standard deviations of the targets: their likelihood would grow "
-            "without bound. "
-            "Look for duplicates and for a target that is really discrete; share the scale "
-            "(shared=['scale']), regularise, or "
-            "choose a family for classes or counts.",
+            "without bound. Look for duplicates and for a target that is really discrete; share "
+            "the scale (shared=['scale']), regularise, or choose a family for classes or counts.",
             stacklevel=3,
         )

@@ -378,8 +378,7 @@ class TabularDataModule(lightning.LightningDataModule):
         if not len(present):
             raise DataError(
                 f"weights must be above zero in some row, column {self.hparams.weight!r} has zero "
-                f"in all {len(rows)} rows "
-                f"for {name}: no row is there."
+                f"in all {len(rows)} rows for {name}: no row is there."
             )
         return present
 
@@ -401,8 +400,8 @@ class TabularDataModule(lightning.LightningDataModule):
                 self._frames[source] = read_table(given)
             elif dataset is None:
                 raise DataError(
-                    "no data: give `path` (a CSV or Parquet file, a data frame, "
-                    "arrays) or `dataset`."
+                    "no data: give `path` (a CSV or Parquet file, a data frame, arrays) or "
+                    "`dataset`."
                 )
             else:
                 self._frames[source] = read_table(load_dataset(dataset))

@@ -86,9 +86,8 @@ def say_that_it_cannot(reason: str) -> None:
     """Warn that a model starts as it is, and say what to do."""
     warnings.warn(
         f"the start of training cannot come from its loader, since {reason}. Inputs and targets "
-        "are not standardised, and the "
-        "head starts anywhere. Call module.start(features, y) with some rows before fit, or give "
-        "a loader that can be read.",
+        "are not standardised, and the head starts anywhere. Call module.start(features, y) with "
+        "some rows before fit, or give a loader that can be read.",
         stacklevel=2,
     )
 
@@ -136,8 +135,7 @@ def summary_of(batches: Sequence[Batch], event_dims: int) -> Summary:
     if not len(targets.y):
         raise ValueError(
             f"weights must be above zero in some row, got zero in the first {count} rows of "
-            "training: none is there to "
-            "start from."
+            "training: none is there to start from."
         )
     features = None
     if all(

@@ -212,8 +212,8 @@ def check_config(command: str, config: Any) -> None:
         if mode != better:
             kept = "the best checkpoint" if callback == "checkpoint" else "better"
             raise ValueError(
-                f"--{callback}.mode {mode} would take the worst {monitor} for "
-                f"{kept}: give {better}."
+                f"--{callback}.mode {mode} would take the worst {monitor} for {kept}: give "
+                f"{better}."
             )
 
 
@@ -251,10 +251,8 @@ def check_agreement(given: Mapping[str, Any], checkpoint: Mapping[str, Any], pat
             for option, mine, theirs in _contradictions(f"--{section}.{name}", value, saved[name]):
                 raise ValueError(
                     f"{option} {shown(_shown(mine))} contradicts {path}, which decides it: there "
-                    "it is "
-                    f"{'not given' if theirs is None else shown(_shown(theirs))}. Leave it out, "
-                    "or train another model with it "
-                    "(disthead fit)."
+                    f"it is {'not given' if theirs is None else shown(_shown(theirs))}. Leave it "
+                    "out, or train another model with it (disthead fit)."
                 )
 
 
@@ -297,14 +295,12 @@ def check_validation(config: Any, has_rows: bool) -> None:
     if not has_rows:
         raise ValueError(
             "no rows are held out, by which to stop and to choose the best checkpoint: give "
-            "--data.val_size, such as 0.2, "
-            f"or --data.val_path; {other}."
+            f"--data.val_size, such as 0.2, or --data.val_path; {other}."
         )
     if trainer.limit_val_batches == 0:
         raise ValueError(
             "--trainer.limit_val_batches 0 leaves no rows by which to stop and to choose the best "
-            "checkpoint: leave it out, "
-            f"{other}."
+            f"checkpoint: leave it out, {other}."
         )
     interval = trainer.check_val_every_n_epoch
     if (
@@ -314,9 +310,8 @@ def check_validation(config: Any, has_rows: bool) -> None:
         and not trainer.fast_dev_run
     ):
         raise ValueError(
-            f"--trainer.check_val_every_n_epoch must be at most --trainer.max_epochs, {epochs}, "
-            "so that a validation says "
-            f"which checkpoint is best, got {interval}; {other}."
+            f"--trainer.check_val_every_n_epoch must be at most --trainer.max_epochs, {epochs}, so "
+            f"that a validation says which checkpoint is best, got {interval}; {other}."
         )
 
 
@@ -329,9 +324,8 @@ def check_processes(trainer: lightning.Trainer) -> None:
     most = max(_FEW, os.cpu_count() or 1)
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
         raise ValueError(
-            f"--trainer.devices is the number of processes, at most {most} on the "
-            f"{os.cpu_count()} cores of this machine, got "
-            f"{trainer.num_devices}."
+            f"--trainer.devices is the number of processes, at most {most} on the {os.cpu_count()} "
+            f"cores of this machine, got {trainer.num_devices}."
         )
 
 

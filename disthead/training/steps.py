@@ -82,8 +82,7 @@ class RowMeans:
                 return {}
             raise ValueError(
                 "weights must be above zero in some row, got zero in all rows of epoch "
-                f"{trainer.current_epoch}: none is there "
-                "to learn from or to measure."
+                f"{trainer.current_epoch}: none is there to learn from or to measure."
             )
         return {name: (total / weight).float() for name, (total, weight) in sums.items()}
 
@@ -171,8 +170,8 @@ def _non_finite(
     )
     cause = (
         "These are all rows of the batch, so the weights of the network have become too large. "
-        f"{extreme or 'Look for extreme values.'} "
-        "If the data are right, lower the learning rate, or set trainer.gradient_clip_val."
+        f"{extreme or 'Look for extreme values.'} If the data are right, lower the learning rate, "
+        "or set trainer.gradient_clip_val."
         if is_all
         else f"{extreme or 'Look at these rows for extreme values.'} If the data are wrong, "
         "correct them; if they are right, try a family with heavier tails, or lower the learning "

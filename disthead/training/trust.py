@@ -130,9 +130,8 @@ def _check_class(kind: str, path: str, where: str, source: object, allowed: Sequ
     if not is_subclass(found, *wanted):
         raise ValueError(
             f"{named}, which is not a subclass of {' or '.join(cls.__name__ for cls in wanted)}, "
-            "and so is not loaded. In Python it "
-            "can be given again: DistributionModule.load_from_checkpoint(path, "
-            f"{where.partition('.')[0]}=...)."
+            "and so is not loaded. In Python it can be given again: "
+            f"DistributionModule.load_from_checkpoint(path, {where.partition('.')[0]}=...)."
         )
     if path not in allowed:
         defined = f"{found.__module__}.{found.__qualname__}"
@@ -142,11 +141,10 @@ def _check_class(kind: str, path: str, where: str, source: object, allowed: Sequ
 def _check_allowed(path: str, named: str, allowed: Sequence[str]) -> None:
     if not any(path == name or path.startswith(f"{name}.") for name in allowed):
         raise ValueError(
-            f"{named}. A file that is loaded may use classes of torch.nn, torch.optim and "
-            "disthead alone, since any other would "
-            f"be code that runs. If you know the file and that code, say so: trust=({path!r},), "
-            f"or --trust {path} on the command "
-            "line; the name of its package does, too."
+            f"{named}. A file that is loaded may use classes of torch.nn, torch.optim and disthead "
+            "alone, since any other would be code that runs. If you know the file and that code, "
+            f"say so: trust=({path!r},), or --trust {path} on the command line; the name of its "
+            "package does, too."
         )
 
 
@@ -189,8 +187,7 @@ def check_sources(options: Mapping[str, Any], source: object) -> None:
         ):
             raise ValueError(
                 f"{source} names the table {table!r} ({name}), which is not a file or folder of "
-                "this machine: give a table of your "
-                "own, --data.path on the command line."
+                "this machine: give a table of your own, --data.path on the command line."
             )
 
 
@@ -213,6 +210,6 @@ def check_callbacks(states: Any) -> None:
             if ".." in Path(path).parts or ("://" in path and not path.startswith(folder)):
                 raise ValueError(
                     f"the checkpoint names {path!r} as a checkpoint of its training, which may be "
-                    "removed for a better one: it must be "
-                    "a file in the folder of the checkpoints. Go on from another checkpoint."
+                    "removed for a better one: it must be a file in the folder of the checkpoints. "
+                    "Go on from another checkpoint."
                 )

@@ -83,8 +83,7 @@ def predict_files(
     if batch_size < 1 or not 0 <= rank < world_size:
         raise ValueError(
             "batch_size must be 1 or more and rank in 0 ... world_size - 1, got "
-            f"batch_size={batch_size}, "
-            f"rank={rank}, world_size={world_size}."
+            f"batch_size={batch_size}, rank={rank}, world_size={world_size}."
         )
     predictor, files, folder = (
         Predictor(checkpoint, device=device, trust=trust, **options),
@@ -405,9 +404,8 @@ class PredictionFile(Callback):
                 number = number or errno.ENOENT
                 raise OSError(
                     number,
-                    f"process {rank} of {len(states)} cannot write {share}: "
-                    f"{os.strerror(number)}. The folder of --out must be "
-                    "one that all processes see",
+                    f"process {rank} of {len(states)} cannot write {share}: {os.strerror(number)}. "
+                    "The folder of --out must be one that all processes see",
                 )
         shares = [_share(self._folder, rank) for rank, (rows, _) in enumerate(states) if rows]
         with TableWriter(self.unfinished, self.ending, self.escape_formulas) as table:
@@ -484,8 +482,7 @@ def check_out(
         if other is not None:
             raise ValueError(
                 f"--out {out} is a folder, for which --data.path must be Parquet, got {other}: "
-                "give the name of a file, such "
-                f"as --out {path.name or 'predictions'}.csv."
+                f"give the name of a file, such as --out {path.name or 'predictions'}.csv."
             )
         if escape_formulas:
             raise ValueError(
