@@ -18,8 +18,8 @@ def fit(tmp_path, y, family="normal", **options):
         **options,
     )
     trainer = lightning.Trainer(
-        max_epochs=60, accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
+        max_epochs=60, accelerator="cpu", default_root_dir=tmp_path, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, data)
     return module
