@@ -102,14 +102,14 @@ def as_tensor(
 
 
 def check_kind(y: Tensor, support: Any, name: str = "y") -> None:
-    """Refuse complex targets, and truth values where the support has no two outcomes.
+    """Refuse complex targets, and truth values of a support of real numbers or unbounded counts.
 
-    Only the dtype is looked at, not the values.
+    Only the dtype is checked, not the values.
 
     Args:
         y: the targets.
-        support: of the distribution or the family; truth values are for two outcomes, classes and
-            bounded counts.
+        support: of the distribution or the family; two outcomes, classes and bounded counts admit
+            truth values.
         name: what the targets are called in errors.
 
     Raises:

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # where the terminal knows fewer letters than names may have
+        # the encoding of the terminal may lack letters of names
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with stop_at_signals():
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else 0
     except Exception as error:
         number = signal_behind(error)
-        if number is not None:  # a signal came within a library, which raised an error of its own
+        if number is not None:  # a library has turned the signal into an error of its own
             return _ended_by(Stopped(number), argv is None)
         if _output_is_closed() and isinstance(error, BrokenPipeError):
             return 128 + signal.SIGPIPE
@@ -102,7 +102,7 @@ def _output_is_closed() -> bool:
         return False
     try:
         sys.stdout.flush()
-        # what is not buffered has failed already, and the flush has nothing to write
+        # output without a buffer has failed already, so that the flush writes nothing
         is_closed = _has_no_reader()
     except OSError:
         is_closed = True

@@ -55,8 +55,8 @@ def _cheapest(dist: Distribution, cost: Tensor) -> Tensor:
             f"cost must be a matrix (actions, {classes}), one column per class, got the shape "
             f"{tuple(cost.shape)}."
         )
-    # What a class costs whatever one does changes no decision. Without it the expected costs do not
-    # round away the difference, and equal costs leave the probabilities as they are.
+    # A cost that all actions share in a class changes no decision. After it is subtracted, rounding
+    # of the expected costs keeps their differences, and equal costs give the probabilities.
     regret = cost - cost.amax(0)
     expected = dist.expected_cost(regret)
     best = expected.argmin(-1)

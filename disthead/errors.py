@@ -189,7 +189,7 @@ def in_a_sentence(error: BaseException) -> str | None:
         return _one_line(f"{place}{reason}{'; ' * bool(remedy)}{remedy}.")
     if isinstance(error, (ValueError, OSError)):
         return message
-    if isinstance(error, NotImplementedError) and message:  # what a distribution does not have
+    if isinstance(error, NotImplementedError) and message:  # a method that a distribution lacks
         return message
     return None
 

@@ -27,7 +27,7 @@ __all__ = [
     "writing_folder",
 ]
 
-# Windows lacks these locks, so files that killed processes left behind stay there
+# Windows lacks these locks, so that unfinished files of killed processes stay
 fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -71,7 +71,7 @@ def writing(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, f"cannot write {path}: it is a folder")
-    if path.exists() and not path.is_file():  # such as a device, which all programs would lose
+    if path.exists() and not path.is_file():  # such as a device, which the new file would replace
         raise OSError(errno.EINVAL, f"cannot write {path}: it is not an ordinary file")
     with _reserved(path, path.parent) as unfinished, _explained(path, unfinished):
         yield unfinished
@@ -83,7 +83,7 @@ def writing(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
             os.replace(unfinished, path)
         else:
             _name_first(unfinished, path)
-        # where a file was there, a power cut before its new name is on the disk leaves the old one
+        # of an existing file, a power cut before its new name is on the disk leaves the old version
         if is_new:
             _bring_names_to_disk(path.parent)
 
@@ -123,11 +123,11 @@ def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"cannot write {folder}: it is a file")
-    # a folder that is there may be a disk of its own, or its parent may be read-only: so the files
-    # wait inside of it
+    # an existing folder may be a disk of its own, or in a read-only folder: so unfinished files are
+    # inside of it
     is_there = folder.is_dir()
     if is_there:
-        # those of a process that has just made the folder
+        # of a process that has made the folder meanwhile
         _remove_leftovers(folder.parent, f".{folder.name[:50]}.")
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -311,7 +311,7 @@ def _check_writable(folder: Path, shown: str) -> None:
             "another name."
         )
     try:
-        # by its permissions the superuser may write even in /proc
+        # for the superuser `os.access` is true even in /proc
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)

@@ -196,7 +196,7 @@ def as_targets(dist: Distribution, y: Any, weight: Tensor | None = None) -> Tens
         weight: of shape batch_shape; the labels of rows of weight 0 may be missing.
 
     Raises:
-        TargetError: for complex targets, and for truth values of a support without two outcomes.
+        TargetError: for complex targets, and for truth values that the support does not admit.
         ValueError: for another shape.
     """
     if not isinstance(y, Tensor):
@@ -265,7 +265,7 @@ def _values_of_present_rows(
             return objective(dist, y)
         values = objective(dist[is_there], y[is_there])
         return values.new_zeros(weight.shape).masked_scatter(is_there, values)
-    # Nothing may look at the numbers here: a row that is not there gets the target of one that is.
+    # Numbers cannot be read here: absent rows get the target of a row that is present.
     rows = y.reshape(weight.numel(), *y.shape[weight.ndim :])
     some_target = rows.index_select(0, is_there.reshape(-1).to(torch.int8).argmax().reshape(1))[0]
     chosen = is_there.reshape(is_there.shape + (1,) * (y.ndim - weight.ndim))

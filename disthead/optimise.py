@@ -195,7 +195,7 @@ def _check_start(family: Family, start: Mapping[str, Tensor], y: Tensor) -> None
 
 
 def _no_start(family: Family, reason: str, y: Tensor, bad: Tensor | None = None) -> ValueError:
-    if bad is None:  # the extreme ones are to blame
+    if bad is None:  # the largest targets are the likely cause
         size = y.double().abs()
         bad = size == size.max()
     elif bad.ndim < y.ndim:

@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 _QUANTILES = (0.1, 0.25, 0.75, 0.9)
-_MANY_CLASSES = 100  # up to which all classes are written
-_TOP_CLASSES = 10  # how many are written of more classes, unless `top_k` is given
+_WRITTEN_CLASSES = 100  # up to so many classes all are written
+_TOP_CLASSES = 10  # number of written ones of more classes, unless `top_k` is given
 
 Columns = dict[str, np.ndarray]
 
@@ -193,7 +193,7 @@ def left_out(dist: Distribution, top_k: int | None = None) -> str:
 
 def _top(count: int, top_k: int | None) -> int:
     """The number of most probable classes that are written; 0 for all of `count`, by name."""
-    shown = top_k or (count if count <= _MANY_CLASSES else _TOP_CLASSES)
+    shown = top_k or (count if count <= _WRITTEN_CLASSES else _TOP_CLASSES)
     return shown if shown < count else 0
 
 
@@ -255,9 +255,9 @@ class _Names:
     ):
         self.dist, self.targets, self.class_names, self.scale = dist, targets, classes, scale
         self.event_shape = tuple(dist.event_shape)
-        # whose parameters belong to items, not to places
+        # the parameters of a ranking belong to items, not to places
         self.top_k, self.is_ranking = top_k, dist.kind == "ranking"
-        # of a ranking, if not all
+        # the number of places of a ranking that are written; 0 for all
         self.places = _top(self.event_shape[-1], top_k) if self.is_ranking else 0
 
     def of_outputs(self, name: str, compute: Callable[[], Tensor]) -> Columns:
@@ -410,8 +410,8 @@ def ending_of(path: str | Path, escape_formulas: bool = False) -> str:
 # numbers, which are no formulas.
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_ROWS_TOGETHER = 1 << 16  # rows of a row group,
-_BYTES_TOGETHER = 1 << 26  # or fewer, once they take so many bytes
+_GROUP_ROWS = 1 << 16  # rows of a row group of a Parquet file,
+_GROUP_BYTES = 1 << 26  # or fewer, from so many bytes on
 
 
 class TableWriter:
@@ -433,7 +433,7 @@ class TableWriter:
         file: str | Path,
         ending: str,
         escape_formulas: bool = False,
-        rows_together: int = _ROWS_TOGETHER,
+        rows_together: int = _GROUP_ROWS,
     ):
         self.file, self.ending, self.escape_formulas, self.rows = (
             Path(file),
@@ -485,7 +485,7 @@ class TableWriter:
         self.rows += len(table)
         self._waiting_rows += len(table)
         self._waiting_bytes += table.nbytes
-        if self._waiting_rows >= self.rows_together or self._waiting_bytes >= _BYTES_TOGETHER:
+        if self._waiting_rows >= self.rows_together or self._waiting_bytes >= _GROUP_BYTES:
             self._write_waiting()
 
     def _write_waiting(self) -> None:

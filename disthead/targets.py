@@ -68,7 +68,7 @@ def check_target(
     if is_tracing() or y.numel() == 0:
         return y
     values = y.detach()
-    # in one pass, and NaN where there is any
+    # one pass over the values; both are NaN where one of them is
     least, most = (end.item() for end in values.aminmax())
     all_finite = math.isfinite(least) and math.isfinite(most)
     if not all_finite:
@@ -150,7 +150,7 @@ def check_target_shape(
     ):
         return True
     is_ranking = one.kind == "ranking" and len(shape) == len(expected)
-    # partial rankings
+    # a partial ranking
     if is_ranking and shape[:-1] == expected[:-1] and 1 <= shape[-1] < expected[-1]:
         return False
     hint = ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 __all__ = ["distinct", "file_names", "quoted", "shortened", "shown"]
 
-# categories: controls, halves of characters, ends of lines and paragraphs
+# Unicode's categories of controls, surrogates, and separators of lines and paragraphs.
 _ACTED_ON = {"Cc", "Cs", "Zl", "Zp"}
 _LONGEST_NAME = 200  # bytes; file systems take some 250
 # Unicode's classes of the marks that turn the direction of writing.
@@ -90,7 +90,7 @@ def file_names(names: Iterable[str]) -> list[str]:
             or "_"
         )
         while len(plain.encode("utf-8", "replace")) > _LONGEST_NAME:
-            # the end stays, which tells the pictures of an output apart
+            # the end stays, in which the names of pictures of one output differ
             plain = plain[len(plain) // 8 + 1 :]
         numbered, number = plain, 1
         while _folded(numbered) in taken:

@@ -22,7 +22,7 @@ __all__ = [
     "weighted_quantiles",
 ]
 
-_WHOLE = 0.999  # share of the sum of all weights that leaves nothing for other rows
+_DOMINANT = 0.999  # share of the sum of all weights beyond which other rows do not matter
 EXTREME_WEIGHTS = (
     "weights must be neither so large nor all so small that their sums, or products with losses, "
     "overflow: only their ratios matter, so divide them by their mean"
@@ -140,7 +140,7 @@ def check_share(
         return
     share = weight.double() / weight.double().sum()
     row = int(share.argmax())
-    if share[row] > _WHOLE:
+    if share[row] > _DOMINANT:
         raise ValueError(
             f"weights must be shared by several rows, got {100 * float(share[row]):.6g} % of their "
             f"sum over {len(weight)} rows at row {row if rows is None else int(rows[row])}: "
@@ -161,7 +161,7 @@ def extreme_weights(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     precision = torch.finfo(torch.promote_types(dtype or weight.dtype, torch.float32))
     least, most = 1e6 * precision.tiny, precision.max**0.75
     largest = float(weight.max()) if weight.numel() else 0.0
-    if 0 < largest < least:  # their products with small losses have fewer digits
+    if 0 < largest < least:  # products with small losses would be subnormal
         return weight > 0
     return weight > most if largest > most else torch.zeros_like(weight, dtype=torch.bool)
 

@@ -97,7 +97,7 @@ class Batch(NamedTuple):
         Raises:
             ValueError: for weights that are negative, NaN or infinite, with their rows.
         """
-        if self.weight is None or self.total is not None:  # a table has no others
+        if self.weight is None or self.total is not None:  # rows of a table have weights above zero
             return self
         checked = as_weight(self.weight.detach().cpu(), self.weight.shape, may_be_empty=True)
         assert checked is not None

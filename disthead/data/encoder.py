@@ -147,7 +147,7 @@ class Column:
         return values
 
     def _other_kind(self, was: str, values: Values, why: str = "") -> DataError:
-        if why:  # which names the row that is wrong: the first one may be right
+        if why:  # it names the offending row, which need not be the first one
             return DataError(f"column {self.name!r} held {was} at fit, got {values.plural}{why}.")
         row = int(np.argmax(~values.missing))
         return DataError(
@@ -164,7 +164,7 @@ class Column:
         assert values.codes is not None
         place = {category: k for k, category in enumerate(self.categories)}
         of_level = [place.get(name, -1) for name in map(label, values.levels)]
-        if -1 in of_level:  # 1.0 is 1, where it is not a category of its own
+        if -1 in of_level:  # 1.0 is read as 1, unless it is a category itself
             read = [
                 parse_number(level) if k < 0 else None
                 for k, level in zip(of_level, values.levels, strict=True)
@@ -291,7 +291,7 @@ def report(columns: Sequence[Column]) -> Iterator[str]:
     yield from filter(None, (column.report() for column in columns))
 
 
-# What a column is.
+# Learning columns.
 
 
 class Levels:
@@ -553,7 +553,7 @@ class Finder:
                     if len(self.levels.counts) == 1 and not self._has_missing
                     else None
                 )
-                if self._kind == "text":  # categories are what the user says that they are
+                if self._kind == "text":  # declared categories are not checked
                     self.levels.check_recurrence(self._rows)
                 column = Column(self.name, self.levels.names(), 0.0, self._has_missing)
                 return Found(column, only, False)
@@ -591,7 +591,7 @@ class Found(NamedTuple):
 
 def _limits(numbers: np.ndarray, low: float, high: float) -> list[float]:
     """The `limits` of a column, from a sample of its numbers and the extremes of all of them."""
-    if low == high:  # a model learns nothing from it, so other numbers need only be finite
+    if low == high:  # a constant feature has no effect, so other numbers need only be finite
         return [min(low, -_CONSTANT_LIMIT), max(high, _CONSTANT_LIMIT)]
     lower, middle, upper = (
         np.quantile(numbers, [0.05, 0.5, 0.95]).tolist() if len(numbers) else (low, low, high)

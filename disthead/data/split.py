@@ -117,7 +117,7 @@ def row_numbers(rows: Tensor) -> Tensor:
 
 def _hash(rows: Tensor) -> Tensor:
     """A hash of 64 bits for each row of (N, P), equal where rows are."""
-    bits = (rows.double() + 0.0).contiguous().view(torch.int64)  # zero has one sign now
+    bits = (rows.double() + 0.0).contiguous().view(torch.int64)  # -0.0 becomes 0.0
     result = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
     for column in bits.unbind(1):  # the finaliser of MurmurHash3, by Austin Appleby
         for factor in (-49064778989728563, -4265267296055464877):
@@ -141,7 +141,7 @@ def draw_folds(groups: Tensor, sizes: Sequence[int], generator: torch.Generator)
     groups = groups.cpu()
     size = groups.bincount()
     order = torch.randperm(len(size), generator=generator)
-    # what fits into no fold is last
+    # groups that fit into no fold are last
     order = order[(size[order] > max(sizes)).to(torch.uint8).argsort(stable=True)]
     middle = size[order].cumsum(0) - 0.5 * size[order]
     fold = torch.searchsorted(torch.tensor(sizes).cumsum(0).double(), middle, right=True)

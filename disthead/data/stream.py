@@ -166,7 +166,7 @@ class StreamedBatches:
             parts: list[tuple[Encoded, Tensor]] = []
             while missing or not parts:
                 if missing and not len(order):
-                    del table, numbers  # before the next ones are there
+                    del table, numbers  # frees their memory before the next ones are read
                     (table, numbers), order = next(buffers)
                 chosen, order = order[:missing], order[missing:]
                 parts.append((table.at(chosen), numbers[chosen]))
@@ -212,7 +212,7 @@ class StreamedBatches:
                 yield spans
                 spans, rows = [], 0
         if spans or first == end:
-            yield spans or [_Span(self.groups[0], 0, 0)]  # none of the rows, but their columns
+            yield spans or [_Span(self.groups[0], 0, 0)]  # no rows, but their columns
 
     def _read(self, spans: list[_Span]) -> tuple[Encoded, Tensor]:
         tables, numbers = [], []

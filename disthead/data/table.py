@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 __all__ = ["DataError", "as_declared", "check_names", "read_as_written", "read_table"]
 
 _COMPRESSED: dict[str, Callable[[Path], IO[bytes]]] = {
-    ".gz": gzip.open,
+    ".gz": gzip.open,  # type: ignore[dict-item]
     ".bz2": bz2.open,
     ".xz": lzma.open,
-}  # type: ignore[dict-item]
+}
 _SEPARATORS = (",", ";", "\t", "|")
 _TEXTS = (".csv", ".tsv", ".txt")
 _IN_PARTS: dict[str, Callable[[], Any]] = {
     ".bz2": bz2.BZ2Decompressor,
     ".xz": lzma.LZMADecompressor,
 }
-_SNIFFED = 1 << 16  # bytes
-_SCANNED = 1 << 20  # bytes at once
+_SNIFFED_BYTES = 1 << 16  # from which the separator is found
+_CHUNK_BYTES = 1 << 20
 _LETTERS = re.compile(rb"[\x80-\xff]+")
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
 _DECIMAL_COMMA_OR_WHOLE = re.compile(r"\s*[-+]?\d+(,\d+)?([eE][-+]?\d+)?\s*")
@@ -195,20 +195,20 @@ def _chunks(path: Path) -> Generator[bytes]:
     with ExitStack() as stack:
         if path.suffix not in _IN_PARTS:
             file = _open(path, stack)
-            while chunk := file.read(_SCANNED):
+            while chunk := file.read(_CHUNK_BYTES):
                 yield chunk
             return
         file = stack.enter_context(path.open("rb"))
         decompressor = _IN_PARTS[path.suffix]()
-        while packed := file.read(_SNIFFED):
+        while packed := file.read(_SNIFFED_BYTES):
             while packed:
                 if decompressor.eof:
                     decompressor = _IN_PARTS[path.suffix]()
-                chunk = decompressor.decompress(packed, _SCANNED)
+                chunk = decompressor.decompress(packed, _CHUNK_BYTES)
                 while chunk:
                     yield chunk
                     is_done = decompressor.eof or decompressor.needs_input
-                    chunk = b"" if is_done else decompressor.decompress(b"", _SCANNED)
+                    chunk = b"" if is_done else decompressor.decompress(b"", _CHUNK_BYTES)
                 packed = decompressor.unused_data
         if not decompressor.eof:
             raise EOFError("it ends before the end of its compressed data")
@@ -325,7 +325,7 @@ def _layout(path: Path) -> dict[str, Any]:
     encoding = _encoding(path)
     with ExitStack() as stack:
         text = io.TextIOWrapper(_open(path, stack), encoding=encoding, newline="")
-        lines = text.read(_SNIFFED).splitlines(keepends=True)
+        lines = text.read(_SNIFFED_BYTES).splitlines(keepends=True)
     separator = _separator(lines, "\t" if _suffix(path) == ".tsv" else ",")
     check_names(next(csv.reader(lines, delimiter=separator), []), str(path))
     return {"sep": separator, "encoding": encoding, "index_col": False, "low_memory": False}
@@ -347,9 +347,8 @@ def _read_text(path: Path) -> "DataFrame":
         if "EOF inside string" in str(error):
             raise _unreadable(path, f"the quoted value in line {line} has no end.") from error
         raise
-    if (
-        len(frame.columns) and frame.iloc[:, -1].isna().any()
-    ):  # pandas fills rows that are too short with missing values
+    # pandas fills rows that are too short with missing values
+    if len(frame.columns) and frame.iloc[:, -1].isna().any():
         _check_rows(path, layout)
     if layout["encoding"] == "cp1252":
         warnings.warn(

@@ -44,7 +44,7 @@ _PLURAL = {
     "category": "categories",
 }
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
-_CODE = re.compile(r"\s*[-+]?0\d+\s*")  # 007 is a name, not seven
+_CODE = re.compile(r"\s*[-+]?0\d+\s*")  # 007 is a name, not a number
 _DURATION = re.compile(
     r"\s*(?:([-+]?\d+) days?)?(?:,? ?\+?(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?)?\s*"
 )
@@ -495,7 +495,7 @@ REMEDY = (
     "Make these values missing, or say that the column holds categories (`categorical`, or the "
     "type category of a data frame)."
 )
-TARGET_REMEDY = "Correct these values, or drop their rows."  # which cannot be missing
+TARGET_REMEDY = "Correct these values, or drop their rows."  # targets cannot be missing
 
 
 def as_kind(values: Values, kind: str, remedy: str = REMEDY) -> Values:

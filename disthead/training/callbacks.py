@@ -73,7 +73,7 @@ class AverageWeights(WeightAveraging):
         """List the tensors that are averaged and those that are copied."""
         assert self._average_model is not None
         average = self._average_model.to(pl_module.device).module
-        self.count = int(self._average_model.n_averaged)  # once, so that no step has to wait for it
+        self.count = int(self._average_model.n_averaged)  # read once: it makes the host wait
         self._parameters = list(average.parameters()), list(pl_module.parameters())
         self._buffers = list(average.buffers()), list(pl_module.buffers())
 
@@ -102,7 +102,7 @@ class AverageWeights(WeightAveraging):
         self.count += 1
         decay = 0.0 if self.count == 1 else min(self.decay, (1 + self.count) / (10 + self.count))
         get_ema_multi_avg_fn(decay)(*self._parameters, self.count)
-        if self._buffers[0]:  # what is not averaged is that of the model
+        if self._buffers[0]:  # buffers are copied, not averaged
             torch._foreach_copy_(*self._buffers)
         self._average_model.n_averaged += 1
         self._latest_update_step = step
@@ -230,8 +230,8 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         enable_version_counter: bool = True,
         **options: Any,
     ):
-        # Lightning's own save_last writes only together with the best checkpoint, and after an
-        # error over it
+        # Lightning's own save_last writes only together with the best checkpoint, and replaces it
+        # after an error
         options |= {"save_last": False, "enable_version_counter": enable_version_counter}
         super().__init__(dirpath, filename, monitor, **options)
         self.keeps_last, self.counts_versions = bool(save_last), enable_version_counter
@@ -272,7 +272,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
     ) -> None:
         """Save the best state, and within an epoch the last one where it is due."""
         super().on_validation_end(trainer, pl_module)
-        is_within = not trainer.is_last_batch  # an epoch, which may take hours
+        is_within = not trainer.is_last_batch  # of an epoch, which may take hours
         if (
             trainer.state.fn == "fit"
             and not trainer.sanity_checking

@@ -30,7 +30,7 @@ __all__ = [
     "run_recalibrate",
 ]
 
-TRAINED = "as in training"  # the column of the weights, or of the groups
+TRAINED = "as in training"  # stands for the column of weights, or of groups, of training
 
 
 def evaluate_checkpoint(
@@ -100,7 +100,9 @@ def evaluate_checkpoint(
         ),
     } | options
     if columns.get("unit") == "degrees":
-        options["unit"] = options.get("unit") or "radians"  # of the model, in which all scores are
+        options["unit"] = (
+            options.get("unit") or "radians"
+        )  # the unit of the model and of all scores
     return evaluate(_batches(module, data, part, frame, group, groups), out=out, **options)
 
 

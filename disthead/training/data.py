@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PARTS", "PREDICTED", "TabularDataModule"]
 
-_LEAST_GROUPS = 30  # of rows, so that parts can be drawn from them
+_LEAST_GROUPS = 30  # number of groups of rows from which parts can be drawn
 _SEEDS = 1 << 32
 _EVALUATED_ROWS = 1024  # least number of rows of a batch without an optimizer step
 PREDICTED = 16_384  # rows of a batch of predictions that are written

@@ -193,7 +193,7 @@ _RULES = [
         "fit",
     ),
 ]
-# which mode, by the end of a metric's name
+# the mode of a metric, by the end of its name
 _BETTER = {"objective": "min", "accuracy": "max"} | {
     f"{name}{end}": "min" for name in names() for end in ("", "_marginal")
 }
@@ -227,7 +227,7 @@ def check_config(command: str, config: Any) -> None:
             )
 
 
-_DECIDED = {  # options of the data that a model has learned with
+_DECIDED = {  # options of the data that a trained model fixes
     "target", "features", "categorical", "known", "weight", "unit",
     "val_size", "test_size", "split_seed", "groups", "split_column",
 }  # fmt: skip

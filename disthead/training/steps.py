@@ -25,7 +25,7 @@ from disthead.errors import NonFiniteLoss
 __all__ = ["BareSteps", "RowMeans", "StepLosses", "count_steps", "takes_several_steps"]
 
 _HOOKS_OF_ALL = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
-# what Lightning calls in every step
+# hooks that Lightning calls in every step
 _STEP_HOOKS = (
     "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward",
     "on_before_optimizer_step", "on_train_batch_end",
@@ -241,7 +241,7 @@ def _sees_steps(callback: Callback) -> bool:
         return bool(callback._every_n_train_steps or callback._train_time_interval)
     if isinstance(callback, ProgressBar):
         return False
-    # a class with `after_step` has said there what it does after each step
+    # a class with `after_step` has all that it does after each step there
     known = next((kind for kind in type(callback).__mro__ if "after_step" in vars(kind)), Callback)
     return isinstance(callback, GradientAccumulationScheduler) or any(
         is_overridden(name, callback, known) for name in _STEP_HOOKS

@@ -21,12 +21,10 @@ __all__ = [
     "trusted_names",
 ]
 
-GIVEN = (
-    # how a checkpoint describes a backbone that no class path named, and that it cannot rebuild
-    "given as an object: "
-)
+# how a checkpoint describes a backbone without a class path, which it cannot rebuild
+GIVEN = "given as an object: "
 _ALWAYS = ("torch.nn", "torch.optim", "disthead")
-_DEPTH = 64  # of lists and mappings within each other
+_DEPTH = 64  # of nested lists and mappings
 _SOURCES = ("path", "val_path", "test_path", "predict_path")
 
 

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _PARQUET = (".parquet", ".pq")
-_ROW = "row of the table"  # a column of the shares of several processes: the numbers of their rows
+_ROW = "row of the table"  # column of row numbers in the shares of several processes
 
 
 def predict_files(
@@ -125,12 +125,12 @@ def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], ids: 
         {"model": digest, "files": rows, "options": repr(predictor.options), "ids": ids}
     )
     note = folder / "_source.json"
-    # before the note is looked for: others write it before their parts
+    # looked up before the note, which other processes write before their parts
     has_parts = any(folder.glob("part-*.parquet"))
     if not note.exists():
         if has_parts:
             raise DataError(f"{folder} holds parts of unknown origin: choose an empty folder.")
-        # of several processes that begin at once, one writes it, and all compare themselves with it
+        # of several processes that begin together one writes the note, and all compare with it
         with suppress(FileExistsError), writing(note, overwrite=False) as unfinished:
             unfinished.write_text(run, "utf-8")
     if note.read_text("utf-8") != run:
