@@ -95,10 +95,10 @@ def as_tensor(
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
     # A copy: memory of others may be read-only, run backwards, or change later.
-    made = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
-    if not has_dtype and made.is_floating_point():
-        made = made.to(dtype or torch.get_default_dtype())
-    return made if device is None else made.to(device)
+    tensor = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+    if not has_dtype and tensor.is_floating_point():
+        tensor = tensor.to(dtype or torch.get_default_dtype())
+    return tensor if device is None else tensor.to(device)
 
 
 def check_kind(y: Tensor, support: Any, name: str = "y") -> None:
@@ -120,8 +120,10 @@ def check_kind(y: Tensor, support: Any, name: str = "y") -> None:
             f"{name} must hold real numbers, got complex ones ({y.dtype}). Try {name}.real or "
             f"{name}.abs()."
         )
-    one = getattr(support, "base_constraint", support)
-    has_truth = one is constraints.boolean or (one.is_discrete and hasattr(one, "upper_bound"))
+    constraint = getattr(support, "base_constraint", support)
+    has_truth = constraint is constraints.boolean or (
+        constraint.is_discrete and hasattr(constraint, "upper_bound")
+    )
     if y.dtype == torch.bool and not has_truth:
         raise TargetError(
             f"{name} must hold numbers, got truth values ({y.dtype}). They are for bernoulli and "

@@ -82,9 +82,9 @@ def check_target(
     if is_probabilities:
         _check_probabilities(values, weight, name)
         return y
-    one = each_output(dist)
-    takes_shares = soft_labels and one.kind == "binary"
-    support: Any = constraints.unit_interval if takes_shares else one.support
+    output = each_output(dist)
+    takes_shares = soft_labels and output.kind == "binary"
+    support: Any = constraints.unit_interval if takes_shares else output.support
     if all_finite and _holds_between(support, least, most):
         return y
     inside = support.check(values)
@@ -92,26 +92,28 @@ def check_target(
         counted = _counted(values, inside, weight, ignore_index)
         bad = ~inside & counted
         if bool(bad.any()):
-            domain = _domain(one) + (", or a probability of 1 between them" if takes_shares else "")
+            domain = _domain(output) + (
+                ", or a probability of 1 between them" if takes_shares else ""
+            )
             raise TargetError(
                 f"{name} must be {domain}, got {locate(bad, values)}. "
-                f"{_advice(one, values[bad], values[counted], name)}"
+                f"{_advice(output, values[bad], values[counted], name)}"
             )
     return y
 
 
 def _holds_between(support: Any, least: float, most: float) -> bool:
     """Whether the support is one interval for all rows that holds both numbers."""
-    one = getattr(support, "base_constraint", support)
-    if one is constraints.real:
+    constraint = getattr(support, "base_constraint", support)
+    if constraint is constraints.real:
         return True
     if (
-        one.event_dim
-        or one.is_discrete
-        or not all(isinstance(bound, (int, float)) for bound in vars(one).values())
+        constraint.event_dim
+        or constraint.is_discrete
+        or not all(isinstance(bound, (int, float)) for bound in vars(constraint).values())
     ):
         return False
-    return bool(one.check(torch.tensor([least, most], dtype=torch.float64)).all())
+    return bool(constraint.check(torch.tensor([least, most], dtype=torch.float64)).all())
 
 
 def check_target_shape(
@@ -140,16 +142,16 @@ def check_target_shape(
     expected, shape = (*dist.batch_shape, *dist.event_shape), tuple(y.shape)
     if shape == expected:
         return False
-    one = each_output(dist)
-    classes = class_count(one)
+    output = each_output(dist)
+    classes = class_count(output)
     if (
         soft_labels
         and y.is_floating_point()
-        and one.kind in ("classes", "ordinal")
+        and output.kind in ("classes", "ordinal")
         and shape == (*expected, classes)
     ):
         return True
-    is_ranking = one.kind == "ranking" and len(shape) == len(expected)
+    is_ranking = output.kind == "ranking" and len(shape) == len(expected)
     # a partial ranking
     if is_ranking and shape[:-1] == expected[:-1] and 1 <= shape[-1] < expected[-1]:
         return False

@@ -134,8 +134,8 @@ def _differences(value: Any, other: Any, place: str) -> Iterator[str]:
             else:
                 yield from _differences(value[name], other[name], _within(place, name))
     elif isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
-        for k, (one, two) in enumerate(zip(value, other, strict=True)):
-            yield from _differences(one, two, f"{place}[{k}]")
+        for k, (first, second) in enumerate(zip(value, other, strict=True)):
+            yield from _differences(first, second, f"{place}[{k}]")
     elif repr(value) != repr(other):
         yield f"entry {place} is {_shown(value)} instead of {_shown(other)}"
 

@@ -197,7 +197,7 @@ class Search:
         learned = {finder.name: finder.found() for finder in finders}
         classes = {name: self._names(name) for name in self.named_targets if self._is_class(name)}
         self._warn(list(learned.values()), left_out)
-        roles, features = self.roles, {name: one.column for name, one in learned.items()}
+        roles, features = self.roles, {name: entry.column for name, entry in learned.items()}
         return Columns(features, roles.target, classes, roles.known, roles.weight, roles.unit)
 
     def _is_class(self, name: str) -> bool:
