@@ -239,7 +239,7 @@ def test_a_stream_and_a_table_start_the_same_model(
 def test_the_sample_is_drawn_from_all_rows_whatever_the_row_groups_are(
     table, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(scan, "_SAMPLE", 60)
+    monkeypatch.setattr(scan, "_SAMPLE_ROWS", 60)
     samples = []
     for size in (20, 33):
         files = TabularDataModule(
