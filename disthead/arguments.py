@@ -1,4 +1,4 @@
-"""`Parser`: the arguments of a command, where a mistake is one sentence with the nearest name."""
+"""`Parser` reads the arguments of a command; a mistake becomes a sentence with the nearest name."""
 
 import argparse
 from collections.abc import Sequence
@@ -28,7 +28,9 @@ def check_not_empty(arguments: Sequence[str]) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose errors are a `ValueError`; what it has no option for is named with the nearest ones.
+    """An `ArgumentParser` that raises a `ValueError` in place of ending the program.
+
+    The error for an unknown option names the nearest options.
 
     Args:
         command: of disthead, whose page is shown by `disthead COMMAND --help`.
@@ -38,7 +40,12 @@ class Parser(argparse.ArgumentParser):
         super().__init__(f"disthead {command}", add_help=False, allow_abbrev=False)
 
     def parse_args(self, arguments: Any) -> Any:  # type: ignore[override]
-        given, rest = self.parse_known_args(arguments)
+        """The values of the options, as a namespace.
+
+        Raises:
+            ValueError: for unknown options, empty values, and values of the wrong type.
+        """
+        options, rest = self.parse_known_args(arguments)
         if rest:
             option = rest[0].partition("=")[0]
             known = [name for action in self._actions for name in action.option_strings]
@@ -47,7 +54,8 @@ class Parser(argparse.ArgumentParser):
                 f"unknown {kind} {option!r}{nearest(option, known)} All of them: {self.prog} --help"
             )
         check_not_empty(arguments)
-        return given
+        return options
 
     def error(self, message: str) -> NoReturn:
+        """Raise the message of `argparse` as a `ValueError`, with the command that helps."""
         raise ValueError(f"{message}. See: {self.prog} --help")

@@ -1,4 +1,4 @@
-"""`as_tensor`, `as_integer`, `as_number`, `as_mapping` ...: what a user gives, checked; `class_indices`: labels of classes."""
+"""Checked conversion of arguments: `as_tensor`, `as_integer`, `as_mapping`, `class_indices` ..."""
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,19 +31,21 @@ _LARGEST = np.iinfo(np.int64).max
 
 
 def as_array(values: Any) -> np.ndarray:
-    """`numpy.asarray`, but what a masked array hides is missing (NaN, NaT or None), where NumPy gives what lies beneath.
+    """`numpy.asarray`, where the masked values of a masked array are missing (NaN, NaT or None).
+
+    NumPy itself returns the values below the mask.
 
     >>> as_array(np.ma.array([1.0, -999.0], mask=[False, True]))
     array([ 1., nan])
     """
     if not isinstance(values, np.ma.MaskedArray):
         return np.asarray(values)
-    hidden = np.ma.getmaskarray(values)
-    if not hidden.any():
+    mask = np.ma.getmaskarray(values)
+    if not mask.any():
         return values.data
-    shown = values.data.copy() if values.dtype.kind in "fmM" else values.data.astype(object)
-    shown[hidden] = {"f": np.nan, "m": "NaT", "M": "NaT"}.get(shown.dtype.kind)
-    return shown
+    array = values.data.copy() if values.dtype.kind in "fmM" else values.data.astype(object)
+    array[mask] = {"f": np.nan, "m": "NaT", "M": "NaT"}.get(array.dtype.kind)
+    return array
 
 
 def as_tensor(
@@ -53,11 +55,11 @@ def as_tensor(
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
-    """What a user has as a tensor: tensors as they are, arrays, columns of a table, lists and numbers with their values.
+    """The values as a tensor; a tensor is returned as it is.
 
-    What has a dtype keeps it, double precision too; unsigned integers become int64. Python's
-    numbers, which have none, are integers or floating numbers of `dtype`. What is missing (None,
-    pandas' NA, masked entries) becomes NaN.
+    Values with a dtype keep it, double precision too; unsigned integers become int64. Python's
+    numbers, which have none, become integers or floating numbers of `dtype`. Missing values (None,
+    pandas' NA, masked entries) become NaN.
 
     Args:
         values: a tensor, a NumPy array or scalar, a pandas or polars column, a list or a number.
@@ -66,7 +68,7 @@ def as_tensor(
         device: where the tensor is made; a tensor stays where it is.
 
     Raises:
-        TypeError: for texts, dates and other things that are no numbers, naming the first one and
+        TypeError: for texts, dates and other values that are not numbers, with the first one and
             its row.
         ValueError: for lists whose rows have different lengths.
 
@@ -93,18 +95,21 @@ def as_tensor(
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
     # A copy: memory of others may be read-only, run backwards, or change later.
-    made = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
-    if not has_dtype and made.is_floating_point():
-        made = made.to(dtype or torch.get_default_dtype())
-    return made if device is None else made.to(device)
+    tensor = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+    if not has_dtype and tensor.is_floating_point():
+        tensor = tensor.to(dtype or torch.get_default_dtype())
+    return tensor if device is None else tensor.to(device)
 
 
 def check_kind(y: Tensor, support: Any, name: str = "y") -> None:
-    """Refuse complex numbers, and truth values where they stand for no outcome: looks at the dtype alone.
+    """Refuse complex targets, and truth values of a support of real numbers or unbounded counts.
+
+    Only the dtype is checked, not the values.
 
     Args:
-        support: of the distribution or the family; truth values are for two outcomes, classes and
-            bounded counts.
+        y: the targets.
+        support: of the distribution or the family; two outcomes, classes and bounded counts admit
+            truth values.
         name: what the targets are called in errors.
 
     Raises:
@@ -115,23 +120,25 @@ def check_kind(y: Tensor, support: Any, name: str = "y") -> None:
             f"{name} must hold real numbers, got complex ones ({y.dtype}). Try {name}.real or "
             f"{name}.abs()."
         )
-    one = getattr(support, "base_constraint", support)
-    has_truth = one is constraints.boolean or (one.is_discrete and hasattr(one, "upper_bound"))
+    constraint = getattr(support, "base_constraint", support)
+    has_truth = constraint is constraints.boolean or (
+        constraint.is_discrete and hasattr(constraint, "upper_bound")
+    )
     if y.dtype == torch.bool and not has_truth:
         raise TargetError(
             f"{name} must hold numbers, got truth values ({y.dtype}). They are for bernoulli and "
-            "for classes; where they mean "
-            f"the numbers 0 and 1, try {name}.float() of a tensor or {name}.astype(float) of an "
-            "array."
+            f"for classes; where they mean the numbers 0 and 1, try {name}.float() of a tensor or "
+            f"{name}.astype(float) of an array."
         )
 
 
 def as_integer(value: Any, name: str, least: int = 1) -> int:
-    """An integer of Python, NumPy or torch as Python's own.
+    """An integer of Python, NumPy or torch as a Python integer.
 
     Args:
+        value: the integer.
         name: what it is called in errors.
-        least: the smallest that is allowed.
+        least: the smallest integer that is allowed.
 
     Raises:
         ValueError: for anything else, floating numbers too, and for integers below `least`.
@@ -149,10 +156,10 @@ def as_integer(value: Any, name: str, least: int = 1) -> int:
 
 
 def as_integers(values: Any, name: str, least: int = 1) -> tuple[int, ...]:
-    """A list of integers, such as the sizes of layers, as Python's own.
+    """A list of integers, such as the sizes of layers, as a tuple of Python integers.
 
     Raises:
-        ValueError: for anything else, with the first one that is none or is below `least`.
+        ValueError: for anything else, with the first entry that is not an integer or below `least`.
 
     >>> as_integers([128, np.int64(64)], "hidden_sizes")
     (128, 64)
@@ -162,47 +169,47 @@ def as_integers(values: Any, name: str, least: int = 1) -> tuple[int, ...]:
     return tuple(as_integer(value, f"{name}[{place}]", least) for place, value in enumerate(values))
 
 
-def as_number(value: Any, name: str, wanted: str, is_right: Callable[[float], bool]) -> float:
+def as_number(value: Any, name: str, expected: str, is_valid: Callable[[float], bool]) -> float:
     """A number of Python or NumPy as a float.
 
     Args:
         value: the number.
         name: what it is called in errors.
-        wanted: which numbers are right, in words.
-        is_right: whether a number is right.
+        expected: which numbers are valid, in words.
+        is_valid: whether a number is valid.
 
     Raises:
-        ValueError: for anything else, with what is wanted.
+        ValueError: for anything else, with what was expected.
 
     >>> as_number(0.5, "dropout", "a probability below 1", lambda p: 0 <= p < 1)
     0.5
     """
-    if not isinstance(value, Real) or not is_right(float(value)):
-        raise ValueError(f"{name} must be {wanted}, got {value!r}.")
+    if not isinstance(value, Real) or not is_valid(float(value)):
+        raise ValueError(f"{name} must be {expected}, got {value!r}.")
     return float(value)
 
 
-def check_type(value: Any, name: str, kind: type | tuple[type, ...], wanted: str) -> None:
-    """Refuse an option of a wrong type; a truth value is no number.
+def check_type(value: Any, name: str, kind: type | tuple[type, ...], expected: str) -> None:
+    """Refuse an option of a wrong type; a truth value does not count as a number.
 
     Args:
         value: the option.
         name: what it is called in errors.
-        kind: the types that are right.
-        wanted: what is right, in words, with an example that a user can try.
+        kind: the types that are allowed.
+        expected: what is allowed, in words, with an example that a user can try.
 
     Raises:
-        ValueError: with what is wanted and what was given.
+        ValueError: with what was expected and what was got.
 
     >>> check_type(1, "feature_dim", int, "an integer, such as 1 for images (N, C, H, W)")
     """
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise ValueError(f"{name} must be {wanted}, got {value!r}.")
+        raise ValueError(f"{name} must be {expected}, got {value!r}.")
 
 
 def as_mapping(value: "Mapping[str, Any] | None", name: str, example: str) -> dict[str, Any]:
-    """A mapping from names as a dictionary of its own; None is an empty one.
+    """A copy of a mapping from names, as a dictionary; None becomes an empty one.
 
     Raises:
         ValueError: for anything else, with the example.
@@ -210,10 +217,10 @@ def as_mapping(value: "Mapping[str, Any] | None", name: str, example: str) -> di
     >>> as_mapping({"scale": 1.0}, "fixed", "{'scale': 1.0}")
     {'scale': 1.0}
     """
-    wanted = f"a mapping from names, such as {example}"
-    check_type(value, name, (Mapping, type(None)), wanted)
+    expected = f"a mapping from names, such as {example}"
+    check_type(value, name, (Mapping, type(None)), expected)
     for key in value or ():
-        check_type(key, f"a name in {name}", str, f"a text: {name} is {wanted}")
+        check_type(key, f"a name in {name}", str, f"a text: {name} is {expected}")
     return dict(value or {})
 
 
@@ -221,7 +228,7 @@ def as_names(value: "Iterable[Any] | str", name: str, example: str) -> tuple[Any
     """One name, or several, as a tuple.
 
     Raises:
-        ValueError: for what is no list of names, with the example.
+        ValueError: for anything else, with the example.
 
     >>> as_names("scale", "shared", "['scale']")
     ('scale',)
@@ -239,18 +246,18 @@ def class_indices(
     left_out: np.ndarray | None = None,
     ignore_index: int | None = None,
 ) -> Tensor:
-    """The index of each label among `labels`, as int64 of the shape of `values`.
+    """The index of each label among the labels of the classes, as int64 in the shape of `values`.
 
     Args:
         values: labels.
-        labels: those of the classes, in their order.
+        labels: the labels of the classes, in their order.
         name: what the values are called in errors.
-        left_out: truth values of rows, the first dimensions of `values`, whose labels may be any or
-            missing; they become 0.
-        ignore_index: a number that stands for no class, and becomes itself.
+        left_out: a mask of rows, in the first dimensions of `values`, whose labels may be missing
+            or unknown; they become 0.
+        ignore_index: a number that stands for no class, and stays itself.
 
     Raises:
-        TargetError: for values that are none of the labels, with the row of the first one.
+        TargetError: for values that are not among the labels, with the row of the first one.
 
     >>> class_indices(["dog", "cat", "dog"], ["cat", "dog"])
     tensor([1, 0, 1])
@@ -262,20 +269,19 @@ def class_indices(
         array[left_out] = next(iter(labels))
     places: dict[Any, int | None] = {label: place for place, label in enumerate(list(labels))}
     known = places if ignore_index is None else {ignore_index: ignore_index} | places
-    found = [known.get(value) for value in array.reshape(-1).tolist()]
-    if None in found:
-        row = found.index(None)
+    indices = [known.get(value) for value in array.reshape(-1).tolist()]
+    if None in indices:
+        row = indices.index(None)
         raise TargetError(
             f"{name} must hold labels of the classes, {', '.join(map(repr, places))}, got "
-            f"{array.reshape(-1).tolist()[row]!r} at row {row} ({found.count(None)} of "
-            f"{len(found)} values). A tensor holds "
-            "the numbers of the classes instead."
+            f"{array.reshape(-1).tolist()[row]!r} at row {row} ({indices.count(None)} of "
+            f"{len(indices)} values). A tensor holds the numbers of the classes instead."
         )
-    return torch.tensor(found, dtype=torch.int64).reshape(array.shape)
+    return torch.tensor(indices, dtype=torch.int64).reshape(array.shape)
 
 
 def _numbers(array: np.ndarray, name: str) -> np.ndarray:
-    """An array of Python objects, such as decimals or what nullable columns give, as numbers; missing ones are NaN."""
+    """An array of Python objects, such as decimals, as numbers; missing ones become NaN."""
     numbers = [np.nan if is_null(value) else value for value in array.reshape(-1)]
     for row, value in enumerate(numbers):
         if isinstance(value, (str, bytes)) or not hasattr(type(value), "__float__"):
@@ -302,7 +308,7 @@ def _numbers(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def is_null(value: Any) -> bool:
-    """Whether a value is None, or what pandas writes in its place."""
+    """Whether a value is None, or pandas' NA or NaT."""
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
@@ -319,15 +325,15 @@ def _say(values: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def exactly_one(family: str, **given: object) -> None:
-    """Refuse anything but exactly one of these parameters, which stand for one another.
+def exactly_one(family: str, **parameters: object) -> None:
+    """Refuse none, or several, of parameters that stand for one another, such as logits and probs.
 
     Raises:
-        ValueError: with the names of those that were given.
+        ValueError: with the names of those that are not None.
     """
-    names = [name for name, value in given.items() if value is not None]
+    names = [name for name, value in parameters.items() if value is not None]
     if len(names) != 1:
         raise ValueError(
-            f"{family} takes exactly one of {' and '.join(given)}, got "
+            f"{family} takes exactly one of {' and '.join(parameters)}, got "
             f"{' and '.join(names) or 'neither'}."
         )

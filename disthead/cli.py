@@ -1,4 +1,4 @@
-"""The command `disthead`: a dictionary of plain functions. `disthead --help` says what they do."""
+"""The command `disthead`, a dictionary of plain functions; `disthead --help` says what they do."""
 
 import io
 import os
@@ -29,9 +29,8 @@ _SMALLER = {
     "predict": "Try a smaller --data.batch_size, fewer --samples, or a folder for --out",
 }
 _REPORT = (
-    "disthead: this is an error of the program, or of a class of your own that it was given. If "
-    "it is not of yours, please "
-    "report it, with these lines and the command."
+    "disthead: this is an error of the program, or of a class of your own that it was given. If it "
+    "is not of yours, please report it, with these lines and the command."
 )
 
 
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # where the terminal knows fewer letters than names may have
+        # the encoding of the terminal may lack letters of names
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with stop_at_signals():
@@ -67,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else 0
     except Exception as error:
         number = signal_behind(error)
-        if number is not None:  # a signal came within a library, which raised an error of its own
+        if number is not None:  # a library has turned the signal into an error of its own
             return _ended_by(Stopped(number), argv is None)
         if _output_is_closed() and isinstance(error, BrokenPipeError):
             return 128 + signal.SIGPIPE
@@ -95,12 +94,15 @@ def _say(message: str) -> None:
 
 
 def _output_is_closed() -> bool:
-    """Whether nobody reads the output any more; then it goes to the null device, so that Python's last flush does not fail."""
+    """Whether nobody reads the output any more.
+
+    It then goes to the null device, so that Python's last flush does not fail.
+    """
     if sys.stdout is None:
         return False
     try:
         sys.stdout.flush()
-        # what is not buffered has failed already, and the flush has nothing to write
+        # output without a buffer has failed already, so that the flush writes nothing
         is_closed = _has_no_reader()
     except OSError:
         is_closed = True
@@ -144,13 +146,20 @@ def _run(arguments: list[str]) -> None:
 
 
 def show_families(arguments: Sequence[str]) -> None:
-    """Print the table of families, or with --surface which of them answers which question."""
+    """Print the table of families, or with --capabilities which of them supports which method."""
     parser = Parser("families")
-    parser.add_argument("--surface", action="store_true")
-    if parser.parse_args(arguments[1:]).surface:
-        from disthead.surface import matrix
+    parser.add_argument("--capabilities", action="store_true")
+    parser.add_argument("--surface", action="store_true")  # its name in version 0.1
+    options = parser.parse_args(arguments[1:])
+    if options.surface:
+        _say(
+            "disthead: warning: --surface is called --capabilities now; the former name goes with "
+            "the next version."
+        )
+    if options.capabilities or options.surface:
+        from disthead.capabilities import capabilities_table
 
-        print(matrix())
+        print(capabilities_table())
         return
     rows = [("family", "data type", "domain", "use", "parameters -> link", "loss")]
     for name in families():
@@ -174,7 +183,7 @@ def show_families(arguments: Sequence[str]) -> None:
 
 
 def explain(arguments: Sequence[str]) -> None:
-    """Print what a family assumes, for people."""
+    """Print what a family assumes: its density, parameters and loss, and when it breaks."""
     if len(arguments) != 2:
         raise ValueError(
             "disthead explain takes the name of one family, such as: disthead explain student_t."
@@ -188,13 +197,11 @@ def init(arguments: Sequence[str]) -> None:
     parser.add_argument("name")
     parser.add_argument("--out")
     parser.add_argument("--overwrite", action="store_true")
-    given = parser.parse_args(arguments[1:])
-    text, out = (
-        configuration(given.name).read_text("utf-8"),
-        Path(given.out or f"{Path(given.name).stem}.yaml"),
-    )
+    options = parser.parse_args(arguments[1:])
+    text = configuration(options.name).read_text("utf-8")
+    out = Path(options.out or f"{Path(options.name).stem}.yaml")
     check_file(out, "the configuration", "--out")
-    if out.exists() and not given.overwrite:
+    if out.exists() and not options.overwrite:
         raise ValueError(
             f"{out} is there already: choose another name with --out, or write over "
             "it with --overwrite."
@@ -207,9 +214,9 @@ def init(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def _short_warnings() -> Iterator[None]:
-    """Warnings are printed in one line, without the place in the code; those who record them still do.
+    """A block in which warnings are printed in one line, without their place in the code.
 
-    To be entered after Lightning is imported, which sets a format of its own.
+    It is entered after Lightning is imported, which sets a format of its own.
     """
     before = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: (

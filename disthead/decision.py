@@ -17,14 +17,16 @@ __all__ = ["decide"]
 def decide(dist: Distribution, cost: Any = None) -> Tensor:
     """The action with the least expected cost under the distribution.
 
+    The decision has the shape batch_shape + event_shape. For classes it is the index of an action;
+    with one cost for all mistakes it is the mode. For ordered targets it is the quantile at
+    cost_under / (cost_under + cost_over), in the unit of the target; with equal costs it is the
+    median. Without costs it is the mode.
+
     Args:
-        dist: what a head returned.
+        dist: the distribution that a head returned.
         cost: a tensor, an array, a table or lists of numbers. For classes a matrix (actions,
-            classes), the cost of each action where that class is true; the decision is the index of
-            an action, and with one cost for all mistakes it is the mode. For ordered targets a pair
-            (cost_under, cost_over), the costs per unit of an action below and above the outcome;
-            the decision is the quantile cost_under / (cost_under + cost_over), and with equal costs
-            it is the median. Without costs: the mode.
+            classes), the cost of each action where that class is true. For ordered targets a pair
+            (cost_under, cost_over), the costs per unit of an action below and above the outcome.
 
     Raises:
         ValueError: for costs that are not finite, not positive where they must be, or of the wrong
@@ -32,7 +34,7 @@ def decide(dist: Distribution, cost: Any = None) -> Tensor:
 
     >>> from disthead import get_family
     >>> dist = get_family("bernoulli").distribution(probs=torch.tensor([0.05, 0.2, 0.9]))
-    >>> decide(dist, cost=[[0, 10], [1, 0]])  # missing a positive is ten times worse than a false alarm
+    >>> decide(dist, cost=[[0, 10], [1, 0]])  # a missed positive costs ten false alarms
     tensor([0, 1, 1])
     """
     if cost is None:
@@ -53,8 +55,8 @@ def _cheapest(dist: Distribution, cost: Tensor) -> Tensor:
             f"cost must be a matrix (actions, {classes}), one column per class, got the shape "
             f"{tuple(cost.shape)}."
         )
-    # What a class costs whatever one does changes no decision. Without it the expected costs do not
-    # round away the difference, and equal costs leave the probabilities as they are.
+    # A cost that all actions share in a class changes no decision. After it is subtracted, rounding
+    # of the expected costs keeps their differences, and equal costs give the probabilities.
     regret = cost - cost.amax(0)
     expected = dist.expected_cost(regret)
     best = expected.argmin(-1)
@@ -69,8 +71,7 @@ def _quantile(dist: Distribution, cost: Tensor) -> Tensor:
     if cost.shape != (2,) or not (cost > 0).all():
         raise ValueError(
             "cost for ordered targets must be a pair (cost_under, cost_over) of positive numbers, "
-            "such as (3, 1), "
-            f"got {cost.tolist()}."
+            f"such as (3, 1), got {cost.tolist()}."
         )
     under, over = cost
     level = under / (under + over)

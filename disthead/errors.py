@@ -1,4 +1,4 @@
-"""What went wrong, where, and what to try: the wording of errors, in one place."""
+"""The wording of errors: what went wrong, where, and what to try."""
 
 import difflib
 import errno
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class TargetError(ValueError):
-    """A target that the distribution cannot have produced: outside the support, missing or infinite."""
+    """A target outside the support of the distribution, or one that is missing or infinite."""
 
 
 class NonFiniteLoss(ValueError):
@@ -34,7 +34,7 @@ class NonFiniteLoss(ValueError):
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """A warning that points at the line which called this library."""
+    """Issue a warning that points at the line which called this library."""
     frame, depth = sys._getframe(1), 2
     while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(
         f"{__package__}."
@@ -61,7 +61,7 @@ def first_line(error: BaseException) -> str:
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """The end of a sentence on an unknown name: which known ones it is like, if any.
+    """The end of a sentence about an unknown name, with the known names that are like it, if any.
 
     >>> nearest("softplsu", ["identity", "softplus"])
     "; did you mean 'softplus'?"
@@ -71,17 +71,21 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 
 def pick(kind: str, name: str, table: Mapping[str, Any]) -> Any:
-    """`table[name]`, or the error that names the nearest entries."""
+    """The entry `table[name]`.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+    """
     if not isinstance(name, Hashable) or name not in table:
         raise unknown_name(kind, name, table)
     return table[name]
 
 
 def locate(bad: Tensor, values: Tensor, limit: int = 3) -> str:
-    """Where the marked values are, for a message: how many, and the first few with their rows.
+    """Where the marked values are, for a message: their number, and the first few with their rows.
 
-    `bad` is a boolean tensor with the shape of `values`; the first dimension counts rows, the rest
-    are columns.
+    The mask `bad` has the shape of `values`, or its first dimensions; the first dimension counts
+    rows, the others are columns.
 
     >>> import torch
     >>> y = torch.tensor([1.0, -2.0, 3.0, -4.0])
@@ -89,10 +93,10 @@ def locate(bad: Tensor, values: Tensor, limit: int = 3) -> str:
     '2 of 4 values: -2 at row 1, -4 at row 3'
     """
     positions = bad.nonzero()[:limit].tolist()
-    found = [f"{_number(values[tuple(position)])} at {_place(position)}" for position in positions]
+    first = [f"{_number(values[tuple(position)])} at {_place(position)}" for position in positions]
     count = int(bad.sum())
     rest = ", ..." if count > limit else ""
-    return f"{count} of {bad.numel()} values: {', '.join(found)}{rest}"
+    return f"{count} of {bad.numel()} values: {', '.join(first)}{rest}"
 
 
 def _place(position: Sequence[int]) -> str:
@@ -134,17 +138,18 @@ _NO_MEMORY = re.compile(
 )
 _PORT_IN_USE = re.compile(r"EADDRINUSE|address (is )?already in use", re.I)
 _NO_DEVICE = re.compile(
-    r"no CUDA-capable device|no kernel image|devices?\b.* busy or unavailable|invalid device ordinal|"
-    r"NVIDIA driver|not compiled with CUDA|driver version is insufficient|no CUDA GPUs are available",
+    r"no CUDA-capable device|no kernel image|devices?\b.* busy or unavailable|"
+    r"invalid device ordinal|NVIDIA driver|not compiled with CUDA|"
+    r"driver version is insufficient|no CUDA GPUs are available",
     re.I,
 )
 
 
 def in_a_sentence(error: BaseException) -> str | None:
-    """What a user reads of an error that they can mend, in one line; None for an error of the program.
+    """The message of an error that a user can mend, in one line; None for an error of the program.
 
-    A user can mend what is raised as a ValueError, an OSError or an ImportError, here and in the
-    libraries beneath, and memory, devices and ports that are not to be had.
+    A user can mend a ValueError, an OSError and an ImportError of this library and of those below
+    it, and memory, devices and ports that are not available.
 
     >>> in_a_sentence(FileNotFoundError(2, "No such file or directory", "my.csv"))
     'my.csv: no such file or directory; look for a slip in the name.'
@@ -184,7 +189,7 @@ def in_a_sentence(error: BaseException) -> str | None:
         return _one_line(f"{place}{reason}{'; ' * bool(remedy)}{remedy}.")
     if isinstance(error, (ValueError, OSError)):
         return message
-    if isinstance(error, NotImplementedError) and message:  # what a distribution does not have
+    if isinstance(error, NotImplementedError) and message:  # a method that a distribution lacks
         return message
     return None
 

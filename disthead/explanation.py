@@ -1,4 +1,4 @@
-"""What a family assumes, for people."""
+"""Families in words: what they assume, when they break, and what to try then."""
 
 import textwrap
 
@@ -8,8 +8,10 @@ __all__ = ["explain"]
 
 
 def explain(name: str) -> str:
-    """The noise that a family assumes, its density, parameters and links, the loss it turns into, when it breaks and what
-    to try then.
+    """What a family assumes, in words.
+
+    The lines name its use, its noise, its density, its parameters with their links, the loss that
+    its likelihood amounts to, when it breaks and what to try then.
 
     Raises:
         ValueError: for an unknown family, with the nearest names.
@@ -39,12 +41,12 @@ def explain(name: str) -> str:
 
 
 def links(family: Family) -> str:
-    """The parameters with their links, in the order of the raw outputs."""
+    """The parameters of a family with their links, in the order of the raw outputs, as a text."""
     return ", ".join(f"{name} {link.name}" for name, link in family.parameters.items())
 
 
 def example(name: str) -> Family:
-    """The family with some choice of the options that it cannot do without."""
+    """The family of that name, with example values for the options that it needs."""
     if name not in families():
         return get_family(name)  # raises the error that names the nearest
     for options in ({}, {"num_classes": 3}):

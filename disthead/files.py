@@ -1,4 +1,8 @@
-"""Files that are whole or not there: they are written beside their place, brought to the disk, and only then get their name."""
+"""Atomic writing of files and folders.
+
+A file is written beside its place, brought to the disk, and only then gets its name: it is whole,
+or not there.
+"""
 
 import errno
 import glob
@@ -23,7 +27,7 @@ __all__ = [
     "writing_folder",
 ]
 
-# Windows lacks these locks, so files that killed processes left behind stay there
+# Windows lacks these locks, so that unfinished files of killed processes stay
 fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -32,7 +36,7 @@ _PROBE = 1 << 20  # bytes that a full disk has no room for
 
 
 class DiskFull(OSError):
-    """A file did not fit on its disk, into its quota or below the limit of the size of files; the text is the message alone."""
+    """A file did not fit on its disk, into its quota or below the limit of the size of files."""
 
     def __str__(self) -> str:
         return f"{self.strerror}"
@@ -40,20 +44,20 @@ class DiskFull(OSError):
 
 @contextmanager
 def writing(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
-    """A file to write into, which takes the place of `path` once the block has ended without an error.
+    """A block with a file to write into, which replaces `path` at the end of the block.
 
-    Until then what was at `path` stays as it was: after an error, a full disk or the end of the
-    process the file there is the old one, or none. The new file keeps the permissions of the old
-    one. Several processes may write the same file; the last one to end wins. A symbolic link at
-    `path` is replaced, not followed. Unfinished files of killed processes beside it are removed.
+    After an error, a full disk or the end of the process the file at `path` is the old one, or
+    none. The new file keeps the permissions of the old one. Several processes may write the same
+    file; the last one to end wins. A symbolic link at `path` is replaced, not followed. Unfinished
+    files of killed processes beside it are removed.
 
     Args:
         path: the file.
-        overwrite: whether it may take the place of a file; if not, the first of several processes
-            to end wins.
+        overwrite: whether it may replace a file; if not, the first of several processes to end
+            wins.
 
     Raises:
-        FileExistsError: where a file is there at the end, which may not be overwritten.
+        FileExistsError: where a file is there at the end and may not be overwritten.
         OSError: where the folder cannot be written or has no space left, with the file, the folder
             and what is kept; and where `path` is a folder, a device or a pipe.
 
@@ -67,7 +71,7 @@ def writing(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, f"cannot write {path}: it is a folder")
-    if path.exists() and not path.is_file():  # such as a device, which all programs would lose
+    if path.exists() and not path.is_file():  # such as a device, which the new file would replace
         raise OSError(errno.EINVAL, f"cannot write {path}: it is not an ordinary file")
     with _reserved(path, path.parent) as unfinished, _explained(path, unfinished):
         yield unfinished
@@ -79,7 +83,7 @@ def writing(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
             os.replace(unfinished, path)
         else:
             _name_first(unfinished, path)
-        # where a file was there, a power cut before its new name is on the disk leaves the old one
+        # of an existing file, a power cut before its new name is on the disk leaves the old version
         if is_new:
             _bring_names_to_disk(path.parent)
 
@@ -101,11 +105,16 @@ def _name_first(unfinished: Path, path: Path) -> None:
 
 @contextmanager
 def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
-    """A folder to write files into, which are moved to `folder` once the block has ended without an error.
+    """A block with a folder to write into, whose files move to `folder` at the end of the block.
 
-    A folder that is not there yet appears with all of its files. One that is there gets them one
-    after the other, in the order of their names, and `last` after the others, once all are on the
-    disk; its other files stay. Of several processes each moves its files while the others wait.
+    After an error nothing moves. A folder that does not exist appears with all of its files. One
+    that exists gets them one after the other, in the order of their names, and `last` after the
+    others, once all are on the disk; its other files stay. Of several processes each moves its
+    files while the others wait.
+
+    Args:
+        folder: where the files are to be.
+        last: the name of the file that is moved after all others.
 
     Raises:
         OSError: where the folder cannot be written or has no space left, with the folder and what
@@ -114,11 +123,11 @@ def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"cannot write {folder}: it is a file")
-    # a folder that is there may be a disk of its own, or its parent may be read-only: so the files
-    # wait inside of it
+    # an existing folder may be a disk of its own, or in a read-only folder: so unfinished files are
+    # inside of it
     is_there = folder.is_dir()
     if is_there:
-        # those of a process that has just made the folder
+        # of a process that has made the folder meanwhile
         _remove_leftovers(folder.parent, f".{folder.name[:50]}.")
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +164,7 @@ def writing_folder(folder: str | Path, last: str = "") -> Iterator[Path]:
 
 
 def _renamed(unfinished: Path, folder: Path) -> bool:
-    """Whether the folder got its name; not where one of that name is there, such as that of another process."""
+    """Whether the folder got its name, which another process may have taken."""
     try:
         os.replace(unfinished, folder)
     except OSError:
@@ -167,7 +176,7 @@ def _renamed(unfinished: Path, folder: Path) -> bool:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """A block that one process at a time is in, for this folder, where its file system has locks."""
+    """A block that one process at a time enters for this folder, if its file system has locks."""
     descriptor = None
     with suppress(OSError):  # a folder that may not be read
         if fcntl is not None:
@@ -182,7 +191,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def appending(path: str | Path) -> Iterator[Path]:
-    """A file to add to, which is cut back to its former length after an error, so that no part of a line stays.
+    """A block in which a file is appended to; after an error it gets its former length back.
 
     Raises:
         DiskFull: where there is no space left.
@@ -205,7 +214,9 @@ def appending(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def unchanged(path: str | Path) -> Iterator[None]:
-    """Refuse a file that is written to, or replaced, while it is read: what was read may be of both versions.
+    """A block in which a file is read; refuses a file that changes meanwhile.
+
+    What was read of such a file may belong to two versions of it.
 
     Raises:
         ValueError: where its size, or the time when it was last written to, has changed by the end
@@ -268,7 +279,12 @@ def check_file(path: str | Path, what: str = "the file", option: str = "") -> No
 
 
 def check_folder(folder: str | Path, what: str = "the folder", option: str = "") -> None:
-    """Refuse a place where a folder cannot be written, before anything is computed; it may be there, or be made.
+    """Refuse a place where a folder cannot be written, before anything is computed.
+
+    Args:
+        folder: the folder, which may be there already.
+        what: what is to be written.
+        option: the option of the command line that gave the path, such as `--out`.
 
     Raises:
         ValueError: for a file, or a folder that cannot be written.
@@ -295,7 +311,7 @@ def _check_writable(folder: Path, shown: str) -> None:
             "another name."
         )
     try:
-        # by its permissions the superuser may write even in /proc
+        # for the superuser `os.access` is true even in /proc
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
@@ -306,7 +322,7 @@ def _check_writable(folder: Path, shown: str) -> None:
 
 @contextmanager
 def _reserved(path: Path, folder: Path) -> Iterator[Path]:
-    """An empty file in the folder for this process alone, locked while it is in use and gone afterwards."""
+    """A block with an empty file for this process alone, locked and removed at the end."""
     start = f".{path.name[:50]}."
     _remove_leftovers(folder, start)
     lock = None
@@ -326,7 +342,7 @@ def _reserved(path: Path, folder: Path) -> Iterator[Path]:
 
 
 def _lock(descriptor: int, unfinished: Path) -> int | None:
-    """The descriptor, which keeps others from taking the file for a leftover; None where another process has done so."""
+    """Lock a file, so that no other process takes it for a leftover; None where one has done so."""
     if fcntl is None:  # Windows does not rename files that are open
         os.close(descriptor)
         return descriptor
@@ -360,7 +376,12 @@ def _remove_leftovers(folder: Path, start: str) -> None:
 
 
 def disk_full(path: Path, error: BaseException | None) -> DiskFull | None:
-    """The error to raise where a file did not fit on its disk; None for other errors."""
+    """The error to raise where a file did not fit on its disk; None for other errors.
+
+    Args:
+        path: the file.
+        error: what was raised by writing it.
+    """
     if not isinstance(error, OSError) or error.errno not in _FULL:
         return None
     return error if isinstance(error, DiskFull) else _full(path, error.errno)
@@ -368,7 +389,7 @@ def disk_full(path: Path, error: BaseException | None) -> DiskFull | None:
 
 @contextmanager
 def _explained(path: Path, unfinished: Path) -> Iterator[None]:
-    """Turn errors that a full disk causes into `DiskFull`, whatever the library that was writing raises."""
+    """A block in which errors that a full disk causes become `DiskFull`, whatever their class."""
     try:
         yield
     except Exception as error:
@@ -379,7 +400,7 @@ def _explained(path: Path, unfinished: Path) -> Iterator[None]:
 
 
 def _no_space(unfinished: Path) -> OSError | None:
-    """The error of the system where nothing more can be written to a file; None where there is room."""
+    """The system's error where nothing more can be written to a file; None where there is room."""
     try:
         with open(unfinished, "ab") as file:
             file.write(bytes(_PROBE))
@@ -420,7 +441,7 @@ def _bring_to_disk(file: Path) -> None:
 
 
 def _bring_names_to_disk(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the file system can do that and the folder may be read."""
+    """Bring the names in a folder to the disk, if the file system can and it is readable."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

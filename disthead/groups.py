@@ -1,4 +1,4 @@
-"""Groups of rows that are not independent of each other: those of one panel, person or site."""
+"""Groups of rows that depend on each other, such as those of one panel, person or site."""
 
 from typing import Any
 
@@ -18,7 +18,9 @@ def as_groups(
     weight: Tensor | None = None,
     name: str = "groups",
 ) -> Tensor | None:
-    """The number of each row's group, from 0 in the order in which they occur, of that shape; None stays None.
+    """The number of each row's group, as int64 of the shape of the rows; None stays None.
+
+    Groups are numbered from 0 in the order in which they occur.
 
     Args:
         groups: a label for each row, numbers or texts: a tensor, an array, a column of a table or a
@@ -42,14 +44,14 @@ def as_groups(
         )
     number: dict[Any, int] = {}
     of_rows = [number.setdefault(label, len(number)) for label in labels.reshape(-1).tolist()]
-    found = torch.tensor(of_rows, dtype=torch.long).reshape(shape)
-    lost = torch.tensor([is_missing(label) for label in number] or [False])[found]
+    indices = torch.tensor(of_rows, dtype=torch.long).reshape(shape)
+    missing = torch.tensor([is_missing(label) for label in number] or [False])[indices]
     if weight is not None:
-        lost = lost & (weight > 0).cpu()
-    if bool(lost.any()):
-        first = lost.nonzero()[0].tolist()
+        missing = missing & (weight > 0).cpu()
+    if bool(missing.any()):
+        first = missing.nonzero()[0].tolist()
         raise ValueError(
-            f"{name} must not be missing, got {int(lost.sum())} rows without one, the first at "
+            f"{name} must not be missing, got {int(missing.sum())} rows without one, the first at "
             f"row {first[0]}."
         )
-    return found
+    return indices

@@ -1,4 +1,4 @@
-"""Losses: an objective's mean over rows, with weights; the likelihood's; the cross-entropy."""
+"""Losses: the mean of an objective over rows, the negative log-likelihood, the cross-entropy."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -35,7 +35,7 @@ def loss(
     Args:
         objective: a function of (dist, y) that returns one number per row, such as
             `disthead.objectives.crps`.
-        dist: what a head returned, with batch_shape (...,) and event_shape.
+        dist: a distribution with batch_shape (...,) and event_shape, such as a head returns.
         y: targets of shape batch_shape + event_shape: a tensor, an array, a column of a table or a
             list.
         weight: one weight per row, shape (...,), zero or more, as for `nll`.
@@ -61,7 +61,7 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
     """Negative log-likelihood -dist.log_prob(y), in nats per row.
 
     Args:
-        dist: what a head returned, with batch_shape (...,) and event_shape.
+        dist: a distribution with batch_shape (...,) and event_shape, such as a head returns.
         y: targets of shape batch_shape + event_shape: a tensor, an array, a column of a table or a
             list.
         weight: one weight per row, shape (...,), zero or more. The mean is then sum(weight * nll) /
@@ -96,11 +96,14 @@ def cross_entropy(
     weight: Any = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Cross-entropy of classes, `torch.nn.functional.cross_entropy` of a categorical distribution, in nats per row.
+    """Cross-entropy of a categorical distribution, in nats per row.
 
-    A row's loss is sum_k w_k q_k (-log p_k), where q is the target, one-hot or soft, smoothed to (1
-    - e) q + e / K (Szegedy and others 2016). Without options it is `nll`. Many classes cost no more
-      memory than there.
+    It is `torch.nn.functional.cross_entropy` with weights of rows. The loss of a row is
+
+        sum_k w_k q_k (-log p_k),
+
+    where q is the target, one-hot or soft, smoothed to (1 - e) q + e / K (Szegedy and others 2016).
+    Without options it is `nll`. Many classes cost no more memory than with `nll`.
 
     Args:
         dist: a categorical distribution with batch_shape (...,) and K classes.
@@ -115,10 +118,11 @@ def cross_entropy(
         reduction: "mean" over rows, "sum", or "none" for shape (...,).
 
     Raises:
-        TargetError: for an index that is no class, naming row, value and the number of classes. It
-            is looked for on the CPU only, since a look at a GPU's targets stops the GPU; the loss
-            there is infinite, as with `nll`.
-        ValueError: for a distribution of no classes, or shapes and options that do not fit.
+        TargetError: for an index that is not a class, with its row, its value and the number of
+            classes. Only targets on the CPU are checked, since reading those of a GPU makes the
+            host wait; the loss there is infinite, as with `nll`.
+        ValueError: for a distribution that is not categorical, or shapes and options that do not
+            fit.
 
     >>> import disthead as dh
     >>> dist = dh.get_family("categorical", num_classes=4).from_raw(torch.zeros(2, 4))
@@ -145,8 +149,8 @@ def cross_entropy(
     if y.shape != dist.batch_shape and check_target_shape(dist, y, soft_labels=True):
         if ignore_index is not None:
             raise ValueError(
-                "ignore_index needs class indices, got class probabilities. Give "
-                "such rows the weight 0."
+                "ignore_index needs class indices, got class probabilities. Give such rows the "
+                "weight 0."
             )
         smoothed = (1 - label_smoothing) * y + label_smoothing / classes
         return nll(
@@ -175,22 +179,24 @@ def cross_entropy(
         share = share * class_weight[torch.where((index >= 0) & (index < classes), index, 0).long()]
     values = torch.where(counted, -share * log_prob, 0.0)
     if log_prob_sum is not None:
-        spread = torch.where(counted, -log_prob_sum, 0.0)
-        values = (1 - label_smoothing) * values + label_smoothing / classes * spread
+        uniform = torch.where(counted, -log_prob_sum, 0.0)
+        values = (1 - label_smoothing) * values + label_smoothing / classes * uniform
     if reduction != "mean":
         return reduce(values, weight, reduction)
     return reduce(values, weight, "sum") / reduce(share, weight, "sum")
 
 
 def as_targets(dist: Distribution, y: Any, weight: Tensor | None = None) -> Tensor:
-    """Targets as a tensor, of the distribution's shape; their values are not looked at.
+    """Targets as a tensor of the distribution's shape; their values are not checked.
 
     Args:
-        y: of shape batch_shape + event_shape, or class probabilities of shape batch_shape + (K,).
+        dist: a distribution with batch_shape and event_shape.
+        y: targets of shape batch_shape + event_shape, or class probabilities of shape
+            batch_shape + (K,).
         weight: of shape batch_shape; the labels of rows of weight 0 may be missing.
 
     Raises:
-        TargetError: for complex targets, and truth values that stand for no outcome.
+        TargetError: for complex targets, and for truth values that the support does not admit.
         ValueError: for another shape.
     """
     if not isinstance(y, Tensor):
@@ -213,19 +219,28 @@ def _check_classes(y: Tensor, counted: Tensor, classes: int) -> None:
     if wrong.any():
         raise TargetError(
             f"y must be a class index 0, ..., {classes - 1} ({classes} classes), got "
-            f"{locate(wrong, y)}. Number the "
-            "classes from 0, or say which index stands for no class: ignore_index=-100."
+            f"{locate(wrong, y)}. Number the classes from 0, or say which index stands for no "
+            "class: ignore_index=-100."
         )
 
 
 def reduce(values: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:
-    """Per-row values to one number: the weighted "mean", the "sum", or "none" to leave them."""
+    """The weighted mean or sum of values per row, or the values times their weights.
+
+    Args:
+        values: shape (...,).
+        weight: of the same shape; None weighs all rows alike.
+        reduction: "mean", sum(weight * values) / sum(weight); "sum"; or "none" for shape (...,).
+
+    Raises:
+        ValueError: for another reduction, and for the mean of an empty batch.
+    """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
     if reduction == "mean" and not values.numel():
         raise ValueError(
-            "a mean needs at least one row, got an empty batch: leave it out, or "
-            "take reduction='sum'."
+            "a mean needs at least one row, got an empty batch: leave it out, or take "
+            "reduction='sum'."
         )
     if weight is not None:
         values = values * weight
@@ -243,14 +258,14 @@ def _row_weights(dist: Distribution, weight: Any, reduction: Reduction) -> Tenso
 def _values_of_present_rows(
     objective: Objective, dist: Distribution, y: Tensor, weight: Tensor
 ) -> Tensor:
-    """The objective of rows with a weight above zero; 0 for the others, with a gradient of 0."""
+    """The objective of the rows with a weight above zero; 0 for the others, with gradient 0."""
     is_there = weight > 0
     if are_concrete(weight):
         if bool(is_there.all()):
             return objective(dist, y)
         values = objective(dist[is_there], y[is_there])
         return values.new_zeros(weight.shape).masked_scatter(is_there, values)
-    # Nothing may look at the numbers here: a row that is not there gets the target of one that is.
+    # Numbers cannot be read here: absent rows get the target of a row that is present.
     rows = y.reshape(weight.numel(), *y.shape[weight.ndim :])
     some_target = rows.index_select(0, is_there.reshape(-1).to(torch.int8).argmax().reshape(1))[0]
     chosen = is_there.reshape(is_there.shape + (1,) * (y.ndim - weight.ndim))

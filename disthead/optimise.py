@@ -1,4 +1,4 @@
-"""The nearest minimum of a smooth function, and the unconditional fit: one distribution for all rows, without features."""
+"""Minimisation of smooth functions, and the unconditional fit, which has no features."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,10 +15,10 @@ from disthead.weights import as_weight, present
 
 __all__ = ["checked_rows", "minimise", "unconditional_fit"]
 
-# Of light-tailed targets the degrees of freedom grow without end: a little pull keeps them where
-# they still change something.
+# With light-tailed targets the degrees of freedom grow without end: a small penalty keeps them
+# where they still have an effect.
 _RIDGE = 1e-6
-_ROWS = 1_000_000  # as many as say where to start
+_ROWS = 1_000_000  # of the initial estimate, at most
 
 
 def minimise(
@@ -28,7 +28,16 @@ def minimise(
     history_size: int = 20,
     tolerance_change: float = 1e-13,
 ) -> list[Tensor]:
-    """The arguments with the least loss, a smooth function, near `starts`: by L-BFGS in double precision.
+    """The arguments of a local minimum of a smooth function, by L-BFGS in double precision.
+
+    Args:
+        loss: a function of tensors of the shapes of `starts` that returns one number.
+        starts: where the search begins.
+        max_iter: as for `torch.optim.LBFGS`.
+        history_size: as for `torch.optim.LBFGS`.
+        tolerance_change: as for `torch.optim.LBFGS`.
+
+    Source: Liu and Nocedal 1989, On the limited memory BFGS method.
 
     >>> minimise(lambda x: (x - 2).square().sum(), torch.zeros(1))
     [tensor([2.], dtype=torch.float64)]
@@ -62,22 +71,23 @@ def unconditional_fit(
     y: Tensor,
     weight: Tensor | None,
 ) -> dict[str, Tensor]:
-    """The raw outputs of every learned parameter at the maximum likelihood of all rows, in double precision.
+    """The raw outputs of the maximum likelihood of all rows, by parameter, in double precision.
 
-    Where the likelihood has its maximum at infinity, it is that of the likelihood with a slight
-    pull to the start; and the start itself where that has none either, as with constant targets.
+    Where the likelihood has its maximum at infinity, a small penalty on the squared distance from
+    the start is added; where that has no maximum near the start either, as with constant targets,
+    the result is the start itself.
 
     Args:
-        family: what is fitted, for what its targets are and for messages.
+        family: the family that is fitted.
         links: those of the learned parameters, by name.
         initial_estimate: targets (rows, ...) -> raw outputs of the learned parameters by name:
             where the search starts.
         log_prob: raw outputs by name and targets (N, ...) -> log-likelihoods (N,).
         y: targets, shape (N, ...).
-        weight: what each row counts, shape (N,), above zero; None where all count the same.
+        weight: of the rows, shape (N,), above zero; None weighs all rows alike.
 
     Raises:
-        ValueError: for targets from which no finite start can be had.
+        ValueError: for targets that have no finite start.
     """
     if y.is_floating_point():
         y = y.double()
@@ -99,7 +109,7 @@ def unconditional_fit(
     if not math.isfinite(initial):
         raise _no_start(family, f"the mean log_prob there is {-initial:g}", y, ~values.isfinite())
     if not family.is_discrete and bool((y == y[:1]).all()):
-        return start  # the likelihood of constant targets grows forever as the spread shrinks
+        return start  # the likelihood of constant targets grows without bound as the scale shrinks
     for ridge in (0.0, _RIDGE):
         fitted = _search(loss, start, ridge)
         with torch.no_grad():
@@ -115,7 +125,17 @@ def checked_rows(
     known: Mapping[str, Any],
     weight: Any = None,
 ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
-    """Targets (N, *event_shape), known quantities (N,) and weights (N,) of the rows with a weight above zero, checked.
+    """The checked targets, known quantities and weights of the rows with a weight above zero.
+
+    Args:
+        family: what says which targets and quantities are possible.
+        event_shape: the shape of one target.
+        y: targets, shape (..., *event_shape).
+        known: quantities per row, each of shape (...,) or broadcast to it.
+        weight: of the rows, shape (...,), zero or more; None weighs all rows alike.
+
+    Returns:
+        Targets (N, *event_shape), known quantities (N,) by name, and weights (N,) or None.
 
     Raises:
         TargetError: for targets outside the support, with rows and values.
@@ -145,7 +165,10 @@ def checked_rows(
 
 
 def _checkable(values: Tensor, weight: Tensor | None) -> Tensor:
-    """The values, with one of a row that is there in the place of those that are not, so that errors count rows as they came."""
+    """The values, in which rows of weight 0 get the value of another row.
+
+    Errors then count the rows as they were given.
+    """
     if weight is None or bool((weight > 0).all()):
         return values
     is_there = weight > 0
@@ -163,7 +186,7 @@ def _inside(raw: Tensor, link: Link) -> Tensor:
 
 
 def _check_start(family: Family, start: Mapping[str, Tensor], y: Tensor) -> None:
-    """Refuse to start at NaN or infinity, also in single precision, in which most heads compute."""
+    """Refuse a start that is NaN or infinite in single precision, in which most heads compute."""
     for name, value in start.items():
         if not bool(value.float().isfinite().all()):
             raise _no_start(
@@ -172,20 +195,20 @@ def _check_start(family: Family, start: Mapping[str, Tensor], y: Tensor) -> None
 
 
 def _no_start(family: Family, reason: str, y: Tensor, bad: Tensor | None = None) -> ValueError:
-    if bad is None:  # the extreme ones are to blame
+    if bad is None:  # the largest targets are the likely cause
         size = y.double().abs()
         bad = size == size.max()
     elif bad.ndim < y.ndim:
         bad = bad.reshape(bad.shape + (1,) * (y.ndim - bad.ndim)).expand(y.shape)
     return ValueError(
-        f"{family.name} has no finite start for these targets: {reason}. Look at "
-        f"{locate(bad, y)}. Try other units, "
-        "so that targets are neither tiny nor huge, leave such rows out, or take another family."
+        f"{family.name} has no finite start for these targets: {reason}. Look at {locate(bad, y)}. "
+        "Try other units, so that targets are neither tiny nor huge, leave such rows out, or take "
+        "another family."
     )
 
 
 def _rows_by_weight(weight: Tensor) -> Tensor:
-    """Rows, each as often as its share of the weight says: without weights to think of, the search starts from these."""
+    """Row numbers, each as often as its share of the weight: a sample that needs no weights."""
     total, count = weight.cumsum(0), max(len(weight), min(8 * len(weight), _ROWS))
     places = (
         (torch.arange(count, dtype=weight.dtype, device=weight.device) + 0.5) / count * total[-1]
@@ -203,7 +226,7 @@ def _search(
         if not ridge:
             return value
         return value + ridge * sum(
-            (one - start[name]).square().sum() for name, one in zip(start, values, strict=True)
+            (value - start[name]).square().sum() for name, value in zip(start, values, strict=True)
         )
 
     values = minimise(
@@ -213,7 +236,7 @@ def _search(
 
 
 def _is_near(fitted: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> bool:
-    """Whether the search ended at a maximum: the likelihood of constant targets grows forever as the spread shrinks."""
+    """Whether the search ended at a maximum, and not on its way to infinity."""
     return all(
         bool(((fitted[name] - start[name]).abs() <= 30 + 10 * start[name].abs()).all())
         for name in start

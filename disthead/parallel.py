@@ -12,12 +12,17 @@ __all__ = ["parallelize"]
 
 
 def parallelize(head: DistributionHead, mesh: "DeviceMesh") -> DistributionHead:
-    """Spread the classes of a categorical head over the processes of `mesh`, in place, and return the head.
+    """Split the classes of a categorical head among the processes of `mesh`, and return the head.
 
-    Weight and bias become DTensors, each process holding its share of the classes. All processes of
-    the mesh give the head the same features and targets; log-likelihood and gradients are those of
-    one process, to rounding. What needs all classes at once, such as `probs`, gathers them. Call it
-    after `initialize` and before the optimizer is made.
+    The head is changed in place: weight and bias become DTensors, of which each process holds its
+    share of the classes. All processes of the mesh give the head the same features and targets;
+    log-likelihood and gradients are those of one process, to rounding. Methods that need all
+    classes at once, such as `probs`, gather them. Call it after `initialize` and before the
+    optimizer is made.
+
+    Args:
+        head: with in_features P and K classes.
+        mesh: of one dimension.
 
     Raises:
         ValueError: for a head of another family, of several outputs, or with shared or fixed

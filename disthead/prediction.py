@@ -1,4 +1,4 @@
-"""Predictions as columns: what a distribution says about each row, with names, for a table or a file."""
+"""Predictions as named columns, one value of the distribution for each row, and files of them."""
 
 import csv
 import hashlib
@@ -18,7 +18,7 @@ from torch import Tensor
 from disthead.calibration.recalibrated import Recalibrated
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import CLASSES, Distribution
-from disthead.distributions.base import quantiles as ask_quantiles
+from disthead.distributions.base import quantiles as quantiles_of
 from disthead.distributions.independent import class_probs, each_output
 from disthead.files import check_file, writing
 
@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 _QUANTILES = (0.1, 0.25, 0.75, 0.9)
-_MANY_CLASSES = 100  # up to which all classes are written
-_TOP_CLASSES = 10  # how many are written of more classes, unless `top_k` is given
+_WRITTEN_CLASSES = 100  # up to so many classes all are written
+_TOP_CLASSES = 10  # number of written ones of more classes, unless `top_k` is given
 
 Columns = dict[str, np.ndarray]
 
@@ -54,15 +54,15 @@ def predictions(
     top_k: int | None = None,
     rows: Sequence[int] | None = None,
 ) -> Columns:
-    """Columns of predictions, one entry per row: parameters, mean, median, mode, stddev, quantiles and the central interval.
+    """Columns of predictions by name, each an array (N,).
 
-    What a distribution does not have (the mean of classes, the quantile of a ranking) is left out,
-    unless it is asked for. Classes get a probability each, by name; where only some of many classes
-    are written these are `mode`, `mode_probability`, and the most probable ones, `top_1`,
+    They are parameters, mean, median, mode, stddev, quantiles and the central interval. What a
+    distribution does not have (the mean of classes, the quantile of a ranking) is left out, unless
+    it is an argument. Classes get a probability each, by name; where only some of many classes are
+    written these are `mode`, `mode_probability`, and the most probable ones, `top_1`,
     `top_1_probability`, `top_2` ... Several outputs get the name of their target as a suffix; a
-    ranking has one mode per place. Parameters describe the distribution itself: one whose
-    probabilities a recalibration has mapped has none, since those of the family are those before
-    recalibration.
+    ranking has one mode per place. A distribution whose probabilities a recalibration has mapped
+    has no parameters, since those of the family are those before recalibration.
 
     Args:
         dist: a distribution with batch_shape (N,).
@@ -72,20 +72,20 @@ def predictions(
             given.
         level: probability of the central interval, named `lower_90` and `upper_90`; 0.9 unless
             given.
-        samples: draws for each row, named `sample_0`, `sample_1` ...
+        samples: number of draws for each row, named `sample_0`, `sample_1` ...
         seed: of the draws, which leave the global random state alone.
-        unit: "degrees" for angles in degrees: all answers are; parameters stay those of the family,
-            and a location is named `loc_radians`.
-        top_k: how many of the most probable classes are written, or of the first places of a
-            ranking; the number of classes or more writes all. Unless given: all of up to 100, else
+        unit: "degrees" for angles in degrees: all columns but the parameters are in degrees, and a
+            location is named `loc_radians`.
+        top_k: number of the most probable classes, or of the first places of a ranking, that are
+            written; the number of classes or more writes all. Unless given: all of up to 100, else
             10.
         rows: the numbers of the rows in their table, for errors; from 0 unless given.
 
     Raises:
-        ValueError: for levels that are not between 0 and 1, or quantiles asked of what has none;
-            for parameters that are NaN or infinite, and probabilities, quantiles and draws that are
-            NaN, with the column and the row. A mean, mode or standard deviation may be, where the
-            distribution has none.
+        ValueError: for levels that are not between 0 and 1, and for quantiles or a level of a
+            distribution without quantiles; for parameters that are NaN or infinite, and
+            probabilities, quantiles and draws that are NaN, with the column and the row. A mean,
+            mode or standard deviation may be NaN or infinite, where the distribution has none.
 
     >>> from disthead import get_family
     >>> dist = get_family("exponential").distribution(rate=torch.tensor([1.0, 2.0]))
@@ -96,9 +96,9 @@ def predictions(
     names = _Names(
         dist, list(targets), dict(classes or {}), 180 / math.pi if unit == "degrees" else 1.0, top_k
     )
-    draws, is_asked = _draws(dist, samples, seed), quantiles is not None or level is not None
+    draws, needs_quantiles = _draws(dist, samples, seed), quantiles is not None or level is not None
     if each_output(dist).kind in CLASSES:
-        if is_asked:
+        if needs_quantiles:
             raise ValueError(
                 "classes have no quantiles and no interval: leave out `quantiles` and `level`."
             )
@@ -113,24 +113,22 @@ def predictions(
     _check_numbers(columns, rows, may_be_infinite=False)
     for name in ("mean", "median", "mode", "stddev"):
         columns |= names.of_outputs(name, partial(getattr, dist, name))
-    quantiles, level = (
-        _QUANTILES if quantiles is None else quantiles,
-        0.9 if level is None else level,
-    )
+    quantiles = _QUANTILES if quantiles is None else quantiles
+    level = 0.9 if level is None else level
     ends = {f"lower_{100 * level:g}": (1 - level) / 2, f"upper_{100 * level:g}": (1 + level) / 2}
-    wanted = {f"quantile_{q:g}": q for q in quantiles} | ends
+    levels = {f"quantile_{q:g}": q for q in quantiles} | ends
     try:
-        found = ask_quantiles(
-            dist.marginals if dist.kind == "vector" else dist, torch.tensor([*wanted.values()])
+        values_at_levels = quantiles_of(
+            dist.marginals if dist.kind == "vector" else dist, torch.tensor([*levels.values()])
         )
     except (NotImplementedError, AttributeError):
-        if is_asked:
+        if needs_quantiles:
             raise ValueError(
                 f"{type(dist).__name__} has no quantiles and no interval: leave out `quantiles` "
                 "and `level`."
             ) from None
     else:
-        for name, values in zip(wanted, found, strict=True):
+        for name, values in zip(levels, values_at_levels, strict=True):
             numbers = names.outputs(name, values)
             _check_numbers(numbers, rows)
             columns |= numbers
@@ -144,7 +142,7 @@ def predictions(
 def _check_numbers(
     columns: Columns, rows: Sequence[int] | None, may_be_infinite: bool = True
 ) -> None:
-    """Refuse columns that should be numbers and are not.
+    """Refuse columns of numbers that are NaN, or infinite unless `may_be_infinite`.
 
     Raises:
         ValueError: with the column and the first row.
@@ -157,15 +155,20 @@ def _check_numbers(
             first = int(bad.argmax())
             raise ValueError(
                 f"column {name!r} of the predictions is {values[first]:g} at row "
-                f"{first if rows is None else rows[first]} "
-                f"({int(bad.sum())} of {bad.size} values): nothing can be predicted there. Look "
-                "for extreme values in the features "
+                f"{first if rows is None else rows[first]} ({int(bad.sum())} of {bad.size} "
+                "values): nothing can be predicted there. Look for extreme values in the features "
                 "of that row; where there are none, train the model again."
             )
 
 
 def left_out(dist: Distribution, top_k: int | None = None) -> str:
-    """What `predictions` leaves out of many classes, and how to get it, in words; nothing where it leaves out none.
+    """Which of many classes or places `predictions` writes, and how to get all, in words.
+
+    The text is empty where all are written.
+
+    Args:
+        dist: a distribution with batch_shape (N,).
+        top_k: as for `predictions`.
 
     >>> from disthead import get_family
     >>> dist = get_family("categorical", num_classes=1000).distribution(logits=torch.zeros(5, 1000))
@@ -189,15 +192,25 @@ def left_out(dist: Distribution, top_k: int | None = None) -> str:
 
 
 def _top(count: int, top_k: int | None) -> int:
-    """How many of `count` classes are written, the most probable ones; 0 for all of them, each by its name."""
-    shown = top_k or (count if count <= _MANY_CLASSES else _TOP_CLASSES)
+    """The number of most probable classes that are written; 0 for all of `count`, by name."""
+    shown = top_k or (count if count <= _WRITTEN_CLASSES else _TOP_CLASSES)
     return shown if shown < count else 0
 
 
 def check_options(
     quantiles: Sequence[float] | None, level: float | None, samples: int, top_k: int | None = None
 ) -> None:
-    """Refuse levels outside (0, 1), negative numbers of draws and numbers of classes below 1."""
+    """Refuse levels outside (0, 1), negative numbers of draws and numbers of classes below 1.
+
+    Args:
+        quantiles: levels of the quantiles.
+        level: probability of the central interval.
+        samples: number of draws for each row.
+        top_k: number of the most probable classes.
+
+    Raises:
+        ValueError: with the value.
+    """
     for q in quantiles or ():
         if not 0 < q < 1:
             raise ValueError(
@@ -219,7 +232,12 @@ def _draws(dist: Distribution, samples: int, seed: int) -> Tensor:
 
 
 def seed_of(seed: int, place: object) -> int:
-    """The seed of the draws for some rows of a table, which have a place there: others for each place."""
+    """The seed of the draws for some rows of a table, different for each place of rows.
+
+    Args:
+        seed: of the table.
+        place: what identifies the rows in the table, such as the number of their batch.
+    """
     digest = hashlib.sha256(repr((seed, place)).encode()).digest()
     return int.from_bytes(digest[:7], "big")
 
@@ -237,20 +255,20 @@ class _Names:
     ):
         self.dist, self.targets, self.class_names, self.scale = dist, targets, classes, scale
         self.event_shape = tuple(dist.event_shape)
-        # whose parameters belong to items, not to places
+        # the parameters of a ranking belong to items, not to places
         self.top_k, self.is_ranking = top_k, dist.kind == "ranking"
-        # of a ranking, if not all
+        # the number of places of a ranking that are written; 0 for all
         self.places = _top(self.event_shape[-1], top_k) if self.is_ranking else 0
 
-    def of_outputs(self, name: str, ask: Callable[[], Tensor]) -> Columns:
-        """The answer to a question, one column per output; nothing where there is none."""
+    def of_outputs(self, name: str, compute: Callable[[], Tensor]) -> Columns:
+        """One column per output of what is computed; none where the distribution lacks it."""
         try:
-            return self.outputs(name, ask())
+            return self.outputs(name, compute())
         except (NotImplementedError, AttributeError):
             return {}
 
     def outputs(self, name: str, value: Tensor) -> Columns:
-        """Values of the outputs (N, ...) in their unit, one column per output; of a ranking its first places."""
+        """Values (N, ...) in their unit, one column per output; of a ranking its first places."""
         if self.places:
             return {f"{name}_{place}": _array(value[..., place]) for place in range(self.places)}
         return self._split(
@@ -270,14 +288,15 @@ class _Names:
         top = _top(count, self.top_k)
         for output, suffix in self._outputs(len(self.event_shape)):
             end = f"_{suffix}" if suffix else ""
-            own_probs, own_mode = probs[(slice(None), *output)], mode[(slice(None), *output)].long()
+            output_probs = probs[(slice(None), *output)]
+            output_mode = mode[(slice(None), *output)].long()
             if top:
                 # the mode comes first among equal probabilities
-                first = own_probs.scatter(-1, own_mode[:, None], 2.0)
+                first = output_probs.scatter(-1, output_mode[:, None], 2.0)
                 chosen = first.topk(top, dim=-1).indices
-                values = own_probs.gather(-1, chosen)
+                values = output_probs.gather(-1, chosen)
                 columns |= {
-                    f"mode{end}": self._labels(own_mode, suffix),
+                    f"mode{end}": self._labels(output_mode, suffix),
                     f"mode_probability{end}": _array(values[:, 0]),
                 }
                 for k in range(top):
@@ -287,19 +306,22 @@ class _Names:
             names = list(self._names_of(suffix))
             names = [*names, *(str(k) for k in range(len(names), count))]
             for k in range(count):
-                columns[f"probability_{names[k]}{end}"] = _array(own_probs[:, k])
-            columns[f"mode{end}"] = self._labels(own_mode, suffix)
+                columns[f"probability_{names[k]}{end}"] = _array(output_probs[:, k])
+            columns[f"mode{end}"] = self._labels(output_mode, suffix)
         return columns
 
     def _labels(self, classes: Tensor, suffix: str) -> np.ndarray:
-        """The names of classes, or their numbers where they have none; objects, since arrays of text lose a NUL at its end."""
+        """The names of classes, or their numbers where they have none.
+
+        They are objects, since NumPy's arrays of text lose a NUL at the end of a text.
+        """
         names, indices = self._names_of(suffix), classes.long().tolist()
         if not names:
             return np.array(indices, dtype=np.int64)
         return np.array([names[k] if k < len(names) else str(k) for k in indices], dtype=object)
 
     def _names_of(self, suffix: str) -> Sequence[str]:
-        """Of the classes of an output; none where they are numbers."""
+        """The names of the classes of an output; none where they are numbers."""
         return self.class_names.get(suffix or (self.targets[0] if self.targets else ""), ())
 
     def class_samples(self, draws: Tensor) -> Columns:
@@ -314,7 +336,7 @@ class _Names:
     def _outputs(self, dims: int) -> list[tuple[tuple[int, ...], str]]:
         """The index and the name of each output."""
         shape = self.event_shape[:dims]
-        found = []
+        outputs = []
         for flat, index in enumerate(np.ndindex(*shape)):
             if not shape:
                 name = ""
@@ -322,8 +344,8 @@ class _Names:
                 name = self.targets[flat]
             else:
                 name = "_".join(map(str, index))
-            found.append((index, name))
-        return found
+            outputs.append((index, name))
+        return outputs
 
     def _split(self, name: str, value: Tensor, dims: int) -> Columns:
         """Columns of a tensor (N, outputs ..., rest ...): outputs by name, the rest by index."""
@@ -343,7 +365,7 @@ def _array(values: Tensor) -> np.ndarray:
 def write_predictions(
     columns: "Mapping[str, Any] | DataFrame", path: str | Path, *, escape_formulas: bool = False
 ) -> None:
-    """Write columns to a .csv or .parquet file, which is there once it is whole.
+    """Write columns to a .csv or .parquet file, which appears once it is complete.
 
     Args:
         columns: name -> values, such as those of `predictions`, or a data frame.
@@ -362,7 +384,11 @@ def write_predictions(
 
 
 def ending_of(path: str | Path, escape_formulas: bool = False) -> str:
-    """How a file of predictions is to be written: ".csv" or ".parquet".
+    """The format of a file of predictions by its ending: ".csv" or ".parquet".
+
+    Args:
+        path: the file, which ends in .csv, .parquet or .pq.
+        escape_formulas: whether texts that spreadsheets take for formulas are to be escaped.
 
     Raises:
         ValueError: for another ending, or `escape_formulas` for a Parquet file.
@@ -374,8 +400,8 @@ def ending_of(path: str | Path, escape_formulas: bool = False) -> str:
         )
     if escape_formulas and ending != ".csv":
         raise ValueError(
-            "escape_formulas is for CSV files: texts in a Parquet file are never "
-            f"formulas, got {path}."
+            "escape_formulas is for CSV files: texts in a Parquet file are never formulas, got "
+            f"{path}."
         )
     return ending
 
@@ -384,12 +410,14 @@ def ending_of(path: str | Path, escape_formulas: bool = False) -> str:
 # numbers, which are no formulas.
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _PLAIN_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_ROWS_TOGETHER = 1 << 16  # rows of a row group,
-_BYTES_TOGETHER = 1 << 26  # or fewer, once they take so many bytes
+_GROUP_ROWS = 1 << 16  # rows of a row group of a Parquet file,
+_GROUP_BYTES = 1 << 26  # or fewer, from so many bytes on
 
 
 class TableWriter:
-    """Writes a table into a .csv or .parquet file, piece by piece, in memory that does not grow with the rows.
+    """Writes a table into a .csv or .parquet file in chunks of rows.
+
+    Its memory does not grow with the number of rows.
 
     Args:
         file: the file, whatever its name ends in.
@@ -405,7 +433,7 @@ class TableWriter:
         file: str | Path,
         ending: str,
         escape_formulas: bool = False,
-        rows_together: int = _ROWS_TOGETHER,
+        rows_together: int = _GROUP_ROWS,
     ):
         self.file, self.ending, self.escape_formulas, self.rows = (
             Path(file),
@@ -436,7 +464,12 @@ class TableWriter:
                 _close(writer, error)
 
     def write(self, columns: "Mapping[str, Any] | DataFrame") -> None:
-        """Add rows: name -> values, which may be arrays, lists, columns of a data frame or of Arrow; or a data frame."""
+        """Add rows.
+
+        Args:
+            columns: name -> values, which may be arrays, lists, or columns of a data frame or of
+                Arrow; or a data frame.
+        """
         if self.ending == ".csv":
             self._write_text(columns)
             return
@@ -452,7 +485,7 @@ class TableWriter:
         self.rows += len(table)
         self._waiting_rows += len(table)
         self._waiting_bytes += table.nbytes
-        if self._waiting_rows >= self.rows_together or self._waiting_bytes >= _BYTES_TOGETHER:
+        if self._waiting_rows >= self.rows_together or self._waiting_bytes >= _GROUP_BYTES:
             self._write_waiting()
 
     def _write_waiting(self) -> None:
@@ -462,7 +495,7 @@ class TableWriter:
         import pyarrow.parquet as parquet
 
         schema = self._waiting[0].schema if self._writer is None else self._writer.schema
-        table = arrow.concat_tables([piece.cast(schema) for piece in self._waiting])
+        table = arrow.concat_tables([chunk.cast(schema) for chunk in self._waiting])
         self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
         if self._writer is None:
             self._writer = parquet.ParquetWriter(self.file, schema, write_page_checksum=True)
@@ -471,8 +504,7 @@ class TableWriter:
     def _write_text(self, columns: "Mapping[str, Any] | DataFrame") -> None:
         import pandas as pd
 
-        given = {name: _as_series(values) for name, values in columns.items()}
-        frame = pd.DataFrame(given)
+        frame = pd.DataFrame({name: _as_series(values) for name, values in columns.items()})
         self.rows += len(frame)
         texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name].dtype)]
         if self.escape_formulas:
@@ -531,7 +563,7 @@ def _written(numbers: Any) -> Any:
 
 
 def _close(writer: Any, error: BaseException | None) -> None:
-    """Close a file; where an error came before, such as a full disk, one in closing does not hide it."""
+    """Close a file; an error in closing does not hide an earlier one, such as a full disk."""
     try:
         writer.close()
     except OSError:

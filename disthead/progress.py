@@ -13,9 +13,10 @@ _PAUSE = 0.2  # seconds from one update to the next
 
 
 class Progress:
-    """A context manager that shows on stderr how far a call has come, if it takes more than two seconds and stderr is a terminal.
+    """A context manager that shows on stderr how far a call has come.
 
-    The line is erased at the end of the block, also after an error or Ctrl-C.
+    The line appears where the call takes more than two seconds and stderr is a terminal. It is
+    erased at the end of the block, also after an error or Ctrl-C.
 
     Args:
         doing: what the call does, such as "evaluating".
@@ -45,7 +46,7 @@ class Progress:
             print(end="\r", file=sys.stderr, flush=True)
 
     def advance(self, rows: int) -> None:
-        """Note that so many more rows are done."""
+        """Count more rows as done."""
         self.done += rows
         now = time.monotonic()
         if self._is_seen and now - self._start > _PATIENCE and now - self._last > _PAUSE:

@@ -1,4 +1,4 @@
-"""`Stopped`: a signal ends a command, and the exit status says which one."""
+"""`Stopped`: the end of a command by a signal, which its exit status names."""
 
 import signal
 import threading
@@ -12,12 +12,13 @@ _NAMES = ("SIGTERM", "SIGHUP")  # Ctrl-C is Python's KeyboardInterrupt
 
 
 class Stopped(SystemExit):
-    """The end of a command by a signal, whose `code` is 128 + the number of the signal, as in shells.
+    """The end of a command by a signal; its `code` is 128 + the number of the signal, as in shells.
 
-    It is raised wherever the command is, so that unfinished files are removed, as after an error.
+    It is raised where the command is at that moment, so that unfinished files are removed, as after
+    an error.
 
     Args:
-        number: of the signal.
+        number: the number of the signal.
         advice: how to go on, in a sentence.
 
     >>> stopped = Stopped(signal.SIGTERM)
@@ -36,7 +37,10 @@ class Stopped(SystemExit):
 
 
 def signal_behind(error: BaseException) -> int | None:
-    """The signal that an error comes from: that of `Stopped` or Ctrl-C, or of one of them in its context; None for other errors."""
+    """The signal behind an error, or None.
+
+    It is that of a `Stopped` or of Ctrl-C, as the error itself or in its context.
+    """
     behind: BaseException | None = error
     while behind is not None:
         if isinstance(behind, Stopped):
@@ -58,7 +62,10 @@ def is_ours(number: int) -> bool:
 
 @contextmanager
 def stop_at_signals() -> Iterator[None]:
-    """A block in which SIGTERM and SIGHUP raise `Stopped`, unless the program around it handles or ignores them."""
+    """A block in which SIGTERM and SIGHUP raise `Stopped`.
+
+    Signals that the program around it handles or ignores are left alone.
+    """
     with kept_handlers():
         if threading.current_thread() is threading.main_thread():
             for name in _NAMES:
@@ -70,7 +77,7 @@ def stop_at_signals() -> Iterator[None]:
 
 @contextmanager
 def kept_handlers() -> Iterator[None]:
-    """A block after which signals are handled as before, whatever handlers were set in it."""
+    """A block after which the handlers of signals are those from before it."""
     numbers = [getattr(signal, name) for name in (*_NAMES, "SIGINT") if hasattr(signal, name)]
     handlers = {number: signal.getsignal(number) for number in numbers}
     try:

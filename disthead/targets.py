@@ -1,4 +1,4 @@
-"""What a target may be: one check for everything that takes a distribution and what was observed."""
+"""The check of targets, shared by all functions of a distribution and observed values."""
 
 import math
 import operator
@@ -30,20 +30,20 @@ def check_target(
 ) -> Tensor:
     """The targets as a tensor, after a check that the distribution can have produced them.
 
-    Args:
-        dist: batch_shape (...,) and any event_shape.
-        y: shape batch_shape + event_shape: a tensor, an array, a column of a table, a list or a
-            number. Rankings may be shorter than the number of items.
-        weight: of shape batch_shape, as `disthead.weights.as_weight` gives it. Rows of weight 0 are
-            not there: their targets are not looked at.
-        soft_labels: whether class probabilities are taken too, shape (..., K), or numbers from 0 to
-            1 for two outcomes.
-        ignore_index: a class index that stands for no class, such as -100: such targets are not
-            looked at.
-        name: what the targets are called in errors.
+    Truth values and bytes become int64, other targets keep their dtype. Inside a compiled or traced
+    function only the shape is checked.
 
-    Truth values and bytes come out as int64, everything else in the dtype that it has. Inside a
-    compiled or traced function only the shape is checked.
+    Args:
+        dist: a distribution with batch_shape (...,) and any event_shape.
+        y: targets of shape batch_shape + event_shape: a tensor, an array, a column of a table, a
+            list or a number. Rankings may be shorter than the number of items.
+        weight: of shape batch_shape, as `disthead.weights.as_weight` returns it. The targets of
+            rows of weight 0 are not checked.
+        soft_labels: whether class probabilities of shape (..., K), or numbers from 0 to 1 for two
+            outcomes, are accepted too.
+        ignore_index: a class index that stands for no class, such as -100; such targets are not
+            checked.
+        name: what the targets are called in errors.
 
     Raises:
         ValueError: for another shape.
@@ -68,7 +68,7 @@ def check_target(
     if is_tracing() or y.numel() == 0:
         return y
     values = y.detach()
-    # in one pass, and NaN where there is any
+    # one pass over the values; both are NaN where one of them is
     least, most = (end.item() for end in values.aminmax())
     all_finite = math.isfinite(least) and math.isfinite(most)
     if not all_finite:
@@ -77,15 +77,14 @@ def check_target(
         if bool(missing.any()):
             raise TargetError(
                 f"{name} must be finite, got NaN or infinity in {locate(missing, values)}. Drop "
-                "such rows or give them "
-                "the weight 0."
+                "such rows or give them the weight 0."
             )
     if is_probabilities:
         _check_probabilities(values, weight, name)
         return y
-    one = each_output(dist)
-    takes_shares = soft_labels and one.kind == "binary"
-    support: Any = constraints.unit_interval if takes_shares else one.support
+    output = each_output(dist)
+    takes_shares = soft_labels and output.kind == "binary"
+    support: Any = constraints.unit_interval if takes_shares else output.support
     if all_finite and _holds_between(support, least, most):
         return y
     inside = support.check(values)
@@ -93,35 +92,39 @@ def check_target(
         counted = _counted(values, inside, weight, ignore_index)
         bad = ~inside & counted
         if bool(bad.any()):
-            domain = _domain(one) + (", or a probability of 1 between them" if takes_shares else "")
+            domain = _domain(output) + (
+                ", or a probability of 1 between them" if takes_shares else ""
+            )
             raise TargetError(
                 f"{name} must be {domain}, got {locate(bad, values)}. "
-                f"{_advice(one, values[bad], values[counted], name)}"
+                f"{_advice(output, values[bad], values[counted], name)}"
             )
     return y
 
 
 def _holds_between(support: Any, least: float, most: float) -> bool:
-    """Whether it is an interval, the same one for all rows, that holds both numbers, and so all between them."""
-    one = getattr(support, "base_constraint", support)
-    if one is constraints.real:
+    """Whether the support is one interval for all rows that holds both numbers."""
+    constraint = getattr(support, "base_constraint", support)
+    if constraint is constraints.real:
         return True
     if (
-        one.event_dim
-        or one.is_discrete
-        or not all(isinstance(bound, (int, float)) for bound in vars(one).values())
+        constraint.event_dim
+        or constraint.is_discrete
+        or not all(isinstance(bound, (int, float)) for bound in vars(constraint).values())
     ):
         return False
-    return bool(one.check(torch.tensor([least, most], dtype=torch.float64)).all())
+    return bool(constraint.check(torch.tensor([least, most], dtype=torch.float64)).all())
 
 
 def check_target_shape(
     dist: Distribution, y: Tensor, *, soft_labels: bool = False, name: str = "y"
 ) -> bool:
-    """Whether targets are class probabilities, after a check of their shape: nothing is broadcast silently.
+    """Whether targets are class probabilities, after a check of their shape.
+
+    Nothing is broadcast silently.
 
     Args:
-        dist: batch_shape (...,) and any event_shape.
+        dist: a distribution with batch_shape (...,) and any event_shape.
         y: shape batch_shape + event_shape; rankings may be shorter than the number of items.
         soft_labels: whether class probabilities are taken too, shape batch_shape + event_shape +
             (K,).
@@ -139,17 +142,17 @@ def check_target_shape(
     expected, shape = (*dist.batch_shape, *dist.event_shape), tuple(y.shape)
     if shape == expected:
         return False
-    one = each_output(dist)
-    classes = class_count(one)
+    output = each_output(dist)
+    classes = class_count(output)
     if (
         soft_labels
         and y.is_floating_point()
-        and one.kind in ("classes", "ordinal")
+        and output.kind in ("classes", "ordinal")
         and shape == (*expected, classes)
     ):
         return True
-    is_ranking = one.kind == "ranking" and len(shape) == len(expected)
-    # partial rankings
+    is_ranking = output.kind == "ranking" and len(shape) == len(expected)
+    # a partial ranking
     if is_ranking and shape[:-1] == expected[:-1] and 1 <= shape[-1] < expected[-1]:
         return False
     hint = ""
@@ -171,8 +174,8 @@ def _check_ignore_index(dist: Distribution, ignore_index: Any, is_probabilities:
         )
     if is_probabilities:
         raise ValueError(
-            "ignore_index needs class indices, got class probabilities. Give such "
-            "rows the weight 0."
+            "ignore_index needs class indices, got class probabilities. Give such rows the weight "
+            "0."
         )
     try:
         return operator.index(ignore_index)
@@ -198,8 +201,8 @@ def _check_probabilities(y: Tensor, weight: Tensor | None, name: str) -> None:
     if bool(wrong.any()):
         raise TargetError(
             f"{name} must be class probabilities, zero or more, that sum to 1 over the last "
-            "dimension, got the sums "
-            f"{locate(wrong, total)}. Class indices have one dimension less."
+            f"dimension, got the sums {locate(wrong, total)}. Class indices have one dimension "
+            "less."
         )
 
 

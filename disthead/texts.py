@@ -1,4 +1,4 @@
-"""Texts of users as they are shown: the name of a column or a file is data, and no terminal, page or shell acts on it."""
+"""Texts of users, such as names of columns and files, made safe for terminals, pages and shells."""
 
 import shlex
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 __all__ = ["distinct", "file_names", "quoted", "shortened", "shown"]
 
-# categories: controls, halves of characters, ends of lines and paragraphs
+# Unicode's categories of controls, surrogates, and separators of lines and paragraphs.
 _ACTED_ON = {"Cc", "Cs", "Zl", "Zp"}
 _LONGEST_NAME = 200  # bytes; file systems take some 250
 # Unicode's classes of the marks that turn the direction of writing.
@@ -14,11 +14,13 @@ _TURNING = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "P
 
 
 def shown(text: object, all_of_it: bool = False) -> str:
-    r"""The text in one line, with escapes such as \x1b for what a terminal or a page would act on in place of showing it.
+    r"""The text in one line, with escapes such as \x1b for control characters.
+
+    These are the characters that a terminal or a page would act on, and not show.
 
     Args:
-        text: what is shown.
-        all_of_it: whether every character gets its escape.
+        text: the text, or an object with one.
+        all_of_it: whether every character is escaped.
 
     >>> print(shown("red\x1b[31m\nalert"))
     red\x1b[31m\nalert
@@ -59,23 +61,26 @@ def distinct(names: Iterable[str]) -> list[str]:
     >>> distinct(["a", "b", "a"])
     ['a', 'b', 'a (2)']
     """
-    found: dict[str, None] = {}
+    result: dict[str, None] = {}
     for name in names:
-        own, number = name, 1
-        while own in found:
+        numbered, number = name, 1
+        while numbered in result:
             number += 1
-            own = f"{name} ({number})"
-        found[own] = None
-    return list(found)
+            numbered = f"{name} ({number})"
+        result[numbered] = None
+    return list(result)
 
 
 def file_names(names: Iterable[str]) -> list[str]:
-    """A name of a file for each of these, without an ending: letters, digits, "-", "_" and ".", and no two that a disk takes for one.
+    """A file name for each of the names, without an ending.
+
+    File names have letters, digits, "-", "_" and "." only; no two of them are the same to a file
+    system that ignores capitals.
 
     >>> file_names(["../price", ".._price", "Price", "price"])
     ['_price', '_price_2', 'Price', 'price_2']
     """
-    found: list[str] = []
+    result: list[str] = []
     taken: set[str] = set()
     for name in names:
         plain = (
@@ -85,19 +90,19 @@ def file_names(names: Iterable[str]) -> list[str]:
             or "_"
         )
         while len(plain.encode("utf-8", "replace")) > _LONGEST_NAME:
-            # the end stays, which tells the pictures of an output apart
+            # the end stays, in which the names of pictures of one output differ
             plain = plain[len(plain) // 8 + 1 :]
-        own, number = plain, 1
-        while _as_a_disk_may_see_it(own) in taken:
+        numbered, number = plain, 1
+        while _folded(numbered) in taken:
             number += 1
-            own = f"{plain}_{number}"
-        taken.add(_as_a_disk_may_see_it(own))
-        found.append(own)
-    return found
+            numbered = f"{plain}_{number}"
+        taken.add(_folded(numbered))
+        result.append(numbered)
+    return result
 
 
-def _as_a_disk_may_see_it(name: str) -> str:
-    """The name without the difference of capitals, and of the ways to encode one letter."""
+def _folded(name: str) -> str:
+    """The name without capitals, with one encoding of each letter, as file systems compare it."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 

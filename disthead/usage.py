@@ -5,41 +5,45 @@ __all__ = ["OVERVIEW", "PAGES"]
 OVERVIEW = """\
 disthead: the last layer of a model becomes a probability distribution
 
-  disthead families                                                the families of distributions, as a table
-  disthead explain NAME                                            what a family assumes, and when it breaks
-  disthead init NAME                                               write a configuration here, for editing
-  disthead fit --data.path my.csv --data.target y                  train, and keep the best checkpoint
-  disthead validate|test --ckpt FILE                               the loss on rows held out
+  disthead families                           the families of distributions, as a table
+  disthead explain NAME                       what a family assumes, and when it breaks
+  disthead init NAME                          write a configuration here, for editing
+  disthead fit --data.path my.csv --data.target y
+                                              train, and keep the best checkpoint
+  disthead validate|test --ckpt FILE          the loss on rows held out
   disthead predict --ckpt FILE --data.path new.csv --out new_predictions.csv
-  disthead evaluate --ckpt FILE --out report                       verdicts, scores and pictures
-  disthead recalibrate --ckpt FILE --out honest.ckpt               a checkpoint with honest intervals
+                                              the predicted distributions of a table
+  disthead evaluate --ckpt FILE --out report  verdicts, scores and pictures
+  disthead recalibrate --ckpt FILE --out honest.ckpt
+                                              a checkpoint with honest intervals
 
 disthead COMMAND --help shows the options of a command; disthead --version the version."""
 
 _FIT = """\
 disthead fit --data.path TABLE --data.target COLUMN [options]
 
-Train a network whose output is the distribution of the target, and keep the checkpoint with the best likelihood.
+Train a network whose output is the distribution of the target, and keep the best checkpoint.
 
   disthead fit --data.path my.csv --data.target price
   disthead fit --data.path my.csv --data.target visits --model.family negative_binomial
   disthead fit --config my.yaml --ckpt lightning_logs/version_0/checkpoints/last.ckpt
 
-Without --config, or with one that says nothing of the model, this is the recipe of DistributionRegressor, planned for the
-number of rows. What another configuration leaves out has the defaults that --help-all shows.
+Without --config, or with one that says nothing of the model, this is the recipe of
+DistributionRegressor, planned for the number of rows. What another configuration leaves out has
+the defaults that --help-all shows.
 
 Data
   --data.path FILE             CSV or Parquet; a folder or pattern of Parquet files is streamed
   --data.target NAME           of the column; '[first, second]' for several
   --data.features '[a, b]'     all other columns unless given
   --data.weight NAME           column of the weights of the rows
-  --data.groups NAME           column of what rows belong to, such as a patient: its rows stay together in the split
+  --data.groups NAME           column of what rows belong to, such as a patient, kept together
   --data.categorical '[a]'     columns of numbers that are categories
-  --data.unit degrees          of targets that are angles, for families of directions; radians unless given
+  --data.unit degrees          of targets that are angles; radians unless given
   --data.known '{exposure: months}'      quantities that the family takes per row
-  --data.val_size 0.2          share or number of rows held out, which say when to stop
-  --data.test_size 0.2         share or number of rows kept for `disthead test` and `disthead evaluate`
-  --data.split_column NAME     says train, val or test in each row, in place of a random split
+  --data.val_size 0.2          share or number of rows that say when to stop
+  --data.test_size 0.2         share or number of rows for `disthead test` and `evaluate`
+  --data.split_column NAME     says train, val or test in each row; random unless given
   --data.val_path FILE, --data.test_path FILE      tables of their own
   --data.batch_size 64         rows for one step
 
@@ -47,16 +51,17 @@ Model
   --model.family student_t     see `disthead families`
   --model.hidden_sizes '[128, 128]'      of the multilayer perceptron
   --model.ensemble 8           networks whose exact mixture predicts
-  --model.objective crps       what training minimises; nll, the negative log-likelihood, unless given
+  --model.objective crps       what training minimises; nll, -log-likelihood, unless given
   --model.shared '[scale]'     parameters that are one number for all rows
   --model.optimizer.init_args.lr 0.005   learning rate
 
 Training
-  --config NAME                a YAML file, or one that comes with disthead: binary, classes, counts, direction, magnitudes,
-                               multimodal, multivariate, proportions, ranking, regression, robust
+  --config NAME                a YAML file, or one that comes with disthead: binary, classes,
+                               counts, direction, magnitudes, multimodal, multivariate,
+                               proportions, ranking, regression, robust
   --ckpt FILE                  go on from a checkpoint
-  --trust NAME                 a package or class of your own that the checkpoint may use (docs/command_line.md)
-  --checkpoint.dirpath FOLDER  where checkpoints go; lightning_logs/version_N/checkpoints unless given
+  --trust NAME                 own package or class the checkpoint may use (docs/command_line.md)
+  --checkpoint.dirpath FOLDER  of checkpoints; lightning_logs/version_N/checkpoints unless given
   --overwrite                  write over the checkpoints in that folder
   --trainer.max_epochs 100     passes over the training rows, at most
   --early_stopping.patience 20 epochs without anything better
@@ -71,16 +76,18 @@ def _measure(command: str, part: str) -> str:
     return f"""\
 disthead {command} --ckpt FILE [--data.path TABLE] [options]
 
-The mean loss of a trained model, in nats, beside that of the fit without features, and its coverage or accuracy.
+The mean loss of a trained model, in nats, beside that of the fit without features, and its
+coverage or accuracy.
 
   disthead {command} --ckpt lightning_logs/version_0/checkpoints/best.ckpt
   disthead {command} --ckpt best.ckpt --data.path new.csv
 
-Rows are those that training kept for {part}, or all rows of another table. Weights of the table count, as in training.
+Rows are those that training kept for {part}, or all rows of another table. Weights of the table
+count, as in training.
 
   --ckpt FILE                  the checkpoint
   --data.path TABLE            another table
-  --trust NAME                 a package or class of your own that the checkpoint may use (docs/command_line.md)
+  --trust NAME                 own package or class the checkpoint may use (docs/command_line.md)
   --trainer.accelerator cpu    or gpu; the best that there is unless given
 
 All options, with those of Lightning: disthead {command} --help-all"""
@@ -89,49 +96,55 @@ All options, with those of Lightning: disthead {command} --help-all"""
 _PREDICT = """\
 disthead predict --ckpt FILE --data.path TABLE --out FILE [options]
 
-Write the predicted distribution of each row: parameters (after recalibration), mean, median, mode, stddev, quantiles and an
-interval; of classes, their probabilities.
+Write the predicted distribution of each row: parameters (after recalibration), mean, median, mode,
+stddev, quantiles and an interval; of classes, their probabilities.
 
   disthead predict --ckpt best.ckpt --data.path new.csv --out new_predictions.csv
-  disthead predict --ckpt best.ckpt --data.path new.csv --quantiles 0.1,0.5,0.9 --id-columns name,date
+  disthead predict --ckpt best.ckpt --data.path new.csv --quantiles 0.1,0.9 --id-columns name,date
   disthead predict --ckpt best.ckpt --data.path rows/ --out predictions/
 
   --ckpt FILE                  the checkpoint
-  --data.path TABLE            a table, which needs no target; the one of the training unless given
-  --trust NAME                 a package or class of your own that the checkpoint may use (docs/command_line.md)
-  --out FILE                   predictions.csv unless given; .csv, .parquet, or a folder: one Parquet file for each row
-                               group, in memory that does not grow, and after a crash the same call goes on
-  --overwrite                  write over a file that is there, but never over a table that the model was trained on
+  --data.path TABLE            a table, which needs no target; that of training unless given
+  --trust NAME                 own package or class the checkpoint may use (docs/command_line.md)
+  --out FILE                   predictions.csv unless given; .csv, .parquet, or a folder: one
+                               Parquet file for each row group, in memory that does not grow,
+                               and after a crash the same call goes on
+  --overwrite                  write over a file that is there, but never over a table that the
+                               model was trained on
   --quantiles 0.1,0.5,0.9      levels of the quantiles
   --level 0.9                  probability of the interval
   --samples 100                draws for each row
   --seed 0                     of the draws
   --id-columns a,b             columns of the table that are copied into the predictions
-  --top_k 10                   how many of the most probable classes are written, with the mode and its probability; unless
-                               given, the probabilities of all of up to 100 classes, else the 10 most probable
-  --escape_formulas            put an apostrophe before texts of a CSV file that spreadsheets take for formulas
+  --top_k 10                   how many of the most probable classes are written, with the mode
+                               and its probability; unless given, the probabilities of all of
+                               up to 100 classes, else the 10 most probable
+  --escape_formulas            put an apostrophe before texts of a CSV file that spreadsheets
+                               take for formulas
   --trainer.accelerator cpu    or gpu; the best that there is unless given
-  --trainer.devices 4          processes that share the rows out; the file has all rows in their order
+  --trainer.devices 4          processes that share the rows; the file has all, in their order
 
 All options, with those of Lightning: disthead predict --help-all"""
 
 _EVALUATE = """\
 disthead evaluate --ckpt FILE [--data.path TABLE] [options]
 
-Is the model honest? Verdicts, scores with standard errors, and a page of pictures, from rows held out.
+Is the model honest? Verdicts, scores with standard errors, and a page of pictures, from rows held
+out.
 
   disthead evaluate --ckpt lightning_logs/version_0/checkpoints/best.ckpt --out report
   disthead evaluate --ckpt best.ckpt --data.path new.csv --group region --groups patient
 
   --ckpt FILE                  the checkpoint
   --data.path TABLE            a table of rows held out, all of which are used
-  --trust NAME                 a package or class of your own that the checkpoint may use (docs/command_line.md)
-  --part test                  part of the training table, without --data.path: test, val, or train, whose rows the model has
-                               learned from
+  --trust NAME                 own package or class the checkpoint may use (docs/command_line.md)
+  --part test                  part of the training table, without --data.path: test, val, or
+                               train, whose rows the model has learned from
   --out FOLDER                 of report.html, metrics.json and the pictures; report unless given
   --group COLUMN               look at calibration within each of its values
-  --groups COLUMN              rows with the same value belong together, as those of one patient: standard errors are those
-                               of patients; the groups that training had unless given
+  --groups COLUMN              rows with the same value belong together, as those of one patient:
+                               standard errors are those of patients; the groups that training
+                               had unless given
   --no-groups                  all rows are independent
   --weight COLUMN              weights of the rows; the column that training had unless given
   --no-weight                  every row counts once
@@ -141,36 +154,36 @@ Is the model honest? Verdicts, scores with standard errors, and a page of pictur
 _RECALIBRATE = """\
 disthead recalibrate --ckpt FILE --out FILE [options]
 
-Correct a trained model's uncertainty on rows that its weights were not trained on, and write a checkpoint that has it.
+Correct a trained model's uncertainty on rows that its weights were not trained on, and write a
+checkpoint that has it.
 
   disthead recalibrate --ckpt lightning_logs/version_0/checkpoints/best.ckpt --out honest.ckpt
   disthead recalibrate --ckpt best.ckpt --data.path new.csv --method QuantileRecalibration
 
   --ckpt FILE                  the checkpoint
   --data.path TABLE            a table of rows held out, all of which are used
-  --trust NAME                 a package or class of your own that the checkpoint may use (docs/command_line.md)
+  --trust NAME                 own package or class the checkpoint may use (docs/command_line.md)
   --part val                   part of the training table, without --data.path: val or test
   --out FILE                   the new checkpoint; recalibrated.ckpt unless given
   --overwrite                  write over a file that is there
-  --method NAME                ScaleCalibration unless given; {methods}
-  --groups COLUMN              for conformal methods: rows with the same value belong together, as those of one patient; the
-                               groups that training had unless given
+  --method NAME                ScaleCalibration unless given; QuantileRecalibration,
+                               ConformalQuantiles, ConformalPredictive; for classes
+                               TemperatureScaling, VectorScaling, BetaCalibration,
+                               IsotonicCalibration
+  --groups COLUMN              for conformal methods: rows with the same value belong together,
+                               as those of one patient; the groups that training had unless
+                               given
   --no-groups                  all rows are independent
   --weight COLUMN              weights of the rows; the column that training had unless given
-  --no-weight                  every row counts once""".format(
-    methods="QuantileRecalibration, ConformalQuantiles,\n"
-    "                               ConformalPredictive; for classes TemperatureScaling, "
-    "VectorScaling, BetaCalibration,\n"
-    "                               IsotonicCalibration"
-)
+  --no-weight                  every row counts once"""
 
 _FAMILIES = """\
-disthead families [--surface]
+disthead families [--capabilities]
 
 The families of distributions, with data type, domain, use, parameters and loss.
 
   disthead families
-  disthead families --surface      which of them answers which question"""
+  disthead families --capabilities      which of them supports which method"""
 
 _EXPLAIN = """\
 disthead explain NAME
@@ -182,12 +195,14 @@ What a family assumes, the loss it turns into, when it breaks, and what to try t
 _INIT = """\
 disthead init NAME [--out FILE] [--overwrite]
 
-Write a configuration that comes with disthead into a file, to be edited and used as `disthead fit --config FILE`.
+Write a configuration that comes with disthead into a file, to be edited and used as
+`disthead fit --config FILE`.
 
   disthead init regression         regression.yaml: what `disthead fit` does without a configuration
   disthead init counts --out my.yaml
 
-Names: binary, classes, counts, direction, magnitudes, multimodal, multivariate, proportions, ranking, regression, robust."""
+Names: binary, classes, counts, direction, magnitudes, multimodal, multivariate, proportions,
+ranking, regression, robust."""
 
 PAGES = {
     "families": _FAMILIES,

@@ -1,7 +1,7 @@
-"""What a row counts: weights, checked in one place, and the rows that are there.
+"""Weights of rows: their checks, and the rows that are present.
 
-A weight of 0 means that the row is not there, before anything is computed: its target may be
-missing or outside the support.
+A row of weight 0 is absent from all that is computed: its target may be missing or outside the
+support.
 """
 
 from typing import Any
@@ -22,11 +22,10 @@ __all__ = [
     "weighted_quantiles",
 ]
 
-_WHOLE = 0.999  # share of the sum of all weights that leaves nothing for other rows
+_DOMINANT = 0.999  # share of the sum of all weights beyond which other rows do not matter
 EXTREME_WEIGHTS = (
     "weights must be neither so large nor all so small that their sums, or products with losses, "
-    "overflow: only their ratios "
-    "matter, so divide them by their mean"
+    "overflow: only their ratios matter, so divide them by their mean"
 )
 
 
@@ -42,47 +41,48 @@ def as_weight(
 
     Args:
         weight: one number for each row, finite and zero or more: a tensor, an array, a column of a
-            table or a list. Truth values say which rows are there.
+            table or a list. Truth values say which rows are present.
         shape: of the rows.
         name: what it is called in errors.
-        device: where the weights are to be.
-        may_be_empty: whether all weights may be zero, as in a batch of which no row is there.
+        device: of the result.
+        may_be_empty: whether all weights may be zero, as in a batch without present rows.
 
     Raises:
         ValueError: for another shape, for weights that are negative, NaN or infinite, with their
-            rows, and where no row has a weight above zero. On devices other than the CPU values are
-            not looked at, since that stops the device.
+            rows, and where no row has a weight above zero. Only weights on the CPU are checked,
+            since reading those of another device makes the host wait.
 
     >>> as_weight([1, 0, 2.5], (3,))
     tensor([1.0000, 0.0000, 2.5000])
     """
     if weight is None:
         return None
-    given = as_tensor(weight, name)
-    if given.shape != tuple(shape):
-        hint = f" Try {name}.squeeze(-1)." if given.shape == (*shape, 1) else ""
+    values = as_tensor(weight, name)
+    if values.shape != tuple(shape):
+        hint = f" Try {name}.squeeze(-1)." if values.shape == (*shape, 1) else ""
         raise ValueError(
             f"{name} must have one value per row, shape {tuple(shape)}, got "
-            f"{tuple(given.shape)}.{hint}"
+            f"{tuple(values.shape)}.{hint}"
         )
-    if given.is_complex():
+    if values.is_complex():
         raise ValueError(f"{name} must be zero or more, got complex numbers.")
-    if not given.is_floating_point():
-        given = given.to(torch.get_default_dtype())
-    given = given if device is None else given.to(device)
-    if are_concrete(given):
-        _check(given.detach(), name, may_be_empty)
-    return given
+    if not values.is_floating_point():
+        values = values.to(torch.get_default_dtype())
+    values = values if device is None else values.to(device)
+    if are_concrete(values):
+        _check(values.detach(), name, may_be_empty)
+    return values
 
 
 def present(weight: Tensor | None, *parts: Any) -> tuple:
-    """The weights and parts at the rows that are there: `weight, dist, y = present(weight, dist, y)`.
+    """The weights, and the parts of each of `parts`, at the rows with a weight above zero.
 
-    Where some weights are zero, rows come out as one dimension, those with a weight above zero.
-    Without such, and without weights, everything is returned as it is.
+    It is used as in `weight, dist, y = present(weight, dist, y)`. Where some weights are zero, the
+    rows of the result are one dimension. Otherwise, and without weights, everything is returned as
+    it is.
 
     Args:
-        weight: of shape (...,), as `as_weight` gives it, or None.
+        weight: of shape (...,), as `as_weight` returns it, or None.
         parts: distributions of batch_shape (...,), tensors of shape (..., *event_shape), and None,
             which stays None.
 
@@ -98,13 +98,18 @@ def present(weight: Tensor | None, *parts: Any) -> tuple:
 
 
 def weighted_quantiles(values: Tensor, levels: Tensor, weight: Tensor | None = None) -> Tensor:
-    """For each level q the least of the values (N,) below or at which lie the share q of the weight; a row of weight 2 is two.
+    """The weighted quantiles of a sample, (L,).
+
+    For each level q it is the least of the values at or below which lies the share q of the weight.
+    A row of weight 2 counts as two rows.
 
     Args:
+        values: the sample, (N,).
         levels: (L,), from 0 to 1.
-        weight: one per value, above zero; None weighs all alike.
+        weight: one per value, (N,), above zero; None weighs all alike.
 
-    >>> weighted_quantiles(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([0.5, 1.0]), torch.tensor([1.0, 4.0, 1.0]))
+    >>> values, weight = torch.tensor([3.0, 1.0, 2.0]), torch.tensor([1.0, 4.0, 1.0])
+    >>> weighted_quantiles(values, torch.tensor([0.5, 1.0]), weight)
     tensor([1., 3.])
     """
     ordered = values.sort()
@@ -119,11 +124,14 @@ def check_share(
     rows: Any = None,
     reason: str = "nothing can be learned from a single row",
 ) -> None:
-    """Refuse weights (N,) of which one row has nearly all: neither learning nor a mean is of more than a single row.
+    """Refuse weights of which one row has nearly all.
+
+    Learning from them, or a mean over them, would rest on a single row.
 
     Args:
+        weight: of the rows, (N,), or None.
         rows: their numbers in the table, for messages.
-        reason: why not, for messages.
+        reason: why such weights are refused, for messages.
 
     Raises:
         ValueError: with the share and the row.
@@ -132,20 +140,28 @@ def check_share(
         return
     share = weight.double() / weight.double().sum()
     row = int(share.argmax())
-    if share[row] > _WHOLE:
+    if share[row] > _DOMINANT:
         raise ValueError(
-            f"weights must be shared by several rows, got {100 * float(share[row]):.6g} % of "
-            "their sum over "
-            f"{len(weight)} rows at row {row if rows is None else int(rows[row])}: {reason}."
+            f"weights must be shared by several rows, got {100 * float(share[row]):.6g} % of their "
+            f"sum over {len(weight)} rows at row {row if rows is None else int(rows[row])}: "
+            f"{reason}."
         )
 
 
 def extreme_weights(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Which weights are too large to be added up in this precision, or all of them that are not zero, where all are too small."""
+    """A mask of the weights, of their shape, that are too large or too small for this precision.
+
+    Weights are too large where sums of them may overflow. Where the largest one is so small that
+    products with losses lose digits, all weights above zero are marked.
+
+    Args:
+        weight: finite weights, zero or more.
+        dtype: in which they are used; at least single precision.
+    """
     precision = torch.finfo(torch.promote_types(dtype or weight.dtype, torch.float32))
     least, most = 1e6 * precision.tiny, precision.max**0.75
     largest = float(weight.max()) if weight.numel() else 0.0
-    if 0 < largest < least:  # their products with small losses have fewer digits
+    if 0 < largest < least:  # products with small losses would be subnormal
         return weight > 0
     return weight > most if largest > most else torch.zeros_like(weight, dtype=torch.bool)
 

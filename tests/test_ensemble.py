@@ -1,4 +1,4 @@
-"""The mixture of the distributions of several models: exact, with the whole surface, its
+"""The mixture of the distributions of several models: exact, with all methods, its
 uncertainty split.
 """
 
@@ -10,8 +10,8 @@ import torch
 from torch.distributions import kl_divergence
 
 import disthead as dh
+from disthead.capabilities import capabilities
 from disthead.families.ensembles import ensemble
-from disthead.surface import surface
 from tests.cases import (
     AFFINE_COUNTS,
     CASES,
@@ -29,7 +29,7 @@ from tests.cases import (
 MEMBERS, ROWS = 3, 4
 # counts in other units are no counts
 ONE_UNIT = [case for case in EVERYTHING if case not in AFFINE_COUNTS]
-SLOW_SURFACE = [
+SLOW_CAPABILITIES = [
     case.name
     for case in ONE_UNIT
     if case.family in ("mixture", "negative_binomial", "beta", "gamma")
@@ -129,17 +129,17 @@ def test_directions_disagree_as_far_as_their_mean_vector_is_short(case, generato
 LOST = {"vector": {"mode"}, "direction": SEVERAL_PEAKS}
 
 
-@pytest.mark.parametrize("case", rows(ONE_UNIT, slow=SLOW_SURFACE))
+@pytest.mark.parametrize("case", rows(ONE_UNIT, slow=SLOW_CAPABILITIES))
 def test_it_answers_what_its_members_answer(case, generator):
     members = members_of(case, generator)[:, :2]
     dist, y = ensemble(members), some_targets(members_of(case, generator))[:2]
     without = {"kl_divergence", *LOST.get(case.kind, ())}
-    theirs = surface(members[0], y)
-    for question, answer in surface(dist, y).items():
-        if theirs[question] == "yes" and question not in without:
-            assert answer == "yes", question
+    of_member = capabilities(members[0], y)
+    for method, answer in capabilities(dist, y).items():
+        if of_member[method] == "yes" and method not in without:
+            assert answer == "yes", method
         elif answer != "yes":
-            assert len(answer) > 20, question
+            assert len(answer) > 20, method
 
 
 def test_all_members_alike_are_one_of_them(generator):

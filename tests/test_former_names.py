@@ -1,6 +1,4 @@
-"""Families and links of users that are declared by the names of version 0.1 work, with a warning of
-each.
-"""
+"""The names of version 0.1 work, with a warning of each: of families, links and modules."""
 
 import copy
 import math
@@ -11,6 +9,7 @@ import torch
 from torch.distributions import constraints
 
 import disthead as dh
+from disthead import capabilities, surface
 from disthead.families.normal import Normal
 from disthead.special import fast
 
@@ -84,6 +83,18 @@ def test_a_link_that_is_declared_by_a_former_name():
     loc, log_scale = head.linear(features).unbind(-1)
     expected = -0.5 * (loc / log_scale.exp()).square() - log_scale - 0.5 * math.log(2 * math.pi)
     torch.testing.assert_close(head(features).log_prob(y), expected)
+
+
+def test_the_module_of_capabilities_by_its_former_names():
+    for former, name in (
+        ("surface", "capabilities"),
+        ("QUESTIONS", "METHODS"),
+        ("matrix", "capabilities_table"),
+    ):
+        with pytest.warns(DeprecationWarning, match=f"disthead.capabilities.{name} now"):
+            assert getattr(surface, former) is getattr(capabilities, name)
+    with pytest.raises(AttributeError, match="no attribute 'question'"):
+        _ = surface.question
 
 
 def test_formulas_are_made_once_and_stay_out_of_copies():

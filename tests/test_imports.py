@@ -23,7 +23,7 @@ LAYERS = [
     ("head",),
     ("losses", "parallel"),
     ("objectives",),
-    ("decision", "explanation", "calibration", "diagnostics", "surface"),
+    ("decision", "explanation", "calibration", "diagnostics", "capabilities", "surface"),
     ("plots",),
     ("metrics",),
     ("report",),

@@ -1,1 +1,1 @@
-"""Tables become features: what a column holds (`values`), and how it becomes numbers (`encoder`), for all who read tables."""
+"""From tables to tensors: reading, encoding, splitting and batching of rows."""

@@ -1,4 +1,4 @@
-"""`Batches`: rows of a table in batches, sliced from tensors; `Steps`: several batches at once."""
+"""`Batches`: rows of a table in batches, sliced from tensors; `Steps`: several batches together."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,14 +15,23 @@ from disthead.weights import as_weight, present
 __all__ = ["Batch", "Batches", "Steps", "expanded_weight", "shuffle", "weight_of"]
 
 _OF_ROWS = ("features", "y", "weight", "known", "rows")
-_ROWS_AT_ONCE = 1 << 12  # of several batches: the copy of their rows stays in a core's cache
+_CHUNK_ROWS = 1 << 12  # of several batches: the copy of their rows stays in a core's cache
 
 
 class Batch(NamedTuple):
-    """What one step sees. `total` is the weight of the whole batch over all processes; None where these rows are all of it.
+    """The rows of one step, (N, ...).
 
-    `positions` are the places of the rows in the batch as it was given, where some of it were left
-    out; `is_cut` says that no weight of 0 is left.
+    Attributes:
+        features: a tensor (N, P), or whatever the network takes.
+        y: targets, (N, ...).
+        weight: of the rows, (N,) or (N, T); None weighs all alike.
+        known: quantities per row by name, such as exposure, each (N,).
+        rows: the numbers of the rows in their table, (N,).
+        total: the weight of the whole batch over all processes; None where these rows are all of
+            it.
+        positions: the places of the rows in the original batch, where some of its rows were left
+            out.
+        is_cut: whether no weight of 0 is left.
     """
 
     features: Any
@@ -35,24 +44,28 @@ class Batch(NamedTuple):
     is_cut: bool = False
 
     @classmethod
-    def of(cls, given: Any) -> "Batch":
-        """From a batch of `Batches`, or of a loader of one's own: features alone, (features, y), (features, y, weight) or a mapping.
+    def of(cls, batch: Any) -> "Batch":
+        """A batch from what a loader yields.
+
+        Args:
+            batch: features alone, (features, y), (features, y, weight), a mapping of the fields of
+                `Batch`, or a `Batch`.
 
         Raises:
-            ValueError: for tuples of another length, and mappings with other keys, or without
+            ValueError: for tuples of another length, and for mappings with other keys, or without
                 features.
         """
-        if isinstance(given, cls):
-            return given
-        if isinstance(given, Mapping):
-            for name in given:
+        if isinstance(batch, cls):
+            return batch
+        if isinstance(batch, Mapping):
+            for name in batch:
                 pick("entry of a batch", name, dict.fromkeys(cls._fields[:-2]))
-            if "features" not in given:
+            if "features" not in batch:
                 raise ValueError(
-                    f"a batch must have features, got a mapping of {', '.join(given)}."
+                    f"a batch must have features, got a mapping of {', '.join(batch)}."
                 )
-            return cls(**{"y": None, **given})._as_tensors()
-        parts = given if isinstance(given, (tuple, list)) else (given,)
+            return cls(**{"y": None, **batch})._as_tensors()
+        parts = batch if isinstance(batch, (tuple, list)) else (batch,)
         if not 1 <= len(parts) <= 3:
             raise ValueError(
                 f"a batch must be (features, y) or (features, y, weight), got {len(parts)} parts. "
@@ -64,26 +77,27 @@ class Batch(NamedTuple):
         return cls(features, y, weight)._as_tensors()
 
     def _as_tensors(self) -> "Batch":
-        """With arrays and lists of targets, weights and known quantities as tensors."""
-        given = {"y": self.y, "weight": self.weight} | self.known
-        if all(values is None or isinstance(values, Tensor) for values in given.values()):
+        """The batch with arrays and lists of targets, weights and known quantities as tensors."""
+        entries = {"y": self.y, "weight": self.weight} | self.known
+        if all(values is None or isinstance(values, Tensor) for values in entries.values()):
             return self
         tensors: list[Any] = [
-            None if values is None else as_tensor(values, name) for name, values in given.items()
+            None if values is None else as_tensor(values, name) for name, values in entries.items()
         ]
         y, weight, *known = tensors
         return self._replace(y=y, weight=weight, known=dict(zip(self.known, known, strict=True)))
 
     def present(self) -> "Batch":
-        """The batch without the rows whose weight is 0: nothing is computed of them.
+        """The batch without the rows of weight 0.
 
-        Features are cut where all of them are tensors with one entry for each row. Of weights (N,
-        T), such as the mask of sequences, no row is cut; `weigh` leaves out their entries.
+        Rows are cut where features, targets and known quantities are tensors with one entry for
+        each row. With weights (N, T), such as the mask of sequences, no row is cut; `weigh` leaves
+        out the entries of weight 0.
 
         Raises:
             ValueError: for weights that are negative, NaN or infinite, with their rows.
         """
-        if self.weight is None or self.total is not None:  # a table has no others
+        if self.weight is None or self.total is not None:  # rows of a table have weights above zero
             return self
         checked = as_weight(self.weight.detach().cpu(), self.weight.shape, may_be_empty=True)
         assert checked is not None
@@ -91,31 +105,31 @@ class Batch(NamedTuple):
         if bool(is_there.all()):
             return batch._replace(is_cut=True)
         if is_there.ndim > 1:
-            return batch._with_known_of_others(is_there)
-        count, kept = len(is_there), is_there.nonzero().squeeze(-1).to(self.weight.device)
+            return batch._with_filled_known(is_there)
+        count, positions = len(is_there), is_there.nonzero().squeeze(-1).to(self.weight.device)
         leaves = tree_leaves((self.features, self.y, self.known, self.rows))
         if not all(
             leaf is None or (isinstance(leaf, Tensor) and leaf.shape[:1] == (count,))
             for leaf in leaves
         ):
-            return batch._with_known_of_others(is_there)
+            return batch._with_filled_known(is_there)
         features, y, weight, known, rows = tree_map(
             lambda values: (
-                values if values is None else values.index_select(0, kept.to(values.device))
+                values if values is None else values.index_select(0, positions.to(values.device))
             ),
             tuple(batch[:5]),
         )
-        return Batch(features, y, weight, known, rows, positions=kept, is_cut=True)
+        return Batch(features, y, weight, known, rows, positions=positions, is_cut=True)
 
     @property
     def is_absent(self) -> bool:
-        """Whether all its rows have the weight 0."""
+        """Whether all rows of the batch have the weight 0."""
         if self.weight is None or self.total is not None:
             return False
         return not len(self.weight) if self.is_cut else not bool((self.weight > 0).any())
 
-    def _with_known_of_others(self, is_there: Tensor) -> "Batch":
-        """In the place of known quantities of entries that are not there those of one that is."""
+    def _with_filled_known(self, is_there: Tensor) -> "Batch":
+        """The batch in which absent rows get the known quantities of a row that is present."""
         known = {}
         for name, values in self.known.items():
             mask = is_there.to(values.device)
@@ -124,7 +138,12 @@ class Batch(NamedTuple):
         return self._replace(known=known)
 
     def weigh(self, dist: Any, *others: Any) -> tuple:
-        """Weights, distribution, targets and other parts with one entry for each row, of the rows that are there."""
+        """Weights, distribution, targets and `others` at the rows with a weight above zero.
+
+        Args:
+            dist: the distribution of the rows of the batch.
+            others: further distributions and tensors with one entry for each row.
+        """
         if self.weight is None or self.total is not None:
             return (self.weight, dist, self.y, *others)
         if self.is_cut and self.weight.shape == dist.batch_shape:
@@ -133,7 +152,11 @@ class Batch(NamedTuple):
 
 
 def expanded_weight(weight: Tensor, shape: Size) -> Tensor:
-    """Weights of rows (N,) for entries (N, T), the same for all of a row; others as they are.
+    """Weights of rows, (N,), expanded to entries, (N, T); weights of that shape stay as they are.
+
+    Args:
+        weight: of shape (N,), or of `shape`.
+        shape: of the entries.
 
     Raises:
         ValueError: for weights of another shape.
@@ -146,19 +169,19 @@ def expanded_weight(weight: Tensor, shape: Size) -> Tensor:
 
 
 class Steps:
-    """Several batches, of which only a few are in memory at once, while they are asked for.
+    """Several batches, of which only a few are in memory at a time.
 
     Args:
-        count: how many.
-        pieces: the rows of some batches, one after the other, and the number of rows of each.
+        count: the number of batches.
+        chunks: the rows of some batches, one after the other, and the number of rows of each batch.
     """
 
-    def __init__(self, count: int, pieces: Iterable[tuple[dict[str, Any], Sequence[int]]]):
-        self.count, self.pieces = count, pieces
+    def __init__(self, count: int, chunks: Iterable[tuple[dict[str, Any], Sequence[int]]]):
+        self.count, self.chunks = count, chunks
 
     @classmethod
     def of(cls, batch: Batch) -> "Steps":
-        """A batch by itself."""
+        """The steps of a single batch."""
         rows = {
             name: value
             for name, value in batch._asdict().items()
@@ -167,8 +190,8 @@ class Steps:
         return cls(1, [(rows, [len(batch.y)])])
 
     def batches(self, device: torch.device | None = None) -> Iterator[Batch]:
-        """The batches, as views, on a device."""
-        for rows, sizes in self.pieces:
+        """The batches, as views of their chunk, on a device."""
+        for rows, sizes in self.chunks:
             parts = {
                 name: _split(values, sizes, device)
                 for name, values in rows.items()
@@ -176,20 +199,20 @@ class Steps:
             }
             known = {name: _split(values, sizes, device) for name, values in rows["known"].items()}
             for k in range(len(sizes)):
-                own: dict[str, Any] = {name: values[k] for name, values in parts.items()}
-                own["known"] = {name: values[k] for name, values in known.items()}
-                if "weight" in own:
-                    own["total"] = weight_of(own["weight"])
-                yield Batch(**own)
+                fields: dict[str, Any] = {name: values[k] for name, values in parts.items()}
+                fields["known"] = {name: values[k] for name, values in known.items()}
+                if "weight" in fields:
+                    fields["total"] = weight_of(fields["weight"])
+                yield Batch(**fields)
 
 
 class Batches:
-    """Batches of the rows `index` of a table, as dictionaries of tensors; no workers and no collation, so it is cheap.
+    """Batches of rows of a table, as dictionaries of tensors, without workers and collation.
 
     A batch has `features`, `y`, `weight`, `known`, `rows` (row numbers of the table) and `total`,
     the weight of the whole batch over all processes. Several processes share each batch: every row
-    comes once, and the sizes are those of one process, so that training and measuring give the same
-    numbers. A process may get a batch without rows.
+    comes once, and batches are as large as with one process, so that training and validation give
+    the same numbers. A process may get a batch without rows.
 
     Args:
         table: the tensors.
@@ -200,8 +223,8 @@ class Batches:
             on nothing else.
         rank, world_size: the process and their number.
         epoch: gives the current epoch.
-        steps: how many batches come at once, as `Steps`; 1 gives the batches themselves.
-        device: where the table is kept, if a quarter of its memory holds it.
+        steps: the number of batches that come together, as `Steps`; 1 gives the batches themselves.
+        device: a GPU to which the table is moved, if a quarter of its free memory holds it.
     """
 
     def __init__(
@@ -224,7 +247,7 @@ class Batches:
 
     @property
     def batches(self) -> int:
-        """Batches of an epoch."""
+        """The number of batches of an epoch."""
         return -(-len(self.index) // self.batch_size)
 
     def __len__(self) -> int:
@@ -243,10 +266,11 @@ class Batches:
             yield self._batch(rows) if self.steps == 1 else self._several(rows, chosen)
 
     def state_dict(self) -> dict[str, int]:
-        """Where the epoch stands, for training that is resumed in the middle of it."""
+        """The position in the epoch, for training that is resumed in the middle of it."""
         return {"position": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the next epoch at a saved position."""
         self._start = state["position"] % max(self.batches, 1)
 
     def _order(self) -> Tensor:
@@ -263,11 +287,12 @@ class Batches:
 
     def _several(self, order: Tensor, sizes: Sequence[int]) -> Steps:
         """Batches of these sizes from rows in their order."""
-        together = max(1, _ROWS_AT_ONCE // self.batch_size)
-        pieces = [sizes[k : k + together] for k in range(0, len(sizes), together)]
-        rows = order.split([sum(piece) for piece in pieces])
+        count = max(1, _CHUNK_ROWS // self.batch_size)
+        chunks = [sizes[k : k + count] for k in range(0, len(sizes), count)]
+        rows = order.split([sum(chunk) for chunk in chunks])
         return Steps(
-            len(sizes), ((self._rows(own), piece) for own, piece in zip(rows, pieces, strict=True))
+            len(sizes),
+            ((self._rows(index), chunk) for index, chunk in zip(rows, chunks, strict=True)),
         )
 
     def _rows(self, rows: Tensor) -> dict[str, Any]:
@@ -290,12 +315,12 @@ def _split(values: Tensor, sizes: Sequence[int], device: torch.device | None) ->
 
 
 def shuffle(seed: int | None, epoch: int) -> torch.Generator | None:
-    """What an epoch's order is drawn from, which depends on nothing else; None for no shuffle."""
+    """The generator of the order of an epoch, from seed and epoch alone; None without a seed."""
     return None if seed is None else torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
 def weight_of(weights: Tensor) -> Tensor:
-    """Their sum, in a form that can be divided by."""
+    """The sum of weights, above zero so that it can be a divisor."""
     return weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
 
 

@@ -1,4 +1,4 @@
-"""Named data sets that need no download: those inside scikit-learn and statsmodels, and a few generated ones."""
+"""Named data sets without download: those of scikit-learn and statsmodels, and generated ones."""
 
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ def _generated(name: str) -> "DataFrame":
 
 
 def _direction(generator: torch.Generator) -> "DataFrame":
-    """Headings in radians that turn with the features; they scatter less where `steadiness` is large."""
+    """Headings in radians that depend on the features; their noise falls with `steadiness`."""
     from pandas import DataFrame
 
     x = torch.randn(600, 2, generator=generator, dtype=torch.float64)
@@ -74,22 +74,22 @@ def _direction(generator: torch.Generator) -> "DataFrame":
 
 
 def _ranking(generator: torch.Generator) -> "DataFrame":
-    """Orders of four items, best first: each item's score is linear in two features, plus Gumbel noise."""
+    """Rankings of four items, best first, by scores linear in two features, plus Gumbel noise."""
     from pandas import DataFrame
 
     x = torch.randn(500, 2, generator=generator, dtype=torch.float64)
     worth = torch.tensor([[1.5, 0.0], [0.0, 1.5], [-1.0, -1.0], [0.0, 0.0]], dtype=torch.float64)
     uniform = torch.rand(500, 4, generator=generator, dtype=torch.float64)
-    order = (x @ worth.T - torch.log(-torch.log(uniform))).argsort(-1, descending=True)
+    ranking = (x @ worth.T - torch.log(-torch.log(uniform))).argsort(-1, descending=True)
     places = ("first", "second", "third", "fourth")
     return DataFrame(
         {"price": x[:, 0], "quality": x[:, 1]}
-        | {place: order[:, k].numpy() for k, place in enumerate(places)}
+        | {place: ranking[:, k].numpy() for k, place in enumerate(places)}
     )
 
 
 def _heteroscedastic(generator: torch.Generator) -> "DataFrame":
-    """y is normal with mean sin(2 x) + x and standard deviation exp(0.5 x - 1), both of which are columns."""
+    """Normal targets with mean sin(2 x) + x and standard deviation exp(0.5 x - 1), also columns."""
     from pandas import DataFrame
 
     x = 4 * torch.rand(5000, generator=generator, dtype=torch.float64) - 2

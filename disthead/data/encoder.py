@@ -1,4 +1,4 @@
-"""The one encoding of a column: `Column` is what was found in the training rows, and how values become features."""
+"""`Column`: how the values of a column become features, learned from the training rows."""
 
 import re
 import sys
@@ -44,14 +44,14 @@ __all__ = [
     "text_warning",
 ]
 
-_FEW = 50  # categories that any column may have
+_MOST_CATEGORIES = 50  # that any column may have
 _SINGLE = float(np.finfo(np.float32).eps)
-_HUGE = 1e30  # the limit of a column with one value
-_BEYOND = 2  # times the range of all training rows: how far beyond them the limits are at most
+_CONSTANT_LIMIT = 1e30  # of a column with one value
+# The limits of a column lie beyond the training rows by at most this many times their range,
+_RANGES_BEYOND = 2
+# and from the median by at most this many times the range of their middle nine tenths.
+_MIDDLE_RANGES = 30
 FEW_ROWS = 20  # fewer do not show whether a column numbers them
-# times the range of the middle nine tenths of a column: how far from its median the limits are at
-# most
-_FAR = 30
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
 # 12.5%, $1,200: numbers with a sign.
 # 1,234 and 1.234,5 and 1'234: thousands with separators; 1,5: a decimal comma.
@@ -61,7 +61,7 @@ _SEPARATED = re.compile(r"\s*[-+]?(\d{1,3}([,.' \u00a0\u202f]\d{3})+([.,]\d+)?|\
 
 @dataclass(frozen=True)
 class Column:
-    """What was found in one column of the training rows; plain data.
+    """The encoding of one column, learned from the training rows; plain data.
 
     Numbers are features as they are, with the median for those that are missing. Dates are days
     since the first one of the training rows, durations are days. Categories (texts, and numbers
@@ -70,17 +70,19 @@ class Column:
 
     Attributes:
         name: of the column.
-        categories: as texts, in order; none at all for a column that is left out; None for numbers.
-        fill: for numbers, what stands for missing ones: the median. None where a missing value is
+        categories: as texts, in order; an empty list for a column that is left out; None for
+            numbers.
+        fill: of numbers, the median, which replaces missing ones. None where a missing value is
             refused.
-        has_missing: whether values are missing, so that there is an indicator for it.
+        has_missing: whether training rows have missing values, so that there is an indicator for
+            them.
         kind: of the numbers: "number", "date" or "duration".
-        origin: what is subtracted: the first date, in days since 1970-01-01; or the median of
-            numbers that vary too little about it for single precision.
-        limits: the least and the greatest number that are told apart. They lie beyond the training
-            rows by twice their range, or 30 times the range of their middle nine tenths from the
-            median, whichever is nearer. A number beyond a limit is read as the limit. None in
-            models of version 0.1.
+        origin: the number that is subtracted: the first date, in days since 1970-01-01; or the
+            median of numbers that vary too little about it for single precision.
+        limits: the least and the greatest number that a feature may have. They lie beyond the
+            training rows by twice their range, or 30 times the range of their middle nine tenths
+            from the median, whichever is nearer. A number beyond a limit is read as the limit. None
+            in models of version 0.1.
     """
 
     name: str
@@ -93,14 +95,17 @@ class Column:
 
     @property
     def is_left_out(self) -> bool:
+        """Whether the column gives no feature."""
         return self.categories == [] and not self.has_missing
 
     @property
     def width(self) -> int:
+        """The number of features of the column."""
         return (1 if self.categories is None else len(self.categories)) + self.has_missing
 
     @property
     def feature_names(self) -> list[str]:
+        """The names of its features, such as `colour=red`."""
         names = (
             [self.name]
             if self.categories is None
@@ -109,11 +114,11 @@ class Column:
         return [*names, f"{self.name} is missing"] if self.has_missing else names
 
     def align(self, values: Values) -> Values:
-        """The values as they are at `encode`: of the kind that was found; missing ones are of every kind.
+        """The values as the kind of the training rows, for `encode`.
 
         Raises:
-            DataError: for values of another kind, infinite numbers, and missing ones that nothing
-                stands for.
+            DataError: for values of another kind, infinite numbers, and missing ones where the
+                column has no `fill`.
         """
         if self.is_left_out:
             return values
@@ -142,7 +147,7 @@ class Column:
         return values
 
     def _other_kind(self, was: str, values: Values, why: str = "") -> DataError:
-        if why:  # which names the row that is wrong: the first one may be right
+        if why:  # it names the offending row, which need not be the first one
             return DataError(f"column {self.name!r} held {was} at fit, got {values.plural}{why}.")
         row = int(np.argmax(~values.missing))
         return DataError(
@@ -151,12 +156,15 @@ class Column:
         )
 
     def places(self, values: Values) -> np.ndarray:
-        """For categories, which indicator each row sets: its own, the last one for missing, -1 for none."""
+        """The indicator that each row sets, (N,): the last one for a missing value, -1 for none.
+
+        It is defined for columns of categories.
+        """
         assert self.categories is not None
         assert values.codes is not None
         place = {category: k for k, category in enumerate(self.categories)}
         of_level = [place.get(name, -1) for name in map(label, values.levels)]
-        if -1 in of_level:  # 1.0 is 1, where it is not a category of its own
+        if -1 in of_level:  # 1.0 is read as 1, unless it is a category itself
             read = [
                 parse_number(level) if k < 0 else None
                 for k, level in zip(of_level, values.levels, strict=True)
@@ -190,14 +198,14 @@ class Column:
         )
 
     def is_far(self, values: Values) -> np.ndarray:
-        """Which values, once they are aligned, lie beyond the limits."""
+        """A mask (N,) of the values beyond the limits, after `align`."""
         if self.limits is None or values.numbers is None:
             return np.zeros(len(values), dtype=bool)
         least, most = self.limits
         return (values.numbers < least) | (values.numbers > most)
 
     def report(self) -> str:
-        """What was done to the column, in a sentence; nothing for plain numbers."""
+        """How the column is encoded, in a sentence; an empty text for plain numbers."""
         if self.is_left_out:
             return f"{self.name}: left out, it numbers or names the rows."
         if self.categories is not None:
@@ -228,7 +236,7 @@ def _is_range(value: Any) -> bool:
     is_pair = (
         isinstance(value, (list, tuple))
         and len(value) == 2
-        and all(type(one) in (int, float) for one in value)
+        and all(type(bound) in (int, float) for bound in value)
     )
     return is_pair and value[0] <= value[1]
 
@@ -271,7 +279,7 @@ def feature_names(columns: Sequence[Column]) -> list[str]:
 
 
 def numeric(columns: Sequence[Column]) -> list[int]:
-    """The positions of the numbers among the features; the others are indicators."""
+    """The positions of the numbers in the feature vector; the other features are indicators."""
     ends = np.cumsum([column.width for column in columns])
     return [
         int(end) - c.width for end, c in zip(ends, columns, strict=True) if c.categories is None
@@ -279,15 +287,15 @@ def numeric(columns: Sequence[Column]) -> list[int]:
 
 
 def report(columns: Sequence[Column]) -> Iterator[str]:
-    """What was done to the columns, in sentences; nothing for plain numbers."""
+    """How the columns are encoded, in sentences; none for plain numbers."""
     yield from filter(None, (column.report() for column in columns))
 
 
-# What a column is.
+# Learning columns.
 
 
 class Levels:
-    """The different texts or categories of a column, in how many rows each is, and where it was first.
+    """The distinct texts or categories of a column, with their numbers of rows and first rows.
 
     Args:
         name: of the column.
@@ -299,11 +307,11 @@ class Levels:
         self._places: dict[Any, str] = {}
 
     def add(self, values: Values, where: str = "") -> None:
-        """More rows of the column; `where` says of what, for messages."""
+        """Add rows of the column; `where` says where they are, for messages."""
         assert values.codes is not None
-        found, first, counts = np.unique(values.codes, return_index=True, return_counts=True)
+        codes, first, counts = np.unique(values.codes, return_index=True, return_counts=True)
         for code, position, count in zip(
-            found.tolist(), first.tolist(), counts.tolist(), strict=True
+            codes.tolist(), first.tolist(), counts.tolist(), strict=True
         ):
             if code >= 0:
                 level = values.levels[code]
@@ -311,17 +319,18 @@ class Levels:
                 self._places.setdefault(level, f"{level!r} at {where}row {values.row(position)}")
 
     def judge(self, is_target: bool = False) -> str:
-        """What texts are: "category", or "number", "date" or "duration", which files may hold as texts.
+        """The kind of the texts: "category", "number", "date" or "duration".
 
-        Texts that all write dates in the form of ISO 8601, or durations, are that. Texts that all
-        write numbers are categories where they recur (so codes become categories by `astype(str)`),
-        and numbers where more than half of the rows have one of their own, and in a target.
+        Texts that are all dates in the form of ISO 8601, or all durations, are of that kind. Texts
+        that are all numbers are categories where they recur (so codes become categories by
+        `astype(str)`), and numbers where more than half of the rows have a text of their own, and
+        in a target.
 
         Raises:
-            DataError: for numbers or dates with a few other texts in them, which are a mistake.
+            DataError: for numbers or dates with a few other texts among them, which are a mistake.
         """
         total, levels = sum(self.counts.values()), list(self.counts)
-        few = len(levels) <= min(_FEW, total // 2)
+        few = len(levels) <= min(_MOST_CATEGORIES, total // 2)
         if any(map(is_code, levels)):
             return "category"
         for kind, parse in PARSERS.items():
@@ -339,8 +348,8 @@ class Levels:
                 )
                 raise DataError(
                     f"column {self.name!r} must hold {_PLURAL[kind]}, got text in {wrong} of "
-                    f"{total} rows: {self._places[bad[0]]}."
-                    f"{remedy} {TARGET_REMEDY if is_target else REMEDY}"
+                    f"{total} rows: {self._places[bad[0]]}.{remedy} "
+                    f"{TARGET_REMEDY if is_target else REMEDY}"
                 )
         separated = [
             level for level in levels if _is_separated(level) or (not few and _has_sign(level))
@@ -349,17 +358,15 @@ class Levels:
         if separated and sum(self.counts[level] for level in [*separated, *whole]) > 0.5 * total:
             raise DataError(
                 f"column {self.name!r} holds numbers with commas, separators of thousands or "
-                f"signs, such as {self._places[separated[0]]}. "
-                "Write them as numbers, with a decimal point and without separators, such as "
-                "1234.5 (in pandas: "
-                "read_csv(..., decimal=',') or thousands=','); or say that the column holds "
-                "categories (`categorical`, or the "
-                "type category of a data frame)."
+                f"signs, such as {self._places[separated[0]]}. Write them as numbers, with a "
+                "decimal point and without separators, such as 1234.5 (in pandas: read_csv(..., "
+                "decimal=',') or thousands=','); or say that the column holds categories "
+                "(`categorical`, or the type category of a data frame)."
             )
         return "category"
 
     def numbers(self, kind: str) -> np.ndarray:
-        """All values as numbers, those of dates and durations in days."""
+        """The values of all rows as numbers, dates and durations in days."""
         parse = PARSERS[kind]
         return np.repeat(
             np.array([parse(level) for level in self.counts], dtype=np.float64),
@@ -367,7 +374,7 @@ class Levels:
         )
 
     def names(self) -> list[str]:
-        """The categories as texts, numbers before texts, each in their order."""
+        """The categories as texts: first numbers, then texts, both sorted."""
         levels: list[Any] = list(self.counts)
         try:
             levels.sort(key=lambda level: (isinstance(level, str), level))
@@ -376,20 +383,21 @@ class Levels:
         return list(dict.fromkeys(map(label, levels)))
 
     def check_recurrence(self, rows: int) -> None:
-        """Refuse texts of a feature that are nearly as many as its rows.
+        """Refuse a feature of texts of which more than half are different.
+
+        Args:
+            rows: the number of rows.
 
         Raises:
-            DataError: where they seem to name the rows.
+            DataError: where the texts seem to name the rows.
         """
-        if len(self.counts) > _FEW and len(self.counts) > 0.5 * rows:
+        if len(self.counts) > _MOST_CATEGORIES and len(self.counts) > 0.5 * rows:
             raise DataError(
                 f"column {self.name!r} has {len(self.counts)} different texts in {rows} rows: it "
-                "seems to name the rows, or to "
-                "hold numbers or dates in a form of their own, such as "
-                f"{min(self.counts, key=str)!r}. Leave it out, or turn it "
-                "into numbers, or into dates such as 2020-12-31; or say that the column holds "
-                "categories (`categorical`, or the "
-                "type category of a data frame)."
+                "seems to name the rows, or to hold numbers or dates in a form of their own, such "
+                f"as {min(self.counts, key=str)!r}. Leave it out, or turn it into numbers, or into "
+                "dates such as 2020-12-31; or say that the column holds categories (`categorical`, "
+                "or the type category of a data frame)."
             )
 
 
@@ -402,19 +410,24 @@ def _has_sign(text: Any) -> bool:
 
 
 def is_index_name(name: str) -> bool:
-    """Whether pandas calls an index so that has no name, once it is a column of a file."""
+    """Whether this is a name that pandas writes for an index without a name."""
     return bool(_INDEX.fullmatch(name))
 
 
 def is_index(values: Values) -> bool:
-    """Whether a column is the index that a data frame was written with, or counts the rows one by one, in whole numbers."""
+    """Whether a column is the index of a data frame, by its name or since it counts the rows."""
     if is_index_name(values.name):
         return True
     return len(values) >= FEW_ROWS and counts_rows(values) is not None
 
 
 def counts_rows(values: Values, start: int = 0) -> int | None:
-    """What is added to the number of each row, counted from `start`; None where the values do not count rows."""
+    """The difference of the values and the row numbers; None where it is not constant.
+
+    Args:
+        values: of consecutive rows.
+        start: the number of the first row.
+    """
     numbers = values.numbers
     if not values.is_whole or numbers is None or not len(numbers) or not np.isfinite(numbers).all():
         return None
@@ -424,6 +437,11 @@ def counts_rows(values: Values, start: int = 0) -> int | None:
 
 
 def check_finite(values: Values) -> None:
+    """Refuse infinite numbers.
+
+    Raises:
+        DataError: with their number and the first row.
+    """
     if values.numbers is None:
         return
     infinite = np.isinf(values.numbers)
@@ -431,13 +449,17 @@ def check_finite(values: Values) -> None:
         first = int(infinite.argmax())
         raise DataError(
             f"column {values.name!r} has {int(infinite.sum())} infinite values in {len(values)} "
-            "rows, the first at row "
-            f"{values.row(first)}: {values.text(first)}. Make them missing (NaN) or finite numbers."
+            f"rows, the first at row {values.row(first)}: {values.text(first)}. Make them missing "
+            "(NaN) or finite numbers."
         )
 
 
 def check_complete(values: Values) -> None:
-    """Refuse missing and infinite values, with rows."""
+    """Refuse missing and infinite values.
+
+    Raises:
+        DataError: with their number and the first row of each kind.
+    """
     infinite = (
         np.zeros(len(values), dtype=bool) if values.numbers is None else np.isinf(values.numbers)
     )
@@ -445,25 +467,24 @@ def check_complete(values: Values) -> None:
         raise DataError(
             f"column {values.name!r} is empty: all {len(values)} values are missing or infinite."
         )
-    said = []
+    parts = []
     for kind, bad in {"missing (NaN)": values.missing, "infinite": infinite}.items():
         if bad.any():
             count, first = int(bad.sum()), int(np.argmax(bad))
             value = f": {values.text(first)}" if kind == "infinite" else ""
             where = "at" if count == 1 else "the first at"
-            said.append(
+            parts.append(
                 f"{count} {kind} value{'s' * (count > 1)}, {where} row {values.row(first)}{value}"
             )
-    if said:
+    if parts:
         raise DataError(
-            f"column {values.name!r} has {', and '.join(said)}. Correct these values, or drop "
-            "their rows; nothing is dropped "
-            "silently."
+            f"column {values.name!r} has {', and '.join(parts)}. Correct these values, or drop "
+            "their rows; nothing is dropped silently."
         )
 
 
 class Finder:
-    """Finds a `Column` in the training rows, which may come in pieces.
+    """Learns a `Column` from the training rows, which may come in chunks.
 
     Args:
         name: of the column.
@@ -478,7 +499,16 @@ class Finder:
         self._rows, self._low, self._high, self._has_missing = 0, np.inf, -np.inf, False
 
     def add(self, values: Values, sample: Any = slice(None), where: str = "") -> Self:
-        """More rows; the median is that of the rows `sample` among them, and messages say where they are."""
+        """Add rows.
+
+        Args:
+            values: of the rows.
+            sample: which of these rows count for the median.
+            where: where they are, for messages.
+
+        Raises:
+            DataError: for infinite numbers, and for values of another kind than before.
+        """
         self._rows += len(values)
         missing = values.missing
         self._has_missing |= bool(missing.any())
@@ -504,10 +534,11 @@ class Finder:
 
     @property
     def is_empty(self) -> bool:
+        """Whether all values so far are missing."""
         return self._kind is None
 
     def found(self) -> "Found":
-        """The column, once all rows were added.
+        """The column, after all rows were added.
 
         Raises:
             DataError: for texts that name the rows, and for numbers with a few texts in them.
@@ -522,7 +553,7 @@ class Finder:
                     if len(self.levels.counts) == 1 and not self._has_missing
                     else None
                 )
-                if self._kind == "text":  # categories are what the user says that they are
+                if self._kind == "text":  # declared categories are not checked
                     self.levels.check_recurrence(self._rows)
                 column = Column(self.name, self.levels.names(), 0.0, self._has_missing)
                 return Found(column, only, False)
@@ -545,7 +576,13 @@ class Finder:
 
 
 class Found(NamedTuple):
-    """A column; `only` is the value that all training rows have, in words; `was_text` is whether texts write its numbers."""
+    """A column that was learned from the training rows.
+
+    Attributes:
+        column: its encoding.
+        only: the value that all training rows have, in words; None where they differ.
+        was_text: whether its numbers are written as texts.
+    """
 
     column: Column
     only: str | None
@@ -553,31 +590,31 @@ class Found(NamedTuple):
 
 
 def _limits(numbers: np.ndarray, low: float, high: float) -> list[float]:
-    """The `limits` of a column, from a sample of its numbers and the least and the greatest of all."""
-    if low == high:  # a model learns nothing from it, so other numbers need only be finite
-        return [min(low, -_HUGE), max(high, _HUGE)]
+    """The `limits` of a column, from a sample of its numbers and the extremes of all of them."""
+    if low == high:  # a constant feature has no effect, so other numbers need only be finite
+        return [min(low, -_CONSTANT_LIMIT), max(high, _CONSTANT_LIMIT)]
     lower, middle, upper = (
         np.quantile(numbers, [0.05, 0.5, 0.95]).tolist() if len(numbers) else (low, low, high)
     )
     # Where most rows have one number, their middle nine tenths have no range.
-    reach = _FAR * (upper - lower) if lower < upper else np.inf
-    beyond = _BEYOND * (high - low)
+    reach = _MIDDLE_RANGES * (upper - lower) if lower < upper else np.inf
+    beyond = _RANGES_BEYOND * (high - low)
     least, most = max(low - beyond, middle - reach), min(high + beyond, middle + reach)
     return [max(least, -sys.float_info.max), min(most, sys.float_info.max)]
 
 
 def _varies_little(numbers: np.ndarray) -> bool:
-    """Whether numbers vary by less than single precision can tell about the largest of them."""
+    """Whether numbers vary by less than single precision resolves at the largest of them."""
     if not len(numbers):
         return False
     level = float(np.abs(numbers).max())
     # relative to the largest number, whose square may overflow
-    spread = float((numbers / (level or 1.0)).std())
-    return bool(numbers.min() < numbers.max()) and spread < 1e-4 and 1e-3 * spread < _SINGLE
+    std = float((numbers / (level or 1.0)).std())
+    return bool(numbers.min() < numbers.max()) and std < 1e-4 and 1e-3 * std < _SINGLE
 
 
 class Unseen:
-    """What training has not seen in the rows that are read, and numbers far from its own, gathered for one warning."""
+    """Values that the training rows do not have, and numbers far from theirs, for one warning."""
 
     def __init__(self) -> None:
         self._far: dict[str, tuple[int, str]] = {}
@@ -586,7 +623,7 @@ class Unseen:
         self._fills: dict[str, str] = {}
 
     def add(self, column: Column, values: Values) -> None:
-        """The values of a column, once they are aligned."""
+        """Add the values of a column, after `Column.align`."""
         if column.is_left_out:
             return
         if column.categories is None:
@@ -601,11 +638,11 @@ class Unseen:
         bad = column.places(values) < 0
         if bad.any():
             assert values.codes is not None
-            found = {
+            names = {
                 "missing" if k < 0 else repr(label(values.levels[k]))
                 for k in np.unique(values.codes[bad])
             }
-            self._values.setdefault(column.name, set()).update(found)
+            self._values.setdefault(column.name, set()).update(names)
             self._rows[column.name] = self._rows.get(column.name, 0) + int(bad.sum())
 
     def _add_far(self, column: Column, values: Values) -> None:
@@ -623,11 +660,14 @@ class Unseen:
         self._far[column.name] = (count + int(far.sum()), first)
 
     def __len__(self) -> int:
-        """How many different values there are; all missing numbers of a column count as one, and so do all far ones."""
+        """The number of different values; all missing numbers of a column count as one value.
+
+        So do all its far numbers.
+        """
         return len(self._fills) + len(self._far) + sum(map(len, self._values.values()))
 
     def message(self, beginning: str = "training has not seen") -> str:
-        """What was found, in sentences, the first of which begins so; nothing where there is nothing."""
+        """The warning, in sentences, of which the first begins as given; empty without values."""
         sentences = [f"{beginning} {self._not_seen()}."] if self._rows else []
         if self._far:
             parts = [
@@ -656,27 +696,30 @@ class Unseen:
 
 
 def index_warning(names: Sequence[str]) -> str:
-    """What is said of columns that are left out."""
+    """The sentence about columns that are left out since they number or name the rows."""
     if len(names) == 1:
         return f"column {names[0]!r} is left out, since it numbers or names the rows."
     return f"columns {listed(names)} are left out, since they number or name the rows."
 
 
 def text_warning(names: Sequence[str]) -> str:
-    """What is said of numbers that are written as texts."""
+    """The warning about columns whose numbers are written as texts."""
     return (
-        f"numbers are written as texts in {listed(names)}, and are read as numbers. Where they "
-        "are names, say that the "
-        "column holds categories."
+        f"numbers are written as texts in {listed(names)}, and are read as numbers. Where they are "
+        "names, say that the column holds categories."
     )
 
 
 def listed(names: Sequence[str], limit: int = 5) -> str:
+    """The first names, in quotation marks, and the number of the others."""
     return ", ".join(map(repr, names[:limit])) + (
         f" and {len(names) - limit} more" if len(names) > limit else ""
     )
 
 
 def state_of(columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """The columns as plain data; a list, since their order matters and not every format keeps that of a mapping."""
+    """The columns as plain data, for files.
+
+    It is a list, since not every format keeps the order of a mapping.
+    """
     return [asdict(column) for column in columns]

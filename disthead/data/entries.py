@@ -1,4 +1,4 @@
-"""Checks of plain data that were read from a file: each entry is there and of its kind, or the error names it."""
+"""Checks of plain data from files; the error names the entry that is missing or of another kind."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,12 @@ _MOST = 2**53  # not every reader of JSON keeps larger integers exact
 
 
 class Kind(NamedTuple):
-    """What an entry must be, in words, and whether a value is it."""
+    """What an entry must be.
+
+    Attributes:
+        words: what it must be, in words.
+        holds: whether a value is valid.
+    """
 
     words: str
     holds: Callable[[Any], bool]
@@ -38,7 +43,7 @@ MAPPING = Kind("a mapping", lambda value: isinstance(value, Mapping))
 
 
 def or_none(kind: Kind) -> Kind:
-    """The kind, or null.
+    """The kind of an entry that may also be null.
 
     >>> or_none(TEXT).words
     'a text or null'
@@ -47,7 +52,7 @@ def or_none(kind: Kind) -> Kind:
 
 
 def list_of(kind: Kind) -> Kind:
-    """A list whose entries are all of this kind.
+    """The kind of a list whose entries are all of one kind.
 
     >>> list_of(COUNT).holds([1, 2.0])
     False
@@ -59,7 +64,7 @@ def list_of(kind: Kind) -> Kind:
 
 
 def one_of(*values: str) -> Kind:
-    """One of these texts.
+    """The kind of an entry that is one of these texts.
 
     >>> one_of("val", "test").words
     'one of val, test'
@@ -72,7 +77,7 @@ def one_of(*values: str) -> Kind:
 def check_entries(
     value: Any, expected: "Mapping[str, Any] | Sequence[Any] | Kind", place: str = ""
 ) -> None:
-    """Refuse plain data that lack entries, or have unknown ones or some of another kind.
+    """Refuse plain data with missing or unknown entries, or with entries of another kind.
 
     Args:
         value: the data.
@@ -113,7 +118,7 @@ def check_entries(
 
 
 def difference(value: Any, other: Any, place: str = "") -> str:
-    """The first entry in which two values of plain data differ, and how, in words; an empty text where they are equal.
+    """The first difference of two values of plain data, in words; an empty text if they are equal.
 
     >>> difference({"sizes": [4, 1]}, {"sizes": [4, 2]})
     'entry sizes[1] is 1 instead of 2'
@@ -129,8 +134,8 @@ def _differences(value: Any, other: Any, place: str) -> Iterator[str]:
             else:
                 yield from _differences(value[name], other[name], _within(place, name))
     elif isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
-        for k, (one, two) in enumerate(zip(value, other, strict=True)):
-            yield from _differences(one, two, f"{place}[{k}]")
+        for k, (first, second) in enumerate(zip(value, other, strict=True)):
+            yield from _differences(first, second, f"{place}[{k}]")
     elif repr(value) != repr(other):
         yield f"entry {place} is {_shown(value)} instead of {_shown(other)}"
 

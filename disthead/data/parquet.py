@@ -1,4 +1,4 @@
-"""Reading Parquet files: the checksums of their pages are compared, and errors say which row group and column is damaged."""
+"""Reading Parquet files with checksums, and errors that name the damaged row group and column."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _ERRORS = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, Typ
 
 
 def opened_parquet(path: str | Path) -> Any:
-    """A `pyarrow.parquet.ParquetFile` that compares the checksums of pages where the file has them."""
+    """A `pyarrow.parquet.ParquetFile` that compares the checksums of pages, if there are any."""
     import pyarrow.parquet as parquet
 
     return parquet.ParquetFile(path, page_checksum_verification=True)
@@ -25,7 +25,7 @@ def opened_parquet(path: str | Path) -> Any:
 def damage_located(
     path: str | Path, group: int | None = None, names: Sequence[str] | None = None
 ) -> Iterator[None]:
-    """A block in which errors of reading a Parquet file, or one of its row groups, say where it is damaged.
+    """A block in which a Parquet file is read, and errors say where it is damaged.
 
     Args:
         path: the file.
@@ -53,7 +53,7 @@ def damage_located(
 def _place(
     path: str | Path, group: int | None, names: Sequence[str] | None
 ) -> tuple[int | None, str]:
-    """The first row group that cannot be read, None where all can be, and its damaged column, in words."""
+    """The first row group that cannot be read, or None, and its damaged column, in words."""
     try:
         with opened_parquet(path) as opened:
             groups = range(opened.num_row_groups) if group is None else (group,)

@@ -1,4 +1,4 @@
-"""Row groups of Parquet files: found once, read one at a time, and named in what goes wrong with them."""
+"""Row groups of Parquet files, which are listed once, read one at a time, and named in errors."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 __all__ = [
-    "PIECE",
+    "CHUNK_ROWS",
     "RowGroup",
     "find_files",
     "find_row_groups",
@@ -24,11 +24,19 @@ __all__ = [
     "read_rows",
 ]
 
-PIECE = 65_536  # rows that are decoded at once
+CHUNK_ROWS = 65_536  # rows that are decoded at once
 
 
 class RowGroup(NamedTuple):
-    """A row group: its file and the number of that, its own number in the file, its rows, and how many rows come before."""
+    """A row group of a Parquet file.
+
+    Attributes:
+        path: the file.
+        file: the number of the file.
+        number: the number of the row group in its file.
+        rows: the number of its rows.
+        start: the number of the rows before it, in all files.
+    """
 
     path: Path
     file: int
@@ -41,14 +49,20 @@ class RowGroup(NamedTuple):
 
 
 def is_folder_or_pattern(source: Any) -> bool:
-    """Whether a source names Parquet files to be read row group by row group: a folder, or a pattern with `*`, `?` or `[`."""
+    """Whether a source is a folder of Parquet files, or a pattern of them with `*`, `?` or `[`.
+
+    Such a source is read row group by row group.
+    """
     if not isinstance(source, (str, Path)):
         return False
     return Path(source).is_dir() or (has_magic(str(source)) and not Path(source).exists())
 
 
 def find_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files of a folder, a pattern (`**` for folders within), or a list, sorted by name unless listed.
+    """The Parquet files of a folder or a pattern, sorted by name, or of a list, in its order.
+
+    Args:
+        path: a folder, a pattern (`**` for folders within), a file, or a list of files.
 
     Raises:
         DataError: where there are none.
@@ -72,7 +86,7 @@ def find_files(path: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def find_row_groups(files: Sequence[Path], names: Sequence[str] | None = None) -> list[RowGroup]:
-    """The row groups that have rows, in their order, from the ends of the files alone.
+    """The row groups that have rows, in their order; only the footers of the files are read.
 
     Args:
         files: Parquet files.
@@ -80,8 +94,8 @@ def find_row_groups(files: Sequence[Path], names: Sequence[str] | None = None) -
             the same in all files.
 
     Raises:
-        DataError: for a file that is not Parquet or lacks its end, or columns that differ, with the
-            file; for no rows at all.
+        DataError: for a file that is not Parquet or lacks its footer, and for columns that differ,
+            with the file; and for files without rows.
     """
     groups: list[RowGroup] = []
     types: dict[str, Any] = {}
@@ -94,8 +108,8 @@ def find_row_groups(files: Sequence[Path], names: Sequence[str] | None = None) -
             added = [name for name in schema.names if name not in types]
             if added:
                 raise DataError(
-                    f"{file} has a column {added[0]!r} that {files[0]} lacks. Say "
-                    "which `features` to use."
+                    f"{file} has a column {added[0]!r} that {files[0]} lacks. Say which `features` "
+                    "to use."
                 )
         for name in types if names is None else names:
             if name not in schema.names:
@@ -122,7 +136,7 @@ def find_row_groups(files: Sequence[Path], names: Sequence[str] | None = None) -
 
 
 def _sort(kind: Any) -> str:
-    """What a type holds: files may differ in its width or unit, and a column without values has no type."""
+    """The values that a type holds: files may differ in its width or unit."""
     import pyarrow.types as types
 
     text = (types.is_string, types.is_large_string, types.is_string_view)
@@ -144,11 +158,16 @@ def _sort(kind: Any) -> str:
 def read_rows(
     group: RowGroup, names: Sequence[str] | None, rows_at_once: int
 ) -> Iterator[tuple[int, "DataFrame"]]:
-    """The columns `names` of a row group in pieces, each with the number of its first row within the group.
+    """The rows of a row group in chunks, each with the number of its first row within the group.
+
+    Args:
+        group: the row group.
+        names: columns; None for all.
+        rows_at_once: the number of rows of a chunk.
 
     Raises:
-        DataError: for a row group that is corrupt, truncated or gone, with the column where it can
-            be found, and for a file that changes while it is read.
+        DataError: for a row group that is corrupt, truncated or gone, with the column where
+            possible, and for a file that changes while it is read.
     """
     start = 0
     with (
@@ -166,7 +185,7 @@ def read_rows(
 
 @contextmanager
 def located(group: RowGroup, start: int) -> Iterator[None]:
-    """Errors about rows that were read from row `start` of a row group say so."""
+    """A block whose errors name the row group, and its row `start` from which rows are counted."""
     try:
         yield
     except ValueError as error:

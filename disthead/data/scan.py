@@ -1,4 +1,4 @@
-"""What is found by reading Parquet files once, before training: columns, categories, moments, a sample; and bad rows."""
+"""Passes over Parquet files before training: columns, moments, a sample of rows, and bad rows."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,29 +16,33 @@ from disthead.data.columns import (
     values_of,
 )
 from disthead.data.encoder import Unseen
-from disthead.data.row_groups import PIECE, RowGroup, located, read_rows
+from disthead.data.row_groups import CHUNK_ROWS, RowGroup, located, read_rows
 from disthead.data.search import Roles, Search
 from disthead.data.summary import Moments, Part, Summary
 from disthead.data.table import DataError, check_names
 
 __all__ = ["check_varies", "scan_columns", "summarise"]
 
-_SAMPLE = 100_000  # rows for the marginal fit
-_TEXTS = 100_000  # different texts of a column: more would not fit into one indicator each
+_SAMPLE_ROWS = 100_000  # rows for the unconditional fit
+_MOST_TEXTS = 100_000  # different texts of a column, each of which becomes an indicator
 
 
 def scan_columns(
     groups: Sequence[RowGroup], train: Sequence[RowGroup], seed: int = 0, **roles: Any
 ) -> Columns:
-    """As `find_columns`, in one pass over the features of training, and the targets of all rows where they are classes.
+    """The columns of Parquet files, as `find_columns` learns them from a table in memory.
 
-    Medians are those of 100,000 rows drawn at random, or of all where there are fewer.
+    One pass reads the features of the training rows, and the targets of all rows where they are
+    classes. Medians are those of 100,000 rows drawn at random, or of all where there are fewer.
 
     Args:
-        groups: all row groups, where classes are looked for.
-        train: those of training.
+        groups: all row groups.
+        train: the row groups of training.
         seed: of the draw.
-        roles: of `Roles.of`.
+        roles: as for `Roles.of`.
+
+    Raises:
+        DataError: for columns that cannot be used.
     """
     search = Search(Roles.of(_names(groups[0]), **roles))
     weight, targets, training = search.roles.weight, search.roles.target, set(train)
@@ -49,7 +53,7 @@ def scan_columns(
         named = targets if group is groups[0] else search.named_targets
         features = list(search.finders) if group in training else []
         names = list(dict.fromkeys([*features, *named, *(weights if features or named else [])]))
-        for start, frame in read_rows(group, names, PIECE) if names else ():
+        for start, frame in read_rows(group, names, CHUNK_ROWS) if names else ():
             with located(group, start):
                 present = (
                     np.ones(len(frame), dtype=bool)
@@ -77,10 +81,9 @@ def scan_columns(
 
 
 def _drawn(rows: int, seed: int) -> np.ndarray:
-    """The numbers of the rows that stand for all of them, in order."""
-    return np.sort(
-        np.random.default_rng(seed).choice(rows, min(rows, _SAMPLE), replace=False, shuffle=False)
-    )
+    """The numbers of a random sample of rows, in order."""
+    generator, count = np.random.default_rng(seed), min(rows, _SAMPLE_ROWS)
+    return np.sort(generator.choice(rows, count, replace=False, shuffle=False))
 
 
 def _names(group: RowGroup) -> list[str]:
@@ -95,10 +98,10 @@ def _names(group: RowGroup) -> list[str]:
 
 
 def _check_number(name: str, count: int) -> None:
-    if count > _TEXTS:
+    if count > _MOST_TEXTS:
         raise DataError(
-            f"column {name!r} has more than {_TEXTS:,} different texts: leave it out "
-            "of the features."
+            f"column {name!r} has more than {_MOST_TEXTS:,} different texts: leave it out of the "
+            "features."
         )
 
 
@@ -108,13 +111,14 @@ def summarise(
     check: Callable[[Encoded], None] | None = None,
     seed: int = 0,
 ) -> Summary:
-    """One pass over all rows: their moments, and 100,000 of them drawn at random, or all where there are fewer.
+    """The moments of all rows, and a sample of 100,000 rows, or of all where there are fewer.
 
     Args:
         groups: the row groups.
-        columns: what their columns are.
-        check: refuses targets, and quantities known per row.
-        seed: of the draw.
+        columns: the encoding of their columns.
+        check: a function that raises a ValueError for targets and quantities per row that the
+            family cannot have.
+        seed: of the sample.
 
     Raises:
         DataError: for rows that cannot be used, with file and row group.
@@ -124,7 +128,7 @@ def summarise(
     drawn = _drawn(rows, seed)
     features, y, samples, position, unseen = Moments(), Moments(), [], 0, Unseen()
     for group in groups:
-        for start, frame in read_rows(group, columns.used(), PIECE):
+        for start, frame in read_rows(group, columns.used(), CHUNK_ROWS):
             with located(group, start):
                 exact = columns.encode_exactly(frame, unseen=unseen)
                 single = exact.single()
@@ -150,14 +154,22 @@ def summarise(
 
 
 def check_varies(summary: Summary, columns: Columns) -> None:
-    """Refuse targets that are constant, or vary by less than single precision can tell."""
+    """Refuse targets that are constant, or vary by less than single precision resolves.
+
+    Args:
+        summary: of the training rows.
+        columns: the encoding of their columns.
+
+    Raises:
+        DataError: with the column.
+    """
     if columns.classes:
         return
-    spread, level = summary.y.spread.reshape(-1), summary.y.level.reshape(-1)
-    check_spread(spread, level, columns.target)
-    for name, own, mean in zip(columns.target, spread, summary.y.mean.reshape(-1), strict=True):
-        if own == 0:
+    stds, level = summary.y.spread.reshape(-1), summary.y.level.reshape(-1)
+    check_spread(stds, level, columns.target)
+    for name, std, mean in zip(columns.target, stds, summary.y.mean.reshape(-1), strict=True):
+        if std == 0:
             raise DataError(
-                f"column {name!r} is constant, {mean:g} in all training rows: there "
-                "is nothing to learn."
+                f"column {name!r} is constant, {mean:g} in all training rows: there is nothing to "
+                "learn."
             )

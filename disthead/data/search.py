@@ -1,4 +1,4 @@
-"""Finding `Columns`: which columns of a table are what, and what the training rows hold, read at once or piece by piece."""
+"""Learning `Columns` from training rows that are read at once or in chunks."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,17 @@ __all__ = ["Roles", "Search", "find_columns"]
 
 
 class Roles(NamedTuple):
-    """What the user says of the columns. `is_given` is whether the features were named one by one."""
+    """The roles of the columns of a table.
+
+    Attributes:
+        features: names of the features.
+        target: names of the targets.
+        categorical: names of columns of numbers that are categories.
+        known: quantity per row -> name of its column.
+        weight: name of the column of weights, or None.
+        unit: of the target, "degrees" or None.
+        is_given: whether the user named the features.
+    """
 
     features: list[str]
     target: list[str]
@@ -59,11 +69,20 @@ class Roles(NamedTuple):
         unit: str | None = None,
         ignore: Sequence[str] = (),
     ) -> Self:
-        """Of a table with the columns `names`.
+        """The roles of the columns of a table.
+
+        Args:
+            names: all columns of the table.
+            target: names of the targets.
+            features: names of the features; all columns without another role unless given.
+            categorical: columns of numbers that are categories.
+            known: quantity per row -> name of its column.
+            weight: column of the weights of the rows.
+            unit: of the target.
+            ignore: further columns that are not features.
 
         Raises:
-            DataError: for columns that the table does not have, and where none is left for a
-                feature.
+            DataError: for columns that the table does not have, and where no feature is left.
         """
         known = dict(known or {})
         taken = [*target, *known.values(), *([weight] if weight else []), *ignore]
@@ -71,8 +90,7 @@ class Roles(NamedTuple):
             if name not in names and name == "target" and list(target) == ["target"]:
                 raise DataError(
                     "no column is called 'target', the one to be predicted where --data.target "
-                    "(`target` in Python) was not "
-                    f"given. Columns: {', '.join(names)}."
+                    f"(`target` in Python) was not given. Columns: {', '.join(names)}."
                 )
             if name not in names:
                 raise DataError(str(unknown_name("column", name, list(names))))
@@ -88,10 +106,10 @@ class Roles(NamedTuple):
 
 
 class Search:
-    """Reads training rows, and targets of all rows, and says what the columns are.
+    """Learns the columns from training rows, and from the targets of all rows.
 
     Args:
-        roles: what the user says.
+        roles: of the columns.
     """
 
     def __init__(self, roles: Roles):
@@ -100,33 +118,46 @@ class Search:
         self._targets: dict[str, Levels | None] = {}
         self._are_texts: set[str] = set()
         self._counts: dict[str, int | None] = {}
-        # features that vary in rows that are not for training, so that nothing is amiss
+        # features that vary outside of the training rows: a constant there is no mistake
         self.varying: set[str] = set()
 
     @property
     def named_targets(self) -> list[str]:
-        """The targets that are texts, categories or truth values, once rows were read."""
+        """The targets that are texts, categories or truth values in the rows so far."""
         return [name for name, levels in self._targets.items() if levels is not None]
 
     def named_levels(self, name: str) -> int:
-        """How many different texts a target has so far."""
+        """The number of different texts of a target so far."""
         return len((self._targets[name] or Levels(name)).counts)
 
     def add_feature(
         self, name: str, values: Values, sample: Any = slice(None), where: str = ""
     ) -> None:
-        """Training rows of a feature; the median is that of the rows `sample` among them."""
+        """Add training rows of a feature.
+
+        Args:
+            name: of the feature.
+            values: of the rows.
+            sample: which of these rows count for the median.
+            where: where they are, for messages.
+        """
         self.finders[name].add(values, sample, where)
 
     def add_places(self, name: str, values: Values, start: int = 0) -> None:
-        """Rows of a feature from row `start` of the table on, in their order: do they merely count the rows?"""
+        """Note whether a feature counts the rows of the table.
+
+        Args:
+            name: of the feature.
+            values: of consecutive rows.
+            start: the number of the first of them in the table.
+        """
         if self.roles.is_given or name in self.roles.categorical:
             return
         count = counts_rows(values, start)
         self._counts[name] = count if self._counts.get(name, count) == count else None
 
     def add_target(self, name: str, values: Values, where: str = "") -> None:
-        """Targets of rows that count."""
+        """Add targets of rows with a weight above zero; messages name the place `where`."""
         if name not in self._targets:
             self._targets[name] = (
                 Levels(name) if values.is_named or values.kind == "truth" else None
@@ -139,7 +170,10 @@ class Search:
             levels.add(values.as_category(), where)
 
     def columns(self, rows: int) -> Columns:
-        """The columns, found in so many training rows; warnings say what was done to them.
+        """The columns, after all rows were added; warnings say how unusual ones are encoded.
+
+        Args:
+            rows: the number of training rows with a weight above zero.
 
         Raises:
             DataError: for empty columns, and texts that name the rows.
@@ -160,10 +194,10 @@ class Search:
             raise DataError(
                 f"{are} empty: all {rows} values of the training rows are missing. Leave them out."
             )
-        found = {finder.name: finder.found() for finder in finders}
+        learned = {finder.name: finder.found() for finder in finders}
         classes = {name: self._names(name) for name in self.named_targets if self._is_class(name)}
-        self._warn(list(found.values()), left_out)
-        roles, features = self.roles, {name: own.column for name, own in found.items()}
+        self._warn(list(learned.values()), left_out)
+        roles, features = self.roles, {name: entry.column for name, entry in learned.items()}
         return Columns(features, roles.target, classes, roles.known, roles.weight, roles.unit)
 
     def _is_class(self, name: str) -> bool:
@@ -185,28 +219,28 @@ class Search:
         return levels.names()
 
     def _left_out(self, rows: int) -> list[str]:
-        """Columns that number the rows; where nothing else is left, only those that pandas names so."""
+        """Columns that number the rows; where no other is left, only those named as an index."""
         if self.roles.is_given:
             return []
         by_name = [n for n in self.finders if is_index_name(n) and n not in self.roles.categorical]
-        found = by_name + [
+        names = by_name + [
             n
             for n, count in self._counts.items()
             if count is not None and n not in by_name and rows >= FEW_ROWS
         ]
-        return found if len(found) < len(self.finders) else by_name
+        return names if len(names) < len(self.finders) else by_name
 
-    def _warn(self, found: Sequence[Found], left_out: Sequence[str]) -> None:
-        missing = [column.name for column, _, _ in found if column.has_missing]
+    def _warn(self, learned: Sequence[Found], left_out: Sequence[str]) -> None:
+        missing = [column.name for column, _, _ in learned if column.has_missing]
         if missing:
             _say(
                 f"values are missing in {listed(missing, 20)}: missing numbers are read as the "
-                "median of the training rows, "
-                "missing texts are a category of their own, and an indicator says where."
+                "median of the training rows, missing texts are a category of their own, and an "
+                "indicator says where."
             )
         constant = [
             f"{column.name!r} ({only})"
-            for column, only, _ in found
+            for column, only, _ in learned
             if only is not None and column.name not in self.varying
         ]
         if constant:
@@ -214,7 +248,7 @@ class Search:
                 f"all rows have one value, which tells nothing, in {', '.join(constant)}. Leave "
                 "such columns out."
             )
-        texts = [column.name for column, _, was_text in found if was_text]
+        texts = [column.name for column, _, was_text in learned if was_text]
         if texts:
             _say(text_warning(texts))
         if left_out:
@@ -229,12 +263,12 @@ def _say(message: str) -> None:
 
 
 def find_columns(frame: "DataFrame", train: np.ndarray, **roles: Any) -> Columns:
-    """The columns of a table in memory.
+    """The columns of a table in memory, learned from its training rows.
 
     Args:
         frame: all rows.
-        train: the rows of training, by number; categories, medians and first dates are theirs.
-        roles: of `Roles.of`.
+        train: the numbers of the training rows, which give categories, medians and first dates.
+        roles: as for `Roles.of`.
 
     Raises:
         DataError: for columns that cannot be used.

@@ -10,15 +10,15 @@ from torch import Tensor
 from disthead.data.batches import Steps, shuffle, weight_of
 from disthead.data.columns import Columns, Encoded
 from disthead.data.encoder import Unseen
-from disthead.data.row_groups import PIECE, RowGroup, located, read_rows
+from disthead.data.row_groups import CHUNK_ROWS, RowGroup, located, read_rows
 from disthead.data.table import DataError
 
 __all__ = ["StreamedBatches"]
 
-_ROWS_AT_ONCE = 1 << 14  # of several batches, copied together
+_COPIED_ROWS = 1 << 14  # of several batches, copied together
 
 
-class _Piece(NamedTuple):
+class _Span(NamedTuple):
     """The rows from `first` up to `end` of a row group."""
 
     group: RowGroup
@@ -27,25 +27,25 @@ class _Piece(NamedTuple):
 
 
 class StreamedBatches:
-    """As `Batches`, of rows that are never in memory all at once.
+    """Batches as those of `Batches`, of rows that are never in memory all at once.
 
-    An epoch is a sequence of row groups, in an order of its own; each process takes a span of its
-    rows, so a row comes once, and a row group is read by one process, or by two where their spans
-    meet in it. Spans are as long as the shares of the batches that `Batches` would give to these
-    processes: all take the same number of steps, and nothing is repeated or left out to make it so.
-    Within a span, row groups are read until `buffer_size` rows are there; these are shuffled and
-    given out.
+    An epoch is a sequence of row groups, in an order of its own. Each process takes a span of its
+    rows, so that a row comes once, and a row group is read by one process, or by two where their
+    spans meet in it. Spans are as long as the shares of the batches that `Batches` would give to
+    these processes: all take the same number of steps, without repeated or omitted rows. Within a
+    span, row groups are read until `buffer_size` rows are in memory; these are shuffled and cut
+    into batches.
 
     Args:
         groups: the row groups.
-        columns: what their columns are.
+        columns: the encoding of their columns.
         batch_size, seed, rank, world_size, epoch, steps: as for `Batches`.
-        device: where rows are moved once they are read, if it is a GPU.
+        device: a GPU to which rows are moved after they are read.
         needs_target: whether the rows have targets.
-        buffer_size: rows that are shuffled together, at least, and held in memory; 1 row group or
-            more.
+        buffer_size: the least number of rows that are shuffled together and held in memory; it is
+            rounded up to whole row groups.
         add_up: the sum of a tensor over all processes, which only weighted rows need.
-        check: refuses rows as they are read.
+        check: a function of encoded rows that raises an error for rows that cannot be used.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class StreamedBatches:
             needs_target,
         )
         self.seed, self.rank, self.world_size, self.epoch = seed, rank, world_size, epoch
-        self.steps = max(1, min(steps, _ROWS_AT_ONCE // batch_size))
+        self.steps = max(1, min(steps, _COPIED_ROWS // batch_size))
         self.device = device if device is not None and device.type == "cuda" else None
         self.buffer_size, self.add_up, self.check = buffer_size, add_up, check
         self.rows = sum(group.rows for group in groups)
@@ -81,7 +81,7 @@ class StreamedBatches:
 
     @property
     def batches(self) -> int:
-        """Batches of an epoch, the same in all processes."""
+        """The number of batches of an epoch, the same in all processes."""
         return -(-self.rows // self.batch_size)
 
     def __len__(self) -> int:
@@ -109,10 +109,18 @@ class StreamedBatches:
             self._unseen = Unseen()
 
     def state_dict(self) -> dict[str, int]:
-        """Where the epoch stands, for training that is resumed in the middle of it, on the same rows and processes."""
+        """The position in the epoch, for training that is resumed in the middle of it.
+
+        It needs the same rows and the same number of processes.
+        """
         return {"position": self._position, "rows": self.rows, "world_size": self.world_size}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Begin the next epoch at a saved position.
+
+        Raises:
+            DataError: in the middle of an epoch of other rows or another number of processes.
+        """
         self._start = state["position"] % max(self.batches, 1)
         now = self.state_dict()
         for name in ("rows", "world_size"):
@@ -125,16 +133,16 @@ class StreamedBatches:
                 )
 
     def _size(self, number: int) -> int:
-        """Rows of a batch, over all processes: spread evenly, without a small last batch."""
+        """The rows of a batch over all processes: of even size, without a small last batch."""
         even, longer = divmod(self.rows, self.batches)
         return even + (number < longer)
 
     def _share(self, size: int, rank: int) -> int:
-        """How many of so many rows are those of a process."""
+        """The number of rows that a process takes of `size` rows."""
         return len(range(rank, size, self.world_size))
 
     def _rows_before(self, number: int, rank: int) -> int:
-        """Rows of a process in the batches before this one."""
+        """The number of rows of a process in the batches before this one."""
         even, longer = divmod(self.rows, self.batches)
         return min(number, longer) * self._share(even + 1, rank) + max(
             0, number - longer
@@ -150,7 +158,7 @@ class StreamedBatches:
     def _dealt(
         self, shares: Iterator[tuple[int, ...]], skipped: int
     ) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
-        """The shares and their rows, cut from one buffer after the other."""
+        """The shares with their rows, cut from one buffer after the other."""
         buffers = self._buffers(skipped)
         (table, numbers), order = next(buffers)
         for sizes in shares:
@@ -158,7 +166,7 @@ class StreamedBatches:
             parts: list[tuple[Encoded, Tensor]] = []
             while missing or not parts:
                 if missing and not len(order):
-                    del table, numbers  # before the next ones are there
+                    del table, numbers  # frees their memory before the next ones are read
                     (table, numbers), order = next(buffers)
                 chosen, order = order[:missing], order[missing:]
                 parts.append((table.at(chosen), numbers[chosen]))
@@ -167,46 +175,49 @@ class StreamedBatches:
             yield sizes, _as_batch(Encoded.joined(tables), torch.cat(rows))
 
     def _buffers(self, skipped: int) -> Iterator[tuple[tuple[Encoded, Tensor], Tensor]]:
-        """The tables of the rows that are shuffled together, and their order, without the first `skipped` rows."""
+        """The tables of the rows that are shuffled together, and their order.
+
+        The first `skipped` rows are left out.
+        """
         generator = shuffle(self.seed, self.epoch())
         plan = list(self._plan(generator))
-        for pieces in plan:
-            rows = sum(piece.end - piece.first for piece in pieces)
+        for spans in plan:
+            rows = sum(span.end - span.first for span in spans)
             order = (
                 torch.arange(rows)
                 if generator is None
                 else torch.randperm(rows, generator=generator)
             )
-            if rows > skipped or pieces is plan[-1]:
-                yield self._read(pieces), order[skipped:].to(self.device or "cpu")
+            if rows > skipped or spans is plan[-1]:
+                yield self._read(spans), order[skipped:].to(self.device or "cpu")
             skipped = max(0, skipped - rows)
 
-    def _plan(self, generator: torch.Generator | None) -> Iterator[list[_Piece]]:
-        """The pieces of row groups in the span of this process, for one buffer after the other."""
+    def _plan(self, generator: torch.Generator | None) -> Iterator[list[_Span]]:
+        """The spans of row groups that this process reads, for one buffer after the other."""
         count = len(self.groups)
         order = (
             torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
         )
         lengths = [self._rows_before(self.batches, rank) for rank in range(self.rank + 1)]
         first, end = sum(lengths[:-1]), sum(lengths)
-        pieces: list[_Piece] = []
-        start, held = 0, 0
+        spans: list[_Span] = []
+        start, rows = 0, 0
         for group in (self.groups[k] for k in order.tolist()):
-            piece = _Piece(group, max(first - start, 0), min(end - start, group.rows))
+            span = _Span(group, max(first - start, 0), min(end - start, group.rows))
             start += group.rows
-            if piece.first < piece.end:
-                pieces.append(piece)
-                held += piece.end - piece.first
-            if held >= self.buffer_size:
-                yield pieces
-                pieces, held = [], 0
-        if pieces or first == end:
-            yield pieces or [_Piece(self.groups[0], 0, 0)]  # none of the rows, but their columns
+            if span.first < span.end:
+                spans.append(span)
+                rows += span.end - span.first
+            if rows >= self.buffer_size:
+                yield spans
+                spans, rows = [], 0
+        if spans or first == end:
+            yield spans or [_Span(self.groups[0], 0, 0)]  # no rows, but their columns
 
-    def _read(self, pieces: list[_Piece]) -> tuple[Encoded, Tensor]:
+    def _read(self, spans: list[_Span]) -> tuple[Encoded, Tensor]:
         tables, numbers = [], []
-        for group, first, end in pieces:
-            for start, frame in read_rows(group, self.columns.used(self.needs_target), PIECE):
+        for group, first, end in spans:
+            for start, frame in read_rows(group, self.columns.used(self.needs_target), CHUNK_ROWS):
                 chosen = slice(max(first - start, 0), max(end - start, 0))
                 with located(group, start):
                     table = self.columns.encode_exactly(

@@ -1,4 +1,4 @@
-"""What a model has to know of its training rows before it starts: their moments, and rows for the marginal fit."""
+"""The statistics of the training rows that a model starts from: their moments, and a sample."""
 
 from typing import NamedTuple, Self
 
@@ -19,30 +19,36 @@ class Part(NamedTuple):
 
     @property
     def features(self) -> Tensor:
+        """The features of the rows, (N, P)."""
         return self.table.features[self.rows]
 
     @property
     def y(self) -> Tensor:
+        """The targets of the rows, (N, ...)."""
         assert self.table.y is not None
         return self.table.y[self.rows]
 
     @property
     def weight(self) -> Tensor | None:
+        """The weights of the rows, (N,), or None."""
         return None if self.table.weight is None else self.table.weight[self.rows]
 
     @property
     def known(self) -> dict[str, Tensor]:
+        """The quantities per row by name, such as exposure, each (N,)."""
         return {name: values[self.rows] for name, values in self.table.known.items()}
 
 
 class Moments:
-    """Mean, `spread` (standard deviation) and `level` (largest absolute value) over rows (N, ...) that come in pieces.
+    """Mean, standard deviation and largest absolute value over rows, (N, ...), that come in chunks.
 
-    With n rows of mean m and sum of squared deviations s, and n', m', s' of a piece, the sum is
-    that of Chan, Golub and LeVeque 1983, which loses no digits where the mean is large; with
-    weights, n is their sum:
+    For n rows of mean m and sum of squared deviations s, and n', m', s' of a chunk, all rows have
 
-        m + (m' - m) n' / (n + n'),    s + s' + (m' - m)^2 n n' / (n + n')
+        m + (m' - m) n' / (n + n'),    s + s' + (m' - m)^2 n n' / (n + n'),
+
+    which keeps its digits where the mean is large (Chan, Golub and LeVeque 1983, Algorithms for
+    computing the sample variance). With weights, n is their sum. Moments have the shape of a row
+    and are in double precision.
 
     >>> moments = Moments().add(torch.tensor([1.0, 2.0])).add(torch.tensor([6.0]))
     >>> moments.mean, moments.spread
@@ -55,7 +61,12 @@ class Moments:
         self._low, self._high = self.mean + torch.inf, self.mean - torch.inf
 
     def add(self, values: Tensor, weight: Tensor | None = None) -> Self:
-        """Take in a piece, whose rows may have weights (N,); a row with the weight 0 is not there."""
+        """Add a chunk of rows, (N, ...), and return the moments.
+
+        Args:
+            values: the rows.
+            weight: of the rows, (N,), zero or more; rows of weight 0 are left out.
+        """
         weight, values = present(weight, values)
         values = values.double()
         if not len(values):
@@ -86,13 +97,17 @@ class Moments:
 
     @property
     def level(self) -> Tensor:
+        """The largest absolute value."""
         return torch.maximum(self._low.abs(), self._high.abs())
 
 
 class Summary(NamedTuple):
-    """Moments of the features and of the targets, and a part of the rows that stands for them, or all of them.
+    """The statistics of training rows.
 
-    Features that are no plain table have none.
+    Attributes:
+        features: moments of the features; None where these are not a table (N, P).
+        y: moments of the targets.
+        sample: all rows, or a random sample of them.
     """
 
     features: Moments | None
@@ -101,6 +116,7 @@ class Summary(NamedTuple):
 
     @classmethod
     def of(cls, part: Part) -> Self:
+        """The summary of rows in memory."""
         return cls(
             Moments().add(part.features, part.weight), Moments().add(part.y, part.weight), part
         )

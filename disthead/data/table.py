@@ -1,4 +1,4 @@
-"""Reading tables: files, frames and arrays become one data frame, or an error that says what is wrong with them."""
+"""Reading of tables: files, frames and arrays become one data frame."""
 
 import bz2
 import codecs
@@ -38,8 +38,8 @@ _IN_PARTS: dict[str, Callable[[], Any]] = {
     ".bz2": bz2.BZ2Decompressor,
     ".xz": lzma.LZMADecompressor,
 }
-_SNIFFED = 1 << 16  # bytes
-_SCANNED = 1 << 20  # bytes at once
+_SNIFFED_BYTES = 1 << 16  # from which the separator is found
+_CHUNK_BYTES = 1 << 20
 _LETTERS = re.compile(rb"[\x80-\xff]+")
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+([eE][-+]?\d+)?\s*")
 _DECIMAL_COMMA_OR_WHOLE = re.compile(r"\s*[-+]?\d+(,\d+)?([eE][-+]?\d+)?\s*")
@@ -47,12 +47,16 @@ _THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(,\d{3})+\s*")
 
 
 def read_table(source: Any) -> "DataFrame":
-    """A data frame from a CSV or Parquet file, a data frame, a mapping of columns, or a pair of arrays (features, y).
+    """A table as a data frame.
 
     Text files are read as UTF-8, or as UTF-16 where they begin with its mark, or else as
     Windows-1252 (Latin-1), with a warning. Values are separated by commas, or by what separates the
-    names in the first line: semicolons, tabs or bars; where semicolons do, numbers may have decimal
-    commas.
+    names in the first line: semicolons, tabs or bars; without commas as separators, numbers may
+    have decimal commas.
+
+    Args:
+        source: a CSV or Parquet file, a data frame, a mapping of columns, or a pair of arrays
+            (features, y), of shapes (N, P) and (N,) or (N, D).
 
     Raises:
         DataError: for a missing, empty or corrupt file, or column names that occur twice.
@@ -82,7 +86,12 @@ def read_table(source: Any) -> "DataFrame":
 
 
 def read_as_written(source: Any, names: Sequence[str]) -> "DataFrame":
-    """Some columns of a table; those of a text file as the text that is there, such as 007."""
+    """Some columns of a table, as texts such as 007 where it is a text file.
+
+    Args:
+        source: as for `read_table`.
+        names: of the columns.
+    """
     import pandas as pd
 
     if not isinstance(source, (str, Path)) or _suffix(Path(source)) not in _TEXTS:
@@ -177,8 +186,8 @@ def _open(path: Path, stack: ExitStack) -> IO[bytes]:
     return stack.enter_context(_COMPRESSED.get(path.suffix, Path.open)(path, "rb"))  # type: ignore[call-arg]
 
 
-def _pieces(path: Path) -> Generator[bytes]:
-    """All bytes of the file without its compression; the checksums of the compression are compared.
+def _chunks(path: Path) -> Generator[bytes]:
+    """The bytes of the file in chunks, without its compression, whose checksums are compared.
 
     Programs that compress in parallel write files of many parts. Python's modules bz2 and lzma
     ignore a damaged part after the first one, so the parts are read one by one here.
@@ -186,20 +195,20 @@ def _pieces(path: Path) -> Generator[bytes]:
     with ExitStack() as stack:
         if path.suffix not in _IN_PARTS:
             file = _open(path, stack)
-            while piece := file.read(_SCANNED):
-                yield piece
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
             return
         file = stack.enter_context(path.open("rb"))
         decompressor = _IN_PARTS[path.suffix]()
-        while packed := file.read(_SNIFFED):
+        while packed := file.read(_SNIFFED_BYTES):
             while packed:
                 if decompressor.eof:
                     decompressor = _IN_PARTS[path.suffix]()
-                piece = decompressor.decompress(packed, _SCANNED)
-                while piece:
-                    yield piece
+                chunk = decompressor.decompress(packed, _CHUNK_BYTES)
+                while chunk:
+                    yield chunk
                     is_done = decompressor.eof or decompressor.needs_input
-                    piece = b"" if is_done else decompressor.decompress(b"", _SCANNED)
+                    chunk = b"" if is_done else decompressor.decompress(b"", _CHUNK_BYTES)
                 packed = decompressor.unused_data
         if not decompressor.eof:
             raise EOFError("it ends before the end of its compressed data")
@@ -212,9 +221,9 @@ def _encoding(path: Path) -> str:
         DataError: for bytes that belong to none of these encodings, and for zero bytes, with the
             line.
     """
-    pieces = _pieces(path)
-    start = _next(path, pieces, 0)
-    pieces.close()
+    chunks = _chunks(path)
+    start = _next(path, chunks, 0)
+    chunks.close()
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         _check_bytes(path, "utf-16")
         return "utf-16"
@@ -227,19 +236,19 @@ def _encoding(path: Path) -> str:
 
 
 def _check_bytes(path: Path, encoding: str) -> None:
-    """Refuse bytes that do not belong to the encoding, and zero bytes, at which pandas ends a value.
+    """Refuse bytes that are not in the encoding, and zero bytes, at which pandas ends a value.
 
     Raises:
         DataError: with the line.
-        UnicodeDecodeError: for UTF-8 where no letter before that place is in UTF-8, so that it is
-            another encoding.
+        UnicodeDecodeError: for UTF-8 where all text before that place is ASCII, so that the file
+            is in another encoding.
     """
     decoder, lines, is_utf_8 = codecs.getincrementaldecoder(encoding)(), 0, False
-    pieces = _pieces(path)
+    chunks = _chunks(path)
     while True:
-        piece = _next(path, pieces, lines)
+        chunk = _next(path, chunks, lines)
         try:
-            text = decoder.decode(piece or b"", not piece)
+            text = decoder.decode(chunk or b"", not chunk)
         except UnicodeDecodeError as error:
             before = error.object[: error.start]
             if encoding == "utf-8" and (is_utf_8 := is_utf_8 or not before.isascii()) is False:
@@ -263,24 +272,24 @@ def _check_bytes(path: Path, encoding: str) -> None:
             line = lines + text[: text.index("\0")].count("\n") + 1
             raise _unreadable(path, f"line {line} holds a zero byte, which no text has.")
         if encoding == "cp1252":
-            for letters in _LETTERS.finditer(piece):
+            for letters in _LETTERS.finditer(chunk):
                 if _is_utf_8(letters.group()):
-                    line = lines + piece[: letters.start()].count(b"\n") + 1
+                    line = lines + chunk[: letters.start()].count(b"\n") + 1
                     raise _unreadable(
                         path,
                         f"letters in line {line} are in UTF-8, and others are not. Write all of "
                         "it in UTF-8.",
                     )
-        if not piece:
+        if not chunk:
             return
         is_utf_8 |= not text.isascii()
         lines += text.count("\n")
 
 
-def _next(path: Path, pieces: Iterator[bytes], lines: int) -> bytes:
-    """The next piece, or no bytes at the end; an error says after which line the damage is."""
+def _next(path: Path, chunks: Iterator[bytes], lines: int) -> bytes:
+    """The next chunk, or no bytes at the end; an error says after which line the damage is."""
     try:
-        return next(pieces, b"")
+        return next(chunks, b"")
     except DataError:
         raise
     except (
@@ -312,11 +321,11 @@ def _suffix(path: Path) -> str:
 
 
 def _layout(path: Path) -> dict[str, Any]:
-    """How a text file is to be read by pandas."""
+    """The options by which pandas reads a text file."""
     encoding = _encoding(path)
     with ExitStack() as stack:
         text = io.TextIOWrapper(_open(path, stack), encoding=encoding, newline="")
-        lines = text.read(_SNIFFED).splitlines(keepends=True)
+        lines = text.read(_SNIFFED_BYTES).splitlines(keepends=True)
     separator = _separator(lines, "\t" if _suffix(path) == ".tsv" else ",")
     check_names(next(csv.reader(lines, delimiter=separator), []), str(path))
     return {"sep": separator, "encoding": encoding, "index_col": False, "low_memory": False}
@@ -338,15 +347,13 @@ def _read_text(path: Path) -> "DataFrame":
         if "EOF inside string" in str(error):
             raise _unreadable(path, f"the quoted value in line {line} has no end.") from error
         raise
-    if (
-        len(frame.columns) and frame.iloc[:, -1].isna().any()
-    ):  # pandas fills rows that are too short with missing values
+    # pandas fills rows that are too short with missing values
+    if len(frame.columns) and frame.iloc[:, -1].isna().any():
         _check_rows(path, layout)
     if layout["encoding"] == "cp1252":
         warnings.warn(
             f"{path} is not written in UTF-8; it is read as Windows-1252 (Latin-1). Check the "
-            "letters beyond ASCII, or write it "
-            "in UTF-8.",
+            "letters beyond ASCII, or write it in UTF-8.",
             UserWarning,
             stacklevel=2,
         )
@@ -354,7 +361,14 @@ def _read_text(path: Path) -> "DataFrame":
 
 
 def _check_rows(path: Path, layout: Mapping[str, Any]) -> int:
-    """Refuse rows that have more or fewer values than the header has names, with the line; returns that in which the last row starts."""
+    """Refuse rows that have more or fewer values than the header has names.
+
+    Returns:
+        The line in which the last row starts.
+
+    Raises:
+        DataError: with the line.
+    """
     with ExitStack() as stack:
         text = io.TextIOWrapper(_open(path, stack), encoding=layout["encoding"], newline="")
         rows = csv.reader(text, delimiter=layout["sep"])
@@ -374,7 +388,10 @@ def _check_rows(path: Path, layout: Mapping[str, Any]) -> int:
 
 
 def _separator(lines: list[str], usual: str) -> str:
-    """What separates the names in the first line: the usual one, unless it finds a single name and another finds several."""
+    """The separator of the names in the first line.
+
+    It is the usual one, unless that gives a single name and another one gives several.
+    """
     count = {
         separator: len(next(csv.reader(lines[:1], delimiter=separator), []))
         for separator in _SEPARATORS
@@ -387,12 +404,12 @@ def _separator(lines: list[str], usual: str) -> str:
 
 
 def _has_decimal_commas(frame: "DataFrame", path: Path) -> bool:
-    """Whether there are columns of texts such as 1,5, and nothing else.
+    """Whether there are columns that hold only texts such as 1,5.
 
     Raises:
         DataError: where each of these texts could be thousands as well, such as 1,234.
     """
-    found = []
+    columns = []
     for name in frame.columns:
         values = frame[name]
         if values.dtype.kind in "biuf" or not values.notna().any():
@@ -402,20 +419,26 @@ def _has_decimal_commas(frame: "DataFrame", path: Path) -> bool:
             texts.str.fullmatch(_DECIMAL_COMMA).any()
             and texts.str.fullmatch(_DECIMAL_COMMA_OR_WHOLE).all()
         ):
-            found.append((name, texts[texts.str.fullmatch(_DECIMAL_COMMA)]))
-    if found and all(texts.str.fullmatch(_THOUSANDS).all() for _, texts in found):
-        name, texts = found[0]
+            columns.append((name, texts[texts.str.fullmatch(_DECIMAL_COMMA)]))
+    if columns and all(texts.str.fullmatch(_THOUSANDS).all() for _, texts in columns):
+        name, texts = columns[0]
         raise DataError(
             f"{path}: column {name!r} holds {texts.iloc[0]!r} at row {texts.index[0]}, where the "
-            "comma may be a decimal one or "
-            "separate thousands. Write the numbers with a decimal point and without separators of "
-            "thousands."
+            "comma may be a decimal one or separate thousands. Write the numbers with a decimal "
+            "point and without separators of thousands."
         )
-    return bool(found)
+    return bool(columns)
 
 
 def as_declared(frame: "DataFrame", pandas_metadata: Mapping[str, Any] | None) -> "DataFrame":
-    """With the categories of the data frame that a Parquet file was written from: it has no such type but for texts."""
+    """The frame with the categorical columns of the data frame that was written to a Parquet file.
+
+    Parquet has a type of categories for texts only.
+
+    Args:
+        frame: as Arrow returns it.
+        pandas_metadata: of the schema of the file.
+    """
     declared = [
         column["name"]
         for column in (pandas_metadata or {}).get("columns", ())
@@ -428,6 +451,11 @@ def as_declared(frame: "DataFrame", pandas_metadata: Mapping[str, Any] | None) -
 
 
 def check_names(names: list[str], where: str) -> None:
+    """Refuse names of columns that occur twice.
+
+    Raises:
+        DataError: with the names and the table, which is called `where`.
+    """
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(

@@ -1,4 +1,4 @@
-"""`Values`: one column of a table, whatever holds it: what kind of values it has, and which of them are missing."""
+"""`Values`: one column of any kind of table, with the kind of its values and its missing ones."""
 
 import re
 import sys
@@ -44,7 +44,7 @@ _PLURAL = {
     "category": "categories",
 }
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
-_CODE = re.compile(r"\s*[-+]?0\d+\s*")  # 007 is a name, not seven
+_CODE = re.compile(r"\s*[-+]?0\d+\s*")  # 007 is a name, not a number
 _DURATION = re.compile(
     r"\s*(?:([-+]?\d+) days?)?(?:,? ?\+?(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?)?\s*"
 )
@@ -52,7 +52,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?\s?(Z|[-+]
 
 
 class DataError(ValueError):
-    """A table that cannot be used as it is: what is wrong with it, in which column and row."""
+    """A table that cannot be used as it is; the message says why, with the column and the row."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ class Values:
 
     Attributes:
         name: of the column.
-        kind: "number", "truth", "date", "duration", "text", or "category", which is declared by the
-            table itself.
-        numbers: in double precision with NaN for what is missing: numbers, truth values as 0 and 1,
+        kind: "number", "truth", "date", "duration", "text", or "category", which the table itself
+            declares.
+        numbers: (N,) in double precision, NaN where missing: numbers, truth values as 0 and 1,
             dates as days since 1970-01-01 (UTC), durations as days. None for texts and categories.
-        codes: for texts and categories, the place of each value among the levels, -1 for what is
+        codes: (N,), for texts and categories the place of each value among the levels, -1 where
             missing.
-        levels: the different values, as they are written.
+        levels: the distinct texts or categories.
         is_whole: whether the numbers are integers by their type.
-        rows: the number of each row in its table, where these are some of its rows.
+        rows: (N,), the number of each row in its table, where these are some of its rows.
     """
 
     name: str
@@ -98,12 +98,13 @@ class Values:
 
     @property
     def _entries(self) -> np.ndarray:
-        found = self.codes if self.numbers is None else self.numbers
-        assert found is not None
-        return found
+        entries = self.codes if self.numbers is None else self.numbers
+        assert entries is not None
+        return entries
 
     @property
     def plural(self) -> str:
+        """The kind in the plural, for messages."""
         return _PLURAL[self.kind]
 
     @property
@@ -113,13 +114,16 @@ class Values:
 
     @property
     def missing(self) -> np.ndarray:
+        """A mask of the missing values, (N,)."""
         return np.isnan(self.numbers) if self.numbers is not None else self._entries < 0
 
     @property
     def varies(self) -> bool:
-        """Whether there are two values, or one that some rows lack."""
-        found = self._entries[~self.missing]
-        return bool(len(found)) and (len(found) < len(self) or bool((found != found[0]).any()))
+        """Whether there are two values, or one value that is missing in some rows."""
+        present = self._entries[~self.missing]
+        return bool(len(present)) and (
+            len(present) < len(self) or bool((present != present[0]).any())
+        )
 
     def text(self, row: int) -> str:
         """The value of a row, for a message."""
@@ -132,7 +136,7 @@ class Values:
         return date_of(number) if self.kind == "date" else f"{number:g}"
 
     def counts(self) -> np.ndarray:
-        """In how many rows each level is."""
+        """The number of rows of each level."""
         return np.bincount(self._entries[self._entries >= 0], minlength=len(self.levels))
 
     def as_category(self) -> "Values":
@@ -140,7 +144,7 @@ class Values:
         if self.numbers is None:
             return replace(self, kind="category")
         present = ~np.isnan(self.numbers)
-        found, places = np.unique(self.numbers[present], return_inverse=True)
+        distinct, places = np.unique(self.numbers[present], return_inverse=True)
         codes = np.full(len(self), -1, dtype=np.int64)
         codes[present] = places
         makers: dict[str, Callable[[float], Any]] = {"truth": bool, "date": date_of}
@@ -150,11 +154,11 @@ class Values:
             kind="category",
             numbers=None,
             codes=codes,
-            levels=[make(v) for v in found.tolist()],
+            levels=[make(v) for v in distinct.tolist()],
         )
 
     def first(self, bad: np.ndarray) -> str:
-        """Where the marked values are, for a message: how many, and the first with its row."""
+        """The marked values for a message: their number, and the first with its row."""
         row = int(np.argmax(bad))
         return f"{int(bad.sum())} of {len(bad)} rows: {self.text(row)} at row {self.row(row)}"
 
@@ -175,14 +179,17 @@ def is_code(text: Any) -> bool:
 
 
 def parse_number(text: Any) -> float | None:
-    """The number that a text writes, None where it writes none; what begins with a zero, such as 007, is no number."""
+    """The number that a text stands for, or None.
+
+    Texts of digits that begin with a zero, such as 007, do not stand for numbers.
+    """
     if isinstance(text, str):
         return float(text) if _NUMBER.fullmatch(text) and not is_code(text) else None
     return float(text) if isinstance(text, Real) else None
 
 
 def parse_date(text: Any) -> float | None:
-    """Days since 1970-01-01 (UTC) of a date or a moment in the form of ISO 8601, None for any other text.
+    """Days since 1970-01-01 (UTC) of a date or a moment in the form of ISO 8601; None for others.
 
     >>> parse_date("1970-01-02"), parse_date("1970-01-01T06:00Z"), parse_date("yesterday")
     (1.0, 0.25, None)
@@ -202,15 +209,17 @@ def parse_date(text: Any) -> float | None:
 
 
 def parse_duration(text: Any) -> float | None:
-    """Days of a duration as pandas and Python write it, or of a time of day, None for any other text.
+    """Days of a duration as pandas and Python write it, or of a time of day; None for other texts.
 
-    >>> parse_duration("2 days 06:00:00"), parse_duration("1 day, 12:00:00"), parse_duration("18:00"), parse_duration("soon")
-    (2.25, 1.5, 0.75, None)
+    >>> parse_duration("2 days 06:00:00"), parse_duration("1 day, 12:00:00")
+    (2.25, 1.5)
+    >>> parse_duration("18:00"), parse_duration("soon")
+    (0.75, None)
     """
-    found = _DURATION.fullmatch(text) if isinstance(text, str) and text.strip() else None
-    if found is None:
+    match = _DURATION.fullmatch(text) if isinstance(text, str) and text.strip() else None
+    if match is None:
         return None
-    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return days + (hours * 60 + minutes + seconds / 60) / 1440
 
 
@@ -222,7 +231,7 @@ PARSERS: dict[str, Callable[[Any], float | None]] = {
 
 
 def date_of(days: float) -> str:
-    """The date, or the moment, so many days after 1970-01-01."""
+    """The date, or the moment, that is so many days after 1970-01-01, as a text in ISO 8601."""
     if days != days:
         return "NaT"
     text = str(np.datetime64(round(days * _MICROSECONDS), "us"))
@@ -230,7 +239,7 @@ def date_of(days: float) -> str:
 
 
 def _days(value: Any) -> float:
-    """Since 1970-01-01, of a date or a moment; a moment in a time zone is taken in UTC."""
+    """Days since 1970-01-01 of a date or a moment; a moment in a time zone is taken in UTC."""
     if not isinstance(value, datetime):
         value = datetime.combine(value, time())
     if value.tzinfo is not None:
@@ -242,7 +251,11 @@ def _days(value: Any) -> float:
 
 
 def read_values(column: Any, name: str) -> Values:
-    """One column of values, from an array, a tensor, a list, or a column of a data frame (pandas, polars) of any type.
+    """A column of any type as `Values`.
+
+    Args:
+        column: N values: an array, a tensor, a list, or a column of a data frame (pandas, polars).
+        name: of the column.
 
     Raises:
         DataError: for values of several kinds, or complex numbers.
@@ -258,7 +271,13 @@ def read_values(column: Any, name: str) -> Values:
 
 
 def rows_of(X: Any) -> np.ndarray:
-    """A list of rows, whose entries stay what they are: NumPy would turn numbers beside texts into texts."""
+    """A list of rows as an array (N, P), in which numbers beside texts stay numbers.
+
+    NumPy alone would turn them into texts.
+
+    Raises:
+        ValueError: for rows of different lengths, with the first such row.
+    """
     if not isinstance(X, (list, tuple)):
         return as_array(X)
     lengths = [len(row) if isinstance(row, (list, tuple)) else -1 for row in X]
@@ -345,15 +364,15 @@ def _from_moments(array: np.ndarray, name: str) -> Values:
 
 
 def _from_objects(values: list[Any], name: str) -> Values:
-    """Python objects, of which each type is judged once."""
-    kinds = {kind: _kind(kind) for kind in set(map(type, values))}
-    if set(kinds.values()) <= {"text", "missing"}:
+    """Values of Python objects; the kind of each type is looked up once."""
+    kind_of = {kind: _kind(kind) for kind in set(map(type, values))}
+    if set(kind_of.values()) <= {"text", "missing"}:
         return _from_texts(values, name)
-    each = ["missing" if is_missing(value) else kinds[type(value)] for value in values]
-    found = set(each) - {"missing"}
+    kinds = ["missing" if is_missing(value) else kind_of[type(value)] for value in values]
+    present = set(kinds) - {"missing"}
     for wrong in ("complex", "other"):
-        if wrong in found:
-            row = each.index(wrong)
+        if wrong in present:
+            row = kinds.index(wrong)
             if wrong == "complex":
                 raise DataError(
                     f"Complex data not supported, got it in column {name!r} at row {row}."
@@ -363,21 +382,21 @@ def _from_objects(values: list[Any], name: str) -> Values:
                 f"column {name!r} at row {row}. "
                 "Dates, durations and truth values are taken, too."
             )
-    if found <= {"text"}:
+    if present <= {"text"}:
         return _from_texts(
-            [None if kind == "missing" else v for v, kind in zip(values, each, strict=True)], name
+            [None if kind == "missing" else v for v, kind in zip(values, kinds, strict=True)], name
         )
-    if found == {"number", "truth"}:
-        found = {"number"}
-    if len(found) > 1:
-        raise _of_several_kinds(values, each, name)
-    [kind] = found or {"number"}
+    if present == {"number", "truth"}:
+        present = {"number"}
+    if len(present) > 1:
+        raise _of_several_kinds(values, kinds, name)
+    [kind] = present or {"number"}
     readers: dict[str, Callable[[Any], float]] = {"date": _read_date, "duration": _read_duration}
     read = readers.get(kind, float)
     try:
         numbers = [
-            np.nan if own == "missing" else read(value)
-            for value, own in zip(values, each, strict=True)
+            np.nan if kind_of_value == "missing" else read(value)
+            for value, kind_of_value in zip(values, kinds, strict=True)
         ]
     except OverflowError as error:
         row = next(
@@ -388,7 +407,9 @@ def _from_objects(values: list[Any], name: str) -> Values:
         raise DataError(
             f"column {name!r} holds a number too large for double precision at row {row}."
         ) from error
-    is_whole = all(issubclass(own, (int, np.integer)) for own in kinds if kinds[own] != "missing")
+    is_whole = all(
+        issubclass(cls, (int, np.integer)) for cls in kind_of if kind_of[cls] != "missing"
+    )
     return Values(
         name, kind, np.array(numbers, dtype=np.float64), is_whole=is_whole and kind == "number"
     )
@@ -424,7 +445,7 @@ def _kind(kind: type) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value is none: None, NaN, NaT, pandas' NA."""
+    """Whether a value is missing: None, NaN, NaT, pandas' NA."""
     if is_null(value):
         return True
     if isinstance(value, (np.datetime64, np.timedelta64)):
@@ -453,51 +474,54 @@ def _read_duration(value: Any) -> float:
     return value / timedelta(days=1)
 
 
-def _of_several_kinds(values: list[Any], each: list[str], name: str) -> DataError:
-    """What most values are is what is expected of the others."""
-    counts = {kind: each.count(kind) for kind in sorted(set(each) - {"missing"})}
+def _of_several_kinds(values: list[Any], kinds: list[str], name: str) -> DataError:
+    """The error for values of several kinds: the kind of most of them is the expected one."""
+    counts = {kind: kinds.count(kind) for kind in sorted(set(kinds) - {"missing"})}
     most = max(counts, key=lambda kind: (counts[kind], kind == "number"))
-    row = next(row for row, kind in enumerate(each) if kind not in (most, "missing"))
-    kind = each[row]
+    row = next(row for row, kind in enumerate(kinds) if kind not in (most, "missing"))
+    kind = kinds[row]
     return DataError(
         f"column {name!r} must hold {_PLURAL[most]}, got "
-        f"{'text' if kind == 'text' else _PLURAL[kind]} in {counts[kind]} "
-        f"of {len(values)} rows: {values[row]!r} at row {row}. Make these values missing (None), "
-        "or turn all of them into "
+        f"{'text' if kind == 'text' else _PLURAL[kind]} in {counts[kind]} of {len(values)} rows: "
+        f"{values[row]!r} at row {row}. Make these values missing (None), or turn all of them into "
         f"{'texts' if 'text' in (kind, most) else _PLURAL[most]}."
     )
 
 
-# Texts that write numbers, dates and durations.
+# Texts that stand for numbers, dates and durations.
 
 
 REMEDY = (
     "Make these values missing, or say that the column holds categories (`categorical`, or the "
-    "type category of a data "
-    "frame)."
+    "type category of a data frame)."
 )
-TARGET_REMEDY = "Correct these values, or drop their rows."  # which cannot be missing
+TARGET_REMEDY = "Correct these values, or drop their rows."  # targets cannot be missing
 
 
 def as_kind(values: Values, kind: str, remedy: str = REMEDY) -> Values:
-    """Texts that all write numbers, dates or durations, or categories that are numbers, as values of this kind.
+    """Texts or categories that all stand for numbers, dates or durations, as values of this kind.
+
+    Args:
+        values: texts or categories.
+        kind: "number", "date" or "duration".
+        remedy: what to try, for the message.
 
     Raises:
-        DataError: for one that does not, with its row.
+        DataError: for a text that does not, with its row.
     """
-    found = [PARSERS[kind](level) for level in values.levels]
-    bad = np.array([number is None for number in found] + [False])[values._entries]
+    parsed = [PARSERS[kind](level) for level in values.levels]
+    bad = np.array([number is None for number in parsed] + [False])[values._entries]
     if bad.any():
         raise DataError(
-            f"column {values.name!r} must hold {_PLURAL[kind]}, got text in "
-            f"{values.first(bad)}. {remedy}"
+            f"column {values.name!r} must hold {_PLURAL[kind]}, got text in {values.first(bad)}. "
+            f"{remedy}"
         )
-    numbers = np.array([np.nan if number is None else number for number in found] + [np.nan])
+    numbers = np.array([np.nan if number is None else number for number in parsed] + [np.nan])
     return replace(values, kind=kind, numbers=numbers[values._entries], codes=None, levels=())
 
 
 def as_quantities(values: Values) -> Values:
-    """A target, or another quantity that must be a number, as numbers; those that are missing are NaN.
+    """Values of a target, or of another quantity that must be a number, as numbers; NaN if missing.
 
     Raises:
         DataError: for dates, durations and texts, with rows, and what to do.
@@ -512,9 +536,8 @@ def as_quantities(values: Values) -> Values:
         since = " - column.min()" if values.kind == "date" else ""
         raise DataError(
             f"column {values.name!r} holds {values.plural}, such as {values.text(shown)} at row "
-            f"{values.row(shown)}"
-            f"{also if missing.any() else ''}; a target or a known quantity must be a number. "
-            "Turn it into days or another "
-            f"unit: (column{since}) / pandas.Timedelta(days=1)."
+            f"{values.row(shown)}{also if missing.any() else ''}; a target or a known quantity "
+            f"must be a number. Turn it into days or another unit: (column{since}) / "
+            "pandas.Timedelta(days=1)."
         )
     return as_kind(values, "number", TARGET_REMEDY) if values.is_named else values

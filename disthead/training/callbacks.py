@@ -1,4 +1,4 @@
-"""Lightning's callbacks of a training: `AverageWeights`, `EarlyStopping`, and `BestAndLastCheckpoint`."""
+"""Callbacks of Lightning: `AverageWeights`, `EarlyStopping` and `BestAndLastCheckpoint`."""
 
 import math
 import os
@@ -23,26 +23,30 @@ from disthead.training.saving import local
 
 __all__ = ["AverageWeights", "BestAndLastCheckpoint", "EarlyStopping"]
 
-_INTERVAL = 5  # seconds between two writings of last.ckpt, at least
+_INTERVAL = 5  # least number of seconds from one writing of last.ckpt to the next
 _OBJECTIVE = "val/objective"
 
 
 class AverageWeights(WeightAveraging):
-    """The exponential moving average of the weights is what validation sees, checkpoints hold and training leaves behind.
+    """Validates, saves and returns an exponential moving average of the weights.
 
-    average <- d average + (1 - d) weights after each step, where d grows to `decay` as (1 + t) /
-    (10 + t) with the step t, so that the first steps are soon forgotten (Polyak and Juditsky 1992).
-    It is Lightning's own weight averaging, which wants all weights before training is set up; this
-    one waits until a `DistributionModule` has seen the table. Checkpoints hold the weights where
-    training stands, too, so that it can go on from there.
+    After each step
+
+        average <- d average + (1 - d) weights,
+
+    where d grows to `decay` as (1 + t) / (10 + t) with the step t, so that the first steps are soon
+    forgotten (Polyak and Juditsky 1992). It is Lightning's own weight averaging, which needs all
+    weights before training is set up; this one waits until a `DistributionModule` has seen the
+    table. Checkpoints also hold the weights that are not averaged, so that training can go on.
 
     Args:
         decay: d after many steps; 0.99 averages about the last hundred.
 
     Raises:
-        ValueError: for a decay that is none.
+        ValueError: for a decay below 0, or of 1 or more.
 
-    >>> trainer = lightning.Trainer(callbacks=[AverageWeights(0.99)], logger=False, accelerator="cpu")
+    >>> callbacks = [AverageWeights(0.99)]
+    >>> trainer = lightning.Trainer(callbacks=callbacks, logger=False, accelerator="cpu")
     """
 
     def __init__(self, decay: float = 0.99):
@@ -54,20 +58,22 @@ class AverageWeights(WeightAveraging):
     def setup(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
     ) -> None:
-        pass  # the weights do not exist yet
+        """Do nothing, since the weights may not exist yet."""
 
     def on_fit_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Make the average, unless it was read from a checkpoint."""
         if self._average_model is None:
             super().setup(trainer, pl_module, "fit")
 
     def on_train_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """List the tensors that are averaged and those that are copied."""
         assert self._average_model is not None
         average = self._average_model.to(pl_module.device).module
-        self.count = int(self._average_model.n_averaged)  # once, so that no step has to wait for it
+        self.count = int(self._average_model.n_averaged)  # read once: it makes the host wait
         self._parameters = list(average.parameters()), list(pl_module.parameters())
         self._buffers = list(average.buffers()), list(pl_module.buffers())
 
@@ -79,11 +85,16 @@ class AverageWeights(WeightAveraging):
         batch: Any,
         batch_idx: int,
     ) -> None:
+        """Take the weights into the average."""
         self.after_step(trainer, pl_module)
 
     @torch.no_grad()
     def after_step(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take in the weights after a step; a `DistributionModule` that makes several at once calls it after each of them."""
+        """Take the weights into the average after a step.
+
+        A `DistributionModule` that makes several steps in one batch of Lightning calls it after
+        each of them.
+        """
         step = trainer.global_step
         if step <= self._latest_update_step or not self.should_update(step_idx=step - 1):
             return
@@ -91,7 +102,7 @@ class AverageWeights(WeightAveraging):
         self.count += 1
         decay = 0.0 if self.count == 1 else min(self.decay, (1 + self.count) / (10 + self.count))
         get_ema_multi_avg_fn(decay)(*self._parameters, self.count)
-        if self._buffers[0]:  # what is not averaged is that of the model
+        if self._buffers[0]:  # buffers are copied, not averaged
             torch._foreach_copy_(*self._buffers)
         self._average_model.n_averaged += 1
         self._latest_update_step = step
@@ -102,6 +113,7 @@ class AverageWeights(WeightAveraging):
         pl_module: lightning.LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:
+        """Read the average of a training that goes on."""
         if trainer.state.fn == "fit":
             super().setup(trainer, pl_module, "fit")
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
@@ -109,20 +121,21 @@ class AverageWeights(WeightAveraging):
     def teardown(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
     ) -> None:
-        self._average_model, self._latest_update_step = None, 0  # of this training only
+        """Forget the average, which belongs to one training."""
+        self._average_model, self._latest_update_step = None, 0
 
 
 class EarlyStopping(LightningEarlyStopping):
-    """Lightning's early stopping, which without a `patience` waits as long as the default recipe does.
+    """Lightning's early stopping, by default with the patience of the default recipe.
 
-    Training then ends once as many steps as the best validation took, and at least 800, have
-    brought nothing better.
+    Without a `patience` training ends once as many steps as the best validation took, and at least
+    800, have brought no improvement.
 
     Args:
-        monitor: what is validated; "val/objective" is what the model is trained by, `val/nll` or
-            such as `val/crps`.
-        patience: validations without anything better after which training ends; None counts steps
-            as above.
+        monitor: the metric; "val/objective" is that of the objective of training, `val/nll` or such
+            as `val/crps`.
+        patience: number of validations without improvement after which training ends; None counts
+            steps as above.
         options: as for Lightning's own.
 
     >>> EarlyStopping().monitor
@@ -136,6 +149,7 @@ class EarlyStopping(LightningEarlyStopping):
     def setup(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
     ) -> None:
+        """Look up the name of the objective that is monitored."""
         self.monitor = _watched(self.monitor, pl_module) or self.monitor
         super().setup(trainer, pl_module, stage)
 
@@ -152,19 +166,17 @@ class EarlyStopping(LightningEarlyStopping):
                 if trainer.enable_validation and any(trainer.num_val_batches):
                     raise ValueError(
                         f"early stopping monitors {self.monitor}, and training ended after "
-                        f"{trainer.global_step} steps, before the "
-                        "first validation: give a larger max_steps (--trainer.max_steps), or a "
-                        "smaller val_check_interval "
+                        f"{trainer.global_step} steps, before the first validation: give a larger "
+                        "max_steps (--trainer.max_steps), or a smaller val_check_interval "
                         "(--trainer.val_check_interval, in batches), or monitor one of "
                         f"{', '.join(known)}."
                     )
                 raise ValueError(
-                    f"early stopping monitors {self.monitor}, and no rows are validated: hold "
-                    "rows out by val_size, give "
-                    f"val_path, or monitor one of {', '.join(known)}."
+                    f"early stopping monitors {self.monitor}, and no rows are validated: hold rows "
+                    f"out by val_size, give val_path, or monitor one of {', '.join(known)}."
                 )
             raise unknown_name("metric to monitor", self.monitor, known)
-        if self.counts_steps:  # whether this validation is the last that may bring nothing better
+        if self.counts_steps:  # whether this validation is the last without improvement
             is_over = trainer.global_step >= self.best_step + max(PATIENCE, self.best_step)
             self.patience = self.wait_count + (1 if is_over else 2)
         super()._run_early_stopping_check(trainer)
@@ -172,35 +184,36 @@ class EarlyStopping(LightningEarlyStopping):
             self.best_step = trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
+        """The state of Lightning's own, and the step of the best validation."""
         return super().state_dict() | {"best_step": self.best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # what is given now counts
+        """Restore the state; the patience is that of this training."""
         super().load_state_dict(state_dict | {"patience": self.patience})
         self.best_step = state_dict.get("best_step", 0)
 
 
 class BestAndLastCheckpoint(ModelCheckpoint):
-    """Lightning's callback for checkpoints, which keeps the best state of a training, and the last one in last.ckpt.
+    """Lightning's callback for checkpoints, which keeps the best and the last state of a training.
 
-    last.ckpt is a file of its own, to go on from. It is written at the end of an epoch, at most
-    every five seconds, and at the end of training; in one process also where an error or a signal
-    ends it.
+    The last state is in last.ckpt, a file of its own from which training can go on. It is written
+    at the end of an epoch, at most every five seconds, and at the end of training; in one process
+    also where an error or a signal ends it.
 
-    A training that goes on keeps the best checkpoint so far, and copies it into its folder if that
-    is another one. The score of the best checkpoint is read from its own file, which may be later
-    than the one that the training goes on from.
+    A training that goes on keeps the best checkpoint so far, and copies it if its folder is another
+    one. The score of the best checkpoint is read from its own file, which may be later than the one
+    that the training goes on from.
 
     Args:
         dirpath: the folder; `checkpoints` in the log folder of the training unless given.
         filename: as for Lightning's own.
-        monitor: as for Lightning's own; "val/objective" is what the model is trained by, `val/nll`
-            or such as `val/crps`.
+        monitor: as for Lightning's own; "val/objective" is the metric of the objective of training,
+            `val/nll` or such as `val/crps`.
         save_last: whether there is a last.ckpt.
         save_on_exception: whether last.ckpt is also written after an error in one of several
             processes, which then waits for the others.
-        enable_version_counter: whether a file of that name is left alone, and the checkpoint gets
-            another name.
+        enable_version_counter: whether an existing file of that name is kept, and the checkpoint
+            gets another name.
         options: as for Lightning's own.
 
     >>> BestAndLastCheckpoint("runs").monitor
@@ -217,8 +230,8 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         enable_version_counter: bool = True,
         **options: Any,
     ):
-        # Lightning's own save_last writes only together with the best checkpoint, and after an
-        # error over it
+        # Lightning's own save_last writes only together with the best checkpoint, and replaces it
+        # after an error
         options |= {"save_last": False, "enable_version_counter": enable_version_counter}
         super().__init__(dirpath, filename, monitor, **options)
         self.keeps_last, self.counts_versions = bool(save_last), enable_version_counter
@@ -230,12 +243,14 @@ class BestAndLastCheckpoint(ModelCheckpoint):
     def setup(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str
     ) -> None:
+        """Look up the name of the objective that is monitored."""
         self.monitor = _watched(self.monitor, pl_module)
         super().setup(trainer, pl_module, stage)
 
     def on_train_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Copy the best checkpoints so far into the folder, where a training goes on."""
         super().on_train_start(trainer, pl_module)
         self._last_step, self._last_time = trainer.global_step, -math.inf  # nothing is new yet
         self._take_over(trainer)
@@ -243,9 +258,10 @@ class BestAndLastCheckpoint(ModelCheckpoint):
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Save the best state, and the last one where it is due."""
         if not self.last_model_path:  # first, so that best.ckpt is never there without last.ckpt
             self._save_last(trainer)
-            # to be written again, once the best one is known
+            # to be written again, once the best one is saved
             self._last_step, self._last_time = -1, -math.inf
         super().on_train_epoch_end(trainer, pl_module)
         if _is_over(trainer) or self._is_due(trainer):
@@ -254,8 +270,9 @@ class BestAndLastCheckpoint(ModelCheckpoint):
     def on_validation_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Save the best state, and within an epoch the last one where it is due."""
         super().on_validation_end(trainer, pl_module)
-        is_within = not trainer.is_last_batch  # an epoch, which may take hours
+        is_within = not trainer.is_last_batch  # of an epoch, which may take hours
         if (
             trainer.state.fn == "fit"
             and not trainer.sanity_checking
@@ -267,6 +284,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
     def on_train_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Save the last state."""
         super().on_train_end(trainer, pl_module)
         self._save_last(trainer)
 
@@ -276,6 +294,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         pl_module: lightning.LightningModule,
         exception: BaseException,
     ) -> None:
+        """Save the last state after an error or a signal; in several processes on request only."""
         waits = trainer.world_size > 1 and not self.waits_for_all
         # in validation the weights may be those of an average; weights that are not finite are not
         # saved
@@ -287,7 +306,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
             warnings.warn(f"last.ckpt was not written, and stays as it was: {error}", stacklevel=2)
 
     def _is_due(self, trainer: lightning.Trainer) -> bool:
-        """Whether the last writing is long enough ago; all processes get the same answer."""
+        """Whether the last writing is long enough ago; the same in all processes."""
         is_due = time.monotonic() - self._last_time >= _INTERVAL
         return trainer.strategy.broadcast(is_due) if trainer.world_size > 1 else is_due
 
@@ -298,18 +317,21 @@ class BestAndLastCheckpoint(ModelCheckpoint):
             or self._last_step in (None, trainer.global_step)
         ):
             return
-        self.last_model_path = self._free(self.CHECKPOINT_NAME_LAST, trainer, self.last_model_path)
+        self.last_model_path = self._free_path(
+            self.CHECKPOINT_NAME_LAST, trainer, self.last_model_path
+        )
         trainer.save_checkpoint(self.last_model_path, self.save_weights_only)
         self._last_step, self._last_time = trainer.global_step, time.monotonic()
 
-    def _free(self, name: str, trainer: lightning.Trainer, own: str = "") -> str:
-        """The path of a checkpoint of this name, with a number where another training has one there."""
+    def _free_path(self, name: str, trainer: lightning.Trainer, current: str = "") -> str:
+        """The path of a checkpoint of this name, with a number where another training has one."""
         path, version = self.format_checkpoint_name({}, name), self.STARTING_VERSION
-        while self.counts_versions and path != own and self.file_exists(path, trainer):
+        while self.counts_versions and path != current and self.file_exists(path, trainer):
             path, version = self.format_checkpoint_name({}, name, version), version + 1
         return path
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state; with a monitor `on_load_checkpoint` does so."""
         if self.monitor is None:
             super().load_state_dict(state_dict)
 
@@ -319,17 +341,17 @@ class BestAndLastCheckpoint(ModelCheckpoint):
         pl_module: lightning.LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:
+        """Restore the paths and scores of the best checkpoints of a training that goes on."""
         self.resumed_step = checkpoint["global_step"]
         state = self._state_in(checkpoint)
         if state is None or self.monitor is None:
             return
-        found = self._best_of_before(trainer, checkpoint, state) if trainer.is_global_zero else {}
-        self._remember(trainer.strategy.broadcast(found))
-        if trainer.is_global_zero and state["best_model_path"] and not found:
+        models = self._best_of_before(trainer, checkpoint, state) if trainer.is_global_zero else {}
+        self._set_best(trainer.strategy.broadcast(models))
+        if trainer.is_global_zero and state["best_model_path"] and not models:
             warnings.warn(
                 f"{state['best_model_path']}, the best checkpoint of the earlier training, is "
-                "missing or cannot be read: the "
-                "best one is chosen from now on.",
+                "missing or cannot be read: the best one is chosen from now on.",
                 stacklevel=2,
             )
         resumed, folder = local(trainer.ckpt_path), local(self.dirpath)
@@ -353,45 +375,48 @@ class BestAndLastCheckpoint(ModelCheckpoint):
     def _best_of_before(
         self, trainer: lightning.Trainer, checkpoint: dict[str, Any], state: dict[str, Any]
     ) -> dict[str, Tensor]:
-        """The paths and scores of the best checkpoints of a training that goes on, where they are now."""
-        beside, found = Path(trainer.ckpt_path or "").parent, {}
+        """The present paths and the scores of the best checkpoints of a training that goes on."""
+        beside, models = Path(trainer.ckpt_path or "").parent, {}
         for path, score in state["best_k_models"].items():
             # the folder may have been moved, and another training may have taken its place
             for place in (beside / Path(path).name, Path(path)):
-                own = self._score_in(place, checkpoint, score)
-                if own is not None:
-                    found[str(place)] = own
+                present_score = self._score_in(place, checkpoint, score)
+                if present_score is not None:
+                    models[str(place)] = present_score
                     break
         # a better one has taken the place of one of them
-        if len(found) < len(state["best_k_models"]):
+        if len(models) < len(state["best_k_models"]):
             scores = {
                 str(path): self._score_in(path, checkpoint)
                 for path in sorted(beside.glob("*.ckpt"))
             }
-            found |= {path: own for path, own in scores.items() if own is not None}
-        return found
+            models |= {path: score for path, score in scores.items() if score is not None}
+        return models
 
     def _score_in(
         self, path: Path, resumed: dict[str, Any], score: Tensor | None = None
     ) -> Tensor | None:
-        """The score of the checkpoint in a file, if it is the one that is given, or comes later in the same training; else None."""
+        """The score of the checkpoint in a file, or None.
+
+        It must be the checkpoint with this score, or a later one of the same training.
+        """
         try:
             checkpoint = read_checkpoint(path)
         except ValueError:
             return None
         state = self._state_in(checkpoint) or {}
-        own = {
+        own_score = {
             Path(name).name: value for name, value in state.get("best_k_models", {}).items()
         }.get(path.name)
         is_same = comparable(checkpoint["hyper_parameters"]) == comparable(
             resumed["hyper_parameters"]
         )
         is_later = is_same and checkpoint["global_step"] > resumed["global_step"]
-        is_it = own is not None and (is_later or (score is not None and float(own) == float(score)))
-        return own if is_it else None
+        has_score = own_score is not None and score is not None and float(own_score) == float(score)
+        return own_score if is_later or has_score else None
 
-    def _remember(self, models: dict[str, Tensor]) -> None:
-        """Take these for the best ones."""
+    def _set_best(self, models: dict[str, Tensor]) -> None:
+        """Set the best checkpoints, from paths and scores."""
         order = sorted(models, key=lambda path: float(models[path]), reverse=self.mode == "max")
         order = order[: self.save_top_k] if self.save_top_k >= 0 else order
         self.best_k_models = {path: models[path] for path in order}
@@ -400,27 +425,27 @@ class BestAndLastCheckpoint(ModelCheckpoint):
             self.kth_best_model_path, self.kth_value = order[-1], models[order[-1]]
 
     def _take_over(self, trainer: lightning.Trainer) -> None:
-        """Copy the best checkpoints so far into the folder of this training, if that is another one."""
+        """Copy the best checkpoints so far into the folder of this training, if it is new."""
         folder = local(self.dirpath)
         if folder is None or self.monitor is None:
             return
         models = {}
         for path, score in self.best_k_models.items():
             name = Path(path).stem
-            own = os.path.join(folder, Path(path).name)
+            copy = os.path.join(folder, Path(path).name)
             if Path(path).parent.resolve() != folder.resolve():
-                own = self._free(name, trainer)
+                copy = self._free_path(name, trainer)
                 if trainer.is_global_zero:
                     folder.mkdir(parents=True, exist_ok=True)
-                    with writing(own) as unfinished:
+                    with writing(copy) as unfinished:
                         shutil.copyfile(path, unfinished)
                 trainer.strategy.barrier()
-            models[own] = score
-        self._remember(models)
+            models[copy] = score
+        self._set_best(models)
 
 
 def _watched(monitor: str | None, module: lightning.LightningModule) -> str | None:
-    """What is monitored, with the name of the model's objective in the place of "objective"."""
+    """The metric that is monitored, with the name of the model's objective for "objective"."""
     return f"val/{getattr(module, 'objective_name', 'nll')}" if monitor == _OBJECTIVE else monitor
 
 

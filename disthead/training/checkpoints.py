@@ -1,4 +1,4 @@
-"""The commands evaluate and recalibrate: a checkpoint and held-out rows in, a report or a better checkpoint out."""
+"""The commands evaluate and recalibrate, which take a checkpoint and rows held out."""
 
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +30,7 @@ __all__ = [
     "run_recalibrate",
 ]
 
-TRAINED = "as in training"  # the column of the weights, or of the groups
+TRAINED = "as in training"  # stands for the column of weights, or of groups, of training
 
 
 def evaluate_checkpoint(
@@ -45,23 +45,28 @@ def evaluate_checkpoint(
     trust: str | Iterable[str] = (),
     **options: Any,
 ) -> Evaluation:
-    """Evaluate a trained model on rows that it has not seen; with the marginal fit as the baseline.
+    """Evaluate a trained model on rows that it has not seen.
+
+    The baseline is the unconditional model (no features), where the checkpoint has it.
 
     Args:
         checkpoint: of a `DistributionModule`.
         out: folder of the report; None writes none.
-        path: a table, of which all rows are used; else the `part` of the training table.
-        part: "test", "val" or "train"; of "train", which the model has learned from, the title says
-            so.
+        path: a table, of which all rows are used; the `part` of the training table unless given.
+        part: "test", "val" or "train"; the title of the report says where it is "train".
         group: a column whose values are groups, in each of which calibration is examined.
         groups: a column whose equal values mark rows that belong together, such as those of one
-            patient: standard errors are clustered by them. The `groups` that training had unless
-            given; None says that all rows are independent.
-        weight: the column of the weights of the rows; the one that training had unless given; None
-            counts each row once.
+            patient: standard errors are clustered by them. The `groups` of training unless given;
+            None takes all rows as independent.
+        weight: the column of the weights of the rows; that of training unless given; None counts
+            each row once.
         trust: names of packages, modules or classes of your own which the checkpoint may use
             (SECURITY.md).
         options: of `disthead.evaluate`, such as `unit` and `level`.
+
+    Raises:
+        ValueError: for a checkpoint or options that cannot be used.
+        DataError: for a table that cannot be used.
     """
     level = options.get("level", 0.9)
     if not 0 < level < 1:
@@ -95,7 +100,9 @@ def evaluate_checkpoint(
         ),
     } | options
     if columns.get("unit") == "degrees":
-        options["unit"] = options.get("unit") or "radians"  # of the model, in which all scores are
+        options["unit"] = (
+            options.get("unit") or "radians"
+        )  # the unit of the model and of all scores
     return evaluate(_batches(module, data, part, frame, group, groups), out=out, **options)
 
 
@@ -130,14 +137,14 @@ def _batches(
 
 
 def _numbers(module: DistributionModule) -> dict[str, tuple[int, float]]:
-    """The numbers among the features: where they are, and what is subtracted from them; dates and durations are in days."""
+    """The place and the origin of each feature that is a number; dates are in days."""
     if not module.columns:
         return {}
     columns = Columns.from_state(module.columns)
-    found = [column for column in columns.features.values() if column.categories is None]
+    numbers = [column for column in columns.features.values() if column.categories is None]
     return {
         column.name: (place, column.origin if column.kind == "number" else 0.0)
-        for column, place in zip(found, columns.numeric, strict=True)
+        for column, place in zip(numbers, columns.numeric, strict=True)
     }
 
 
@@ -154,25 +161,30 @@ def recalibrate_checkpoint(
     trust: str | Iterable[str] = (),
     **options: Any,
 ) -> DistributionModule:
-    """Learn a recalibration from rows that the weights were not trained on, and write a checkpoint that has it.
+    """Write a checkpoint with a recalibration that is learned from rows held out.
 
     Args:
         checkpoint: of a `DistributionModule`.
         out: the new checkpoint.
         method: a class of `disthead.calibration`.
-        path: a table, of which all rows are used; else the `part` of the training table.
+        path: a table, of which all rows are used; the `part` of the training table unless given.
         part: "val" (early stopping has seen it, weights have not), or "test".
-        groups: a column whose equal values mark rows that belong together, for the conformal
-            recalibrations; the `groups` that training had unless given.
-        weight: the column of the weights of the rows; the one that training had unless given; None
-            counts each row once.
-        overwrite: whether a file that is there may be written over.
+        groups: a column whose equal values mark rows that belong together, for conformal
+            recalibrations; the `groups` of training unless given.
+        weight: the column of the weights of the rows; that of training unless given; None counts
+            each row once.
+        overwrite: whether an existing file may be replaced.
         trust: names of packages, modules or classes of your own which the checkpoint may use
             (SECURITY.md).
         options: of the method, such as `levels`.
 
+    Returns:
+        The recalibrated module.
+
     Raises:
-        ValueError: for a file that is there already, unless `overwrite`.
+        ValueError: for an existing file, unless `overwrite`, and for a checkpoint or options that
+            cannot be used.
+        DataError: for a table that cannot be used.
     """
     from disthead import calibration
 
@@ -185,8 +197,7 @@ def recalibrate_checkpoint(
     if part not in ("val", "test"):
         raise ValueError(
             f"part must be val or test, got {part!r}: a recalibration learned from the rows of "
-            "training would trust the model "
-            "as much as it trusts itself."
+            "training would trust the model as much as it trusts itself."
         )
     module, data, part = _load(checkpoint, path, part, weight, trust)
     if "groups" not in inspect.signature(recalibration.fit).parameters:
@@ -226,12 +237,12 @@ def _check_new(out: str, checkpoint: str, overwrite: bool) -> None:
 def _load(
     checkpoint: str, path: Any, part: str, weight: str | None, trust: str | Iterable[str]
 ) -> tuple[DistributionModule, TabularDataModule, str]:
-    """The model and its data, with `path` as the part where it is another table, and the column of its weights."""
+    """The model and its data, in which `path` is the part where it is another table."""
     pick("part of the table", part, dict.fromkeys(("test", "val", "train")))
     module = DistributionModule.load_from_checkpoint(checkpoint, trust=trust).eval()
-    theirs, options = read_checkpoint(checkpoint).get("datamodule_hyper_parameters", {}), {}
+    saved, options = read_checkpoint(checkpoint).get("datamodule_hyper_parameters", {}), {}
     if path is not None:
-        is_new = path != theirs.get("path")
+        is_new = path != saved.get("path")
         part = "test" if part == "train" and is_new else part
         options[f"{part}_path" if is_new else "path"] = path
     data = TabularDataModule.load_from_checkpoint(checkpoint, **options)
@@ -239,8 +250,8 @@ def _load(
         data.hparams[name] is None for name in ("path", "dataset", f"{part}_path")
     ):
         raise ValueError(
-            "this model was trained on rows that are in no file: give a table of "
-            "your own (--data.path)."
+            "this model was trained on rows that are in no file: give a table of your own "
+            "(--data.path)."
         )
     if module.columns is not None:
         data.columns = Columns.from_state(module.columns)
@@ -267,9 +278,8 @@ def _check_column(
 ) -> None:
     if name is not None and name not in (known := data.column_names(part)):
         raise DataError(
-            f"{unknown_name(f'column of the {option}', name, known)} Name another with "
-            f"--{option}, or give --no-{option} to "
-            f"{otherwise}."
+            f"{unknown_name(f'column of the {option}', name, known)} Name another with --{option}, "
+            f"or give --no-{option} to {otherwise}."
         )
 
 
@@ -295,7 +305,7 @@ def recalibrate_parser() -> Parser:
 
 
 def _parser(command: str) -> Parser:
-    """What both commands take; their pages are in `disthead.usage`."""
+    """The options of both commands; their pages of help are in `disthead.usage`."""
     parser = Parser(command)
     parser.add_argument("--ckpt_path", "--ckpt", dest="ckpt", required=True)
     parser.add_argument("--data.path", dest="path")
@@ -308,7 +318,7 @@ def _parser(command: str) -> Parser:
 
 
 def _is_left_to_the_first(what: str) -> bool:
-    """Whether this process leaves the work to the first one of several, and says so: one pass over the rows needs no others."""
+    """Whether another process does the work, the first one of several; then says so."""
     rank, world_size = process()
     if rank:
         print(f"process {rank} of {world_size}: the first one writes {shown(what)}")
@@ -317,43 +327,43 @@ def _is_left_to_the_first(what: str) -> bool:
 
 def run_evaluate(arguments: Sequence[str]) -> None:
     """Print the verdicts on a trained model, and write its report."""
-    given = evaluate_parser().parse_args(arguments[1:])
-    if _is_left_to_the_first(f"the report in {given.out}"):
+    options = evaluate_parser().parse_args(arguments[1:])
+    if _is_left_to_the_first(f"the report in {options.out}"):
         return
-    found = evaluate_checkpoint(
-        given.ckpt,
-        given.out,
-        given.path,
-        part=given.part,
-        group=given.group,
-        groups=given.groups,
-        weight=given.weight,
-        trust=given.trust,
-        unit=given.unit,
-        level=given.level,
+    evaluation = evaluate_checkpoint(
+        options.ckpt,
+        options.out,
+        options.path,
+        part=options.part,
+        group=options.group,
+        groups=options.groups,
+        weight=options.weight,
+        trust=options.trust,
+        unit=options.unit,
+        level=options.level,
     )
-    print(found)
-    print(f"written: {shown(Path(given.out, 'report.html'))}")
+    print(evaluation)
+    print(f"written: {shown(Path(options.out, 'report.html'))}")
 
 
 def run_recalibrate(arguments: Sequence[str]) -> None:
     """Write a checkpoint whose predictions are recalibrated on held-out rows."""
-    given = recalibrate_parser().parse_args(arguments[1:])
-    if _is_left_to_the_first(given.out):
+    options = recalibrate_parser().parse_args(arguments[1:])
+    if _is_left_to_the_first(options.out):
         return
     module = recalibrate_checkpoint(
-        given.ckpt,
-        given.out,
-        given.method,
-        given.path,
-        part=given.part,
-        groups=given.groups,
-        weight=given.weight,
-        trust=given.trust,
-        overwrite=given.overwrite,
+        options.ckpt,
+        options.out,
+        options.method,
+        options.path,
+        part=options.part,
+        groups=options.groups,
+        weight=options.weight,
+        trust=options.trust,
+        overwrite=options.overwrite,
     )
     print(
         f"recalibrated by {type(module.recalibration).__name__} on the rows of "
-        f"{given.path or given.part!r}: {shown(given.out)}"
+        f"{options.path or options.part!r}: {shown(options.out)}"
     )
-    print(f"next: disthead evaluate --ckpt {quoted(given.out)}")
+    print(f"next: disthead evaluate --ckpt {quoted(options.out)}")

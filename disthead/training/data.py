@@ -1,4 +1,4 @@
-"""`TabularDataModule`: a table in, batches for training, validation, test and prediction out."""
+"""`TabularDataModule`: batches of a table for training, validation, test and prediction."""
 
 import warnings
 from collections.abc import Callable, Hashable, Iterator
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
 
 __all__ = ["PARTS", "PREDICTED", "TabularDataModule"]
 
-_LEAST_GROUPS = 30  # of rows, so that parts can be drawn from them
+_LEAST_GROUPS = 30  # number of groups of rows from which parts can be drawn
 _SEEDS = 1 << 32
-_MEASURED = 1024  # rows at once where there is no step to take, or more if batches are larger
-PREDICTED = 16_384  # rows at once of predictions that are written
+_EVALUATED_ROWS = 1024  # least number of rows of a batch without an optimizer step
+PREDICTED = 16_384  # rows of a batch of predictions that are written
 
 
 class TabularDataModule(lightning.LightningDataModule):
-    """Tables for Lightning: reads, checks, splits and batches them.
+    """Reads, checks, splits and batches tables for Lightning.
 
     Numbers stay in the user's units; the model standardises them. Columns of text become one
     indicator per category that occurs in the training rows, dates become days since the first of
     them, missing numbers the training median with an indicator, as in the estimators
-    (docs/tables.md); targets of text become class indices. A missing target is refused. What is
-    wrong with a table is said with the column, the row (counted from 0, without the header) and the
-    value; what is done to columns is said in one warning each.
+    (docs/tables.md); targets of text become class indices. A missing target is refused. Errors name
+    the column, the row (counted from 0, without the header) and the value; a warning says how
+    unusual columns are encoded.
 
     A folder of Parquet files, or a pattern such as `rows/*.parquet`, is streamed: training reads it
     row group by row group, in memory that does not grow with the rows (docs/big_data.md).
@@ -117,9 +117,9 @@ class TabularDataModule(lightning.LightningDataModule):
         unit: str | None = None,
     ):
         super().__init__()
-        given = dict(locals())
+        options = dict(locals())
         for name in ("self", "__class__"):
-            given.pop(name)
+            options.pop(name)
         self._sources = {"main": path, "val": val_path, "test": test_path, "predict": predict_path}
         for name, size in {"batch_size": batch_size, "buffer_size": buffer_size}.items():
             if size is not None:
@@ -142,7 +142,7 @@ class TabularDataModule(lightning.LightningDataModule):
         )
         if as_integer(split_seed, "split_seed", 1 - _SEEDS) >= _SEEDS:
             raise ValueError(f"split_seed must be an integer below {_SEEDS}, got {split_seed}.")
-        self._set_hparams({name: _plain(value) for name, value in given.items()})
+        self._set_hparams({name: _plain(value) for name, value in options.items()})
         self._hparams_initial = dict(self.hparams)
         self._log_hyperparams = True
         if unit is not None:
@@ -154,37 +154,52 @@ class TabularDataModule(lightning.LightningDataModule):
         self._row_groups: dict[str, list[RowGroup]] = {}
         self._summaries: dict[str, Summary] = {}
         self._split: dict[str, Tensor] = {}
-        self._told: set[str] = set()
+        self._warned: set[str] = set()  # sources whose unseen values were named in a warning
 
     @classmethod
     def from_arrays(cls, features: Any, y: Any, **options: Any) -> Self:
-        """The data module of arrays or tensors: features (N, P), whose columns are called x0, x1 ..., and y (N,) or (N, D)."""
+        """The data module of arrays or tensors.
+
+        Args:
+            features: (N, P); the columns are called x0, x1 ...
+            y: (N,), called y, or (N, D), called y0, y1 ...
+            options: of the data module.
+        """
         targets = "y" if np.ndim(y) == 1 else [f"y{k}" for k in range(np.shape(y)[1])]
         return cls((features, y), **{"target": targets} | options)
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: "str | PathLike[str]", **options: Any) -> Self:
-        """The data module of a training, as its checkpoint has it; nothing is read before rows are asked for.
+        """The data module of a training, from its checkpoint; no table is read yet.
 
         Args:
             checkpoint_path: a file on this machine.
-            options: in place of the checkpoint's, such as `test_path`.
+            options: in place of those in the checkpoint, such as `test_path`.
 
         Raises:
             ValueError: for a missing or corrupt file, or tables in it that are not files or folders
                 of this machine.
         """
-        theirs = own_options(
+        saved = own_options(
             cls, read_checkpoint(checkpoint_path).get("datamodule_hyper_parameters", {})
         )
-        theirs = {name: value for name, value in theirs.items() if name not in options}
-        check_classes(theirs, checkpoint_path)
-        check_sources(theirs, checkpoint_path)
+        saved = {name: value for name, value in saved.items() if name not in options}
+        check_classes(saved, checkpoint_path)
+        check_sources(saved, checkpoint_path)
         with rebuilding(checkpoint_path):
-            return cls(**theirs | options)
+            return cls(**saved | options)
 
     def setup(self, stage: str) -> None:
-        """Called by Lightning: reads the tables that `stage` needs, and finds the columns unless the model knows them."""
+        """Read the tables that a stage needs, and learn the columns unless the model has them.
+
+        Lightning calls it.
+
+        Args:
+            stage: "fit", "validate", "test" or "predict".
+
+        Raises:
+            DataError: for a table that cannot be used.
+        """
         module = getattr(self.trainer, "lightning_module", None)
         state = getattr(module, "columns", None)
         if state is not None:
@@ -195,7 +210,7 @@ class TabularDataModule(lightning.LightningDataModule):
             self.trainer.limit_val_batches = 0  # Lightning would warn of a loader without batches
 
     def find_columns(self) -> Columns:
-        """Split the table and find its columns, unless they are known already."""
+        """The columns of the table, which are learned from its training rows at the first call."""
         if not self._split:
             self._split = self._split_rows()
         if self.columns is None:
@@ -223,7 +238,7 @@ class TabularDataModule(lightning.LightningDataModule):
         return self.columns
 
     def streams(self, name: str) -> bool:
-        """Whether the rows of a part are read from files again and again, and not held in memory."""
+        """Whether the rows of a part are read from files in each epoch, and not held in memory."""
         return is_folder_or_pattern(self._sources[self._source(name)])
 
     def part(self, name: str) -> Part:
@@ -252,17 +267,21 @@ class TabularDataModule(lightning.LightningDataModule):
         return [self._groups(source)[k] for k in self._split_of(name).tolist()]
 
     def frame(self, name: str) -> "DataFrame":
-        """The rows of a part as they are in the table, with columns that the model does not use, in the order of `part`."""
+        """The rows of a part with all columns of the table, in the order of `part`.
+
+        Raises:
+            DataError: for a part that has no rows, or one that is streamed.
+        """
         self._check_in_memory(name)
         return self._frame(self._source(name)).iloc[self.part(name).rows.numpy()]
 
     def column_names(self, name: str) -> list[str]:
-        """All columns of the table of a part."""
+        """The names of all columns of the table of a part."""
         self._check_in_memory(name)
         return [str(column) for column in self._frame(self._source(name)).columns]
 
     def has(self, name: str) -> bool:
-        """Whether there are rows for this part."""
+        """Whether a part has rows."""
         if self._source(name) != "main" or name == "predict":
             return True
         if not self._split:
@@ -277,18 +296,26 @@ class TabularDataModule(lightning.LightningDataModule):
 
     @property
     def batch_size(self) -> int:
-        """Rows for one step: those given, or what the default recipe takes for the training rows."""
+        """The number of rows for one step: the option, or that of the default recipe."""
         return self.hparams.batch_size or plan(self.count("train")).batch_size
 
     def check_rows(self, name: str, check: Callable[[Encoded], None]) -> None:
-        """Show all rows of a part to `check`, which refuses those that cannot be; and of a table the other parts, too."""
+        """Check all rows of a part; of a table in memory, those of its other parts, too.
+
+        Args:
+            name: of the part.
+            check: a function of encoded rows that raises an error for rows that cannot be used.
+        """
         if self.streams(name):
             self._summaries[name] = self._summarise(name, check)
         else:
             check(self.part(name).table)
 
     def summary(self, name: str) -> Summary:
-        """The moments of a part, and a sample of its rows: all of them, or 100,000 of a stream, drawn with `split_seed`."""
+        """The moments of a part, and a sample of its rows.
+
+        The sample has all rows, or 100,000 of a stream, drawn with `split_seed`.
+        """
         if name not in self._summaries:
             self._summaries[name] = (
                 self._summarise(name) if self.streams(name) else Summary.of(self.part(name))
@@ -303,25 +330,27 @@ class TabularDataModule(lightning.LightningDataModule):
         return summary
 
     def train_dataloader(self) -> Batches:
+        """The batches of training, in an order of its own in each epoch."""
         return self._batches("train", seed=self.hparams.split_seed)
 
     def val_dataloader(self) -> Batches:
+        """The batches of validation."""
         return self._batches("val")
 
     def test_dataloader(self) -> Batches:
+        """The batches of the test."""
         return self._batches("test")
 
     def predict_dataloader(self) -> Batches:
+        """The batches of prediction, without targets, in the order of the table."""
         return self._batches("predict")
 
     def _batches(self, name: str, seed: int | None = None) -> Batches | StreamedBatches:
-        trainer, size = (
-            self.trainer,
-            self.batch_size if name == "train" else self.hparams.batch_size or _MEASURED,
-        )
+        trainer = self.trainer
+        size = self.batch_size if name == "train" else self.hparams.batch_size or _EVALUATED_ROWS
         options: dict[str, Any] = {"seed": seed}
         if name in ("val", "test"):
-            size = max(size, _MEASURED)
+            size = max(size, _EVALUATED_ROWS)
         if trainer is not None:
             if name == "val":
                 size = max(size, getattr(trainer.lightning_module, "validated_at_once", size))
@@ -350,7 +379,7 @@ class TabularDataModule(lightning.LightningDataModule):
         return StreamedBatches(self.row_groups(name), columns, size, **options)
 
     def _source(self, name: str) -> str:
-        """Where the rows of a part come from."""
+        """The table that has the rows of a part: "main", or one of its own."""
         return name if self._sources.get(name) is not None else "main"
 
     def _check_in_memory(self, name: str) -> None:
@@ -371,38 +400,38 @@ class TabularDataModule(lightning.LightningDataModule):
         return self._split[name]
 
     def _present(self, name: str, table: Encoded, rows: Tensor) -> Tensor:
-        """Those of the rows whose weight is above zero: others are not there."""
+        """The rows with a weight above zero."""
         if table.weight is None:
             return rows
         present = rows[table.weight[rows] > 0]
         if not len(present):
             raise DataError(
                 f"weights must be above zero in some row, column {self.hparams.weight!r} has zero "
-                f"in all {len(rows)} rows "
-                f"for {name}: no row is there."
+                f"in all {len(rows)} rows for {name}: no row is there."
             )
         return present
 
     def _groups(self, source: str, needs_target: bool = True) -> list[RowGroup]:
         if source not in self._row_groups:
-            names, given = None, self.hparams
+            names, options = None, self.hparams
             if self.columns is not None:
                 names = self.columns.used(needs_target)
-            elif given.features:
-                known, weight = (given.known or {}).values(), [given.weight] if given.weight else []
-                names = list(dict.fromkeys([*given.features, *self.target, *known, *weight]))
+            elif options.features:
+                known = (options.known or {}).values()
+                weight = [options.weight] if options.weight else []
+                names = list(dict.fromkeys([*options.features, *self.target, *known, *weight]))
             self._row_groups[source] = find_row_groups(find_files(self._sources[source]), names)
         return self._row_groups[source]
 
     def _frame(self, source: str) -> "DataFrame":
         if source not in self._frames:
-            given, dataset = self._sources[source], self.hparams.dataset
-            if given is not None:
-                self._frames[source] = read_table(given)
+            table, dataset = self._sources[source], self.hparams.dataset
+            if table is not None:
+                self._frames[source] = read_table(table)
             elif dataset is None:
                 raise DataError(
-                    "no data: give `path` (a CSV or Parquet file, a data frame, "
-                    "arrays) or `dataset`."
+                    "no data: give `path` (a CSV or Parquet file, a data frame, arrays) or "
+                    "`dataset`."
                 )
             else:
                 self._frames[source] = read_table(load_dataset(dataset))
@@ -417,14 +446,14 @@ class TabularDataModule(lightning.LightningDataModule):
                 self._encoded[key] = columns.encode(
                     self._frame(source), needs_target=part != "predict", unseen=unseen
                 )
-            if unseen and source not in self._told:
-                self._told.add(source)
+            if unseen and source not in self._warned:
+                self._warned.add(source)
                 warnings.warn(unseen.message(), UserWarning, stacklevel=2)
         return self._encoded[key]
 
     @contextmanager
     def _named(self, source: str) -> Iterator[None]:
-        """Errors about the rows of a file say of which."""
+        """A block in which errors about the rows of a file name it."""
         try:
             yield
         except DataError as error:
@@ -461,32 +490,31 @@ class TabularDataModule(lightning.LightningDataModule):
         return split_at_random(count, unit, shares, self.hparams.split_seed, groups)
 
     def _groups_of_rows(self) -> Tensor:
-        """The rows of the table that stay together in a random split have one number."""
-        frame, given = self._frame("main"), self.hparams
-        if given.groups is not None:
+        """The group of each row, (N,); the rows of a group stay together in a random split."""
+        frame, options = self._frame("main"), self.hparams
+        if options.groups is not None:
             values = pick(
-                "column", given.groups, {column: frame[column] for column in frame.columns}
+                "column", options.groups, {column: frame[column] for column in frame.columns}
             )
             missing = values.isna().to_numpy()
             if missing.any():
                 raise DataError(
-                    f"the column of the groups {given.groups!r} must have no missing values, got "
+                    f"the column of the groups {options.groups!r} must have no missing values, got "
                     f"one at row {missing.argmax()}."
                 )
             return numbered(_row_hash(values.to_frame()))
-        others = {*self.target, *(given.known or {}).values(), given.weight}
-        features = given.features or [column for column in frame.columns if column not in others]
+        others = {*self.target, *(options.known or {}).values(), options.weight}
+        features = options.features or [column for column in frame.columns if column not in others]
         row = numbered(_row_hash(frame[[column for column in features if column in frame.columns]]))
-        copy = numbered(
-            _row_hash(frame.drop(columns=[given.weight] if given.weight in frame.columns else []))
-        )
+        weight = [options.weight] if options.weight in frame.columns else []
+        copy = numbered(_row_hash(frame.drop(columns=weight)))
         groups = equal_rows(row, copy, _LEAST_GROUPS)
         warn_of_copies(groups, copy, "give their column as `groups`")
         return groups
 
 
 def _row_hash(frame: "DataFrame") -> Tensor:
-    """A number of 64 bits for each row, equal where rows are."""
+    """A hash of 64 bits for each row, (N,), equal where rows are."""
     from pandas.util import hash_pandas_object
 
     try:
@@ -498,7 +526,7 @@ def _row_hash(frame: "DataFrame") -> Tensor:
 
 
 def _plain(value: Any) -> Any:
-    """What a checkpoint can hold: data that are not in a file stay out of it."""
+    """The value of an option for a checkpoint; None for data that are not in a file."""
     if isinstance(value, PathLike):
         return str(value)
     if isinstance(value, np.generic):

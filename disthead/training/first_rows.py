@@ -1,4 +1,4 @@
-"""The first rows of a training loader of one's own: what standardises a model and where it starts."""
+"""The first rows of a user's training loader, by which a model is standardised and initialised."""
 
 import math
 import warnings
@@ -27,47 +27,48 @@ ROWS = 10_000  # or all where there are fewer
 def first_rows(
     trainer: lightning.Trainer, module: lightning.LightningModule, event_dims: int
 ) -> Summary | None:
-    """The first rows of the training loader, 10,000 or as many as there are; None, with a warning, where it reads only once.
+    """The summary of the first 10,000 rows of the training loader, or of all where there are fewer.
 
-    The loader is read once more than it is trained on, without a trace: the global random state and
-    the generators of loader and sampler are put back. Of several processes the first one reads, and
-    all get its rows.
+    It is None, with a warning, for an iterator, whose rows come only once. Otherwise the loader is
+    read once more than it is trained on: the global random state and the generators of loader and
+    sampler are restored. Of several processes the first one reads, and all get its rows.
 
     Args:
-        event_dims: the dimensions of one target.
+        trainer: the trainer, which has the loader.
+        module: whose hooks transfer the batches.
+        event_dims: the number of dimensions of one target.
 
     Raises:
-        ValueError: for batches and weights that cannot be, and where the weight of all these rows
-            is 0.
+        ValueError: for batches and weights that cannot be used, and where the weight of all these
+            rows is 0.
     """
-    found: Any = None
+    result: Any = None
     if trainer.global_rank == 0:
         try:
             batches = _read(trainer, module)
-            found = summary_of(batches, event_dims) if batches else None
-        except (
-            Exception
-        ) as error:  # to be raised in all processes, none of which may wait for the others
-            found = error
+            result = summary_of(batches, event_dims) if batches else None
+        except Exception as error:  # raised in all processes, so that none waits for the others
+            result = error
     if trainer.world_size > 1:
-        found = trainer.strategy.broadcast(found)
-    if isinstance(found, Exception):
-        raise found
-    return found
+        result = trainer.strategy.broadcast(result)
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _read(trainer: lightning.Trainer, module: Any) -> list[Batch]:
     source = trainer.fit_loop._data_source
     if not source.is_defined() or not trainer.limit_train_batches:
         return []
-    given = _request_dataloader(source)
-    loader = given if isinstance(given, CombinedLoader) else CombinedLoader(given, "max_size_cycle")
-    parts = [part for one in loader.flattened for part in (one, getattr(one, "dataset", None))]
+    loader = _request_dataloader(source)
+    if not isinstance(loader, CombinedLoader):
+        loader = CombinedLoader(loader, "max_size_cycle")
+    parts = [part for each in loader.flattened for part in (each, getattr(each, "dataset", None))]
     if any(hasattr(part, "__next__") for part in parts):
         say_that_it_cannot("it is an iterator, whose rows come only once")
         return []
     batches, rows = [], 0
-    with isolate_rng(), _kept_generators(loader):
+    with isolate_rng(), _restored_generators(loader):
         for number, (batch, *_) in enumerate(loader):
             if number >= _limit(trainer, loader):
                 break
@@ -83,18 +84,21 @@ def _read(trainer: lightning.Trainer, module: Any) -> list[Batch]:
 
 
 def say_that_it_cannot(reason: str) -> None:
-    """Warn that a model starts as it is, and say what to do."""
+    """Warn that a model is not initialised from the rows of its loader, and say what to do.
+
+    Args:
+        reason: why not, for the message.
+    """
     warnings.warn(
         f"the start of training cannot come from its loader, since {reason}. Inputs and targets "
-        "are not standardised, and the "
-        "head starts anywhere. Call module.start(features, y) with some rows before fit, or give "
-        "a loader that can be read.",
+        "are not standardised, and the head starts anywhere. Call module.start(features, y) with "
+        "some rows before fit, or give a loader that can be read.",
         stacklevel=2,
     )
 
 
 def _limit(trainer: lightning.Trainer, loader: CombinedLoader) -> float:
-    """How many batches of the loader the trainer takes in an epoch."""
+    """The number of batches of the loader that the trainer takes in an epoch."""
     limit = trainer.overfit_batches or trainer.limit_train_batches
     length = sized_len(loader)
     if isinstance(limit, int) or length is None:
@@ -103,15 +107,15 @@ def _limit(trainer: lightning.Trainer, loader: CombinedLoader) -> float:
 
 
 @contextmanager
-def _kept_generators(loader: CombinedLoader) -> Iterator[None]:
-    """Afterwards the generators of loaders and samplers are where they were before."""
+def _restored_generators(loader: CombinedLoader) -> Iterator[None]:
+    """A block after which the generators of loaders and samplers have their states from before."""
     holders = [
-        holder for one in loader.flattened for holder in (one, getattr(one, "sampler", None))
+        holder for each in loader.flattened for holder in (each, getattr(each, "sampler", None))
     ]
     generators = [
-        one
+        generator
         for holder in holders
-        if isinstance(one := getattr(holder, "generator", None), torch.Generator)
+        if isinstance(generator := getattr(holder, "generator", None), torch.Generator)
     ]
     states = [generator.get_state() for generator in generators]
     try:
@@ -122,7 +126,13 @@ def _kept_generators(loader: CombinedLoader) -> Iterator[None]:
 
 
 def summary_of(batches: Sequence[Batch], event_dims: int) -> Summary:
-    """The summary of some batches; features are in it where they are a plain table (N, P) of floating numbers.
+    """The summary of some batches.
+
+    It has features where these are a table (N, P) of floating numbers.
+
+    Args:
+        batches: with targets.
+        event_dims: the number of dimensions of one target.
 
     Raises:
         ValueError: for batches without targets, and where no row has a weight above zero.
@@ -136,15 +146,14 @@ def summary_of(batches: Sequence[Batch], event_dims: int) -> Summary:
     if not len(targets.y):
         raise ValueError(
             f"weights must be above zero in some row, got zero in the first {count} rows of "
-            "training: none is there to "
-            "start from."
+            "training: none is there to start from."
         )
     features = None
     if all(
-        isinstance(one.features, Tensor)
-        and one.features.ndim == 2
-        and one.features.is_floating_point()
-        for one in batches
+        isinstance(batch.features, Tensor)
+        and batch.features.ndim == 2
+        and batch.features.is_floating_point()
+        for batch in batches
     ):
         features = Moments()
         for batch in batches:
@@ -159,7 +168,7 @@ def summary_of(batches: Sequence[Batch], event_dims: int) -> Summary:
 
 
 def _targets(batch: Batch, event_dims: int) -> Encoded:
-    """Targets, weights and known quantities of the rows that are there, in one dimension, without their features."""
+    """The targets, weights and known quantities of the present rows, (N, ...), without features."""
     rows = batch.y.shape[: batch.y.ndim - event_dims]
     weight = None if batch.weight is None else expanded_weight(batch.weight, rows)
     known = [values.expand(rows) for values in batch.known.values()]

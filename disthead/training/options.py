@@ -1,4 +1,4 @@
-"""Which values options of the command line may have, where Lightning and torch check them late, in other words, or never."""
+"""Checks of options of the command line that Lightning and torch check late or never."""
 
 import inspect
 import os
@@ -19,15 +19,22 @@ from disthead.training.trust import GIVEN
 
 __all__ = ["check_agreement", "check_config", "check_processes", "check_validation", "in_options"]
 
-_FEW = 8  # processes that any machine may run, even with fewer cores
+_ALLOWED_PROCESSES = 8  # on any machine, even with fewer cores
 
 
 class _Rule(NamedTuple):
-    """A rule for an option: which values are right, what they are called in errors, and of which command; of all if it is empty."""
+    """A rule for the values of an option.
+
+    Attributes:
+        option: its name.
+        is_valid: whether a value is valid.
+        expected: the valid values, in words.
+        command: whose option it is; empty for all commands.
+    """
 
     option: str
-    is_right: Callable[[Any], bool]
-    wanted: str
+    is_valid: Callable[[Any], bool]
+    expected: str
     command: str = ""
 
 
@@ -36,7 +43,7 @@ def _at_least(least: float) -> Callable[[Any], bool]:
 
 
 def _is_part(value: Any) -> bool:
-    """Whether this is a number of batches, or a share of all of them."""
+    """Whether a value is a number of batches, or a share of all of them."""
     return 0 < value <= 1 or (value > 1 and value == int(value))
 
 
@@ -61,9 +68,8 @@ def _is_devices(value: Any) -> bool:
 
 
 def _is_strategy(value: Any) -> bool:
-    return not str(value).endswith(
-        ("_spawn", "_fork", "_notebook")
-    )  # the command does not learn of the checkpoints of such processes
+    # the command does not learn of the checkpoints of processes that are not commands themselves
+    return not str(value).endswith(("_spawn", "_fork", "_notebook"))
 
 
 def _is_filename(value: str) -> bool:
@@ -187,58 +193,61 @@ _RULES = [
         "fit",
     ),
 ]
-# which mode, by the end of a metric's name
+# the mode of a metric, by the end of its name
 _BETTER = {"objective": "min", "accuracy": "max"} | {
     f"{name}{end}": "min" for name in names() for end in ("", "_marginal")
 }
 
 
 def check_config(command: str, config: Any) -> None:
-    """Refuse values of options that cannot be used, before anything is read or made.
+    """Refuse invalid values of options, before anything is read or made.
+
+    Args:
+        command: "fit", "validate", "test" or "predict".
+        config: the options, as a namespace of jsonargparse.
 
     Raises:
-        ValueError: with the option, what it may be, and what it is.
+        ValueError: with the option, its valid values, and its value.
     """
-    for option, is_right, wanted, of in _RULES:
+    for option, is_valid, expected, of in _RULES:
         value = config.get(option)
-        if value is not None and of in ("", command) and not is_right(value):
+        if value is not None and of in ("", command) and not is_valid(value):
             option = option.replace("ckpt_path", "ckpt")
-            raise ValueError(f"--{option} must be {wanted}, got {_shown(value)}.")
+            raise ValueError(f"--{option} must be {expected}, got {_shown(value)}.")
     if command != "fit":
         return
     for callback in ("early_stopping", "checkpoint"):
         monitor, mode = f"{config[callback].monitor}", config[callback].mode
         better = _BETTER.get(monitor.rpartition("/")[2], mode)
         if mode != better:
-            kept = "the best checkpoint" if callback == "checkpoint" else "better"
+            role = "the best checkpoint" if callback == "checkpoint" else "better"
             raise ValueError(
-                f"--{callback}.mode {mode} would take the worst {monitor} for "
-                f"{kept}: give {better}."
+                f"--{callback}.mode {mode} would take the worst {monitor} for {role}: give "
+                f"{better}."
             )
 
 
-_DECIDED = {  # options of the data that a model has learned with
-    "target", "features", "categorical", "known", "weight", "unit", "val_size", "test_size", "split_seed", "groups", "split_column",
+_DECIDED = {  # options of the data that a trained model fixes
+    "target", "features", "categorical", "known", "weight", "unit",
+    "val_size", "test_size", "split_seed", "groups", "split_column",
 }  # fmt: skip
 _FREE = {"min_scale", "spread_floor"}  # options of the model that a trained one may change
 
 
 def check_agreement(given: Mapping[str, Any], checkpoint: Mapping[str, Any], path: object) -> None:
-    """Refuse options of the model and its data that are others than those in its checkpoint, which decides them.
+    """Refuse options of the model and its data that contradict its checkpoint.
 
     Args:
-        given: the options that were given, without defaults: `model` and `data`, each a mapping or
-            a namespace.
-        checkpoint: its contents.
+        given: the options of the user, without defaults: `model` and `data`, each a mapping or a
+            namespace.
+        checkpoint: the contents of the checkpoint.
         path: of the checkpoint.
 
     Raises:
-        ValueError: with the option, and what the checkpoint has.
+        ValueError: with the option, and its value in the checkpoint.
     """
-    model, data = (
-        checkpoint["hyper_parameters"],
-        dict(checkpoint.get("datamodule_hyper_parameters", {})),
-    )
+    model = checkpoint["hyper_parameters"]
+    data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
     columns = model.get("columns")
     if isinstance(columns, Mapping) and data.get("features") is None:  # all other columns
         data["features"] = [column["name"] for column in columns["features"]]
@@ -248,18 +257,16 @@ def check_agreement(given: Mapping[str, Any], checkpoint: Mapping[str, Any], pat
         for name, value in options.items():
             if name not in saved or (name in _FREE if section == "model" else name not in _DECIDED):
                 continue
-            for option, mine, theirs in _contradictions(f"--{section}.{name}", value, saved[name]):
+            for option, new, old in _contradictions(f"--{section}.{name}", value, saved[name]):
                 raise ValueError(
-                    f"{option} {shown(_shown(mine))} contradicts {path}, which decides it: there "
-                    "it is "
-                    f"{'not given' if theirs is None else shown(_shown(theirs))}. Leave it out, "
-                    "or train another model with it "
-                    "(disthead fit)."
+                    f"{option} {shown(_shown(new))} contradicts {path}, which decides it: there "
+                    f"it is {'not given' if old is None else shown(_shown(old))}. Leave it "
+                    "out, or train another model with it (disthead fit)."
                 )
 
 
 def _contradictions(option: str, given: Any, saved: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The options that are given and other than saved ones, with both values; what is given as null stands for what was found."""
+    """The options whose value differs from the saved one, with both values; null never differs."""
     if given is None or (isinstance(saved, str) and saved.startswith(GIVEN)):
         return
     if isinstance(given, Mapping) and isinstance(saved, Mapping):
@@ -274,8 +281,8 @@ def _contradictions(option: str, given: Any, saved: Any) -> Iterator[tuple[str, 
         saved = saved["class_path"]
     is_class = option.endswith((".class_path", ".backbone", ".optimizer", ".scheduler"))
     if is_class and isinstance(given, str) and isinstance(saved, str):  # AdamW is torch.optim.AdamW
-        one, two = sorted((given, saved), key=len)
-        if two == one or two.endswith(f".{one}"):
+        short, long = sorted((given, saved), key=len)
+        if long == short or long.endswith(f".{short}"):
             return
     if option in ("--data.target", "--data.features"):
         given, saved = ([value] if isinstance(value, str) else value for value in (given, saved))
@@ -284,7 +291,11 @@ def _contradictions(option: str, given: Any, saved: Any) -> Iterator[tuple[str, 
 
 
 def check_validation(config: Any, has_rows: bool) -> None:
-    """Refuse a training that is judged by validation and has none, once the number of its epochs is planned.
+    """Refuse a training that monitors a metric of validation and has no validation.
+
+    Args:
+        config: the options, as a namespace of jsonargparse, after the number of epochs is planned.
+        has_rows: whether there are rows for validation.
 
     Raises:
         ValueError: with the reason, and what to do.
@@ -297,14 +308,12 @@ def check_validation(config: Any, has_rows: bool) -> None:
     if not has_rows:
         raise ValueError(
             "no rows are held out, by which to stop and to choose the best checkpoint: give "
-            "--data.val_size, such as 0.2, "
-            f"or --data.val_path; {other}."
+            f"--data.val_size, such as 0.2, or --data.val_path; {other}."
         )
     if trainer.limit_val_batches == 0:
         raise ValueError(
             "--trainer.limit_val_batches 0 leaves no rows by which to stop and to choose the best "
-            "checkpoint: leave it out, "
-            f"{other}."
+            f"checkpoint: leave it out, {other}."
         )
     interval = trainer.check_val_every_n_epoch
     if (
@@ -314,9 +323,8 @@ def check_validation(config: Any, has_rows: bool) -> None:
         and not trainer.fast_dev_run
     ):
         raise ValueError(
-            f"--trainer.check_val_every_n_epoch must be at most --trainer.max_epochs, {epochs}, "
-            "so that a validation says "
-            f"which checkpoint is best, got {interval}; {other}."
+            f"--trainer.check_val_every_n_epoch must be at most --trainer.max_epochs, {epochs}, so "
+            f"that a validation says which checkpoint is best, got {interval}; {other}."
         )
 
 
@@ -326,17 +334,16 @@ def check_processes(trainer: lightning.Trainer) -> None:
     Raises:
         ValueError: with both numbers.
     """
-    most = max(_FEW, os.cpu_count() or 1)
+    most = max(_ALLOWED_PROCESSES, os.cpu_count() or 1)
     if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
         raise ValueError(
-            f"--trainer.devices is the number of processes, at most {most} on the "
-            f"{os.cpu_count()} cores of this machine, got "
-            f"{trainer.num_devices}."
+            f"--trainer.devices is the number of processes, at most {most} on the {os.cpu_count()} "
+            f"cores of this machine, got {trainer.num_devices}."
         )
 
 
 def in_options(message: str) -> str:
-    """A message of Lightning, which is for programs, in the words of the command line."""
+    """A message of Lightning with the options of the command line in place of arguments."""
     message = re.sub(r" ?HINT: Did you call `.*", "", " ".join(message.split()))
     metric = re.match(
         r"`ModelCheckpoint\(monitor='(.*?)'\)` could not find .*? metrics: \[(.*)\]\.?$", message
@@ -353,10 +360,10 @@ def in_options(message: str) -> str:
     message = message.replace("=None`", "=null`")
     return re.sub(
         r"`(\w+)(?:=(.*?))?`",
-        lambda found: (
-            f"--trainer.{found[1]}{' ' * bool(found[2])}{found[2] or ''}"
-            if found[1] in trainer
-            else found[0]
+        lambda match: (
+            f"--trainer.{match[1]}{' ' * bool(match[2])}{match[2] or ''}"
+            if match[1] in trainer
+            else match[0]
         ),
         message,
     )

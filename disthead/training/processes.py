@@ -1,4 +1,4 @@
-"""Several processes: the rank of this one under torchrun and SLURM, and a log folder that no two trainings share."""
+"""The rank of a process under torchrun and SLURM, and log folders that no two trainings share."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ __all__ = ["claim_log_dir", "process"]
 
 
 def process() -> tuple[int, int]:
-    """The rank of this process and their number; (0, 1) where it is alone.
+    """The rank of this process and the number of processes; (0, 1) for a single one.
 
     >>> process()
     (0, 1)
@@ -25,7 +25,10 @@ def process() -> tuple[int, int]:
 
 
 def claim_log_dir(trainer: Trainer) -> list[Path]:
-    """Make the log folder `version_N` of a training, so that no other training that starts at the same time takes it.
+    """Make the log folder `version_N` of a training, which no other training then takes.
+
+    Where another training that starts at the same time has made it, the trainer gets a logger with
+    the next folder.
 
     Returns:
         The folders that did not exist before this call, the innermost first.
@@ -34,17 +37,17 @@ def claim_log_dir(trainer: Trainer) -> list[Path]:
         logger, folder = trainer.logger, local(trainer.log_dir or ".")
         if folder is None:
             return []
-        made = [each for each in (folder, *folder.parents) if not each.exists()]
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         if not (
             isinstance(logger, MetricsLogger)
             and isinstance(logger.version, int)
             and trainer.is_global_zero
         ):
-            return made
+            return missing
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             folder.mkdir()
         except FileExistsError:  # another training has just taken it
             trainer.logger = MetricsLogger(logger.save_dir, name=logger.name)
         else:
-            return made
+            return missing

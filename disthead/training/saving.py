@@ -1,4 +1,4 @@
-"""What a training leaves behind: its checkpoints and its numbers, each file whole or not there."""
+"""Atomic writing of the checkpoints and the metrics of a training."""
 
 import argparse
 import csv
@@ -19,18 +19,18 @@ __all__ = ["AtomicCheckpointIO", "MetricsLogger", "local"]
 
 
 def local(path: Any) -> Path | None:
-    """The file on this machine that one of Lightning's paths stands for; None for the address of a remote file."""
+    """One of Lightning's paths as a path on this machine; None for the address of a remote file."""
     path = str(path).removeprefix("file://")
     return None if "://" in path else Path(path)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's plugin that writes checkpoints, with local files that are whole or not there (`disthead.files.writing`).
+    """Lightning's plugin that writes checkpoints, with atomic writing of local files.
 
-    A `DistributionModule` puts it in the place of Lightning's default, which writes into the
-    system's temporary folder and moves the file from there: onto another disk that is a copy, and
-    an error halfway destroys the old checkpoint. Damaged checkpoints are refused when they are
-    read. Remote files are left to Lightning.
+    A `DistributionModule` uses it in place of Lightning's default, which writes into the system's
+    temporary folder and moves the file from there: onto another disk that is a copy, and an error
+    halfway destroys the old checkpoint. Here `disthead.files.writing` does so. Damaged checkpoints
+    are refused when they are read. Remote files are left to Lightning.
 
     >>> import lightning
     >>> trainer = lightning.Trainer(plugins=[AtomicCheckpointIO()], logger=False, accelerator="cpu")
@@ -39,6 +39,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
+        """Write a checkpoint, which has its name only once it is complete."""
         file = local(path)
         if file is None or storage_options is not None:
             super().save_checkpoint(checkpoint, path, storage_options)
@@ -48,7 +49,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, opened)
 
     def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Load a checkpoint as Lightning does, once the checksums of a local file have been compared."""
+        """Load a checkpoint as Lightning does, after a check of the checksums of a local file."""
         file = local(path)
         if file is not None and file.is_file():
             check_checkpoint(file)
@@ -56,7 +57,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class MetricsLogger(CSVLogger):
-    """Lightning's log of a training: hparams.yaml is whole or not there, and so is each line of metrics.csv.
+    """Lightning's log of a training, with atomic writing of hparams.yaml and metrics.csv.
 
     >>> MetricsLogger("runs", name="first").log_dir
     'runs/first/version_0'
@@ -64,6 +65,7 @@ class MetricsLogger(CSVLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | argparse.Namespace | None = None) -> None:
+        """Write hyperparameters into hparams.yaml."""
         if local(self.log_dir) is None:
             super().log_hyperparams(params)
             return
@@ -76,6 +78,7 @@ class MetricsLogger(CSVLogger):
 
     @rank_zero_only
     def save(self) -> None:
+        """Append the metrics since the last call to metrics.csv, or rewrite it for new columns."""
         if local(self.log_dir) is None:
             super().save()
             return
@@ -105,6 +108,7 @@ class MetricsLogger(CSVLogger):
         writer.metrics = []
 
     def finalize(self, status: str) -> None:
+        """Write the metrics that are left."""
         # a second error would hide why training has failed
         with suppress(*([OSError] if status == "failed" else [])):
             super().finalize(status)

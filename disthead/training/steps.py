@@ -1,4 +1,4 @@
-"""Steps without waste: losses that stay on the device, optimizers without hooks, and several steps in one call of Lightning."""
+"""Fast steps of training: losses stay on the device, and Lightning is called once for several."""
 
 import contextlib
 import functools
@@ -25,7 +25,7 @@ from disthead.errors import NonFiniteLoss
 __all__ = ["BareSteps", "RowMeans", "StepLosses", "count_steps", "takes_several_steps"]
 
 _HOOKS_OF_ALL = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
-# what Lightning calls in every step
+# hooks that Lightning calls in every step
 _STEP_HOOKS = (
     "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward",
     "on_before_optimizer_step", "on_train_batch_end",
@@ -35,20 +35,27 @@ _TRANSFER_HOOKS = (
     "transfer_batch_to_device",
     "on_after_batch_transfer",
 )
-_OWN_STEP_HOOKS = (
-    *_STEP_HOOKS, *_TRANSFER_HOOKS, "training_step", "backward", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step",
+_MODULE_STEP_HOOKS = (
+    *_STEP_HOOKS, *_TRANSFER_HOOKS,
+    "training_step", "backward", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step",
 )  # fmt: skip
 
 
 class RowMeans:
-    """Weighted means over rows by name, as sums that stay on the device; right over any number of processes."""
+    """Weighted means over the rows of all processes, by name; their sums stay on the device."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def add(self, name: str, values: Tensor, weight: Tensor | None = None) -> None:
-        """Rows of values (N, ...), with weights (N,) or (N, ...); what has no weight counts for nothing, also where it is infinite."""
+        """Add rows.
+
+        Args:
+            name: of the mean.
+            values: (N, ...).
+            weight: (N,) or (N, ...), zero or more; values of weight 0 may be NaN or infinite.
+        """
         values = (
             values.detach().double() if values.device.type != "mps" else values.detach().float()
         )
@@ -66,11 +73,10 @@ class RowMeans:
         self.sums[name] = sums + self.sums[name].to(sums) if name in self.sums else sums
 
     def take(self, trainer: lightning.Trainer) -> dict[str, Tensor]:
-        """The means over all processes, and a new start.
+        """The means over all processes; the sums begin anew.
 
         Raises:
-            ValueError: where the weight of all rows is zero; not in the few batches before training
-                that only try it.
+            ValueError: where the weight of all rows is zero, except in Lightning's sanity check.
         """
         sums, self.sums = self.sums, {}
         if trainer.world_size > 1:
@@ -82,19 +88,20 @@ class RowMeans:
                 return {}
             raise ValueError(
                 "weights must be above zero in some row, got zero in all rows of epoch "
-                f"{trainer.current_epoch}: none is there "
-                "to learn from or to measure."
+                f"{trainer.current_epoch}: none is there to learn from or to measure."
             )
         return {name: (total / weight).float() for name, (total, weight) in sums.items()}
 
 
 class StepLosses:
-    """The losses of training steps, kept until somebody looks: looking makes the host wait for the device.
+    """The losses of training steps, which are read several at a time.
+
+    Reading a loss makes the host wait for the device.
 
     Args:
-        means: where they are added up.
-        name: of the number, "nll" or another objective.
-        patience: steps after which `is_due`.
+        means: to which they are added.
+        name: of the mean, "nll" or another objective.
+        patience: number of steps after which `is_due`.
     """
 
     def __init__(self, means: RowMeans, name: str = "nll", patience: int = 64):
@@ -103,11 +110,14 @@ class StepLosses:
         self.values = torch.empty(0)
 
     def add(self, values: Tensor, weight: Tensor | None = None, rows: Tensor | None = None) -> None:
-        """Copy them: a tensor that is kept here and there hinders the reuse of memory between large ones.
+        """Add the losses of a step.
+
+        They are copied: small tensors that stay in memory hinder its reuse between large ones.
 
         Args:
-            values: of rows, and their weights; what has the weight 0 may be anything.
-            rows: their numbers.
+            values: the losses of the rows.
+            weight: of the rows; losses of weight 0 may be NaN or infinite.
+            rows: the numbers of the rows, for messages.
         """
         start = self.steps[-1][0].stop if self.steps else 0
         place = slice(start, start + values.numel())
@@ -119,14 +129,18 @@ class StepLosses:
 
     @property
     def is_due(self) -> bool:
+        """Whether `look` should be called."""
         return len(self.steps) >= self.patience
 
     def look(self, module: lightning.LightningModule) -> None:
-        """Add them up.
+        """Add the losses so far to the means.
+
+        Args:
+            module: in training, for messages.
 
         Raises:
-            NonFiniteLoss: where one of them is NaN or infinite, every time until training starts
-                anew.
+            NonFiniteLoss: where one of them is NaN or infinite; they stay, so that each later call
+                raises it, too.
         """
         if not self.steps:
             return
@@ -171,8 +185,8 @@ def _non_finite(
     )
     cause = (
         "These are all rows of the batch, so the weights of the network have become too large. "
-        f"{extreme or 'Look for extreme values.'} "
-        "If the data are right, lower the learning rate, or set trainer.gradient_clip_val."
+        f"{extreme or 'Look for extreme values.'} If the data are right, lower the learning rate, "
+        "or set trainer.gradient_clip_val."
         if is_all
         else f"{extreme or 'Look at these rows for extreme values.'} If the data are wrong, "
         "correct them; if they are right, try a family with heavier tails, or lower the learning "
@@ -188,10 +202,15 @@ def _non_finite(
 def takes_several_steps(
     trainer: lightning.Trainer, module: lightning.LightningModule, own: type
 ) -> bool:
-    """Whether nothing can tell several steps in one call of Lightning from one step in each.
+    """Whether several steps in one batch of Lightning have the same effect as one in each.
 
-    That is so on one device in full precision, where the trainer counts no batches and no callback,
-    and no subclass of `own`, takes part in single steps.
+    That is so on one device in full precision, where no option of the trainer counts batches, no
+    callback has hooks of steps, and the module overrides none of those of the class `own`.
+
+    Args:
+        trainer: the trainer.
+        module: the module.
+        own: the class of this library from which the module is derived.
     """
     counts_batches = (
         trainer.max_steps != -1
@@ -212,7 +231,7 @@ def takes_several_steps(
         and not counts_batches
         and not every_step
         and not any(map(_sees_steps, trainer.callbacks))
-        and not any(is_overridden(name, module, own) for name in _OWN_STEP_HOOKS)
+        and not any(is_overridden(name, module, own) for name in _MODULE_STEP_HOOKS)
         and not any(is_overridden(name, trainer.datamodule) for name in _TRANSFER_HOOKS)
     )
 
@@ -222,7 +241,7 @@ def _sees_steps(callback: Callback) -> bool:
         return bool(callback._every_n_train_steps or callback._train_time_interval)
     if isinstance(callback, ProgressBar):
         return False
-    # a class with `after_step` has said there what it does after each step
+    # a class with `after_step` has all that it does after each step there
     known = next((kind for kind in type(callback).__mro__ if "after_step" in vars(kind)), Callback)
     return isinstance(callback, GradientAccumulationScheduler) or any(
         is_overridden(name, callback, known) for name in _STEP_HOOKS
@@ -230,14 +249,14 @@ def _sees_steps(callback: Callback) -> bool:
 
 
 class BareSteps(Precision):
-    """Full precision, whose steps are those of an optimizer alone, where nobody watches single ones.
+    """Lightning's plugin of full precision, whose steps are calls of the optimizer alone.
 
     Lightning's optimizers make their steps by a plugin for precision, which calls the hooks of all
     callbacks. Steps of torch's own optimizers are also made without hooks and records for a
-    profiler, where nobody uses them: those take longer than the step of a small model.
+    profiler, where none are used: those take longer than the step of a small model.
 
     Args:
-        optimizer: not Lightning's.
+        optimizer: torch's, not Lightning's wrapper of it.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer):
@@ -248,20 +267,21 @@ class BareSteps(Precision):
     def optimizer_step(
         self, optimizer: Any, model: Any, closure: Callable[[], Any], **options: Any
     ) -> Any:
+        """Make a step of the optimizer; the closure is called only where its class needs one."""
         return self.step(closure) if self.needs_closure else self.step()
 
     @contextlib.contextmanager
     def used_by(self, strategy: Strategy) -> Iterator[None]:
-        """A block in which the strategy makes its steps so."""
-        own, strategy.precision_plugin = strategy.precision_plugin, self
+        """A block in which the strategy makes its steps with this plugin."""
+        former, strategy.precision_plugin = strategy.precision_plugin, self
         try:
             yield
         finally:
-            strategy.precision_plugin = own
+            strategy.precision_plugin = former
 
 
 def _bare_calls(optimizer: torch.optim.Optimizer) -> tuple[Callable[..., Any], Callable[[], None]]:
-    """`step` and `zero_grad` of an optimizer, without hooks and records where nobody uses them."""
+    """`step` and `zero_grad` of an optimizer, without hooks and records where none are used."""
     kind, step = type(optimizer), optimizer.step
     used = (
         any(
@@ -274,8 +294,7 @@ def _bare_calls(optimizer: torch.optim.Optimizer) -> tuple[Callable[..., Any], C
         or optimizer.defaults.get("differentiable")
         or torch.autograd._profiler_enabled()
     )
-    # a scheduler, which puts itself around the step, wants to see one, to know that it does not
-    # come first itself
+    # a scheduler wraps the step, and has to see one before it warns of a wrong order of calls
     has_seen = getattr(step, "__wrapped__", None) is kind.step and getattr(
         optimizer, "_opt_called", False
     )
@@ -294,7 +313,14 @@ def _bare_calls(optimizer: torch.optim.Optimizer) -> tuple[Callable[..., Any], C
 
 
 def count_steps(loop: dict[str, Any], made: int) -> None:
-    """Let a saved loop of Lightning say how many steps were made, whoever makes them from now on."""
+    """Set the number of steps in the saved state of Lightning's loop.
+
+    Both counters get it: that of automatic and that of manual optimization.
+
+    Args:
+        loop: the state of the loop of training, which is changed in place.
+        made: the number of steps.
+    """
     counters = (
         loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"],
         loop["epoch_loop.manual_optimization.optim_step_progress"],

@@ -1,4 +1,4 @@
-"""`StopBetweenSteps`: SIGTERM ends a training after a step; `signal_of`: which signal ended it."""
+"""`StopBetweenSteps` ends a training after a step at SIGTERM; `signal_of` names the signal."""
 
 import signal
 import threading
@@ -15,7 +15,7 @@ __all__ = ["StopBetweenSteps", "signal_of"]
 
 
 def signal_of(error: BaseException) -> int | None:
-    """The signal that has ended what Lightning was doing; None where it was an error."""
+    """The signal behind an error that Lightning has raised; None for other errors."""
     if isinstance(error, SIGTERMException):
         return signal.SIGTERM
     if isinstance(error, BrokenPipeError):
@@ -24,22 +24,23 @@ def signal_of(error: BaseException) -> int | None:
 
 
 class StopBetweenSteps(Callback):
-    """SIGTERM ends a training after a step, in a state to go on from; validation, tests and predictions end at once.
+    """Ends a training after a step at SIGTERM, in a state to go on from.
 
-    Lightning's own handler does so where training is in one process, and where SLURM puts a job
-    into its queue again. Several processes end at once, since they might wait for one that has
-    ended already.
+    Validation, tests and predictions end at once. Lightning's own handler does so where training is
+    in one process, and where SLURM puts a job into its queue again. Several processes end at once,
+    since they might wait for one that has ended already.
     """
 
     def on_fit_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Leave SIGTERM to Lightning's handler where it ends a training after a step."""
         if is_ours(signal.SIGTERM) and (trainer.world_size == 1 or SLURMEnvironment.detect()):
             # Lightning sets its own handler only where there is none
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _end_at_once(self, trainer: lightning.Trainer) -> None:
-        """Replace Lightning's handler where there are several processes, which would wait for each other."""
+        """Replace Lightning's handler where several processes would wait for each other."""
         if trainer.world_size == 1 or SLURMEnvironment.detect():
             return
 
@@ -55,24 +56,29 @@ class StopBetweenSteps(Callback):
     def on_sanity_check_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Set the handler of signals for this stage."""
         self._end_at_once(trainer)
 
     def on_train_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Set the handler of signals for this stage."""
         self._end_at_once(trainer)
 
     def on_validation_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Set the handler of signals for this stage."""
         self._end_at_once(trainer)
 
     def on_test_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Set the handler of signals for this stage."""
         self._end_at_once(trainer)
 
     def on_predict_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Set the handler of signals for this stage."""
         self._end_at_once(trainer)

@@ -1,7 +1,8 @@
-"""Which classes a loaded file may name: those of torch.nn, torch.optim, disthead, and of the packages that the caller trusts.
+"""The classes that a loaded file may name.
 
-A checkpoint's options name classes. Those of a stranger could name `os.system`, or a module that
-runs code when it is imported; so each is looked at before anything is imported or called.
+These are those of torch.nn, torch.optim, disthead, and of the packages that the caller trusts. The
+options of a checkpoint name classes; a malicious file could name `os.system`, or a module that runs
+code when it is imported. So each name is checked before anything is imported or called.
 """
 
 import os
@@ -20,32 +21,33 @@ __all__ = [
     "trusted_names",
 ]
 
-GIVEN = (
-    # how a checkpoint describes a backbone that no class path named, and that it cannot rebuild
-    "given as an object: "
-)
+# how a checkpoint describes a backbone without a class path, which it cannot rebuild
+GIVEN = "given as an object: "
 _ALWAYS = ("torch.nn", "torch.optim", "disthead")
-_DEPTH = 64  # of lists and mappings within each other
+_DEPTH = 64  # of nested lists and mappings
 _SOURCES = ("path", "val_path", "test_path", "predict_path")
 
 
 def trusted_names(trust: "str | Iterable[str] | None") -> tuple[str, ...]:
-    """The packages, modules and classes that a caller trusts: names, or one text with commas between them.
+    """The names of the packages, modules and classes that a caller trusts.
+
+    Args:
+        trust: names, or one text with commas between them.
 
     Raises:
-        ValueError: for what cannot be the name of a package, a module or a class.
+        ValueError: for a text that cannot be the name of a package, a module or a class.
 
     >>> trusted_names("my_package, other.nets.Net")
     ('my_package', 'other.nets.Net')
     """
     if trust is None:
         return ()
-    given = (
+    entries = (
         trust.strip().removeprefix("[").removesuffix("]").split(",")
         if isinstance(trust, str)
         else list(trust)
     )
-    names = tuple(name.strip() if isinstance(name, str) else name for name in given)
+    names = tuple(entry.strip() if isinstance(entry, str) else entry for entry in entries)
     for name in names:
         if not isinstance(name, str) or not _is_path(name):
             raise ValueError(
@@ -58,10 +60,10 @@ def trusted_names(trust: "str | Iterable[str] | None") -> tuple[str, ...]:
 def check_classes(options: Any, source: object, trust: "str | Iterable[str] | None" = ()) -> None:
     """Refuse options, read from a file, that name a class which the file may not use.
 
-    A class is allowed if it is a subclass of what is wanted, such as `torch.nn.Module` for a
+    A class is allowed if it is a subclass of the expected one, such as `torch.nn.Module` for a
     backbone, and both the path that names it and the module that defines it are in torch.nn,
-    torch.optim, disthead, or in what is trusted. This holds for class paths within `init_args` too.
-    Nothing is imported that is not allowed.
+    torch.optim, disthead, or among the trusted names. This holds for class paths
+    within `init_args`, too. Nothing is imported that is not allowed.
 
     Args:
         options: plain data.
@@ -123,35 +125,33 @@ def _check_class(kind: str, path: str, where: str, source: object, allowed: Sequ
         raise ValueError(f"{named}, which is not the path of a class, such as torch.nn.Linear.")
     _check_allowed(path, named, allowed)
     try:
-        found = find(kind, path)
+        cls = find(kind, path)
     except ValueError as error:
         raise ValueError(f"{named}: {error}") from error
-    wanted = [KINDS[kind]] if kind in KINDS else list(dict.fromkeys(KINDS.values()))
-    if not is_subclass(found, *wanted):
+    bases = [KINDS[kind]] if kind in KINDS else list(dict.fromkeys(KINDS.values()))
+    if not is_subclass(cls, *bases):
         raise ValueError(
-            f"{named}, which is not a subclass of {' or '.join(cls.__name__ for cls in wanted)}, "
-            "and so is not loaded. In Python it "
-            "can be given again: DistributionModule.load_from_checkpoint(path, "
-            f"{where.partition('.')[0]}=...)."
+            f"{named}, which is not a subclass of {' or '.join(base.__name__ for base in bases)}, "
+            "and so is not loaded. In Python it can be given again: "
+            f"DistributionModule.load_from_checkpoint(path, {where.partition('.')[0]}=...)."
         )
     if path not in allowed:
-        defined = f"{found.__module__}.{found.__qualname__}"
+        defined = f"{cls.__module__}.{cls.__qualname__}"
         _check_allowed(defined, f"{named}, which is {defined!r}", allowed)
 
 
 def _check_allowed(path: str, named: str, allowed: Sequence[str]) -> None:
     if not any(path == name or path.startswith(f"{name}.") for name in allowed):
         raise ValueError(
-            f"{named}. A file that is loaded may use classes of torch.nn, torch.optim and "
-            "disthead alone, since any other would "
-            f"be code that runs. If you know the file and that code, say so: trust=({path!r},), "
-            f"or --trust {path} on the command "
-            "line; the name of its package does, too."
+            f"{named}. A file that is loaded may use classes of torch.nn, torch.optim and disthead "
+            "alone, since any other would be code that runs. If you know the file and that code, "
+            f"say so: trust=({path!r},), or --trust {path} on the command line; the name of its "
+            "package does, too."
         )
 
 
 def _is_path(name: str) -> bool:
-    """Whether this is a name such as `package.module.Class`, without names that Python reserves."""
+    """Whether a name is one such as `package.module.Class`, without names that Python reserves."""
     parts = name.split(".")
     return all(
         part.isidentifier() and not (part.startswith("__") and part.endswith("__"))
@@ -160,10 +160,10 @@ def _is_path(name: str) -> bool:
 
 
 def class_paths(options: Any) -> list[str]:
-    """All class paths within options that the caller gives, at any depth."""
+    """All class paths within options of the caller, at any depth."""
     if isinstance(options, Mapping):
-        own = [options["class_path"]] if isinstance(options.get("class_path"), str) else []
-        return own + [path for entry in options.values() for path in class_paths(entry)]
+        paths = [options["class_path"]] if isinstance(options.get("class_path"), str) else []
+        return paths + [path for entry in options.values() for path in class_paths(entry)]
     return (
         [path for entry in options for path in class_paths(entry)]
         if isinstance(options, (list, tuple))
@@ -172,7 +172,13 @@ def class_paths(options: Any) -> list[str]:
 
 
 def check_sources(options: Mapping[str, Any], source: object) -> None:
-    """Refuse tables, named in a file, that are anything but files and folders of this machine, such as pipes and addresses.
+    """Refuse tables, named in a file, that are not files or folders of this machine.
+
+    Pipes and addresses are refused, for example.
+
+    Args:
+        options: plain data from the file.
+        source: the file, for the message.
 
     Raises:
         ValueError: for such a table, with the file that names it.
@@ -189,13 +195,17 @@ def check_sources(options: Mapping[str, Any], source: object) -> None:
         ):
             raise ValueError(
                 f"{source} names the table {table!r} ({name}), which is not a file or folder of "
-                "this machine: give a table of your "
-                "own, --data.path on the command line."
+                "this machine: give a table of your own, --data.path on the command line."
             )
 
 
 def check_callbacks(states: Any) -> None:
-    """Refuse states of callbacks by which a training that goes on would remove files outside the folder of its checkpoints.
+    """Refuse states of callbacks that name files outside the folder of the checkpoints.
+
+    A training that goes on might remove such files for a better checkpoint.
+
+    Args:
+        states: of the callbacks, by name, from a checkpoint.
 
     Raises:
         ValueError: for such a state, with the path.
@@ -213,6 +223,6 @@ def check_callbacks(states: Any) -> None:
             if ".." in Path(path).parts or ("://" in path and not path.startswith(folder)):
                 raise ValueError(
                     f"the checkpoint names {path!r} as a checkpoint of its training, which may be "
-                    "removed for a better one: it must be "
-                    "a file in the folder of the checkpoints. Go on from another checkpoint."
+                    "removed for a better one: it must be a file in the folder of the checkpoints. "
+                    "Go on from another checkpoint."
                 )

@@ -1,4 +1,4 @@
-"""Predictions that are written as they are made: into one file, or into a folder for tables larger than memory."""
+"""Writing of predictions, batch by batch: into one file, or into a folder for large tables."""
 
 import errno
 import hashlib
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _PARQUET = (".parquet", ".pq")
-_ROW = "row of the table"  # a column of the shares of several processes: the numbers of their rows
+_ROW = "row of the table"  # column of row numbers in the shares of several processes
 
 
 def predict_files(
@@ -49,24 +49,25 @@ def predict_files(
     trust: str | Iterable[str] = (),
     **options: Any,
 ) -> int:
-    """Write the predictions for Parquet files into a folder of Parquet files, in memory that does not grow with the rows.
+    """Write the predictions for Parquet files into a folder of Parquet files.
 
-    Each row group with rows becomes one file, `part-<file>-<row group>.parquet`, in their order
-    when sorted by name. It has its name only once it is complete, so after a crash the folder holds
-    whole parts, and the same call again makes those that are missing, and, with a warning, those
-    that were truncated. A folder, not one file: a Parquet file cannot be read before its end is
-    written.
+    Its memory does not grow with the number of rows. Each row group with rows becomes one file,
+    `part-<file>-<row group>.parquet`, in their order when sorted by name. It has its name only once
+    it is complete, so that after a crash the folder holds complete parts. The same call again then
+    makes those that are missing, and, with a warning, those that were truncated. The result is a
+    folder, since a single Parquet file cannot be read before its end is written.
 
     Args:
         checkpoint: of a `DistributionModule` that was trained on a table.
         path: a folder, a pattern such as `rows/*.parquet` (`**` for folders within), a file, or a
             list of files.
         out: the folder to write to.
-        batch_size: rows at once; fewer where a row has many classes or draws, so that memory does
-            not grow with them.
+        batch_size: rows of a batch; fewer where a row has many classes or draws, so that memory
+            does not grow with them.
         device: where the model runs.
-        rank, world_size: this process and their number, where several share the row groups.
-        id_columns: columns that are copied into the predictions, to say which row is which.
+        rank: the number of this process, where several share the row groups.
+        world_size: the number of these processes.
+        id_columns: columns that are copied into the predictions, to identify the rows.
         trust: names of packages, modules or classes of your own which the checkpoint may use
             (SECURITY.md).
         options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples`,
@@ -83,27 +84,23 @@ def predict_files(
     if batch_size < 1 or not 0 <= rank < world_size:
         raise ValueError(
             "batch_size must be 1 or more and rank in 0 ... world_size - 1, got "
-            f"batch_size={batch_size}, "
-            f"rank={rank}, world_size={world_size}."
+            f"batch_size={batch_size}, rank={rank}, world_size={world_size}."
         )
-    predictor, files, folder = (
-        Predictor(checkpoint, device=device, trust=trust, **options),
-        find_files(path),
-        Path(out),
-    )
+    predictor = Predictor(checkpoint, device=device, trust=trust, **options)
+    files, folder = find_files(path), Path(out)
     names = RowNames(files, id_columns)
     groups = find_row_groups(
         files, list(dict.fromkeys([*predictor.columns.used(needs_target=False), *names.columns]))
     )
     check_folder(folder, "the parts of the predictions")
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    new_folders = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     written = 0
     try:
         _check_same_run(folder, predictor, files, list(id_columns))
-        own = groups[rank::world_size]
-        with Progress("predicting", sum(group.rows for group in own)) as progress:
-            for group in own:
+        groups = groups[rank::world_size]
+        with Progress("predicting", sum(group.rows for group in groups)) as progress:
+            for group in groups:
                 part = folder / f"part-{group.file:05d}-{group.number:05d}.parquet"
                 if _is_there(part, group.rows):
                     progress.advance(group.rows)
@@ -114,13 +111,13 @@ def predict_files(
                 written += 1
     except BaseException:
         if not written:
-            _remove_if_empty(made)
+            _remove_if_empty(new_folders)
         raise
     return written
 
 
 def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], ids: list[str]) -> None:
-    """Parts that are there are kept, so they must be of this model, these files and these options."""
+    """Refuse a folder with parts of another model, other files or other options."""
     with open(predictor.checkpoint, "rb") as model:
         digest = hashlib.file_digest(model, "sha256").hexdigest()
     rows = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
@@ -128,12 +125,12 @@ def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], ids: 
         {"model": digest, "files": rows, "options": repr(predictor.options), "ids": ids}
     )
     note = folder / "_source.json"
-    # before the note is looked for: others write it before their parts
+    # looked up before the note, which other processes write before their parts
     has_parts = any(folder.glob("part-*.parquet"))
     if not note.exists():
         if has_parts:
             raise DataError(f"{folder} holds parts of unknown origin: choose an empty folder.")
-        # of several processes that begin at once, one writes it, and all compare themselves with it
+        # of several processes that begin together one writes the note, and all compare with it
         with suppress(FileExistsError), writing(note, overwrite=False) as unfinished:
             unfinished.write_text(run, "utf-8")
     if note.read_text("utf-8") != run:
@@ -144,23 +141,23 @@ def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], ids: 
 
 
 def _is_there(part: Path, rows: int) -> bool:
-    """Whether a part is there with all of its rows, by its footer; a warning names one that was damaged since it was written."""
+    """Whether a part has all of its rows, by its footer; a warning names a damaged one."""
     if not part.exists():
         return False
     try:
         with damage_located(part), opened_parquet(part) as opened:
-            found = f"has {opened.metadata.num_rows} rows, not {rows}"
+            damage = f"has {opened.metadata.num_rows} rows, not {rows}"
             is_whole = opened.metadata.num_rows == rows
     except DataError:
-        found, is_whole = "is not a readable Parquet file", False
+        damage, is_whole = "is not a readable Parquet file", False
     if not is_whole:
-        warnings.warn(f"{part} was damaged: it {found}. It is made again.", stacklevel=3)
+        warnings.warn(f"{part} was damaged: it {damage}. It is made again.", stacklevel=3)
     return is_whole
 
 
-def _remove_if_empty(made: Sequence[Path]) -> None:
-    """Remove folders that a run has made, the innermost first, where nothing but its note is in them."""
-    for folder in made:
+def _remove_if_empty(new_folders: Sequence[Path]) -> None:
+    """Remove the folders that a run has made, the innermost first, if only its note is in them."""
+    for folder in new_folders:
         with suppress(OSError):  # another process has written there, or removed it
             if {path.name for path in folder.iterdir()} <= {"_source.json"}:
                 (folder / "_source.json").unlink(missing_ok=True)
@@ -175,7 +172,7 @@ def _write(
     names: "RowNames",
     progress: Progress,
 ) -> None:
-    """Write the predictions for a row group into a part, which has its name once it is complete."""
+    """Write the predictions for a row group into a part."""
     columns, identity = predictor.columns.used(needs_target=False), names.of_group(group)
     try:
         with (
@@ -201,7 +198,7 @@ def _write(
 
 
 class RowNames:
-    """The columns of Parquet files that say which row is which, as they are there, of one type in all files.
+    """The columns of Parquet files that identify rows, with one type in all files.
 
     Args:
         files: the files.
@@ -215,7 +212,7 @@ class RowNames:
         self.columns = list(dict.fromkeys(columns))
         self.groups = find_row_groups(files, self.columns) if self.columns else []
         self._types = _common_types(files, self.columns)
-        self._place, self._held = -1, dict[str, Any]()  # the row group in memory, and its columns
+        self._place, self._values = -1, dict[str, Any]()  # the row group in memory, and its columns
 
     def of_group(self, group: RowGroup) -> dict[str, Any]:
         """The columns of a row group, as arrays of Arrow.
@@ -233,32 +230,36 @@ class RowNames:
             return {name: rows[name].cast(kind) for name, kind in self._types.items()}
 
     def at(self, rows: Sequence[int]) -> dict[str, Any]:
-        """The columns of these rows, which are numbered through all files, in ascending order; one row group is held in memory."""
+        """The columns of some rows, as arrays of Arrow; one row group is in memory.
+
+        Args:
+            rows: row numbers through all files, in ascending order.
+        """
         import pyarrow as arrow
 
-        pieces, start = [], 0
+        tables, start = [], 0
         while start < len(rows):
             place = next(
                 k for k, group in enumerate(self.groups) if rows[start] < group.start + group.rows
             )
             group = self.groups[place]
             if place != self._place:
-                self._place, self._held = place, self.of_group(group)
+                self._place, self._values = place, self.of_group(group)
             end = next(
                 (k for k in range(start, len(rows)) if rows[k] >= group.start + group.rows),
                 len(rows),
             )
             chosen = [row - group.start for row in rows[start:end]]
-            pieces.append(
-                arrow.table({name: values.take(chosen) for name, values in self._held.items()})
+            tables.append(
+                arrow.table({name: values.take(chosen) for name, values in self._values.items()})
             )
             start = end
-        table = arrow.concat_tables(pieces)
+        table = arrow.concat_tables(tables)
         return {name: table[name] for name in self.columns}
 
 
 def _common_types(files: Sequence[Path], columns: Sequence[str]) -> dict[str, Any]:
-    """For each column the type that holds its values in all files; categories are their values."""
+    """The type of each column that holds its values in all files; categories become values."""
     if not columns:
         return {}
     import pyarrow as arrow
@@ -277,16 +278,16 @@ def _common_types(files: Sequence[Path], columns: Sequence[str]) -> dict[str, An
 
 
 class PredictionFile(Callback):
-    """Writes what `Trainer.predict` predicts into one .csv or .parquet file, batch by batch, in the order of the table.
+    """Writes the predictions of `Trainer.predict` into one .csv or .parquet file.
 
-    Several processes write their shares into a folder beside the file, which all of them must see;
-    the first one joins them.
+    They are written batch by batch, in the order of the table. Several processes write their shares
+    into a folder beside the file, which all of them must be able to read; the first one joins them.
 
     Args:
         out: the file.
         options: of `disthead.prediction.predictions`.
-        identity: gives the columns that are copied into the predictions, for the numbers of some
-            rows in their table.
+        identity: a function from row numbers of the table to the columns that are copied into the
+            predictions.
         escape_formulas: of a CSV file, whether an apostrophe is put before texts that spreadsheets
             take for formulas.
     """
@@ -308,7 +309,7 @@ class PredictionFile(Callback):
 
     @contextmanager
     def written(self) -> Iterator[None]:
-        """A block in which the predictions are made; after it the file is there.
+        """A block in which the predictions are made; at its end the file appears.
 
         Raises:
             ValueError: where no rows were predicted.
@@ -324,6 +325,7 @@ class PredictionFile(Callback):
                 shutil.rmtree(f"{self.unfinished}.d", ignore_errors=True)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the file, or the share of this process."""
         self.rows, self.left_out, self._error = 0, "", None
         if trainer.world_size == 1:
             assert self.unfinished is not None
@@ -345,6 +347,7 @@ class PredictionFile(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        """Write the predictions of a batch."""
         rows = batch["rows"].tolist()
         if not rows or self._error is not None:
             return
@@ -367,7 +370,7 @@ class PredictionFile(Callback):
 
     @contextmanager
     def _remembered(self, may_raise: bool = False) -> Iterator[None]:
-        """A block whose error is kept: the first of several processes raises it, after all of them have come to the end."""
+        """A block whose error is raised later, by the first of several processes at their end."""
         try:
             yield
         except OSError as error:
@@ -376,6 +379,11 @@ class PredictionFile(Callback):
             self._error = error
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the file; the first of several processes joins their shares.
+
+        Raises:
+            OSError: where a process could not write its share.
+        """
         table, self._table = self._table, None
         assert table is not None
         with self._remembered(may_raise=trainer.world_size == 1):
@@ -392,6 +400,7 @@ class PredictionFile(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
+        """Close the file after an error."""
         table, self._table = self._table, None
         if table is not None:
             table.__exit__(type(exception), exception, exception.__traceback__)
@@ -405,14 +414,14 @@ class PredictionFile(Callback):
                 number = number or errno.ENOENT
                 raise OSError(
                     number,
-                    f"process {rank} of {len(states)} cannot write {share}: "
-                    f"{os.strerror(number)}. The folder of --out must be "
-                    "one that all processes see",
+                    f"process {rank} of {len(states)} cannot write {share}: {os.strerror(number)}. "
+                    "The folder of --out must be one that all processes see",
                 )
         shares = [_share(self._folder, rank) for rank, (rows, _) in enumerate(states) if rows]
         with TableWriter(self.unfinished, self.ending, self.escape_formulas) as table:
-            for piece in _in_order(shares):
-                table.write({name: piece[name] for name in piece.column_names if name != _ROW})
+            for rows_in_order in _in_order(shares):
+                names = [name for name in rows_in_order.column_names if name != _ROW]
+                table.write({name: rows_in_order[name] for name in names})
         self.rows = sum(rows for rows, _ in states)
 
 
@@ -421,29 +430,29 @@ def _share(folder: Path, rank: int) -> Path:
 
 
 def _in_order(shares: Sequence[Path]) -> Iterator[Any]:
-    """The rows of several files, each of which is ordered by the numbers of its rows, in pieces in the order of these numbers."""
+    """The rows of several files in the order of their numbers, in chunks; each file is sorted."""
     import pyarrow as arrow
     import pyarrow.compute as compute
 
-    def pieces(share: Path) -> Iterator[Any]:
+    def chunks(share: Path) -> Iterator[Any]:
         with opened_parquet(share) as opened:
             for group in range(opened.num_row_groups):
                 yield opened.read_row_group(group)
 
-    readers = [pieces(share) for share in shares]
-    held = [next(reader) for reader in readers]
-    while held:
+    readers = [chunks(share) for share in shares]
+    current = [next(reader) for reader in readers]
+    while current:
         # All rows up to this number are in memory.
-        end = min(compute.max(piece[_ROW]).as_py() for piece in held)
-        ready = [piece.filter(compute.less_equal(piece[_ROW], end)) for piece in held]
+        end = min(compute.max(chunk[_ROW]).as_py() for chunk in current)
+        ready = [chunk.filter(compute.less_equal(chunk[_ROW], end)) for chunk in current]
         yield arrow.concat_tables(ready).sort_by(_ROW)
-        rest = [piece.slice(len(taken)) for piece, taken in zip(held, ready, strict=True)]
-        kept = [
-            (reader, piece if len(piece) else next(reader, None))
-            for reader, piece in zip(readers, rest, strict=True)
+        rest = [chunk.slice(len(taken)) for chunk, taken in zip(current, ready, strict=True)]
+        remaining = [
+            (reader, chunk if len(chunk) else next(reader, None))
+            for reader, chunk in zip(readers, rest, strict=True)
         ]
-        readers = [reader for reader, piece in kept if piece is not None]
-        held = [piece for _, piece in kept if piece is not None]
+        readers = [reader for reader, chunk in remaining if chunk is not None]
+        current = [chunk for _, chunk in remaining if chunk is not None]
 
 
 def is_folder(out: str) -> bool:
@@ -458,18 +467,18 @@ def check_out(
     tables: Iterable[Any] = (),
     overwrite: bool = False,
 ) -> None:
-    """Refuse a place for predictions where something else is, or that cannot be written, before anything is computed.
+    """Refuse a place where predictions cannot be written, before anything is computed.
 
     Args:
         out: a .csv or .parquet file, or a folder.
         source: the table that is predicted.
         escape_formulas: whether texts that spreadsheets take for formulas are to be escaped.
-        tables: what the model was trained, validated and tested on, which is never written over.
-        overwrite: whether another file that is there may be written over.
+        tables: those of training, validation and test, which are never replaced.
+        overwrite: whether another existing file may be replaced.
 
     Raises:
-        ValueError: for one of these tables, a file that is there unless `overwrite`, another ending
-            or a folder that does not exist.
+        ValueError: for one of these tables, an existing file unless `overwrite`, another ending or
+            a folder that does not exist.
     """
     path = Path(out)
     if is_folder(out):
@@ -484,8 +493,7 @@ def check_out(
         if other is not None:
             raise ValueError(
                 f"--out {out} is a folder, for which --data.path must be Parquet, got {other}: "
-                "give the name of a file, such "
-                f"as --out {path.name or 'predictions'}.csv."
+                f"give the name of a file, such as --out {path.name or 'predictions'}.csv."
             )
         if escape_formulas:
             raise ValueError(
@@ -519,29 +527,37 @@ def _texts(tables: Iterable[Any]) -> list[str]:
 
 
 def _files(source: Any) -> list[Path]:
-    """A table, or several."""
+    """The paths of a table, or of several."""
     return [
         Path(entry) for entry in _texts(source if isinstance(source, (list, tuple)) else [source])
     ]
 
 
 def _may_be_parquet(file: Path) -> bool:
-    """By its name, or by its first bytes."""
+    """Whether a file is Parquet by its name or by its first bytes."""
     with open(file, "rb") as opened:
         return file.suffix.lower() in _PARQUET or opened.read(4) == b"PAR1"
 
 
-def _is_same(one: Path, other: Path) -> bool:
-    """Whether two paths are one file, also by a link, or the second one is a folder or pattern that holds the first."""
-    if one.exists() and other.exists() and one.samefile(other):
+def _is_same(file: Path, other: Path) -> bool:
+    """Whether a file is another one, also by a link, or belongs to a folder or pattern."""
+    if file.exists() and other.exists() and file.samefile(other):
         return True
-    one, other = one.resolve(), other.resolve()
-    is_part = one.exists() and one.suffix.lower() in _PARQUET
-    return one == other or (is_part and (other in one.parents or one.match(str(other))))
+    file, other = file.resolve(), other.resolve()
+    is_part = file.exists() and file.suffix.lower() in _PARQUET
+    return file == other or (is_part and (other in file.parents or file.match(str(other))))
 
 
 def check_id_columns(ids: Iterable[str], predicted: Iterable[str]) -> None:
-    """Refuse columns of the table that have the name of a prediction."""
+    """Refuse columns of the table that have the name of a prediction.
+
+    Args:
+        ids: names of the columns that are copied into the predictions.
+        predicted: names of the columns of the predictions.
+
+    Raises:
+        ValueError: with the first such name.
+    """
     taken = sorted(set(ids) & {*predicted, _ROW})
     if taken:
         raise ValueError(

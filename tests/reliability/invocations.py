@@ -203,7 +203,7 @@ COMMANDS = [
     ("init counts --out=nowhere/my.yaml", "nowhere"),
     ("init nonsense", "nonsense"),
     ("explain nrmal", "normal"),
-    ("families --surfaces", "--surface"),
+    ("families --capabilites", "--capabilities"),
     ("fti", "fit"),
 ]
 INVOCATIONS = [(f"fit {options}", name) for options, name in TRAININGS] + COMMANDS

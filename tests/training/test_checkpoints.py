@@ -1,4 +1,4 @@
-"""Evaluation and recalibration of trained models: what a checkpoint keeps, and the commands on it."""
+"""Evaluation and recalibration of trained models: what checkpoints keep, and their commands."""
 
 import json
 from pathlib import Path
@@ -43,8 +43,8 @@ def overconfident(table, tmp_path_factory):
         optimizer={"class_path": "Adam", "init_args": {"lr": 0.1}},
     )
     trainer = lightning.Trainer(
-        max_epochs=40, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False,
+        max_epochs=40, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, data)
     path = str(tmp_path_factory.mktemp("model") / "overconfident.ckpt")
@@ -176,8 +176,8 @@ def weighted(tmp_path_factory):
     )
     module = DistributionModule("normal", hidden_sizes=[], fixed={"scale": 0.5})
     trainer = lightning.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False,
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, data)
     trainer.save_checkpoint(folder / "model.ckpt")
@@ -318,9 +318,9 @@ def test_a_loss_that_is_not_finite_is_an_error_that_names_the_row(
 @pytest.mark.parametrize(
     "entry, value",
     [
-        ("global_step", None), ("pytorch-lightning_version", None), ("pytorch-lightning_version", 3),
-        ("pytorch-lightning_version", "x"), ("callbacks", [1]), ("loops", {}), ("optimizer_states", None),
-        ("lr_schedulers", None),
+        ("global_step", None), ("pytorch-lightning_version", None),
+        ("pytorch-lightning_version", 3), ("pytorch-lightning_version", "x"), ("callbacks", [1]),
+        ("loops", {}), ("optimizer_states", None), ("lr_schedulers", None),
     ],
 )  # fmt: skip
 def test_a_training_does_not_go_on_from_a_state_with_entries_dropped_or_replaced(

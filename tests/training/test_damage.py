@@ -183,17 +183,38 @@ def rewritten(checkpoint: Path, tmp_path: Path, change) -> Path:
 CHANGES = {
     "no weights": (lambda c: c.pop("state_dict"), "without state_dict"),
     "weights are a list": (lambda c: c.update(state_dict=[1]), "without state_dict"),
-    "weights are missing": (lambda c: c["state_dict"].pop("head.linear.weight"), r"head\.linear\.weight"),
-    "shape": (lambda c: c["state_dict"].update({"head.linear.weight": torch.zeros(2)}), r"head\.linear\.weight"),
-    "no tensor": (lambda c: c["state_dict"].update({"head.linear.weight": "x"}), r"head\.linear\.weight"),
+    "weights are missing": (
+        lambda c: c["state_dict"].pop("head.linear.weight"),
+        r"head\.linear\.weight",
+    ),
+    "shape": (
+        lambda c: c["state_dict"].update({"head.linear.weight": torch.zeros(2)}),
+        r"head\.linear\.weight",
+    ),
+    "no tensor": (
+        lambda c: c["state_dict"].update({"head.linear.weight": "x"}),
+        r"head\.linear\.weight",
+    ),
     "no options": (lambda c: c.pop("hyper_parameters"), "not a checkpoint of a DistributionModule"),
-    "options are a list": (lambda c: c.update(hyper_parameters=[1]), "not a checkpoint of a DistributionModule"),
+    "options are a list": (
+        lambda c: c.update(hyper_parameters=[1]),
+        "not a checkpoint of a DistributionModule",
+    ),
     "family": (lambda c: c["hyper_parameters"].update(family="norml"), "did you mean 'normal'"),
-    "another family": (lambda c: c["hyper_parameters"].update(family="normal"), "not those of one model"),
-    "size": (lambda c: c["hyper_parameters"].update(hidden_sizes=[10**9, 10**9]), r"\[1000000000, 2\].*numbers"),
+    "another family": (
+        lambda c: c["hyper_parameters"].update(family="normal"),
+        "not those of one model",
+    ),
+    "size": (
+        lambda c: c["hyper_parameters"].update(hidden_sizes=[10**9, 10**9]),
+        r"\[1000000000, 2\].*numbers",
+    ),
     "sizes": (lambda c: c["hyper_parameters"].update(hidden_sizes=[4, 10**12]), "numbers"),
     "ensemble": (lambda c: c["hyper_parameters"].update(ensemble=10**9), "numbers"),
-    "columns": (lambda c: c["hyper_parameters"].update(columns={"features": [{}]}), r"columns\.features\[0\]\.name is missing"),
+    "columns": (
+        lambda c: c["hyper_parameters"].update(columns={"features": [{}]}),
+        r"columns\.features\[0\]\.name is missing",
+    ),
 }  # fmt: skip
 
 
@@ -308,7 +329,8 @@ def test_a_damaged_page_is_named_with_row_group_and_column(tmp_path, compression
     path = tmp_path / "rows.parquet"
     write_rows(path, write_page_checksum=True, compression=compression)
     flip_page(path, group, column)
-    place = rf"rows\.parquet: row group {group} is corrupt or truncated in column '{['x', 'city'][column]}'"
+    name = ["x", "city"][column]
+    place = rf"rows\.parquet: row group {group} is corrupt or truncated in column '{name}'"
     with pytest.raises(DataError, match=place):
         read_table(path)
     with pytest.raises(DataError, match=place):

@@ -253,7 +253,10 @@ def test_exposures_that_are_not_positive_name_the_column_and_the_row(
 ):
     table = frame.assign(y=np.arange(200) % 4, months=1.0 + np.arange(200) % 3)
     module, known = DistributionModule("poisson"), {"exposure": "months"}
-    message = rf"exposure \(column 'months'\) of poisson must be positive, got 1 of 200 values: {length:.0f} at row 7"
+    message = (
+        r"exposure \(column 'months'\) of poisson must be positive, got 1 of 200 values: "
+        rf"{length:.0f} at row 7"
+    )
     wrong = spoil("months", 7, length)(table)
     with pytest.raises(ValueError, match=message):
         trainer().fit(

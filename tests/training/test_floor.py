@@ -1,4 +1,4 @@
-"""A spread that would collapse stops at its floor, and training says so, once."""
+"""A scale that would collapse stops at its minimum, and training says so, once."""
 
 import lightning
 import numpy as np
@@ -18,8 +18,8 @@ def fit(tmp_path, y, family="normal", **options):
         **options,
     )
     trainer = lightning.Trainer(
-        max_epochs=60, accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
+        max_epochs=60, accelerator="cpu", default_root_dir=tmp_path, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, data)
     return module
@@ -31,10 +31,10 @@ def noiseless():
 
 def test_noiseless_targets_warn_once_and_stay_above_the_floor(tmp_path):
     with pytest.warns(
-        UserWarning, match="come down to its floor, 0.05 standard deviations"
+        UserWarning, match="come down to its minimum, 0.05 standard deviations"
     ) as caught:
         module = fit(tmp_path, noiseless(), min_scale=0.05)
-    assert len([warning for warning in caught if "floor" in str(warning.message)]) == 1
+    assert len([warning for warning in caught if "its minimum" in str(warning.message)]) == 1
     with torch.no_grad():
         scale = module(torch.linspace(-1, 1, 50)[:, None]).scale
     assert bool((scale >= 0.05 * module.target_scale).all())
@@ -45,7 +45,7 @@ def test_noiseless_targets_warn_once_and_stay_above_the_floor(tmp_path):
 )
 def test_vectors_stay_above_the_floor_in_every_direction(tmp_path, options):
     y = np.stack([noiseless(), 100 * noiseless()], 1)
-    with pytest.warns(UserWarning, match="come down to its floor"):
+    with pytest.warns(UserWarning, match="come down to its minimum"):
         module = fit(tmp_path, y, "multivariate_normal", min_scale=0.05, **options)
     with torch.no_grad():
         standardised = (

@@ -275,11 +275,17 @@ BAD_OPTIONS = {
     "parameter": ({"links": {"scal": "exp"}}, "did you mean 'scale'"),
     "event_shape": ({"family": "multivariate_normal", "in_features": 3}, "event_shape"),
     "optimizer": ({"optimizer": {"class_path": "AdamWW"}, "in_features": 3}, "did you mean"),
-    "optimizer argument": ({"optimizer": {"class_path": "AdamW", "init_args": {"rate": 1}}, "in_features": 3}, "rate"),
+    "optimizer argument": (
+        {"optimizer": {"class_path": "AdamW", "init_args": {"rate": 1}}, "in_features": 3},
+        "rate",
+    ),
     "activation": ({"activation": "relu", "in_features": 3, "hidden_sizes": [3]}, "did you mean"),
     "backbone": ({"backbone": "no_such_package.Net", "in_features": 3}, "cannot be imported"),
-    "backbone shape": ({"backbone": {"class_path": "torch.nn.Linear", "init_args": {"in_features": 2, "out_features": 1}},
-                        "in_features": 3}, "does not take features"),
+    "backbone shape": (
+        {"backbone": {"class_path": "torch.nn.Linear",
+                      "init_args": {"in_features": 2, "out_features": 1}}, "in_features": 3},
+        "does not take features",
+    ),
 }  # fmt: skip
 
 

@@ -19,8 +19,8 @@ from disthead.training import DistributionModule, TabularDataModule
 
 ROWS = 60
 QUIET = {
-    "logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
-    "accelerator": "cpu", "num_sanity_val_steps": 0,
+    "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
+    "enable_model_summary": False, "accelerator": "cpu", "num_sanity_val_steps": 0,
 }  # fmt: skip
 quiet = pytest.mark.filterwarnings("ignore")
 
@@ -58,7 +58,9 @@ def fit(
 @quiet
 @pytest.mark.parametrize("row", [3, 50])
 @pytest.mark.parametrize(
-    "column, value", [("y", 1e39), ("y", -1e39), ("y", 1e-200), ("w", 1e39), ("w", 1e-200), ("w", 1e30), ("e", 1e39), ("e", 1e-200)]
+    "column, value",
+    [("y", 1e39), ("y", -1e39), ("y", 1e-200), ("w", 1e39), ("w", 1e-200), ("w", 1e30),
+     ("e", 1e39), ("e", 1e-200)],
 )  # fmt: skip
 def test_what_single_precision_does_not_hold_is_refused_with_column_and_row(column, value, row):
     table = frame(y=np.arange(ROWS) % 5 + 1.0)
@@ -101,7 +103,8 @@ def test_a_robust_family_learns_the_other_rows_beside_an_outlier(family, outlier
 
 @pytest.mark.parametrize("row, part", [(5, "training"), (50, "validation")])
 @pytest.mark.parametrize(
-    "family, column, value", [("normal", "y", 1e20), ("poisson", "y", 1e15), ("poisson", "e", 1e30), ("gamma", "y", 1e20)]
+    "family, column, value",
+    [("normal", "y", 1e20), ("poisson", "y", 1e15), ("poisson", "e", 1e30), ("gamma", "y", 1e20)],
 )  # fmt: skip
 def test_a_number_that_is_worth_all_others_is_named(family, column, value, row, part):
     table = frame() if family == "normal" else frame(y=np.arange(ROWS) % 5 + 1.0)
@@ -119,7 +122,8 @@ def test_a_number_that_is_worth_all_others_is_named_in_streams_and_own_loaders(t
     for part, rows in frame(y=(5, 1e20)).groupby("part"):
         rows.drop(columns="part").to_parquet(tmp_path / f"{part}.parquet")
     data = TabularDataModule(
-        str(tmp_path / "train*.parquet"), val_size=0, test_size=0, target="y", features=["a", "b"], batch_size=16
+        str(tmp_path / "train*.parquet"), val_size=0, test_size=0, target="y", features=["a", "b"],
+        batch_size=16,
     )  # fmt: skip
     with pytest.warns(
         UserWarning, match=r"column 'y' has 1e\+20 in the training rows: so far from all others"

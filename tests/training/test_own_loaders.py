@@ -424,14 +424,15 @@ if kind == "wrong":
 if kind == "absent":
     weight[::4], y[::4] = 0.0, torch.nan
 trainer = lightning.Trainer(
-    max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_progress_bar=False,
-    enable_model_summary=False, enable_checkpointing=False, log_every_n_steps=1,
+    max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False, log_every_n_steps=1,
+    enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
 )
 torch.manual_seed(trainer.global_rank)  # another order and other weights in each process
 module = DistributionModule("normal", in_features=2, hidden_sizes=[8])
 loader = DataLoader(TensorDataset(x, y, weight), batch_size=16, shuffle=True)
 trainer.fit(module, loader, loader)
-torch.save(module.state_dict() | {"nll": trainer.callback_metrics["val/nll"]}, f"{folder}/{trainer.global_rank}.pt")
+numbers = module.state_dict() | {"nll": trainer.callback_metrics["val/nll"]}
+torch.save(numbers, f"{folder}/{trainer.global_rank}.pt")
 """
 
 

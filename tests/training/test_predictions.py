@@ -73,7 +73,7 @@ def test_of_many_classes_the_mode_its_probability_and_the_ten_most_probable_are_
     assert "--top_k 100000 writes all" in left_out(dist)
 
 
-def test_any_number_of_classes_can_be_asked_for_and_a_number_that_is_large_enough_gives_all_by_name():
+def test_a_number_of_classes_can_be_chosen_and_a_large_number_gives_all_by_name():
     dist, names = categorical(3, 5), {"wine": ["a", "b", "c", "d", "e"]}
     few = predictions(dist, ["wine"], names, top_k=2)
     assert list(few) == [
@@ -262,8 +262,8 @@ def trained(tmp_path_factory) -> Path:
             row_group_size=40,
         )
     trainer = lightning.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False,
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(
         DistributionModule("normal", hidden_sizes=[4]),
@@ -488,7 +488,8 @@ def test_two_processes_on_a_full_disk_say_so_once_and_leave_the_old_file(place, 
         *QUIET,
     ]
     run = subprocess.run(
-        [sys.executable, "-m", "disthead", *command, "--trainer.devices=2", "--trainer.strategy=ddp"],
+        [sys.executable, "-m", "disthead", *command, "--trainer.devices=2",
+         "--trainer.strategy=ddp"],
         env=environment, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert run.returncode == 2

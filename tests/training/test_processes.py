@@ -15,15 +15,19 @@ torch.set_num_threads(1)
 path, devices = sys.argv[1], int(sys.argv[2])
 torch.manual_seed(0)
 data = TabularDataModule(dataset="sklearn.diabetes", batch_size=33, test_size=45)
-module = DistributionModule("student_t", hidden_sizes=[8], optimizer={"class_path": "SGD", "init_args": {"lr": 0.1}})
+optimizer = {"class_path": "SGD", "init_args": {"lr": 0.1}}
+module = DistributionModule("student_t", hidden_sizes=[8], optimizer=optimizer)
 trainer = lightning.Trainer(
-    max_epochs=2, accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", logger=False,
-    enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, log_every_n_steps=1,
+    max_epochs=2, accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto",
+    enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+    log_every_n_steps=1, logger=False,
 )
 trainer.fit(module, data)
 numbers = {name: float(value) for name, value in trainer.callback_metrics.items()}
-numbers |= {name: float(value) for name, value in trainer.test(module, data, verbose=False)[0].items()}
-numbers["weights"] = float(sum(parameter.double().square().sum() for parameter in module.parameters()))
+tested = trainer.test(module, data, verbose=False)[0]
+numbers |= {name: float(value) for name, value in tested.items()}
+squares = [parameter.double().square().sum() for parameter in module.parameters()]
+numbers["weights"] = float(sum(squares))
 if trainer.is_global_zero:
     open(path, "w").write(json.dumps(numbers))
 """

@@ -26,21 +26,25 @@ meeting = Path("meeting").absolute()
 meeting.mkdir()
 
 class Predict(Predictor):
-    """Waits at its first batch until another worker has one: else the one that is ready first may take them all."""
+    """Waits at its first batch until another worker has one.
+
+    Otherwise the one that is ready first may take them all.
+    """
 
     def __call__(self, batch):
         (meeting / str(os.getpid())).touch()
         until = time.monotonic() + 60
         while len(list(meeting.iterdir())) < 2 and time.monotonic() < until:
             time.sleep(0.05)
-        return {"row": batch["row"], "worker": [os.getpid()] * len(batch["row"]), **super().__call__(batch)}
+        workers = [os.getpid()] * len(batch["row"])
+        return {"row": batch["row"], "worker": workers, **super().__call__(batch)}
 
 ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
 ray.data.DataContext.get_current().wait_for_min_actors_s = 90
 data = ray.data.read_parquet(rows).repartition(4)  # small files would be one block
 data = data.map_batches(
-    Predict, fn_constructor_args=[checkpoint], fn_constructor_kwargs={"quantiles": [0.5]}, batch_size=25,
-    compute=ray.data.ActorPoolStrategy(size=2, max_tasks_in_flight_per_actor=1),
+    Predict, fn_constructor_args=[checkpoint], fn_constructor_kwargs={"quantiles": [0.5]},
+    batch_size=25, compute=ray.data.ActorPoolStrategy(size=2, max_tasks_in_flight_per_actor=1),
 )
 data.to_pandas().to_parquet(out)
 ray.shutdown()

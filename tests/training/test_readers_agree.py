@@ -51,7 +51,8 @@ COLUMNS = {
     "decimals": [Decimal(str(value)) for value in NUMBERS],
     "decimals with None": holes(Decimal(str(value)) for value in NUMBERS),
     "Arrow decimals": pd.Series(
-        holes(Decimal(f"{value:.3f}") for value in NUMBERS), dtype=pd.ArrowDtype(arrow.decimal128(9, 3))
+        holes(Decimal(f"{value:.3f}") for value in NUMBERS),
+        dtype=pd.ArrowDtype(arrow.decimal128(9, 3)),
     ),
     "texts": CITIES,
     "texts with None": holes(CITIES),
@@ -62,7 +63,8 @@ COLUMNS = {
     "categories of integers": pd.Categorical(holes(WHOLE.tolist())),
     "categories without rows": pd.Categorical(CITIES, categories=["Lima", "Oslo", "Rome", "Paris"]),
     "dictionary": pd.Series(
-        arrow.array(holes(CITIES)).dictionary_encode(), dtype=pd.ArrowDtype(arrow.dictionary(arrow.int32(), arrow.string()))
+        arrow.array(holes(CITIES)).dictionary_encode(),
+        dtype=pd.ArrowDtype(arrow.dictionary(arrow.int32(), arrow.string())),
     ),
     "codes": [f"{code:03d}" for code in WHOLE],
     "digits": WHOLE.astype(str),
@@ -292,14 +294,18 @@ class TestNewRows:
     [
         ({"gone": [np.nan] * ROWS, "lost": [None] * ROWS}, "'gone', 'lost'"),
         ({"x": [np.inf, *NUMBERS[1:]]}, r"column 'x' has 1 infinite .*, the first at row 0: inf"),
-        ({"a": [*(str(v) for v in NUMBERS[:-1]), "?"]}, r"column 'a' must hold numbers, got text in 1 of 60 rows: '\?' at "),
-        ({"a": [*DAYS.strftime("%Y-%m-%d")[:-1], "never"]}, "column 'a' must hold dates, got text "
-                                                            "in 1 of 60 rows: 'never'"),
-        ({"a": [f"{1e5 * abs(v):,.2f}" for v in NUMBERS]}, r"column 'a' holds numbers with commas, .* at .*row 0.*thousands="),
-        ({"a": [f"{v:.3f}".replace(".", ",") for v in NUMBERS]}, r"column 'a' holds numbers with commas, .*decimal=','"),
-        ({"a": [f"{v:.3f}%" for v in NUMBERS]}, r"column 'a' holds numbers with .*signs, such as .*%' at .*row 0"),
-        ({"a": [f"row {k}" for k in range(ROWS)]}, "column 'a' has 60 different texts in 60 rows: "
-                                                   "it seems to name the rows"),
+        ({"a": [*(str(v) for v in NUMBERS[:-1]), "?"]},
+         r"column 'a' must hold numbers, got text in 1 of 60 rows: '\?' at "),
+        ({"a": [*DAYS.strftime("%Y-%m-%d")[:-1], "never"]},
+         "column 'a' must hold dates, got text in 1 of 60 rows: 'never'"),
+        ({"a": [f"{1e5 * abs(v):,.2f}" for v in NUMBERS]},
+         r"column 'a' holds numbers with commas, .* at .*row 0.*thousands="),
+        ({"a": [f"{v:.3f}".replace(".", ",") for v in NUMBERS]},
+         r"column 'a' holds numbers with commas, .*decimal=','"),
+        ({"a": [f"{v:.3f}%" for v in NUMBERS]},
+         r"column 'a' holds numbers with .*signs, such as .*%' at .*row 0"),
+        ({"a": [f"row {k}" for k in range(ROWS)]},
+         "column 'a' has 60 different texts in 60 rows: it seems to name the rows"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_column_is_said_with_column_row_and_value(

@@ -233,7 +233,8 @@ def test_what_is_not_whole_is_not_saved_after_an_error(train, tmp_path):
     disk is full.
     """
     for error, at in (
-        (RuntimeError("in validation"), "validation"), (NonFiniteLoss("nan"), "training"), (DiskFull(28, "full"), "training"),
+        (RuntimeError("in validation"), "validation"), (NonFiniteLoss("nan"), "training"),
+        (DiskFull(28, "full"), "training"),
     ):  # fmt: skip
         folder = tmp_path / f"{at} {type(error).__name__}"
         with pytest.raises(type(error)):

@@ -239,7 +239,7 @@ def test_a_stream_and_a_table_start_the_same_model(
 def test_the_sample_is_drawn_from_all_rows_whatever_the_row_groups_are(
     table, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(scan, "_SAMPLE", 60)
+    monkeypatch.setattr(scan, "_SAMPLE_ROWS", 60)
     samples = []
     for size in (20, 33):
         files = TabularDataModule(
@@ -454,18 +454,48 @@ BAD_FILES = {
     "corrupt": (corrupt, {}, r"1\.parquet: row group 3 is corrupt or truncated"),
     "no rows": (no_rows, {}, r"0\.parquet has column names but no rows"),
     "no files": (lambda frame, folder: folder.mkdir(), {}, "no Parquet files"),
-    "type": (second(lambda f: f.assign(z=f["z"].astype(str))), {}, r"'z' is .*string in .*1\.parquet, but double in"),
+    "type": (
+        second(lambda f: f.assign(z=f["z"].astype(str))), {},
+        r"'z' is .*string in .*1\.parquet, but double in",
+    ),
     "column lost": (second(lambda f: f.drop(columns="z")), {}, r"1\.parquet has no column 'z'"),
-    "column added": (second(lambda f: f.assign(extra=1.0)), {}, r"1\.parquet has a column 'extra' that .*0\.parquet lacks"),
-    "missing target": (with_value("y", np.nan), {}, r"1\.parquet, row group 2, .* row 0: column 'y' has 1 missing .* at row 5"),
-    "infinite target": (with_value("y", np.inf), {}, r"1\.parquet, row group 2, .*'y' has 1 .*infinite .* row 5"),
-    "infinite": (with_value("x", np.inf), {}, r"1\.parquet, row group 2, .*'x' has 1 .*infinite .* row 5"),
-    "missing class": (with_value("colour", None), {"target": "colour"}, r"1\.parquet, row group 2, .*'colour' has 1 missing .* row 5"),
-    "constant target": (lambda f, folder: write(f.assign(y=2.0), folder), {}, "column 'y' is constant"),
-    "single precision": (lambda f, folder: write(f.assign(y=1e12 + f["x"]), folder), {}, "'y' varies by .* single precision"),
-    "identifier": (lambda f, folder: write(f.assign(n=[f"row {k}" for k in f.index]), folder), {}, "name the rows"),
+    "column added": (
+        second(lambda f: f.assign(extra=1.0)), {},
+        r"1\.parquet has a column 'extra' that .*0\.parquet lacks",
+    ),
+    "missing target": (
+        with_value("y", np.nan), {},
+        r"1\.parquet, row group 2, .* row 0: column 'y' has 1 missing .* at row 5",
+    ),
+    "infinite target": (
+        with_value("y", np.inf), {},
+        r"1\.parquet, row group 2, .*'y' has 1 .*infinite .* row 5",
+    ),
+    "infinite": (
+        with_value("x", np.inf), {},
+        r"1\.parquet, row group 2, .*'x' has 1 .*infinite .* row 5",
+    ),
+    "missing class": (
+        with_value("colour", None), {"target": "colour"},
+        r"1\.parquet, row group 2, .*'colour' has 1 missing .* row 5",
+    ),
+    "constant target": (
+        lambda f, folder: write(f.assign(y=2.0), folder), {},
+        "column 'y' is constant",
+    ),
+    "single precision": (
+        lambda f, folder: write(f.assign(y=1e12 + f["x"]), folder), {},
+        "'y' varies by .* single precision",
+    ),
+    "identifier": (
+        lambda f, folder: write(f.assign(n=[f"row {k}" for k in f.index]), folder), {},
+        "name the rows",
+    ),
     "split column": (write, {"split_column": "colour"}, "a stream has no split_column"),
-    "few row groups": (lambda f, folder: write(f, folder, 200, 200), {"test_size": 0.2}, "1 row groups are too few .* val_path"),
+    "few row groups": (
+        lambda f, folder: write(f, folder, 200, 200), {"test_size": 0.2},
+        "1 row groups are too few .* val_path",
+    ),
     "unknown target": (write, {"target": "yy"}, "unknown column 'yy'; did you mean 'y'"),
     "unknown feature": (write, {"features": ["x", "color"]}, r"0\.parquet has no column 'color'"),
 }  # fmt: skip
@@ -551,16 +581,22 @@ from disthead.training import DistributionModule, TabularDataModule
 torch.set_num_threads(1)
 path, rows, devices, batch_size = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 torch.manual_seed(0)
-data = TabularDataModule(rows, target="y", weight="w", batch_size=batch_size, buffer_size=60, val_size=0.2, test_size=0.2)
-module = DistributionModule("student_t", hidden_sizes=[8], optimizer={"class_path": "SGD", "init_args": {"lr": 0.1}})
+data = TabularDataModule(
+    rows, target="y", weight="w", batch_size=batch_size, buffer_size=60, val_size=0.2, test_size=0.2
+)
+optimizer = {"class_path": "SGD", "init_args": {"lr": 0.1}}
+module = DistributionModule("student_t", hidden_sizes=[8], optimizer=optimizer)
 trainer = lightning.Trainer(
-    max_epochs=3, accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", logger=False,
-    enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, log_every_n_steps=1,
+    max_epochs=3, accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto",
+    enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+    log_every_n_steps=1, logger=False,
 )
 trainer.fit(module, data)
 numbers = {name: float(value) for name, value in trainer.callback_metrics.items()}
-numbers |= {name: float(value) for name, value in trainer.test(module, data, verbose=False)[0].items()}
-numbers["weights"] = float(sum(parameter.double().square().sum() for parameter in module.parameters()))
+tested = trainer.test(module, data, verbose=False)[0]
+numbers |= {name: float(value) for name, value in tested.items()}
+squares = [parameter.double().square().sum() for parameter in module.parameters()]
+numbers["weights"] = float(sum(squares))
 numbers["steps"] = trainer.global_step
 if trainer.is_global_zero:
     open(path, "w").write(json.dumps(numbers))

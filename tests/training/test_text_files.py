@@ -140,8 +140,14 @@ DAMAGED = {
     "quotes without an end": ('a,b\n1,2\n3,"4\n5,6\n', "the quoted value in line 3 has no end"),
     "cut off in quotes": ('a,b\n1,2\n3,"4', "the quoted value in line 3 has no end"),
     "a zero byte": (b"a,b\n1,2\n3\x007,4\n", "line 3 holds a zero byte"),
-    "a zeroed block": (LONG[:900].encode() + bytes(512) + LONG[1412:].encode(), r"line \d+ holds a zero byte"),
-    "a broken letter": ("a,b\n1,Köln\n2,Køln\n".encode().replace(b"\xc3\xb8", b"\xc3("), "line 3 holds bytes that are not UTF-8"),
+    "a zeroed block": (
+        LONG[:900].encode() + bytes(512) + LONG[1412:].encode(),
+        r"line \d+ holds a zero byte",
+    ),
+    "a broken letter": (
+        "a,b\n1,Köln\n2,Køln\n".encode().replace(b"\xc3\xb8", b"\xc3("),
+        "line 3 holds bytes that are not UTF-8",
+    ),
     "a broken letter before the others": (
         "a,b\n1,Köln\n2,Køln\n".encode().replace(b"\xc3\xb6", b"\xc3("),
         "letters in line 3 are in UTF-8, and others are not",
@@ -149,7 +155,10 @@ DAMAGED = {
     "cut off in a letter": ("a,b\n1,Köln\n2,Kö".encode()[:-1], "line 3 holds bytes that are not "
                                                                "UTF-8"),
     "UTF-16 cut off": (LONG.encode("utf-16")[:-3], "line 201 holds bytes that are not UTF-16"),
-    "UTF-16 with a zero": (LONG.replace("x9,", "x\0,").encode("utf-16"), "line 11 holds a zero byte"),
+    "UTF-16 with a zero": (
+        LONG.replace("x9,", "x\0,").encode("utf-16"),
+        "line 11 holds a zero byte",
+    ),
 }  # fmt: skip
 
 

@@ -266,7 +266,7 @@ def test_a_process_that_dies_leaves_whole_parts_and_the_next_run_goes_on(
 def test_runs_that_begin_at_once_with_other_options_do_not_mix(
     checkpoint, files, tmp_path, monkeypatch
 ):
-    """The second run begins after the first has found no note, and before it has written its own."""
+    """The second run begins when the first has found no note and has not written its own."""
     write = writing.writing
 
     def late(path, **options):

@@ -1,5 +1,6 @@
-"""Every distribution answers what it claims to, says why where it does not, and scipy agrees where
-it has the family.
+"""Every distribution supports the methods that it claims, and says why it lacks the others.
+
+SciPy agrees where it has the family.
 """
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 import disthead as dh
-from disthead.surface import QUESTIONS
+from disthead.capabilities import METHODS
 from tests.cases import (
     AFFINE,
     ALL_COUNTS,
@@ -53,21 +54,21 @@ OF_OUTPUTS = {
 }
 
 
-def answer_shape(case, question: str) -> tuple[int, ...]:
+def answer_shape(case, method: str) -> tuple[int, ...]:
     """The shape of an answer beyond the batch."""
     event, size = case.event_shape, len(case.raw)
-    if question in ("covariance", "pairwise"):
+    if method in ("covariance", "pairwise"):
         return (*event, *event)
-    if question == "top1":
+    if method == "top1":
         return (size,)
-    if question == "expected_cost":  # one for each decision
+    if method == "expected_cost":  # one for each decision
         return (*event, case.options.get("num_classes", 2))
-    return event if question in OF_NUMBERS or (case.outputs and question in OF_OUTPUTS) else ()
+    return event if method in OF_NUMBERS or (case.outputs and method in OF_OUTPUTS) else ()
 
 
-def is_infinite_by_nature(case, question: str) -> bool:
+def is_infinite_by_nature(case, method: str) -> bool:
     """Such as the logarithm of the probability of nothing at the end of the support."""
-    return question in ("log_survival", "log_cdf", *case.infinite)
+    return method in ("log_survival", "log_cdf", *case.infinite)
 
 
 @each("case", rows(EVERYTHING))
@@ -75,17 +76,17 @@ def test_answers_what_it_claims_and_says_why_not(case):
     torch.manual_seed(3)
     dist = case.dist(batch=BATCH)
     y, claims = dist.sample(), case.claims
-    for question, ask in QUESTIONS.items():
-        if question not in claims:
+    for method, call in METHODS.items():
+        if method not in claims:
             with pytest.raises(NotImplementedError) as refusal:
-                ask(dist, y)
-            assert len(str(refusal.value).partition(": ")[2]) > 10, (question, str(refusal.value))
+                call(dist, y)
+            assert len(str(refusal.value).partition(": ")[2]) > 10, (method, str(refusal.value))
             continue
-        answer = ask(dist, y)
+        answer = call(dist, y)
         for value in answer if isinstance(answer, tuple) else (answer,):
-            assert value.shape == BATCH + answer_shape(case, question), question
-            assert not value.isnan().any(), question
-            assert is_infinite_by_nature(case, question) or value.isfinite().all(), question
+            assert value.shape == BATCH + answer_shape(case, method), method
+            assert not value.isnan().any(), method
+            assert is_infinite_by_nature(case, method) or value.isfinite().all(), method
 
 
 SCIPY = [case for case in CONTINUOUS + AFFINE + ALL_COUNTS if case.scipy]
@@ -99,8 +100,8 @@ def test_scipy_agrees(case):
     close(dist.cdf(y), truth.cdf(y.numpy()), rtol=1e-8, atol=1e-12)
     close(dist.log_cdf(y), truth.logcdf(y.numpy()), rtol=1e-7, atol=1e-12)
     close(dist.log_survival(y), truth.logsf(y.numpy()), rtol=1e-7, atol=1e-12)
-    for question in ("mean", "median"):
-        close(getattr(dist, question), getattr(truth, question)(), rtol=1e-8)
+    for method in ("mean", "median"):
+        close(getattr(dist, method), getattr(truth, method)(), rtol=1e-8)
     close(dist.variance, truth.var(), rtol=1e-8)
     close(dist.stddev, truth.std(), rtol=1e-8)
     close(dist.interval(0.8), truth.interval(0.8), rtol=1e-8)
@@ -131,9 +132,9 @@ def test_scipy_agrees_on_vectors(case):
 
 
 @pytest.mark.slow
-def test_the_command_line_prints_the_matrix(capsys):
+def test_the_command_line_prints_the_table(capsys):
     from disthead.cli import main
 
-    assert main(["families", "--surface"]) == 0
+    assert main(["families", "--capabilities"]) == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in (*dh.families(), *QUESTIONS))
+    assert all(name in printed for name in (*dh.families(), *METHODS))
