@@ -25,7 +25,7 @@ __all__ = [
     "root",
     "stored",
     "tensors",
-    "wide",
+    "to_double",
     "with_fused_loss",
 ]
 
@@ -43,16 +43,14 @@ def tensors(*values: Any) -> list:
         value if isinstance(value, (Tensor, int, float, NoneType)) else as_tensor(value)
         for value in values
     )
-    given = [value for value in values if isinstance(value, Tensor)]
+    own = [value for value in values if isinstance(value, Tensor)]
     dtype = torch.get_default_dtype()
-    floating = [value.dtype for value in given if value.is_floating_point()]
+    floating = [value.dtype for value in own if value.is_floating_point()]
     if floating:
         dtype = torch.float32
         for other in floating:
             dtype = torch.promote_types(dtype, other)
-    device = next(
-        (value.device for value in given if value.ndim), given[0].device if given else None
-    )
+    device = next((value.device for value in own if value.ndim), own[0].device if own else None)
     return [
         None if value is None else torch.as_tensor(value, dtype=dtype, device=device)
         for value in values
@@ -78,7 +76,7 @@ def root(variance: Tensor) -> Tensor:
     return torch.where(none, 0.0, torch.where(none, 1.0, variance).sqrt())
 
 
-def wide(value: Tensor, log_value: Tensor | None = None) -> Tensor:
+def to_double(value: Tensor, log_value: Tensor | None = None) -> Tensor:
     """The value in double precision, through its logarithm where it underflowed in its own."""
     if value.dtype == torch.float64 or value.is_mps:  # mps has no double precision
         return value
@@ -228,9 +226,9 @@ def closed_under_affine(affine: Callable) -> Callable:
         linked = self._linked
         if linked is None or not self._is_lazy or loc.requires_grad or scale.requires_grad:
             return affine(self, loc, scale)
-        wide = loc.ndim or scale.ndim
+        has_batch = loc.ndim or scale.ndim
         if (
-            wide
+            has_batch
             and torch.broadcast_shapes(loc.shape, scale.shape, self.batch_shape) != self.batch_shape
         ):
             return affine(self, loc, scale)
@@ -354,10 +352,10 @@ class Distribution(TorchDistribution):
         """
         if self.class_labels is not None and not _are_indices(values, self.class_labels):
             rows_left_out = None if weight is None else (weight == 0).cpu().numpy()
-            found = class_indices(
+            indices = class_indices(
                 values, self.class_labels, name, left_out=rows_left_out, ignore_index=ignore_index
             )
-            return found.to(self.device)
+            return indices.to(self.device)
         return as_tensor(values, name, dtype=self.dtype, device=self.device)
 
     def with_class_labels(self, labels: "Sequence | None") -> Self:

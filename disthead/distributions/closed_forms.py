@@ -55,16 +55,16 @@ def _answered(
             )
             if dist is None:
                 return method(self, values)
-            given = [getattr(dist, parameter) for parameter in parameters]
-            is_followed = torch.is_grad_enabled() and any(
-                parameter.requires_grad for parameter in given
+            inputs = [getattr(dist, parameter) for parameter in parameters]
+            needs_grad = torch.is_grad_enabled() and any(
+                parameter.requires_grad for parameter in inputs
             )
-            if is_followed and not is_quantile:
+            if needs_grad and not is_quantile:
                 return method(self, values)
             result = _answer(
-                name, own if own == other or is_quantile else torch.float64, values, *given
+                name, own if own == other or is_quantile else torch.float64, values, *inputs
             )
-            if is_followed and result is not None:
+            if needs_grad and result is not None:
                 result = _with_gradient(name, parameters, method, dist, values, result)
             return method(self, values) if result is None else result
 
@@ -101,17 +101,17 @@ def _with_gradient(
     name: str, parameters: tuple[str, ...], method: Method, dist: Any, q: Tensor, result: Tensor
 ) -> Tensor | None:
     """The result, a quantile, with its gradient; None where that of a parameter does not go through its logarithm."""
-    given = [getattr(dist, parameter) for parameter in parameters]
+    own = [getattr(dist, parameter) for parameter in parameters]
     logs = [
         f"log_{parameter}" if f"log_{parameter}" in dist._names else parameter
         for parameter in parameters
     ]
     # In single precision by the logarithm: the derivative by a small number may overflow.
     names = logs if dist.dtype == torch.float32 else parameters
-    followed = [getattr(dist, parameter) for parameter in names]
+    differentiated = [getattr(dist, parameter) for parameter in names]
     if any(
-        own.requires_grad and not other.requires_grad
-        for own, other in zip(given, followed, strict=True)
+        value.requires_grad and not other.requires_grad
+        for value, other in zip(own, differentiated, strict=True)
     ):
         return None
 
@@ -122,10 +122,11 @@ def _with_gradient(
         by_log = f"{name}_by_{logs[place]}"
         if by_log not in ANSWERS:
             return grad
-        found = _answer(by_log, followed[place].dtype, q, *given, grad)
-        return found if found is None or names[place] == logs[place] else found.div_(given[place])
+        derivative = _answer(by_log, differentiated[place].dtype, q, *own, grad)
+        is_by_log = names[place] == logs[place]
+        return derivative if derivative is None or is_by_log else derivative.div_(own[place])
 
-    return _Quantile.apply(result, operations, slope, *followed)
+    return _Quantile.apply(result, operations, slope, *differentiated)
 
 
 class _Quantile(torch.autograd.Function):
@@ -139,10 +140,12 @@ class _Quantile(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        wanted = ctx.needs_input_grad[3:]
-        slopes = [None] * len(wanted)
+        needs_grad = ctx.needs_input_grad[3:]
+        slopes = [None] * len(needs_grad)
         if not torch.is_grad_enabled() and not is_tracing():
-            slopes = [ctx.slope(place, grad) if one else None for place, one in enumerate(wanted)]
-        if any(one and slope is None for one, slope in zip(wanted, slopes, strict=True)):
+            slopes = [
+                ctx.slope(place, grad) if one else None for place, one in enumerate(needs_grad)
+            ]
+        if any(one and slope is None for one, slope in zip(needs_grad, slopes, strict=True)):
             slopes = torch.func.vjp(ctx.operations, *ctx.saved_tensors)[1](grad)
         return None, None, None, *slopes

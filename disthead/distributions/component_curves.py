@@ -30,7 +30,7 @@ __all__ = [
 
 BELOW, FAR_BELOW, ABOVE = range(3)  # P(Y <= y); the same where it is small; P(Y > y)
 Array = np.ndarray[Any, Any]
-# Up to twice the least normal number a scale counts as underflowed (`wide`, `ratio`).
+# Up to twice the least normal number a scale counts as underflowed (`to_double`, `ratio`).
 _LEAST_SCALE = 3 * torch.finfo(torch.float64).tiny
 _LEAST_TAIL = 1e-280  # where SciPy still has all digits
 _MOST_DF = 1e15  # from here on t and the normal distribution agree to rounding
@@ -61,7 +61,7 @@ class ComponentCurves:
         """Those of some rows."""
         return type(self)(*(np.take(part, rows, 1) for part in (self.weights, *self.parts)))
 
-    def piece(self, rows: slice) -> Self:
+    def chunk(self, rows: slice) -> Self:
         """Those of neighbouring rows, which are not copied where that can be avoided."""
         return type(self)(
             *(np.ascontiguousarray(part[:, rows]) for part in (self.weights, *self.parts))
@@ -105,7 +105,7 @@ class NormalCurves(ComponentCurves):
     @classmethod
     def of(cls, weights: Array, components: Any) -> Self | None:
         loc, scale = _parameters(components, "loc", "scale")
-        return cls(weights, loc, math.sqrt(2) * scale) if _are_ordinary(scale) else None
+        return cls(weights, loc, math.sqrt(2) * scale) if _is_well_scaled(scale) else None
 
     @property
     def reach(self) -> Array:
@@ -147,7 +147,7 @@ class StudentTCurves(ComponentCurves):
     @classmethod
     def of(cls, weights: Array, components: Any) -> Self | None:
         df, loc, scale = _parameters(components, "df", "loc", "scale")
-        if not _are_ordinary(scale) or not df.max(initial=0.0) < _MOST_DF:
+        if not _is_well_scaled(scale) or not df.max(initial=0.0) < _MOST_DF:
             return None
         height = components.log_prob(components.loc).exp().numpy().T
         return cls(weights, df, loc, scale, scale * np.sqrt(df), np.ascontiguousarray(height))
@@ -177,7 +177,7 @@ class StudentTCurves(ComponentCurves):
         return tails, self.densities(y)
 
 
-class _OfAnyKind(ComponentCurves):
+class _GenericCurves(ComponentCurves):
     """By the methods of the components, of batch_shape (n, K).
 
     Densities, of which a search takes no more than the slope, by their `score` where the class has
@@ -195,7 +195,7 @@ class _OfAnyKind(ComponentCurves):
             np.take(self.weights, rows, 1), rows_of(self.components, torch.from_numpy(rows))
         )
 
-    def piece(self, rows: slice) -> Self:
+    def chunk(self, rows: slice) -> Self:
         return type(self)(self.weights[:, rows], rows_of(self.components, rows))
 
     def densities(self, y: Array) -> Array:
@@ -247,15 +247,15 @@ def component_curves(
     """
     weights = np.ascontiguousarray(log_weights.exp().numpy().T)
     kind = getattr(components, "curves", None)
-    found = kind.of(weights, components) if kind is not None and least >= _LEAST_TAIL else None
-    return _OfAnyKind(weights, components) if found is None else found
+    curves = kind.of(weights, components) if kind is not None and least >= _LEAST_TAIL else None
+    return _GenericCurves(weights, components) if curves is None else curves
 
 
 def _parameters(components: Any, *names: str) -> list[Array]:
     return [np.ascontiguousarray(getattr(components, name).numpy().T) for name in names]
 
 
-def _are_ordinary(scale: Array) -> bool:
+def _is_well_scaled(scale: Array) -> bool:
     return bool(scale.min(initial=np.inf) >= _LEAST_SCALE and scale.max(initial=0.0) < np.inf)
 
 

@@ -13,7 +13,14 @@ from disthead.distributions.base import Distribution, closed_under_affine, with_
 from disthead.distributions.univariate import in_double
 from disthead.special.probabilities import expected, log_probability, log_sum_exp
 
-__all__ = ["Components", "LogDensity", "few_rows_at_once", "gained", "own_name", "rows_of"]
+__all__ = [
+    "Components",
+    "LogDensity",
+    "component_name",
+    "few_rows_at_once",
+    "information_gain",
+    "rows_of",
+]
 
 # The quantiles of the components that divide the line into pieces on which everything about the
 # mixture is smooth.
@@ -21,7 +28,7 @@ _TAILS = [10.0**-k for k in range(13, 1, -1)]
 _BODY = [0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97]
 _BELOW = _TAILS + _BODY + [1 - tail for tail in reversed(_TAILS)]
 _ABOVE = [1 - tail for tail in _TAILS] + [1 - level for level in _BODY] + _TAILS[::-1]
-_NUMBERS = 1 << 18  # of one intermediate result, which stays in the cache
+_CHUNK_ELEMENTS = 1 << 18  # of one intermediate result, which stays in the cache
 LogDensity = Callable[[Tensor, Tensor | None], Tensor]
 _MOST_RATIO = 80.0  # whose exponential is a number in single precision too
 
@@ -38,7 +45,7 @@ def few_rows_at_once(nodes: int) -> Callable[[Callable[[Any], Tensor]], Callable
         def answered(self: Any) -> Tensor:
             rows = self.batch_shape[0] if self.batch_shape else 0
             numbers = nodes * self.logits.shape[-1] * self.logits.numel() // max(rows, 1)
-            size = max(1, _NUMBERS // max(numbers, 1))
+            size = max(1, _CHUNK_ELEMENTS // max(numbers, 1))
             if rows <= size:
                 return answer(self)
             return torch.cat([answer(self[start : start + size]) for start in range(0, rows, size)])
@@ -53,12 +60,12 @@ def rows_of(components: Distribution, rows: "Tensor | slice") -> Distribution:
     return components.map(lambda parameter: parameter[rows])
 
 
-def own_name(name: str) -> str:
+def component_name(name: str) -> str:
     """A parameter of the components beside the mixture's own logits."""
     return f"component_{name}" if name in ("logits", "probs") else name
 
 
-def gained(joint: Tensor, log_weights: Tensor) -> Tensor:
+def information_gain(joint: Tensor, log_weights: Tensor) -> Tensor:
     """The information of an outcome about its component, in nats (...), from the components' log weighted densities (..., K)."""
     shares = joint.log_softmax(-1)
     return expected(shares.exp(), shares - log_weights)
@@ -74,14 +81,14 @@ class Components:
         self, logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None
     ):
         exactly_one("a mixture", logits=logits, probs=probs)
-        given = torch.as_tensor(
+        weights = torch.as_tensor(
             probs if logits is None else logits, dtype=components.dtype, device=components.device
         )
-        shape = torch.broadcast_shapes(given.shape, components.batch_shape)
+        shape = torch.broadcast_shapes(weights.shape, components.batch_shape)
         if logits is None:
-            self.given_probs = (given / given.sum(-1, keepdim=True)).expand(shape)
-            given = log_probability(self.given_probs)
-        self.logits = given.expand(shape)
+            self.given_probs = (weights / weights.sum(-1, keepdim=True)).expand(shape)
+            weights = log_probability(self.given_probs)
+        self.logits = weights.expand(shape)
         self.components = (
             components if components.batch_shape == shape else components.expand(shape)
         )
@@ -113,7 +120,7 @@ class Components:
     @property
     def arg_constraints(self) -> dict[str, constraints.Constraint]:
         of_components = {
-            own_name(name): constraint
+            component_name(name): constraint
             for name, constraint in self.components.arg_constraints.items()
         }
         return of_components | {"logits": constraints.real_vector, "probs": constraints.simplex}
@@ -121,7 +128,7 @@ class Components:
     @property
     def parameters(self) -> dict[str, Tensor]:
         return {"logits": self.logits} | {
-            own_name(name): value for name, value in self.components.parameters.items()
+            component_name(name): value for name, value in self.components.parameters.items()
         }
 
     def __repr__(self) -> str:
@@ -222,7 +229,7 @@ class Components:
     @few_rows_at_once(400)
     def _mutual_information(self) -> Tensor:
         return self._expectation(
-            lambda y: gained(self.log_weights + self._log_densities(y), self.log_weights)
+            lambda y: information_gain(self.log_weights + self._log_densities(y), self.log_weights)
         )
 
     def _log_densities(self, y: Tensor) -> Tensor:
@@ -288,15 +295,15 @@ class Components:
         points, heights = (
             part.gather(0, around.flatten(0, 1)).unflatten(0, (3, -1)) for part in (grid, height)
         )
-        found = self._climb(points, torch.stack([heights[0], peaks, heights[2]]), log_density)
-        found = torch.cat([found, points[1]])
-        found = found.gather(
-            0, log_density(found, None).nan_to_num(-torch.inf).argmax(0, keepdim=True)
+        summit = self._climb(points, torch.stack([heights[0], peaks, heights[2]]), log_density)
+        summit = torch.cat([summit, points[1]])
+        summit = summit.gather(
+            0, log_density(summit, None).nan_to_num(-torch.inf).argmax(0, keepdim=True)
         ).squeeze(0)
         # A density without bound is highest at the end of the support itself.
         near = 1e-12 * (grid[-1] - grid[0])
-        found = torch.where(found - lower < near, lower, found)
-        return torch.where(upper - found < near, upper, found)
+        summit = torch.where(summit - lower < near, lower, summit)
+        return torch.where(upper - summit < near, upper, summit)
 
     def _log_density(self) -> LogDensity:
         """Of points (points, ...), or of points (m,) of the rows with the given indices."""

@@ -18,7 +18,7 @@ from disthead.special.eager import are_plain_numbers, are_within
 
 __all__ = ["Continuous"]
 
-_LEAST = math.nextafter(0.0, 1.0)  # probability above 0
+_LEAST_PROBABILITY = math.nextafter(0.0, 1.0)  # probability above 0
 
 
 class Continuous(Univariate):
@@ -170,7 +170,7 @@ class Continuous(Univariate):
     def _quantile(self, below: Tensor, above: Tensor) -> Tensor:
         """The y with P(Y <= y) = below and P(Y > y) = above: of the two the smaller one carries the digits."""
         if are_plain_numbers(below, above) and all(
-            are_within(tail, _LEAST) for tail in (below, above)
+            are_within(tail, _LEAST_PROBABILITY) for tail in (below, above)
         ):
             return self._inverse(below, above)
         interior = (below > 0) & (above > 0)

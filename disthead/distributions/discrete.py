@@ -18,7 +18,7 @@ from disthead.special.eager import are_concrete, are_plain_numbers, are_within, 
 from disthead.special.integer_search import integer_search
 from disthead.special.plain import ndtri
 
-__all__ = ["OUTSIDE", "Discrete", "concentrated", "search_start", "sum_rule"]
+__all__ = ["OUTSIDE", "Discrete", "bernstein_bounds", "search_start", "sum_rule"]
 
 _TERMS = 192  # integers that a sum takes one by one
 _NODES = 128  # of an integral over the rest
@@ -27,7 +27,7 @@ _FARTHEST = 2.0**1000  # integer that is looked for
 _LEAST_WIDTH = 16  # integers of a table: where all are improbable, their shares of a sum are not
 _ROWS = 128  # whose sums of so many terms stay in the cache
 _RUN_STEPS = 26  # halvings of the length of a run
-_LEAST = math.nextafter(0.0, 1.0)  # probability above 0
+_LEAST_PROBABILITY = math.nextafter(0.0, 1.0)  # probability above 0
 OUTSIDE = 1e-18  # probability that a sum leaves out on either side
 
 
@@ -119,13 +119,17 @@ class Discrete(Univariate):
         rounding of q in its own precision, so that icdf(cdf(k)) is k.
         """
         exact = self._in_double()
-        given = q.dtype if isinstance(q, Tensor) else torch.float64
-        precision = torch.finfo(torch.promote_types(given, torch.float32)).eps
+        dtype = q.dtype if isinstance(q, Tensor) else torch.float64
+        precision = torch.finfo(torch.promote_types(dtype, torch.float32)).eps
         q = torch.as_tensor(q, dtype=exact.dtype, device=self.device)
         above = 1 - q
         rounding = torch.minimum(q * (0.5 * precision + 1e-15), 0.25 * precision + 1e-15 * above)
         least = exact._least_by_search if exact._is_plain(q) else exact._least_by_halving
-        if are_plain_numbers(q) and are_within(q, _LEAST) and are_within(above, _LEAST):
+        if (
+            are_plain_numbers(q)
+            and are_within(q, _LEAST_PROBABILITY)
+            and are_within(above, _LEAST_PROBABILITY)
+        ):
             return least(q - rounding, q, above).to(self.dtype)
         interior = (q > 0) & (q < 1)
         lower, upper = exact.support_limits()
@@ -151,13 +155,13 @@ class Discrete(Univariate):
         flat = self._flat(shape)
         target, below, above = (part.expand(shape).reshape(-1) for part in (target, below, above))
         lower, upper = flat._search_limits(below, above)
-        start, spread = flat._start(below, above)
+        start, per_probit = flat._start(below, above)
 
         def probability(k: Tensor, rows: Tensor) -> Tensor:
             return (flat if len(rows) == len(target) else flat[rows]).cdf(k)
 
-        found = integer_search(probability, target, lower, upper, start, spread).reshape(shape)
-        return torch.where(found < _FARTHEST, found, torch.nan)
+        k = integer_search(probability, target, lower, upper, start, per_probit).reshape(shape)
+        return torch.where(k < _FARTHEST, k, torch.nan)
 
     def _search_limits(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """Integers between which the quantile of `below` = 1 - `above` lies."""
@@ -310,13 +314,13 @@ class Discrete(Univariate):
         result = torch.empty_like(columns[0] if values else first)
         last = torch.maximum(last, first + _LEAST_WIDTH)
         widest = self._widest_table if widest is None else widest
-        groups, wide = grouped_by_width(first, last, widest, self._numbers_of_a_mass())
+        groups, wide_rows = grouped_by_width(first, last, widest, self._numbers_of_a_mass())
         for at, width in groups:
             part = flat[at]
             result[at] = of_table(
                 part, part._masses(first[at], width), first[at], *(column[at] for column in columns)
             )
-        for at in wide.split(_ROWS) if len(wide) else ():
+        for at in wide_rows.split(_ROWS) if len(wide_rows) else ():
             result[at] = of_wide(flat[at], first[at], last[at], *(column[at] for column in columns))
         return (result.T if values else result).reshape(shape)
 
@@ -456,7 +460,7 @@ def search_start(
     )
 
 
-def concentrated(
+def bernstein_bounds(
     mean: Tensor, variance: Tensor, tail: Tensor | float, below: Tensor, above: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Integers with at most the probability `below` on their left and `above` on their right, for a count.

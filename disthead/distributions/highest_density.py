@@ -18,10 +18,10 @@ __all__ = ["shortest_interval"]
 _FIXED_STEPS = 10  # where the numbers are not concrete
 _MOST_STEPS = 60
 _ROWS = 4096  # at once, so that their intermediate results stay in the cache
-_CLOSE = 1e-6  # in log-odds: a last linear step of this length is off by its square
-_SMALL = 1e-280
+_LAST_STEP = 1e-6  # in log-odds: a last linear step of this length is off by its square
+_NEXT_TO_ZERO = 1e-280
 # log-odds beyond which the probability on one side is below the rounding of that on the other
-_FAR = 36.0
+_MAX_LOG_ODDS = 36.0
 
 
 @torch.no_grad()
@@ -44,8 +44,8 @@ def shortest_interval(dist: "Univariate", level: float) -> tuple[Tensor, Tensor]
     rows = dist._flat()
     lower, upper = number.flatten().clone(), number.flatten().clone()
     for start in range(0, len(lower), _ROWS):
-        piece = slice(start, start + _ROWS)
-        _fill(rows[piece], 1 - level, lower[piece], upper[piece])
+        chunk = slice(start, start + _ROWS)
+        _fill(rows[chunk], 1 - level, lower[chunk], upper[chunk])
     return lower.reshape(number.shape), upper.reshape(number.shape)
 
 
@@ -93,7 +93,9 @@ def _numbers_inside(dist: "Univariate") -> tuple[Tensor, Tensor]:
     """Numbers next to the ends of the support; next to 0 one of which families can still take a fraction."""
     first, last = dist.support_limits()
     after, before = torch.nextafter(first, last), torch.nextafter(last, first)
-    return torch.where(first == 0, _SMALL, after), torch.where(last == 0, -_SMALL, before)
+    return torch.where(first == 0, _NEXT_TO_ZERO, after), torch.where(
+        last == 0, -_NEXT_TO_ZERO, before
+    )
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,9 @@ class _Search:
         z = -ndtri(torch.full_like(odds, 0.5 * outside))
         slope = 0.5 * outside * z * torch.exp(0.5 * z.square() + HALF_LOG_TWO_PI)
         lower, upper, at_lower, at_upper = _ends_and_heights(dist, outside, odds, first, last)
-        gap, least, most = _gap(at_lower, at_upper, odds, odds - _FAR - 1, odds + _FAR + 1)
+        gap, least, most = _gap(
+            at_lower, at_upper, odds, odds - _MAX_LOG_ODDS - 1, odds + _MAX_LOG_ODDS + 1
+        )
         return cls(
             dist,
             outside,
@@ -156,7 +160,7 @@ class _Search:
         )
 
     def step(self) -> Self:
-        after = (self.odds - self.gap / self.slope).clamp(-_FAR, _FAR)
+        after = (self.odds - self.gap / self.slope).clamp(-_MAX_LOG_ODDS, _MAX_LOG_ODDS)
         stays = (after >= self.least) & (after <= self.most)
         odds = torch.where(stays, after, 0.5 * (self.least + self.most))
         lower, upper, at_lower, at_upper = _ends_and_heights(
@@ -185,19 +189,19 @@ class _Search:
 
     def is_done(self) -> Tensor:
         """Where the gap is next to nothing, or one of the probabilities does not matter any more."""
-        beyond = (self.most <= -_FAR) | (self.least >= _FAR)
-        return (self.gap.abs() <= _CLOSE * self.slope) | beyond | self.rests | self.gap.isnan()
+        beyond = (self.most <= -_MAX_LOG_ODDS) | (self.least >= _MAX_LOG_ODDS)
+        return (self.gap.abs() <= _LAST_STEP * self.slope) | beyond | self.rests | self.gap.isnan()
 
     def ends(self) -> tuple[Tensor, Tensor]:
         """The ends, after a last linear step where that is short."""
         step = -self.gap / self.slope
         share = self.outside * self.odds.sigmoid() * (-self.odds).sigmoid() * step
-        close = step.abs() <= _CLOSE
+        close = step.abs() <= _LAST_STEP
         lower = self.lower + torch.where(close, share * torch.exp(-self.at_lower), 0.0)
         upper = self.upper + torch.where(close, share * torch.exp(-self.at_upper), 0.0)
         first, last = self.dist.support_limits()
-        lower = torch.where((self.most <= -_FAR) & first.isfinite(), first, lower)
-        return lower, torch.where((self.least >= _FAR) & last.isfinite(), last, upper)
+        lower = torch.where((self.most <= -_MAX_LOG_ODDS) & first.isfinite(), first, lower)
+        return lower, torch.where((self.least >= _MAX_LOG_ODDS) & last.isfinite(), last, upper)
 
 
 def _ends_and_heights(

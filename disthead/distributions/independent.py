@@ -96,17 +96,14 @@ class Independent(Wrapper):
 
     def _outcomes(self) -> Tensor | None:
         """Those of all outputs together: every combination."""
-        each, size = (
-            self.base._outcomes(),
-            self.base.batch_shape[len(self.base.batch_shape) - self.count :].numel(),
-        )
-        if each is None or len(each) ** size > MOST_OUTCOMES:
+        outcomes = self.base._outcomes()
+        size = self.base.batch_shape[len(self.base.batch_shape) - self.count :].numel()
+        if outcomes is None or len(outcomes) ** size > MOST_OUTCOMES:
             return None
-        index = torch.arange(len(each) ** size, device=self.device).unsqueeze(-1)
-        digits = (
-            index // len(each) ** torch.arange(size - 1, -1, -1, device=self.device) % len(each)
-        )
-        return each[digits].reshape(-1, *self.event_shape)
+        index = torch.arange(len(outcomes) ** size, device=self.device).unsqueeze(-1)
+        powers = len(outcomes) ** torch.arange(size - 1, -1, -1, device=self.device)
+        digits = index // powers % len(outcomes)
+        return outcomes[digits].reshape(-1, *self.event_shape)
 
     def energy_score(
         self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None

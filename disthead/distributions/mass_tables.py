@@ -12,7 +12,7 @@ from torch import Tensor
 
 __all__ = ["by_recurrence", "crps_of", "entropy_of", "entropy_of_bell", "grouped_by_width"]
 
-_NUMBERS = 1 << 16  # of the tables of one group of rows, which stay in the cache
+_CHUNK_ELEMENTS = 1 << 16  # of the tables of one group of rows, which stay in the cache
 _TINY = 1e-300
 _STEPS = 64  # across the range of a wide distribution, which is 13 to 20 standard deviations
 
@@ -28,17 +28,17 @@ def grouped_by_width(
         numbers: how many numbers one entry of a table takes.
     """
     is_narrow = last - first < widest
-    narrow, wide = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
-    wide = wide[(last - first)[wide].argsort()]
+    narrow, wide_rows = is_narrow.nonzero().squeeze(-1), (~is_narrow).nonzero().squeeze(-1)
+    wide_rows = wide_rows[(last - first)[wide_rows].argsort()]
     width, order = (last[narrow] - first[narrow] + 1).sort()
-    size, start, groups = _NUMBERS // numbers, 0, []
+    size, start, groups = _CHUNK_ELEMENTS // numbers, 0, []
     while start < len(order):
         most = max(1, size // max(1, int(width[start])))
         largest = int(width[min(start + most, len(order)) - 1])
         stop = min(start + max(1, size // max(1, largest)), len(order))
         groups.append((narrow[order[start:stop]], int(width[stop - 1])))
         start = stop
-    return groups, wide
+    return groups, wide_rows
 
 
 def by_recurrence(

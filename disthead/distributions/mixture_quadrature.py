@@ -16,7 +16,7 @@ from disthead.special.probabilities import log_sum_exp
 
 __all__ = ["disagreement", "expectation"]
 
-_NUMBERS = 1 << 16  # of all components at the nodes of the rows that are integrated at once
+_CHUNK_ELEMENTS = 1 << 16  # of all components at the nodes of the rows that are integrated at once
 _ROWS = 2048  # cut at once
 # the probability of each component that may lie beyond the first piece, and beyond the last
 _TAIL = 1e-13
@@ -55,15 +55,15 @@ class _Line:
         self.is_coarse = beside.any(0)
         first, low, high, last = self._coordinate(quantiles).movedim(1, -1)
         place, reach = 0.5 * (low + high), 0.5 * _REACH * (high - low)
-        self.middle, self.spread = place.median(-1).values, reach.median(-1).values
-        self.spread = self.spread.clamp(min=1e-12 * (1 + self.middle.abs()))
-        middle, spread = self.middle.unsqueeze(-1), self.spread.unsqueeze(-1)
+        self.middle, self.scale = place.median(-1).values, reach.median(-1).values
+        self.scale = self.scale.clamp(min=1e-12 * (1 + self.middle.abs()))
+        middle, scale = self.middle.unsqueeze(-1), self.scale.unsqueeze(-1)
         ends = torch.stack([first.amin(-1), last.amax(-1)], -1)
         cuts = torch.cat([ends, place], -1).sort(-1).values if has_kinks else ends
         singularities = torch.complex(
-            (place - middle) / spread, (reach / spread).clamp(min=1e-12)
+            (place - middle) / scale, (reach / scale).clamp(min=1e-12)
         ).asinh()
-        self.cuts = _cut(((cuts - middle) / spread).asinh(), singularities, way)
+        self.cuts = _cut(((cuts - middle) / scale).asinh(), singularities, way)
 
     def _coordinate(self, y: Tensor) -> Tensor:
         from_lower, to_upper = (
@@ -75,7 +75,7 @@ class _Line:
 
     def at(self, t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """y and its slope at t (..., rows)."""
-        u, slope = self.middle[rows] + self.spread[rows] * t.sinh(), self.spread[rows] * t.cosh()
+        u, slope = self.middle[rows] + self.scale[rows] * t.sinh(), self.scale[rows] * t.cosh()
         lower, upper = self.lower[rows], self.upper[rows]
         if self.has_lower and self.has_upper:
             width, share = upper - lower, u.sigmoid()
@@ -141,7 +141,7 @@ def _integral(
         while start < len(order):
             count = int(pieces[order[start]]) + 1
             rows = order[
-                start : start + max(1, _NUMBERS // (nodes * count * log_weights.shape[-1]))
+                start : start + max(1, _CHUNK_ELEMENTS // (nodes * count * log_weights.shape[-1]))
             ]
             start += len(rows)
             with torch.no_grad():

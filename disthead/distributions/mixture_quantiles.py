@@ -22,13 +22,13 @@ from disthead.special.search import estimated_roots, interpolated_roots
 
 __all__ = ["flat", "mixture_quantiles", "one_mixture"]
 
-_NUMBERS = 1 << 16  # of all components at the levels of the rows that are searched at once
-_FAR = 0.04  # a smaller tail is computed itself: 1 less the other one has lost digits
-_ROUGH = 1e-3
-_BETWEEN = 3  # levels that are found by interpolation alone, where that will do
+_CHUNK_ELEMENTS = 1 << 16  # of all components at the levels of the rows that are searched at once
+_SMALL_TAIL = 0.04  # a smaller tail is computed itself: 1 less the other one has lost digits
+_ROUGH_TOLERANCE = 1e-3
+_LEVELS_BETWEEN = 3  # levels that are found by interpolation alone, where that will do
 # of the range of the components' quantiles, by which it is widened, so that rounding does not
 # exclude the root
-_WIDER = 1e-3
+_BRACKET_MARGIN = 1e-3
 _MAX = torch.finfo(torch.float64).max
 
 
@@ -87,18 +87,18 @@ def mixture_quantiles(
     ]
     curves = component_curves(log_weights, components, min(extent(below)[0], extent(above)[0]))
     arrays = below.numpy(), above.numpy(), own.clamp(-_MAX, _MAX).numpy(), *limits
-    length = max(1, _NUMBERS // max(1, size * levels))
-    answer = np.empty((levels, rows))
+    length = max(1, _CHUNK_ELEMENTS // max(1, size * levels))
+    values = np.empty((levels, rows))
     with np.errstate(all="ignore"):
         for start in range(0, rows, length):
             part = slice(start, start + length)
-            answer[:, part] = _quantiles(
-                curves.piece(part), first, is_rough, *(array[..., part] for array in arrays)
+            values[:, part] = _quantiles(
+                curves.chunk(part), first, is_rough, *(array[..., part] for array in arrays)
             )
-    found = torch.from_numpy(answer)
-    return (found if is_sorted else torch.empty_like(found).scatter_(0, order, found)).reshape(
-        shape
-    )
+    result = torch.from_numpy(values)
+    if not is_sorted:
+        result = torch.empty_like(result).scatter_(0, order, result)
+    return result.reshape(shape)
 
 
 def _quantiles(
@@ -120,28 +120,28 @@ def _quantiles(
     tail = np.minimum(below, above)
     odds = np.log(tail) - np.log1p(-tail)
     np.negative(odds, out=odds, where=above < below)
-    side = np.where(tail > _FAR, BELOW, np.where(below <= above, FAR_BELOW, ABOVE))
+    side = np.where(tail > _SMALL_TAIL, BELOW, np.where(below <= above, FAR_BELOW, ABOVE))
     rounding = 4e-15 + 1e-15 * np.abs(odds) + np.where(side == BELOW, 4e-16 / above, 0.0)
     odds -= 2 * rounding  # where the cdf is flat, the least of all quantiles
     start, end = own[0].min(0), own[-1].max(0)
-    margin = _WIDER * (end / 2 - start / 2)
+    margin = _BRACKET_MARGIN * (end / 2 - start / 2)
     start = np.maximum(start - (margin + 1e-12 * np.abs(start)), lower)
     end = np.minimum(end + (margin + 1e-12 * np.abs(end)), upper)
     middle = np.clip(np.einsum("kn,lkn->ln", curves.weights, own), start, end)
     table = _Table(curves, start, end)
     table.add(middle, side[first])
-    for stage in _stages(first, _BETWEEN if is_rough else 0):
+    for stage in _stages(first, _LEVELS_BETWEEN if is_rough else 0):
         table.add(estimated_roots(table.around(odds[stage])), side[stage])
     if is_rough:
-        return _roots(table, odds, side, np.full_like(odds, _ROUGH), _ROUGH)
-    found = _roots(table, odds, side, rounding)
-    beyond = ((found <= start) & (start > lower)) | ((found >= end) & (end < upper))
+        return _roots(table, odds, side, np.full_like(odds, _ROUGH_TOLERANCE), _ROUGH_TOLERANCE)
+    roots = _roots(table, odds, side, rounding)
+    beyond = ((roots <= start) & (start > lower)) | ((roots >= end) & (end < upper))
     [rows] = beyond.any(0).nonzero()
     if len(rows):  # the components' own quantiles are not exact
         table = _Table(curves.take(rows), lower[rows], upper[rows])
-        table.add(found[:, rows], side[:, rows])
-        found[:, rows] = _roots(table, odds[:, rows], side[:, rows], rounding[:, rows])
-    return found
+        table.add(roots[:, rows], side[:, rows])
+        roots[:, rows] = _roots(table, odds[:, rows], side[:, rows], rounding[:, rows])
+    return roots
 
 
 def _roots(
@@ -156,11 +156,11 @@ def _roots(
         value, rate = _log_odds(curves, y, side[element])
         return value - target[element], rate
 
-    known = table.around(odds).reshape(13, -1)
+    neighbours = table.around(odds).reshape(13, -1)
     reach = table.curves.reach
     reach = None if reach is None else np.tile(reach, levels)
-    found = interpolated_roots(log_odds, known, rounding.ravel(), trusted, reach)
-    return found.reshape(odds.shape)
+    roots = interpolated_roots(log_odds, neighbours, rounding.ravel(), trusted, reach)
+    return roots.reshape(odds.shape)
 
 
 def _log_odds(curves: ComponentCurves, y: Array, side: Array) -> tuple[Array, Array]:
@@ -229,13 +229,13 @@ class _Table:
         return np.stack([*points, x_below, below, x_above, beyond])
 
 
-def _stages(known: list[int], between: int) -> Iterator[list[int]]:
+def _stages(indices: list[int], between: int) -> Iterator[list[int]]:
     """The other indices between the known ones: in the middle of every gap, and so on until gaps have no more than `between`."""
-    while any(after - before > 1 + between for before, after in pairwise(known)):
+    while any(after - before > 1 + between for before, after in pairwise(indices)):
         stage = [
             (before + after) // 2
-            for before, after in pairwise(known)
+            for before, after in pairwise(indices)
             if after - before > 1 + between
         ]
         yield stage
-        known = sorted(known + stage)
+        indices = sorted(indices + stage)

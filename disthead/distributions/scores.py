@@ -36,10 +36,10 @@ def energy_score(
         )
     distance = torch.linalg.vector_norm(x - y, dim=dims).mean(0)
     lags = range(1, min(PAIRS, samples - 1) + 1)
-    spread = sum(
+    between = sum(
         torch.linalg.vector_norm(x - x.roll(lag, 0), dim=dims).mean(0) for lag in lags
     ) / len(lags)
-    return distance - 0.5 * spread
+    return distance - 0.5 * between
 
 
 def draw(dist: Distribution, count: int, generator: torch.Generator | None = None) -> Tensor:

@@ -9,7 +9,7 @@ __all__ = ["shortest_runs", "shortest_runs_of"]
 
 _ROUNDING = 1e-15  # by which the probability of a run may miss the level
 _STEPS = 60
-_DOUBT = 1e-13  # by which sums of a table may be off
+_TABLE_ERROR = 1e-13  # by which sums of a table may be off
 
 
 def shortest_runs(dist: Any, level: float) -> tuple[Tensor, Tensor]:
@@ -104,11 +104,11 @@ def shortest_runs_of(
 
     Of several runs of one length, the most probable one.
     """
-    ends = _shortest_in_table(masses, first, level - _DOUBT)
+    ends = _shortest_in_table(masses, first, level - _TABLE_ERROR)
     enough = dist.cdf(ends[1]) - dist.cdf(ends[0] - 1) >= level - _ROUNDING
     if bool(enough.all()):
         return ends
-    sure = _shortest_in_table(masses, first, level + _DOUBT)
+    sure = _shortest_in_table(masses, first, level + _TABLE_ERROR)
     return tuple(torch.where(enough, end, other) for end, other in zip(ends, sure, strict=True))
 
 

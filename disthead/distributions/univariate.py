@@ -7,20 +7,20 @@ from typing import Self
 import torch
 from torch import Size, Tensor
 
-from disthead.distributions.base import Distribution, wide
+from disthead.distributions.base import Distribution, to_double
 from disthead.distributions.interval import Arc, Interval
 from disthead.special.eager import are_plain_numbers, is_tracing
 from disthead.special.numeric import mend
 
 __all__ = [
     "Univariate",
-    "at_least",
     "check_level",
-    "follow",
     "in_double",
     "product",
     "ratio",
-    "spread",
+    "sample_std",
+    "with_grad_through_log",
+    "with_min_scale",
 ]
 
 
@@ -76,14 +76,14 @@ class Univariate(Distribution):
         """Whether a gradient is recorded for one of the parameters or levels, or may be, where operations are followed."""
         if not torch.is_grad_enabled() or is_tracing():
             return torch.is_grad_enabled()
-        found = [level is not None and level.requires_grad for level in levels]
+        needs_grad = [level is not None and level.requires_grad for level in levels]
 
         def noted(parameter: Tensor) -> Tensor:
-            found.append(parameter.requires_grad)
+            needs_grad.append(parameter.requires_grad)
             return parameter
 
         self.map(noted)
-        return any(found)
+        return any(needs_grad)
 
     def _constant(self, value: float) -> Tensor:
         """The number for each distribution of the batch, in double precision where there is one."""
@@ -134,12 +134,12 @@ def in_double(method: Callable) -> Callable:
     @functools.wraps(method)
     def answer(self, *arguments: "Tensor | Univariate") -> Tensor:
         exact, dtype = self._in_double(), self.dtype
-        given = []
+        inputs = []
         for argument in arguments:
             dtype = torch.promote_types(dtype, argument.dtype)
             is_tensor = isinstance(argument, Tensor)
-            given.append(argument.to(exact.dtype) if is_tensor else argument._in_double())
-        return method(exact, *given).to(dtype)
+            inputs.append(argument.to(exact.dtype) if is_tensor else argument._in_double())
+        return method(exact, *inputs).to(dtype)
 
     return answer
 
@@ -169,12 +169,12 @@ def _pair_in_double(value: Tensor, log_value: Tensor) -> tuple[Tensor, Tensor]:
         tiny = value <= 2 * torch.finfo(value.dtype).tiny
         exact = mend(value.double(), tiny, lambda log_value: log_value.double().exp(), log_value)
         return exact, exact.log()
-    exact, given = wide(value, log_value).detach(), log_value.double()
-    log_exact = given + (exact.log() - given).detach()
-    return follow(exact, log_exact), log_exact
+    exact, log_double = to_double(value, log_value).detach(), log_value.double()
+    log_exact = log_double + (exact.log() - log_double).detach()
+    return with_grad_through_log(exact, log_exact), log_exact
 
 
-def follow(value: Tensor, log_value: Tensor) -> Tensor:
+def with_grad_through_log(value: Tensor, log_value: Tensor) -> Tensor:
     """The value, with its gradient through its logarithm."""
     return value.detach() * torch.exp(log_value - log_value.detach())
 
@@ -205,18 +205,20 @@ def product(value: Tensor, rate: Tensor, log_rate: Tensor) -> Tensor:
     )
 
 
-def spread(y: Tensor) -> Tensor:
+def sample_std(y: Tensor) -> Tensor:
     """The standard deviation over rows, where the fit of a scale starts."""
-    return at_least(y.std(0, correction=0), y)
+    return with_min_scale(y.std(0, correction=0), y)
 
 
-def at_least(scale: Tensor, y: Tensor) -> Tensor:
+def with_min_scale(scale: Tensor, y: Tensor) -> Tensor:
     """The scale, or a millionth of the targets' magnitude where that is larger: constant targets start inside too."""
     size = y.abs()
     typical = size.median(0).values  # which an outlier does not move
     magnitude = torch.where(typical > 0, typical, size.mean(0))
-    floor = torch.where(magnitude > 0, 1e-6 * magnitude, 1.0).clamp(min=torch.finfo(y.dtype).tiny)
-    return torch.maximum(scale, floor)
+    min_scale = torch.where(magnitude > 0, 1e-6 * magnitude, 1.0).clamp(
+        min=torch.finfo(y.dtype).tiny
+    )
+    return torch.maximum(scale, min_scale)
 
 
 def check_level(level: float) -> None:

@@ -5,9 +5,15 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 from torch.nn.functional import logsigmoid
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors, wide, with_fused_loss
+from disthead.distributions.base import (
+    HALF_LOG_TWO_PI,
+    positive,
+    tensors,
+    to_double,
+    with_fused_loss,
+)
 from disthead.distributions.continuous import Continuous
-from disthead.distributions.univariate import follow, in_double
+from disthead.distributions.univariate import in_double, with_grad_through_log
 from disthead.errors import unknown_name
 from disthead.families.family import Family
 from disthead.families.gamma import concentration_divergence, log_standard_gamma
@@ -215,7 +221,7 @@ class MeanBeta(Beta):
         precision, log_precision = positive(precision, log_precision)
         if logits_mean is None:
             # in double precision, which keeps the digits of the mean
-            logits_mean = torch.logit(wide(mean))
+            logits_mean = torch.logit(to_double(mean))
         self._store(precision=precision, logits_mean=logits_mean, log_precision=log_precision)
 
     @staticmethod
@@ -258,7 +264,7 @@ class MeanBeta(Beta):
 
     def _share(self, logits: Tensor) -> Tensor:
         # sigmoid's own gradient, p (1 - p), has lost the digits of 1 - p where p is close to 1
-        return follow(logits.sigmoid(), logsigmoid(logits)).to(self.dtype)
+        return with_grad_through_log(logits.sigmoid(), logsigmoid(logits)).to(self.dtype)
 
     @property
     def _total(self) -> Tensor:

@@ -14,9 +14,11 @@ from disthead.special.integer_search import integer_search
 
 __all__ = ["DiscreteMixture"]
 
-_NARROW = 2048  # integers that a table may have
-_MANY = 5  # levels of a row, for which one table takes less time than a search for each
-_DOUBT = 1e-13  # relative error of the sums of a table, and more
+_MAX_TABLE_WIDTH = 2048  # integers that a table may have
+_MIN_LEVELS_OF_TABLE = (
+    5  # levels of a row, for which one table takes less time than a search for each
+)
+_TABLE_ERROR = 1e-13  # relative error of the sums of a table, and more
 
 
 class DiscreteMixture(Components, Discrete):
@@ -68,8 +70,8 @@ class DiscreteMixture(Components, Discrete):
 
     def _masses(self, first: Tensor, width: int) -> Tensor:
         count = self.logits.shape[-1]
-        each = self.components._flat()._masses(first.repeat_interleave(count), width)
-        return (self.probs.unsqueeze(1) @ each.reshape(-1, count, width)).squeeze(1)
+        masses = self.components._flat()._masses(first.repeat_interleave(count), width)
+        return (self.probs.unsqueeze(1) @ masses.reshape(-1, count, width)).squeeze(1)
 
     def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
         return self._expectation(lambda k: -self._log_mass(k))
@@ -95,18 +97,20 @@ class DiscreteMixture(Components, Discrete):
         """As in `Discrete`; many levels of a row come from one table of its masses, where that is narrow."""
         shape = torch.broadcast_shapes(target.shape, self.batch_shape)
         columns, flat = self._columns(shape, target, below, above)
-        if columns[0].shape[1] < _MANY:
+        if columns[0].shape[1] < _MIN_LEVELS_OF_TABLE:
             return super()._least_by_search(target, below, above)
         first, last = flat._reach(*(part.T for part in columns[1:]))
         first, last = first.amin(0), last.amax(0)
         result = torch.empty_like(columns[0])
-        groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
+        groups, wide_rows = grouped_by_width(
+            first, last, _MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
+        )
         for at, width in groups:
             result[at] = flat[at]._least_in_table(columns[0][at].contiguous(), first[at], width)
-        if len(wide):
-            result[wide] = (
-                super(DiscreteMixture, flat[wide])
-                ._least_by_search(*(column[wide].T for column in columns))
+        if len(wide_rows):
+            result[wide_rows] = (
+                super(DiscreteMixture, flat[wide_rows])
+                ._least_by_search(*(column[wide_rows].T for column in columns))
                 .T
             )
         return result.T.reshape(shape)
@@ -114,7 +118,8 @@ class DiscreteMixture(Components, Discrete):
     def _least_in_table(self, target: Tensor, first: Tensor, width: int) -> Tensor:
         cdf = self.cdf(first - 1).unsqueeze(1) + self._masses(first, width).cumsum(1)
         lower, upper = (
-            first[:, None] + torch.searchsorted(cdf, target * (1 + by)) for by in (-_DOUBT, _DOUBT)
+            first[:, None] + torch.searchsorted(cdf, target * (1 + by))
+            for by in (-_TABLE_ERROR, _TABLE_ERROR)
         )
         rows, levels = (lower != upper).nonzero(as_tuple=True)
         if len(rows):
@@ -139,8 +144,8 @@ class DiscreteMixture(Components, Discrete):
     @property
     def _skewness(self) -> Tensor:
         """From the third moments of the components about the mixture's mean."""
-        spread, between = self.components.stddev, self.components.mean - self.mean.unsqueeze(-1)
-        thirds = self.components._skewness * spread**3 + 3 * spread.square() * between + between**3
+        std, between = self.components.stddev, self.components.mean - self.mean.unsqueeze(-1)
+        thirds = self.components._skewness * std**3 + 3 * std.square() * between + between**3
         return (self.probs * thirds).sum(-1) / self.stddev**3
 
     @property
@@ -152,8 +157,10 @@ class DiscreteMixture(Components, Discrete):
         flat = exact._flat()
         peaks = flat._peaks()
         first, last = peaks.amin(-1), peaks.amax(-1)
-        groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
-        if len(wide):
+        groups, wide_rows = grouped_by_width(
+            first, last, _MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
+        )
+        if len(wide_rows):
             return super().mode
         result = torch.empty_like(first)
         for rows, width in groups:
@@ -202,14 +209,16 @@ class DiscreteMixture(Components, Discrete):
         flat = self._flat()
         first, last = flat._bulk()
         ends = torch.empty(2, len(first), dtype=first.dtype)
-        groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
+        groups, wide_rows = grouped_by_width(
+            first, last, _MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
+        )
         for at, width in groups:
             part = flat[at]
             ends[:, at] = torch.stack(
                 shortest_runs_of(part, part._masses(first[at], width), first[at], level)
             )
-        if len(wide):
-            ends[:, wide] = torch.stack(flat[wide]._run_by_halving(level))
+        if len(wide_rows):
+            ends[:, wide_rows] = torch.stack(flat[wide_rows]._run_by_halving(level))
         return tuple(end.reshape(self.batch_shape) for end in ends)
 
     def _run_by_halving(self, level: float) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _SAMPLES = 128  # of each member, for what has no sum or integral
-_ORDERS = 6  # items up to which all orders are tried for the mode
+_MOST_ITEMS = 6  # items up to which all orders are tried for the mode
 
 
 def ensemble(members: Distribution) -> Distribution:
@@ -70,18 +70,18 @@ def ensemble(members: Distribution) -> Distribution:
     last = len(members.batch_shape) - 1
     components = members.map(lambda parameter: parameter.movedim(0, last))
     if isinstance(components, Categorical):
-        given = components.given_probs
+        probs = components.given_probs
         return (
             CategoricalEnsemble(components.logits)
-            if given is None
-            else CategoricalEnsemble(member_probs=given)
+            if probs is None
+            else CategoricalEnsemble(member_probs=probs)
         )
     if isinstance(components, Bernoulli):
-        given = components.given_probs
+        probs = components.given_probs
         return (
             BernoulliEnsemble(components.logits)
-            if given is None
-            else BernoulliEnsemble(member_probs=given)
+            if probs is None
+            else BernoulliEnsemble(member_probs=probs)
         )
     if isinstance(components, PlackettLuce):
         return RankingEnsemble(components)
@@ -150,9 +150,9 @@ class CategoricalEnsemble(_WithoutVariance, Categorical):
     @property
     def logits(self) -> Tensor:
         """The logarithms of the averaged probabilities."""
-        given = self.given_probs
+        probs = self.given_probs
         return (
-            _log_mean(self.components._log_probs, -2) if given is None else log_probability(given)
+            _log_mean(self.components._log_probs, -2) if probs is None else log_probability(probs)
         )
 
     @property
@@ -191,9 +191,9 @@ class BernoulliEnsemble(_OfMembers, Bernoulli):
     @property
     def logits(self) -> Tensor:
         """The log odds of the averaged probability."""
-        given = self.given_probs
-        if given is not None:
-            return log_odds(given)
+        probs = self.given_probs
+        if probs is not None:
+            return log_odds(probs)
         return _log_mean(self.components._log_success, -1) - _log_mean(
             self.components._log_failure, -1
         )
@@ -421,22 +421,22 @@ class RankingEnsemble(_WithoutVariance, _Joint, PlackettLuce):
     @property
     def mode(self) -> Tensor:
         """The most probable of all orders for up to 6 items; of more the most probable among the members' own modes."""
-        if self.num_items <= _ORDERS:
+        if self.num_items <= _MOST_ITEMS:
             items = torch.arange(self.num_items, device=self.device)
-            orders = torch.cartesian_prod(*[items] * self.num_items).reshape(-1, self.num_items)
-            orders = orders[(orders.sort(-1).values == items).all(-1)]
-            orders = orders.reshape((-1,) + (1,) * len(self.batch_shape) + self.event_shape)
-            orders = orders.expand(orders.shape[:1] + self.batch_shape + self.event_shape)
+            rankings = torch.cartesian_prod(*[items] * self.num_items).reshape(-1, self.num_items)
+            rankings = rankings[(rankings.sort(-1).values == items).all(-1)]
+            rankings = rankings.reshape((-1,) + (1,) * len(self.batch_shape) + self.event_shape)
+            rankings = rankings.expand(rankings.shape[:1] + self.batch_shape + self.event_shape)
         else:
-            orders = self.components.mode.movedim(-2, 0)
-        best = self.log_prob(orders).argmax(0, keepdim=True).unsqueeze(-1)
-        return orders.gather(0, best.expand(best.shape[:-1] + self.event_shape)).squeeze(0)
+            rankings = self.components.mode.movedim(-2, 0)
+        best = self.log_prob(rankings).argmax(0, keepdim=True).unsqueeze(-1)
+        return rankings.gather(0, best.expand(best.shape[:-1] + self.event_shape)).squeeze(0)
 
 
-def _exactly_one(**given: Tensor | None) -> dict[str, Tensor]:
+def _exactly_one(**parameters: Tensor | None) -> dict[str, Tensor]:
     """The one that is given."""
-    exactly_one("the ensemble", **given)
-    return {name: value for name, value in given.items() if value is not None}
+    exactly_one("the ensemble", **parameters)
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _log_mean(values: Tensor, dim: int) -> Tensor:

@@ -164,14 +164,14 @@ class Family(ABC):
             ValueError: for a parameter that does not exist, is missing, or has values it may not
                 take.
         """
-        given = dict(zip(parameters, tensors(*parameters.values()), strict=True))
+        values = dict(zip(parameters, tensors(*parameters.values()), strict=True))
         try:
-            dist = self.make(**given)
+            dist = self.make(**values)
         except TypeError as error:
-            raise self._signature_error(given) from error
+            raise self._signature_error(values) from error
         if not torch.compiler.is_compiling():
             self._check_parameters(
-                dist, given, {name: _rounding(value) for name, value in parameters.items()}
+                dist, values, {name: _rounding(value) for name, value in parameters.items()}
             )
         return dist
 
@@ -333,11 +333,11 @@ class Family(ABC):
         return bool(((values == 0) | (values == getattr(self.support, "upper_bound", 0))).all())
 
     def _check_parameters(
-        self, dist: Distribution, given: Mapping[str, Tensor], rounding: Mapping[str, float]
+        self, dist: Distribution, values: Mapping[str, Tensor], rounding: Mapping[str, float]
     ) -> None:
-        for name in given:
+        for name in values:
             constraint = dist.arg_constraints.get(name)
-            value = given[name]
+            value = values[name]
             if constraint is None:
                 continue
             constraint = getattr(constraint, "base_constraint", constraint)  # of each number
@@ -356,12 +356,12 @@ class Family(ABC):
     ) -> str:
         return f"{name} of {self.name} must be {describe(allowed)}, got {locate(bad, values)}."
 
-    def _signature_error(self, given: Mapping[str, Tensor]) -> ValueError:
+    def _signature_error(self, values: Mapping[str, Tensor]) -> ValueError:
         accepted = [*self.parameters, *(n for n in ("probs",) if "logits" in self.parameters)]
-        for name in given:
+        for name in values:
             if name not in accepted:
                 return unknown_name(f"parameter of {self.name}", name, accepted)
-        missing = [name for name in self.parameters if name not in given]
+        missing = [name for name in self.parameters if name not in values]
         return ValueError(
             f"{self.name} needs the parameters {', '.join(self.parameters)}; missing: "
             f"{', '.join(missing)}."
@@ -416,17 +416,17 @@ def describe(constraint: constraints.Constraint) -> str:
 
 
 def _descendants(family: type[Family]) -> list[type[Family]]:
-    found = []
+    descendants = []
     for child in family.__subclasses__():
-        found += [child, *_descendants(child)]
-    return found
+        descendants += [child, *_descendants(child)]
+    return descendants
 
 
 def _table() -> dict[str, type[Family]]:
     """Name -> class: the class tree, in the order of figure 5.11 of Prince (2023), then by name."""
-    found = [family for family in _descendants(Family) if "name" in family.__dict__]
-    found.sort(key=lambda family: (family.__dict__.get("figure_row") or math.inf, family.name))
-    return {family.name: family for family in found}
+    named = [family for family in _descendants(Family) if "name" in family.__dict__]
+    named.sort(key=lambda family: (family.__dict__.get("figure_row") or math.inf, family.name))
+    return {family.name: family for family in named}
 
 
 def families() -> list[str]:
@@ -478,12 +478,12 @@ def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **opt
 
 def _families_that_take(y: Tensor) -> list[str]:
     """Families for single numbers whose support holds every value of `y`."""
-    found = []
+    takers = []
     for name, family in _table().items():
         support = family.__dict__.get("support")
         if support is not None and support.event_dim == 0 and bool(support.check(y).all()):
-            found.append(name)
-    return found
+            takers.append(name)
+    return takers
 
 
 def takes_classes(family: str) -> bool:

@@ -52,8 +52,8 @@ class Gamma(Continuous):
     support = constraints.positive
 
     def __init__(self, concentration=None, rate=None, *, log_concentration=None, log_rate=None):
-        given = tensors(concentration, rate, log_concentration, log_rate)
-        concentration, rate, log_concentration, log_rate = given
+        inputs = tensors(concentration, rate, log_concentration, log_rate)
+        concentration, rate, log_concentration, log_rate = inputs
         concentration, log_concentration = positive(concentration, log_concentration)
         rate, log_rate = positive(rate, log_rate)
         self._store(
@@ -218,8 +218,8 @@ class MeanGamma(Gamma):
     mean = stored()
 
     def __init__(self, mean=None, concentration=None, *, log_mean=None, log_concentration=None):
-        given = tensors(mean, concentration, log_mean, log_concentration)
-        mean, concentration, log_mean, log_concentration = given
+        inputs = tensors(mean, concentration, log_mean, log_concentration)
+        mean, concentration, log_mean, log_concentration = inputs
         mean, log_mean = positive(mean, log_mean)
         concentration, log_concentration = positive(concentration, log_concentration)
         self._store(

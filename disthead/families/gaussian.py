@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import constraints, register_kl
 from torch.linalg import solve_triangular
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, wide
+from disthead.distributions.base import HALF_LOG_TWO_PI, to_double
 from disthead.distributions.vector import Vector
 from disthead.families.normal import Normal
 
@@ -34,14 +34,14 @@ class Gaussian(Vector):
         raise NotImplementedError
 
     def log_prob(self, y: Tensor) -> Tensor:
-        squared, half_log_det = self._whiten(wide(y) - wide(self.loc))
+        squared, half_log_det = self._whiten(to_double(y) - to_double(self.loc))
         return (-0.5 * squared - half_log_det - self.loc.shape[-1] * HALF_LOG_TWO_PI).to(
             torch.promote_types(y.dtype, self.dtype)
         )
 
     def mahalanobis(self, y: Tensor) -> Tensor:
         """The distance of y from loc in units of the spread in that direction; its square is chi-square distributed."""
-        return self._whiten(wide(y) - wide(self.loc))[0].sqrt().to(self.dtype)
+        return self._whiten(to_double(y) - to_double(self.loc))[0].sqrt().to(self.dtype)
 
     def entropy(self) -> Tensor:
         size = self.loc.shape[-1]
@@ -71,7 +71,7 @@ class Gaussian(Vector):
 def _kl_gaussian_gaussian(p: Gaussian, q: Gaussian) -> Tensor:
     """(|L_q^-1 L_p|^2 + |L_q^-1 (loc_q - loc_p)|^2 - D) / 2 + log det L_q - log det L_p."""
     dtype = torch.promote_types(p.dtype, q.dtype)
-    deviation = (wide(q.loc) - wide(p.loc)).unsqueeze(-1)
+    deviation = (to_double(q.loc) - to_double(p.loc)).unsqueeze(-1)
     shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
     columns = torch.cat(
         [part.expand(*shape, *part.shape[-2:]) for part in (p._factor(), deviation)], -1

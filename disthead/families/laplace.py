@@ -11,7 +11,7 @@ from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.standard import Standard
-from disthead.distributions.univariate import at_least, in_double, ratio
+from disthead.distributions.univariate import in_double, ratio, with_min_scale
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import deviance, expm1mx
@@ -170,4 +170,4 @@ class LaplaceFamily(Family):
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         loc = y.median(0).values
-        return {"loc": loc, "scale": at_least((y - loc).abs().mean(0), y)}
+        return {"loc": loc, "scale": with_min_scale((y - loc).abs().mean(0), y)}

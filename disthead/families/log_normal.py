@@ -255,8 +255,8 @@ class LogNormalFamily(Family):
         logs = y.log()
         # Constant targets start within one per cent: their logarithms have no magnitude to measure
         # a spread by.
-        spread = logs.std(0, correction=0)
+        std = logs.std(0, correction=0)
         return {
             "loc": logs.mean(0),
-            "scale": torch.where(y.amin(0) < y.amax(0), spread.clamp(min=1e-6), 0.01),
+            "scale": torch.where(y.amin(0) < y.amax(0), std.clamp(min=1e-6), 0.01),
         }

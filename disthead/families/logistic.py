@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid
 from disthead.distributions.base import closed_under_affine, positive, tensors, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
-from disthead.distributions.univariate import in_double, ratio, spread
+from disthead.distributions.univariate import in_double, ratio, sample_std
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special.elementary import exp, log1p, sign
@@ -145,4 +145,4 @@ class LogisticFamily(Family):
         return Logistic(**parameters)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
-        return {"loc": y.median(0).values, "scale": spread(y) * math.sqrt(3) / math.pi}
+        return {"loc": y.median(0).values, "scale": sample_std(y) * math.sqrt(3) / math.pi}

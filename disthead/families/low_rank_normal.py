@@ -4,7 +4,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import positive, tensors, wide, with_fused_loss
+from disthead.distributions.base import positive, tensors, to_double, with_fused_loss
 from disthead.families.gaussian import Gaussian
 
 __all__ = ["LowRankMultivariateNormal"]
@@ -50,8 +50,8 @@ class LowRankMultivariateNormal(Gaussian):
 
     def _regression(self) -> tuple[Tensor, Tensor]:
         """Q and R of [A; I], where A is W in units of each coordinate's own noise; R^T R = I + A^T A is always positive."""
-        noise = (-0.5 * wide(self.log_cov_diag)).exp().unsqueeze(-1)
-        effects = noise * wide(self.cov_factor)
+        noise = (-0.5 * to_double(self.log_cov_diag)).exp().unsqueeze(-1)
+        effects = noise * to_double(self.cov_factor)
         rank = effects.shape[-1]
         ridge = torch.eye(rank, dtype=effects.dtype, device=effects.device).expand(
             *effects.shape[:-2], rank, rank
@@ -61,14 +61,14 @@ class LowRankMultivariateNormal(Gaussian):
     def _half_log_det(self, triangle: Tensor | None = None) -> Tensor:
         """By the matrix determinant lemma."""
         triangle = self._regression()[1] if triangle is None else triangle
-        return triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + 0.5 * wide(
+        return triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + 0.5 * to_double(
             self.log_cov_diag
         ).sum(-1)
 
     def _whiten(self, deviation: Tensor) -> tuple[Tensor, Tensor]:
         """Woodbury's identity as a least squares problem, min over v of |e - A v|^2 + |v|^2: sums of squares cannot cancel."""
         orthogonal, triangle = self._regression()
-        own = deviation * (-0.5 * wide(self.log_cov_diag)).exp()
+        own = deviation * (-0.5 * to_double(self.log_cov_diag)).exp()
         padded = torch.cat(
             [own, own.new_zeros((*own.shape[:-1], triangle.shape[-1]))], -1
         ).unsqueeze(-1)
@@ -77,7 +77,11 @@ class LowRankMultivariateNormal(Gaussian):
 
     def _factor(self) -> Tensor:
         roots = torch.cat(
-            [wide(self.cov_factor).mT, (0.5 * wide(self.log_cov_diag)).exp().diag_embed()], -2
+            [
+                to_double(self.cov_factor).mT,
+                (0.5 * to_double(self.log_cov_diag)).exp().diag_embed(),
+            ],
+            -2,
         )
         return torch.linalg.qr(roots).R.mT
 

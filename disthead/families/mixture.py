@@ -14,7 +14,7 @@ from disthead.distributions.components import (
     Components,
     LogDensity,
     few_rows_at_once,
-    gained,
+    information_gain,
     rows_of,
 )
 from disthead.distributions.continuous import Continuous
@@ -31,13 +31,15 @@ from disthead.special.search import highest, highest_of_each, interpolated_roots
 
 __all__ = ["Mixture"]
 
-_NODES = 12  # in each piece
-_STARTS = 49  # of intervals that hold a level
-_FAINT = 36.0  # log-odds of nothing
-_EVEN = 1e-6  # the difference of log-densities at the ends of an interval that is the shortest
-_ENDS = [1e-13, 1e-8, 1e-4]
+_PANEL_NODES = 12  # in each piece
+_GRID_INTERVALS = 49  # of intervals that hold a level
+_MAX_LOG_ODDS = 36.0  # log-odds of nothing
+_GAP_TOLERANCE = (
+    1e-6  # the difference of log-densities at the ends of an interval that is the shortest
+)
+_END_LEVELS = [1e-13, 1e-8, 1e-4]
 # of a component, as far as its quantiles at these levels show it
-_SHAPE = [0.05, 0.25, 0.5, 0.75, 0.95]
+_SHAPE_LEVELS = [0.05, 0.25, 0.5, 0.75, 0.95]
 
 
 class Mixture(Components, Continuous):
@@ -154,14 +156,20 @@ class Mixture(Components, Continuous):
 
     def _shortest_odds(self, level: float) -> Tensor:
         """Where the interval is shortest, its ends are equally dense: one of a grid of intervals is near the shortest."""
-        share = (torch.arange(_STARTS, dtype=self.dtype) + 0.5).unsqueeze(-1) / _STARTS
+        share = (torch.arange(_GRID_INTERVALS, dtype=self.dtype) + 0.5).unsqueeze(
+            -1
+        ) / _GRID_INTERVALS
         below = ((1 - level) * share).expand(-1, *self.batch_shape)
         above = below.flip(0)
         ends = torch.cat([below, 1 - above]), torch.cat([1 - below, above])
         lower, upper = mixture_quantiles(self, *ends, is_rough=True).unflatten(0, (2, -1)).unbind(0)
         around = (upper - lower).argmin(0, keepdim=True) + torch.tensor([[0], [1], [2]])
         odds = torch.cat(
-            [share.new_full((1, 1), -_FAINT), share.logit(), share.new_full((1, 1), _FAINT)]
+            [
+                share.new_full((1, 1), -_MAX_LOG_ODDS),
+                share.logit(),
+                share.new_full((1, 1), _MAX_LOG_ODDS),
+            ]
         )[:, 0][around]
 
         def gap(lower: Tensor, upper: Tensor, rows: Mixture) -> Tensor:
@@ -183,7 +191,11 @@ class Mixture(Components, Continuous):
             )
 
         equal = interpolated_roots(
-            gap_at, np.stack([*points, *bracket]), np.full(len(row), _EVEN), trusted=_EVEN, steps=8
+            gap_at,
+            np.stack([*points, *bracket]),
+            np.full(len(row), _GAP_TOLERANCE),
+            trusted=_GAP_TOLERANCE,
+            steps=8,
         )
         return odds.gather(0, shortest).squeeze(0).index_put((row,), torch.from_numpy(equal))
 
@@ -214,13 +226,13 @@ class Mixture(Components, Continuous):
         if isinstance(self.components, Mixture):
             return self._by_component(self.components._places())
         # Towards an end of the support a density may rise without bound.
-        ends = [] if self.components.support is constraints.real else _ENDS
+        ends = [] if self.components.support is constraints.real else _END_LEVELS
         column, like = (-1,) + (1,) * self.logits.ndim, {"dtype": self.dtype, "device": self.device}
         below = torch.tensor(
-            ends + _SHAPE + [1 - level for level in reversed(ends)], **like
+            ends + _SHAPE_LEVELS + [1 - level for level in reversed(ends)], **like
         ).reshape(column)
         above = torch.tensor(
-            [1 - level for level in ends] + _SHAPE[::-1] + ends[::-1], **like
+            [1 - level for level in ends] + _SHAPE_LEVELS[::-1] + ends[::-1], **like
         ).reshape(column)
         points = [
             self._component_quantiles(below, above),
@@ -282,7 +294,8 @@ class Mixture(Components, Continuous):
         edge = torch.where(near_lower, lower, torch.where(near_upper, upper, 0.0))
         first, last = ((point - edge).abs().clamp(min=1e-300) for point in (start, end))
         t, weights = (
-            part.reshape((-1,) + (1,) * points.ndim) for part in gauss_legendre(_NODES, points)
+            part.reshape((-1,) + (1,) * points.ndim)
+            for part in gauss_legendre(_PANEL_NODES, points)
         )
         distance = first * (last / first) ** t
         logarithmic = near_lower | near_upper
@@ -339,7 +352,9 @@ class Mixture(Components, Continuous):
         if isinstance(self.components, Components):  # not what it tells about the components' own
             return self._mutual_information()
         return self._by_quadrature(
-            lambda rows, has_kinks: expectation(rows, lambda _, *logs: gained(*logs), has_kinks),
+            lambda rows, has_kinks: expectation(
+                rows, lambda _, *logs: information_gain(*logs), has_kinks
+            ),
             Mixture._mutual_information,
         )
 
@@ -373,13 +388,13 @@ class Mixture(Components, Continuous):
         numbers around it shows by a total that is not 1.
         """
         # (nodes of a piece, pieces, ..., K)
-        density = self._log_densities(y).exp().unflatten(0, (_NODES, -1))
-        weights = weights.unflatten(0, (_NODES, -1)).unsqueeze(-1)
+        density = self._log_densities(y).exp().unflatten(0, (_PANEL_NODES, -1))
+        weights = weights.unflatten(0, (_PANEL_NODES, -1)).unsqueeze(-1)
         mass = (weights * density).sum(0)
         if not is_tracing() and bool(((mass.sum(0) - 1).abs() > 1e-6).any()):
             return self.components.cdf(y.unsqueeze(-1))
         within = torch.tensordot(
-            gauss_legendre_antiderivative(_NODES, y), density, 1
+            gauss_legendre_antiderivative(_PANEL_NODES, y), density, 1
         ) * weights.sum(0)
         return (mass.cumsum(0) - mass + within).flatten(0, 1)
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from disthead.arrays import as_integer
 from disthead.distributions.base import CLASSES, Distribution, Kind
-from disthead.distributions.components import own_name
+from disthead.distributions.components import component_name
 from disthead.families.circular_mixture import CircularMixture
 from disthead.families.discrete_mixture import DiscreteMixture
 from disthead.families.family import Family, get_family
@@ -71,10 +71,10 @@ class MixtureFamily(Family):
         num_components = as_integer(num_components, "num_components")
         self.num_components = num_components
         self.parameters = {"logits": LINKS["softmax"]} | {
-            own_name(name): link for name, link in self.component.parameters.items()
+            component_name(name): link for name, link in self.component.parameters.items()
         }
         self.shapes = {"logits": (num_components,)} | {
-            own_name(name): (num_components, *self.component.shapes.get(name, ()))
+            component_name(name): (num_components, *self.component.shapes.get(name, ()))
             for name in self.component.parameters
         }
         self.support = self.component.support
@@ -122,7 +122,7 @@ class MixtureFamily(Family):
             {name: part for name, part in values.items() if name == "logits"}, links
         )
         of_components = self.component.unconstrain(*self._for_component(values, links))
-        return of_mixture | {own_name(name): value for name, value in of_components.items()}
+        return of_mixture | {component_name(name): value for name, value in of_components.items()}
 
     def _for_component(self, values, links):
         return tuple(
@@ -137,7 +137,7 @@ class MixtureFamily(Family):
         ]
         starts = [self.component.initial_estimate(part) for part in slices]
         values = {
-            own_name(name): torch.stack(
+            component_name(name): torch.stack(
                 [
                     start[name].expand(y.shape[1:] + start[name].shape[y.ndim - 1 :])
                     for start in starts
@@ -155,7 +155,7 @@ class MixtureFamily(Family):
 
 def _with_prefix(name: str) -> str:
     bare = name.removeprefix("log_")
-    return name if bare not in ("logits", "probs") else name.replace(bare, own_name(bare))
+    return name if bare not in ("logits", "probs") else name.replace(bare, component_name(bare))
 
 
 def _without_prefix(name: str) -> str:

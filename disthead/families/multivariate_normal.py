@@ -10,7 +10,7 @@ from disthead.distributions.base import (
     HALF_LOG_TWO_PI,
     Distribution,
     tensors,
-    wide,
+    to_double,
     with_fused_loss,
 )
 from disthead.distributions.vector import dimension
@@ -81,8 +81,8 @@ class MultivariateNormal(Gaussian):
 
     def _factor(self) -> Tensor:
         """scale_tril in double precision, with a diagonal that has not underflowed."""
-        lower = wide(self.scale_tril)
-        diagonal = wide(self.scale_tril.diagonal(dim1=-2, dim2=-1), self.log_diagonal)
+        lower = to_double(self.scale_tril)
+        diagonal = to_double(self.scale_tril.diagonal(dim1=-2, dim2=-1), self.log_diagonal)
         return torch.where(
             torch.eye(lower.shape[-1], dtype=torch.bool, device=lower.device),
             diagonal.unsqueeze(-1),
@@ -90,7 +90,7 @@ class MultivariateNormal(Gaussian):
         )
 
     def _half_log_det(self) -> Tensor:
-        return wide(self.log_diagonal).sum(-1)
+        return to_double(self.log_diagonal).sum(-1)
 
     def _whiten(self, deviation: Tensor) -> tuple[Tensor, Tensor]:
         z = solve_triangular(self._factor(), deviation.unsqueeze(-1), upper=False).squeeze(-1)
@@ -202,8 +202,10 @@ class MultivariateNormalFamily(Family):
         values, vectors = torch.linalg.eigh(covariance)
         factor = (vectors[:, -self.rank :] * values[-self.rank :].clamp(min=0).sqrt()).contiguous()
         own = variance - factor.square().sum(-1)
-        floor = torch.where(variance > 0, 1e-2 * variance, 1e-6 * loc.square()).clamp(min=1e-12)
-        return {"loc": loc, "cov_factor": factor, "cov_diag": torch.maximum(own, floor)}
+        min_variance = torch.where(variance > 0, 1e-2 * variance, 1e-6 * loc.square()).clamp(
+            min=1e-12
+        )
+        return {"loc": loc, "cov_factor": factor, "cov_diag": torch.maximum(own, min_variance)}
 
 
 def _cholesky(covariance: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from disthead.arrays import exactly_one
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, root, tensors, wide
-from disthead.distributions.discrete import OUTSIDE, Discrete, concentrated, search_start
+from disthead.distributions.base import HALF_LOG_TWO_PI, positive, root, tensors, to_double
+from disthead.distributions.discrete import OUTSIDE, Discrete, bernstein_bounds, search_start
 from disthead.distributions.mass_tables import by_recurrence, crps_of, entropy_of_bell
 from disthead.distributions.univariate import in_double
 from disthead.errors import unknown_name
@@ -34,7 +34,9 @@ from disthead.special.probabilities import log_complement, log_odds
 __all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]
 
 _WIDEST = 256  # integers, whose masses take less time than an integral
-_BELL = 30.0  # total counts from which on wide distributions have next to no probability near 0
+_MIN_BELL_COUNT = (
+    30.0  # total counts from which on wide distributions have next to no probability near 0
+)
 
 
 class NegativeBinomial(Discrete):
@@ -172,7 +174,7 @@ class NegativeBinomial(Discrete):
         return self._reach(tail, tail)
 
     def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        return concentrated(
+        return bernstein_bounds(
             self.mean, self.variance, 1 / 3 + 1 / softplus(-self.logits), below, above
         )
 
@@ -190,7 +192,7 @@ class NegativeBinomial(Discrete):
         return by_recurrence(self, first, width, lambda inverse: inverse.mul_(slope).add_(probs))
 
     def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
-        is_bell = self.total_count >= _BELL
+        is_bell = self.total_count >= _MIN_BELL_COUNT
         result = torch.empty_like(first)
         for way, rows in ((entropy_of_bell, is_bell), (Discrete._entropy_of_wide, ~is_bell)):
             if rows.any():
@@ -280,13 +282,13 @@ class MeanNegativeBinomial(NegativeBinomial):
     def __init__(
         self, mean=None, total_count=None, *, log_mean=None, log_total_count=None, exposure=None
     ):
-        given = tensors(mean, total_count, log_mean, log_total_count, exposure)
-        mean, total_count, log_mean, log_total_count, exposure = given
+        inputs = tensors(mean, total_count, log_mean, log_total_count, exposure)
+        mean, total_count, log_mean, log_total_count, exposure = inputs
         mean, log_mean = positive(mean, log_mean)
         total_count, log_total_count = positive(total_count, log_total_count)
         if exposure is not None:  # in double precision, which keeps the digits of the product
-            mean = wide(mean, log_mean) * wide(exposure)
-            log_mean = wide(log_mean) + wide(exposure).log()
+            mean = to_double(mean, log_mean) * to_double(exposure)
+            log_mean = to_double(log_mean) + to_double(exposure).log()
         self._store(
             total_count=total_count,
             log_total_count=log_total_count,

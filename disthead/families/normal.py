@@ -16,7 +16,7 @@ from disthead.distributions.component_curves import NormalCurves
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.standard import Standard
-from disthead.distributions.univariate import in_double, in_double_for_gradients, ratio, spread
+from disthead.distributions.univariate import in_double, in_double_for_gradients, ratio, sample_std
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr
@@ -172,4 +172,4 @@ class NormalFamily(Family):
         return Normal(**parameters)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
-        return {"loc": y.mean(0), "scale": spread(y)}
+        return {"loc": y.mean(0), "scale": sample_std(y)}

@@ -8,7 +8,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.arrays import exactly_one
-from disthead.distributions.base import MOST_OUTCOMES, Distribution, tensors, wide
+from disthead.distributions.base import MOST_OUTCOMES, Distribution, tensors, to_double
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.scores import draw
 from disthead.distributions.vector import dimension
@@ -21,7 +21,7 @@ from disthead.special.probabilities import log_probability
 __all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "ranking"]
 
 EXACT_ITEMS = 10  # up to here entropy and divergence are sums over all sets of items, 2^K of them
-ORDERS = 1024  # sampled orders beyond
+SAMPLED_RANKINGS = 1024  # sampled orders beyond
 _BITS = 62  # of an integer that is not negative, one for each item
 
 
@@ -111,7 +111,7 @@ class PlackettLuce(Distribution):
         """
         if self.given_probs is None:
             return finite_scores(self.logits)
-        worth = wide(self.given_probs)
+        worth = to_double(self.given_probs)
         least = torch.where(worth > 0, worth, torch.inf).detach().amin(-1, keepdim=True)
         return (worth + torch.where(worth == 0, least * math.exp(-FAINT), 0.0)).log()
 
@@ -126,13 +126,13 @@ class PlackettLuce(Distribution):
         that is not whole.
         """
         looks = are_concrete(y)
-        if looks and _are_whole_orders(y, self.num_items):
+        if looks and _are_full_rankings(y, self.num_items):
             return self._log_prob(y)
         inside = self.support.check(y)
         if looks and bool(inside.all()):
             return self._log_prob(y.long())
-        some_order = torch.arange(y.shape[-1], device=y.device).clamp(max=self.num_items - 1)
-        value = self._log_prob(torch.where(inside.unsqueeze(-1), y, some_order).long())
+        some_ranking = torch.arange(y.shape[-1], device=y.device).clamp(max=self.num_items - 1)
+        value = self._log_prob(torch.where(inside.unsqueeze(-1), y, some_ranking).long())
         return torch.where(inside, value, -torch.inf)
 
     def _log_prob(self, y: Tensor) -> Tensor:
@@ -190,7 +190,7 @@ class PlackettLuce(Distribution):
         few enough for few items. `others` are further scores, whose log-probabilities of the same
         choices `function` gets too.
         """
-        size, scores = self.num_items, [wide(self._finite_logits()), *others]
+        size, scores = self.num_items, [to_double(self._finite_logits()), *others]
 
         def of_choices(taken: Tensor) -> tuple[Tensor, list[Tensor]]:
             log_ps = []
@@ -201,8 +201,8 @@ class PlackettLuce(Distribution):
             return torch.where(taken, 0.0, function(*log_ps)).sum(-1), log_ps
 
         if size > EXACT_ITEMS:
-            orders = draw(self, ORDERS)
-            places = orders.argsort(-1).unsqueeze(-2)
+            rankings = draw(self, SAMPLED_RANKINGS)
+            places = rankings.argsort(-1).unsqueeze(-2)
             stages = torch.arange(size, device=self.device).unsqueeze(-1)
             scores = [s.unsqueeze(-2) for s in scores]
             return of_choices(places < stages)[0].sum(-1).mean(0)
@@ -292,16 +292,18 @@ class PlackettLuce(Distribution):
         )
 
 
-def _are_whole_orders(y: Tensor, size: int) -> bool:
+def _are_full_rankings(y: Tensor, size: int) -> bool:
     """Whether all rows are orders of all items, found in less time than `Ranking.check` takes; False where only that can tell.
 
     As many powers of two as there are items add up to 2^items - 1 only if each of them occurs once.
     """
     if y.dtype != torch.int64 or y.shape[-1] != size or size > _BITS or not y.numel():
         return False
-    orders = y.numpy()
+    rankings = y.numpy()
     return bool(
-        orders.min() >= 0 and orders.max() < size and ((1 << orders).sum(-1) == 2**size - 1).all()
+        rankings.min() >= 0
+        and rankings.max() < size
+        and ((1 << rankings).sum(-1) == 2**size - 1).all()
     )
 
 
@@ -311,7 +313,7 @@ def _kl_plackett_luce(p: PlackettLuce, q: PlackettLuce) -> Tensor:
     shape = torch.broadcast_shapes(p.logits.shape, q.logits.shape)
     dtype = torch.promote_types(p.dtype, q.dtype)
     impossible = ((q.logits == -torch.inf) & (p.logits > -torch.inf)).any(-1)
-    p, other = p.expand(shape[:-1]), wide(q._finite_logits()).expand(shape)
+    p, other = p.expand(shape[:-1]), to_double(q._finite_logits()).expand(shape)
     value = p._mean_of_choices(lambda log_p, log_q: log_p.exp() * (log_p - log_q), other).to(dtype)
     return torch.where(impossible, torch.inf, value)
 

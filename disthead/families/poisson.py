@@ -5,7 +5,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors
-from disthead.distributions.discrete import OUTSIDE, Discrete, concentrated, search_start
+from disthead.distributions.discrete import OUTSIDE, Discrete, bernstein_bounds, search_start
 from disthead.distributions.mass_tables import by_recurrence, entropy_of_bell
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
@@ -50,8 +50,8 @@ class Poisson(Discrete):
     def __init__(self, rate=None, *, log_rate=None, exposure=None):
         rate, log_rate, exposure = tensors(rate, log_rate, exposure)
         rate, log_rate = positive(rate, log_rate)
-        known = {} if exposure is None else {"exposure": exposure}
-        self._store(rate=rate, log_rate=log_rate, **known)
+        row_constants = {} if exposure is None else {"exposure": exposure}
+        self._store(rate=rate, log_rate=log_rate, **row_constants)
 
     @property
     def _expected(self) -> Tensor:
@@ -94,7 +94,7 @@ class Poisson(Discrete):
         return self._reach(tail, tail)
 
     def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        return concentrated(self._expected, self._expected, 1 / 3, below, above)
+        return bernstein_bounds(self._expected, self._expected, 1 / 3, below, above)
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """The quantiles to within one, by the bounds of Short 2013: normal quantiles of the signed root deviance."""

@@ -17,7 +17,7 @@ from disthead.distributions.component_curves import StudentTCurves
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.standard import Standard
-from disthead.distributions.univariate import at_least, in_double, ratio
+from disthead.distributions.univariate import in_double, ratio, with_min_scale
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import (
@@ -263,5 +263,5 @@ class StudentTFamily(Family):
         return {
             "df": torch.full_like(loc, self.min_df + 4),
             "loc": loc,
-            "scale": at_least(scale, y),
+            "scale": with_min_scale(scale, y),
         }

@@ -33,7 +33,7 @@ __all__ = ["VonMises", "VonMisesFamily"]
 # single precision's pi is a little beyond pi
 _PI_ROUNDED = float(torch.tensor(math.pi, dtype=torch.float32))
 # a proposal is accepted with a probability of at least 0.65: after 40 rounds 1e-18 of them are left
-_ROUNDS = 40
+_PROPOSALS = 40
 
 
 class _Directions(constraints.Constraint):
@@ -214,15 +214,14 @@ class VonMises(Continuous):
         def uniform() -> Tensor:
             return torch.rand(k.shape, generator=generator, dtype=k.dtype, device=k.device)
 
-        square, found = torch.zeros_like(k), torch.zeros_like(k, dtype=torch.bool)
-        for _ in range(_ROUNDS):
+        square, is_accepted = torch.zeros_like(k), torch.zeros_like(k, dtype=torch.bool)
+        for _ in range(_PROPOSALS):
             half_turn = math.pi / 2 * uniform()
             sine, cosine = half_turn.sin().square(), half_turn.cos().square()
             proposal = excess * sine / (excess + 2 * cosine)
             c = k * (excess + 2 * proposal)
-            accepted = uniform() <= c * torch.exp(1 - c)
-            square = torch.where(found, square, proposal)
-            found = found | accepted
+            square = torch.where(is_accepted, square, proposal)
+            is_accepted = is_accepted | (uniform() <= c * torch.exp(1 - c))
         angle = 2 * square.sqrt().clamp(max=1).asin()
         return self.loc + torch.where(uniform() < 0.5, -angle, angle)
 

@@ -44,8 +44,8 @@ class Weibull(Continuous):
     support = constraints.positive
 
     def __init__(self, scale=None, concentration=None, *, log_scale=None, log_concentration=None):
-        given = tensors(scale, concentration, log_scale, log_concentration)
-        scale, concentration, log_scale, log_concentration = given
+        inputs = tensors(scale, concentration, log_scale, log_concentration)
+        scale, concentration, log_scale, log_concentration = inputs
         scale, log_scale = positive(scale, log_scale)
         concentration, log_concentration = positive(concentration, log_concentration)
         self._store(
@@ -268,9 +268,9 @@ class WeibullFamily(Family):
         # Constant targets start within a tenth: their logarithms have no magnitude to measure a
         # spread by.
         logs = y.log()
-        spread = logs.std(0, correction=0)
-        spread = torch.where(y.amin(0) < y.amax(0), spread.clamp(min=1e-6), 0.1)
-        concentration = (math.pi / math.sqrt(6) / spread).clamp(min=1e-3)
+        std = logs.std(0, correction=0)
+        std = torch.where(y.amin(0) < y.amax(0), std.clamp(min=1e-6), 0.1)
+        concentration = (math.pi / math.sqrt(6) / std).clamp(min=1e-3)
         return {
             "scale": torch.exp(logs.mean(0) + _EULER / concentration),
             "concentration": concentration,
