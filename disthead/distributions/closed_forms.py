@@ -1,9 +1,10 @@
-"""Answers in closed form by the library in C, where nothing but ordinary numbers is asked for.
+"""Closed forms computed by the C library, for concrete numbers within the usual range.
 
-A family's methods answer for any target, parameter and tensor. Nearly always nobody asks for more
-than numbers, no parameter has underflowed and no target is outside the support. Then the formula of
-the textbook will do (`special/answers.h`): in one pass, in double precision, without a condition in
-each row. So do the first derivatives of a quantile by parameters.
+The methods of a family hold for every target, parameter and tensor. Nearly always all values are
+concrete numbers, no parameter has underflowed and no target is outside the support. The textbook
+formula suffices then (`special/answers.h`): it takes one pass in double precision, without
+conditions for single rows. The first derivatives of quantiles by the parameters are such formulas,
+too.
 """
 
 import functools
@@ -23,20 +24,28 @@ Method = Callable[[Any, Tensor], Tensor]
 
 
 def closed_form(name: str, *parameters: str) -> Callable[[Method], Method]:
-    """A method of a `Univariate` about targets, answered by the library where all is ordinary, and by itself otherwise.
+    """A decorator: the method is computed by the C library where that can, else by its own body.
+
+    It decorates methods of a `Univariate` that take targets. The body is used where gradients are
+    needed, in graphs, on other devices, and outside of the range given in `answers.h`.
 
     Args:
-        name: of the answer in `answers.h`, which says what is ordinary.
-        parameters: the names of those that it takes, in its order.
+        name: the function in `answers.h`.
+        parameters: the names of the parameters that it takes, in its order.
     """
     return _answered(name, parameters, False)
 
 
 def quantile(name: str, *parameters: str) -> Callable[[Method], Method]:
-    """As `closed_form`, for a quantile of levels other than 0 and 1, with its gradient by the parameters.
+    """A decorator like `closed_form`, for quantiles, with gradients by the parameters.
 
-    The derivative by a parameter is the answer of that name after "_by_", by the logarithm of one
-    that is positive; it is 1 where there is no such answer.
+    The derivative by a parameter is the function `<name>_by_<parameter>` in `answers.h`, by the
+    logarithm of a positive parameter. Where there is no such function the derivative is 1. Levels
+    0 and 1 are left to the body of the method.
+
+    Args:
+        name: the function in `answers.h`.
+        parameters: the names of the parameters that it takes, in its order.
     """
     return _answered(name, parameters, True)
 
@@ -74,21 +83,21 @@ def _answered(
 
 
 def _in_memory(dist: Any, values: Tensor, parameters: tuple[str, ...]) -> Any | None:
-    """The distribution whose parameters the library can read; None where it cannot, or where more than that is asked for."""
+    """The distribution with parameters that the library can read; None where it cannot."""
     if is_tracing() or not is_on_host(values) or (values.requires_grad and torch.is_grad_enabled()):
         return None
-    # whose raw outputs are more exact than the parameters
+    # raw outputs are more exact than the parameters
     if dist._linked is not None and dist.dtype != torch.float64:
         dist = dist._linked.in_double()
     names = dist._names
-    for name in parameters:  # probabilities may stand for logits
+    for name in parameters:  # logits are not there where probabilities are stored
         if name not in names or not is_on_host(getattr(dist, name)):
             return None
     return dist
 
 
 def _answer(name: str, dtype: torch.dtype, values: Tensor, *others: Tensor) -> Tensor | None:
-    """The answer of the library; None where it has none for these numbers."""
+    """The result of the library; None where a number is out of its range."""
     shape = values.shape
     for other in others:
         if other.shape != shape:
@@ -100,13 +109,13 @@ def _answer(name: str, dtype: torch.dtype, values: Tensor, *others: Tensor) -> T
 def _with_gradient(
     name: str, parameters: tuple[str, ...], method: Method, dist: Any, q: Tensor, result: Tensor
 ) -> Tensor | None:
-    """The result, a quantile, with its gradient; None where that of a parameter does not go through its logarithm."""
+    """The quantile with its gradient; None where a parameter has none through its logarithm."""
     own = [getattr(dist, parameter) for parameter in parameters]
     logs = [
         f"log_{parameter}" if f"log_{parameter}" in dist._names else parameter
         for parameter in parameters
     ]
-    # In single precision by the logarithm: the derivative by a small number may overflow.
+    # By the logarithm in single precision, where the derivative by a small number may overflow.
     names = logs if dist.dtype == torch.float32 else parameters
     differentiated = [getattr(dist, parameter) for parameter in names]
     if any(
@@ -130,7 +139,7 @@ def _with_gradient(
 
 
 class _Quantile(torch.autograd.Function):
-    """The result, differentiated once by the library, and oftener by the operations of the method."""
+    """A quantile: the library gives its first derivative, the method's operations the others."""
 
     @staticmethod
     def forward(ctx, result, operations, slope, *parameters):

@@ -1,8 +1,8 @@
-"""The densities and the tails of all components of many mixtures at once, as plain numbers, without what a call of each would repeat.
+"""Densities and tail probabilities of all components of many mixtures, as NumPy arrays.
 
-A quantile, a mode or an integral asks the same components at many points. What depends on their
-parameters alone is computed once, and both answers share the distance from the middle. Arrays have
-the components in front and the rows last.
+A quantile, a mode or an integral evaluates the same components at many points. What depends on the
+parameters alone is computed once, and the density and the tail share the standardised distance.
+Components come before rows in all arrays: (K, n).
 """
 
 import inspect
@@ -30,18 +30,18 @@ __all__ = [
 
 BELOW, FAR_BELOW, ABOVE = range(3)  # P(Y <= y); the same where it is small; P(Y > y)
 Array = np.ndarray[Any, Any]
-# Up to twice the least normal number a scale counts as underflowed (`to_double`, `ratio`).
+# A scale up to twice the least normal number counts as underflowed (`to_double`, `ratio`).
 _LEAST_SCALE = 3 * torch.finfo(torch.float64).tiny
-_LEAST_TAIL = 1e-280  # where SciPy still has all digits
-_MOST_DF = 1e15  # from here on t and the normal distribution agree to rounding
+_LEAST_TAIL = 1e-280  # the least probability for which SciPy has all digits
+_MOST_DF = 1e15  # above, t and normal distribution agree to rounding
 
 
 class ComponentCurves:
-    """The components of n mixtures, with their weights.
+    """Densities and tail probabilities of the K components of n mixtures, with their weights.
 
     Args:
-        weights: (K, n).
-        parts: what the components are computed from, each (K, n).
+        weights: shape (K, n).
+        parts: what the components are computed from, each of shape (K, n).
     """
 
     def __init__(self, weights: Array, *parts: Array):
@@ -49,20 +49,23 @@ class ComponentCurves:
 
     @classmethod
     def of(cls, weights: Array, components: Any) -> Self | None:
-        """Of weights (K, n) and components of batch_shape (n, K); None where a parameter asks for more care than is taken here."""
+        """The curves of weights (K, n) and components of batch_shape (n, K).
+
+        None where a parameter is out of the range in which the formulas of this class are exact.
+        """
         raise NotImplementedError
 
     @property
     def reach(self) -> Array | None:
-        """How far all derivatives of the density tell what it does, (n,); None where it may have kinks."""
+        """The distance over which the density is smooth, (n,); None where it may have kinks."""
         return None
 
     def take(self, rows: Array) -> Self:
-        """Those of some rows."""
+        """The curves of some rows."""
         return type(self)(*(np.take(part, rows, 1) for part in (self.weights, *self.parts)))
 
     def chunk(self, rows: slice) -> Self:
-        """Those of neighbouring rows, which are not copied where that can be avoided."""
+        """The curves of neighbouring rows, without a copy where possible."""
         return type(self)(
             *(np.ascontiguousarray(part[:, rows]) for part in (self.weights, *self.parts))
         )
@@ -72,7 +75,7 @@ class ComponentCurves:
         raise NotImplementedError
 
     def tails_and_densities(self, y: Array, side: Array | None) -> tuple[Array, Array]:
-        """The components' probabilities on that side of the points (..., n), see `tail_and_density`, and their densities."""
+        """The components' tail probabilities and densities, both (..., K, n), at points (..., n)."""
         raise NotImplementedError
 
     @property
@@ -81,17 +84,18 @@ class ComponentCurves:
         return self.weights.shape[1]
 
     def log_density(self, y: Array) -> Array:
-        """The logarithm of the density of the mixtures (points, n), at points of that shape."""
-        answer = np.empty(y.shape)
+        """The log-density of the mixtures at points (points, n), of the same shape."""
+        result = np.empty(y.shape)
         with np.errstate(all="ignore"):
-            for place, points in enumerate(y):  # whose numbers stay in the cache
-                answer[place] = np.log(_mean(self.weights, self.densities(points)))
-        return answer
+            for place, points in enumerate(y):  # one by one: intermediate results fit the cache
+                result[place] = np.log(_mean(self.weights, self.densities(points)))
+        return result
 
     def tail_and_density(self, y: Array, side: Array | None = None) -> tuple[Array, Array]:
-        """The probability of the mixtures on one side of the points (..., n), and their density there.
+        """The mixtures' probability on one side of the points, and their density, both (..., n).
 
         Args:
+            y: points, shape (..., n).
             side: `BELOW`, `FAR_BELOW` or `ABOVE` for each point; None is `BELOW` everywhere.
         """
         with np.errstate(all="ignore"):  # infinities and nan are answers
@@ -100,7 +104,7 @@ class ComponentCurves:
 
 
 class NormalCurves(ComponentCurves):
-    """Of locations and standard deviations times the root of 2."""
+    """Curves of normal components; parts are the locations and sqrt(2) times the scales."""
 
     @classmethod
     def of(cls, weights: Array, components: Any) -> Self | None:
@@ -135,14 +139,18 @@ class NormalCurves(ComponentCurves):
             np.negative(z, out=z)
         else:
             z *= np.where(side == ABOVE, 1.0, -1.0)[..., None, :]
-        tails = torch.from_numpy(z)  # whose erfc takes a tenth of SciPy's time
+        tails = torch.from_numpy(z)  # torch's erfc takes a tenth of SciPy's time
         torch.erfc(tails, out=tails)
         z *= 0.5
         return z, densities
 
 
 class StudentTCurves(ComponentCurves):
-    """Of degrees of freedom, locations, scales, scales times the root of df, and the densities at the middle."""
+    """Curves of Student's t components.
+
+    Parts are the degrees of freedom, the locations, the scales, scale * sqrt(df), and the densities
+    at the locations.
+    """
 
     @classmethod
     def of(cls, weights: Array, components: Any) -> Self | None:
@@ -178,11 +186,7 @@ class StudentTCurves(ComponentCurves):
 
 
 class _GenericCurves(ComponentCurves):
-    """By the methods of the components, of batch_shape (n, K).
-
-    Densities, of which a search takes no more than the slope, by their `score` where the class has
-    one.
-    """
+    """Curves of any components, computed by the methods of a distribution of batch_shape (n, K)."""
 
     def __init__(self, weights: Array, components: Any):
         super().__init__(weights)
@@ -240,10 +244,12 @@ def _scored(components: Any, score: Any) -> list[Any]:
 def component_curves(
     log_weights: Tensor, components: Any, least: float = _LEAST_TAIL
 ) -> ComponentCurves:
-    """The curves of mixtures in double precision: log-weights (n, K), and components of batch_shape (n, K).
+    """The curves of the components of mixtures in double precision.
 
     Args:
-        least: the least probability that is asked for.
+        log_weights: shape (n, K).
+        components: a distribution of batch_shape (n, K).
+        least: the smallest tail probability that will be needed.
     """
     weights = np.ascontiguousarray(log_weights.exp().numpy().T)
     kind = getattr(components, "curves", None)
@@ -260,7 +266,7 @@ def _is_well_scaled(scale: Array) -> bool:
 
 
 def _in_front(values: Array) -> Array:
-    """The components, which are last, before the rows."""
+    """The values with the components, which are last, moved before the rows."""
     return values.swapaxes(-1, -2)
 
 
