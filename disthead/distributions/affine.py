@@ -99,7 +99,7 @@ class Affine(Wrapper):
         return self.base.has_enumerate_support
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """All outcomes, shape (count,) + batch: rows with different units have different outcomes."""
+        """All outcomes, shape (count,) + batch, in the units of each row."""
         return self._from_base(self.base.enumerate_support(expand))
 
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:

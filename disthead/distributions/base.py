@@ -119,7 +119,7 @@ def quantiles(dist: "Distribution", levels: Tensor) -> Tensor:
 
 
 def _are_indices(values: Any, labels: Sequence) -> bool:
-    """Whether the values are indices of classes: a tensor, or numbers where all labels are texts."""
+    """Whether the values are class indices: a tensor, or numbers where all labels are texts."""
     if isinstance(values, Tensor):
         return True
     return (
@@ -135,7 +135,7 @@ def _dimensions_taken(index: Any) -> int:
 
 
 class stored:
-    """A descriptor for a parameter whose name is a property of the base class: `mean = stored()`."""
+    """A descriptor for a parameter with the name of a property of the base: `mean = stored()`."""
 
     def __set_name__(self, owner: type, name: str):
         self.name = name
@@ -424,7 +424,7 @@ class Distribution(TorchDistribution):
         super().__init__(batch_shape, Size(event_shape), validate_args=False)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """The distribution with `function` applied to each parameter, as in `dist.map(torch.detach)`.
+        """The distribution with `function` applied to each parameter: `dist.map(torch.detach)`.
 
         The function may change the batch dimensions, which come first. It must keep the dimensions
         of the parameter itself, which come last.
@@ -576,7 +576,7 @@ class Distribution(TorchDistribution):
         return outcomes.reshape(shape).expand(full) if expand else outcomes.reshape(shape)
 
     def _outcomes(self) -> Tensor | None:
-        """All outcomes of one distribution, shape (count,) + event; None where there are too many."""
+        """All outcomes of one distribution, (count,) + event; None where there are too many."""
         return None
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:

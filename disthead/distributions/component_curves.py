@@ -75,7 +75,7 @@ class ComponentCurves:
         raise NotImplementedError
 
     def tails_and_densities(self, y: Array, side: Array | None) -> tuple[Array, Array]:
-        """The components' tail probabilities and densities, both (..., K, n), at points (..., n)."""
+        """The components' tail probabilities and densities (..., K, n) at points (..., n)."""
         raise NotImplementedError
 
     @property

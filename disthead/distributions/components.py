@@ -22,7 +22,7 @@ __all__ = [
     "rows_of",
 ]
 
-# Levels of the components' quantiles, which cut the line into panels on which the mixture is smooth.
+# Levels of the components' quantiles. They cut the line into panels on which the mixture is smooth.
 _TAILS = [10.0**-k for k in range(13, 1, -1)]
 _BODY = [0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97]
 _BELOW = _TAILS + _BODY + [1 - tail for tail in reversed(_TAILS)]
@@ -349,7 +349,7 @@ def _rises(grid: Tensor) -> Tensor:
 
 
 def _neighbours(grid: Tensor) -> tuple[Tensor, Tensor]:
-    """The indices of the nearest smaller and larger points, for each of sorted points (points, ...).
+    """The indices of the next smaller and the next larger point, for sorted points (points, ...).
 
     A point has its own index where there is none.
     """

@@ -35,7 +35,7 @@ class Continuous(Univariate):
     curves: type[ComponentCurves] | None = None
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
-        """The lower and upper end of the support, of shape batch; infinite where it is unbounded."""
+        """The lower and upper end of the support, of shape batch, infinite where unbounded."""
         lower = getattr(self.support, "lower_bound", -math.inf)
         upper = getattr(self.support, "upper_bound", math.inf)
         return self._constant(lower), self._constant(upper)
@@ -98,7 +98,7 @@ class Continuous(Univariate):
         return exact._quantile(uniform, 1 - uniform).to(self.dtype)
 
     def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The probability integral transform cdf(y), uniform on (0, 1) if y has this distribution."""
+        """The probability integral transform cdf(y), uniform if y has this distribution."""
         return self.cdf(y)
 
     def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:

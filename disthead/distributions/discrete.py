@@ -91,7 +91,7 @@ class Discrete(Univariate):
 
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
-        """log P(Y > y)."""
+        """The logarithm of P(Y > y)."""
         return self._tail(self._log_survival, y, 0.0, -torch.inf)
 
     def _tail(
@@ -230,7 +230,7 @@ class Discrete(Univariate):
             )
             / 8
         )
-        # Runs of increasing size are nested: their first integers are bracketed along with the size.
+        # Runs of increasing size are nested, so the bracket of the size also brackets the start.
         short, long = torch.ones_like(least), self._width(level)
         short_start = self.mode.to(self.dtype)
         long_start = first(
@@ -252,7 +252,7 @@ class Discrete(Univariate):
         return long_start, long_start + long - 1
 
     def _width(self, level: float) -> Tensor:
-        """The number of integers in the central interval, which is at least the length of the run."""
+        """The number of integers in the central interval, an upper bound on the length of the run."""
         lower, upper = self.interval(level)
         return upper - lower + 1
 

@@ -187,7 +187,7 @@ class _Search:
         return type(self)(self.dist[rows], self.outside, *numbers)
 
     def may_reach_an_end(self) -> Tensor:
-        """Whether the density at an end of the support may exceed that at the opposite end here."""
+        """Whether the density at an end of the support is at least that at the opposite end."""
         return (self.dist.log_prob(self.first) >= self.at_upper) | (
             self.dist.log_prob(self.last) >= self.at_lower
         )
