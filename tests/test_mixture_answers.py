@@ -284,7 +284,7 @@ CURVES = {
         torch.randn(4, 3, dtype=F64),
         tensor(0.1),
     ),
-    # by its own methods, and its score
+    # by its own methods, and its log_prob_and_grad
     "gamma": lambda: Gamma(torch.rand(4, 3, dtype=F64) + 0.5, tensor(2.0)),
     "a scale that underflowed": lambda: Normal(
         torch.zeros(4, 3, dtype=F64), tensor(1e-320, 1.0, 2.0).expand(4, 3)
@@ -313,6 +313,16 @@ def test_curves_are_the_densities_and_the_tails_of_the_components(kind):
     np.testing.assert_allclose(
         curves.log_density(y.numpy()), dist.log_prob(y), rtol=1e-9, atol=1e-9
     )
+
+
+def test_curves_of_gammas_take_the_densities_of_their_loss(monkeypatch):
+    """`log_prob_and_grad` costs less than `log_prob`."""
+    components = CURVES["gamma"]()
+    y = torch.tensor([0.3, 0.9, 5.0, 1.0], dtype=F64)
+    expected = components.log_prob(y.unsqueeze(-1)).exp().mT
+    curves = component_curves(torch.zeros(4, 3, dtype=F64), components)
+    monkeypatch.delattr(Gamma, "log_prob")
+    np.testing.assert_allclose(curves.densities(y.numpy()), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.6])

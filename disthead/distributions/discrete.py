@@ -252,7 +252,7 @@ class Discrete(Univariate):
         return long_start, long_start + long - 1
 
     def _width(self, level: float) -> Tensor:
-        """The number of integers in the central interval, an upper bound on the length of the run."""
+        """The number of integers in the central interval, which bounds the length of the run."""
         lower, upper = self.interval(level)
         return upper - lower + 1
 
