@@ -509,12 +509,14 @@ class Distribution(TorchDistribution):
 
     @property
     def dtype(self) -> torch.dtype:
+        """The dtype of the parameters."""
         if self._linked is not None:
             return self._linked.dtype
         return getattr(self, self._names[0]).dtype
 
     @property
     def device(self) -> torch.device:
+        """The device of the parameters."""
         if self._linked is not None:
             return self._linked.device
         return getattr(self, self._names[0]).device

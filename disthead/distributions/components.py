@@ -113,6 +113,7 @@ class Components:
 
     @property
     def log_weights(self) -> Tensor:
+        """The logarithms of the weights, shape (..., K)."""
         return self.logits.log_softmax(-1) if self.given_probs is None else self.logits
 
     @property
@@ -167,6 +168,7 @@ class Components:
         return self._remade(lambda weights: weights.to(components.dtype), components)
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
+        """The least and the greatest end of the components' supports, of shape batch."""
         lower, upper = self.components.support_limits()
         return lower.amin(-1), upper.amax(-1)
 

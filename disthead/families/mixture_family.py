@@ -1,4 +1,4 @@
-"""The families of mixtures: several distributions of one kind at once."""
+"""The families of mixtures."""
 
 import torch
 from torch import Tensor
@@ -19,24 +19,40 @@ __all__ = ["MixtureFamily", "NormalMixtureFamily", "mixture"]
 def mixture(
     logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None
 ) -> "Mixture | DiscreteMixture":
-    """The mixture of `components`, of the kind that they are: a `Mixture`, a `DiscreteMixture` of counts, or a `CircularMixture`."""
+    """The mixture of components, as a `Mixture`, a `DiscreteMixture` or a `CircularMixture`.
+
+    The class depends on the kind of the components: counts and classes give a `DiscreteMixture`,
+    directions a `CircularMixture`.
+
+    Args:
+        logits: unnormalised log-weights, shape (..., K).
+        components: a distribution of one number with batch_shape (..., K).
+        probs: weights, shape (..., K). Exactly one of logits and probs is given.
+    """
     return _mixture_class(components.kind)(logits, components, probs=probs)
 
 
 def _mixture_class(kind: Kind) -> "type[Mixture] | type[DiscreteMixture]":
-    """Of components of that kind."""
+    """The class of mixtures of components of that kind."""
     if kind == "direction":
         return CircularMixture
     return DiscreteMixture if kind in ("count", *CLASSES) else Mixture
 
 
 class MixtureFamily(Family):
-    """Mixture of any family of one number.
+    """The family of mixtures p(y) = sum_k weight_k p_k(y), weight = softmax(logits).
+
+    The components are K distributions of one family of numbers; the support is theirs. The
+    parameters are `logits` and those of the components, each of shape (..., K). Source:
+    McLachlan and Peel 2000; as the output of a network: Bishop 1994.
 
     Args:
         component: the family of the components, a name or a `Family`.
-        num_components: how many.
-        component_options: what the component family takes.
+        num_components: K.
+        component_options: options of the component family.
+
+    Raises:
+        ValueError: for a family of vectors, or less than one component.
     """
 
     name = "mixture"
@@ -56,8 +72,8 @@ class MixtureFamily(Family):
         " and components that start equal stay equal."
     )
     remedy = (
-        "Fewer components, a shared or floored scale, initialize(y) before training; one "
-        "component if the data have one peak."
+        "Fewer components, a scale that is shared or has a minimum, initialize(y) before training; "
+        "one component if the data have one peak."
     )
 
     def __init__(
@@ -99,9 +115,11 @@ class MixtureFamily(Family):
         return mixture(logits, self.component.make(**own), probs=probs)
 
     def log_prob_and_grad(self, y, logits, *parameters):
-        """log_prob with its derivatives, by Bayes' rule those of the components, each weighted by the probability that y came from it.
+        """log_prob and its derivatives by the logits and by the components' parameters.
 
-        The last dimension counts rows: y (rows,), logits and parameters (K, rows).
+        Those by a component's parameters are its own derivatives times the probability that y came
+        from it (Bayes' rule). The last dimension is the row: y has shape (rows,), logits and
+        parameters (K, rows).
         """
         values, *slopes = self.component.log_prob_and_grad(y, *parameters)
         probs, log_probs = softmax(logits)
@@ -131,7 +149,7 @@ class MixtureFamily(Family):
         )
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
-        """Each component starts from its slice of the sorted targets."""
+        """The estimate of each component from its slice of the sorted targets."""
         slices = [
             part if len(part) else y for part in y.sort(0).values.tensor_split(self.num_components)
         ]
@@ -163,7 +181,13 @@ def _without_prefix(name: str) -> str:
 
 
 class NormalMixtureFamily(MixtureFamily):
-    """Mixture of normal distributions: `mixture` by a short name."""
+    """The family of mixtures of K normal distributions, short for `mixture`; y is real.
+
+    The parameters are `logits`, `loc` and `scale`, each of shape (..., K).
+
+    Args:
+        num_components: K.
+    """
 
     name = "normal_mixture"
     figure_row = 3

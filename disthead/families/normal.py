@@ -28,12 +28,15 @@ __all__ = ["Normal", "NormalFamily"]
 
 
 class Normal(Continuous):
-    """Normal distribution with density exp(-z^2 / 2) / (scale sqrt(2 pi)), z = (y - loc) / scale.
+    """Normal distribution with density exp(-z^2 / 2) / (scale sqrt(2 pi)) for real y.
+
+    Here z = (y - loc) / scale. Source: Johnson, Kotz and Balakrishnan 1994, Continuous Univariate
+    Distributions, volume 1, chapter 13.
 
     Args:
-        loc: mean, shape (...,).
+        loc: mean, median and mode, shape (...,).
         scale: standard deviation, shape (...,), positive, in the units of y.
-        log_scale: its logarithm; either or both may be given.
+        log_scale: log(scale); the scale, its logarithm or both are given.
 
     >>> Normal(0.0, 1.0).log_prob(torch.tensor(0.0))
     tensor(-0.9189)
@@ -53,9 +56,9 @@ class Normal(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale).
+        """log_prob and its derivatives by loc and log(scale).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         z = (y - loc) / scale.value
         square = z * z
@@ -123,7 +126,11 @@ class Normal(Continuous):
 
     @in_double_for_gradients
     def crps(self, y: Tensor) -> Tensor:
-        """scale (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), Gneiting, Raftery, Westveld and Goldman 2005."""
+        """Continuous ranked probability score, in the units of y.
+
+        scale (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), Gneiting, Raftery, Westveld and Goldman
+        2005.
+        """
         z = self._standardised(y)
         density = torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
         return self.scale * (z * erf(z / 2**0.5) + 2 * density - torch.pi**-0.5)
@@ -138,12 +145,20 @@ class Normal(Continuous):
 @register_kl(Normal, Normal)
 @in_double
 def kl_normal(p: Normal, q: Normal) -> Tensor:
-    """log(q.scale / p.scale) + (p.scale^2 + (p.loc - q.loc)^2) / (2 q.scale^2) - 1/2."""
+    """The divergence of two normal distributions in nats, shape (...).
+
+    log(q.scale / p.scale) + (p.scale^2 + (p.loc - q.loc)^2) / (2 q.scale^2) - 1/2.
+    """
     log_ratio = 2 * (p.log_scale - q.log_scale)
     return 0.5 * (expm1mx(log_ratio) + ratio(p.loc - q.loc, q.scale, q.log_scale).square())
 
 
 class NormalFamily(Family):
+    """The normal family: p(y) = exp(-(y - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi)), y real.
+
+    Its parameters are `loc` and `scale`, shape (...,).
+    """
+
     name = "normal"
     figure_row = 1
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
