@@ -4,8 +4,10 @@ Every file of this folder is imported, so that a new family needs no line here. 
 those in the files' `__all__`; `__init__.pyi` lists them for type checkers (`make tables`). The
 package can be called: `disthead.families()` lists the names of the families.
 
->>> import disthead.families.gamma
->>> disthead.families.gamma.Gamma is disthead.families.Gamma
+>>> from disthead import families
+>>> families.Gamma(2.0, 1.0).mean
+tensor(2.)
+>>> "gamma" in families()
 True
 """
 

@@ -228,13 +228,13 @@ class BernoulliFamily(Family):
     noise = "One of two outcomes, with odds set by the features."
     density = "p(1) = probs = 1 / (1 + exp(-logits)), p(0) = 1 - probs"
     breaks = (
-        "A single wrong label on the sure side costs without bound, and networks grow too "
-        "sure of themselves."
+        "A single wrong label on the sure side costs without bound, and networks grow too sure of "
+        "themselves."
     )
     remedy = (
         "Soft labels for doubtful ones, recalibration for overconfidence, shares as soft labels "
-        "weighted by the number of "
-        "trials for counts of successes, categorical for more than two classes."
+        "weighted by the number of trials for counts of successes, categorical for more than two "
+        "classes."
     )
 
     def make(self, **parameters: Tensor) -> Bernoulli:

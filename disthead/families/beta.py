@@ -318,27 +318,23 @@ class BetaFamily(Family):
         "Proportions and rates strictly between 0 and 1, whose spread shrinks towards both ends."
     )
     density = (
-        "p(y) = y^(a - 1) (1 - y)^(b - 1) / B(a, b), a = concentration1 = mean * precision, "
-        "b = concentration0"
+        "p(y) = y^(a - 1) (1 - y)^(b - 1) / B(a, b), a = concentration1 = mean * precision, b = "
+        "concentration0"
     )
     breaks = (
         "Exact zeros and ones are impossible. A value very near an end costs many nats or, below "
-        "concentration 1, "
-        "gains them."
+        "concentration 1, gains them."
     )
     remedy = (
         "two models for exact ends: see at the edge; bernoulli with soft labels, weighted by the "
-        "number of trials, for "
-        "counted shares."
+        "number of trials, for counted shares."
     )
     edge_remedy = (
         "A target of exactly 0 or 1 has the density zero or infinity. Where the ends are outcomes "
-        "of their own "
-        "(the target is zero- or one-inflated), take two models: categorical for which end, or "
-        "none, and beta for the "
-        "targets between. Where they come from rounding or a limit of measurement, squeeze by a "
-        "stated amount, "
-        "(y (n - 1) + 1/2) / n for n rows (Smithson and Verkuilen 2006)."
+        "of their own (the target is zero- or one-inflated), take two models: categorical for "
+        "which end, or none, and beta for the targets between. Where they come from rounding or a "
+        "limit of measurement, squeeze by a stated amount, (y (n - 1) + 1/2) / n for n rows "
+        "(Smithson and Verkuilen 2006)."
     )
 
     def __init__(self, parametrization: str = "concentration"):

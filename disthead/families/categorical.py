@@ -353,13 +353,11 @@ class CategoricalFamily(Family):
     density = "p(k) = exp(logits_k) / sum_j exp(logits_j)"
     breaks = (
         "An order among the classes is lost: a near miss costs what a far one does. Networks grow "
-        "too sure of "
-        "themselves."
+        "too sure of themselves."
     )
     remedy = (
         "poisson or negative_binomial for counts, normal for grades of one scale, soft labels for "
-        "doubtful ones, "
-        "recalibration for overconfidence."
+        "doubtful ones, recalibration for overconfidence."
     )
 
     def __init__(self, num_classes: int | None = None):

@@ -305,9 +305,8 @@ class Family(ABC):
             if not _fits(link, default, name):
                 raise ValueError(
                     f"the link {link.name!r} of {self.name}'s {name} gives values in "
-                    f"{describe(link.codomain)}, "
-                    f"{name} must be in {describe(default.codomain)}. Try {default.name!r}"
-                    + (" or 'exp'." if default.name == "softplus" else ".")
+                    f"{describe(link.codomain)}, {name} must be in {describe(default.codomain)}. "
+                    f"Try {default.name!r}" + (" or 'exp'." if default.name == "softplus" else ".")
                 )
             resolved[name] = link
         return resolved

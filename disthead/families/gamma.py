@@ -312,22 +312,19 @@ class GammaFamily(Family):
     loss = "gamma deviance"
     noise = (
         "Positive, right-skewed magnitudes whose spread is proportional to their mean, such as "
-        "costs, rain or "
-        "waiting times."
+        "costs, rain or waiting times."
     )
     density = "p(y) = rate^a y^(a - 1) exp(-rate y) / Gamma(a), a = concentration = mean * rate"
     breaks = "Zeros are impossible. Tails heavier than exponential are underestimated."
     remedy = (
-        "log_normal for heavy tails, weibull for lifetimes; where there are zeros, two "
-        "models: see at the edge."
+        "log_normal for heavy tails, weibull for lifetimes; where there are zeros, two models: see "
+        "at the edge."
     )
     edge_remedy = (
         "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
-        "own (no claim, no rain: "
-        "the target is zero-inflated), take two models: bernoulli for zero or not, gamma for the "
-        "targets above zero. Where "
-        "it stands for 'too small to measure', add a stated amount, such as half the smallest "
-        "positive value."
+        "own (no claim, no rain: the target is zero-inflated), take two models: bernoulli for zero "
+        "or not, gamma for the targets above zero. Where it stands for 'too small to measure', add "
+        "a stated amount, such as half the smallest positive value."
     )
 
     def __init__(self, parametrization: str = "rate"):

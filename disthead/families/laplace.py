@@ -175,8 +175,8 @@ class LaplaceFamily(Family):
         "smooth bulk poorly."
     )
     remedy = (
-        "student_t when outliers are extreme, normal when the bulk is smooth and the tails "
-        "are light."
+        "student_t when outliers are extreme, normal when the bulk is smooth and the tails are "
+        "light."
     )
 
     def make(self, **parameters: Tensor) -> Laplace:

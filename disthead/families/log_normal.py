@@ -237,25 +237,23 @@ class LogNormalFamily(Family):
     use = "magnitudes"
     loss = "mean squared error of log y"
     noise = (
-        "Multiplicative noise of many small independent causes: errors in per cent rather "
-        "than in units."
+        "Multiplicative noise of many small independent causes: errors in per cent rather than in "
+        "units."
     )
     density = "p(y) = exp(-(log y - loc)^2 / (2 scale^2)) / (y scale sqrt(2 pi))"
     breaks = (
-        "Values near zero are outliers on the logarithmic scale. The mean, exp(loc + scale^2 / "
-        "2), reacts strongly "
-        "to the scale."
+        "Values near zero are outliers on the logarithmic scale. The mean, exp(loc + scale^2 / 2), "
+        "reacts strongly to the scale."
     )
     remedy = (
-        "gamma or weibull when small values are common; where there are zeros, two models: "
-        "see at the edge."
+        "gamma or weibull when small values are common; where there are zeros, two models: see at "
+        "the edge."
     )
     edge_remedy = (
         "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take two "
-        "models: bernoulli for zero or "
-        "not, log_normal for the targets above zero. Where it stands for 'too small to measure', "
-        "add a stated amount, such "
-        "as half the smallest positive value."
+        "models: bernoulli for zero or not, log_normal for the targets above zero. Where it stands "
+        "for 'too small to measure', add a stated amount, such as half the smallest positive "
+        "value."
     )
 
     def make(self, **parameters: Tensor) -> LogNormal:

@@ -139,12 +139,12 @@ class LogisticFamily(Family):
     )
     density = "p(y) = exp(-z) / (scale (1 + exp(-z))^2), z = (y - loc) / scale"
     breaks = (
-        "Gross outliers still count in proportion to their distance. Skewed or bounded "
-        "targets get mass where none can be."
+        "Gross outliers still count in proportion to their distance. Skewed or bounded targets get "
+        "mass where none can be."
     )
     remedy = (
-        "student_t when outliers are extreme, normal when the tails are light, log_normal or "
-        "gamma for positive targets."
+        "student_t when outliers are extreme, normal when the tails are light, log_normal or gamma "
+        "for positive targets."
     )
 
     def make(self, **parameters: Tensor) -> Logistic:

@@ -62,14 +62,13 @@ class MixtureFamily(Family):
     use = "multimodal regression"
     loss = "log-sum-exp of the components, of Gaussians for normal ones"
     noise = (
-        "Each observation comes from one of several sources, which the features alone do not "
-        "tell apart."
+        "Each observation comes from one of several sources, which the features alone do not tell "
+        "apart."
     )
     density = "p(y) = sum_k weight_k p_k(y), weight = softmax(logits)"
     breaks = (
         "A component can shrink onto a single point, with a likelihood without bound. The "
-        "likelihood has several optima,"
-        " and components that start equal stay equal."
+        "likelihood has several optima, and components that start equal stay equal."
     )
     remedy = (
         "Fewer components, a scale that is shared or has a minimum, initialize(y) before training; "

@@ -158,8 +158,8 @@ class MultivariateNormalFamily(Family):
         "parameters: too many for few rows or large D."
     )
     remedy = (
-        "rank=R for large D, shared=('scale_tril',), independent outputs (normal with "
-        "event_shape) if nothing is correlated."
+        "rank=R for large D, shared=('scale_tril',), independent outputs (normal with event_shape) "
+        "if nothing is correlated."
     )
 
     def __init__(self, event_shape: tuple[int, ...] = (), rank: int | None = None):

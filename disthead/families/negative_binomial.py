@@ -362,22 +362,19 @@ class NegativeBinomialFamily(Family):
     loss = "negative binomial deviance, the Poisson deviance for large total_count"
     noise = (
         "Counts at a rate that differs from row to row in ways the features do not show; the "
-        "variance is mean + "
-        "mean^2 / total_count."
+        "variance is mean + mean^2 / total_count."
     )
     density = (
-        "p(y) = Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y, r = total_count, mean = "
-        "r exp(logits)"
+        "p(y) = Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y, r = total_count, mean = r "
+        "exp(logits)"
     )
     breaks = (
         "Counts that scatter less than their mean cannot be had: total_count grows without end. "
-        "Extra zeros bend "
-        "the fit."
+        "Extra zeros bend the fit."
     )
     remedy = (
         "poisson for less scatter; name unequal observation times as exposure. Zeros of another "
-        "origin take a model of "
-        "their own: bernoulli for whether there is any event."
+        "origin take a model of their own: bernoulli for whether there is any event."
     )
 
     def __init__(self, parametrization: str = "logits"):

@@ -356,14 +356,13 @@ class PlackettLuceFamily(Family):
     use = "ranking"
     loss = "listwise softmax (ListMLE)"
     noise = (
-        "Items are chosen one after the other, each with a probability proportional to its "
-        "worth among those that are left."
+        "Items are chosen one after the other, each with a probability proportional to its worth "
+        "among those that are left."
     )
     density = "P(y) = prod_i exp(s_{y_i}) / sum_{j >= i} exp(s_{y_j})"
     breaks = (
         "The odds of two items do not depend on which others are there, which fails for near "
-        "duplicates."
-        " An item that wins or loses against all others has a score without bound."
+        "duplicates. An item that wins or loses against all others has a score without bound."
     )
     remedy = "Weight decay for few rankings; categorical if only the winner is of interest."
 

@@ -188,19 +188,17 @@ class PoissonFamily(Family):
     loss = "Poisson deviance"
     noise = (
         "Counts of events that happen independently of each other at a rate set by the features; "
-        "the variance is "
-        "the mean."
+        "the variance is the mean."
     )
     density = "p(y) = m^y exp(-m) / y!, m = rate * exposure"
     breaks = (
         "Real counts often scatter more than their mean: unseen differences between rows, events "
-        "in clusters, too "
-        "many zeros."
+        "in clusters, too many zeros."
     )
     remedy = (
         "negative_binomial for extra scatter and many zeros; name unequal observation times as "
-        "exposure. Zeros of another "
-        "origin take a model of their own: bernoulli for whether there is any event."
+        "exposure. Zeros of another origin take a model of their own: bernoulli for whether there "
+        "is any event."
     )
 
     def make(self, **parameters: Tensor) -> Poisson:

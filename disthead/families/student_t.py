@@ -247,12 +247,12 @@ class StudentTFamily(Family):
     use = "robust regression"
     loss = "heavy-tailed: log(1 + z^2 / df)"
     noise = (
-        "Symmetric, additive noise with outliers; df says how many: few degrees of freedom, "
-        "heavy tails."
+        "Symmetric, additive noise with outliers; df says how many: few degrees of freedom, heavy "
+        "tails."
     )
     density = (
-        "p(y) = (1 + z^2 / df)^(-(df + 1) / 2) / (scale sqrt(df) B(df / 2, 1/2)), z = (y - "
-        "loc) / scale"
+        "p(y) = (1 + z^2 / df)^(-(df + 1) / 2) / (scale sqrt(df) B(df / 2, 1/2)), z = (y - loc) / "
+        "scale"
     )
     breaks = (
         "Little data cannot tell df from scale. The likelihood may have several peaks in loc. "
@@ -260,8 +260,7 @@ class StudentTFamily(Family):
     )
     remedy = (
         "fixed={'df': 4} or shared=('df',) on little data, mixture for several peaks, log_normal "
-        "for skewed "
-        "positive targets."
+        "for skewed positive targets."
     )
 
     def __init__(self, min_df: float = 2.0):

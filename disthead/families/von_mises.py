@@ -301,8 +301,7 @@ class VonMisesFamily(Family):
         if outside.any():
             raise TargetError(
                 f"{column} must be a direction in radians, from -pi to pi, got "
-                f"{locate(outside, y)}. "
-                "Turn degrees into radians (for a table: --data.unit degrees), and wrap with "
-                "torch.atan2(y.sin(), y.cos())."
+                f"{locate(outside, y)}. Turn degrees into radians (for a table: --data.unit "
+                "degrees), and wrap with torch.atan2(y.sin(), y.cos())."
             )
         super().check_target(y, column)

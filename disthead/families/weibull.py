@@ -253,25 +253,23 @@ class WeibullFamily(Family):
     use = "lifetimes and magnitudes"
     loss = "(y / scale)^k - k log(y / scale)"
     noise = (
-        "Lifetimes whose hazard grows (concentration > 1) or falls (< 1) as a power of age; "
-        "minima of many causes."
+        "Lifetimes whose hazard grows (concentration > 1) or falls (< 1) as a power of age; minima "
+        "of many causes."
     )
     density = "p(y) = (k / scale) (y / scale)^(k - 1) exp(-(y / scale)^k), k = concentration"
     breaks = (
-        "Tails heavier than a power of y in the exponent, and hazards that rise first and "
-        "fall later."
+        "Tails heavier than a power of y in the exponent, and hazards that rise first and fall "
+        "later."
     )
     remedy = (
         "log_normal for heavy tails or a hazard with a peak, gamma for sums of waiting times. "
-        "Lives that still run are not "
-        "lifetimes: no family takes them yet."
+        "Lives that still run are not lifetimes: no family takes them yet."
     )
     edge_remedy = (
         "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
-        "own, take two models: "
-        "bernoulli for zero or not, weibull for the targets above zero. Where it stands for 'too "
-        "small to measure', add a "
-        "stated amount, such as half the smallest positive value."
+        "own, take two models: bernoulli for zero or not, weibull for the targets above zero. "
+        "Where it stands for 'too small to measure', add a stated amount, such as half the "
+        "smallest positive value."
     )
 
     def make(self, **parameters: Tensor) -> Weibull:
