@@ -196,7 +196,9 @@ class _GenericCurves(ComponentCurves):
         super().__init__(weights)
         self.components = components
         self.log_prob_and_grad = getattr(type(components), "log_prob_and_grad", None)
-        self.inputs = self.log_prob_and_grad and _inputs(components, self.log_prob_and_grad)
+        self.inputs: list[Any] = []
+        if self.log_prob_and_grad is not None:
+            self.inputs = _inputs(components, self.log_prob_and_grad)
 
     def take(self, rows: Array) -> Self:
         return type(self)(

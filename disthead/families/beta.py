@@ -315,7 +315,7 @@ class BetaFamily(Family):
     use = "proportions"
     loss = "-(a - 1) log y - (b - 1) log(1 - y) + log B(a, b)"
     noise = (
-        "Proportions and rates strictly between 0 and 1, whose spread shrinks towards both ends."
+        "Proportions and rates strictly between 0 and 1, whose variance shrinks towards both ends."
     )
     density = (
         "p(y) = y^(a - 1) (1 - y)^(b - 1) / B(a, b), a = concentration1 = mean * precision, b = "

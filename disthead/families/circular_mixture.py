@@ -134,5 +134,5 @@ class CircularMixture(Mixture):
         return self._unanswered(
             question,
             f"a circle with several peaks has no place where a cdf starts; components.{question} "
-            "answers for each.",
+            "is defined for each component.",
         )

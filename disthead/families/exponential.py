@@ -167,13 +167,13 @@ class ExponentialFamily(Family):
     use = "magnitudes"
     loss = "y / mean + log mean"
     noise = (
-        "Waiting time for an event that is equally likely at every moment: the spread equals the "
-        "mean."
+        "Waiting time for an event that is equally likely at every moment: the standard deviation "
+        "equals the mean."
     )
     density = "p(y) = rate exp(-rate y)"
     breaks = (
-        "One parameter sets mean and spread together, so the intervals are wrong wherever the "
-        "spread differs from the mean."
+        "One parameter sets both mean and standard deviation, so the intervals are wrong wherever "
+        "these differ."
     )
     remedy = "gamma or weibull, which have a shape of their own; log_normal for heavy tails."
 

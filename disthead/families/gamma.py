@@ -311,8 +311,8 @@ class GammaFamily(Family):
     use = "magnitudes"
     loss = "gamma deviance"
     noise = (
-        "Positive, right-skewed magnitudes whose spread is proportional to their mean, such as "
-        "costs, rain or waiting times."
+        "Positive, right-skewed magnitudes whose standard deviation is proportional to their mean, "
+        "such as costs, rain or waiting times."
     )
     density = "p(y) = rate^a y^(a - 1) exp(-rate y) / Gamma(a), a = concentration = mean * rate"
     breaks = "Zeros are impossible. Tails heavier than exponential are underestimated."

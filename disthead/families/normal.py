@@ -169,13 +169,13 @@ class NormalFamily(Family):
     use = "regression"
     loss = "mean squared error"
     noise = (
-        "Symmetric, additive noise of many small independent causes; its spread may change with "
-        "the features."
+        "Symmetric, additive noise of many small independent causes; its scale may change with the "
+        "features."
     )
     density = "p(y) = exp(-(y - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi))"
     breaks = (
-        "Outliers pull the mean, since a distance of ten spreads costs fifty nats. Skewed or "
-        "bounded targets get mass where none can be."
+        "Outliers pull the mean, since a distance of ten standard deviations costs fifty nats. "
+        "Skewed or bounded targets get mass where none can be."
     )
     remedy = (
         "student_t or laplace for outliers, log_normal or gamma for positive targets, mixture for "

@@ -251,7 +251,7 @@ class PlackettLuce(Distribution):
         raise self._unanswered(
             "variance",
             "item indices are names, not numbers; pairwise and entropy() say how "
-            "uncertain the order is.",
+            "uncertain the ranking is.",
         )
 
     @property
@@ -260,7 +260,7 @@ class PlackettLuce(Distribution):
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         raise self._unanswered(
-            "rsample", "orders do not move continuously with the scores; use sample()."
+            "rsample", "rankings do not move continuously with the scores; use sample()."
         )
 
     def energy_score(
